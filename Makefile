@@ -1,0 +1,76 @@
+# `make help` lists the targets. Override on the command line: make setup PYTHON=python3.12
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# tflite-runtime 2.14, the last release for 32-bit ARM, needs NumPy 1.x and CPython 3.8 to 3.11.
+TFLITE_VENV   ?= .venv-tflite214
+TFLITE_PYTHON ?= $(firstword $(foreach p,python3.11 python3.10 python3.9 python3.8,$(shell command -v $(p))))
+
+MODEL     ?= mobilenet_v2
+OUT       ?= build/$(MODEL)
+ARGS      ?=
+TYPECHECK ?= build/typecheck
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint typecheck format export bench dist clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## Make the virtual environment and install edgeconv in it, editable
+
+# torch first and pinned: a later install then finds it in place and adds nothing to it.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt torch
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(TFLITE_VENV)/.installed:
+ifeq ($(TFLITE_PYTHON),)
+	@echo "note: no CPython 3.8 to 3.11 found, so the tests on tflite-runtime 2.14 will be skipped"
+else
+	$(TFLITE_PYTHON) -m venv $(TFLITE_VENV)
+	$(TFLITE_VENV)/bin/python -m pip --disable-pip-version-check --quiet install tflite-runtime==2.14.0 'numpy<2'
+	@touch $@
+endif
+
+demo: setup ## Train on handwritten digits, export four files, verify, evaluate, measure
+	$(BIN)/python -m examples.digits --out build/demo
+
+test: setup $(TFLITE_VENV)/.installed ## Run the whole test suite
+	EDGECONV_TFLITE214=$(CURDIR)/$(TFLITE_VENV)/bin/python $(BIN)/python -m pytest -n auto $(ARGS)
+
+lint: setup ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy does not follow the package-dir mapping of the work tree, so it reads an installed copy.
+typecheck: setup ## Check types (mypy, strict)
+	rm -rf $(TYPECHECK)
+	$(PIP) install --no-deps --target $(TYPECHECK) .
+	cd $(TYPECHECK) && $(CURDIR)/$(BIN)/python -m mypy --config-file $(CURDIR)/pyproject.toml -p edgeconv
+
+format: setup ## Rewrite the sources in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+export: setup ## Export MODEL (default mobilenet_v2) to OUT; more options in ARGS
+	$(BIN)/edgeconv export $(MODEL) -o $(OUT) --force $(ARGS)
+
+bench: setup ## Measure the latency of the bundle in OUT on this machine; more options in ARGS
+	$(BIN)/edgeconv bench $(OUT) $(ARGS)
+
+dist: setup ## Build sdist and wheel, and try the wheel in a clean environment
+	rm -rf dist build/dist-venv
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv build/dist-venv
+	build/dist-venv/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt torch
+	build/dist-venv/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt dist/*.whl
+	cd build && dist-venv/bin/edgeconv export resnet8 --precision float32 -o dist-check --force
+	@ls -l dist
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) $(TFLITE_VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,266 @@
+"""What an export leaves on disk: a folder of model files and the ``manifest.json`` that describes it.
+
+The manifest is versioned JSON. A bundle is written whole or not at all: :func:`staged` hands out a
+temporary sibling folder and renames it into place when everything in it is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path, PurePosixPath
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from edgeconv.errors import BundleError, UsageError
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+
+
+class Format(str, Enum):
+    ONNX = "onnx"
+    TFLITE = "tflite"
+
+
+class Precision(str, Enum):
+    """What a file computes in. ``int8`` is full integer, calibrated on data, and nothing less."""
+
+    FLOAT32 = "float32"
+    INT8 = "int8"
+
+
+class Layout(str, Enum):
+    """Order of the dimensions of a 4-D input or output: batch, channels, height, width."""
+
+    NCHW = "nchw"
+    NHWC = "nhwc"
+
+
+class IoType(str, Enum):
+    """Element type of the inputs and outputs of an int8 file."""
+
+    FLOAT32 = "float32"
+    INT8 = "int8"
+    UINT8 = "uint8"
+
+
+class Record(BaseModel):
+    """Base of everything in the manifest: immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorInfo(Record):
+    """An input or output. ``scale`` and ``zero_point`` are set where the dtype is an integer code
+    for a real number: real = scale * (code - zero_point)."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    layout: Layout | None = None
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+class Preprocessing(Record):
+    """How an image becomes the network's input: resize the shorter side to ``resize``, crop the
+    center to the input size, scale bytes to [0, 1], then (x - mean) / std per channel.
+    ``assumed`` tells that nobody stated mean and std."""
+
+    resize: int | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    assumed: bool = False
+
+
+class Calibration(Record):
+    """Where the ranges of the int8 files come from. ``sha256`` is over the network's inputs as
+    float32 bytes in the order used."""
+
+    source: str
+    synthetic: bool
+    samples: int
+    names: tuple[str, ...]
+    skipped: tuple[str, ...]
+    sha256: str
+    method: str
+
+
+class Verification(Record):
+    """Figures of one artifact against PyTorch on its own runtime.
+
+    ``max_error`` is the largest absolute difference divided by the range of the reference's
+    output; ``sqnr_db`` the signal-to-quantization-noise ratio; ``argmax_agreement`` the share of
+    samples with the same largest output (None where the output is not a vector of scores).
+    The fields ``*_other_format`` compare an int8 file with the int8 file of the other format:
+    share of outputs within one output step, and SQNR of the difference.
+    """
+
+    passed: bool
+    runtime: str
+    samples: int
+    max_error: float
+    sqnr_db: float
+    argmax_agreement: float | None
+    within_one_step_of_other_format: float | None = None
+    sqnr_db_to_other_format: float | None = None
+
+
+class Artifact(Record):
+    """One model file."""
+
+    path: str
+    format: Format
+    precision: Precision
+    bytes: int
+    sha256: str
+    opset: int | None
+    operators: dict[str, int] = Field(description="operator name to version, TFLite only")
+    lowest_runtime: str
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    float_fallback: tuple[str, ...] = Field(
+        description="operators of an int8 file that run in float, each with its reason"
+    )
+    verification: Verification | None
+
+    @field_validator("path")
+    @classmethod
+    def _inside_the_bundle(cls, path: str) -> str:
+        parts = PurePosixPath(path)
+        if parts.is_absolute() or len(parts.parts) != 1 or path in (".", ".."):
+            raise ValueError("an artifact's path is a plain file name")
+        return path
+
+
+class Manifest(Record):
+    """The whole of ``manifest.json``."""
+
+    schema_version: int = SCHEMA_VERSION
+    edgeconv_version: str
+    model: str
+    model_args: dict[str, str | int | float | bool]
+    weights_sha256: str
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    preprocessing: Preprocessing | None
+    labels: tuple[str, ...] | None
+    calibration: Calibration | None
+    artifacts: tuple[Artifact, ...]
+    reference_sha256: str = Field(description="of reference.npz: inputs and PyTorch's outputs")
+    tools: dict[str, str]
+
+
+class Bundle:
+    """A bundle on disk: its folder and its manifest."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def load(cls, path: Path) -> Bundle:
+        """Read and check a bundle.
+
+        Raises:
+            UsageError: there is no bundle at ``path``.
+            BundleError: the manifest is damaged, from another schema version, or a file of it is
+                missing or changed.
+        """
+        manifest_path = path / MANIFEST_NAME
+        if not manifest_path.is_file():
+            raise UsageError(f"{path} is not a bundle: it has no {MANIFEST_NAME}")
+        text = manifest_path.read_text(encoding="utf-8")
+        manifest = parse_manifest(text, manifest_path)
+        bundle = cls(path, manifest)
+        for artifact in manifest.artifacts:
+            bundle.check(artifact)
+        return bundle
+
+    def file(self, artifact: Artifact) -> Path:
+        return self.path / artifact.path
+
+    def check(self, artifact: Artifact) -> None:
+        """Raise BundleError unless the artifact's file is the one that the manifest describes."""
+        path = self.file(artifact)
+        if not path.is_file():
+            raise BundleError(f"{path} is missing from the bundle; export again")
+        if sha256_of(path) != artifact.sha256:
+            raise BundleError(f"{path} was changed after the export; export again")
+
+
+def parse_manifest(text: str, path: Path) -> Manifest:
+    """Validate the text of a manifest; ``path`` is for the message."""
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BundleError(f"{path} is damaged at {where}: {first['msg']}; export again") from error
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise BundleError(
+            f"{path} has schema version {manifest.schema_version}, this edgeconv reads "
+            f"{SCHEMA_VERSION}; export again"
+        )
+    return manifest
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def staged(path: Path, *, force: bool) -> Iterator[Path]:
+    """Yield an empty temporary sibling of ``path``; on success it becomes ``path``.
+
+    An existing bundle at ``path`` is replaced only with ``force``, and only at the end. Anything
+    else that exists there is never replaced.
+
+    Raises:
+        UsageError: ``path`` exists and may not be replaced.
+    """
+    refuse_occupied(path, force=force)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    try:
+        yield stage
+        stage.chmod(0o777 & ~_umask())
+        if path.exists():
+            old = path.with_name(f"{stage.name}.old")
+            path.rename(old)
+            try:
+                stage.rename(path)
+            except BaseException:
+                old.rename(path)
+                raise
+            shutil.rmtree(old)
+        else:
+            stage.rename(path)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def refuse_occupied(path: Path, *, force: bool) -> None:
+    """Raise UsageError unless an export may write to ``path``."""
+    if not path.exists() and not path.is_symlink():
+        return
+    if not (path / MANIFEST_NAME).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise UsageError(f"{path} exists and is not a bundle; choose another --out")
+    if not force and any(path.iterdir()):
+        raise UsageError(f"{path} exists; pass --force to replace it")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

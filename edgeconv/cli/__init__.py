@@ -1,0 +1,86 @@
+"""The command line: one module a command, imported only when that command runs."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from edgeconv import __version__
+from edgeconv.errors import EdgeconvError
+
+COMMANDS = {
+    "bench": "Measure the latency of model files on this machine.",
+    "evaluate": "Measure the top-1 accuracy of every file in a bundle.",
+    "export": "Export a network to verified ONNX and TFLite files.",
+    "inspect": "Show what is inside an ONNX or TFLite file.",
+    "models": "List the networks of the zoo.",
+    "verify": "Check a bundle's files against PyTorch again, from disk.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports ``edgeconv.cli.<name>`` on use.
+
+    Listing them reads COMMANDS alone, which keeps ``edgeconv --help`` free of heavy imports.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"edgeconv.cli.{cmd_name}_command")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgeconv")
+@click.option("--debug", is_flag=True, help="Show tracebacks and the libraries' own messages.")
+def cli(debug: bool) -> None:
+    """Export PyTorch networks to verified ONNX and TFLite files, and measure them on boards."""
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.ERROR,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
+
+
+def main() -> NoReturn:
+    """Run the command line; every expected failure becomes one line and an exit code."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        cli.main(prog_name="edgeconv", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted; nothing was written", code=1, debug=debug)
+    except EdgeconvError as error:
+        _fail(str(error), code=error.exit_code, debug=debug)
+    except BrokenPipeError:
+        # The reader left (`| head`): leave quietly, and keep Python from flushing into the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(f"{error.strerror or error}{where}", code=1, debug=debug)
+    sys.exit(0)
+
+
+def _fail(message: str, code: int, debug: bool) -> NoReturn:
+    if debug:
+        logging.getLogger("edgeconv").exception(message)
+    click.secho(f"error: {message}", err=True, fg="red")
+    sys.exit(code)
