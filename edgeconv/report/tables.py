@@ -1,0 +1,117 @@
+"""What every command prints with: consoles, tables and progress.
+
+Importing this module is cheap: rich is imported by the functions that draw.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+# Wide enough that nothing is ever wrapped or cut when the output goes to a file or a pipe.
+PIPED_WIDTH = 10_000
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column; numbers are aligned to the right."""
+
+    name: str
+    numeric: bool = False
+
+
+def console() -> Console:
+    """A console on standard output; see :func:`_console`."""
+    return _console(sys.stdout, stderr=False)
+
+
+def error_console() -> Console:
+    """A console on standard error, for progress and warnings; see :func:`_console`."""
+    return _console(sys.stderr, stderr=True)
+
+
+def _console(stream: TextIO, *, stderr: bool) -> Console:
+    """Color only on a terminal and without ``NO_COLOR``; full width elsewhere.
+
+    Text is printed as it is: no markup, no emoji codes, no highlighting of numbers.
+    """
+    from rich.console import Console
+
+    width = None if stream.isatty() else PIPED_WIDTH
+    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+
+def table(
+    columns: Sequence[Column | str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+) -> Table:
+    """A table without frame for ``console().print``; a bare string is a column of text.
+
+    Control characters in the cells (file and tensor names are not ours) are shown escaped.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style="bold",
+        title=title,
+        title_justify="left",
+        title_style="bold",
+    )
+    for column in columns:
+        shown = column if isinstance(column, Column) else Column(column)
+        drawn.add_column(shown.name, justify="right" if shown.numeric else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(printable(cell)) for cell in row))
+    return drawn
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Progress]:
+    """Progress of long steps on standard error, shown only on a terminal and gone at the end.
+
+    Use the yielded object as rich's: ``task = bar.add_task("Calibrating", total=128)``, then
+    ``bar.advance(task)``.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    target = error_console()
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=target,
+        disable=quiet or not sys.stderr.isatty(),
+        transient=True,
+    ) as bar:
+        yield bar
+
+
+def printable(text: str) -> str:
+    """``text`` with what a terminal would obey (escapes, line breaks) written as ``\\x1b``."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )

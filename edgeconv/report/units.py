@@ -1,0 +1,86 @@
+"""Numbers for people: three significant digits and a unit.
+
+Prefixes are decimal everywhere: 1 kB is 1,000 bytes and 1 MB is 1,000,000 bytes.
+"""
+
+from __future__ import annotations
+
+import math
+
+_LARGE = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_TIME = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_DIGITS = 3
+_MOST_DIGITS = 6
+
+
+def format_bytes(count: int) -> str:
+    """``3_500_000`` bytes as "3.50 MB", ``512`` as "512 B"."""
+    text = format_count(count)
+    return f"{text}B" if " " in text else f"{text} B"
+
+
+def format_count(count: int) -> str:
+    """``3_504_872`` as "3.50 M", ``512`` as "512"; for parameters, MACs, instructions."""
+    for factor, prefix in _LARGE:
+        # Half a unit of the third digit below the factor already rounds up to it.
+        if abs(count) >= factor * (1 - 0.5 * 10**-_DIGITS):
+            return f"{significant(count / factor)} {prefix}"
+    return str(count)
+
+
+def format_duration(
+    seconds: float,
+    *,
+    error: float | None = None,
+    interval: tuple[float, float] | None = None,
+) -> str:
+    """A duration in the unit that suits it.
+
+    Args:
+        seconds: the duration, in seconds.
+        error: its uncertainty in seconds, giving "12.1 ± 0.2 ms".
+        interval: its confidence interval in seconds, giving "3.52 ms [3.49, 3.58]".
+    """
+    if not math.isfinite(seconds):
+        return str(seconds)
+    factor, unit = next(
+        ((f, u) for f, u in _TIME if abs(seconds) >= f * (1 - 0.5 * 10**-_DIGITS)),
+        _TIME[-1] if seconds else _TIME[0],
+    )
+    value = seconds / factor
+    if error is not None:
+        spread = error / factor
+        places = _places(spread, digits=1) if spread > 0 else _places(value, _DIGITS)
+        return f"{value:.{places}f} ± {spread:.{places}f} {unit}"
+    if interval is not None:
+        low, high = (bound / factor for bound in interval)
+        places = _places(value, _DIGITS)
+        if high > low:
+            places = max(places, _places((high - low) / 2, digits=1))
+        places = min(places, _places(value, _MOST_DIGITS))
+        return f"{value:.{places}f} {unit} [{low:.{places}f}, {high:.{places}f}]"
+    return f"{significant(value)} {unit}"
+
+
+def format_ratio(ratio: float) -> str:
+    """``1.934`` as 1.93 and the multiplication sign."""
+    return f"{significant(ratio)}\N{MULTIPLICATION SIGN}"
+
+
+def format_percent(share: float, *, places: int = 1) -> str:
+    """``0.876`` as "87.6%"."""
+    return f"{100 * share:.{places}f}%"
+
+
+def significant(value: float, digits: int = _DIGITS) -> str:
+    """``value`` with so many significant digits, never in exponent form."""
+    return f"{value:.{_places(value, digits)}f}"
+
+
+def _places(value: float, digits: int) -> int:
+    """Decimal places that show ``digits`` significant digits of ``value``."""
+    if value == 0 or not math.isfinite(value):
+        return 0
+    # Rounded first: 9.996 with three digits is 10.0, not 10.00.
+    magnitude = math.floor(math.log10(float(f"{abs(value):.{digits - 1}e}")))
+    return max(0, digits - 1 - magnitude)
