@@ -1,0 +1,1 @@
+"""The ideas of convolutional networks, one file each."""

@@ -1,0 +1,159 @@
+"""Networks by name: a decorator registers a factory together with its card."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from edgeconv.models.card import IMAGENET, Accuracy, NetworkInfo, Preprocessing, Task
+from edgeconv.models.initialize import initialize_
+from edgeconv.models.options import Factory, check_options, option_types
+from torch import nn
+
+F = TypeVar("F", bound=Factory)
+
+
+class UnknownNetwork(LookupError):  # noqa: N818
+    """The zoo has no network of that name."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    factory: Factory
+    info: NetworkInfo
+    options: dict[str, object]
+
+
+_networks: dict[str, _Entry] = {}
+
+
+def register(
+    *,
+    family: str,
+    paper: str,
+    parameters: int,
+    macs: int,
+    receptive_field: int | None,
+    input_shape: tuple[int, ...] = (3, 224, 224),
+    accuracy: Accuracy | None = None,
+    preprocessing: Preprocessing | None = IMAGENET,
+    task: Task = Task.CLASSIFICATION,
+) -> Callable[[F], F]:
+    """Register the decorated factory under its own name; its parameters become the options.
+
+    The figures are those of the default options; the tests hold them against the module itself.
+    """
+
+    def decorate(factory: F) -> F:
+        name = factory.__name__
+        if name in _networks:
+            raise ValueError(f"a network named {name!r} is registered twice")
+        classes = inspect.signature(factory).parameters.get("num_classes")
+        info = NetworkInfo(
+            name=name,
+            family=family,
+            task=task,
+            input_shape=input_shape,
+            num_classes=None if classes is None else classes.default,
+            preprocessing=preprocessing,
+            parameters=parameters,
+            macs=macs,
+            receptive_field=receptive_field,
+            accuracy=accuracy,
+            paper=paper,
+        )
+        options = option_types(factory)
+        if len(input_shape) == 3:
+            options.setdefault("input_size", int)
+        _networks[name] = _Entry(factory, info, options)
+        return factory
+
+    return decorate
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the networks that match a shell pattern, sorted."""
+    return sorted(fnmatch.filter(_networks, pattern))
+
+
+def model_info(name: str) -> NetworkInfo:
+    """The card of a network.
+
+    Raises:
+        UnknownNetwork: the zoo has no network of that name.
+    """
+    return _find(name).info
+
+
+def model_options(name: str) -> tuple[str, ...]:
+    """Names of the options that ``create_model`` takes for this network."""
+    return tuple(_find(name).options)
+
+
+def create_model(name: str, **options: object) -> nn.Module:
+    """Build a network, freshly initialized, in eval mode.
+
+    ``input_size`` (pixels) is an option of every network on images. Most networks are fully
+    convolutional up to a global pool: they are the same for every size, and the option only
+    matters to :func:`input_shape`.
+
+    Raises:
+        UnknownNetwork: the zoo has no network of that name.
+        UnknownOption: an option that the network does not have, or a value that does not fit it.
+    """
+    entry = _find(name)
+    check_options(name, entry.options, options)
+    taken = inspect.signature(entry.factory).parameters
+    network = entry.factory(**{key: value for key, value in options.items() if key in taken})
+    initialize_(network)
+    return network.eval()
+
+
+def input_shape(name: str, **options: object) -> tuple[int, ...]:
+    """Shape of one input of ``create_model(name, **options)``, without the batch dimension.
+
+    (C, H, W) for images; see :class:`NetworkInfo`. Raises as :func:`create_model` does.
+    """
+    entry = _find(name)
+    check_options(name, entry.options, options)
+    shape = entry.info.input_shape
+    channels, size = options.get("in_channels"), options.get("input_size")
+    if isinstance(channels, int):
+        shape = (channels, *shape[1:])
+    if isinstance(size, int):
+        shape = (shape[0], size, size)
+    return shape
+
+
+def preprocessing(name: str, **options: object) -> Preprocessing | None:
+    """How an image becomes an input of ``create_model(name, **options)``; None where the card
+    states nothing that fits, as for five channels.
+
+    The resize keeps its ratio to the input size; gray images take the mean over the channels.
+    """
+    stated = model_info(name).preprocessing
+    shape = input_shape(name, **options)
+    if stated is None:
+        return None
+    resize = stated.resize
+    if resize is not None:
+        resize = round(resize * shape[-1] / model_info(name).input_shape[-1])
+    channels = len(stated.mean)
+    if shape[0] == channels:
+        return Preprocessing(stated.mean, stated.std, resize)
+    if shape[0] == 1:
+        gray_mean, gray_std = sum(stated.mean) / channels, sum(stated.std) / channels
+        return Preprocessing((gray_mean,), (gray_std,), resize)
+    return None
+
+
+def _find(name: str) -> _Entry:
+    if name not in _networks:
+        near = difflib.get_close_matches(name, _networks, n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else "`edgeconv models` lists them"
+        raise UnknownNetwork(f"the zoo has no network {name!r}; {hint}")
+    return _networks[name]

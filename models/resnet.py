@@ -1,0 +1,90 @@
+"""ResNet: deep networks that learn residuals (He et al. 2015). Keys are torchvision's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgeconv.models.card import imagenet
+from edgeconv.models.layers.residual import BasicBlock, Bottleneck
+from edgeconv.models.registry import register
+from torch import Tensor, nn
+
+# (in_channels, width, stride) to a block; the block's class says how it widens its output.
+Block = Callable[[int, int, int], nn.Module]
+
+_PAPER = "He et al. 2015, arXiv:1512.03385"
+
+
+class ResNet(nn.Module):
+    """(N, C, H, W) images to (N, num_classes) logits; four stages, stride 32."""
+
+    def __init__(
+        self,
+        block: Block,
+        depths: tuple[int, int, int, int],
+        expansion: int,
+        num_classes: int,
+        in_channels: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1 = _stage(block, 64, 64, expansion, depths[0], stride=1)
+        self.layer2 = _stage(block, 64 * expansion, 128, expansion, depths[1], stride=2)
+        self.layer3 = _stage(block, 128 * expansion, 256, expansion, depths[2], stride=2)
+        self.layer4 = _stage(block, 256 * expansion, 512, expansion, depths[3], stride=2)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(512 * expansion, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        y = self.layer4(self.layer3(self.layer2(self.layer1(y))))
+        logits: Tensor = self.fc(self.dropout(y.mean(dim=(2, 3))))
+        return logits
+
+
+def _stage(
+    block: Block, in_channels: int, width: int, expansion: int, depth: int, stride: int
+) -> nn.Sequential:
+    first = block(in_channels, width, stride)
+    rest = (block(width * expansion, width, 1) for _ in range(depth - 1))
+    return nn.Sequential(first, *rest)
+
+
+def basic(
+    depths: tuple[int, int, int, int], num_classes: int, in_channels: int, dropout: float
+) -> ResNet:
+    return ResNet(BasicBlock, depths, BasicBlock.expansion, num_classes, in_channels, dropout)
+
+
+def bottleneck(
+    depths: tuple[int, int, int, int], num_classes: int, in_channels: int, dropout: float
+) -> ResNet:
+    return ResNet(Bottleneck, depths, Bottleneck.expansion, num_classes, in_channels, dropout)
+
+
+@register(
+    family="ResNet",
+    parameters=11_689_512,
+    macs=1_814_073_344,
+    receptive_field=435,
+    accuracy=imagenet(69.758, "torchvision IMAGENET1K_V1"),
+    paper=_PAPER,
+)
+def resnet18(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    return basic((2, 2, 2, 2), num_classes, in_channels, dropout)
+
+
+@register(
+    family="ResNet",
+    parameters=25_557_032,
+    macs=4_089_184_256,
+    receptive_field=427,
+    accuracy=imagenet(76.13, "torchvision IMAGENET1K_V1"),
+    paper=_PAPER,
+)
+def resnet50(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    return bottleneck((3, 4, 6, 3), num_classes, in_channels, dropout)
