@@ -1,0 +1,39 @@
+"""The passes over the float graph, in the order they run."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+import onnxscript.optimizer
+import onnxscript.rewriter
+from onnx_ir.passes import common
+
+from edgeconv.export.passes.global_pool import MeanToGlobalPool
+from edgeconv.export.quiet import quiet_python
+
+
+def optimize(model: ir.Model, *, already_optimized: bool) -> ir.Model:
+    """Simplify a float graph in place and return it.
+
+    Args:
+        already_optimized: PyTorch's exporter has folded constants and batch norm by itself; a
+            file of another producer has not been through that.
+
+    Ensures: constants folded, batch norm folded into convolutions, constants are initializers,
+    no unused nodes, no metadata (the exporter's stack traces name the author's folders).
+    """
+    with quiet_python():
+        if not already_optimized:
+            onnxscript.optimizer.optimize_ir(model)
+            onnxscript.rewriter.rewrite(model)
+        cleanup = ir.passes.Sequential(
+            common.ClearMetadataAndDocStringPass(),
+            common.LiftConstantsToInitializersPass(lift_all_constants=True),
+            MeanToGlobalPool(),
+            common.IdentityEliminationPass(),
+            common.RemoveUnusedNodesPass(),
+            common.RemoveUnusedOpsetsPass(),
+        )
+        cleanup(model)
+    model.producer_name = "edgeconv"
+    model.producer_version = None
+    return model

@@ -1,0 +1,205 @@
+"""Capture: an ``nn.Module`` or an ``.onnx`` file becomes a float ONNX graph with static shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from edgeconv.errors import CaptureError, DataError, UsageError
+from edgeconv.export.quiet import quiet_python
+
+MIN_OPSET = 18  # PyTorch's exporter writes nothing older: it asks for 17 and gives 18
+MAX_OPSET = 23
+DEFAULT_OPSET = 20  # Gelu is an operator since 20; ONNX Runtime reads 20 since 1.17
+
+_MAX_PROTO_BYTES = 2**31 - 1  # protobuf's limit for one message
+
+
+def capture_module(network: nn.Module, example: Sequence[np.ndarray], opset: int) -> ir.Model:
+    """Trace ``network`` on ``example`` inputs with PyTorch's own exporter.
+
+    Args:
+        network: a module in eval mode.
+        example: one float32 array an input; their shapes become the graph's static shapes.
+        opset: version of the ai.onnx operator set, 18 to 23.
+
+    Raises:
+        CaptureError: the exporter cannot express the network, or wrote another opset.
+    """
+    inputs = tuple(torch.from_numpy(array) for array in example)
+    with quiet_python(), torch.no_grad():
+        try:
+            program = torch.export.export(network, inputs, strict=False)
+        except Exception as error:  # whatever the user's forward() raises arrives here
+            raise CaptureError(
+                f"torch.export cannot trace {type(network).__name__} on inputs of shape "
+                f"{_shapes(example)}: {_first_line(error)}"
+            ) from error
+        try:
+            exported = torch.onnx.export(program, dynamo=True, opset_version=opset, verbose=False)
+        except Exception as error:
+            raise CaptureError(
+                f"torch.onnx.export cannot express {type(network).__name__} as ONNX: "
+                f"{_first_line(error)}"
+            ) from error
+    if exported is None:
+        raise CaptureError(f"torch.onnx.export returned nothing for {type(network).__name__}")
+    model = exported.model
+    written = model.graph.opset_imports[""]
+    if written != opset:
+        raise CaptureError(f"torch.onnx.export wrote opset {written} where {opset} was asked for")
+    return model
+
+
+def capture_file(
+    path: Path, opset: int | None, *, input_size: tuple[int, ...] | None, batch: int | None
+) -> ir.Model:
+    """Load a float ``.onnx`` file of any producer: check it, raise its opset, fix its shapes.
+
+    Args:
+        opset: the opset to convert to; None keeps the file's own where it is 18 or more.
+        input_size: (height, width) or (channels, height, width) for the dimensions that the file
+            leaves open; a stated dimension that differs is an error.
+        batch: the batch size where the file leaves it open, default 1.
+
+    Raises:
+        UsageError: an open dimension was not given, or a stated one contradicts the request.
+        CaptureError: the file is damaged or invalid, or its opset cannot be converted.
+    """
+    proto = _load(path)
+    _fix_shapes(proto, path, input_size, batch)
+    proto = _convert_opset(proto, path, opset)
+    try:
+        proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+    except Exception as error:
+        raise CaptureError(f"{path}: shapes do not fit together: {_first_line(error)}") from error
+    model = ir.from_proto(proto)
+    if any(node.op_type == "DequantizeLinear" for node in model.graph):
+        raise CaptureError(f"{path} is quantized already; pass the float network")
+    return model
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    if path.stat().st_size > _MAX_PROTO_BYTES:
+        raise CaptureError(f"{path} exceeds 2 GiB, the limit of one ONNX file")
+    try:
+        proto = onnx.load(path, load_external_data=False)
+        model = ir.from_proto(proto)
+        for tensor in (value.const_value for value in model.graph.initializers.values()):
+            if isinstance(tensor, ir.ExternalTensor):
+                _refuse_outside(path, tensor)
+        proto = onnx.load(path)
+        onnx.checker.check_model(proto, full_check=False)
+    except CaptureError:
+        raise
+    except Exception as error:  # protobuf and the checker raise kinds of their own
+        raise CaptureError(f"{path} is not a valid ONNX file: {_first_line(error)}") from error
+    return proto
+
+
+def _refuse_outside(path: Path, tensor: ir.ExternalTensor) -> None:
+    folder = path.resolve().parent
+    if not (folder / str(tensor.location)).resolve().is_relative_to(folder):
+        raise CaptureError(
+            f"{path} keeps weights outside its folder ({tensor.location}); refused for safety"
+        )
+
+
+def _fix_shapes(
+    proto: onnx.ModelProto, path: Path, input_size: tuple[int, ...] | None, batch: int | None
+) -> None:
+    """Make the graph's inputs static. The stated shapes of other values are dropped where an
+    input was open, because shape inference makes them anew."""
+    constants = {initializer.name for initializer in proto.graph.initializer}
+    opened = False
+    for graph_input in proto.graph.input:
+        if graph_input.name in constants:
+            continue
+        dims = graph_input.type.tensor_type.shape.dim
+        wanted = _wanted_shape(len(dims), input_size, batch)
+        for axis, dim in enumerate(dims):
+            asked = wanted[axis]
+            if dim.HasField("dim_value") and dim.dim_value > 0:
+                if asked is not None and asked != dim.dim_value:
+                    raise UsageError(
+                        f"{path}: input {graph_input.name!r} has a fixed size of {dim.dim_value} "
+                        f"in dimension {axis}, not {asked}"
+                    )
+                continue
+            if asked is None and axis == 0:
+                asked = 1
+            if asked is None:
+                raise UsageError(
+                    f"{path}: input {graph_input.name!r} leaves dimension {axis} open; "
+                    "give it with --input-size"
+                )
+            opened = True
+            dim.Clear()
+            dim.dim_value = asked
+    if opened:
+        del proto.graph.value_info[:]
+        for output in proto.graph.output:
+            output.type.tensor_type.ClearField("shape")
+
+
+def _wanted_shape(
+    rank: int, input_size: tuple[int, ...] | None, batch: int | None
+) -> list[int | None]:
+    wanted: list[int | None] = [None] * rank
+    if rank:
+        wanted[0] = batch
+    if input_size and rank > len(input_size):
+        wanted[rank - len(input_size) :] = input_size
+    return wanted
+
+
+def _convert_opset(proto: onnx.ModelProto, path: Path, opset: int | None) -> onnx.ModelProto:
+    current = next((entry.version for entry in proto.opset_import if entry.domain == ""), 0)
+    foreign = sorted({node.domain for node in proto.graph.node} - {"", "ai.onnx"})
+    if foreign:
+        raise CaptureError(
+            f"{path} uses operators of the domain {foreign[0]!r}; only standard ONNX is supported"
+        )
+    target = opset or min(max(current, MIN_OPSET), MAX_OPSET)
+    if current == target:
+        return proto
+    try:
+        return onnx.version_converter.convert_version(proto, target)
+    except Exception as error:  # the converter raises RuntimeError and its own kinds
+        raise CaptureError(
+            f"{path} has opset {current}, which cannot be converted to {target}: "
+            f"{_first_line(error)}; export it anew with opset {target}"
+        ) from error
+
+
+def refuse_non_finite(model: ir.Model) -> None:
+    """Raise DataError if a weight is NaN or infinite, naming the first.
+
+    Clip's bounds and masks may be infinite: only tensors of more than one element count.
+    """
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is None or not tensor.dtype.is_floating_point() or tensor.size <= 1:
+            continue
+        finite = np.isfinite(tensor.numpy())
+        if not finite.all():
+            bad = int(finite.size - np.count_nonzero(finite))
+            raise DataError(
+                f"the weight {name!r} has {bad} NaN or infinite values of {finite.size}; "
+                "train again or load other weights"
+            )
+
+
+def _shapes(arrays: Sequence[np.ndarray]) -> str:
+    return ", ".join("×".join(map(str, array.shape)) for array in arrays)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,57 @@
+"""ReduceMean over all spatial axes is GlobalAveragePool.
+
+PyTorch's exporter writes adaptive and global pools as ReduceMean, for which ONNX Runtime has no
+integer kernel; for GlobalAveragePool it has one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+
+class MeanToGlobalPool(ir.passes.InPlacePass):
+    """``ReduceMean(x, axes=[2, 3, …], keepdims=k)`` → ``GlobalAveragePool(x)``, and a Reshape
+    where the dimensions are dropped. x is [N, C, spatial…] with static shape, ai.onnx 18+."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        changed = False
+        for node in list(model.graph):
+            if node.op_type == "ReduceMean" and node.domain == "" and _is_spatial(node):
+                _replace(model.graph, node)
+                changed = True
+        return ir.passes.PassResult(model, modified=changed)
+
+
+def _is_spatial(node: ir.Node) -> bool:
+    x = node.inputs[0]
+    if x is None or x.shape is None or len(x.shape) < 3 or not x.shape.is_static():
+        return False
+    axes = ir.convenience.get_const_tensor(node.inputs[1]) if len(node.inputs) > 1 else None
+    if axes is None:
+        return False
+    rank = len(x.shape)
+    return sorted(int(axis) % rank for axis in axes.numpy()) == list(range(2, rank))
+
+
+def _replace(graph: ir.Graph, node: ir.Node) -> None:
+    x, out = node.inputs[0], node.outputs[0]
+    assert x is not None
+    assert x.shape is not None
+    shape = [*list(x.shape)[:2], *[1] * (len(x.shape) - 2)]
+    pool = ir.node("GlobalAveragePool", [x], name=node.name)
+    pooled = pool.outputs[0]
+    pooled.shape, pooled.type = ir.Shape(shape), x.type
+    nodes = [pool]
+    keepdims = node.attributes.get_int("keepdims", 1)
+    if not keepdims:
+        target = ir.tensor(np.array(shape[:2], np.int64), name=f"{out.name}_shape")
+        constant = ir.val(target.name, const_value=target)
+        graph.register_initializer(constant)
+        reshape = ir.node("Reshape", [pooled, constant], name=f"{node.name}_squeeze")
+        reshape.outputs[0].shape, reshape.outputs[0].type = ir.Shape(shape[:2]), x.type
+        nodes.append(reshape)
+        pooled.name = f"{out.name}_pooled"
+    ir.convenience.replace_nodes_and_values(
+        graph, node, [node], nodes, [out], [nodes[-1].outputs[0]]
+    )

@@ -1,0 +1,67 @@
+"""How each ONNX operator takes part in full-integer quantization.
+
+The table follows TFLite's 8-bit quantization specification
+(https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec): what it
+has an integer kernel for, and which of those need the same scale on both sides or a fixed one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Kind(Enum):
+    """How scale and zero point of an operator's output relate to those of its inputs."""
+
+    WEIGHTED = auto()  # inputs: activation, constant weight, constant bias; output has its own
+    FREE = auto()  # every activation has its own
+    SAME = auto()  # all data inputs and outputs share one
+    FIXED = auto()  # the output's is set by the specification
+    CLAMP = auto()  # Relu, Clip: nothing but a bound on the values
+
+
+@dataclass(frozen=True)
+class FixedRange:
+    """Scale and int8 zero point that the specification sets for an output."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class QuantizedOperator:
+    """``data_inputs`` is the number of leading inputs that are activations; None means all."""
+
+    kind: Kind
+    data_inputs: int | None = 1
+    fixed: FixedRange | None = None
+
+
+_PROBABILITY = FixedRange(1 / 256, -128)
+
+OPERATORS: dict[str, QuantizedOperator] = {
+    "Conv": QuantizedOperator(Kind.WEIGHTED),
+    "ConvTranspose": QuantizedOperator(Kind.WEIGHTED),
+    "Gemm": QuantizedOperator(Kind.WEIGHTED),
+    "Add": QuantizedOperator(Kind.FREE, data_inputs=2),
+    "Sub": QuantizedOperator(Kind.FREE, data_inputs=2),
+    "Mul": QuantizedOperator(Kind.FREE, data_inputs=2),
+    "GlobalAveragePool": QuantizedOperator(Kind.FREE),
+    "Relu": QuantizedOperator(Kind.CLAMP),
+    "Clip": QuantizedOperator(Kind.CLAMP),
+    "MaxPool": QuantizedOperator(Kind.SAME),
+    "AveragePool": QuantizedOperator(Kind.SAME),
+    "Reshape": QuantizedOperator(Kind.SAME),
+    "Flatten": QuantizedOperator(Kind.SAME),
+    "Squeeze": QuantizedOperator(Kind.SAME),
+    "Unsqueeze": QuantizedOperator(Kind.SAME),
+    "Transpose": QuantizedOperator(Kind.SAME),
+    "Concat": QuantizedOperator(Kind.SAME, data_inputs=None),
+    "Softmax": QuantizedOperator(Kind.FIXED, fixed=_PROBABILITY),
+    "Sigmoid": QuantizedOperator(Kind.FIXED, fixed=_PROBABILITY),
+    "Tanh": QuantizedOperator(Kind.FIXED, fixed=FixedRange(1 / 128, 0)),
+}
+
+# The output channel's dimension in the weight of each weighted operator; Gemm's depends on transB.
+WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1}

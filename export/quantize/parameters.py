@@ -1,0 +1,110 @@
+"""Scales and zero points: the arithmetic of TFLite's 8-bit quantization specification.
+
+real = scale * (integer - zero_point); activations asymmetric per tensor, weights symmetric in
+[-127, 127] per output channel, bias int32 with scale = input scale * weight scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+
+# A range narrower than this is a constant; its scale must still be a normal float32, and stay one
+# when it is multiplied by a weight scale.
+_MIN_SPAN = 1e-6
+_MIN_WEIGHT_SCALE = 1e-12
+# Half of int32 is left to the accumulated products.
+_MAX_BIAS = 2**30
+
+
+@dataclass(frozen=True)
+class Range:
+    """The real interval that an activation takes."""
+
+    low: float
+    high: float
+
+    def union(self, other: Range) -> Range:
+        return Range(min(self.low, other.low), max(self.high, other.high))
+
+
+@dataclass(frozen=True)
+class ActivationParameters:
+    """``zero_point`` is for int8; the uint8 form of the same integers adds 128 to both."""
+
+    scale: float
+    zero_point: int
+
+    @property
+    def range(self) -> Range:
+        """The interval that the 256 integers represent."""
+        return Range(
+            self.scale * (-128 - self.zero_point),
+            self.scale * (127 - self.zero_point),
+        )
+
+    def stored_zero_point(self, dtype: npt.DTypeLike) -> np.generic:
+        """The zero point as ONNX stores it beside int8 or uint8 integers."""
+        shift = 128 if np.dtype(dtype) == np.uint8 else 0
+        zero_point: np.generic = np.dtype(dtype).type(self.zero_point + shift)
+        return zero_point
+
+    def quantize(self, values: npt.NDArray[np.floating], dtype: npt.DTypeLike) -> npt.NDArray:
+        """Integers of ``values``: round half to even, saturate."""
+        info = np.iinfo(np.dtype(dtype))
+        integers = np.rint(values / np.float32(self.scale)) + int(self.stored_zero_point(dtype))
+        return np.clip(integers, info.min, info.max).astype(dtype)
+
+
+def activation_parameters(observed: Range) -> ActivationParameters:
+    """Parameters that cover ``observed`` with zero exactly representable."""
+    low, high = min(observed.low, 0.0), max(observed.high, 0.0)
+    if high - low < _MIN_SPAN:
+        high = low + _MIN_SPAN
+    scale = float(np.float32((high - low) / 255))
+    zero_point = int(np.clip(np.rint(-128 - low / scale), -128, 127))
+    return ActivationParameters(scale, zero_point)
+
+
+@dataclass(frozen=True)
+class WeightParameters:
+    """One float32 scale an output channel (or one alone), along ``axis``."""
+
+    scale: Float32
+    axis: int
+
+    def quantize(self, weight: Float32) -> npt.NDArray[np.int8]:
+        shape = [1] * weight.ndim
+        shape[self.axis] = -1
+        integers = np.rint(weight / self.scale.reshape(shape))
+        return np.clip(integers, -127, 127).astype(np.int8)
+
+
+def weight_parameters(
+    weight: Float32, axis: int, bias: Float32 | None, input_scale: float
+) -> WeightParameters:
+    """Symmetric per-channel parameters along ``axis``.
+
+    A channel of zeros, or one far smaller than its bias, gets a scale large enough for the bias
+    to fit into int32.
+    """
+    others = tuple(a for a in range(weight.ndim) if a != axis)
+    scale = np.abs(weight).max(axis=others).astype(np.float64) / 127
+    if bias is not None:
+        scale = np.maximum(scale, np.abs(bias, dtype=np.float64) / (input_scale * _MAX_BIAS))
+    return WeightParameters(np.maximum(scale, _MIN_WEIGHT_SCALE).astype(np.float32), axis)
+
+
+def bias_scale(input_scale: float, weight_scale: Float32) -> Float32:
+    """The product as the runtimes form it, in float32."""
+    return np.float32(input_scale) * weight_scale
+
+
+def quantize_bias(bias: Float32, scale: Float32) -> npt.NDArray[np.int32]:
+    integers = np.rint(bias.astype(np.float64) / scale)
+    info = np.iinfo(np.int32)
+    return np.clip(integers, info.min, info.max).astype(np.int32)

@@ -1,0 +1,158 @@
+"""Which activations become integers, and which of them share scale and zero point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from edgeconv.export.quantize.operators import OPERATORS, FixedRange, Kind, QuantizedOperator
+from edgeconv.export.quantize.parameters import (
+    ActivationParameters,
+    Range,
+    activation_parameters,
+)
+
+
+@dataclass
+class Plan:
+    """The result of planning.
+
+    Attributes:
+        activations: the values to quantize, each with its representative; values with the same
+            representative share scale and zero point.
+        fixed: representatives whose parameters the specification sets.
+        left_in_float: nodes without an integer form, with the reason.
+    """
+
+    activations: dict[ir.Value, ir.Value] = field(default_factory=dict)
+    fixed: dict[ir.Value, FixedRange] = field(default_factory=dict)
+    left_in_float: dict[ir.Node, str] = field(default_factory=dict)
+
+    def parameters(self, ranges: Mapping[str, Range]) -> dict[ir.Value, ActivationParameters]:
+        """Scale and zero point of every activation, from observed ranges by value name."""
+        shared: dict[ir.Value, Range] = {}
+        for value, representative in self.activations.items():
+            observed = ranges[str(value.name)]
+            known = shared.get(representative)
+            shared[representative] = observed if known is None else known.union(observed)
+        chosen = {
+            representative: activation_parameters(observed)
+            for representative, observed in shared.items()
+        }
+        for representative, fixed in self.fixed.items():
+            chosen[representative] = ActivationParameters(fixed.scale, fixed.zero_point)
+        return {value: chosen[root] for value, root in self.activations.items()}
+
+
+def plan(graph: ir.Graph) -> Plan:
+    """Decide over a float graph with constant weights and static shapes."""
+    result = Plan()
+    shared = _UnionFind()
+    wanted: dict[ir.Value, None] = {}
+    fixed: list[tuple[ir.Value, FixedRange]] = []
+    for node in graph:
+        operator = OPERATORS.get(node.op_type) if node.domain == "" else None
+        reason = _reason_for_float(node, operator)
+        if operator is None or reason:
+            result.left_in_float[node] = reason or ""
+            continue
+        inputs = [value for value in data_inputs(node, operator) if not is_constant(value)]
+        outputs = list(node.outputs[:1])
+        for value in inputs:
+            if not is_accumulator(value):
+                wanted[value] = None
+        for value in outputs:
+            if not is_accumulator(value):
+                wanted[value] = None
+        if operator.kind is Kind.SAME:
+            for value in inputs:
+                shared.join(outputs[0], value)
+        if operator.fixed is not None:
+            fixed.append((outputs[0], operator.fixed))
+    result.activations = {value: shared.find(value) for value in wanted}
+    result.fixed = {shared.find(value): parameters for value, parameters in fixed}
+    return result
+
+
+def data_inputs(node: ir.Node, operator: QuantizedOperator) -> Iterator[ir.Value]:
+    """The inputs of ``node`` that are activations, or constants in an activation's place."""
+    count = len(node.inputs) if operator.data_inputs is None else operator.data_inputs
+    for value in node.inputs[:count]:
+        if value is not None:
+            yield value
+
+
+def is_constant(value: ir.Value) -> bool:
+    return value.const_value is not None
+
+
+def is_accumulator(value: ir.Value) -> bool:
+    """Whether ``value`` only exists inside a fused operator: the result of a convolution, matrix
+    product or sum that nothing but a Relu or Clip reads."""
+    producer = value.producer()
+    if producer is None or value.is_graph_output():
+        return False
+    operator = OPERATORS.get(producer.op_type)
+    if operator is None or operator.kind not in (Kind.WEIGHTED, Kind.FREE):
+        return False
+    if _reason_for_float(producer, operator):
+        return False
+    consumers = value.consumers()
+    if len(consumers) != 1 or value.uses()[0].idx != 0:
+        return False
+    clamp = OPERATORS.get(consumers[0].op_type)
+    return (
+        clamp is not None
+        and clamp.kind is Kind.CLAMP
+        and not _reason_for_float(consumers[0], clamp)
+    )
+
+
+def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
+    """Why ``node`` cannot run in integers; empty if it can."""
+    if operator is None:
+        return "int8 is not implemented for this operator"
+    if node.outputs[0].dtype != ir.DataType.FLOAT:
+        return f"it computes {node.outputs[0].dtype}, not float32"
+    parameters = node.inputs[1:] if operator.kind is Kind.WEIGHTED else ()
+    if any(value is not None and not is_constant(value) for value in parameters):
+        return "its weight or bias is not constant"
+    if operator.kind is Kind.CLAMP and any(
+        value is not None and not is_constant(value) for value in node.inputs[1:]
+    ):
+        return "its bounds are not constant"
+    if node.op_type == "Gemm":
+        return _reason_against_gemm(node)
+    if all(is_constant(value) for value in data_inputs(node, operator)):
+        return "all of its inputs are constant"
+    return ""
+
+
+def _reason_against_gemm(node: ir.Node) -> str:
+    attributes = node.attributes
+    if attributes.get_float("alpha", 1.0) != 1.0 or attributes.get_float("beta", 1.0) != 1.0:
+        return "alpha and beta other than 1 are not implemented in int8"
+    if attributes.get_int("transA", 0):
+        return "transA is not implemented in int8"
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if bias is not None and (bias.shape is None or len(bias.shape) != 1):
+        return "its bias is not a vector"
+    return ""
+
+
+class _UnionFind:
+    """Disjoint sets of values."""
+
+    def __init__(self) -> None:
+        self._parent: dict[ir.Value, ir.Value] = {}
+
+    def find(self, value: ir.Value) -> ir.Value:
+        parent = self._parent.setdefault(value, value)
+        if parent is not value:
+            parent = self._parent[value] = self.find(parent)
+        return parent
+
+    def join(self, a: ir.Value, b: ir.Value) -> None:
+        self._parent[self.find(a)] = self.find(b)

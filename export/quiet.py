@@ -1,0 +1,58 @@
+"""Keep the noise of PyTorch's exporter, ONNX Runtime and LiteRT away from the user."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_NOISY = ("torch", "onnxscript", "onnx_ir", "onnxruntime")
+
+
+def debugging() -> bool:
+    """Whether the user asked for the libraries' own messages (``--debug``)."""
+    return logging.getLogger("edgeconv").isEnabledFor(logging.DEBUG)
+
+
+@contextmanager
+def quiet_python() -> Iterator[None]:
+    """Silence warnings and the loggers of noisy libraries, unless debugging."""
+    if debugging():
+        yield
+        return
+    loggers = [logging.getLogger(name) for name in _NOISY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def quiet_native() -> Iterator[None]:
+    """Point file descriptor 2 at nothing while native code announces itself, unless debugging.
+
+    LiteRT writes to the descriptor directly, so Python's sys.stderr cannot catch it. Keep the
+    block short: other threads' messages are lost in it too.
+    """
+    if debugging():
+        yield
+        return
+    sys.stderr.flush()
+    saved = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nothing)

@@ -1,0 +1,136 @@
+"""Run a written file on its real runtime, in terms of the network's own float inputs and outputs.
+
+A runner takes NCHW float32 arrays and returns NCHW float32 arrays; the layout and the integer
+codes of the file's interface are its own business, read from the file's :class:`TensorInfo`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from edgeconv.bundle import Format, Layout, TensorInfo
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.quiet import debugging, quiet_native
+
+Arrays = Sequence[npt.NDArray[Any]]
+
+ort.disable_telemetry_events()
+
+
+class Runner(Protocol):
+    """A loaded model file. ``name`` is the runtime and its version."""
+
+    name: str
+
+    def run(self, inputs: Arrays) -> list[npt.NDArray[Any]]: ...
+
+
+def open_runner(
+    data: bytes,
+    format: Format,
+    inputs: Sequence[TensorInfo],
+    outputs: Sequence[TensorInfo],
+) -> Runner:
+    """Load the bytes of a model file.
+
+    Raises:
+        EdgeconvError: the runtime refuses the file.
+    """
+    kind = {Format.ONNX: OnnxRunner, Format.TFLITE: LiteRtRunner}[format]
+    return kind(data, inputs, outputs)
+
+
+def session_options() -> ort.SessionOptions:
+    """Quiet unless debugging; one thread a core."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 2 if debugging() else 4
+    options.intra_op_num_threads = os.cpu_count() or 1
+    return options
+
+
+class OnnxRunner:
+    """ONNX Runtime on the CPU."""
+
+    def __init__(
+        self, data: bytes, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
+    ) -> None:
+        self.name = f"onnxruntime {ort.__version__}"
+        self._inputs, self._outputs = inputs, outputs
+        try:
+            self._session = ort.InferenceSession(
+                data, session_options(), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
+            raise _refused(self.name, error) from error
+
+    def run(self, inputs: Arrays) -> list[npt.NDArray[Any]]:
+        feed = {
+            info.name: encode(array, info)
+            for info, array in zip(self._inputs, inputs, strict=True)
+        }
+        arrays = self._session.run([info.name for info in self._outputs], feed)
+        return [decode(array, info) for array, info in zip(arrays, self._outputs, strict=True)]
+
+
+class LiteRtRunner:
+    """LiteRT with its default XNNPACK delegate."""
+
+    def __init__(
+        self, data: bytes, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
+    ) -> None:
+        from importlib.metadata import version
+
+        from ai_edge_litert.interpreter import Interpreter
+
+        self.name = f"ai-edge-litert {version('ai-edge-litert')}"
+        self._inputs, self._outputs = inputs, outputs
+        try:
+            with quiet_native():
+                self._interpreter = Interpreter(
+                    model_content=data, num_threads=os.cpu_count() or 1
+                )
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise _refused(self.name, error) from error
+        self._input_indices = [item["index"] for item in self._interpreter.get_input_details()]
+        self._output_indices = [item["index"] for item in self._interpreter.get_output_details()]
+
+    def run(self, inputs: Arrays) -> list[npt.NDArray[Any]]:
+        for index, info, array in zip(self._input_indices, self._inputs, inputs, strict=True):
+            self._interpreter.set_tensor(index, encode(array, info))
+        self._interpreter.invoke()
+        return [
+            decode(self._interpreter.get_tensor(index), info)
+            for index, info in zip(self._output_indices, self._outputs, strict=True)
+        ]
+
+
+def encode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
+    """A float NCHW array in the layout and dtype of an interface."""
+    if info.layout is Layout.NHWC:
+        array = np.moveaxis(array, 1, -1)
+    if info.scale is not None and info.zero_point is not None:
+        limits = np.iinfo(info.dtype)
+        integers = np.rint(array / np.float32(info.scale)) + info.zero_point
+        array = np.clip(integers, limits.min, limits.max)
+    return np.ascontiguousarray(array, dtype=info.dtype)
+
+
+def decode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
+    """The inverse of :func:`encode`."""
+    if info.scale is not None and info.zero_point is not None:
+        array = (array.astype(np.float32) - info.zero_point) * np.float32(info.scale)
+    if info.layout is Layout.NHWC:
+        array = np.moveaxis(array, -1, 1)
+    return array
+
+
+def _refused(runtime: str, error: Exception) -> EdgeconvError:
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return EdgeconvError(f"{runtime} refuses the file: {first}")

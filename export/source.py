@@ -1,0 +1,241 @@
+"""What the MODEL argument names, turned into a network.
+
+Forms: a zoo name, ``path/to/file.py:factory``, ``package.module:factory``, ``file.onnx``. The
+factory is a callable that returns an ``nn.Module``, or the module itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgeconv import models
+from edgeconv.bundle import Preprocessing
+from edgeconv.errors import CaptureError, DataError, EdgeconvError, UsageError
+
+ModelArgs = Mapping[str, str | int | float | bool]
+SPEC_FORMS = (
+    "a zoo name (`edgeconv models` lists them), file.py:factory, package.module:factory, "
+    "or file.onnx"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network to export.
+
+    Attributes:
+        spec: what the user wrote, or the class name of a module passed from Python.
+        network: the module in eval mode, or the path of a float ``.onnx`` file.
+        input_shape: (channels, height, width) where the network's card states it, else None.
+        preprocessing: from the network's card, else None.
+    """
+
+    spec: str
+    network: nn.Module | Path
+    args: ModelArgs = field(default_factory=dict)
+    input_shape: tuple[int, ...] | None = None
+    preprocessing: Preprocessing | None = None
+
+
+def resolve(
+    model: str | nn.Module | Path,
+    *,
+    args: ModelArgs,
+    input_size: tuple[int, ...] | None,
+    weights: Path | None,
+) -> Source:
+    """Turn a model specification, or a module, into a :class:`Source`.
+
+    Raises:
+        UsageError: the name or file is unknown, or the options do not fit.
+        DataError: the weights do not fit the network.
+    """
+    source = _find(model, args, input_size)
+    if isinstance(source.network, nn.Module):
+        if weights is not None:
+            load_weights(source.network, weights)
+        source.network.eval()
+    elif weights is not None or args:
+        option = "--weights" if weights is not None else "--model-arg"
+        raise UsageError(f"{option} does not apply to {source.spec}: an ONNX file is complete")
+    return source
+
+
+def _find(
+    model: str | nn.Module | Path, args: ModelArgs, input_size: tuple[int, ...] | None
+) -> Source:
+    if isinstance(model, nn.Module):
+        if args:
+            raise UsageError("model_args apply to a factory, not to a module that is built")
+        return Source(type(model).__name__, model)
+    spec = str(model)
+    if spec.endswith(".onnx"):
+        path = Path(spec)
+        if not path.is_file():
+            raise UsageError(f"{spec}: no such file")
+        return Source(path.name, path)
+    if ":" in spec:
+        return replace(_from_factory(spec, args), args=args)
+    return _from_zoo(spec, args, input_size)
+
+
+def _from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) -> Source:
+    if name not in models.list_models():
+        near = difflib.get_close_matches(name, models.list_models(), n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"MODEL is {SPEC_FORMS}"
+        raise UsageError(f"unknown model {name!r}: {hint}")
+    options = dict(args)
+    if input_size is not None:
+        # A size fixes height and width; a full shape fixes the channels as well.
+        options.setdefault("input_size", input_size[-1])
+        if len(input_size) == 3:
+            options.setdefault("in_channels", input_size[0])
+        if input_size[-1] != input_size[-2]:
+            options.pop("input_size")
+    try:
+        network = models.create_model(name, **options)
+        shape = models.input_shape(name, **options)
+    except (TypeError, ValueError, LookupError) as error:
+        raise UsageError(f"{name}: {_first_line(error)}") from error
+    info = models.model_info(name)
+    preprocessing = None
+    if info.mean and len(info.mean) == shape[0]:
+        preprocessing = Preprocessing(resize=info.resize, mean=info.mean, std=info.std)
+    return Source(name, network, args, tuple(shape), preprocessing)
+
+
+def _from_factory(spec: str, args: ModelArgs) -> Source:
+    where, _, name = spec.rpartition(":")
+    module = _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
+    if not hasattr(module, name):
+        near = difflib.get_close_matches(name, vars(module), n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "check the name after the colon"
+        raise UsageError(f"{where} has no {name!r}: {hint}")
+    factory = getattr(module, name)
+    if isinstance(factory, nn.Module):
+        if args:
+            raise UsageError(f"{spec} is a module that is built; --model-arg needs a callable")
+        return Source(spec, factory)
+    if not callable(factory):
+        raise UsageError(f"{spec} is a {type(factory).__name__}, not a callable or an nn.Module")
+    _refuse_unknown_arguments(spec, factory, args)
+    try:
+        network = factory(**args)
+    except Exception as error:  # the user's own code: anything can come out of it
+        raise CaptureError(f"{spec} raised {type(error).__name__}: {_first_line(error)}") from error
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"{spec} returned a {type(network).__name__}, not an nn.Module")
+    return Source(spec, network)
+
+
+def _refuse_unknown_arguments(spec: str, factory: Callable[..., Any], args: ModelArgs) -> None:
+    try:
+        inspect.signature(factory).bind(**args)
+    except TypeError as error:
+        raise UsageError(f"{spec} cannot be called so: {error}; see --model-arg") from error
+    except ValueError:  # built-in callables have no signature; the call itself will tell
+        return
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    # A name of its own, so that the user's models.py or export.py shadows nothing; the folder goes
+    # on sys.path because the file's own imports expect what `python file.py` gives them.
+    name = f"_edgeconv_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} cannot be imported as Python")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the user's own code: anything can come out of it
+        raise _import_failed(path, error) from error
+    return module
+
+
+def _load_module(name: str) -> ModuleType:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # the user's own code: anything can come out of it
+        raise _import_failed(name, error) from error
+
+
+def _import_failed(what: object, error: Exception) -> EdgeconvError:
+    if isinstance(error, ModuleNotFoundError):
+        return UsageError(f"{what} cannot be imported: no module named {error.name!r}")
+    return CaptureError(f"importing {what} raised {type(error).__name__}: {_first_line(error)}")
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Load ``.safetensors``, ``.pth`` or ``.pt`` into ``network``; a pickle is never executed.
+
+    Accepts a state dict, or a checkpoint that holds one under ``state_dict`` or ``model``.
+
+    Raises:
+        UsageError: the file is missing or of another kind.
+        DataError: the file is damaged, or its names or shapes are not the network's.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    state = _read_state(path)
+    try:
+        missing, unexpected = network.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise DataError(f"{path} does not fit the network: {str(error).splitlines()[1].strip()}")
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        first = f"lacks {missing[0]!r}" if missing else f"has an unknown {unexpected[0]!r}"
+        count = len(missing) + len(unexpected)
+        raise DataError(f"{path} does not fit the network: it {first} ({count} names differ)")
+
+
+def _read_state(path: Path) -> dict[str, torch.Tensor]:
+    state: Any
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise DataError(f"{path} is not a readable safetensors file: {error}") from error
+    if path.suffix not in (".pth", ".pt"):
+        raise UsageError(f"{path}: weights are .safetensors, .pth or .pt files")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
+        raise DataError(
+            f"{path} cannot be read as plain weights ({type(error).__name__}); "
+            "save the state_dict with safetensors or torch.save"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(
+        isinstance(value, torch.Tensor) for value in state.values()
+    ):
+        raise DataError(f"{path} holds no state dict; save model.state_dict()")
+    return state
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
