@@ -98,22 +98,19 @@ def _from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) ->
         raise UsageError(f"unknown model {name!r}: {hint}")
     options = dict(args)
     if input_size is not None:
-        # A size fixes height and width; a full shape fixes the channels as well.
-        options.setdefault("input_size", input_size[-1])
+        # The zoo knows square sizes; another shape only changes what the network is traced on.
         if len(input_size) == 3:
             options.setdefault("in_channels", input_size[0])
-        if input_size[-1] != input_size[-2]:
-            options.pop("input_size")
+        if input_size[-1] == input_size[-2]:
+            options.setdefault("input_size", input_size[-1])
     try:
         network = models.create_model(name, **options)
         shape = models.input_shape(name, **options)
+        card = models.preprocessing(name, **options)
     except (TypeError, ValueError, LookupError) as error:
         raise UsageError(f"{name}: {_first_line(error)}") from error
-    info = models.model_info(name)
-    preprocessing = None
-    if info.mean and len(info.mean) == shape[0]:
-        preprocessing = Preprocessing(resize=info.resize, mean=info.mean, std=info.std)
-    return Source(name, network, args, tuple(shape), preprocessing)
+    preprocessing = card and Preprocessing(resize=card.resize, mean=card.mean, std=card.std)
+    return Source(name, network, args, shape, preprocessing)
 
 
 def _from_factory(spec: str, args: ModelArgs) -> Source:

@@ -1,0 +1,160 @@
+"""Compare what a written file computes on its runtime with what the network computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeconv.bundle import Precision, Verification
+from edgeconv.errors import VerificationError
+from edgeconv.export.data import Sample
+from edgeconv.export.runtimes import Runner
+
+# Float files agree with PyTorch up to the order of summation: about 1e-6 of the output's range in
+# the networks of the zoo, of which this leaves two digits for very deep ones.
+MAX_FLOAT_ERROR = 1e-4
+# Runtimes round the same integers differently, so a tenth of the outputs differ by one step.
+MIN_WITHIN_ONE_STEP = 0.99
+# Or else the formats differ by less than a third of the error that int8 makes anyway.
+MIN_MARGIN_DB = 10.0
+
+Outputs = list[npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the files are held against.
+
+    Attributes:
+        runtime: who computed ``outputs``: pytorch, or onnxruntime for a network that came as ONNX.
+        inputs: the samples, each a tuple of arrays in the network's own layout (NCHW).
+        outputs: the float network's outputs for each sample.
+        integer_outputs: those of the QDQ graph on ONNX Runtime; None without int8.
+        steps: the real size of one output step, for each output; None where it is float.
+    """
+
+    runtime: str
+    inputs: list[Sample]
+    outputs: list[Outputs]
+    integer_outputs: list[Outputs] | None = None
+    steps: tuple[float | None, ...] = ()
+
+
+def run_all(runner: Runner, inputs: Sequence[Sample]) -> list[Outputs]:
+    return [runner.run(sample) for sample in inputs]
+
+
+def compare(
+    outputs: list[Outputs],
+    reference: Reference,
+    precision: Precision,
+    runtime: str,
+    other: list[Outputs] | None = None,
+) -> Verification:
+    """Figures for one file.
+
+    Args:
+        outputs: what the file computed for ``reference.inputs``.
+        other: what the int8 file of the other format computed.
+    """
+    worst_error = max(
+        _relative_error(expected, got) for expected, got in _pairs(reference.outputs, outputs)
+    )
+    sqnr = min(sqnr_db(expected, got) for expected, got in _pairs(reference.outputs, outputs))
+    if precision is Precision.FLOAT32:
+        passed, within, between = worst_error <= MAX_FLOAT_ERROR, None, None
+    elif other is None:
+        passed, within, between = bool(np.isfinite(worst_error)), None, None
+    else:
+        within = _share_within_one_step(outputs, other, reference.steps)
+        between = min(sqnr_db(expected, got) for expected, got in _pairs(other, outputs))
+        own = max(
+            sqnr,
+            min(sqnr_db(expected, got) for expected, got in _pairs(reference.outputs, other)),
+        )
+        passed = within >= MIN_WITHIN_ONE_STEP or between >= own + MIN_MARGIN_DB
+    return Verification(
+        passed=passed,
+        runtime=runtime,
+        samples=len(outputs),
+        max_error=worst_error,
+        sqnr_db=sqnr,
+        argmax_agreement=_argmax_agreement(reference.outputs, outputs),
+        within_one_step_of_other_format=within,
+        sqnr_db_to_other_format=between,
+    )
+
+
+def failure(name: str, figures: Verification, reference: str) -> VerificationError:
+    """The error for a file whose figures did not pass."""
+    if figures.within_one_step_of_other_format is None:
+        return VerificationError(
+            f"{name} differs from {reference} by {figures.max_error:.2g} of the output's range, "
+            f"more than {MAX_FLOAT_ERROR:g}; report the network, or pass --no-verify to keep it"
+        )
+    return VerificationError(
+        f"{name} and the int8 file of the other format disagree: "
+        f"{figures.within_one_step_of_other_format:.1%} of the outputs within one step, wanted "
+        f"{MIN_WITHIN_ONE_STEP:.0%}; report the network, or pass --no-verify to keep it"
+    )
+
+
+def sqnr_db(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
+    """Signal-to-quantization-noise ratio in dB, at most 200 (equal), -200 for a NaN or infinity."""
+    signal = float(np.sum(np.square(expected, dtype=np.float64)))
+    noise = float(np.sum(np.square(expected.astype(np.float64) - got)))
+    if not np.isfinite(noise):
+        return -200.0
+    if noise == 0:
+        return 200.0
+    if signal == 0:
+        return -200.0
+    return float(np.clip(10 * np.log10(signal / noise), -200, 200))
+
+
+def _pairs(
+    expected: list[Outputs], got: list[Outputs]
+) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    """For each output of the network: all samples of it stacked, expected and got."""
+    return [
+        (np.stack([sample[i] for sample in expected]), np.stack([sample[i] for sample in got]))
+        for i in range(len(expected[0]))
+    ]
+
+
+def _relative_error(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
+    """Largest absolute difference over the range of ``expected``; infinite for a NaN."""
+    if expected.size == 0:
+        return 0.0
+    spread = float(expected.max() - expected.min()) or float(np.abs(expected).max()) or 1.0
+    error = float(np.abs(expected.astype(np.float64) - got).max()) / spread
+    return error if np.isfinite(error) else float("inf")
+
+
+def _share_within_one_step(
+    a: list[Outputs], b: list[Outputs], steps: Sequence[float | None]
+) -> float:
+    """Share of all outputs that differ by at most one step; outputs without a step do not count
+    unless no output has one, and then the share is 0."""
+    counted = [
+        # A hundredth more than a step, for the rounding of float32 differences.
+        np.abs(x - y) <= step * 1.01
+        for (x, y), step in zip(_pairs(a, b), steps, strict=True)
+        if step is not None
+    ]
+    if not counted:
+        return 0.0
+    return float(np.mean(np.concatenate([part.ravel() for part in counted])))
+
+
+def _argmax_agreement(expected: list[Outputs], got: list[Outputs]) -> float | None:
+    """Share of rows of the first output with the same largest element; None unless it is a matrix
+    of scores."""
+    first, second = _pairs(expected, got)[0]
+    if first.ndim != 3 or first.shape[-1] < 2:
+        return None
+    return float(np.mean(first.argmax(-1) == second.argmax(-1)))
