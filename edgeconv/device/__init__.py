@@ -1,0 +1,42 @@
+"""Where a model runs. A device takes files and measures one model in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Protocol
+
+from edgeconv.device.local import LocalDevice
+from edgeconv.device.messages import Event, RunRequest, Runtime
+from edgeconv.errors import UsageError
+
+__all__ = ["Device", "Event", "RunRequest", "Runtime", "open_device"]
+
+
+class Device(Protocol):
+    """A machine that can run the runner."""
+
+    @property
+    def name(self) -> str:
+        """As the user names it."""
+
+    def place(self, file: Path) -> str:
+        """Make a file available and return its path on the device."""
+
+    def run(self, request: RunRequest) -> Generator[Event, None, None]:
+        """Measure in a process of its own; close the generator early to end the process.
+
+        Raises:
+            MeasurementError: the model could not be measured; one line says why.
+        """
+
+
+def open_device(name: str) -> Device:
+    """The device called ``local`` or ``local:PYTHON``.
+
+    Raises:
+        UsageError: no such device.
+    """
+    if name == "local" or name.startswith("local:"):
+        return LocalDevice.parse(name)
+    raise UsageError(f"no device {name!r}; use local or local:/path/to/python")

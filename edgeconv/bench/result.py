@@ -1,0 +1,192 @@
+"""The result of a measurement: versioned JSON that keeps every raw sample."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgeconv.bench import statistics
+from edgeconv.device.messages import Conditions, Machine, Output, Runtime
+from edgeconv.errors import MeasurementError, UsageError
+
+SCHEMA_VERSION = 1
+
+
+class Record(BaseModel):
+    """Base of everything in a result: immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BenchOptions(Record):
+    """How to measure. Times are seconds. Every process measures until ``runs`` AND ``seconds``
+    are reached, or ``max_seconds``. ``inputs`` is an .npz file with one array an input; without
+    it the inputs are structured values made from ``seed``."""
+
+    repetitions: int = Field(default=3, ge=1, le=1000)
+    runs: int = Field(default=50, ge=1)
+    seconds: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    max_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+    warmup: float = Field(default=0.5, ge=0, allow_inf_nan=False)
+    threads: int = Field(default=1, ge=1, le=1024)
+    affinity: tuple[int, ...] | None = None
+    runtime: Runtime | None = None
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    inputs: Path | None = None
+
+
+class ModelFile(Record):
+    """A measured file as the user named it."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class ProcessRun(Record):
+    """One process: one model loaded, warmed up and measured. Durations are nanoseconds."""
+
+    repetition: int
+    order: int = Field(description="place among all processes of the session, from 0")
+    runtime: Runtime
+    runtime_version: str
+    python: str
+    numpy: str
+    load_ns: int
+    first_ns: int
+    warmup_runs: int
+    warmup_ns: int
+    warmup_stable: bool
+    samples_ns: tuple[int, ...] = Field(min_length=1)
+    elapsed_ns: int
+    complete: bool
+    before: Conditions
+    after: Conditions
+    outputs: tuple[Output, ...] = Field(description="of the first inference, without their bytes")
+
+
+class Interval(Record):
+    """A value and its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, estimate: statistics.Estimate) -> Interval:
+        return cls(value=estimate.value, low=estimate.low, high=estimate.high)
+
+
+class Tail(Record):
+    """A percentile, or why there is none."""
+
+    value: float | None
+    reason: str | None
+
+
+class Summary(Record):
+    """Figures of one model in nanoseconds, over all its processes."""
+
+    samples: int
+    median: Interval
+    p90: Tail
+    p99: Tail
+    load: float = Field(description="median over the processes")
+    first: float = Field(description="median over the processes")
+
+
+class ModelResult(Record):
+    file: ModelFile
+    processes: tuple[ProcessRun, ...] = Field(min_length=1)
+    summary: Summary
+
+    @property
+    def samples(self) -> list[tuple[int, ...]]:
+        """The samples of each process, in the order of the repetitions."""
+        return [process.samples_ns for process in self.processes]
+
+
+class BenchResult(Record):
+    """Everything that one session measured, and on what."""
+
+    schema_version: int = SCHEMA_VERSION
+    edgeconv_version: str
+    started: datetime
+    device: str
+    machine: Machine
+    options: BenchOptions
+    models: tuple[ModelResult, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def slowest(self) -> int:
+        """Index of the model with the largest median."""
+        medians = [model.summary.median.value for model in self.models]
+        return medians.index(max(medians))
+
+    def speedup(self, baseline: int, model: int) -> Interval:
+        """How many times faster ``model`` is than ``baseline`` (indices into ``models``)."""
+        slow, fast = self.models[baseline], self.models[model]
+        estimate = statistics.ratio(slow.samples, fast.samples, paired=True, seed=self.options.seed)
+        return Interval.of(estimate)
+
+    def save(self, path: Path) -> None:
+        """Write the JSON, whole or not at all."""
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(self.model_dump_json(indent=1), encoding="utf-8")
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> BenchResult:
+        """Read a result back.
+
+        Raises:
+            UsageError: there is no such file.
+            MeasurementError: it is damaged or from another schema version.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise UsageError(f"{path} does not exist") from error
+        except UnicodeDecodeError as error:
+            raise MeasurementError(f"{path} is not a result of edgeconv bench") from error
+        return parse_result(text, path)
+
+
+class _Versioned(BaseModel):
+    schema_version: int
+
+
+def parse_result(text: str, path: Path) -> BenchResult:
+    """Validate the text of a result; ``path`` is for the message."""
+    try:
+        version = _Versioned.model_validate_json(text).schema_version
+        if version != SCHEMA_VERSION:
+            raise MeasurementError(
+                f"{path} has schema version {version}, this edgeconv reads {SCHEMA_VERSION}; "
+                "measure again"
+            )
+        return BenchResult.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise MeasurementError(
+            f"{path} is not a result of edgeconv bench: {where}: {first['msg']}"
+        ) from error
+
+
+def summarize(processes: tuple[ProcessRun, ...], seed: int) -> Summary:
+    """The figures of one model. Same processes and seed, same figures."""
+    samples = [process.samples_ns for process in processes]
+    p90, p99 = (statistics.percentile(samples, percent) for percent in (90, 99))
+    return Summary(
+        samples=sum(len(s) for s in samples),
+        median=Interval.of(statistics.median(samples, seed=seed)),
+        p90=Tail(value=p90.value, reason=p90.reason),
+        p99=Tail(value=p99.value, reason=p99.reason),
+        load=median(process.load_ns for process in processes),
+        first=median(process.first_ns for process in processes),
+    )

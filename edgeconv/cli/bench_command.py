@@ -1,0 +1,178 @@
+"""``edgeconv bench``: latency of model files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeconv.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgeconv.bench import BenchOptions, BenchResult
+
+RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
+
+
+@click.command("bench")
+@click.argument(
+    "paths", metavar="FILE|BUNDLE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option("--device", default="local", show_default=True, help="local or local:PYTHON.")
+@click.option(
+    "--runs", type=click.IntRange(1), default=50, show_default=True, help="Least runs a process."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, 86400),
+    default=1.0,
+    show_default=True,
+    help="Least seconds of measurement a process, beside the runs.",
+)
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(0, 86400, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Most seconds of measurement a process, whatever the runs.",
+)
+@click.option(
+    "--warmup",
+    type=click.FloatRange(0, 3600),
+    default=0.5,
+    show_default=True,
+    help="Least seconds of warm-up; it goes on until the latency is stable.",
+)
+@click.option(
+    "--repetitions",
+    type=click.IntRange(1, 1000),
+    default=3,
+    show_default=True,
+    help="Processes a file; use 5 or more to find differences of a few percent.",
+)
+@click.option(
+    "--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Of the runtime."
+)
+@click.option("--cpus", metavar="LIST", help="Run on these cores alone, such as 0,2.")
+@click.option(
+    "--runtime",
+    type=click.Choice(RUNTIMES),
+    help="Instead of the first installed one; of a bundle, measure only the files it reads.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of the inputs and of the bootstrap.",
+)
+@click.option(
+    "--inputs",
+    type=click.Path(path_type=Path),
+    help="An .npz file with one array an input, instead of structured random values.",
+)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the result as JSON here.")
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON instead of the table.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def command(
+    paths: tuple[Path, ...],
+    device: str,
+    runs: int,
+    seconds: float,
+    max_seconds: float,
+    warmup: float,
+    repetitions: int,
+    threads: int,
+    cpus: str | None,
+    runtime: str | None,
+    seed: int,
+    inputs: Path | None,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Measure the latency of model files; of a BUNDLE, of all its files.
+
+    Every file is measured in several processes of its own, in turns with the others. The median
+    stands with its 95 % confidence interval.
+    """
+    from edgeconv.bench import BenchOptions
+    from edgeconv.device import Runtime
+
+    options = BenchOptions(
+        repetitions=repetitions,
+        runs=runs,
+        seconds=seconds,
+        max_seconds=max_seconds,
+        warmup=warmup,
+        threads=threads,
+        affinity=_cores(cpus),
+        runtime=Runtime(runtime) if runtime else None,
+        seed=seed,
+        inputs=inputs,
+    )
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        raise UsageError(f"{out} cannot be written: its folder is missing, or it is a folder")
+    result = _measure(_files(paths, options), options, device, quiet)
+    if out is not None:
+        result.save(out)
+    if as_json:
+        click.echo(result.model_dump_json(indent=1))
+    else:
+        _print(result)
+
+
+def _files(paths: tuple[Path, ...], options: BenchOptions) -> list[Path]:
+    """The files named, and those of the bundles named."""
+    from edgeconv.bundle import MANIFEST_NAME, Bundle
+
+    files: list[Path] = []
+    for path in paths:
+        if path.name == MANIFEST_NAME:
+            raise UsageError(f"{path} is a bundle's manifest; name the folder {path.parent}")
+        if not path.is_dir():
+            files.append(path)
+            continue
+        bundle = Bundle.load(path)
+        inside = [bundle.file(artifact) for artifact in bundle.manifest.artifacts]
+        if options.runtime is not None:
+            inside = [file for file in inside if file.suffix == options.runtime.suffix]
+        if not inside:
+            raise UsageError(f"{path} has no file to measure with these options")
+        files += inside
+    return files
+
+
+def _cores(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdigit() and int(part) < 4096 for part in parts):
+        raise UsageError(f"--cpus {text}: give core numbers with commas between, such as 0,2")
+    return tuple(int(part) for part in parts)
+
+
+def _measure(files: list[Path], options: BenchOptions, device: str, quiet: bool) -> BenchResult:
+    from edgeconv.bench import Progress, measure
+    from edgeconv.device import open_device
+    from edgeconv.report.tables import printable, progress
+
+    with progress(quiet) as bar:
+        task = bar.add_task("Measuring", total=len(files) * options.repetitions)
+
+        def show(step: Progress) -> None:
+            bar.update(
+                task, completed=step.index, description=f"Measuring {printable(step.file.name)}"
+            )
+
+        return measure(files, options, open_device(device), show)
+
+
+def _print(result: BenchResult) -> None:
+    from edgeconv.report.latency import latency_table, notes
+    from edgeconv.report.tables import console, error_console, printable
+
+    console().print(latency_table(result))
+    for note in notes(result):
+        error_console().print(f"note: {printable(note)}")

@@ -1,0 +1,61 @@
+"""This machine as a device, under this Python or another one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeconv.device.events import events_of
+from edgeconv.device.messages import Event, RunRequest
+from edgeconv.device.process import LineProcess
+from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.runner import RUNNER
+
+GRACE_SECONDS = 30.0  # the runner's own deadline comes first and says more
+
+
+@dataclass(frozen=True)
+class LocalDevice:
+    """Runs the runner by subprocess, isolated (-I) from the user's modules and settings."""
+
+    name: str = "local"
+    python: Path = Path(sys.executable)
+
+    @classmethod
+    def parse(cls, name: str) -> LocalDevice:
+        """From ``local`` or ``local:PYTHON``, a path or a command in PATH.
+
+        Raises:
+            UsageError: there is no such executable.
+        """
+        _, _, python = name.partition(":")
+        if not python:
+            return cls()
+        found = shutil.which(python)
+        if found is None:
+            raise UsageError(f"device {name}: {python} is not an executable; name a Python")
+        # Not resolved: a virtual environment's Python is a link that must stay one.
+        return cls(name, Path(found).absolute())
+
+    def place(self, file: Path) -> str:
+        """The path under which the runner finds a file."""
+        return os.fspath(file.absolute())
+
+    def run(self, request: RunRequest) -> Generator[Event, None, None]:
+        """Yield the events of one process that measures one model.
+
+        Raises:
+            MeasurementError: it could not be measured.
+        """
+        command = (os.fspath(self.python), "-I", os.fspath(RUNNER))
+        line = request.model_dump_json().encode() + b"\n"
+        seconds = request.deadline_seconds + GRACE_SECONDS
+        try:
+            with LineProcess(command, line, seconds=seconds) as process:
+                yield from events_of(process, request, self.name)
+        except OSError as error:
+            raise MeasurementError(f"{self.python} cannot be run: {error.strerror}") from error

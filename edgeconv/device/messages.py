@@ -1,0 +1,171 @@
+"""What travels between host and runner: one request, then events. Nothing in them is trusted."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+
+
+class Runtime(str, Enum):
+    """An inference runtime, by the name that people use."""
+
+    LITERT = "litert"
+    TFLITE_RUNTIME = "tflite-runtime"
+    ONNXRUNTIME = "onnxruntime"
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of the files that it reads."""
+        return ".onnx" if self is Runtime.ONNXRUNTIME else ".tflite"
+
+
+def _printable(text: str) -> str:
+    """Keep a device from steering the terminal that shows its words."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+Text = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_printable)]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Nanoseconds = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunRequest(Message):
+    """What the runner shall measure. Paths are the device's; times are seconds.
+
+    ``runtime`` None: the first installed one that reads the file. ``inputs``: an .npz file, or None
+    for structured values from ``seed``. ``log``: a file that gets the events too. The runner ends
+    itself after ``deadline_seconds``, whatever happens.
+    """
+
+    protocol: Literal[1] = 1
+    model: str
+    runtime: Runtime | None = None
+    threads: int = Field(default=1, ge=1)
+    affinity: tuple[int, ...] | None = None
+    warmup_seconds: Seconds = 0.5
+    warmup_runs: int = Field(default=5, ge=0)
+    stability: float = Field(default=0.05, gt=0)
+    min_runs: int = Field(default=50, ge=1)
+    min_seconds: Seconds = 1.0
+    max_seconds: Seconds = 60.0
+    deadline_seconds: int = Field(default=600, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    inputs: str | None = None
+    log: str | None = None
+
+
+class Machine(Message):
+    """The device as the runner finds it; None where the system does not tell."""
+
+    architecture: Text
+    system: Text
+    libc: Text
+    board: Text | None
+    cpu: Text | None
+    cores: Count | None
+    cores_allowed: Count
+    memory_bytes: Count | None
+    governor: Text | None
+
+
+class Conditions(Message):
+    """The device's state at one moment. CPU seconds count from the start of the process (own)
+    or of the system (all cores together, stolen by a hypervisor)."""
+
+    load_average: Seconds
+    frequencies_hz: tuple[Count, ...]
+    temperature_c: float | None
+    throttled: Text | None
+    own_cpu_seconds: Seconds
+    all_cpu_seconds: Seconds
+    stolen_seconds: Seconds
+    peak_rss_bytes: Count | None
+
+
+class Start(Message):
+    event: Literal["start"]
+    protocol: Literal[1]
+    runtime: Runtime
+    runtime_version: Text
+    python: Text
+    numpy: Text
+    machine: Machine
+    conditions: Conditions
+
+
+class Load(Message):
+    """Reading the file and making it ready to run."""
+
+    event: Literal["load"]
+    ns: Nanoseconds
+
+
+class First(Message):
+    """The first inference, where runtimes still pack weights and touch memory."""
+
+    event: Literal["first"]
+    ns: Nanoseconds
+
+
+class Output(Message):
+    """An output of the first inference; ``base64`` holds its bytes (C order) unless it is large."""
+
+    name: Text
+    dtype: Text
+    shape: tuple[Count, ...]
+    sha256: Digest
+    base64: Annotated[str, StringConstraints(max_length=2 << 20)] | None
+
+
+class Outputs(Message):
+    event: Literal["outputs"]
+    outputs: tuple[Output, ...]
+
+
+class Warmup(Message):
+    """``stable``: the last two rounds had the same median."""
+
+    event: Literal["warmup"]
+    runs: Count
+    ns: Nanoseconds
+    stable: bool
+    median_ns: Nanoseconds
+    conditions: Conditions
+
+
+class Samples(Message):
+    """Durations of single inferences, in the order in which they ran."""
+
+    event: Literal["samples"]
+    ns: tuple[Nanoseconds, ...]
+
+
+class Done(Message):
+    """``complete``: the asked runs and seconds were reached before the time was up."""
+
+    event: Literal["done"]
+    runs: Count
+    ns: Nanoseconds
+    complete: bool
+    conditions: Conditions
+
+
+class Failed(Message):
+    event: Literal["error"]
+    kind: Text
+    message: Text
+
+
+Event = Annotated[
+    Start | Load | First | Outputs | Warmup | Samples | Done | Failed,
+    Field(discriminator="event"),
+]
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)

@@ -1,0 +1,118 @@
+"""A child process read line by line that never outlives the block it was started in."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import IO
+
+from edgeconv.errors import MeasurementError
+
+LINE_LIMIT = 4 << 20
+STDERR_KEPT = 8 << 10
+CHUNK = 1 << 16
+
+
+class LineProcess:
+    """Context manager: starts a command, sends it one line, iterates over its output's lines.
+
+    Standard input stays open until the block is left. Leaving it kills the whole process group;
+    the group is its own, so a terminal's Ctrl-C reaches us alone and we decide. After the
+    iteration ``returncode`` is set and ``stderr`` has the last bytes of standard error.
+
+    Raises:
+        OSError: the command cannot be started.
+        MeasurementError: it did not end in ``seconds``, or sent a line of more than 4 MiB.
+    """
+
+    def __init__(self, command: Sequence[str], first_line: bytes, *, seconds: float) -> None:
+        self._command = command
+        self._first_line = first_line
+        self._seconds = seconds
+        self._stderr = b""
+
+    def __enter__(self) -> LineProcess:
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        for stream in (self._process.stdout, self._process.stderr, self._process.stdin):
+            assert stream is not None
+            try:
+                stream.close()
+            except BrokenPipeError:  # what it did not read any more
+                continue
+        self._process.wait()
+
+    @property
+    def returncode(self) -> int:
+        """Exit status; negative is the number of the signal that ended it."""
+        return self._process.wait()
+
+    @property
+    def stderr(self) -> str:
+        return self._stderr.decode("utf-8", "replace")
+
+    def __iter__(self) -> Iterator[bytes]:
+        stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
+        assert stdin is not None
+        assert stdout is not None
+        assert stderr is not None
+        deadline = time.monotonic() + self._seconds
+        try:
+            stdin.write(self._first_line)
+            stdin.flush()
+        except BrokenPipeError:
+            pass  # it is gone already; its status and its last words say why
+        rest = b""
+        for source, chunk in self._chunks(stdout, stderr, deadline):
+            if source is stderr:
+                self._stderr = (self._stderr + chunk)[-STDERR_KEPT:]
+                continue
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from lines
+            if len(rest) > LINE_LIMIT:
+                raise MeasurementError(f"{self._command[0]} sent a line of more than 4 MiB")
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired as error:
+            raise self._too_late() from error
+
+    def _chunks(
+        self, stdout: IO[bytes], stderr: IO[bytes], deadline: float
+    ) -> Iterator[tuple[IO[bytes], bytes]]:
+        """Yield what comes on either stream until both have ended."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ, stdout)
+            selector.register(stderr, selectors.EVENT_READ, stderr)
+            while selector.get_map():
+                ready = selector.select(max(0.0, deadline - time.monotonic()))
+                if not ready and time.monotonic() >= deadline:
+                    raise self._too_late()
+                for key, _ in ready:
+                    chunk = os.read(key.fd, CHUNK)
+                    if chunk:
+                        yield key.data, chunk
+                    else:
+                        selector.unregister(key.fileobj)
+
+    def _too_late(self) -> MeasurementError:
+        return MeasurementError(f"{self._command[0]} did not end within {self._seconds:.0f} s")

@@ -1,0 +1,67 @@
+"""The table of a latency measurement."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeconv.report.tables import Column, table
+from edgeconv.report.units import format_duration, format_ratio, significant
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgeconv.bench.result import BenchResult, Tail
+
+COLUMNS = (
+    Column("File"),
+    Column("Runtime"),
+    Column("Threads", numeric=True),
+    Column("Median [95 % interval]", numeric=True),
+    Column("p90", numeric=True),
+    Column("First", numeric=True),
+    Column("Load", numeric=True),
+)
+SPEEDUP = Column("Speed-up", numeric=True)
+
+
+def latency_table(result: BenchResult) -> Table:
+    """One row a file; speed-ups are against the slowest file, where there are several."""
+    rows = []
+    for index, model in enumerate(result.models):
+        run, summary = model.processes[0], model.summary
+        median = summary.median
+        row = [
+            model.file.name,
+            f"{run.runtime.value} {run.runtime_version}",
+            str(result.options.threads),
+            format_duration(median.value / 1e9, interval=(median.low / 1e9, median.high / 1e9)),
+            _tail(summary.p90),
+            format_duration(summary.first / 1e9),
+            format_duration(summary.load / 1e9),
+        ]
+        if len(result.models) > 1:
+            row.append(_speedup(result, index))
+        rows.append(row)
+    columns = (*COLUMNS, SPEEDUP) if len(result.models) > 1 else COLUMNS
+    return table(columns, rows)
+
+
+def notes(result: BenchResult) -> list[str]:
+    """What the reader of the table must know: why a cell is blank, and what disturbed it."""
+    blanks = {m.summary.p90.reason: m.file.name for m in result.models if m.summary.p90.reason}
+    return [
+        *(f"{name}: p90 is left blank ({reason})" for reason, name in blanks.items()),
+        *result.warnings,
+    ]
+
+
+def _tail(tail: Tail) -> str:
+    return "-" if tail.value is None else format_duration(tail.value / 1e9)
+
+
+def _speedup(result: BenchResult, index: int) -> str:
+    if index == result.slowest:
+        return "1"
+    speedup = result.speedup(result.slowest, index)
+    bounds = f"[{significant(speedup.low)}, {significant(speedup.high)}]"
+    return f"{format_ratio(speedup.value)} {bounds}"

@@ -1,0 +1,455 @@
+"""Measure one model file in one process, on the device itself.
+
+Copied to a device as it is: Python 3.8 or newer, the standard library, NumPy and one runtime.
+One JSON request comes as the first line of standard input; JSON objects go out, one a line, each
+with an "event": start, load, first, outputs, warmup, samples (many) and done; or error, the last.
+Standard input stays open as long as somebody listens: its end ends this process.
+
+Times are nanoseconds of the monotonic clock, taken around the inference call alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import gc
+import hashlib
+import importlib
+import json
+import os
+import platform
+import signal
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+PROTOCOL = 1
+BATCH_NS = 250_000_000  # what a sudden death may lose
+BATCH_RUNS = 4096
+INLINE_BYTES = 1 << 20  # larger outputs are told by their hash alone
+WARMUP_ROUNDS = 4  # a round is this part of the warm-up time
+WARMUP_LIMIT = 5  # an unstable warm-up ends after this many times its time
+
+# Runtime, its package, the module that reports the version, the module that runs.
+TFLITE = {
+    "litert": ("ai-edge-litert", "ai_edge_litert", "ai_edge_litert.interpreter"),
+    "tflite-runtime": ("tflite-runtime", "tflite_runtime", "tflite_runtime.interpreter"),
+}
+ONNX = {"onnxruntime": ("onnxruntime", "onnxruntime", "onnxruntime")}
+
+
+class RunnerError(Exception):
+    """What went wrong: a kind for programs and one line for people."""
+
+    def __init__(self, kind: str, message: object) -> None:
+        super().__init__(" ".join(str(message).split())[:800])
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure and how long. ``runtime`` None is the first installed one that reads the
+    file's format. ``inputs`` is an .npz file; None means structured values from ``seed``. ``log``
+    is a file that gets the events too. The process kills itself after ``deadline_seconds``."""
+
+    protocol: int
+    model: str
+    runtime: str | None
+    threads: int
+    affinity: list[int] | None
+    warmup_seconds: float
+    warmup_runs: int
+    stability: float
+    min_runs: int
+    min_seconds: float
+    max_seconds: float
+    deadline_seconds: int
+    seed: int
+    inputs: str | None
+    log: str | None
+
+
+class Events:
+    """Writes events to the real standard output, which nobody else can reach any more."""
+
+    def __init__(self) -> None:
+        self._targets = [os.dup(1)]
+        os.dup2(2, 1)  # whatever native libraries print goes to standard error
+
+    def also_to(self, path: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        self._targets.append(os.open(path, flags, 0o600))
+
+    def __call__(self, event: str, **fields: object) -> None:
+        line = json.dumps({"event": event, **fields}, separators=(",", ":")) + "\n"
+        for target in self._targets:
+            rest = line.encode("ascii")
+            while rest:
+                rest = rest[os.write(target, rest) :]
+
+
+class TfliteModel:
+    """A .tflite file under LiteRT or tflite-runtime, with XNNPACK as the runtime has it."""
+
+    def __init__(self, module: Any, path: str, threads: int) -> None:
+        self._interpreter = module.Interpreter(model_path=path, num_threads=threads)
+        self._interpreter.allocate_tensors()
+        self.inputs = [
+            (d["name"], [int(n) for n in d["shape_signature"]], d["dtype"])
+            for d in self._interpreter.get_input_details()
+        ]
+
+    def feed(self, arrays: list[Any]) -> None:
+        details = self._interpreter.get_input_details()
+        resized = False
+        for detail, array in zip(details, arrays):
+            if list(detail["shape"]) != list(array.shape):
+                self._interpreter.resize_tensor_input(detail["index"], array.shape, strict=True)
+                resized = True
+        if resized:
+            self._interpreter.allocate_tensors()
+        for detail, array in zip(details, arrays):
+            self._interpreter.set_tensor(detail["index"], array)
+
+    def inference(self) -> Callable[[], object]:
+        invoke: Callable[[], object] = self._interpreter.invoke
+        return invoke
+
+    def outputs(self) -> list[tuple[str, Any]]:
+        details = self._interpreter.get_output_details()
+        return [(d["name"], self._interpreter.get_tensor(d["index"])) for d in details]
+
+
+class OnnxModel:
+    """An .onnx file under ONNX Runtime on the CPU, its inputs and outputs bound once: a plain
+    ``run`` would add the conversion of every array to each sample."""
+
+    def __init__(self, module: Any, path: str, threads: int) -> None:
+        options = module.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = module.InferenceSession(path, options, ["CPUExecutionProvider"])
+        self._binding = self._session.io_binding()
+        self.inputs = [
+            (i.name, [n if isinstance(n, int) else -1 for n in i.shape], self._dtype(i.type))
+            for i in self._session.get_inputs()
+        ]
+
+    def _dtype(self, onnx_type: str) -> str:
+        element = onnx_type.replace("tensor(", "").replace(")", "")
+        return {"float": "float32", "double": "float64"}.get(element, element)
+
+    def feed(self, arrays: list[Any]) -> None:
+        self._arrays = arrays  # the binding points into them
+        for (name, _, _), array in zip(self.inputs, arrays):
+            self._binding.bind_cpu_input(name, array)
+        for output in self._session.get_outputs():
+            self._binding.bind_output(output.name, "cpu")
+
+    def inference(self) -> Callable[[], object]:
+        return partial(self._session.run_with_iobinding, self._binding)
+
+    def outputs(self) -> list[tuple[str, Any]]:
+        names = [output.name for output in self._session.get_outputs()]
+        return list(zip(names, self._binding.copy_outputs_to_cpu()))
+
+
+def read_request() -> Request:
+    line = b""
+    while not line.endswith(b"\n"):
+        chunk = os.read(0, 1 << 16)
+        if not chunk:
+            raise RunnerError("request", "standard input ended before the request did")
+        line += chunk
+    try:
+        request = Request(**json.loads(line.decode("utf-8")))
+    except (TypeError, ValueError) as error:
+        raise RunnerError("request", f"the request cannot be read: {error}") from error
+    if request.protocol != PROTOCOL:
+        raise RunnerError("request", f"protocol {request.protocol} asked, {PROTOCOL} expected")
+    return request
+
+
+def end_with_the_listener() -> None:
+    """Leave at once when standard input ends. The blocked read costs the measurement nothing."""
+
+    def wait() -> None:
+        while os.read(0, 1 << 16):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def find_runtime(model: str, wanted: str | None) -> tuple[str, str, Any]:
+    """Name, version and module of the runtime for this file.
+
+    Only a missing package means "not installed"; one that is there and broken (NumPy 2 under
+    tflite-runtime, a too old libc) says itself what is wrong.
+    """
+    table = ONNX if model.endswith(".onnx") else TFLITE
+    if wanted is not None and wanted not in table:
+        raise RunnerError("runtime", f"{wanted} does not read {Path(model).name}")
+    for name in [wanted] if wanted else list(table):
+        _, package, module_name = table[name]
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name == package:
+                continue
+            raise RunnerError("runtime", f"{name} does not import: {error}") from error
+        except Exception as error:
+            raise RunnerError("runtime", f"{name} does not import: {error}") from error
+        version = getattr(importlib.import_module(package), "__version__", "unknown")
+        return name, str(version), module
+    packages = " or ".join(table[n][0] for n in ([wanted] if wanted else table))
+    raise RunnerError("runtime", f"{packages} is not installed for {sys.executable}")
+
+
+def make_inputs(model: TfliteModel | OnnxModel, request: Request) -> list[Any]:
+    """One array an input, contiguous, of the input's dtype."""
+    import numpy
+
+    if request.inputs is None:
+        # RandomState's stream is frozen: every NumPy gives every device the same values.
+        random = numpy.random.RandomState(request.seed)
+        return [structured(random, name, shape, dtype) for name, shape, dtype in model.inputs]
+    with numpy.load(request.inputs, allow_pickle=False) as archive:
+        given = {name: archive[name] for name in archive.files}
+    if len(given) == len(model.inputs) == 1:
+        given = {model.inputs[0][0]: next(iter(given.values()))}
+    arrays = []
+    for name, shape, dtype in model.inputs:
+        if name not in given:
+            raise RunnerError("input", f"{request.inputs} has no {name!r} but {list(given)}")
+        array = given[name]
+        fits = len(shape) == array.ndim and all(n in (-1, m) for n, m in zip(shape, array.shape))
+        if not fits or array.dtype != numpy.dtype(dtype):
+            raise RunnerError(
+                "input",
+                f"{name!r} in {request.inputs} is {array.dtype} {list(array.shape)}, "
+                f"the model takes {numpy.dtype(dtype)} {shape}",
+            )
+        arrays.append(numpy.ascontiguousarray(array))
+    return arrays
+
+
+def structured(random: Any, name: str, shape: list[int], dtype: Any) -> Any:
+    """Blocks of eight with fine noise on them: like an image, neither flat nor white.
+
+    Integer arithmetic, so that every device computes the same values. Floats lie in [-1, 1),
+    8-bit codes span their type, wider integers are 0 or 1 (they are mostly indices).
+    """
+    import numpy
+
+    shape = [1 if axis == 0 and size == -1 else size for axis, size in enumerate(shape)]
+    if -1 in shape:
+        raise RunnerError("input", f"input {name!r} has an open shape {shape}: give real inputs")
+    try:
+        kind = numpy.dtype(dtype)
+    except TypeError as error:
+        raise RunnerError("input", f"input {name!r} is of type {dtype}: NumPy has none") from error
+    if kind.kind not in "fiub":
+        raise RunnerError("input", f"input {name!r} is of type {kind}: give real inputs")
+    coarse = random.randint(-104, 104, size=[-(-size // 8) for size in shape])
+    for axis, size in enumerate(shape):
+        coarse = numpy.take(coarse, numpy.arange(size) // 8, axis=axis)
+    codes = coarse + random.randint(-24, 24, size=shape)
+    if kind.kind == "f":
+        return (codes / 128.0).astype(kind)
+    if kind.itemsize == 1 and kind.kind in "iu":
+        return (codes + (128 if kind.kind == "u" else 0)).astype(kind)
+    return (codes > 0).astype(kind)
+
+
+def timed(infer: Callable[[], object], runs: int) -> list[int]:
+    """The duration of each of ``runs`` inferences in nanoseconds."""
+    clock = time.perf_counter_ns
+    samples = [0] * runs
+    for index in range(runs):
+        begin = clock()
+        infer()
+        samples[index] = clock() - begin
+    return samples
+
+
+def runs_within(nanoseconds: float, sample: float) -> int:
+    """How many inferences of ``sample`` ns fill the time; at least one, at most a batch."""
+    return max(1, min(BATCH_RUNS, int(nanoseconds / max(sample, 1))))
+
+
+def warm_up(infer: Callable[[], object], first: int, request: Request) -> dict[str, Any]:
+    """Infer until time and runs are reached and two neighboring rounds have the same median."""
+    begin = time.perf_counter_ns()
+    wanted = request.warmup_seconds * 1e9
+    runs, elapsed, median, stable = 0, 0, float(first), False
+    while wanted or request.warmup_runs:
+        samples = timed(infer, runs_within(wanted / WARMUP_ROUNDS, median))
+        runs += len(samples)
+        elapsed = time.perf_counter_ns() - begin
+        before, median = median, statistics.median(samples)
+        stable = abs(median - before) <= request.stability * before
+        enough = elapsed >= wanted and runs >= request.warmup_runs
+        if (enough and stable) or elapsed >= max(WARMUP_LIMIT * wanted, request.max_seconds * 1e9):
+            break
+    return {"runs": runs, "ns": elapsed, "stable": stable, "median_ns": int(median)}
+
+
+def steady_state(
+    infer: Callable[[], object], median: float, request: Request, emit: Events
+) -> dict[str, Any]:
+    """Infer and report batches until runs AND seconds are reached, or the time is up."""
+    begin = time.perf_counter_ns()
+    runs = 0
+    while True:
+        samples = timed(infer, runs_within(BATCH_NS, median))
+        emit("samples", ns=samples)
+        runs += len(samples)
+        elapsed = time.perf_counter_ns() - begin
+        median = statistics.median(samples)
+        complete = runs >= request.min_runs and elapsed >= request.min_seconds * 1e9
+        if complete or elapsed >= request.max_seconds * 1e9:
+            return {"runs": runs, "ns": elapsed, "complete": complete}
+
+
+def read_text(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+    except OSError:
+        return None
+
+
+def machine() -> dict[str, Any]:
+    """What does not change while we measure."""
+    cpu = None
+    for line in (read_text("/proc/cpuinfo") or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Model"):
+            cpu = value.strip()
+            break
+    memory = (read_text("/proc/meminfo") or "").split()
+    return {
+        "architecture": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "libc": " ".join(platform.libc_ver()).strip(),
+        "board": read_text("/proc/device-tree/model"),
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "cores_allowed": len(os.sched_getaffinity(0)),
+        "memory_bytes": int(memory[1]) * 1024 if memory[:1] == ["MemTotal:"] else None,
+        "governor": read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+    }
+
+
+def conditions() -> dict[str, Any]:
+    """What may change while we measure: read before and after, never during."""
+    frequencies = []
+    for core in sorted(os.sched_getaffinity(0)):
+        text = read_text(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq")
+        if text and text.isdigit():
+            frequencies.append(int(text) * 1000)
+    temperature = read_text("/sys/class/thermal/thermal_zone0/temp")
+    ticks = [int(t) for t in (read_text("/proc/stat") or "cpu").split("\n")[0].split()[1:9]]
+    tick = os.sysconf("SC_CLK_TCK")
+    user, nice, system, _, _, irq, soft_irq, steal = ticks or [0] * 8
+    status = (read_text("/proc/self/status") or "").split()
+    peak = status[status.index("VmHWM:") + 1] if "VmHWM:" in status else None
+    return {
+        "load_average": os.getloadavg()[0],
+        "frequencies_hz": frequencies,
+        "temperature_c": int(temperature) / 1000 if temperature else None,
+        "throttled": read_text("/sys/devices/platform/soc/soc:firmware/get_throttled"),
+        "own_cpu_seconds": time.process_time(),
+        "all_cpu_seconds": (user + nice + system + irq + soft_irq) / tick,
+        "stolen_seconds": steal / tick,
+        "peak_rss_bytes": int(peak) * 1024 if peak else None,
+    }
+
+
+def describe(name: str, array: Any) -> dict[str, Any]:
+    data = array.tobytes()
+    return {
+        "name": name,
+        "dtype": str(array.dtype),
+        "shape": list(array.shape),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "base64": base64.b64encode(data).decode("ascii") if len(data) <= INLINE_BYTES else None,
+    }
+
+
+def measure(request: Request, emit: Events) -> None:
+    if request.affinity is not None:
+        try:
+            os.sched_setaffinity(0, request.affinity)  # first: the runtime's threads inherit it
+        except OSError as error:
+            raise RunnerError("affinity", f"no such cores {request.affinity}: {error}") from error
+    runtime, version, module = find_runtime(request.model, request.runtime)
+    emit(
+        "start",
+        protocol=PROTOCOL,
+        runtime=runtime,
+        runtime_version=version,
+        python=platform.python_version(),
+        numpy=importlib.import_module("numpy").__version__,
+        machine=machine(),
+        conditions=conditions(),
+    )
+    begin = time.perf_counter_ns()
+    try:
+        build = OnnxModel if runtime in ONNX else TfliteModel
+        model: TfliteModel | OnnxModel = build(module, request.model, request.threads)
+    except Exception as error:
+        raise RunnerError("model", f"{runtime} {version} cannot load it: {error}") from error
+    emit("load", ns=time.perf_counter_ns() - begin)
+    try:
+        model.feed(make_inputs(model, request))
+    except (OSError, ValueError) as error:
+        raise RunnerError("input", error) from error
+    infer = model.inference()
+    gc.collect()
+    gc.disable()
+    try:
+        (first,) = timed(infer, 1)
+        emit("first", ns=first)
+        emit("outputs", outputs=[describe(name, array) for name, array in model.outputs()])
+        warmup = warm_up(infer, first, request)
+        emit("warmup", conditions=conditions(), **warmup)
+        steady = steady_state(infer, warmup["median_ns"], request, emit)
+    except RunnerError:
+        raise
+    except Exception as error:
+        raise RunnerError("inference", f"{runtime} {version} failed: {error}") from error
+    emit("done", conditions=conditions(), **steady)
+
+
+def main() -> NoReturn:
+    emit = Events()
+    try:
+        request = read_request()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.alarm(request.deadline_seconds)
+        end_with_the_listener()
+        if request.log is not None:
+            emit.also_to(request.log)
+        measure(request, emit)
+    except RunnerError as error:
+        emit("error", kind=error.kind, message=str(error))
+        os._exit(1)
+    except MemoryError:
+        emit("error", kind="memory", message="out of memory")
+        os._exit(1)
+    except OSError as error:
+        emit("error", kind="system", message=str(RunnerError("system", error)))
+        os._exit(1)
+    # Native destructors have nothing to say any more, and some crash at exit.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
