@@ -21,6 +21,7 @@ from edgeconv.errors import BundleError, UsageError
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+REFERENCE_NAME = "reference.npz"
 
 
 class Format(str, Enum):
@@ -96,7 +97,7 @@ class Verification(Record):
     """Figures of one artifact against PyTorch on its own runtime.
 
     ``max_error`` is the largest absolute difference divided by the range of the reference's
-    output; ``sqnr_db`` the signal-to-quantization-noise ratio; ``argmax_agreement`` the share of
+    output (1e9 for a NaN or infinity); ``sqnr_db`` the signal-to-quantization-noise ratio; ``argmax_agreement`` the share of
     samples with the same largest output (None where the output is not a vector of scores).
     The fields ``*_other_format`` compare an int8 file with the int8 file of the other format:
     share of outputs within one output step, and SQNR of the difference.
@@ -149,11 +150,12 @@ class Manifest(Record):
     weights_sha256: str
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    reference: str = Field(description="who computed the reference: pytorch or onnxruntime")
     preprocessing: Preprocessing | None
     labels: tuple[str, ...] | None
     calibration: Calibration | None
     artifacts: tuple[Artifact, ...]
-    reference_sha256: str = Field(description="of reference.npz: inputs and PyTorch's outputs")
+    reference_sha256: str = Field(description="of reference.npz: inputs and float outputs")
     tools: dict[str, str]
 
 

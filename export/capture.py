@@ -9,24 +9,28 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
+from edgeconv.export.quiet import quiet_python
 from torch import nn
 
 from edgeconv.errors import CaptureError, DataError, UsageError
-from edgeconv.export.quiet import quiet_python
 
 MIN_OPSET = 18  # PyTorch's exporter writes nothing older: it asks for 17 and gives 18
 MAX_OPSET = 23
 DEFAULT_OPSET = 20  # Gelu is an operator since 20; ONNX Runtime reads 20 since 1.17
 
+_MULTIPLYING = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"}
 _MAX_PROTO_BYTES = 2**31 - 1  # protobuf's limit for one message
 
 
-def capture_module(network: nn.Module, example: Sequence[np.ndarray], opset: int) -> ir.Model:
+def capture_module(
+    network: nn.Module, example: Sequence[np.ndarray], output_names: Sequence[str], opset: int
+) -> ir.Model:
     """Trace ``network`` on ``example`` inputs with PyTorch's own exporter.
 
     Args:
         network: a module in eval mode.
         example: one float32 array an input; their shapes become the graph's static shapes.
+        output_names: names for the graph's outputs, in order.
         opset: version of the ai.onnx operator set, 18 to 23.
 
     Raises:
@@ -42,7 +46,13 @@ def capture_module(network: nn.Module, example: Sequence[np.ndarray], opset: int
                 f"{_shapes(example)}: {_first_line(error)}"
             ) from error
         try:
-            exported = torch.onnx.export(program, dynamo=True, opset_version=opset, verbose=False)
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=opset,
+                output_names=output_names,
+                verbose=False,
+            )
         except Exception as error:
             raise CaptureError(
                 f"torch.onnx.export cannot express {type(network).__name__} as ONNX: "
@@ -178,20 +188,21 @@ def _convert_opset(proto: onnx.ModelProto, path: Path, opset: int | None) -> onn
         ) from error
 
 
-def refuse_non_finite(model: ir.Model) -> None:
-    """Raise DataError if a weight is NaN or infinite, naming the first.
+def refuse_bad_weights(model: ir.Model) -> None:
+    """Raise DataError if a weight is NaN, or infinite where an operator multiplies by it.
 
-    Clip's bounds and masks may be infinite: only tensors of more than one element count.
+    Infinities elsewhere are legal: bounds of a Clip, masks of an attention.
     """
     for name, value in model.graph.initializers.items():
         tensor = value.const_value
-        if tensor is None or not tensor.dtype.is_floating_point() or tensor.size <= 1:
+        if tensor is None or not tensor.dtype.is_floating_point():
             continue
-        finite = np.isfinite(tensor.numpy())
-        if not finite.all():
-            bad = int(finite.size - np.count_nonzero(finite))
+        array = tensor.numpy()
+        multiplied = any(node.op_type in _MULTIPLYING for node in value.consumers())
+        bad = int(np.count_nonzero(~np.isfinite(array) if multiplied else np.isnan(array)))
+        if bad:
             raise DataError(
-                f"the weight {name!r} has {bad} NaN or infinite values of {finite.size}; "
+                f"the weight {name!r} has {bad} NaN or infinite values of {array.size}; "
                 "train again or load other weights"
             )
 

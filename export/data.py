@@ -27,10 +27,12 @@ _DAMAGED = (UnidentifiedImageError, Image.DecompressionBombError, OSError, Synta
 
 
 class Samples(Protocol):
-    """A source of samples. ``skipped`` fills up while iterating."""
+    """A source of samples. ``pixels`` tells that preprocessing is applied to what it holds;
+    ``skipped`` fills up with the names of unreadable samples while iterating."""
 
     source: str
     synthetic: bool
+    pixels: bool
     skipped: list[str]
 
     def __len__(self) -> int: ...
@@ -100,6 +102,7 @@ class ImageFolder:
     info: TensorInfo
     preprocessing: Preprocessing | None
     synthetic: bool = False
+    pixels: bool = True
     skipped: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -182,6 +185,9 @@ class ArrayFile:
         self.source = self.path.name
         arrays = load_arrays(self.path)
         self.arrays = [self._pick(arrays, info) for info in self.inputs]
+        self.pixels = any(
+            _is_pixels(array, info) for array, info in zip(self.arrays, self.inputs, strict=True)
+        )
         counts = {len(array) for array in self.arrays}
         if len(counts) != 1:
             raise DataError(f"{self.path}: the arrays differ in their number of samples: {counts}")
@@ -212,18 +218,25 @@ class ArrayFile:
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[str, Sample]]:
         for index in indices:
-            yield str(index), tuple(
-                self._sample(array[index : index + 1], info)
-                for array, info in zip(self.arrays, self.inputs, strict=True)
+            yield (
+                str(index),
+                tuple(
+                    self._sample(array[index : index + 1], info)
+                    for array, info in zip(self.arrays, self.inputs, strict=True)
+                ),
             )
 
     def _sample(self, array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
-        if array.dtype == np.uint8 and info.dtype == "float32" and array.ndim == 4:
+        if _is_pixels(array, info):
             return normalize(array, self.preprocessing)
         converted = np.ascontiguousarray(array, dtype=info.dtype)
         if not np.isfinite(converted).all():
             raise DataError(f"{self.path} holds NaN or infinite values; remove them")
         return converted
+
+
+def _is_pixels(array: npt.NDArray[Any], info: TensorInfo) -> bool:
+    return array.dtype == np.uint8 and info.dtype == "float32" and array.ndim == 4
 
 
 def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -254,6 +267,7 @@ class SyntheticSamples:
 
     source = SYNTHETIC
     synthetic = True
+    pixels = False
 
     def __init__(self, inputs: Sequence[TensorInfo], count: int = 1 << 16) -> None:
         self.inputs = inputs

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+from edgeconv.export.quiet import debugging, quiet_native
 
 from edgeconv.bundle import Format, Layout, TensorInfo
 from edgeconv.errors import EdgeconvError
-from edgeconv.export.quiet import debugging, quiet_native
 
 Arrays = Sequence[npt.NDArray[Any]]
 
@@ -32,18 +33,18 @@ class Runner(Protocol):
 
 
 def open_runner(
-    data: bytes,
+    path: Path,
     format: Format,
     inputs: Sequence[TensorInfo],
     outputs: Sequence[TensorInfo],
 ) -> Runner:
-    """Load the bytes of a model file.
+    """Load a model file.
 
     Raises:
         EdgeconvError: the runtime refuses the file.
     """
     kind = {Format.ONNX: OnnxRunner, Format.TFLITE: LiteRtRunner}[format]
-    return kind(data, inputs, outputs)
+    return kind(path, inputs, outputs)
 
 
 def session_options() -> ort.SessionOptions:
@@ -55,24 +56,23 @@ def session_options() -> ort.SessionOptions:
 
 
 class OnnxRunner:
-    """ONNX Runtime on the CPU."""
+    """ONNX Runtime on the CPU; ``model`` is a path or the bytes of a file."""
 
     def __init__(
-        self, data: bytes, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
+        self, model: Path | bytes, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
     ) -> None:
         self.name = f"onnxruntime {ort.__version__}"
         self._inputs, self._outputs = inputs, outputs
         try:
             self._session = ort.InferenceSession(
-                data, session_options(), providers=["CPUExecutionProvider"]
+                model, session_options(), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             raise _refused(self.name, error) from error
 
     def run(self, inputs: Arrays) -> list[npt.NDArray[Any]]:
         feed = {
-            info.name: encode(array, info)
-            for info, array in zip(self._inputs, inputs, strict=True)
+            info.name: encode(array, info) for info, array in zip(self._inputs, inputs, strict=True)
         }
         arrays = self._session.run([info.name for info in self._outputs], feed)
         return [decode(array, info) for array, info in zip(arrays, self._outputs, strict=True)]
@@ -82,7 +82,7 @@ class LiteRtRunner:
     """LiteRT with its default XNNPACK delegate."""
 
     def __init__(
-        self, data: bytes, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
+        self, path: Path, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
     ) -> None:
         from importlib.metadata import version
 
@@ -93,7 +93,7 @@ class LiteRtRunner:
         try:
             with quiet_native():
                 self._interpreter = Interpreter(
-                    model_content=data, num_threads=os.cpu_count() or 1
+                    model_path=str(path), num_threads=os.cpu_count() or 1
                 )
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:

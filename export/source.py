@@ -182,6 +182,37 @@ def _import_failed(what: object, error: Exception) -> EdgeconvError:
     return CaptureError(f"importing {what} raised {type(error).__name__}: {_first_line(error)}")
 
 
+def input_shape(source: Source, input_size: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The shape of one input of a module, without the batch dimension.
+
+    ``input_size`` is (height, width) or (channels, height, width). What it leaves out comes from
+    the network's card, or from the first layer.
+
+    Raises:
+        UsageError: the network's size is stated nowhere.
+    """
+    assert isinstance(source.network, nn.Module)
+    if input_size is not None and len(input_size) == 3:
+        return input_size
+    if input_size is None:
+        if source.input_shape is not None:
+            return source.input_shape
+        first = _first_layer(source.network)
+        if isinstance(first, nn.Linear):
+            return (first.in_features,)
+        raise UsageError(f"the input size of {source.spec} is not known; pass --input-size")
+    channels = source.input_shape[0] if source.input_shape else None
+    first = _first_layer(source.network)
+    if channels is None and isinstance(first, nn.Conv2d):
+        channels = first.in_channels
+    return (channels or 3, *input_size)
+
+
+def _first_layer(network: nn.Module) -> nn.Module | None:
+    layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    return next((module for module in network.modules() if isinstance(module, layers)), None)
+
+
 def load_weights(network: nn.Module, path: Path) -> None:
     """Load ``.safetensors``, ``.pth`` or ``.pt`` into ``network``; a pickle is never executed.
 

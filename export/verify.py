@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from edgeconv.bundle import Precision, Verification
-from edgeconv.errors import VerificationError
 from edgeconv.export.data import Sample
-from edgeconv.export.runtimes import Runner
+from edgeconv.export.runtimes import open_runner
+
+from edgeconv.bundle import Artifact, Precision, Verification
+from edgeconv.errors import VerificationError
 
 # Float files agree with PyTorch up to the order of summation: about 1e-6 of the output's range in
 # the networks of the zoo, of which this leaves two digits for very deep ones.
@@ -21,6 +22,8 @@ MAX_FLOAT_ERROR = 1e-4
 MIN_WITHIN_ONE_STEP = 0.99
 # Or else the formats differ by less than a third of the error that int8 makes anyway.
 MIN_MARGIN_DB = 10.0
+# Stands for a NaN or an infinity among the outputs, which JSON cannot say.
+NOT_FINITE = 1e9
 
 Outputs = list[npt.NDArray[Any]]
 
@@ -33,7 +36,8 @@ class Reference:
         runtime: who computed ``outputs``: pytorch, or onnxruntime for a network that came as ONNX.
         inputs: the samples, each a tuple of arrays in the network's own layout (NCHW).
         outputs: the float network's outputs for each sample.
-        integer_outputs: those of the QDQ graph on ONNX Runtime; None without int8.
+        integer_outputs: those of the QDQ graph on ONNX Runtime, where the int8 file of no other
+            format is there to compare with; else None.
         steps: the real size of one output step, for each output; None where it is float.
     """
 
@@ -44,8 +48,42 @@ class Reference:
     steps: tuple[float | None, ...] = ()
 
 
-def run_all(runner: Runner, inputs: Sequence[Sample]) -> list[Outputs]:
-    return [runner.run(sample) for sample in inputs]
+def verify_artifacts(
+    folder: Path, artifacts: Sequence[Artifact], reference: Reference
+) -> dict[str, Verification]:
+    """Run every file on its runtime; the figures by the artifact's path.
+
+    Raises:
+        EdgeconvError: a runtime refuses its file.
+    """
+    outputs: dict[str, list[Outputs]] = {}
+    runtimes: dict[str, str] = {}
+    for artifact in artifacts:
+        runner = open_runner(
+            folder / artifact.path, artifact.format, artifact.inputs, artifact.outputs
+        )
+        outputs[artifact.path] = [runner.run(sample) for sample in reference.inputs]
+        runtimes[artifact.path] = runner.name
+    return {
+        artifact.path: compare(
+            outputs[artifact.path],
+            reference,
+            artifact.precision,
+            runtimes[artifact.path],
+            _other_format(artifact, artifacts, outputs) or reference.integer_outputs,
+        )
+        for artifact in artifacts
+    }
+
+
+def _other_format(
+    artifact: Artifact, artifacts: Sequence[Artifact], outputs: dict[str, list[Outputs]]
+) -> list[Outputs] | None:
+    """What the int8 file of the other format computed, if there is one."""
+    for other in artifacts:
+        if other.precision is artifact.precision and other.format is not artifact.format:
+            return outputs[other.path]
+    return None
 
 
 def compare(
@@ -68,7 +106,7 @@ def compare(
     if precision is Precision.FLOAT32:
         passed, within, between = worst_error <= MAX_FLOAT_ERROR, None, None
     elif other is None:
-        passed, within, between = bool(np.isfinite(worst_error)), None, None
+        passed, within, between = worst_error < NOT_FINITE, None, None
     else:
         within = _share_within_one_step(outputs, other, reference.steps)
         between = min(sqnr_db(expected, got) for expected, got in _pairs(other, outputs))
@@ -127,12 +165,12 @@ def _pairs(
 
 
 def _relative_error(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
-    """Largest absolute difference over the range of ``expected``; infinite for a NaN."""
+    """Largest absolute difference over the range of ``expected``; NOT_FINITE for a NaN."""
     if expected.size == 0:
         return 0.0
     spread = float(expected.max() - expected.min()) or float(np.abs(expected).max()) or 1.0
     error = float(np.abs(expected.astype(np.float64) - got).max()) / spread
-    return error if np.isfinite(error) else float("inf")
+    return error if np.isfinite(error) else NOT_FINITE
 
 
 def _share_within_one_step(

@@ -49,10 +49,29 @@ class LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Show tracebacks and the libraries' own messages.")
 def cli(debug: bool) -> None:
     """Export PyTorch networks to verified ONNX and TFLite files, and measure them on boards."""
+    _set_up_logging(debug)
+
+
+def _set_up_logging(debug: bool) -> None:
+    """Our own warnings always show, as one line on standard error; everything else only if
+    debugging."""
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.ERROR,
         format="%(levelname)s %(name)s: %(message)s",
     )
+    ours = logging.getLogger("edgeconv")
+    ours.setLevel(logging.DEBUG if debug else logging.WARNING)
+    if not debug:
+        handler = logging.StreamHandler()
+        handler.setFormatter(_LowerCaseLevel("%(levelname)s: %(message)s"))
+        ours.handlers = [handler]
+        ours.propagate = False
+
+
+class _LowerCaseLevel(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        record.levelname = record.levelname.lower()
+        return super().format(record)
 
 
 def main() -> NoReturn:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import onnx_ir as ir
 import onnxscript.optimizer
 import onnxscript.rewriter
-from onnx_ir.passes import common
-
 from edgeconv.export.passes.global_pool import MeanToGlobalPool
 from edgeconv.export.quiet import quiet_python
+from onnx_ir.passes import common
+
+# The lowest IR version that goes with each opset (ONNX's own Versioning table), so that the
+# oldest runtime that knows the opset loads the file.
+_IR_VERSION = {18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
 
 
 def optimize(model: ir.Model, *, already_optimized: bool) -> ir.Model:
@@ -34,6 +37,7 @@ def optimize(model: ir.Model, *, already_optimized: bool) -> ir.Model:
             common.RemoveUnusedOpsetsPass(),
         )
         cleanup(model)
+    model.ir_version = _IR_VERSION[model.graph.opset_imports[""]]
     model.producer_name = "edgeconv"
     model.producer_version = None
     return model

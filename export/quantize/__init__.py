@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 import onnx_ir as ir
-from onnx_ir.passes import common
-
 from edgeconv.export.quantize.calibrate import Batch, calibrate
 from edgeconv.export.quantize.insert import Inserter
 from edgeconv.export.quantize.io import apply_io
 from edgeconv.export.quantize.plan import plan
+from onnx_ir.passes import common
 
 __all__ = ["ActivationType", "Batch", "QuantizedModel", "apply_io", "quantize"]
 

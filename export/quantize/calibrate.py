@@ -9,10 +9,10 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
-
-from edgeconv.errors import DataError
 from edgeconv.export.quantize.parameters import Range
 from edgeconv.export.runtimes import session_options
+
+from edgeconv.errors import DataError
 
 Batch = Sequence[npt.NDArray[np.float32]]
 
@@ -52,9 +52,7 @@ def calibrate(
                 "check the network's weights and the data"
             )
         progress(done)
-    return {
-        name: Range(float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)
-    }
+    return {name: Range(float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
 
 
 def _session_with_outputs(model: ir.Model, names: list[str]) -> ort.InferenceSession:

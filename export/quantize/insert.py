@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-
 from edgeconv.export.quantize.operators import OPERATORS, WEIGHT_AXIS, Kind
 from edgeconv.export.quantize.parameters import (
     ActivationParameters,
@@ -87,9 +86,7 @@ class Inserter:
         bias = node.inputs[2] if len(node.inputs) > 2 else None
         input_scale = self._parameters[x].scale
         weight_array, bias_array = _array(weight), None if bias is None else _array(bias)
-        parameters = weight_parameters(
-            weight_array, _weight_axis(node), bias_array, input_scale
-        )
+        parameters = weight_parameters(weight_array, _weight_axis(node), bias_array, input_scale)
         name = str(node.outputs[0].name)
         integers = parameters.quantize(weight_array)
         self._replace_constant(

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
-
 from edgeconv.export.quantize.operators import OPERATORS, FixedRange, Kind, QuantizedOperator
 from edgeconv.export.quantize.parameters import (
     ActivationParameters,

@@ -1,0 +1,49 @@
+"""``edgeconv evaluate``: top-1 accuracy of every file in a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("evaluate")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder with a folder of images a class, or .npz with x and y.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def command(bundle: Path, data: Path, as_json: bool, quiet: bool) -> None:
+    """Measure the top-1 accuracy of every file of BUNDLE, each on its own runtime."""
+    from edgeconv.bundle import Bundle
+    from edgeconv.report.tables import Column, console, progress, table
+    from edgeconv.report.units import format_percent
+
+    loaded = Bundle.load(bundle)
+    with progress(quiet or as_json) as bar:
+        task = bar.add_task("Evaluating", total=None)
+        from edgeconv.export.evaluate import evaluate
+
+        result = evaluate(
+            loaded, data, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if as_json:
+        click.echo(result.model_dump_json(indent=2))
+        return
+    columns = ["file", Column("top-1", numeric=True), Column("correct", numeric=True), "runtime"]
+    rows = [
+        [
+            accuracy.path,
+            format_percent(accuracy.top1, places=2),
+            f"{accuracy.correct} of {result.samples}",
+            accuracy.runtime,
+        ]
+        for accuracy in result.results
+    ]
+    console().print(table(columns, rows))
+    if result.skipped:
+        click.echo(f"{len(result.skipped)} unreadable: {', '.join(result.skipped[:3])}", err=True)

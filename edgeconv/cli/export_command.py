@@ -1,0 +1,182 @@
+"""``edgeconv export``: a network becomes verified ONNX and TFLite files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeconv.cli.values import InputSize, KeyValue, Numbers
+from edgeconv.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from edgeconv.bundle import Bundle, Preprocessing
+
+
+@click.command("export")
+@click.argument("model")
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(["onnx", "tflite"]),
+    multiple=True,
+    help="Repeatable; both by default.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    type=click.Choice(["float32", "int8"]),
+    multiple=True,
+    help="Repeatable; by default float32, and int8 where --calibration is given.",
+)
+@click.option(
+    "--calibration",
+    metavar="PATH",
+    help="Folder of images, .npy or .npz; or 'random' for synthetic inputs.",
+)
+@click.option(
+    "--calibration-size",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    help="How many samples to use.",
+)
+@click.option(
+    "--input-size",
+    type=InputSize(),
+    help="224, 192x160 (height x width) or 1x28x28 (channels first).",
+)
+@click.option("--batch", type=click.IntRange(min=1), help="Static batch size.  [default: 1]")
+@click.option("--opset", type=int, help="ONNX opset, 18 to 23.  [default: 20, or the file's own]")
+@click.option(
+    "--layout",
+    type=click.Choice(["nhwc", "nchw"]),
+    default="nhwc",
+    show_default=True,
+    help="Layout of the inputs and outputs of TFLite files; ONNX files are nchw.",
+)
+@click.option(
+    "--io",
+    type=click.Choice(["float32", "int8", "uint8"]),
+    default="float32",
+    show_default=True,
+    help="Element type of the inputs and outputs of int8 files.",
+)
+@click.option("--weights", type=click.Path(path_type=Path), help=".safetensors, .pth or .pt file.")
+@click.option(
+    "--model-arg",
+    "model_args",
+    type=KeyValue(),
+    multiple=True,
+    help="Argument of the network's factory, as in width_mult=0.5. Repeatable.",
+)
+@click.option("--mean", type=Numbers(), help="Mean of each channel, for pixels in [0, 1].")
+@click.option("--std", type=Numbers(), help="Standard deviation of each channel.")
+@click.option(
+    "--labels", type=click.Path(path_type=Path), help="Text file with a class name a line."
+)
+@click.option(
+    "--onnx-activations",
+    type=click.Choice(["uint8", "int8"]),
+    default="uint8",
+    show_default=True,
+    help="How int8 ONNX files store activations: the same integers, shifted.",
+)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="The bundle's folder.  [default: ./NAME]"
+)
+@click.option("--force", is_flag=True, help="Replace an existing bundle.")
+@click.option("--no-verify", is_flag=True, help="Keep files that fail verification.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress, no summary.")
+def command(
+    model: str,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    labels: Path | None,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+    no_verify: bool,
+    **options: Any,
+) -> None:
+    """Export MODEL to ONNX and TFLite files, each verified on its runtime.
+
+    MODEL is a name of the zoo (`edgeconv models`), file.py:factory, package.module:factory, or
+    file.onnx.
+    """
+    from edgeconv.report.tables import progress
+
+    with progress(quiet or as_json) as bar:
+        task = bar.add_task("Starting", total=None)
+        # Imported under the progress display: torch alone takes a second or two.
+        from edgeconv.export import (
+            ActivationType,
+            Format,
+            IoType,
+            Layout,
+            Precision,
+            export,
+        )
+        from edgeconv.export.pipeline import file_stem
+
+        bundle = export(
+            model,
+            out=out or Path(file_stem(model)),
+            formats=[Format(name) for name in options["formats"] or Format],
+            precisions=[Precision(name) for name in options["precisions"]] or None,
+            calibration=options["calibration"],
+            calibration_size=options["calibration_size"],
+            input_size=options["input_size"],
+            batch=options["batch"],
+            opset=options["opset"],
+            layout=Layout(options["layout"]),
+            io=IoType(options["io"]),
+            weights=options["weights"],
+            model_args=dict(options["model_args"]),
+            preprocessing=_preprocessing(mean, std),
+            labels=_labels(labels),
+            activation_type=ActivationType(options["onnx_activations"]),
+            force=options["force"],
+            verify=not no_verify,
+            progress=lambda step, done, total: _show(bar, task, step, done, total),
+        )
+    if as_json:
+        click.echo(bundle.manifest.model_dump_json(indent=2))
+    elif not quiet:
+        _summarize(bundle)
+
+
+def _show(bar: Progress, task: Any, step: str, done: int, total: int) -> None:
+    bar.update(task, description=step, completed=done, total=total)
+
+
+def _preprocessing(
+    mean: tuple[float, ...] | None, std: tuple[float, ...] | None
+) -> Preprocessing | None:
+    from edgeconv.bundle import Preprocessing
+
+    if mean is None and std is None:
+        return None
+    if mean is None or std is None or len(mean) != len(std):
+        raise UsageError("--mean and --std go together, with one number a channel each")
+    if 0 in std:
+        raise UsageError("--std must not be zero")
+    return Preprocessing(resize=None, mean=mean, std=std)
+
+
+def _labels(path: Path | None) -> list[str] | None:
+    if path is None:
+        return None
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def _summarize(bundle: Bundle) -> None:
+    from edgeconv.report.bundle import print_bundle
+
+    print_bundle(bundle)

@@ -1,0 +1,37 @@
+"""``edgeconv verify``: check a bundle against its network again, from disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("verify")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--quiet", is_flag=True, help="No progress, no table: the exit code tells.")
+def command(bundle: Path, as_json: bool, quiet: bool) -> None:
+    """Run every file of BUNDLE on its runtime and compare it with the network's own outputs.
+
+    Those outputs were stored at export with the inputs that led to them. Exits with 1 if a file
+    does not compute what the network computes.
+    """
+    from edgeconv.bundle import Bundle
+    from edgeconv.report.bundle import print_bundle
+    from edgeconv.report.tables import progress
+
+    loaded = Bundle.load(bundle)
+    with progress(quiet or as_json) as bar:
+        bar.add_task("Verifying", total=None)
+        from edgeconv.export.disk import verify_bundle
+        from edgeconv.export.verify import failure
+
+        report = verify_bundle(loaded)
+    if as_json:
+        click.echo(report.model_dump_json(indent=2))
+    elif not quiet:
+        print_bundle(loaded, report.artifacts)
+    for path, figures in report.artifacts.items():
+        if not figures.passed:
+            raise failure(path, figures, loaded.manifest.reference)

@@ -1,0 +1,183 @@
+"""Top-1 accuracy of every file of a bundle, each on its own runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from edgeconv.export.data import ImageFolder, Sample, load_arrays, open_samples
+from edgeconv.export.runtimes import Runner, open_runner
+
+from edgeconv.bundle import Artifact, Bundle, Record
+from edgeconv.errors import DataError, UsageError
+
+SCHEMA_VERSION = 1
+
+
+class Accuracy(Record):
+    """Top-1 of one file: the share of samples whose largest output is their class."""
+
+    path: str
+    runtime: str
+    top1: float
+    correct: int
+
+
+class Evaluation(Record):
+    """``edgeconv evaluate --json``."""
+
+    schema_version: int = SCHEMA_VERSION
+    data: str
+    samples: int
+    skipped: tuple[str, ...]
+    results: tuple[Accuracy, ...]
+
+
+@dataclass(frozen=True)
+class _Labeled:
+    """Samples with the index of their class."""
+
+    pairs: Iterator[tuple[Sample, int]]
+    total: int
+    skipped: list[str]
+
+
+def evaluate(
+    bundle: Bundle,
+    data: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Measure the top-1 accuracy of every artifact in one pass over the data.
+
+    Args:
+        data: a folder with a folder of images for each class, or an ``.npz`` with ``x`` and ``y``.
+
+    Raises:
+        UsageError: no such data, or the network is no classifier.
+        DataError: the data does not fit the network.
+    """
+    artifacts = bundle.manifest.artifacts
+    classes = _classes(bundle)
+    labeled = _open(bundle, data, classes)
+    runners = [
+        open_runner(bundle.file(artifact), artifact.format, artifact.inputs, artifact.outputs)
+        for artifact in artifacts
+    ]
+    correct = np.zeros(len(artifacts), np.int64)
+    samples = 0
+    for group, targets in _batches(labeled.pairs, bundle.manifest.inputs[0].shape[0]):
+        for index, runner in enumerate(runners):
+            guesses = _scores(runner, group).argmax(-1)[: len(targets)]
+            correct[index] += int(np.sum(guesses == targets))
+        samples += len(targets)
+        progress(samples, labeled.total)
+    if samples == 0:
+        raise DataError(f"{data} holds no readable sample; {len(labeled.skipped)} were skipped")
+    return Evaluation(
+        data=data.name,
+        samples=samples,
+        skipped=tuple(labeled.skipped),
+        results=tuple(
+            _accuracy(artifact, runner, int(count), samples)
+            for artifact, runner, count in zip(artifacts, runners, correct, strict=True)
+        ),
+    )
+
+
+def _accuracy(artifact: Artifact, runner: Runner, correct: int, samples: int) -> Accuracy:
+    return Accuracy(
+        path=artifact.path, runtime=runner.name, top1=correct / samples, correct=correct
+    )
+
+
+def _scores(runner: Runner, batch: Sample) -> npt.NDArray[Any]:
+    scores = runner.run(batch)[0]
+    if not np.isfinite(scores).all():
+        raise DataError("an output is NaN or infinite; run `edgeconv verify`")
+    return scores
+
+
+def _classes(bundle: Bundle) -> int:
+    shape = bundle.manifest.outputs[0].shape
+    if len(shape) != 2 or shape[1] < 2:
+        raise UsageError(
+            f"evaluate measures classifiers; the first output of {bundle.path} has shape "
+            f"{list(shape)}"
+        )
+    return shape[1]
+
+
+def _open(bundle: Bundle, data: Path, classes: int) -> _Labeled:
+    manifest = bundle.manifest
+    if data.is_dir():
+        folder = open_samples(data, manifest.inputs, manifest.preprocessing)
+        assert isinstance(folder, ImageFolder)
+        return _open_folder(folder, classes, manifest.labels)
+    if data.suffix != ".npz":
+        kind = "no such file" if not data.exists() else "not an .npz with x and y, nor a folder"
+        raise UsageError(f"{data}: {kind}")
+    targets = load_arrays(data).get("y")
+    if targets is None or targets.ndim != 1 or targets.dtype.kind not in "iu":
+        raise DataError(f"{data} needs an array 'y' of one class index a sample")
+    samples = open_samples(data, manifest.inputs, manifest.preprocessing)
+    if len(targets) != len(samples):
+        raise DataError(f"{data} has {len(samples)} samples and {len(targets)} labels")
+    if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < classes:
+        raise DataError(f"{data} has labels outside 0…{classes - 1}")
+    pairs = (
+        (sample, int(targets[int(name)])) for name, sample in samples.read(range(len(samples)))
+    )
+    return _Labeled(pairs, len(samples), samples.skipped)
+
+
+def _open_folder(folder: ImageFolder, classes: int, labels: Sequence[str] | None) -> _Labeled:
+    names = {file.relative_to(folder.path).parts[0] for file in folder.files}
+    loose = [file for file in folder.files if file.parent == folder.path]
+    if loose:
+        raise DataError(f"{loose[0]} lies in no class folder; evaluate wants FOLDER/CLASS/image")
+    index = _class_indices(folder.path, sorted(names), classes, labels)
+    pairs = (
+        (sample, index[name.partition("/")[0]]) for name, sample in folder.read(range(len(folder)))
+    )
+    return _Labeled(pairs, len(folder), folder.skipped)
+
+
+def _class_indices(
+    path: Path, names: list[str], classes: int, labels: Sequence[str] | None
+) -> dict[str, int]:
+    """The class of each folder: by the bundle's labels, as a number, or in sorted order."""
+    if labels and all(name in labels for name in names):
+        return {name: labels.index(name) for name in names}
+    if all(name.isdecimal() and int(name) < classes for name in names):
+        return {name: int(name) for name in names}
+    if len(names) == classes:
+        return {name: index for index, name in enumerate(names)}
+    raise DataError(
+        f"{path} has {len(names)} class folders and the network {classes} outputs; name the "
+        "folders by index, or by the labels given at export (--labels)"
+    )
+
+
+def _batches(
+    pairs: Iterator[tuple[Sample, int]], size: int
+) -> Iterator[tuple[Sample, npt.NDArray[np.int64]]]:
+    """Batches of exactly ``size`` samples; the last is filled up by repetition, and its targets
+    tell how many count."""
+    group: list[tuple[Sample, int]] = []
+    for pair in pairs:
+        group.append(pair)
+        if len(group) == size:
+            yield _batch(group, size)
+            group = []
+    if group:
+        yield _batch(group, size)
+
+
+def _batch(group: list[tuple[Sample, int]], size: int) -> tuple[Sample, npt.NDArray[np.int64]]:
+    samples = [group[i % len(group)][0] for i in range(size)]
+    batch = tuple(np.concatenate(arrays) for arrays in zip(*samples, strict=True))
+    return batch, np.array([target for _, target in group], np.int64)

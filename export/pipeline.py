@@ -1,0 +1,285 @@
+"""The whole export, top to bottom: capture, optimize, quantize, write, verify."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+from edgeconv.export.capture import (
+    DEFAULT_OPSET,
+    capture_file,
+    capture_module,
+    refuse_bad_weights,
+)
+from edgeconv.export.data import Sample, SyntheticSamples, open_samples
+from edgeconv.export.describe import (
+    input_infos,
+    output_infos,
+    output_steps,
+    tool_versions,
+    weights_sha256,
+)
+from edgeconv.export.feed import Feed
+from edgeconv.export.passes import optimize
+from edgeconv.export.quantize import QuantizedModel, apply_io, quantize
+from edgeconv.export.reference import (
+    Oracle,
+    module_outputs,
+    onnx_oracle,
+    refuse_non_finite_outputs,
+    save_reference,
+)
+from edgeconv.export.request import Request
+from edgeconv.export.runtimes import OnnxRunner
+from edgeconv.export.source import Source, input_shape, resolve
+from edgeconv.export.verify import Outputs, Reference, failure, verify_artifacts
+from edgeconv.export.write import write_artifact
+from torch import nn
+
+import edgeconv
+from edgeconv.bundle import (
+    MANIFEST_NAME,
+    REFERENCE_NAME,
+    Artifact,
+    Format,
+    Manifest,
+    Precision,
+    Preprocessing,
+    TensorInfo,
+    Verification,
+    sha256_of,
+)
+from edgeconv.errors import EdgeconvError
+
+logger = logging.getLogger(__name__)
+
+# Samples that verification runs on: enough for shares of a percent over the outputs of a
+# classifier, and a reference.npz that does not outweigh the models.
+_VERIFIED_SAMPLES = 16
+_VERIFIED_BYTES = 8_000_000
+# A float file differs by rounding alone, which any input shows.
+_VERIFIED_SYNTHETIC = 4
+# Under this an int8 file has lost most of what the network computes.
+_POOR_SQNR_DB = 10.0
+
+
+def run(request: Request, folder: Path) -> Manifest:
+    """Carry out a checked request: write every file and the manifest into ``folder``."""
+    progress = request.progress
+    progress("Loading", 0, 1)
+    source = resolve(
+        request.model,
+        args=request.model_args,
+        input_size=request.input_size,
+        weights=request.weights,
+    )
+    progress("Capturing", 0, 1)
+    graph, oracle = _capture(request, source)
+    refuse_bad_weights(graph)
+    inputs = input_infos(graph)
+    preprocessing = _preprocessing(request, source, inputs)
+    feed = _feed(request, inputs, preprocessing)
+    quantized = _quantize(request, graph, feed)
+    _warn(feed, preprocessing, quantized=quantized is not None)
+    reference = _reference(request, source, oracle, feed, quantized)
+    artifacts = _write(request, source, graph, quantized, folder)
+    progress("Verifying", 0, 1)
+    figures = _verify(request, folder, artifacts, reference)
+    save_reference(folder / REFERENCE_NAME, reference)
+    manifest = Manifest(
+        edgeconv_version=edgeconv.__version__,
+        model=source.spec,
+        model_args=dict(source.args),
+        weights_sha256=weights_sha256(graph),
+        inputs=inputs,
+        outputs=output_infos(graph),
+        reference=reference.runtime,
+        preprocessing=preprocessing,
+        labels=request.labels,
+        calibration=feed.record(method="minmax") if quantized else None,
+        artifacts=tuple(
+            artifact.model_copy(update={"verification": figures.get(artifact.path)})
+            for artifact in artifacts
+        ),
+        reference_sha256=sha256_of(folder / REFERENCE_NAME),
+        tools=tool_versions(),
+    )
+    (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+    return manifest
+
+
+def _capture(request: Request, source: Source) -> tuple[ir.Model, Oracle]:
+    """The optimized float graph, and the network as it came, to hold everything against."""
+    network = source.network
+    if isinstance(network, Path):
+        graph = capture_file(
+            network, request.opset, input_size=request.input_size, batch=request.batch
+        )
+        graph = optimize(graph, already_optimized=False)
+        return graph, onnx_oracle(network, input_infos(graph), output_infos(graph))
+    shape = (request.batch or 1, *input_shape(source, request.input_size))
+    info = TensorInfo(name="input", shape=shape, dtype="float32")
+    example = next(Feed(SyntheticSamples([info]), count=shape[0], batch=shape[0], keep=0).batches())
+    names = list(module_outputs(network, example))
+    graph = capture_module(network, example, names, request.opset or DEFAULT_OPSET)
+    graph = optimize(graph, already_optimized=True)
+    return graph, lambda sample: list(module_outputs(network, sample).values())
+
+
+def _preprocessing(
+    request: Request, source: Source, inputs: tuple[TensorInfo, ...]
+) -> Preprocessing | None:
+    """What was stated, or what the network's card says; for other networks on images, [0, 1]."""
+    if request.preprocessing or source.preprocessing:
+        return request.preprocessing or source.preprocessing
+    channels = inputs[0].shape[1] if len(inputs) == 1 and len(inputs[0].shape) == 4 else None
+    if channels not in (1, 3):
+        return None
+    return Preprocessing(resize=None, mean=(0.0,) * channels, std=(1.0,) * channels, assumed=True)
+
+
+def _feed(
+    request: Request, inputs: tuple[TensorInfo, ...], preprocessing: Preprocessing | None
+) -> Feed:
+    """The samples for calibration and verification."""
+    batch = inputs[0].shape[0] if inputs and inputs[0].shape else 1
+    size = sum(int(np.prod(i.shape[1:])) * np.dtype(i.dtype).itemsize for i in inputs)
+    keep = max(1, min(_VERIFIED_SAMPLES, _VERIFIED_BYTES // max(size, 1)) // batch)
+    source = request.calibration
+    if source is None:
+        keep = min(keep, _VERIFIED_SYNTHETIC)
+        return Feed(SyntheticSamples(inputs), count=keep * batch, batch=batch, keep=keep)
+    samples = open_samples(source, inputs, preprocessing)
+    count = request.calibration_size
+    if Precision.INT8 not in request.precisions:
+        count = min(count, keep * batch)
+    return Feed(samples, count=count, batch=batch, keep=keep)
+
+
+def _quantize(request: Request, graph: ir.Model, feed: Feed) -> QuantizedModel | None:
+    if Precision.INT8 not in request.precisions:
+        for _ in feed.batches():
+            pass  # keeps what verification needs
+        return None
+    step = "Calibrating"
+    request.progress(step, 0, feed.total)
+    quantized = quantize(
+        graph,
+        feed.batches(),
+        activation_type=request.activation_type,
+        progress=lambda done: request.progress(step, done, feed.total),
+    )
+    return quantized
+
+
+def _warn(feed: Feed, preprocessing: Preprocessing | None, *, quantized: bool) -> None:
+    """Say what makes the data less than it seems."""
+    samples = feed.samples
+    if samples.skipped:
+        names = ", ".join(samples.skipped[:3]) + (", …" if len(samples.skipped) > 3 else "")
+        logger.warning("%d unreadable image(s) skipped: %s", len(samples.skipped), names)
+    if samples.pixels and preprocessing and preprocessing.assumed:
+        logger.warning(
+            "pixels were scaled to [0, 1] and nothing else; pass --mean and --std if the network "
+            "was trained with them"
+        )
+    if samples.synthetic and quantized:
+        logger.warning("int8 is calibrated on synthetic inputs: expect no accuracy from it")
+
+
+def _reference(
+    request: Request,
+    source: Source,
+    oracle: Oracle,
+    feed: Feed,
+    quantized: QuantizedModel | None,
+) -> Reference:
+    step = "Running the float network"
+    outputs: list[Outputs] = []
+    for done, sample in enumerate(feed.kept):
+        request.progress(step, done, len(feed.kept))
+        outputs.append(oracle(sample))
+        refuse_non_finite_outputs(outputs[-1])
+    integer_outputs = None
+    if quantized and Format.ONNX not in request.formats:
+        integer_outputs = _run_graph(quantized.model, feed.kept)
+    return Reference(
+        runtime="pytorch" if isinstance(source.network, nn.Module) else "onnxruntime",
+        inputs=feed.kept,
+        outputs=outputs,
+        integer_outputs=integer_outputs,
+        steps=output_steps(quantized.model) if quantized else (),
+    )
+
+
+def _run_graph(model: ir.Model, samples: list[Sample]) -> list[Outputs]:
+    runner = OnnxRunner(
+        ir.to_proto(model).SerializeToString(), input_infos(model), output_infos(model)
+    )
+    return [runner.run(sample) for sample in samples]
+
+
+def _write(
+    request: Request,
+    source: Source,
+    graph: ir.Model,
+    quantized: QuantizedModel | None,
+    folder: Path,
+) -> list[Artifact]:
+    artifacts = []
+    for precision in dict.fromkeys(request.precisions):
+        model, left_in_float = graph, ()
+        if precision is Precision.INT8 and quantized is not None:
+            model = apply_io(quantized.model, request.io)
+            left_in_float = quantized.left_in_float
+        for format in dict.fromkeys(request.formats):
+            path = folder / f"{file_stem(source.spec)}_{precision.value}.{format.value}"
+            request.progress(f"Writing {path.name}", 0, 1)
+            artifacts.append(
+                write_artifact(
+                    path,
+                    model,
+                    format,
+                    precision,
+                    layout=request.layout,
+                    left_in_float=left_in_float,
+                )
+            )
+    return artifacts
+
+
+def _verify(
+    request: Request, folder: Path, artifacts: list[Artifact], reference: Reference
+) -> dict[str, Verification]:
+    try:
+        figures = verify_artifacts(folder, artifacts, reference)
+    except EdgeconvError as error:
+        if request.verify:
+            raise
+        logger.warning("not verified: %s", error)
+        return {}
+    for path, verification in figures.items():
+        if not verification.passed:
+            error = failure(path, verification, reference.runtime)
+            if request.verify:
+                raise error
+            logger.warning("%s", error)
+    for artifact in artifacts:
+        sqnr = figures[artifact.path].sqnr_db
+        if artifact.precision is Precision.INT8 and sqnr < _POOR_SQNR_DB:
+            logger.warning(
+                "%s keeps little of the network: SQNR %.1f dB; check the calibration data "
+                "and its preprocessing",
+                artifact.path,
+                sqnr,
+            )
+    return figures
+
+
+def file_stem(spec: str) -> str:
+    """A file name from a model specification: the factory's name, or the file's."""
+    name = spec.rpartition(":")[2] if ":" in spec else Path(spec).stem
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._") or "model"

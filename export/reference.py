@@ -1,0 +1,128 @@
+"""The float network itself as the oracle, and its results on disk."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from edgeconv.export.data import Sample
+from edgeconv.export.runtimes import OnnxRunner
+from edgeconv.export.verify import Outputs, Reference
+from torch import nn
+
+from edgeconv.bundle import REFERENCE_NAME, Bundle, TensorInfo, sha256_of
+from edgeconv.errors import BundleError, CaptureError, DataError
+
+Oracle = Callable[[Sample], Outputs]
+
+
+def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[Any]]:
+    """Run a module; its outputs by name, in the order in which the exporter writes them.
+
+    A single output is ``output``, those of a tuple ``output_0`` and so on, those of a dict have
+    their keys.
+
+    Raises:
+        CaptureError: the module raises, or returns something else than tensors.
+    """
+    with torch.inference_mode():
+        try:
+            result = network(*(torch.from_numpy(array) for array in sample))
+        except Exception as error:  # the user's own forward(): anything can come out of it
+            first = (str(error).splitlines() or [""])[0]
+            shapes = ", ".join("×".join(map(str, array.shape)) for array in sample)
+            raise CaptureError(
+                f"{type(network).__name__} fails on an input of {shapes}: {first}; "
+                "check --input-size"
+            ) from error
+    return {name: tensor.numpy() for name, tensor in _named(result, "output").items()}
+
+
+def _named(result: Any, name: str) -> dict[str, torch.Tensor]:
+    if isinstance(result, torch.Tensor):
+        return {name: result}
+    if isinstance(result, dict):
+        items = [(str(key), value) for key, value in result.items()]
+    elif isinstance(result, (tuple, list)):
+        items = [(f"{name}_{index}", value) for index, value in enumerate(result)]
+    else:
+        raise CaptureError(
+            f"the network returns a {type(result).__name__}; "
+            "it must return a tensor, or a tuple, list or dict of tensors"
+        )
+    found: dict[str, torch.Tensor] = {}
+    for key, value in items:
+        if value is not None:
+            found |= _named(value, key)
+    return found
+
+
+def onnx_oracle(
+    path: Path, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
+) -> Oracle:
+    """The user's own ``.onnx`` file on ONNX Runtime, untouched by our passes."""
+    runner = OnnxRunner(path, inputs, outputs)
+    return lambda sample: runner.run(sample)
+
+
+def refuse_non_finite_outputs(outputs: Outputs) -> None:
+    """Raise DataError if the float network itself computes a NaN or an infinity."""
+    if not all(np.isfinite(array).all() for array in outputs):
+        raise DataError(
+            "the float network's own output is NaN or infinite; check its weights and the data"
+        )
+
+
+def save_reference(path: Path, reference: Reference) -> None:
+    """Write inputs and outputs as ``reference.npz``, for a later ``edgeconv verify``."""
+    arrays = _stacked("input", [list(sample) for sample in reference.inputs])
+    arrays |= _stacked("output", reference.outputs)
+    if reference.integer_outputs is not None:
+        arrays |= _stacked("integer_output", reference.integer_outputs)
+    steps = [np.nan if step is None else step for step in reference.steps]
+    arrays["steps"] = np.array(steps, np.float64)
+    np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy's stub wants bool for allow_pickle
+
+
+def load_reference(bundle: Bundle) -> Reference:
+    """Read ``reference.npz`` back.
+
+    Raises:
+        BundleError: it is missing, damaged, or not the one that the manifest describes.
+    """
+    path = bundle.path / REFERENCE_NAME
+    if not path.is_file() or sha256_of(path) != bundle.manifest.reference_sha256:
+        raise BundleError(f"{path} is missing or was changed after the export; export again")
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            arrays = dict(file)
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{path} is damaged; export again") from error
+    integer = _unstacked("integer_output", arrays)
+    return Reference(
+        runtime=bundle.manifest.reference,
+        inputs=[tuple(sample) for sample in _unstacked("input", arrays)],
+        outputs=_unstacked("output", arrays),
+        integer_outputs=integer or None,
+        steps=tuple(None if np.isnan(step) else float(step) for step in arrays["steps"]),
+    )
+
+
+def _stacked(kind: str, samples: list[Outputs]) -> dict[str, npt.NDArray[Any]]:
+    """One array [samples, …] for each position."""
+    return {
+        f"{kind}_{index}": np.stack(arrays)
+        for index, arrays in enumerate(zip(*samples, strict=True))
+    }
+
+
+def _unstacked(kind: str, arrays: dict[str, npt.NDArray[Any]]) -> list[Outputs]:
+    count = sum(name.startswith(f"{kind}_") for name in arrays)
+    columns = [arrays[f"{kind}_{index}"] for index in range(count)]
+    return [list(row) for row in zip(*columns, strict=True)]

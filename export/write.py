@@ -1,0 +1,82 @@
+"""Write one graph as one model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from edgeconv.export.describe import input_infos, output_infos
+from edgeconv.export.inspect.runtimes import lowest_onnxruntime, lowest_tflite_runtime
+from edgeconv.export.tflite import lower
+
+from edgeconv.bundle import Artifact, Format, Layout, Precision, sha256_of
+from edgeconv.errors import CaptureError
+
+_MAX_PROTO_BYTES = 2**31 - 1
+
+
+def write_artifact(
+    path: Path,
+    model: ir.Model,
+    format: Format,
+    precision: Precision,
+    *,
+    layout: Layout,
+    left_in_float: tuple[str, ...] = (),
+) -> Artifact:
+    """Write ``model`` to ``path``, not verified yet.
+
+    Args:
+        model: a float graph, or the QDQ graph with the interface that the file shall have.
+        layout: of the inputs and outputs of a TFLite file; ONNX is NCHW.
+        left_in_float: nodes that the quantizer left in float, with the reason.
+
+    Raises:
+        UnsupportedOperator: TFLite cannot express a node.
+    """
+    if format is Format.ONNX:
+        return _write_onnx(path, model, precision, left_in_float)
+    lowered = lower(model, layout=layout)
+    path.write_bytes(lowered.data)
+    return Artifact(
+        path=path.name,
+        format=format,
+        precision=precision,
+        bytes=len(lowered.data),
+        sha256=sha256_of(path),
+        opset=None,
+        operators=lowered.operators,
+        lowest_runtime=lowest_tflite_runtime(
+            {name: [version] for name, version in lowered.operators.items()}
+        ),
+        inputs=lowered.inputs,
+        outputs=lowered.outputs,
+        float_fallback=tuple(dict.fromkeys((*left_in_float, *lowered.float_fallback))),
+        verification=None,
+    )
+
+
+def _write_onnx(
+    path: Path, model: ir.Model, precision: Precision, left_in_float: tuple[str, ...]
+) -> Artifact:
+    proto = ir.to_proto(model)
+    if proto.ByteSize() > _MAX_PROTO_BYTES:
+        raise CaptureError(f"{path.name} would exceed 2 GiB, the limit of one ONNX file")
+    onnx.checker.check_model(proto)
+    path.write_bytes(proto.SerializeToString())
+    opset = model.graph.opset_imports[""]
+    return Artifact(
+        path=path.name,
+        format=Format.ONNX,
+        precision=precision,
+        bytes=path.stat().st_size,
+        sha256=sha256_of(path),
+        opset=opset,
+        operators={},
+        lowest_runtime=lowest_onnxruntime(opset, model.ir_version),
+        inputs=input_infos(model),
+        outputs=output_infos(model),
+        float_fallback=left_in_float,
+        verification=None,
+    )
