@@ -1,0 +1,25 @@
+"""The operators, one file a family. Importing this package registers all of them."""
+
+from edgeconv.export.tflite.ops import (
+    activation,
+    convolution,
+    elementwise,
+    matmul,
+    normalization,
+    pooling,
+    quantization,
+    reduction,
+    shape,
+)
+
+__all__ = [
+    "activation",
+    "convolution",
+    "elementwise",
+    "matmul",
+    "normalization",
+    "pooling",
+    "quantization",
+    "reduction",
+    "shape",
+]

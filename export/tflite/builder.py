@@ -1,0 +1,213 @@
+"""The state of a lowering: the graph built so far, and what each ONNX value became."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from edgeconv.export.tflite.graph import (
+    Array,
+    ChannelQuantization,
+    Graph,
+    Operator,
+    OptionValue,
+    Quantization,
+    Tensor,
+)
+from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, moves, permuted
+
+from edgeconv.errors import UnsupportedOperator
+
+INT8 = np.dtype("int8")
+FLOAT = np.dtype("float32")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An ONNX value in a tensor whose elements lie in ``order``.
+
+    A float value may be held by an integer tensor with a quantization: it then stands for the
+    real numbers that the codes mean, as after a DequantizeLinear.
+    """
+
+    tensor: Tensor
+    order: Order
+
+    @property
+    def quantization(self) -> Quantization | None:
+        quantization = self.tensor.quantization
+        return quantization if isinstance(quantization, Quantization) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """An ONNX value that is known: its elements, or the codes for them, in the value's order."""
+
+    array: Array
+    quantization: Quantization | ChannelQuantization | None = None
+
+    def real(self) -> Array:
+        """The elements, dequantized."""
+        if self.quantization is None:
+            return self.array
+        if isinstance(self.quantization, Quantization):
+            scale, zero = np.float32(self.quantization.scale), self.quantization.zero_point
+            return ((self.array.astype(np.int32) - zero) * scale).astype(FLOAT)
+        along = [1] * self.array.ndim
+        along[self.quantization.axis] = -1
+        return (self.array * self.quantization.scales.reshape(along)).astype(FLOAT)
+
+    def transposed(self, perm: Perm) -> Constant:
+        quantization = self.quantization
+        if isinstance(quantization, ChannelQuantization):
+            quantization = ChannelQuantization(
+                quantization.scales, perm.index(quantization.axis % self.array.ndim)
+            )
+        return Constant(self.array.transpose(perm), quantization)
+
+
+class Builder:
+    """Adds operators to a graph, and moves or converts a tensor at most once each way."""
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+        self._held: dict[ir.Value, Stored | Constant] = {}
+        self._made: dict[Hashable, Tensor] = {}
+
+    def bind(self, value: ir.Value, held: Stored | Constant) -> None:
+        self._held[value] = held
+
+    def held(self, value: ir.Value) -> Stored | Constant:
+        """What ``value`` became."""
+        known = self.known(value)
+        if known is not None:
+            return known
+        if value not in self._held:
+            raise UnsupportedOperator(
+                f"value {value.name} is used before any node computes it; "
+                "check the model with onnx.checker"
+            )
+        return self._held[value]
+
+    def known(self, value: ir.Value) -> Constant | None:
+        """``value`` where it is constant."""
+        held = self._held.get(value)
+        if held is None and value.const_value is not None and not value.is_graph_input():
+            held = self._held[value] = Constant(value.const_value.numpy())
+        return held if isinstance(held, Constant) else None
+
+    def emit(
+        self,
+        name: str,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        **options: OptionValue,
+    ) -> None:
+        self.graph.operators.append(Operator(name, inputs, outputs, options))
+
+    def constant(
+        self,
+        array: Array,
+        name: str,
+        quantization: Quantization | ChannelQuantization | None = None,
+    ) -> Tensor:
+        return Tensor(name, array.shape, array.dtype, array, quantization)
+
+    def integers(self, values: Sequence[int] | Array, name: str) -> Tensor:
+        """An int32 constant: axes, shapes and the like."""
+        return self.constant(np.asarray(values, np.int32), name)
+
+    def reshape(self, tensor: Tensor, shape: Shape) -> Tensor:
+        if tensor.shape == shape:
+            return tensor
+        if tensor.data is not None:
+            return self.constant(tensor.data.reshape(shape), tensor.name, tensor.quantization)
+        key = ("reshape", id(tensor), shape)
+        if key not in self._made:
+            made = Tensor(f"{tensor.name}/reshape", shape, tensor.dtype, None, tensor.quantization)
+            to = self.integers(shape, f"{made.name}/shape")
+            self.emit("RESHAPE", [tensor, to], [made], newShape=shape)
+            self._made[key] = made
+        return self._made[key]
+
+    def transpose(self, tensor: Tensor, perm: Perm) -> Tensor:
+        if perm == identity(len(perm)):
+            return tensor
+        if tensor.data is not None:
+            return self.constant(tensor.data.transpose(perm), tensor.name, tensor.quantization)
+        key = ("transpose", id(tensor), perm)
+        if key not in self._made:
+            shape = permuted(tensor.shape, perm)
+            made = Tensor(
+                f"{tensor.name}/transpose", shape, tensor.dtype, None, tensor.quantization
+            )
+            self.emit("TRANSPOSE", [tensor, self.integers(perm, f"{made.name}/perm")], [made])
+            self._made[key] = made
+        return self._made[key]
+
+    def dequantize(self, tensor: Tensor) -> Tensor:
+        key = ("dequantize", id(tensor))
+        if key not in self._made:
+            made = Tensor(f"{tensor.name}/float", tensor.shape, FLOAT)
+            self.emit("DEQUANTIZE", [tensor], [made])
+            self._made[key] = made
+        return self._made[key]
+
+    def quantize(self, tensor: Tensor, to: Quantization, dtype: np.dtype[Any] = INT8) -> Tensor:
+        """Quantize a float tensor, or state a quantized one in another scale or type."""
+        if tensor.quantization == to and tensor.dtype == dtype:
+            return tensor
+        if tensor.data is not None and isinstance(tensor.quantization, Quantization):
+            real = Constant(tensor.data, tensor.quantization).real()
+            return self.constant(codes(real, to, dtype), tensor.name, to)
+        key = ("quantize", id(tensor), to, dtype)
+        if key not in self._made:
+            made = Tensor(f"{tensor.name}/{dtype}", tensor.shape, dtype, None, to)
+            self.emit("QUANTIZE", [tensor], [made])
+            self._made[key] = made
+        return self._made[key]
+
+    def arranged(self, stored: Stored, order: Order, shape: Shape) -> Tensor:
+        """The elements of ``stored`` in ``order``, in a tensor of ``shape``."""
+        tensor = stored.tensor
+        for move in moves(stored.order, order, tensor.shape, shape):
+            tensor = self.transpose(self.reshape(tensor, move.shape), move.perm)
+        return self.reshape(tensor, shape)
+
+    def placed(self, stored: Stored, shape: Shape, perm: Perm) -> Tensor:
+        """The tensor ``value.transpose(perm)`` of a value of ``shape`` that is ``stored``."""
+        return self.arranged(stored, Order.of(shape, perm), permuted(shape, perm))
+
+
+def codes(real: Array, quantization: Quantization, dtype: np.dtype[Any] = INT8) -> Array:
+    """Quantize an array: round half to even, saturate, as QuantizeLinear does."""
+    limits = np.iinfo(dtype)
+    rounded = np.rint(real / np.float32(quantization.scale)) + quantization.zero_point
+    clipped: Array = np.clip(rounded, limits.min, limits.max).astype(dtype)
+    return clipped
+
+
+def static_shape(value: ir.Value) -> Shape:
+    """The shape of ``value``.
+
+    Raises:
+        UnsupportedOperator: it is not known before the network runs.
+    """
+    if value.shape is None:
+        raise UnsupportedOperator(
+            f"value {value.name} has no shape; run onnx.shape_inference on the model first"
+        )
+    if not value.shape.is_static():
+        raise UnsupportedOperator(
+            f"value {value.name} has the dynamic shape {value.shape}; "
+            "TFLite files are written for fixed shapes, so export with fixed ones"
+        )
+    return value.shape.numpy()
+
+
+def element_count(value: ir.Value) -> int:
+    return prod(static_shape(value))

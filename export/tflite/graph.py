@@ -1,0 +1,86 @@
+"""A TFLite graph in memory: what the lowering builds and the writer turns into bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert import schema_py_generated as schema
+
+Array = npt.NDArray[Any]
+OptionValue = int | float | bool | tuple[int, ...]
+
+
+class Activation(IntEnum):
+    """What an operator applies to its result before it stores it."""
+
+    NONE = schema.ActivationFunctionType.NONE
+    RELU = schema.ActivationFunctionType.RELU
+    RELU_N1_TO_1 = schema.ActivationFunctionType.RELU_N1_TO_1
+    RELU6 = schema.ActivationFunctionType.RELU6
+
+
+class Padding(IntEnum):
+    SAME = schema.Padding.SAME
+    VALID = schema.Padding.VALID
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """One scale for a whole tensor: real = scale * (code - zero_point)."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelQuantization:
+    """One float32 scale for each slice along ``axis``, all zero points 0: how TFLite states
+    per-channel weights and their biases."""
+
+    scales: npt.NDArray[np.float32]
+    axis: int
+
+
+@dataclass(eq=False)
+class Tensor:
+    """A tensor; ``data`` holds the elements of a constant, in any memory order."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    data: Array | None = None
+    quantization: Quantization | ChannelQuantization | None = None
+
+
+@dataclass(eq=False)
+class Operator:
+    """A builtin operator by its name in the schema; options by their names there."""
+
+    name: str
+    inputs: Sequence[Tensor]
+    outputs: Sequence[Tensor]
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Graph:
+    """Operators in the order of execution."""
+
+    inputs: list[Tensor] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+    operators: list[Operator] = field(default_factory=list)
+
+    def prune(self) -> None:
+        """Drop the operators whose results nothing uses."""
+        used = {id(tensor) for tensor in self.outputs}
+        kept: list[Operator] = []
+        for operator in reversed(self.operators):
+            if any(id(tensor) in used for tensor in operator.outputs):
+                kept.append(operator)
+                used.update(id(tensor) for tensor in operator.inputs)
+        self.operators = kept[::-1]

@@ -1,0 +1,218 @@
+"""Where the elements of a stored tensor lie relative to the ONNX value it holds.
+
+An ONNX graph fixes one order of dimensions (NCHW) and says Transpose or Reshape whenever it wants
+another. Here both are free: a value keeps the tensor it has and only its :class:`Order` changes.
+An operator moves data when it asks for a value in an order that the tensor does not have, so
+transposes that cancel, merge, or end in front of a constant are never written.
+
+An order is the pair (dims, perm) for which
+
+    stored.reshape(-1) == value.reshape(dims).transpose(perm).reshape(-1)
+
+kept in the one form without dimensions of size 1 and without neighbors that could be one
+dimension. It does not depend on how the value's shape groups its elements, which is why a reshape
+leaves it as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, permutations
+from math import prod
+
+Shape = tuple[int, ...]
+Perm = tuple[int, ...]
+
+CHANNELS_LAST: Perm = (0, 2, 3, 1)
+"""NCHW to NHWC."""
+
+
+def identity(rank: int) -> Perm:
+    return tuple(range(rank))
+
+
+def permuted(shape: Sequence[int], perm: Perm) -> Shape:
+    return tuple(shape[axis] for axis in perm)
+
+
+def inverse(perm: Perm) -> Perm:
+    return tuple(perm.index(axis) for axis in range(len(perm)))
+
+
+def channels_last(rank: int) -> Perm:
+    """Batch, spatial dimensions, channels: where TFLite keeps the channels of a map."""
+    return (0, *range(2, rank), 1) if rank > 2 else identity(rank)
+
+
+@dataclass(frozen=True)
+class Order:
+    """See the module. Build one with :meth:`of`, which brings it into its only form."""
+
+    dims: Shape
+    perm: Perm
+
+    @classmethod
+    def of(cls, dims: Sequence[int], perm: Sequence[int]) -> Order:
+        """The order of ``value.transpose(perm)`` for a value of shape ``dims``."""
+        if 0 in dims:
+            return cls((), ())
+        kept = [axis for axis in perm if dims[axis] != 1]
+        runs: list[list[int]] = []
+        rank_of = {axis: rank for rank, axis in enumerate(sorted(kept))}
+        for axis in kept:
+            if runs and rank_of[axis] == rank_of[runs[-1][-1]] + 1:
+                runs[-1].append(axis)
+            else:
+                runs.append([axis])
+        by_value = sorted(runs)
+        return cls(
+            tuple(prod(dims[axis] for axis in run) for run in by_value),
+            tuple(by_value.index(run) for run in runs),
+        )
+
+    @property
+    def is_identity(self) -> bool:
+        return len(self.dims) <= 1
+
+    def refined(self, shape: Sequence[int]) -> tuple[Shape, Perm] | None:
+        """``(dims, perm)`` of this order with dims split so that each axis of ``shape`` is a
+        group of neighbors; None where a boundary of ``shape`` cuts a dimension unevenly."""
+        cuts = _strides(self.dims) | _strides(shape)
+        chain = sorted(cuts | {prod(shape)}, reverse=True)
+        if any(above % below for above, below in pairwise(chain)):
+            return None
+        pieces: list[Shape] = []
+        for size, stride in zip(self.dims, _stride_list(self.dims), strict=True):
+            inner = [cut for cut in chain if stride <= cut < size * stride]
+            outer = [size * stride, *inner]
+            pieces.append(tuple(a // b for a, b in zip(outer, inner, strict=False)))
+        starts = [sum(len(piece) for piece in pieces[:index]) for index in range(len(pieces))]
+        dims = tuple(size for piece in pieces for size in piece)
+        perm = tuple(
+            starts[dim] + offset for dim in self.perm for offset in range(len(pieces[dim]))
+        )
+        return dims, perm
+
+    def grouped(self, shape: Sequence[int]) -> tuple[list[list[int]], Shape, Perm] | None:
+        """The refined dims that belong to each axis of ``shape``, with ``(dims, perm)``."""
+        refined = self.refined(shape)
+        if refined is None:
+            return None
+        dims, perm = refined
+        groups: list[list[int]] = []
+        position = 0
+        for size in shape:
+            group: list[int] = []
+            while prod(dims[index] for index in group) < size:
+                group.append(position)
+                position += 1
+            groups.append(group)
+        return groups, dims, perm
+
+    def transposed(self, shape: Sequence[int], perm: Perm) -> Order | None:
+        """The order of the same stored elements for ``value.transpose(perm)``; None where the
+        axes of ``shape`` cannot be told apart in the stored tensor."""
+        if 0 in shape:
+            return self
+        grouped = self.grouped(shape)
+        if grouped is None:
+            return None
+        groups, dims, stored = grouped
+        moved = [index for axis in perm for index in groups[axis]]
+        place = {index: new for new, index in enumerate(moved)}
+        return Order.of(permuted(dims, tuple(moved)), [place[index] for index in stored])
+
+    def as_perm(self, shape: Sequence[int]) -> Perm | None:
+        """The permutation of the axes of ``shape`` that gives this order, or None.
+
+        Axes of size 1 could stand anywhere; the plain order and channels last come first.
+        """
+        rank = len(shape)
+        for candidate in (identity(rank), channels_last(rank)):
+            if Order.of(shape, candidate) == self:
+                return candidate
+        grouped = self.grouped(shape)
+        if grouped is None:
+            return None
+        groups, _, stored = grouped
+        ones = [axis for axis, group in enumerate(groups) if not group]
+        owner = {index: axis for axis, group in enumerate(groups) for index in group}
+        axes = list(dict.fromkeys(owner[index] for index in stored))
+        candidate = (*ones, *axes)
+        return candidate if Order.of(shape, candidate) == self else None
+
+    def rows_and_columns(self, rows: int, columns: int) -> tuple[Shape, Perm] | None:
+        """``(dims, perm)`` of the columns of a value seen as a matrix, where its rows are stored
+        in order, one after the other; else None.
+
+        A matrix product can then take the stored columns as they are and permute its constant
+        operand instead.
+        """
+        grouped = self.grouped((rows, columns))
+        if grouped is None:
+            return None
+        (row_group, column_group), dims, stored = grouped
+        count = len(row_group)
+        if list(stored[:count]) != row_group:
+            return None
+        return (
+            tuple(dims[index] for index in column_group),
+            tuple(index - count for index in stored[count:]),
+        )
+
+
+@dataclass(frozen=True)
+class Move:
+    """A transposition of a stored tensor: reshape to ``shape``, then transpose by ``perm``."""
+
+    shape: Shape
+    perm: Perm
+
+
+def moves(source: Order, target: Order, stored: Shape, wanted: Shape) -> tuple[Move, ...]:
+    """What turns a tensor of shape ``stored`` in ``source`` order into ``target`` order.
+
+    One move, or two through the plain order where the two orders cut the elements unevenly. The
+    move is stated on ``stored`` itself where that gives ``wanted`` without any reshape.
+    """
+    if source == target:
+        return ()
+    joint = _joint(source, target)
+    if joint is None:
+        plain = Order.of((prod(stored),), (0,))
+        return (
+            *moves(source, plain, stored, (prod(stored),)),
+            *moves(plain, target, (prod(stored),), wanted),
+        )
+    dims, have, want = joint
+    factors = permuted(dims, have)
+    perm = tuple(have.index(index) for index in want)
+    change = Order.of(factors, perm)
+    for direct in _perms_between(stored, wanted):
+        if Order.of(stored, direct) == change:
+            return (Move(stored, direct),)
+    return (Move(change.dims, change.perm),)
+
+
+def _joint(source: Order, target: Order) -> tuple[Shape, Perm, Perm] | None:
+    """Dims that refine both orders, with the permutation of each."""
+    first = source.refined(target.dims)
+    second = target.refined(source.dims)
+    if first is None or second is None:
+        return None
+    return first[0], first[1], second[1]
+
+
+def _perms_between(stored: Shape, wanted: Shape) -> Iterable[Perm]:
+    if len(stored) != len(wanted) or len(stored) > 6 or sorted(stored) != sorted(wanted):
+        return ()
+    return (perm for perm in permutations(range(len(stored))) if permuted(stored, perm) == wanted)
+
+
+def _stride_list(dims: Sequence[int]) -> list[int]:
+    return [prod(dims[index + 1 :]) for index in range(len(dims))]
+
+
+def _strides(dims: Sequence[int]) -> set[int]:
+    return {stride for size, stride in zip(dims, _stride_list(dims), strict=True) if size != 1}

@@ -1,0 +1,216 @@
+"""ONNX graph to TFLite file, node by node in the graph's order.
+
+A node runs in integers where its data comes from DequantizeLinear nodes and its result goes to
+QuantizeLinear nodes. Neither of the two is an operator then: a float value is held by the integer
+tensor that stands for it, and only where somebody asks for real floats is there a DEQUANTIZE.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from edgeconv.export.tflite.builder import FLOAT, Builder, Constant, Stored, static_shape
+from edgeconv.export.tflite.constants import fold
+from edgeconv.export.tflite.fusion import Fusion, bounds, fusion, only_consumer
+from edgeconv.export.tflite.graph import Activation, Quantization, Tensor
+from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Perm, identity, permuted
+from edgeconv.export.tflite.qdq import is_dequantize, is_quantize, outer, targets
+from edgeconv.export.tflite.registry import Integer, NoIntegerForm, Rule, rule
+from edgeconv.export.tflite.site import Site
+from edgeconv.export.tflite.writer import operator_versions, write
+
+from edgeconv.bundle import Layout, TensorInfo
+from edgeconv.errors import UnsupportedOperator
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoweredModel:
+    """A TFLite file and what it consists of.
+
+    ``operators`` maps the name of each operator to the highest version written of it.
+    ``float_fallback`` names the nodes of a quantized graph that run in float, with the reason.
+    """
+
+    data: bytes
+    operators: dict[str, int]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    float_fallback: tuple[str, ...]
+
+
+def lower(model: ir.Model, *, layout: Layout = Layout.NHWC) -> LoweredModel:
+    """Lower an ONNX model (opset 18 to 23, static shapes, float32 or QDQ) to TFLite.
+
+    The inputs and outputs keep their names and order; those with four dimensions get ``layout``.
+    The model is not changed.
+
+    Raises:
+        UnsupportedOperator: a node or a value has no counterpart in TFLite.
+    """
+    lowering = _Lowering(model.graph, layout)
+    lowering.run()
+    graph = lowering.builder.graph
+    return LoweredModel(
+        data=write(graph),
+        operators=operator_versions(graph),
+        inputs=tuple(_info(tensor, layout) for tensor in graph.inputs),
+        outputs=tuple(_info(tensor, layout) for tensor in graph.outputs),
+        float_fallback=tuple(lowering.float_fallback),
+    )
+
+
+class _Lowering:
+    def __init__(self, graph: ir.Graph, layout: Layout) -> None:
+        self.graph = graph
+        self.layout = layout
+        self.builder = Builder()
+        self.float_fallback: list[str] = []
+
+    def run(self) -> None:
+        for value in self.graph.inputs:
+            self._input(value)
+        nodes = _live_nodes(self.graph)
+        nodes = fold(nodes, self.builder)
+        # A graph that only stores its weights as integers computes in float throughout.
+        quantized = any(is_quantize(node) for node in nodes)
+        absorbed: set[ir.Node] = set()
+        for node in nodes:
+            if node in absorbed:
+                continue
+            fused, reason = self._node(node)
+            if fused.absorbed is not None:
+                absorbed.add(fused.absorbed)
+            if quantized and reason:
+                self.float_fallback.append(f"{_title(node)}: {reason}")
+        for value in self.graph.outputs:
+            self._output(value)
+        self.builder.graph.prune()
+
+    def _node(self, node: ir.Node) -> tuple[Fusion, str]:
+        """Lower one node. Returns what it absorbed, and why it runs in float if it does."""
+        found = rule(node.op_type)
+        if found is None or node.domain not in ("", "ai.onnx", "com.microsoft"):
+            raise UnsupportedOperator(
+                f"{_title(node)}: TFLite export does not know this operator; "
+                "replace it in the network or take it out of the exported part"
+            )
+        if is_quantize(node) or is_dequantize(node):
+            fused, _ = self._attempt(node, found, integer=False, wanted=None)
+            return fused, ""
+        try:
+            wanted = self._wanted(node, found)
+            return self._attempt(node, found, integer=True, wanted=wanted)[0], ""
+        except NoIntegerForm as answer:
+            fused, site = self._attempt(node, found, integer=False, wanted=None)
+            return fused, str(answer) if site.emitted else ""
+
+    def _attempt(
+        self, node: ir.Node, found: Rule, *, integer: bool, wanted: Quantization | None
+    ) -> tuple[Fusion, Site]:
+        fused = Fusion(Activation.NONE, node.outputs[0])
+        if found.fuses:
+            fused = fusion(node, self.builder, wanted)
+        site = Site(self.builder, node, integer=integer, wanted=wanted, fusion=fused)
+        found.lower(site)
+        return fused, site
+
+    def _wanted(self, node: ir.Node, found: Rule) -> Quantization:
+        """The quantization of a node's result, if the node runs in integers."""
+        data = [
+            (value, held)
+            for value in node.inputs
+            if value is not None and isinstance(held := self.builder.held(value), Stored)
+        ]
+        for value, held in data:
+            if held.quantization is None:
+                raise NoIntegerForm(f"its input {value.name} is not quantized")
+        if found.integer is Integer.NONE:
+            raise NoIntegerForm("TFLite has no integer form of it")
+        sources = {held.quantization for _, held in data}
+        if found.integer is Integer.MOVES and len(sources) == 1:
+            (source,) = sources
+            assert source is not None
+            return source
+        wanted = self._target(node, found)
+        if wanted is None:
+            raise NoIntegerForm("its result is not quantized, or not in one way")
+        return wanted
+
+    def _target(self, node: ir.Node, found: Rule) -> Quantization | None:
+        """What the QuantizeLinear nodes behind ``node`` agree on, seen through an activation."""
+        value = node.outputs[0]
+        follower = only_consumer(value)
+        if found.fuses and follower is not None and bounds(follower, self.builder) is not None:
+            value = follower.outputs[0]
+        found_targets = targets(value, self.builder)
+        return found_targets.pop() if len(found_targets) == 1 else None
+
+    def _perm(self, rank: int) -> Perm:
+        """From the ONNX order of an input or output to the file's."""
+        channels_last = rank == 4 and self.layout is Layout.NHWC
+        return CHANNELS_LAST if channels_last else identity(rank)
+
+    def _input(self, value: ir.Value) -> None:
+        shape = static_shape(value)
+        if value.dtype is None:
+            raise UnsupportedOperator(f"input {value.name} has no element type; declare it")
+        perm = self._perm(len(shape))
+        tensor = Tensor(value.name or "input", permuted(shape, perm), value.dtype.numpy())
+        self.builder.graph.inputs.append(tensor)
+        self.builder.bind(value, Stored(tensor, Order.of(shape, perm)))
+
+    def _output(self, value: ir.Value) -> None:
+        builder = self.builder
+        held = builder.held(value)
+        shape = static_shape(value)
+        if isinstance(held, Constant):
+            constant = builder.constant(held.real(), f"{value.name}/constant")
+            held = Stored(constant, Order.of(shape, identity(len(shape))))
+        tensor = builder.placed(held, shape, self._perm(len(shape)))
+        dtype = FLOAT if value.dtype is None else value.dtype.numpy()
+        if held.quantization is not None and dtype == FLOAT:
+            tensor = builder.dequantize(tensor)
+        elif held.quantization is not None:
+            tensor = builder.quantize(tensor, outer(held.quantization, dtype), dtype)
+        taken = [*builder.graph.inputs, *builder.graph.outputs]
+        if tensor.data is not None or any(tensor is other for other in taken):
+            copy = Tensor("", tensor.shape, tensor.dtype, None, tensor.quantization)
+            to = builder.integers(tensor.shape, f"{value.name}/shape")
+            builder.emit("RESHAPE", [tensor, to], [copy], newShape=tensor.shape)
+            tensor = copy
+        tensor.name = value.name or "output"
+        builder.graph.outputs.append(tensor)
+
+
+def _live_nodes(graph: ir.Graph) -> list[ir.Node]:
+    """The nodes that an output depends on, in order."""
+    live: set[ir.Node] = set()
+    for node in reversed(graph):
+        if any(
+            value.is_graph_output() or any(user in live for user in value.consumers())
+            for value in node.outputs
+        ):
+            live.add(node)
+    return [node for node in graph if node in live]
+
+
+def _title(node: ir.Node) -> str:
+    return f"{node.name or node.outputs[0].name} ({node.op_type})"
+
+
+def _info(tensor: Tensor, layout: Layout) -> TensorInfo:
+    quantization = tensor.quantization
+    known = isinstance(quantization, Quantization)
+    return TensorInfo(
+        name=tensor.name,
+        shape=tensor.shape,
+        dtype=np.dtype(tensor.dtype).name,
+        layout=layout if len(tensor.shape) == 4 else None,
+        scale=quantization.scale if known else None,
+        zero_point=quantization.zero_point if known else None,
+    )

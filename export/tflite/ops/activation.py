@@ -1,0 +1,117 @@
+"""Functions of one element."""
+
+from __future__ import annotations
+
+from math import inf
+
+import numpy as np
+from edgeconv.export.tflite.builder import FLOAT, codes
+from edgeconv.export.tflite.fusion import activation, bounds, needed
+from edgeconv.export.tflite.graph import Activation, Quantization, Tensor
+from edgeconv.export.tflite.registry import Integer, operator
+from edgeconv.export.tflite.site import Site
+
+SIGMOID_OUTPUT = Quantization(1 / 256, -128)
+TANH_OUTPUT = Quantization(1 / 128, 0)
+"""What the int8 kernels of LOGISTIC, SOFTMAX and TANH demand of their results."""
+
+
+def unary(
+    site: Site, name: str, quantization: Quantization | None = None, **options: float | bool
+) -> None:
+    """Emit an operator that leaves every element where it is."""
+    stored = site.stored(0)
+    site.emit_stored(
+        name,
+        [stored.tensor],
+        stored.tensor.shape,
+        stored.order,
+        quantization=quantization,
+        **options,
+    )
+
+
+@operator("Relu", "Clip", integer=Integer.COMPUTES)
+def clip(site: Site) -> None:
+    """An activation that the operator before it could not apply itself."""
+    limits = bounds(site.node, site.builder)
+    if limits is None:
+        raise site.unsupported("its bounds are computed by the network", "make them constant")
+    if site.integer:
+        _integer_clip(site, limits)
+        return
+    fused = activation(limits, None)
+    if fused is Activation.NONE:
+        site.same(0)
+    elif fused is not None:
+        unary(site, fused.name)
+    else:
+        _limit(site, limits, site.stored(0).tensor)
+
+
+def _integer_clip(site: Site, limits: tuple[float, float]) -> None:
+    """Limits that the codes of the result saturate at need a change of scale and no more."""
+    stored = site.stored(0)
+    if needed(limits, site.wanted) == (False, False) and stored.quantization != site.wanted:
+        unary(site, "QUANTIZE")
+    elif stored.quantization == site.wanted and needed(limits, site.wanted) == (False, False):
+        site.same(0)
+    elif (fused := activation(limits, site.wanted)) is not None:
+        unary(site, fused.name)
+    else:
+        _limit(site, limits, site.builder.quantize(stored.tensor, site.wanted))
+
+
+def _limit(site: Site, limits: tuple[float, float], x: Tensor) -> None:
+    """MAXIMUM and MINIMUM with constants of the tensor's own type."""
+    low, high = limits
+    order = site.stored(0).order
+    if low != -inf and high != inf:
+        raised = site.fresh("raised", x.shape, x.quantization)
+        site.builder.emit("MAXIMUM", [x, _number(site, low, x)], [raised])
+        x, low = raised, -inf
+    name, number = ("MAXIMUM", low) if low != -inf else ("MINIMUM", high)
+    site.emit_stored(name, [x, _number(site, number, x)], x.shape, order)
+
+
+def _number(site: Site, number: float, like: Tensor) -> Tensor:
+    real = np.array(number, FLOAT)
+    if isinstance(like.quantization, Quantization):
+        real = codes(real, like.quantization)
+    return site.builder.constant(np.asarray(real), f"{site.name}/bound", like.quantization)
+
+
+@operator("Sigmoid", integer=Integer.COMPUTES)
+def sigmoid(site: Site) -> None:
+    unary(site, "LOGISTIC", SIGMOID_OUTPUT)
+
+
+@operator("Tanh", integer=Integer.COMPUTES)
+def tanh(site: Site) -> None:
+    unary(site, "TANH", TANH_OUTPUT)
+
+
+@operator("HardSwish", integer=Integer.COMPUTES)
+def hard_swish(site: Site) -> None:
+    unary(site, "HARD_SWISH")
+
+
+@operator("Softmax", integer=Integer.COMPUTES)
+def softmax(site: Site) -> None:
+    """SOFTMAX over the last axis of the stored tensor."""
+    shape = site.shape(0)
+    rank = len(shape)
+    axis = site.integer_attribute("axis", -1) % rank
+    stored = site.stored(0)
+    perm = stored.order.as_perm(shape)
+    if perm is None or perm[-1] != axis:
+        others = [other for other in range(rank) if other != axis]
+        perm = (*others, axis)
+    x = site.builder.placed(stored, shape, perm)
+    quantization = SIGMOID_OUTPUT if site.integer else None
+    site.emit("SOFTMAX", [x], perm, quantization=quantization, beta=1.0)
+
+
+@operator("Identity", "Dropout", integer=Integer.MOVES)
+def same(site: Site) -> None:
+    site.same(0)

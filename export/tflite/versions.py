@@ -1,0 +1,134 @@
+"""The version that each operator is written with: the lowest that carries its semantics.
+
+A runtime refuses a version above the ones it knows, so a file written too high does not load on
+an old device. The rules are those that TensorFlow publishes for its own converter
+(``tensorflow/lite/tools/versioning/op_version.cc``), for the types that we write: float32, int8,
+uint8, int32, int64 and bool. Rules are tried from the top; version 1 is what remains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from edgeconv.export.tflite.graph import Operator, Quantization
+
+Needs = Callable[[Operator], bool]
+Rules = Sequence[tuple[int, Needs]]
+
+
+def version(operator: Operator) -> int:
+    """The lowest version of ``operator`` whose definition covers its types and options."""
+    for number, needs in RULES.get(operator.name, ()):
+        if needs(operator):
+            return number
+    return 1
+
+
+def _takes(dtype: str, position: int = 0) -> Needs:
+    wanted = np.dtype(dtype)
+    return lambda operator: operator.inputs[position].dtype == wanted
+
+
+def _gives(dtype: str) -> Needs:
+    wanted = np.dtype(dtype)
+    return lambda operator: operator.outputs[0].dtype == wanted
+
+
+def _either(*needs: Needs) -> Needs:
+    return lambda operator: any(need(operator) for need in needs)
+
+
+def _set(option: str, default: int | bool = 0) -> Needs:
+    return lambda operator: operator.options.get(option, default) != default
+
+
+def _rank_above(rank: int) -> Needs:
+    return lambda operator: max(len(tensor.shape) for tensor in operator.inputs) > rank
+
+
+def _broadcasts_above_rank_4(operator: Operator) -> bool:
+    first, second = operator.inputs[:2]
+    return first.shape != second.shape and _rank_above(4)(operator)
+
+
+def _grouped(operator: Operator) -> bool:
+    x, weight = operator.inputs[:2]
+    return x.shape[-1] != weight.shape[-1]
+
+
+def _rescales_upward(operator: Operator) -> bool:
+    """The product of the input scales is at least the output scale."""
+    scales = [
+        tensor.quantization.scale
+        for tensor in (*operator.inputs, *operator.outputs)
+        if isinstance(tensor.quantization, Quantization)
+    ]
+    return len(scales) == 3 and scales[0] * scales[1] / scales[2] >= 1
+
+
+_int8 = _takes("int8")
+_INT8_IS_2: Rules = [(2, _int8)]
+_INT8_IS_2_BOOL_IS_3: Rules = [(3, _takes("bool")), (2, _int8)]
+
+RULES: Mapping[str, Rules] = {
+    # An integer kernel for int8 came as version 2 of most operators.
+    **dict.fromkeys(
+        (
+            *("AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"),
+            *("REDUCE_PROD", "ADD", "CONCATENATION", "SOFTMAX", "LOG_SOFTMAX", "LOGISTIC"),
+            *("TANH", "RELU6", "MIRROR_PAD", "SPLIT_V", "SQUARED_DIFFERENCE", "DEPTH_TO_SPACE"),
+            *("SPACE_TO_DEPTH", "L2_NORMALIZATION", "BATCH_MATMUL", "EXP", "LOG", "SQRT"),
+            *("RSQRT", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL", "EQUAL", "NOT_EQUAL"),
+            *("TOPK_V2", "PACK", "GELU"),
+        ),
+        _INT8_IS_2,
+    ),
+    "ADD": [(4, _takes("int64")), (2, _int8)],
+    "SUB": [(4, _takes("int64")), (3, _broadcasts_above_rank_4), (2, _int8)],
+    "MUL": [(5, _takes("int64")), (3, _rescales_upward), (2, _int8)],
+    "DIV": [(2, _broadcasts_above_rank_4)],
+    "MAXIMUM": [(3, _broadcasts_above_rank_4), (2, _int8)],
+    "MINIMUM": [(3, _broadcasts_above_rank_4), (2, _int8)],
+    "CONV_2D": [(6, _grouped), (3, _int8)],
+    "DEPTHWISE_CONV_2D": [
+        (3, _int8),
+        (2, _either(_set("dilationWFactor", 1), _set("dilationHFactor", 1))),
+    ],
+    "TRANSPOSE_CONV": [
+        (4, _set("fusedActivationFunction")),
+        (3, lambda operator: len(operator.inputs) == 4),
+        (2, _takes("int8", 1)),
+    ],
+    "FULLY_CONNECTED": [
+        (6, lambda operator: len(operator.inputs) == 2),
+        (5, _set("keepNumDims")),
+        (4, _int8),
+    ],
+    "TRANSPOSE": [(6, _rank_above(5)), (4, _rank_above(4)), *_INT8_IS_2_BOOL_IS_3],
+    "STRIDED_SLICE": [(4, _rank_above(4)), *_INT8_IS_2_BOOL_IS_3],
+    "SLICE": [(5, _rank_above(4)), (2, _int8)],
+    "PAD": [(5, _takes("bool")), (4, _rank_above(4)), (2, _int8)],
+    "PADV2": [(5, _takes("bool")), (4, _rank_above(4)), (2, _int8)],
+    "SPLIT": [(3, _takes("int32", 1)), (2, _takes("int8", 1))],
+    "GATHER": [(5, _set("batchDims")), *_INT8_IS_2_BOOL_IS_3],
+    "UNPACK": [(3, _takes("bool")), (2, _either(_int8, _takes("uint8")))],
+    "ABS": [(2, _either(_int8, _takes("uint8")))],
+    "RELU": [(2, _either(_int8, _takes("uint8")))],
+    "ARG_MAX": _INT8_IS_2_BOOL_IS_3,
+    "ARG_MIN": _INT8_IS_2_BOOL_IS_3,
+    "REVERSE_V2": [(3, _int8), (2, _takes("bool"))],
+    "RESIZE_BILINEAR": [(3, _set("halfPixelCenters")), (2, _int8)],
+    "RESIZE_NEAREST_NEIGHBOR": [
+        (3, _either(_set("halfPixelCenters"), _set("alignCorners"))),
+        (2, _int8),
+    ],
+    "DEQUANTIZE": [(2, _int8)],
+    "CAST": [(3, _either(_int8, _gives("int8")))],
+    "TILE": [(3, _int8)],
+    # Version 1 of BROADCAST_TO was withdrawn.
+    "BROADCAST_TO": [(3, _int8), (2, lambda operator: True)],
+    "FLOOR_DIV": [(2, _takes("float32"))],
+    "SELECT_V2": [],
+    "WHERE": [(2, lambda operator: operator.inputs[0].dtype != np.dtype("bool"))],
+}

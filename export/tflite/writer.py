@@ -1,0 +1,235 @@
+"""Writes a :class:`~edgeconv.export.tflite.graph.Graph` as a flatbuffer.
+
+Constants go from their arrays into the buffer one at a time, so the peak is about twice the size
+of the file: the builder's buffer and the bytes handed out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from edgeconv.export.tflite.graph import (
+    Array,
+    ChannelQuantization,
+    Graph,
+    Operator,
+    Quantization,
+    Tensor,
+)
+from edgeconv.export.tflite.versions import version
+
+SIGNATURE = "serving_default"
+SCHEMA_VERSION = 3
+ALIGNMENT = 16  # bytes; kernels read constants with vector loads
+
+TYPES = {
+    np.dtype("float32"): schema.TensorType.FLOAT32,
+    np.dtype("float16"): schema.TensorType.FLOAT16,
+    np.dtype("int8"): schema.TensorType.INT8,
+    np.dtype("uint8"): schema.TensorType.UINT8,
+    np.dtype("int32"): schema.TensorType.INT32,
+    np.dtype("int64"): schema.TensorType.INT64,
+    np.dtype("bool"): schema.TensorType.BOOL,
+}
+
+OPTIONS = {
+    "ADD": "AddOptions",
+    "ARG_MAX": "ArgMaxOptions",
+    "ARG_MIN": "ArgMinOptions",
+    "AVERAGE_POOL_2D": "Pool2DOptions",
+    "BATCH_MATMUL": "BatchMatMulOptions",
+    "CAST": "CastOptions",
+    "CONCATENATION": "ConcatenationOptions",
+    "CONV_2D": "Conv2DOptions",
+    "CUMSUM": "CumsumOptions",
+    "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+    "DEPTH_TO_SPACE": "DepthToSpaceOptions",
+    "DIV": "DivOptions",
+    "FULLY_CONNECTED": "FullyConnectedOptions",
+    "GATHER": "GatherOptions",
+    "GELU": "GeluOptions",
+    "LEAKY_RELU": "LeakyReluOptions",
+    "MAX_POOL_2D": "Pool2DOptions",
+    "MEAN": "ReducerOptions",
+    "MIRROR_PAD": "MirrorPadOptions",
+    "MUL": "MulOptions",
+    "ONE_HOT": "OneHotOptions",
+    "REDUCE_ALL": "ReducerOptions",
+    "REDUCE_ANY": "ReducerOptions",
+    "REDUCE_MAX": "ReducerOptions",
+    "REDUCE_MIN": "ReducerOptions",
+    "REDUCE_PROD": "ReducerOptions",
+    "RESHAPE": "ReshapeOptions",
+    "RESIZE_BILINEAR": "ResizeBilinearOptions",
+    "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
+    "SOFTMAX": "SoftmaxOptions",
+    "SPACE_TO_DEPTH": "SpaceToDepthOptions",
+    "SPLIT": "SplitOptions",
+    "SPLIT_V": "SplitVOptions",
+    "STRIDED_SLICE": "StridedSliceOptions",
+    "SUB": "SubOptions",
+    "SUM": "ReducerOptions",
+    "TRANSPOSE_CONV": "TransposeConvOptions",
+}
+
+
+def write(graph: Graph) -> bytes:
+    """The TFLite file of ``graph``, schema version 3, with one signature of the name SIGNATURE."""
+    tensors = list(_tensors(graph))
+    index = {id(tensor): position for position, tensor in enumerate(tensors)}
+    model = schema.ModelT()
+    model.version = SCHEMA_VERSION
+    model.description = "edgeconv"
+    model.operatorCodes, code_of = _operator_codes(graph.operators)
+    model.buffers, buffer_of = _buffers(tensors)
+    subgraph = schema.SubGraphT()
+    subgraph.name = "main"
+    subgraph.tensors = [_tensor(tensor, buffer_of.get(id(tensor), 0)) for tensor in tensors]
+    subgraph.inputs = [index[id(tensor)] for tensor in graph.inputs]
+    subgraph.outputs = [index[id(tensor)] for tensor in graph.outputs]
+    subgraph.operators = [_operator(operator, code_of, index) for operator in graph.operators]
+    model.subgraphs = [subgraph]
+    model.signatureDefs = [_signature(graph, index)]
+
+    # A builder that never has to grow never copies what it holds.
+    size = sum(tensor.data.nbytes for tensor in tensors if tensor.data is not None)
+    builder = flatbuffers.Builder(size + 512 * (len(tensors) + len(graph.operators)) + 65536)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(memoryview(builder.Bytes)[builder.Head() :])
+
+
+def operator_versions(graph: Graph) -> dict[str, int]:
+    """The highest version written of each operator."""
+    versions: dict[str, int] = {}
+    for operator in graph.operators:
+        versions[operator.name] = max(version(operator), versions.get(operator.name, 1))
+    return dict(sorted(versions.items()))
+
+
+def _tensors(graph: Graph) -> Iterable[Tensor]:
+    """Every tensor of the graph once: inputs, then by first use."""
+    operators = (
+        tensor for operator in graph.operators for tensor in (*operator.inputs, *operator.outputs)
+    )
+    yield from {
+        id(tensor): tensor for tensor in (*graph.inputs, *operators, *graph.outputs)
+    }.values()
+
+
+def _operator_codes(operators: Iterable[Operator]) -> tuple[list[Any], dict[tuple[str, int], int]]:
+    codes: list[Any] = []
+    code_of: dict[tuple[str, int], int] = {}
+    for operator in operators:
+        key = (operator.name, version(operator))
+        if key in code_of:
+            continue
+        code = schema.OperatorCodeT()
+        code.builtinCode = getattr(schema.BuiltinOperator, operator.name)
+        # Codes above this placeholder do not fit the old one-byte field, which then holds it.
+        limit = schema.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES
+        code.deprecatedBuiltinCode = min(code.builtinCode, limit)
+        code.version = key[1]
+        code_of[key] = len(codes)
+        codes.append(code)
+    return codes, code_of
+
+
+def _buffers(tensors: Iterable[Tensor]) -> tuple[list[Any], dict[int, int]]:
+    """The buffers, the first one empty as the schema demands; equal constants share one."""
+    buffers = [schema.BufferT()]
+    by_content: dict[bytes, int] = {}
+    buffer_of: dict[int, int] = {}
+    for tensor in tensors:
+        if tensor.data is None:
+            continue
+        digest = hashlib.blake2b(np.ascontiguousarray(tensor.data).data, digest_size=16).digest()
+        if digest not in by_content:
+            by_content[digest] = len(buffers)
+            buffers.append(_Buffer(tensor.data))
+        buffer_of[id(tensor)] = by_content[digest]
+    return buffers, buffer_of
+
+
+class _Buffer(schema.BufferT):  # type: ignore[misc]  # the schema's module has no types
+    """A buffer that writes its array aligned, without a detour through a Python list."""
+
+    def __init__(self, array: Array) -> None:
+        super().__init__()
+        self.array = array
+
+    def Pack(self, builder: Any) -> int:  # noqa: N802  # the generated schema calls this name
+        builder.StartVector(1, self.array.nbytes, ALIGNMENT)
+        builder.head -= self.array.nbytes
+        end = builder.head + self.array.nbytes
+        room = np.frombuffer(builder.Bytes, np.uint8)[builder.head : end]
+        np.copyto(room.view(self.array.dtype).reshape(self.array.shape), self.array)
+        data = builder.EndVector()
+        schema.BufferStart(builder)
+        schema.BufferAddData(builder, data)
+        offset: int = schema.BufferEnd(builder)
+        return offset
+
+
+def _tensor(tensor: Tensor, buffer: int) -> Any:
+    written = schema.TensorT()
+    written.name = tensor.name
+    written.shape = np.array(tensor.shape, np.int32)
+    written.type = TYPES[tensor.dtype]
+    written.buffer = buffer
+    written.hasRank = True
+    written.quantization = _quantization(tensor.quantization)
+    return written
+
+
+def _quantization(quantization: Quantization | ChannelQuantization | None) -> Any:
+    if quantization is None:
+        return None
+    written = schema.QuantizationParametersT()
+    if isinstance(quantization, Quantization):
+        written.scale = np.array([quantization.scale], np.float32)
+        written.zeroPoint = np.array([quantization.zero_point], np.int64)
+    else:
+        written.scale = quantization.scales
+        written.zeroPoint = np.zeros(len(quantization.scales), np.int64)
+        written.quantizedDimension = quantization.axis
+    return written
+
+
+def _operator(
+    operator: Operator, code_of: dict[tuple[str, int], int], index: dict[int, int]
+) -> Any:
+    written = schema.OperatorT()
+    written.opcodeIndex = code_of[operator.name, version(operator)]
+    written.inputs = np.array([index[id(tensor)] for tensor in operator.inputs], np.int32)
+    written.outputs = np.array([index[id(tensor)] for tensor in operator.outputs], np.int32)
+    if operator.options or operator.name in OPTIONS:
+        kind = OPTIONS[operator.name]
+        options = getattr(schema, f"{kind}T")()
+        for name, value in operator.options.items():
+            if not hasattr(options, name):
+                raise AttributeError(f"{kind} of {operator.name} has no field {name}")
+            setattr(options, name, value)
+        written.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+        written.builtinOptions = options
+    return written
+
+
+def _signature(graph: Graph, index: dict[int, int]) -> Any:
+    signature = schema.SignatureDefT()
+    signature.signatureKey = SIGNATURE
+    signature.subgraphIndex = 0
+    signature.inputs = [_named(tensor, index) for tensor in graph.inputs]
+    signature.outputs = [_named(tensor, index) for tensor in graph.outputs]
+    return signature
+
+
+def _named(tensor: Tensor, index: dict[int, int]) -> Any:
+    entry = schema.TensorMapT()
+    entry.name = tensor.name
+    entry.tensorIndex = index[id(tensor)]
+    return entry
