@@ -1,6 +1,25 @@
 """The network zoo: networks by name, their layers, and what they cost."""
 
-from edgeconv.models import mlperf_tiny, mobilenet_v1, mobilenet_v2, resnet
+from edgeconv.models import (
+    densenet,
+    efficientnet,
+    ghostnet,
+    googlenet,
+    mlperf_tiny,
+    mnasnet,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3,
+    mobilenet_v4,
+    nin,
+    preact_resnet,
+    resnet,
+    resnet_variants,
+    shufflenet_v2,
+    squeezenet,
+    vgg,
+    xception,
+)
 from edgeconv.models.card import Accuracy, NetworkInfo, Preprocessing, Task
 from edgeconv.models.options import UnknownOption
 from edgeconv.models.registry import (
@@ -14,9 +33,29 @@ from edgeconv.models.registry import (
 )
 
 # Importing a family registers its networks.
-FAMILIES = (mlperf_tiny, mobilenet_v1, mobilenet_v2, resnet)
+FAMILIES = (
+    densenet,
+    efficientnet,
+    ghostnet,
+    googlenet,
+    mlperf_tiny,
+    mnasnet,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3,
+    mobilenet_v4,
+    nin,
+    preact_resnet,
+    resnet,
+    resnet_variants,
+    shufflenet_v2,
+    squeezenet,
+    vgg,
+    xception,
+)
 
 __all__ = [
+    "FAMILIES",
     "Accuracy",
     "NetworkInfo",
     "Preprocessing",

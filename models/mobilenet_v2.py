@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from edgeconv.models.card import imagenet
+from edgeconv.models.layers.activation import relu6
 from edgeconv.models.layers.channels import make_divisible
-from edgeconv.models.layers.conv_norm_act import ConvNormAct, relu6
+from edgeconv.models.layers.conv_norm_act import ConvNormAct
 from edgeconv.models.layers.inverted_residual import InvertedResidual
 from edgeconv.models.registry import register
 from torch import Tensor, nn

@@ -16,6 +16,7 @@ from torch.nn import functional
 BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d)
 _BATCH = 8
 _PASSES = 2
+_LEAST_VARIANCE = 0.1  # of the mean over the channels of a layer
 
 
 def randomize_(module: nn.Module, seed: int = 0, shape: tuple[int, ...] | None = None) -> nn.Module:
@@ -90,12 +91,16 @@ def _measure_statistics(
             module(structured_input((_BATCH, *shape), seed + index))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+        # A channel that hardly moved here may move for other inputs; its scale must not explode.
+        variance = norm.running_var
+        if variance is not None:
+            variance.clamp_(min=_LEAST_VARIANCE * float(variance.mean()))
 
 
 def _guess_shape(module: nn.Module) -> tuple[int, ...]:
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            return (layer.in_channels, 64, 64)
+            return (layer.in_channels, 128, 128)
         if isinstance(layer, nn.Conv1d):
             return (layer.in_channels, 256)
         if isinstance(layer, nn.Linear):

@@ -32,10 +32,10 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _stage(block, 64, 64, expansion, depths[0], stride=1)
-        self.layer2 = _stage(block, 64 * expansion, 128, expansion, depths[1], stride=2)
-        self.layer3 = _stage(block, 128 * expansion, 256, expansion, depths[2], stride=2)
-        self.layer4 = _stage(block, 256 * expansion, 512, expansion, depths[3], stride=2)
+        self.layer1 = stage(block, 64, 64, expansion, depths[0], stride=1)
+        self.layer2 = stage(block, 64 * expansion, 128, expansion, depths[1], stride=2)
+        self.layer3 = stage(block, 128 * expansion, 256, expansion, depths[2], stride=2)
+        self.layer4 = stage(block, 256 * expansion, 512, expansion, depths[3], stride=2)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(512 * expansion, num_classes)
 
@@ -46,7 +46,7 @@ class ResNet(nn.Module):
         return logits
 
 
-def _stage(
+def stage(
     block: Block, in_channels: int, width: int, expansion: int, depth: int, stride: int
 ) -> nn.Sequential:
     first = block(in_channels, width, stride)
@@ -80,6 +80,18 @@ def resnet18(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0
 
 @register(
     family="ResNet",
+    parameters=21_797_672,
+    macs=0,
+    receptive_field=0,
+    accuracy=imagenet(73.314, "torchvision IMAGENET1K_V1"),
+    paper=_PAPER,
+)
+def resnet34(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    return basic((3, 4, 6, 3), num_classes, in_channels, dropout)
+
+
+@register(
+    family="ResNet",
     parameters=25_557_032,
     macs=4_089_184_256,
     receptive_field=427,
@@ -88,3 +100,27 @@ def resnet18(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0
 )
 def resnet50(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
     return bottleneck((3, 4, 6, 3), num_classes, in_channels, dropout)
+
+
+@register(
+    family="ResNet",
+    parameters=44_549_160,
+    macs=0,
+    receptive_field=0,
+    accuracy=imagenet(77.374, "torchvision IMAGENET1K_V1"),
+    paper=_PAPER,
+)
+def resnet101(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    return bottleneck((3, 4, 23, 3), num_classes, in_channels, dropout)
+
+
+@register(
+    family="ResNet",
+    parameters=60_192_808,
+    macs=0,
+    receptive_field=0,
+    accuracy=imagenet(78.312, "torchvision IMAGENET1K_V1"),
+    paper=_PAPER,
+)
+def resnet152(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    return bottleneck((3, 8, 36, 3), num_classes, in_channels, dropout)

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edgeconv.models.layers.activation import Activation, relu
 from torch import nn
 
 Norm = Callable[[int], nn.Module]
-Activation = Callable[[], nn.Module]
-
-
-def relu() -> nn.Module:
-    return nn.ReLU(inplace=True)
-
-
-def relu6() -> nn.Module:
-    """min(max(x, 0), 6): a bounded range costs fewer bits (Krizhevsky 2010)."""
-    return nn.ReLU6(inplace=True)
 
 
 class ConvNormAct(nn.Sequential):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgeconv.models.layers.conv_norm_act import Activation, ConvNormAct, relu
+from edgeconv.models.layers.activation import Activation, relu
+from edgeconv.models.layers.conv_norm_act import ConvNormAct
 from torch import nn
 
 

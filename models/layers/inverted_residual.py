@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgeconv.models.layers.conv_norm_act import ConvNormAct, relu6
+from edgeconv.models.layers.activation import relu6
+from edgeconv.models.layers.conv_norm_act import ConvNormAct
 from torch import Tensor, nn
 
 

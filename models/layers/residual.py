@@ -36,9 +36,13 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
+        out: Tensor = self.relu(self.branch(x) + shortcut)
+        return out
+
+    def branch(self, x: Tensor) -> Tensor:
+        """What the block adds to its shortcut."""
         y = self.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        out: Tensor = self.relu(y + shortcut)
+        out: Tensor = self.bn2(self.conv2(y))
         return out
 
 
@@ -77,8 +81,12 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
+        out: Tensor = self.relu(self.branch(x) + shortcut)
+        return out
+
+    def branch(self, x: Tensor) -> Tensor:
+        """What the block adds to its shortcut."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        out: Tensor = self.relu(y + shortcut)
+        out: Tensor = self.bn3(self.conv3(y))
         return out

@@ -1,0 +1,59 @@
+"""DenseNet: every layer reads all earlier ones (Huang et al. 2016). Keys are torchvision's."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from edgeconv.models.card import imagenet
+from edgeconv.models.layers.dense import DenseBlock, Transition
+from edgeconv.models.registry import register
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class DenseNet(nn.Module):
+    """(N, C, H, W) images to (N, num_classes) logits; stride 32."""
+
+    def __init__(
+        self,
+        depths: tuple[int, ...],
+        growth: int,
+        num_classes: int,
+        in_channels: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        channels = 2 * growth
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
+            conv0=nn.Conv2d(in_channels, channels, 7, stride=2, padding=3, bias=False),
+            norm0=nn.BatchNorm2d(channels),
+            relu0=nn.ReLU(inplace=True),
+            pool0=nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        for index, depth in enumerate(depths, start=1):
+            layers[f"denseblock{index}"] = DenseBlock(channels, growth, depth)
+            channels += depth * growth
+            if index < len(depths):
+                layers[f"transition{index}"] = Transition(channels)
+                channels //= 2
+        layers["norm5"] = nn.BatchNorm2d(channels)
+        self.features = nn.Sequential(layers)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(channels, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.relu(self.features(x), inplace=True)
+        logits: Tensor = self.classifier(self.dropout(y.mean(dim=(2, 3))))
+        return logits
+
+
+@register(
+    family="DenseNet",
+    parameters=7_978_856,
+    macs=0,
+    receptive_field=0,
+    accuracy=imagenet(74.434, "torchvision IMAGENET1K_V1"),
+    paper="Huang et al. 2016, arXiv:1608.06993",
+)
+def densenet121(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    return DenseNet((6, 12, 24, 16), 32, num_classes, in_channels, dropout)

@@ -1,0 +1,25 @@
+"""Network in network: a small fully connected network slides over the image."""
+
+from __future__ import annotations
+
+from edgeconv.models.layers.activation import relu
+from torch import nn
+
+
+class MlpConv(nn.Sequential):
+    """(N, C, H, W) to (N, M, H, W): a k x k convolution to A channels, then 1x1 ones to B and M.
+
+    ``widths`` = (A, B, M). Parameters: k² C A + A + A B + B + B M + M.
+    Lin et al. 2013, "Network In Network" (arXiv:1312.4400).
+    """
+
+    def __init__(self, in_channels: int, widths: tuple[int, int, int], kernel_size: int) -> None:
+        a, b, m = widths
+        super().__init__(
+            nn.Conv2d(in_channels, a, kernel_size, padding=kernel_size // 2),
+            relu(),
+            nn.Conv2d(a, b, 1),
+            relu(),
+            nn.Conv2d(b, m, 1),
+            relu(),
+        )

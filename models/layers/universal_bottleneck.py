@@ -1,0 +1,55 @@
+"""Universal inverted bottleneck: one block that holds four designs."""
+
+from __future__ import annotations
+
+from edgeconv.models.layers.activation import relu
+from edgeconv.models.layers.conv_norm_act import ConvNormAct
+from torch import Tensor, nn
+
+
+class UniversalBottleneck(nn.Module):
+    """(N, C, H, W) to (N, M, ceil(H / stride), ceil(W / stride)).
+
+    An inverted residual with two optional depthwise convolutions, one before the expansion (kernel
+    ``start``) and one after it (kernel ``middle``): the middle alone is an inverted residual, the
+    start alone a ConvNext-like block, neither a feed-forward layer, both "extra depthwise".
+    Parameters of the convolutions, E = C expansion: start² C + C E + middle² E + E M.
+    Qin et al. 2024, "MobileNetV4" (arXiv:2404.10518).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        expansion: int,
+        *,
+        start: int = 0,
+        middle: int = 0,
+        stride: int = 1,
+    ) -> None:
+        super().__init__()
+        self.has_shortcut = stride == 1 and in_channels == out_channels
+        hidden = in_channels * expansion
+        layers: list[nn.Module] = []
+        if start:
+            layers.append(
+                ConvNormAct(
+                    in_channels,
+                    in_channels,
+                    start,
+                    1 if middle else stride,
+                    groups=in_channels,
+                    activation=None,
+                )
+            )
+        layers.append(ConvNormAct(in_channels, hidden, 1, activation=relu))
+        if middle:
+            layers.append(
+                ConvNormAct(hidden, hidden, middle, stride, groups=hidden, activation=relu)
+            )
+        layers.append(ConvNormAct(hidden, out_channels, 1, activation=None))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x)
+        return x + y if self.has_shortcut else y

@@ -1,0 +1,85 @@
+"""ResNets with another block: grouped paths, channel gates, selective kernels."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from edgeconv.models.card import imagenet
+from edgeconv.models.layers.conv_norm_act import ConvNormAct
+from edgeconv.models.layers.residual import Bottleneck, projection
+from edgeconv.models.layers.resnext import ResNeXtBlock
+from edgeconv.models.layers.selective_kernel import SelectiveKernel
+from edgeconv.models.layers.squeeze_excitation import SqueezeExcitation
+from edgeconv.models.registry import register
+from edgeconv.models.resnet import ResNet
+from torch import Tensor, nn
+
+_PATHS_32X4 = partial(ResNeXtBlock, cardinality=32, path_width=4)
+
+
+class SqueezeBottleneck(Bottleneck):
+    """A bottleneck whose output is gated channel by channel before the addition."""
+
+    def __init__(self, in_channels: int, width: int, stride: int = 1) -> None:
+        super().__init__(in_channels, width, stride)
+        out_channels = width * self.expansion
+        self.se = SqueezeExcitation(out_channels, out_channels // 16)
+
+    def branch(self, x: Tensor) -> Tensor:
+        y: Tensor = self.se(super().branch(x))
+        return y
+
+
+class SelectiveBlock(nn.Module):
+    """(N, C, H, W) to (N, W, H / stride, W / stride): a basic block that begins with a selective
+    kernel, each path of which reads half of the channels."""
+
+    def __init__(self, in_channels: int, width: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = SelectiveKernel(in_channels, width, stride, split_input=True)
+        self.conv2 = ConvNormAct(width, width, activation=None)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = projection(in_channels, width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y: Tensor = self.relu(self.conv2(self.conv1(x)) + shortcut)
+        return y
+
+
+@register(
+    family="ResNeXt",
+    parameters=25_028_904,
+    macs=0,
+    receptive_field=0,
+    accuracy=imagenet(77.618, "torchvision IMAGENET1K_V1"),
+    paper="Xie et al. 2016, arXiv:1611.05431",
+)
+def resnext50_32x4d(
+    num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0
+) -> nn.Module:
+    """Keys are torchvision's."""
+    return ResNet(_PATHS_32X4, (3, 4, 6, 3), 4, num_classes, in_channels, dropout)
+
+
+@register(
+    family="SE-ResNet",
+    parameters=28_088_024,
+    macs=0,
+    receptive_field=0,
+    accuracy=imagenet(76.71, "paper"),
+    paper="Hu et al. 2017, arXiv:1709.01507",
+)
+def se_resnet50(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    return ResNet(SqueezeBottleneck, (3, 4, 6, 3), 4, num_classes, in_channels, dropout)
+
+
+@register(
+    family="SK-ResNet",
+    parameters=11_958_056,
+    macs=0,
+    receptive_field=0,
+    paper="Li et al. 2019, arXiv:1903.06586",
+)
+def sk_resnet18(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    return ResNet(SelectiveBlock, (2, 2, 2, 2), 1, num_classes, in_channels, dropout)
