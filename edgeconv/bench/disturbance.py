@@ -9,10 +9,13 @@ from edgeconv.bench.result import ModelResult, ProcessRun
 OTHERS_CORES = 0.2  # mean number of cores that other processes may use
 STOLEN_SHARE = 0.02
 FREQUENCY_CHANGE = 0.05
+SHORTEST_SECONDS = 0.5  # below, the system's CPU times (ticks of 10 ms) are too coarse to tell
 
 
 def others_cores(run: ProcessRun) -> float:
     """Mean number of cores that processes other than the runner used in its steady state."""
+    if seconds(run) < SHORTEST_SECONDS:
+        return 0.0
     used = run.after.all_cpu_seconds - run.before.all_cpu_seconds
     own = run.after.own_cpu_seconds - run.before.own_cpu_seconds
     return max(0.0, (used - own) / seconds(run))
@@ -20,6 +23,8 @@ def others_cores(run: ProcessRun) -> float:
 
 def stolen_share(run: ProcessRun) -> float:
     """Share of the steady state that the hypervisor gave to other machines, in cores."""
+    if seconds(run) < SHORTEST_SECONDS:
+        return 0.0
     return (run.after.stolen_seconds - run.before.stolen_seconds) / seconds(run)
 
 
@@ -73,11 +78,15 @@ def warnings(models: Sequence[ModelResult], governor: str | None) -> tuple[str, 
     return (*found, *_per_model(models))
 
 
+def _never_stable(run: ProcessRun) -> bool:
+    return run.warmup_runs > 0 and not run.warmup_stable
+
+
 def _per_model(models: Sequence[ModelResult]) -> list[str]:
     found = []
     for model in models:
         name, count = model.file.name, len(model.processes)
-        if unstable := sum(not run.warmup_stable for run in model.processes):
+        if unstable := sum(_never_stable(run) for run in model.processes):
             found.append(f"{name}: the warm-up never became stable in {unstable} of {count}")
         if short := sum(not run.complete for run in model.processes):
             found.append(

@@ -209,7 +209,10 @@ def find_runtime(model: str, wanted: str | None) -> tuple[str, str, Any]:
         version = getattr(importlib.import_module(package), "__version__", "unknown")
         return name, str(version), module
     packages = " or ".join(table[n][0] for n in ([wanted] if wanted else table))
-    raise RunnerError("runtime", f"{packages} is not installed for {sys.executable}")
+    raise RunnerError(
+        "runtime",
+        f"no {packages} under {sys.executable}: install it there with pip, or name another Python",
+    )
 
 
 def make_inputs(model: TfliteModel | OnnxModel, request: Request) -> list[Any]:
@@ -306,9 +309,11 @@ def steady_state(
 ) -> dict[str, Any]:
     """Infer and report batches until runs AND seconds are reached, or the time is up."""
     begin = time.perf_counter_ns()
-    runs = 0
+    runs, elapsed = 0, 0
     while True:
-        samples = timed(infer, runs_within(BATCH_NS, median))
+        missing = max(request.min_seconds * 1e9 - elapsed, (request.min_runs - runs) * median)
+        missing = min(missing, request.max_seconds * 1e9 - elapsed)
+        samples = timed(infer, runs_within(min(BATCH_NS, missing), median))
         emit("samples", ns=samples)
         runs += len(samples)
         elapsed = time.perf_counter_ns() - begin

@@ -1,0 +1,261 @@
+"""The order of a session and what is made of the devices' answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from tiny_models import write_onnx, write_tflite
+
+from edgeconv.bench import BenchOptions, BenchResult, Progress, measure
+from edgeconv.bench.protocol import schedule
+from edgeconv.bench.result import parse_result, summarize
+from edgeconv.device import Event, RunRequest, Runtime, open_device
+from edgeconv.device.messages import EVENT
+from edgeconv.errors import MeasurementError, UsageError
+
+QUICK = BenchOptions(runs=40, seconds=0.0, warmup=0.0, repetitions=3)
+MACHINE = {
+    "architecture": "aarch64",
+    "system": "Linux",
+    "libc": "glibc 2.36",
+    "board": "Raspberry Pi 4",
+    "cpu": None,
+    "cores": 4,
+    "cores_allowed": 4,
+    "memory_bytes": None,
+    "governor": "ondemand",
+}
+
+
+def conditions(**changes: Any) -> dict[str, Any]:
+    calm = {
+        "load_average": 0.1,
+        "frequencies_hz": [1_500_000_000],
+        "temperature_c": 50.0,
+        "throttled": "0",
+        "own_cpu_seconds": 1.0,
+        "all_cpu_seconds": 100.0,
+        "stolen_seconds": 0.0,
+        "peak_rss_bytes": 1 << 20,
+    }
+    return calm | changes
+
+
+def answer(
+    samples: list[int],
+    *,
+    after: dict[str, Any] | None = None,
+    stable: bool = True,
+    complete: bool = True,
+    digest: str = "0" * 64,
+) -> list[Event]:
+    """What a runner says that was well for a second. CPU times go on by that second."""
+    done = conditions(own_cpu_seconds=2.0, all_cpu_seconds=101.0) | (after or {})
+    output = {"name": "y", "dtype": "int8", "shape": [1], "sha256": digest, "base64": "AA=="}
+    told: list[dict[str, Any]] = [
+        {"event": "start", "protocol": 1, "runtime": "litert", "runtime_version": "2.3"}
+        | {"python": "3.11", "numpy": "2.0", "machine": MACHINE, "conditions": conditions()},
+        {"event": "load", "ns": 5_000_000},
+        {"event": "first", "ns": 2_000_000},
+        {"event": "outputs", "outputs": [output]},
+        {"event": "warmup", "runs": 3, "ns": 3_000_000, "stable": stable, "median_ns": 1_000_000}
+        | {"conditions": conditions()},
+        {"event": "samples", "ns": samples[:1]},
+        {"event": "samples", "ns": samples[1:]},
+        {"event": "done", "runs": len(samples), "ns": 1_000_000_000, "complete": complete}
+        | {"conditions": done},
+    ]
+    return [EVENT.validate_python(event) for event in told]
+
+
+class Scripted:
+    """A device that answers from a function and notes what it was asked."""
+
+    name = "scripted"
+
+    def __init__(self, answers: Callable[[int, str], list[Event]]) -> None:
+        self._answers = answers
+        self.asked: list[str] = []
+
+    def place(self, file: Path) -> str:
+        return str(file)
+
+    def run(self, request: RunRequest) -> Generator[Event, None, None]:
+        self.asked.append(Path(request.model).name)
+        yield from self._answers(len(self.asked) - 1, self.asked[-1])
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> list[Path]:
+    return [write_tflite(tmp_path / "a.tflite"), write_tflite(tmp_path / "b.tflite")]
+
+
+@given(st.integers(1, 8), st.integers(1, 8))
+def test_schedule_is_complete_and_balanced(models: int, repetitions: int) -> None:
+    steps = list(schedule(models, repetitions))
+    assert [step.order for step in steps] == list(range(models * repetitions))
+    assert Counter((s.model, s.repetition) for s in steps) == Counter(
+        (m, r) for m in range(models) for r in range(repetitions)
+    )
+    if repetitions % 2 == 0:
+        # A linear drift adds the same to every model: the mean place is the same.
+        places = [sum(s.order for s in steps if s.model == m) for m in range(models)]
+        assert len(set(places)) == 1
+
+
+def test_forth_and_back(pair: list[Path]) -> None:
+    device = Scripted(lambda i, name: answer([1000 + i] * 4))
+    seen: list[Progress] = []
+    result = measure(pair, QUICK, device, seen.append)
+    assert device.asked == ["a.tflite", "b.tflite", "b.tflite", "a.tflite", "a.tflite", "b.tflite"]
+    assert [step.index for step in seen] == list(range(6))
+    assert {step.total for step in seen} == {6}
+    assert [run.order for run in result.models[0].processes] == [0, 3, 4]
+    assert result.models[1].samples == [(1001,) * 4, (1002,) * 4, (1005,) * 4]
+
+
+def test_keeps_what_came_and_reads_it_back(pair: list[Path], tmp_path: Path) -> None:
+    result = measure(pair, QUICK, Scripted(lambda i, name: answer([1000, 2000 + i, 1500])))
+    path = tmp_path / "result.json"
+    result.save(path)
+    again = BenchResult.load(path)
+    assert again == result
+    model = again.models[0]
+    assert summarize(model.processes, again.options.seed) == model.summary
+    assert model.summary.load == 5_000_000
+    assert model.summary.first == 2_000_000
+    assert [p.name for p in tmp_path.iterdir() if p.suffix not in (".tflite", ".json")] == []
+
+
+def test_slowest_and_speedup(pair: list[Path]) -> None:
+    def answers(index: int, name: str) -> list[Event]:
+        return answer([3000] * 4 if name == "b.tflite" else [1000] * 4)
+
+    result = measure(pair, QUICK, Scripted(answers))
+    assert result.slowest == 1
+    assert result.speedup(1, 0).value == pytest.approx(3.0)
+
+
+def test_calm_machine_gives_no_warning_but_the_governor(pair: list[Path]) -> None:
+    result = measure(pair, QUICK, Scripted(lambda i, name: answer([1000] * 4)))
+    (warning,) = result.warnings
+    assert "governor is ondemand" in warning
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "said"),
+    [
+        ({"after": {"all_cpu_seconds": 102.5}}, "busy: in 1 of 6 processes others used CPU"),
+        ({"after": {"all_cpu_seconds": 102.5}}, "up to 1.5 cores"),
+        ({"after": {"stolen_seconds": 0.1}}, "the hypervisor took up to 10% of a core"),
+        ({"after": {"frequencies_hz": [600_000_000]}}, "frequency changed by up to 60%"),
+        ({"after": {"throttled": "50005"}}, "throttling (bits 50005)"),
+        ({"stable": False}, "b.tflite: the warm-up never became stable in 1 of 3"),
+        ({"complete": False}, "b.tflite: the time was up before the asked runs in 1 of 3"),
+        ({"digest": "1" * 64}, "b.tflite: the outputs differ between processes"),
+    ],
+)
+def test_disturbances_are_told(pair: list[Path], disturbed: dict[str, Any], said: str) -> None:
+    def answers(index: int, name: str) -> list[Event]:
+        return answer([1000] * 4, **(disturbed if index == 1 else {}))
+
+    result = measure(pair, QUICK, Scripted(answers))
+    assert any(said in warning for warning in result.warnings), result.warnings
+
+
+@pytest.mark.parametrize("gone", range(8))
+def test_an_answer_with_a_gap(pair: list[Path], gone: int) -> None:
+    def answers(index: int, name: str) -> list[Event]:
+        events = answer([1000])
+        return events[:gone] + events[gone + 1 :]
+
+    if gone == 6:  # the second, empty batch of samples
+        assert measure(pair, QUICK, Scripted(answers))
+    else:
+        with pytest.raises(MeasurementError, match="left out"):
+            measure(pair, QUICK, Scripted(answers))
+
+
+def test_files_that_cannot_be_measured(tmp_path: Path) -> None:
+    tflite, onnx = write_tflite(tmp_path / "m.tflite"), write_onnx(tmp_path / "m.onnx")
+    other = tmp_path / "m.pt"
+    other.write_bytes(b"x")
+    damaged = tmp_path / "bad.tflite"
+    damaged.write_bytes(b"\x00" * 100)
+    device = Scripted(lambda i, name: answer([1000]))
+    cases: list[tuple[list[Path], BenchOptions, type[Exception], str]] = [
+        ([], QUICK, UsageError, "nothing to measure"),
+        ([tflite, tflite], QUICK, UsageError, "named twice"),
+        ([tmp_path / "none.onnx"], QUICK, UsageError, "does not exist"),
+        ([tmp_path], QUICK, UsageError, "not a file"),
+        ([other], QUICK, UsageError, "neither"),
+        ([damaged], QUICK, MeasurementError, "not a TFLite file"),
+        (
+            [onnx],
+            QUICK.model_copy(update={"runtime": Runtime.LITERT}),
+            UsageError,
+            "litert reads .tflite files",
+        ),
+        (
+            [tflite],
+            QUICK.model_copy(update={"inputs": tmp_path / "no.npz"}),
+            UsageError,
+            "no.npz does not exist",
+        ),
+    ]
+    for models, options, kind, said in cases:
+        with pytest.raises(kind, match=said):
+            measure(models, options, device)
+    assert device.asked == []
+
+
+def test_on_this_machine(tmp_path: Path) -> None:
+    models = [write_onnx(tmp_path / "m.onnx"), write_tflite(tmp_path / "m.tflite", dtype="int8")]
+    result = measure(models, QUICK, open_device("local"))
+    assert [m.processes[0].runtime.value for m in result.models] == ["onnxruntime", "litert"]
+    for model in result.models:
+        assert len(model.processes) == 3
+        assert all(len(s) >= 40 for s in model.samples)
+        assert model.summary.p90.value is not None
+        assert model.summary.median.low <= model.summary.median.value
+        assert len({run.outputs for run in model.processes}) == 1
+    assert parse_result(result.model_dump_json(), tmp_path) == result
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is not a result"),
+        ("[]", "is not a result"),
+        ("{}", "schema_version"),
+        ('{"schema_version": 2}', "has schema version 2"),
+        ('{"schema_version": 1, "device": 3}', "is not a result"),
+        ("\udcff", "is not a result"),
+    ],
+)
+def test_a_result_that_is_none(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "r.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(MeasurementError, match=said):
+        BenchResult.load(path)
+
+
+def test_a_result_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        BenchResult.load(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"repetitions": 0}, {"runs": 0}, {"seconds": -1}, {"warmup": float("nan")}, {"seed": -1}],
+)
+def test_options_are_checked(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        BenchOptions(**bad)

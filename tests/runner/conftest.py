@@ -1,0 +1,6 @@
+"""The runner's tests share the tiny models of the benchmark's."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "bench"))

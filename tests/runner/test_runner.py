@@ -1,0 +1,255 @@
+"""The runner as a device sees it: a process, a line in, lines out."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from tiny_models import write_onnx, write_tflite
+
+from edgeconv.device.messages import EVENT, RunRequest
+from edgeconv.runner import RUNNER
+
+QUICK = {
+    "warmup_seconds": 0.01,
+    "warmup_runs": 2,
+    "min_runs": 12,
+    "min_seconds": 0.0,
+    "max_seconds": 5.0,
+    "deadline_seconds": 60,
+}
+
+
+def raw(line: bytes, *, python: str = sys.executable, close: bool = False) -> tuple[int, str, str]:
+    """Send a line; keep standard input open until the output has ended, unless ``close``."""
+    with subprocess.Popen(
+        [python, "-I", str(RUNNER)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(line)
+        if close:
+            process.stdin.close()
+        else:
+            process.stdin.flush()
+        out, err = process.stdout.read(), process.stderr.read()
+        return process.wait(60), out.decode(), err.decode()
+
+
+def run(model: Path, **changes: Any) -> list[dict[str, Any]]:
+    request = RunRequest(model=str(model), **{**QUICK, **changes})
+    _, out, _ = raw(request.model_dump_json().encode() + b"\n")
+    events = [json.loads(line) for line in out.splitlines()]
+    for event in events:
+        EVENT.validate_python(event)
+    return events
+
+
+def named(events: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    (event,) = [event for event in events if event["event"] == name]
+    return event
+
+
+def error_of(model: Path, **changes: Any) -> dict[str, Any]:
+    events = run(model, **changes)
+    assert events[-1]["event"] == "error"
+    assert "\n" not in events[-1]["message"]
+    return events[-1]
+
+
+def output_of(events: list[dict[str, Any]]) -> np.ndarray[Any, Any]:
+    (output,) = named(events, "outputs")["outputs"]
+    data = base64.b64decode(output["base64"])
+    assert hashlib.sha256(data).hexdigest() == output["sha256"]
+    return np.frombuffer(data, output["dtype"]).reshape(output["shape"])
+
+
+def test_is_python_3_8_and_imports_nothing_of_ours() -> None:
+    tree = ast.parse(RUNNER.read_text(encoding="utf-8"), feature_version=(3, 8))
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert imported - {"numpy", "__future__"} <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "tflite"])
+def test_tells_everything_in_order(tmp_path: Path, suffix: str) -> None:
+    write = write_onnx if suffix == "onnx" else write_tflite
+    events = run(write(tmp_path / f"m.{suffix}"))
+    kinds = [event["event"] for event in events]
+    assert kinds[:5] == ["start", "load", "first", "outputs", "warmup"]
+    assert set(kinds[5:-1]) == {"samples"}
+    assert kinds[-1] == "done"
+    samples = [ns for event in events if event["event"] == "samples" for ns in event["ns"]]
+    done = named(events, "done")
+    assert len(samples) == done["runs"] >= 12
+    assert done["complete"] is True
+    assert sum(samples) <= done["ns"]
+    assert all(ns > 0 for ns in samples)
+    assert named(events, "warmup")["runs"] >= 2
+
+
+def test_outputs_are_those_of_onnxruntime(tmp_path: Path) -> None:
+    model = write_onnx(tmp_path / "m.onnx")
+    x = np.random.default_rng(1).normal(size=(2, 3, 16, 16)).astype(np.float32)
+    np.savez(tmp_path / "in.npz", x=x)
+    events = run(model, inputs=str(tmp_path / "in.npz"))
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"x": x})
+    np.testing.assert_array_equal(output_of(events), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_outputs_are_those_of_litert(tmp_path: Path, dtype: str) -> None:
+    model = write_tflite(tmp_path / "m.tflite", dtype=dtype, inputs=2)
+    random = np.random.default_rng(1)
+    a, b = (random.integers(-60, 60, (1, 4, 4, 2)).astype(dtype) for _ in range(2))
+    np.savez(tmp_path / "in.npz", b=b, a=a)  # by name, not by place
+    events = run(model, inputs=str(tmp_path / "in.npz"))
+    interpreter = Interpreter(str(model))
+    interpreter.allocate_tensors()
+    for detail, array in zip(interpreter.get_input_details(), (a, b), strict=True):
+        interpreter.set_tensor(detail["index"], array)
+    interpreter.invoke()
+    expected = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    np.testing.assert_array_equal(output_of(events), expected)
+
+
+def test_seed_makes_the_inputs(tmp_path: Path) -> None:
+    model = write_tflite(tmp_path / "m.tflite", dtype="int8")
+    first, again, other = (output_of(run(model, seed=seed)) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert len(np.unique(first)) > 8
+
+
+def test_inputs_of_a_seed_never_change(tmp_path: Path) -> None:
+    """Pinned: a device with another NumPy must feed the same values to the model (here x + x)."""
+    events = run(write_tflite(tmp_path / "m.tflite", shape=(1, 2, 3, 1)))
+    assert output_of(events).ravel().tolist() == [
+        1.421875,
+        0.6875,
+        0.734375,
+        0.734375,
+        1.296875,
+        0.828125,
+    ]
+
+
+def test_writes_the_events_to_a_file_too(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    events = run(write_tflite(tmp_path / "m.tflite"), log=str(log))
+    logged = [json.loads(line) for line in log.read_text().splitlines()]
+    assert logged == events
+
+
+def test_time_is_up_before_the_runs(tmp_path: Path) -> None:
+    events = run(write_tflite(tmp_path / "m.tflite"), min_runs=10**12, max_seconds=0.05)
+    assert named(events, "done")["complete"] is False
+    assert named(events, "done")["runs"] > 0
+
+
+def test_no_warm_up(tmp_path: Path) -> None:
+    events = run(write_tflite(tmp_path / "m.tflite"), warmup_seconds=0.0, warmup_runs=0)
+    assert named(events, "warmup")["runs"] == 0
+
+
+def test_affinity(tmp_path: Path) -> None:
+    model = write_tflite(tmp_path / "m.tflite")
+    start = named(run(model, affinity=[0]), "start")
+    assert start["machine"]["cores_allowed"] == 1
+    assert error_of(model, affinity=[4000])["kind"] == "affinity"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 64, b"\x1c\x00\x00\x00TFL3" + b"\xff" * 60])
+@pytest.mark.parametrize("suffix", ["onnx", "tflite"])
+def test_damaged_file(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"m.{suffix}"
+    path.write_bytes(content)
+    assert error_of(path)["kind"] == "model"
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    assert error_of(tmp_path / "none.tflite")["kind"] == "model"
+
+
+def test_runtime_that_is_not_installed(tmp_path: Path) -> None:
+    error = error_of(write_tflite(tmp_path / "m.tflite"), runtime="tflite-runtime")
+    assert error["kind"] == "runtime"
+    assert f"no tflite-runtime under {sys.executable}" in error["message"]
+
+
+def test_runtime_of_the_other_format(tmp_path: Path) -> None:
+    error = error_of(write_tflite(tmp_path / "m.tflite"), runtime="onnxruntime")
+    assert "onnxruntime does not read m.tflite" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"q": np.zeros((1, 3, 8, 8), np.float32), "r": np.zeros(1)}, "has no 'x'"),
+        ({"x": np.zeros((1, 3, 8, 8), np.float64)}, "is float64"),
+        ({"x": np.zeros((1, 5, 16, 16), np.float32)}, "the model takes float32 [-1, 3, 16, 16]"),
+        ({"x": np.array(["a"], dtype=object)}, "allow_pickle"),
+    ],
+)
+def test_inputs_that_do_not_fit(tmp_path: Path, arrays: dict[str, Any], said: str) -> None:
+    np.savez(tmp_path / "in.npz", **arrays)
+    error = error_of(write_onnx(tmp_path / "m.onnx"), inputs=str(tmp_path / "in.npz"))
+    assert error["kind"] == "input"
+    assert said in error["message"]
+
+
+def test_open_shape_needs_inputs(tmp_path: Path) -> None:
+    error = error_of(write_onnx(tmp_path / "m.onnx", shape=(1, 3, "h", "w")))
+    assert error["kind"] == "input"
+    assert "give real inputs" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "line", [b"{}\n", b"[1]\n", b"nonsense\n", b'{"protocol": 2}\n', b"\xff\n", b"null\n"]
+)
+def test_request_that_cannot_be_read(line: bytes) -> None:
+    code, out, _ = raw(line)
+    assert json.loads(out)["kind"] == "request"
+    assert code == 1
+
+
+def test_ends_when_nobody_listens_any_more(tmp_path: Path) -> None:
+    request = RunRequest(
+        model=str(write_tflite(tmp_path / "m.tflite")),
+        min_seconds=50.0,
+        **{k: v for k, v in QUICK.items() if k != "min_seconds"} | {"max_seconds": 55.0},
+    )
+    _, out, _ = raw(request.model_dump_json().encode() + b"\n", close=True)
+    assert "done" not in out
+
+
+def test_noise_of_native_code_stays_out(tmp_path: Path) -> None:
+    """LiteRT tells of its delegate on standard error, and so would anything that writes to 1."""
+    request = RunRequest(model=str(write_tflite(tmp_path / "m.tflite")), **QUICK)
+    _, out, err = raw(request.model_dump_json().encode() + b"\n")
+    assert all(line.startswith('{"event":') for line in out.splitlines())
+    assert "XNNPACK" in err
