@@ -54,6 +54,7 @@ def table(
     rows: Iterable[Sequence[str]],
     *,
     title: str | None = None,
+    header: bool = True,
 ) -> Table:
     """A table without frame for ``console().print``; a bare string is a column of text.
 
@@ -67,6 +68,7 @@ def table(
         pad_edge=False,
         padding=(0, 2, 0, 0),
         header_style="bold",
+        show_header=header,
         title=title,
         title_justify="left",
         title_style="bold",

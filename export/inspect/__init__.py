@@ -1,0 +1,34 @@
+"""What is inside a model file: operators, parameters, MACs, memory, quantization."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeconv.export.inspect.report import FileReport
+
+from edgeconv.errors import DataError, UsageError
+
+__all__ = ["FileReport", "inspect_file"]
+
+TFLITE_IDENTIFIER = b"TFL3"
+
+
+def inspect_file(path: Path) -> FileReport:
+    """Describe an ONNX or TFLite file; its content tells which, not its name.
+
+    Raises:
+        UsageError: there is no file at ``path``.
+        DataError: the file is neither, is damaged, or keeps data outside its folder.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}; name an .onnx or .tflite file")
+    data = path.read_bytes()
+    if not data:
+        raise DataError(f"{path} is empty; make or copy it again")
+    if path.suffix == ".tflite" or data[4:8] == TFLITE_IDENTIFIER:
+        from edgeconv.export.inspect.tflite_file import inspect_tflite
+
+        return inspect_tflite(path, data)
+    from edgeconv.export.inspect.onnx_file import inspect_onnx
+
+    return inspect_onnx(path, data)

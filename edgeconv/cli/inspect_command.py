@@ -1,0 +1,142 @@
+"""``edgeconv inspect``: what is inside a model file, or inside every file of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeconv.bundle import Bundle
+from edgeconv.report.tables import Column, console, printable, table
+from edgeconv.report.units import format_bytes, format_count
+
+if TYPE_CHECKING:
+    from edgeconv.export.inspect.report import BundleReport, FileReport, TensorReport
+
+
+@click.command("inspect")
+@click.argument("path", type=click.Path(path_type=Path), metavar="FILE|BUNDLE")
+@click.option("--json", "as_json", is_flag=True, help="Print versioned JSON.")
+def command(path: Path, as_json: bool) -> None:
+    """Show what is inside an ONNX or TFLite file.
+
+    Operators and their versions, parameters, MACs, memory, quantization, and the lowest runtime
+    release that loads the file. For a bundle: all of its files side by side.
+    """
+    from edgeconv.export.inspect import inspect_file
+
+    if path.is_dir():
+        bundle = _inspect_bundle(path)
+        _print_json(bundle) if as_json else _print_bundle(bundle)
+    else:
+        file = inspect_file(path)
+        _print_json(file) if as_json else _print_file(file)
+
+
+def _print_json(report: FileReport | BundleReport) -> None:
+    click.echo(report.model_dump_json(indent=2))
+
+
+def _inspect_bundle(path: Path) -> BundleReport:
+    from edgeconv.export.inspect import inspect_file
+    from edgeconv.export.inspect.report import BundleReport
+
+    bundle = Bundle.load(path)
+    files = tuple(inspect_file(bundle.file(artifact)) for artifact in bundle.manifest.artifacts)
+    return BundleReport(path=str(path), model=bundle.manifest.model, files=files)
+
+
+def _print_file(report: FileReport) -> None:
+    out = console()
+    out.print(printable(report.path), style="bold")
+    out.print(table(["", ""], _figures(report), header=False))
+    out.print()
+    borders = [_border("input", tensor) for tensor in report.inputs]
+    borders += [_border("output", tensor) for tensor in report.outputs]
+    out.print(table(["", "name", "shape", "dtype", *_numeric("scale", "zero point")], borders))
+    out.print()
+    rows = [
+        [
+            f"{operator.domain}::{operator.name}" if operator.domain else operator.name,
+            str(operator.version),
+            str(operator.count),
+            _unless_unknown(operator.macs, format_count),
+        ]
+        for operator in report.operators
+    ]
+    out.print(table(["operator", *_numeric("version", "count", "MACs")], rows))
+    for note in report.notes:
+        out.print(f"Note: {printable(note)}.")
+
+
+def _numeric(*names: str) -> list[Column]:
+    return [Column(name, numeric=True) for name in names]
+
+
+def _print_bundle(report: BundleReport) -> None:
+    out = console()
+    out.print(f"{printable(report.path)}: {printable(report.model)}", style="bold")
+    figures = [dict(_figures(file)) for file in report.files]
+    rows = [[name, *(column[name] for column in figures)] for name in figures[0]]
+    out.print(table(["", *(Path(file.path).name for file in report.files)], rows))
+    for file in report.files:
+        for note in file.notes:
+            out.print(f"Note on {printable(Path(file.path).name)}: {printable(note)}.")
+
+
+def _figures(report: FileReport) -> list[tuple[str, str]]:
+    quantization = report.quantization
+    weights = [
+        f"{count} {name}"
+        for name, count in (
+            ("per channel", quantization.per_channel_weights),
+            ("per tensor", quantization.per_tensor_weights),
+        )
+        if count
+    ]
+    floats = [f"{count} {name}" for name, count in quantization.float_operators.items()]
+    return [
+        ("format", _format(report)),
+        ("producer", report.producer or "not said"),
+        ("file", format_bytes(report.bytes)),
+        ("weights", format_bytes(report.weight_bytes)),
+        ("parameters", _parameters(report)),
+        ("MACs", _unless_unknown(report.macs, format_count)),
+        ("peak activations", _unless_unknown(report.peak_activation_bytes, format_bytes)),
+        ("operators", str(sum(operator.count for operator in report.operators))),
+        ("quantization", " of ".join([quantization.kind.value, *quantization.activations][:2])),
+        ("quantized weights", ", ".join(weights) or "none"),
+        ("quantize, dequantize", f"{quantization.quantize}, {quantization.dequantize}"),
+        ("left in float", ", ".join(floats) or "none"),
+        ("lowest runtime", report.lowest_runtime),
+    ]
+
+
+def _format(report: FileReport) -> str:
+    if report.opset is None:
+        return "TFLite"
+    return f"ONNX, opset {report.opset}, IR version {report.ir_version}"
+
+
+def _parameters(report: FileReport) -> str:
+    dtypes = ", ".join(
+        f"{format_count(count)} {dtype}" for dtype, count in report.parameter_dtypes.items()
+    )
+    return f"{report.parameters:,} ({dtypes})" if dtypes else "0"
+
+
+def _border(role: str, tensor: TensorReport) -> list[str]:
+    return [
+        role,
+        tensor.name,
+        "x".join(str(size) for size in tensor.shape) or "scalar",
+        tensor.dtype,
+        "" if tensor.scale is None else f"{tensor.scale:.6g}",
+        "" if tensor.zero_point is None else str(tensor.zero_point),
+    ]
+
+
+def _unless_unknown(number: int | None, write: Callable[[int], str]) -> str:
+    return "unknown" if number is None else write(number)
