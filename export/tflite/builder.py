@@ -14,7 +14,7 @@ from edgeconv.export.tflite.graph import (
     ChannelQuantization,
     Graph,
     Operator,
-    OptionValue,
+    Options,
     Quantization,
     Tensor,
 )
@@ -105,9 +105,9 @@ class Builder:
         name: str,
         inputs: Sequence[Tensor],
         outputs: Sequence[Tensor],
-        **options: OptionValue,
+        options: Options | None = None,
     ) -> None:
-        self.graph.operators.append(Operator(name, inputs, outputs, options))
+        self.graph.operators.append(Operator(name, inputs, outputs, options or {}))
 
     def constant(
         self,
@@ -130,7 +130,7 @@ class Builder:
         if key not in self._made:
             made = Tensor(f"{tensor.name}/reshape", shape, tensor.dtype, None, tensor.quantization)
             to = self.integers(shape, f"{made.name}/shape")
-            self.emit("RESHAPE", [tensor, to], [made], newShape=shape)
+            self.emit("RESHAPE", [tensor, to], [made], {"newShape": shape})
             self._made[key] = made
         return self._made[key]
 

@@ -47,7 +47,7 @@ def _evaluate(node: ir.Node, known: list[Constant | None], builder: Builder) -> 
     from onnx.reference import ReferenceEvaluator
 
     feeds = {
-        value.name: item.real()
+        value.name or "": item.real()
         for value, item in zip(node.inputs, known, strict=True)
         if value is not None and item is not None
     }

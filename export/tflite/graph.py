@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 Array = npt.NDArray[Any]
 OptionValue = int | float | bool | tuple[int, ...]
+Options = dict[str, OptionValue]
 
 
 class Activation(IntEnum):

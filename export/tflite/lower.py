@@ -181,7 +181,7 @@ class _Lowering:
         if tensor.data is not None or any(tensor is other for other in taken):
             copy = Tensor("", tensor.shape, tensor.dtype, None, tensor.quantization)
             to = builder.integers(tensor.shape, f"{value.name}/shape")
-            builder.emit("RESHAPE", [tensor, to], [copy], newShape=tensor.shape)
+            builder.emit("RESHAPE", [tensor, to], [copy], {"newShape": tensor.shape})
             tensor = copy
         tensor.name = value.name or "output"
         builder.graph.outputs.append(tensor)
@@ -204,13 +204,12 @@ def _title(node: ir.Node) -> str:
 
 
 def _info(tensor: Tensor, layout: Layout) -> TensorInfo:
-    quantization = tensor.quantization
-    known = isinstance(quantization, Quantization)
+    quantization = tensor.quantization if isinstance(tensor.quantization, Quantization) else None
     return TensorInfo(
         name=tensor.name,
         shape=tensor.shape,
         dtype=np.dtype(tensor.dtype).name,
         layout=layout if len(tensor.shape) == 4 else None,
-        scale=quantization.scale if known else None,
-        zero_point=quantization.zero_point if known else None,
+        scale=quantization.scale if quantization else None,
+        zero_point=quantization.zero_point if quantization else None,
     )

@@ -16,7 +16,14 @@ from edgeconv.export.tflite.builder import (
     static_shape,
 )
 from edgeconv.export.tflite.fusion import Fusion
-from edgeconv.export.tflite.graph import Activation, Array, OptionValue, Quantization, Tensor
+from edgeconv.export.tflite.graph import (
+    Activation,
+    Array,
+    ChannelQuantization,
+    Options,
+    Quantization,
+    Tensor,
+)
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, permuted
 from edgeconv.export.tflite.registry import NoIntegerForm
 
@@ -141,7 +148,12 @@ class Site:
 
     # Results
 
-    def fresh(self, suffix: str, shape: Shape, quantization: Quantization | None = None) -> Tensor:
+    def fresh(
+        self,
+        suffix: str,
+        shape: Shape,
+        quantization: Quantization | ChannelQuantization | None = None,
+    ) -> Tensor:
         """An intermediate tensor of the mode's type."""
         name = f"{self.result.name}/{suffix}"
         return Tensor(name, shape, INT8 if self.integer else FLOAT, None, quantization)
@@ -151,12 +163,14 @@ class Site:
         operator: str,
         inputs: Sequence[Tensor],
         perm: Perm | None = None,
-        **options: OptionValue,
+        options: Options | None = None,
+        quantization: Quantization | None = None,
     ) -> None:
         """Emit the operator that computes the node's result, transposed by ``perm``."""
         shape = self.result_shape
         perm = perm or identity(len(shape))
-        self.emit_stored(operator, inputs, permuted(shape, perm), Order.of(shape, perm), **options)
+        place = permuted(shape, perm), Order.of(shape, perm)
+        self.emit_stored(operator, inputs, *place, options, quantization)
 
     def emit_stored(
         self,
@@ -164,21 +178,20 @@ class Site:
         inputs: Sequence[Tensor],
         shape: Shape,
         order: Order,
-        *,
+        options: Options | None = None,
         quantization: Quantization | None = None,
-        **options: OptionValue,
     ) -> None:
         """Emit the operator that computes the node's result in a tensor of ``shape``.
 
         ``quantization`` is the result's in integer mode where it is not the wanted one.
         """
         if self._fusion.activation is not Activation.NONE:
-            options["fusedActivationFunction"] = self._fusion.activation
+            options = {**(options or {}), "fusedActivationFunction": self._fusion.activation}
         result = self._fusion.result
         tensor = Tensor(result.name or self.name, shape, self.dtype)
         if self.integer:
             tensor.dtype, tensor.quantization = INT8, quantization or self.wanted
-        self.builder.emit(operator, inputs, [tensor], **options)
+        self.builder.emit(operator, inputs, [tensor], options)
         self.emitted = True
         self.builder.bind(result, Stored(tensor, order))
 

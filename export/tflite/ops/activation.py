@@ -7,7 +7,7 @@ from math import inf
 import numpy as np
 from edgeconv.export.tflite.builder import FLOAT, codes
 from edgeconv.export.tflite.fusion import activation, bounds, needed
-from edgeconv.export.tflite.graph import Activation, Quantization, Tensor
+from edgeconv.export.tflite.graph import Activation, Options, Quantization, Tensor
 from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
 
@@ -17,18 +17,15 @@ TANH_OUTPUT = Quantization(1 / 128, 0)
 
 
 def unary(
-    site: Site, name: str, quantization: Quantization | None = None, **options: float | bool
+    site: Site,
+    name: str,
+    quantization: Quantization | None = None,
+    options: Options | None = None,
 ) -> None:
     """Emit an operator that leaves every element where it is."""
     stored = site.stored(0)
-    site.emit_stored(
-        name,
-        [stored.tensor],
-        stored.tensor.shape,
-        stored.order,
-        quantization=quantization,
-        **options,
-    )
+    x = stored.tensor
+    site.emit_stored(name, [x], x.shape, stored.order, options, quantization)
 
 
 @operator("Relu", "Clip", integer=Integer.COMPUTES)
@@ -109,7 +106,7 @@ def softmax(site: Site) -> None:
         perm = (*others, axis)
     x = site.builder.placed(stored, shape, perm)
     quantization = SIGMOID_OUTPUT if site.integer else None
-    site.emit("SOFTMAX", [x], perm, quantization=quantization, beta=1.0)
+    site.emit("SOFTMAX", [x], perm, {"beta": 1.0}, quantization)
 
 
 @operator("Identity", "Dropout", integer=Integer.MOVES)

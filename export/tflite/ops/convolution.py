@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeconv.export.tflite.graph import Padding, Tensor
+from edgeconv.export.tflite.graph import Options, Padding, Tensor
 from edgeconv.export.tflite.layout import Perm, permuted
 from edgeconv.export.tflite.ops.weights import (
     float_bias,
@@ -41,7 +41,7 @@ def conv(site: Site) -> None:
     padding = area.padding
     if padding is None:
         x, padding = padded(site, x, area), Padding.VALID
-    options = {
+    options: Options = {
         "padding": padding,
         "strideH": area.strides[0],
         "strideW": area.strides[1],
@@ -51,7 +51,7 @@ def conv(site: Site) -> None:
     if depthwise:
         options["depthMultiplier"] = channels // group
     name = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
-    site.emit_stored(name, [x, weight, bias], *map_result(site), **options)
+    site.emit_stored(name, [x, weight, bias], *map_result(site), options)
 
 
 def _operands(site: Site, perm: Perm, channels: int) -> tuple[Tensor, Tensor]:

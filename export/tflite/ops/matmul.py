@@ -102,9 +102,7 @@ def _integer_dense(site: Site, x: Tensor, weights: Weights, bias: Tensor, shape:
         [pixels, weight, bias],
         (rows, 1, 1, units),
         Order.of((rows, units), (0, 1)),
-        padding=Padding.VALID,
-        strideH=1,
-        strideW=1,
+        {"padding": Padding.VALID, "strideH": 1, "strideW": 1},
     )
 
 

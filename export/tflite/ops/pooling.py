@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.fusion import LOWEST, bounds
-from edgeconv.export.tflite.graph import Padding
+from edgeconv.export.tflite.graph import Options, Padding
 from edgeconv.export.tflite.ops.windows import (
     Window,
     map_input,
@@ -34,7 +34,7 @@ def max_pool(site: Site) -> None:
     if padding is None:
         pad = padded if _never_below_zero(site) else padded_with_lowest
         x, padding = pad(site, x, area), Padding.VALID
-    site.emit_stored("MAX_POOL_2D", [x], *map_result(site), **_options(area, padding))
+    site.emit_stored("MAX_POOL_2D", [x], *map_result(site), _options(area, padding))
 
 
 @operator("AveragePool", integer=Integer.MOVES)
@@ -56,10 +56,10 @@ def average_pool(site: Site) -> None:
         if site.integer_attribute("ceil_mode", 0):
             raise site.unsupported("ceil_mode with padding", "set ceil_mode to 0")
         x, padding = padded(site, x, area), Padding.VALID
-    site.emit_stored("AVERAGE_POOL_2D", [x], *map_result(site), **_options(area, padding))
+    site.emit_stored("AVERAGE_POOL_2D", [x], *map_result(site), _options(area, padding))
 
 
-def _options(area: Window, padding: Padding) -> dict[str, int]:
+def _options(area: Window, padding: Padding) -> Options:
     return {
         "padding": padding,
         "strideH": area.strides[0],

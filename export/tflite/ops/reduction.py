@@ -56,5 +56,5 @@ def reduce(site: Site, operator_name: str, axes: tuple[int, ...]) -> None:
         [x, along],
         permuted(kept, perm),
         Order.of(kept, perm),
-        keepDims=True,
+        {"keepDims": True},
     )

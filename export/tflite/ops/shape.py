@@ -56,7 +56,7 @@ def concat(site: Site) -> None:
     tensors = [site.tensor(index, perm) for index in range(len(site.node.inputs))]
     if site.integer:
         tensors = [site.builder.quantize(tensor, site.wanted) for tensor in tensors]
-    site.emit("CONCATENATION", tensors, perm, axis=perm.index(axis))
+    site.emit("CONCATENATION", tensors, perm, {"axis": perm.index(axis)})
 
 
 @operator("Cast", integer=Integer.MOVES)
