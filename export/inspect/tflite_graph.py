@@ -103,7 +103,7 @@ def read_model(data: bytes, where: str) -> Model:
     try:
         return _Reader(data).model()
     except _DAMAGE as error:
-        reason = str(error) or type(error).__name__
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"{where} is damaged: {reason}; make it again") from error
 
 
