@@ -233,6 +233,7 @@ def test_vectors_shared_without_end_are_refused(tmp_path: Path) -> None:
     model = float_network().model()
     graph, repeats = model.subgraphs[0], 5000
     graph.operators[0].inputs = [0] * repeats
+    graph.operators[0].outputs = [0]
     builder = flatbuffers.Builder(1024)
     operator = graph.operators[0].Pack(builder)
     schema.SubGraphStartOperatorsVector(builder, repeats)
