@@ -1,8 +1,13 @@
 """The network zoo: networks by name, their layers, and what they cost."""
 
 from edgeconv.models import (
+    colorization,
     densenet,
+    early_exit,
     efficientnet,
+    espcn,
+    fastdepth,
+    fpn,
     ghostnet,
     googlenet,
     mlperf_tiny,
@@ -15,9 +20,12 @@ from edgeconv.models import (
     preact_resnet,
     resnet,
     resnet_variants,
+    segmentation,
     shufflenet_v2,
     squeezenet,
+    unet,
     vgg,
+    wavenet,
     xception,
 )
 from edgeconv.models.card import Accuracy, NetworkInfo, Preprocessing, Task
@@ -34,8 +42,13 @@ from edgeconv.models.registry import (
 
 # Importing a family registers its networks.
 FAMILIES = (
+    colorization,
     densenet,
+    early_exit,
     efficientnet,
+    espcn,
+    fastdepth,
+    fpn,
     ghostnet,
     googlenet,
     mlperf_tiny,
@@ -48,9 +61,12 @@ FAMILIES = (
     preact_resnet,
     resnet,
     resnet_variants,
+    segmentation,
     shufflenet_v2,
     squeezenet,
+    unet,
     vgg,
+    wavenet,
     xception,
 )
 

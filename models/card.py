@@ -60,7 +60,8 @@ class NetworkInfo:
     the square that one position of the last feature map sees along the longest chain of
     convolutions and local pools (global pools and squeeze-and-excitation, which see everything,
     are not counted); None for a network without convolutions. ``macs`` are the multiply-accumulate
-    operations of one inference on one input of ``input_shape``.
+    operations of one inference on one input of ``input_shape``. ``outputs`` names what the network
+    returns, in order.
     """
 
     name: str
@@ -74,3 +75,4 @@ class NetworkInfo:
     receptive_field: int | None
     accuracy: Accuracy | None
     paper: str
+    outputs: tuple[str, ...]

@@ -1,12 +1,23 @@
-"""The networks of the MLPerf Tiny benchmark (Banbury et al. 2021)."""
+"""The networks of the MLPerf Tiny benchmark (Banbury et al. 2021).
+
+The references are Keras networks, whose stride-2 convolutions pad on the far side only; here the
+padding is symmetric. Parameter counts are the references' without the batch-norm statistics, which
+Keras counts and PyTorch does not.
+"""
 
 from __future__ import annotations
 
-from edgeconv.models.card import Accuracy, Preprocessing
+import itertools
+
+from edgeconv.models.card import Accuracy, Preprocessing, Task
+from edgeconv.models.layers.activation import relu
+from edgeconv.models.mobilenet_v1 import MobileNetV1
 from edgeconv.models.registry import register
 from torch import Tensor, nn
 
+_FAMILY = "MLPerf Tiny"
 _PAPER = "Banbury et al. 2021, arXiv:2106.07597"
+_TARGET = "benchmark's target"
 
 
 class _TinyBlock(nn.Module):
@@ -32,17 +43,13 @@ class _TinyBlock(nn.Module):
 
 
 class ResNet8(nn.Module):
-    """(N, C, 32, 32) images to (N, num_classes) logits; three blocks, stride 4.
-
-    The reference pads stride-2 convolutions on the far side only (TensorFlow's SAME); here the
-    padding is symmetric.
-    """
+    """(N, C, H, W) images to (N, num_classes) logits; three blocks, stride 4."""
 
     def __init__(self, num_classes: int, in_channels: int, dropout: float) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1)
         self.bn1 = nn.BatchNorm2d(16)
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = relu()
         self.blocks = nn.Sequential(
             _TinyBlock(16, 16, 1), _TinyBlock(16, 32, 2), _TinyBlock(32, 64, 2)
         )
@@ -55,13 +62,61 @@ class ResNet8(nn.Module):
         return logits
 
 
+class DsCnn(nn.Module):
+    """(N, C, 49, 10) cepstral coefficients, 49 frames of 10, to (N, num_classes) logits.
+
+    Zhang et al. 2017, "Hello Edge: Keyword Spotting on Microcontrollers" (arXiv:1711.07128).
+    """
+
+    def __init__(self, num_classes: int, in_channels: int, dropout: float) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [
+            nn.Conv2d(in_channels, 64, (10, 4), stride=2, padding=(5, 1)),
+            nn.BatchNorm2d(64),
+            relu(),
+            nn.Dropout(dropout / 2),
+        ]
+        for _ in range(4):
+            layers += [
+                nn.Conv2d(64, 64, 3, padding=1, groups=64),
+                nn.BatchNorm2d(64),
+                relu(),
+                nn.Conv2d(64, 64, 1),
+                nn.BatchNorm2d(64),
+                relu(),
+            ]
+        self.features = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(64, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.features(x).mean(dim=(2, 3))
+        logits: Tensor = self.fc(self.dropout(y))
+        return logits
+
+
+class Autoencoder(nn.Sequential):
+    """(N, 640) five frames of 128 log-mel energies to their reconstruction, (N, 640).
+
+    The anomaly score is the mean squared difference of the two. Koizumi et al. 2020 (DCASE
+    challenge, task 2; arXiv:2006.05822).
+    """
+
+    def __init__(self) -> None:
+        widths = (640, 128, 128, 128, 128, 8, 128, 128, 128, 128)
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(widths):
+            layers += [nn.Linear(before, after), nn.BatchNorm1d(after), relu()]
+        super().__init__(*layers, nn.Linear(128, 640))
+
+
 @register(
-    family="MLPerf Tiny",
+    family=_FAMILY,
     input_shape=(3, 32, 32),
     parameters=78_186,
     macs=12_501_632,
     receptive_field=39,
-    accuracy=Accuracy(86.5, "% top-1", "CIFAR-10", "benchmark reference"),
+    accuracy=Accuracy(85, "% top-1", "CIFAR-10", _TARGET),
     # The reference feeds bytes as they are; (x / 255) / (1 / 255) says so.
     preprocessing=Preprocessing(mean=(0.0,) * 3, std=(1 / 255,) * 3),
     paper=_PAPER,
@@ -69,3 +124,52 @@ class ResNet8(nn.Module):
 def resnet8(num_classes: int = 10, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
     """Image classification."""
     return ResNet8(num_classes, in_channels, dropout)
+
+
+@register(
+    family=_FAMILY,
+    task=Task.KEYWORD_SPOTTING,
+    input_shape=(1, 49, 10),
+    parameters=23_756,
+    macs=0,
+    receptive_field=0,
+    accuracy=Accuracy(90, "% top-1", "Speech Commands v2", _TARGET),
+    preprocessing=None,
+    paper=_PAPER,
+)
+def ds_cnn(num_classes: int = 12, in_channels: int = 1, dropout: float = 0.4) -> nn.Module:
+    """Keyword spotting."""
+    return DsCnn(num_classes, in_channels, dropout)
+
+
+@register(
+    family=_FAMILY,
+    input_shape=(3, 96, 96),
+    parameters=0,
+    macs=0,
+    receptive_field=0,
+    accuracy=Accuracy(80, "% top-1", "Visual Wake Words", _TARGET),
+    preprocessing=Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3, resize=96),
+    paper=_PAPER,
+)
+def mobilenet_v1_025(
+    num_classes: int = 2, in_channels: int = 3, width_mult: float = 0.25, dropout: float = 0.0
+) -> nn.Module:
+    """Visual wake words: is there a person in the picture?"""
+    return MobileNetV1(num_classes, in_channels, width_mult, dropout)
+
+
+@register(
+    family=_FAMILY,
+    task=Task.ANOMALY_DETECTION,
+    input_shape=(640,),
+    parameters=267_928,
+    macs=0,
+    receptive_field=None,
+    accuracy=Accuracy(0.85, "AUC", "ToyADMOS toy car", _TARGET),
+    preprocessing=None,
+    paper=_PAPER,
+)
+def autoencoder() -> nn.Module:
+    """Anomaly detection: machines that sound wrong are reconstructed badly."""
+    return Autoencoder()

@@ -27,6 +27,17 @@ _BLOCKS = (
 )
 
 
+def features(in_channels: int, width_mult: float) -> nn.Sequential:
+    """Everything before the pool: the stem and 13 depthwise separable convolutions."""
+    channels = make_divisible(32 * width_mult)
+    layers: list[nn.Module] = [ConvNormAct(in_channels, channels, stride=2)]
+    for width, stride in _BLOCKS:
+        out_channels = make_divisible(width * width_mult)
+        layers.append(DepthwiseSeparable(channels, out_channels, stride=stride))
+        channels = out_channels
+    return nn.Sequential(*layers)
+
+
 class MobileNetV1(nn.Module):
     """(N, C, H, W) images to (N, num_classes) logits; stride 32."""
 
@@ -34,13 +45,8 @@ class MobileNetV1(nn.Module):
         self, num_classes: int, in_channels: int, width_mult: float, dropout: float
     ) -> None:
         super().__init__()
-        channels = make_divisible(32 * width_mult)
-        layers: list[nn.Module] = [ConvNormAct(in_channels, channels, stride=2)]
-        for width, stride in _BLOCKS:
-            out_channels = make_divisible(width * width_mult)
-            layers.append(DepthwiseSeparable(channels, out_channels, stride=stride))
-            channels = out_channels
-        self.features = nn.Sequential(*layers)
+        self.features = features(in_channels, width_mult)
+        channels = make_divisible(_BLOCKS[-1][0] * width_mult)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, num_classes))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from edgeconv.models.layers.inverted_residual import InvertedResidual
 from edgeconv.models.registry import register
 from torch import Tensor, nn
 
+LAST_CHANNELS = 1280
+
 # Table 2 of the paper: expansion, output channels, repeats, stride of the first repeat.
 _STAGES = (
     (1, 16, 1, 1),
@@ -22,6 +24,29 @@ _STAGES = (
 )
 
 
+def features(in_channels: int, width_mult: float, *, output_stride: int = 32) -> nn.Sequential:
+    """Everything before the pool. Strides beyond ``output_stride`` become dilations."""
+    channels = make_divisible(32 * width_mult)
+    layers: list[nn.Module] = [ConvNormAct(in_channels, channels, stride=2, activation=relu6)]
+    reached, dilation = 2, 1
+    for expansion, width, repeats, first_stride in _STAGES:
+        out_channels = make_divisible(width * width_mult)
+        for index in range(repeats):
+            stride = first_stride if index == 0 else 1
+            if reached * stride > output_stride:
+                # The block itself still reads undilated input; those after it dilate.
+                layers.append(InvertedResidual(channels, out_channels, 1, expansion, dilation))
+                dilation *= stride
+            else:
+                reached *= stride
+                layers.append(InvertedResidual(channels, out_channels, stride, expansion, dilation))
+            channels = out_channels
+    # The last layer narrows for no multiplier below 1: small networks need its features most.
+    last = make_divisible(LAST_CHANNELS * max(1.0, width_mult))
+    layers.append(ConvNormAct(channels, last, 1, activation=relu6))
+    return nn.Sequential(*layers)
+
+
 class MobileNetV2(nn.Module):
     """(N, C, H, W) images to (N, num_classes) logits; stride 32. Keys are torchvision's."""
 
@@ -29,18 +54,8 @@ class MobileNetV2(nn.Module):
         self, num_classes: int, in_channels: int, width_mult: float, dropout: float
     ) -> None:
         super().__init__()
-        channels = make_divisible(32 * width_mult)
-        layers: list[nn.Module] = [ConvNormAct(in_channels, channels, stride=2, activation=relu6)]
-        for expansion, width, repeats, first_stride in _STAGES:
-            out_channels = make_divisible(width * width_mult)
-            for index in range(repeats):
-                stride = first_stride if index == 0 else 1
-                layers.append(InvertedResidual(channels, out_channels, stride, expansion))
-                channels = out_channels
-        # The last layer narrows for no multiplier below 1: small networks need its features most.
-        last = make_divisible(1280 * max(1.0, width_mult))
-        layers.append(ConvNormAct(channels, last, 1, activation=relu6))
-        self.features = nn.Sequential(*layers)
+        self.features = features(in_channels, width_mult)
+        last = make_divisible(LAST_CHANNELS * max(1.0, width_mult))
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, num_classes))
 
     def forward(self, x: Tensor) -> Tensor:

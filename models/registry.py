@@ -42,6 +42,7 @@ def register(
     accuracy: Accuracy | None = None,
     preprocessing: Preprocessing | None = IMAGENET,
     task: Task = Task.CLASSIFICATION,
+    outputs: tuple[str, ...] = ("output",),
 ) -> Callable[[F], F]:
     """Register the decorated factory under its own name; its parameters become the options.
 
@@ -65,9 +66,10 @@ def register(
             receptive_field=receptive_field,
             accuracy=accuracy,
             paper=paper,
+            outputs=outputs,
         )
         options = option_types(factory)
-        if len(input_shape) == 3:
+        if len(input_shape) == 3 and input_shape[1] == input_shape[2]:
             options.setdefault("input_size", int)
         _networks[name] = _Entry(factory, info, options)
         return factory

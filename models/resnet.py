@@ -46,9 +46,20 @@ class ResNet(nn.Module):
         return logits
 
 
+def stem(in_channels: int) -> nn.Sequential:
+    """What stands before the first stage: (N, C, H, W) to (N, 64, H / 4, W / 4)."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, stride=2, padding=1),
+    )
+
+
 def stage(
     block: Block, in_channels: int, width: int, expansion: int, depth: int, stride: int
 ) -> nn.Sequential:
+    """``depth`` blocks of the same width; the first one strides."""
     first = block(in_channels, width, stride)
     rest = (block(width * expansion, width, 1) for _ in range(depth - 1))
     return nn.Sequential(first, *rest)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from edgeconv.models.card import Preprocessing, imagenet
 from edgeconv.models.layers.activation import relu
+from edgeconv.models.layers.depthwise import Depthwise
+from edgeconv.models.layers.pointwise import Pointwise
 from edgeconv.models.registry import register
 from torch import Tensor, nn
 
@@ -18,10 +20,8 @@ class SeparableConv(nn.Sequential):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(
-            in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False
-        )
-        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.depthwise = Depthwise(in_channels)
+        self.pointwise = Pointwise(in_channels, out_channels)
         self.norm = nn.BatchNorm2d(out_channels)
 
 

@@ -1,0 +1,27 @@
+"""WaveNet's gated residual unit."""
+
+from __future__ import annotations
+
+import torch
+from edgeconv.models.layers.causal import CausalConv1d
+from torch import Tensor, nn
+
+
+class GatedResidual(nn.Module):
+    """(N, C, T) to a residual (N, C, T) and a skip (N, S, T).
+
+    tanh of one causal convolution times sigmoid of another, then a pointwise convolution for each
+    of the two ways on. Parameters: 2 (k C² + C) + C² + C + C S + S.
+    van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
+    """
+
+    def __init__(self, channels: int, skip_channels: int, kernel_size: int, dilation: int) -> None:
+        super().__init__()
+        self.filter = CausalConv1d(channels, channels, kernel_size, dilation=dilation)
+        self.gate = CausalConv1d(channels, channels, kernel_size, dilation=dilation)
+        self.residual = nn.Conv1d(channels, channels, 1)
+        self.skip = nn.Conv1d(channels, skip_channels, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = torch.tanh(self.filter(x)) * torch.sigmoid(self.gate(x))
+        return x + self.residual(y), self.skip(y)
