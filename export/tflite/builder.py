@@ -59,7 +59,9 @@ class Constant:
             return ((self.array.astype(np.int32) - zero) * scale).astype(FLOAT)
         along = [1] * self.array.ndim
         along[self.quantization.axis] = -1
-        return (self.array * self.quantization.scales.reshape(along)).astype(FLOAT)
+        scales: Array = self.quantization.scales.reshape(along)
+        real: Array = (self.array * scales).astype(FLOAT)
+        return real
 
     def transposed(self, perm: Perm) -> Constant:
         quantization = self.quantization

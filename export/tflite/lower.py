@@ -15,7 +15,7 @@ import onnx_ir as ir
 from edgeconv.export.tflite.builder import FLOAT, Builder, Constant, Stored, static_shape
 from edgeconv.export.tflite.constants import fold
 from edgeconv.export.tflite.fusion import Fusion, bounds, fusion, only_consumer
-from edgeconv.export.tflite.graph import Activation, Quantization, Tensor
+from edgeconv.export.tflite.graph import Activation, Graph, Quantization, Tensor
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Perm, identity, permuted
 from edgeconv.export.tflite.qdq import is_dequantize, is_quantize, outer, targets
 from edgeconv.export.tflite.registry import Integer, NoIntegerForm, Rule, rule
@@ -52,15 +52,13 @@ def lower(model: ir.Model, *, layout: Layout = Layout.NHWC) -> LoweredModel:
     Raises:
         UnsupportedOperator: a node or a value has no counterpart in TFLite.
     """
-    lowering = _Lowering(model.graph, layout)
-    lowering.run()
-    graph = lowering.builder.graph
+    graph, float_fallback = _Lowering(model.graph, layout).run()
     return LoweredModel(
         data=write(graph),
         operators=operator_versions(graph),
         inputs=tuple(_info(tensor, layout) for tensor in graph.inputs),
         outputs=tuple(_info(tensor, layout) for tensor in graph.outputs),
-        float_fallback=tuple(lowering.float_fallback),
+        float_fallback=float_fallback,
     )
 
 
@@ -71,7 +69,8 @@ class _Lowering:
         self.builder = Builder()
         self.float_fallback: list[str] = []
 
-    def run(self) -> None:
+    def run(self) -> tuple[Graph, tuple[str, ...]]:
+        """The TFLite graph, and what runs in float in it."""
         for value in self.graph.inputs:
             self._input(value)
         nodes = _live_nodes(self.graph)
@@ -90,6 +89,7 @@ class _Lowering:
         for value in self.graph.outputs:
             self._output(value)
         self.builder.graph.prune()
+        return self.builder.graph, tuple(self.float_fallback)
 
     def _node(self, node: ir.Node) -> tuple[Fusion, str]:
         """Lower one node. Returns what it absorbed, and why it runs in float if it does."""

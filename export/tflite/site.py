@@ -146,6 +146,11 @@ class Site:
         shape = self.shape(index)
         return self.builder.placed(self.stored(index), shape, perm or identity(len(shape)))
 
+    def refuse_integer(self, reason: str) -> None:
+        """Leave integer mode, if the node is in it, for ``reason``."""
+        if self.integer:
+            raise NoIntegerForm(reason)
+
     # Results
 
     def fresh(
@@ -194,6 +199,12 @@ class Site:
         self.builder.emit(operator, inputs, [tensor], options)
         self.emitted = True
         self.builder.bind(result, Stored(tensor, order))
+
+    def finish(self, tensor: Tensor, order: Order) -> None:
+        """The result is ``tensor``, which an operator of this node computes."""
+        tensor.name = self.result.name or self.name
+        self.emitted = True
+        self.builder.bind(self.result, Stored(tensor, order))
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -1,7 +1,7 @@
 """Writes a :class:`~edgeconv.export.tflite.graph.Graph` as a flatbuffer.
 
-Constants go from their arrays into the buffer one at a time, so the peak is about twice the size
-of the file: the builder's buffer and the bytes handed out.
+Constants go from their arrays into the buffer one at a time and are let go, so the peak is about
+twice the size of the file: the constants or the bytes handed out, and the builder's buffer.
 """
 
 from __future__ import annotations
@@ -79,8 +79,12 @@ OPTIONS = {
 
 
 def write(graph: Graph) -> bytes:
-    """The TFLite file of ``graph``, schema version 3, with one signature of the name SIGNATURE."""
+    """The TFLite file of ``graph``, schema version 3, with one signature of the name SIGNATURE.
+
+    The graph loses its constants, so it can be written once.
+    """
     tensors = list(_tensors(graph))
+    size = sum(tensor.data.nbytes for tensor in tensors if tensor.data is not None)
     index = {id(tensor): position for position, tensor in enumerate(tensors)}
     model = schema.ModelT()
     model.version = SCHEMA_VERSION
@@ -97,7 +101,6 @@ def write(graph: Graph) -> bytes:
     model.signatureDefs = [_signature(graph, index)]
 
     # A builder that never has to grow never copies what it holds.
-    size = sum(tensor.data.nbytes for tensor in tensors if tensor.data is not None)
     builder = flatbuffers.Builder(size + 512 * (len(tensors) + len(graph.operators)) + 65536)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(memoryview(builder.Bytes)[builder.Head() :])
@@ -140,7 +143,9 @@ def _operator_codes(operators: Iterable[Operator]) -> tuple[list[Any], dict[tupl
 
 
 def _buffers(tensors: Iterable[Tensor]) -> tuple[list[Any], dict[int, int]]:
-    """The buffers, the first one empty as the schema demands; equal constants share one."""
+    """The buffers, the first one empty as the schema demands; equal constants share one.
+
+    The arrays move from the tensors into the buffers."""
     buffers = [schema.BufferT()]
     by_content: dict[bytes, int] = {}
     buffer_of: dict[int, int] = {}
@@ -152,6 +157,7 @@ def _buffers(tensors: Iterable[Tensor]) -> tuple[list[Any], dict[int, int]]:
             by_content[digest] = len(buffers)
             buffers.append(_Buffer(tensor.data))
         buffer_of[id(tensor)] = by_content[digest]
+        tensor.data = None
     return buffers, buffer_of
 
 
@@ -160,14 +166,15 @@ class _Buffer(schema.BufferT):  # type: ignore[misc]  # the schema's module has 
 
     def __init__(self, array: Array) -> None:
         super().__init__()
-        self.array = array
+        self.array: Array | None = array
 
     def Pack(self, builder: Any) -> int:  # noqa: N802  # the generated schema calls this name
-        builder.StartVector(1, self.array.nbytes, ALIGNMENT)
-        builder.head -= self.array.nbytes
-        end = builder.head + self.array.nbytes
-        room = np.frombuffer(builder.Bytes, np.uint8)[builder.head : end]
-        np.copyto(room.view(self.array.dtype).reshape(self.array.shape), self.array)
+        array, self.array = self.array, None
+        assert array is not None, "a buffer is packed once"
+        builder.StartVector(1, array.nbytes, ALIGNMENT)
+        builder.head -= array.nbytes
+        room = np.frombuffer(builder.Bytes, np.uint8)[builder.head : builder.head + array.nbytes]
+        np.copyto(room.view(array.dtype).reshape(array.shape), array)
         data = builder.EndVector()
         schema.BufferStart(builder)
         schema.BufferAddData(builder, data)

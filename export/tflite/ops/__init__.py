@@ -10,6 +10,7 @@ from edgeconv.export.tflite.ops import (
     quantization,
     reduction,
     shape,
+    unary,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "quantization",
     "reduction",
     "shape",
+    "unary",
 ]

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, prod
 
 import numpy as np
 from edgeconv.export.tflite.builder import FLOAT, codes
 from edgeconv.export.tflite.fusion import activation, bounds, needed
-from edgeconv.export.tflite.graph import Activation, Options, Quantization, Tensor
+from edgeconv.export.tflite.graph import (
+    Activation,
+    ChannelQuantization,
+    Options,
+    Padding,
+    Quantization,
+    Tensor,
+)
+from edgeconv.export.tflite.ops.formula import Formula
 from edgeconv.export.tflite.registry import Integer, operator
-from edgeconv.export.tflite.site import Site
+from edgeconv.export.tflite.site import Site, single_code
 
 SIGMOID_OUTPUT = Quantization(1 / 256, -128)
 TANH_OUTPUT = Quantization(1 / 128, 0)
 """What the int8 kernels of LOGISTIC, SOFTMAX and TANH demand of their results."""
+UNIT_RANGE = Quantization(1 / 255, -128)
+"""Codes for [0, 1]."""
 
 
 def unary(
@@ -91,6 +101,55 @@ def tanh(site: Site) -> None:
 @operator("HardSwish", integer=Integer.COMPUTES)
 def hard_swish(site: Site) -> None:
     unary(site, "HARD_SWISH")
+
+
+@operator("LeakyRelu", integer=Integer.COMPUTES)
+def leaky_relu(site: Site) -> None:
+    unary(site, "LEAKY_RELU", options={"alpha": site.float_attribute("alpha", 0.01)})
+
+
+@operator("Gelu", integer=Integer.COMPUTES)
+def gelu(site: Site) -> None:
+    approximate = site.string_attribute("approximate", "none") == "tanh"
+    unary(site, "GELU", options={"approximate": approximate})
+
+
+@operator("HardSigmoid", integer=Integer.COMPUTES)
+def hard_sigmoid(site: Site) -> None:
+    """relu6(6 alpha x + 6 beta) / 6."""
+    alpha, beta = site.float_attribute("alpha", 0.2), site.float_attribute("beta", 0.5)
+    if site.integer:
+        _integer_hard_sigmoid(site, alpha, beta)
+        return
+    f = Formula(site)
+    scaled = f.x if abs(6 * alpha - 1) < 1e-6 else f("MUL", f.x, 6 * alpha)
+    f.finish(f("MUL", f("ADD", scaled, 6 * beta, fused=Activation.RELU6), 1 / 6))
+
+
+def _integer_hard_sigmoid(site: Site, alpha: float, beta: float) -> None:
+    """A 1x1 depthwise convolution with weight alpha and bias beta whose result saturates at 0 and
+    1, and has its own scale for that where the wanted one does not."""
+    stored = site.stored(0)
+    assert stored.quantization is not None
+    x = stored.tensor
+    channels = x.shape[-1] if x.shape else 1
+    pixels = site.builder.reshape(x, (1, -(-prod(x.shape) // channels), 1, channels))
+    codes_, quantization = single_code(np.full((1, 1, 1, channels), alpha, FLOAT))
+    scales = np.full(channels, quantization.scale, FLOAT)
+    product = np.float32(stored.quantization.scale) * scales
+    bias = np.rint(beta / product.astype(np.float64)).astype(np.int32)
+    builder = site.builder
+    weight = builder.constant(codes_, f"{site.name}/alpha", ChannelQuantization(scales, 3))
+    offset = builder.constant(bias, f"{site.name}/beta", ChannelQuantization(product, 0))
+    saturates = needed((0.0, 1.0), site.wanted) == (False, False)
+    site.emit_stored(
+        "DEPTHWISE_CONV_2D",
+        [pixels, weight, offset],
+        pixels.shape,
+        stored.order,
+        {"padding": Padding.VALID, "strideH": 1, "strideW": 1, "depthMultiplier": 1},
+        None if saturates else UNIT_RANGE,
+    )
 
 
 @operator("Softmax", integer=Integer.COMPUTES)

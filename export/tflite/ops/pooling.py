@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
-from edgeconv.export.tflite.builder import Builder
+from edgeconv.export.tflite.builder import FLOAT, Builder
 from edgeconv.export.tflite.fusion import LOWEST, bounds
-from edgeconv.export.tflite.graph import Options, Padding
+from edgeconv.export.tflite.graph import Array, Options, Padding
 from edgeconv.export.tflite.ops.windows import (
     Window,
     map_input,
@@ -14,7 +15,7 @@ from edgeconv.export.tflite.ops.windows import (
     padded_with_lowest,
     window,
 )
-from edgeconv.export.tflite.registry import Integer, operator
+from edgeconv.export.tflite.registry import Integer, NoIntegerForm, operator
 from edgeconv.export.tflite.site import Site
 
 NON_NEGATIVE = {"Sigmoid", "HardSigmoid", "Softmax", "Abs", "Exp", "Sqrt"}
@@ -26,9 +27,7 @@ def max_pool(site: Site) -> None:
     """MAX_POOL_2D. Its SAME padding never wins; explicit padding must not either."""
     if len(site.node.outputs) > 1 and site.node.outputs[1].uses():
         raise site.unsupported("its indices are used", "use the values only")
-    area = window(site, site.integers_attribute("kernel_shape", ()))
-    if area.dilations != (1, 1):
-        raise site.unsupported(f"dilations are {area.dilations}", "use dilation 1")
+    area = _area(site)
     x = map_input(site)
     padding = area.padding
     if padding is None:
@@ -39,24 +38,61 @@ def max_pool(site: Site) -> None:
 
 @operator("AveragePool", integer=Integer.MOVES)
 def average_pool(site: Site) -> None:
-    """AVERAGE_POOL_2D, which divides by the number of elements inside the map, as ONNX does
-    without ``count_include_pad``; with it, zeros around the map are elements of it."""
+    """AVERAGE_POOL_2D, which divides by the number of elements inside the map.
+
+    Where ONNX counts otherwise, zeros around the map become elements of it, and a factor for each
+    position makes good what a border should count less.
+    """
+    area = _area(site)
+    include = site.integer_attribute("count_include_pad", 0) == 1
+    x = map_input(site)
+    if area.padding is Padding.VALID or (area.padding is Padding.SAME and not include):
+        options = _options(area, area.padding)
+        site.emit_stored("AVERAGE_POOL_2D", [x], *map_result(site), options)
+        return
+    factors = _border_factors(site, area, include=include)
+    if site.integer and np.any(factors != 1):
+        raise NoIntegerForm("TFLite cannot leave its padding out of the average")
+    x = padded(site, x, area)
+    options = _options(area, Padding.VALID)
+    if not np.any(factors != 1):
+        site.emit_stored("AVERAGE_POOL_2D", [x], *map_result(site), options)
+        return
+    shape, order = map_result(site)
+    sums = site.fresh("average", shape)
+    site.builder.emit("AVERAGE_POOL_2D", [x], [sums], options)
+    factor = site.builder.constant(factors, f"{site.name}/factors")
+    site.emit_stored("MUL", [sums, factor], shape, order)
+
+
+def _area(site: Site) -> Window:
     area = window(site, site.integers_attribute("kernel_shape", ()))
     if area.dilations != (1, 1):
         raise site.unsupported(f"dilations are {area.dilations}", "use dilation 1")
-    padding = area.padding
-    include = site.integer_attribute("count_include_pad", 0) == 1
-    x = map_input(site)
-    if padding is None or (include and padding is Padding.SAME):
-        if not include:
+    for axis in (0, 1):
+        start = (area.result[axis] - 1) * area.strides[axis] - area.low[axis]
+        if start >= area.size[axis]:
             raise site.unsupported(
-                f"padding {area.low} before and {area.high} behind is not TFLite's SAME",
-                "set count_include_pad or pad the input",
+                f"its result is declared as {site.result_shape}, with a window behind the input",
+                "ONNX leaves such windows out: correct the declared shape",
             )
-        if site.integer_attribute("ceil_mode", 0):
-            raise site.unsupported("ceil_mode with padding", "set ceil_mode to 0")
-        x, padding = padded(site, x, area), Padding.VALID
-    site.emit_stored("AVERAGE_POOL_2D", [x], *map_result(site), _options(area, padding))
+    return area
+
+
+def _border_factors(site: Site, area: Window, *, include: bool) -> Array:
+    """Kernel size over the number of elements that count, 1 x H x W x 1."""
+    rank = len(site.shape(0)) - 2
+    pads = site.integers_attribute("pads", (0,) * (2 * rank))
+    counts = []
+    for axis in (0, 1):
+        declared = pads[axis - 2 + 2 * rank] if axis >= 2 - rank else 0
+        behind = declared if include else 0
+        before = area.low[axis] if include else 0
+        first = np.arange(area.result[axis]) * area.strides[axis] - area.low[axis]
+        last = np.minimum(first + area.kernel[axis], area.size[axis] + behind)
+        counts.append(last - np.maximum(first, -before))
+    inside = np.outer(*counts)
+    return (np.prod(area.kernel) / inside).astype(FLOAT)[np.newaxis, :, :, np.newaxis]
 
 
 def _options(area: Window, padding: Padding) -> Options:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from edgeconv.export.tflite.layout import Order, channels_last, identity, permuted
+from functools import partial
+
+from edgeconv.export.tflite.builder import Stored
+from edgeconv.export.tflite.graph import Tensor
+from edgeconv.export.tflite.layout import Order, Shape, channels_last, identity, permuted
 from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
 
@@ -18,9 +22,33 @@ def global_max_pool(site: Site) -> None:
     reduce(site, "REDUCE_MAX", tuple(range(2, len(site.shape(0)))))
 
 
-@operator("ReduceMean", integer=Integer.COMPUTES)
-def reduce_mean(site: Site) -> None:
-    reduce(site, "MEAN", reduced_axes(site))
+def _reduction(site: Site, name: str) -> None:
+    reduce(site, name, reduced_axes(site))
+
+
+for _onnx, _tflite, _integer in (
+    ("ReduceMean", "MEAN", Integer.COMPUTES),
+    ("ReduceSum", "SUM", Integer.COMPUTES),
+    ("ReduceMax", "REDUCE_MAX", Integer.MOVES),
+    ("ReduceMin", "REDUCE_MIN", Integer.MOVES),
+    ("ReduceProd", "REDUCE_PROD", Integer.NONE),
+):
+    operator(_onnx, integer=_integer)(partial(_reduction, name=_tflite))
+
+
+@operator("ReduceL2", "ReduceSumSquare")
+def reduce_squares(site: Site) -> None:
+    """SUM of products with itself, and its root."""
+    stored = site.stored(0)
+    squares = site.fresh("squares", stored.tensor.shape)
+    site.builder.emit("MUL", [stored.tensor, stored.tensor], [squares])
+    source = Stored(squares, stored.order)
+    axes = reduced_axes(site)
+    if site.node.op_type == "ReduceSumSquare":
+        reduce(site, "SUM", axes, source)
+        return
+    sums = reduced(site, "SUM", axes, source)
+    site.emit_stored("SQRT", [sums.tensor], sums.tensor.shape, sums.order)
 
 
 def reduced_axes(site: Site) -> tuple[int, ...]:
@@ -35,26 +63,40 @@ def reduced_axes(site: Site) -> tuple[int, ...]:
     return tuple(sorted(axis % rank for axis in axes))
 
 
-def reduce(site: Site, operator_name: str, axes: tuple[int, ...]) -> None:
-    """Emit a reduction. It keeps the reduced axes: to drop them is a reshape, and costs nothing.
+def reduce(site: Site, name: str, axes: tuple[int, ...], source: Stored | None = None) -> None:
+    """Emit a reduction of ``source`` (default: the first input) as the node's result.
 
-    The input stays in the order it is in, if its axes can be told apart there.
+    It keeps the reduced axes: to drop them is a reshape, and costs nothing.
     """
     if not axes:
         site.same(0)
         return
+    x, along, shape, order = _prepared(site, axes, source or site.stored(0))
+    site.emit_stored(name, [x, along], shape, order, {"keepDims": True})
+
+
+def reduced(site: Site, name: str, axes: tuple[int, ...], source: Stored) -> Stored:
+    """Emit a reduction of ``source``, of the first input's shape, as an intermediate result."""
+    x, along, shape, order = _prepared(site, axes, source)
+    result = site.fresh(name.lower(), shape)
+    site.builder.emit(name, [x, along], [result], {"keepDims": True})
+    return Stored(result, order)
+
+
+def _prepared(
+    site: Site, axes: tuple[int, ...], source: Stored
+) -> tuple[Tensor, Tensor, Shape, Order]:
+    """The input and the axes along it, and shape and order of the result.
+
+    The input stays in the order it is in, if its axes can be told apart there. A map stays with
+    its channels last where that is the same as ONNX's order: XNNPACK reduces height and width.
+    """
     shape = site.shape(0)
-    stored = site.stored(0)
-    perm = stored.order.as_perm(shape) or identity(len(shape))
-    if perm == identity(len(shape)) and stored.order == Order.of(shape, channels_last(len(shape))):
-        perm = channels_last(len(shape))
-    x = site.builder.placed(stored, shape, perm)
+    rank = len(shape)
+    perm = source.order.as_perm(shape) or identity(rank)
+    if source.order == Order.of(shape, channels_last(rank)):
+        perm = channels_last(rank)
+    x = site.builder.placed(source, shape, perm)
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
     along = site.builder.integers(sorted(perm.index(axis) for axis in axes), f"{site.name}/axes")
-    site.emit_stored(
-        operator_name,
-        [x, along],
-        permuted(kept, perm),
-        Order.of(kept, perm),
-        {"keepDims": True},
-    )
+    return x, along, permuted(kept, perm), Order.of(kept, perm)

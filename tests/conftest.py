@@ -1,0 +1,41 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[np.generic]]
+OldRuntime = Callable[[bytes, Mapping[str, NDArray[np.generic]]], Arrays]
+
+
+@pytest.fixture(scope="session")
+def tflite214(tmp_path_factory: pytest.TempPathFactory) -> OldRuntime:
+    """Runs a TFLite file on tflite-runtime 2.14, the last release for 32-bit ARM.
+
+    It needs NumPy 1.x and so a Python of its own, named by EDGECONV_TFLITE214.
+    """
+    python = os.environ.get("EDGECONV_TFLITE214", "")
+    if not python or not Path(python).is_file():
+        pytest.skip("EDGECONV_TFLITE214 names no Python with tflite_runtime 2.14; see `make test`")
+    script = Path(__file__).with_name("run_tflite.py")
+    folder = tmp_path_factory.mktemp("tflite214")
+
+    def run(data: bytes, feeds: Mapping[str, NDArray[np.generic]]) -> Arrays:
+        model, given, got = (folder / name for name in ("model.tflite", "in.npz", "out.npz"))
+        model.write_bytes(data)
+        np.savez(given, **feeds)  # type: ignore[arg-type]
+        done = subprocess.run(
+            [python, script, model, given, got], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        with np.load(got) as results:
+            return dict(results)
+
+    return run
