@@ -94,9 +94,9 @@ def read_model(data: bytes, path: Path) -> Model:
         raise DataError(f"{path} is not a whole ONNX file; make or copy it again") from error
     if not proto.ir_version or not proto.HasField("graph") or not proto.graph.output:
         raise DataError(f"{path} is not an ONNX file: it has no graph")
-    opsets = {entry.domain: entry.version for entry in proto.opset_import}
+    opsets = {_text(entry.domain): entry.version for entry in proto.opset_import}
     opsets.setdefault("", opsets.pop("ai.onnx", 1))
-    producer = f"{proto.producer_name} {proto.producer_version}".strip()
+    producer = f"{_text(proto.producer_name)} {_text(proto.producer_version)}".strip()
     model = Model(producer, proto.ir_version, opsets)
     _read_borders(model, proto.graph)
     _read_graph(model, proto.graph, path, nested=False)
@@ -107,9 +107,14 @@ def read_model(data: bytes, path: Path) -> Model:
     return model
 
 
+def _text(value: str | bytes) -> str:
+    """Protobuf hands out bytes where a string is no UTF-8."""
+    return value if isinstance(value, str) else value.decode("utf-8", errors="replace")
+
+
 def _read_borders(model: Model, graph: onnx.GraphProto) -> None:
-    stored = {tensor.name for tensor in graph.initializer}
-    model.inputs = tuple(_border(info) for info in graph.input if info.name not in stored)
+    stored = {_text(tensor.name) for tensor in graph.initializer}
+    model.inputs = tuple(_border(info) for info in graph.input if _text(info.name) not in stored)
     model.outputs = tuple(_border(info) for info in graph.output)
 
 
@@ -118,8 +123,8 @@ def _border(info: onnx.ValueInfoProto) -> Border:
     shape: list[int | str] = []
     for dim in tensor.shape.dim:
         fixed = dim.HasField("dim_value") and dim.dim_value >= 0
-        shape.append(dim.dim_value if fixed else dim.dim_param or "?")
-    return Border(info.name, tuple(shape), _dtype(tensor.elem_type))
+        shape.append(dim.dim_value if fixed else _text(dim.dim_param) or "?")
+    return Border(_text(info.name), tuple(shape), _dtype(tensor.elem_type))
 
 
 def _dtype(code: int) -> str:
@@ -133,21 +138,22 @@ def _dtype(code: int) -> str:
 
 def _read_graph(model: Model, graph: onnx.GraphProto, path: Path, *, nested: bool) -> None:
     for tensor in graph.initializer:
-        _read_constant(model, tensor.name, tensor, path)
+        _read_constant(model, _text(tensor.name), tensor, path)
     for sparse in graph.sparse_initializer:
-        _read_constant(model, sparse.values.name, sparse.values, path)
+        _read_constant(model, _text(sparse.values.name), sparse.values, path)
     for proto in graph.node:
         attributes = {}
         for attribute in proto.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR and proto.op_type == "Constant":
-                _read_constant(model, proto.output[0] if proto.output else "", attribute.t, path)
+                name = _text(proto.output[0]) if proto.output else ""
+                _read_constant(model, name, attribute.t, path)
             elif attribute.type == onnx.AttributeProto.GRAPH:
                 _read_graph(model, attribute.g, path, nested=True)
             elif attribute.type in (onnx.AttributeProto.INT, onnx.AttributeProto.STRING):
-                attributes[attribute.name] = onnx.helper.get_attribute_value(attribute)
-        domain = "" if proto.domain == "ai.onnx" else proto.domain
-        inputs, outputs = tuple(proto.input), tuple(proto.output)
-        model.nodes.append(Node(proto.op_type, domain, inputs, outputs, attributes, nested))
+                attributes[_text(attribute.name)] = onnx.helper.get_attribute_value(attribute)
+        domain = "" if proto.domain == "ai.onnx" else _text(proto.domain)
+        inputs, outputs = tuple(map(_text, proto.input)), tuple(map(_text, proto.output))
+        model.nodes.append(Node(_text(proto.op_type), domain, inputs, outputs, attributes, nested))
 
 
 def _read_constant(model: Model, name: str, tensor: onnx.TensorProto, path: Path) -> None:
@@ -174,13 +180,13 @@ def _read_constant(model: Model, name: str, tensor: onnx.TensorProto, path: Path
     if value.elements == 1 and tensor.data_location != onnx.TensorProto.EXTERNAL:
         try:
             model.scalars[name] = float(numpy_helper.to_array(tensor).reshape(()))
-        except (TypeError, ValueError):  # a string, or a type that NumPy lacks
+        except (TypeError, ValueError, KeyError):  # a string, or a type that NumPy lacks
             logger.debug("the constant %r is not a number", name)
 
 
 def _external_bytes(model: Model, name: str, tensor: onnx.TensorProto, path: Path) -> int:
     """Bytes of a tensor that lies in another file; that file is not opened."""
-    entries = {entry.key: entry.value for entry in tensor.external_data}
+    entries = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
     folder = path.parent.resolve()
     target = (folder / entries.get("location", "")).resolve()
     if not target.is_relative_to(folder) or target == folder:
@@ -224,7 +230,7 @@ def _infer(model: Model, proto: onnx.ModelProto) -> None:
     graph = proto.graph
     for info in (*graph.input, *graph.output, *graph.value_info):
         for dim in info.type.tensor_type.shape.dim:
-            if dim.dim_param in symbols or dim.dim_value < 0:
+            if _text(dim.dim_param) in symbols or dim.dim_value < 0:
                 dim.dim_value = 1
     _drop_large(graph)
     try:
@@ -241,7 +247,7 @@ def _infer(model: Model, proto: onnx.ModelProto) -> None:
             dim.HasField("dim_value") and dim.dim_value >= 0 for dim in tensor.shape.dim
         )
         shape = tuple(dim.dim_value for dim in tensor.shape.dim) if known else None
-        model.values.setdefault(info.name, Value(shape, _dtype(tensor.elem_type)))
+        model.values.setdefault(_text(info.name), Value(shape, _dtype(tensor.elem_type)))
 
 
 def _drop_large(graph: onnx.GraphProto) -> None:
