@@ -16,6 +16,18 @@ OptionValue = int | float | bool | tuple[int, ...]
 Options = dict[str, OptionValue]
 
 
+TYPES: dict[np.dtype[Any], int] = {
+    np.dtype("float32"): schema.TensorType.FLOAT32,
+    np.dtype("float16"): schema.TensorType.FLOAT16,
+    np.dtype("int8"): schema.TensorType.INT8,
+    np.dtype("uint8"): schema.TensorType.UINT8,
+    np.dtype("int32"): schema.TensorType.INT32,
+    np.dtype("int64"): schema.TensorType.INT64,
+    np.dtype("bool"): schema.TensorType.BOOL,
+}
+"""Element types that a tensor can have, with their codes in the schema."""
+
+
 class Activation(IntEnum):
     """What an operator applies to its result before it stores it."""
 

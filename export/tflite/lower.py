@@ -125,6 +125,8 @@ class _Lowering:
             (value, held)
             for value in node.inputs
             if value is not None and isinstance(held := self.builder.held(value), Stored)
+            # Indices and conditions are no data that could be quantized.
+            if value.dtype == ir.DataType.FLOAT or held.quantization is not None
         ]
         for value, held in data:
             if held.quantization is None:

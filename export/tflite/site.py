@@ -29,6 +29,12 @@ from edgeconv.export.tflite.registry import NoIntegerForm
 
 from edgeconv.errors import UnsupportedOperator
 
+FUSING = {
+    *("ADD", "SUB", "MUL", "DIV", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"),
+    *("MAX_POOL_2D", "AVERAGE_POOL_2D", "CONCATENATION"),
+}
+"""Operators that apply an activation themselves (TRANSPOSE_CONV does so only since version 4)."""
+
 
 class Site:
     """A node in one of two modes.
@@ -123,6 +129,8 @@ class Site:
     def stored(self, index: int) -> Stored:
         """An input in the type of the mode, wherever its elements lie."""
         held = self.held(index)
+        if self.value(index).dtype not in (None, ir.DataType.FLOAT) and not self._is_code(index):
+            return self.raw(index)
         if isinstance(held, Constant):
             known = self._codes(index, held) if self.integer else Constant(held.real())
             name = self.value(index).name or self.name
@@ -131,6 +139,18 @@ class Site:
         if held.quantization is None or self.integer:
             return held
         return Stored(self.builder.dequantize(held.tensor), held.order)
+
+    def raw(self, index: int) -> Stored:
+        """An input as it is held, whatever its type: indices, conditions."""
+        held = self.held(index)
+        if isinstance(held, Stored):
+            return held
+        tensor = self.builder.constant(held.array, self.value(index).name or self.name)
+        return Stored(tensor, Order.of(tensor.shape, identity(len(tensor.shape))))
+
+    def _is_code(self, index: int) -> bool:
+        held = self.held(index)
+        return isinstance(held, Stored) and held.quantization is not None
 
     def _codes(self, index: int, known: Constant) -> Constant:
         """A constant operand as int8 codes: its own, or exact ones for a single number."""
@@ -145,6 +165,11 @@ class Site:
         """An input in the type of the mode, transposed by ``perm`` (default: as ONNX has it)."""
         shape = self.shape(index)
         return self.builder.placed(self.stored(index), shape, perm or identity(len(shape)))
+
+    def exact_codes(self, array: Array, name: str) -> Tensor:
+        """A constant of one number as int8 codes."""
+        array, quantization = single_code(array)
+        return self.builder.constant(array, f"{self.name}/{name}", quantization)
 
     def refuse_integer(self, reason: str) -> None:
         """Leave integer mode, if the node is in it, for ``reason``."""
@@ -190,15 +215,34 @@ class Site:
 
         ``quantization`` is the result's in integer mode where it is not the wanted one.
         """
-        if self._fusion.activation is not Activation.NONE:
-            options = {**(options or {}), "fusedActivationFunction": self._fusion.activation}
         result = self._fusion.result
         tensor = Tensor(result.name or self.name, shape, self.dtype)
         if self.integer:
             tensor.dtype, tensor.quantization = INT8, quantization or self.wanted
-        self.builder.emit(operator, inputs, [tensor], options)
+        fused = self._fusion.activation
+        if fused is Activation.NONE:
+            self.builder.emit(operator, inputs, [tensor], options)
+        elif operator in FUSING:
+            fusing = {**(options or {}), "fusedActivationFunction": fused}
+            self.builder.emit(operator, inputs, [tensor], fusing)
+        else:
+            before = self.fresh("linear", shape, tensor.quantization)
+            self.builder.emit(operator, inputs, [before], options)
+            self.builder.emit(fused.name, [before], [tensor])
         self.emitted = True
         self.builder.bind(result, Stored(tensor, order))
+
+    def output(self, index: int, perm: Perm) -> Tensor:
+        """A tensor for result ``index`` of an operator with several, transposed by ``perm``."""
+        value = self.node.outputs[index]
+        shape = static_shape(value)
+        dtype = FLOAT if value.dtype is None else value.dtype.numpy()
+        tensor = Tensor(value.name or f"{self.name}/{index}", permuted(shape, perm), dtype)
+        if self.integer:
+            tensor.dtype, tensor.quantization = INT8, self.wanted
+        self.emitted = True
+        self.builder.bind(value, Stored(tensor, Order.of(shape, perm)))
+        return tensor
 
     def finish(self, tensor: Tensor, order: Order) -> None:
         """The result is ``tensor``, which an operator of this node computes."""

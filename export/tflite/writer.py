@@ -14,6 +14,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from edgeconv.export.tflite.graph import (
+    TYPES,
     Array,
     ChannelQuantization,
     Graph,
@@ -26,16 +27,6 @@ from edgeconv.export.tflite.versions import version
 SIGNATURE = "serving_default"
 SCHEMA_VERSION = 3
 ALIGNMENT = 16  # bytes; kernels read constants with vector loads
-
-TYPES = {
-    np.dtype("float32"): schema.TensorType.FLOAT32,
-    np.dtype("float16"): schema.TensorType.FLOAT16,
-    np.dtype("int8"): schema.TensorType.INT8,
-    np.dtype("uint8"): schema.TensorType.UINT8,
-    np.dtype("int32"): schema.TensorType.INT32,
-    np.dtype("int64"): schema.TensorType.INT64,
-    np.dtype("bool"): schema.TensorType.BOOL,
-}
 
 OPTIONS = {
     "ADD": "AddOptions",

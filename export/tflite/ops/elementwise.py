@@ -1,68 +1,85 @@
-"""Arithmetic of two operands that broadcast."""
+"""Operators on elements of several operands that broadcast."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from math import prod
 
-from edgeconv.export.tflite.builder import Constant, Stored
-from edgeconv.export.tflite.graph import Tensor
-from edgeconv.export.tflite.layout import Perm, Shape, identity
+import numpy as np
+from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
+from edgeconv.export.tflite.graph import Array, Options, Tensor
+from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, permuted
+from edgeconv.export.tflite.ops.activation import unary
 from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
 
-COMPUTES = {"Add": "ADD", "Sub": "SUB", "Mul": "MUL"}
+ARITHMETIC = {"Add": "ADD", "Sub": "SUB", "Mul": "MUL"}
+EXTREMES = {"Max": "MAXIMUM", "Min": "MINIMUM"}
+COMPARISONS = {
+    "Equal": "EQUAL",
+    "Greater": "GREATER",
+    "GreaterOrEqual": "GREATER_EQUAL",
+    "Less": "LESS",
+    "LessOrEqual": "LESS_EQUAL",
+    "And": "LOGICAL_AND",
+    "Or": "LOGICAL_OR",
+    "Xor": "NOT_EQUAL",
+}
 
 
-def binary(site: Site, name: str) -> None:
-    """Emit an operator of two operands, in an order in which one of them already is."""
-    left, right = site.stored(0), site.stored(1)
-    shape = site.result_shape
-    if site.shape(0) == site.shape(1):
-        leader = _leader(site, left, right)
-        operands = [
-            site.builder.arranged(stored, leader.order, leader.tensor.shape)
-            for stored in (left, right)
-        ]
-        site.emit_stored(name, operands, leader.tensor.shape, leader.order)
-        return
-    perm = _broadcast_perm(site, shape)
-    site.emit(name, [_extended(site, index, perm) for index in (0, 1)], perm)
+def aligned(site: Site, indices: Sequence[int]) -> tuple[list[Tensor], Shape, Order]:
+    """Inputs of a node in one order, ready to broadcast, and shape and order of the result.
 
-
-def _leader(site: Site, left: Stored, right: Stored) -> Stored:
-    """The operand whose order the other one takes: one that is not constant, and rather one that
-    was moved out of the plain order, which its neighbors had a reason for."""
-    if isinstance(site.held(0), Constant):
-        return right
-    if isinstance(site.held(1), Constant):
-        return left
-    return right if left.order.is_identity else left
-
-
-def _broadcast_perm(site: Site, shape: Shape) -> Perm:
-    """The order of axes of the larger operand that is not constant."""
-    rank = len(shape)
-    candidates = [
-        (site.shape(index), held.order)
-        for index in (0, 1)
-        if isinstance(held := site.held(index), Stored)
+    The order is one in which an input already is, so that the others move, constants for free.
+    """
+    shapes = [site.shape(index) for index in indices]
+    stored = [site.stored(index) for index in indices]
+    known = [isinstance(site.held(index), Constant) for index in indices]
+    if len(set(shapes)) == 1:
+        leader = _leader(stored, known)
+        shape = leader.tensor.shape
+        tensors = [site.builder.arranged(item, leader.order, shape) for item in stored]
+        return tensors, shape, leader.order
+    result = np.broadcast_shapes(*shapes)
+    perm = _broadcast_perm(shapes, stored, known, result)
+    tensors = [
+        _extended(site, item, shape, perm) for item, shape in zip(stored, shapes, strict=True)
     ]
-    # Larger first; among equals, one that is not in the plain order.
-    candidates.sort(key=lambda item: (-_size(item[0]), item[1].is_identity))
-    for own, order in candidates:
-        perm = order.as_perm(_padded(own, rank))
+    return tensors, permuted(result, perm), Order.of(result, perm)
+
+
+def _leader(stored: Sequence[Stored], known: Sequence[bool]) -> Stored:
+    """The operand whose order the others take: one that is not constant, and rather one that was
+    moved out of the plain order, which its neighbors had a reason for."""
+    ranked = sorted(
+        zip(stored, known, strict=True), key=lambda item: (item[1], item[0].order.is_identity)
+    )
+    return ranked[0][0]
+
+
+def _broadcast_perm(
+    shapes: Sequence[Shape], stored: Sequence[Stored], known: Sequence[bool], result: Shape
+) -> Perm:
+    """The order of axes of the largest operand that is not constant; among equals, of one that
+    is not in the plain order."""
+    ranked = sorted(
+        zip(shapes, stored, known, strict=True),
+        key=lambda item: (item[2], -prod(item[0]), item[1].order.is_identity),
+    )
+    for shape, item, _ in ranked:
+        perm = item.order.as_perm(_padded(shape, len(result)))
         if perm is not None:
             return perm
-    return identity(rank)
+    return identity(len(result))
 
 
-def _extended(site: Site, index: int, perm: Perm) -> Tensor:
-    """Operand ``index`` with the rank of the result. Constants drop leading ones again."""
-    shape = _padded(site.shape(index), len(perm))
-    tensor = site.builder.placed(site.stored(index), shape, perm)
+def _extended(site: Site, item: Stored, shape: Shape, perm: Perm) -> Tensor:
+    """An operand with the rank of the result. Constants drop leading ones again."""
+    tensor = site.builder.placed(item, _padded(shape, len(perm)), perm)
     if tensor.data is not None:
-        lead = next((axis for axis, size in enumerate(tensor.shape) if size != 1), len(perm) - 1)
-        tensor = site.builder.reshape(tensor, tensor.shape[lead:])
+        lead = next((axis for axis, size in enumerate(tensor.shape) if size != 1), len(perm))
+        tensor = site.builder.reshape(tensor, tensor.shape[min(lead, max(0, len(perm) - 1)) :])
     return tensor
 
 
@@ -70,13 +87,125 @@ def _padded(shape: Shape, rank: int) -> Shape:
     return (1,) * (rank - len(shape)) + shape
 
 
-def _size(shape: Shape) -> int:
-    size = 1
-    for extent in shape:
-        size *= extent
-    return size
+def binary(site: Site, name: str) -> None:
+    """Emit an operator of two operands."""
+    tensors, shape, order = aligned(site, (0, 1))
+    site.emit_stored(name, tensors, shape, order)
 
 
-for _onnx, _tflite in COMPUTES.items():
+for _onnx, _tflite in ARITHMETIC.items():
     operator(_onnx, integer=Integer.COMPUTES, fuses=True)(partial(binary, name=_tflite))
-operator("Div", fuses=True)(partial(binary, name="DIV"))
+for _onnx, _tflite in COMPARISONS.items():
+    operator(_onnx)(partial(binary, name=_tflite))
+
+
+@operator("Div", integer=Integer.COMPUTES, fuses=True)
+def div(site: Site) -> None:
+    """DIV, which has no int8 kernel; by one number it is MUL."""
+    divisor = site.constant(1)
+    if site.integer and not (divisor is not None and divisor.size == 1 and divisor.item() != 0):
+        site.refuse_integer("TFLite divides by nothing but a constant number in integers")
+    if divisor is None or divisor.size != 1 or site.dtype != FLOAT or not site.integer:
+        binary(site, "DIV")
+        return
+    factor = site.exact_codes(np.asarray(1 / divisor, FLOAT).reshape(()), "factor")
+    stored = site.stored(0)
+    x = stored.tensor
+    site.emit_stored("MUL", [x, factor], x.shape, stored.order)
+
+
+@operator("PRelu", integer=Integer.NONE)
+def prelu(site: Site) -> None:
+    """PRELU, whose slopes have no batch dimension."""
+    tensors, shape, order = aligned(site, (0, 1))
+    site.emit_stored("PRELU", tensors, shape, order)
+
+
+def _extreme(site: Site, name: str) -> None:
+    """MAXIMUM or MINIMUM of any number of operands, in integers all of the result's scale: to
+    saturate first and to compare first is the same."""
+    count = len(site.node.inputs)
+    tensors, shape, order = aligned(site, range(count))
+    if site.integer:
+        tensors = [site.builder.quantize(tensor, site.wanted) for tensor in tensors]
+    _chain(site, name, tensors, shape, order)
+
+
+for _onnx, _tflite in EXTREMES.items():
+    operator(_onnx, integer=Integer.COMPUTES)(partial(_extreme, name=_tflite))
+
+
+@operator("Sum", fuses=True)
+def sum_(site: Site) -> None:
+    tensors, shape, order = aligned(site, range(len(site.node.inputs)))
+    _chain(site, "ADD", tensors, shape, order)
+
+
+def _chain(site: Site, name: str, tensors: list[Tensor], shape: Shape, order: Order) -> None:
+    """One operator of two operands after the other."""
+    if len(tensors) == 1:
+        site.same(0)
+        return
+    first = tensors[0]
+    for position, tensor in enumerate(tensors[1:-1]):
+        quantization = first.quantization if site.integer else None
+        grown = np.broadcast_shapes(first.shape, tensor.shape)
+        result = site.fresh(f"{name.lower()}{position}", grown, quantization)
+        site.builder.emit(name, [first, tensor], [result])
+        first = result
+    site.emit_stored(name, [first, tensors[-1]], shape, order)
+
+
+@operator("Where", integer=Integer.COMPUTES)
+def where(site: Site) -> None:
+    tensors, shape, order = aligned(site, (0, 1, 2))
+    if site.integer:
+        tensors[1:] = [site.builder.quantize(tensor, site.wanted) for tensor in tensors[1:]]
+    site.emit_stored("SELECT_V2", tensors, shape, order)
+
+
+@operator("Pow")
+def pow_(site: Site) -> None:
+    """POW; squares and roots have cheaper forms."""
+    exponent = site.constant(1)
+    number = _single(exponent)
+    if number == 1:
+        site.same(0)
+    elif number == 0.5:
+        unary(site, "SQRT")
+    elif number in (2, 3):
+        stored = site.stored(0)
+        x = factor = stored.tensor
+        if number == 3:
+            factor = site.fresh("square", x.shape)
+            site.builder.emit("MUL", [x, x], [factor])
+        site.emit_stored("MUL", [x, factor], x.shape, stored.order)
+    else:
+        binary(site, "POW")
+
+
+def _single(array: Array | None) -> float | None:
+    return float(array.item()) if array is not None and array.size == 1 else None
+
+
+@operator("Mod")
+def mod(site: Site) -> None:
+    """FLOOR_MOD, the sign of which follows the divisor as in ONNX without ``fmod``."""
+    if site.integer_attribute("fmod", 0):
+        raise site.unsupported("fmod is 1", "use the remainder whose sign follows the divisor")
+    binary(site, "FLOOR_MOD")
+
+
+@operator("CumSum")
+def cumsum(site: Site) -> None:
+    rank = len(site.shape(0))
+    axis = int(site.demand_constant(1, "axis").item()) % rank
+    stored = site.stored(0)
+    perm = stored.order.as_perm(site.shape(0)) or identity(rank)
+    options: Options = {
+        "exclusive": bool(site.integer_attribute("exclusive", 0)),
+        "reverse": bool(site.integer_attribute("reverse", 0)),
+    }
+    x = site.builder.placed(stored, site.shape(0), perm)
+    along = site.builder.integers(np.array(perm.index(axis)), f"{site.name}/axis")
+    site.emit("CUMSUM", [x, along], perm, options)

@@ -2,108 +2,174 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
-from edgeconv.export.tflite.graph import Array, Padding, Tensor
+from edgeconv.export.tflite.graph import Array, Options, Padding, Quantization, Tensor
 from edgeconv.export.tflite.layout import Order, Shape, identity
 from edgeconv.export.tflite.ops.weights import (
-    Weights,
     integer_bias,
     integer_weights,
     weight_tensor,
 )
-from edgeconv.export.tflite.registry import Integer, NoIntegerForm, operator
+from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
 
 
 @operator("Gemm", integer=Integer.COMPUTES, fuses=True)
 def gemm(site: Site) -> None:
-    """alpha * A * B + beta * C with A or B transposed at will."""
+    """alpha * A * B + beta * C. FULLY_CONNECTED adds one row; any other C is an ADD behind it."""
     alpha = site.float_attribute("alpha", 1.0)
     beta = site.float_attribute("beta", 1.0)
-    if site.integer_attribute("transA", 0):
-        raise site.unsupported("transA is 1", "transpose its first input in the network")
-    if not isinstance(site.held(1), Constant):
-        raise site.unsupported("its second input is computed by the network", "use MatMul")
+    rows, units = site.result_shape
+    addend = 2 if site.has(2) and beta else None
+    row = addend is not None and prod(site.shape(2)) in (1, prod(site.shape(2)[-1:]))
+    row = row and prod(site.shape(2)) in (1, units)
+    if alpha != 1 or beta != 1:
+        site.refuse_integer("alpha or beta is not 1")
+    if addend is not None and not (row and isinstance(site.held(2), Constant)):
+        site.refuse_integer("its third input is not one constant row")
+
+    source, depth = _first_operand(site)
     rows_first = bool(site.integer_attribute("transB", 0))
-    if site.integer and (alpha != 1 or beta != 1):
-        raise NoIntegerForm("alpha or beta is not 1")
-    bias = 2 if site.has(2) else None
-    if bias is not None and _size(site.shape(bias)) not in (1, site.result_shape[1]):
-        raise site.unsupported("its third input has more than one row", "use MatMul and Add")
-    dense(site, rows_first=rows_first, bias=bias, alpha=alpha, beta=beta)
+    if addend is None or (row and isinstance(site.held(2), Constant)):
+        operands = _dense_operands(site, source, (rows, depth, units), rows_first, addend)
+        _scale(site, operands, alpha, beta)
+        _emit_dense(site, operands, rows, units)
+        return
+    operands = _dense_operands(site, source, (rows, depth, units), rows_first, None)
+    _scale(site, operands, alpha, 1.0)
+    product = site.fresh("product", (rows, units))
+    site.builder.emit("FULLY_CONNECTED", operands, [product])
+    other = site.tensor(2)
+    if beta != 1:
+        scaled = site.fresh("scaled", other.shape)
+        factor = site.builder.constant(np.array(beta, FLOAT), f"{site.name}/beta")
+        site.builder.emit("MUL", [other, factor], [scaled])
+        other = scaled
+    site.emit("ADD", [product, other])
+
+
+def _first_operand(site: Site) -> tuple[Stored, int]:
+    """A, read as its transpose where the node says so, and its columns."""
+    source, shape = site.stored(0), site.shape(0)
+    if not site.integer_attribute("transA", 0):
+        return source, shape[1]
+    order = source.order.transposed(shape, (1, 0))
+    if order is None:
+        plain = Order.of(shape, identity(2))
+        source = Stored(site.tensor(0), plain)
+        order = plain.transposed(shape, (1, 0))
+        assert order is not None
+    return Stored(source.tensor, order), shape[0]
+
+
+def _scale(site: Site, operands: list[Tensor], alpha: float, beta: float) -> None:
+    """Multiply the constant weight by alpha and the constant bias by beta; a weight that the
+    network computes hands alpha to its input."""
+    for position, factor in ((1, alpha), (2, beta)):
+        tensor = operands[position]
+        if factor == 1:
+            continue
+        if tensor.data is None:
+            number = site.builder.constant(np.array(factor, FLOAT), f"{site.name}/alpha")
+            scaled = site.fresh("scaled", operands[0].shape)
+            site.builder.emit("MUL", [operands[0], number], [scaled])
+            operands[0] = scaled
+        else:
+            data = (tensor.data * np.float32(factor)).astype(FLOAT)
+            operands[position] = site.builder.constant(data, tensor.name)
 
 
 @operator("MatMul", integer=Integer.COMPUTES, fuses=True)
 def matmul(site: Site) -> None:
-    """FULLY_CONNECTED for a constant matrix on the right."""
+    """FULLY_CONNECTED for a constant matrix on the right, else BATCH_MATMUL."""
     held = site.held(1)
-    if isinstance(held, Constant) and held.array.ndim == 2:
-        dense(site, rows_first=False, bias=None)
+    left, right = site.shape(0), site.shape(1)
+    if isinstance(held, Constant) and len(right) == 2:
+        rows, units = prod(left[:-1]), right[1]
+        source = site.stored(0)
+        operands = _dense_operands(site, source, (rows, left[-1], units), False, None)
+        _emit_dense(site, operands, rows, units)
         return
-    raise site.unsupported(
-        "its second input is not a constant matrix", "only those have been lowered so far"
-    )
+    rank = max(2, len(left), len(right))
+    left = (1,) * (rank - len(left)) + left
+    right = (1,) * (rank - 2) + (*right, 1) if len(right) == 1 else _padded(right, rank)
+    a = site.builder.placed(site.stored(0), left, identity(rank))
+    b, adjoint = _second_operand(site, right)
+    batch = np.broadcast_shapes(left[:-2], right[:-2])
+    shape = (*batch, left[-2], right[-1])
+    order = Order.of(shape, identity(rank))
+    site.emit_stored("BATCH_MATMUL", [a, b], shape, order, {"adjY": adjoint})
 
 
-def dense(
-    site: Site, *, rows_first: bool, bias: int | None, alpha: float = 1.0, beta: float = 1.0
-) -> None:
-    """The product of input 0, seen as rows of the last axis, and constant matrix 1.
+def _second_operand(site: Site, shape: Shape) -> tuple[Tensor, bool]:
+    """The right operand, and whether it is stored with its last two axes exchanged."""
+    rank = len(shape)
+    stored = site.stored(1)
+    exchanged = (*range(rank - 2), rank - 1, rank - 2)
+    plain = Order.of(shape, identity(rank))
+    adjoint = stored.order == Order.of(shape, exchanged) != plain
+    return site.builder.placed(stored, shape, exchanged if adjoint else identity(rank)), adjoint
 
-    ``rows_first``: the matrix is output x input, as TFLite wants it. Where the input's columns
-    are stored in another order than ONNX's (a flattened map), the matrix is permuted instead.
+
+def _padded(shape: Shape, rank: int) -> Shape:
+    return (1,) * (rank - len(shape)) + shape
+
+
+def _dense_operands(
+    site: Site, source: Stored, sizes: tuple[int, int, int], rows_first: bool, bias: int | None
+) -> list[Tensor]:
+    """Input, weight (output x input, as TFLite wants it) and bias of FULLY_CONNECTED.
+
+    Args:
+        source: the input, a matrix of rows x depth.
+        sizes: rows, depth, units.
+        rows_first: input 1 is units x depth already, not depth x units.
+        bias: the input that is added, one number or one row.
+
+    Where the input's columns are stored in another order than ONNX's (a flattened map), the
+    constant weight is permuted instead of the input.
     """
-    shape = site.shape(0)
-    depth = shape[-1]
-    rows = _size(shape[:-1])
-    stored = site.stored(0)
-    columns = stored.order.rows_and_columns(rows, depth)
-    if columns is None:
-        stored = Stored(site.tensor(0), Order.of(shape, identity(len(shape))))
+    rows, depth, units = sizes
+    columns = source.order.rows_and_columns(rows, depth)
+    if columns is None or not isinstance(site.held(1), Constant):
+        source = Stored(
+            site.builder.placed(source, (rows, depth), identity(2)),
+            Order.of((rows, depth), identity(2)),
+        )
         columns = (depth,), (0,)
     order = np.arange(depth).reshape(columns[0]).transpose(columns[1]).reshape(-1)
-
-    units = site.result_shape[-1]
     if site.integer:
         known = integer_weights(site, 1, channel_axis=0 if rows_first else 1)
         matrix = _arranged(known.codes, order, rows_first)
-        offsets = integer_bias(site, bias, stored.tensor, known.scales, units)
-        _integer_dense(site, stored.tensor, Weights(matrix, known.scales), offsets, (rows, depth))
-        return
-    real = site.demand_constant(1, "second input")
-    matrix = _arranged(real if alpha == 1 else (real * alpha).astype(FLOAT), order, rows_first)
-    name = site.value(1).name or f"{site.name}/weight"
-    operands = [
-        stored.tensor,
-        site.builder.constant(matrix, name),
-        _bias(site, bias, beta, units),
-    ]
-    site.emit_stored("FULLY_CONNECTED", operands, (rows, units), Order.of((rows, units), (0, 1)))
+        offsets = integer_bias(site, bias, source.tensor, known.scales, units)
+        weight = weight_tensor(site, 1, matrix, known.scales, axis=0)
+        return [source.tensor, weight, offsets]
+    real = site.constant(1)
+    if real is None:
+        weight = site.tensor(1, None if rows_first else (1, 0))
+    else:
+        name = site.value(1).name or f"{site.name}/weight"
+        weight = site.builder.constant(_arranged(real, order, rows_first), name)
+    return [source.tensor, weight, _bias(site, bias, units)]
 
 
-def _integer_dense(site: Site, x: Tensor, weights: Weights, bias: Tensor, shape: Shape) -> None:
-    """FULLY_CONNECTED with one scale for the matrix, else a 1x1 CONV_2D: per-channel scales of
-    FULLY_CONNECTED came with version 12, which older runtimes refuse."""
-    rows, depth = shape
-    units = weights.codes.shape[0]
-    if not weights.per_channel:
-        weight = weight_tensor(site, 1, weights.codes, weights.scales, axis=0)
-        operands = [x, weight, bias]
-        site.emit_stored(
-            "FULLY_CONNECTED", operands, (rows, units), Order.of((rows, units), (0, 1))
-        )
+def _emit_dense(site: Site, operands: list[Tensor], rows: int, units: int) -> None:
+    """FULLY_CONNECTED, or a 1x1 CONV_2D where an integer weight has a scale for each channel:
+    FULLY_CONNECTED takes those since version 12, which older runtimes refuse."""
+    order = Order.of((rows, units), identity(2))
+    x, weight, bias = operands
+    assert weight.shape[0] == units
+    if not site.integer or isinstance(weight.quantization, Quantization):
+        site.emit_stored("FULLY_CONNECTED", operands, (rows, units), order)
         return
-    kernel = weights.codes.reshape(units, 1, 1, depth)
-    weight = weight_tensor(site, 1, kernel, weights.scales, axis=0)
+    depth = weight.shape[1]
+    kernel = site.builder.reshape(weight, (units, 1, 1, depth))
     pixels = site.builder.reshape(x, (rows, 1, 1, depth))
-    site.emit_stored(
-        "CONV_2D",
-        [pixels, weight, bias],
-        (rows, 1, 1, units),
-        Order.of((rows, units), (0, 1)),
-        {"padding": Padding.VALID, "strideH": 1, "strideW": 1},
-    )
+    options: Options = {"padding": Padding.VALID, "strideH": 1, "strideW": 1}
+    site.emit_stored("CONV_2D", [pixels, kernel, bias], (rows, 1, 1, units), order, options)
 
 
 def _arranged(matrix: Array, order: Array, rows_first: bool) -> Array:
@@ -113,13 +179,9 @@ def _arranged(matrix: Array, order: Array, rows_first: bool) -> Array:
     return oriented if plain else oriented[:, order]
 
 
-def _bias(site: Site, index: int | None, beta: float, units: int) -> Tensor:
+def _bias(site: Site, index: int | None, units: int) -> Tensor:
     if index is None:
         return site.builder.constant(np.zeros(units, FLOAT), f"{site.name}/bias")
-    real = site.demand_constant(index, "bias").reshape(-1) * np.float32(beta)
+    real = site.demand_constant(index, "bias").reshape(-1)
     name = site.value(index).name or f"{site.name}/bias"
     return site.builder.constant(np.broadcast_to(real, (units,)).astype(FLOAT), name)
-
-
-def _size(shape: Shape) -> int:
-    return int(np.prod(shape, dtype=np.int64))

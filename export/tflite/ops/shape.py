@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from edgeconv.export.tflite.builder import Constant
-from edgeconv.export.tflite.layout import Perm, Shape, channels_last, identity
+from edgeconv.export.tflite.builder import Constant, Stored
+from edgeconv.export.tflite.graph import TYPES, Options
+from edgeconv.export.tflite.layout import (
+    CHANNELS_LAST,
+    Order,
+    Perm,
+    channels_last,
+    identity,
+    permuted,
+)
+from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
 
@@ -30,28 +39,10 @@ def transpose(site: Site) -> None:
     site.same(0, order)
 
 
-def common_perm(site: Site, shape: Shape) -> Perm:
-    """The order of axes in which most of the node's inputs already are; all have ``shape``'s
-    rank."""
-    rank = len(shape)
-    votes: dict[Perm, int] = {}
-    for index in range(len(site.node.inputs)):
-        held = site.held(index)
-        if isinstance(held, Constant):
-            continue
-        perm = held.order.as_perm(site.shape(index))
-        if perm is not None:
-            votes[perm] = votes.get(perm, 0) + 1
-    if not votes:
-        return identity(rank)
-    # Channels last where there is a tie: that is where the neighbors will want it.
-    return max(votes, key=lambda perm: (votes[perm], perm == channels_last(rank)))
-
-
 @operator("Concat", integer=Integer.MOVES)
 def concat(site: Site) -> None:
     """CONCATENATION; in integers all inputs come to the scale of the result first."""
-    perm = common_perm(site, site.result_shape)
+    perm = _common_perm(site)
     axis = site.integer_attribute("axis", 0) % len(perm)
     tensors = [site.tensor(index, perm) for index in range(len(site.node.inputs))]
     if site.integer:
@@ -59,10 +50,84 @@ def concat(site: Site) -> None:
     site.emit("CONCATENATION", tensors, perm, {"axis": perm.index(axis)})
 
 
-@operator("Cast", integer=Integer.MOVES)
+def _common_perm(site: Site) -> Perm:
+    """The order of axes in which most of the node's inputs already are."""
+    rank = len(site.result_shape)
+    votes: dict[Perm, int] = {}
+    for index in range(len(site.node.inputs)):
+        held = site.held(index)
+        perm = held.order.as_perm(site.shape(index)) if isinstance(held, Stored) else None
+        if perm is not None:
+            votes[perm] = votes.get(perm, 0) + 1
+    # Channels last where there is a tie: that is where the neighbors will want it.
+    return max(
+        votes,
+        key=lambda perm: (votes[perm], perm == channels_last(rank)),
+        default=identity(rank),
+    )
+
+
+@operator("Expand", integer=Integer.MOVES)
+def expand(site: Site) -> None:
+    """BROADCAST_TO, in the order in which the input is."""
+    shape = site.result_shape
+    rank = len(shape)
+    own = (1,) * (rank - len(site.shape(0))) + site.shape(0)
+    if own == shape:
+        site.same(0)
+        return
+    stored = site.stored(0)
+    perm = stored.order.as_perm(own) or identity(rank)
+    x = site.builder.placed(stored, own, perm)
+    wanted = site.builder.integers(permuted(shape, perm), f"{site.name}/shape")
+    site.emit("BROADCAST_TO", [x, wanted], perm)
+
+
+@operator("Tile", integer=Integer.MOVES)
+def tile(site: Site) -> None:
+    repeats = [int(count) for count in site.demand_constant(1, "repeats")]
+    perm = own_perm(site)
+    multiples = site.builder.integers(permuted(repeats, perm), f"{site.name}/repeats")
+    site.emit("TILE", [site.tensor(0, perm), multiples], perm)
+
+
+@operator("SpaceToDepth", integer=Integer.MOVES)
+def space_to_depth(site: Site) -> None:
+    _blocks(site, "SPACE_TO_DEPTH")
+
+
+@operator("DepthToSpace", integer=Integer.MOVES)
+def depth_to_space(site: Site) -> None:
+    """DEPTH_TO_SPACE, where the block comes before the depth in the channels (mode DCR). With the
+    depth first (mode CRD) it is a reshape and a transpose, and those are read, not written."""
+    if site.string_attribute("mode", "DCR") == "DCR":
+        _blocks(site, "DEPTH_TO_SPACE")
+        return
+    n, c, h, w = site.shape(0)
+    size = site.integer_attribute("blocksize", 1)
+    split = (n, c // size**2, size, size, h, w)
+    held = site.held(0)
+    assert isinstance(held, Stored)
+    order = held.order.transposed(split, (0, 1, 4, 2, 5, 3))
+    if order is None:
+        plain = Order.of(split, identity(6))
+        held = Stored(site.builder.arranged(held, plain, split), plain)
+        order = plain.transposed(split, (0, 1, 4, 2, 5, 3))
+        assert order is not None
+    site.builder.bind(site.result, Stored(held.tensor, order))
+
+
+def _blocks(site: Site, name: str) -> None:
+    options: Options = {"blockSize": site.integer_attribute("blocksize", 1)}
+    site.emit(name, [site.tensor(0, CHANNELS_LAST)], CHANNELS_LAST, options)
+
+
+@operator("Cast")
 def cast(site: Site) -> None:
     if site.value(0).dtype == site.result.dtype:
         site.same(0)
         return
-    stored = site.stored(0)
-    site.emit_stored("CAST", [stored.tensor], stored.tensor.shape, stored.order)
+    source = site.stored(0)
+    x = source.tensor
+    options: Options = {"inDataType": TYPES[x.dtype], "outDataType": TYPES[site.dtype]}
+    site.emit_stored("CAST", [x], x.shape, source.order, options)

@@ -35,10 +35,7 @@ def test_max_pool_float(window: dict[str, tuple[int, ...]], relu: bool, ceil: bo
     x = net.op("Relu", x) if relu else x
     net.output(net.op("MaxPool", x, ceil_mode=int(ceil), **window))
     # ONNX's shape inference counts windows that start behind the input, its runtimes do not.
-    assume(
-        not ceil
-        or all(k >= s for k, s in zip(window["kernel_shape"], window["strides"], strict=True))
-    )
+    assume(not ceil or (not any(window["pads"]) and max(window["strides"]) == 1))
     # Below zero everywhere, so that a zero from the padding would win.
     check(net, {"x": smooth(SIZE) - 5})
 

@@ -1,0 +1,166 @@
+"""Operators that select elements."""
+
+from __future__ import annotations
+
+import numpy as np
+from edgeconv.export.tflite.builder import Constant, static_shape
+from edgeconv.export.tflite.graph import TYPES, Options, Tensor
+from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, permuted
+from edgeconv.export.tflite.registry import Integer, operator
+from edgeconv.export.tflite.site import Site
+
+INT32, INT64 = TYPES[np.dtype("int32")], TYPES[np.dtype("int64")]
+
+
+def own_perm(site: Site, index: int = 0) -> Perm:
+    """The order of axes in which an input is stored, ONNX's where that is not one of axes."""
+    shape = site.shape(index)
+    perm = site.stored(index).order.as_perm(shape)
+    return identity(len(shape)) if perm is None else perm
+
+
+@operator("Slice", integer=Integer.MOVES)
+def slice_(site: Site) -> None:
+    """SLICE, or STRIDED_SLICE for steps other than 1."""
+    shape = site.shape(0)
+    starts = _numbers(site, 1, "starts")
+    ends = _numbers(site, 2, "ends")
+    axes = _numbers(site, 3, "axes") if site.has(3) else list(range(len(starts)))
+    steps = _numbers(site, 4, "steps") if site.has(4) else [1] * len(starts)
+    ranges = [range(size) for size in shape]
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        size = shape[axis]
+        # Python limits a slice to the axis just as ONNX does.
+        ranges[axis % len(shape)] = range(*slice(start, end, step).indices(size))
+    if all(
+        len(taken) == size and taken.step == 1 for taken, size in zip(ranges, shape, strict=True)
+    ):
+        site.same(0)
+    elif all(taken.step == 1 for taken in ranges):
+        perm = own_perm(site)
+        begin = permuted([taken.start for taken in ranges], perm)
+        sizes = permuted([len(taken) for taken in ranges], perm)
+        site.emit("SLICE", [site.tensor(0, perm), *_begin_and_size(site, begin, sizes)], perm)
+    else:
+        _strided_slice(site, ranges)
+
+
+def _begin_and_size(site: Site, begin: Shape, size: Shape) -> list[Tensor]:
+    numbers = site.builder.integers
+    return [numbers(begin, f"{site.name}/begin"), numbers(size, f"{site.name}/size")]
+
+
+def _strided_slice(site: Site, ranges: list[range]) -> None:
+    perm = own_perm(site)
+    taken = [ranges[axis] for axis in perm]
+    # Behind a backward range that ends at 0 lies -1, which would mean the last element: its bit
+    # in the mask says "to the end".
+    mask = sum(1 << axis for axis, item in enumerate(taken) if item.stop < 0)
+    numbers = [
+        site.builder.integers([getattr(item, name) for item in taken], f"{site.name}/{name}")
+        for name in ("start", "stop", "step")
+    ]
+    site.emit("STRIDED_SLICE", [site.tensor(0, perm), *numbers], perm, {"endMask": mask})
+
+
+def _numbers(site: Site, index: int, what: str) -> list[int]:
+    return [int(number) for number in site.demand_constant(index, what).reshape(-1)]
+
+
+@operator("Split", integer=Integer.MOVES)
+def split(site: Site) -> None:
+    """SPLIT into equal parts; a SLICE for each part where they differ, because XNNPACK takes
+    those and not SPLIT_V."""
+    shape = site.shape(0)
+    axis = site.integer_attribute("axis", 0) % len(shape)
+    sizes = [static_shape(value)[axis] for value in site.node.outputs]
+    perm = own_perm(site)
+    x = site.tensor(0, perm)
+    if len(set(sizes)) == 1:
+        along = site.builder.integers(np.array(perm.index(axis)), f"{site.name}/axis")
+        outputs = [site.output(index, perm) for index in range(len(sizes))]
+        site.builder.emit("SPLIT", [along, x], outputs, {"numSplits": len(sizes)})
+        return
+    start = 0
+    for index, size in enumerate(sizes):
+        begin = tuple(start if other == axis else 0 for other in perm)
+        part = site.output(index, perm)
+        site.builder.emit("SLICE", [x, *_begin_and_size(site, begin, part.shape)], [part])
+        start += size
+
+
+@operator("Gather", integer=Integer.MOVES)
+def gather(site: Site) -> None:
+    """GATHER; one constant index is a SLICE, and to drop its axis costs nothing."""
+    shape = site.shape(0)
+    axis = site.integer_attribute("axis", 0) % len(shape)
+    held = site.held(1)
+    rank = len(site.shape(1))
+    perm = own_perm(site) if rank < 2 else identity(len(shape))
+    kept = tuple(
+        int(np.prod(site.shape(1))) if other == axis else size for other, size in enumerate(shape)
+    )
+    place = permuted(kept, perm), Order.of(kept, perm)
+    if isinstance(held, Constant):
+        indices = held.array.reshape(-1) % shape[axis]
+        if indices.size == 1:
+            begin = tuple(int(indices[0]) if other == axis else 0 for other in perm)
+            x = site.tensor(0, perm)
+            site.emit_stored("SLICE", [x, *_begin_and_size(site, begin, place[0])], *place)
+            return
+        wanted = site.builder.integers(indices, f"{site.name}/indices")
+    else:
+        count = int(np.prod(site.shape(1)))
+        order = Order.of(site.shape(1), identity(rank))
+        wanted = site.builder.arranged(site.raw(1), order, (count,))
+    options: Options = {"axis": perm.index(axis)}
+    site.emit_stored("GATHER", [site.tensor(0, perm), wanted], *place, options)
+
+
+@operator("GatherND", integer=Integer.MOVES)
+def gather_nd(site: Site) -> None:
+    if site.integer_attribute("batch_dims", 0):
+        raise site.unsupported("batch_dims is not 0", "index the batch dimensions as well")
+    held = site.held(1)
+    shape = site.shape(0)
+    if isinstance(held, Constant):
+        limits = np.array(shape[: held.array.shape[-1]])
+        indices = site.builder.integers(held.array % limits, f"{site.name}/indices")
+    else:
+        indices = site.tensor(1)
+    site.emit("GATHER_ND", [site.tensor(0), indices])
+
+
+@operator("ArgMax", "ArgMin")
+def arg_extreme(site: Site) -> None:
+    """ARG_MAX or ARG_MIN, which find the first of several equal elements."""
+    if site.integer_attribute("select_last_index", 0):
+        raise site.unsupported("select_last_index is 1", "take the first index")
+    name = "ARG_MAX" if site.node.op_type == "ArgMax" else "ARG_MIN"
+    shape = site.shape(0)
+    axis = site.integer_attribute("axis", 0) % len(shape)
+    perm = own_perm(site)
+    kept = tuple(1 if other == axis else size for other, size in enumerate(shape))
+    stored = permuted(shape, tuple(other for other in perm if other != axis))
+    along = site.builder.integers(np.array(perm.index(axis)), f"{site.name}/axis")
+    operands = [site.tensor(0, perm), along]
+    options: Options = {"outputType": INT64}
+    site.emit_stored(name, operands, stored, Order.of(kept, perm), options)
+
+
+@operator("TopK")
+def top_k(site: Site) -> None:
+    """TOPK_V2 along the last axis, its int32 indices cast to ONNX's int64."""
+    shape = site.shape(0)
+    axis = site.integer_attribute("axis", -1) % len(shape)
+    if not site.integer_attribute("largest", 1):
+        raise site.unsupported("largest is 0", "negate the input and the result")
+    others = tuple(other for other in range(len(shape)) if other != axis)
+    perm = (*others, axis)
+    count = int(site.demand_constant(1, "k").item())
+    number = site.builder.integers(np.array(count), f"{site.name}/k")
+    values, indices = site.output(0, perm), site.output(1, perm)
+    short = Tensor(f"{indices.name}/int32", indices.shape, np.dtype("int32"))
+    site.builder.emit("TOPK_V2", [site.tensor(0, perm), number], [values, short])
+    options: Options = {"inDataType": INT32, "outDataType": INT64}
+    site.builder.emit("CAST", [short], [indices], options)
