@@ -1,9 +1,10 @@
 /* The yardstick of runner_overhead.py: ONNX Runtime called and timed from C.
  *
- * Usage: runner_overhead LIBRARY MODEL ELEMENTS SECONDS
- * Prints one duration in nanoseconds a line. The model has one float input "x" and one float
- * output "y", both vectors of ELEMENTS. Only functions from the head of OrtApi are used, whose places
- * never change (the structure only grows at its end), so no header is needed.
+ * As a program: runner_overhead LIBRARY MODEL ELEMENTS SECONDS prints one duration in nanoseconds
+ * a line. As a shared library: prepare, infer and timed.
+ * The model has one float input "x" and one float output "y", both vectors of ELEMENTS. Only
+ * functions from the head of OrtApi are used, whose places never change (the structure only grows
+ * at its end), so no header is needed.
  */
 #include <dlfcn.h>
 #include <stdint.h>
@@ -41,23 +42,27 @@ static int64_t now(void) {
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static Handle tensor(const Handle *api, Handle memory, int64_t elements, float **data) {
+static Handle tensor(const Handle *api, Handle memory, int64_t elements) {
   Status (*create)(Handle, void *, size_t, const int64_t *, size_t, int, Handle *) =
       api[CREATE_TENSOR_WITH_DATA];
   Handle value;
-  *data = calloc(elements, sizeof(float));
-  for (int64_t i = 0; i < elements; i++) (*data)[i] = (float)(i % 17) / 17;
-  check(create(memory, *data, elements * sizeof(float), &elements, 1, 1, &value), "tensor");
+  float *data = calloc(elements, sizeof(float));
+  for (int64_t i = 0; i < elements; i++) data[i] = (float)(i % 17) / 17;
+  check(create(memory, data, elements * sizeof(float), &elements, 1, 1, &value), "tensor");
   return value;
 }
 
-int main(int count, char **arguments) {
-  if (count != 5) return 2;
-  void *library = dlopen(arguments[1], RTLD_NOW);
+static Status (*run)(Handle, Handle, const char *const *, const Handle *, size_t,
+                     const char *const *, size_t, Handle *);
+static Handle session, input, output;
+
+/* Loads the model; returns 0 on success. */
+int prepare(const char *library_path, const char *model, int64_t elements) {
+  void *library = dlopen(library_path, RTLD_NOW);
   const ApiBase *(*base)(void) = library ? dlsym(library, "OrtGetApiBase") : NULL;
   const Handle *api = base ? base()->get_api(14) : NULL;
   if (api == NULL) {
-    fprintf(stderr, "%s is no ONNX Runtime\n", arguments[1]);
+    fprintf(stderr, "%s is no ONNX Runtime\n", library_path);
     return 1;
   }
   Status (*create_env)(int, const char *, Handle *) = api[CREATE_ENV];
@@ -65,28 +70,39 @@ int main(int count, char **arguments) {
   Status (*set_threads)(Handle, int) = api[SET_INTRA_OP_THREADS];
   Status (*create_session)(Handle, const char *, Handle, Handle *) = api[CREATE_SESSION];
   Status (*create_memory)(int, int, Handle *) = api[CREATE_CPU_MEMORY_INFO];
-  Status (*run)(Handle, Handle, const char *const *, const Handle *, size_t, const char *const *,
-                size_t, Handle *) = api[RUN];
+  run = api[RUN];
 
-  Handle env, options, session, memory;
+  Handle env, options, memory;
   check(create_env(3, "yardstick", &env), "environment");
   check(create_options(&options), "options");
   check(set_threads(options, 1), "threads");
-  check(create_session(env, arguments[2], options, &session), "session");
+  check(create_session(env, model, options, &session), "session");
   check(create_memory(1, 0, &memory), "memory");
-  float *in, *out;
-  Handle input = tensor(api, memory, atoll(arguments[3]), &in);
-  Handle output = tensor(api, memory, atoll(arguments[3]), &out);
-  const char *input_name = "x", *output_name = "y";
+  input = tensor(api, memory, elements);
+  output = tensor(api, memory, elements);
+  return 0;
+}
 
-  int64_t limit = 1 << 20, runs = 0, *samples = calloc(limit, sizeof *samples);
-  int64_t begin = now(), seconds = (int64_t)(atof(arguments[4]) * 1e9);
-  while (runs < limit && now() - begin < seconds) {
+/* One inference. */
+void infer(void) {
+  static const char *input_name = "x", *output_name = "y";
+  check(run(session, NULL, &input_name, &input, 1, &output_name, 1, &output), "run");
+}
+
+/* The durations of so many inferences in nanoseconds. */
+void timed(int64_t *samples, int64_t runs) {
+  for (int64_t i = 0; i < runs; i++) {
     int64_t before = now();
-    Status status = run(session, NULL, &input_name, &input, 1, &output_name, 1, &output);
-    samples[runs++] = now() - before;
-    check(status, "run");
+    infer();
+    samples[i] = now() - before;
   }
+}
+
+int main(int count, char **arguments) {
+  if (count != 5 || prepare(arguments[1], arguments[2], atoll(arguments[3])) != 0) return 2;
+  int64_t begin = now(), seconds = (int64_t)(atof(arguments[4]) * 1e9);
+  int64_t limit = 1 << 20, runs = 0, *samples = calloc(limit, sizeof *samples);
+  while (runs < limit && now() - begin < seconds) timed(&samples[runs++], 1);
   for (int64_t i = 0; i < runs; i++) printf("%lld\n", (long long)samples[i]);
   return 0;
 }

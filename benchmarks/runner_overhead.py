@@ -1,7 +1,11 @@
-"""How much the harness adds to an inference: the runner against a loop in C.
+"""How much the harness adds to an inference: the runner against loops in C.
 
-Both run the same ONNX model under the same library, in turns (C, runner, runner, C, …), each time
-in a process of its own, on one core. Needs gcc. Run it on a quiet machine:
+Apart: the runner and a C program, each measurement a process of its own, in turns (C, runner,
+runner, C, …). This has everything in it, and also that the Python package brings its own build of
+the library. Together: the runner's timing function and a C loop take turns, one inference each,
+within one process over one session. This has the harness alone.
+
+Needs gcc and taskset. Run it on a quiet machine:
 
     python benchmarks/runner_overhead.py --out benchmarks/results/runner_overhead.md
 """
@@ -9,11 +13,14 @@ in a process of its own, on one core. Needs gcc. Run it on a quiet machine:
 from __future__ import annotations
 
 import argparse
+import ctypes
+import importlib.util
 import itertools
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +32,13 @@ from edgeconv.bench import statistics
 from edgeconv.device import RunRequest
 from edgeconv.device.local import LocalDevice
 from edgeconv.device.messages import Samples
+from edgeconv.runner import RUNNER
 
-WARMUP_SHARE = 0.25  # of the C loop's samples, left out like the runner's warm-up
 SIZE = 256
-COLUMNS = ("Layers", "C loop", "Runner", "Added", "Added, of 1 ms")
+WARMUP_SHARE = 0.25  # of the C program's samples, left out like the runner's warm-up
+HEAD = ("", "Layers", "C", "Runner", "Added", "Added, of 1 ms")
+
+Pair = tuple[list[list[int]], list[list[int]]]
 
 
 def write_model(path: Path, layers: int) -> None:
@@ -51,16 +61,20 @@ def write_model(path: Path, layers: int) -> None:
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
 
 
-def compile_yardstick(folder: Path) -> Path:
-    program = folder / "yardstick"
+def compile_yardstick(folder: Path, *flags: str) -> Path:
+    program = folder / f"yardstick{len(flags)}"
     source = Path(__file__).with_suffix(".c")
-    subprocess.run(["gcc", "-O2", "-o", program, source, "-ldl"], check=True)
+    subprocess.run(["gcc", "-O2", *flags, "-o", program, source, "-ldl"], check=True)
     return program
 
 
+def library() -> Path:
+    (path,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*")
+    return path
+
+
 def time_in_c(program: Path, model: Path, seconds: float) -> list[int]:
-    (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*")
-    command = ["taskset", "-c", "0", program, library, model, str(SIZE), str(seconds)]
+    command = ["taskset", "-c", "0", program, library(), model, str(SIZE), str(seconds)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     samples = [int(line) for line in done.stdout.split()]
     return samples[int(len(samples) * WARMUP_SHARE) :]
@@ -77,31 +91,79 @@ def time_in_runner(model: Path, seconds: float) -> list[int]:
     return [ns for event in events if isinstance(event, Samples) for ns in event.ns]
 
 
-def compare(
-    program: Path, model: Path, pairs: int, seconds: float
-) -> tuple[list[list[int]], list[list[int]]]:
-    in_c: list[list[int]] = []
-    in_runner: list[list[int]] = []
+def apart(program: Path, model: Path, pairs: int, seconds: float) -> Pair:
+    return in_turns(
+        lambda: time_in_c(program, model, seconds), lambda: time_in_runner(model, seconds), pairs
+    )
+
+
+def together(yardstick: Path, model: Path, pairs: int, seconds: float) -> Pair:
+    loaded = ctypes.CDLL(os.fspath(yardstick))
+    if loaded.prepare(os.fsencode(library()), os.fsencode(model), ctypes.c_int64(SIZE)) != 0:
+        raise SystemExit("the yardstick cannot load the model")
+    timed = runners_timed()
+
+    def in_c(runs: int) -> list[int]:
+        samples = (ctypes.c_int64 * runs)()
+        loaded.timed(samples, ctypes.c_int64(runs))
+        return list(samples)
+
+    in_c(1000)
+    runs = max(10, int(seconds * 1e9 / np.median(in_c(100))))
+    os.sched_setaffinity(0, [0])
+    found: Pair = ([], [])
+    for _ in range(pairs):
+        turns = in_turns(lambda: in_c(1), lambda: timed(loaded.infer, 1), runs)
+        for samples, one in zip(found, turns, strict=True):
+            samples.append([sample for (sample,) in one])
+    return found
+
+
+def runners_timed() -> Callable[[Callable[[], object], int], list[int]]:
+    """The function of the runner that takes the times."""
+    spec = importlib.util.spec_from_file_location("runner", RUNNER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["runner"] = module
+    spec.loader.exec_module(module)
+    timed: Callable[[Callable[[], object], int], list[int]] = module.timed
+    return timed
+
+
+def in_turns(c: Callable[[], list[int]], runner: Callable[[], list[int]], pairs: int) -> Pair:
+    found: Pair = ([], [])
     for pair in range(pairs):
-        for is_c in (True, False) if pair % 2 == 0 else (False, True):
-            if is_c:
-                in_c.append(time_in_c(program, model, seconds))
-            else:
-                in_runner.append(time_in_runner(model, seconds))
-    return in_c, in_runner
+        for which in (0, 1) if pair % 2 == 0 else (1, 0):
+            found[which].append((c, runner)[which]())
+    return found
 
 
-def row(name: str, in_c: Sequence[Sequence[int]], in_runner: Sequence[Sequence[int]]) -> list[str]:
-    c, runner = statistics.median(in_c), statistics.median(in_runner)
-    ratio = statistics.ratio(in_runner, in_c, paired=True)
+def row(how: str, layers: int, pair: Pair) -> str:
+    c, runner = statistics.median(pair[0]), statistics.median(pair[1])
+    ratio = statistics.ratio(pair[1], pair[0], paired=True)
     added = [(bound - 1) * c.value / 1e3 for bound in (ratio.value, ratio.low, ratio.high)]
-    return [
-        name,
+    cells = (
+        how,
+        str(layers),
         f"{c.value / 1e3:.2f} µs",
         f"{runner.value / 1e3:.2f} µs",
         f"{added[0]:+.2f} µs [{added[1]:+.2f}, {added[2]:+.2f}]",
         f"{added[0] / 10:+.2f} % [{added[1] / 10:+.2f}, {added[2] / 10:+.2f}]",
-    ]
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def rows(folder: Path, layers: list[int], pairs: int, seconds: float) -> Iterator[str]:
+    yield "| " + " | ".join(HEAD) + " |"
+    yield "|" + "---|" * len(HEAD)
+    program = compile_yardstick(folder)
+    shared = compile_yardstick(folder, "-shared", "-fPIC")
+    for count in layers:
+        model = folder / f"{count}.onnx"
+        write_model(model, count)
+        yield row("apart", count, apart(program, model, pairs, seconds))
+        yield row("together", count, together(shared, model, pairs, seconds))
 
 
 def main() -> None:
@@ -111,17 +173,15 @@ def main() -> None:
     parser.add_argument("--layers", type=int, nargs="+", default=[1, 32, 512])
     parser.add_argument("--out", type=Path, help="write the table here too, as Markdown")
     arguments = parser.parse_args()
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines = []
     with tempfile.TemporaryDirectory() as folder:
-        program = compile_yardstick(Path(folder))
-        for layers in arguments.layers:
-            model = Path(folder) / f"{layers}.onnx"
-            write_model(model, layers)
-            measured = compare(program, model, arguments.pairs, arguments.seconds)
-            lines.append("| " + " | ".join(row(str(layers), *measured)) + " |")
-    text = "\n".join(lines) + "\n"
-    sys.stdout.write(text)
+        for line in rows(Path(folder), arguments.layers, arguments.pairs, arguments.seconds):
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+            lines.append(line)
     if arguments.out is not None:
+        title = f"# What the runner adds to an inference\n\nONNX Runtime {onnxruntime.__version__}"
+        text = "\n".join((f"{title}, one thread.", "", *lines, ""))
         arguments.out.write_text(text, encoding="utf-8")
 
 

@@ -15,8 +15,12 @@ from edgeconv.errors import EdgeconvError
 
 COMMANDS = {
     "bench": "Measure the latency of model files on this machine.",
+    "compare": "Say whether files became faster or slower between two measurements.",
+    "cost": "Show what a network costs: parameters, MACs, memory, receptive field.",
     "evaluate": "Measure the top-1 accuracy of every file in a bundle.",
     "export": "Export a network to verified ONNX and TFLite files.",
+    "gate": "Fail if a file became significantly slower or larger than a baseline.",
+    "history": "List what was measured before.",
     "inspect": "Show what is inside an ONNX or TFLite file.",
     "models": "List the networks of the zoo.",
     "verify": "Check a bundle's files against PyTorch again, from disk.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeconv.errors import UsageError
+from edgeconv.errors import MeasurementError, UsageError
 
 if TYPE_CHECKING:
     from edgeconv.bench import BenchOptions, BenchResult
@@ -72,6 +72,7 @@ RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
     type=click.Path(path_type=Path),
     help="An .npz file with one array an input, instead of structured random values.",
 )
+@click.option("--no-history", is_flag=True, help="Do not keep the result for `edgeconv history`.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the result as JSON here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON instead of the table.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -88,6 +89,7 @@ def command(
     runtime: str | None,
     seed: int,
     inputs: Path | None,
+    no_history: bool,
     out: Path | None,
     as_json: bool,
     quiet: bool,
@@ -117,6 +119,8 @@ def command(
     result = _measure(_files(paths, options), options, device, quiet)
     if out is not None:
         result.save(out)
+    if not no_history:
+        _remember(result)
     if as_json:
         click.echo(result.model_dump_json(indent=1))
     else:
@@ -167,6 +171,17 @@ def _measure(files: list[Path], options: BenchOptions, device: str, quiet: bool)
             )
 
         return measure(files, options, open_device(device), show)
+
+
+def _remember(result: BenchResult) -> None:
+    """Keep the result in the history; a history that cannot be written must not cost the result."""
+    from edgeconv.bench.history import History, current_revision, default_path
+    from edgeconv.report.tables import error_console, printable
+
+    try:
+        History(default_path()).add(result, current_revision(Path.cwd()))
+    except (MeasurementError, OSError) as error:
+        error_console().print(f"note: not kept in the history: {printable(str(error))}")
 
 
 def _print(result: BenchResult) -> None:

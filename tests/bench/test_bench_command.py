@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import CommandLine, Ran
 from tiny_models import write_onnx, write_tflite
 
 from edgeconv.bench import BenchResult
@@ -24,27 +24,30 @@ from edgeconv.bundle import (
 QUICK = ("--runs", "40", "--seconds", "0", "--warmup", "0")
 
 
-def bench(*args: object, quick: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "edgeconv",
-        "bench",
-        *map(str, args),
-        *(QUICK if quick else ()),
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+@pytest.fixture
+def bench(edgeconv: CommandLine) -> CommandLine:
+    """``edgeconv bench`` with few and quick runs."""
+
+    def run(*arguments: object) -> Ran:
+        return edgeconv("bench", *QUICK, *arguments)
+
+    return run
 
 
-def failed(code: int, *args: object) -> str:
-    """The one line of a failure."""
-    done = bench(*args)
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    *usage, line = done.stderr.strip().splitlines()
-    assert all(u.startswith(("Usage:", "Try ")) or not u for u in usage)
-    return line
+@pytest.fixture
+def failed(bench: CommandLine) -> Callable[..., str]:
+    """Runs what fails with an exit code; the one line of the failure."""
+
+    def run(code: int, *arguments: object) -> str:
+        done = bench(*arguments)
+        assert done.returncode == code, done.stderr
+        assert done.stdout == ""
+        assert "Traceback" not in done.stderr
+        *usage, line = done.stderr.strip().splitlines()
+        assert all(u.startswith(("Usage:", "Try ")) or not u for u in usage)
+        return line
+
+    return run
 
 
 @pytest.fixture
@@ -91,7 +94,7 @@ def bundle(tmp_path: Path) -> Path:
     return folder
 
 
-def test_table_of_a_bundle(bundle: Path) -> None:
+def test_table_of_a_bundle(bundle: Path, bench: CommandLine) -> None:
     done = bench(bundle)
     assert done.returncode == 0, done.stderr
     header, *rows = done.stdout.strip().splitlines()
@@ -103,18 +106,18 @@ def test_table_of_a_bundle(bundle: Path) -> None:
     assert "Measuring" not in done.stdout + done.stderr
 
 
-def test_one_file_has_no_speedup(tmp_path: Path) -> None:
+def test_one_file_has_no_speedup(tmp_path: Path, bench: CommandLine) -> None:
     done = bench(write_tflite(tmp_path / "m.tflite"))
     assert "Speed-up" not in done.stdout
 
 
-def test_runtime_chooses_among_a_bundles_files(bundle: Path) -> None:
+def test_runtime_chooses_among_a_bundles_files(bundle: Path, bench: CommandLine) -> None:
     done = bench(bundle, "--runtime", "onnxruntime")
     assert "tiny.onnx" in done.stdout
     assert "tiny.tflite" not in done.stdout
 
 
-def test_json_and_file(tmp_path: Path) -> None:
+def test_json_and_file(tmp_path: Path, bench: CommandLine) -> None:
     out = tmp_path / "result.json"
     done = bench(write_tflite(tmp_path / "m.tflite"), "--json", "--out", out, "--repetitions", 2)
     printed = json.loads(done.stdout)
@@ -123,18 +126,17 @@ def test_json_and_file(tmp_path: Path) -> None:
     assert BenchResult.load(out) == BenchResult.model_validate(printed)
 
 
-def test_blank_tail_is_explained(tmp_path: Path) -> None:
+def test_blank_tail_is_explained(tmp_path: Path, bench: CommandLine) -> None:
     done = bench(
         write_onnx(tmp_path / "m.onnx"),
         *("--runs", "1", "--seconds", "0", "--max-seconds", "0.000001"),
         *("--warmup", "0", "--repetitions", "1"),
-        quick=False,
     )
     assert "p90 is left blank (1 samples, p90 needs 100)" in done.stderr
     assert " - " in done.stdout
 
 
-def test_usage(tmp_path: Path, bundle: Path) -> None:
+def test_usage(tmp_path: Path, bundle: Path, failed: Callable[..., str]) -> None:
     model = write_tflite(tmp_path / "m.tflite")
     assert "Missing argument" in failed(2)
     assert "does not exist" in failed(2, tmp_path / "none.onnx")
@@ -148,7 +150,7 @@ def test_usage(tmp_path: Path, bundle: Path) -> None:
     assert "cannot be written" in failed(2, model, "--out", tmp_path / "no" / "r.json")
 
 
-def test_failures(tmp_path: Path, bundle: Path) -> None:
+def test_failures(tmp_path: Path, bundle: Path, failed: Callable[..., str]) -> None:
     model = write_tflite(tmp_path / "m.tflite")
     assert "no tflite-runtime under" in failed(1, model, "--runtime", "tflite-runtime")
     damaged = tmp_path / "bad.onnx"
@@ -158,8 +160,8 @@ def test_failures(tmp_path: Path, bundle: Path) -> None:
     assert "was changed after the export" in failed(1, bundle)
 
 
-def test_help_names_every_option() -> None:
-    done = bench("--help", quick=False)
+def test_help_names_every_option(bench: CommandLine) -> None:
+    done = bench("--help")
     for option in ("--runs", "--seconds", "--warmup", "--repetitions", "--threads", "--runtime",
                    "--seed", "--out", "--json", "--quiet"):  # fmt: skip
         assert option in done.stdout

@@ -1,0 +1,125 @@
+"""Two results side by side: ratios with intervals, and what they say in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import PurePath
+
+from edgeconv.bench import statistics
+from edgeconv.bench.result import BenchResult, Interval, ModelResult
+from edgeconv.errors import MeasurementError
+
+
+class Verdict(str, Enum):
+    FASTER = "faster"
+    SLOWER = "slower"
+    UNDECIDED = "no difference shown"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One file in both results. ``change`` is the new median divided by the old one."""
+
+    name: str
+    before: ModelResult
+    after: ModelResult
+    change: Interval
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.change.low <= 1.0 <= self.change.high:
+            return Verdict.UNDECIDED
+        return Verdict.SLOWER if self.change.value > 1.0 else Verdict.FASTER
+
+    @property
+    def size_change(self) -> float:
+        """New number of bytes divided by the old one."""
+        return self.after.file.bytes / self.before.file.bytes
+
+    def sentence(self) -> str:
+        """The verdict in words, such as "3.1% slower, at least 2.0%, at most 4.2%"."""
+        low, value, high = (
+            100 * (x - 1) for x in (self.change.low, self.change.value, self.change.high)
+        )
+        if self.verdict is Verdict.UNDECIDED:
+            return (
+                f"no difference shown; if there is one, it is between {low:+.1f}% and {high:+.1f}%"
+            )
+        near, far = sorted((abs(low), abs(high)))
+        return f"{abs(value):.1f}% {self.verdict.value}, at least {near:.1f}%, at most {far:.1f}%"
+
+
+@dataclass(frozen=True)
+class ComparisonReport:
+    """All files in common, those in one result alone, and why not to compare the two."""
+
+    comparisons: tuple[Comparison, ...]
+    only_before: tuple[str, ...]
+    only_after: tuple[str, ...]
+    cautions: tuple[str, ...]
+
+
+def compare(before: BenchResult, after: BenchResult) -> ComparisonReport:
+    """Pair the files of two results by name (or take the one of each) and compare them.
+
+    Raises:
+        MeasurementError: no file is in both.
+    """
+    if len(before.models) == len(after.models) == 1:
+        old = {after.models[0].file.name: before.models[0]}
+        new = {after.models[0].file.name: after.models[0]}
+    else:
+        old, new = _by_name(before), _by_name(after)
+    common = [name for name in new if name in old]
+    if not common:
+        raise MeasurementError(
+            f"no file is in both results: one has {', '.join(old)}, the other {', '.join(new)}"
+        )
+    return ComparisonReport(
+        comparisons=tuple(_compare(name, old[name], new[name]) for name in common),
+        only_before=tuple(name for name in old if name not in new),
+        only_after=tuple(name for name in new if name not in old),
+        cautions=_cautions(before, after, [(old[name], new[name]) for name in common]),
+    )
+
+
+def _by_name(result: BenchResult) -> dict[str, ModelResult]:
+    """By file name, where that is unique: the folders of two exports have different names."""
+    short = [PurePath(model.file.name).name for model in result.models]
+    count = Counter(short)
+    return {
+        name if count[name] == 1 else model.file.name: model
+        for name, model in zip(short, result.models, strict=True)
+    }
+
+
+def _compare(name: str, before: ModelResult, after: ModelResult) -> Comparison:
+    estimate = statistics.ratio(after.samples, before.samples, paired=False)
+    return Comparison(name, before, after, Interval.of(estimate))
+
+
+def _cautions(
+    before: BenchResult, after: BenchResult, pairs: list[tuple[ModelResult, ModelResult]]
+) -> tuple[str, ...]:
+    found = []
+    for what, old, new in (
+        ("device", before.device, after.device),
+        ("CPU", before.machine.cpu, after.machine.cpu),
+        ("governor", before.machine.governor, after.machine.governor),
+        ("threads", before.options.threads, after.options.threads),
+        ("cores", before.options.affinity, after.options.affinity),
+    ):
+        if old != new:
+            found.append(f"the {what} changed from {old} to {new}")
+    runtimes = {(_runtime(old), _runtime(new)) for old, new in pairs}
+    found += [f"the runtime changed from {a} to {b}" for a, b in sorted(runtimes) if a != b]
+    for word, result in (("first", before), ("second", after)):
+        found += [f"in the {word} result {warning}" for warning in result.warnings]
+    return tuple(found)
+
+
+def _runtime(model: ModelResult) -> str:
+    run = model.processes[0]
+    return f"{run.runtime.value} {run.runtime_version}"

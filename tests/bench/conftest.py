@@ -1,0 +1,33 @@
+"""Shared by the benchmark's tests."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import CommandLine, Ran
+
+from edgeconv.cli import main
+
+
+@pytest.fixture(autouse=True)
+def history_path(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the history is: no test touches the user's."""
+    path = tmp_path_factory.mktemp("history") / "sub" / "history.db"
+    monkeypatch.setenv("EDGECONV_HISTORY", str(path))
+    return path
+
+
+@pytest.fixture
+def edgeconv(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> CommandLine:
+    """Runs the command line as a user does, in this process: a new one costs half a second."""
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["edgeconv", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        code = stopped.value.code
+        assert isinstance(code, int)
+        return Ran(code, *capfd.readouterr())
+
+    return run
