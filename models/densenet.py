@@ -50,8 +50,8 @@ class DenseNet(nn.Module):
 @register(
     family="DenseNet",
     parameters=7_978_856,
-    macs=0,
-    receptive_field=0,
+    macs=2_834_161_664,
+    receptive_field=2071,
     accuracy=imagenet(74.434, "torchvision IMAGENET1K_V1"),
     paper="Huang et al. 2016, arXiv:1608.06993",
 )

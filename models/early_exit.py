@@ -16,9 +16,9 @@ _OUTPUTS = ("exit1", "exit2", "final")
 
 @register(
     family="Early exit",
-    parameters=0,
-    macs=0,
-    receptive_field=0,
+    parameters=3_634_872,
+    macs=300_902_272,
+    receptive_field=491,
     paper=_PAPER,
     outputs=_OUTPUTS,
 )
@@ -40,9 +40,9 @@ def mobilenet_v2_early_exit(
 
 @register(
     family="Early exit",
-    parameters=0,
-    macs=0,
-    receptive_field=0,
+    parameters=12_075_512,
+    macs=1_814_457_344,
+    receptive_field=435,
     paper=_PAPER,
     outputs=_OUTPUTS,
 )

@@ -25,9 +25,9 @@ class ESPCN(nn.Sequential):
     family="ESPCN",
     task=Task.SUPER_RESOLUTION,
     input_shape=(1, 64, 64),
-    parameters=0,
-    macs=0,
-    receptive_field=0,
+    parameters=22_729,
+    macs=92_667_904,
+    receptive_field=9,
     preprocessing=Preprocessing(mean=(0.0,), std=(1.0,)),
     paper="Shi et al. 2016, arXiv:1609.05158",
 )

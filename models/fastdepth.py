@@ -50,9 +50,9 @@ class FastDepth(nn.Module):
 @register(
     family="FastDepth",
     task=Task.DEPTH,
-    parameters=0,
-    macs=0,
-    receptive_field=0,
+    parameters=3_960_930,
+    macs=736_658_944,
+    receptive_field=563,
     preprocessing=Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3, resize=224),
     paper="Wofk et al. 2019, arXiv:1903.03273",
 )

@@ -34,9 +34,9 @@ class FpnResNet(nn.Module):
 @register(
     family="FPN",
     task=Task.DETECTION_FEATURES,
-    parameters=0,
-    macs=0,
-    receptive_field=0,
+    parameters=11_890_240,
+    macs=2_475_884_544,
+    receptive_field=499,
     paper="Lin et al. 2016, arXiv:1612.03144",
     outputs=("p2", "p3", "p4", "p5"),
 )

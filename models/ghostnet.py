@@ -102,8 +102,8 @@ class GhostNet(nn.Module):
 @register(
     family="GhostNet",
     parameters=5_182_508,
-    macs=0,
-    receptive_field=0,
+    macs=141_150_512,
+    receptive_field=1171,
     accuracy=imagenet(73.9, "paper"),
     paper="Han et al. 2019, arXiv:1911.11907",
 )

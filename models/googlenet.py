@@ -64,8 +64,8 @@ class GoogLeNet(nn.Module):
 @register(
     family="GoogLeNet",
     parameters=6_624_904,
-    macs=0,
-    receptive_field=0,
+    macs=1_498_376_192,
+    receptive_field=379,
     accuracy=imagenet(69.778, "torchvision IMAGENET1K_V1"),
     # The published weights were trained on this normalization.
     preprocessing=Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3, resize=256),

@@ -96,8 +96,8 @@ class MnasNet(nn.Module):
 @register(
     family="MnasNet",
     parameters=4_383_312,
-    macs=0,
-    receptive_field=0,
+    macs=314_415_872,
+    receptive_field=843,
     accuracy=imagenet(73.456, "torchvision IMAGENET1K_V1"),
     paper="Tan et al. 2018, arXiv:1807.11626",
 )

@@ -133,8 +133,8 @@ class MobileNetV3(nn.Module):
 @register(
     family="MobileNetV3",
     parameters=2_542_856,
-    macs=0,
-    receptive_field=0,
+    macs=56_510_400,
+    receptive_field=639,
     accuracy=imagenet(67.668, "torchvision IMAGENET1K_V1"),
     paper=_PAPER,
 )
@@ -147,8 +147,8 @@ def mobilenet_v3_small(
 @register(
     family="MobileNetV3",
     parameters=5_483_032,
-    macs=0,
-    receptive_field=0,
+    macs=216_589_760,
+    receptive_field=595,
     accuracy=imagenet(74.042, "torchvision IMAGENET1K_V1"),
     paper=_PAPER,
 )

@@ -67,8 +67,8 @@ class MobileNetV4(nn.Module):
 @register(
     family="MobileNetV4",
     parameters=3_774_024,
-    macs=0,
-    receptive_field=0,
+    macs=186_005_568,
+    receptive_field=943,
     accuracy=imagenet(73.8, "paper"),
     paper="Qin et al. 2024, arXiv:2404.10518",
 )

@@ -48,8 +48,8 @@ class PreactResNet(nn.Module):
 @register(
     family="ResNet v2",
     parameters=11_687_720,
-    macs=0,
-    receptive_field=0,
+    macs=1_814_073_344,
+    receptive_field=435,
     paper=_PAPER,
 )
 def preact_resnet18(
@@ -62,8 +62,8 @@ def preact_resnet18(
 @register(
     family="ResNet v2",
     parameters=25_549_352,
-    macs=0,
-    receptive_field=0,
+    macs=4_089_184_256,
+    receptive_field=427,
     paper=_PAPER,
 )
 def preact_resnet50(

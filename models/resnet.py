@@ -92,8 +92,8 @@ def resnet18(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0
 @register(
     family="ResNet",
     parameters=21_797_672,
-    macs=0,
-    receptive_field=0,
+    macs=3_663_761_408,
+    receptive_field=899,
     accuracy=imagenet(73.314, "torchvision IMAGENET1K_V1"),
     paper=_PAPER,
 )
@@ -116,8 +116,8 @@ def resnet50(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0
 @register(
     family="ResNet",
     parameters=44_549_160,
-    macs=0,
-    receptive_field=0,
+    macs=7_801_405_440,
+    receptive_field=971,
     accuracy=imagenet(77.374, "torchvision IMAGENET1K_V1"),
     paper=_PAPER,
 )
@@ -128,8 +128,8 @@ def resnet101(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.
 @register(
     family="ResNet",
     parameters=60_192_808,
-    macs=0,
-    receptive_field=0,
+    macs=11_513_626_624,
+    receptive_field=1451,
     accuracy=imagenet(78.312, "torchvision IMAGENET1K_V1"),
     paper=_PAPER,
 )

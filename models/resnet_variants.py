@@ -50,8 +50,8 @@ class SelectiveBlock(nn.Module):
 @register(
     family="ResNeXt",
     parameters=25_028_904,
-    macs=0,
-    receptive_field=0,
+    macs=4_230_479_872,
+    receptive_field=427,
     accuracy=imagenet(77.618, "torchvision IMAGENET1K_V1"),
     paper="Xie et al. 2016, arXiv:1611.05431",
 )
@@ -65,8 +65,8 @@ def resnext50_32x4d(
 @register(
     family="SE-ResNet",
     parameters=28_088_024,
-    macs=0,
-    receptive_field=0,
+    macs=4_091_699_200,
+    receptive_field=427,
     accuracy=imagenet(76.71, "paper"),
     paper="Hu et al. 2017, arXiv:1709.01507",
 )
@@ -77,8 +77,8 @@ def se_resnet50(num_classes: int = 1000, in_channels: int = 3, dropout: float = 
 @register(
     family="SK-ResNet",
     parameters=11_958_056,
-    macs=0,
-    receptive_field=0,
+    macs=1_814_337_536,
+    receptive_field=619,
     paper="Li et al. 2019, arXiv:1903.06586",
 )
 def sk_resnet18(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:

@@ -77,8 +77,8 @@ class DeepLab(nn.Module):
     task=Task.SEGMENTATION,
     input_shape=(3, 224, 224),
     parameters=3_221_538,
-    macs=0,
-    receptive_field=0,
+    macs=379_281_312,
+    receptive_field=683,
     accuracy=Accuracy(57.9, "% mIoU", "COCO with VOC labels", "torchvision, at 520 px"),
     paper="Howard et al. 2019, arXiv:1905.02244",
 )
@@ -90,9 +90,9 @@ def lraspp_mobilenet_v3(num_classes: int = 21, in_channels: int = 3) -> nn.Modul
     family="DeepLab v3",
     task=Task.SEGMENTATION,
     input_shape=(3, 256, 256),
-    parameters=0,
-    macs=0,
-    receptive_field=0,
+    parameters=4_523_541,
+    macs=1_267_613_696,
+    receptive_field=1083,
     paper="Chen et al. 2017, arXiv:1706.05587",
 )
 def deeplab_mobilenet_v2(

@@ -98,8 +98,8 @@ def _stage(in_channels: int, out_channels: int, repeats: int) -> nn.Sequential:
 @register(
     family="ShuffleNetV2",
     parameters=2_278_604,
-    macs=0,
-    receptive_field=0,
+    macs=144_907_992,
+    receptive_field=527,
     accuracy=imagenet(69.362, "torchvision IMAGENET1K_V1"),
     paper="Ma et al. 2018, arXiv:1807.11164",
 )

@@ -46,8 +46,8 @@ class SqueezeNet(nn.Module):
 @register(
     family="SqueezeNet",
     parameters=1_235_496,
-    macs=0,
-    receptive_field=0,
+    macs=349_151_936,
+    receptive_field=207,
     accuracy=imagenet(58.178, "torchvision IMAGENET1K_V1"),
     paper="Iandola et al. 2016, arXiv:1602.07360",
 )

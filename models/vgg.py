@@ -53,8 +53,8 @@ class VGG(nn.Module):
 @register(
     family="VGG",
     parameters=132_863_336,
-    macs=0,
-    receptive_field=0,
+    macs=7_609_090_048,
+    receptive_field=150,
     accuracy=imagenet(69.02, "torchvision IMAGENET1K_V1"),
     paper="Simonyan and Zisserman 2014, arXiv:1409.1556",
 )

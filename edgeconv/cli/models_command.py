@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.errors import UsageError
+from edgeconv.report.tables import Column, console, table
+from edgeconv.report.units import format_count
 
 if TYPE_CHECKING:
     from edgeconv.models import NetworkInfo
@@ -18,36 +20,70 @@ if TYPE_CHECKING:
 @click.argument("pattern", default="*")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(pattern: str, as_json: bool) -> None:
-    """List the networks of the zoo whose name matches PATTERN (shell style, such as 'mobile*')."""
-    from edgeconv.models import list_models, model_info
+    """List the networks of the zoo whose name matches PATTERN (shell style, such as 'mobile*').
+
+    The full name of one network shows its card.
+    """
+    from edgeconv.models import list_models, model_info, model_options
 
     cards = [model_info(name) for name in list_models(pattern)]
     if not cards:
         raise UsageError(f"no network matches {pattern!r}; `edgeconv models` lists them all")
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(card) for card in cards], indent=2))
+        plain = [dataclasses.asdict(card) | {"options": model_options(card.name)} for card in cards]
+        click.echo(json.dumps(plain, indent=2))
+    elif pattern == cards[0].name:
+        _print_card(cards[0], model_options(pattern))
     else:
-        _print_table(cards)
+        _print_list(cards)
 
 
-def _print_table(cards: list[NetworkInfo]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("network", "input", box=None, pad_edge=False)
-    for heading in ("parameters", "MACs", "receptive field"):
-        table.add_column(heading, justify="right")
-    table.add_column("published accuracy")
-    table.add_column("paper")
-    for card in cards:
-        field = card.receptive_field
-        table.add_row(
+def _print_list(cards: list[NetworkInfo]) -> None:
+    numbers = [Column(name, numeric=True) for name in ("parameters", "MACs", "field")]
+    columns = ["network", "input", *numbers, "published", "paper"]
+    rows = [
+        [
             card.name,
-            "x".join(map(str, card.input_shape)),
-            f"{card.parameters:,}",
-            f"{card.macs / 1e6:,.1f} M",
-            "-" if field is None else f"{field:,} px",
-            "-" if card.accuracy is None else str(card.accuracy),
+            _shape(card),
+            format_count(card.parameters),
+            format_count(card.macs),
+            _field(card),
+            f"{card.accuracy.value:g} {card.accuracy.metric}" if card.accuracy else "-",
             card.paper,
+        ]
+        for card in cards
+    ]
+    console().print(table(columns, rows))
+
+
+def _print_card(card: NetworkInfo, options: tuple[str, ...]) -> None:
+    rows = [
+        ["family", card.family],
+        ["task", card.task.value],
+        ["input", _shape(card)],
+        ["outputs", ", ".join(card.outputs)],
+        ["parameters", f"{card.parameters:,}"],
+        ["MACs", f"{card.macs:,}"],
+        ["receptive field", _field(card)],
+        ["published", str(card.accuracy) if card.accuracy else "-"],
+        ["paper", card.paper],
+        ["options", ", ".join(options) or "-"],
+    ]
+    if card.preprocessing:
+        mean, std = (
+            ", ".join(f"{value:.4g}" for value in values)
+            for values in (card.preprocessing.mean, card.preprocessing.std)
         )
-    Console().print(table)
+        resize = card.preprocessing.resize
+        rows.append(["preprocessing", f"mean {mean}; std {std}; resize {resize or '-'}"])
+    out = console()
+    out.print(card.name, style="bold")
+    out.print(table(["", ""], rows, header=False))
+
+
+def _shape(card: NetworkInfo) -> str:
+    return "x".join(map(str, card.input_shape))
+
+
+def _field(card: NetworkInfo) -> str:
+    return "-" if card.receptive_field is None else f"{card.receptive_field:,} px"

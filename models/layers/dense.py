@@ -34,7 +34,10 @@ class DenseLayer(nn.Sequential):
         )
 
     def forward(self, input: Tensor) -> Tensor:
-        return torch.cat((input, super().forward(input)), dim=1)
+        y = input
+        for layer in self:
+            y = layer(y)
+        return torch.cat((input, y), dim=1)
 
 
 class DenseBlock(nn.Sequential):

@@ -46,8 +46,9 @@ class SelectiveKernel(nn.Module):
         inputs = x.chunk(count, dim=1) if self.split_input else (x,) * count
         maps = [path(part) for path, part in zip(self.paths, inputs, strict=True)]
         pooled = sum(maps[1:], maps[0]).mean(dim=(2, 3), keepdim=True)
-        logits = self.select(self.reduce(pooled))
-        batch, channels = logits.shape[:2]
-        weights = torch.softmax(logits.view(batch, count, channels // count, 1, 1), dim=1)
-        weighted = [part * weights[:, index] for index, part in enumerate(maps)]
-        return sum(weighted[1:], weighted[0])
+        logits = self.select(self.reduce(pooled)).flatten(1)
+        batch, channels = maps[0].shape[:2]
+        weights = torch.softmax(logits.view(batch, count, channels), dim=1)
+        weighted = [part * weights[:, index, :, None, None] for index, part in enumerate(maps)]
+        y: Tensor = sum(weighted[1:], weighted[0])
+        return y

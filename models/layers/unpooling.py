@@ -20,4 +20,4 @@ class PoolUnpool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled, where = functional.max_pool2d(x, 2, return_indices=True)
-        return functional.max_unpool2d(self.inner(pooled), where, 2)
+        return functional.max_unpool2d(self.inner(pooled), where, [2, 2])
