@@ -45,7 +45,8 @@ def command(result: str, baseline: str, max_regression: float) -> None:
     RESULT is named like the baseline. Prints a Markdown table for a pull request.
     """
     from edgeconv.bench.compare import compare
-    from edgeconv.bench.gate import gate, markdown
+    from edgeconv.bench.gate import gate
+from edgeconv.report.gate import markdown
     from edgeconv.bench.history import History, default_path, resolve
 
     history = History(default_path())

@@ -6,8 +6,9 @@ import pytest
 from made_results import MACHINE, made_model, made_result
 
 from edgeconv.bench.compare import Verdict, compare
-from edgeconv.bench.gate import gate, markdown
+from edgeconv.bench.gate import gate
 from edgeconv.errors import MeasurementError
+from edgeconv.report.gate import markdown
 
 CALM = [1_000_000, 1_001_000, 999_000, 1_000_500, 999_500]
 NOISY = [1_000_000, 1_200_000, 800_000, 1_100_000, 900_000]
