@@ -46,8 +46,8 @@ def command(result: str, baseline: str, max_regression: float) -> None:
     """
     from edgeconv.bench.compare import compare
     from edgeconv.bench.gate import gate
-from edgeconv.report.gate import markdown
     from edgeconv.bench.history import History, default_path, resolve
+    from edgeconv.report.gate import markdown
 
     history = History(default_path())
     before, after = (resolve(name, history, Path.cwd()) for name in (baseline, result))
