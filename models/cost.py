@@ -1,7 +1,8 @@
 """What a network costs, layer by layer, read from its traced graph.
 
-A multiply-accumulate (MAC) is one multiplication and one addition. Batch normalization and a ReLU
-that follow a convolution or linear layer count as part of it: every runtime folds them into it.
+A multiply-accumulate (MAC) is one multiplication and one addition. Batch normalization that follows
+a convolution or linear layer counts as part of it, and so does a ReLU that follows one of these or
+an addition: every runtime folds them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from edgeconv.models.graph import (
 )
 from torch import fx, nn
 
-_FOLDED = ("batch_norm", "relu", "relu6", "hardtanh")
+_CLIPS = ("relu", "relu6", "hardtanh")
 # Operators that only give another view of the same numbers.
 _VIEWS = (
     "view",
@@ -180,7 +181,7 @@ class _Rows:
         reach = receptive_field.after(node, [self._reach[source] for source in sources])
         self._reach[node] = reach
         name = operator(node)
-        if sources and (name in _VIEWS or (name in _FOLDED and self._folds(sources[0]))):
+        if sources and (name in _VIEWS or self._folds(name, sources[0])):
             index = self._row_of[node] = self._row_of[sources[0]]
             if index >= 0:
                 self.rows[index].parameters += self._parameters(node)
@@ -189,10 +190,15 @@ class _Rows:
         reads = tuple(dict.fromkeys(self._row_of[source] for source in sources))
         self.rows.append(_Row(node, reads, self._parameters(node), reach))
 
-    def _folds(self, source: fx.Node) -> bool:
-        """Whether what follows ``source`` alone folds into the layer that made it."""
+    def _folds(self, name: str, source: fx.Node) -> bool:
+        """Whether operator ``name``, which alone follows ``source``, is done by its layer."""
         index = self._row_of[source]
-        return index >= 0 and len(source.users) == 1 and is_weighted(self.rows[index].node)
+        if index < 0 or len(source.users) > 1:
+            return False
+        maker = self.rows[index].node
+        if name == "batch_norm":
+            return is_weighted(maker)
+        return name in _CLIPS and (is_weighted(maker) or operator(maker) == "add")
 
     def _parameters(self, node: fx.Node) -> int:
         total = 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +34,8 @@ def trace(module: nn.Module, shape: tuple[int, ...]) -> Traced:
     """
     shell = _on_meta(module)
     try:
-        program = torch.export.export(shell, (torch.zeros(shape, device="meta"),), strict=False)
+        with _unlogged():
+            program = torch.export.export(shell, (torch.zeros(shape, device="meta"),), strict=False)
     except Exception as error:  # the module's own code: anything can come out of it
         size = "x".join(map(str, shape))
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -43,6 +46,18 @@ def trace(module: nn.Module, shape: tuple[int, ...]) -> Traced:
         node for node in program.graph.nodes if node.op in ("placeholder", "call_function")
     )
     return Traced(nodes, program.graph_signature.inputs_to_parameters)
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    # The tracer logs a traceback of what it also raises.
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _on_meta(module: nn.Module) -> nn.Module:

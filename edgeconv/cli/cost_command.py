@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,21 +18,6 @@ if TYPE_CHECKING:
     from edgeconv.models.cost import NetworkCost
 
 _BYTES = {"float32": 4, "int8": 1}
-
-
-class ConvSize(click.ParamType):
-    """``32,64,3``: channels in, channels out, side of the kernel."""
-
-    name = "in,out,k"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int, int]:
-        parts = str(value).split(",")
-        if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-            self.fail(f"{value!r} is not channels in, channels out, kernel: 32,64,3", param, ctx)
-        c, m, k = (int(part) for part in parts)
-        return c, m, k
 
 
 @click.command("cost")
@@ -53,7 +38,11 @@ class ConvSize(click.ParamType):
     help="What weights and activations are stored in.",
 )
 @click.option("--no-layers", is_flag=True, help="The sums alone.")
-@click.option("--conv", type=ConvSize(), help="Compare the kinds of convolution: 32,64,3.")
+@click.option(
+    "--conv",
+    metavar="IN,OUT,K",
+    help="Compare the kinds of convolution; channels in and out, kernel side: 32,64,3.",
+)
 @click.option("--groups", type=click.IntRange(1), default=2, show_default=True, help="For --conv.")
 @click.option(
     "--dilation", type=click.IntRange(1), default=2, show_default=True, help="For --conv."
@@ -66,7 +55,7 @@ def command(
     input_size: tuple[int, ...] | None,
     precision: str,
     no_layers: bool,
-    conv: tuple[int, int, int] | None,
+    conv: str | None,
     groups: int,
     dilation: int,
     size: int | None,
@@ -92,11 +81,15 @@ def command(
     _print_sums(cost)
 
 
-def _compare(conv: tuple[int, int, int], groups: int, dilation: int) -> tuple[ConvKind, ...]:
+def _compare(conv: str, groups: int, dilation: int) -> tuple[ConvKind, ...]:
     from edgeconv.models.conv_cost import compare_convolutions
 
+    parts = conv.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
+        raise UsageError(f"--conv {conv}: give channels in, channels out, kernel side: 32,64,3")
+    c, m, k = (int(part) for part in parts)
     try:
-        return compare_convolutions(*conv, groups=groups, dilation=dilation)
+        return compare_convolutions(c, m, k, groups=groups, dilation=dilation)
     except ValueError as error:
         raise UsageError(f"--conv: {error}") from error
 
@@ -147,7 +140,8 @@ def _print_kinds_json(kinds: tuple[ConvKind, ...], size: int | None) -> None:
 
 def _print_layers(cost: NetworkCost) -> None:
     names = ("parameters", "MACs", "weights", "activations", "MACs/B", "field")
-    columns = ["layer", "operator", "output", *(Column(name, numeric=True) for name in names)]
+    numbers = [Column(name, numeric=True) for name in names]
+    columns: list[Column | str] = ["layer", "operator", "output", *numbers]
     rows = [
         [
             layer.name or "(network)",

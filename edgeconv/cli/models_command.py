@@ -40,7 +40,7 @@ def command(pattern: str, as_json: bool) -> None:
 
 def _print_list(cards: list[NetworkInfo]) -> None:
     numbers = [Column(name, numeric=True) for name in ("parameters", "MACs", "field")]
-    columns = ["network", "input", *numbers, "published", "paper"]
+    columns: list[Column | str] = ["network", "input", *numbers, "published", "paper"]
     rows = [
         [
             card.name,
