@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -17,6 +18,7 @@ COMMANDS = {
     "bench": "Measure the latency of model files on this machine.",
     "compare": "Say whether files became faster or slower between two measurements.",
     "cost": "Show what a network costs: parameters, MACs, memory, receptive field.",
+    "devices": "Tell what a device is and which files can run there.",
     "evaluate": "Measure the top-1 accuracy of every file in a bundle.",
     "export": "Export a network to verified ONNX and TFLite files.",
     "gate": "Fail if a file became significantly slower or larger than a baseline.",
@@ -81,6 +83,8 @@ class _LowerCaseLevel(logging.Formatter):
 def main() -> NoReturn:
     """Run the command line; every expected failure becomes one line and an exit code."""
     debug = "--debug" in sys.argv[1:]
+    # A polite kill is an interruption too: temporary folders are removed, children are ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         cli.main(prog_name="edgeconv", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -89,7 +93,7 @@ def main() -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted; nothing was written", code=1, debug=debug)
+        _fail("interrupted", code=1, debug=debug)
     except EdgeconvError as error:
         _fail(str(error), code=error.exit_code, debug=debug)
     except BrokenPipeError:

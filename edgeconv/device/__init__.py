@@ -6,11 +6,12 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Protocol
 
+from edgeconv.device.facts import DeviceFacts
 from edgeconv.device.local import LocalDevice
 from edgeconv.device.messages import Event, RunRequest, Runtime
 from edgeconv.errors import UsageError
 
-__all__ = ["Device", "Event", "RunRequest", "Runtime", "open_device"]
+__all__ = ["Device", "DeviceFacts", "Event", "RunRequest", "Runtime", "open_device"]
 
 
 class Device(Protocol):
@@ -22,6 +23,13 @@ class Device(Protocol):
 
     def place(self, file: Path) -> str:
         """Make a file available and return its path on the device."""
+
+    def probe(self) -> DeviceFacts:
+        """What the device is.
+
+        Raises:
+            MeasurementError: it does not answer.
+        """
 
     def run(self, request: RunRequest) -> Generator[Event, None, None]:
         """Measure in a process of its own; close the generator early to end the process.

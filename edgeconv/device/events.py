@@ -55,7 +55,7 @@ def events_of(process: LineProcess, request: RunRequest, device: str) -> Iterato
     logger.debug("%s", process.stderr)
     raise MeasurementError(
         f"{where}: the runner {_end(process.returncode)} {STAGES[stage]}"
-        f"{_last_words(process.stderr)}"
+        f"{last_words(process.stderr)}"
     )
 
 
@@ -76,7 +76,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _last_words(stderr: str) -> str:
+def last_words(stderr: str) -> str:
     """The last line of standard error that is not a library's chatter."""
     lines = [line.strip() for line in stderr.splitlines()]
     telling = [line for line in lines if line and not line.startswith(NOISE)]

@@ -9,12 +9,14 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeconv.device.events import events_of
+from edgeconv.device.events import events_of, last_words
+from edgeconv.device.facts import DeviceFacts, parse_facts
 from edgeconv.device.messages import Event, RunRequest
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
-from edgeconv.runner import RUNNER
+from edgeconv.runner import PROBE, RUNNER
 
+PROBE_SECONDS = 60.0
 GRACE_SECONDS = 30.0  # the runner's own deadline comes first and says more
 
 
@@ -44,6 +46,25 @@ class LocalDevice:
     def place(self, file: Path) -> str:
         """The path under which the runner finds a file."""
         return os.fspath(file.absolute())
+
+    def probe(self) -> DeviceFacts:
+        """What this machine is, and which Pythons it has.
+
+        Raises:
+            MeasurementError: the probe failed.
+        """
+        command = (os.fspath(self.python), "-I", os.fspath(PROBE))
+        try:
+            with LineProcess(command, b"", seconds=PROBE_SECONDS) as process:
+                answer = b"\n".join(process)
+                if process.returncode != 0:
+                    raise MeasurementError(
+                        f"{self.name}: the probe ended with status {process.returncode}"
+                        f"{last_words(process.stderr)}"
+                    )
+        except OSError as error:
+            raise MeasurementError(f"{self.python} cannot be run: {error.strerror}") from error
+        return parse_facts(answer.decode("utf-8", "replace"), self.name)
 
     def run(self, request: RunRequest) -> Generator[Event, None, None]:
         """Yield the events of one process that measures one model.

@@ -1,5 +1,6 @@
-"""The one file that runs on a device. It is copied there, never imported here."""
+"""The files that run on a device. They are sent there as they are, never imported here."""
 
 from pathlib import Path
 
 RUNNER = Path(__file__).with_name("runner.py")
+PROBE = Path(__file__).with_name("probe.py")

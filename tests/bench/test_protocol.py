@@ -16,7 +16,7 @@ from tiny_models import write_onnx, write_tflite
 from edgeconv.bench import BenchOptions, BenchResult, Progress, measure
 from edgeconv.bench.protocol import schedule
 from edgeconv.bench.result import parse_result, summarize
-from edgeconv.device import Event, RunRequest, Runtime, open_device
+from edgeconv.device import DeviceFacts, Event, RunRequest, Runtime, open_device
 from edgeconv.device.messages import EVENT
 from edgeconv.errors import MeasurementError, UsageError
 
@@ -86,6 +86,9 @@ class Scripted:
 
     def place(self, file: Path) -> str:
         return str(file)
+
+    def probe(self) -> DeviceFacts:
+        raise NotImplementedError
 
     def run(self, request: RunRequest) -> Generator[Event, None, None]:
         self.asked.append(Path(request.model).name)

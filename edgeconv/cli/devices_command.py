@@ -1,0 +1,90 @@
+"""``edgeconv devices``: what a device is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edgeconv.bundle import Bundle
+    from edgeconv.device import DeviceFacts
+
+
+@click.group("devices")
+def command() -> None:
+    """Look at the devices that files are measured on."""
+
+
+@command.command("probe")
+@click.argument("device", default="local")
+@click.option(
+    "--bundle",
+    "bundle_path",
+    type=click.Path(path_type=Path),
+    help="Say which files of this bundle can run there, and why not.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
+    """Tell what DEVICE is: board, cores, frequencies, memory, Pythons and runtimes."""
+    from edgeconv.bundle import Bundle
+    from edgeconv.device import open_device
+
+    bundle = None if bundle_path is None else Bundle.load(bundle_path)
+    facts = open_device(device).probe()
+    if as_json:
+        click.echo(facts.model_dump_json(indent=1))
+    else:
+        _print(facts)
+        if bundle is not None:
+            _print_bundle(bundle, facts)
+
+
+def _print(facts: DeviceFacts) -> None:
+    from edgeconv.report.tables import console, table
+    from edgeconv.report.units import format_bytes
+
+    rows = [
+        ("Board", facts.board),
+        ("CPU", facts.cpu_name),
+        ("Cores", facts.cores and str(facts.cores)),
+        ("Architecture", f"{facts.architecture}, {facts.bits}-bit programs"),
+        ("Features", ", ".join(facts.useful_features)),
+        ("Frequency", _frequency(facts)),
+        ("Governor", facts.governor),
+        ("Temperature", facts.temperature_c and f"{facts.temperature_c:.0f} °C"),
+        ("Throttle bits", facts.throttled),
+        ("Memory", facts.memory_bytes and format_bytes(facts.memory_bytes)),
+        ("Memory free", facts.memory_free_bytes and format_bytes(facts.memory_free_bytes)),
+        ("Load", f"{facts.load_average:.1f}"),
+        ("System", f"{facts.system}, Linux {facts.kernel}, {facts.libc}"),
+    ]
+    told = [(name, value) for name, value in rows if value]
+    told += [(f"Python {p.version}", _packages(p.executable, p.packages)) for p in facts.pythons]
+    console().print(table(("Fact", "Value"), told))
+
+
+def _frequency(facts: DeviceFacts) -> str | None:
+    low, now, high = facts.lowest_frequency_hz, facts.frequency_hz, facts.highest_frequency_hz
+    if low is None or now is None or high is None:
+        return None
+    return f"{now / 1e6:.0f} MHz now, {low / 1e6:.0f} to {high / 1e6:.0f} MHz"
+
+
+def _packages(executable: str, packages: dict[str, str]) -> str:
+    installed = ", ".join(f"{name} {version}" for name, version in packages.items())
+    return f"{executable}: {installed or 'no NumPy, no runtime'}"
+
+
+def _print_bundle(bundle: Bundle, facts: DeviceFacts) -> None:
+    from edgeconv.device.facts import why_not
+    from edgeconv.report.tables import console, table
+
+    rows = [
+        (artifact.path, python.executable, why_not(artifact, python) or "yes")
+        for artifact in bundle.manifest.artifacts
+        for python in facts.pythons
+    ]
+    console().print()
+    console().print(table(("File", "Python", "Runs there"), rows))

@@ -1,0 +1,159 @@
+"""What a device is, as its probe tells, and which files can run there."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from edgeconv.bundle import Artifact, Format
+from edgeconv.device.messages import Count, Message, Runtime, Seconds, Text
+from edgeconv.errors import MeasurementError
+
+# Arm's part numbers (Main ID Register) of the boards' cores; implementer 0x41 is Arm itself.
+ARM_PARTS = {
+    "0xb76": "ARM1176",
+    "0xc07": "Cortex-A7",
+    "0xd03": "Cortex-A53",
+    "0xd04": "Cortex-A35",
+    "0xd05": "Cortex-A55",
+    "0xd07": "Cortex-A57",
+    "0xd08": "Cortex-A72",
+    "0xd09": "Cortex-A73",
+    "0xd0b": "Cortex-A76",
+    "0xd0c": "Neoverse-N1",
+    "0xd41": "Cortex-A78",
+    "0xd4f": "Neoverse-V2",
+}
+# The kernel's names of what matters to inference (/proc/cpuinfo), and the names people use.
+FEATURES = {
+    "asimd": "NEON",
+    "neon": "NEON",
+    "asimdhp": "fp16 arithmetic",
+    "asimddp": "dot product",
+    "i8mm": "int8 matrix product",
+    "bf16": "bf16",
+    "sve": "SVE",
+    "avx2": "AVX2",
+    "fma": "FMA",
+    "avx512f": "AVX-512",
+    "avx_vnni": "AVX-VNNI",
+    "avx512_vnni": "AVX-512 VNNI",
+    "amx_int8": "AMX int8",
+}
+PACKAGES = {
+    Runtime.LITERT: "ai-edge-litert",
+    Runtime.TFLITE_RUNTIME: "tflite-runtime",
+    Runtime.ONNXRUNTIME: "onnxruntime",
+}
+OLDEST_PYTHON = (3, 8)
+
+Word = Annotated[str, StringConstraints(max_length=64, pattern=r"^[\w.+-]*$")]
+
+
+class PythonFacts(Message):
+    """One Python of the device; ``packages`` are installed versions by name."""
+
+    executable: Text
+    version: Word
+    packages: dict[Word, Word]
+
+
+class DeviceFacts(Message):
+    """What the probe found; None where the system does not tell. ``bits`` are those of the
+    programs, which may be 32 under a 64-bit kernel."""
+
+    board: Text | None
+    architecture: Text
+    bits: Count
+    cpu: Text | None
+    implementer: Text | None
+    part: Text | None
+    cores: Count | None
+    features: tuple[Word, ...] = Field(max_length=1000)
+    frequency_hz: Count | None
+    lowest_frequency_hz: Count | None
+    highest_frequency_hz: Count | None
+    governor: Text | None
+    temperature_c: float | None
+    throttled: Text | None
+    memory_bytes: Count | None
+    memory_free_bytes: Count | None
+    load_average: Seconds
+    system: Text
+    kernel: Text
+    libc: Text
+    pythons: tuple[PythonFacts, ...]
+
+    @property
+    def cpu_name(self) -> str:
+        if self.implementer == "0x41" and self.part in ARM_PARTS:
+            return ARM_PARTS[self.part]
+        return self.cpu or f"{self.architecture}, part {self.part or 'unknown'}"
+
+    @property
+    def useful_features(self) -> tuple[str, ...]:
+        """Those that make inference faster, by the names people use."""
+        return tuple(dict.fromkeys(FEATURES[name] for name in self.features if name in FEATURES))
+
+
+def parse_facts(text: str, device: str) -> DeviceFacts:
+    """Validate what a probe wrote.
+
+    Raises:
+        MeasurementError: it is not what the probe writes.
+    """
+    try:
+        return DeviceFacts.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "its whole"
+        raise MeasurementError(
+            f"{device}: the probe's answer is invalid ({where}: {first['msg']})"
+        ) from error
+
+
+def why_not(artifact: Artifact, python: PythonFacts) -> str | None:
+    """Why a Python of the device cannot run a file, or None if it can."""
+    if _numbers(python.version)[:2] < OLDEST_PYTHON:
+        return f"Python {python.version} is older than 3.8"
+    if "numpy" not in python.packages:
+        return "NumPy is not installed"
+    if artifact.format is Format.ONNX:
+        candidates = [Runtime.ONNXRUNTIME]
+    else:
+        candidates = [Runtime.LITERT, Runtime.TFLITE_RUNTIME]
+    reasons = [_runtime_reason(artifact, python, runtime) for runtime in candidates]
+    if None in reasons:
+        return None
+    installed = [
+        reason
+        for reason, runtime in zip(reasons, candidates, strict=True)
+        if reason and PACKAGES[runtime] in python.packages
+    ]
+    if installed:
+        return "; ".join(installed)
+    return " or ".join(PACKAGES[runtime] for runtime in candidates) + " is not installed"
+
+
+def _runtime_reason(artifact: Artifact, python: PythonFacts, runtime: Runtime) -> str | None:
+    package = PACKAGES[runtime]
+    version = python.packages.get(package)
+    if version is None:
+        return f"{package} is not installed"
+    if runtime is Runtime.TFLITE_RUNTIME and _numbers(python.packages["numpy"])[0] >= 2:
+        return f"{package} {version} does not import with NumPy {python.packages['numpy']}"
+    lowest = re.fullmatch(r"([a-z-]+) ([\d.]+)", artifact.lowest_runtime)
+    if lowest is None:
+        return f"it needs a runtime {artifact.lowest_runtime}"
+    # Every ai-edge-litert is newer than every tflite-runtime.
+    if lowest[1] == "tflite-runtime" and runtime is Runtime.LITERT:
+        return None
+    if lowest[1] != package or _numbers(version) < _numbers(lowest[2]):
+        return f"it needs {artifact.lowest_runtime}, {package} {version} is installed"
+    return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3]) or (0,)

@@ -1,0 +1,176 @@
+"""The probe on this machine, and what is concluded from facts."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeconv.bundle import Artifact, Format, Precision
+from edgeconv.cli.devices_command import command
+from edgeconv.device import open_device
+from edgeconv.device.facts import DeviceFacts, PythonFacts, parse_facts, why_not
+from edgeconv.device.local import LocalDevice
+from edgeconv.errors import MeasurementError
+from edgeconv.runner import PROBE
+
+PI4: dict[str, Any] = {
+    "board": "Raspberry Pi 4 Model B Rev 1.4",
+    "architecture": "aarch64",
+    "bits": 64,
+    "cpu": None,
+    "implementer": "0x41",
+    "part": "0xd08",
+    "cores": 4,
+    "features": ["fp", "asimd", "evtstrm", "crc32", "cpuid"],
+    "frequency_hz": 600_000_000,
+    "lowest_frequency_hz": 600_000_000,
+    "highest_frequency_hz": 1_800_000_000,
+    "governor": "ondemand",
+    "temperature_c": 48.2,
+    "throttled": "0",
+    "memory_bytes": 4_000_000_000,
+    "memory_free_bytes": 3_000_000_000,
+    "load_average": 0.1,
+    "system": "Debian GNU/Linux 12 (bookworm)",
+    "kernel": "6.1.21-v8+",
+    "libc": "glibc 2.36",
+    "pythons": [],
+}
+
+
+def artifact(kind: Format, lowest: str) -> Artifact:
+    return Artifact(
+        path=f"m.{kind.value}",
+        format=kind,
+        precision=Precision.INT8,
+        bytes=1,
+        sha256="",
+        opset=None,
+        operators={},
+        lowest_runtime=lowest,
+        inputs=(),
+        outputs=(),
+        float_fallback=(),
+        verification=None,
+    )
+
+
+def python(version: str = "3.11.2", **packages: str) -> PythonFacts:
+    named = {name.replace("_", "-"): value for name, value in packages.items()}
+    return PythonFacts(executable="/usr/bin/python3", version=version, packages=named)
+
+
+def test_probe_is_python_3_8() -> None:
+    ast.parse(PROBE.read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+def test_this_machine() -> None:
+    facts = open_device("local").probe()
+    assert facts.cores == os.cpu_count()
+    assert facts.bits == 64
+    own = next(p for p in facts.pythons if Path(p.executable).samefile(sys.executable))
+    assert own.version == ".".join(map(str, sys.version_info[:3]))
+    assert {"numpy", "ai-edge-litert", "onnxruntime"} <= own.packages.keys()
+
+
+@pytest.mark.skipif("EDGECONV_TFLITE214" not in os.environ, reason="needs EDGECONV_TFLITE214")
+def test_another_python() -> None:
+    facts = open_device(f"local:{os.environ['EDGECONV_TFLITE214']}").probe()
+    assert facts.pythons[0].packages["tflite-runtime"] == "2.14.0"
+
+
+def test_a_pi_4_by_its_part_number() -> None:
+    facts = DeviceFacts.model_validate(PI4)
+    assert facts.cpu_name == "Cortex-A72"
+    assert facts.useful_features == ("NEON",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lowest", "there", "reason"),
+    [
+        (Format.TFLITE, "tflite-runtime 2.5.0", python(numpy="2.1", ai_edge_litert="2.3.0"), None),
+        (
+            Format.TFLITE,
+            "tflite-runtime 2.5.0",
+            python(numpy="1.26", tflite_runtime="2.14.0"),
+            None,
+        ),
+        (
+            Format.TFLITE,
+            "tflite-runtime 2.5.0",
+            python(numpy="2.1", tflite_runtime="2.14.0"),
+            "tflite-runtime 2.14.0 does not import with NumPy 2.1",
+        ),
+        (
+            Format.TFLITE,
+            "ai-edge-litert 1.0.1",
+            python(numpy="1.26", tflite_runtime="2.14.0"),
+            "it needs ai-edge-litert 1.0.1, tflite-runtime 2.14.0 is installed",
+        ),
+        (
+            Format.TFLITE,
+            "ai-edge-litert 2.10.0",
+            python(numpy="1.26", ai_edge_litert="2.9.1"),
+            "it needs ai-edge-litert 2.10.0, ai-edge-litert 2.9.1 is installed",
+        ),
+        (
+            Format.TFLITE,
+            "newer than ai-edge-litert 2.3.0 (ADD version 99)",
+            python(numpy="1.26", ai_edge_litert="2.3.0"),
+            "it needs a runtime newer than ai-edge-litert 2.3.0 (ADD version 99)",
+        ),
+        (
+            Format.TFLITE,
+            "tflite-runtime 2.5.0",
+            python(numpy="1.26", onnxruntime="1.20"),
+            "ai-edge-litert or tflite-runtime is not installed",
+        ),
+        (Format.ONNX, "onnxruntime 1.14", python(numpy="2.0", onnxruntime="1.14.1"), None),
+        (
+            Format.ONNX,
+            "onnxruntime 1.19",
+            python(numpy="2.0", onnxruntime="1.9.0"),
+            "it needs onnxruntime 1.19, onnxruntime 1.9.0 is installed",
+        ),
+        (Format.ONNX, "onnxruntime 1.14", python(numpy="2.0"), "onnxruntime is not installed"),
+        (Format.ONNX, "onnxruntime 1.14", python(), "NumPy is not installed"),
+        (Format.ONNX, "onnxruntime 1.14", python("3.7.3"), "Python 3.7.3 is older than 3.8"),
+    ],
+)
+def test_why_not(kind: Format, lowest: str, there: PythonFacts, reason: str | None) -> None:
+    assert why_not(artifact(kind, lowest), there) == reason
+
+
+@given(st.sampled_from(sorted(PI4)), st.sampled_from([{}, [1], "\x1b" * 5000, -1, float("inf")]))
+def test_an_answer_that_is_not_the_probes(field: str, value: Any) -> None:
+    """Rejected with one line, or harmless: nothing that is shown keeps a control character."""
+    try:
+        shown = repr(parse_facts(json.dumps(PI4 | {field: value}), "ssh://pi"))
+    except MeasurementError as error:
+        shown = str(error)
+    assert shown.isprintable()
+
+
+def test_a_probe_that_fails(tmp_path: Path) -> None:
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\necho 'SyntaxError: too old' >&2\nexit 1\n")
+    script.chmod(0o755)
+    with pytest.raises(MeasurementError, match=r"status 1; its last words: SyntaxError: too old"):
+        LocalDevice("local:old", script).probe()
+
+
+def test_command() -> None:
+    shown = CliRunner().invoke(command, ["probe"], catch_exceptions=False).output
+    for word in ("CPU", "Cores", "Memory", "System", f"Python {sys.version.split()[0]}"):
+        assert word in shown
+    facts = CliRunner().invoke(command, ["probe", "local", "--json"], catch_exceptions=False).output
+    assert DeviceFacts.model_validate_json(facts).cores == os.cpu_count()
