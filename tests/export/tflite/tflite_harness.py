@@ -105,10 +105,11 @@ def in_layout(array: Array, layout: Layout) -> Array:
     return array
 
 
-def run_onnx(proto: onnx.ModelProto, feeds: Mapping[str, Array]) -> Arrays:
-    """The graph as it is written: without the fusions of ONNX Runtime, which round on their own."""
+def run_onnx(proto: onnx.ModelProto, feeds: Mapping[str, Array], *, fused: bool = False) -> Arrays:
+    """The graph on ONNX Runtime: as it is written, or with fusions, which round on their own."""
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not fused:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(proto.SerializeToString(), options)
     names = [output.name for output in session.get_outputs()]
