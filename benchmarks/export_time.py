@@ -1,0 +1,195 @@
+"""Time and memory of an export of MobileNetV2, against PyTorch's own exporter alone.
+
+Each measurement is a fresh process, all kinds in turns. The clock starts when the network is built
+and the libraries are imported; the memory is the process's highest resident size, imports included.
+
+    python benchmarks/export_time.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from measuring import machine, markdown_table, median_and_range, publish
+from PIL import Image
+
+from edgeconv.report.units import format_bytes, format_duration, format_ratio
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SIZE = 224
+IMAGES = 128
+
+
+def nothing(images: Path, out: Path) -> Callable[[], object]:
+    _network()
+    return lambda: None
+
+
+def torch_alone(images: Path, out: Path) -> Callable[[], object]:
+    import torch
+
+    network = _network()
+
+    def run() -> None:
+        program = torch.export.export(network, (torch.rand(1, 3, SIZE, SIZE),))
+        exported = torch.onnx.export(program, dynamo=True, opset_version=20, verbose=False)
+        assert exported is not None
+        exported.save(out / "model.onnx")
+
+    return run
+
+
+def float_tflite(images: Path, out: Path) -> Callable[[], object]:
+    from edgeconv.export import export
+
+    from edgeconv.bundle import Format, Precision
+
+    network = _network()
+    return lambda: export(
+        network,
+        out=out / "bundle",
+        input_size=(SIZE, SIZE),
+        formats=(Format.TFLITE,),
+        precisions=(Precision.FLOAT32,),
+    )
+
+
+def four_files(images: Path, out: Path) -> Callable[[], object]:
+    from edgeconv.export import export
+
+    network = _network()
+    return lambda: export(
+        network,
+        out=out / "bundle",
+        input_size=(SIZE, SIZE),
+        calibration=images,
+        calibration_size=IMAGES,
+    )
+
+
+KINDS = {
+    "import and build the network": nothing,
+    "`torch.export` and `torch.onnx.export` alone": torch_alone,
+    "float32 TFLite, verified": float_tflite,
+    f"four files, {IMAGES} calibration images, verified": four_files,
+}
+
+
+def _network() -> nn.Module:
+    """Both torch and edgeconv are imported, so that every kind carries the same."""
+    import edgeconv.export  # noqa: F401
+    import torch
+    from edgeconv.models.mobilenet_v2 import mobilenet_v2
+    from torch import nn
+
+    torch.manual_seed(0)
+    network = mobilenet_v2().eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):  # as if trained: folding has something to fold
+            nn.init.uniform_(layer.running_var, 0.5, 1.5)
+            nn.init.normal_(layer.running_mean, std=0.1)
+            nn.init.normal_(layer.bias, std=0.1)
+    return network
+
+
+@dataclass(frozen=True)
+class Measurement:
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+
+
+def measure_here(kind: str, images: Path) -> Measurement:
+    """In a process of its own; see :func:`measure`."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    with tempfile.TemporaryDirectory() as out:
+        run = KINDS[kind](images, Path(out))
+        start, cpu_start = time.perf_counter(), time.process_time()
+        run()
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    return Measurement(seconds, cpu_seconds, peak)
+
+
+def measure(kind: str, images: Path) -> Measurement:
+    command = [sys.executable, __file__, "--kind", kind, "--images", str(images)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return Measurement(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def write_images(folder: Path) -> None:
+    """Smooth color gradients with a few edges, as JPEG: structure, unlike noise."""
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[0 : SIZE + 32, 0 : SIZE + 32] / SIZE
+    for index in range(IMAGES):
+        angle, phase = random.uniform(0, 2 * np.pi, (2, 3))
+        waves = np.sin(6 * (x[..., None] * np.cos(angle) + y[..., None] * np.sin(angle)) + phase)
+        edge = (x + y < random.uniform(0.5, 1.5))[..., None]
+        pixels = (127.5 * (1 + np.where(edge, waves, -waves))).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index:03}.jpg")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--kind", choices=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("--images", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.kind is not None:
+        found = measure_here(arguments.kind, arguments.images)
+        sys.stdout.write(json.dumps(vars(found)) + "\n")
+        return
+    measured: dict[str, list[Measurement]] = {kind: [] for kind in KINDS}
+    with tempfile.TemporaryDirectory() as folder:
+        write_images(Path(folder))
+        for _ in range(arguments.repetitions):
+            for kind in KINDS:
+                measured[kind].append(measure(kind, Path(folder)))
+    publish("export_time", report(measured, arguments.repetitions))
+
+
+def report(measured: dict[str, list[Measurement]], repetitions: int) -> list[str]:
+    base = measured["`torch.export` and `torch.onnx.export` alone"]
+    rows = []
+    for kind, found in measured.items():
+        times = median_and_range([one.seconds for one in found])
+        cpu = statistics.median(one.cpu_seconds for one in found)
+        ratios = [a.cpu_seconds / b.cpu_seconds for a, b in zip(found, base, strict=True)]
+        ratio = format_ratio(statistics.median(ratios))
+        peak = format_bytes(round(statistics.median(one.peak_bytes for one in found)))
+        rows.append(
+            [kind, "", "", "", peak]
+            if KINDS[kind] is nothing
+            else [kind, times, format_duration(cpu), ratio, peak]
+        )
+    return [
+        "# Export of MobileNetV2, 1x3x224x224",
+        "",
+        f"Fresh processes in turns, {repetitions} of each kind: median wall time [least, most],",
+        "median processor time, the median of its ratio to PyTorch's exporter in the same turn,",
+        "median peak memory. On a machine shared with others the processor time is the steadier.",
+        machine("edgeconv", "torch", "onnx", "onnxruntime", "ai-edge-litert"),
+        "",
+        *markdown_table(["kind", "wall time", "processor time", "ratio", "peak memory"], rows),
+    ]
+
+
+if __name__ == "__main__":
+    main()
