@@ -65,7 +65,7 @@ class Colorization(nn.Module):
     input_shape=(1, 128, 128),
     parameters=2_033_211,
     macs=670_484_480,
-    receptive_field=353,
+    receptive_field=357,
     preprocessing=Preprocessing(mean=(0.5,), std=(1.0,)),
     paper="Zhang et al. 2016, arXiv:1603.08511",
 )

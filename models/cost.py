@@ -223,7 +223,7 @@ class _Rows:
             macs=macs(row.node),
             weight_bytes=row.parameters * self._bytes,
             activation_bytes=reads + math.prod(shape_of(row.node)) * self._bytes,
-            receptive_field=math.ceil(max(fields)) if fields else None,
+            receptive_field=max(fields, default=None),
             convolution=geometry(row.node),
         )
 

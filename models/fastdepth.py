@@ -52,7 +52,7 @@ class FastDepth(nn.Module):
     task=Task.DEPTH,
     parameters=3_960_930,
     macs=736_658_944,
-    receptive_field=563,
+    receptive_field=571,
     preprocessing=Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3, resize=224),
     paper="Wofk et al. 2019, arXiv:1903.03273",
 )

@@ -78,7 +78,7 @@ class DeepLab(nn.Module):
     input_shape=(3, 224, 224),
     parameters=3_221_538,
     macs=379_281_312,
-    receptive_field=683,
+    receptive_field=691,
     accuracy=Accuracy(57.9, "% mIoU", "COCO with VOC labels", "torchvision, at 520 px"),
     paper="Howard et al. 2019, arXiv:1905.02244",
 )

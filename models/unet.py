@@ -64,7 +64,7 @@ class UNet(nn.Module):
     input_shape=(3, 128, 128),
     parameters=1_942_594,
     macs=758_382_592,
-    receptive_field=200,
+    receptive_field=204,
     preprocessing=_PREPROCESSING,
     paper=_PAPER,
 )
@@ -81,7 +81,7 @@ def unet(
     input_shape=(3, 128, 128),
     parameters=2_160_194,
     macs=1_026_818_048,
-    receptive_field=230,
+    receptive_field=236,
     preprocessing=_PREPROCESSING,
     paper=_PAPER,
 )
