@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from edgeconv.bundle import Preprocessing, TensorInfo
 from edgeconv.errors import DataError, UsageError
+from edgeconv.models.randomize import structured_input
 
 Sample = tuple[npt.NDArray[Any], ...]
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -263,7 +264,7 @@ def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 class SyntheticSamples:
-    """Seeded inputs with structure: a smooth field and noise in every channel, unit variance."""
+    """Seeded inputs with structure, for networks whose data is not at hand."""
 
     source = SYNTHETIC
     synthetic = True
@@ -279,25 +280,17 @@ class SyntheticSamples:
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[str, Sample]]:
         for index in indices:
-            yield (
-                str(index),
-                tuple(
-                    synthetic_input(info, np.random.default_rng((index, position)))
-                    for position, info in enumerate(self.inputs)
-                ),
-            )
+            # Inputs of one sample differ: their seeds never meet those of another sample.
+            seeds = (index * len(self.inputs) + i for i in range(len(self.inputs)))
+            sample = (synthetic_input(info, s) for info, s in zip(self.inputs, seeds, strict=True))
+            yield str(index), tuple(sample)
 
 
-def synthetic_input(info: TensorInfo, rng: np.random.Generator) -> npt.NDArray[Any]:
-    """One sample [1, …] for an input; integer inputs are zeros and ones."""
+def synthetic_input(info: TensorInfo, seed: int) -> npt.NDArray[Any]:
+    """One sample [1, …] for an input: smooth fields and noise; zeros and ones for integers."""
     shape = (1, *info.shape[1:])
     if np.dtype(info.dtype).kind != "f":
-        return rng.integers(0, 2, shape).astype(info.dtype)
-    noise = rng.standard_normal(shape, dtype=np.float32)
-    if len(shape) != 4:
-        return noise.astype(info.dtype)
-    coarse = rng.standard_normal((shape[1], 4, 4), dtype=np.float32)
-    rows = np.arange(shape[2]) * 4 // max(shape[2], 1)
-    columns = np.arange(shape[3]) * 4 // max(shape[3], 1)
-    field = coarse[:, rows][:, :, columns][None]
-    return ((field + 0.5 * noise) / np.float32(np.sqrt(1.25))).astype(info.dtype)
+        return np.random.default_rng(seed).integers(0, 2, shape).astype(info.dtype)
+    if 2 <= len(shape) <= 4:
+        return structured_input(shape, seed).numpy().astype(info.dtype)
+    return np.random.default_rng(seed).standard_normal(shape).astype(info.dtype)

@@ -56,12 +56,12 @@ class Constant:
             return self.array
         if isinstance(self.quantization, Quantization):
             scale, zero = np.float32(self.quantization.scale), self.quantization.zero_point
-            return ((self.array.astype(np.int32) - zero) * scale).astype(FLOAT)
+            shifted: Array = self.array.astype(np.int32) - zero
+            return np.asarray(shifted * scale, FLOAT)
         along = [1] * self.array.ndim
         along[self.quantization.axis] = -1
         scales: Array = self.quantization.scales.reshape(along)
-        real: Array = (self.array * scales).astype(FLOAT)
-        return real
+        return np.asarray(self.array * scales, FLOAT)
 
     def transposed(self, perm: Perm) -> Constant:
         quantization = self.quantization

@@ -11,7 +11,9 @@ from edgeconv.export.tflite.ops import (
     pooling,
     quantization,
     reduction,
+    resize,
     shape,
+    transposed_convolution,
     unary,
 )
 
@@ -26,6 +28,8 @@ __all__ = [
     "pooling",
     "quantization",
     "reduction",
+    "resize",
     "shape",
+    "transposed_convolution",
     "unary",
 ]

@@ -11,6 +11,7 @@ from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
 from edgeconv.export.tflite.graph import Array, Options, Tensor
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, permuted
 from edgeconv.export.tflite.ops.activation import unary
+from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
 
@@ -200,12 +201,10 @@ def mod(site: Site) -> None:
 def cumsum(site: Site) -> None:
     rank = len(site.shape(0))
     axis = int(site.demand_constant(1, "axis").item()) % rank
-    stored = site.stored(0)
-    perm = stored.order.as_perm(site.shape(0)) or identity(rank)
+    perm = own_perm(site)
     options: Options = {
         "exclusive": bool(site.integer_attribute("exclusive", 0)),
         "reverse": bool(site.integer_attribute("reverse", 0)),
     }
-    x = site.builder.placed(stored, site.shape(0), perm)
     along = site.builder.integers(np.array(perm.index(axis)), f"{site.name}/axis")
-    site.emit("CUMSUM", [x, along], perm, options)
+    site.emit("CUMSUM", [site.tensor(0, perm), along], perm, options)

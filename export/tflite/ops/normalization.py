@@ -1,31 +1,173 @@
-"""Normalizations."""
+"""Normalizations, as the arithmetic that they are."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
+
 import numpy as np
-from edgeconv.export.tflite.builder import FLOAT, Stored
-from edgeconv.export.tflite.graph import Tensor
-from edgeconv.export.tflite.layout import Order, channels_last, permuted
+from edgeconv.export.tflite.builder import FLOAT
+from edgeconv.export.tflite.graph import Array, Options, Tensor
+from edgeconv.export.tflite.layout import (
+    Order,
+    Perm,
+    Shape,
+    channels_last,
+    identity,
+)
+from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import operator
 from edgeconv.export.tflite.site import Site
+
+
+class Steps:
+    """Float operators on tensors of one rank, one call each; numbers become constants."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._count = 0
+
+    def __call__(self, name: str, *operands: Tensor | float | Array) -> Tensor:
+        tensors = [self._tensor(operand) for operand in operands]
+        return self._emit(name, tensors, np.broadcast_shapes(*(item.shape for item in tensors)))
+
+    def mean(self, x: Tensor, axes: Sequence[int]) -> Tensor:
+        """The mean over ``axes`` of the tensor, which stay with a size of 1."""
+        along = self.site.builder.integers(sorted(axes), f"{self.site.name}/axes")
+        shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
+        return self._emit("MEAN", [x, along], shape, {"keepDims": True})
+
+    def _emit(
+        self, name: str, inputs: list[Tensor], shape: Shape, options: Options | None = None
+    ) -> Tensor:
+        result = self.site.fresh(f"{name.lower()}{self._count}", shape)
+        self._count += 1
+        self.site.builder.emit(name, inputs, [result], options)
+        return result
+
+    def _tensor(self, operand: Tensor | float | Array) -> Tensor:
+        if isinstance(operand, Tensor):
+            return operand
+        return self.site.builder.constant(np.asarray(operand, FLOAT), f"{self.site.name}/constant")
 
 
 @operator("BatchNormalization", fuses=True)
 def batch_normalization(site: Site) -> None:
     """MUL and ADD with what the four statistics amount to for each channel."""
+    if site.integer_attribute("training_mode", 0):
+        raise site.unsupported("training_mode is 1", "export the network in eval mode")
     scale, shift, mean, variance = (
         site.demand_constant(index, what).astype(np.float64)
         for index, what in enumerate(("scale", "bias", "mean", "variance"), start=1)
     )
     factor = scale / np.sqrt(variance + site.float_attribute("epsilon", 1e-5))
+    perm = channels_last(len(site.shape(0)))
+    steps = Steps(site)
+    product = steps("MUL", site.tensor(0, perm), factor)
+    offset = site.builder.constant((shift - mean * factor).astype(FLOAT), f"{site.name}/offset")
+    site.emit("ADD", [product, offset], perm)
+
+
+def standardized(steps: Steps, x: Tensor, axes: Sequence[int], epsilon: float) -> Tensor:
+    """(x - mean) / sqrt(variance + epsilon), both over ``axes`` of the tensor."""
+    centered = steps("SUB", x, steps.mean(x, axes))
+    variance = steps.mean(steps("MUL", centered, centered), axes)
+    return steps("MUL", centered, steps("RSQRT", steps("ADD", variance, epsilon)))
+
+
+@operator("LayerNormalization")
+def layer_normalization(site: Site) -> None:
+    """Over the last axes, wherever they are stored."""
+    if any(output.uses() for output in site.node.outputs[1:]):
+        raise site.unsupported("its mean or deviation is used", "use its first output only")
     shape = site.shape(0)
-    perm = channels_last(len(shape))
+    rank = len(shape)
+    first = site.integer_attribute("axis", -1) % rank
+    perm = own_perm(site)
+    steps = Steps(site)
+    axes = [perm.index(axis) for axis in range(first, rank)]
+    epsilon = site.float_attribute("epsilon", 1e-5)
+    result = standardized(steps, site.tensor(0, perm), axes, epsilon)
+    result = steps("MUL", result, _along(site, 1, perm))
+    if site.has(2):
+        result = steps("ADD", result, _along(site, 2, perm))
+    site.finish(result, Order.of(shape, perm))
+
+
+@operator("RMSNormalization")
+def rms_normalization(site: Site) -> None:
+    shape = site.shape(0)
+    rank = len(shape)
+    first = site.integer_attribute("axis", -1) % rank
+    perm = own_perm(site)
+    steps = Steps(site)
     x = site.tensor(0, perm)
-    product = Stored(site.fresh("scaled", permuted(shape, perm)), Order.of(shape, perm))
-    site.builder.emit("MUL", [x, _channels(site, factor, "factor")], [product.tensor])
-    offset = _channels(site, shift - mean * factor, "offset")
-    site.emit("ADD", [product.tensor, offset], perm)
+    square = steps.mean(steps("MUL", x, x), [perm.index(axis) for axis in range(first, rank)])
+    root = steps("RSQRT", steps("ADD", square, site.float_attribute("epsilon", 1e-5)))
+    result = steps("MUL", steps("MUL", x, root), _along(site, 1, perm))
+    site.finish(result, Order.of(shape, perm))
 
 
-def _channels(site: Site, array: np.ndarray, name: str) -> Tensor:
-    return site.builder.constant(array.astype(FLOAT), f"{site.name}/{name}")
+def _along(site: Site, index: int, perm: Perm) -> Tensor:
+    """A parameter that broadcasts to the first input from the right, in the order ``perm``."""
+    own = site.shape(index)
+    shape = (1,) * (len(perm) - len(own)) + own
+    return site.builder.placed(site.stored(index), shape, perm)
+
+
+@operator("InstanceNormalization")
+def instance_normalization(site: Site) -> None:
+    """Over the spatial axes of each channel."""
+    _grouped(site, groups=site.shape(0)[1])
+
+
+@operator("GroupNormalization")
+def group_normalization(site: Site) -> None:
+    """Over the spatial axes and the channels of each group."""
+    _grouped(site, groups=site.integer_attribute("num_groups", 1))
+
+
+def _grouped(site: Site, groups: int) -> None:
+    """Standardize N x pixels x groups x channels of a group, then scale and shift each channel."""
+    shape = site.shape(0)
+    n, channels, pixels = shape[0], shape[1], prod(shape[2:])
+    inner = channels // groups
+    perm = channels_last(len(shape))
+    steps = Steps(site)
+    order = Order.of(shape, perm)
+    x = site.builder.arranged(site.stored(0), order, (n, pixels, groups, inner))
+    result = standardized(steps, x, (1, 3), site.float_attribute("epsilon", 1e-5))
+    for index, name in ((1, "MUL"), (2, "ADD")):
+        parameter = site.demand_constant(index, "scale and bias")
+        if parameter.size != channels:
+            raise site.unsupported("it scales groups, not channels", "export with opset 21 or more")
+        result = steps(name, result, parameter.reshape(groups, inner))
+    site.finish(result, order)
+
+
+@operator("LpNormalization")
+def lp_normalization(site: Site) -> None:
+    """x over its L1 or L2 norm along an axis; 0 stays 0."""
+    power = site.integer_attribute("p", 2)
+    shape = site.shape(0)
+    perm = own_perm(site)
+    axis = perm.index(site.integer_attribute("axis", -1) % len(shape))
+    steps = Steps(site)
+    x = site.tensor(0, perm)
+    magnitude = steps("MUL", x, x) if power == 2 else steps("ABS", x)
+    # The mean times the count is the sum.
+    total = steps("MUL", steps.mean(magnitude, [axis]), float(x.shape[axis]))
+    norm = steps("SQRT", total) if power == 2 else total
+    smallest = float(np.finfo(FLOAT).tiny)
+    site.finish(steps("DIV", x, steps("MAXIMUM", norm, smallest)), Order.of(shape, perm))
+
+
+@operator("LogSoftmax")
+def log_softmax(site: Site) -> None:
+    """LOG_SOFTMAX over the last axis of the stored tensor."""
+    rank = len(site.shape(0))
+    axis = site.integer_attribute("axis", -1) % rank
+    perm = own_perm(site)
+    if perm[-1] != axis:
+        perm = (*(other for other in identity(rank) if other != axis), axis)
+    site.emit("LOG_SOFTMAX", [site.tensor(0, perm)], perm)

@@ -1,0 +1,156 @@
+"""From a network to measured files in one go: ``python -m examples.digits --out build/demo``.
+
+Trains a small MobileNetV2 on handwritten digits, exports it to four files, verifies them, takes
+their accuracy on the held-out digits and their latency on this machine, and prints one table.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import torch
+from edgeconv.export import export
+from edgeconv.export.evaluate import Evaluation, evaluate
+from edgeconv.models import create_model
+from torch import nn
+from torch.nn import functional
+
+from edgeconv.bench import BenchOptions, BenchResult, measure
+from edgeconv.bundle import Bundle
+from edgeconv.device import open_device
+from edgeconv.report.bundle import format_error
+from edgeconv.report.tables import Column, console, progress, table
+from edgeconv.report.units import format_bytes, format_duration, format_percent, format_ratio
+from examples.digits_data import Split, load
+
+SIZE = 32  # pixels a side: MobileNetV2 halves it five times
+EPOCHS = 30
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Everything that the table shows."""
+
+    bundle: Bundle
+    evaluation: Evaluation
+    latency: BenchResult
+    pytorch_top1: float
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/demo"))
+@click.option("--epochs", type=click.IntRange(min=1), default=EPOCHS, show_default=True)
+def main(out: Path, epochs: int) -> None:
+    """Train, export, verify, evaluate and measure a MobileNetV2 on handwritten digits."""
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    started = time.monotonic()
+    demo = run(out, epochs)
+    show(demo)
+    console().print(f"\n{time.monotonic() - started:.0f} s in all; the files are in {out}/bundle")
+
+
+def run(out: Path, epochs: int) -> Demo:
+    """Do all of it below ``out``, with progress on a terminal."""
+    out.mkdir(parents=True, exist_ok=True)
+    train, test = load(SIZE)
+    with progress(quiet=False) as bar:
+        task = bar.add_task("Training", total=epochs)
+        network = create_model(
+            "mobilenet_v2", num_classes=10, in_channels=1, width_mult=0.35, dropout=0.0
+        )
+        fit(network, train, epochs, lambda epoch: bar.update(task, completed=epoch))
+        bundle = export(
+            network,
+            out=out / "bundle",
+            input_size=(SIZE, SIZE),
+            calibration=train.save(out / "digits_train.npz"),
+            labels=[str(digit) for digit in range(10)],
+            force=True,
+            progress=lambda step, done, total: bar.update(
+                task, description=step, completed=done, total=total
+            ),
+        )
+        bar.update(task, description="Evaluating", completed=0)
+        evaluation = evaluate(bundle, test.save(out / "digits_test.npz"))
+        bar.update(task, description="Measuring latency")
+        files = [bundle.file(artifact) for artifact in bundle.manifest.artifacts]
+        latency = measure(files, BenchOptions(), open_device("local"))
+    return Demo(bundle, evaluation, latency, top1(network, test))
+
+
+def fit(network: nn.Module, train: Split, epochs: int, progress: Callable[[int], None]) -> None:
+    """Train with AdamW on a one-cycle schedule; shifts by up to two pixels vary the digits."""
+    torch.manual_seed(0)
+    x, y = torch.from_numpy(train.x), torch.from_numpy(train.y)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
+    steps = len(x) // BATCH
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=5e-3, epochs=epochs, steps_per_epoch=steps
+    )
+    network.train()
+    for epoch in range(epochs):
+        # Whole batches only: statistics of a few samples would spoil the running ones.
+        for chosen in torch.randperm(len(x))[: steps * BATCH].split(BATCH):
+            shifted = shift(x[chosen])
+            loss = functional.cross_entropy(network(shifted), y[chosen], label_smoothing=0.05)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        progress(epoch + 1)
+    network.eval()
+
+
+def shift(images: torch.Tensor, pixels: int = 2) -> torch.Tensor:
+    """Move a batch by the same few pixels; the paper's white comes in from the border."""
+    rows, columns = torch.randint(0, 2 * pixels + 1, (2,)).tolist()
+    height, width = images.shape[-2:]
+    padded = functional.pad(images, (pixels,) * 4, value=-1.0)
+    return padded[..., rows : rows + height, columns : columns + width]
+
+
+def top1(network: nn.Module, data: Split) -> float:
+    with torch.inference_mode():
+        guesses = network(torch.from_numpy(data.x)).argmax(1).numpy()
+    return float((guesses == data.y).mean())
+
+
+def show(demo: Demo) -> None:
+    """Print the table. The speed-up is over the float32 file on the same runtime."""
+    columns = ["file", *(Column(name, numeric=True) for name in _NUMBERS)]
+    rows = [["PyTorch (float32)", "", format_percent(demo.pytorch_top1, places=2), "", "", ""]]
+    artifacts = demo.bundle.manifest.artifacts
+    for index, (artifact, accuracy) in enumerate(
+        zip(artifacts, demo.evaluation.results, strict=True)
+    ):
+        median = demo.latency.models[index].summary.median
+        baseline = next(i for i, other in enumerate(artifacts) if other.format is artifact.format)
+        assert artifact.verification is not None
+        rows.append(
+            [
+                artifact.path,
+                format_bytes(artifact.bytes),
+                format_percent(accuracy.top1, places=2),
+                format_error(artifact.verification),
+                format_duration(median.value / 1e9, interval=(median.low / 1e9, median.high / 1e9)),
+                format_ratio(demo.latency.speedup(baseline, index).value),
+            ]
+        )
+    out = console()
+    out.print(table(columns, rows))
+    out.print(
+        f"\ntop-1 on {demo.evaluation.samples} held-out digits; median latency with its 95 % "
+        "confidence interval, one thread; speed-up over float32 on the same runtime"
+    )
+
+
+_NUMBERS = ("size", "top-1", "error vs PyTorch", "latency", "speed-up")
+
+if __name__ == "__main__":
+    main()

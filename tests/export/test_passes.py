@@ -1,0 +1,75 @@
+"""Each pass: the graph before, the graph after, and the same results."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+from edgeconv.export.passes import optimize
+from edgeconv.export.passes.global_pool import MeanToGlobalPool
+from edgeconv.models.randomize import structured_input
+
+
+def mean_graph(axes: list[int], keepdims: int, tail: bool = False) -> ir.Model:
+    """``y = ReduceMean(x)`` of a 2×3×5×7 input, or ``y = Relu(ReduceMean(x))`` with a tail."""
+    shape = {0: 2, 1: 3, 2: 5, 3: 7}
+    for axis in axes:
+        shape[axis % 4] = 1 if keepdims else 0
+    out = ",".join(str(side) for side in shape.values() if side)
+    mean = f"ReduceMean<keepdims={keepdims}>(x, axes)"
+    body = f"m = {mean}\n y = Relu(m)" if tail else f"y = {mean}"
+    return ir.from_onnx_text(
+        f'<ir_version: 9, opset_import: ["" : 20]>\n'
+        f"g (float[2,3,5,7] x) => (float[{out}] y)\n"
+        f"<int64[{len(axes)}] axes = {{{','.join(map(str, axes))}}}>\n{{ {body} }}"
+    )
+
+
+def run(model: ir.Model, x: np.ndarray) -> np.ndarray:
+    session = ort.InferenceSession(
+        ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, {"x": x})[0]
+
+
+@pytest.mark.parametrize("tail", [False, True])
+@pytest.mark.parametrize("keepdims", [0, 1])
+@pytest.mark.parametrize("axes", [[2, 3], [-1, -2], [3, 2]])
+def test_the_mean_over_a_map_becomes_a_global_pool(
+    axes: list[int], keepdims: int, tail: bool
+) -> None:
+    model = mean_graph(axes, keepdims, tail=tail)
+    x = structured_input((2, 3, 5, 7)).numpy()
+    expected = run(model, x)
+    assert MeanToGlobalPool()(model).modified
+    kinds = [node.op_type for node in model.graph]
+    assert kinds[0] == "GlobalAveragePool"
+    assert ("Reshape" in kinds) == (not keepdims)
+    assert [value.name for value in model.graph.outputs] == ["y"]
+    # Two orders of summation over 35 values.
+    assert np.allclose(run(model, x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("axes", [[1], [2], [1, 2, 3], [0, 2, 3]])
+def test_other_means_stay(axes: list[int]) -> None:
+    assert not MeanToGlobalPool()(mean_graph(axes, keepdims=1)).modified
+
+
+def test_a_file_of_another_producer_is_simplified() -> None:
+    model = ir.from_onnx_text("""
+        <ir_version: 9, opset_import: ["" : 20]>
+        g (float[1,2] x) => (float[1,2] y)
+        <float[2] a = {1.0, 2.0}>
+        {
+            two = Constant<value = float[2] {2.0, 2.0}>()
+            b = Mul(a, two)
+            c = Identity(x)
+            unused = Exp(x)
+            y = Add(c, b)
+        }""")
+    x = np.array([[1, 2]], np.float32)
+    expected = run(model, x)
+    optimize(model, already_optimized=False)
+    assert [node.op_type for node in model.graph] == ["Add"]
+    assert np.array_equal(run(model, x), expected)
