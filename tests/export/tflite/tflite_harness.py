@@ -38,6 +38,7 @@ class Net:
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[str] = []
+        self.declared: dict[str, Sequence[int]] = {}
         self.initializers: list[onnx.TensorProto] = []
 
     def input(self, name: str, shape: Sequence[int], dtype: int = TensorProto.FLOAT) -> str:
@@ -85,7 +86,12 @@ class Net:
         return str(self.op("DequantizeLinear", *names, axis=0))
 
     def proto(self) -> onnx.ModelProto:
-        outputs = [helper.make_empty_tensor_value_info(name) for name in self.outputs]
+        outputs = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, self.declared[name])
+            if name in self.declared
+            else helper.make_empty_tensor_value_info(name)
+            for name in self.outputs
+        ]
         graph = helper.make_graph(self.nodes, "net", self.inputs, outputs, self.initializers)
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10

@@ -1,0 +1,141 @@
+"""ConvTranspose."""
+
+from __future__ import annotations
+
+import numpy as np
+from edgeconv.export.tflite.graph import Array, Options, Padding, Tensor
+from edgeconv.export.tflite.ops.weights import (
+    float_bias,
+    integer_bias,
+    integer_weights,
+    weight_tensor,
+)
+from edgeconv.export.tflite.ops.windows import as_map, map_input, map_result
+from edgeconv.export.tflite.registry import Integer, operator
+from edgeconv.export.tflite.site import Site
+
+Pair = tuple[int, int]
+
+
+@operator("ConvTranspose", integer=Integer.COMPUTES, fuses=True)
+def conv_transpose(site: Site) -> None:
+    """TRANSPOSE_CONV. Padding of a transposed convolution cuts its result; what SAME does not cut
+    just so, a SLICE does. Groups and dilations become zeros in the weight."""
+    if len(site.shape(0)) not in (3, 4):
+        raise site.unsupported(
+            f"its input has {len(site.shape(0)) - 2} spatial dimensions",
+            "only 1 and 2 have a TFLite form",
+        )
+    weight, bias = _operands(site)
+    strides = _pair(site, "strides", 1)
+    (n, height, width, channels), order = map_result(site)
+    x = map_input(site)
+    result = (height, width)
+    low = _low(site)
+    kernel = weight.shape[1:3]
+    full = tuple((x.shape[1 + a] - 1) * strides[a] + kernel[a] for a in (0, 1))
+    padding = _padding(low, x.shape[1:3], result, kernel, strides)
+    options: Options = {"strideH": strides[0], "strideW": strides[1]}
+    if padding is not None:
+        options["padding"] = padding
+        to = site.builder.integers((n, *result, channels), f"{site.name}/shape")
+        site.emit_stored(
+            "TRANSPOSE_CONV", [to, weight, x, bias], (n, *result, channels), order, options
+        )
+        return
+    # Where the result reaches behind the last window, it is the bias alone.
+    reach = tuple(max(full[a], low[a] + result[a]) for a in (0, 1))
+    whole = (n, *reach, channels)
+    options["padding"] = Padding.VALID
+    to = site.builder.integers(whole, f"{site.name}/shape")
+    quantization = site.wanted if site.integer else None
+    uncut = site.fresh("uncut", whole, quantization)
+    site.builder.emit("TRANSPOSE_CONV", [to, weight, x, bias], [uncut], options)
+    begin = site.builder.integers((0, *low, 0), f"{site.name}/begin")
+    size = site.builder.integers((n, *result, channels), f"{site.name}/size")
+    site.emit_stored("SLICE", [uncut, begin, size], (n, *result, channels), order)
+
+
+def _padding(
+    low: Pair, size: tuple[int, ...], result: Pair, kernel: tuple[int, ...], strides: Pair
+) -> Padding | None:
+    if all(low[a] == 0 and result[a] == (size[a] - 1) * strides[a] + kernel[a] for a in (0, 1)):
+        return Padding.VALID
+    for a in (0, 1):
+        total = (size[a] - 1) * strides[a] + kernel[a] - result[a]
+        if total < 0 or total // 2 != low[a] or size[a] != -(-result[a] // strides[a]):
+            return None
+    return Padding.SAME
+
+
+def _operands(site: Site) -> tuple[Tensor, Tensor]:
+    """Weight, output channels x height x width x input channels, and bias."""
+    group = site.integer_attribute("group", 1)
+    shape = as_map(site.shape(1))
+    channels = shape[1] * group
+    dilations = _pair(site, "dilations", 1)
+    if not site.integer:
+        real = site.demand_constant(1, "weight").reshape(shape)
+        array = _permuted(real, group, dilations)
+        name = site.value(1).name or f"{site.name}/weight"
+        return site.builder.constant(array, name), float_bias(site, 2, channels)
+    known = integer_weights(site, 1, channel_axis=1)
+    if group > 1 and known.per_channel:
+        site.refuse_integer("its weight has scales that several groups share")
+    codes = _permuted(known.codes.reshape(shape), group, dilations)
+    weight = weight_tensor(site, 1, codes, known.scales, axis=0)
+    x = site.stored(0).tensor
+    return weight, integer_bias(site, 2, x, known.scales, channels)
+
+
+def _permuted(array: Array, group: int, dilations: Pair) -> Array:
+    """IOHW, O counted in a group, to OHWI of all groups, with the kernel spread by its
+    dilations."""
+    inputs, outputs, height, width = array.shape
+    spread: Array = np.zeros(
+        (inputs, outputs, (height - 1) * dilations[0] + 1, (width - 1) * dilations[1] + 1),
+        array.dtype,
+    )
+    spread[:, :, :: dilations[0], :: dilations[1]] = array
+    if group == 1:
+        return np.transpose(spread, (1, 2, 3, 0))
+    whole: Array = np.zeros((inputs, outputs * group, *spread.shape[2:]), array.dtype)
+    depth = inputs // group
+    for index in range(group):
+        rows = slice(index * depth, (index + 1) * depth)
+        whole[rows, index * outputs : (index + 1) * outputs] = spread[rows]
+    return np.transpose(whole, (1, 2, 3, 0))
+
+
+def _low(site: Site) -> Pair:
+    """What is cut in front: ``pads``, or by ``auto_pad`` or ``output_shape`` half of the rest."""
+    rank = len(site.shape(0)) - 2
+    mode = site.string_attribute("auto_pad", "NOTSET")
+    stated = site.integers_attribute("output_shape", ())
+    if mode in ("NOTSET", "VALID") and not stated:
+        low = site.integers_attribute("pads", (0,) * (2 * rank))[:rank]
+    else:
+        totals = _totals(site, rank)
+        upper = mode == "SAME_UPPER"
+        low = tuple(total // 2 if upper else total - total // 2 for total in totals)
+    return (low[0], low[1]) if rank == 2 else (0, low[0])
+
+
+def _totals(site: Site, rank: int) -> list[int]:
+    ones = (1,) * rank
+    strides = site.integers_attribute("strides", ones)
+    dilations = site.integers_attribute("dilations", ones)
+    extra = site.integers_attribute("output_padding", (0,) * rank)
+    size, kernel, result = site.shape(0)[2:], site.shape(1)[2:], site.result_shape[2:]
+    return [
+        max(
+            0,
+            strides[a] * (size[a] - 1) + extra[a] + dilations[a] * (kernel[a] - 1) + 1 - result[a],
+        )
+        for a in range(rank)
+    ]
+
+
+def _pair(site: Site, name: str, default: int) -> Pair:
+    values = site.integers_attribute(name, (default,) * (len(site.shape(0)) - 2))
+    return (values[0], values[1]) if len(values) == 2 else (default, values[0])
