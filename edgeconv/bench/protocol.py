@@ -95,8 +95,11 @@ def measure(
     for step in schedule(len(models), options.repetitions):
         if progress is not None:
             progress(Progress(step.order, len(models) * options.repetitions, models[step.model]))
-        with closing(device.run(requests[step.model])) as events:
-            machine, run = _collect(events, step)
+        try:
+            with closing(device.run(requests[step.model])) as events:
+                machine, run = _collect(events, step)
+        except MeasurementError as error:
+            raise MeasurementError(f"{models[step.model]} on {error}") from error
         runs[step.model].append(run)
     assert machine is not None
     results = tuple(
@@ -181,7 +184,7 @@ def _collect(events: Iterator[Event], step: Step) -> tuple[Machine, ProcessRun]:
         elif isinstance(event, Done):
             done = event
     if not (start and load and first and outputs and warmup and done and samples):
-        raise MeasurementError("the runner left out a part of its answer")
+        raise MeasurementError("the device: the runner left out a part of its answer")
     return start.machine, ProcessRun(
         repetition=step.repetition,
         order=step.order,

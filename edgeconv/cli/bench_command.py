@@ -19,7 +19,12 @@ RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
 @click.argument(
     "paths", metavar="FILE|BUNDLE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
-@click.option("--device", default="local", show_default=True, help="local or local:PYTHON.")
+@click.option(
+    "--device",
+    default="local",
+    show_default=True,
+    help="local, local:PYTHON or ssh://[user@]host[:port][/PYTHON].",
+)
 @click.option(
     "--runs", type=click.IntRange(1), default=50, show_default=True, help="Least runs a process."
 )

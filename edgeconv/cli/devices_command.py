@@ -27,7 +27,10 @@ def command() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
-    """Tell what DEVICE is: board, cores, frequencies, memory, Pythons and runtimes."""
+    """Tell what DEVICE is: board, cores, frequencies, memory, Pythons and runtimes.
+
+    DEVICE is local, local:PYTHON or ssh://[user@]host[:port][/PYTHON].
+    """
     from edgeconv.bundle import Bundle
     from edgeconv.device import open_device
 

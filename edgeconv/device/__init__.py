@@ -9,6 +9,7 @@ from typing import Protocol
 from edgeconv.device.facts import DeviceFacts
 from edgeconv.device.local import LocalDevice
 from edgeconv.device.messages import Event, RunRequest, Runtime
+from edgeconv.device.ssh import SshDevice
 from edgeconv.errors import UsageError
 
 __all__ = ["Device", "DeviceFacts", "Event", "RunRequest", "Runtime", "open_device"]
@@ -40,11 +41,13 @@ class Device(Protocol):
 
 
 def open_device(name: str) -> Device:
-    """The device called ``local`` or ``local:PYTHON``.
+    """The device called ``local``, ``local:PYTHON`` or ``ssh://[user@]host[:port][/PYTHON]``.
 
     Raises:
         UsageError: no such device.
     """
     if name == "local" or name.startswith("local:"):
         return LocalDevice.parse(name)
-    raise UsageError(f"no device {name!r}; use local or local:/path/to/python")
+    if name.startswith("ssh:"):
+        return SshDevice.parse(name)
+    raise UsageError(f"no device {name!r}; use local, local:/path/to/python or ssh://user@host")

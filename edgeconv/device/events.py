@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pydantic import ValidationError
 
-from edgeconv.device.messages import EVENT, Done, Event, Failed, RunRequest
+from edgeconv.device.messages import EVENT, Done, Event, Failed
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError
 
@@ -24,17 +24,33 @@ STAGES = {
     "warmup": "in the measurement",
     "samples": "in the measurement",
 }
+SHELL_SIGNAL = 128
 NOISE = ("INFO:", "WARNING:", "W0000", "I0000")
 
 
-def events_of(process: LineProcess, request: RunRequest, device: str) -> Iterator[Event]:
+Explain = Callable[[int, str], "str | None"]
+
+
+def nothing_special(status: int, stderr: str) -> str | None:
+    """A runner without a connection in between has no more to say."""
+    return None
+
+
+def events_of(
+    process: LineProcess, device: str, explain: Explain = nothing_special
+) -> Iterator[Event]:
     """Yield the events up to and with "done".
+
+    Args:
+        process: runs the runner.
+        device: its name, for messages.
+        explain: what an exit status and the standard error mean on this kind of device, if it is
+            not the runner that ended so.
 
     Raises:
         MeasurementError: the runner reported a failure, sent something else than events, or ended
             without "done". The message says what it was doing and its last words.
     """
-    where = f"{request.model} on {device}"
     stage = ""
     for line in process:
         try:
@@ -43,30 +59,32 @@ def events_of(process: LineProcess, request: RunRequest, device: str) -> Iterato
             first = error.errors(include_url=False)[0]
             field = ".".join(str(part) for part in first["loc"]) or "the line"
             raise MeasurementError(
-                f"{where}: the runner sent an invalid event ({field}: {first['msg']})"
+                f"{device}: the runner sent an invalid event ({field}: {first['msg']})"
             ) from error
         if isinstance(event, Failed):
             logger.debug("%s", process.stderr)
-            raise MeasurementError(f"{where}: {event.message}")
+            raise MeasurementError(f"{device}: {event.message}")
         yield event
         if isinstance(event, Done):
             return
         stage = event.event
     logger.debug("%s", process.stderr)
-    raise MeasurementError(
-        f"{where}: the runner {_end(process.returncode)} {STAGES[stage]}"
-        f"{last_words(process.stderr)}"
-    )
+    said = explain(process.returncode, process.stderr)
+    if said is None:
+        said = f"the runner {_end(process.returncode)} {STAGES[stage]}{last_words(process.stderr)}"
+    raise MeasurementError(f"{device}: {said}")
 
 
-def _end(returncode: int) -> str:
-    if returncode == -signal.SIGKILL:
+def _end(status: int) -> str:
+    """In words. A signal is negative from a process of ours, and above 128 from a shell."""
+    number = -status if status < 0 else status - SHELL_SIGNAL
+    if number == signal.SIGKILL:
         return "was killed (SIGKILL, often for lack of memory)"
-    if returncode == -signal.SIGALRM:
+    if number == signal.SIGALRM:
         return "ran past its deadline and ended itself"
-    if returncode < 0:
-        return f"crashed ({_signal_name(-returncode)})"
-    return f"ended with status {returncode}"
+    if number > 0:
+        return f"crashed ({_signal_name(number)})"
+    return f"ended with status {status}"
 
 
 def _signal_name(number: int) -> str:

@@ -77,6 +77,6 @@ class LocalDevice:
         seconds = request.deadline_seconds + GRACE_SECONDS
         try:
             with LineProcess(command, line, seconds=seconds) as process:
-                yield from events_of(process, request, self.name)
+                yield from events_of(process, self.name)
         except OSError as error:
             raise MeasurementError(f"{self.python} cannot be run: {error.strerror}") from error

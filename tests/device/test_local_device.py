@@ -152,7 +152,7 @@ def test_flood_on_standard_error(tmp_path: Path) -> None:
 
 def test_failure_in_its_own_words(tmp_path: Path) -> None:
     body = """print('{"event":"error","kind":"x","message":"too \\\\u001b[2J bad"}', flush=True)"""
-    assert said_by(fake(tmp_path, body)) == "/m.tflite on local:fake: too  [2J bad"
+    assert said_by(fake(tmp_path, body)) == "local:fake: too  [2J bad"
 
 
 def test_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

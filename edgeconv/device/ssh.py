@@ -1,0 +1,169 @@
+"""A machine behind SSH. Nothing of ours is installed there: files are sent, the runner is fed.
+
+The system's OpenSSH client does the work, so the user's configuration, keys, jump hosts and known
+hosts count. It never asks (BatchMode): an unknown host key or a missing key is an error that says
+what to do. Files lie under ``.cache/edgeconv`` in the remote home, named by their SHA-256, which
+is all that a remote shell ever sees of them.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeconv.bundle import sha256_of
+from edgeconv.device.events import events_of, last_words
+from edgeconv.device.facts import DeviceFacts, parse_facts
+from edgeconv.device.messages import Event, RunRequest
+from edgeconv.device.process import LineProcess
+from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.runner import PROBE, RUNNER
+
+FOLDER = ".cache/edgeconv"
+OPTIONS = (
+    *("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"),
+    # A peer that vanished is noticed after half a minute.
+    *("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"),
+)
+ADDRESS = re.compile(
+    r"ssh://(?:(?P<user>[\w][\w.+-]*)@)?(?P<host>\[[0-9a-fA-F:]+\]|[\w][\w.-]*)"
+    r"(?::(?P<port>\d{1,5}))?(?P<python>/.+)?"
+)
+CONNECTION_FAILED = 255
+OUT_OF_TIME = 124
+NOT_FOUND = (126, 127)
+SECONDS = 60.0  # for a command that only looks
+PUSH_SECONDS = 900.0
+GRACE_SECONDS = 60  # the runner's own deadline comes first and says more
+
+# What OpenSSH says, and what to do about it. The first that matches counts.
+ADVICE = (
+    (
+        "IDENTIFICATION HAS CHANGED",
+        "its host key has changed; if that is right, `ssh-keygen -R` it",
+    ),
+    ("Host key verification failed", "its host key is unknown; connect once with ssh and check it"),
+    ("Permission denied", "the login was refused; set up a key with ssh-copy-id"),
+    ("Too many authentication failures", "the login was refused; name the right key for it"),
+    ("Could not resolve hostname", "its name cannot be resolved; check it or use an address"),
+    ("Connection refused", "nothing listens there; start its SSH server or check the port"),
+    ("timed out", "it does not answer; check that it is on and reachable"),
+    ("No route to host", "it cannot be reached; check the network"),
+    ("Network is unreachable", "it cannot be reached; check the network"),
+)
+
+
+@dataclass(frozen=True)
+class SshDevice:
+    """``ssh://[user@]host[:port][/path/to/python]``; the Python is ``python3`` unless named."""
+
+    name: str
+    host: str
+    user: str | None = None
+    port: int | None = None
+    python: str = "python3"
+
+    @classmethod
+    def parse(cls, name: str) -> SshDevice:
+        """Raises UsageError if the address is none."""
+        match = ADDRESS.fullmatch(name)
+        if match is None or int(match["port"] or 22) > 65535:
+            raise UsageError(f"device {name}: write ssh://[user@]host[:port][/path/to/python]")
+        return cls(
+            name=name,
+            host=match["host"].strip("[]"),
+            user=match["user"],
+            port=int(match["port"]) if match["port"] else None,
+            python=match["python"] or "python3",
+        )
+
+    def place(self, file: Path) -> str:
+        """Send a file unless it is there, and return its path relative to the remote home.
+
+        Raises:
+            MeasurementError: it could not be sent, or did not arrive whole.
+        """
+        digest = sha256_of(file)
+        remote = f"{FOLDER}/{digest}{file.suffix}"
+        there = self._shell(f"mkdir -p {FOLDER} && sha256sum {remote} 2>/dev/null || true")
+        if there.startswith(digest):
+            return remote
+        part = f"{remote}.part"
+        send = f"cat > {part} && sha256sum {part} && mv {part} {remote}"
+        if not self._shell(f"{send} || {{ rm -f {part}; exit 1; }}", file).startswith(digest):
+            self._shell(f"rm -f {remote}")
+            raise MeasurementError(f"{self.name}: {file} did not arrive whole; try again")
+        return remote
+
+    def probe(self) -> DeviceFacts:
+        """What the device is.
+
+        Raises:
+            MeasurementError: it cannot be reached, or has no Python 3.8.
+        """
+        return parse_facts(self._shell(f"{shlex.quote(self.python)} -I -", PROBE), self.name)
+
+    def run(self, request: RunRequest) -> Generator[Event, None, None]:
+        """Yield the events of one process that measures one model.
+
+        The remote process ends with the connection: the runner leaves when its input ends, and
+        ``timeout`` ends one that hangs.
+
+        Raises:
+            MeasurementError: it could not be measured.
+        """
+        limit = request.deadline_seconds + GRACE_SECONDS
+        # Not exec: the shell tells by its status which signal ended the runner.
+        remote = f"timeout -k 5 {limit} {shlex.quote(self.python)} -I {self.place(RUNNER)}; exit $?"
+        line = request.model_dump_json().encode() + b"\n"
+        with LineProcess(self._command(remote), line, seconds=limit + GRACE_SECONDS) as process:
+            yield from events_of(process, self.name, self._why)
+
+    def _command(self, remote: str) -> tuple[str, ...]:
+        port = ("-p", str(self.port)) if self.port else ()
+        user = ("-l", self.user) if self.user else ()
+        return ("ssh", *OPTIONS, *port, *user, "--", self.host, remote)
+
+    def _shell(self, remote: str, file: Path | None = None) -> str:
+        """The output of a remote command that reads ``file``, if any, on its standard input."""
+        try:
+            with (file or Path("/dev/null")).open("rb") as source:
+                done = subprocess.run(
+                    self._command(remote),
+                    stdin=source,
+                    capture_output=True,
+                    timeout=PUSH_SECONDS if file else SECONDS,
+                    check=False,
+                )
+        except FileNotFoundError as error:
+            raise MeasurementError(
+                f"{self.name}: {error.filename} is missing on this machine"
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise MeasurementError(
+                f"{self.name} did not answer in {error.timeout:.0f} s"
+            ) from error
+        if done.returncode != 0:
+            stderr = done.stderr.decode("utf-8", "replace")
+            why = (
+                self._why(done.returncode, stderr) or f"a command failed there{last_words(stderr)}"
+            )
+            raise MeasurementError(f"{self.name}: {why}")
+        return done.stdout.decode("utf-8", "replace")
+
+    def _why(self, status: int, stderr: str) -> str | None:
+        """What a status of ssh means in words; None where it says nothing special."""
+        if status == CONNECTION_FAILED:
+            for sign, advice in ADVICE:
+                if sign in stderr:
+                    return advice
+            return f"the connection failed or broke{last_words(stderr)}"
+        if status in NOT_FOUND:
+            return f"there is no {self.python} there{last_words(stderr)}"
+        if status == OUT_OF_TIME:
+            return "the runner hung and was ended"
+        return None

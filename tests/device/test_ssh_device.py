@@ -1,0 +1,332 @@
+"""The SSH device over a real sshd on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tiny_models import write_onnx, write_tflite
+
+from edgeconv.bench import BenchOptions, measure
+from edgeconv.bundle import sha256_of
+from edgeconv.device import RunRequest, open_device
+from edgeconv.device.messages import Done, Samples
+from edgeconv.device.ssh import GRACE_SECONDS, SshDevice
+from edgeconv.errors import MeasurementError, UsageError
+
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+pytestmark = pytest.mark.skipif(SSHD is None, reason="needs sshd (package openssh-server)")
+QUICK = {"warmup_seconds": 0.0, "warmup_runs": 1, "min_runs": 5, "min_seconds": 0.0}
+
+
+@dataclass(frozen=True)
+class Server:
+    """An sshd, the folder it uses as home, and the client's configuration that trusts it."""
+
+    port: int
+    home: Path
+    config: Path
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return f"ssh://board:{self.port}{sys.executable}"
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    assert SSHD is not None
+    folder, home = tmp_path_factory.mktemp("ssh"), tmp_path_factory.mktemp("home")
+    for key in ("host", "user", "stranger"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key]
+        subprocess.run(command, check=True)
+    shutil.copy(folder / "user.pub", folder / "authorized")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    host_key = (folder / "host.pub").read_text()
+    (folder / "known").write_text(f"[127.0.0.1]:{port} {host_key}")
+    config = folder / "config"
+    write_config(config, folder, {})
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
+        f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\n"
+        "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+        f'ForceCommand cd {home} && exec sh -c "$SSH_ORIGINAL_COMMAND"\n'
+    )
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    command = [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")]
+    with subprocess.Popen(command, stderr=(folder / "log").open("wb")) as process:
+        try:
+            wait_until(lambda: can_connect(port))
+            yield Server(port, home, config, folder)
+        finally:
+            process.terminate()
+
+
+def write_config(config: Path, folder: Path, changes: dict[str, str]) -> None:
+    """The client's configuration for the host "board"; a file's name is one in ``folder``."""
+    options = {
+        "HostName": "127.0.0.1",
+        "IdentityFile": "user",
+        "IdentitiesOnly": "yes",
+        "UserKnownHostsFile": "known",
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+    } | changes
+    lines = [
+        f" {key} {folder / value if (folder / value).is_file() else value}\n"
+        for key, value in options.items()
+    ]
+    config.write_text("Host board\n" + "".join(lines))
+
+
+def can_connect(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_until(condition: object) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def server(sshd: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The server, with an ``ssh`` in PATH that reads the test's configuration."""
+    use_config(tmp_path, monkeypatch, sshd.config)
+    return sshd
+
+
+def use_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    wrapper = tmp_path / "bin" / "ssh"
+    wrapper.parent.mkdir(exist_ok=True)
+    wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh", path=os.defpath)} -F {config} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
+
+
+def processes_with(text: str) -> list[int]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                line = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if text.encode() in line:
+                found.append(int(folder.name))
+    return found
+
+
+def failure(device: str, server: Server) -> str:
+    with pytest.raises(MeasurementError) as caught:
+        open_device(device).probe()
+    message = str(caught.value)
+    assert message.startswith(device)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        ("ssh://pi", SshDevice("ssh://pi", "pi")),
+        ("ssh://me@Pi.local:2222", SshDevice("ssh://me@Pi.local:2222", "Pi.local", "me", 2222)),
+        ("ssh://[fe80::1]:22", SshDevice("ssh://[fe80::1]:22", "fe80::1", None, 22)),
+        ("ssh://pi/opt/py", SshDevice("ssh://pi/opt/py", "pi", python="/opt/py")),
+    ],
+)
+def test_address(name: str, device: SshDevice) -> None:
+    assert open_device(name) == device
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ssh://", "ssh:pi", "ssh://-oProxyCommand=x", "ssh://-l@pi", "ssh://pi:99999"),
+        *("ssh://a b", "ssh://pi;reboot", "ssh://pi\n", "ssh://pi:x", "ssh://$(x)"),
+    ],
+)
+def test_address_that_is_none(name: str) -> None:
+    with pytest.raises(UsageError):
+        open_device(name)
+
+
+def test_probe(server: Server) -> None:
+    facts = open_device(server.name).probe()
+    assert facts.cores == os.cpu_count()
+    assert "onnxruntime" in facts.pythons[0].packages
+
+
+def test_measure(server: Server, tmp_path: Path) -> None:
+    models = [write_onnx(tmp_path / "odd '$(name)'.onnx"), write_tflite(tmp_path / "m.tflite")]
+    options = BenchOptions(runs=20, seconds=0, warmup=0, repetitions=2)
+    there = measure(models, options, open_device(server.name))
+    here = measure(models, options, open_device("local"))
+    assert there.device == server.name
+    for remote, local in zip(there.models, here.models, strict=True):
+        assert [len(s) >= 20 for s in remote.samples] == [True, True]
+        assert remote.processes[0].outputs == local.processes[0].outputs
+    wait_until(lambda: not processes_with(str(server.home)))
+
+
+def test_files_are_sent_once_and_named_by_their_hash(server: Server, tmp_path: Path) -> None:
+    device = open_device(server.name)
+    model = write_tflite(tmp_path / "m.tflite")
+    remote = server.home / device.place(model)
+    assert remote.read_bytes() == model.read_bytes()
+    assert remote.stem.isalnum()
+    before = remote.stat().st_mtime_ns
+    device.place(model)
+    assert remote.stat().st_mtime_ns == before
+    remote.write_bytes(b"cut")
+    device.place(model)
+    assert remote.read_bytes() == model.read_bytes()
+    assert not list(remote.parent.glob("*.part"))
+
+
+def test_python_is_missing(server: Server) -> None:
+    assert "there is no /no/python there" in failure(f"ssh://board:{server.port}/no/python", server)
+
+
+def test_python_is_quoted(server: Server) -> None:
+    failure(f"ssh://board:{server.port}/x; touch {server.home}/hacked", server)
+    assert not (server.home / "hacked").exists()
+
+
+def test_runtime_is_missing(server: Server, tmp_path: Path) -> None:
+    device = open_device(server.name)
+    model = device.place(write_tflite(tmp_path / "m.tflite"))
+    request = RunRequest(model=model, runtime="tflite-runtime", **QUICK)
+    with pytest.raises(MeasurementError, match="no tflite-runtime under"):
+        list(device.run(request))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"UserKnownHostsFile": "/dev/null"}, "its host key is unknown"),
+        ({"UserKnownHostsFile": "wrong"}, "its host key has changed"),
+        ({"IdentityFile": "stranger"}, "the login was refused"),
+        ({"HostName": "board.invalid"}, "its name cannot be resolved"),
+        ({"Port": "1"}, "nothing listens there"),
+        ({"ProxyCommand": "sleep 0"}, "the connection failed or broke"),
+    ],
+)
+def test_no_connection(
+    sshd: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, str],
+    said: str,
+) -> None:
+    (sshd.folder / "wrong").write_text(
+        f"[127.0.0.1]:{sshd.port} {(sshd.folder / 'stranger.pub').read_text()}"
+    )
+    config = tmp_path / "config"
+    write_config(config, sshd.folder, changes)
+    port = "" if "Port" in changes else f":{sshd.port}"
+    use_config(tmp_path, monkeypatch, config)
+    assert said in failure(f"ssh://board{port}{sys.executable}", sshd)
+
+
+def test_no_ssh_on_this_machine(monkeypatch: pytest.MonkeyPatch, sshd: Server) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "ssh is missing on this machine" in failure(sshd.name, sshd)
+
+
+def long_run(device: SshDevice, model: Path) -> RunRequest:
+    return RunRequest(
+        model=device.place(model), warmup_seconds=0.0, warmup_runs=0, min_seconds=50.0
+    )
+
+
+def test_connection_cut_in_the_middle(server: Server, tmp_path: Path) -> None:
+    device = SshDevice.parse(server.name)
+    request = long_run(device, write_tflite(tmp_path / "m.tflite"))
+    events = device.run(request)
+    kept = next(event for event in events if isinstance(event, Samples))
+    (client,) = [
+        pid
+        for pid in processes_with(f"timeout -k 5 {request.deadline_seconds + GRACE_SECONDS}")
+        if Path(f"/proc/{pid}/comm").read_text().strip() == "ssh"
+    ]
+    os.kill(client, signal.SIGKILL)
+    with pytest.raises(MeasurementError):
+        list(events)
+    assert kept.ns
+    wait_until(lambda: not remote_runners(server))
+
+
+def remote_runners(server: Server) -> list[int]:
+    """Runners whose working folder is the remote home."""
+    return [
+        pid
+        for pid in processes_with(".cache/edgeconv/")
+        if Path(f"/proc/{pid}/cwd").exists()
+        and Path(f"/proc/{pid}/cwd").resolve() == server.home.resolve()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(signal.SIGKILL, "killed (SIGKILL"), (signal.SIGSEGV, "crashed (SIGSEGV)")],
+)
+def test_runner_killed(server: Server, tmp_path: Path, number: signal.Signals, said: str) -> None:
+    device = SshDevice.parse(server.name)
+    events = device.run(long_run(device, write_tflite(tmp_path / "m.tflite")))
+    next(event for event in events if isinstance(event, Samples))
+    for pid in remote_runners(server):
+        if b"-I" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1:2]:
+            os.kill(pid, number)
+    with pytest.raises(MeasurementError) as caught:
+        list(events)
+    assert said in str(caught.value)
+    assert "in the measurement" in str(caught.value)
+
+
+def test_closing_early_leaves_nothing_running(server: Server, tmp_path: Path) -> None:
+    device = SshDevice.parse(server.name)
+    events = device.run(long_run(device, write_tflite(tmp_path / "m.tflite")))
+    next(event for event in events if isinstance(event, Samples))
+    assert remote_runners(server)
+    events.close()
+    wait_until(lambda: not remote_runners(server))
+
+
+def test_device_is_full(server: Server, tmp_path: Path) -> None:
+    """A limit on file size stands for a full disk: cat fails in the middle of a file."""
+    big = tmp_path / "big.onnx"
+    big.write_bytes(bytes(1 << 20))
+    device = SshDevice.parse(server.name)
+    limited = LimitedDevice(device.name, device.host, device.user, device.port, device.python)
+    with pytest.raises(MeasurementError, match=r"File too large|failed there"):
+        limited.place(big)
+    assert not list(server.home.glob(f".cache/edgeconv/{sha256_of(big)}*"))
+
+
+class LimitedDevice(SshDevice):
+    """Every remote command may write 4 KiB a file."""
+
+    def _command(self, remote: str) -> tuple[str, ...]:
+        return super()._command(f"ulimit -f 8; {remote}")
+
+
+def test_done_is_the_last_event(server: Server, tmp_path: Path) -> None:
+    device = SshDevice.parse(server.name)
+    model = device.place(write_tflite(tmp_path / "m.tflite"))
+    *_, last = device.run(RunRequest(model=model, **QUICK))
+    assert isinstance(last, Done)
