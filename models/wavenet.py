@@ -22,7 +22,11 @@ class WaveNetKeywords(nn.Module):
     def __init__(self, num_classes: int, in_channels: int, dropout: float) -> None:
         super().__init__()
         self.stem = CausalConv1d(in_channels, 16, 3)
-        self.units = nn.ModuleList(GatedResidual(16, 32, 3, dilation) for dilation in _DILATIONS)
+        last = len(_DILATIONS) - 1
+        self.units = nn.ModuleList(
+            GatedResidual(16, 32, 3, dilation, is_last=index == last)
+            for index, dilation in enumerate(_DILATIONS)
+        )
         self.head = nn.Sequential(relu(), nn.Conv1d(32, 128, 1), relu())
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(128, num_classes)
@@ -42,8 +46,8 @@ class WaveNetKeywords(nn.Module):
     family="WaveNet",
     task=Task.KEYWORD_SPOTTING,
     input_shape=(20, 184),
-    parameters=63_964,
-    macs=11_106_304,
+    parameters=63_692,
+    macs=11_059_200,
     receptive_field=183,
     preprocessing=None,
     paper="Coucke et al. 2018, arXiv:1811.07684",

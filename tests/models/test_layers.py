@@ -1,0 +1,308 @@
+"""Every layer against the formula in its docstring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from edgeconv.models.cost import network_cost
+from edgeconv.models.layers.aspp import ASPP
+from edgeconv.models.layers.auxiliary_head import AuxiliaryHead
+from edgeconv.models.layers.causal import CausalConv1d
+from edgeconv.models.layers.channel_shuffle import GroupedShuffle
+from edgeconv.models.layers.conv_norm_act import ConvNormAct
+from edgeconv.models.layers.dense import DenseBlock, DenseLayer, Transition
+from edgeconv.models.layers.depthwise import Depthwise
+from edgeconv.models.layers.depthwise_separable import DepthwiseSeparable
+from edgeconv.models.layers.dilated import Dilated
+from edgeconv.models.layers.early_exit import ExitHead
+from edgeconv.models.layers.fire import Fire
+from edgeconv.models.layers.gated_residual import GatedResidual
+from edgeconv.models.layers.ghost import GhostModule
+from edgeconv.models.layers.inception import Inception
+from edgeconv.models.layers.inverted_residual import InvertedResidual
+from edgeconv.models.layers.mbconv import MBConv
+from edgeconv.models.layers.network_in_network import MlpConv
+from edgeconv.models.layers.pointwise import Pointwise
+from edgeconv.models.layers.preactivation import PreactBasicBlock, PreactBottleneck
+from edgeconv.models.layers.residual import BasicBlock, Bottleneck
+from edgeconv.models.layers.resize_conv import ResizeConv
+from edgeconv.models.layers.resnext import ResNeXtBlock
+from edgeconv.models.layers.selective_kernel import SelectiveKernel
+from edgeconv.models.layers.spatially_separable import SpatiallySeparable
+from edgeconv.models.layers.squeeze_excitation import SqueezeExcitation
+from edgeconv.models.layers.sub_pixel import SubPixelConv
+from edgeconv.models.layers.transposed import TransposedConv
+from edgeconv.models.layers.unet import DoubleConv
+from edgeconv.models.layers.universal_bottleneck import UniversalBottleneck
+from edgeconv.models.randomize import randomize_, structured_input
+from torch import nn
+
+C, M, H, W = 16, 32, 12, 8  # channels in and out, height, width
+AREA = H * W
+QUARTER = AREA // 4  # positions after a stride of 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer, the weights of its convolutions and linear layers, its MACs, its output shape."""
+
+    name: str
+    build: Callable[[], nn.Module]
+    weights: int
+    macs: int
+    output: tuple[int, ...]
+    input: tuple[int, ...] = (C, H, W)
+
+
+CASES = [
+    Case("standard", lambda: ConvNormAct(C, M), 9 * C * M, 9 * C * M * AREA, (M, H, W)),
+    Case(
+        "standard, strided",
+        lambda: ConvNormAct(C, M, 5, 2),
+        25 * C * M,
+        25 * C * M * QUARTER,
+        (M, H // 2, W // 2),
+    ),
+    Case("depthwise", lambda: Depthwise(C, multiplier=2), 9 * 2 * C, 18 * C * AREA, (2 * C, H, W)),
+    Case("pointwise", lambda: Pointwise(C, M), C * M, C * M * AREA, (M, H, W)),
+    Case(
+        "depthwise separable",
+        lambda: DepthwiseSeparable(C, M, stride=2),
+        9 * C + C * M,
+        (9 * C + C * M) * QUARTER,
+        (M, H // 2, W // 2),
+    ),
+    Case(
+        "spatially separable",
+        lambda: SpatiallySeparable(C, M, 5),
+        5 * C * M + 5 * M * M,
+        (5 * C * M + 5 * M * M) * AREA,
+        (M, H, W),
+    ),
+    Case(
+        "spatially separable, depthwise",
+        lambda: SpatiallySeparable(C, C, 3, groups=C),
+        2 * 3 * C,
+        6 * C * AREA,
+        (C, H, W),
+    ),
+    Case(
+        "grouped, shuffled",
+        lambda: GroupedShuffle(C, M, groups=4),
+        9 * C * M // 4,
+        9 * C * M // 4 * AREA,
+        (M, H, W),
+    ),
+    Case("dilated", lambda: Dilated(C, M, dilation=3), 9 * C * M, 9 * C * M * AREA, (M, H, W)),
+    Case(
+        "causal",
+        lambda: CausalConv1d(C, M, 3, dilation=4),
+        3 * C * M + M,
+        3 * C * M * 50,
+        (M, 50),
+        (C, 50),
+    ),
+    Case(
+        "transposed",
+        lambda: TransposedConv(C, M, 4),
+        16 * C * M + M,
+        16 * C * M * AREA,
+        (M, 2 * H, 2 * W),
+    ),
+    Case(
+        "resize, convolve",
+        lambda: ResizeConv(C, M),
+        9 * C * M + M,
+        9 * C * M * 4 * AREA,
+        (M, 2 * H, 2 * W),
+    ),
+    Case(
+        "sub-pixel",
+        lambda: SubPixelConv(C, M, 3, 3),
+        9 * C * M * 9 + M * 9,
+        9 * C * M * 9 * AREA,
+        (M, 3 * H, 3 * W),
+    ),
+    Case(
+        "squeeze-and-excitation",
+        lambda: SqueezeExcitation(C, 4),
+        2 * C * 4 + 4 + C,
+        2 * C * 4,
+        (C, H, W),
+    ),
+    Case(
+        "selective kernel",
+        lambda: SelectiveKernel(C, M),
+        9 * C * M * 2 + M * 16 + 16 * M * 2,
+        9 * C * M * 2 * AREA + M * 16 + 16 * M * 2,
+        (M, H, W),
+    ),
+    Case(
+        "selective kernel, split",
+        lambda: SelectiveKernel(C, M, split_input=True),
+        9 * C * M + M * 16 + 16 * M * 2,
+        9 * C * M * AREA + M * 16 + 16 * M * 2,
+        (M, H, W),
+    ),
+    Case(
+        "basic block, identity", lambda: BasicBlock(C, C), 18 * C * C, 18 * C * C * AREA, (C, H, W)
+    ),
+    Case(
+        "basic block, projection",
+        lambda: BasicBlock(C, M, 2),
+        9 * C * M + 9 * M * M + C * M,
+        (9 * C * M + 9 * M * M + C * M) * QUARTER,
+        (M, H // 2, W // 2),
+    ),
+    Case(
+        "bottleneck, projection",
+        lambda: Bottleneck(C, 8),
+        C * 8 + 9 * 8 * 8 + 4 * 8 * 8 + 4 * C * 8,
+        (C * 8 + 9 * 8 * 8 + 4 * 8 * 8 + 4 * C * 8) * AREA,
+        (4 * 8, H, W),
+    ),
+    Case(
+        "ResNeXt",  # V = 32 paths of 4 x 16 / 64 = 1 channel
+        lambda: ResNeXtBlock(64, 16),
+        64 * 32 + 9 * 32 * 32 // 32 + 4 * 32 * 16,
+        (64 * 32 + 9 * 32 * 32 // 32 + 4 * 32 * 16) * AREA,
+        (64, H, W),
+        (64, H, W),
+    ),
+    Case(
+        "basic block v2, projection",
+        lambda: PreactBasicBlock(C, M, 2),
+        9 * C * M + 9 * M * M + C * M,
+        (9 * C * M + 9 * M * M + C * M) * QUARTER,
+        (M, H // 2, W // 2),
+    ),
+    Case(
+        "bottleneck v2, identity",
+        lambda: PreactBottleneck(C, C // 4),
+        C * 4 + 9 * 4 * 4 + 4 * 4 * 4,
+        (C * 4 + 9 * 4 * 4 + 4 * 4 * 4) * AREA,
+        (C, H, W),
+    ),
+    Case(
+        "inverted residual",
+        lambda: InvertedResidual(C, M, 1, 6),
+        6 * C * C + 9 * 6 * C + 6 * C * M,
+        (6 * C * C + 9 * 6 * C + 6 * C * M) * AREA,
+        (M, H, W),
+    ),
+    Case(
+        "MBConv, gated",
+        lambda: MBConv(
+            C, M, 64, 5, 1, activation=nn.SiLU, squeeze=lambda e: SqueezeExcitation(e, 4)
+        ),
+        C * 64 + 25 * 64 + 64 * M + (2 * 64 * 4 + 4 + 64),
+        (C * 64 + 25 * 64 + 64 * M) * AREA + 2 * 64 * 4,
+        (M, H, W),
+    ),
+    Case(
+        "universal bottleneck, extra depthwise",
+        lambda: UniversalBottleneck(C, M, 4, start=5, middle=3),
+        25 * C + C * 64 + 9 * 64 + 64 * M,
+        (25 * C + C * 64 + 9 * 64 + 64 * M) * AREA,
+        (M, H, W),
+    ),
+    Case(
+        "universal bottleneck, feed-forward",
+        lambda: UniversalBottleneck(C, M, 4),
+        C * 64 + 64 * M,
+        (C * 64 + 64 * M) * AREA,
+        (M, H, W),
+    ),
+    Case(
+        "ghost",
+        lambda: GhostModule(C, M),
+        C * M // 2 + 9 * M // 2,
+        (C * M // 2 + 9 * M // 2) * AREA,
+        (M, H, W),
+    ),
+    Case(
+        "dense layer",
+        lambda: DenseLayer(C, 8),
+        4 * C * 8 + 36 * 8 * 8,
+        (4 * C * 8 + 36 * 8 * 8) * AREA,
+        (C + 8, H, W),
+    ),
+    Case(
+        "dense block",
+        lambda: DenseBlock(C, 8, 3),
+        sum(4 * (C + i * 8) * 8 + 36 * 8 * 8 for i in range(3)),
+        sum(4 * (C + i * 8) * 8 + 36 * 8 * 8 for i in range(3)) * AREA,
+        (C + 3 * 8, H, W),
+    ),
+    Case(
+        "transition", lambda: Transition(C), C * C // 2, C * C // 2 * AREA, (C // 2, H // 2, W // 2)
+    ),
+    Case(
+        "Inception",
+        lambda: Inception(C, 4, 6, 8, 2, 3, 5),
+        C * (4 + 6 + 2 + 5) + 9 * (6 * 8 + 2 * 3),
+        (C * (4 + 6 + 2 + 5) + 9 * (6 * 8 + 2 * 3)) * AREA,
+        (4 + 8 + 3 + 5, H, W),
+    ),
+    Case(
+        "fire",
+        lambda: Fire(C, 4, 8),
+        C * 4 + 4 + 4 * 8 + 8 + 9 * 4 * 8 + 8,
+        (C * 4 + 4 * 8 + 9 * 4 * 8) * AREA,
+        (2 * 8, H, W),
+    ),
+    Case(
+        "network in network",
+        lambda: MlpConv(C, (12, 10, M), 5),
+        25 * C * 12 + 12 + 12 * 10 + 10 + 10 * M + M,
+        (25 * C * 12 + 12 * 10 + 10 * M) * AREA,
+        (M, H, W),
+    ),
+    Case(
+        "U-Net's pair",
+        lambda: DoubleConv(C, M),
+        9 * C * M + 9 * M * M,
+        (9 * C * M + 9 * M * M) * AREA,
+        (M, H, W),
+    ),
+    Case(
+        "ASPP",
+        lambda: ASPP(C, 8, (2, 4, 6)),
+        C * 8 + 9 * C * 8 * 3 + C * 8 + 5 * 8 * 8,
+        (C * 8 + 9 * C * 8 * 3 + 5 * 8 * 8) * AREA + C * 8,
+        (8, H, W),
+    ),
+    Case(
+        "auxiliary head",
+        lambda: AuxiliaryHead(C, 10),
+        128 * C + 2048 * 1024 + 1024 + 1025 * 10,
+        128 * C * 16 + 2048 * 1024 + 1024 * 10,
+        (10,),
+    ),
+    Case("exit head", lambda: ExitHead(C, 10), C * 10 + 10, C * 10, (10,)),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_formulas(case: Case) -> None:
+    layer = randomize_(case.build(), shape=case.input)
+    norms = [m for m in layer.modules() if isinstance(m, nn.BatchNorm2d)]
+    parameters = sum(parameter.numel() for parameter in layer.parameters())
+    assert parameters - sum(2 * norm.num_features for norm in norms) == case.weights
+    assert network_cost(layer, case.input).macs == case.macs
+    x = structured_input((2, *case.input), seed=1)
+    y = layer(x)
+    assert y.shape == (2, *case.output)
+    assert torch.isfinite(y).all()
+    assert not torch.equal(y[0], y[1])
+
+
+def test_the_gated_residual_unit() -> None:
+    unit = GatedResidual(C, M, 3, dilation=2)
+    count = sum(parameter.numel() for parameter in unit.parameters())
+    assert count == 2 * (3 * C * C + C) + C * C + C + C * M + M
+    residual, skip = unit(torch.zeros(1, C, 20))
+    assert (residual.shape, skip.shape) == ((1, C, 20), (1, M, 20))

@@ -1,0 +1,166 @@
+"""Published weights, from a server on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from edgeconv.models import pretrained
+from edgeconv.models.pretrained import PretrainedError, load_pretrained
+from edgeconv.models.randomize import randomize_
+from torch import Tensor, nn
+
+from edgeconv import models
+
+
+class Handler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Path]]:
+    """A web server's address and folder, and an empty cache."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "www"
+    folder.mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder)) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}", folder
+        http.shutdown()
+        thread.join()
+
+
+def publish(
+    folder: Path, name: str, state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Put a checkpoint on the server under a name that carries its hash."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    path = folder / f"{name}-{digest[:8]}.pth"
+    path.write_bytes(buffer.getvalue())
+    monkeypatch.setitem(pretrained.FILES, name, path.name)
+    return path
+
+
+def test_weights_arrive_and_are_cached(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, folder = server
+    source = randomize_(models.create_model("resnet8"), seed=3)
+    file = publish(folder, "resnet8", source.state_dict(), monkeypatch)
+    for _ in range(2):
+        network = models.create_model("resnet8")
+        load_pretrained("resnet8", network, url)
+        for key, value in network.state_dict().items():
+            assert torch.equal(value, source.state_dict()[key])
+        file.unlink(missing_ok=True)  # the second time there is only the cache
+
+
+def test_a_changed_file_is_refused(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, folder = server
+    file = publish(folder, "resnet8", {"x": torch.zeros(3)}, monkeypatch)
+    file.write_bytes(file.read_bytes() + b"!")
+    with pytest.raises(PretrainedError, match="its hash differs"):
+        load_pretrained("resnet8", models.create_model("resnet8"), url)
+
+
+def test_a_missing_file_and_a_dead_server_say_what_to_do(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pretrained.FILES, "resnet8", "resnet8-00000000.pth")
+    network = models.create_model("resnet8")
+    with pytest.raises(
+        PretrainedError, match=r"cannot be downloaded \(File not found\).*--weights"
+    ):
+        load_pretrained("resnet8", network, server[0])
+    with pytest.raises(PretrainedError, match=r"cannot be downloaded .*refused.*--weights"):
+        load_pretrained("resnet8", network, "http://127.0.0.1:9")
+
+
+def test_a_damaged_cache_names_the_file(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cached = tmp_path / "cache" / "hub" / "checkpoints" / "resnet8-00000000.pth"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"not a checkpoint")
+    monkeypatch.setitem(pretrained.FILES, "resnet8", cached.name)
+    with pytest.raises(PretrainedError, match=f"{cached} is damaged; delete it"):
+        load_pretrained("resnet8", models.create_model("resnet8"), server[0])
+
+
+def test_code_in_a_checkpoint_never_runs(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "sprung",)
+
+    url, folder = server
+    publish(folder, "resnet8", {"x": Trap()}, monkeypatch)  # type: ignore[dict-item]
+    with pytest.raises(PretrainedError):
+        load_pretrained("resnet8", models.create_model("resnet8"), url)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_weights_that_do_not_fit_say_why(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, folder = server
+    publish(folder, "resnet8", models.create_model("resnet8").state_dict(), monkeypatch)
+    with pytest.raises(PretrainedError, match="default options only"):
+        load_pretrained("resnet8", models.create_model("resnet8", num_classes=3), url)
+
+
+def test_a_network_without_weights_lists_those_with() -> None:
+    with pytest.raises(PretrainedError, match=r"ghostnet has no published weights.*mobilenet_v2"):
+        load_pretrained("ghostnet", nn.Identity())
+
+
+def test_old_names_of_dense_layers_are_understood(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, folder = server
+    source = randomize_(models.create_model("densenet121"), seed=3, shape=(3, 32, 32))
+    old = {}
+    for key, value in source.state_dict().items():
+        for part in ("norm", "conv"):
+            for number in "12":
+                if "denselayer" in key:
+                    key = key.replace(f".{part}{number}.", f".{part}.{number}.")
+        old[key] = value
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    publish(folder, "densenet121", old, monkeypatch)
+    network = models.create_model("densenet121")
+    load_pretrained("densenet121", network, url)
+    assert torch.equal(network.features.norm5.weight, source.features.norm5.weight)
+    layer = "features.denseblock2.denselayer3.conv2.weight"
+    assert torch.equal(network.get_parameter(layer), source.get_parameter(layer))
+
+
+def test_auxiliary_heads_are_optional(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, folder = server
+    full = models.create_model("googlenet", aux_logits=True)
+    publish(folder, "googlenet", full.state_dict(), monkeypatch)
+    for aux_logits in (False, True):
+        network = models.create_model("googlenet", aux_logits=aux_logits)
+        load_pretrained("googlenet", network, url)
+        assert torch.equal(network.fc.weight, full.fc.weight)
+
+
+def test_file_names_carry_a_hash_of_eight_digits_or_more() -> None:
+    assert all(torch.hub.HASH_REGEX.search(name) for name in pretrained.FILES.values())
+    assert set(pretrained.FILES) <= set(models.list_models())

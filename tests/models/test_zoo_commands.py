@@ -1,0 +1,108 @@
+"""``edgeconv models`` and ``edgeconv cost``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from edgeconv import models
+from edgeconv.cli import cli
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, arguments)
+
+
+def output(*arguments: str) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_models_lists_the_zoo() -> None:
+    lines = output("models").splitlines()
+    assert len(lines) == 1 + len(models.list_models())
+    row = next(line for line in lines if line.startswith("mobilenet_v2 "))
+    for figure in ("3x224x224", "3.50 M", "301 M", "491 px", "71.878 % top-1", "1801.04381"):
+        assert figure in row
+
+
+def test_models_takes_a_pattern() -> None:
+    names = [line.split()[0] for line in output("models", "*_early_exit").splitlines()[1:]]
+    assert names == ["mobilenet_v2_early_exit", "resnet_early_exit"]
+
+
+def test_one_model_shows_its_card() -> None:
+    text = output("models", "mobilenet_v1_025")
+    for figure in ("213,586", "Visual Wake Words", "width_mult", "3x96x96"):
+        assert figure in text
+
+
+def test_models_as_json() -> None:
+    cards = {card["name"]: card for card in json.loads(output("models", "--json"))}
+    assert cards["resnet50"]["parameters"] == 25_557_032
+    assert cards["resnet50"]["accuracy"]["value"] == pytest.approx(76.13)
+    assert cards["ds_cnn"]["input_shape"] == [1, 49, 10]
+    assert cards["fpn_resnet18"]["outputs"] == ["p2", "p3", "p4", "p5"]
+
+
+def test_no_match_is_an_error() -> None:
+    result = run("models", "zzz*")
+    assert "no network matches 'zzz*'" in str(result.exception)
+
+
+def test_cost_of_the_textbooks_convolution() -> None:
+    text = output("cost", "--conv", "32,64,3")
+    for figure in ("18,432", "288", "2,048", "2,336", "12.7%", "rank one"):
+        assert figure in text
+    assert "MACs" not in text
+    assert "57,802,752" in output("cost", "--conv", "32,64,3", "--size", "56")
+    kinds = {k["name"]: k for k in json.loads(output("cost", "--conv", "16,32,3", "--json"))}
+    assert kinds["depthwise separable"]["parameters"] == 656
+
+
+def test_cost_of_a_network_by_layer() -> None:
+    text = output("cost", "resnet8")
+    for figure in ("blocks.1.shortcut", "conv 1x1", "78,186", "12,501,632", "25 px", "17.7%"):
+        assert figure in text
+    assert "blocks.1" not in output("cost", "resnet8", "--no-layers")
+
+
+def test_cost_as_json_follows_the_options() -> None:
+    arguments = ("cost", "mobilenet_v1", "--json", "--input-size", "64")
+    full = json.loads(output(*arguments))
+    narrow = json.loads(output(*arguments, "--model-arg", "width_mult=0.25"))
+    int8 = json.loads(output(*arguments, "--precision", "int8"))
+    assert narrow["parameters"] < full["parameters"] / 4
+    assert sum(layer["macs"] for layer in full["layers"]) == full["macs"]
+    assert int8["peak_bytes"] * 4 == full["peak_bytes"]
+
+
+def test_cost_of_the_users_own_module(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text("from torch import nn\n\ndef net():\n    return nn.Conv2d(1, 2, 3)\n")
+    text = output("cost", f"{file}:net", "--input-size", "1x8x8")
+    assert "conv 3x3" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "name a MODEL, or pass --conv"),
+        (("resnet8", "--conv", "3,4,3"), "name a MODEL, or pass --conv"),
+        (("--conv", "3,4"), "channels in, channels out, kernel side"),
+        (("--conv", "3,4,0"), "must be positive"),
+        (("--conv", "3,4,3"), "2 groups do not divide 3 and 4 channels"),
+        (("resnet9",), "resnet8"),
+        (("resnet8", "--model-arg", "depth=3"), "resnet8 has no option 'depth'"),
+        (("vgg11", "--input-size", "100x224"), "cannot be traced on an input of 1x3x100x224"),
+    ],
+)
+def test_bad_requests_are_one_line(arguments: tuple[str, ...], message: str) -> None:
+    result = run("cost", *arguments)
+    assert result.exit_code != 0
+    assert message in str(result.exception)
+    assert "\n" not in str(result.exception)
