@@ -2,7 +2,8 @@
 
 A QDQ graph computes in float by the letter. A runtime takes a node as an integer one where its real
 inputs come from DequantizeLinear and its results go to QuantizeLinear, the result of a convolution
-also through one Relu or Clip.
+also through one Relu or Clip. Whether that runtime has an integer kernel for the operator, or
+computes between the two in float after all, the file cannot tell.
 """
 
 from __future__ import annotations
