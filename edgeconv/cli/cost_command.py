@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeconv.cli.values import InputSize, KeyValue
+from edgeconv.cli import values
 from edgeconv.errors import CaptureError, UsageError
 from edgeconv.report.tables import Column, console, table
 from edgeconv.report.units import format_bytes, format_count, format_percent, significant
@@ -25,11 +25,17 @@ _BYTES = {"float32": 4, "int8": 1}
 @click.option(
     "--model-arg",
     "model_args",
-    type=KeyValue(),
+    metavar="KEY=VALUE",
+    type=values.key_value,
     multiple=True,
     help="Argument of the network's factory, as in width_mult=0.5. Repeatable.",
 )
-@click.option("--input-size", type=InputSize(), help="224, 192x160 or 1x28x28 (channels first).")
+@click.option(
+    "--input-size",
+    metavar="SIZE",
+    type=values.input_size,
+    help="224, 192x160 (height x width) or 1x28x28 (channels first).",
+)
 @click.option(
     "--precision",
     type=click.Choice(list(_BYTES)),
