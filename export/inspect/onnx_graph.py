@@ -14,7 +14,6 @@ from typing import Any
 
 import onnx
 from edgeconv.export.inspect.dtypes import size_of
-from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from edgeconv.errors import DataError
@@ -90,7 +89,7 @@ def read_model(data: bytes, path: Path) -> Model:
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
-    except (DecodeError, ValueError) as error:
+    except Exception as error:  # protobuf's own, which has no types to name it by
         raise DataError(f"{path} is not a whole ONNX file; make or copy it again") from error
     if not proto.ir_version or not proto.HasField("graph") or not proto.graph.output:
         raise DataError(f"{path} is not an ONNX file: it has no graph")
@@ -128,12 +127,11 @@ def _border(info: onnx.ValueInfoProto) -> Border:
 
 
 def _dtype(code: int) -> str:
-    names = {"float": "float32", "double": "float64"}
     try:
-        name = onnx.TensorProto.DataType.Name(code).lower()
+        name = str(onnx.TensorProto.DataType.Name(code)).lower()
     except ValueError:
         return f"type {code}"
-    return names.get(name, name)
+    return {"float": "float32", "double": "float64"}.get(name, name)
 
 
 def _read_graph(model: Model, graph: onnx.GraphProto, path: Path, *, nested: bool) -> None:

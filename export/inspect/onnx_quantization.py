@@ -119,7 +119,7 @@ class _Analysis:
 
     def _fused(self) -> set[str]:
         """Tensors between DequantizeLinear, integer nodes and QuantizeLinear."""
-        fused = set()
+        fused: set[str] = set()
         for node in self._model.nodes:
             if id(node) in self._integer:
                 fused.update(name for name in node.outputs if self._is_float(name))
