@@ -38,6 +38,16 @@ SIZE = 256
 WARMUP_SHARE = 0.25  # of the C program's samples, left out like the runner's warm-up
 HEAD = ("", "Layers", "C", "Runner", "Added", "Added, of 1 ms")
 
+INTRODUCTION = """# What the runner adds to an inference
+
+A chain of small matrix products under ONNX Runtime {version}, one thread on one core; medians with
+95 % intervals. "Apart": the runner against a C program, each measurement a process of its own;
+this also holds what else differs between the two, which load different builds of the library.
+A bare Python loop differs from the C program as the runner does. "Together": the runner's timing function against a C loop, one inference each in turns,
+over the same session. Made by `benchmarks/runner_overhead.py`.
+
+"""
+
 Pair = tuple[list[list[int]], list[list[int]]]
 
 
@@ -180,8 +190,7 @@ def main() -> None:
             sys.stdout.flush()
             lines.append(line)
     if arguments.out is not None:
-        title = f"# What the runner adds to an inference\n\nONNX Runtime {onnxruntime.__version__}"
-        text = "\n".join((f"{title}, one thread.", "", *lines, ""))
+        text = INTRODUCTION.format(version=onnxruntime.__version__) + "\n".join((*lines, ""))
         arguments.out.write_text(text, encoding="utf-8")
 
 
