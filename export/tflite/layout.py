@@ -142,6 +142,18 @@ class Order:
         candidate = (*ones, *axes)
         return candidate if Order.of(shape, candidate) == self else None
 
+    def nearest_perm(self, shape: Sequence[int]) -> Perm:
+        """The permutation of axes to move to where an axis is stored in pieces: each axis stands
+        where its last piece is."""
+        exact = self.as_perm(shape)
+        grouped = self.grouped(shape)
+        if exact is not None or grouped is None:
+            return exact or identity(len(shape))
+        groups, _, stored = grouped
+        # An axis of size 1 goes to the front, where it is no one's neighbor.
+        place = [max((stored.index(index) for index in group), default=-1) for group in groups]
+        return tuple(sorted(range(len(shape)), key=lambda axis: place[axis]))
+
     def rows_and_columns(self, rows: int, columns: int) -> tuple[Shape, Perm] | None:
         """``(dims, perm)`` of the columns of a value seen as a matrix, where its rows are stored
         in order, one after the other; else None.

@@ -9,15 +9,14 @@ from edgeconv.export.tflite.builder import FLOAT, codes
 from edgeconv.export.tflite.fusion import activation, bounds, needed
 from edgeconv.export.tflite.graph import (
     Activation,
-    ChannelQuantization,
     Options,
-    Padding,
     Quantization,
     Tensor,
 )
+from edgeconv.export.tflite.ops.affine import emit_affine
 from edgeconv.export.tflite.ops.formula import Formula
 from edgeconv.export.tflite.registry import Integer, operator
-from edgeconv.export.tflite.site import Site, single_code
+from edgeconv.export.tflite.site import Site
 
 SIGMOID_OUTPUT = Quantization(1 / 256, -128)
 TANH_OUTPUT = Quantization(1 / 128, 0)
@@ -130,24 +129,16 @@ def _integer_hard_sigmoid(site: Site, alpha: float, beta: float) -> None:
     """A 1x1 depthwise convolution with weight alpha and bias beta whose result saturates at 0 and
     1, and has its own scale for that where the wanted one does not."""
     stored = site.stored(0)
-    assert stored.quantization is not None
-    x = stored.tensor
-    channels = x.shape[-1] if x.shape else 1
-    pixels = site.builder.reshape(x, (1, -(-prod(x.shape) // channels), 1, channels))
-    codes_, quantization = single_code(np.full((1, 1, 1, channels), alpha, FLOAT))
-    scales = np.full(channels, quantization.scale, FLOAT)
-    product = np.float32(stored.quantization.scale) * scales
-    bias = np.rint(beta / product.astype(np.float64)).astype(np.int32)
-    builder = site.builder
-    weight = builder.constant(codes_, f"{site.name}/alpha", ChannelQuantization(scales, 3))
-    offset = builder.constant(bias, f"{site.name}/beta", ChannelQuantization(product, 0))
+    shape = stored.tensor.shape
+    channels = shape[-1] if shape else 1
+    pixels = site.builder.reshape(stored.tensor, (1, prod(shape) // channels, 1, channels))
     saturates = needed((0.0, 1.0), site.wanted) == (False, False)
-    site.emit_stored(
-        "DEPTHWISE_CONV_2D",
-        [pixels, weight, offset],
-        pixels.shape,
+    emit_affine(
+        site,
+        pixels,
+        np.full(channels, alpha),
+        np.full(channels, beta),
         stored.order,
-        {"padding": Padding.VALID, "strideH": 1, "strideW": 1, "depthMultiplier": 1},
         None if saturates else UNIT_RANGE,
     )
 
@@ -159,8 +150,8 @@ def softmax(site: Site) -> None:
     rank = len(shape)
     axis = site.integer_attribute("axis", -1) % rank
     stored = site.stored(0)
-    perm = stored.order.as_perm(shape)
-    if perm is None or perm[-1] != axis:
+    perm = stored.order.nearest_perm(shape)
+    if perm[-1] != axis:
         others = [other for other in range(rank) if other != axis]
         perm = (*others, axis)
     x = site.builder.placed(stored, shape, perm)

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
 from edgeconv.export.tflite.graph import Array, Options, Tensor
-from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, permuted
+from edgeconv.export.tflite.layout import Order, Perm, Shape, permuted
 from edgeconv.export.tflite.ops.activation import unary
 from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
@@ -68,11 +68,8 @@ def _broadcast_perm(
         zip(shapes, stored, known, strict=True),
         key=lambda item: (item[2], -prod(item[0]), item[1].order.is_identity),
     )
-    for shape, item, _ in ranked:
-        perm = item.order.as_perm(_padded(shape, len(result)))
-        if perm is not None:
-            return perm
-    return identity(len(result))
+    shape, item, _ = ranked[0]
+    return item.order.nearest_perm(_padded(shape, len(result)))
 
 
 def _extended(site: Site, item: Stored, shape: Shape, perm: Perm) -> Tensor:

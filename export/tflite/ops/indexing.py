@@ -13,10 +13,8 @@ INT32, INT64 = TYPES[np.dtype("int32")], TYPES[np.dtype("int64")]
 
 
 def own_perm(site: Site, index: int = 0) -> Perm:
-    """The order of axes in which an input is stored, ONNX's where that is not one of axes."""
-    shape = site.shape(index)
-    perm = site.stored(index).order.as_perm(shape)
-    return identity(len(shape)) if perm is None else perm
+    """The order of axes in which an input is stored, or the nearest one."""
+    return site.stored(index).order.nearest_perm(site.shape(index))
 
 
 @operator("Slice", integer=Integer.MOVES)

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
 from edgeconv.export.tflite.graph import Array, Options, Padding, Quantization, Tensor
-from edgeconv.export.tflite.layout import Order, Shape, identity
+from edgeconv.export.tflite.layout import Order, Perm, Shape, identity
 from edgeconv.export.tflite.ops.weights import (
     integer_bias,
     integer_weights,
@@ -140,10 +140,9 @@ def _dense_operands(
             Order.of((rows, depth), identity(2)),
         )
         columns = (depth,), (0,)
-    order = np.arange(depth).reshape(columns[0]).transpose(columns[1]).reshape(-1)
     if site.integer:
         known = integer_weights(site, 1, channel_axis=0 if rows_first else 1)
-        matrix = _arranged(known.codes, order, rows_first)
+        matrix = _arranged(known.codes, columns, rows_first)
         offsets = integer_bias(site, bias, source.tensor, known.scales, units)
         weight = weight_tensor(site, 1, matrix, known.scales, axis=0)
         return [source.tensor, weight, offsets]
@@ -152,7 +151,7 @@ def _dense_operands(
         weight = site.tensor(1, None if rows_first else (1, 0))
     else:
         name = site.value(1).name or f"{site.name}/weight"
-        weight = site.builder.constant(_arranged(real, order, rows_first), name)
+        weight = site.builder.constant(_arranged(real, columns, rows_first), name)
     return [source.tensor, weight, _bias(site, bias, units)]
 
 
@@ -172,11 +171,14 @@ def _emit_dense(site: Site, operands: list[Tensor], rows: int, units: int) -> No
     site.emit_stored("CONV_2D", [pixels, kernel, bias], (rows, 1, 1, units), order, options)
 
 
-def _arranged(matrix: Array, order: Array, rows_first: bool) -> Array:
-    """The matrix as output x input, its inputs in ``order``."""
-    oriented = matrix if rows_first else matrix.T
-    plain = np.array_equal(order, np.arange(len(order)))
-    return oriented if plain else oriented[:, order]
+def _arranged(matrix: Array, columns: tuple[Shape, Perm], rows_first: bool) -> Array:
+    """The matrix as output x input, its inputs permuted as ``columns``, (dims, perm), says."""
+    oriented: Array = matrix if rows_first else matrix.T
+    dims, perm = columns
+    if len(dims) <= 1:
+        return oriented
+    split: Array = oriented.reshape(-1, *dims).transpose(0, *(axis + 1 for axis in perm))
+    return split.reshape(oriented.shape)
 
 
 def _bias(site: Site, index: int | None, units: int) -> Tensor:

@@ -15,8 +15,9 @@ from edgeconv.export.tflite.layout import (
     channels_last,
     identity,
 )
+from edgeconv.export.tflite.ops.affine import per_channel_affine
 from edgeconv.export.tflite.ops.indexing import own_perm
-from edgeconv.export.tflite.registry import operator
+from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
 
 
@@ -51,9 +52,13 @@ class Steps:
         return self.site.builder.constant(np.asarray(operand, FLOAT), f"{self.site.name}/constant")
 
 
-@operator("BatchNormalization", fuses=True)
+@operator("BatchNormalization", integer=Integer.COMPUTES, fuses=True)
 def batch_normalization(site: Site) -> None:
-    """MUL and ADD with what the four statistics amount to for each channel."""
+    """A 1x1 depthwise convolution with what the four statistics amount to for each channel.
+
+    XNNPACK runs it as one multiply-add a number. In int8 it is exact but for the rounding of the
+    result: with a scale for each channel, one number a channel is always 127 or -127.
+    """
     if site.integer_attribute("training_mode", 0):
         raise site.unsupported("training_mode is 1", "export the network in eval mode")
     scale, shift, mean, variance = (
@@ -61,11 +66,7 @@ def batch_normalization(site: Site) -> None:
         for index, what in enumerate(("scale", "bias", "mean", "variance"), start=1)
     )
     factor = scale / np.sqrt(variance + site.float_attribute("epsilon", 1e-5))
-    perm = channels_last(len(site.shape(0)))
-    steps = Steps(site)
-    product = steps("MUL", site.tensor(0, perm), factor)
-    offset = site.builder.constant((shift - mean * factor).astype(FLOAT), f"{site.name}/offset")
-    site.emit("ADD", [product, offset], perm)
+    per_channel_affine(site, factor, shift - mean * factor)
 
 
 def standardized(steps: Steps, x: Tensor, axes: Sequence[int], epsilon: float) -> Tensor:

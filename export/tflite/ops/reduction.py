@@ -6,7 +6,7 @@ from functools import partial
 
 from edgeconv.export.tflite.builder import Stored
 from edgeconv.export.tflite.graph import Tensor
-from edgeconv.export.tflite.layout import Order, Shape, channels_last, identity, permuted
+from edgeconv.export.tflite.layout import Order, Shape, channels_last, permuted
 from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
 
@@ -88,12 +88,12 @@ def _prepared(
 ) -> tuple[Tensor, Tensor, Shape, Order]:
     """The input and the axes along it, and shape and order of the result.
 
-    The input stays in the order it is in, if its axes can be told apart there. A map stays with
-    its channels last where that is the same as ONNX's order: XNNPACK reduces height and width.
+    The input stays in the order it is in, or one near it. A map stays with its channels last
+    where that is the same as ONNX's order: XNNPACK reduces height and width.
     """
     shape = site.shape(0)
     rank = len(shape)
-    perm = source.order.as_perm(shape) or identity(rank)
+    perm = source.order.nearest_perm(shape)
     if source.order == Order.of(shape, channels_last(rank)):
         perm = channels_last(rank)
     x = site.builder.placed(source, shape, perm)

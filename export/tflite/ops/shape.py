@@ -56,8 +56,8 @@ def _common_perm(site: Site) -> Perm:
     votes: dict[Perm, int] = {}
     for index in range(len(site.node.inputs)):
         held = site.held(index)
-        perm = held.order.as_perm(site.shape(index)) if isinstance(held, Stored) else None
-        if perm is not None:
+        if isinstance(held, Stored):
+            perm = held.order.nearest_perm(site.shape(index))
             votes[perm] = votes.get(perm, 0) + 1
     # Channels last where there is a tie: that is where the neighbors will want it.
     return max(
@@ -77,7 +77,7 @@ def expand(site: Site) -> None:
         site.same(0)
         return
     stored = site.stored(0)
-    perm = stored.order.as_perm(own) or identity(rank)
+    perm = stored.order.nearest_perm(own)
     x = site.builder.placed(stored, own, perm)
     wanted = site.builder.integers(permuted(shape, perm), f"{site.name}/shape")
     site.emit("BROADCAST_TO", [x, wanted], perm)

@@ -185,12 +185,20 @@ def test_silu_is_logistic_and_mul() -> None:
     assert operators(check(net, {"x": smooth(MAP)})) == ["MAX_POOL_2D", "LOGISTIC", "MUL"]
 
 
-def test_batch_normalization_that_was_not_folded() -> None:
+@pytest.mark.parametrize("shape", [MAP, (2, 3), (2, 3, 7)])
+@pytest.mark.parametrize("int8", [False, True])
+def test_batch_normalization_that_was_not_folded(shape: tuple[int, ...], int8: bool) -> None:
     net = Net()
     statistics = [smooth((3,), seed) for seed in range(3)] + [positive(smooth((3,), 3))]
-    x = net.input("x", MAP)
-    net.output(net.op("BatchNormalization", x, *map(net.constant, statistics)))
-    assert operators(check(net, {"x": smooth(MAP)})) == ["MUL", "ADD"]
+    statistics[0][1] = 0
+    x = net.input("x", shape)
+    x = net.quantized(x, 0.05, 120) if int8 else x
+    y = net.op("Relu", net.op("BatchNormalization", x, *map(net.constant, statistics)))
+    net.output(net.quantized(y, 0.02, 10) if int8 else y)
+    lowered = check(net, {"x": smooth(shape)}, step=0.02 if int8 else None)
+    assert lowered.float_fallback == ()
+    assert "DEPTHWISE_CONV_2D" in lowered.operators
+    assert "RELU" not in lowered.operators
 
 
 def test_one_addend_that_is_its_own_other() -> None:

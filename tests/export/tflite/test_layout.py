@@ -118,6 +118,14 @@ def test_columns_are_a_permutation_of_the_matrix(
         assert np.array_equal(matrix.reshape(-1), stored(value, order))
 
 
+def test_a_shuffled_axis_is_nearest_to_where_it_was() -> None:
+    # Channels last, the channels in two groups that were exchanged.
+    order = Order.of((2, 3, 7), (2, 0, 1)).transposed((2, 3, 7), (1, 0, 2))
+    assert order is not None
+    assert order.as_perm((1, 6, 7, 1)) is None
+    assert order.nearest_perm((1, 6, 7, 1)) == (0, 3, 2, 1)
+
+
 def test_a_map_of_one_pixel_has_no_order() -> None:
     assert Order.of((2, 5, 1, 1), CHANNELS_LAST).is_identity
 

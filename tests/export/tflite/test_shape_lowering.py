@@ -274,7 +274,10 @@ def test_channel_shuffle() -> None:
     net = Net()
     y = net.op("Reshape", mapped(net, "x", MAP), net.constant((2, 2, 2, 6, 3)))
     y = net.op("Transpose", y, perm=(0, 2, 1, 3, 4))
-    net.output(net.op("Reshape", y, net.constant(MAP)))
+    y = net.op("Reshape", y, net.constant(MAP))
+    # The halves go on with their channels last, and cost no further transpose.
+    left, right = net.op("Split", y, axis=1, num_outputs=2, outputs=2)
+    net.output(net.op("Concat", net.op("Relu", left), right, axis=1))
     names = operators(check(net, {"x": smooth(MAP)}))
     assert names.count("TRANSPOSE") == 1
 
