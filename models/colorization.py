@@ -68,6 +68,7 @@ class Colorization(nn.Module):
     receptive_field=357,
     preprocessing=Preprocessing(mean=(0.5,), std=(1.0,)),
     paper="Zhang et al. 2016, arXiv:1603.08511",
+    size_multiple=8,
 )
 def colorization(in_channels: int = 1, width_mult: float = 0.25) -> nn.Module:
     """``width_mult=1`` has the paper's channels."""

@@ -55,6 +55,7 @@ class FastDepth(nn.Module):
     receptive_field=571,
     preprocessing=Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3, resize=224),
     paper="Wofk et al. 2019, arXiv:1903.03273",
+    size_multiple=32,
 )
 def fastdepth(in_channels: int = 3) -> nn.Module:
     """The network before the paper's pruning."""

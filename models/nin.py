@@ -35,6 +35,7 @@ class NetworkInNetwork(nn.Module):
     macs=222_486_528,
     receptive_field=27,
     accuracy=Accuracy(91.19, "% top-1", "CIFAR-10", "paper"),
+    # The usual statistics of CIFAR-10; the paper whitens the images.
     preprocessing=Preprocessing(mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616)),
     paper="Lin et al. 2013, arXiv:1312.4400",
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from edgeconv.models.card import IMAGENET, Accuracy, NetworkInfo, Preprocessing, Task
 from edgeconv.models.initialize import initialize_
-from edgeconv.models.options import Factory, check_options, option_types
+from edgeconv.models.options import Factory, UnknownOption, check_options, option_types
 from torch import nn
 
 F = TypeVar("F", bound=Factory)
@@ -26,6 +26,16 @@ class _Entry:
     factory: Factory
     info: NetworkInfo
     options: dict[str, object]
+    size_multiple: int
+
+    def check(self, options: Mapping[str, object]) -> None:
+        """Raise UnknownOption unless the network has these options with these values."""
+        check_options(self.info.name, self.options, options)
+        size, multiple = options.get("input_size"), self.size_multiple
+        if isinstance(size, int) and size % multiple:
+            raise UnknownOption(
+                f"{self.info.name}: input_size must be a multiple of {multiple}, not {size}"
+            )
 
 
 _networks: dict[str, _Entry] = {}
@@ -43,10 +53,12 @@ def register(
     preprocessing: Preprocessing | None = IMAGENET,
     task: Task = Task.CLASSIFICATION,
     outputs: tuple[str, ...] = ("output",),
+    size_multiple: int = 1,
 ) -> Callable[[F], F]:
     """Register the decorated factory under its own name; its parameters become the options.
 
     The figures are those of the default options; the tests hold them against the module itself.
+    ``input_size`` must be a multiple of ``size_multiple``, as where a decoder meets its encoder.
     """
 
     def decorate(factory: F) -> F:
@@ -71,7 +83,7 @@ def register(
         options = option_types(factory)
         if len(input_shape) == 3 and input_shape[1] == input_shape[2]:
             options.setdefault("input_size", int)
-        _networks[name] = _Entry(factory, info, options)
+        _networks[name] = _Entry(factory, info, options, size_multiple)
         return factory
 
     return decorate
@@ -108,7 +120,7 @@ def create_model(name: str, **options: object) -> nn.Module:
         UnknownOption: an option that the network does not have, or a value that does not fit it.
     """
     entry = _find(name)
-    check_options(name, entry.options, options)
+    entry.check(options)
     taken = inspect.signature(entry.factory).parameters
     network = entry.factory(**{key: value for key, value in options.items() if key in taken})
     initialize_(network)
@@ -121,7 +133,7 @@ def input_shape(name: str, **options: object) -> tuple[int, ...]:
     (C, H, W) for images; see :class:`NetworkInfo`. Raises as :func:`create_model` does.
     """
     entry = _find(name)
-    check_options(name, entry.options, options)
+    entry.check(options)
     shape = entry.info.input_shape
     channels, size = options.get("in_channels"), options.get("input_size")
     if isinstance(channels, int):

@@ -45,9 +45,12 @@ class LRASPP(nn.Module):
         self.classifier = _LRASPPHead(40, 960, num_classes, inner=128)
 
     def forward(self, x: Tensor) -> Tensor:
-        low = self.backbone[: _LOW + 1](x)
-        high = self.backbone[_LOW + 1 :](low)
-        y = self.classifier(low, high)
+        y = low = x
+        for index, layer in enumerate(self.backbone):
+            y = layer(y)
+            if index == _LOW:
+                low = y
+        y = self.classifier(low, y)
         return functional.interpolate(y, size=x.shape[-2:], mode="bilinear", align_corners=False)
 
 

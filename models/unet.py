@@ -67,6 +67,7 @@ class UNet(nn.Module):
     receptive_field=204,
     preprocessing=_PREPROCESSING,
     paper=_PAPER,
+    size_multiple=2**_DEPTH,
 )
 def unet(
     num_classes: int = 2, in_channels: int = 3, width_mult: float = 0.25, dropout: float = 0.0
@@ -84,6 +85,7 @@ def unet(
     receptive_field=236,
     preprocessing=_PREPROCESSING,
     paper=_PAPER,
+    size_multiple=2**_DEPTH,
 )
 def unet_resize(
     num_classes: int = 2, in_channels: int = 3, width_mult: float = 0.25, dropout: float = 0.0

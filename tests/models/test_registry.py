@@ -43,6 +43,24 @@ def test_a_bad_option_is_refused_in_one_line(options: dict[str, object], message
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("unet", 100, "unet: input_size must be a multiple of 16, not 100"),
+        ("fastdepth", 48, "a multiple of 32"),
+        ("vgg11", 31, "32 or more"),
+    ],
+)
+def test_sizes_that_cannot_work_are_refused(name: str, size: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        models.create_model(name, input_size=size)
+
+
+def test_only_square_inputs_have_a_size() -> None:
+    with pytest.raises(models.UnknownOption, match="has no option 'input_size'"):
+        models.input_shape("ds_cnn", input_size=32)
+
+
 def test_options_reach_the_network_and_its_input() -> None:
     options = {"num_classes": 7, "in_channels": 1, "width_mult": 0.25, "input_size": 32}
     network = models.create_model("mobilenet_v1", **options)
