@@ -43,8 +43,9 @@ INTRODUCTION = """# What the runner adds to an inference
 A chain of small matrix products under ONNX Runtime {version}, one thread on one core; medians with
 95 % intervals. "Apart": the runner against a C program, each measurement a process of its own;
 this also holds what else differs between the two, which load different builds of the library.
-A bare Python loop differs from the C program as the runner does. "Together": the runner's timing function against a C loop, one
-inference each in turns, over the same session. Made by `benchmarks/runner_overhead.py`.
+A bare Python loop differs from the C program as the runner does. "Together": the runner's timing
+function against a C loop, one inference each in turns, over the same session. Made by
+`benchmarks/runner_overhead.py`.
 
 """
 
