@@ -159,12 +159,13 @@ def normalize(
     pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing | None
 ) -> npt.NDArray[np.float32]:
     """[N, C, H, W] bytes to ([0, 1] - mean) / std float32."""
-    scaled = pixels.astype(np.float32) / np.float32(255)
+    scaled: npt.NDArray[np.float32] = pixels.astype(np.float32) / np.float32(255)
     if preprocessing is None:
         return scaled
     mean = np.array(preprocessing.mean, np.float32).reshape(1, -1, 1, 1)
     std = np.array(preprocessing.std, np.float32).reshape(1, -1, 1, 1)
-    return np.ascontiguousarray((scaled - mean) / std)
+    normalized: npt.NDArray[np.float32] = np.ascontiguousarray((scaled - mean) / std)
+    return normalized
 
 
 @dataclass

@@ -52,7 +52,7 @@ from edgeconv.bundle import (
     Verification,
     sha256_of,
 )
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -76,11 +76,14 @@ def run(request: Request, folder: Path) -> Manifest:
         input_size=request.input_size,
         weights=request.weights,
     )
+    if source.untrained:
+        logger.warning("the weights of %s are random; pass --weights for trained ones", source.spec)
     progress("Capturing", 0, 1)
     graph, oracle = _capture(request, source)
     refuse_bad_weights(graph)
     inputs = input_infos(graph)
     preprocessing = _preprocessing(request, source, inputs)
+    _check_labels(request, output_infos(graph))
     feed = _feed(request, inputs, preprocessing)
     quantized = _quantize(request, graph, feed)
     _warn(feed, preprocessing, quantized=quantized is not None)
@@ -133,12 +136,29 @@ def _preprocessing(
     request: Request, source: Source, inputs: tuple[TensorInfo, ...]
 ) -> Preprocessing | None:
     """What was stated, or what the network's card says; for other networks on images, [0, 1]."""
-    if request.preprocessing or source.preprocessing:
-        return request.preprocessing or source.preprocessing
     channels = inputs[0].shape[1] if len(inputs) == 1 and len(inputs[0].shape) == 4 else None
+    stated, card = request.preprocessing, source.preprocessing
+    if stated is not None:
+        if len(stated.mean) != channels:
+            raise UsageError(
+                f"--mean and --std have {len(stated.mean)} numbers, the input of {source.spec} "
+                f"has {channels or 'no'} channels"
+            )
+        resize = stated.resize or (card and card.resize)
+        return stated.model_copy(update={"resize": resize})
+    if card is not None:
+        return card
     if channels not in (1, 3):
         return None
     return Preprocessing(resize=None, mean=(0.0,) * channels, std=(1.0,) * channels, assumed=True)
+
+
+def _check_labels(request: Request, outputs: tuple[TensorInfo, ...]) -> None:
+    classes = outputs[0].shape[-1] if outputs and outputs[0].shape else None
+    if request.labels is not None and len(request.labels) != classes:
+        raise UsageError(
+            f"there are {len(request.labels)} labels, and the first output has {classes} classes"
+        )
 
 
 def _feed(
@@ -231,7 +251,8 @@ def _write(
 ) -> list[Artifact]:
     artifacts = []
     for precision in dict.fromkeys(request.precisions):
-        model, left_in_float = graph, ()
+        model: ir.Model = graph
+        left_in_float: tuple[str, ...] = ()
         if precision is Precision.INT8 and quantized is not None:
             model = apply_io(quantized.model, request.io)
             left_in_float = quantized.left_in_float
@@ -263,10 +284,10 @@ def _verify(
         return {}
     for path, verification in figures.items():
         if not verification.passed:
-            error = failure(path, verification, reference.runtime)
+            failed = failure(path, verification, reference.runtime)
             if request.verify:
-                raise error
-            logger.warning("%s", error)
+                raise failed
+            logger.warning("%s", failed)
     for artifact in artifacts:
         sqnr = figures[artifact.path].sqnr_db
         if artifact.precision is Precision.INT8 and sqnr < _POOR_SQNR_DB:

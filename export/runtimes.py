@@ -43,8 +43,9 @@ def open_runner(
     Raises:
         EdgeconvError: the runtime refuses the file.
     """
-    kind = {Format.ONNX: OnnxRunner, Format.TFLITE: LiteRtRunner}[format]
-    return kind(path, inputs, outputs)
+    if format is Format.ONNX:
+        return OnnxRunner(path, inputs, outputs)
+    return LiteRtRunner(path, inputs, outputs)
 
 
 def session_options() -> ort.SessionOptions:

@@ -40,6 +40,7 @@ class Source:
         network: the module in eval mode, or the path of a float ``.onnx`` file.
         input_shape: (channels, height, width) where the network's card states it, else None.
         preprocessing: from the network's card, else None.
+        untrained: the weights are fresh random ones.
     """
 
     spec: str
@@ -47,6 +48,7 @@ class Source:
     args: ModelArgs = field(default_factory=dict)
     input_shape: tuple[int, ...] | None = None
     preprocessing: Preprocessing | None = None
+    untrained: bool = False
 
 
 def resolve(
@@ -66,6 +68,7 @@ def resolve(
     if isinstance(source.network, nn.Module):
         if weights is not None:
             load_weights(source.network, weights)
+            source = replace(source, untrained=False)
         source.network.eval()
     elif weights is not None or args:
         option = "--weights" if weights is not None else "--model-arg"
@@ -109,8 +112,10 @@ def _from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) ->
         card = models.preprocessing(name, **options)
     except (TypeError, ValueError, LookupError) as error:
         raise UsageError(f"{name}: {_first_line(error)}") from error
-    preprocessing = card and Preprocessing(resize=card.resize, mean=card.mean, std=card.std)
-    return Source(name, network, args, shape, preprocessing)
+    preprocessing = None
+    if card is not None:
+        preprocessing = Preprocessing(resize=card.resize, mean=card.mean, std=card.std)
+    return Source(name, network, args, shape, preprocessing, untrained=True)
 
 
 def _from_factory(spec: str, args: ModelArgs) -> Source:

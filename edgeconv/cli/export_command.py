@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeconv.cli.values import InputSize, KeyValue, Numbers
+from edgeconv.cli.values import input_size, key_value, numbers
 from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--input-size",
-    type=InputSize(),
+    metavar="SIZE",
+    type=input_size,
     help="224, 192x160 (height x width) or 1x28x28 (channels first).",
 )
 @click.option("--batch", type=click.IntRange(min=1), help="Static batch size.  [default: 1]")
@@ -69,12 +70,13 @@ if TYPE_CHECKING:
 @click.option(
     "--model-arg",
     "model_args",
-    type=KeyValue(),
+    metavar="KEY=VALUE",
+    type=key_value,
     multiple=True,
     help="Argument of the network's factory, as in width_mult=0.5. Repeatable.",
 )
-@click.option("--mean", type=Numbers(), help="Mean of each channel, for pixels in [0, 1].")
-@click.option("--std", type=Numbers(), help="Standard deviation of each channel.")
+@click.option("--mean", metavar="NUMBERS", type=numbers, help="Mean of each channel, for pixels in [0, 1].")
+@click.option("--std", metavar="NUMBERS", type=numbers, help="Standard deviation of each channel.")
 @click.option(
     "--labels", type=click.Path(path_type=Path), help="Text file with a class name a line."
 )

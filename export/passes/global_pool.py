@@ -27,7 +27,8 @@ def _is_spatial(node: ir.Node) -> bool:
     x = node.inputs[0]
     if x is None or x.shape is None or len(x.shape) < 3 or not x.shape.is_static():
         return False
-    axes = ir.convenience.get_const_tensor(node.inputs[1]) if len(node.inputs) > 1 else None
+    stated = node.inputs[1] if len(node.inputs) > 1 else None
+    axes = None if stated is None else ir.convenience.get_const_tensor(stated)
     if axes is None:
         return False
     rank = len(x.shape)

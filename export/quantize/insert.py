@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from edgeconv.export.quantize.parameters import (
     weight_parameters,
 )
 from edgeconv.export.quantize.plan import Plan, data_inputs, is_constant
+
+Array = npt.NDArray[Any]
 
 
 class Inserter:
@@ -94,8 +97,9 @@ class Inserter:
         )
         if bias_array is not None:
             scale = bias_scale(input_scale, parameters.scale)
-            integers = quantize_bias(bias_array, scale)
-            self._replace_constant(node, 2, f"{name}_bias", integers, scale, axis=0)
+            self._replace_constant(
+                node, 2, f"{name}_bias", quantize_bias(bias_array, scale), scale, axis=0
+            )
 
     def _quantize_constant(self, node: ir.Node, value: ir.Value) -> None:
         array = _array(value)
@@ -116,7 +120,7 @@ class Inserter:
         node: ir.Node,
         index: int,
         name: str,
-        integers: npt.NDArray,
+        integers: Array,
         scale: npt.NDArray[np.float32] | np.float32,
         zero_point: np.generic | None = None,
         axis: int | None = None,
@@ -135,7 +139,7 @@ class Inserter:
         self._graph.insert_before(node, dequantize)
         node.replace_input_with(index, dequantize.outputs[0])
 
-    def _constant(self, name: str, array: npt.NDArray | np.generic) -> ir.Value:
+    def _constant(self, name: str, array: Array | np.generic) -> ir.Value:
         value = ir.val(name, const_value=ir.tensor(np.asarray(array), name=name))
         self._graph.register_initializer(value)
         return value
@@ -148,7 +152,7 @@ def _drop_saturated_clamps(graph: ir.Graph) -> None:
         operator = OPERATORS.get(node.op_type)
         if operator is None or operator.kind is not Kind.CLAMP:
             continue
-        users = node.outputs[0].uses()
+        users = list(node.outputs[0].uses())
         if len(users) != 1 or users[0].node.op_type != "QuantizeLinear":
             continue
         low, high = clamp_bounds(node)
@@ -188,7 +192,7 @@ def _weight_axis(node: ir.Node) -> int:
     return WEIGHT_AXIS[node.op_type]
 
 
-def _array(value: ir.Value) -> npt.NDArray:
+def _array(value: ir.Value) -> Array:
     assert value.const_value is not None
     return value.const_value.numpy()
 

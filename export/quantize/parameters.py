@@ -7,11 +7,13 @@ real = scale * (integer - zero_point); activations asymmetric per tensor, weight
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Float32 = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.integer[Any]]
 
 # A range narrower than this is a constant; its scale must still be a normal float32, and stay one
 # when it is multiplied by a weight scale.
@@ -47,17 +49,18 @@ class ActivationParameters:
             self.scale * (127 - self.zero_point),
         )
 
-    def stored_zero_point(self, dtype: npt.DTypeLike) -> np.generic:
+    def stored_zero_point(self, dtype: npt.DTypeLike) -> np.integer[Any]:
         """The zero point as ONNX stores it beside int8 or uint8 integers."""
         shift = 128 if np.dtype(dtype) == np.uint8 else 0
-        zero_point: np.generic = np.dtype(dtype).type(self.zero_point + shift)
+        zero_point: np.integer[Any] = np.dtype(dtype).type(self.zero_point + shift)
         return zero_point
 
-    def quantize(self, values: npt.NDArray[np.floating], dtype: npt.DTypeLike) -> npt.NDArray:
+    def quantize(self, values: npt.NDArray[np.floating[Any]], dtype: npt.DTypeLike) -> Integers:
         """Integers of ``values``: round half to even, saturate."""
         info = np.iinfo(np.dtype(dtype))
         integers = np.rint(values / np.float32(self.scale)) + int(self.stored_zero_point(dtype))
-        return np.clip(integers, info.min, info.max).astype(dtype)
+        saturated: Integers = np.clip(integers, info.min, info.max).astype(dtype)
+        return saturated
 
 
 def activation_parameters(observed: Range) -> ActivationParameters:
@@ -81,7 +84,8 @@ class WeightParameters:
         shape = [1] * weight.ndim
         shape[self.axis] = -1
         integers = np.rint(weight / self.scale.reshape(shape))
-        return np.clip(integers, -127, 127).astype(np.int8)
+        saturated: npt.NDArray[np.int8] = np.clip(integers, -127, 127).astype(np.int8)
+        return saturated
 
 
 def weight_parameters(
@@ -101,7 +105,8 @@ def weight_parameters(
 
 def bias_scale(input_scale: float, weight_scale: Float32) -> Float32:
     """The product as the runtimes form it, in float32."""
-    return np.float32(input_scale) * weight_scale
+    product: Float32 = np.float32(input_scale) * weight_scale
+    return product
 
 
 def quantize_bias(bias: Float32, scale: Float32) -> npt.NDArray[np.int32]:

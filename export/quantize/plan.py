@@ -99,7 +99,7 @@ def is_accumulator(value: ir.Value) -> bool:
     if _reason_for_float(producer, operator):
         return False
     consumers = value.consumers()
-    if len(consumers) != 1 or value.uses()[0].idx != 0:
+    if len(consumers) != 1 or next(iter(value.uses())).idx != 0:
         return False
     clamp = OPERATORS.get(consumers[0].op_type)
     return (

@@ -1,0 +1,272 @@
+"""``edgeconv export`` and its kin as a person runs them: output, exit codes, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from edgeconv.models.randomize import structured_input
+
+NETWORK = '''
+import torch
+from torch import nn
+from edgeconv.models.randomize import randomize_
+
+def make(channels: int = 4, classes: int = 3) -> nn.Module:
+    network = nn.Sequential(
+        nn.Conv2d(3, channels, 3, stride=2, padding=1), nn.BatchNorm2d(channels), nn.ReLU(),
+        nn.Conv2d(channels, channels, 3, padding=1, groups=channels), nn.ReLU6(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+    return randomize_(network, shape=(3, 12, 12))
+
+built = make()
+number = 3
+
+def broken():
+    raise RuntimeError("the flux\\ncapacitor")
+
+def wrong():
+    return "not a network"
+
+class Unsupported(nn.Module):
+    def forward(self, x):
+        return torch.linalg.det(x)
+
+class Slow(nn.Module):
+    def forward(self, x):
+        import time
+        time.sleep(60)
+        return x
+'''
+SIZE = ("--input-size", "12")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "net.py").write_text(NETWORK)
+    np.savez(tmp_path / "data.npz", x=structured_input((8, 3, 12, 12)).numpy())
+    return tmp_path
+
+
+def edgeconv(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edgeconv", *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def failed(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    """It ended with ``code`` and one line that has all the words."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    last = done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert last.lower().startswith("error: ")
+    for word in words:
+        assert word in last
+
+
+def test_two_files_and_a_summary(folder: Path) -> None:
+    done = edgeconv(folder, "export", "net.py:make", *SIZE, "--model-arg", "classes=5")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "make_float32.onnx" in done.stdout
+    assert "make_float32.tflite" in done.stdout
+    manifest = json.loads((folder / "make" / "manifest.json").read_text())
+    assert manifest["outputs"][0]["shape"] == [1, 5]
+    assert manifest["model_args"] == {"classes": 5}
+
+
+def test_four_files_verify_inspect_and_evaluate(folder: Path) -> None:
+    arguments = ("net.py:make", *SIZE, "--calibration", "data.npz", "-o", "out")
+    done = edgeconv(folder, "export", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert printed == json.loads((folder / "out" / "manifest.json").read_text())
+    assert len(printed["artifacts"]) == 4
+    again = edgeconv(folder, "verify", "out", "--json")
+    figures = json.loads(again.stdout)
+    assert figures["schema_version"] == 1
+    assert all(artifact["passed"] for artifact in figures["artifacts"].values())
+    assert edgeconv(folder, "verify", "out").returncode == 0
+    shown = edgeconv(folder, "inspect", "out")
+    assert shown.returncode == 0, shown.stderr
+    x = structured_input((6, 3, 12, 12), seed=5).numpy()
+    np.savez(folder / "labeled.npz", x=x, y=np.zeros(6, np.int64))
+    result = edgeconv(folder, "evaluate", "out", "--data", "labeled.npz", "--json")
+    assert json.loads(result.stdout)["samples"] == 6
+    assert "top-1" in edgeconv(folder, "evaluate", "out", "--data", "labeled.npz").stdout
+
+
+def test_a_module_that_is_built_and_quiet(folder: Path) -> None:
+    done = edgeconv(folder, "export", "net:built", *SIZE, "--format", "tflite", "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (folder / "built" / "built_float32.tflite").is_file()
+
+
+def test_weights_from_safetensors_and_pth(folder: Path) -> None:
+    import torch
+    from edgeconv.models import create_model
+    from edgeconv.models.randomize import randomize_
+    from safetensors.torch import save_file
+
+    network = randomize_(create_model("resnet8"), seed=7, shape=(3, 32, 32))
+    save_file(network.state_dict(), folder / "w.safetensors")
+    torch.save({"state_dict": network.state_dict()}, folder / "w.pth")
+    hashes = set()
+    for name in ("w.safetensors", "w.pth"):
+        done = edgeconv(
+            folder, "export", "resnet8", "--weights", name, "--format", "onnx", "--json", "--force"
+        )
+        assert done.returncode == 0, done.stderr
+        hashes.add(json.loads(done.stdout)["weights_sha256"])
+    assert len(hashes) == 1
+
+
+def test_a_pickle_is_not_executed(folder: Path) -> None:
+    import pickle
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.mkdir, (str(folder / "exploded"),)
+
+    (folder / "w.pth").write_bytes(pickle.dumps({"fc.weight": Bomb()}))
+    done = edgeconv(folder, "export", "resnet8", "--weights", "w.pth")
+    failed(done, 1, "w.pth", "save the state_dict")
+    assert not (folder / "exploded").exists()
+
+
+USAGE = [
+    (["resnet81"], ["unknown model 'resnet81'", "resnet8"]),
+    (["qqqq"], ["unknown model", "MODEL is"]),
+    (["nowhere.py:make"], ["nowhere.py: no such file"]),
+    (["nowhere.onnx"], ["nowhere.onnx: no such file"]),
+    (["no.such.package:make"], ["no.such.package", "no module named 'no'"]),
+    (["net.py:mak"], ["has no 'mak'", "did you mean make?"]),
+    (["net.py:number"], ["not a callable"]),
+    (["net.py:wrong"], ["returned a str"]),
+    (["net.py:make", "--model-arg", "depth=3"], ["unexpected keyword argument 'depth'"]),
+    (["net.py:make"], ["input size", "--input-size"]),
+    (["net.py:make", *SIZE, "--precision", "int8"], ["int8 needs calibration data"]),
+    (["net.py:make", *SIZE, "--calibration", "nowhere"], ["nowhere: no such file"]),
+    (["net.py:make", *SIZE, "--calibration", "net.py"], ["net.py: data is"]),
+    (["net.py:make", *SIZE, "--opset", "12"], ["opset must be from 18"]),
+    (["net.py:make", *SIZE, "--io", "int8"], ["--io int8 applies to int8"]),
+    (["net.py:make", *SIZE, "--mean", "0.5"], ["--mean and --std go together"]),
+    (["net.py:make", *SIZE, "-o", "."], ["is not a bundle"]),
+    (["net.py:make", *SIZE, "--weights", "nowhere.pth"], ["nowhere.pth: no such file"]),
+    (["net.py:make", *SIZE, "--weights", "data.npz"], [".safetensors, .pth or .pt"]),
+    (["net.py:make", *SIZE, "--labels", "nowhere"], ["nowhere: no such file"]),
+    (["net.py:make", "--input-size", "big"], ["'big' is not a size"]),
+    (["net.py:make", "--model-arg", "classes"], ["'classes' is not key=value"]),
+    (["net.py:make", "--format", "tensorrt"], ["'tensorrt'"]),
+    (["net.py:make", "--batch", "0"], ["0 is not in the range"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), USAGE)
+def test_wrong_requests(folder: Path, arguments: list[str], words: list[str]) -> None:
+    before = sorted(folder.iterdir())
+    failed(edgeconv(folder, "export", *arguments), 2, *words)
+    assert [path for path in sorted(folder.iterdir()) if path.name != "__pycache__"] == before
+
+
+FAILURES = [
+    (["net.py:broken"], ["broken raised RuntimeError: the flux"]),
+    (["net.py:make", "--input-size", "5x12x12"], ["fails on an input of 1×5×12×12"]),
+    (["net.py:Unsupported", "--input-size", "3x4x4"], ["Det"]),
+    (["net.py:make", *SIZE, "--calibration", "bad_shape.npz"], ["[3, 9, 9]", "[3, 12, 12]"]),
+    (["net.py:make", *SIZE, "--calibration", "nan.npz"], ["NaN or infinite"]),
+    (["net.py:make", *SIZE, "--calibration", "truncated.npz"], ["not a readable NumPy file"]),
+    (["net.py:make", *SIZE, "--calibration", "empty"], ["holds no images"]),
+    (["damaged.onnx"], ["damaged.onnx is not a valid ONNX file"]),
+    (["resnet8", "--weights", "other.safetensors"], ["does not fit the network"]),
+    (["resnet8", "--weights", "damaged.safetensors"], ["not a readable safetensors file"]),
+    (["syntax.py:make"], ["syntax.py raised SyntaxError"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), FAILURES)
+def test_failures(folder: Path, arguments: list[str], words: list[str]) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    np.savez(folder / "bad_shape.npz", x=np.zeros((2, 3, 9, 9), np.float32))
+    np.savez(folder / "nan.npz", x=np.full((2, 3, 12, 12), np.nan, np.float32))
+    (folder / "truncated.npz").write_bytes((folder / "data.npz").read_bytes()[:400])
+    (folder / "empty").mkdir()
+    (folder / "damaged.onnx").write_bytes(b"\x08\x07garbage")
+    (folder / "damaged.safetensors").write_bytes(b"\x08\x07garbage")
+    (folder / "syntax.py").write_text("def make(:\n")
+    save_file({"x": torch.zeros(1)}, folder / "other.safetensors")
+    before = sorted(folder.iterdir())
+    failed(edgeconv(folder, "export", *arguments), 1, *words)
+    assert [path for path in sorted(folder.iterdir()) if path.name != "__pycache__"] == before
+
+
+def test_debug_shows_the_traceback(folder: Path) -> None:
+    done = edgeconv(folder, "--debug", "export", "net.py:broken")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "the flux" in done.stderr
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_interruption_leaves_nothing(folder: Path, kind: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgeconv", "export", "net.py:Slow", *SIZE],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(folder.glob(".Slow.*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(kind)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (1, "")
+    assert stderr.strip().splitlines()[-1] == "error: interrupted"
+    assert "Traceback" not in stderr
+    assert not list(folder.glob(".Slow.*"))
+    assert not (folder / "Slow").exists()
+
+
+def test_a_full_disk_is_one_line(folder: Path) -> None:
+    small = folder / "small"
+    small.mkdir()
+    mount = f"mount -t tmpfs -o size=256k none {small}"
+    unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, mount], check=False).returncode:
+        pytest.skip("needs unshare with user namespaces, to mount a small file system")
+    command = f"{sys.executable} -m edgeconv export resnet8 -o {small}/out; echo $?; ls -A {small}"
+    done = subprocess.run(
+        [*unshare, f"{mount} && {{ {command}; }}"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.stdout.strip() == "1", done.stderr
+    assert "No space left on device" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_no_bundle_there(folder: Path) -> None:
+    for command in (["verify", "x"], ["evaluate", "x", "--data", "data.npz"], ["inspect", "x"]):
+        done = edgeconv(folder, *command)
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
