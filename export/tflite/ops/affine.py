@@ -17,6 +17,8 @@ from edgeconv.export.tflite.graph import (
 from edgeconv.export.tflite.layout import Order, channels_last, permuted
 from edgeconv.export.tflite.site import Site
 
+LARGEST_BIAS = 2**30  # leaves the products room in an int32
+
 
 def per_channel_affine(site: Site, factor: Array, offset: Array) -> None:
     """factor * x + offset for each channel (axis 1) of the first input."""
@@ -43,36 +45,40 @@ def emit_affine(
         factor, offset: of shape C.
         quantization: of the result in integer mode, where it is not the wanted one.
     """
-    weight = _weight(site, factor)
+    if site.integer:
+        weight, bias = _integer_operands(site, x, factor, offset)
+    else:
+        row = factor.astype(FLOAT).reshape(1, 1, 1, -1)
+        weight = site.builder.constant(row, f"{site.name}/factor")
+        bias = site.builder.constant(offset.astype(FLOAT), f"{site.name}/offset")
     options: Options = {
         "padding": Padding.VALID,
         "strideH": 1,
         "strideW": 1,
         "depthMultiplier": 1,
     }
-    operands = [x, weight, _offset(site, x, weight, offset)]
+    operands = [x, weight, bias]
     site.emit_stored("DEPTHWISE_CONV_2D", operands, x.shape, order, options, quantization)
 
 
-def _weight(site: Site, factor: Array) -> Tensor:
-    name = f"{site.name}/factor"
-    row = factor.reshape(1, 1, 1, -1)
-    if not site.integer:
-        return site.builder.constant(row.astype(FLOAT), name)
-    scales = np.abs(factor / 127).astype(FLOAT)
-    scales[scales == 0] = 1
-    codes = (np.sign(row) * 127).astype(INT8)
-    return site.builder.constant(codes, name, ChannelQuantization(scales, 3))
+def _integer_operands(
+    site: Site, x: Tensor, factor: Array, offset: Array
+) -> tuple[Tensor, Tensor]:
+    """Codes of 127 at most for the factors, and the int32 biases that go with their scales.
 
-
-def _offset(site: Site, x: Tensor, weight: Tensor, offset: Array) -> Tensor:
-    name = f"{site.name}/offset"
-    if not site.integer:
-        return site.builder.constant(offset.astype(FLOAT), name)
+    A factor so small that its offset would not fit beside it gets a smaller code, down to 0: the
+    offset then is all there is to see of that channel.
+    """
     assert isinstance(x.quantization, Quantization)
-    assert isinstance(weight.quantization, ChannelQuantization)
-    scales = np.float32(x.quantization.scale) * weight.quantization.scales
-    limits = np.iinfo(np.int32)
-    codes = np.rint(offset / scales.astype(np.float64)).clip(limits.min, limits.max)
-    stated = ChannelQuantization(scales.astype(FLOAT), 0)
-    return site.builder.constant(codes.astype(np.int32), name, stated)
+    scale = x.quantization.scale
+    least = np.abs(offset) / (scale * LARGEST_BIAS)
+    scales = np.maximum(np.abs(factor) / 127, least).astype(FLOAT)
+    scales[scales == 0] = 1
+    codes = np.rint(factor / scales).clip(-127, 127).astype(INT8).reshape(1, 1, 1, -1)
+    products = (np.float32(scale) * scales).astype(FLOAT)
+    bias = np.rint(offset / products.astype(np.float64)).astype(np.int32)
+    builder = site.builder
+    return (
+        builder.constant(codes, f"{site.name}/factor", ChannelQuantization(scales, 3)),
+        builder.constant(bias, f"{site.name}/offset", ChannelQuantization(products, 0)),
+    )

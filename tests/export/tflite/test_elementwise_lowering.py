@@ -190,7 +190,9 @@ def test_silu_is_logistic_and_mul() -> None:
 def test_batch_normalization_that_was_not_folded(shape: tuple[int, ...], int8: bool) -> None:
     net = Net()
     statistics = [smooth((3,), seed) for seed in range(3)] + [positive(smooth((3,), 3))]
+    # One channel that does not depend on its input, and one that hardly does.
     statistics[0][1] = 0
+    statistics[0][2] = 1e-9
     x = net.input("x", shape)
     x = net.quantized(x, 0.05, 120) if int8 else x
     y = net.op("Relu", net.op("BatchNormalization", x, *map(net.constant, statistics)))
