@@ -14,7 +14,7 @@ ARGS      ?=
 TYPECHECK ?= build/typecheck
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck format export bench dist clean
+.PHONY: help setup demo test lint typecheck format export bench gate dist clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ export: setup ## Export MODEL (default mobilenet_v2) to OUT; more options in ARG
 
 bench: setup ## Measure the latency of the bundle in OUT on this machine; more options in ARGS
 	$(BIN)/edgeconv bench $(OUT) $(ARGS)
+
+gate: setup ## Fail if RESULT is slower than BASELINE (files of `edgeconv bench -o`) by over 3 %
+	$(BIN)/edgeconv gate $(RESULT) --baseline $(BASELINE) --max-regression 3% $(ARGS)
 
 dist: setup ## Build sdist and wheel, and try the wheel in a clean environment
 	rm -rf dist build/dist-venv

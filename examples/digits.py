@@ -29,7 +29,7 @@ from edgeconv.report.units import format_bytes, format_duration, format_percent,
 from examples.digits_data import Split, load
 
 SIZE = 32  # pixels a side: MobileNetV2 halves it five times
-EPOCHS = 30
+EPOCHS = 24
 BATCH = 64
 
 

@@ -1,24 +1,17 @@
-"""Export a network to ONNX and TFLite files, float32 and int8, each verified on its runtime."""
+"""Export a network to ONNX and TFLite files, float32 and int8, each verified on its runtime.
+
+``export`` is loaded when it is first asked for: what only reads files needs no torch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from edgeconv.export.pipeline import run
-from edgeconv.export.quantize import ActivationType
-from edgeconv.export.request import Progress, Request
-from torch import nn
+from edgeconv.bundle import Bundle, Format, IoType, Layout, Precision, Preprocessing
 
-from edgeconv.bundle import (
-    Bundle,
-    Format,
-    IoType,
-    Layout,
-    Precision,
-    Preprocessing,
-    staged,
-)
+if TYPE_CHECKING:
+    from edgeconv.export.api import export
+    from edgeconv.export.quantize import ActivationType
 
 __all__ = [
     "ActivationType",
@@ -32,79 +25,13 @@ __all__ = [
 ]
 
 
-def export(
-    model: str | Path | nn.Module,
-    *,
-    out: str | Path,
-    formats: Sequence[Format] = (Format.ONNX, Format.TFLITE),
-    precisions: Sequence[Precision] | None = None,
-    calibration: str | Path | None = None,
-    calibration_size: int = 128,
-    input_size: tuple[int, ...] | None = None,
-    batch: int | None = None,
-    opset: int | None = None,
-    layout: Layout = Layout.NHWC,
-    io: IoType = IoType.FLOAT32,
-    weights: str | Path | None = None,
-    model_args: Mapping[str, str | int | float | bool] | None = None,
-    preprocessing: Preprocessing | None = None,
-    labels: Sequence[str] | None = None,
-    activation_type: ActivationType = ActivationType.UINT8,
-    force: bool = False,
-    verify: bool = True,
-    progress: Progress = lambda step, done, total: None,
-) -> Bundle:
-    """Export a network and return the bundle on disk.
+def __getattr__(name: str) -> Any:
+    if name == "export":
+        from edgeconv.export.api import export
 
-    Args:
-        model: an ``nn.Module`` in eval mode, or a model specification: a zoo name,
-            ``path/to/file.py:factory``, ``package.module:factory`` or ``file.onnx``.
-        out: the bundle's folder. It appears whole, or not at all.
-        precisions: by default float32, and int8 where calibration data is given.
-        calibration: a folder of images, ``.npy``, ``.npz``, or "random" for synthetic inputs.
-        calibration_size: how many of the samples to use, chosen with a fixed seed.
-        input_size: (height, width) or (channels, height, width), where the network leaves it open.
-        batch: the static batch size, default 1.
-        opset: version of ONNX's operator set, 18 to 23, default 20; a file keeps its own.
-        layout: of the inputs and outputs of TFLite files; ONNX files are NCHW.
-        io: element type of the inputs and outputs of int8 files.
-        weights: ``.safetensors``, ``.pth`` or ``.pt`` to load into the network.
-        model_args: keyword arguments for the factory.
-        preprocessing: how images become inputs; by default what the network's card says.
-        labels: class names, stored in the manifest.
-        activation_type: how the ONNX file stores 8-bit activations.
-        force: replace an existing bundle.
-        verify: whether a file that fails verification is an error; otherwise it is a warning.
-        progress: called with (step, done, total).
+        return export
+    if name == "ActivationType":
+        from edgeconv.export.quantize import ActivationType
 
-    Raises:
-        UsageError: the request is wrong; nothing was done.
-        EdgeconvError: it failed; no bundle was left. The subclasses in ``edgeconv.errors`` tell why.
-    """
-    if precisions is None:
-        precisions = (Precision.FLOAT32, Precision.INT8) if calibration else (Precision.FLOAT32,)
-    request = Request(
-        model=model,
-        out=Path(out),
-        formats=formats,
-        precisions=precisions,
-        calibration=calibration,
-        calibration_size=calibration_size,
-        input_size=input_size,
-        batch=batch,
-        opset=opset,
-        layout=layout,
-        io=io,
-        weights=None if weights is None else Path(weights),
-        model_args=model_args or {},
-        preprocessing=preprocessing,
-        labels=None if labels is None else tuple(labels),
-        activation_type=activation_type,
-        force=force,
-        verify=verify,
-        progress=progress,
-    )
-    request.check()
-    with staged(request.out, force=force) as stage:
-        manifest = run(request, stage)
-    return Bundle(request.out, manifest)
+        return ActivationType
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -61,7 +61,7 @@ logger = logging.getLogger(__name__)
 _VERIFIED_SAMPLES = 16
 _VERIFIED_BYTES = 8_000_000
 # A float file differs by rounding alone, which any input shows.
-_VERIFIED_SYNTHETIC = 4
+_VERIFIED_SYNTHETIC = 2
 # Under this an int8 file has lost most of what the network computes.
 _POOR_SQNR_DB = 10.0
 

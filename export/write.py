@@ -30,7 +30,8 @@ def write_artifact(
     Args:
         model: a float graph, or the QDQ graph with the interface that the file shall have.
         layout: of the inputs and outputs of a TFLite file; ONNX is NCHW.
-        left_in_float: nodes that the quantizer left in float, with the reason.
+        left_in_float: nodes that the quantizer left in float, with the reason. TFLite has integer
+            kernels for some of them, so that the lowering makes its own list.
 
     Raises:
         UnsupportedOperator: TFLite cannot express a node.
@@ -52,7 +53,7 @@ def write_artifact(
         ),
         inputs=lowered.inputs,
         outputs=lowered.outputs,
-        float_fallback=tuple(dict.fromkeys((*left_in_float, *lowered.float_fallback))),
+        float_fallback=lowered.float_fallback,
         verification=None,
     )
 

@@ -86,9 +86,8 @@ def main() -> NoReturn:
     # A polite kill is an interruption too: temporary folders are removed, children are ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        cli.main(prog_name="edgeconv", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # What ctx.exit() was given comes back as the result; a command's own result is None.
+        code = cli.main(prog_name="edgeconv", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -103,7 +102,7 @@ def main() -> NoReturn:
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         _fail(f"{error.strerror or error}{where}", code=1, debug=debug)
-    sys.exit(0)
+    sys.exit(code or 0)
 
 
 def _fail(message: str, code: int, debug: bool) -> NoReturn:
