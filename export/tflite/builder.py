@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -94,6 +93,9 @@ class Builder:
                 "check the model with onnx.checker"
             )
         return self._held[value]
+
+    def __contains__(self, value: ir.Value) -> bool:
+        return value in self._held
 
     def known(self, value: ir.Value) -> Constant | None:
         """``value`` where it is constant."""
@@ -193,11 +195,16 @@ def codes(real: Array, quantization: Quantization, dtype: np.dtype[Any] = INT8) 
     return clipped
 
 
+def title(node: ir.Node) -> str:
+    """A node as messages name it: its name, or that of its result, and its operator."""
+    return f"{node.name or node.outputs[0].name} ({node.op_type})"
+
+
 def static_shape(value: ir.Value) -> Shape:
     """The shape of ``value``.
 
     Raises:
-        UnsupportedOperator: it is not known before the network runs.
+        UnsupportedOperator: it is not known before the network runs, or it has no elements.
     """
     if value.shape is None:
         raise UnsupportedOperator(
@@ -208,8 +215,9 @@ def static_shape(value: ir.Value) -> Shape:
             f"value {value.name} has the dynamic shape {value.shape}; "
             "TFLite files are written for fixed shapes, so export with fixed ones"
         )
-    return value.shape.numpy()
-
-
-def element_count(value: ir.Value) -> int:
-    return prod(static_shape(value))
+    shape = value.shape.numpy()
+    if 0 in shape:
+        raise UnsupportedOperator(
+            f"value {value.name} of shape {list(shape)} has no elements; take it out of the network"
+        )
+    return shape

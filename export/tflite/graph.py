@@ -18,7 +18,6 @@ Options = dict[str, OptionValue]
 
 TYPES: dict[np.dtype[Any], int] = {
     np.dtype("float32"): schema.TensorType.FLOAT32,
-    np.dtype("float16"): schema.TensorType.FLOAT16,
     np.dtype("int8"): schema.TensorType.INT8,
     np.dtype("uint8"): schema.TensorType.UINT8,
     np.dtype("int32"): schema.TensorType.INT32,

@@ -7,15 +7,14 @@ tensor that stands for it, and only where somebody asks for real floats is there
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from edgeconv.export.tflite.builder import FLOAT, Builder, Constant, Stored, static_shape
+from edgeconv.export.tflite.builder import FLOAT, Builder, Constant, Stored, static_shape, title
 from edgeconv.export.tflite.constants import fold
 from edgeconv.export.tflite.fusion import Fusion, bounds, fusion, only_consumer
-from edgeconv.export.tflite.graph import Activation, Graph, Quantization, Tensor
+from edgeconv.export.tflite.graph import TYPES, Activation, Graph, Quantization, Tensor
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Perm, identity, permuted
 from edgeconv.export.tflite.qdq import is_dequantize, is_quantize, outer, targets
 from edgeconv.export.tflite.registry import Integer, NoIntegerForm, Rule, rule
@@ -25,7 +24,8 @@ from edgeconv.export.tflite.writer import operator_versions, write
 from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.errors import UnsupportedOperator
 
-logger = logging.getLogger(__name__)
+ELEMENT_TYPES = {ir.DataType.from_numpy(dtype) for dtype in TYPES}
+BYTES = {ir.DataType.INT8, ir.DataType.UINT8}
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class _Lowering:
             if fused.absorbed is not None:
                 absorbed.add(fused.absorbed)
             if quantized and reason:
-                self.float_fallback.append(f"{_title(node)}: {reason}")
+                self.float_fallback.append(f"{title(node)}: {reason}")
         for value in self.graph.outputs:
             self._output(value)
         self.builder.graph.prune()
@@ -96,18 +96,46 @@ class _Lowering:
         found = rule(node.op_type)
         if found is None or node.domain not in ("", "ai.onnx", "com.microsoft"):
             raise UnsupportedOperator(
-                f"{_title(node)}: TFLite export does not know this operator; "
+                f"{title(node)}: TFLite export does not know this operator; "
                 "replace it in the network or take it out of the exported part"
             )
+        self._check_types(node, found)
+        fused, reason = self._lower(node, found)
+        results = node.outputs if fused.absorbed is None else node.outputs[1:]
+        for value in results:
+            if value not in self.builder and (value.uses() or value.is_graph_output()):
+                raise UnsupportedOperator(
+                    f"{title(node)}: its output {value.name} is used, which TFLite does not give; "
+                    "use its first output only"
+                )
+        return fused, reason
+
+    def _lower(self, node: ir.Node, found: Rule) -> tuple[Fusion, str]:
         if is_quantize(node) or is_dequantize(node):
-            fused, _ = self._attempt(node, found, integer=False, wanted=None)
-            return fused, ""
+            return self._attempt(node, found, integer=False, wanted=None)[0], ""
         try:
             wanted = self._wanted(node, found)
             return self._attempt(node, found, integer=True, wanted=wanted)[0], ""
         except NoIntegerForm as answer:
             fused, site = self._attempt(node, found, integer=False, wanted=None)
             return fused, str(answer) if site.emitted else ""
+
+    def _check_types(self, node: ir.Node, found: Rule) -> None:
+        """Refuse what no tensor can hold, and arithmetic on bytes that are not codes for reals."""
+        codes = is_quantize(node) or is_dequantize(node) or found.integer is Integer.MOVES
+        for value in (*node.inputs, *node.outputs):
+            if value is None or value.dtype is None:
+                continue
+            if value.dtype not in ELEMENT_TYPES:
+                raise UnsupportedOperator(
+                    f"{title(node)}: value {value.name} is of type {value.dtype.name}, which the "
+                    "TFLite export does not write; use float32"
+                )
+            if not codes and node.op_type != "Cast" and value.dtype in BYTES:
+                raise UnsupportedOperator(
+                    f"{title(node)}: it computes with {value.dtype.name} numbers, which TFLite "
+                    "takes for quantized ones; cast them to int32"
+                )
 
     def _attempt(
         self, node: ir.Node, found: Rule, *, integer: bool, wanted: Quantization | None
@@ -159,8 +187,12 @@ class _Lowering:
 
     def _input(self, value: ir.Value) -> None:
         shape = static_shape(value)
-        if value.dtype is None:
-            raise UnsupportedOperator(f"input {value.name} has no element type; declare it")
+        if value.dtype not in ELEMENT_TYPES:
+            known = "no type" if value.dtype is None else f"the type {value.dtype.name}"
+            raise UnsupportedOperator(
+                f"input {value.name} has {known}, which the TFLite export does not write; "
+                "use float32"
+            )
         perm = self._perm(len(shape))
         tensor = Tensor(value.name or "input", permuted(shape, perm), value.dtype.numpy())
         self.builder.graph.inputs.append(tensor)
@@ -199,10 +231,6 @@ def _live_nodes(graph: ir.Graph) -> list[ir.Node]:
         ):
             live.add(node)
     return [node for node in graph if node in live]
-
-
-def _title(node: ir.Node) -> str:
-    return f"{node.name or node.outputs[0].name} ({node.op_type})"
 
 
 def _info(tensor: Tensor, layout: Layout) -> TensorInfo:

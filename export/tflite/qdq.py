@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from edgeconv.export.tflite.builder import INT8, Builder, Constant
+from edgeconv.export.tflite.builder import INT8, Builder, Constant, title
 from edgeconv.export.tflite.graph import Array, ChannelQuantization, Quantization
 
 from edgeconv.errors import UnsupportedOperator
@@ -36,7 +36,7 @@ def parameters(node: ir.Node, builder: Builder) -> tuple[Array, Array, np.dtype[
     known = [None if value is None else builder.known(value) for value in node.inputs[1:3]]
     if not known or any(item is None for item in known):
         raise UnsupportedOperator(
-            f"{node.name} ({node.op_type}): scale and zero point are not constant; "
+            f"{title(node)}: scale and zero point are not constant; "
             "TFLite fixes them in the file, so quantize statically"
         )
     scale = known[0].real() if known[0] is not None else np.float32(1)
@@ -56,7 +56,7 @@ def tensor_quantization(node: ir.Node, builder: Builder) -> Quantization:
     if scale.size != 1 or dtype not in (INT8, UINT8):
         kind = dtype.name if scale.size == 1 else "per-channel"
         raise UnsupportedOperator(
-            f"{node.name} ({node.op_type}): {kind} activations have no TFLite form; "
+            f"{title(node)}: {kind} activations have no TFLite form; "
             "quantize activations per tensor to int8 or uint8"
         )
     shift = SHIFT if dtype == UINT8 else 0

@@ -14,6 +14,7 @@ from edgeconv.export.tflite.builder import (
     Constant,
     Stored,
     static_shape,
+    title,
 )
 from edgeconv.export.tflite.fusion import Fusion
 from edgeconv.export.tflite.graph import (
@@ -76,7 +77,7 @@ class Site:
         return self._wanted
 
     def unsupported(self, what: str, remedy: str) -> UnsupportedOperator:
-        return UnsupportedOperator(f"{self.name} ({self.node.op_type}): {what}; {remedy}")
+        return UnsupportedOperator(f"{title(self.node)}: {what}; {remedy}")
 
     def integer_attribute(self, name: str, default: int) -> int:
         return self.node.attributes.get_int(name, default)
@@ -256,12 +257,9 @@ class Site:
         dtype = self.result.dtype
         return FLOAT if dtype is None else dtype.numpy()
 
-    def same(self, index: int, order: Order | None = None) -> None:
-        """The result is input ``index``, its elements where they are (or read in ``order``)."""
-        held = self.held(index)
-        if isinstance(held, Stored) and order is not None:
-            held = Stored(held.tensor, order)
-        self.builder.bind(self.result, held)
+    def same(self, index: int) -> None:
+        """The result is input ``index``, its elements where they are."""
+        self.builder.bind(self.result, self.held(index))
 
 
 def single_code(array: Array) -> tuple[Array, Quantization]:

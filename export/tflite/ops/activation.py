@@ -159,6 +159,14 @@ def softmax(site: Site) -> None:
     site.emit("SOFTMAX", [x], perm, {"beta": 1.0}, quantization)
 
 
-@operator("Identity", "Dropout", integer=Integer.MOVES)
+@operator("Identity", integer=Integer.MOVES)
 def same(site: Site) -> None:
+    site.same(0)
+
+
+@operator("Dropout", integer=Integer.MOVES)
+def dropout(site: Site) -> None:
+    """Nothing, outside of training."""
+    if site.has(2) and site.demand_constant(2, "training_mode").item():
+        raise site.unsupported("training_mode is set", "export the network in eval mode")
     site.same(0)

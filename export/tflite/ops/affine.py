@@ -61,9 +61,7 @@ def emit_affine(
     site.emit_stored("DEPTHWISE_CONV_2D", operands, x.shape, order, options, quantization)
 
 
-def _integer_operands(
-    site: Site, x: Tensor, factor: Array, offset: Array
-) -> tuple[Tensor, Tensor]:
+def _integer_operands(site: Site, x: Tensor, factor: Array, offset: Array) -> tuple[Tensor, Tensor]:
     """Codes of 127 at most for the factors, and the int32 biases that go with their scales.
 
     A factor so small that its offset would not fit beside it gets a smaller code, down to 0: the

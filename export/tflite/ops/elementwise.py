@@ -178,6 +178,8 @@ def pow_(site: Site) -> None:
             factor = site.fresh("square", x.shape)
             site.builder.emit("MUL", [x, x], [factor])
         site.emit_stored("MUL", [x, factor], x.shape, stored.order)
+    elif site.value(1).dtype != site.value(0).dtype:
+        raise site.unsupported("base and exponent are of two types", "cast the exponent")
     else:
         binary(site, "POW")
 

@@ -79,8 +79,6 @@ def standardized(steps: Steps, x: Tensor, axes: Sequence[int], epsilon: float) -
 @operator("LayerNormalization")
 def layer_normalization(site: Site) -> None:
     """Over the last axes, wherever they are stored."""
-    if any(output.uses() for output in site.node.outputs[1:]):
-        raise site.unsupported("its mean or deviation is used", "use its first output only")
     shape = site.shape(0)
     rank = len(shape)
     first = site.integer_attribute("axis", -1) % rank

@@ -25,8 +25,6 @@ KEEPS_SIGN = {"MaxPool", "AveragePool", "GlobalAveragePool", "Reshape", "Transpo
 @operator("MaxPool", integer=Integer.MOVES)
 def max_pool(site: Site) -> None:
     """MAX_POOL_2D. Its SAME padding never wins; explicit padding must not either."""
-    if len(site.node.outputs) > 1 and site.node.outputs[1].uses():
-        raise site.unsupported("its indices are used", "use the values only")
     area = _area(site)
     x = map_input(site)
     padding = area.padding

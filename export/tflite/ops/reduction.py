@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 from edgeconv.export.tflite.builder import Stored
 from edgeconv.export.tflite.graph import Tensor
 from edgeconv.export.tflite.layout import Order, Shape, channels_last, permuted
@@ -23,6 +24,8 @@ def global_max_pool(site: Site) -> None:
 
 
 def _reduction(site: Site, name: str) -> None:
+    if site.dtype == np.dtype("bool"):
+        name = {"REDUCE_MAX": "REDUCE_ANY", "REDUCE_MIN": "REDUCE_ALL"}[name]
     reduce(site, name, reduced_axes(site))
 
 

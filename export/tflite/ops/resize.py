@@ -20,7 +20,8 @@ def resize(site: Site) -> None:
         UnsupportedOperator: another mode, or another axis than height and width.
     """
     before, after = site.shape(0), site.result_shape
-    if len(before) != 4 or before[:2] != after[:2]:
+    axes = site.integers_attribute("axes", ())
+    if len(before) != 4 or before[:2] != after[:2] or list(axes) != sorted(axes):
         raise site.unsupported(
             f"it resizes {before} to {after}", "only height and width of a map can be resized"
         )
@@ -40,16 +41,10 @@ def resize(site: Site) -> None:
 def _linear(site: Site, place: str) -> None:
     if site.integer_attribute("antialias", 0):
         raise site.unsupported("antialias is 1", "set it to 0")
-    before, after = site.shape(0)[2:], site.result_shape[2:]
     known = {"align_corners", "asymmetric", *HALF_PIXEL}
-    if place not in known or (place == "pytorch_half_pixel" and 1 in after):
+    if place not in known or (place == "pytorch_half_pixel" and 1 in site.result_shape[2:]):
         raise site.unsupported(f"coordinate_transformation_mode is {place}", "use half_pixel")
-    for scale, size, result in zip(_scales(site), before, after, strict=True):
-        if place != "align_corners" and abs(scale * size - result) > 1e-3:
-            raise site.unsupported(
-                f"{size} times {scale:g} is not a whole number, and TFLite samples by {result}",
-                "give the size instead of the scale",
-            )
+    _demand_whole_sizes(site)
     options: Options = {
         "alignCorners": place == "align_corners",
         "halfPixelCenters": place in HALF_PIXEL,
@@ -57,12 +52,24 @@ def _linear(site: Site, place: str) -> None:
     _emit(site, "RESIZE_BILINEAR", options)
 
 
+def _demand_whole_sizes(site: Site) -> None:
+    """TFLite samples by the sizes; ONNX by a scale, if that is what the node states."""
+    before, after = site.shape(0)[2:], site.result_shape[2:]
+    for scale, size, result in zip(_scales(site), before, after, strict=True):
+        if abs(scale * size - result) > 1e-3:
+            raise site.unsupported(
+                f"{size} times {scale:g} is not a whole number, and TFLite samples by {result}",
+                "give the size instead of the scale",
+            )
+
+
 def _nearest(site: Site, place: str) -> None:
     before, after = site.shape(0)[2:], site.result_shape[2:]
-    scales = _scales(site)
+    if place in ("align_corners", "half_pixel_symmetric"):
+        _demand_whole_sizes(site)
     rows, columns = (
-        _sources(site, place, scale, size, result)
-        for scale, size, result in zip(scales, before, after, strict=True)
+        _sources(site, place, *numbers)
+        for numbers in zip(_scales(site), before, after, strict=True)
     )
     floor = [np.arange(result) * size // result for size, result in zip(before, after, strict=True)]
     if np.array_equal(rows, floor[0]) and np.array_equal(columns, floor[1]):
@@ -104,8 +111,8 @@ def _sources(site: Site, place: str, scale: float, size: int, result: int) -> Ar
 def _scales(site: Site) -> tuple[float, float]:
     """Result over input, for height and width: as stated, else by the sizes."""
     before, after = site.shape(0)[2:], site.result_shape[2:]
-    stated = site.constant(2) if site.has(2) else None
-    if stated is not None and stated.size:
+    if site.has(2) and not site.has(3):
+        stated = site.demand_constant(2, "scales")
         return float(stated[-2]), float(stated[-1])
     return after[0] / before[0], after[1] / before[1]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from edgeconv.export.tflite.builder import Constant, Stored
+from edgeconv.export.tflite.builder import Stored
 from edgeconv.export.tflite.graph import TYPES, Options
 from edgeconv.export.tflite.layout import (
     CHANNELS_LAST,
     Order,
     Perm,
+    Shape,
     channels_last,
     identity,
     permuted,
@@ -27,16 +28,21 @@ def reshape(site: Site) -> None:
 def transpose(site: Site) -> None:
     """Nothing: the same elements, read in another order."""
     shape = site.shape(0)
-    perm = site.integers_attribute("perm", tuple(reversed(range(len(shape)))))
+    _transposed(site, shape, site.integers_attribute("perm", tuple(reversed(range(len(shape))))))
+
+
+def _transposed(site: Site, shape: Shape, perm: Perm) -> None:
+    """The result is the first input, seen in ``shape``, transposed by ``perm``."""
     held = site.held(0)
-    assert not isinstance(held, Constant)
+    assert isinstance(held, Stored)
     order = held.order.transposed(shape, perm)
     if order is None:
         # The stored tensor mixes axes that are to part: put it into ONNX's order first.
-        tensor = site.tensor(0)
-        site.emit("TRANSPOSE", [tensor, site.builder.integers(perm, f"{site.name}/perm")])
-        return
-    site.same(0, order)
+        plain = Order.of(shape, identity(len(shape)))
+        held = Stored(site.builder.arranged(held, plain, shape), plain)
+        order = plain.transposed(shape, perm)
+        assert order is not None
+    site.builder.bind(site.result, Stored(held.tensor, order))
 
 
 @operator("Concat", integer=Integer.MOVES)
@@ -93,7 +99,13 @@ def tile(site: Site) -> None:
 
 @operator("SpaceToDepth", integer=Integer.MOVES)
 def space_to_depth(site: Site) -> None:
-    _blocks(site, "SPACE_TO_DEPTH")
+    """SPACE_TO_DEPTH, as :func:`depth_to_space` the other way."""
+    if site.string_attribute("mode", "DCR") == "DCR":
+        _blocks(site, "SPACE_TO_DEPTH")
+        return
+    n, c, h, w = site.shape(0)
+    size = site.integer_attribute("blocksize", 1)
+    _transposed(site, (n, c, h // size, size, w // size, size), (0, 1, 3, 5, 2, 4))
 
 
 @operator("DepthToSpace", integer=Integer.MOVES)
@@ -105,16 +117,7 @@ def depth_to_space(site: Site) -> None:
         return
     n, c, h, w = site.shape(0)
     size = site.integer_attribute("blocksize", 1)
-    split = (n, c // size**2, size, size, h, w)
-    held = site.held(0)
-    assert isinstance(held, Stored)
-    order = held.order.transposed(split, (0, 1, 4, 2, 5, 3))
-    if order is None:
-        plain = Order.of(split, identity(6))
-        held = Stored(site.builder.arranged(held, plain, split), plain)
-        order = plain.transposed(split, (0, 1, 4, 2, 5, 3))
-        assert order is not None
-    site.builder.bind(site.result, Stored(held.tensor, order))
+    _transposed(site, (n, c // size**2, size, size, h, w), (0, 1, 4, 2, 5, 3))
 
 
 def _blocks(site: Site, name: str) -> None:

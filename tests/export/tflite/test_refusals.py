@@ -1,0 +1,135 @@
+"""What cannot be lowered is refused by name, and never written wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from edgeconv.export.tflite import lower, registry, supported_operators
+from onnx import TensorProto, helper
+from tflite_harness import Net, as_model
+
+from edgeconv.errors import UnsupportedOperator
+
+MAP = (1, 4, 6, 6)
+
+
+def refused(net: Net, message: str) -> None:
+    with pytest.raises(UnsupportedOperator, match=message) as refusal:
+        lower(as_model(net.proto()))
+    assert "\n" not in str(refusal.value)
+    assert ";" in str(refusal.value), "it does not say what to do"
+
+
+def with_input(build: Callable[[Net, str], str]) -> Net:
+    net = Net()
+    return net.output(build(net, net.input("x", MAP)))
+
+
+def test_an_unknown_operator() -> None:
+    refused(
+        with_input(
+            lambda net, x: net.op("GridSample", x, net.constant(np.zeros((1, 2, 2, 2), "f4")))
+        ),
+        r"n0 \(GridSample\).*does not know",
+    )
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.DOUBLE, TensorProto.FLOAT16])
+def test_element_types(dtype: int) -> None:
+    net = Net()
+    net.output(net.op("Abs", net.input("x", MAP, dtype)))
+    refused(net, "input x has the type")
+
+
+def test_an_element_type_inside() -> None:
+    net = with_input(lambda net, x: net.op("Abs", net.op("Cast", x, to=TensorProto.DOUBLE)))
+    refused(net, r"n0 \(Cast\): value v0_0 is of type DOUBLE")
+
+
+def test_arithmetic_on_bytes() -> None:
+    net = Net()
+    x = net.input("x", MAP, TensorProto.INT8)
+    net.output(net.op("Add", x, x))
+    refused(net, r"n0 \(Add\): it computes with INT8")
+
+
+def test_a_dynamic_shape() -> None:
+    net = Net()
+    net.inputs.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, ("batch", 3)))
+    net.output(net.op("Abs", "x"))
+    refused(net, "dynamic shape")
+
+
+def test_an_empty_tensor() -> None:
+    net = Net()
+    net.output(net.op("Abs", net.input("x", (0, 3))))
+    refused(net, "has no elements")
+
+
+def test_a_second_output() -> None:
+    net = Net()
+    net.output(*net.op("MaxPool", net.input("x", MAP), kernel_shape=(2, 2), outputs=2))
+    refused(net, r"n0 \(MaxPool\): its output v0_1 is used")
+
+
+def test_computed_resize_scales() -> None:
+    net = Net()
+    scales = net.op("Mul", net.input("s", (4,)), net.constant(np.ones(4, np.float32)))
+    y = net.op("Resize", net.input("x", MAP), "", scales, mode="linear")
+    net.declared[y] = (1, 4, 12, 12)
+    net.output(y)
+    refused(net, "scales is computed|dynamic shape|no shape")
+
+
+def test_per_channel_activations() -> None:
+    net = Net()
+    scales = net.constant(np.ones(4, np.float32)), net.constant(np.zeros(4, np.int8))
+    y = net.op("QuantizeLinear", net.input("x", MAP), *scales)
+    net.output(net.op("DequantizeLinear", y, *scales))
+    refused(net, r"n0 \(QuantizeLinear\): per-channel activations")
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda net, x: net.op("ArgMax", x, select_last_index=1), "select_last_index"),
+        (lambda net, x: net.op("Mod", x, x, fmod=1), "fmod"),
+        (lambda net, x: net.op("MaxPool", x, kernel_shape=(2, 2), dilations=(2, 2)), "dilations"),
+        (
+            lambda net, x: net.op(
+                "Resize", x, "", net.constant(np.array([1, 1, 2, 2], "f4")), mode="cubic"
+            ),
+            "cubic",
+        ),
+    ],
+)
+def test_attributes(build: Callable[[Net, str], str], message: str) -> None:
+    refused(with_input(build), message)
+
+
+def test_a_duplicate_registration() -> None:
+    with pytest.raises(ValueError, match="Conv is registered twice"):
+        registry.operator("Conv")(lambda site: None)
+
+
+def test_the_operators_that_are_known() -> None:
+    names = supported_operators()
+    assert {"Conv", "Gemm", "QuantizeLinear", "LayerNormalization"} <= set(names)
+    assert list(names) == sorted(names)
+
+
+def test_the_model_stays_usable_after_a_refusal() -> None:
+    model = as_model(with_input(lambda net, x: net.op("Mod", x, x, fmod=1)).proto())
+    for _ in range(2):
+        with pytest.raises(UnsupportedOperator):
+            lower(model)
+
+
+def test_dead_nodes_are_no_reason_to_refuse() -> None:
+    net = Net()
+    x = net.input("x", MAP)
+    net.op("Mod", x, x, fmod=1)
+    net.output(net.op("Relu", x))
+    assert lower(as_model(net.proto())).operators == {"RELU": 1}
