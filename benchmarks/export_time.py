@@ -56,9 +56,8 @@ def torch_alone(images: Path, out: Path) -> Callable[[], object]:
 
 
 def float_tflite(images: Path, out: Path) -> Callable[[], object]:
-    from edgeconv.export import export
-
     from edgeconv.bundle import Format, Precision
+    from edgeconv.export import export
 
     network = _network()
     return lambda: export(
@@ -93,10 +92,11 @@ KINDS = {
 
 def _network() -> nn.Module:
     """Both torch and edgeconv are imported, so that every kind carries the same."""
-    import edgeconv.export  # noqa: F401
     import torch
-    from edgeconv.models.mobilenet_v2 import mobilenet_v2
     from torch import nn
+
+    import edgeconv.export  # noqa: F401
+    from edgeconv.models.mobilenet_v2 import mobilenet_v2
 
     torch.manual_seed(0)
     network = mobilenet_v2().eval()

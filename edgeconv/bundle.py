@@ -1,4 +1,4 @@
-"""What an export leaves on disk: a folder of model files and the ``manifest.json`` that describes it.
+"""What an export leaves on disk: a folder of model files, and ``manifest.json`` to describe it.
 
 The manifest is versioned JSON. A bundle is written whole or not at all: :func:`staged` hands out a
 temporary sibling folder and renames it into place when everything in it is complete.
@@ -97,8 +97,9 @@ class Verification(Record):
     """Figures of one artifact against PyTorch on its own runtime.
 
     ``max_error`` is the largest absolute difference divided by the range of the reference's
-    output (1e9 for a NaN or infinity); ``sqnr_db`` the signal-to-quantization-noise ratio; ``argmax_agreement`` the share of
-    samples with the same largest output (None where the output is not a vector of scores).
+    output (1e9 for a NaN or infinity); ``sqnr_db`` the signal-to-quantization-noise ratio;
+    ``argmax_agreement`` the share of samples with the same largest output (None where the output
+    is not a vector of scores).
     The fields ``*_other_format`` compare an int8 file with the int8 file of the other format:
     share of outputs within one output step, and SQNR of the difference.
     """

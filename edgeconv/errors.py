@@ -21,7 +21,7 @@ class CaptureError(EdgeconvError):
     """PyTorch or the ONNX loader could not turn the network into a graph."""
 
 
-class UnsupportedOperator(EdgeconvError):
+class UnsupportedOperator(EdgeconvError):  # noqa: N818  # what was met, as onnx says it
     """An operator has no counterpart in the requested format."""
 
 

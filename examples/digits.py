@@ -14,15 +14,15 @@ from pathlib import Path
 
 import click
 import torch
-from edgeconv.export import export
-from edgeconv.export.evaluate import Evaluation, evaluate
-from edgeconv.models import create_model
 from torch import nn
 from torch.nn import functional
 
 from edgeconv.bench import BenchOptions, BenchResult, measure
 from edgeconv.bundle import Bundle
 from edgeconv.device import open_device
+from edgeconv.export import export
+from edgeconv.export.evaluate import Evaluation, evaluate
+from edgeconv.models import create_model
 from edgeconv.report.bundle import format_error
 from edgeconv.report.tables import Column, console, progress, table
 from edgeconv.report.units import format_bytes, format_duration, format_percent, format_ratio

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edgeconv.export.pipeline import run
-from edgeconv.export.quantize import ActivationType
-from edgeconv.export.request import Progress, Request
 from torch import nn
 
 from edgeconv.bundle import (
@@ -19,6 +16,9 @@ from edgeconv.bundle import (
     Preprocessing,
     staged,
 )
+from edgeconv.export.pipeline import run
+from edgeconv.export.quantize import ActivationType
+from edgeconv.export.request import Progress, Request
 
 
 def export(

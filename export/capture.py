@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
-from edgeconv.export.quiet import quiet_python
 from torch import nn
 
 from edgeconv.errors import CaptureError, DataError, UsageError
+from edgeconv.export.quiet import quiet_python
 
 MIN_OPSET = 18  # PyTorch's exporter writes nothing older: it asks for 17 and gives 18
 MAX_OPSET = 23

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from edgeconv.bundle import Bundle, Record, Verification
 from edgeconv.export.reference import load_reference
 from edgeconv.export.verify import verify_artifacts
-
-from edgeconv.bundle import Bundle, Record, Verification
 
 SCHEMA_VERSION = 1
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from edgeconv.export.data import ImageFolder, Sample, load_arrays, open_samples
-from edgeconv.export.runtimes import Runner, open_runner
 
 from edgeconv.bundle import Artifact, Bundle, Record
 from edgeconv.errors import DataError, UsageError
+from edgeconv.export.data import ImageFolder, Sample, load_arrays, open_samples
+from edgeconv.export.runtimes import Runner, open_runner
 
 SCHEMA_VERSION = 1
 

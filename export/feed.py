@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterator
 
 import numpy as np
-from edgeconv.export.data import Sample, Samples, choose
 
 from edgeconv.bundle import Calibration
+from edgeconv.export.data import Sample, Samples, choose
 
 
 class Feed:

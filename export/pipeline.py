@@ -8,6 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
+from torch import nn
+
+import edgeconv
+from edgeconv.bundle import (
+    MANIFEST_NAME,
+    REFERENCE_NAME,
+    Artifact,
+    Format,
+    Manifest,
+    Precision,
+    Preprocessing,
+    TensorInfo,
+    Verification,
+    sha256_of,
+)
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.capture import (
     DEFAULT_OPSET,
     capture_file,
@@ -37,22 +53,6 @@ from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.source import Source, input_shape, resolve
 from edgeconv.export.verify import Outputs, Reference, failure, verify_artifacts
 from edgeconv.export.write import write_artifact
-from torch import nn
-
-import edgeconv
-from edgeconv.bundle import (
-    MANIFEST_NAME,
-    REFERENCE_NAME,
-    Artifact,
-    Format,
-    Manifest,
-    Precision,
-    Preprocessing,
-    TensorInfo,
-    Verification,
-    sha256_of,
-)
-from edgeconv.errors import EdgeconvError, UsageError
 
 logger = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from edgeconv.export.data import Sample
-from edgeconv.export.runtimes import OnnxRunner
-from edgeconv.export.verify import Outputs, Reference
 from torch import nn
 
 from edgeconv.bundle import REFERENCE_NAME, Bundle, TensorInfo, sha256_of
 from edgeconv.errors import BundleError, CaptureError, DataError
+from edgeconv.export.data import Sample
+from edgeconv.export.runtimes import OnnxRunner
+from edgeconv.export.verify import Outputs, Reference
 
 Oracle = Callable[[Sample], Outputs]
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeconv.export.capture import MAX_OPSET, MIN_OPSET
-from edgeconv.export.quantize import ActivationType
-from edgeconv.export.source import ModelArgs
 from torch import nn
 
 from edgeconv.bundle import Format, IoType, Layout, Precision, Preprocessing, refuse_occupied
 from edgeconv.errors import UsageError
+from edgeconv.export.capture import MAX_OPSET, MIN_OPSET
+from edgeconv.export.quantize import ActivationType
+from edgeconv.export.source import ModelArgs
 
 # Called with the name of a step, how much of it is done and how much there is.
 Progress = Callable[[str, int, int], None]

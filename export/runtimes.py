@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from edgeconv.export.quiet import debugging, quiet_native
 
 from edgeconv.bundle import Format, Layout, TensorInfo
 from edgeconv.errors import EdgeconvError
+from edgeconv.export.quiet import debugging, quiet_native
 
 Arrays = Sequence[npt.NDArray[Any]]
 

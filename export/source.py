@@ -233,7 +233,9 @@ def load_weights(network: nn.Module, path: Path) -> None:
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise DataError(f"{path} does not fit the network: {str(error).splitlines()[1].strip()}")
+        # The first line only says that something does not fit; the second says what.
+        detail = str(error).splitlines()[-1].strip()
+        raise DataError(f"{path} does not fit the network: {detail}") from error
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:
         first = f"lacks {missing[0]!r}" if missing else f"has an unknown {unexpected[0]!r}"

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from edgeconv.export.data import Sample
-from edgeconv.export.runtimes import open_runner
 
 from edgeconv.bundle import Artifact, Precision, Verification
 from edgeconv.errors import VerificationError
+from edgeconv.export.data import Sample
+from edgeconv.export.runtimes import open_runner
 
 # Float files agree with PyTorch up to the order of summation: about 1e-6 of the output's range in
 # the networks of the zoo, of which this leaves two digits for very deep ones.

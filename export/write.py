@@ -6,12 +6,12 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from edgeconv.export.describe import input_infos, output_infos
-from edgeconv.export.inspect.runtimes import lowest_onnxruntime, lowest_tflite_runtime
-from edgeconv.export.tflite import lower
 
 from edgeconv.bundle import Artifact, Format, Layout, Precision, sha256_of
 from edgeconv.errors import CaptureError
+from edgeconv.export.describe import input_infos, output_infos
+from edgeconv.export.inspect.runtimes import lowest_onnxruntime, lowest_tflite_runtime
+from edgeconv.export.tflite import lower
 
 _MAX_PROTO_BYTES = 2**31 - 1
 

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeconv.models.graph import argument, operator, shape_of
 from torch import fx
+
+from edgeconv.models.graph import argument, operator, shape_of
 
 _CONVOLUTIONS = ("conv1d", "conv2d")
 _TRANSPOSED = ("conv_transpose1d", "conv_transpose2d")

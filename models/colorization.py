@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+
 from edgeconv.models.card import Preprocessing, Task
 from edgeconv.models.layers.activation import relu
 from edgeconv.models.layers.channels import make_divisible
 from edgeconv.models.layers.transposed import TransposedConv
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 _BINS = 313  # cells of the ab plane, 10 units a side, that lie inside the gamut
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from torch import fx, nn
+
 from edgeconv.models import receptive_field
 from edgeconv.models.arithmetic import Convolution, describe, geometry, is_weighted, macs
 from edgeconv.models.graph import (
@@ -19,7 +21,6 @@ from edgeconv.models.graph import (
     shape_of,
     trace,
 )
-from torch import fx, nn
 
 _CLIPS = ("relu", "relu6", "hardtanh")
 # Operators that only give another view of the same numbers.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from torch import Tensor, nn
+from torch.nn import functional
+
 from edgeconv.models.card import imagenet
 from edgeconv.models.layers.dense import DenseBlock, Transition
 from edgeconv.models.registry import register
-from torch import Tensor, nn
-from torch.nn import functional
 
 
 class DenseNet(nn.Module):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from edgeconv.models.layers.channels import make_divisible
 from edgeconv.models.layers.early_exit import EarlyExitNetwork, ExitHead, ExitStage, LastStage
 from edgeconv.models.layers.residual import BasicBlock
 from edgeconv.models.mobilenet_v2 import LAST_CHANNELS, features
 from edgeconv.models.registry import register
 from edgeconv.models.resnet import stage, stem
-from torch import nn
 
 _PAPER = "Teerapittayanon et al. 2016, arXiv:1709.01686"
 _OUTPUTS = ("exit1", "exit2", "final")

@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import Preprocessing, imagenet
 from edgeconv.models.layers.activation import relu6, silu
 from edgeconv.models.layers.channels import make_divisible
@@ -18,7 +20,6 @@ from edgeconv.models.layers.conv_norm_act import ConvNormAct
 from edgeconv.models.layers.mbconv import MBConv
 from edgeconv.models.layers.squeeze_excitation import SqueezeExcitation
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 _PAPER = "Tan and Le 2019, arXiv:1905.11946"
 _LITE_SOURCE = "TensorFlow's release"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from edgeconv.models.card import Preprocessing, Task
 from edgeconv.models.layers.sub_pixel import SubPixelConv
 from edgeconv.models.registry import register
-from torch import nn
 
 
 class ESPCN(nn.Sequential):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import Preprocessing, Task
 from edgeconv.models.layers.conv_norm_act import ConvNormAct
 from edgeconv.models.layers.depthwise_separable import DepthwiseSeparable
 from edgeconv.models.mobilenet_v1 import features
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 # Layers of the encoder whose outputs, at strides 2, 4 and 8, are added to the decoder's.
 _SKIPS = (1, 3, 5)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import Task
 from edgeconv.models.layers.feature_pyramid import FeaturePyramid
 from edgeconv.models.layers.residual import BasicBlock
 from edgeconv.models.registry import register
 from edgeconv.models.resnet import stage, stem
-from torch import Tensor, nn
 
 
 class FpnResNet(nn.Module):

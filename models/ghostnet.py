@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import imagenet
 from edgeconv.models.layers.activation import relu
 from edgeconv.models.layers.channels import make_divisible
@@ -9,7 +11,6 @@ from edgeconv.models.layers.conv_norm_act import ConvNormAct
 from edgeconv.models.layers.ghost import GhostModule
 from edgeconv.models.layers.squeeze_excitation import SqueezeExcitation
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 # Table 1 of the paper: kernel size, hidden channels, output channels, gated or not, stride.
 _ROWS = (

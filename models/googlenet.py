@@ -5,11 +5,12 @@ Keys are torchvision's.
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import Preprocessing, imagenet
 from edgeconv.models.layers.auxiliary_head import AuxiliaryHead
 from edgeconv.models.layers.inception import BasicConv, Inception
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 
 def _pool(kernel_size: int) -> nn.MaxPool2d:

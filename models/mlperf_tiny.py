@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import itertools
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import Accuracy, Preprocessing, Task
 from edgeconv.models.layers.activation import relu
 from edgeconv.models.mobilenet_v1 import MobileNetV1
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 _FAMILY = "MLPerf Tiny"
 _PAPER = "Banbury et al. 2021, arXiv:2106.07597"

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import imagenet
 from edgeconv.models.layers.activation import relu
 from edgeconv.models.layers.channels import make_divisible
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 # Output channels, kernel size, stride of the first repeat, expansion, repeats.
 _STAGES = (

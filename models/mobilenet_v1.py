@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import imagenet
 from edgeconv.models.layers.channels import make_divisible
 from edgeconv.models.layers.conv_norm_act import ConvNormAct
 from edgeconv.models.layers.depthwise_separable import DepthwiseSeparable
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 # Output channels and stride of each depthwise separable convolution.
 _BLOCKS = (

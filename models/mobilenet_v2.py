@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import imagenet
 from edgeconv.models.layers.activation import relu6
 from edgeconv.models.layers.channels import make_divisible
 from edgeconv.models.layers.conv_norm_act import ConvNormAct
 from edgeconv.models.layers.inverted_residual import InvertedResidual
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 LAST_CHANNELS = 1280
 

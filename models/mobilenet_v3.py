@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import imagenet
 from edgeconv.models.layers.activation import hard_swish, relu
 from edgeconv.models.layers.channels import make_divisible
@@ -15,7 +17,6 @@ from edgeconv.models.layers.conv_norm_act import ConvNormAct
 from edgeconv.models.layers.mbconv import MBConv
 from edgeconv.models.layers.squeeze_excitation import SqueezeExcitation
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 _PAPER = "Howard et al. 2019, arXiv:1905.02244"
 _norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.01)

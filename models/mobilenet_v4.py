@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import imagenet
 from edgeconv.models.layers.activation import relu
 from edgeconv.models.layers.channels import make_divisible
 from edgeconv.models.layers.conv_norm_act import ConvNormAct
 from edgeconv.models.layers.universal_bottleneck import UniversalBottleneck
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 # Standard convolutions of the first stages: output channels, kernel size, stride.
 _STEM = ((32, 3, 2), (32, 3, 2), (32, 1, 1), (96, 3, 2), (64, 1, 1))

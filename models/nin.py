@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import Accuracy, Preprocessing
 from edgeconv.models.layers.network_in_network import MlpConv
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 
 class NetworkInNetwork(nn.Module):

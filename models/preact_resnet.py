@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+from torch.nn import functional
+
 from edgeconv.models.layers.preactivation import PreactBasicBlock, PreactBottleneck
 from edgeconv.models.registry import register
 from edgeconv.models.resnet import Block, stage
-from torch import Tensor, nn
-from torch.nn import functional
 
 _PAPER = "He et al. 2016, arXiv:1603.05027"
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 
 import torch
-from edgeconv.models.initialize import Convolution
 from torch import Tensor, nn
 from torch.nn import functional
+
+from edgeconv.models.initialize import Convolution
 
 BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d)
 _BATCH = 8

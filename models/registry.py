@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from torch import nn
+
 from edgeconv.models.card import IMAGENET, Accuracy, NetworkInfo, Preprocessing, Task
 from edgeconv.models.initialize import initialize_
 from edgeconv.models.options import Factory, UnknownOption, check_options, option_types
-from torch import nn
 
 F = TypeVar("F", bound=Factory)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import imagenet
 from edgeconv.models.layers.residual import BasicBlock, Bottleneck
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 # (in_channels, width, stride) to a block; the block's class says how it widens its output.
 Block = Callable[[int, int, int], nn.Module]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import imagenet
 from edgeconv.models.layers.conv_norm_act import ConvNormAct
 from edgeconv.models.layers.residual import Bottleneck, projection
@@ -12,7 +14,6 @@ from edgeconv.models.layers.selective_kernel import SelectiveKernel
 from edgeconv.models.layers.squeeze_excitation import SqueezeExcitation
 from edgeconv.models.registry import register
 from edgeconv.models.resnet import ResNet
-from torch import Tensor, nn
 
 _PATHS_32X4 = partial(ResNeXtBlock, cardinality=32, path_width=4)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+from torch.nn import functional
+
 from edgeconv.models.card import Accuracy, Task
 from edgeconv.models.layers.aspp import ASPP
 from edgeconv.models.layers.channels import make_divisible
@@ -10,8 +13,6 @@ from edgeconv.models.mobilenet_v2 import features as mobilenet_v2_features
 from edgeconv.models.mobilenet_v3 import LARGE
 from edgeconv.models.mobilenet_v3 import features as mobilenet_v3_features
 from edgeconv.models.registry import register
-from torch import Tensor, nn
-from torch.nn import functional
 
 # The block of mobilenet_v3_large whose output has stride 8 and 40 channels.
 _LOW = 4

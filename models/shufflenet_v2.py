@@ -6,12 +6,13 @@ Keys are torchvision's.
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+
 from edgeconv.models.card import imagenet
 from edgeconv.models.layers.activation import relu
 from edgeconv.models.layers.channel_shuffle import channel_shuffle
 from edgeconv.models.layers.conv_norm_act import ConvNormAct
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 _REPEATS = (4, 8, 4)
 

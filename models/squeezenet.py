@@ -5,11 +5,12 @@ Keys are torchvision's.
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import imagenet
 from edgeconv.models.layers.activation import relu
 from edgeconv.models.layers.fire import Fire
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 
 def _pool() -> nn.MaxPool2d:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import Preprocessing, Task
 from edgeconv.models.layers.channels import make_divisible
 from edgeconv.models.layers.resize_conv import ResizeConv
 from edgeconv.models.layers.transposed import TransposedConv
 from edgeconv.models.layers.unet import DoubleConv, UNetSkip
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 _FAMILY = "U-Net"
 _PAPER = "Ronneberger et al. 2015, arXiv:1505.04597"

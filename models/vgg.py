@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import imagenet
 from edgeconv.models.layers.activation import relu
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 # Output channels of the convolutions, stage by stage; a pool ends each stage.
 _VGG11 = ((64,), (128,), (256, 256), (512, 512), (512, 512))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import Task
 from edgeconv.models.layers.activation import relu
 from edgeconv.models.layers.causal import CausalConv1d
 from edgeconv.models.layers.gated_residual import GatedResidual
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 _DILATIONS = (1, 2, 4, 8) * 6
 

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from edgeconv.models.card import Preprocessing, imagenet
 from edgeconv.models.layers.activation import relu
 from edgeconv.models.layers.depthwise import Depthwise
 from edgeconv.models.layers.pointwise import Pointwise
 from edgeconv.models.registry import register
-from torch import Tensor, nn
 
 
 class SeparableConv(nn.Sequential):

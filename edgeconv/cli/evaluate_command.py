@@ -34,7 +34,12 @@ def command(bundle: Path, data: Path, as_json: bool, quiet: bool) -> None:
     if as_json:
         click.echo(result.model_dump_json(indent=2))
         return
-    columns: list[Column | str] = ["file", Column("top-1", numeric=True), Column("correct", numeric=True), "runtime"]
+    columns: list[Column | str] = [
+        "file",
+        Column("top-1", numeric=True),
+        Column("correct", numeric=True),
+        "runtime",
+    ]
     rows = [
         [
             accuracy.path,

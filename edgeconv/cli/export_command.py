@@ -75,7 +75,9 @@ if TYPE_CHECKING:
     multiple=True,
     help="Argument of the network's factory, as in width_mult=0.5. Repeatable.",
 )
-@click.option("--mean", metavar="NUMBERS", type=numbers, help="Mean of each channel, for pixels in [0, 1].")
+@click.option(
+    "--mean", metavar="NUMBERS", type=numbers, help="Mean of each channel, for pixels in [0, 1]."
+)
 @click.option("--std", metavar="NUMBERS", type=numbers, help="Standard deviation of each channel.")
 @click.option(
     "--labels", type=click.Path(path_type=Path), help="Text file with a class name a line."

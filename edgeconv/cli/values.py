@@ -35,9 +35,11 @@ def key_value(text: str) -> tuple[str, str | int | float | bool]:
 def _literal(text: str) -> str | int | float | bool:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text

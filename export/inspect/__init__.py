@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeconv.export.inspect.report import FileReport
-
 from edgeconv.errors import DataError, UsageError
+from edgeconv.export.inspect.report import FileReport
 
 __all__ = ["FileReport", "inspect_file"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from edgeconv.bundle import Format
 from edgeconv.export.inspect.dtypes import is_real, size_of
 from edgeconv.export.inspect.macs import onnx_macs
 from edgeconv.export.inspect.memory import Step, Storage, peak_bytes
@@ -18,8 +19,6 @@ from edgeconv.export.inspect.report import (
     unknown_macs,
 )
 from edgeconv.export.inspect.runtimes import lowest_onnxruntime
-
-from edgeconv.bundle import Format
 
 _VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"}
 _IN_PLACE = {

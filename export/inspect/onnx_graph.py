@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from edgeconv.export.inspect.dtypes import size_of
 from onnx import numpy_helper
 
 from edgeconv.errors import DataError
+from edgeconv.export.inspect.dtypes import size_of
 
 logger = logging.getLogger(__name__)
 

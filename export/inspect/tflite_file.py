@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgeconv.bundle import Format
 from edgeconv.export.inspect.dtypes import QUANTIZED, is_real
 from edgeconv.export.inspect.macs import tflite_macs
 from edgeconv.export.inspect.memory import Step, Storage, peak_bytes
@@ -20,8 +21,6 @@ from edgeconv.export.inspect.report import (
 )
 from edgeconv.export.inspect.runtimes import lowest_tflite_runtime
 from edgeconv.export.inspect.tflite_graph import Graph, Model, Operator, Tensor, read_model
-
-from edgeconv.bundle import Format
 
 _VIEWS = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "BITCAST"}
 _IN_PLACE = {

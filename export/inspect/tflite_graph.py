@@ -11,9 +11,9 @@ from math import prod
 from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
-from edgeconv.export.inspect.dtypes import size_of
 
 from edgeconv.errors import DataError
+from edgeconv.export.inspect.dtypes import size_of
 
 IDENTIFIER = b"TFL3"
 _DYNAMIC = -1

@@ -5,9 +5,10 @@ from __future__ import annotations
 import onnx_ir as ir
 import onnxscript.optimizer
 import onnxscript.rewriter
+from onnx_ir.passes import common
+
 from edgeconv.export.passes.global_pool import MeanToGlobalPool
 from edgeconv.export.quiet import quiet_python
-from onnx_ir.passes import common
 
 # The lowest IR version that goes with each opset (ONNX's own Versioning table), so that the
 # oldest runtime that knows the opset loads the file.

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 import onnx_ir as ir
+from onnx_ir.passes import common
+
+from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.quantize.calibrate import Batch, calibrate
 from edgeconv.export.quantize.insert import Inserter
 from edgeconv.export.quantize.io import apply_io
 from edgeconv.export.quantize.plan import plan
-from onnx_ir.passes import common
 
 __all__ = ["ActivationType", "Batch", "QuantizedModel", "apply_io", "quantize"]
 
@@ -51,6 +53,8 @@ def quantize(
         DataError: an activation is NaN or infinite.
     """
     model = model.clone()
+    BatchNormToDepthwise()(model)
+    common.RemoveUnusedNodesPass()(model)
     decisions = plan(model.graph)
     names = [str(value.name) for value in decisions.activations]
     ranges = calibrate(model, names, batches, progress)

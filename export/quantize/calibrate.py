@@ -9,10 +9,10 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
-from edgeconv.export.quantize.parameters import Range
-from edgeconv.export.runtimes import session_options
 
 from edgeconv.errors import DataError
+from edgeconv.export.quantize.parameters import Range
+from edgeconv.export.runtimes import session_options
 
 Batch = Sequence[npt.NDArray[np.float32]]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
+
 from edgeconv.export.quantize.operators import OPERATORS, WEIGHT_AXIS, Kind
 from edgeconv.export.quantize.parameters import (
     ActivationParameters,

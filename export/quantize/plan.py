@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
+
 from edgeconv.export.quantize.operators import OPERATORS, FixedRange, Kind, QuantizedOperator
 from edgeconv.export.quantize.parameters import (
     ActivationParameters,
     Range,
     activation_parameters,
 )
+
+FLOAT = ir.DataType.FLOAT
 
 
 @dataclass
@@ -58,7 +61,7 @@ def plan(graph: ir.Graph) -> Plan:
             result.left_in_float[node] = reason or ""
             continue
         inputs = [value for value in data_inputs(node, operator) if not is_constant(value)]
-        outputs = list(node.outputs[:1])
+        outputs = [value for value in node.outputs if value.name and value.dtype == FLOAT]
         for value in inputs:
             if not is_accumulator(value):
                 wanted[value] = None
@@ -66,7 +69,7 @@ def plan(graph: ir.Graph) -> Plan:
             if not is_accumulator(value):
                 wanted[value] = None
         if operator.kind is Kind.SAME:
-            for value in inputs:
+            for value in (*inputs, *outputs[1:]):
                 shared.join(outputs[0], value)
         if operator.fixed is not None:
             fixed.append((outputs[0], operator.fixed))

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+
+from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite.graph import (
     Array,
     ChannelQuantization,
@@ -18,8 +20,6 @@ from edgeconv.export.tflite.graph import (
     Tensor,
 )
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, moves, permuted
-
-from edgeconv.errors import UnsupportedOperator
 
 INT8 = np.dtype("int8")
 FLOAT = np.dtype("float32")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import onnx_ir as ir
+
 from edgeconv.export.tflite.builder import Builder, Constant, static_shape
 from edgeconv.export.tflite.qdq import is_dequantize, meaning
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import inf
 
 import onnx_ir as ir
+
 from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.graph import Activation, Quantization
 

@@ -36,10 +36,6 @@ def permuted(shape: Sequence[int], perm: Perm) -> Shape:
     return tuple(shape[axis] for axis in perm)
 
 
-def inverse(perm: Perm) -> Perm:
-    return tuple(perm.index(axis) for axis in range(len(perm)))
-
-
 def channels_last(rank: int) -> Perm:
     """Batch, spatial dimensions, channels: where TFLite keeps the channels of a map."""
     return (0, *range(2, rank), 1) if rank > 2 else identity(rank)

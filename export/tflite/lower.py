@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+
+from edgeconv.bundle import Layout, TensorInfo
+from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite.builder import FLOAT, Builder, Constant, Stored, static_shape, title
 from edgeconv.export.tflite.constants import fold
 from edgeconv.export.tflite.fusion import Fusion, bounds, fusion, only_consumer
@@ -18,14 +21,15 @@ from edgeconv.export.tflite.graph import TYPES, Activation, Graph, Quantization,
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Perm, identity, permuted
 from edgeconv.export.tflite.qdq import is_dequantize, is_quantize, outer, targets
 from edgeconv.export.tflite.registry import Integer, NoIntegerForm, Rule, rule
-from edgeconv.export.tflite.site import Site
+from edgeconv.export.tflite.site import BYTES, Site
 from edgeconv.export.tflite.writer import operator_versions, write
 
-from edgeconv.bundle import Layout, TensorInfo
-from edgeconv.errors import UnsupportedOperator
-
 ELEMENT_TYPES = {ir.DataType.from_numpy(dtype) for dtype in TYPES}
-BYTES = {ir.DataType.INT8, ir.DataType.UINT8}
+SHARED = {"QuantizeLinear", "DequantizeLinear", "Gelu"}
+"""Operators that ONNX Runtime's own domain has with the same meaning."""
+
+OLDEST_OPSET = 13
+"""Before it, Softmax meant something else and axes were attributes."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class LoweredModel:
 
 
 def lower(model: ir.Model, *, layout: Layout = Layout.NHWC) -> LoweredModel:
-    """Lower an ONNX model (opset 18 to 23, static shapes, float32 or QDQ) to TFLite.
+    """Lower an ONNX model (opset 13 or later, static shapes, float32 or QDQ) to TFLite.
 
     The inputs and outputs keep their names and order; those with four dimensions get ``layout``.
     The model is not changed.
@@ -52,6 +56,12 @@ def lower(model: ir.Model, *, layout: Layout = Layout.NHWC) -> LoweredModel:
     Raises:
         UnsupportedOperator: a node or a value has no counterpart in TFLite.
     """
+    opset = model.opset_imports.get("", OLDEST_OPSET)
+    if opset < OLDEST_OPSET:
+        raise UnsupportedOperator(
+            f"the model uses opset {opset}, older than {OLDEST_OPSET}; "
+            "convert it with onnx.version_converter first"
+        )
     graph, float_fallback = _Lowering(model.graph, layout).run()
     return LoweredModel(
         data=write(graph),
@@ -82,7 +92,7 @@ class _Lowering:
             if node in absorbed:
                 continue
             fused, reason = self._node(node)
-            if fused.absorbed is not None:
+            if fused.absorbed is not None and fused.result in self.builder:
                 absorbed.add(fused.absorbed)
             if quantized and reason:
                 self.float_fallback.append(f"{title(node)}: {reason}")
@@ -94,16 +104,19 @@ class _Lowering:
     def _node(self, node: ir.Node) -> tuple[Fusion, str]:
         """Lower one node. Returns what it absorbed, and why it runs in float if it does."""
         found = rule(node.op_type)
-        if found is None or node.domain not in ("", "ai.onnx", "com.microsoft"):
+        standard = node.domain in ("", "ai.onnx") or node.op_type in SHARED
+        if found is None or not standard:
             raise UnsupportedOperator(
                 f"{title(node)}: TFLite export does not know this operator; "
                 "replace it in the network or take it out of the exported part"
             )
         self._check_types(node, found)
         fused, reason = self._lower(node, found)
-        results = node.outputs if fused.absorbed is None else node.outputs[1:]
-        for value in results:
-            if value not in self.builder and (value.uses() or value.is_graph_output()):
+        for value in node.outputs:
+            used = value.is_graph_output() or any(
+                user is not fused.absorbed for user in value.consumers()
+            )
+            if used and value not in self.builder:
                 raise UnsupportedOperator(
                     f"{title(node)}: its output {value.name} is used, which TFLite does not give; "
                     "use its first output only"

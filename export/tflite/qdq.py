@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from edgeconv.export.tflite.builder import INT8, Builder, Constant, title
-from edgeconv.export.tflite.graph import Array, ChannelQuantization, Quantization
 
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.tflite.builder import INT8, Builder, Constant, title
+from edgeconv.export.tflite.graph import Array, ChannelQuantization, Quantization
 
 UINT8 = np.dtype("uint8")
 SHIFT = 128

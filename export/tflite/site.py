@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+
+from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite.builder import (
     FLOAT,
     INT8,
@@ -28,7 +30,7 @@ from edgeconv.export.tflite.graph import (
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, permuted
 from edgeconv.export.tflite.registry import NoIntegerForm
 
-from edgeconv.errors import UnsupportedOperator
+BYTES = {ir.DataType.INT8, ir.DataType.UINT8}
 
 FUSING = {
     *("ADD", "SUB", "MUL", "DIV", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"),
@@ -131,6 +133,11 @@ class Site:
         """An input in the type of the mode, wherever its elements lie."""
         held = self.held(index)
         if self.value(index).dtype not in (None, ir.DataType.FLOAT) and not self._is_code(index):
+            if self.value(index).dtype in BYTES and self.node.op_type != "Cast":
+                raise self.unsupported(
+                    f"the bytes of {self.value(index).name} have no scale here",
+                    "put DequantizeLinear in front",
+                )
             return self.raw(index)
         if isinstance(held, Constant):
             known = self._codes(index, held) if self.integer else Constant(held.real())

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+
 from edgeconv.export.tflite.graph import Operator, Quantization
 
 Needs = Callable[[Operator], bool]

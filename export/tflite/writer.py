@@ -12,6 +12,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
 from edgeconv.export.tflite.graph import (
     TYPES,
     Array,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from edgeconv.models.layers.conv_norm_act import ConvNormAct
 from torch import Tensor, nn
 from torch.nn import functional
+
+from edgeconv.models.layers.conv_norm_act import ConvNormAct
 
 
 class ASPP(nn.Module):

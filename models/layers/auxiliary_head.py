@@ -6,9 +6,10 @@ Szegedy et al. 2014, "Going Deeper with Convolutions" (arXiv:1409.4842).
 
 from __future__ import annotations
 
-from edgeconv.models.layers.inception import BasicConv
 from torch import Tensor, nn
 from torch.nn import functional
+
+from edgeconv.models.layers.inception import BasicConv
 
 
 class AuxiliaryHead(nn.Module):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgeconv.models.layers.activation import Activation, relu
 from torch import nn
+
+from edgeconv.models.layers.activation import Activation, relu
 
 Norm = Callable[[int], nn.Module]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from edgeconv.models.layers.activation import Activation, relu
 from edgeconv.models.layers.conv_norm_act import ConvNormAct
-from torch import nn
 
 
 class DepthwiseSeparable(nn.Sequential):

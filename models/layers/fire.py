@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from edgeconv.models.layers.activation import relu
 from torch import Tensor, nn
+
+from edgeconv.models.layers.activation import relu
 
 
 class Fire(nn.Module):

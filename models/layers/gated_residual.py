@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from edgeconv.models.layers.causal import CausalConv1d
 from torch import Tensor, nn
+
+from edgeconv.models.layers.causal import CausalConv1d
 
 
 class GatedResidual(nn.Module):

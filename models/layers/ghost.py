@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+
 from edgeconv.models.layers.activation import Activation, relu
 from edgeconv.models.layers.conv_norm_act import ConvNormAct
-from torch import Tensor, nn
 
 
 class GhostModule(nn.Module):

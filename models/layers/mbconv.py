@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from torch import Tensor, nn
+
 from edgeconv.models.layers.activation import Activation
 from edgeconv.models.layers.conv_norm_act import ConvNormAct, Norm
-from torch import Tensor, nn
 
 
 class MBConv(nn.Module):

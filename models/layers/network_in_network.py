@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from edgeconv.models.layers.activation import relu
 from torch import nn
+
+from edgeconv.models.layers.activation import relu
 
 
 class MlpConv(nn.Sequential):

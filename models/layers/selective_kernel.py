@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+
 from edgeconv.models.layers.channels import make_divisible
 from edgeconv.models.layers.conv_norm_act import ConvNormAct
-from torch import Tensor, nn
 
 
 class SelectiveKernel(nn.Module):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from edgeconv.models.layers.activation import Activation, relu
 from torch import Tensor, nn
+
+from edgeconv.models.layers.activation import Activation, relu
 
 
 class SqueezeExcitation(nn.Module):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from edgeconv.models.layers.conv_norm_act import ConvNormAct
 from torch import Tensor, nn
+
+from edgeconv.models.layers.conv_norm_act import ConvNormAct
 
 
 class DoubleConv(nn.Sequential):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from edgeconv.models.layers.activation import relu
 from edgeconv.models.layers.conv_norm_act import ConvNormAct
-from torch import Tensor, nn
 
 
 class UniversalBottleneck(nn.Module):

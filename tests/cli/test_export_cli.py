@@ -1,4 +1,4 @@
-"""``edgeconv export`` and its kin as a person runs them: output, exit codes, nothing left behind."""
+"""``edgeconv export`` and its kin as a person runs them: output, exit codes, what stays behind."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from edgeconv.models.randomize import structured_input
 
-NETWORK = '''
+NETWORK = """
 import torch
 from torch import nn
 from edgeconv.models.randomize import randomize_
@@ -45,7 +46,7 @@ class Slow(nn.Module):
         import time
         time.sleep(60)
         return x
-'''
+"""
 SIZE = ("--input-size", "12")
 
 
@@ -118,9 +119,10 @@ def test_a_module_that_is_built_and_quiet(folder: Path) -> None:
 
 def test_weights_from_safetensors_and_pth(folder: Path) -> None:
     import torch
+    from safetensors.torch import save_file
+
     from edgeconv.models import create_model
     from edgeconv.models.randomize import randomize_
-    from safetensors.torch import save_file
 
     network = randomize_(create_model("resnet8"), seed=7, shape=(3, 32, 32))
     save_file(network.state_dict(), folder / "w.safetensors")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+
 from edgeconv.bundle import Format, IoType, Layout, Precision
 from edgeconv.cli import COMMANDS, cli
 from edgeconv.export import ActivationType
@@ -72,9 +73,15 @@ def test_unknown_command() -> None:
 
 
 def test_version() -> None:
-    assert run("import edgeconv; print(edgeconv.__version__)").strip() in subprocess.run(
-        [sys.executable, "-m", "edgeconv", "--version"], capture_output=True, text=True, check=True
-    ).stdout
+    assert (
+        run("import edgeconv; print(edgeconv.__version__)").strip()
+        in subprocess.run(
+            [sys.executable, "-m", "edgeconv", "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

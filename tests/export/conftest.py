@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from torch import nn
+
 from edgeconv.export import Bundle, export
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
-from PIL import Image
-from torch import nn
 
 CLASSES = 4
 SHAPE = (3, 16, 16)

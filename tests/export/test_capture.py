@@ -9,15 +9,15 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from edgeconv.errors import CaptureError, DataError, EdgeconvError, UsageError
 from edgeconv.export.capture import capture_file, capture_module, refuse_bad_weights
 from edgeconv.export.passes import optimize
 from edgeconv.export.reference import module_outputs
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
-from onnx import TensorProto, helper, numpy_helper
-from torch import nn
-
-from edgeconv.errors import CaptureError, DataError, EdgeconvError, UsageError
 
 X = structured_input((1, 3, 16, 16)).numpy()
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgeconv.export.data import choose, load_image, open_samples
-from edgeconv.export.feed import Feed
 from PIL import Image
 
 from edgeconv.bundle import Preprocessing, TensorInfo
 from edgeconv.errors import DataError, UsageError
+from edgeconv.export.data import choose, load_image, open_samples
+from edgeconv.export.feed import Feed
 
 COLOR = [TensorInfo(name="image", shape=(1, 3, 8, 8), dtype="float32")]
 TWO = [

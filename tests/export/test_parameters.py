@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from edgeconv.export.quantize.parameters import (
     Range,
     activation_parameters,
@@ -11,8 +14,6 @@ from edgeconv.export.quantize.parameters import (
     quantize_bias,
     weight_parameters,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 reals = st.floats(-1e6, 1e6, allow_nan=False, width=32)
 

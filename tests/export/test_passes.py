@@ -6,7 +6,9 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
+
 from edgeconv.export.passes import optimize
+from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.passes.global_pool import MeanToGlobalPool
 from edgeconv.models.randomize import structured_input
 
@@ -73,3 +75,33 @@ def test_a_file_of_another_producer_is_simplified() -> None:
     optimize(model, already_optimized=False)
     assert [node.op_type for node in model.graph] == ["Add"]
     assert np.array_equal(run(model, x), expected)
+
+
+@pytest.mark.parametrize("spatial", [(7,), (5, 7), (3, 4, 5)])
+def test_a_lonely_batch_norm_becomes_a_depthwise_convolution(spatial: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    shape = ",".join(map(str, (2, 3, *spatial)))
+    values = "{0.5, 1.0, 2.0}", "{-1.0, 0.0, 3.0}", "{0.1, -0.2, 5.0}", "{0.01, 1.0, 9.0}"
+    constants = ", ".join(
+        f"float[3] {name} = {value}" for name, value in zip("gbmv", values, strict=True)
+    )
+    model = ir.from_onnx_text(
+        f'<ir_version: 9, opset_import: ["" : 20]>\n'
+        f"f (float[{shape}] x) => (float[{shape}] y)\n<{constants}>\n"
+        "{ y = BatchNormalization<epsilon=0.001>(x, g, b, m, v) }"
+    )
+    x = rng.standard_normal((2, 3, *spatial)).astype(np.float32)
+    expected = run(model, x)
+    assert BatchNormToDepthwise()(model).modified
+    assert [node.op_type for node in model.graph] == ["Conv"]
+    # The scale is folded once instead of subtracting and dividing in turn.
+    assert np.allclose(run(model, x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_norm_of_vectors_stays() -> None:
+    model = ir.from_onnx_text("""
+        <ir_version: 9, opset_import: ["" : 20]>
+        f (float[2,1] x) => (float[2,1] y)
+        <float[1] g = {1.0}, float[1] b = {1.0}, float[1] m = {1.0}, float[1] v = {1.0}>
+        { y = BatchNormalization(x, g, b, m, v) }""")
+    assert not BatchNormToDepthwise()(model).modified

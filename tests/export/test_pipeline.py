@@ -10,6 +10,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch import nn
+
+from edgeconv.bundle import MANIFEST_NAME, Bundle, sha256_of
+from edgeconv.errors import BundleError, CaptureError, DataError, UsageError, VerificationError
 from edgeconv.export import (
     Format,
     IoType,
@@ -24,10 +28,6 @@ from edgeconv.export.disk import verify_bundle
 from edgeconv.export.evaluate import evaluate
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
-from torch import nn
-
-from edgeconv.bundle import MANIFEST_NAME, Bundle, sha256_of
-from edgeconv.errors import BundleError, CaptureError, DataError, UsageError, VerificationError
 
 SHAPE = (3, 16, 16)
 

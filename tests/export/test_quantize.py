@@ -11,15 +11,15 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 import torch
+from torch import nn
+
+from edgeconv.bundle import IoType
+from edgeconv.errors import DataError, UsageError
 from edgeconv.export.capture import capture_module
 from edgeconv.export.data import Sample
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import ActivationType, QuantizedModel, apply_io, quantize
 from edgeconv.models.randomize import randomize_, structured_input
-from torch import nn
-
-from edgeconv.bundle import IoType
-from edgeconv.errors import DataError, UsageError
 
 SHAPE = (3, 12, 12)
 

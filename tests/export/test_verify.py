@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgeconv.export.verify import Reference, compare, failure, sqnr_db
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edgeconv.bundle import Precision
+from edgeconv.export.verify import Reference, compare, failure, sqnr_db
 
 RNG = np.random.default_rng(0)
 OUTPUTS = [[RNG.standard_normal((1, 10)).astype(np.float32)] for _ in range(20)]

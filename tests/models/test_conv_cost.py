@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
 from edgeconv.models.conv_cost import ConvKind, compare_convolutions, separable_ratio
 from edgeconv.models.layers.channel_shuffle import channel_shuffle
 from edgeconv.models.layers.depthwise import Depthwise
@@ -11,9 +15,6 @@ from edgeconv.models.layers.dilated import Dilated
 from edgeconv.models.layers.pointwise import Pointwise
 from edgeconv.models.layers.spatially_separable import SpatiallySeparable
 from edgeconv.models.separability import energy_by_rank, is_spatially_separable, separate
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor, nn
 
 
 def kinds(c: int, m: int, k: int, groups: int = 2) -> dict[str, ConvKind]:

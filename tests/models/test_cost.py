@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from edgeconv.models.cost import network_cost
-from edgeconv.models.graph import TraceError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from edgeconv import models
+from edgeconv.models.cost import network_cost
+from edgeconv.models.graph import TraceError
 
 
 def test_one_convolution_by_hand() -> None:

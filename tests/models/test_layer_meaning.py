@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+
 from edgeconv.models.layers.aspp import ASPP
 from edgeconv.models.layers.causal import CausalConv1d
 from edgeconv.models.layers.channel_shuffle import GroupedShuffle, channel_shuffle
@@ -30,10 +35,6 @@ from edgeconv.models.layers.transposed import TransposedConv
 from edgeconv.models.layers.unet import UNetSkip
 from edgeconv.models.layers.unpooling import PoolUnpool
 from edgeconv.models.randomize import randomize_, structured_input
-from hypothesis import given
-from hypothesis import strategies as st
-from torch import Tensor, nn
-from torch.nn import functional
 
 # Sums in another order: float32 agrees to a few parts in a million of values about 1.
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from torch import nn
+
 from edgeconv.models.cost import network_cost
 from edgeconv.models.layers.aspp import ASPP
 from edgeconv.models.layers.auxiliary_head import AuxiliaryHead
@@ -38,7 +40,6 @@ from edgeconv.models.layers.transposed import TransposedConv
 from edgeconv.models.layers.unet import DoubleConv
 from edgeconv.models.layers.universal_bottleneck import UniversalBottleneck
 from edgeconv.models.randomize import randomize_, structured_input
-from torch import nn
 
 C, M, H, W = 16, 32, 12, 8  # channels in and out, height, width
 AREA = H * W

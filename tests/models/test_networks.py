@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from edgeconv.models.cost import network_cost
-from edgeconv.models.early_exit import EarlyExitNetwork
-from edgeconv.models.randomize import randomize_, structured_input
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeconv import models
+from edgeconv.models.cost import network_cost
+from edgeconv.models.early_exit import EarlyExitNetwork
+from edgeconv.models.randomize import randomize_, structured_input
 
 NAMES = models.list_models()
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from edgeconv.models import pretrained
-from edgeconv.models.pretrained import PretrainedError, load_pretrained
-from edgeconv.models.randomize import randomize_
 from torch import Tensor, nn
 
 from edgeconv import models
+from edgeconv.models import pretrained
+from edgeconv.models.pretrained import PretrainedError, load_pretrained
+from edgeconv.models.randomize import randomize_
 
 
 class Handler(SimpleHTTPRequestHandler):

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from edgeconv.models.randomize import randomize_, structured_input
 
 from edgeconv import models
+from edgeconv.models.randomize import randomize_, structured_input
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "resnet8"])

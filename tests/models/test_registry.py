@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from edgeconv.models.registry import register
 from torch import nn
 
 from edgeconv import models
+from edgeconv.models.registry import register
 
 
 def test_a_pattern_selects_names_in_order() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf, prod
 
 import numpy as np
+
 from edgeconv.export.tflite.builder import FLOAT, codes
 from edgeconv.export.tflite.fusion import activation, bounds, needed
 from edgeconv.export.tflite.graph import (

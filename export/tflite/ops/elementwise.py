@@ -7,6 +7,7 @@ from functools import partial
 from math import prod
 
 import numpy as np
+
 from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
 from edgeconv.export.tflite.graph import Array, Options, Tensor
 from edgeconv.export.tflite.layout import Order, Perm, Shape, permuted

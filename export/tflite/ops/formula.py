@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from edgeconv.export.tflite.builder import FLOAT
 from edgeconv.export.tflite.graph import Activation, Options, Tensor
 from edgeconv.export.tflite.site import Site

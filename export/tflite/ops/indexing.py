@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from edgeconv.export.tflite.builder import Constant, static_shape
 from edgeconv.export.tflite.graph import TYPES, Options, Tensor
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, permuted

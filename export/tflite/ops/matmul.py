@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
+
 from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
 from edgeconv.export.tflite.graph import Array, Options, Padding, Quantization, Tensor
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity

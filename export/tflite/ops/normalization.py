@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 import numpy as np
+
 from edgeconv.export.tflite.builder import FLOAT
 from edgeconv.export.tflite.graph import Array, Options, Tensor
 from edgeconv.export.tflite.layout import (

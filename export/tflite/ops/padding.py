@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from edgeconv.export.tflite.builder import FLOAT, codes
 from edgeconv.export.tflite.graph import Tensor
 from edgeconv.export.tflite.layout import Order

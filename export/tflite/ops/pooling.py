@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+
 from edgeconv.export.tflite.builder import FLOAT, Builder
 from edgeconv.export.tflite.fusion import LOWEST, bounds
 from edgeconv.export.tflite.graph import Array, Options, Padding

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+
 from edgeconv.export.tflite.builder import Stored
 from edgeconv.export.tflite.graph import Tensor
 from edgeconv.export.tflite.layout import Order, Shape, channels_last, permuted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from edgeconv.export.tflite.graph import Array, Options
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order
 from edgeconv.export.tflite.registry import Integer, operator
@@ -11,7 +12,7 @@ from edgeconv.export.tflite.site import Site
 HALF_PIXEL = {"half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"}
 
 
-@operator("Resize", "Upsample", integer=Integer.MOVES)
+@operator("Resize", integer=Integer.MOVES)
 def resize(site: Site) -> None:
     """RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR where they place their samples as ONNX does,
     else a GATHER for nearest neighbors in each axis.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from edgeconv.export.tflite.graph import Array, Options, Padding, Tensor
 from edgeconv.export.tflite.ops.weights import (
     float_bias,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from edgeconv.export.tflite.builder import FLOAT, INT8, Constant, Stored
 from edgeconv.export.tflite.graph import Array, ChannelQuantization, Quantization, Tensor
 from edgeconv.export.tflite.registry import NoIntegerForm

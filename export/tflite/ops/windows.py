@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from edgeconv.export.tflite.graph import Padding, Tensor
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Shape
 from edgeconv.export.tflite.site import Site

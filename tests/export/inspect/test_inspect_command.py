@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from edgeconv.export import export
-from edgeconv.export.inspect.report import BundleReport, FileReport
 from torch import nn
 
 from edgeconv.bundle import Precision
 from edgeconv.cli import cli
 from edgeconv.errors import BundleError, DataError, UsageError
+from edgeconv.export import export
+from edgeconv.export.inspect.report import BundleReport, FileReport
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,10 @@
 import onnx
 import pytest
 import torch
-from edgeconv.export.inspect.macs import onnx_macs, tflite_macs
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from edgeconv.export.inspect.macs import onnx_macs, tflite_macs
 
 
 def counted_by_torch(module: nn.Module, *inputs: torch.Tensor) -> int:
@@ -94,6 +95,7 @@ def test_what_is_not_known_is_not_zero() -> None:
 
 def test_names_are_real_operators() -> None:
     from ai_edge_litert import schema_py_generated as schema
+
     from edgeconv.export.inspect.macs import _ONNX, _TFLITE
 
     contributed = {"FusedConv", "MultiHeadAttention", "GroupQueryAttention", "QGemm"}

@@ -6,10 +6,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from edgeconv.export.inspect import inspect_file
-from edgeconv.export.inspect.report import FileReport, QuantizationKind
-from edgeconv.models.mobilenet_v2 import mobilenet_v2
-from edgeconv.models.randomize import randomize_
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -17,6 +13,10 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantiz
 from torch import nn
 
 from edgeconv.errors import DataError
+from edgeconv.export.inspect import inspect_file
+from edgeconv.export.inspect.report import FileReport, QuantizationKind
+from edgeconv.models.mobilenet_v2 import mobilenet_v2
+from edgeconv.models.randomize import randomize_
 
 RANDOM = np.random.default_rng(0)
 

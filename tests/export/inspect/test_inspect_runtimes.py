@@ -7,10 +7,11 @@ import onnx
 import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from edgeconv.export.inspect import runtimes
-from edgeconv.export.inspect.runtimes import lowest_onnxruntime, lowest_tflite_runtime
 from onnx import TensorProto, helper
 from tflite_files import operator_only
+
+from edgeconv.export.inspect import runtimes
+from edgeconv.export.inspect.runtimes import lowest_onnxruntime, lowest_tflite_runtime
 
 HIGHEST = next(reversed(runtimes._tflite_releases().values()))
 

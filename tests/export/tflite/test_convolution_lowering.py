@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from edgeconv.export.tflite import lower
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tflite_harness import Net, as_model, check, operators, smooth
 
 from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.tflite import lower
 
 
 @dataclass(frozen=True)

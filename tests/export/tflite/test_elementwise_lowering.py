@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto
 from tflite_harness import Array, Net, check, operators, smooth
 
 from edgeconv.bundle import Layout
@@ -208,3 +209,25 @@ def test_one_addend_that_is_its_own_other() -> None:
     x = net.quantized(net.input("x", MAP), 0.05, 120)
     net.output(net.quantized(net.op("Add", x, x), 0.1, 120))
     assert check(net, {"x": smooth(MAP)}, step=0.1).float_fallback == ()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_integer_input_and_output_without_outer_pairs(dtype: str) -> None:
+    net = Net()
+    element = TensorProto.INT8 if dtype == "int8" else TensorProto.UINT8
+    pair = net.constant(np.float32(0.05)), net.constant(np.array(20, dtype))
+    x = net.op("DequantizeLinear", net.input("x", MAP, element), *pair)
+    net.output(net.op("QuantizeLinear", net.op("Add", x, x), *pair))
+    codes = np.random.default_rng(0).integers(0, 90, MAP).astype(dtype)
+    lowered = check(net, {"x": codes}, step=0.05)
+    assert [info.dtype for info in (*lowered.inputs, *lowered.outputs)] == [dtype, dtype]
+    assert [info.zero_point for info in (*lowered.inputs, *lowered.outputs)] == [20, 20]
+
+
+def test_a_value_that_is_used_quantized_and_not_runs_in_float() -> None:
+    net = Net()
+    x = net.quantized(net.input("x", MAP), 0.05, 120)
+    y = net.op("Add", x, x)
+    net.output(net.quantized(y, 0.1, 120), net.op("Exp", y))
+    lowered = check(net, {"x": smooth(MAP)}, step=0.1)
+    assert any("not quantized, or not in one way" in reason for reason in lowered.float_fallback)

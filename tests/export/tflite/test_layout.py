@@ -6,10 +6,11 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, channels_last, moves, permuted
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, channels_last, moves, permuted
 
 SHAPES = st.lists(st.sampled_from([1, 1, 2, 3, 4, 6]), min_size=1, max_size=5).map(tuple)
 

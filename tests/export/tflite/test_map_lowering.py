@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgeconv.export.tflite import lower
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tflite_harness import Net, as_model, check, operators, smooth
 
 from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.tflite import lower
 
 MAP = (2, 6, 5, 4)
 
@@ -226,7 +226,7 @@ def test_powers(exponent: float) -> None:
 def test_variadic(kind: str, count: int) -> None:
     net = Net()
     operands = [mapped(net), net.constant(smooth((6, 1, 1), 1)), net.constant(smooth(MAP, 2))]
-    net.output(net.op(kind, *operands[:count]))
+    net.output(net.op("Relu", net.op(kind, *operands[:count])))
     check(net, {"x": smooth(MAP)})
 
 

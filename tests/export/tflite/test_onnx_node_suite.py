@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from edgeconv.export.tflite import lower, supported_operators
 from onnx import TensorProto
 from onnx.backend.test.loader import load_model_tests
 from tflite_harness import as_model, run_tflite
 
 from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.tflite import lower, supported_operators
 
 KNOWN = {*supported_operators(), "Constant", "Shape"}
 TYPES = {TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL}

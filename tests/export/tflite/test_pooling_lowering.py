@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from edgeconv.export.tflite import lower
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tflite_harness import Net, as_model, check, operators, smooth
 
 from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.tflite import lower
 
 SIZE = (1, 3, 9, 10)
 

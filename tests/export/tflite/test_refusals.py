@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from edgeconv.export.tflite import lower, registry, supported_operators
 from onnx import TensorProto, helper
 from tflite_harness import Net, as_model
 
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.tflite import lower, registry, supported_operators
 
 MAP = (1, 4, 6, 6)
 
@@ -51,6 +51,20 @@ def test_arithmetic_on_bytes() -> None:
     x = net.input("x", MAP, TensorProto.INT8)
     net.output(net.op("Add", x, x))
     refused(net, r"n0 \(Add\): it computes with INT8")
+
+
+def test_bytes_without_a_scale() -> None:
+    net = Net()
+    y = net.op("MaxPool", net.input("x", MAP, TensorProto.UINT8), kernel_shape=(2, 2))
+    pair = net.constant(np.float32(0.1)), net.constant(np.array(3, np.uint8))
+    net.output(net.op("DequantizeLinear", y, *pair))
+    refused(net, "the bytes of x have no scale")
+
+
+def test_an_old_opset() -> None:
+    net = Net(opset=12)
+    net.output(net.op("Softmax", net.input("x", MAP)))
+    refused(net, "opset 12")
 
 
 def test_a_dynamic_shape() -> None:

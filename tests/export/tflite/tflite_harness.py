@@ -11,11 +11,11 @@ import onnx_ir as ir
 import onnxruntime as ort
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
-from edgeconv.export.tflite import LoweredModel, lower
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeconv.bundle import Layout
+from edgeconv.export.tflite import LoweredModel, lower
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]

@@ -1,0 +1,60 @@
+"""A batch norm that no convolution absorbs is a depthwise 1×1 convolution.
+
+Before a concatenation or in a pre-activation block the norm stands alone. As a convolution it has
+an integer kernel on both runtimes, per-channel weights, and fuses the ReLU that follows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+
+class BatchNormToDepthwise(ir.passes.InPlacePass):
+    """``BatchNormalization(x)`` → ``Conv(x, weight [C, 1, 1…], bias [C], group=C)`` for x of
+    [N, C, spatial…] with constant float32 statistics."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        changed = False
+        for node in list(model.graph):
+            if node.op_type == "BatchNormalization" and node.domain == "" and _applies(node):
+                _replace(model.graph, node)
+                changed = True
+        return ir.passes.PassResult(model, modified=changed)
+
+
+def _applies(node: ir.Node) -> bool:
+    x = node.inputs[0]
+    return (
+        x is not None
+        and x.dtype == ir.DataType.FLOAT
+        and x.shape is not None
+        and len(x.shape) >= 3
+        and not any(output.uses() for output in node.outputs[1:])
+        and all(value is not None and value.const_value is not None for value in node.inputs[1:5])
+    )
+
+
+def _replace(graph: ir.Graph, node: ir.Node) -> None:
+    x, out = node.inputs[0], node.outputs[0]
+    assert x is not None
+    assert x.shape is not None
+    gamma, beta, mean, variance = (
+        value.const_value.numpy().astype(np.float64)
+        for value in node.inputs[1:5]
+        if value is not None and value.const_value is not None
+    )
+    scale = gamma / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
+    channels = len(scale)
+    ones = (1,) * (len(x.shape) - 2)
+    weight = scale.astype(np.float32).reshape(channels, 1, *ones)
+    bias = (beta - mean * scale).astype(np.float32)
+    constants = []
+    for name, array in ((f"{out.name}_scale", weight), (f"{out.name}_shift", bias)):
+        constants.append(ir.val(name, const_value=ir.tensor(array, name=name)))
+        graph.register_initializer(constants[-1])
+    attributes = {"group": channels, "kernel_shape": list(ones)}
+    convolution = ir.node("Conv", [x, *constants], attributes=attributes, name=node.name)
+    ir.convenience.replace_nodes_and_values(
+        graph, node, [node], [convolution], [out], [convolution.outputs[0]]
+    )
