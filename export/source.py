@@ -65,11 +65,12 @@ def resolve(
         DataError: the weights do not fit the network.
     """
     source = _find(model, args, input_size)
-    if isinstance(source.network, nn.Module):
+    network = source.network
+    if isinstance(network, nn.Module):
         if weights is not None:
-            load_weights(source.network, weights)
+            load_weights(network, weights)
             source = replace(source, untrained=False)
-        source.network.eval()
+        network.eval()
     elif weights is not None or args:
         option = "--weights" if weights is not None else "--model-arg"
         raise UsageError(f"{option} does not apply to {source.spec}: an ONNX file is complete")

@@ -8,7 +8,7 @@ import subprocess
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeconv.bench.result import BenchResult, parse_result
@@ -153,7 +153,7 @@ class History:
                 "WHERE name GLOB ? ORDER BY run DESC LIMIT ?) ORDER BY r.id DESC, m.rowid",
                 (pattern, pattern, limit),
             ).fetchall()
-        return [Entry(*row[:4], bool(row[4]), *row[5:]) for row in rows]
+        return [replace(Entry(*row), changed=bool(row[4])) for row in rows]
 
     def get(self, run: int) -> BenchResult:
         """The whole result of a run.

@@ -53,8 +53,12 @@ def _replace(graph: ir.Graph, node: ir.Node) -> None:
     for name, array in ((f"{out.name}_scale", weight), (f"{out.name}_shift", bias)):
         constants.append(ir.val(name, const_value=ir.tensor(array, name=name)))
         graph.register_initializer(constants[-1])
-    attributes = {"group": channels, "kernel_shape": list(ones)}
-    convolution = ir.node("Conv", [x, *constants], attributes=attributes, name=node.name)
+    convolution = ir.node(
+        "Conv",
+        [x, *constants],
+        attributes={"group": channels, "kernel_shape": ones},
+        name=node.name,
+    )
     ir.convenience.replace_nodes_and_values(
         graph, node, [node], [convolution], [out], [convolution.outputs[0]]
     )
