@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto
 from tflite_harness import Net, as_model, check, operators, smooth
 
 from edgeconv.bundle import Layout
@@ -211,6 +212,16 @@ def test_comparisons_and_choices(kind: str) -> None:
     x = mapped(net)
     y = net.op(kind, x, net.constant(np.float32(0.1)))
     net.output(net.op("Where", y, x, net.constant(smooth((6, 1, 1)))))
+    check(net, {"x": smooth(MAP)})
+
+
+@pytest.mark.parametrize("kind", ["And", "Or", "Xor"])
+def test_logic(kind: str) -> None:
+    net = Net()
+    x = mapped(net)
+    low, high = (net.op("Less", x, net.constant(np.float32(bound))) for bound in (-0.2, 0.3))
+    either = net.op(kind, low, net.op("Not", high))
+    net.output(either, net.op("Cast", either, to=TensorProto.FLOAT))
     check(net, {"x": smooth(MAP)})
 
 

@@ -25,6 +25,7 @@ KNOWN = {*supported_operators(), "Constant", "Shape"}
 TYPES = {TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL}
 
 REFUSALS = {
+    "the model uses opset": "older than what the export reads",
     "3 spatial dimensions": "TFLite's kernels over maps have two",
     "dilations are": "TFLite's pools have none",
     "select_last_index": "TFLite finds the first",
