@@ -39,6 +39,7 @@ def export(
     preprocessing: Preprocessing | None = None,
     labels: Sequence[str] | None = None,
     activation_type: ActivationType = ActivationType.UINT8,
+    runtime: str | None = None,
     force: bool = False,
     verify: bool = True,
     progress: Progress = lambda step, done, total: None,
@@ -62,6 +63,7 @@ def export(
         preprocessing: how images become inputs; by default what the network's card says.
         labels: class names, stored in the manifest.
         activation_type: how the ONNX file stores 8-bit activations.
+        runtime: the release that has to load the TFLite files, as ``tflite-runtime==2.14``.
         force: replace an existing bundle.
         verify: whether a file that fails verification is an error; otherwise it is a warning.
         progress: called with (step, done, total).
@@ -89,6 +91,7 @@ def export(
         preprocessing=preprocessing,
         labels=None if labels is None else tuple(labels),
         activation_type=activation_type,
+        runtime=runtime,
         force=force,
         verify=verify,
         progress=progress,

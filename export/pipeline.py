@@ -266,6 +266,7 @@ def _write(
                     format,
                     precision,
                     layout=request.layout,
+                    runtime=request.runtime,
                     left_in_float=left_in_float,
                 )
             )

@@ -11,6 +11,7 @@ from torch import nn
 from edgeconv.bundle import Format, IoType, Layout, Precision, Preprocessing, refuse_occupied
 from edgeconv.errors import UsageError
 from edgeconv.export.capture import MAX_OPSET, MIN_OPSET
+from edgeconv.export.inspect.runtimes import tflite_release
 from edgeconv.export.quantize import ActivationType
 from edgeconv.export.source import ModelArgs
 
@@ -38,6 +39,7 @@ class Request:
     preprocessing: Preprocessing | None
     labels: tuple[str, ...] | None
     activation_type: ActivationType
+    runtime: str | None
     force: bool
     verify: bool
     progress: Progress
@@ -64,4 +66,8 @@ class Request:
             )
         if self.io is not IoType.FLOAT32 and Precision.INT8 not in self.precisions:
             raise UsageError(f"--io {self.io.value} applies to int8 files; add --precision int8")
+        if self.runtime is not None:
+            tflite_release(self.runtime)
+            if Format.TFLITE not in self.formats:
+                raise UsageError(f"--runtime {self.runtime} applies to TFLite; add --format tflite")
         refuse_occupied(self.out, force=self.force)

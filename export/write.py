@@ -8,10 +8,15 @@ import onnx
 import onnx_ir as ir
 
 from edgeconv.bundle import Artifact, Format, Layout, Precision, sha256_of
-from edgeconv.errors import CaptureError
+from edgeconv.errors import CaptureError, UnsupportedOperator
 from edgeconv.export.describe import input_infos, output_infos
-from edgeconv.export.inspect.runtimes import lowest_onnxruntime, lowest_tflite_runtime
-from edgeconv.export.tflite import lower
+from edgeconv.export.inspect.runtimes import (
+    lowest_onnxruntime,
+    lowest_tflite_runtime,
+    refused_by,
+    tflite_release,
+)
+from edgeconv.export.tflite import LoweredModel, lower
 
 _MAX_PROTO_BYTES = 2**31 - 1
 
@@ -23,6 +28,7 @@ def write_artifact(
     precision: Precision,
     *,
     layout: Layout,
+    runtime: str | None = None,
     left_in_float: tuple[str, ...] = (),
 ) -> Artifact:
     """Write ``model`` to ``path``, not verified yet.
@@ -30,15 +36,18 @@ def write_artifact(
     Args:
         model: a float graph, or the QDQ graph with the interface that the file shall have.
         layout: of the inputs and outputs of a TFLite file; ONNX is NCHW.
+        runtime: the release that has to load a TFLite file, as ``tflite-runtime==2.14``.
         left_in_float: nodes that the quantizer left in float, with the reason. TFLite has integer
             kernels for some of them, so that the lowering makes its own list.
 
     Raises:
-        UnsupportedOperator: TFLite cannot express a node.
+        UnsupportedOperator: TFLite cannot express a node, or ``runtime`` does not load its form.
     """
     if format is Format.ONNX:
         return _write_onnx(path, model, precision, left_in_float)
     lowered = lower(model, layout=layout)
+    if runtime is not None:
+        _demand_loadable(path, lowered, runtime)
     path.write_bytes(lowered.data)
     return Artifact(
         path=path.name,
@@ -56,6 +65,18 @@ def write_artifact(
         float_fallback=lowered.float_fallback,
         verification=None,
     )
+
+
+def _demand_loadable(path: Path, lowered: LoweredModel, runtime: str) -> None:
+    release = tflite_release(runtime)
+    refused = refused_by(release, lowered.operators)
+    if refused:
+        versions = {name: [version] for name, version in lowered.operators.items()}
+        raise UnsupportedOperator(
+            f"{path.name}: {release} does not load {', '.join(refused)}; install "
+            f"{lowest_tflite_runtime(versions)} or later on the device, or replace the operator "
+            "in the network"
+        )
 
 
 def _write_onnx(

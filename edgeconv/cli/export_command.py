@@ -90,6 +90,11 @@ if TYPE_CHECKING:
     help="How int8 ONNX files store activations: the same integers, shifted.",
 )
 @click.option(
+    "--runtime",
+    metavar="RELEASE",
+    help="Refuse TFLite files that this release does not load, as in tflite-runtime==2.14.",
+)
+@click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="The bundle's folder.  [default: ./NAME]"
 )
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
@@ -144,6 +149,7 @@ def command(
             preprocessing=_preprocessing(mean, std),
             labels=_labels(labels),
             activation_type=ActivationType(options["onnx_activations"]),
+            runtime=options["runtime"],
             force=options["force"],
             verify=not no_verify,
             progress=lambda step, done, total: _show(bar, task, step, done, total),

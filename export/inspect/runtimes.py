@@ -13,8 +13,11 @@ Loading says nothing of kernels: an operator's element types may still be refuse
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+
+from edgeconv.errors import UsageError
 
 # Release by release, oldest first: the highest version of each operator that it adds.
 _TFLITE_ADDED = {
@@ -156,6 +159,47 @@ def lowest_tflite_runtime(operators: Mapping[str, Iterable[int]]) -> str:
                 return f"newer than {_NEWEST_TFLITE} ({name} version {version})"
             lowest = max(lowest, index)
     return list(releases)[lowest]
+
+
+def tflite_release(requirement: str) -> str:
+    """The release that a requirement such as ``tflite-runtime==2.14`` stands for: the newest one
+    tried that is not newer than it.
+
+    Raises:
+        UsageError: it is no such requirement, or older than every release tried.
+    """
+    stated = re.fullmatch(r"(tflite-runtime|ai-edge-litert)==(\d+(?:\.\d+){0,3})", requirement)
+    if stated is None:
+        raise UsageError(
+            f"runtime {requirement!r} is not a release of a TFLite runtime; write it as in "
+            "tflite-runtime==2.14 or ai-edge-litert==2.1.0"
+        )
+    name, asked = stated[1], _numbers(stated[2])
+    known = [release for release in _tflite_releases() if release.startswith(f"{name} ")]
+    fitting = [release for release in known if _numbers(release.partition(" ")[2]) <= asked]
+    if not fitting:
+        raise UsageError(f"nothing is known of {requirement}; the oldest known is {known[0]}")
+    return fitting[-1]
+
+
+def refused_by(release: str, operators: Mapping[str, int]) -> list[str]:
+    """The operators that ``release`` does not load: "GELU version 1", by name.
+
+    Args:
+        release: as :func:`tflite_release` gives it.
+        operators: builtin operator name to the highest version that the file asks for.
+    """
+    takes = _tflite_releases()[release]
+    return [
+        f"{name} version {version}"
+        for name, version in sorted(operators.items())
+        if version > takes.get(name, 0)
+    ]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    numbers = [int(part) for part in version.split(".")]
+    return tuple(numbers + [0] * (4 - len(numbers)))
 
 
 def lowest_onnxruntime(opset: int, ir_version: int) -> str:
