@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, moves, p
 
 INT8 = np.dtype("int8")
 FLOAT = np.dtype("float32")
+
+LARGEST = 2**31
+"""Bytes that a value may not reach: no runtime could hold it, and no file could carry it."""
 
 
 @dataclass(frozen=True)
@@ -220,4 +224,13 @@ def static_shape(value: ir.Value) -> Shape:
         raise UnsupportedOperator(
             f"value {value.name} of shape {list(shape)} has no elements; take it out of the network"
         )
+    demand_room(value.name, shape, 4 if value.dtype is None else value.dtype.itemsize)
     return shape
+
+
+def demand_room(name: str | None, shape: Sequence[int], itemsize: float) -> None:
+    """Raise UnsupportedOperator for a value that reaches LARGEST, before anybody makes it."""
+    if prod(shape) * itemsize >= LARGEST:
+        raise UnsupportedOperator(
+            f"value {name} of shape {list(shape)} has 2 GiB or more; make it smaller"
+        )

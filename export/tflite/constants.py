@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.tflite.builder import Builder, Constant, static_shape
+from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.tflite.builder import Builder, Constant, demand_room, static_shape, title
+from edgeconv.export.tflite.graph import Array
 from edgeconv.export.tflite.qdq import is_dequantize, meaning
+
+GROWN: dict[str, Callable[[Sequence[Array]], object]] = {
+    "ConstantOfShape": lambda inputs: inputs[0],
+    "Expand": lambda inputs: np.broadcast_shapes(inputs[0].shape, tuple(map(int, inputs[1]))),
+    "OneHot": lambda inputs: (inputs[0].size, *inputs[1].flat),
+    "Pad": lambda inputs: np.add(inputs[0].shape, np.maximum(inputs[1], 0).sum()),
+    "Range": lambda inputs: np.ceil((inputs[1] - inputs[0]) / inputs[2]).clip(0),
+    "Resize": lambda inputs: [inputs[0].size, *np.concatenate([i.flat for i in inputs[1:]])],
+    "Tile": lambda inputs: (inputs[0].size, *inputs[1].flat),
+}
+"""Operators whose result may be far larger than their inputs, with numbers whose product is at
+least its elements."""
 
 
 def fold(nodes: Iterable[ir.Node], builder: Builder) -> list[ir.Node]:
@@ -44,7 +58,11 @@ def _folded(node: ir.Node, builder: Builder) -> bool:
 
 
 def _evaluate(node: ir.Node, known: list[Constant | None], builder: Builder) -> None:
-    """Compute a node with ONNX's reference implementation."""
+    """Compute a node with ONNX's reference implementation.
+
+    Raises:
+        UnsupportedOperator: its result is too large, or there is none.
+    """
     from onnx.reference import ReferenceEvaluator
 
     feeds = {
@@ -53,6 +71,30 @@ def _evaluate(node: ir.Node, known: list[Constant | None], builder: Builder) -> 
         if value is not None and item is not None
     }
     version = node.graph.opset_imports.get("", 20) if node.graph is not None else 20
-    evaluator = ReferenceEvaluator(ir.serde.serialize_node(node), opsets={"": version})
-    for value, array in zip(node.outputs, evaluator.run(None, feeds), strict=True):
+    try:
+        with np.errstate(all="ignore"):
+            _demand_room(node, known)
+            evaluator = ReferenceEvaluator(ir.serde.serialize_node(node), opsets={"": version})
+            results = evaluator.run(None, feeds)
+    except UnsupportedOperator:
+        raise
+    except Exception as error:  # whatever a node that contradicts itself makes numpy raise
+        raise UnsupportedOperator(
+            f"{title(node)}: it cannot be computed from its constant inputs "
+            f"({type(error).__name__}); check the model with onnx.checker"
+        ) from error
+    for value, array in zip(node.outputs, results, strict=True):
         builder.bind(value, Constant(np.asarray(array)))
+
+
+def _demand_room(node: ir.Node, known: Sequence[Constant | None]) -> None:
+    """Refuse a result that is too large to compute."""
+    for value in node.outputs:
+        itemsize = 8 if value.dtype is None else value.dtype.itemsize
+        if value.shape is not None and value.shape.is_static():
+            demand_room(value.name, value.shape.numpy(), itemsize)
+        # A shape may be stated wrong.
+        if node.op_type in GROWN:
+            numbers = GROWN[node.op_type]([item.real() for item in known if item is not None])
+            sizes = [int(number) for number in np.ravel(np.asarray(numbers))]
+            demand_room(value.name, sizes, itemsize)

@@ -144,3 +144,34 @@ def test_dead_nodes_are_no_reason_to_refuse() -> None:
     net.op("Mod", x, x, fmod=1)
     net.output(net.op("Relu", x))
     assert lower(as_model(net.proto())).operators == {"RELU": 1}
+
+
+def test_a_value_that_no_runtime_could_hold() -> None:
+    net = with_input(lambda net, x: net.op("Expand", x, net.constant([2**22, 4, 6, 6])))
+    refused(net, "has 2 GiB or more")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda net: net.op("ConstantOfShape", net.constant([2**20, 2**20])),
+        lambda net: net.op("Tile", net.constant(np.ones(9, np.float32)), net.constant([2**40])),
+        lambda net: net.op("Expand", net.constant(np.float32(1)), net.constant([2**33])),
+        lambda net: net.op("Range", *map(net.constant, (0, 2**40, 1))),
+    ],
+)
+def test_a_constant_that_nobody_could_hold(build: Callable[[Net], str]) -> None:
+    net = with_input(lambda net, x: net.op("Add", x, net.op("ReduceSum", build(net), keepdims=0)))
+    with pytest.raises(UnsupportedOperator, match="2 GiB"):
+        lower(as_model(net.proto()))
+
+
+def test_a_constant_that_cannot_be_computed() -> None:
+    net = with_input(lambda net, x: net.op("Reshape", x, net.constant([1, -1])))
+    proto = net.proto()
+    node = helper.make_node("Gather", ["c0", "nine"], ["g"], name="far")
+    proto.graph.node.insert(0, node)
+    proto.graph.node[1].input[1] = "g"
+    proto.graph.initializer.append(helper.make_tensor("nine", TensorProto.INT64, [1], [9]))
+    with pytest.raises(UnsupportedOperator, match=r"far \(Gather\): it cannot be computed"):
+        lower(as_model(proto))

@@ -1,0 +1,97 @@
+"""Writes ``docs/operators.md`` from the registry: ``python -m edgeconv.export.tflite.document``."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from functools import partial
+from pathlib import Path
+
+import click
+
+from edgeconv.export.tflite import ops
+from edgeconv.export.tflite.registry import Integer, Rule, names, rule
+
+PAGE = Path("docs/operators.md")
+
+INT8 = {
+    Integer.NONE: "in float",
+    Integer.MOVES: "yes, keeps the scale of its input",
+    Integer.COMPUTES: "yes",
+}
+
+HEAD = """\
+# ONNX operators in TFLite files
+
+Written by `python -m edgeconv.export.tflite.document`; do not edit it by hand.
+
+Every operator here is lowered in float32. The column *int8* says what becomes of it in a quantized
+graph: an operator "in float" runs between a DEQUANTIZE and a QUANTIZE, and the export names it with
+the reason. So does one whose node has no integer form for another reason: computed weights, a
+result without a QuantizeLinear, an attribute that the integer kernel does not know.
+
+An operator whose inputs are all known before the network runs is computed at export and leaves no
+trace, whichever it is: shapes, ranges, constant masks.
+
+{table}
+
+## Types, shapes and sizes
+
+| what | what becomes of it |
+|---|---|
+| float32, int32, int64, bool | kept |
+| int8, uint8 with a scale (QuantizeLinear, DequantizeLinear) | int8 inside; at the inputs and \
+outputs as the graph states them |
+| int8, uint8 without a scale | moved and cast, as they are; refused for arithmetic: "cast them to \
+int32" |
+| constant axes, shapes, indices, counts in int64 | int32, as TFLite's kernels want them |
+| int64 tensors that the network computes | kept in int64; indices count from zero up |
+| float64, float16, bfloat16, int16, uint16 and wider, strings, complex | refused: "which the \
+TFLite export does not write; use float32" |
+| a dimension without a size | refused: "export with fixed ones"; a file that is exported gets \
+`--batch` (1 if not given) and `--input-size` in their place |
+| a shape that only run time knows (NonZero, a computed Reshape) | refused likewise |
+| a tensor without elements | refused: "take it out of the network" |
+| a value of 2 GiB or more | refused: no runtime could hold it |
+| opset below 13 | refused: "convert it with onnx.version_converter first"; a file that is \
+exported is converted |
+"""
+
+
+def page() -> str:
+    """The whole text of the page."""
+    rows = ["| operator | float | int8 | notes |", "|---|---|---|---|"]
+    for name in names():
+        found = rule(name)
+        assert found is not None
+        integer = "" if name.endswith("Linear") else INT8[found.integer]
+        rows.append(f"| {name} | yes | {integer} | {_note(found)} |")
+    return HEAD.format(table="\n".join(rows))
+
+
+def _note(found: Rule) -> str:
+    """The first sentence of the lowering function, or the TFLite operator that a table names."""
+    function = found.lower
+    if not isinstance(function, partial):
+        return _sentence(function)
+    stated = [value for value in function.keywords.values() if isinstance(value, str)]
+    formulas = [value for value in function.keywords.values() if callable(value)]
+    return ", ".join([*stated, *map(_sentence, formulas)])
+
+
+def _sentence(function: object) -> str:
+    text = inspect.getdoc(function) or ""
+    first = re.split(r"(?<=\.)\s", text.replace("\n", " "), maxsplit=1)[0]
+    return re.sub(r":\w+:`(\w+)`", r"\1", first).replace("``", "`").rstrip(".:").replace("|", "\\|")
+
+
+@click.command()
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=PAGE, show_default=True)
+def main(out: Path) -> None:
+    """Write the page of the operators that the TFLite export knows."""
+    assert ops.__all__, "the operators register when they are imported"
+    out.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
