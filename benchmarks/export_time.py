@@ -95,7 +95,7 @@ def _network() -> nn.Module:
     import torch
     from torch import nn
 
-    import edgeconv.export  # noqa: F401
+    import edgeconv.export.api  # noqa: F401
     from edgeconv.models.mobilenet_v2 import mobilenet_v2
 
     torch.manual_seed(0)

@@ -45,6 +45,7 @@ def calibrate(
         for index, array in enumerate(arrays):
             low[index] = min(low[index], array.min())
             high[index] = max(high[index], array.max())
+        del arrays, array  # or the next batch's activations would stand beside these
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             bad = int(np.flatnonzero(~np.isfinite(low) | ~np.isfinite(high))[0])
             raise DataError(
