@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from edgeconv.export.tflite.graph import Options, Padding, Tensor
-from edgeconv.export.tflite.layout import Perm, permuted
+from edgeconv.export.tflite.builder import Constant
+from edgeconv.export.tflite.foresight import channel_permutation, wanted_order
+from edgeconv.export.tflite.graph import (
+    Array,
+    ChannelQuantization,
+    Options,
+    Padding,
+    Tensor,
+)
+from edgeconv.export.tflite.layout import Order, Perm, permuted
 from edgeconv.export.tflite.ops.weights import (
     float_bias,
     integer_bias,
@@ -28,7 +36,8 @@ OIHW_TO_IHWO: Perm = (1, 2, 3, 0)
 @operator("Conv", integer=Integer.COMPUTES, fuses=True)
 def conv(site: Site) -> None:
     """CONV_2D, or DEPTHWISE_CONV_2D where every group has one input channel. Padding that TFLite
-    cannot state is a PAD in front, which XNNPACK takes into the convolution."""
+    cannot state is a PAD in front, which XNNPACK takes into the convolution. The result's channels
+    lie in the order in which they will be read (see ``foresight``)."""
     weight_shape = as_map(site.shape(1))
     group = site.integer_attribute("group", 1)
     channels, depth = weight_shape[:2]
@@ -51,7 +60,31 @@ def conv(site: Site) -> None:
     if depthwise:
         options["depthMultiplier"] = channels // group
     name = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
-    site.emit_stored(name, [x, weight, bias], *map_result(site), options)
+    shape, order = map_result(site)
+    foreseen = _foreseen(site)
+    if foreseen is not None:
+        channel_order, order = foreseen
+        weight, bias = (_reordered(site, item, channel_order) for item in (weight, bias))
+    site.emit_stored(name, [x, weight, bias], shape, order, options)
+
+
+def _foreseen(site: Site) -> tuple[Array, Order] | None:
+    """The channels as the reader of the result wants them, and the order that this is."""
+    constant = all(isinstance(site.held(i), Constant) for i in (1, 2) if site.has(i))
+    order = wanted_order(site.result)
+    if order is None or not constant or site.integer_attribute("group", 1) != 1:
+        return None
+    channels = channel_permutation(order, as_map(site.result_shape))
+    return None if channels is None else (channels, order)
+
+
+def _reordered(site: Site, tensor: Tensor, channels: Array) -> Tensor:
+    """A weight or bias with its first axis, the output channels, permuted."""
+    assert tensor.data is not None
+    quantization = tensor.quantization
+    if isinstance(quantization, ChannelQuantization):
+        quantization = ChannelQuantization(quantization.scales[channels], quantization.axis)
+    return site.builder.constant(tensor.data[channels], tensor.name, quantization)
 
 
 def _operands(site: Site, perm: Perm, channels: int) -> tuple[Tensor, Tensor]:

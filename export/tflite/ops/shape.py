@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgeconv.export.tflite.builder import Stored
+from edgeconv.export.tflite.foresight import shuffled_order
 from edgeconv.export.tflite.graph import TYPES, Options
 from edgeconv.export.tflite.layout import (
     CHANNELS_LAST,
@@ -110,13 +111,19 @@ def space_to_depth(site: Site) -> None:
 
 @operator("DepthToSpace", integer=Integer.MOVES)
 def depth_to_space(site: Site) -> None:
-    """DEPTH_TO_SPACE, where the block comes before the depth in the channels (mode DCR). With the
-    depth first (mode CRD) it is a reshape and a transpose, and those are read, not written."""
+    """DEPTH_TO_SPACE, where the block comes before the depth in the channels (mode DCR), or was
+    put there by the convolution in front. With the depth first (mode CRD) it is a reshape and a
+    transpose, and those are read, not written."""
     if site.string_attribute("mode", "DCR") == "DCR":
         _blocks(site, "DEPTH_TO_SPACE")
         return
     n, c, h, w = site.shape(0)
     size = site.integer_attribute("blocksize", 1)
+    stored = site.stored(0)
+    if stored.order == shuffled_order((n, c, h, w), size):
+        x = site.builder.reshape(stored.tensor, (n, h, w, c))
+        site.emit("DEPTH_TO_SPACE", [x], CHANNELS_LAST, {"blockSize": size})
+        return
     _transposed(site, (n, c // size**2, size, size, h, w), (0, 1, 4, 2, 5, 3))
 
 

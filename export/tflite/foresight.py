@@ -1,0 +1,74 @@
+"""What is wanted of a convolution's result further on.
+
+A pixel shuffle (DepthToSpace, mode CRD) and a softmax over a part of the channels read their
+input in an order of channels that is not ONNX's. A convolution can write its channels in any
+order, because its weights are constant: permuting those replaces a transpose of the map.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeconv.export.tflite.builder import static_shape
+from edgeconv.export.tflite.fusion import only_consumer
+from edgeconv.export.tflite.layout import Order, Shape, identity
+
+KEEPS_ORDER = {
+    *("Relu", "Clip", "LeakyRelu", "Elu", "Gelu", "HardSwish", "HardSigmoid", "Sigmoid", "Tanh"),
+    *("QuantizeLinear", "DequantizeLinear", "Identity", "Cast"),
+    *("Reshape", "Flatten", "Squeeze", "Unsqueeze"),
+}
+
+
+def wanted_order(value: ir.Value) -> Order | None:
+    """The order in which the only reader of ``value`` wants it, seen through operators that leave
+    every element where it is; None where nothing is known."""
+    node = only_consumer(value)
+    if node is None:
+        return None
+    shape = static_shape(value)
+    if node.op_type == "DepthToSpace" and node.attributes.get_string("mode", "DCR") == "CRD":
+        return shuffled_order(shape, node.attributes.get_int("blocksize", 1))
+    if node.op_type == "Softmax":
+        axis = node.attributes.get_int("axis", -1) % len(shape)
+        return Order.of(shape, (*(other for other in identity(len(shape)) if other != axis), axis))
+    if node.op_type == "Transpose":
+        return _before_transpose(node, shape)
+    if node.op_type in KEEPS_ORDER and node.inputs[0] is value:
+        return wanted_order(node.outputs[0])
+    return None
+
+
+def shuffled_order(shape: Shape, block: int) -> Order:
+    """The order in which DEPTH_TO_SPACE reads a value of mode CRD: the block before the depth."""
+    n, channels, height, width = shape
+    return Order.of(
+        (n, channels // block**2, block, block, height, width),
+        (0, 4, 5, 2, 3, 1),
+    )
+
+
+def _before_transpose(node: ir.Node, shape: Shape) -> Order | None:
+    after = wanted_order(node.outputs[0])
+    if after is None:
+        return None
+    stated = node.attributes.get("perm")
+    perm = tuple(stated.as_ints()) if stated else tuple(reversed(range(len(shape))))
+    back = tuple(perm.index(axis) for axis in range(len(shape)))
+    return after.transposed(static_shape(node.outputs[0]), back)
+
+
+def channel_permutation(order: Order, shape: Shape) -> npt.NDArray[np.int64] | None:
+    """The channels of an N x C x H x W value as ``order`` has them, where that is channels last
+    but for a permutation of the channels; else None."""
+    grouped = order.grouped(shape)
+    if grouped is None:
+        return None
+    (batch, channels, *spatial), dims, stored = grouped
+    front = [*batch, *(index for group in spatial for index in group)]
+    if not channels or list(stored[: len(front)]) != front:
+        return None
+    numbers = np.arange(shape[1]).reshape([dims[index] for index in channels])
+    return numbers.transpose([index - channels[0] for index in stored[len(front) :]]).reshape(-1)
