@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from edgeconv.bench import BenchOptions, BenchResult, measure
-from edgeconv.bundle import Bundle
+from edgeconv.bundle import Bundle, Preprocessing
 from edgeconv.device import open_device
 from edgeconv.export import export
 from edgeconv.export.evaluate import Evaluation, evaluate
@@ -31,6 +31,7 @@ from examples.digits_data import Split, load
 SIZE = 32  # pixels a side: MobileNetV2 halves it five times
 EPOCHS = 24
 BATCH = 64
+PIXELS = Preprocessing(resize=None, mean=(0.5,), std=(0.5,))  # from bytes to [-1, 1]
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,14 @@ def main(out: Path, epochs: int) -> None:
     """Train, export, verify, evaluate and measure a MobileNetV2 on handwritten digits."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
     started = time.monotonic()
-    demo = run(out, epochs)
+    demo = run(out, epochs, BenchOptions())
     show(demo)
     console().print(f"\n{time.monotonic() - started:.0f} s in all; the files are in {out}/bundle")
 
 
-def run(out: Path, epochs: int) -> Demo:
+def run(out: Path, epochs: int, options: BenchOptions) -> Demo:
     """Do all of it below ``out``, with progress on a terminal."""
+    torch.manual_seed(0)
     out.mkdir(parents=True, exist_ok=True)
     train, test = load(SIZE)
     with progress(quiet=False) as bar:
@@ -70,6 +72,7 @@ def run(out: Path, epochs: int) -> Demo:
             out=out / "bundle",
             input_size=(SIZE, SIZE),
             calibration=train.save(out / "digits_train.npz"),
+            preprocessing=PIXELS,
             labels=[str(digit) for digit in range(10)],
             force=True,
             progress=lambda step, done, total: bar.update(
@@ -80,13 +83,12 @@ def run(out: Path, epochs: int) -> Demo:
         evaluation = evaluate(bundle, test.save(out / "digits_test.npz"))
         bar.update(task, description="Measuring latency")
         files = [bundle.file(artifact) for artifact in bundle.manifest.artifacts]
-        latency = measure(files, BenchOptions(), open_device("local"))
+        latency = measure(files, options, open_device("local"))
     return Demo(bundle, evaluation, latency, top1(network, test))
 
 
 def fit(network: nn.Module, train: Split, epochs: int, progress: Callable[[int], None]) -> None:
     """Train with AdamW on a one-cycle schedule; shifts by up to two pixels vary the digits."""
-    torch.manual_seed(0)
     x, y = torch.from_numpy(train.x), torch.from_numpy(train.y)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
     steps = len(x) // BATCH
