@@ -37,6 +37,7 @@ from edgeconv.models.registry import (
     list_models,
     model_info,
     model_options,
+    output_names,
     preprocessing,
 )
 
@@ -83,5 +84,6 @@ __all__ = [
     "list_models",
     "model_info",
     "model_options",
+    "output_names",
     "preprocessing",
 ]

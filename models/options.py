@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from types import NoneType, UnionType
 from typing import Literal, get_args, get_origin
 
 from torch import nn
@@ -16,9 +17,16 @@ class UnknownOption(ValueError):  # noqa: N818
 
 
 def option_types(factory: Factory) -> dict[str, object]:
-    """The options of ``factory`` with their annotated types, in order."""
+    """The options of ``factory`` with their annotated types, in order; T for ``T | None``."""
     parameters = inspect.signature(factory, eval_str=True).parameters
-    return {name: parameter.annotation for name, parameter in parameters.items()}
+    return {name: _without_none(parameter.annotation) for name, parameter in parameters.items()}
+
+
+def _without_none(annotation: object) -> object:
+    if not isinstance(annotation, UnionType):
+        return annotation
+    (kind,) = (kind for kind in get_args(annotation) if kind is not NoneType)
+    return kind
 
 
 def check_options(name: str, types: Mapping[str, object], options: Mapping[str, object]) -> None:
@@ -57,5 +65,7 @@ def _out_of_range(option: str, value: object) -> str | None:
         return None
     if option == "dropout":
         return None if 0 <= value < 1 else "at least 0 and below 1"
+    if option == "stage":
+        return None if value >= 0 else "at least 0"
     # Every other numeric option is a count, a size or a multiplier.
     return None if 0 < value < float("inf") else "positive"

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
 from torch import nn
 
 from edgeconv.models.card import IMAGENET, Accuracy, NetworkInfo, Preprocessing, Task
 from edgeconv.models.initialize import initialize_
+from edgeconv.models.layers.early_exit import EarlyExitNetwork
 from edgeconv.models.options import Factory, UnknownOption, check_options, option_types
 
 F = TypeVar("F", bound=Factory)
@@ -37,6 +39,15 @@ class _Entry:
             raise UnknownOption(
                 f"{self.info.name}: input_size must be a multiple of {multiple}, not {size}"
             )
+        stage, last = options.get("stage"), len(self.info.outputs) - 1
+        if isinstance(stage, int) and stage > last:
+            raise UnknownOption(f"{self.info.name}: stage must be from 0 to {last}, not {stage}")
+
+    def build(self, options: Mapping[str, object]) -> nn.Module:
+        """The network in eval mode, from the options that its factory takes."""
+        taken = inspect.signature(self.factory).parameters
+        network = self.factory(**{key: value for key, value in options.items() if key in taken})
+        return network.eval()
 
 
 _networks: dict[str, _Entry] = {}
@@ -122,10 +133,9 @@ def create_model(name: str, **options: object) -> nn.Module:
     """
     entry = _find(name)
     entry.check(options)
-    taken = inspect.signature(entry.factory).parameters
-    network = entry.factory(**{key: value for key, value in options.items() if key in taken})
+    network = entry.build(options)
     initialize_(network)
-    return network.eval()
+    return network
 
 
 def input_shape(name: str, **options: object) -> tuple[int, ...]:
@@ -141,18 +151,37 @@ def input_shape(name: str, **options: object) -> tuple[int, ...]:
         shape = (channels, *shape[1:])
     if isinstance(size, int):
         shape = (shape[0], size, size)
+    stage = options.get("stage")
+    if isinstance(stage, int):
+        with torch.device("meta"):
+            whole = entry.build({key: value for key, value in options.items() if key != "stage"})
+        assert isinstance(whole, EarlyExitNetwork)
+        return whole.stage_input(stage, shape)
     return shape
+
+
+def output_names(name: str, **options: object) -> tuple[str, ...]:
+    """Names of what ``create_model(name, **options)`` returns, in order.
+
+    Raises as :func:`create_model` does.
+    """
+    entry = _find(name)
+    entry.check(options)
+    exits, stage = entry.info.outputs, options.get("stage")
+    if not isinstance(stage, int):
+        return exits
+    return exits[-1:] if stage == len(exits) - 1 else ("features", exits[stage])
 
 
 def preprocessing(name: str, **options: object) -> Preprocessing | None:
     """How an image becomes an input of ``create_model(name, **options)``; None where the card
-    states nothing that fits, as for five channels.
+    states nothing that fits, as for five channels or the features that a later stage reads.
 
     The resize keeps its ratio to the input size; gray images take the mean over the channels.
     """
     stated = model_info(name).preprocessing
     shape = input_shape(name, **options)
-    if stated is None:
+    if stated is None or options.get("stage"):
         return None
     resize = stated.resize
     if resize is not None:

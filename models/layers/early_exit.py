@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, nn
 
 
@@ -82,3 +83,41 @@ class EarlyExitNetwork(nn.Module):
             if logits.softmax(dim=1).max() >= confidence:
                 return logits, index
         return self.last(x), len(self.stages)
+
+    def stage_input(self, index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of what stage ``index`` of :meth:`chain` reads when the whole network reads
+        ``shape``, both without the batch dimension. The modules must be on the meta device."""
+        x = torch.zeros(1, *shape, device="meta")
+        for stage in self.chain()[:index]:
+            x, _ = stage(x)
+        return tuple(x.shape[1:])
+
+
+class SingleStage(nn.Module):
+    """One module of :meth:`EarlyExitNetwork.chain` by itself, for a file of its own.
+
+    Its keys are those of the whole network, and it loads the whole network's weights: it takes its
+    own and leaves the other stages'.
+    """
+
+    def __init__(self, network: EarlyExitNetwork, index: int) -> None:
+        super().__init__()
+        self._name = f"stages.{index}" if index < len(network.stages) else "last"
+        if index < len(network.stages):
+            self.stages = nn.ModuleDict({str(index): network.stages[index]})
+        else:
+            self.last = network.last
+        self.register_load_state_dict_pre_hook(_leave_other_stages)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        result: Tensor | tuple[Tensor, Tensor] = self.get_submodule(self._name)(x)
+        return result
+
+
+def _leave_other_stages(
+    module: nn.Module, state: dict[str, Tensor], prefix: str, *_unused: object
+) -> None:
+    own = module.state_dict(prefix=prefix)
+    for key in [key for key in state if key.startswith((f"{prefix}stages.", f"{prefix}last."))]:
+        if key not in own:
+            del state[key]

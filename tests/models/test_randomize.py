@@ -1,5 +1,7 @@
 """The helper of all the tests: networks that are alive, inputs that look like images."""
 
+import copy
+
 import pytest
 import torch
 
@@ -15,6 +17,17 @@ def test_the_output_depends_on_the_input(name: str) -> None:
         y = network(x)
     # Measured: 0.28 to 0.50. A network whose input does not matter is below 0.001.
     assert (y - y.mean(dim=0)).std() > 0.05 * y.std()
+
+
+def test_rounding_is_not_amplified_with_depth() -> None:
+    network = randomize_(models.create_model("fastdepth"), shape=(3, 64, 64))
+    exact = copy.deepcopy(network).double()
+    x = structured_input((2, 3, 64, 64), seed=9)
+    with torch.no_grad():
+        error = network(x).double() - exact(x.double())
+        deviation = exact(x.double()).std()
+    # 37 layers of ReLU. Measured: 4e-6 of the standard deviation; 5e-5 with betas about zero.
+    assert error.square().mean().sqrt() < 1.4e-5 * deviation
 
 
 def test_the_seed_decides() -> None:
