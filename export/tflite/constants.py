@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -36,6 +37,10 @@ def _folded(node: ir.Node, builder: Builder) -> bool:
         start = node.attributes.get_int("start", 0)
         end = node.attributes.get_int("end", len(shape))
         builder.bind(node.outputs[0], Constant(shape[start:end]))
+        return True
+    if node.op_type == "Size" and node.inputs[0] is not None:
+        size = np.array(prod(static_shape(node.inputs[0])), np.int64)
+        builder.bind(node.outputs[0], Constant(size))
         return True
     known = [None if value is None else builder.known(value) for value in node.inputs]
     if any(

@@ -12,8 +12,10 @@ from edgeconv.export.tflite.ops import (
     quantization,
     reduction,
     resize,
+    scatter,
     shape,
     transposed_convolution,
+    trigonometry,
     unary,
 )
 
@@ -29,7 +31,9 @@ __all__ = [
     "quantization",
     "reduction",
     "resize",
+    "scatter",
     "shape",
     "transposed_convolution",
+    "trigonometry",
     "unary",
 ]

@@ -140,6 +140,21 @@ def sum_(site: Site) -> None:
     _chain(site, "ADD", tensors, shape, order)
 
 
+@operator("Mean")
+def mean(site: Site) -> None:
+    """The sum of the inputs, each times one over their number."""
+    count = len(site.node.inputs)
+    tensors, shape, order = aligned(site, range(count))
+    share = site.builder.constant(np.array(1 / count, FLOAT), f"{site.name}/share")
+    parts = [site.fresh(f"part{index}", tensor.shape) for index, tensor in enumerate(tensors)]
+    for tensor, part in zip(tensors, parts, strict=True):
+        site.builder.emit("MUL", [tensor, share], [part])
+    if count == 1:
+        site.same(0)
+    else:
+        _chain(site, "ADD", parts, shape, order)
+
+
 def _chain(site: Site, name: str, tensors: list[Tensor], shape: Shape, order: Order) -> None:
     """One operator of two operands after the other."""
     if len(tensors) == 1:

@@ -171,3 +171,35 @@ def log_softmax(site: Site) -> None:
     if perm[-1] != axis:
         perm = (*(other for other in identity(rank) if other != axis), axis)
     site.emit("LOG_SOFTMAX", [site.tensor(0, perm)], perm)
+
+
+@operator("MeanVarianceNormalization")
+def mean_variance_normalization(site: Site) -> None:
+    """(x - mean) / sqrt(variance), over the batch and the spatial axes if none are named."""
+    shape = site.shape(0)
+    perm = own_perm(site)
+    named = site.integers_attribute("axes", (0, 2, 3))
+    axes = [perm.index(axis % len(shape)) for axis in named]
+    result = standardized(Steps(site), site.tensor(0, perm), axes, 1e-9)
+    site.finish(result, Order.of(shape, perm))
+
+
+@operator("LRN")
+def local_response_normalization(site: Site) -> None:
+    """LOCAL_RESPONSE_NORMALIZATION, whose window has a middle and whose alpha counts each
+    neighbor."""
+    size = site.integer_attribute("size", 1)
+    if size % 2 == 0:
+        raise site.unsupported(f"size is {size}", "use an odd size")
+    shape = site.shape(0)
+    perm = channels_last(len(shape))
+    order = Order.of(shape, perm)
+    flat = (shape[0], prod(shape[2:]), 1, shape[1])
+    x = site.builder.arranged(site.stored(0), order, flat)
+    options: Options = {
+        "radius": size // 2,
+        "bias": site.float_attribute("bias", 1.0),
+        "alpha": site.float_attribute("alpha", 1e-4) / size,
+        "beta": site.float_attribute("beta", 0.75),
+    }
+    site.emit_stored("LOCAL_RESPONSE_NORMALIZATION", [x], flat, order, options)

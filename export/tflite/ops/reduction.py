@@ -44,7 +44,7 @@ for _onnx, _tflite, _integer in (
 def reduce_squares(site: Site) -> None:
     """SUM of products with itself, and its root."""
     stored = site.stored(0)
-    squares = site.fresh("squares", stored.tensor.shape)
+    squares = Tensor(f"{site.name}/squares", stored.tensor.shape, stored.tensor.dtype)
     site.builder.emit("MUL", [stored.tensor, stored.tensor], [squares])
     source = Stored(squares, stored.order)
     axes = reduced_axes(site)
@@ -53,6 +53,42 @@ def reduce_squares(site: Site) -> None:
         return
     sums = reduced(site, "SUM", axes, source)
     site.emit_stored("SQRT", [sums.tensor], sums.tensor.shape, sums.order)
+
+
+@operator("ReduceL1")
+def reduce_l1(site: Site) -> None:
+    """SUM of magnitudes."""
+    stored = site.stored(0)
+    magnitudes = Tensor(f"{site.name}/magnitudes", stored.tensor.shape, stored.tensor.dtype)
+    site.builder.emit("ABS", [stored.tensor], [magnitudes])
+    reduce(site, "SUM", reduced_axes(site), Stored(magnitudes, stored.order))
+
+
+@operator("ReduceLogSum")
+def reduce_log_sum(site: Site) -> None:
+    """LOG of a SUM."""
+    sums = reduced(site, "SUM", reduced_axes(site), site.stored(0))
+    site.emit_stored("LOG", [sums.tensor], sums.tensor.shape, sums.order)
+
+
+@operator("ReduceLogSumExp")
+def reduce_log_sum_exp(site: Site) -> None:
+    """log of the sum of exp(x - max), plus max: exp never overflows."""
+    axes, builder = reduced_axes(site), site.builder
+    stored = site.stored(0)
+    shape = site.shape(0)
+    top = reduced(site, "REDUCE_MAX", axes, stored)
+    perm = stored.order.nearest_perm(shape)
+    if stored.order == Order.of(shape, channels_last(len(shape))):
+        perm = channels_last(len(shape))
+    x = builder.placed(stored, shape, perm)
+    below, powers = (site.fresh(name, x.shape) for name in ("below", "powers"))
+    builder.emit("SUB", [x, top.tensor], [below])
+    builder.emit("EXP", [below], [powers])
+    sums = reduced(site, "SUM", axes, Stored(powers, Order.of(shape, perm)))
+    logs = site.fresh("logs", sums.tensor.shape)
+    builder.emit("LOG", [sums.tensor], [logs])
+    site.emit_stored("ADD", [logs, top.tensor], logs.shape, top.order)
 
 
 def reduced_axes(site: Site) -> tuple[int, ...]:

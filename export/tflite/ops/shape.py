@@ -132,7 +132,7 @@ def _blocks(site: Site, name: str) -> None:
     site.emit(name, [site.tensor(0, CHANNELS_LAST)], CHANNELS_LAST, options)
 
 
-@operator("Cast")
+@operator("Cast", "CastLike")
 def cast(site: Site) -> None:
     if site.value(0).dtype == site.result.dtype:
         site.same(0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
+
 from edgeconv.export.tflite.graph import Tensor
 from edgeconv.export.tflite.ops.activation import unary
 from edgeconv.export.tflite.ops.formula import Formula
@@ -75,12 +77,34 @@ def _erf(f: Formula) -> Tensor:
     return f("MUL", f("SIGN", f.x), f("SUB", 1.0, tail))
 
 
+def _celu(f: Formula, alpha: float) -> Tensor:
+    """max(x, 0) + alpha elu(min(x, 0) / alpha)."""
+    below = f("ELU", f("MUL", f("MINIMUM", f.x, 0.0), 1 / alpha))
+    return f("ADD", f("RELU", f.x), f("MUL", below, alpha))
+
+
+def _swish(f: Formula, alpha: float) -> Tensor:
+    scaled = f.x if alpha == 1 else f("MUL", f.x, alpha)
+    return f("MUL", f.x, f("LOGISTIC", scaled))
+
+
+def _shrink(f: Formula) -> Tensor:
+    """x without ``bias`` outside of -lambd to lambd, 0 inside."""
+    lambd, bias = f.site.float_attribute("lambd", 0.5), f.site.float_attribute("bias", 0.0)
+    above = f("SIGN", f("RELU", f("SUB", f.x, lambd)))
+    below = f("SIGN", f("RELU", f("SUB", -lambd, f.x)))
+    return f("ADD", f("MUL", above, f("SUB", f.x, bias)), f("MUL", below, f("ADD", f.x, bias)))
+
+
 FORMULAS: dict[str, Callable[[Formula], Tensor]] = {
     "Erf": _erf,
+    "Celu": lambda f: _celu(f, f.site.float_attribute("alpha", 1.0)),
     "Mish": lambda f: f("MUL", f.x, f("TANH", _softplus(f))),
     "Reciprocal": lambda f: f("DIV", 1.0, f.x),
     "Softplus": _softplus,
+    "Shrink": _shrink,
     "Softsign": lambda f: f("DIV", f.x, f("ADD", f("ABS", f.x), 1.0)),
+    "Swish": lambda f: _swish(f, f.site.float_attribute("alpha", 1.0)),
     "Tan": lambda f: f("DIV", f("SIN", f.x), f("COS", f.x)),
 }
 
@@ -101,3 +125,31 @@ def thresholded_relu(site: Site) -> None:
     f = Formula(site)
     above = f("SIGN", f("RELU", f("SUB", f.x, alpha)))
     f.finish(f("MUL", f.x, above))
+
+
+@operator("IsNaN")
+def is_nan(site: Site) -> None:
+    """NOT_EQUAL of x and x."""
+    stored = site.stored(0)
+    x = stored.tensor
+    site.emit_stored("NOT_EQUAL", [x, x], x.shape, stored.order)
+
+
+@operator("IsInf")
+def is_inf(site: Site) -> None:
+    """EQUAL of x, or its magnitude, and infinity."""
+    stored = site.stored(0)
+    x = stored.tensor
+    signs = (
+        site.integer_attribute("detect_negative", 1),
+        site.integer_attribute("detect_positive", 1),
+    )
+    if signs == (0, 0):
+        raise site.unsupported("it detects no infinity", "take it out")
+    if signs == (1, 1):
+        magnitude = site.fresh("magnitude", x.shape)
+        site.builder.emit("ABS", [x], [magnitude])
+        x = magnitude
+    number = np.array(np.inf if signs[1] else -np.inf, np.float32)
+    infinity = site.builder.constant(number, f"{site.name}/infinity")
+    site.emit_stored("EQUAL", [x, infinity], x.shape, stored.order)

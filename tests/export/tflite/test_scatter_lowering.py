@@ -1,0 +1,95 @@
+"""GatherElements, Scatter, OneHot and Trilu, with constant and with computed indices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+from tflite_harness import Array, Net, check, operators, smooth
+
+from edgeconv.bundle import Layout
+
+MAP = (2, 3, 4, 5)
+SCALE, ZERO = 0.05, 120
+
+
+def indexed(net: Net, indices: Array, computed: bool, feeds: dict[str, Array]) -> str:
+    """Indices as a constant or as an input."""
+    if not computed:
+        return net.constant(indices)
+    feeds["i"] = indices
+    return net.input("i", indices.shape, TensorProto.INT64)
+
+
+@pytest.mark.parametrize("computed", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, 3, -2])
+@pytest.mark.parametrize("layout", Layout)
+def test_elements(axis: int, computed: bool, layout: Layout) -> None:
+    if computed and layout is Layout.NHWC:
+        pytest.skip("indices that are inputs of rank 4 would change layout too")
+    rng = np.random.default_rng(axis % 4)
+    size = MAP[axis]
+    x = smooth(MAP)
+    feeds = {"x": x}
+    net = Net()
+    data = net.input("x", MAP)
+    # No place twice: each line along the axis is a part of a permutation.
+    lines = rng.permuted(np.indices(MAP)[axis], axis=axis).astype(np.int64)
+    lines = np.take(lines, range(max(1, size - 1)), axis) - size * (rng.random() < 0.5)
+    indices = indexed(net, lines, computed, feeds)
+    net.output(net.op("GatherElements", data, indices, axis=axis))
+    updates = net.constant(smooth(lines.shape, 1))
+    net.output(net.op("ScatterElements", data, indices, updates, axis=axis))
+    net.output(net.op("ScatterElements", data, indices, updates, axis=axis, reduction="add"))
+    check(net, feeds, layout=layout)
+
+
+@pytest.mark.parametrize("computed", [False, True])
+def test_scatter_nd(computed: bool) -> None:
+    feeds = {"x": smooth((4, 5, 3))}
+    net = Net()
+    data = net.input("x", (4, 5, 3))
+    indices = indexed(net, np.array([[0, 1], [3, 4], [2, 0]]), computed, feeds)
+    updates = net.constant(smooth((3, 3), 1))
+    net.output(net.op("ScatterND", data, indices, updates))
+    net.output(net.op("ScatterND", data, indices, updates, reduction="add"))
+    check(net, feeds)
+
+
+def test_int8() -> None:
+    net = Net()
+    x = net.quantized(net.input("x", MAP), SCALE, ZERO)
+    lines = np.zeros((2, 1, 4, 5), np.int64)
+    taken = net.op("GatherElements", x, net.constant(lines), axis=1)
+    net.output(net.quantized(taken, SCALE, ZERO))
+    # The updates have a scale of their own and come to that of the result.
+    more = net.quantized(net.op("Relu", taken), 0.03, 0)
+    put = net.op("ScatterElements", x, net.constant(lines + 2), more, axis=1)
+    net.output(net.quantized(put, SCALE, ZERO))
+    lowered = check(net, {"x": smooth(MAP)}, step=SCALE)
+    assert lowered.float_fallback == ()
+    assert "SCATTER_ND" not in operators(lowered)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_one_hot(axis: int, dtype: str) -> None:
+    net = Net()
+    # Beyond the depth at either end nothing is on.
+    indices = np.array([[0, 3, -1], [-4, 4, -5]])
+    values = net.constant(np.array([-1, 5], dtype))
+    i = net.input("i", indices.shape, TensorProto.INT64)
+    net.output(net.op("OneHot", i, net.constant(np.array(4)), values, axis=axis))
+    check(net, {"i": indices})
+
+
+@pytest.mark.parametrize("upper", [0, 1])
+@pytest.mark.parametrize("diagonal", [-2, 0, 1, 9])
+@pytest.mark.parametrize("int8", [False, True], ids=["float", "int8"])
+def test_trilu(upper: int, diagonal: int, int8: bool) -> None:
+    net = Net()
+    x = net.input("x", MAP)
+    x = net.quantized(x, SCALE, ZERO) if int8 else x
+    y = net.op("Trilu", x, net.constant(np.array(diagonal)), upper=upper)
+    net.output(net.quantized(y, SCALE, ZERO) if int8 else y)
+    check(net, {"x": smooth(MAP)}, step=0.0 if int8 else None)

@@ -1,0 +1,82 @@
+"""Functions that TFLite has no operator for, over the whole of their domains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tflite_harness import Net, check, operators, run_onnx
+
+UNIT = np.linspace(-1, 1, 41, dtype=np.float32)
+WIDE = np.linspace(-6, 6, 49, dtype=np.float32)
+DOMAINS = {
+    "Acos": UNIT,
+    "Acosh": np.linspace(1, 50, 40, dtype=np.float32),
+    "Asin": UNIT,
+    "Asinh": WIDE,
+    "Atan": WIDE,
+    "Atanh": UNIT * np.float32(0.99),
+    "Celu": WIDE,
+    "Cosh": WIDE,
+    "Shrink": WIDE,
+    "Sinh": WIDE,
+}
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_function(name: str) -> None:
+    attributes = {"Celu": {"alpha": 1.7}, "Shrink": {"lambd": 1.3, "bias": 0.4}}.get(name, {})
+    x = DOMAINS[name].reshape(1, -1)
+    net = Net()
+    net.output(net.op(name, net.input("x", x.shape), **attributes))
+    check(net, {"x": x})
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("IsNaN", {}),
+        ("IsInf", {}),
+        ("IsInf", {"detect_negative": 0}),
+        ("IsInf", {"detect_positive": 0}),
+    ],
+)
+def test_what_is_no_number(name: str, attributes: dict[str, int]) -> None:
+    net = Net()
+    x = np.array([[0, np.nan, np.inf, -np.inf, -3]], np.float32)
+    net.output(net.op(name, net.input("x", x.shape), **attributes))
+    assert run_onnx(net.proto(), {"x": x})["v0_0"].any()
+    check(net, {"x": x})
+
+
+@pytest.mark.parametrize("name", ["ReduceL1", "ReduceLogSum", "ReduceLogSumExp"])
+@pytest.mark.parametrize("axes", [(1,), (2, 3), (0, 1, 2, 3)])
+def test_reduction(name: str, axes: tuple[int, ...]) -> None:
+    net = Net()
+    shape = (2, 3, 4, 5)
+    x = np.random.default_rng(0).uniform(0.5, 60, shape).astype(np.float32)
+    net.output(net.op(name, net.input("x", shape), net.constant(axes)))
+    check(net, {"x": x})
+
+
+def test_the_mean_of_several() -> None:
+    net = Net()
+    x, y = net.input("x", (2, 3, 4, 5)), net.input("y", (3, 1, 5))
+    net.output(net.op("Mean", x, y, net.op("Abs", x)))
+    rng = np.random.default_rng(0)
+    feeds = {"x": rng.normal(size=(2, 3, 4, 5)), "y": rng.normal(size=(3, 1, 5))}
+    check(net, {name: array.astype(np.float32) for name, array in feeds.items()})
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 3, 4), (1, 5, 6, 1)])
+def test_local_response_normalization(shape: tuple[int, ...]) -> None:
+    net = Net()
+    net.output(net.op("LRN", net.input("x", shape), size=5, alpha=0.3, beta=0.6, bias=2.0))
+    x = np.random.default_rng(0).normal(0, 3, shape).astype(np.float32)
+    lowered = check(net, {"x": x})
+    assert "LOCAL_RESPONSE_NORMALIZATION" in operators(lowered)
+
+
+def test_mean_variance_normalization() -> None:
+    net = Net()
+    net.output(net.op("MeanVarianceNormalization", net.input("x", (2, 3, 4, 5)), axes=(0, 2, 3)))
+    check(net, {"x": np.random.default_rng(0).normal(1, 3, (2, 3, 4, 5)).astype(np.float32)})
