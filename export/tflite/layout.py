@@ -27,6 +27,9 @@ Perm = tuple[int, ...]
 CHANNELS_LAST: Perm = (0, 2, 3, 1)
 """NCHW to NHWC."""
 
+DEPTH_CHANNELS_LAST: Perm = (0, 2, 3, 4, 1)
+"""NCDHW to NDHWC."""
+
 
 def identity(rank: int) -> Perm:
     return tuple(range(rank))

@@ -33,8 +33,8 @@ from edgeconv.export.tflite.registry import NoIntegerForm
 BYTES = {ir.DataType.INT8, ir.DataType.UINT8}
 
 FUSING = {
-    *("ADD", "SUB", "MUL", "DIV", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"),
-    *("MAX_POOL_2D", "AVERAGE_POOL_2D", "CONCATENATION"),
+    *("ADD", "SUB", "MUL", "DIV", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_3D"),
+    *("FULLY_CONNECTED", "MAX_POOL_2D", "AVERAGE_POOL_2D", "CONCATENATION"),
 }
 """Operators that apply an activation themselves (TRANSPOSE_CONV does so only since version 4)."""
 

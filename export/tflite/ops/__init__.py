@@ -3,6 +3,7 @@
 from edgeconv.export.tflite.ops import (
     activation,
     convolution,
+    einsum,
     elementwise,
     indexing,
     matmul,
@@ -22,6 +23,7 @@ from edgeconv.export.tflite.ops import (
 __all__ = [
     "activation",
     "convolution",
+    "einsum",
     "elementwise",
     "indexing",
     "matmul",

@@ -12,6 +12,7 @@ from edgeconv.export.tflite.graph import (
     Tensor,
 )
 from edgeconv.export.tflite.layout import Order, Perm, permuted
+from edgeconv.export.tflite.ops.volumes import convolve_volume
 from edgeconv.export.tflite.ops.weights import (
     float_bias,
     integer_bias,
@@ -37,7 +38,10 @@ OIHW_TO_IHWO: Perm = (1, 2, 3, 0)
 def conv(site: Site) -> None:
     """CONV_2D, or DEPTHWISE_CONV_2D where every group has one input channel. Padding that TFLite
     cannot state is a PAD in front, which XNNPACK takes into the convolution. The result's channels
-    lie in the order in which they will be read (see ``foresight``)."""
+    lie in the order in which they will be read (see ``foresight``). Over a volume: CONV_3D."""
+    if len(site.shape(0)) == 5:
+        convolve_volume(site)
+        return
     weight_shape = as_map(site.shape(1))
     group = site.integer_attribute("group", 1)
     channels, depth = weight_shape[:2]

@@ -7,7 +7,8 @@ import onnx_ir as ir
 
 from edgeconv.export.tflite.builder import FLOAT, Builder
 from edgeconv.export.tflite.fusion import LOWEST, bounds
-from edgeconv.export.tflite.graph import Array, Options, Padding
+from edgeconv.export.tflite.graph import Array, Options, Padding, Tensor
+from edgeconv.export.tflite.ops.volumes import pool_volume
 from edgeconv.export.tflite.ops.windows import (
     Window,
     map_input,
@@ -25,7 +26,14 @@ KEEPS_SIGN = {"MaxPool", "AveragePool", "GlobalAveragePool", "Reshape", "Transpo
 
 @operator("MaxPool", integer=Integer.MOVES)
 def max_pool(site: Site) -> None:
-    """MAX_POOL_2D. Its SAME padding never wins; explicit padding must not either."""
+    """MAX_POOL_2D. Its SAME padding never wins; explicit padding must not either. With dilations,
+    MAXIMUM of slices; over a volume, two pools one after the other."""
+    if len(site.shape(0)) == 5:
+        pool_volume(site, "MAX_POOL_2D")
+        return
+    if any(step > 1 for step in site.integers_attribute("dilations", ())):
+        _dilated(site)
+        return
     area = _area(site)
     x = map_input(site)
     padding = area.padding
@@ -42,6 +50,9 @@ def average_pool(site: Site) -> None:
     Where ONNX counts otherwise, zeros around the map become elements of it, and a factor for each
     position makes good what a border should count less.
     """
+    if len(site.shape(0)) == 5:
+        pool_volume(site, "AVERAGE_POOL_2D")
+        return
     area = _area(site)
     include = site.integer_attribute("count_include_pad", 0) == 1
     x = map_input(site)
@@ -64,9 +75,39 @@ def average_pool(site: Site) -> None:
     site.emit_stored("MUL", [sums, factor], shape, order)
 
 
+def _dilated(site: Site) -> None:
+    """The maximum along the height, then along the width, each of one slice for every row or
+    column of the kernel."""
+    area = _area(site)
+    x = padded_with_lowest(site, map_input(site), area)
+    for axis in (1, 2):
+        rows, step, stride = (
+            item[axis - 1] for item in (area.kernel, area.dilations, area.strides)
+        )
+        count = area.result[axis - 1]
+        slices = [_every(site, x, axis, row * step, stride, count) for row in range(rows)]
+        x = slices[0]
+        for position, other in enumerate(slices[1:]):
+            larger = site.fresh(f"maximum{axis}{position}", x.shape, x.quantization)
+            site.builder.emit("MAXIMUM", [x, other], [larger])
+            x = larger
+    site.finish(x, map_result(site)[1])
+
+
+def _every(site: Site, x: Tensor, axis: int, start: int, stride: int, count: int) -> Tensor:
+    """``count`` rows or columns of ``x``, from ``start`` in steps of ``stride``."""
+    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+    begin, end, step = ([*numbers] for numbers in ((0,) * 4, x.shape, (1,) * 4))
+    begin[axis], end[axis], step[axis] = start, start + stride * (count - 1) + 1, stride
+    numbers = [site.builder.integers(item, f"{site.name}/slice") for item in (begin, end, step)]
+    taken = site.fresh(f"from{axis}{start}", shape, x.quantization)
+    site.builder.emit("STRIDED_SLICE", [x, *numbers], [taken])
+    return taken
+
+
 def _area(site: Site) -> Window:
     area = window(site, site.integers_attribute("kernel_shape", ()))
-    if area.dilations != (1, 1):
+    if area.dilations != (1, 1) and site.node.op_type == "AveragePool":
         raise site.unsupported(f"dilations are {area.dilations}", "use dilation 1")
     for axis in (0, 1):
         start = (area.result[axis] - 1) * area.strides[axis] - area.low[axis]

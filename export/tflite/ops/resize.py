@@ -2,120 +2,140 @@
 
 from __future__ import annotations
 
-import numpy as np
+from math import prod
 
-from edgeconv.export.tflite.graph import Array, Options
-from edgeconv.export.tflite.layout import CHANNELS_LAST, Order
+import numpy as np
+import numpy.typing as npt
+
+from edgeconv.export.tflite.builder import FLOAT
+from edgeconv.export.tflite.graph import Array, Options, Tensor
+from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, channels_last, permuted
+from edgeconv.export.tflite.ops.sampling import Sampling, matrix
 from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
 
 HALF_PIXEL = {"half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"}
+PLACES = {"align_corners", "asymmetric", *HALF_PIXEL}
 
 
 @operator("Resize", integer=Integer.MOVES)
 def resize(site: Site) -> None:
-    """RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR where they place their samples as ONNX does,
-    else a GATHER for nearest neighbors in each axis.
-
-    Raises:
-        UnsupportedOperator: another mode, or another axis than height and width.
-    """
+    """RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR where they place their samples as ONNX does;
+    else, for each axis, a GATHER of nearest neighbors or a matrix product with the weights."""
     before, after = site.shape(0), site.result_shape
-    axes = site.integers_attribute("axes", ())
-    if len(before) != 4 or before[:2] != after[:2] or list(axes) != sorted(axes):
-        raise site.unsupported(
-            f"it resizes {before} to {after}", "only height and width of a map can be resized"
-        )
     if before == after:
         site.same(0)
         return
     mode = site.string_attribute("mode", "nearest")
     place = site.string_attribute("coordinate_transformation_mode", "half_pixel")
-    if mode == "nearest":
-        _nearest(site, place)
-    elif mode == "linear":
-        _linear(site, place)
-    else:
-        raise site.unsupported(f"mode is {mode}", "use nearest or linear")
-
-
-def _linear(site: Site, place: str) -> None:
-    if site.integer_attribute("antialias", 0):
-        raise site.unsupported("antialias is 1", "set it to 0")
-    known = {"align_corners", "asymmetric", *HALF_PIXEL}
-    if place not in known or (place == "pytorch_half_pixel" and 1 in site.result_shape[2:]):
+    if place not in PLACES:
         raise site.unsupported(f"coordinate_transformation_mode is {place}", "use half_pixel")
-    _demand_whole_sizes(site)
-    options: Options = {
-        "alignCorners": place == "align_corners",
-        "halfPixelCenters": place in HALF_PIXEL,
-    }
-    _emit(site, "RESIZE_BILINEAR", options)
+    samplings = [
+        Sampling(place, scale, size, result)
+        for scale, size, result in zip(_scales(site), before, after, strict=True)
+    ]
+    is_map = len(before) == 4 and before[:2] == after[:2]
+    if mode == "nearest":
+        _nearest(site, samplings, is_map=is_map)
+    elif mode == "linear" and is_map and _natively(site, samplings[2:]):
+        options: Options = {
+            "alignCorners": place == "align_corners",
+            "halfPixelCenters": place in HALF_PIXEL,
+        }
+        _emit(site, "RESIZE_BILINEAR", options)
+    else:
+        site.refuse_integer("TFLite has no integer form of this mode")
+        _products(site, samplings, cubic=mode == "cubic")
 
 
-def _demand_whole_sizes(site: Site) -> None:
-    """TFLite samples by the sizes; ONNX by a scale, if that is what the node states."""
-    before, after = site.shape(0)[2:], site.result_shape[2:]
-    for scale, size, result in zip(_scales(site), before, after, strict=True):
-        if abs(scale * size - result) > 1e-3:
-            raise site.unsupported(
-                f"{size} times {scale:g} is not a whole number, and TFLite samples by {result}",
-                "give the size instead of the scale",
-            )
-
-
-def _nearest(site: Site, place: str) -> None:
-    before, after = site.shape(0)[2:], site.result_shape[2:]
-    if place in ("align_corners", "half_pixel_symmetric"):
-        _demand_whole_sizes(site)
-    rows, columns = (
-        _sources(site, place, *numbers)
-        for numbers in zip(_scales(site), before, after, strict=True)
+def _natively(site: Site, samplings: list[Sampling]) -> bool:
+    """Whether TFLite, which samples by the sizes, takes the samples that ONNX does."""
+    if site.integer_attribute("antialias", 0):
+        return False
+    single = any(item.result == 1 for item in samplings)
+    return all(item.whole for item in samplings) and not (
+        single and samplings[0].place == "pytorch_half_pixel"
     )
-    floor = [np.arange(result) * size // result for size, result in zip(before, after, strict=True)]
-    if np.array_equal(rows, floor[0]) and np.array_equal(columns, floor[1]):
+
+
+def _products(site: Site, samplings: list[Sampling], *, cubic: bool) -> None:
+    """A matrix product along each axis: BATCH_MATMUL from the left, FULLY_CONNECTED along the last
+    axis of the stored tensor."""
+    perm = channels_last(len(samplings))
+    x = site.tensor(0, perm)
+    builder = site.builder
+    for axis, sampling in enumerate(samplings[place] for place in perm):
+        if sampling.size == sampling.result:
+            continue
+        weights = matrix(
+            sampling,
+            a=site.float_attribute("cubic_coeff_a", -0.75) if cubic else None,
+            antialias=bool(site.integer_attribute("antialias", 0)),
+            exclude_outside=bool(site.integer_attribute("exclude_outside", 0)),
+        )
+        outer, inner = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
+        shape = (*x.shape[:axis], sampling.result, *x.shape[axis + 1 :])
+        if inner == 1:
+            rows = builder.reshape(x, (outer, sampling.size))
+            operands = [
+                rows,
+                builder.constant(weights, f"{site.name}/weights{axis}"),
+                builder.constant(np.zeros(sampling.result, FLOAT), f"{site.name}/zeros"),
+            ]
+            product = site.fresh(f"axis{axis}", (outer, sampling.result))
+            builder.emit("FULLY_CONNECTED", operands, [product])
+        else:
+            columns = builder.reshape(x, (outer, sampling.size, inner))
+            stack: Array = np.broadcast_to(weights, (outer, *weights.shape)).copy()
+            product = site.fresh(f"axis{axis}", (outer, sampling.result, inner))
+            left = builder.constant(stack, f"{site.name}/weights{axis}")
+            builder.emit("BATCH_MATMUL", [left, columns], [product])
+        x = builder.reshape(product, shape)
+    _finish(site, x)
+
+
+def _nearest(site: Site, samplings: list[Sampling], *, is_map: bool) -> None:
+    rounding = site.string_attribute("nearest_mode", "round_prefer_floor")
+    taken = [item.nearest(rounding) for item in samplings]
+    if is_map and all(
+        np.array_equal(rows, np.arange(item.result) * item.size // item.result)
+        for rows, item in zip(taken, samplings, strict=True)
+    ):
         _emit(site, "RESIZE_NEAREST_NEIGHBOR", {"alignCorners": False, "halfPixelCenters": False})
         return
-    x = site.tensor(0, CHANNELS_LAST)
-    for axis, taken in ((1, rows), (2, columns)):
-        shape = (*x.shape[:axis], len(taken), *x.shape[axis + 1 :])
+    perm = channels_last(len(samplings))
+    x = site.tensor(0, perm)
+    for axis, rows in enumerate(taken[place] for place in perm):
+        if np.array_equal(rows, np.arange(x.shape[axis])):
+            continue
+        shape = (*x.shape[:axis], len(rows), *x.shape[axis + 1 :])
         result = site.fresh(f"axis{axis}", shape, x.quantization)
-        indices = site.builder.integers(taken, f"{result.name}/indices")
+        indices = site.builder.integers(rows, f"{result.name}/indices")
         site.builder.emit("GATHER", [x, indices], [result], {"axis": axis})
         x = result
-    site.finish(x, Order.of(site.result_shape, CHANNELS_LAST))
+    _finish(site, x)
 
 
-def _sources(site: Site, place: str, scale: float, size: int, result: int) -> Array:
-    """The element that each element of the result takes, along one axis."""
-    at = np.arange(result, dtype=np.float64)
-    if place in HALF_PIXEL:
-        source = (at + 0.5) / scale - 0.5
-        if place == "pytorch_half_pixel" and result == 1:
-            source = np.zeros(1)
-    elif place == "align_corners":
-        source = at * (size - 1) / max(result - 1, 1)
-    elif place == "asymmetric":
-        source = at / scale
-    else:
-        raise site.unsupported(f"coordinate_transformation_mode is {place}", "use half_pixel")
-    rounding = site.string_attribute("nearest_mode", "round_prefer_floor")
-    rounded = {
-        "round_prefer_floor": np.ceil(source - 0.5),
-        "round_prefer_ceil": np.floor(source + 0.5),
-        "floor": np.floor(source),
-        "ceil": np.ceil(source),
-    }[rounding]
-    return rounded.clip(0, size - 1).astype(np.int32)
+def _finish(site: Site, x: Tensor) -> None:
+    shape = site.result_shape
+    perm = channels_last(len(shape))
+    assert x.shape == permuted(shape, perm)
+    site.finish(x, Order.of(shape, perm))
 
 
-def _scales(site: Site) -> tuple[float, float]:
-    """Result over input, for height and width: as stated, else by the sizes."""
-    before, after = site.shape(0)[2:], site.result_shape[2:]
+def _scales(site: Site) -> npt.NDArray[np.float64]:
+    """Result over input for each axis: as stated, else by the sizes."""
+    before, after = site.shape(0), site.result_shape
+    axes = [axis % len(before) for axis in site.integers_attribute("axes", range(len(before)))]
+    scales = np.array(after, float) / np.array(before, float)
     if site.has(2) and not site.has(3):
-        stated = site.demand_constant(2, "scales")
-        return float(stated[-2]), float(stated[-1])
-    return after[0] / before[0], after[1] / before[1]
+        scales[axes] = site.demand_constant(2, "scales").astype(float)
+        return scales
+    policy = site.string_attribute("keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch":
+        asked = site.demand_constant(3, "sizes") / np.array([before[axis] for axis in axes])
+        scales[axes] = asked.min() if policy == "not_larger" else asked.max()
+    return scales
 
 
 def _emit(site: Site, name: str, options: Options) -> None:

@@ -47,20 +47,23 @@ class Window:
         return Padding.SAME
 
 
-def window(site: Site, kernel: Sequence[int]) -> Window:
-    """The window of a Conv or pool node over its first input. One spatial dimension becomes two,
-    with a height of 1.
+@dataclass(frozen=True)
+class Extents:
+    """A window of any rank: what :class:`Window` is for two dimensions."""
 
-    Raises:
-        UnsupportedOperator: there are more than two spatial dimensions.
-    """
+    strides: Shape
+    dilations: Shape
+    low: Shape
+    high: Shape
+    size: Shape
+    result: Shape
+
+
+def extents(site: Site, kernel: Sequence[int]) -> Extents:
+    """The window of a Conv or pool node over its first input, for each spatial dimension."""
     spatial = site.shape(0)[2:]
     result = site.result_shape[2:]
     rank = len(spatial)
-    if rank not in (1, 2):
-        raise site.unsupported(
-            f"its input has {rank} spatial dimensions", "only 1 and 2 have a TFLite form"
-        )
     ones = (1,) * rank
     strides = site.integers_attribute("strides", ones)
     dilations = site.integers_attribute("dilations", ones)
@@ -69,15 +72,31 @@ def window(site: Site, kernel: Sequence[int]) -> Window:
         (result[axis] - 1) * strides[axis] + reach[axis] - spatial[axis] for axis in range(rank)
     ]
     low = _low(site, needed)
-    high = [max(0, total - before) for total, before in zip(needed, low, strict=True)]
+    high = tuple(max(0, total - before) for total, before in zip(needed, low, strict=True))
+    return Extents(strides, dilations, low, high, spatial, result)
+
+
+def window(site: Site, kernel: Sequence[int]) -> Window:
+    """The window of a Conv or pool node over its first input. One spatial dimension becomes two,
+    with a height of 1.
+
+    Raises:
+        UnsupportedOperator: there are more than two spatial dimensions.
+    """
+    rank = len(site.shape(0)) - 2
+    if rank not in (1, 2):
+        raise site.unsupported(
+            f"its input has {rank} spatial dimensions", "only 1, 2 and 3 have a TFLite form"
+        )
+    found = extents(site, kernel)
     return Window(
         _pair(kernel, 1),
-        _pair(strides, 1),
-        _pair(dilations, 1),
-        _pair(low, 0),
-        _pair(high, 0),
-        _pair(spatial, 1),
-        _pair(result, 1),
+        _pair(found.strides, 1),
+        _pair(found.dilations, 1),
+        _pair(found.low, 0),
+        _pair(found.high, 0),
+        _pair(found.size, 1),
+        _pair(found.result, 1),
     )
 
 

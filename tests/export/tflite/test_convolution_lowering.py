@@ -162,9 +162,9 @@ def test_one_spatial_dimension() -> None:
     assert operators(lowered).count("CONV_2D") == 1
 
 
-def test_three_spatial_dimensions_are_refused_by_name() -> None:
-    with pytest.raises(UnsupportedOperator, match=r"n0 \(Conv\).*3 spatial dimensions"):
-        lower(as_model(float_net({}, (5, 5, 5)).proto()))
+def test_four_spatial_dimensions_are_refused_by_name() -> None:
+    with pytest.raises(UnsupportedOperator, match=r"n0 \(Conv\).*4 spatial dimensions"):
+        lower(as_model(float_net({}, (5, 5, 5, 5)).proto()))
 
 
 @pytest.mark.parametrize("kind", ["Relu", "Relu6"])

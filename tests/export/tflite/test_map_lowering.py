@@ -7,11 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
-from tflite_harness import Net, as_model, check, operators, smooth
+from tflite_harness import Net, check, operators, smooth
 
 from edgeconv.bundle import Layout
-from edgeconv.errors import UnsupportedOperator
-from edgeconv.export.tflite import lower
 
 MAP = (2, 6, 5, 4)
 
@@ -87,11 +85,9 @@ def test_resize_linear(size: tuple[int, int], place: str, int8: bool) -> None:
     x = mapped(net, scale=0.05 if int8 else None)
     y = net.op("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode=place)
     net.output(net.quantized(y, 0.05, 120) if int8 else y)
-    if place == "pytorch_half_pixel" and 1 in size:
-        with pytest.raises(UnsupportedOperator, match="pytorch_half_pixel"):
-            lower(as_model(net.proto()))
-    else:
-        check(net, {"x": smooth(MAP)}, step=0.05 if int8 else None)
+    lowered = check(net, {"x": smooth(MAP)}, step=0.05 if int8 else None)
+    native = "RESIZE_BILINEAR" in operators(lowered)
+    assert native == (size != MAP[2:] and not (place == "pytorch_half_pixel" and 1 in size))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -123,12 +119,11 @@ def test_upsampling_by_two_is_one_operator() -> None:
     assert lowered.operators["RESIZE_NEAREST_NEIGHBOR"] == 1
 
 
-def test_a_scale_that_gives_no_whole_size_is_refused() -> None:
+def test_a_scale_that_gives_no_whole_size_is_composed() -> None:
     net = Net()
     scales = net.constant(np.array([1, 1, 1.5, 1.5], np.float32))
     net.output(net.op("Resize", mapped(net), "", scales, mode="linear"))
-    with pytest.raises(UnsupportedOperator, match=r"5 times 1\.5"):
-        lower(as_model(net.proto()))
+    assert "BATCH_MATMUL" in operators(check(net, {"x": smooth(MAP)}))
 
 
 @settings(max_examples=40, deadline=None)

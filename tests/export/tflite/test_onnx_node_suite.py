@@ -26,8 +26,8 @@ TYPES = {TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64, TensorProto.BO
 
 REFUSALS = {
     "the model uses opset": "older than what the export reads",
-    "3 spatial dimensions": "TFLite's kernels over maps have two",
-    "dilations are": "TFLite's pools have none",
+    "spatial dimensions": "TFLite's kernels have two or three",
+    "dilations are": "TFLite's average pools have none",
     "select_last_index": "TFLite finds the first",
     "training_mode": "a file for inference",
     "fmod is 1": "TFLite has the other remainder",
@@ -37,9 +37,8 @@ REFUSALS = {
     "dynamic shape": "decided by values that only run time knows",
     "has no shape": "ONNX infers none",
     "has no elements": "TFLite's kernels do not take empty tensors",
-    "coordinate_transformation_mode|mode is cubic|antialias": "TFLite does not sample so",
-    "whole number": "TFLite samples by the size, not the scale",
-    "Resize.*resizes": "TFLite resizes maps",
+    "coordinate_transformation_mode": "a crop with a resize",
+    "it takes a diagonal|an operand broadcasts|operands;": "not a product of matrices",
     "scale and zero point are not constant": "TFLite fixes them in the file",
     "two types": "TFLite's POW has one",
     "is computed by the network|are computed by the network": "TFLite wants it in the file",
@@ -48,6 +47,12 @@ REFUSALS = {
 }
 # TFLite takes indices from zero up, and only constant ones can be made so.
 RUNTIME_REFUSALS = {"test_gather_negative_indices", "test_pow_types_int64_int64"}
+# The reference aligns the corners by the scale times the size; ONNX Runtime, and the text of the
+# standard, by the size of the result.
+ALIGNED = {
+    "test_resize_downsample_scales_cubic_align_corners",
+    "test_resize_downsample_scales_linear_align_corners",
+}
 # The reference declares an output of another shape than it gives.
 WRONG_SHAPE = {"test_identity_opt"}
 
@@ -64,7 +69,7 @@ def cases() -> dict[str, Any]:
         for case in load_model_tests(kind="node")
         if {node.op_type for node in case.model.graph.node} <= KNOWN
         and types_of(case.model) <= TYPES
-        and case.name not in RUNTIME_REFUSALS | WRONG_SHAPE
+        and case.name not in RUNTIME_REFUSALS | WRONG_SHAPE | ALIGNED
     }
 
 

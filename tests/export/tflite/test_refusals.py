@@ -112,8 +112,20 @@ def doubled(net: Net) -> str:
     [
         (lambda net, x: net.op("ArgMax", x, select_last_index=1), "select_last_index"),
         (lambda net, x: net.op("Mod", x, x, fmod=1), "fmod"),
-        (lambda net, x: net.op("MaxPool", x, kernel_shape=(2, 2), dilations=(2, 2)), "dilations"),
-        (lambda net, x: net.op("Resize", x, "", doubled(net), mode="cubic"), "cubic"),
+        (
+            lambda net, x: net.op("AveragePool", x, kernel_shape=(2, 2), dilations=(2, 2)),
+            "dilations",
+        ),
+        (
+            lambda net, x: net.op(
+                "Resize",
+                x,
+                net.constant(np.zeros(8, np.float32)),
+                doubled(net),
+                coordinate_transformation_mode="tf_crop_and_resize",
+            ),
+            "tf_crop_and_resize",
+        ),
     ],
 )
 def test_attributes(build: Callable[[Net, str], str], message: str) -> None:

@@ -1,0 +1,85 @@
+"""Where a Resize takes its samples from along one axis, and with which weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Reals = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """ONNX's coordinate transformation: ``scale`` is result over input, as the node states it."""
+
+    place: str
+    scale: float
+    size: int
+    result: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether the scale gives the size of the result without rounding."""
+        return abs(self.scale * self.size - self.result) <= 1e-3
+
+    @property
+    def coordinates(self) -> Reals:
+        """The place in the input that each element of the result is taken from."""
+        at = np.arange(self.result, dtype=np.float64)
+        if self.size == self.result and self.scale == 1:
+            return at
+        if self.place == "asymmetric":
+            return at / self.scale
+        if self.place == "align_corners":
+            return at * (self.size - 1) / max(self.result - 1, 1)
+        if self.place == "pytorch_half_pixel" and self.result == 1:
+            return at * 0
+        middle = (at + 0.5) / self.scale - 0.5
+        if self.place == "half_pixel_symmetric":
+            middle += self.size / 2 * (1 - self.result / (self.scale * self.size))
+        return middle
+
+    def nearest(self, rounding: str) -> npt.NDArray[np.int32]:
+        """The element that each element of the result is, by ``nearest_mode``."""
+        source = self.coordinates
+        rounded = {
+            "round_prefer_floor": np.ceil(source - 0.5),
+            "round_prefer_ceil": np.floor(source + 0.5),
+            "floor": np.floor(source),
+            "ceil": np.ceil(source),
+        }[rounding]
+        return rounded.clip(0, self.size - 1).astype(np.int32)
+
+
+def matrix(
+    sampling: Sampling, *, a: float | None, antialias: bool, exclude_outside: bool
+) -> npt.NDArray[np.float32]:
+    """Weights of the input's elements for each element of the result, result x input.
+
+    Args:
+        a: the coefficient of the cubic kernel (Keys 1981); None means linear.
+        antialias: widen the kernel by the factor of a reduction.
+        exclude_outside: leave out what lies beyond the borders, instead of repeating the border.
+    """
+    reach = 1 if a is None else 2
+    narrow = min(sampling.scale, 1.0) if antialias else 1.0
+    steps = int(np.ceil(reach / narrow))
+    at = sampling.coordinates[:, np.newaxis]
+    taps = np.floor(at) + np.arange(1 - steps, steps + 1)
+    distance = np.abs(taps - at) * narrow
+    weights = np.maximum(1 - distance, 0) if a is None else _cubic(distance, a)
+    if exclude_outside:
+        weights = np.where((taps < 0) | (taps >= sampling.size), 0, weights)
+    weights /= weights.sum(axis=1, keepdims=True)
+    result = np.zeros((sampling.result, sampling.size))
+    rows = np.arange(sampling.result)[:, np.newaxis]
+    np.add.at(result, (rows, taps.clip(0, sampling.size - 1).astype(int)), weights)
+    return result.astype(np.float32)
+
+
+def _cubic(distance: Reals, a: float) -> Reals:
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return np.where(distance <= 1, near, np.where(distance < 2, far, 0))

@@ -1,0 +1,74 @@
+"""Resize in the modes that TFLite does not have, as matrix products and gathers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tflite_harness import Net, check, operators, smooth
+
+PLACES = [
+    "half_pixel",
+    "pytorch_half_pixel",
+    "half_pixel_symmetric",
+    "align_corners",
+    "asymmetric",
+]
+MAP = (2, 3, 6, 5)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("size", [(12, 10), (9, 7), (3, 2), (6, 1)])
+@pytest.mark.parametrize("exclude", [0, 1])
+def test_cubic(place: str, size: tuple[int, int], exclude: int) -> None:
+    net = Net()
+    y = net.op(
+        "Resize",
+        net.input("x", MAP),
+        "",
+        "",
+        net.constant((*MAP[:2], *size)),
+        mode="cubic",
+        coordinate_transformation_mode=place,
+        cubic_coeff_a=-0.5,
+        exclude_outside=exclude,
+    )
+    names = operators(check(net.output(y), {"x": smooth(MAP)}))
+    assert set(names) <= {"BATCH_MATMUL", "RESHAPE"}
+
+
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+@pytest.mark.parametrize("scale", [0.4, 0.61, 1.5])
+def test_antialias(mode: str, scale: float) -> None:
+    net = Net()
+    scales = net.constant(np.array([1, 1, scale, scale], np.float32))
+    x = net.input("x", (1, 2, 12, 11))
+    net.output(net.op("Resize", x, "", scales, mode=mode, antialias=1))
+    check(net, {"x": smooth((1, 2, 12, 11))})
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_linear_by_a_scale_that_is_no_ratio_of_sizes(place: str) -> None:
+    net = Net()
+    scales = net.constant(np.array([1, 1, 1.3, 0.7], np.float32))
+    attributes = {"mode": "linear", "coordinate_transformation_mode": place}
+    net.output(net.op("Resize", net.input("x", MAP), "", scales, **attributes))
+    assert "BATCH_MATMUL" in operators(check(net, {"x": smooth(MAP)}))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize(
+    ("before", "after"), [((2, 3, 5), (2, 3, 10)), ((1, 2, 3, 4, 5), (1, 2, 6, 8, 7))]
+)
+def test_lines_and_volumes(mode: str, before: tuple[int, ...], after: tuple[int, ...]) -> None:
+    net = Net()
+    net.output(net.op("Resize", net.input("x", before), "", "", net.constant(after), mode=mode))
+    check(net, {"x": smooth(before)})
+
+
+def test_int8_runs_in_float() -> None:
+    net = Net()
+    x = net.quantized(net.input("x", MAP), 0.05, 120)
+    scales = net.constant(np.array([1, 1, 2, 2], np.float32))
+    y = net.quantized(net.op("Resize", x, "", scales, mode="cubic"), 0.05, 120)
+    lowered = check(net.output(y), {"x": smooth(MAP)}, step=0.05)
+    assert lowered.float_fallback == ("n2 (Resize): TFLite has no integer form of this mode",)
