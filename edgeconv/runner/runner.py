@@ -130,6 +130,7 @@ class OnnxModel:
     ``run`` would add the conversion of every array to each sample."""
 
     def __init__(self, module: Any, path: str, threads: int) -> None:
+        getattr(module, "disable_telemetry_events", lambda: None)()
         options = module.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
