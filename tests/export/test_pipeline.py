@@ -152,6 +152,14 @@ def test_batches(network: nn.Module, calibration: Path, tmp_path: Path) -> None:
     bundle = export(network, out=tmp_path / "b", input_size=SHAPE, calibration=calibration, batch=5)
     assert bundle.manifest.inputs[0].shape == (5, *SHAPE)
     assert all(a.verification and a.verification.passed for a in bundle.manifest.artifacts)
+    # Seven samples: the second batch is filled up, and what fills it does not count.
+    x = structured_input((7, *SHAPE), seed=3)
+    with torch.inference_mode():
+        y = network(x).argmax(1).numpy()
+    np.savez(tmp_path / "data.npz", x=x.numpy(), y=y)
+    result = evaluate(bundle, tmp_path / "data.npz")
+    assert result.samples == 7
+    assert result.results[0].correct == 7
 
 
 def test_an_onnx_file_is_a_network_too(bundle: Bundle, calibration: Path, tmp_path: Path) -> None:
