@@ -35,6 +35,7 @@ def export(
     layout: Layout = Layout.NHWC,
     io: IoType = IoType.FLOAT32,
     weights: str | Path | None = None,
+    pretrained: bool = False,
     model_args: Mapping[str, str | int | float | bool] | None = None,
     preprocessing: Preprocessing | None = None,
     labels: Sequence[str] | None = None,
@@ -53,12 +54,15 @@ def export(
         precisions: by default float32, and int8 where calibration data is given.
         calibration: a folder of images, ``.npy``, ``.npz``, or "random" for synthetic inputs.
         calibration_size: how many of the samples to use, chosen with a fixed seed.
-        input_size: (height, width) or (channels, height, width), where the network leaves it open.
+        input_size: (height, width) or (channels, height, width), where the network leaves it open;
+            (channels, length) for a network on sequences, (features,) for one on vectors.
         batch: the static batch size, default 1.
         opset: version of ONNX's operator set, 18 to 23, default 20; a file keeps its own.
         layout: of the inputs and outputs of TFLite files; ONNX files are NCHW.
         io: element type of the inputs and outputs of int8 files.
         weights: ``.safetensors``, ``.pth`` or ``.pt`` to load into the network.
+        pretrained: load the weights that torchvision publishes for a network of the zoo. They are
+            downloaded once.
         model_args: keyword arguments for the factory.
         preprocessing: how images become inputs; by default what the network's card says.
         labels: class names, stored in the manifest.
@@ -87,6 +91,7 @@ def export(
         layout=layout,
         io=io,
         weights=None if weights is None else Path(weights),
+        pretrained=pretrained,
         model_args=model_args or {},
         preprocessing=preprocessing,
         labels=None if labels is None else tuple(labels),

@@ -53,6 +53,7 @@ from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.source import Source, input_shape, resolve
 from edgeconv.export.verify import Outputs, Reference, failure, verify_artifacts
 from edgeconv.export.write import write_artifact
+from edgeconv.models import pretrained
 
 logger = logging.getLogger(__name__)
 
@@ -75,9 +76,11 @@ def run(request: Request, folder: Path) -> Manifest:
         args=request.model_args,
         input_size=request.input_size,
         weights=request.weights,
+        pretrained=request.pretrained,
     )
     if source.untrained:
-        logger.warning("the weights of %s are random; pass --weights for trained ones", source.spec)
+        remedy = "--pretrained" if source.spec in pretrained.FILES else "--weights"
+        logger.warning("the weights of %s are random; pass %s", source.spec, remedy)
     progress("Capturing", 0, 1)
     graph, oracle = _capture(request, source)
     refuse_bad_weights(graph)
@@ -126,7 +129,9 @@ def _capture(request: Request, source: Source) -> tuple[ir.Model, Oracle]:
     shape = (request.batch or 1, *input_shape(source, request.input_size))
     info = TensorInfo(name="input", shape=shape, dtype="float32")
     example = next(Feed(SyntheticSamples([info]), count=shape[0], batch=shape[0], keep=0).batches())
-    names = list(module_outputs(network, example))
+    names = tuple(module_outputs(network, example))
+    if len(names) == len(source.output_names):
+        names = source.output_names
     graph = capture_module(network, example, names, request.opset or DEFAULT_OPSET)
     graph = optimize(graph, already_optimized=True)
     return graph, lambda sample: list(module_outputs(network, sample).values())

@@ -35,6 +35,7 @@ class Request:
     layout: Layout
     io: IoType
     weights: Path | None
+    pretrained: bool
     model_args: ModelArgs
     preprocessing: Preprocessing | None
     labels: tuple[str, ...] | None
@@ -55,8 +56,11 @@ class Request:
         ):
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}")
-        if self.input_size is not None and len(self.input_size) not in (2, 3):
-            raise UsageError("input size is height and width, or channels, height and width")
+        if self.input_size is not None and len(self.input_size) not in (1, 2, 3):
+            raise UsageError(
+                "input size is height and width, or channels, height and width; for sequences "
+                "channels and length, for vectors the number of features"
+            )
         if self.opset is not None and not MIN_OPSET <= self.opset <= MAX_OPSET:
             raise UsageError(f"opset must be from {MIN_OPSET} to {MAX_OPSET}, not {self.opset}")
         if Precision.INT8 in self.precisions and self.calibration is None:

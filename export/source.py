@@ -17,12 +17,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import nn
 
 from edgeconv import models
 from edgeconv.bundle import Preprocessing
-from edgeconv.errors import CaptureError, DataError, EdgeconvError, UsageError
+from edgeconv.errors import CaptureError, EdgeconvError, UsageError
+from edgeconv.export.weights import load_published_weights, load_weights
 
 ModelArgs = Mapping[str, str | int | float | bool]
 SPEC_FORMS = (
@@ -38,7 +38,8 @@ class Source:
     Attributes:
         spec: what the user wrote, or the class name of a module passed from Python.
         network: the module in eval mode, or the path of a float ``.onnx`` file.
-        input_shape: (channels, height, width) where the network's card states it, else None.
+        input_shape: of one input, where the network's card states it, else None.
+        output_names: from the network's card, in order; empty elsewhere.
         preprocessing: from the network's card, else None.
         untrained: the weights are fresh random ones.
     """
@@ -49,6 +50,7 @@ class Source:
     input_shape: tuple[int, ...] | None = None
     preprocessing: Preprocessing | None = None
     untrained: bool = False
+    output_names: tuple[str, ...] = ()
 
 
 def resolve(
@@ -57,15 +59,23 @@ def resolve(
     args: ModelArgs,
     input_size: tuple[int, ...] | None,
     weights: Path | None,
+    pretrained: bool = False,
 ) -> Source:
     """Turn a model specification, or a module, into a :class:`Source`.
 
     Raises:
         UsageError: the name or file is unknown, or the options do not fit.
-        DataError: the weights do not fit the network.
+        DataError: the weights do not fit the network, or published ones cannot be had.
     """
     source = _find(model, args, input_size)
     network = source.network
+    if pretrained:
+        if weights is not None:
+            raise UsageError("--weights and --pretrained exclude each other; pass one of them")
+        if model not in models.list_models() or not isinstance(network, nn.Module):
+            raise UsageError(f"--pretrained applies to networks of the zoo, not to {source.spec}")
+        load_published_weights(source.spec, network)
+        source = replace(source, untrained=False)
     if isinstance(network, nn.Module):
         if weights is not None:
             load_weights(network, weights)
@@ -103,20 +113,24 @@ def _from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) ->
     options = dict(args)
     if input_size is not None:
         # The zoo knows square sizes; another shape only changes what the network is traced on.
-        if len(input_size) == 3:
+        taken = models.model_options(name)
+        if len(input_size) == len(models.model_info(name).input_shape) and "in_channels" in taken:
             options.setdefault("in_channels", input_size[0])
-        if input_size[-1] == input_size[-2]:
+        if len(set(input_size[-2:])) == 1 and "input_size" in taken:
             options.setdefault("input_size", input_size[-1])
     try:
         network = models.create_model(name, **options)
         shape = models.input_shape(name, **options)
+        outputs = models.output_names(name, **options)
         card = models.preprocessing(name, **options)
+    except models.UnknownOption as error:
+        raise UsageError(_first_line(error)) from error
     except (TypeError, ValueError, LookupError) as error:
         raise UsageError(f"{name}: {_first_line(error)}") from error
     preprocessing = None
     if card is not None:
         preprocessing = Preprocessing(resize=card.resize, mean=card.mean, std=card.std)
-    return Source(name, network, args, shape, preprocessing, untrained=True)
+    return Source(name, network, args, shape, preprocessing, untrained=True, output_names=outputs)
 
 
 def _from_factory(spec: str, args: ModelArgs) -> Source:
@@ -191,86 +205,37 @@ def _import_failed(what: object, error: Exception) -> EdgeconvError:
 def input_shape(source: Source, input_size: tuple[int, ...] | None) -> tuple[int, ...]:
     """The shape of one input of a module, without the batch dimension.
 
-    ``input_size`` is (height, width) or (channels, height, width). What it leaves out comes from
-    the network's card, or from the first layer.
+    ``input_size`` is (height, width) or (channels, height, width); (channels, length) where the
+    card or a first layer of kind ``Conv1d`` says that the network reads sequences; or (features,).
+    What it leaves out comes from the network's card, or from the first layer.
 
     Raises:
-        UsageError: the network's size is stated nowhere.
+        UsageError: the network's size is stated nowhere, or contradicts its card.
     """
     assert isinstance(source.network, nn.Module)
-    if input_size is not None and len(input_size) == 3:
-        return input_size
+    first, card = _first_layer(source.network), source.input_shape
     if input_size is None:
-        if source.input_shape is not None:
-            return source.input_shape
-        first = _first_layer(source.network)
+        if card is not None:
+            return card
         if isinstance(first, nn.Linear):
             return (first.in_features,)
         raise UsageError(f"the input size of {source.spec} is not known; pass --input-size")
-    channels = source.input_shape[0] if source.input_shape else None
-    first = _first_layer(source.network)
-    if channels is None and isinstance(first, nn.Conv2d):
-        channels = first.in_channels
-    return (channels or 3, *input_size)
+    shape = input_size
+    is_sequence = len(card) == 2 if card else isinstance(first, nn.Conv1d)
+    if len(input_size) == 2 and not is_sequence:
+        channels = first.in_channels if isinstance(first, nn.Conv2d) else 3
+        shape = (card[0] if card else channels, *input_size)
+    if card is not None and len(shape) != len(card):
+        raise UsageError(
+            f"{source.spec} reads inputs of {'×'.join(map(str, card))}, and the input size is "
+            f"{'×'.join(map(str, input_size))}; leave --input-size out, or give as many numbers"
+        )
+    return shape
 
 
 def _first_layer(network: nn.Module) -> nn.Module | None:
     layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     return next((module for module in network.modules() if isinstance(module, layers)), None)
-
-
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Load ``.safetensors``, ``.pth`` or ``.pt`` into ``network``; a pickle is never executed.
-
-    Accepts a state dict, or a checkpoint that holds one under ``state_dict`` or ``model``.
-
-    Raises:
-        UsageError: the file is missing or of another kind.
-        DataError: the file is damaged, or its names or shapes are not the network's.
-    """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file")
-    state = _read_state(path)
-    try:
-        missing, unexpected = network.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        # The first line only says that something does not fit; the second says what.
-        detail = str(error).splitlines()[-1].strip()
-        raise DataError(f"{path} does not fit the network: {detail}") from error
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or unexpected:
-        first = f"lacks {missing[0]!r}" if missing else f"has an unknown {unexpected[0]!r}"
-        count = len(missing) + len(unexpected)
-        raise DataError(f"{path} does not fit the network: it {first} ({count} names differ)")
-
-
-def _read_state(path: Path) -> dict[str, torch.Tensor]:
-    state: Any
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise DataError(f"{path} is not a readable safetensors file: {error}") from error
-    if path.suffix not in (".pth", ".pt"):
-        raise UsageError(f"{path}: weights are .safetensors, .pth or .pt files")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
-        raise DataError(
-            f"{path} cannot be read as plain weights ({type(error).__name__}); "
-            "save the state_dict with safetensors or torch.save"
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(
-        isinstance(value, torch.Tensor) for value in state.values()
-    ):
-        raise DataError(f"{path} holds no state dict; save model.state_dict()")
-    return state
 
 
 def _first_line(error: Exception) -> str:

@@ -6,6 +6,8 @@ digits of its SHA-256 in its name, and a download that does not match them is re
 
 from __future__ import annotations
 
+import contextlib
+import io
 import pickle
 import re
 from collections.abc import Mapping
@@ -73,9 +75,11 @@ def download(url: str) -> dict[str, Tensor]:
         PretrainedError: no network, no such file, a wrong hash, or a damaged file in the cache.
     """
     try:
-        state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
-            url, map_location="cpu", progress=False, check_hash=True, weights_only=True
-        )
+        # torch.hub announces the download on standard output, where a caller may print JSON.
+        with contextlib.redirect_stdout(io.StringIO()):
+            state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
+                url, map_location="cpu", progress=False, check_hash=True, weights_only=True
+            )
     except (URLError, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
         raise PretrainedError(

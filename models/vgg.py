@@ -28,7 +28,7 @@ class VGG(nn.Module):
     ) -> None:
         super().__init__()
         if input_size < 32:
-            raise ValueError(f"vgg: input_size must be 32 or more, not {input_size}")
+            raise ValueError(f"input_size must be 32 or more, not {input_size}")
         layers: list[nn.Module] = []
         channels = in_channels
         for stage in stages:

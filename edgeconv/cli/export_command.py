@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     "--input-size",
     metavar="SIZE",
     type=input_size,
-    help="224, 192x160 (height x width) or 1x28x28 (channels first).",
+    help="224, 192x160 (height x width) or 1x28x28 (channels first); 20x184 for sequences.",
 )
 @click.option("--batch", type=click.IntRange(min=1), help="Static batch size.  [default: 1]")
 @click.option("--opset", type=int, help="ONNX opset, 18 to 23.  [default: 20, or the file's own]")
@@ -67,6 +67,11 @@ if TYPE_CHECKING:
     help="Element type of the inputs and outputs of int8 files.",
 )
 @click.option("--weights", type=click.Path(path_type=Path), help=".safetensors, .pth or .pt file.")
+@click.option(
+    "--pretrained",
+    is_flag=True,
+    help="Download the weights that torchvision publishes for a network of the zoo, once.",
+)
 @click.option(
     "--model-arg",
     "model_args",
@@ -145,6 +150,7 @@ def command(
             layout=Layout(options["layout"]),
             io=IoType(options["io"]),
             weights=options["weights"],
+            pretrained=options["pretrained"],
             model_args=dict(options["model_args"]),
             preprocessing=_preprocessing(mean, std),
             labels=_labels(labels),
