@@ -71,4 +71,6 @@ def channel_permutation(order: Order, shape: Shape) -> npt.NDArray[np.int64] | N
     if not channels or list(stored[: len(front)]) != front:
         return None
     numbers = np.arange(shape[1]).reshape([dims[index] for index in channels])
-    return numbers.transpose([index - channels[0] for index in stored[len(front) :]]).reshape(-1)
+    stored_channels = [index - channels[0] for index in stored[len(front) :]]
+    permutation: npt.NDArray[np.int64] = numbers.transpose(stored_channels).reshape(-1)
+    return permutation

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.bundle import Layout, TensorInfo
-from edgeconv.errors import UnsupportedOperator
+from edgeconv.errors import EdgeconvError, UnsupportedOperator
 from edgeconv.export.tflite.builder import FLOAT, Builder, Constant, Stored, static_shape, title
 from edgeconv.export.tflite.constants import fold
 from edgeconv.export.tflite.fusion import Fusion, bounds, fusion, only_consumer
@@ -91,7 +91,7 @@ class _Lowering:
         for node in nodes:
             if node in absorbed:
                 continue
-            fused, reason = self._node(node)
+            fused, reason = self._guarded(node)
             if fused.absorbed is not None and fused.result in self.builder:
                 absorbed.add(fused.absorbed)
             if quantized and reason:
@@ -100,6 +100,19 @@ class _Lowering:
             self._output(value)
         self.builder.graph.prune()
         return self.builder.graph, tuple(self.float_fallback)
+
+    def _guarded(self, node: ir.Node) -> tuple[Fusion, str]:
+        """Lower one node; a node that contradicts itself is refused, wherever that shows."""
+        try:
+            return self._node(node)
+        except EdgeconvError:
+            raise
+        except Exception as error:
+            raise UnsupportedOperator(
+                f"{title(node)}: its shapes and attributes make no sense to the TFLite export "
+                f"({type(error).__name__}: {str(error).partition(chr(10))[0]}); "
+                "check the model with onnx.checker, and report it if that finds nothing"
+            ) from error
 
     def _node(self, node: ir.Node) -> tuple[Fusion, str]:
         """Lower one node. Returns what it absorbed, and why it runs in float if it does."""

@@ -127,7 +127,7 @@ def _scales(site: Site) -> npt.NDArray[np.float64]:
     """Result over input for each axis: as stated, else by the sizes."""
     before, after = site.shape(0), site.result_shape
     axes = [axis % len(before) for axis in site.integers_attribute("axes", range(len(before)))]
-    scales = np.array(after, float) / np.array(before, float)
+    scales: npt.NDArray[np.float64] = np.array(after, float) / np.array(before, float)
     if site.has(2) and not site.has(3):
         scales[axes] = site.demand_constant(2, "scales").astype(float)
         return scales

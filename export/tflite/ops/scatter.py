@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.tflite.builder import Constant, codes
-from edgeconv.export.tflite.graph import TYPES, Array, Quantization, Tensor
+from edgeconv.export.tflite.graph import TYPES, Array, Options, Quantization, Tensor
 from edgeconv.export.tflite.layout import Order, Shape, identity
 from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
@@ -163,7 +163,7 @@ def _from_the_front(site: Site, indices: Tensor, size: Tensor) -> Tensor:
     zero = builder.integers(np.array(0), f"{site.name}/zero")
     builder.emit("LESS", [indices, zero], [negative])
     more = Tensor(f"{site.name}/more", indices.shape, INT32)
-    types = {"inDataType": TYPES[BOOL], "outDataType": TYPES[INT32]}
+    types: Options = {"inDataType": TYPES[BOOL], "outDataType": TYPES[INT32]}
     builder.emit("CAST", [negative], [more], types)
     scaled = Tensor(f"{site.name}/scaled", indices.shape, INT32)
     builder.emit("MUL", [more, size], [scaled])

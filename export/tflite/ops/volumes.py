@@ -127,4 +127,5 @@ def _border_factors(site: Site, area: Extents, kernel: tuple[int, ...]) -> Array
         last = np.minimum(first + kernel[axis], area.size[axis] + behind)
         counts.append(last - np.maximum(first, -before))
     inside = np.einsum("i,j,k->ijk", *counts)
-    return (prod(kernel) / inside).astype(FLOAT)[np.newaxis, ..., np.newaxis]
+    factors: Array = (prod(kernel) / inside).astype(FLOAT)
+    return factors[np.newaxis, ..., np.newaxis]
