@@ -43,6 +43,7 @@ REFUSALS = {
     "two types": "TFLite's POW has one",
     "is computed by the network|are computed by the network": "TFLite wants it in the file",
     "pads by negative amounts": "a crop",
+    "it has peepholes": "not unrolled",
     "reduction is (mul|max|min)": "TFLite's SCATTER_ND adds",
 }
 # TFLite takes indices from zero up, and only constant ones can be made so.

@@ -1,0 +1,235 @@
+"""LSTM, GRU and RNN, unrolled: every step becomes operators of its own.
+
+Gates are stacked as ONNX has them: i, o, f, c of an LSTM, z, r, h of a GRU. The inputs of all
+steps meet their weights in one FULLY_CONNECTED; what depends on the step before is one more each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeconv.export.tflite.builder import FLOAT
+from edgeconv.export.tflite.graph import Array, Tensor
+from edgeconv.export.tflite.layout import identity, permuted
+from edgeconv.export.tflite.registry import operator
+from edgeconv.export.tflite.site import Site
+
+LONGEST = 512
+"""Steps that are unrolled; a file with more has tens of thousands of operators."""
+
+ACTIVATIONS = {"Sigmoid": "LOGISTIC", "Tanh": "TANH", "Relu": "RELU"}
+DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
+PEEPHOLES = 7
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One pass over the sequence: weights of gates x inputs, their biases, and activations."""
+
+    input_weight: Array
+    hidden_weight: Array
+    input_bias: Array
+    hidden_bias: Array
+    activations: tuple[str, ...]
+    backward: bool
+
+
+class Cell:
+    """Emits float operators on batch x hidden tensors under names of their own."""
+
+    def __init__(self, site: Site, direction: Direction, suffix: str) -> None:
+        self.site = site
+        self.direction = direction
+        self.suffix = suffix
+        self.hidden = direction.hidden_weight.shape[1]
+        self._count = 0
+
+    def __call__(self, name: str, *operands: Tensor) -> Tensor:
+        shape = np.broadcast_shapes(*(operand.shape for operand in operands))
+        result = self.fresh(name, shape)
+        self.site.builder.emit(name, list(operands), [result])
+        return result
+
+    def fresh(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        self._count += 1
+        return self.site.fresh(f"{self.suffix}{self._count}/{name.lower()}", shape)
+
+    def activation(self, index: int, x: Tensor) -> Tensor:
+        return self(self.direction.activations[index], x)
+
+    def dense(self, x: Tensor, weight: Array, bias: Array, name: str) -> Tensor:
+        result = self.fresh(name, (x.shape[0], len(weight)))
+        builder = self.site.builder
+        operands = [x, builder.constant(weight, f"{name}/weight"), builder.constant(bias, name)]
+        builder.emit("FULLY_CONNECTED", operands, [result])
+        return result
+
+    def part(self, x: Tensor, axis: int, start: int, size: int) -> Tensor:
+        """``size`` elements of ``x`` along ``axis``, from ``start``."""
+        begin = [start if other == axis else 0 for other in range(len(x.shape))]
+        sizes = [size if other == axis else extent for other, extent in enumerate(x.shape)]
+        result = self.fresh("part", tuple(sizes))
+        numbers = (self.site.builder.integers(item, "part") for item in (begin, sizes))
+        self.site.builder.emit("SLICE", [x, *numbers], [result])
+        return result
+
+    def gates(self, x: Tensor, first: int, last: int) -> list[Tensor]:
+        size = self.hidden
+        return [self.part(x, 1, index * size, size) for index in range(first, last)]
+
+    def number(self, value: float) -> Tensor:
+        return self.site.builder.constant(np.array(value, FLOAT), f"{value:g}")
+
+
+def _lstm(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
+    """Input, output and forget gate, and the candidate for the memory."""
+    h, c = state
+    direction = cell.direction
+    total = cell("ADD", x, cell.dense(h, direction.hidden_weight, direction.hidden_bias, "hidden"))
+    i, o, f, candidate = cell.gates(total, 0, 4)
+    i, o, f = (cell.activation(0, gate) for gate in (i, o, f))
+    kept, new = cell("MUL", f, c), cell("MUL", i, cell.activation(1, candidate))
+    memory = cell("ADD", kept, new)
+    return [cell("MUL", o, cell.activation(2, memory)), memory]
+
+
+def _gru(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
+    """Update gate z, reset gate r and candidate: h becomes candidate + z (h - candidate)."""
+    (h,) = state
+    direction, size = cell.direction, cell.hidden
+    weight, bias = direction.hidden_weight, direction.hidden_bias
+    z, r, from_x = cell.gates(x, 0, 3)
+    both = cell.dense(h, weight[: 2 * size], bias[: 2 * size], "gates")
+    from_z, from_r = cell.gates(both, 0, 2)
+    z = cell.activation(0, cell("ADD", z, from_z))
+    r = cell.activation(0, cell("ADD", r, from_r))
+    if cell.site.integer_attribute("linear_before_reset", 0):
+        from_h = cell("MUL", r, cell.dense(h, weight[2 * size :], bias[2 * size :], "candidate"))
+    else:
+        from_h = cell.dense(cell("MUL", r, h), weight[2 * size :], bias[2 * size :], "candidate")
+    candidate = cell.activation(1, cell("ADD", from_x, from_h))
+    return [cell("ADD", candidate, cell("MUL", z, cell("SUB", h, candidate)))]
+
+
+def _rnn(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
+    direction = cell.direction
+    from_h = cell.dense(state[0], direction.hidden_weight, direction.hidden_bias, "hidden")
+    return [cell.activation(0, cell("ADD", x, from_h))]
+
+
+STEPS = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}
+
+
+@operator("LSTM", "GRU", "RNN")
+def recurrent(site: Site) -> None:
+    """FULLY_CONNECTED and elementwise operators for every step of the sequence, up to 512 steps."""
+    batch_first = site.integer_attribute("layout", 0) == 1
+    order = (1, 0, 2) if batch_first else (0, 1, 2)
+    steps, batch, features = permuted(site.shape(0), order)
+    if steps > LONGEST:
+        raise site.unsupported(
+            f"its sequence has {steps} steps, more than the {LONGEST} that are unrolled",
+            "feed the network a window at a time",
+        )
+    x = site.builder.reshape(site.tensor(0, order), (steps * batch, features))
+    directions = _directions(site)
+    outputs: list[list[Tensor]] = []
+    finals: list[list[Tensor]] = []
+    for index, direction in enumerate(directions):
+        cell = Cell(site, direction, f"direction{index}/step")
+        state = _initial(site, index, batch, cell.hidden, batch_first=batch_first)
+        every = cell.dense(x, direction.input_weight, direction.input_bias, "inputs")
+        made: list[Tensor] = []
+        for step in reversed(range(steps)) if direction.backward else range(steps):
+            given = cell.part(every, 0, step * batch, batch) if steps > 1 else every
+            state = STEPS[site.node.op_type](cell, given, state)
+            made.append(state[0])
+        outputs.append(made[::-1] if direction.backward else made)
+        finals.append(state)
+    _bind(site, outputs, finals, batch_first=batch_first)
+
+
+def _bind(
+    site: Site, outputs: list[list[Tensor]], finals: list[list[Tensor]], *, batch_first: bool
+) -> None:
+    """The results: steps x directions x batch x hidden, and the last state of each direction."""
+    builder = site.builder
+    every = [outputs[side][step] for step in range(len(outputs[0])) for side in range(len(outputs))]
+    last = [[state[index] for state in finals] for index in range(len(finals[0]))]
+    for index, (value, parts) in enumerate(zip(site.node.outputs, [every, *last], strict=False)):
+        if not value.name or not (value.is_graph_output() or value.consumers()):
+            continue
+        rank = 4 if index == 0 else 3
+        perm = identity(rank)
+        if batch_first:
+            # The value is batch first; the tensor is stored with the batch behind the directions.
+            perm = (1, 2, 0, 3) if rank == 4 else (1, 0, 2)
+        result = site.output(index, perm)
+        size = (len(parts) * parts[0].shape[0], parts[0].shape[1])
+        joined = Tensor(f"{result.name}/joined", size, FLOAT)
+        builder.emit("CONCATENATION", parts, [joined], {"axis": 0})
+        shape = builder.integers(result.shape, f"{result.name}/shape")
+        builder.emit("RESHAPE", [joined, shape], [result], {"newShape": result.shape})
+
+
+def _initial(site: Site, index: int, batch: int, hidden: int, *, batch_first: bool) -> list[Tensor]:
+    """The state before the first step: given, or zeros."""
+    states: list[Tensor] = []
+    for position in (5, 6)[: 2 if site.node.op_type == "LSTM" else 1]:
+        if not site.has(position):
+            states.append(site.builder.constant(np.zeros((batch, hidden), FLOAT), "zeros"))
+            continue
+        whole = site.tensor(position, (1, 0, 2) if batch_first else (0, 1, 2))
+        begin = site.builder.integers((index, 0, 0), f"{site.name}/begin")
+        size = site.builder.integers((1, batch, hidden), f"{site.name}/size")
+        taken = site.fresh(f"initial{position}{index}", (1, batch, hidden))
+        site.builder.emit("SLICE", [whole, begin, size], [taken])
+        states.append(site.builder.reshape(taken, (batch, hidden)))
+    return states
+
+
+def _directions(site: Site) -> list[Direction]:
+    """The weights of each direction; refuses what the unrolled form does not compute."""
+    kind = site.node.op_type
+    if site.has(4) and np.any(site.demand_constant(4, "sequence_lens") != _steps(site)):
+        raise site.unsupported("its sequences differ in length", "pad them and drop sequence_lens")
+    if kind == "LSTM" and site.has(PEEPHOLES) and np.any(site.demand_constant(PEEPHOLES, "P")):
+        raise site.unsupported("it has peepholes", "use an LSTM without them")
+    if site.float_attribute("clip", 0.0) or site.integer_attribute("input_forget", 0):
+        raise site.unsupported("clip or input_forget is set", "leave them at 0")
+    weights, hidden = site.demand_constant(1, "W"), site.demand_constant(2, "R")
+    count, gates = weights.shape[:2]
+    biases = np.zeros((count, 2 * gates), FLOAT)
+    if site.has(3):
+        biases = site.demand_constant(3, "B")
+    names = _activations(site, count * len(DEFAULTS[kind]))
+    each = len(DEFAULTS[kind])
+    way = site.string_attribute("direction", "forward")
+    return [
+        Direction(
+            weights[index],
+            hidden[index],
+            biases[index, :gates],
+            biases[index, gates:],
+            names[index * each : (index + 1) * each],
+            backward=way == "reverse" or index == 1,
+        )
+        for index in range(count)
+    ]
+
+
+def _activations(site: Site, count: int) -> tuple[str, ...]:
+    stated = site.node.attributes.get("activations")
+    default = DEFAULTS[site.node.op_type]
+    names = tuple(stated.as_strings()) if stated else default * (count // len(default))
+    unknown = sorted(set(names) - set(ACTIVATIONS))
+    if unknown or len(names) != count:
+        what = unknown[0] if unknown else f"{len(names)} of them"
+        raise site.unsupported(f"its activations are {what}", "use Sigmoid, Tanh and Relu")
+    return tuple(ACTIVATIONS[name] for name in names)
+
+
+def _steps(site: Site) -> int:
+    return site.shape(0)[1 if site.integer_attribute("layout", 0) else 0]
