@@ -22,11 +22,6 @@ NAMES = models.list_models()
 LAYOUT = json.loads(Path(__file__).with_name("torchvision_layout.json").read_text("utf-8"))
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def small(name: str) -> dict[str, int]:
     """Options that keep a network quick: small images where it takes any size."""
     return {"input_size": 64} if "input_size" in models.model_options(name) else {}

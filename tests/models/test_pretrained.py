@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,25 +14,6 @@ from edgeconv import models
 from edgeconv.models import pretrained
 from edgeconv.models.pretrained import PretrainedError, load_pretrained
 from edgeconv.models.randomize import randomize_
-
-
-class Handler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Path]]:
-    """A web server's address and folder, and an empty cache."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    folder = tmp_path / "www"
-    folder.mkdir()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder)) as http:
-        thread = threading.Thread(target=http.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{http.server_port}", folder
-        http.shutdown()
-        thread.join()
 
 
 def publish(
