@@ -25,6 +25,8 @@ from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, moves, p
 INT8 = np.dtype("int8")
 FLOAT = np.dtype("float32")
 
+UNSIZED = {ir.DataType.UNDEFINED, ir.DataType.STRING}
+
 LARGEST = 2**31
 """Bytes that a value may not reach: no runtime could hold it, and no file could carry it."""
 
@@ -224,13 +226,23 @@ def static_shape(value: ir.Value) -> Shape:
         raise UnsupportedOperator(
             f"value {value.name} of shape {list(shape)} has no elements; take it out of the network"
         )
-    demand_room(value.name, shape, 4 if value.dtype is None else value.dtype.itemsize)
+    demand_room(value.name, shape, itemsize(value))
     return shape
 
 
-def demand_room(name: str | None, shape: Sequence[int], itemsize: float) -> None:
-    """Raise UnsupportedOperator for a value that reaches LARGEST, before anybody makes it."""
-    if prod(shape) * itemsize >= LARGEST:
+def itemsize(value: ir.Value) -> float:
+    """Bytes of an element; a guess where the type has no size."""
+    if value.dtype is None or value.dtype in UNSIZED:
+        return 8
+    return value.dtype.itemsize
+
+
+def demand_room(name: str | None, shape: Sequence[int], element: float) -> None:
+    """Raise UnsupportedOperator for a value that reaches LARGEST, before anybody makes it.
+
+    ``element`` is the size of an element in bytes.
+    """
+    if prod(shape) * element >= LARGEST:
         raise UnsupportedOperator(
             f"value {name} of shape {list(shape)} has 2 GiB or more; make it smaller"
         )

@@ -9,7 +9,14 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
-from edgeconv.export.tflite.builder import Builder, Constant, demand_room, static_shape, title
+from edgeconv.export.tflite.builder import (
+    Builder,
+    Constant,
+    demand_room,
+    itemsize,
+    static_shape,
+    title,
+)
 from edgeconv.export.tflite.graph import Array
 from edgeconv.export.tflite.qdq import is_dequantize, meaning
 
@@ -95,11 +102,10 @@ def _evaluate(node: ir.Node, known: list[Constant | None], builder: Builder) -> 
 def _demand_room(node: ir.Node, known: Sequence[Constant | None]) -> None:
     """Refuse a result that is too large to compute."""
     for value in node.outputs:
-        itemsize = 8 if value.dtype is None else value.dtype.itemsize
         if value.shape is not None and value.shape.is_static():
-            demand_room(value.name, value.shape.numpy(), itemsize)
+            demand_room(value.name, value.shape.numpy(), itemsize(value))
         # A shape may be stated wrong.
         if node.op_type in GROWN:
             numbers = GROWN[node.op_type]([item.real() for item in known if item is not None])
             sizes = [int(number) for number in np.ravel(np.asarray(numbers))]
-            demand_room(value.name, sizes, itemsize)
+            demand_room(value.name, sizes, itemsize(value))
