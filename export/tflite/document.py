@@ -17,6 +17,7 @@ PAGE = Path("docs/operators.md")
 INT8 = {
     Integer.NONE: "in float",
     Integer.MOVES: "yes, keeps the scale of its input",
+    Integer.READS: "yes",
     Integer.COMPUTES: "yes",
 }
 

@@ -137,7 +137,7 @@ class _Lowering:
         return fused, reason
 
     def _lower(self, node: ir.Node, found: Rule) -> tuple[Fusion, str]:
-        if is_quantize(node) or is_dequantize(node):
+        if is_quantize(node) or is_dequantize(node) or found.integer is Integer.READS:
             return self._attempt(node, found, integer=False, wanted=None)[0], ""
         try:
             wanted = self._wanted(node, found)

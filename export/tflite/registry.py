@@ -20,6 +20,8 @@ class Integer(Enum):
     """It has no integer form: it runs in float."""
     MOVES = auto()
     """It only moves or selects elements: its result keeps the quantization of its input."""
+    READS = auto()
+    """Its result is no real number, and the same for codes as for what they mean."""
     COMPUTES = auto()
     """It computes new values, for which the graph has to state a quantization."""
 

@@ -130,36 +130,53 @@ def gather_nd(site: Site) -> None:
     site.emit("GATHER_ND", [site.tensor(0), indices])
 
 
-@operator("ArgMax", "ArgMin")
+@operator("ArgMax", "ArgMin", integer=Integer.READS)
 def arg_extreme(site: Site) -> None:
-    """ARG_MAX or ARG_MIN, which find the first of several equal elements."""
-    if site.integer_attribute("select_last_index", 0):
-        raise site.unsupported("select_last_index is 1", "take the first index")
+    """ARG_MAX or ARG_MIN, which find the first of several equal elements; to find the last, they
+    count from the other end."""
     name = "ARG_MAX" if site.node.op_type == "ArgMax" else "ARG_MIN"
     shape = site.shape(0)
     axis = site.integer_attribute("axis", 0) % len(shape)
-    perm = own_perm(site)
+    source = site.raw(0)
+    perm = source.order.nearest_perm(shape)
     kept = tuple(1 if other == axis else size for other, size in enumerate(shape))
     stored = permuted(shape, tuple(other for other in perm if other != axis))
     along = site.builder.integers(np.array(perm.index(axis)), f"{site.name}/axis")
-    operands = [site.tensor(0, perm), along]
+    x = site.builder.placed(source, shape, perm)
+    order = Order.of(kept, perm)
     options: Options = {"outputType": INT64}
-    site.emit_stored(name, operands, stored, Order.of(kept, perm), options)
+    if not site.integer_attribute("select_last_index", 0):
+        site.emit_stored(name, [x, along], stored, order, options)
+        return
+    turned = Tensor(f"{site.name}/turned", x.shape, x.dtype, None, x.quantization)
+    row = site.builder.reshape(along, (1,))
+    site.builder.emit("REVERSE_V2", [x, row], [turned])
+    index = Tensor(f"{site.name}/behind", stored, np.dtype("int64"))
+    site.builder.emit(name, [turned, along], [index], options)
+    last = site.builder.constant(np.array(shape[axis] - 1, np.int64), f"{site.name}/last")
+    site.emit_stored("SUB", [last, index], stored, order)
 
 
 @operator("TopK")
 def top_k(site: Site) -> None:
-    """TOPK_V2 along the last axis, its int32 indices cast to ONNX's int64."""
+    """TOPK_V2 along the last axis, its int32 indices cast to ONNX's int64. The smallest are the
+    largest of the negated input."""
     shape = site.shape(0)
     axis = site.integer_attribute("axis", -1) % len(shape)
-    if not site.integer_attribute("largest", 1):
-        raise site.unsupported("largest is 0", "negate the input and the result")
     others = tuple(other for other in range(len(shape)) if other != axis)
     perm = (*others, axis)
     count = int(site.demand_constant(1, "k").item())
     number = site.builder.integers(np.array(count), f"{site.name}/k")
     values, indices = site.output(0, perm), site.output(1, perm)
     short = Tensor(f"{indices.name}/int32", indices.shape, np.dtype("int32"))
-    site.builder.emit("TOPK_V2", [site.tensor(0, perm), number], [values, short])
+    x, found = site.tensor(0, perm), values
+    smallest = not site.integer_attribute("largest", 1)
+    if smallest:
+        negated = Tensor(f"{site.name}/negated", x.shape, x.dtype)
+        site.builder.emit("NEG", [x], [negated])
+        x, found = negated, Tensor(f"{site.name}/found", values.shape, values.dtype)
+    site.builder.emit("TOPK_V2", [x, number], [found, short])
+    if smallest:
+        site.builder.emit("NEG", [found], [values])
     options: Options = {"inDataType": INT32, "outDataType": INT64}
     site.builder.emit("CAST", [short], [indices], options)

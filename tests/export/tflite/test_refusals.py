@@ -110,7 +110,6 @@ def doubled(net: Net) -> str:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda net, x: net.op("ArgMax", x, select_last_index=1), "select_last_index"),
         (lambda net, x: net.op("Mod", x, x, fmod=1), "fmod"),
         (
             lambda net, x: net.op("AveragePool", x, kernel_shape=(2, 2), dilations=(2, 2)),

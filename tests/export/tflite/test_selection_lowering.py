@@ -1,0 +1,34 @@
+"""ArgMax, ArgMin and TopK, from either end and on codes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tflite_harness import Net, check, operators, smooth
+
+MAP = (2, 5, 4, 6)
+
+
+@pytest.mark.parametrize("kind", ["ArgMax", "ArgMin"])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("last", [0, 1])
+@pytest.mark.parametrize("keepdims", [0, 1])
+@pytest.mark.parametrize("int8", [False, True], ids=["float", "int8"])
+def test_arg_extreme(kind: str, axis: int, last: int, keepdims: int, int8: bool) -> None:
+    net = Net()
+    x = net.input("x", MAP)
+    x = net.quantized(x, 0.5, 120) if int8 else x
+    net.output(net.op(kind, x, axis=axis, select_last_index=last, keepdims=keepdims))
+    # Whole numbers: many are equal.
+    lowered = check(net, {"x": np.rint(smooth(MAP))})
+    assert lowered.float_fallback == ()
+    assert "DEQUANTIZE" not in operators(lowered)
+
+
+@pytest.mark.parametrize("largest", [0, 1])
+@pytest.mark.parametrize("axis", [1, -1])
+def test_top_k(largest: int, axis: int) -> None:
+    net = Net()
+    x = net.input("x", MAP)
+    net.output(*net.op("TopK", x, net.constant((3,)), axis=axis, largest=largest, outputs=2))
+    check(net, {"x": smooth(MAP)})
