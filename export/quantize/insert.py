@@ -35,6 +35,9 @@ class Inserter:
         self._graph = model.graph
         self._parameters = parameters
         self._dtype = np.dtype(activation_dtype)
+        values = [*self._graph.inputs, *self._graph.initializers.values()]
+        values += [value for node in self._graph for value in node.outputs]
+        self._names = {value.name for value in values}
 
     def run(self, plan: Plan) -> None:
         for node in list(self._graph):
@@ -58,11 +61,13 @@ class Inserter:
         zero_point = self._constant(
             f"{value.name}_zero_point", parameters.stored_zero_point(self._dtype)
         )
-        quantize = _node("QuantizeLinear", [value, scale, zero_point], f"{value.name}_quantized")
+        quantize = _node(
+            "QuantizeLinear", [value, scale, zero_point], self._free(f"{value.name}_quantized")
+        )
         dequantize = _node(
             "DequantizeLinear",
             [quantize.outputs[0], scale, zero_point],
-            f"{value.name}_dequantized",
+            self._free(f"{value.name}_dequantized"),
         )
         _describe(quantize.outputs[0], value.shape, ir.DataType.from_numpy(self._dtype))
         _describe(dequantize.outputs[0], value.shape, ir.DataType.FLOAT)
@@ -77,7 +82,7 @@ class Inserter:
         if is_output:
             # The graph's interface keeps its name; the value before quantization gets another.
             name = value.name
-            value.name = f"{name}_float"
+            value.name = self._free(f"{name}_float")
             dequantize.outputs[0].name = name
             for index, output in enumerate(self._graph.outputs):
                 if output is value:
@@ -135,15 +140,26 @@ class Inserter:
             self._constant(f"{name}_zero_point", zeros),
         ]
         attributes = {} if axis is None else {"axis": axis}
-        dequantize = _node("DequantizeLinear", inputs, f"{name}_dequantized", attributes)
+        dequantize = _node(
+            "DequantizeLinear", inputs, self._free(f"{name}_dequantized"), attributes
+        )
         _describe(dequantize.outputs[0], ir.Shape(integers.shape), ir.DataType.FLOAT)
         self._graph.insert_before(node, dequantize)
         node.replace_input_with(index, dequantize.outputs[0])
 
     def _constant(self, name: str, array: Array | np.generic) -> ir.Value:
+        name = self._free(name)
         value = ir.val(name, const_value=ir.tensor(np.asarray(array), name=name))
         self._graph.register_initializer(value)
         return value
+
+    def _free(self, name: str) -> str:
+        """``name``, with an underscore for every value that has it already: a pass, or who made the
+        graph, may call things x_scale too."""
+        while name in self._names:
+            name += "_"
+        self._names.add(name)
+        return name
 
 
 def _drop_saturated_clamps(graph: ir.Graph) -> None:

@@ -198,3 +198,13 @@ def test_infinite_activations_are_an_error_that_names_one(samples: list[Sample])
     captured = capture_module(Overflow().eval(), samples[0], ["output"], 20)
     with pytest.raises(DataError, match="NaN or infinite"):
         quantize(optimize(captured, already_optimized=True), samples)
+
+
+def test_names_that_are_taken_are_avoided(graph: ir.Model, samples: list[Sample]) -> None:
+    model = graph.clone()
+    name, first = model.graph.inputs[0].name, next(iter(model.graph))
+    assert first.inputs[1] is not None
+    # What the quantizer would call the scale of the input, and its integers.
+    first.inputs[1].name, first.outputs[0].name = f"{name}_scale", f"{name}_quantized"
+    got = run(quantize(model, samples).model, samples[0])
+    np.testing.assert_array_equal(got, run(quantize(graph, samples).model, samples[0]))
