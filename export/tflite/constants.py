@@ -33,6 +33,10 @@ GROWN: dict[str, Callable[[Sequence[Array]], object]] = {
 least its elements."""
 
 
+SHAPED_BY_VALUES = {"ConstantOfShape", "EyeLike", "Range"}
+"""Operators that exist at export alone: their values say how large their result is."""
+
+
 def fold(nodes: Iterable[ir.Node], builder: Builder) -> list[ir.Node]:
     """Bind the results of the nodes that depend on constants alone; returns the other nodes."""
     return [node for node in nodes if not _folded(node, builder)]

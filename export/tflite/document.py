@@ -32,7 +32,8 @@ the reason. So does one whose node has no integer form for another reason: compu
 result without a QuantizeLinear, an attribute that the integer kernel does not know.
 
 An operator whose inputs are all known before the network runs is computed at export and leaves no
-trace, whichever it is: shapes, ranges, constant masks.
+trace, whichever it is: shapes, ranges, constant masks. Constant, ConstantOfShape, EyeLike, Range,
+Shape and Size exist in this way alone.
 
 {table}
 

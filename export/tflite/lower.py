@@ -15,7 +15,7 @@ import onnx_ir as ir
 from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.errors import EdgeconvError, UnsupportedOperator
 from edgeconv.export.tflite.builder import FLOAT, Builder, Constant, Stored, static_shape, title
-from edgeconv.export.tflite.constants import fold
+from edgeconv.export.tflite.constants import SHAPED_BY_VALUES, fold
 from edgeconv.export.tflite.fusion import Fusion, bounds, fusion, only_consumer
 from edgeconv.export.tflite.graph import TYPES, Activation, Graph, Quantization, Tensor
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Perm, identity, permuted
@@ -118,6 +118,11 @@ class _Lowering:
         """Lower one node. Returns what it absorbed, and why it runs in float if it does."""
         found = rule(node.op_type)
         standard = node.domain in ("", "ai.onnx") or node.op_type in SHARED
+        if node.op_type in SHAPED_BY_VALUES and standard:
+            raise UnsupportedOperator(
+                f"{title(node)}: the shape of its result is computed by the network; "
+                "make its inputs constant"
+            )
         if found is None or not standard:
             raise UnsupportedOperator(
                 f"{title(node)}: TFLite export does not know this operator; "

@@ -93,3 +93,11 @@ def test_a_shape_that_only_run_time_knows_is_refused(build: Callable[[Net, str],
     net.output(build(net, net.input("x", (6,))))
     with pytest.raises(UnsupportedOperator, match=r"dynamic shape|has no shape|does not know"):
         lower(as_model(net.proto()))
+
+
+@pytest.mark.parametrize("kind", ["ConstantOfShape", "EyeLike"])
+def test_an_operator_that_exists_at_export_alone(kind: str) -> None:
+    net = Net()
+    net.output(net.op(kind, net.input("s", (2, 2)[: 1 + (kind == "EyeLike")], TensorProto.INT64)))
+    with pytest.raises(UnsupportedOperator, match="its result is computed by the network; make"):
+        lower(as_model(net.proto()))
