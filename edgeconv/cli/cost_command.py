@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from edgeconv.models.conv_cost import ConvKind
     from edgeconv.models.cost import NetworkCost
 
+SCHEMA_VERSION = 1
+
 _BYTES = {"float32": 4, "int8": 1}
 
 
@@ -34,7 +36,7 @@ _BYTES = {"float32": 4, "int8": 1}
     "--input-size",
     metavar="SIZE",
     type=values.input_size,
-    help="224, 192x160 (height x width) or 1x28x28 (channels first).",
+    help="224, 192x160 (height x width) or 1x28x28 (channels first); 20x184 for sequences.",
 )
 @click.option(
     "--precision",
@@ -54,7 +56,7 @@ _BYTES = {"float32": 4, "int8": 1}
     "--dilation", type=click.IntRange(1), default=2, show_default=True, help="For --conv."
 )
 @click.option("--size", type=click.IntRange(1), help="For --conv: side of the output, for MACs.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.option("--json", "as_json", is_flag=True, help="Print versioned JSON instead of tables.")
 def command(
     model: str | None,
     model_args: tuple[tuple[str, str | int | float | bool], ...],
@@ -141,7 +143,7 @@ def _print_kinds_json(kinds: tuple[ConvKind, ...], size: int | None) -> None:
     if size:
         for entry, kind in zip(plain, kinds, strict=True):
             entry["macs"] = kind.macs(size**2)
-    click.echo(json.dumps(plain, indent=2))
+    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "convolutions": plain}, indent=2))
 
 
 def _print_layers(cost: NetworkCost) -> None:
@@ -184,7 +186,8 @@ def _print_sums(cost: NetworkCost) -> None:
         macs = savings.macs_after / savings.macs_before
         rows.append(
             [
-                f"with {savings.replaced} depthwise separable convolutions for standard ones",
+                f"with depthwise separable for {savings.replaced} standard convolution"
+                + ("" if savings.replaced == 1 else "s"),
                 f"{savings.parameters_after:,} parameters ({format_percent(parameters)}), "
                 f"{savings.macs_after:,} MACs ({format_percent(macs)})",
             ]
@@ -196,6 +199,7 @@ def _plain(cost: NetworkCost) -> dict[str, object]:
     sums = ("parameters", "macs", "weight_bytes", "activation_bytes", "peak_bytes")
     layers = [dataclasses.asdict(layer) | {"intensity": layer.intensity} for layer in cost.layers]
     return {
+        "schema_version": SCHEMA_VERSION,
         **{name: getattr(cost, name) for name in sums},
         "intensity": cost.intensity,
         "receptive_field": cost.receptive_field,

@@ -15,25 +15,32 @@ from edgeconv.report.units import format_count
 if TYPE_CHECKING:
     from edgeconv.models import NetworkInfo
 
+SCHEMA_VERSION = 1
+
 
 @click.command("models")
 @click.argument("pattern", default="*")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print versioned JSON instead of a table.")
 def command(pattern: str, as_json: bool) -> None:
     """List the networks of the zoo whose name matches PATTERN (shell style, such as 'mobile*').
 
     The full name of one network shows its card.
     """
     from edgeconv.models import list_models, model_info, model_options
+    from edgeconv.models.pretrained import FILES
 
     cards = [model_info(name) for name in list_models(pattern)]
     if not cards:
         raise UsageError(f"no network matches {pattern!r}; `edgeconv models` lists them all")
     if as_json:
-        plain = [dataclasses.asdict(card) | {"options": model_options(card.name)} for card in cards]
-        click.echo(json.dumps(plain, indent=2))
+        networks = [
+            dataclasses.asdict(card)
+            | {"options": model_options(card.name), "pretrained": card.name in FILES}
+            for card in cards
+        ]
+        click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "networks": networks}, indent=2))
     elif pattern == cards[0].name:
-        _print_card(cards[0], model_options(pattern))
+        _print_card(cards[0], model_options(pattern), pretrained=pattern in FILES)
     else:
         _print_list(cards)
 
@@ -56,7 +63,7 @@ def _print_list(cards: list[NetworkInfo]) -> None:
     console().print(table(columns, rows))
 
 
-def _print_card(card: NetworkInfo, options: tuple[str, ...]) -> None:
+def _print_card(card: NetworkInfo, options: tuple[str, ...], *, pretrained: bool) -> None:
     rows = [
         ["family", card.family],
         ["task", card.task.value],
@@ -67,8 +74,12 @@ def _print_card(card: NetworkInfo, options: tuple[str, ...]) -> None:
         ["receptive field", _field(card)],
         ["published", str(card.accuracy) if card.accuracy else "-"],
         ["paper", card.paper],
+        ["weights", "torchvision's, with --pretrained" if pretrained else "none are published"],
         ["options", ", ".join(options) or "-"],
     ]
+    if "stage" in options:
+        last = len(card.outputs) - 1
+        rows.append(["stages", f"0 to {last}; --model-arg stage=0 is the first by itself"])
     if card.preprocessing:
         mean, std = (
             ", ".join(f"{value:.4g}" for value in values)

@@ -41,8 +41,31 @@ def test_one_model_shows_its_card() -> None:
         assert figure in text
 
 
+def test_columns_line_up() -> None:
+    header, *rows = output("models", "resnet*").splitlines()
+    for name in ("parameters", "MACs", "field"):
+        end = header.index(name) + len(name)
+        # A number ends where its heading ends, and a gap follows.
+        assert all(row[end - 1] != " " and row[end : end + 2] == "  " for row in rows)
+
+
+def test_the_card_of_an_early_exit_tells_of_its_stages() -> None:
+    text = output("models", "resnet_early_exit")
+    assert "exit1, exit2, final" in text
+    assert "0 to 2; --model-arg stage=0" in text
+
+
+def test_the_card_says_whether_weights_are_published() -> None:
+    assert "with --pretrained" in output("models", "resnet18")
+    assert "none are published" in output("models", "ghostnet")
+
+
 def test_models_as_json() -> None:
-    cards = {card["name"]: card for card in json.loads(output("models", "--json"))}
+    document = json.loads(output("models", "--json"))
+    assert document["schema_version"] == 1
+    cards = {card["name"]: card for card in document["networks"]}
+    assert cards["resnet50"]["pretrained"]
+    assert not cards["ghostnet"]["pretrained"]
     assert cards["resnet50"]["parameters"] == 25_557_032
     assert cards["resnet50"]["accuracy"]["value"] == pytest.approx(76.13)
     assert cards["ds_cnn"]["input_shape"] == [1, 49, 10]
@@ -60,7 +83,9 @@ def test_cost_of_the_textbooks_convolution() -> None:
         assert figure in text
     assert "MACs" not in text
     assert "57,802,752" in output("cost", "--conv", "32,64,3", "--size", "56")
-    kinds = {k["name"]: k for k in json.loads(output("cost", "--conv", "16,32,3", "--json"))}
+    document = json.loads(output("cost", "--conv", "16,32,3", "--json"))
+    assert document["schema_version"] == 1
+    kinds = {kind["name"]: kind for kind in document["convolutions"]}
     assert kinds["depthwise separable"]["parameters"] == 656
 
 
@@ -79,6 +104,15 @@ def test_cost_as_json_follows_the_options() -> None:
     assert narrow["parameters"] < full["parameters"] / 4
     assert sum(layer["macs"] for layer in full["layers"]) == full["macs"]
     assert int8["peak_bytes"] * 4 == full["peak_bytes"]
+    assert full["schema_version"] == 1
+
+
+def test_cost_of_a_stage() -> None:
+    arguments = ("cost", "resnet_early_exit", "--json", "--model-arg")
+    stages = [json.loads(output(*arguments, f"stage={index}")) for index in range(3)]
+    card = models.model_info("resnet_early_exit")
+    assert sum(stage["parameters"] for stage in stages) == card.parameters
+    assert sum(stage["macs"] for stage in stages) == card.macs
 
 
 def test_cost_of_the_users_own_module(tmp_path: Path) -> None:
