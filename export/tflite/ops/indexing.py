@@ -118,13 +118,21 @@ def gather(site: Site) -> None:
 
 @operator("GatherND", integer=Integer.MOVES)
 def gather_nd(site: Site) -> None:
-    if site.integer_attribute("batch_dims", 0):
-        raise site.unsupported("batch_dims is not 0", "index the batch dimensions as well")
+    """GATHER_ND, whose indices count all dimensions: those of the batch are put in front."""
+    batch = site.integer_attribute("batch_dims", 0)
     held = site.held(1)
     shape = site.shape(0)
     if isinstance(held, Constant):
-        limits = np.array(shape[: held.array.shape[-1]])
-        indices = site.builder.integers(held.array % limits, f"{site.name}/indices")
+        array = held.array
+        grid = np.indices(array.shape[:-1])[:batch]
+        array = np.concatenate([np.moveaxis(grid, 0, -1), array], axis=-1)
+        limits = np.array(shape[: array.shape[-1]])
+        indices = site.builder.integers(array % limits, f"{site.name}/indices")
+    elif batch:
+        raise site.unsupported(
+            "batch_dims is not 0 and its indices are computed by the network",
+            "index the batch dimensions as well",
+        )
     else:
         indices = site.tensor(1)
     site.emit("GATHER_ND", [site.tensor(0), indices])

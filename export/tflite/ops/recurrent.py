@@ -45,6 +45,7 @@ class Cell:
         self.suffix = suffix
         self.hidden = direction.hidden_weight.shape[1]
         self._count = 0
+        self._constants: dict[str, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, name: str, *operands: Tensor) -> Tensor:
         shape = np.broadcast_shapes(*(operand.shape for operand in operands))
@@ -60,10 +61,15 @@ class Cell:
         return self(self.direction.activations[index], x)
 
     def dense(self, x: Tensor, weight: Array, bias: Array, name: str) -> Tensor:
+        """FULLY_CONNECTED with the weight and bias that go by ``name``, the same at every step."""
         result = self.fresh(name, (x.shape[0], len(weight)))
         builder = self.site.builder
-        operands = [x, builder.constant(weight, f"{name}/weight"), builder.constant(bias, name)]
-        builder.emit("FULLY_CONNECTED", operands, [result])
+        if name not in self._constants:
+            self._constants[name] = (
+                builder.constant(weight, f"{self.suffix}/{name}/weight"),
+                builder.constant(bias, f"{self.suffix}/{name}/bias"),
+            )
+        builder.emit("FULLY_CONNECTED", [x, *self._constants[name]], [result])
         return result
 
     def part(self, x: Tensor, axis: int, start: int, size: int) -> Tensor:

@@ -33,7 +33,6 @@ REFUSALS = {
     "dilations are": "TFLite's average pools have none",
     "training_mode": "a file for inference",
     "fmod is 1": "TFLite has the other remainder",
-    "batch_dims": "TFLite's GATHER_ND has none",
     "is used, which TFLite does not give": "an output for training or unpooling",
     "dynamic shape|shape of its result is computed": "decided by values that only run time knows",
     "has no shape": "ONNX infers none",

@@ -93,3 +93,12 @@ def test_trilu(upper: int, diagonal: int, int8: bool) -> None:
     y = net.op("Trilu", x, net.constant(np.array(diagonal)), upper=upper)
     net.output(net.quantized(y, SCALE, ZERO) if int8 else y)
     check(net, {"x": smooth(MAP)}, step=0.0 if int8 else None)
+
+
+@pytest.mark.parametrize("batch", [0, 1, 2])
+def test_gather_nd(batch: int) -> None:
+    net = Net()
+    shape = (2, 3, 4, 5)
+    indices = np.random.default_rng(batch).integers(-2, 2, (*shape[:batch], 3, 2))
+    net.output(net.op("GatherND", net.input("x", shape), net.constant(indices), batch_dims=batch))
+    check(net, {"x": smooth(shape)})
