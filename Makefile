@@ -14,7 +14,7 @@ ARGS      ?=
 TYPECHECK ?= build/typecheck
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck format export bench gate dist clean
+.PHONY: help setup demo test lint typecheck format export bench gate docs dist clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,15 +60,19 @@ format: setup ## Rewrite the sources in the project's style
 export: setup ## Export MODEL (default mobilenet_v2) to OUT; more options in ARGS
 	$(BIN)/edgeconv export $(MODEL) -o $(OUT) --force $(ARGS)
 
-bench: setup ## Measure the latency of the bundle in OUT on this machine; more options in ARGS
+bench: setup ## Measure what `make export` wrote for MODEL, on this machine; more options in ARGS
 	$(BIN)/edgeconv bench $(OUT) $(ARGS)
 
 gate: setup ## Fail if RESULT is slower than BASELINE (files of `edgeconv bench -o`) by over 3 %
 	$(BIN)/edgeconv gate $(RESULT) --baseline $(BASELINE) --max-regression 3% $(ARGS)
 
+docs: setup ## Write the pages that are made from the code
+	$(BIN)/python -m edgeconv.export.tflite.document -o docs/operators.md
+
 dist: setup ## Build sdist and wheel, and try the wheel in a clean environment
 	rm -rf dist build/dist-venv
-	$(BIN)/python -m build --outdir dist
+	@mkdir -p build
+	$(BIN)/python -m build --outdir dist > build/dist.log || { tail -20 build/dist.log; false; }
 	$(PYTHON) -m venv build/dist-venv
 	build/dist-venv/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt torch
 	build/dist-venv/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt dist/*.whl

@@ -22,6 +22,9 @@ from edgeconv.errors import BundleError, UsageError
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 REFERENCE_NAME = "reference.npz"
+# Share of the outputs of two int8 files that lie within one output step when the files agree:
+# runtimes round the same integers differently, so a tenth of the outputs may differ by one.
+MIN_WITHIN_ONE_STEP = 0.99
 
 
 class Format(str, Enum):
@@ -230,11 +233,16 @@ def staged(path: Path, *, force: bool) -> Iterator[Path]:
     else that exists there is never replaced.
 
     Raises:
-        UsageError: ``path`` exists and may not be replaced.
+        UsageError: ``path`` exists and may not be replaced, or its folder cannot be written to.
     """
     refuse_occupied(path, force=force)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to {path}: {error.strerror}; choose another --out"
+        ) from error
     try:
         yield stage
         stage.chmod(0o777 & ~_umask())

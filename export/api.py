@@ -16,7 +16,7 @@ from edgeconv.bundle import (
     Preprocessing,
     staged,
 )
-from edgeconv.export.pipeline import run
+from edgeconv.export.pipeline import find_source, run
 from edgeconv.export.quantize import ActivationType
 from edgeconv.export.request import Progress, Request
 
@@ -102,6 +102,7 @@ def export(
         progress=progress,
     )
     request.check()
+    source = find_source(request)
     with staged(request.out, force=force) as stage:
-        manifest = run(request, stage)
+        manifest = run(request, source, stage)
     return Bundle(request.out, manifest)

@@ -43,7 +43,7 @@ def capture_module(
         except Exception as error:  # whatever the user's forward() raises arrives here
             raise CaptureError(
                 f"torch.export cannot trace {type(network).__name__} on inputs of shape "
-                f"{_shapes(example)}: {_first_line(error)}"
+                f"{_shapes(example)}: {_first_line(error)}{_remedy(error)}"
             ) from error
         try:
             exported = torch.onnx.export(
@@ -205,6 +205,12 @@ def refuse_bad_weights(model: ir.Model) -> None:
                 f"the weight {name!r} has {bad} NaN or infinite values of {array.size}; "
                 "train again or load other weights"
             )
+
+
+def _remedy(error: Exception) -> str:
+    if "data-dependent" in str(error):
+        return "; it decides by a tensor's value, which a file cannot: use torch.where"
+    return ""
 
 
 def _shapes(arrays: Sequence[np.ndarray]) -> str:

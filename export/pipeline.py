@@ -67,10 +67,9 @@ _VERIFIED_SYNTHETIC = 2
 _POOR_SQNR_DB = 10.0
 
 
-def run(request: Request, folder: Path) -> Manifest:
-    """Carry out a checked request: write every file and the manifest into ``folder``."""
-    progress = request.progress
-    progress("Loading", 0, 1)
+def find_source(request: Request) -> Source:
+    """The network that a request names, with its weights."""
+    request.progress("Loading", 0, 1)
     source = resolve(
         request.model,
         args=request.model_args,
@@ -81,6 +80,12 @@ def run(request: Request, folder: Path) -> Manifest:
     if source.untrained:
         remedy = "--pretrained" if source.spec in pretrained.FILES else "--weights"
         logger.warning("the weights of %s are random; pass %s", source.spec, remedy)
+    return source
+
+
+def run(request: Request, source: Source, folder: Path) -> Manifest:
+    """Carry out a checked request: write every file and the manifest into ``folder``."""
+    progress = request.progress
     progress("Capturing", 0, 1)
     graph, oracle = _capture(request, source)
     refuse_bad_weights(graph)
@@ -89,7 +94,7 @@ def run(request: Request, folder: Path) -> Manifest:
     _check_labels(request, output_infos(graph))
     feed = _feed(request, inputs, preprocessing)
     quantized = _quantize(request, graph, feed)
-    _warn(feed, preprocessing, quantized=quantized is not None)
+    _warn(feed, preprocessing, quantized)
     reference = _reference(request, source, oracle, feed, quantized)
     artifacts = _write(request, source, graph, quantized, folder)
     progress("Verifying", 0, 1)
@@ -200,7 +205,9 @@ def _quantize(request: Request, graph: ir.Model, feed: Feed) -> QuantizedModel |
     return quantized
 
 
-def _warn(feed: Feed, preprocessing: Preprocessing | None, *, quantized: bool) -> None:
+def _warn(
+    feed: Feed, preprocessing: Preprocessing | None, quantized: QuantizedModel | None
+) -> None:
     """Say what makes the data less than it seems."""
     samples = feed.samples
     if samples.skipped:
@@ -210,6 +217,11 @@ def _warn(feed: Feed, preprocessing: Preprocessing | None, *, quantized: bool) -
         logger.warning(
             "pixels were scaled to [0, 1] and nothing else; pass --mean and --std if the network "
             "was trained with them"
+        )
+    if quantized is not None and quantized.left_in_float:
+        logger.warning(
+            "%d operator(s) have no int8 form and run in float; the summary names them",
+            len(quantized.left_in_float),
         )
     if samples.synthetic and quantized:
         logger.warning("int8 is calibrated on synthetic inputs: expect no accuracy from it")

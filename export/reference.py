@@ -37,9 +37,13 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
         except Exception as error:  # the user's own forward(): anything can come out of it
             first = (str(error).splitlines() or [""])[0]
             shapes = ", ".join("×".join(map(str, array.shape)) for array in sample)
+            remedy = (
+                "a network with several inputs has to come as an .onnx file"
+                if "required positional argument" in first
+                else "check --input-size"
+            )
             raise CaptureError(
-                f"{type(network).__name__} fails on an input of {shapes}: {first}; "
-                "check --input-size"
+                f"{type(network).__name__} fails on an input of {shapes}: {first}; {remedy}"
             ) from error
     return {name: tensor.numpy() for name, tensor in _named(result, "output").items()}
 

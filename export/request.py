@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from edgeconv.bundle import Format, IoType, Layout, Precision, Preprocessing, refuse_occupied
+from edgeconv.bundle import Format, IoType, Layout, Precision, Preprocessing
 from edgeconv.errors import UsageError
 from edgeconv.export.capture import MAX_OPSET, MIN_OPSET
 from edgeconv.export.inspect.runtimes import tflite_release
@@ -74,4 +74,3 @@ class Request:
             tflite_release(self.runtime)
             if Format.TFLITE not in self.formats:
                 raise UsageError(f"--runtime {self.runtime} applies to TFLite; add --format tflite")
-        refuse_occupied(self.out, force=self.force)

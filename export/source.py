@@ -107,6 +107,8 @@ def _find(
 
 def _from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) -> Source:
     if name not in models.list_models():
+        if name.endswith(".py") or Path(name).exists():
+            raise UsageError(f"{name} is a file or folder, and MODEL is {SPEC_FORMS}")
         near = difflib.get_close_matches(name, models.list_models(), n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else f"MODEL is {SPEC_FORMS}"
         raise UsageError(f"unknown model {name!r}: {hint}")

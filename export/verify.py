@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Artifact, Precision, Verification
+from edgeconv.bundle import MIN_WITHIN_ONE_STEP, Artifact, Precision, Verification
 from edgeconv.errors import VerificationError
 from edgeconv.export.data import Sample
 from edgeconv.export.runtimes import open_runner
@@ -18,9 +18,8 @@ from edgeconv.export.runtimes import open_runner
 # Float files agree with PyTorch up to the order of summation: about 1e-6 of the output's range in
 # the networks of the zoo, of which this leaves two digits for very deep ones.
 MAX_FLOAT_ERROR = 1e-4
-# Runtimes round the same integers differently, so a tenth of the outputs differ by one step.
-MIN_WITHIN_ONE_STEP = 0.99
-# Or else the formats differ by less than a third of the error that int8 makes anyway.
+# Where less than MIN_WITHIN_ONE_STEP agree, the formats must differ by less than a third of the
+# error that int8 makes anyway.
 MIN_MARGIN_DB = 10.0
 # Stands for a NaN or an infinity among the outputs, which JSON cannot say.
 NOT_FINITE = 1e9
@@ -114,7 +113,7 @@ def compare(
             sqnr,
             min(sqnr_db(expected, got) for expected, got in _pairs(reference.outputs, other)),
         )
-        passed = within >= MIN_WITHIN_ONE_STEP or between >= own + MIN_MARGIN_DB
+        passed = (within or 0.0) >= MIN_WITHIN_ONE_STEP or between >= own + MIN_MARGIN_DB
     return Verification(
         passed=passed,
         runtime=runtime,
@@ -129,15 +128,16 @@ def compare(
 
 def failure(name: str, figures: Verification, reference: str) -> VerificationError:
     """The error for a file whose figures did not pass."""
-    if figures.within_one_step_of_other_format is None:
+    if figures.sqnr_db_to_other_format is None:
         return VerificationError(
             f"{name} differs from {reference} by {figures.max_error:.2g} of the output's range, "
             f"more than {MAX_FLOAT_ERROR:g}; report the network, or pass --no-verify to keep it"
         )
+    within = figures.within_one_step_of_other_format or 0.0
     return VerificationError(
-        f"{name} and the int8 file of the other format disagree: "
-        f"{figures.within_one_step_of_other_format:.1%} of the outputs within one step, wanted "
-        f"{MIN_WITHIN_ONE_STEP:.0%}; report the network, or pass --no-verify to keep it"
+        f"{name} and the int8 file of the other format disagree: {within:.1%} of the outputs are "
+        f"within one step, wanted {MIN_WITHIN_ONE_STEP:.0%}, and their difference is not "
+        f"{MIN_MARGIN_DB:.0f} dB below their error; report the network, or pass --no-verify"
     )
 
 
@@ -175,9 +175,9 @@ def _relative_error(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
 
 def _share_within_one_step(
     a: list[Outputs], b: list[Outputs], steps: Sequence[float | None]
-) -> float:
-    """Share of all outputs that differ by at most one step; outputs without a step do not count
-    unless no output has one, and then the share is 0."""
+) -> float | None:
+    """Share of all outputs that differ by at most one step. Outputs without a step do not count;
+    None where no output has one."""
     counted = [
         # A hundredth more than a step, for the rounding of float32 differences.
         np.abs(x - y) <= step * 1.01
@@ -185,7 +185,7 @@ def _share_within_one_step(
         if step is not None
     ]
     if not counted:
-        return 0.0
+        return None
     return float(np.mean(np.concatenate([part.ravel() for part in counted])))
 
 

@@ -36,6 +36,9 @@ def load_weights(network: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
     state = _read_state(path)
+    if state and all(name.startswith("module.") for name in state):
+        # nn.DataParallel and DistributedDataParallel save the network as their attribute.
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as error:

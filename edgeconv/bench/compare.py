@@ -29,9 +29,16 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
+        if self.single:
+            return Verdict.UNDECIDED
         if self.change.low <= 1.0 <= self.change.high:
             return Verdict.UNDECIDED
         return Verdict.SLOWER if self.change.value > 1.0 else Verdict.FASTER
+
+    @property
+    def single(self) -> bool:
+        """Whether a side has one process alone, which cannot tell how much processes differ."""
+        return min(len(self.before.processes), len(self.after.processes)) < 2
 
     @property
     def size_change(self) -> float:
@@ -43,6 +50,8 @@ class Comparison:
         low, value, high = (
             100 * (x - 1) for x in (self.change.low, self.change.value, self.change.high)
         )
+        if self.single:
+            return f"{value:+.1f}%, of one process a side: measure with --repetitions 5 or more"
         if self.verdict is Verdict.UNDECIDED:
             return (
                 f"no difference shown; if there is one, it is between {low:+.1f}% and {high:+.1f}%"

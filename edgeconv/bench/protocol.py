@@ -124,7 +124,7 @@ def _check(models: Sequence[Path], options: BenchOptions) -> None:
         if path in models[:index]:
             raise UsageError(f"{path} is named twice; name each file once")
         if not path.is_file():
-            raise UsageError(f"{path} does not exist or is not a file")
+            raise UsageError(f"{path}: no such file or bundle")
         if path.suffix not in (".onnx", ".tflite"):
             raise UsageError(f"{path} is neither an .onnx nor a .tflite file")
         if options.runtime is not None and path.suffix != options.runtime.suffix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -101,7 +102,13 @@ def main() -> NoReturn:
         sys.exit(1)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        _fail(f"{error.strerror or error}{where}", code=1, debug=debug)
+        hint = "; free some, or write elsewhere" if error.errno == errno.ENOSPC else ""
+        _fail(f"{error.strerror or error}{where}{hint}", code=1, debug=debug)
+    except Exception as error:
+        if debug:
+            raise
+        kind = type(error).__name__
+        _fail(f"internal: {kind}: {error}; please report it with the output of --debug", 1, False)
     sys.exit(code or 0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgeconv.bundle import Artifact, Bundle, Verification
+from edgeconv.bundle import MIN_WITHIN_ONE_STEP, Artifact, Bundle, Verification
 from edgeconv.report.tables import Column, console, table
 from edgeconv.report.units import format_bytes, format_percent, significant
 
@@ -53,15 +53,24 @@ def _row(artifact: Artifact, figures: Verification | None) -> list[str]:
     if figures is None:
         measured = ["not verified", "", "", ""]
     else:
-        within = figures.within_one_step_of_other_format
         agreement = figures.argmax_agreement
         measured = [
             format_error(figures),
             "equal" if figures.sqnr_db >= 200 else f"{significant(figures.sqnr_db)} dB",
             "–" if agreement is None else format_percent(agreement),
-            "–" if within is None else f"{format_percent(within)} within 1 step",
+            _formats_agree(figures),
         ]
     return [artifact.path, format_bytes(artifact.bytes), *measured, artifact.lowest_runtime]
+
+
+def _formats_agree(figures: Verification) -> str:
+    """By the share within one output step, or else by how far the difference is below."""
+    within, between = figures.within_one_step_of_other_format, figures.sqnr_db_to_other_format
+    if between is None:
+        return "–"
+    if within is None or within < MIN_WITHIN_ONE_STEP:
+        return f"{significant(between)} dB apart from each other"
+    return f"{format_percent(within)} within 1 step"
 
 
 def _oracle(name: str) -> str:

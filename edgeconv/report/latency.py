@@ -10,7 +10,7 @@ from edgeconv.report.units import format_duration, format_ratio, significant
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgeconv.bench.result import BenchResult, Tail
+    from edgeconv.bench.result import BenchResult, ModelResult, Tail
 
 COLUMNS = (
     Column("File"),
@@ -21,7 +21,7 @@ COLUMNS = (
     Column("First", numeric=True),
     Column("Load", numeric=True),
 )
-SPEEDUP = Column("Speed-up", numeric=True)
+SPEEDUP = Column("Speed-up over the slowest", numeric=True)
 
 
 def latency_table(result: BenchResult) -> Table:
@@ -29,12 +29,11 @@ def latency_table(result: BenchResult) -> Table:
     rows = []
     for index, model in enumerate(result.models):
         run, summary = model.processes[0], model.summary
-        median = summary.median
         row = [
             model.file.name,
             f"{run.runtime.value} {run.runtime_version}",
             str(result.options.threads),
-            format_duration(median.value / 1e9, interval=(median.low / 1e9, median.high / 1e9)),
+            _median(model),
             _tail(summary.p90),
             format_duration(summary.first / 1e9),
             format_duration(summary.load / 1e9),
@@ -49,10 +48,27 @@ def latency_table(result: BenchResult) -> Table:
 def notes(result: BenchResult) -> list[str]:
     """What the reader of the table must know: why a cell is blank, and what disturbed it."""
     blanks = {m.summary.p90.reason: m.file.name for m in result.models if m.summary.p90.reason}
+    single = [m.file.name for m in result.models if len(m.processes) < 2]
     return [
+        *(["no interval: one process does not show how much processes differ"] if single else []),
         *(f"{name}: p90 is left blank ({reason})" for reason, name in blanks.items()),
         *result.warnings,
     ]
+
+
+def _median(model: ModelResult) -> str:
+    """With its interval, if more than one process shows how much processes differ."""
+    value, low, high = (
+        x / 1e9
+        for x in (
+            model.summary.median.value,
+            model.summary.median.low,
+            model.summary.median.high,
+        )
+    )
+    if len(model.processes) < 2:
+        return format_duration(value)
+    return format_duration(value, interval=(low, high))
 
 
 def _tail(tail: Tail) -> str:
@@ -60,8 +76,9 @@ def _tail(tail: Tail) -> str:
 
 
 def _speedup(result: BenchResult, index: int) -> str:
-    if index == result.slowest:
-        return "1"
+    if index == result.slowest or min(len(m.processes) for m in result.models) < 2:
+        ratio = result.models[result.slowest].summary.median.value
+        return format_ratio(ratio / result.models[index].summary.median.value)
     speedup = result.speedup(result.slowest, index)
     bounds = f"[{significant(speedup.low)}, {significant(speedup.high)}]"
     return f"{format_ratio(speedup.value)} {bounds}"

@@ -9,15 +9,16 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
     from rich.table import Table
 
-# Wide enough that nothing is ever wrapped or cut when the output goes to a file or a pipe.
-PIPED_WIDTH = 10_000
+# Wide enough that nothing is ever wrapped or cut: a terminal that is narrower lets lines run over,
+# and file names stay whole.
+FULL_WIDTH = 10_000
 
 
 @dataclass(frozen=True)
@@ -29,23 +30,23 @@ class Column:
 
 
 def console() -> Console:
-    """A console on standard output; see :func:`_console`."""
-    return _console(sys.stdout, stderr=False)
+    """A console on standard output, as wide as what is printed; see :func:`_console`."""
+    return _console(FULL_WIDTH, stderr=False)
 
 
 def error_console() -> Console:
     """A console on standard error, for progress and warnings; see :func:`_console`."""
-    return _console(sys.stderr, stderr=True)
+    width = None if sys.stderr.isatty() else FULL_WIDTH
+    return _console(width, stderr=True)
 
 
-def _console(stream: TextIO, *, stderr: bool) -> Console:
-    """Color only on a terminal and without ``NO_COLOR``; full width elsewhere.
+def _console(width: int | None, *, stderr: bool) -> Console:
+    """Color only on a terminal and without ``NO_COLOR``; ``width`` None is the terminal's.
 
     Text is printed as it is: no markup, no emoji codes, no highlighting of numbers.
     """
     from rich.console import Console
 
-    width = None if stream.isatty() else PIPED_WIDTH
     return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
 
@@ -75,7 +76,7 @@ def table(
     )
     for column in columns:
         shown = column if isinstance(column, Column) else Column(column)
-        drawn.add_column(shown.name, justify="right" if shown.numeric else "left", overflow="fold")
+        drawn.add_column(shown.name, justify="right" if shown.numeric else "left", no_wrap=True)
     for row in rows:
         drawn.add_row(*(Text(printable(cell)) for cell in row))
     return drawn

@@ -9,6 +9,7 @@ from enum import Enum
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from edgeconv.errors import UsageError
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.quantize.calibrate import Batch, calibrate
 from edgeconv.export.quantize.insert import Inserter
@@ -50,12 +51,15 @@ def quantize(
         batches: for each batch, one float32 array per graph input.
 
     Raises:
+        UsageError: nothing in the network can be quantized.
         DataError: an activation is NaN or infinite.
     """
     model = model.clone()
     BatchNormToDepthwise()(model)
     common.RemoveUnusedNodesPass()(model)
     decisions = plan(model.graph)
+    if not decisions.activations:
+        raise UsageError("the network has no operator that int8 covers; use --precision float32")
     names = [str(value.name) for value in decisions.activations]
     ranges = calibrate(model, names, batches, progress)
     Inserter(model, decisions.parameters(ranges), activation_type.value).run(decisions)

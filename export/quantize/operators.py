@@ -44,10 +44,15 @@ OPERATORS: dict[str, QuantizedOperator] = {
     "Conv": QuantizedOperator(Kind.WEIGHTED),
     "ConvTranspose": QuantizedOperator(Kind.WEIGHTED),
     "Gemm": QuantizedOperator(Kind.WEIGHTED),
+    "MatMul": QuantizedOperator(Kind.WEIGHTED),
     "Add": QuantizedOperator(Kind.FREE, data_inputs=2),
     "Sub": QuantizedOperator(Kind.FREE, data_inputs=2),
     "Mul": QuantizedOperator(Kind.FREE, data_inputs=2),
     "GlobalAveragePool": QuantizedOperator(Kind.FREE),
+    "ReduceMean": QuantizedOperator(Kind.FREE),
+    "HardSigmoid": QuantizedOperator(Kind.FREE),
+    "HardSwish": QuantizedOperator(Kind.FREE),
+    "LeakyRelu": QuantizedOperator(Kind.FREE),
     "Relu": QuantizedOperator(Kind.CLAMP),
     "Clip": QuantizedOperator(Kind.CLAMP),
     "MaxPool": QuantizedOperator(Kind.SAME),
@@ -73,4 +78,4 @@ OPERATORS: dict[str, QuantizedOperator] = {
 }
 
 # The output channel's dimension in the weight of each weighted operator; Gemm's depends on transB.
-WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1}
+WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": 1}

@@ -115,3 +115,11 @@ def test_a_name_cannot_break_the_table() -> None:
     old = made_result(made_model("a|<b>\n.onnx", CALM))
     lines = markdown(gate(compare(old, old), 0.03), 0.03).splitlines()
     assert lines[-1].startswith("| a\\|&lt;b> .onnx |")
+
+
+def test_one_process_a_side_decides_nothing() -> None:
+    before = made_result(made_model("a.tflite", [1000]))
+    after = made_result(made_model("a.tflite", [1100]))
+    (comparison,) = compare(before, after).comparisons
+    assert comparison.verdict is Verdict.UNDECIDED
+    assert "--repetitions" in comparison.sentence()

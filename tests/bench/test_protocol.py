@@ -196,8 +196,8 @@ def test_files_that_cannot_be_measured(tmp_path: Path) -> None:
     cases: list[tuple[list[Path], BenchOptions, type[Exception], str]] = [
         ([], QUICK, UsageError, "nothing to measure"),
         ([tflite, tflite], QUICK, UsageError, "named twice"),
-        ([tmp_path / "none.onnx"], QUICK, UsageError, "does not exist"),
-        ([tmp_path], QUICK, UsageError, "not a file"),
+        ([tmp_path / "none.onnx"], QUICK, UsageError, "no such file or bundle"),
+        ([tmp_path], QUICK, UsageError, "no such file or bundle"),
         ([other], QUICK, UsageError, "neither"),
         ([damaged], QUICK, MeasurementError, "not a TFLite file"),
         (

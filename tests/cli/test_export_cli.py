@@ -31,6 +31,24 @@ def make(channels: int = 4, classes: int = 3) -> nn.Module:
 built = make()
 number = 3
 
+def cumsum():
+    class Sums(nn.Module):
+        def forward(self, x):
+            return torch.cumsum(x, -1)
+    return Sums()
+
+def deciding():
+    class Deciding(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+    return Deciding()
+
+def two():
+    class Two(nn.Module):
+        def forward(self, left, right):
+            return left + right
+    return Two()
+
 def broken():
     raise RuntimeError("the flux\\ncapacitor")
 
@@ -127,8 +145,9 @@ def test_weights_from_safetensors_and_pth(folder: Path) -> None:
     network = randomize_(create_model("resnet8"), seed=7, shape=(3, 32, 32))
     save_file(network.state_dict(), folder / "w.safetensors")
     torch.save({"state_dict": network.state_dict()}, folder / "w.pth")
+    torch.save(torch.nn.DataParallel(network).state_dict(), folder / "parallel.pth")
     hashes = set()
-    for name in ("w.safetensors", "w.pth"):
+    for name in ("w.safetensors", "w.pth", "parallel.pth"):
         done = edgeconv(
             folder, "export", "resnet8", "--weights", name, "--format", "onnx", "--json", "--force"
         )
@@ -153,6 +172,9 @@ def test_a_pickle_is_not_executed(folder: Path) -> None:
 USAGE = [
     (["resnet81"], ["unknown model 'resnet81'", "resnet8"]),
     (["qqqq"], ["unknown model", "MODEL is"]),
+    (["net.py"], ["net.py is a file or folder", "file.py:factory"]),
+    (["net.py:cumsum", *SIZE, "--calibration", "data.npz"], ["no operator that int8 covers"]),
+    (["resnet8", "-o", "net.py/out"], ["cannot write to net.py/out", "--out"]),
     (["nowhere.py:make"], ["nowhere.py: no such file"]),
     (["nowhere.onnx"], ["nowhere.onnx: no such file"]),
     (["no.such.package:make"], ["no.such.package", "no module named 'no'"]),
@@ -187,6 +209,8 @@ def test_wrong_requests(folder: Path, arguments: list[str], words: list[str]) ->
 
 FAILURES = [
     (["net.py:broken"], ["broken raised RuntimeError: the flux"]),
+    (["net.py:deciding", *SIZE], ["decides by a tensor's value", "torch.where"]),
+    (["net.py:two", *SIZE], ["several inputs has to come as an .onnx file"]),
     (["net.py:make", "--input-size", "5x12x12"], ["fails on an input of 1×5×12×12"]),
     (["net.py:Unsupported", "--input-size", "3x4x4"], ["Det"]),
     (["net.py:make", *SIZE, "--calibration", "bad_shape.npz"], ["[3, 9, 9]", "[3, 12, 12]"]),

@@ -208,3 +208,30 @@ def test_names_that_are_taken_are_avoided(graph: ir.Model, samples: list[Sample]
     first.inputs[1].name, first.outputs[0].name = f"{name}_scale", f"{name}_quantized"
     got = run(quantize(model, samples).model, samples[0])
     np.testing.assert_array_equal(got, run(quantize(graph, samples).model, samples[0]))
+
+
+class Tokens(nn.Module):
+    """Patches, a linear layer on N×T×C (a MatMul in ONNX) and a mean over the tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        self.mix = nn.Linear(8, 16)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        return self.head(nn.functional.hardswish(self.mix(tokens)).mean(1))
+
+
+def test_a_linear_layer_on_tokens_is_integer_too(samples: list[Sample]) -> None:
+    network = randomize_(Tokens(), shape=SHAPE)
+    captured = capture_module(network, samples[0], ["output"], 20)
+    float_graph = optimize(captured, already_optimized=True)
+    result = quantize(float_graph, samples)
+    assert counts(float_graph)["MatMul"] == 1
+    assert result.left_in_float == ()
+    expected = np.stack([run(float_graph, sample) for sample in samples])
+    got = np.stack([run(result.model, sample) for sample in samples])
+    # Per-channel weights and four layers: about 35 dB.
+    assert np.sum((expected - got) ** 2) < np.sum(expected**2) * 10**-2.5

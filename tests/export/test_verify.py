@@ -80,3 +80,13 @@ def test_sqnr_does_not_depend_on_scale(x: np.ndarray, factor: float) -> None:
     assert sqnr_db(x.astype(np.float64) * factor, y.astype(np.float64) * factor) == pytest.approx(
         expected, abs=1e-6
     )
+
+
+def test_float_outputs_have_no_steps_to_count() -> None:
+    reference = Reference("pytorch", REFERENCE.inputs, OUTPUTS, steps=(None,))
+    figures = compare(moved(0.52), reference, Precision.INT8, "r", moved(0.5))
+    assert figures.within_one_step_of_other_format is None
+    assert figures.passed
+    apart = compare(moved(0.5), reference, Precision.INT8, "r", moved(-0.5))
+    assert not apart.passed
+    assert "disagree" in str(failure("f", apart, "pytorch"))
