@@ -107,7 +107,8 @@ class SingleStage(nn.Module):
             self.stages = nn.ModuleDict({str(index): network.stages[index]})
         else:
             self.last = network.last
-        self.register_load_state_dict_pre_hook(_leave_other_stages)
+        # PyTorch leaves this method untyped.
+        self.register_load_state_dict_pre_hook(_leave_other_stages)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         result: Tensor | tuple[Tensor, Tensor] = self.get_submodule(self._name)(x)
