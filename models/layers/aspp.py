@@ -13,9 +13,9 @@ class ASPP(nn.Module):
     """(N, C, H, W) to (N, M, H, W).
 
     In parallel a 1x1 convolution, a 3x3 one for each dilation in ``rates``, and the mean of the
-    whole map; concatenated and projected. Parameters of the convolutions, R rates:
-    C M + 9 C M R + C M + (R + 2) M². Chen et al. 2017, "Rethinking Atrous Convolution"
-    (arXiv:1706.05587).
+    whole map; concatenated and projected. Parameters of the convolutions, R rates: C M + 9 C M R +
+    C M + (R + 2) M²; MACs: C M of the mean's once, the rest for each position. Chen et al. 2017,
+    "Rethinking Atrous Convolution" (arXiv:1706.05587).
     """
 
     def __init__(

@@ -24,7 +24,7 @@ class GroupedShuffle(nn.Module):
 
     Parameters of the convolution: k² C M / groups, which is 1/groups of the standard one; MACs: the
     same for each output position. Without the shuffle, a chain of such layers would be ``groups``
-    separate networks.
+    separate networks. Zhang et al. 2017, "ShuffleNet" (arXiv:1707.01083).
     """
 
     def __init__(

@@ -17,6 +17,8 @@ class ConvNormAct(nn.Sequential):
     Parameters: k² C M / groups, and 2 M of the normalization; none for a bias, which the
     normalization's would repeat. MACs: k² C M / groups for each output position. Padding is
     symmetric: dilation (k - 1) / 2 on each side. ``activation=None`` leaves the output linear.
+    LeCun et al. 1989, "Backpropagation Applied to Handwritten Zip Code Recognition"; Ioffe and
+    Szegedy 2015, "Batch Normalization" (arXiv:1502.03167).
     """
 
     def __init__(

@@ -16,7 +16,7 @@ class DenseLayer(nn.Sequential):
     """(N, C, H, W) to (N, C + growth, H, W): the input, and ``growth`` = g maps more.
 
     A 1x1 convolution to 4 g channels, then a 3x3 one to g. Parameters of the convolutions:
-    4 C g + 36 g².
+    4 C g + 36 g²; MACs: the same for each position.
     """
 
     def __init__(self, in_channels: int, growth: int, bottleneck: int = 4) -> None:
@@ -41,7 +41,11 @@ class DenseLayer(nn.Sequential):
 
 
 class DenseBlock(nn.Sequential):
-    """(N, C, H, W) to (N, C + depth growth, H, W): dense layers one after another."""
+    """(N, C, H, W) to (N, C + d g, H, W): d = ``depth`` dense layers one after another.
+
+    Parameters of the convolutions: d (4 C g + 36 g²) + 2 d (d - 1) g², for the channels that the
+    later layers read in addition; MACs: the same for each position.
+    """
 
     def __init__(self, in_channels: int, growth: int, depth: int) -> None:
         super().__init__(
@@ -53,7 +57,11 @@ class DenseBlock(nn.Sequential):
 
 
 class Transition(nn.Sequential):
-    """(N, C, H, W) to (N, C / 2, H / 2, W / 2) between dense blocks: C²/2 parameters."""
+    """(N, C, H, W) to (N, C / 2, H / 2, W / 2) between dense blocks.
+
+    Parameters of the 1x1 convolution: C²/2; MACs: the same for each input position, before the
+    pool.
+    """
 
     def __init__(self, in_channels: int) -> None:
         super().__init__(

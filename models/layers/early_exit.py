@@ -14,7 +14,7 @@ from torch import Tensor, nn
 class ExitHead(nn.Module):
     """(N, C, H, W) to (N, num_classes) logits: global average pool, linear layer.
 
-    Parameters: C num_classes + num_classes.
+    Parameters: C num_classes + num_classes; MACs: C num_classes.
     """
 
     def __init__(self, in_channels: int, num_classes: int, dropout: float = 0.0) -> None:
@@ -28,7 +28,8 @@ class ExitHead(nn.Module):
 
 
 class ExitStage(nn.Module):
-    """A part of a network that ends in an exit: features for the next stage, and logits."""
+    """A part of a network that ends in an exit: x to features, which the next stage reads, and
+    logits (N, num_classes). Parameters and MACs: those of ``body`` and ``head``."""
 
     def __init__(self, body: nn.Module, head: ExitHead) -> None:
         super().__init__()
@@ -41,7 +42,8 @@ class ExitStage(nn.Module):
 
 
 class LastStage(nn.Sequential):
-    """The part after the last early exit: logits alone."""
+    """The part after the last early exit: features to logits (N, num_classes) alone. Parameters
+    and MACs: those of ``body`` and ``head``."""
 
     def __init__(self, body: nn.Module, head: ExitHead) -> None:
         super().__init__()
@@ -54,7 +56,7 @@ class EarlyExitNetwork(nn.Module):
 
     Export it whole, with one output for each exit, or export each module of :meth:`chain`: the
     device runs the first stage, looks at its logits, and only when they leave doubt feeds the
-    features to the next.
+    features to the next. An exit costs its head's parameters and MACs, and nothing else.
     """
 
     def __init__(self, stages: Iterable[ExitStage], last: LastStage) -> None:

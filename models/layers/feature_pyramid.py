@@ -10,8 +10,8 @@ class FeaturePyramid(nn.Module):
     """Maps (N, C_i, H / 2^i, W / 2^i), finest first, to as many maps with M channels each.
 
     From the coarsest down: enlarge by nearest neighbor, add a 1x1 convolution of the finer map,
-    smooth with a 3x3 one. Parameters: sum of C_i M + M + 9 M² + M.
-    Lin et al. 2016, "Feature Pyramid Networks" (arXiv:1612.03144).
+    smooth with a 3x3 one. Parameters: sum of C_i M + M + 9 M² + M; MACs: C_i M + 9 M² for each
+    position of map i. Lin et al. 2016, "Feature Pyramid Networks" (arXiv:1612.03144).
     """
 
     def __init__(self, in_channels: tuple[int, ...], out_channels: int) -> None:

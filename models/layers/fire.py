@@ -11,8 +11,8 @@ from edgeconv.models.layers.activation import relu
 class Fire(nn.Module):
     """(N, C, H, W) to (N, 2 E, H, W) with E = ``expanded``.
 
-    Parameters: C S + S, E S + E and 9 E S + E with S = ``squeezed``.
-    Iandola et al. 2016, "SqueezeNet" (arXiv:1602.07360).
+    Parameters: C S + S, E S + E and 9 E S + E with S = ``squeezed``; MACs: C S + 10 E S for each
+    position. Iandola et al. 2016, "SqueezeNet" (arXiv:1602.07360).
     """
 
     def __init__(self, in_channels: int, squeezed: int, expanded: int) -> None:

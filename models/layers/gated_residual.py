@@ -12,8 +12,8 @@ class GatedResidual(nn.Module):
     """(N, C, T) to a residual (N, C, T) and a skip (N, S, T).
 
     tanh of one causal convolution times sigmoid of another, then a pointwise convolution for each
-    of the two ways on. Parameters: 2 (k C² + C) + C² + C + C S + S.
-    van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
+    of the two ways on. Parameters: 2 (k C² + C) + C² + C + C S + S; MACs: 2 k C² + C² + C S for
+    each step. van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
 
     Args:
         is_last: only the skip is read; the input passes for the residual, which needs no weights.

@@ -13,8 +13,8 @@ class GhostModule(nn.Module):
     """(N, C, H, W) to (N, M, H, W), M even.
 
     A pointwise convolution makes M/2 maps, a 3x3 depthwise one derives M/2 "ghosts" of them.
-    Parameters of the convolutions: C M/2 + 9 M/2 against C M.
-    Han et al. 2019, "GhostNet" (arXiv:1911.11907).
+    Parameters of the convolutions: C M/2 + 9 M/2 against C M; MACs: the same for each position. Han
+    et al. 2019, "GhostNet" (arXiv:1911.11907).
     """
 
     def __init__(

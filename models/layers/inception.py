@@ -8,7 +8,11 @@ from torch.nn import functional
 
 
 class BasicConv(nn.Module):
-    """Convolution, batch normalization, ReLU."""
+    """(N, C, H, W) to (N, M, H', W'): convolution, batch normalization, ReLU, under the names of
+    the released network.
+
+    Parameters: k² C M, and 2 M of the normalization; MACs: k² C M for each output position.
+    """
 
     def __init__(
         self,
@@ -30,8 +34,8 @@ class Inception(nn.Module):
     """(N, C, H, W) to (N, A + B + D + E, H, W), the concatenation of four branches.
 
     1x1 to A; 1x1 to ``b_reduced``, 3x3 to B; 1x1 to ``d_reduced``, 3x3 to D; pool, 1x1 to E.
-    Parameters of the convolutions: C (A + b + d + E) + 9 (b B + d D). The paper's third branch has
-    a 5x5 kernel; 3x3 is what was released and trained.
+    Parameters of the convolutions: C (A + b + d + E) + 9 (b B + d D); MACs: the same for each
+    position. The paper's third branch has a 5x5 kernel; 3x3 is what was released and trained.
     Szegedy et al. 2014, "Going Deeper with Convolutions" (arXiv:1409.4842).
     """
 

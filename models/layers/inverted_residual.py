@@ -13,8 +13,9 @@ class InvertedResidual(nn.Module):
 
     A pointwise expansion to t C channels, a 3x3 depthwise convolution, and a pointwise projection
     without activation; the input is added where the shapes agree. The shortcut joins the narrow
-    ends, the reverse of a bottleneck. Parameters of the convolutions: t C² + 9 t C + t C M.
-    Sandler et al. 2018, "MobileNetV2" (arXiv:1801.04381).
+    ends, the reverse of a bottleneck. Parameters of the convolutions: t C² + 9 t C + t C M; MACs: t
+    C² for each input position, the rest for each output position. Sandler et al. 2018,
+    "MobileNetV2" (arXiv:1801.04381).
     """
 
     def __init__(

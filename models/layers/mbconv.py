@@ -15,8 +15,9 @@ class MBConv(nn.Module):
 
     Expansion to ``hidden`` = E channels (left out where E = C), a k x k depthwise convolution,
     optionally a gate such as squeeze-and-excitation, and a linear projection. Parameters of the
-    convolutions: C E + k² E + E M, and the gate's. Tan et al. 2018, "MnasNet" (arXiv:1807.11626);
-    Howard et al. 2019, "Searching for MobileNetV3" (arXiv:1905.02244).
+    convolutions: C E + k² E + E M, and the gate's; MACs: C E for each input position, k² E + E M
+    for each output position, and the gate's. Tan et al. 2018, "MnasNet" (arXiv:1807.11626); Howard
+    et al. 2019, "Searching for MobileNetV3" (arXiv:1905.02244).
 
     Args:
         squeeze: from ``hidden`` to the gate between the depthwise convolution and the projection.

@@ -19,7 +19,8 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module | N
 class PreactBasicBlock(nn.Module):
     """(N, C, H, W) to (N, W, H / stride, W / stride) with W = ``width``.
 
-    Parameters of the convolutions: 9 C W + 9 W², and C W of a projection.
+    Parameters of the convolutions: 9 C W + 9 W², and C W of a projection; MACs: the same for each
+    output position.
     """
 
     expansion = 1
@@ -45,7 +46,8 @@ class PreactBasicBlock(nn.Module):
 class PreactBottleneck(nn.Module):
     """(N, C, H, W) to (N, 4 W, H / stride, W / stride) with W = ``width``.
 
-    Parameters of the convolutions: C W + 9 W² + 4 W², and 4 C W of a projection.
+    Parameters of the convolutions: C W + 9 W² + 4 W², and 4 C W of a projection; MACs: C W for
+    each input position, the rest for each output position.
     """
 
     expansion = 4

@@ -20,7 +20,8 @@ def projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequentia
 class BasicBlock(nn.Module):
     """(N, C, H, W) to (N, W, H / stride, W / stride) with W = ``width``: two 3x3 convolutions.
 
-    Parameters of the convolutions: 9 C W + 9 W², and C W of a projection.
+    Parameters of the convolutions: 9 C W + 9 W², and C W of a projection; MACs: the same for each
+    output position.
     """
 
     expansion = 1
@@ -50,10 +51,11 @@ class Bottleneck(nn.Module):
     """(N, C, H, W) to (N, 4 W, H / stride, W / stride) with W = ``width``: 1x1 to narrow, 3x3, 1x1
     to widen.
 
-    Parameters of the convolutions: C V + 9 V² / groups + 4 V W with V the inner width, and
-    4 C W of a projection. V = W for ResNet; ResNeXt (Xie et al. 2016, arXiv:1611.05431) splits a
-    wider V over ``groups`` paths. The stride sits in the 3x3 convolution, as in torchvision
-    ("ResNet v1.5"), and not in the first 1x1 as in the paper.
+    Parameters of the convolutions: C V + 9 V² / groups + 4 V W with V the inner width, and 4 C W of
+    a projection; MACs: C V for each input position, the rest for each output position. V = W for
+    ResNet; ResNeXt (Xie et al. 2016, arXiv:1611.05431) splits a wider V over ``groups`` paths. The
+    stride sits in the 3x3 convolution, as in torchvision ("ResNet v1.5"), and not in the first 1x1
+    as in the paper.
     """
 
     expansion = 4

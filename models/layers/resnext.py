@@ -10,7 +10,8 @@ class ResNeXtBlock(Bottleneck):
 
     ``cardinality`` = G paths of ``path_width`` W / 64 channels each, summed; written as one
     bottleneck with a grouped 3x3 convolution of inner width V = G path_width W / 64. Parameters of
-    the convolutions: C V + 9 V²/G + 4 V W, and 4 C W of a projection.
+    the convolutions: C V + 9 V²/G + 4 V W, and 4 C W of a projection; MACs: C V for each input
+    position, the rest for each output position.
     Xie et al. 2016, "Aggregated Residual Transformations" (arXiv:1611.05431).
     """
 

@@ -13,9 +13,9 @@ class SelectiveKernel(nn.Module):
     """(N, C, H, W) to (N, M, ceil(H / stride), ceil(W / stride)).
 
     P 3x3 convolutions with dilations 1, 2, ... P; their sum, pooled, decides by a softmax over the
-    paths how much each path counts in each channel. Parameters of the convolutions:
-    9 C M P + M R + R M P with R = max(16, M / 8) rounded to a multiple of 16.
-    Li et al. 2019, "Selective Kernel Networks" (arXiv:1903.06586).
+    paths how much each path counts in each channel. Parameters of the convolutions: 9 C M P + M R +
+    R M P with R = max(16, M / 8) rounded to a multiple of 16; MACs: 9 C M P for each output
+    position, the rest once. Li et al. 2019, "Selective Kernel Networks" (arXiv:1903.06586).
 
     Args:
         split_input: each path reads its own C / P channels (9 C M parameters in all), which keeps

@@ -9,9 +9,10 @@ class SpatiallySeparable(nn.Sequential):
     """(N, C, H, W) to (N, M, ceil(H / stride), ceil(W / stride)): k x 1, then 1 x k.
 
     Parameters: k C M + k M² with one group; with ``groups`` = C = M, 2 k C, against k² C of the
-    depthwise convolution. The pair equals one k x k kernel of the depthwise case exactly where
-    that kernel has rank one: it is the outer product of a column and a row.
-    Szegedy et al. 2015, "Rethinking the Inception Architecture" (arXiv:1512.00567), section 3.2.
+    depthwise convolution. MACs: k C M for each of the ceil(H / stride) W positions of the column's
+    output, k M² for each output position. The pair equals one k x k kernel of the depthwise case
+    exactly where that kernel has rank one: it is the outer product of a column and a row. Szegedy
+    et al. 2015, "Rethinking the Inception Architecture" (arXiv:1512.00567), section 3.2.
     """
 
     def __init__(

@@ -9,7 +9,11 @@ from edgeconv.models.layers.conv_norm_act import ConvNormAct
 
 
 class DoubleConv(nn.Sequential):
-    """(N, C, H, W) to (N, M, H, W): two 3x3 convolutions, 9 C M + 9 M² parameters."""
+    """(N, C, H, W) to (N, M, H, W): two 3x3 convolutions, each normalized and activated.
+
+    Parameters of the convolutions: 9 C M + 9 M²; MACs: the same for each position.
+    Ronneberger et al. 2015, "U-Net" (arXiv:1505.04597).
+    """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(
@@ -21,8 +25,8 @@ class UNetSkip(nn.Module):
     """(N, 2 C, H, W) from below and (N, C, 2 H, 2 W) from the encoder to (N, C, 2 H, 2 W).
 
     Upsample to C channels, concatenate, convolve twice. Parameters of the convolutions: those of
-    ``upsample``, and 18 C² + 9 C². Ronneberger et al. 2015, "U-Net" (arXiv:1505.04597), here with
-    padding and batch normalization.
+    ``upsample``, and 18 C² + 9 C²; MACs: the same for each output position. Ronneberger et al.
+    2015, "U-Net" (arXiv:1505.04597), here with padding and batch normalization.
     """
 
     def __init__(self, channels: int, upsample: nn.Module) -> None:

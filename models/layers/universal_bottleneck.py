@@ -14,8 +14,9 @@ class UniversalBottleneck(nn.Module):
     An inverted residual with two optional depthwise convolutions, one before the expansion (kernel
     ``start``) and one after it (kernel ``middle``): the middle alone is an inverted residual, the
     start alone a ConvNext-like block, neither a feed-forward layer, both "extra depthwise".
-    Parameters of the convolutions, E = C expansion: start² C + C E + middle² E + E M.
-    Qin et al. 2024, "MobileNetV4" (arXiv:2404.10518).
+    Parameters of the convolutions, E = C expansion: start² C + C E + middle² E + E M; MACs: each
+    once for every position that its convolution writes. The middle convolution strides, or else the
+    first. Qin et al. 2024, "MobileNetV4" (arXiv:2404.10518).
     """
 
     def __init__(
@@ -29,6 +30,8 @@ class UniversalBottleneck(nn.Module):
         stride: int = 1,
     ) -> None:
         super().__init__()
+        if stride > 1 and not start and not middle:
+            raise ValueError("a stride needs a depthwise convolution, start or middle")
         self.has_shortcut = stride == 1 and in_channels == out_channels
         hidden = in_channels * expansion
         layers: list[nn.Module] = []

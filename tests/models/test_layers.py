@@ -20,6 +20,7 @@ from edgeconv.models.layers.depthwise import Depthwise
 from edgeconv.models.layers.depthwise_separable import DepthwiseSeparable
 from edgeconv.models.layers.dilated import Dilated
 from edgeconv.models.layers.early_exit import ExitHead
+from edgeconv.models.layers.feature_pyramid import FeaturePyramid
 from edgeconv.models.layers.fire import Fire
 from edgeconv.models.layers.gated_residual import GatedResidual
 from edgeconv.models.layers.ghost import GhostModule
@@ -37,7 +38,7 @@ from edgeconv.models.layers.spatially_separable import SpatiallySeparable
 from edgeconv.models.layers.squeeze_excitation import SqueezeExcitation
 from edgeconv.models.layers.sub_pixel import SubPixelConv
 from edgeconv.models.layers.transposed import TransposedConv
-from edgeconv.models.layers.unet import DoubleConv
+from edgeconv.models.layers.unet import DoubleConv, UNetSkip
 from edgeconv.models.layers.universal_bottleneck import UniversalBottleneck
 from edgeconv.models.randomize import randomize_, structured_input
 
@@ -283,6 +284,56 @@ CASES = [
         128 * C * 16 + 2048 * 1024 + 1024 * 10,
         (10,),
     ),
+    # Strided: what runs before the stride has four times the positions.
+    Case(
+        "spatially separable, strided",
+        lambda: SpatiallySeparable(C, M, 5, 2),
+        5 * C * M + 5 * M * M,
+        5 * C * M * 2 * QUARTER + 5 * M * M * QUARTER,
+        (M, H // 2, W // 2),
+    ),
+    Case(
+        "bottleneck, strided",
+        lambda: Bottleneck(C, 8, 2),
+        C * 8 + 9 * 8 * 8 + 4 * 8 * 8 + 4 * C * 8,
+        C * 8 * AREA + (9 * 8 * 8 + 4 * 8 * 8 + 4 * C * 8) * QUARTER,
+        (4 * 8, H // 2, W // 2),
+    ),
+    Case(
+        "bottleneck v2, strided",
+        lambda: PreactBottleneck(C, 8, 2),
+        C * 8 + 9 * 8 * 8 + 4 * 8 * 8 + 4 * C * 8,
+        C * 8 * AREA + (9 * 8 * 8 + 4 * 8 * 8 + 4 * C * 8) * QUARTER,
+        (4 * 8, H // 2, W // 2),
+    ),
+    Case(
+        "inverted residual, strided",
+        lambda: InvertedResidual(C, M, 2, 6),
+        6 * C * C + 9 * 6 * C + 6 * C * M,
+        6 * C * C * AREA + (9 * 6 * C + 6 * C * M) * QUARTER,
+        (M, H // 2, W // 2),
+    ),
+    Case(
+        "MBConv, strided",
+        lambda: MBConv(C, M, 64, 5, 2, activation=nn.SiLU),
+        C * 64 + 25 * 64 + 64 * M,
+        C * 64 * AREA + (25 * 64 + 64 * M) * QUARTER,
+        (M, H // 2, W // 2),
+    ),
+    Case(
+        "universal bottleneck, strided",
+        lambda: UniversalBottleneck(C, M, 4, start=5, middle=3, stride=2),
+        25 * C + C * 64 + 9 * 64 + 64 * M,
+        (25 * C + C * 64) * AREA + (9 * 64 + 64 * M) * QUARTER,
+        (M, H // 2, W // 2),
+    ),
+    Case(
+        "universal bottleneck, strided at the start",
+        lambda: UniversalBottleneck(C, M, 4, start=5, stride=2),
+        25 * C + C * 64 + 64 * M,
+        (25 * C + C * 64 + 64 * M) * QUARTER,
+        (M, H // 2, W // 2),
+    ),
     Case("exit head", lambda: ExitHead(C, 10), C * 10 + 10, C * 10, (10,)),
 ]
 
@@ -307,3 +358,16 @@ def test_the_gated_residual_unit() -> None:
     assert count == 2 * (3 * C * C + C) + C * C + C + C * M + M
     residual, skip = unit(torch.zeros(1, C, 20))
     assert (residual.shape, skip.shape) == ((1, C, 20), (1, M, 20))
+
+
+def test_pyramids_and_skips() -> None:
+    pyramid, skip = FeaturePyramid((C, M), 8), UNetSkip(C, TransposedConv(2 * C, C))
+    weights = sum(p.numel() for p in pyramid.parameters())
+    assert weights == C * 8 + 8 + M * 8 + 8 + 2 * (9 * 8 * 8 + 8)
+    convs = [m for m in skip.convs.modules() if isinstance(m, nn.Conv2d)]
+    assert sum(conv.weight.numel() for conv in convs) == 18 * C * C + 9 * C * C
+
+
+def test_a_stride_without_a_spatial_kernel_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs a depthwise convolution"):
+        UniversalBottleneck(C, M, 4, stride=2)
