@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 
 from torch import Tensor, nn
@@ -10,6 +11,9 @@ from torch.nn import functional
 from edgeconv.models.card import imagenet
 from edgeconv.models.layers.dense import DenseBlock, Transition
 from edgeconv.models.registry import register
+
+# torchvision's file still has the names of an early release, such as "norm.1" for "norm1".
+_OLD_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
 class DenseNet(nn.Module):
@@ -41,11 +45,20 @@ class DenseNet(nn.Module):
         self.features = nn.Sequential(layers)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(channels, num_classes)
+        # PyTorch leaves this method untyped.
+        self.register_load_state_dict_pre_hook(_rename_old_keys)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
         y = functional.relu(self.features(x), inplace=True)
         logits: Tensor = self.classifier(self.dropout(y.mean(dim=(2, 3))))
         return logits
+
+
+def _rename_old_keys(_module: nn.Module, state: dict[str, Tensor], *_unused: object) -> None:
+    for key in list(state):
+        name = _OLD_KEY.sub(r"\1\2", key)
+        if name != key:
+            state[name] = state.pop(key)
 
 
 @register(

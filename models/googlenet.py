@@ -48,6 +48,9 @@ class GoogLeNet(nn.Module):
         self.aux2 = AuxiliaryHead(528, num_classes) if aux_logits else None
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(1024, num_classes)
+        if not aux_logits:
+            # PyTorch leaves this method untyped.
+            self.register_load_state_dict_pre_hook(_drop_heads)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         y = self.maxpool2(self.conv3(self.conv2(self.maxpool1(self.conv1(x)))))
@@ -60,6 +63,14 @@ class GoogLeNet(nn.Module):
         if self.training and self.aux1 is not None and self.aux2 is not None:
             return logits, self.aux2(late), self.aux1(early)
         return logits
+
+
+def _drop_heads(
+    _module: nn.Module, state: dict[str, Tensor], prefix: str, *_unused: object
+) -> None:
+    """torchvision's file has the auxiliary heads, which a network built without them leaves."""
+    for key in [key for key in state if key.startswith((f"{prefix}aux1.", f"{prefix}aux2."))]:
+        del state[key]
 
 
 @register(

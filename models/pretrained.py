@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import pickle
-import re
-from collections.abc import Mapping
 from urllib.error import URLError
 
 import torch
@@ -38,9 +36,6 @@ FILES = {
     "vgg11": "vgg11-8a719046.pth",
 }
 
-# The published DenseNet still has the names of an early release, such as "norm.1" for "norm1".
-_OLD_DENSE_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
-
 
 class PretrainedError(RuntimeError):
     """There are no published weights, they cannot be had, or they do not fit."""
@@ -60,7 +55,7 @@ def load_pretrained(name: str, network: nn.Module, base_url: str = BASE_URL) -> 
         )
     state = download(f"{base_url}/{FILES[name]}")
     try:
-        network.load_state_dict(_fitting(state, network))
+        network.load_state_dict(state)
     except RuntimeError as error:
         raise PretrainedError(
             f"the published weights of {name} fit its default options only; leave the options out"
@@ -92,13 +87,3 @@ def download(url: str) -> dict[str, Tensor]:
         file = f"{torch.hub.get_dir()}/checkpoints/{url.rpartition('/')[2]}"
         raise PretrainedError(f"{file} is damaged; delete it and try again") from error
     return state
-
-
-def _fitting(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """The published tensors under today's names, without auxiliary heads that are not built."""
-    wanted = network.state_dict().keys()
-    renamed = {_OLD_DENSE_KEY.sub(r"\1\2", key): value for key, value in state.items()}
-    heads = ("aux1.", "aux2.")
-    return {
-        key: value for key, value in renamed.items() if key in wanted or not key.startswith(heads)
-    }

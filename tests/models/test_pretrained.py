@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from edgeconv import models
+from edgeconv.errors import DataError
+from edgeconv.export.weights import load_weights
 from edgeconv.models import pretrained
 from edgeconv.models.pretrained import PretrainedError, load_pretrained
 from edgeconv.models.randomize import randomize_
@@ -105,11 +107,8 @@ def test_a_network_without_weights_lists_those_with() -> None:
         load_pretrained("ghostnet", nn.Identity())
 
 
-def test_old_names_of_dense_layers_are_understood(
-    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url, folder = server
-    source = randomize_(models.create_model("densenet121"), seed=3, shape=(3, 32, 32))
+def early_release(source: nn.Module) -> dict[str, Tensor]:
+    """The state of a densenet121 under the names that torchvision's published file has."""
     old = {}
     for key, value in source.state_dict().items():
         for part in ("norm", "conv"):
@@ -118,12 +117,21 @@ def test_old_names_of_dense_layers_are_understood(
                     key = key.replace(f".{part}{number}.", f".{part}.{number}.")
         old[key] = value
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
-    publish(folder, "densenet121", old, monkeypatch)
-    network = models.create_model("densenet121")
-    load_pretrained("densenet121", network, url)
-    assert torch.equal(network.features.norm5.weight, source.features.norm5.weight)
-    layer = "features.denseblock2.denselayer3.conv2.weight"
-    assert torch.equal(network.get_parameter(layer), source.get_parameter(layer))
+    return old
+
+
+def test_published_files_load_as_they_are(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, folder = server
+    source = models.create_model("densenet121")
+    file = publish(folder, "densenet121", early_release(source), monkeypatch)
+    downloaded, loaded = (models.create_model("densenet121") for _ in range(2))
+    load_pretrained("densenet121", downloaded, url)
+    load_weights(loaded, file)
+    for key, value in source.state_dict().items():
+        assert torch.equal(downloaded.state_dict()[key], value)
+        assert torch.equal(loaded.state_dict()[key], value)
 
 
 def test_auxiliary_heads_are_optional(
@@ -131,11 +139,22 @@ def test_auxiliary_heads_are_optional(
 ) -> None:
     url, folder = server
     full = models.create_model("googlenet", aux_logits=True)
-    publish(folder, "googlenet", full.state_dict(), monkeypatch)
+    file = publish(folder, "googlenet", full.state_dict(), monkeypatch)
     for aux_logits in (False, True):
-        network = models.create_model("googlenet", aux_logits=aux_logits)
-        load_pretrained("googlenet", network, url)
-        assert torch.equal(network.fc.weight, full.fc.weight)
+        downloaded, loaded = (
+            models.create_model("googlenet", aux_logits=aux_logits) for _ in range(2)
+        )
+        load_pretrained("googlenet", downloaded, url)
+        load_weights(loaded, file)
+        for network in (downloaded, loaded):
+            assert torch.equal(network.fc.weight, full.fc.weight)
+
+
+def test_missing_heads_are_missed(tmp_path: Path) -> None:
+    plain = models.create_model("googlenet").state_dict()
+    torch.save(plain, tmp_path / "plain.pth")
+    with pytest.raises(DataError, match=r"lacks 'aux1\."):
+        load_weights(models.create_model("googlenet", aux_logits=True), tmp_path / "plain.pth")
 
 
 def test_file_names_carry_a_hash_of_eight_digits_or_more() -> None:
