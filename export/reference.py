@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
     Raises:
         CaptureError: the module raises, or returns something else than tensors.
     """
-    with torch.inference_mode():
+    with torch.inference_mode(), _one_thread():
         try:
             result = network(*(torch.from_numpy(array) for array in sample))
         except Exception as error:  # the user's own forward(): anything can come out of it
@@ -46,6 +47,18 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
                 f"{type(network).__name__} fails on an input of {shapes}: {first}; {remedy}"
             ) from error
     return {name: tensor.numpy() for name, tensor in _named(result, "output").items()}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """For a handful of samples; a second thread that waits for a core which somebody else uses
+    costs more than it gives."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _named(result: Any, name: str) -> dict[str, torch.Tensor]:

@@ -6,7 +6,6 @@ codes of the file's interface are its own business, read from the file's :class:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,10 +48,11 @@ def open_runner(
 
 
 def session_options() -> ort.SessionOptions:
-    """Quiet unless debugging; one thread a core."""
+    """Quiet unless debugging, and one thread: a second one that waits for a core which somebody
+    else uses costs more than it gives."""
     options = ort.SessionOptions()
     options.log_severity_level = 2 if debugging() else 4
-    options.intra_op_num_threads = os.cpu_count() or 1
+    options.intra_op_num_threads = 1
     return options
 
 
@@ -93,9 +93,7 @@ class LiteRtRunner:
         self._inputs, self._outputs = inputs, outputs
         try:
             with quiet_native():
-                self._interpreter = Interpreter(
-                    model_path=str(path), num_threads=os.cpu_count() or 1
-                )
+                self._interpreter = Interpreter(model_path=str(path), num_threads=1)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise _refused(self.name, error) from error
