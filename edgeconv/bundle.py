@@ -268,7 +268,7 @@ def refuse_occupied(path: Path, *, force: bool) -> None:
     if not (path / MANIFEST_NAME).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise UsageError(f"{path} exists and is not a bundle; choose another --out")
     if not force and any(path.iterdir()):
-        raise UsageError(f"{path} exists; pass --force to replace it")
+        raise UsageError(f"{path} exists; pass --force to replace it, or choose another --out")
 
 
 def _umask() -> int:

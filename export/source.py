@@ -74,6 +74,9 @@ def resolve(
             raise UsageError("--weights and --pretrained exclude each other; pass one of them")
         if model not in models.list_models() or not isinstance(network, nn.Module):
             raise UsageError(f"--pretrained applies to networks of the zoo, not to {source.spec}")
+        changed = sorted({"num_classes", "in_channels", "width_mult"} & set(args))
+        if changed:
+            raise UsageError(f"published weights fit the default {changed[0]} only; leave it out")
         load_published_weights(source.spec, network)
         source = replace(source, untrained=False)
     if isinstance(network, nn.Module):
@@ -113,6 +116,11 @@ def _from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) ->
         hint = f"did you mean {' or '.join(near)}?" if near else f"MODEL is {SPEC_FORMS}"
         raise UsageError(f"unknown model {name!r}: {hint}")
     options = dict(args)
+    if input_size is not None and ("input_size" in args or args.get("stage")):
+        raise UsageError(
+            "--input-size contradicts --model-arg input_size or stage; the side of the image goes "
+            "into --model-arg input_size"
+        )
     if input_size is not None:
         # The zoo knows square sizes; another shape only changes what the network is traced on.
         taken = models.model_options(name)

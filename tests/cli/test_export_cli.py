@@ -172,6 +172,9 @@ def test_a_pickle_is_not_executed(folder: Path) -> None:
 USAGE = [
     (["resnet81"], ["unknown model 'resnet81'", "resnet8"]),
     (["qqqq"], ["unknown model", "MODEL is"]),
+    (["resnet8", *SIZE, "--model-arg", "input_size=16"], ["--input-size contradicts"]),
+    (["resnet_early_exit", *SIZE, "--model-arg", "stage=1"], ["--input-size contradicts"]),
+    (["resnet18", "--pretrained", "--model-arg", "num_classes=10"], ["the default num_classes"]),
     (["net.py"], ["net.py is a file or folder", "file.py:factory"]),
     (["net.py:cumsum", *SIZE, "--calibration", "data.npz"], ["no operator that int8 covers"]),
     (["resnet8", "-o", "net.py/out"], ["cannot write to net.py/out", "--out"]),
