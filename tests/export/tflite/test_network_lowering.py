@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import time
 import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -139,16 +138,10 @@ def test_tflite_runtime_214(network: Network, tflite214: OldRuntime) -> None:
     assert sqnr(expected, result) > sqnr(expected, network.scores(network.quantized)) - MARGIN_DB
 
 
-def test_it_is_quick_and_small(network: Network) -> None:
+def test_memory_is_a_small_multiple_of_the_file(network: Network) -> None:
     if network.name != "mobilenet_v2":
-        pytest.skip("measured on mobilenet_v2")
-    lower(network.model)
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        size = len(lower(network.model).data)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.3
+        pytest.skip("the limit is for a network whose weights outweigh the bookkeeping")
+    size = len(lower(network.model).data)
     gc.collect()
     tracemalloc.start()
     try:
