@@ -11,7 +11,7 @@ from edgeconv.bundle import Bundle, Format, IoType, Layout, Precision, Preproces
 
 if TYPE_CHECKING:
     from edgeconv.export.api import export
-    from edgeconv.export.quantize import ActivationType
+    from edgeconv.export.quantize import ActivationType, QuantizeOptions, RangeMethod, Rounding
 
 __all__ = [
     "ActivationType",
@@ -21,8 +21,13 @@ __all__ = [
     "Layout",
     "Precision",
     "Preprocessing",
+    "QuantizeOptions",
+    "RangeMethod",
+    "Rounding",
     "export",
 ]
+
+_OF_QUANTIZE = ("ActivationType", "QuantizeOptions", "RangeMethod", "Rounding")
 
 
 def __getattr__(name: str) -> Any:
@@ -30,8 +35,8 @@ def __getattr__(name: str) -> Any:
         from edgeconv.export.api import export
 
         return export
-    if name == "ActivationType":
-        from edgeconv.export.quantize import ActivationType
+    if name in _OF_QUANTIZE:
+        from edgeconv.export import quantize
 
-        return ActivationType
+        return getattr(quantize, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

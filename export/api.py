@@ -17,7 +17,7 @@ from edgeconv.bundle import (
     staged,
 )
 from edgeconv.export.pipeline import find_source, run
-from edgeconv.export.quantize import ActivationType
+from edgeconv.export.quantize import QuantizeOptions
 from edgeconv.export.request import Progress, Request
 
 
@@ -39,7 +39,7 @@ def export(
     model_args: Mapping[str, str | int | float | bool] | None = None,
     preprocessing: Preprocessing | None = None,
     labels: Sequence[str] | None = None,
-    activation_type: ActivationType = ActivationType.UINT8,
+    quantization: QuantizeOptions | None = None,
     runtime: str | None = None,
     force: bool = False,
     verify: bool = True,
@@ -66,7 +66,7 @@ def export(
         model_args: keyword arguments for the factory.
         preprocessing: how images become inputs; by default what the network's card says.
         labels: class names, stored in the manifest.
-        activation_type: how the ONNX file stores 8-bit activations.
+        quantization: how int8 files come about; by default ``QuantizeOptions()``.
         runtime: the release that has to load the TFLite files, as ``tflite-runtime==2.14``.
         force: replace an existing bundle.
         verify: whether a file that fails verification is an error; otherwise it is a warning.
@@ -95,7 +95,7 @@ def export(
         model_args=model_args or {},
         preprocessing=preprocessing,
         labels=None if labels is None else tuple(labels),
-        activation_type=activation_type,
+        quantization=quantization or QuantizeOptions(),
         runtime=runtime,
         force=force,
         verify=verify,

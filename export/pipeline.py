@@ -110,7 +110,9 @@ def run(request: Request, source: Source, folder: Path) -> Manifest:
         reference=reference.runtime,
         preprocessing=preprocessing,
         labels=request.labels,
-        calibration=feed.record(method="minmax") if quantized else None,
+        calibration=feed.record(method=request.quantization.range_method.value)
+        if quantized
+        else None,
         artifacts=tuple(
             artifact.model_copy(update={"verification": figures.get(artifact.path)})
             for artifact in artifacts
@@ -133,7 +135,7 @@ def _capture(request: Request, source: Source) -> tuple[ir.Model, Oracle]:
         return graph, onnx_oracle(network, input_infos(graph), output_infos(graph))
     shape = (request.batch or 1, *input_shape(source, request.input_size))
     info = TensorInfo(name="input", shape=shape, dtype="float32")
-    example = next(Feed(SyntheticSamples([info]), count=shape[0], batch=shape[0], keep=0).batches())
+    example = next(iter(Feed(SyntheticSamples([info]), count=shape[0], batch=shape[0], keep=0)))
     names = tuple(module_outputs(network, example))
     if len(names) == len(source.output_names):
         names = source.output_names
@@ -191,18 +193,10 @@ def _feed(
 
 def _quantize(request: Request, graph: ir.Model, feed: Feed) -> QuantizedModel | None:
     if Precision.INT8 not in request.precisions:
-        for _ in feed.batches():
+        for _ in feed:
             pass  # keeps what verification needs
         return None
-    step = "Calibrating"
-    request.progress(step, 0, feed.total)
-    quantized = quantize(
-        graph,
-        feed.batches(),
-        activation_type=request.activation_type,
-        progress=lambda done: request.progress(step, done, feed.total),
-    )
-    return quantized
+    return quantize(graph, feed, request.quantization, request.progress)
 
 
 def _warn(

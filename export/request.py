@@ -12,7 +12,7 @@ from edgeconv.bundle import Format, IoType, Layout, Precision, Preprocessing
 from edgeconv.errors import UsageError
 from edgeconv.export.capture import MAX_OPSET, MIN_OPSET
 from edgeconv.export.inspect.runtimes import tflite_release
-from edgeconv.export.quantize import ActivationType
+from edgeconv.export.quantize import QuantizeOptions
 from edgeconv.export.source import ModelArgs
 
 # Called with the name of a step, how much of it is done and how much there is.
@@ -39,7 +39,7 @@ class Request:
     model_args: ModelArgs
     preprocessing: Preprocessing | None
     labels: tuple[str, ...] | None
-    activation_type: ActivationType
+    quantization: QuantizeOptions
     runtime: str | None
     force: bool
     verify: bool

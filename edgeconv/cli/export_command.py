@@ -95,6 +95,36 @@ if TYPE_CHECKING:
     help="How int8 ONNX files store activations: the same integers, shifted.",
 )
 @click.option(
+    "--range",
+    "range_method",
+    type=click.Choice(["minmax", "percentile", "mse", "entropy"]),
+    default="minmax",
+    show_default=True,
+    help="How calibration chooses the ranges of activations.",
+)
+@click.option(
+    "--equalization/--no-equalization",
+    default=True,
+    help="Even out the ranges of channels across layers.  [default: where it helps]",
+)
+@click.option(
+    "--bias-absorption/--no-bias-absorption",
+    default=True,
+    help="Move high biases into the next layer.  [default: where it helps]",
+)
+@click.option(
+    "--bias-correction/--no-bias-correction",
+    default=True,
+    help="Correct the mean error of each channel.  [default: where it helps]",
+)
+@click.option(
+    "--rounding",
+    type=click.Choice(["nearest", "adaptive"]),
+    default="nearest",
+    show_default=True,
+    help="How weights become integers; adaptive (AdaRound) takes minutes.",
+)
+@click.option(
     "--runtime",
     metavar="RELEASE",
     help="Refuse TFLite files that this release does not load, as in tflite-runtime==2.14.",
@@ -133,6 +163,9 @@ def command(
             IoType,
             Layout,
             Precision,
+            QuantizeOptions,
+            RangeMethod,
+            Rounding,
             export,
         )
         from edgeconv.export.pipeline import file_stem
@@ -154,7 +187,14 @@ def command(
             model_args=dict(options["model_args"]),
             preprocessing=_preprocessing(mean, std),
             labels=_labels(labels),
-            activation_type=ActivationType(options["onnx_activations"]),
+            quantization=QuantizeOptions(
+                activation_type=ActivationType(options["onnx_activations"]),
+                range_method=RangeMethod(options["range_method"]),
+                equalization=options["equalization"],
+                bias_absorption=options["bias_absorption"],
+                bias_correction=options["bias_correction"],
+                rounding=Rounding(options["rounding"]),
+            ),
             runtime=options["runtime"],
             force=options["force"],
             verify=not no_verify,

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import Enum
 
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgeconv.errors import UsageError
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
-from edgeconv.export.quantize.calibrate import Batch, calibrate
+from edgeconv.export.quantize.calibrate import Batch, Batches, Progress, calibrate
 from edgeconv.export.quantize.insert import Inserter
 from edgeconv.export.quantize.io import apply_io
+from edgeconv.export.quantize.options import (
+    ActivationType,
+    QuantizeOptions,
+    RangeMethod,
+    Rounding,
+)
 from edgeconv.export.quantize.plan import plan
 
-__all__ = ["ActivationType", "Batch", "QuantizedModel", "apply_io", "quantize"]
+__all__ = [
+    "ActivationType",
+    "Batch",
+    "QuantizeOptions",
+    "QuantizedModel",
+    "RangeMethod",
+    "Rounding",
+    "apply_io",
+    "quantize",
+]
 
 
-class ActivationType(str, Enum):
-    """How the ONNX file stores 8-bit activations: the same integers, shifted by 128.
-
-    ONNX Runtime fuses uint8 whole on x86 and runs both well on ARM.
-    """
-
-    UINT8 = "uint8"
-    INT8 = "int8"
+DEFAULTS = QuantizeOptions()
 
 
 @dataclass(frozen=True)
@@ -39,16 +45,16 @@ class QuantizedModel:
 
 def quantize(
     model: ir.Model,
-    batches: Iterable[Batch],
-    *,
-    activation_type: ActivationType = ActivationType.UINT8,
-    progress: Callable[[int], None] = lambda _: None,
+    batches: Batches,
+    options: QuantizeOptions = DEFAULTS,
+    progress: Progress = lambda step, done, total: None,
 ) -> QuantizedModel:
     """Quantize a copy of a float graph with ranges from calibration batches.
 
     Args:
         model: an optimized float graph with static shapes.
-        batches: for each batch, one float32 array per graph input.
+        batches: for each batch, one float32 array per graph input; passes may go through them
+            several times.
 
     Raises:
         UsageError: nothing in the network can be quantized.
@@ -62,7 +68,7 @@ def quantize(
         raise UsageError("the network has no operator that int8 covers; use --precision float32")
     names = [str(value.name) for value in decisions.activations]
     ranges = calibrate(model, names, batches, progress)
-    Inserter(model, decisions.parameters(ranges), activation_type.value).run(decisions)
+    Inserter(model, decisions.parameters(ranges), options.activation_type.value).run(decisions)
     common.RemoveUnusedNodesPass()(model)
     left = tuple(
         f"{node.name} ({node.op_type}): {reason}"

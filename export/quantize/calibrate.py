@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +16,23 @@ from edgeconv.export.quantize.parameters import Range
 from edgeconv.export.runtimes import session_options
 
 Batch = Sequence[npt.NDArray[np.float32]]
+# Called with the name of a step, how much of it is done and how much there is.
+Progress = Callable[[str, int, int], None]
+
+
+class Batches(Protocol):
+    """Calibration data: one pass over it an ``iter``, each of at most ``len`` batches."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
 
 
 def calibrate(
     model: ir.Model,
     names: Iterable[str],
-    batches: Iterable[Batch],
-    progress: Callable[[int], None] = lambda _: None,
+    batches: Batches,
+    progress: Progress = lambda step, done, total: None,
 ) -> dict[str, Range]:
     """Least and greatest value of each named activation over all batches.
 
@@ -30,7 +41,6 @@ def calibrate(
 
     Args:
         batches: for each batch, one array per graph input, in the graph's own shapes.
-        progress: called after each batch with the number of batches done.
 
     Raises:
         DataError: an activation is NaN or infinite.
@@ -38,6 +48,7 @@ def calibrate(
     names = list(names)
     session = _session_with_outputs(model, names)
     feeds = [graph_input.name for graph_input in session.get_inputs()]
+    progress("Calibrating", 0, len(batches))
     low = np.full(len(names), np.inf)
     high = np.full(len(names), -np.inf)
     for done, batch in enumerate(batches, start=1):
@@ -52,7 +63,7 @@ def calibrate(
                 f"the activation {names[bad]!r} is NaN or infinite on calibration batch {done}; "
                 "check the network's weights and the data"
             )
-        progress(done)
+        progress("Calibrating", done, len(batches))
     return {name: Range(float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
 
 

@@ -149,13 +149,13 @@ def test_no_such_source(tmp_path: Path, name: str) -> None:
 def test_batches_are_full_and_recorded() -> None:
     info = [TensorInfo(name="x", shape=(4, 3, 8, 8), dtype="float32")]
     feed = Feed(open_samples("random", info, None), count=10, batch=4, keep=2)
-    batches = list(feed.batches())
-    assert feed.total == 3
+    batches = list(feed)
+    assert len(feed) == 3
     assert [batch[0].shape[0] for batch in batches] == [4, 4, 4]
     assert np.array_equal(batches[2][0][0], batches[2][0][2])  # two samples, repeated
     assert len(feed.kept) == 2
     record = feed.record("minmax")
     assert (record.samples, len(set(record.names)), record.synthetic) == (10, 10, True)
     again = Feed(open_samples("random", info, None), count=10, batch=4, keep=0)
-    list(again.batches())
+    list(again)
     assert again.record("minmax").sha256 == record.sha256

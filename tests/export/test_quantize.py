@@ -18,7 +18,13 @@ from edgeconv.errors import DataError, UsageError
 from edgeconv.export.capture import capture_module
 from edgeconv.export.data import Sample
 from edgeconv.export.passes import optimize
-from edgeconv.export.quantize import ActivationType, QuantizedModel, apply_io, quantize
+from edgeconv.export.quantize import (
+    ActivationType,
+    QuantizedModel,
+    QuantizeOptions,
+    apply_io,
+    quantize,
+)
 from edgeconv.models.randomize import randomize_, structured_input
 
 SHAPE = (3, 12, 12)
@@ -136,7 +142,7 @@ def test_onnxruntime_fuses_convolution_product_and_sum(
 def test_int8_activations_are_the_same_integers(
     graph: ir.Model, quantized: QuantizedModel, samples: list[Sample]
 ) -> None:
-    signed = quantize(graph, samples, activation_type=ActivationType.INT8)
+    signed = quantize(graph, samples, QuantizeOptions(activation_type=ActivationType.INT8))
     # One step of the output: the runtime's kernels for the two types round differently.
     step = float(quantized.model.graph.outputs[0].producer().inputs[1].const_value.numpy())
     for sample in samples:
@@ -159,7 +165,7 @@ def test_the_order_of_samples_does_not_matter(
 def test_integer_interface(
     graph: ir.Model, samples: list[Sample], io: IoType, activation_type: ActivationType
 ) -> None:
-    model = quantize(graph, samples, activation_type=activation_type).model
+    model = quantize(graph, samples, QuantizeOptions(activation_type=activation_type)).model
     changed = apply_io(model, io)
     assert changed.graph.inputs[0].dtype == changed.graph.outputs[0].dtype
     assert str(changed.graph.inputs[0].dtype.numpy()) == io.value

@@ -17,7 +17,7 @@ from tflite_harness import Array, Arrays, in_layout, operators, run_onnx, run_tf
 from edgeconv.bundle import IoType, Layout
 from edgeconv.export.capture import DEFAULT_OPSET, capture_module
 from edgeconv.export.passes import optimize
-from edgeconv.export.quantize import ActivationType, apply_io, quantize
+from edgeconv.export.quantize import apply_io, quantize
 from edgeconv.export.tflite import lower
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
@@ -69,7 +69,7 @@ def network(request: pytest.FixtureRequest) -> Network:
         capture_module(net, [inputs[:1]], ["scores"], DEFAULT_OPSET), already_optimized=True
     )
     batches = [[inputs[index : index + 1]] for index in range(len(inputs))]
-    int8 = quantize(model, batches, activation_type=ActivationType.UINT8).model
+    int8 = quantize(model, batches).model
     return Network(request.param, model, inputs, int8)
 
 

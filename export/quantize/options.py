@@ -1,0 +1,48 @@
+"""What a quantization is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class ActivationType(str, Enum):
+    """How the ONNX file stores 8-bit activations: the same integers, shifted by 128.
+
+    ONNX Runtime fuses uint8 whole on x86 and runs both well on ARM.
+    """
+
+    UINT8 = "uint8"
+    INT8 = "int8"
+
+
+class RangeMethod(str, Enum):
+    """How the range of an activation follows from what calibration observed of it."""
+
+    MINMAX = "minmax"
+    PERCENTILE = "percentile"
+    MSE = "mse"
+    ENTROPY = "entropy"
+
+
+class Rounding(str, Enum):
+    """How weights become integers: to the nearest, or learned layer by layer (AdaRound)."""
+
+    NEAREST = "nearest"
+    ADAPTIVE = "adaptive"
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """Each pass that guards accuracy can be switched off.
+
+    ``keep_float`` holds the names of nodes that stay in float.
+    """
+
+    activation_type: ActivationType = ActivationType.UINT8
+    range_method: RangeMethod = RangeMethod.MINMAX
+    equalization: bool = True
+    bias_absorption: bool = True
+    bias_correction: bool = True
+    rounding: Rounding = Rounding.NEAREST
+    keep_float: frozenset[str] = frozenset()
