@@ -11,7 +11,7 @@ import pytest
 
 from edgeconv.bundle import Format, IoType, Layout, Precision
 from edgeconv.cli import COMMANDS, cli
-from edgeconv.export import ActivationType
+from edgeconv.export import ActivationType, RangeMethod, Rounding
 
 
 def run(code: str) -> str:
@@ -61,6 +61,8 @@ def test_choices_are_the_enums() -> None:
         "layout": [item.value for item in reversed(Layout)],
         "io": [item.value for item in IoType],
         "onnx_activations": [item.value for item in ActivationType],
+        "range_method": [item.value for item in RangeMethod],
+        "rounding": [item.value for item in Rounding],
     }
 
 
