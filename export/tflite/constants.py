@@ -39,10 +39,15 @@ SHAPED_BY_VALUES = {"ConstantOfShape", "EyeLike", "Range"}
 
 def fold(nodes: Iterable[ir.Node], builder: Builder) -> list[ir.Node]:
     """Bind the results of the nodes that depend on constants alone; returns the other nodes."""
-    return [node for node in nodes if not _folded(node, builder)]
+    return [node for node in nodes if not folded(node, builder, _version(node))]
 
 
-def _folded(node: ir.Node, builder: Builder) -> bool:
+def _version(node: ir.Node) -> int:
+    return 20 if node.graph is None else node.graph.opset_imports.get("", 20)
+
+
+def folded(node: ir.Node, builder: Builder, version: int) -> bool:
+    """Bind the results of a node of opset ``version``, if its inputs are all known."""
     if node.op_type == "Shape" and node.inputs[0] is not None:
         shape = np.array(static_shape(node.inputs[0]), np.int64)
         start = node.attributes.get_int("start", 0)
@@ -54,6 +59,8 @@ def _folded(node: ir.Node, builder: Builder) -> bool:
         builder.bind(node.outputs[0], Constant(size))
         return True
     known = [None if value is None else builder.known(value) for value in node.inputs]
+    if node.op_type == "CastLike" and node.inputs[1] is not None and node.inputs[1].dtype:
+        known[1] = Constant(np.zeros(1, node.inputs[1].dtype.numpy()))
     if any(
         item is None and value is not None for item, value in zip(known, node.inputs, strict=True)
     ):
@@ -69,11 +76,11 @@ def _folded(node: ir.Node, builder: Builder) -> bool:
         perm = node.attributes.get("perm")
         builder.bind(node.outputs[0], first.transposed(tuple(perm.as_ints()) if perm else reverse))
         return True
-    _evaluate(node, known, builder)
+    _evaluate(node, known, builder, version)
     return True
 
 
-def _evaluate(node: ir.Node, known: list[Constant | None], builder: Builder) -> None:
+def _evaluate(node: ir.Node, known: list[Constant | None], builder: Builder, version: int) -> None:
     """Compute a node with ONNX's reference implementation.
 
     Raises:
@@ -86,7 +93,6 @@ def _evaluate(node: ir.Node, known: list[Constant | None], builder: Builder) -> 
         for value, item in zip(node.inputs, known, strict=True)
         if value is not None and item is not None
     }
-    version = node.graph.opset_imports.get("", 20) if node.graph is not None else 20
     try:
         with np.errstate(all="ignore"):
             _demand_room(node, known)

@@ -16,18 +16,16 @@ from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.errors import EdgeconvError, UnsupportedOperator
 from edgeconv.export.tflite.builder import FLOAT, Builder, Constant, Stored, static_shape, title
 from edgeconv.export.tflite.constants import SHAPED_BY_VALUES, fold
+from edgeconv.export.tflite.expand import expanded
 from edgeconv.export.tflite.fusion import Fusion, bounds, fusion, only_consumer
 from edgeconv.export.tflite.graph import TYPES, Activation, Graph, Quantization, Tensor
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Perm, identity, permuted
 from edgeconv.export.tflite.qdq import is_dequantize, is_quantize, outer, targets
-from edgeconv.export.tflite.registry import Integer, NoIntegerForm, Rule, rule
+from edgeconv.export.tflite.registry import SHARED, Integer, NoIntegerForm, Rule, rule
 from edgeconv.export.tflite.site import BYTES, Site
 from edgeconv.export.tflite.writer import operator_versions, write
 
 ELEMENT_TYPES = {ir.DataType.from_numpy(dtype) for dtype in TYPES}
-SHARED = {"QuantizeLinear", "DequantizeLinear", "Gelu"}
-"""Operators that ONNX Runtime's own domain has with the same meaning."""
-
 OLDEST_OPSET = 13
 """Before it, Softmax meant something else and axes were attributes."""
 
@@ -40,7 +38,7 @@ class LoweredModel:
     ``float_fallback`` names the nodes of a quantized graph that run in float, with the reason.
     """
 
-    data: bytes
+    data: bytearray
     operators: dict[str, int]
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
@@ -62,7 +60,7 @@ def lower(model: ir.Model, *, layout: Layout = Layout.NHWC) -> LoweredModel:
             f"the model uses opset {opset}, older than {OLDEST_OPSET}; "
             "convert it with onnx.version_converter first"
         )
-    graph, float_fallback = _Lowering(model.graph, layout).run()
+    graph, float_fallback = _Lowering(expanded(model).graph, layout).run()
     return LoweredModel(
         data=write(graph),
         operators=operator_versions(graph),

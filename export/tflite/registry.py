@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+import onnx_ir as ir
+
 if TYPE_CHECKING:
     from edgeconv.export.tflite.site import Site
 
 Lower = Callable[["Site"], None]
+
+SHARED = {"QuantizeLinear", "DequantizeLinear", "Gelu"}
+"""Operators that ONNX Runtime's own domain has with the same meaning."""
+
+COMPUTED = {"Constant", "ConstantOfShape", "EyeLike", "Range", "Shape", "Size"}
+"""Operators that exist at export alone."""
 
 
 class Integer(Enum):
@@ -68,3 +76,9 @@ def rule(name: str) -> Rule | None:
 def names() -> tuple[str, ...]:
     """Every ONNX operator that can be lowered."""
     return tuple(sorted(_rules))
+
+
+def is_known(node: ir.Node) -> bool:
+    """Whether the lowering knows the operator of ``node`` as it is."""
+    standard = node.domain in ("", "ai.onnx") or node.op_type in SHARED
+    return standard and (node.op_type in _rules or node.op_type in COMPUTED)
