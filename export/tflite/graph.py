@@ -24,7 +24,14 @@ TYPES: dict[np.dtype[Any], int] = {
     np.dtype("int64"): schema.TensorType.INT64,
     np.dtype("bool"): schema.TensorType.BOOL,
 }
-"""Element types that a tensor can have, with their codes in the schema."""
+"""Element types that a network's values can have, with their codes in the schema."""
+
+STORED: dict[np.dtype[Any], int] = {
+    **TYPES,
+    np.dtype("float16"): schema.TensorType.FLOAT16,
+    np.dtype("int16"): schema.TensorType.INT16,
+}
+"""Element types that a tensor of the file can have."""
 
 
 class Activation(IntEnum):

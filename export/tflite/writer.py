@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeconv.export.tflite.graph import (
-    TYPES,
+    STORED,
     Array,
     ChannelQuantization,
     Graph,
@@ -195,7 +195,7 @@ def _tensor(tensor: Tensor, buffer: int) -> Any:
     written = schema.TensorT()
     written.name = tensor.name
     written.shape = np.array(tensor.shape, np.int32)
-    written.type = TYPES[tensor.dtype]
+    written.type = STORED[tensor.dtype]
     written.buffer = buffer
     written.hasRank = True
     written.quantization = _quantization(tensor.quantization)
