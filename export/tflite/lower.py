@@ -7,6 +7,7 @@ tensor that stands for it, and only where somebody asks for real floats is there
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,11 +46,19 @@ class LoweredModel:
     float_fallback: tuple[str, ...]
 
 
-def lower(model: ir.Model, *, layout: Layout = Layout.NHWC) -> LoweredModel:
+def lower(
+    model: ir.Model,
+    *,
+    layout: Layout = Layout.NHWC,
+    finish: Callable[[Graph], None] = lambda graph: None,
+) -> LoweredModel:
     """Lower an ONNX model (opset 13 or later, static shapes, float32 or QDQ) to TFLite.
 
     The inputs and outputs keep their names and order; those with four dimensions get ``layout``.
     The model is not changed.
+
+    Args:
+        finish: changes the TFLite graph in place before it is written.
 
     Raises:
         UnsupportedOperator: a node or a value has no counterpart in TFLite.
@@ -61,6 +70,7 @@ def lower(model: ir.Model, *, layout: Layout = Layout.NHWC) -> LoweredModel:
             "convert it with onnx.version_converter first"
         )
     graph, float_fallback = _Lowering(expanded(model).graph, layout).run()
+    finish(graph)
     return LoweredModel(
         data=write(graph),
         operators=operator_versions(graph),

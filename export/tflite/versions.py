@@ -58,6 +58,12 @@ def _grouped(operator: Operator) -> bool:
     return x.shape[-1] != weight.shape[-1]
 
 
+def _hybrid(operator: Operator) -> bool:
+    """float32 activations and int8 weights, with a scale for each output channel."""
+    x, weight = operator.inputs[:2]
+    return x.dtype == np.dtype("float32") and weight.dtype == np.dtype("int8")
+
+
 def _rescales_upward(operator: Operator) -> bool:
     """The product of the input scales is at least the output scale."""
     scales = [
@@ -91,8 +97,9 @@ RULES: Mapping[str, Rules] = {
     "DIV": [(2, _broadcasts_above_rank_4)],
     "MAXIMUM": [(3, _broadcasts_above_rank_4), (2, _int8)],
     "MINIMUM": [(3, _broadcasts_above_rank_4), (2, _int8)],
-    "CONV_2D": [(6, _grouped), (3, _int8)],
+    "CONV_2D": [(6, _grouped), (5, _hybrid), (3, _int8)],
     "DEPTHWISE_CONV_2D": [
+        (6, _hybrid),
         (3, _int8),
         (2, _either(_set("dilationWFactor", 1), _set("dilationHFactor", 1))),
     ],
@@ -102,6 +109,7 @@ RULES: Mapping[str, Rules] = {
         (2, _takes("int8", 1)),
     ],
     "FULLY_CONNECTED": [
+        (12, _hybrid),
         (6, lambda operator: len(operator.inputs) == 2),
         (5, _set("keepNumDims")),
         (4, _int8),
@@ -124,7 +132,7 @@ RULES: Mapping[str, Rules] = {
         (3, _either(_set("halfPixelCenters"), _set("alignCorners"))),
         (2, _int8),
     ],
-    "DEQUANTIZE": [(2, _int8)],
+    "DEQUANTIZE": [(3, _takes("float16")), (2, _int8)],
     "CAST": [(3, _either(_int8, _gives("int8")))],
     "TILE": [(3, _int8)],
     # Version 1 of BROADCAST_TO was withdrawn.
