@@ -97,16 +97,20 @@ def run_exporter(module: str, tool: str, steps: Mapping[str, Step]) -> None:
 
 
 def _export_apart(module: str, subject: Subject, networks: Path, out: Path) -> None:
-    """In a process of its own, unless a complete record is there."""
-    before = read_record(out, subject.name)
-    if before is None or not before.complete:
+    """In a process of its own, unless a complete record is there. One that dies is not tried
+    again; one that was interrupted together with this process is."""
+    record = read_record(out, subject.name)
+    if record is None or not record.complete:
         command = [sys.executable, "-m", module, str(networks), str(out), "--here", subject.name]
         log = out / f"{subject.name}.log"
         with log.open("wb") as stream, contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(
                 command, stdout=stream, stderr=stream, timeout=LIMIT_SECONDS, check=False
             )
-    record = read_record(out, subject.name)
+        record = read_record(out, subject.name)
+        if record is not None and not record.complete:
+            record.complete = True
+            record.save(out)
     sys.stdout.write(f"{subject.name}: {'no record' if record is None else summary(record)}\n")
     sys.stdout.flush()
 
