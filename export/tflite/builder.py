@@ -210,7 +210,7 @@ def static_shape(value: ir.Value) -> Shape:
     """The shape of ``value``.
 
     Raises:
-        UnsupportedOperator: it is not known before the network runs, or it has no elements.
+        UnsupportedOperator: it is not known before the network runs.
     """
     if value.shape is None:
         raise UnsupportedOperator(
@@ -222,10 +222,6 @@ def static_shape(value: ir.Value) -> Shape:
             "TFLite files are written for fixed shapes, so export with fixed ones"
         )
     shape = value.shape.numpy()
-    if 0 in shape:
-        raise UnsupportedOperator(
-            f"value {value.name} of shape {list(shape)} has no elements; take it out of the network"
-        )
     demand_room(value.name, shape, itemsize(value))
     return shape
 

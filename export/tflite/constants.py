@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite.builder import (
+    FLOAT,
     Builder,
     Constant,
     demand_room,
@@ -58,6 +59,8 @@ def folded(node: ir.Node, builder: Builder, version: int) -> bool:
         size = np.array(prod(static_shape(node.inputs[0])), np.int64)
         builder.bind(node.outputs[0], Constant(size))
         return True
+    if _all_empty(node, builder):
+        return True
     known = [None if value is None else builder.known(value) for value in node.inputs]
     if node.op_type == "CastLike" and node.inputs[1] is not None and node.inputs[1].dtype:
         known[1] = Constant(np.zeros(1, node.inputs[1].dtype.numpy()))
@@ -78,6 +81,26 @@ def folded(node: ir.Node, builder: Builder, version: int) -> bool:
         return True
     _evaluate(node, known, builder, version)
     return True
+
+
+def _all_empty(node: ir.Node, builder: Builder) -> bool:
+    """Bind the results that have no elements, which makes them known; whether all are such."""
+    empty = [is_empty(value) for value in node.outputs]
+    for value, nothing in zip(node.outputs, empty, strict=True):
+        if nothing:
+            builder.bind(value, nothing_of(value))
+    return bool(empty) and all(empty)
+
+
+def is_empty(value: ir.Value) -> bool:
+    """Whether ``value`` is known to have no elements."""
+    return value.shape is not None and value.shape.is_static() and 0 in value.shape.numpy()
+
+
+def nothing_of(value: ir.Value) -> Constant:
+    """The whole of a value without elements."""
+    dtype = FLOAT if value.dtype is None else value.dtype.numpy()
+    return Constant(np.zeros(static_shape(value), dtype))
 
 
 def _evaluate(node: ir.Node, known: list[Constant | None], builder: Builder, version: int) -> None:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.errors import EdgeconvError, UnsupportedOperator
 from edgeconv.export.tflite.builder import FLOAT, Builder, Constant, Stored, static_shape, title
-from edgeconv.export.tflite.constants import SHAPED_BY_VALUES, fold
+from edgeconv.export.tflite.constants import SHAPED_BY_VALUES, fold, nothing_of
 from edgeconv.export.tflite.expand import expanded
 from edgeconv.export.tflite.fusion import Fusion, bounds, fusion, only_consumer
 from edgeconv.export.tflite.graph import TYPES, Activation, Graph, Quantization, Tensor
@@ -235,7 +235,8 @@ class _Lowering:
         perm = self._perm(len(shape))
         tensor = Tensor(value.name or "input", permuted(shape, perm), value.dtype.numpy())
         self.builder.graph.inputs.append(tensor)
-        self.builder.bind(value, Stored(tensor, Order.of(shape, perm)))
+        held = nothing_of(value) if 0 in shape else Stored(tensor, Order.of(shape, perm))
+        self.builder.bind(value, held)
 
     def _output(self, value: ir.Value) -> None:
         builder = self.builder
@@ -254,7 +255,11 @@ class _Lowering:
         if tensor.data is not None or any(tensor is other for other in taken):
             copy = Tensor("", tensor.shape, tensor.dtype, None, tensor.quantization)
             to = builder.integers(tensor.shape, f"{value.name}/shape")
-            builder.emit("RESHAPE", [tensor, to], [copy], {"newShape": tensor.shape})
+            if 0 in shape:  # a constant without elements is no constant to TFLite
+                zero = builder.constant(np.zeros((), tensor.dtype), f"{value.name}/zero")
+                builder.emit("FILL", [to, zero], [copy])
+            else:
+                builder.emit("RESHAPE", [tensor, to], [copy], {"newShape": tensor.shape})
             tensor = copy
         tensor.name = value.name or "output"
         builder.graph.outputs.append(tensor)

@@ -132,6 +132,10 @@ class Site:
     def stored(self, index: int) -> Stored:
         """An input in the type of the mode, wherever its elements lie."""
         held = self.held(index)
+        if isinstance(held, Constant) and not held.array.size:
+            raise self.unsupported(
+                f"its input {self.value(index).name} has no elements", "take it out of the network"
+            )
         if self.value(index).dtype not in (None, ir.DataType.FLOAT) and not self._is_code(index):
             if self.value(index).dtype in BYTES and self.node.op_type != "Cast":
                 raise self.unsupported(

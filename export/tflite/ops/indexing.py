@@ -82,6 +82,8 @@ def split(site: Site) -> None:
         return
     start = 0
     for index, size in enumerate(sizes):
+        if not size:
+            continue
         begin = tuple(start if other == axis else 0 for other in perm)
         part = site.output(index, perm)
         site.builder.emit("SLICE", [x, *_begin_and_size(site, begin, part.shape)], [part])

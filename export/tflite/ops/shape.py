@@ -51,7 +51,11 @@ def concat(site: Site) -> None:
     """CONCATENATION; in integers all inputs come to the scale of the result first."""
     perm = _common_perm(site)
     axis = site.integer_attribute("axis", 0) % len(perm)
-    tensors = [site.tensor(index, perm) for index in range(len(site.node.inputs))]
+    given = [index for index in range(len(site.node.inputs)) if 0 not in site.shape(index)]
+    if len(given) == 1 and not site.integer:
+        site.same(given[0])
+        return
+    tensors = [site.tensor(index, perm) for index in given]
     if site.integer:
         tensors = [site.builder.quantize(tensor, site.wanted) for tensor in tensors]
     site.emit("CONCATENATION", tensors, perm, {"axis": perm.index(axis)})

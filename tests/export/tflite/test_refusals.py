@@ -74,12 +74,6 @@ def test_a_dynamic_shape() -> None:
     refused(net, "dynamic shape")
 
 
-def test_an_empty_tensor() -> None:
-    net = Net()
-    net.output(net.op("Abs", net.input("x", (0, 3))))
-    refused(net, "has no elements")
-
-
 def test_a_second_output() -> None:
     net = Net()
     net.output(*net.op("MaxPool", net.input("x", MAP), kernel_shape=(2, 2), outputs=2))
