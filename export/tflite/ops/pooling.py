@@ -7,10 +7,13 @@ import onnx_ir as ir
 
 from edgeconv.export.tflite.builder import FLOAT, Builder
 from edgeconv.export.tflite.fusion import LOWEST, bounds
-from edgeconv.export.tflite.graph import Array, Options, Padding, Tensor
+from edgeconv.export.tflite.graph import Array, Options, Padding
+from edgeconv.export.tflite.ops.dilated import dilated_average, dilated_maximum
 from edgeconv.export.tflite.ops.volumes import pool_volume
 from edgeconv.export.tflite.ops.windows import (
     Window,
+    border_factors,
+    extents,
     map_input,
     map_result,
     padded,
@@ -32,7 +35,10 @@ def max_pool(site: Site) -> None:
         pool_volume(site, "MAX_POOL_2D")
         return
     if any(step > 1 for step in site.integers_attribute("dilations", ())):
-        _dilated(site)
+        area = _area(site)
+        x = padded_with_lowest(site, map_input(site), area)
+        pool = area.kernel, area.strides, area.dilations, area.result
+        site.finish(dilated_maximum(site, x, *pool), map_result(site)[1])
         return
     area = _area(site)
     x = map_input(site)
@@ -45,7 +51,8 @@ def max_pool(site: Site) -> None:
 
 @operator("AveragePool", integer=Integer.MOVES)
 def average_pool(site: Site) -> None:
-    """AVERAGE_POOL_2D, which divides by the number of elements inside the map.
+    """AVERAGE_POOL_2D, which divides by the number of elements inside the map. With dilations, a
+    DEPTHWISE_CONV_2D of equal weights.
 
     Where ONNX counts otherwise, zeros around the map become elements of it, and a factor for each
     position makes good what a border should count less.
@@ -56,59 +63,41 @@ def average_pool(site: Site) -> None:
     area = _area(site)
     include = site.integer_attribute("count_include_pad", 0) == 1
     x = map_input(site)
-    if area.padding is Padding.VALID or (area.padding is Padding.SAME and not include):
+    plain = area.dilations == (1, 1)
+    if plain and (area.padding is Padding.VALID or (area.padding is Padding.SAME and not include)):
         options = _options(area, area.padding)
         site.emit_stored("AVERAGE_POOL_2D", [x], *map_result(site), options)
         return
-    factors = _border_factors(site, area, include=include)
+    factors = _factors(site, include=include)
     if site.integer and np.any(factors != 1):
         raise NoIntegerForm("TFLite cannot leave its padding out of the average")
-    x = padded(site, x, area)
-    options = _options(area, Padding.VALID)
-    if not np.any(factors != 1):
-        site.emit_stored("AVERAGE_POOL_2D", [x], *map_result(site), options)
-        return
+    if area.padding is not Padding.VALID:
+        x = padded(site, x, area)
     shape, order = map_result(site)
-    sums = site.fresh("average", shape)
-    site.builder.emit("AVERAGE_POOL_2D", [x], [sums], options)
+    if area.dilations != (1, 1):
+        pool = area.kernel, area.strides, area.dilations, area.result
+        average = dilated_average(site, x, *pool)
+    else:
+        average = site.fresh("average", shape, x.quantization)
+        options = _options(area, Padding.VALID)
+        site.builder.emit("AVERAGE_POOL_2D", [x], [average], options)
+    if not np.any(factors != 1):
+        site.finish(average, order)
+        return
     factor = site.builder.constant(factors, f"{site.name}/factors")
-    site.emit_stored("MUL", [sums, factor], shape, order)
+    site.emit_stored("MUL", [average, factor], shape, order)
 
 
-def _dilated(site: Site) -> None:
-    """The maximum along the height, then along the width, each of one slice for every row or
-    column of the kernel."""
-    area = _area(site)
-    x = padded_with_lowest(site, map_input(site), area)
-    for axis in (1, 2):
-        rows, step, stride = (
-            item[axis - 1] for item in (area.kernel, area.dilations, area.strides)
-        )
-        count = area.result[axis - 1]
-        slices = [_every(site, x, axis, row * step, stride, count) for row in range(rows)]
-        x = slices[0]
-        for position, other in enumerate(slices[1:]):
-            larger = site.fresh(f"maximum{axis}{position}", x.shape, x.quantization)
-            site.builder.emit("MAXIMUM", [x, other], [larger])
-            x = larger
-    site.finish(x, map_result(site)[1])
-
-
-def _every(site: Site, x: Tensor, axis: int, start: int, stride: int, count: int) -> Tensor:
-    """``count`` rows or columns of ``x``, from ``start`` in steps of ``stride``."""
-    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
-    begin, end, step = ([*numbers] for numbers in ((0,) * 4, x.shape, (1,) * 4))
-    begin[axis], end[axis], step[axis] = start, start + stride * (count - 1) + 1, stride
-    numbers = [site.builder.integers(item, f"{site.name}/slice") for item in (begin, end, step)]
-    taken = site.fresh(f"from{axis}{start}", shape, x.quantization)
-    site.builder.emit("STRIDED_SLICE", [x, *numbers], [taken])
-    return taken
+def _factors(site: Site, *, include: bool) -> Array:
+    """What makes good the zeros around the map, 1 x H x W x 1."""
+    kernel = site.integers_attribute("kernel_shape", ())
+    factors = border_factors(site, extents(site, kernel), kernel, include=include)
+    height, width = factors.shape if factors.ndim == 2 else (1, factors.size)
+    return factors.reshape(1, height, width, 1)
 
 
 def _area(site: Site) -> Window:
     area = window(site, site.integers_attribute("kernel_shape", ()))
-    if area.dilations != (1, 1) and site.node.op_type == "AveragePool":
-        raise site.unsupported(f"dilations are {area.dilations}", "use dilation 1")
     for axis in (0, 1):
         start = (area.result[axis] - 1) * area.strides[axis] - area.low[axis]
         if start >= area.size[axis]:
@@ -117,22 +106,6 @@ def _area(site: Site) -> Window:
                 "ONNX leaves such windows out: correct the declared shape",
             )
     return area
-
-
-def _border_factors(site: Site, area: Window, *, include: bool) -> Array:
-    """Kernel size over the number of elements that count, 1 x H x W x 1."""
-    rank = len(site.shape(0)) - 2
-    pads = site.integers_attribute("pads", (0,) * (2 * rank))
-    counts = []
-    for axis in (0, 1):
-        declared = pads[axis - 2 + 2 * rank] if axis >= 2 - rank else 0
-        behind = declared if include else 0
-        before = area.low[axis] if include else 0
-        first = np.arange(area.result[axis]) * area.strides[axis] - area.low[axis]
-        last = np.minimum(first + area.kernel[axis], area.size[axis] + behind)
-        counts.append(last - np.maximum(first, -before))
-    inside = np.outer(*counts)
-    return (np.prod(area.kernel) / inside).astype(FLOAT)[np.newaxis, :, :, np.newaxis]
 
 
 def _options(area: Window, padding: Padding) -> Options:

@@ -8,9 +8,10 @@ import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT
 from edgeconv.export.tflite.graph import Array, Options, Padding, Tensor
-from edgeconv.export.tflite.layout import DEPTH_CHANNELS_LAST, Order
+from edgeconv.export.tflite.layout import DEPTH_CHANNELS_LAST, Order, Shape
+from edgeconv.export.tflite.ops.dilated import dilated_average, dilated_maximum
 from edgeconv.export.tflite.ops.weights import float_bias
-from edgeconv.export.tflite.ops.windows import Extents, extents
+from edgeconv.export.tflite.ops.windows import Extents, border_factors, extents
 from edgeconv.export.tflite.registry import NoIntegerForm
 from edgeconv.export.tflite.site import Site
 
@@ -54,10 +55,9 @@ def pool_volume(site: Site, name: str) -> None:
     """
     kernel = site.integers_attribute("kernel_shape", ())
     area = extents(site, kernel)
-    if set(area.dilations) != {1}:
-        raise site.unsupported(f"dilations are {area.dilations}", "use dilation 1")
     average = name == "AVERAGE_POOL_2D"
-    factors = _border_factors(site, area, kernel) if average else np.ones(1, FLOAT)
+    include = site.integer_attribute("count_include_pad", 0) == 1
+    factors = border_factors(site, area, kernel, include=include) if average else np.ones(1, FLOAT)
     if site.integer and np.any(factors != 1):
         raise NoIntegerForm("TFLite cannot leave its padding out of the average")
     x = site.tensor(0, DEPTH_CHANNELS_LAST)
@@ -66,15 +66,15 @@ def pool_volume(site: Site, name: str) -> None:
     n, depth, height, width, channels = x.shape
     after = (n, *area.result, channels)
     maps = site.builder.reshape(x, (n * depth, height, width, channels))
-    flat = _pooled(site, name, maps, kernel[1:], area.strides[1:], after[2:4])
+    flat = _pooled(site, name, maps, kernel[1:], area.strides[1:], area.dilations[1:], after[2:4])
     lines = site.builder.reshape(flat, (n, depth, prod(after[2:4]), channels))
-    pooled = _pooled(
-        site, name, lines, (kernel[0], 1), (area.strides[0], 1), (after[1], lines.shape[2])
-    )
+    steps = (kernel[0], 1), (area.strides[0], 1), (area.dilations[0], 1)
+    pooled = _pooled(site, name, lines, *steps, (after[1], lines.shape[2]))
     result = site.builder.reshape(pooled, after)
     if np.any(factors != 1):
         whole = site.fresh("whole", after)
-        factor = site.builder.constant(factors, f"{site.name}/factors")
+        counted = factors.reshape(1, *factors.shape, 1)
+        factor = site.builder.constant(counted, f"{site.name}/factors")
         site.builder.emit("MUL", [result, factor], [whole])
         result = whole
     site.finish(result, Order.of(site.result_shape, DEPTH_CHANNELS_LAST))
@@ -84,10 +84,15 @@ def _pooled(
     site: Site,
     name: str,
     x: Tensor,
-    kernel: tuple[int, ...],
-    strides: tuple[int, ...],
-    size: tuple[int, ...],
+    kernel: Shape,
+    strides: Shape,
+    dilations: Shape,
+    size: Shape,
 ) -> Tensor:
+    if dilations != (1, 1):
+        pool = dilated_maximum if name == "MAX_POOL_2D" else dilated_average
+        (a, b), (c, d), (e, f), (g, h) = kernel, strides, dilations, size
+        return pool(site, x, (a, b), (c, d), (e, f), (g, h))
     shape = (x.shape[0], *size, x.shape[3])
     result = site.fresh(f"pool{kernel[0]}x{kernel[1]}", shape, x.quantization)
     options: Options = {
@@ -114,18 +119,3 @@ def _padded(site: Site, x: Tensor, area: Extents, number: float) -> Tensor:
     value = site.builder.constant(lowest, f"{site.name}/lowest", x.quantization)
     site.builder.emit("PADV2", [x, paddings, value], [result])
     return result
-
-
-def _border_factors(site: Site, area: Extents, kernel: tuple[int, ...]) -> Array:
-    """Kernel size over the number of elements that count, 1 x D x H x W x 1."""
-    include = site.integer_attribute("count_include_pad", 0) == 1
-    pads = site.integers_attribute("pads", (0,) * 6)
-    counts = []
-    for axis in range(3):
-        before, behind = (pads[axis], pads[axis + 3]) if include else (0, 0)
-        first = np.arange(area.result[axis]) * area.strides[axis] - area.low[axis]
-        last = np.minimum(first + kernel[axis], area.size[axis] + behind)
-        counts.append(last - np.maximum(first, -before))
-    inside = np.einsum("i,j,k->ijk", *counts)
-    factors: Array = (prod(kernel) / inside).astype(FLOAT)
-    return factors[np.newaxis, ..., np.newaxis]

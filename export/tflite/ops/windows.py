@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeconv.export.tflite.graph import Padding, Tensor
+from edgeconv.export.tflite.builder import FLOAT
+from edgeconv.export.tflite.graph import Array, Padding, Tensor
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Shape
 from edgeconv.export.tflite.site import Site
 
@@ -98,6 +99,25 @@ def window(site: Site, kernel: Sequence[int]) -> Window:
         _pair(found.size, 1),
         _pair(found.result, 1),
     )
+
+
+def border_factors(site: Site, area: Extents, kernel: Sequence[int], *, include: bool) -> Array:
+    """Elements of a window over those that count at each place, of the spatial shape of the result.
+
+    ``include``: the padding that the node declares counts, as attribute count_include_pad says.
+    """
+    rank = len(kernel)
+    pads = site.integers_attribute("pads", (0,) * (2 * rank))
+    factors = np.ones((1,) * rank)
+    for axis in range(rank):
+        before, behind = (area.low[axis], pads[axis + rank]) if include else (0, 0)
+        first = np.arange(area.result[axis]) * area.strides[axis] - area.low[axis]
+        taps = first[:, np.newaxis] + np.arange(kernel[axis]) * area.dilations[axis]
+        inside = (taps >= -before) & (taps < area.size[axis] + behind)
+        along = [1] * rank
+        along[axis] = -1
+        factors = factors * (kernel[axis] / inside.sum(axis=1).clip(1)).reshape(along)
+    return factors.astype(FLOAT)
 
 
 def _low(site: Site, needed: Sequence[int]) -> tuple[int, ...]:

@@ -17,7 +17,6 @@ from typing import Any, NoReturn
 import numpy as np
 import onnx
 import pytest
-from conftest import NODE_TEST
 from onnx import TensorProto
 from onnx.backend.test.loader import load_model_tests
 from tflite_harness import as_model, run_tflite
@@ -26,6 +25,7 @@ from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
 
+NODE_TEST = "onnx_node_test"  # the property that the summary is made of, in conftest.py
 OLDEST_OPSET = 13
 TYPES = {TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL}
 
