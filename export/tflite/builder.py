@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -135,7 +135,7 @@ class Builder:
         if tensor.shape == shape:
             return tensor
         if tensor.data is not None:
-            return self.constant(tensor.data.reshape(shape), tensor.name, tensor.quantization)
+            return replace(tensor, shape=shape)
         key = ("reshape", id(tensor), shape)
         if key not in self._made:
             made = Tensor(f"{tensor.name}/reshape", shape, tensor.dtype, None, tensor.quantization)
@@ -147,8 +147,8 @@ class Builder:
     def transpose(self, tensor: Tensor, perm: Perm) -> Tensor:
         if perm == identity(len(perm)):
             return tensor
-        if tensor.data is not None:
-            return self.constant(tensor.data.transpose(perm), tensor.name, tensor.quantization)
+        if tensor.elements is not None:
+            return self.constant(tensor.elements.transpose(perm), tensor.name, tensor.quantization)
         key = ("transpose", id(tensor), perm)
         if key not in self._made:
             shape = permuted(tensor.shape, perm)
@@ -171,8 +171,8 @@ class Builder:
         """Quantize a float tensor, or state a quantized one in another scale or type."""
         if tensor.quantization == to and tensor.dtype == dtype:
             return tensor
-        if tensor.data is not None and isinstance(tensor.quantization, Quantization):
-            real = Constant(tensor.data, tensor.quantization).real()
+        if tensor.elements is not None and isinstance(tensor.quantization, Quantization):
+            real = Constant(tensor.elements, tensor.quantization).real()
             return self.constant(codes(real, to, dtype), tensor.name, to)
         key = ("quantize", id(tensor), to, dtype)
         if key not in self._made:

@@ -67,13 +67,22 @@ class ChannelQuantization:
 
 @dataclass(eq=False)
 class Tensor:
-    """A tensor; ``data`` holds the elements of a constant, in any memory order."""
+    """A tensor; ``data`` holds the elements of a constant, in any memory order.
+
+    ``data`` may have more dimensions than ``shape``, where a reshape would copy it: its elements
+    in order are the tensor's.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     data: Array | None = None
     quantization: Quantization | ChannelQuantization | None = None
+
+    @property
+    def elements(self) -> Array | None:
+        """``data`` in the tensor's shape."""
+        return None if self.data is None else self.data.reshape(self.shape)
 
 
 @dataclass(eq=False)

@@ -1,7 +1,7 @@
 """Writes a :class:`~edgeconv.export.tflite.graph.Graph` as a flatbuffer.
 
-Constants go from their arrays into the buffer one at a time and are let go, so the peak is about
-twice the size of the file: the constants or the bytes handed out, and the builder's buffer.
+Constants go from their arrays into the buffer one at a time and are let go, and the buffer is what
+is handed out: with the graph that the constants come from, the peak is twice the size of the file.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ OPTIONS = {
 }
 
 
-def write(graph: Graph) -> bytes:
+def write(graph: Graph) -> bytearray:
     """The TFLite file of ``graph``, schema version 3, with one signature of the name SIGNATURE.
 
     The graph loses its constants, so it can be written once.
     """
     tensors = list(_tensors(graph))
-    size = sum(tensor.data.nbytes for tensor in tensors if tensor.data is not None)
+    size = sum(_size(tensor) for tensor in tensors) + 512 * len(graph.operators) + 65536
     index = {id(tensor): position for position, tensor in enumerate(tensors)}
     model = schema.ModelT()
     model.version = SCHEMA_VERSION
@@ -94,9 +94,11 @@ def write(graph: Graph) -> bytes:
     model.signatureDefs = [_signature(graph, index)]
 
     # A builder that never has to grow never copies what it holds.
-    builder = flatbuffers.Builder(size + 512 * (len(tensors) + len(graph.operators)) + 65536)
+    builder = flatbuffers.Builder(size)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(memoryview(builder.Bytes)[builder.Head() :])
+    data: bytearray = builder.Bytes
+    del data[: builder.Head()]  # moves nothing: a bytearray gives up its beginning in place
+    return data
 
 
 def operator_versions(graph: Graph) -> dict[str, int]:
@@ -115,6 +117,16 @@ def _tensors(graph: Graph) -> Iterable[Tensor]:
     yield from {
         id(tensor): tensor for tensor in (*graph.inputs, *operators, *graph.outputs)
     }.values()
+
+
+def _size(tensor: Tensor) -> int:
+    """Bytes that a tensor takes in the file, and somewhat more."""
+    size = 512 + len(tensor.name)
+    if tensor.data is not None:
+        size += tensor.data.nbytes
+    if isinstance(tensor.quantization, ChannelQuantization):
+        size += tensor.quantization.scales.size * (4 + 8)  # float32 scale, int64 zero point
+    return size
 
 
 def _operator_codes(operators: Iterable[Operator]) -> tuple[list[Any], dict[tuple[str, int], int]]:

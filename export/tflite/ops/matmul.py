@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -80,7 +81,7 @@ def _scale(site: Site, operands: list[Tensor], alpha: float, beta: float) -> Non
             operands[0] = scaled
         else:
             data = (tensor.data * np.float32(factor)).astype(FLOAT)
-            operands[position] = site.builder.constant(data, tensor.name)
+            operands[position] = replace(tensor, data=data)
 
 
 @operator("MatMul", integer=Integer.COMPUTES, fuses=True)
@@ -146,6 +147,7 @@ def _dense_operands(
         matrix = _arranged(known.codes, columns, rows_first)
         offsets = integer_bias(site, bias, source.tensor, known.scales, units)
         weight = weight_tensor(site, 1, matrix, known.scales, axis=0)
+        weight.shape = (units, depth)
         return [source.tensor, weight, offsets]
     real = site.constant(1)
     if real is None:
@@ -153,6 +155,7 @@ def _dense_operands(
     else:
         name = site.value(1).name or f"{site.name}/weight"
         weight = site.builder.constant(_arranged(real, columns, rows_first), name)
+        weight.shape = (units, depth)
     return [source.tensor, weight, _bias(site, bias, units)]
 
 
@@ -173,13 +176,15 @@ def _emit_dense(site: Site, operands: list[Tensor], rows: int, units: int) -> No
 
 
 def _arranged(matrix: Array, columns: tuple[Shape, Perm], rows_first: bool) -> Array:
-    """The matrix as output x input, its inputs permuted as ``columns``, (dims, perm), says."""
+    """The matrix as output x input, its inputs permuted as ``columns``, (dims, perm), says.
+
+    The inputs keep their dimensions, because to merge them would copy the matrix.
+    """
     oriented: Array = matrix if rows_first else matrix.T
     dims, perm = columns
     if len(dims) <= 1:
         return oriented
-    split: Array = oriented.reshape(-1, *dims).transpose(0, *(axis + 1 for axis in perm))
-    return split.reshape(oriented.shape)
+    return oriented.reshape(-1, *dims).transpose(0, *(axis + 1 for axis in perm))
 
 
 def _bias(site: Site, index: int | None, units: int) -> Tensor:

@@ -21,7 +21,7 @@ MAP = (1, 4, 6, 6)
 
 def types(lowered: LoweredModel) -> set[str]:
     """Element types of the tensors of a file."""
-    interpreter = Interpreter(model_content=lowered.data)
+    interpreter = Interpreter(model_content=bytes(lowered.data))
     return {np.dtype(item["dtype"]).name for item in interpreter.get_tensor_details()}
 
 

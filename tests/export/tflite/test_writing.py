@@ -33,7 +33,7 @@ def test_several_inputs_and_outputs_keep_their_names_and_order() -> None:
     ]
     assert [info.layout for info in lowered.inputs] == [Layout.NHWC, None]
     assert [info.shape for info in lowered.outputs] == [(1, 3, 2, 4), (2, 5)]
-    signatures = Interpreter(model_content=lowered.data).get_signature_list()
+    signatures = Interpreter(model_content=bytes(lowered.data)).get_signature_list()
     assert signatures["serving_default"]["inputs"] == ["left", "right"]
 
 

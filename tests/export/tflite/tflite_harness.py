@@ -122,8 +122,8 @@ def run_onnx(proto: onnx.ModelProto, feeds: Mapping[str, Array], *, fused: bool 
     return dict(zip(names, map(np.asarray, session.run(None, dict(feeds))), strict=True))
 
 
-def run_tflite(data: bytes, feeds: Mapping[str, Array]) -> Arrays:
-    interpreter = Interpreter(model_content=data, num_threads=1)
+def run_tflite(data: bytes | bytearray, feeds: Mapping[str, Array]) -> Arrays:
+    interpreter = Interpreter(model_content=bytes(data), num_threads=1)
     interpreter.allocate_tensors()
     return dict(interpreter.get_signature_runner()(**feeds))
 
