@@ -9,8 +9,9 @@ from onnx_ir.passes import common
 
 from edgeconv.errors import UsageError
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
-from edgeconv.export.quantize.calibrate import Batch, Batches, Progress, calibrate
-from edgeconv.export.quantize.insert import Inserter
+from edgeconv.export.quantize.calibrate import Batch, Batches, Progress
+from edgeconv.export.quantize.draft import draft
+from edgeconv.export.quantize.improve import Improvement, Improver
 from edgeconv.export.quantize.io import apply_io
 from edgeconv.export.quantize.options import (
     ActivationType,
@@ -19,10 +20,12 @@ from edgeconv.export.quantize.options import (
     Rounding,
 )
 from edgeconv.export.quantize.plan import plan
+from edgeconv.export.quantize.score import Judge, first_batches
 
 __all__ = [
     "ActivationType",
     "Batch",
+    "Improvement",
     "QuantizeOptions",
     "QuantizedModel",
     "RangeMethod",
@@ -35,12 +38,19 @@ __all__ = [
 DEFAULTS = QuantizeOptions()
 
 
+# The samples that candidates are compared on, in number and in bytes.
+_JUDGED_SAMPLES = 32
+_JUDGED_BYTES = 64_000_000
+
+
 @dataclass(frozen=True)
 class QuantizedModel:
-    """The QDQ graph, and which nodes stayed in float: "name (operator): reason" each."""
+    """The QDQ graph, which nodes stayed in float ("name (operator): reason" each), and what each
+    pass that guards accuracy did."""
 
     model: ir.Model
     left_in_float: tuple[str, ...]
+    improvements: tuple[Improvement, ...] = ()
 
 
 def quantize(
@@ -53,25 +63,27 @@ def quantize(
 
     Args:
         model: an optimized float graph with static shapes.
-        batches: for each batch, one float32 array per graph input; passes may go through them
+        batches: for each batch, one float32 array per graph input; passes go through them
             several times.
 
     Raises:
         UsageError: nothing in the network can be quantized.
         DataError: an activation is NaN or infinite.
     """
+    model = prepare(model)
+    if not plan(model.graph, options.keep_float).activations:
+        raise UsageError("the network has no operator that int8 covers; use --precision float32")
+    judge = Judge(model, first_batches(batches, _JUDGED_SAMPLES, _JUDGED_BYTES))
+    improver = Improver(judge, batches, options, progress)
+    current = draft(improver.rescale(model), batches, options, progress)
+    if options.bias_correction:
+        current = improver.correct(current)
+    return QuantizedModel(*current.to_qdq(), improvements=tuple(improver.record))
+
+
+def prepare(model: ir.Model) -> ir.Model:
+    """A copy of a float graph in the form that quantization works on."""
     model = model.clone()
     BatchNormToDepthwise()(model)
     common.RemoveUnusedNodesPass()(model)
-    decisions = plan(model.graph)
-    if not decisions.activations:
-        raise UsageError("the network has no operator that int8 covers; use --precision float32")
-    names = [str(value.name) for value in decisions.activations]
-    ranges = calibrate(model, names, batches, progress)
-    Inserter(model, decisions.parameters(ranges), options.activation_type.value).run(decisions)
-    common.RemoveUnusedNodesPass()(model)
-    left = tuple(
-        f"{node.name} ({node.op_type}): {reason}"
-        for node, reason in decisions.left_in_float.items()
-    )
-    return QuantizedModel(model, left)
+    return model

@@ -9,16 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgeconv.export.quantize.operators import OPERATORS, WEIGHT_AXIS, Kind
+from edgeconv.export.quantize.layers import constant, has_bias
+from edgeconv.export.quantize.operators import OPERATORS, Kind
 from edgeconv.export.quantize.parameters import (
     ActivationParameters,
     Range,
     activation_parameters,
     bias_scale,
     quantize_bias,
-    weight_parameters,
 )
 from edgeconv.export.quantize.plan import Plan, data_inputs, is_constant
+from edgeconv.export.quantize.rounded import RoundedWeight
 
 Array = npt.NDArray[Any]
 
@@ -31,8 +32,10 @@ class Inserter:
         model: ir.Model,
         parameters: Mapping[ir.Value, ActivationParameters],
         activation_dtype: npt.DTypeLike,
+        weights: Mapping[str, RoundedWeight],
     ) -> None:
         self._graph = model.graph
+        self._weights = weights
         self._parameters = parameters
         self._dtype = np.dtype(activation_dtype)
         values = [*self._graph.inputs, *self._graph.initializers.values()]
@@ -89,23 +92,16 @@ class Inserter:
                     self._graph.outputs[index] = dequantize.outputs[0]
 
     def _quantize_weights(self, node: ir.Node) -> None:
-        x, weight = node.inputs[0], node.inputs[1]
+        x = node.inputs[0]
         assert x is not None
-        assert weight is not None
-        bias = node.inputs[2] if len(node.inputs) > 2 else None
-        input_scale = self._parameters[x].scale
-        weight_array, bias_array = _array(weight), None if bias is None else _array(bias)
-        parameters = weight_parameters(weight_array, _weight_axis(node), bias_array, input_scale)
         name = str(node.outputs[0].name)
-        integers = parameters.quantize(weight_array)
-        self._replace_constant(
-            node, 1, f"{name}_weight", integers, parameters.scale, axis=parameters.axis
-        )
-        if bias_array is not None:
-            scale = bias_scale(input_scale, parameters.scale)
-            self._replace_constant(
-                node, 2, f"{name}_bias", quantize_bias(bias_array, scale), scale, axis=0
-            )
+        weight = self._weights[name]
+        scales, axis = weight.parameters.scale, weight.parameters.axis
+        self._replace_constant(node, 1, f"{name}_weight", weight.integers, scales, axis=axis)
+        if has_bias(node):
+            scale = bias_scale(self._parameters[x].scale, scales)
+            integers = quantize_bias(constant(node, 2), scale)
+            self._replace_constant(node, 2, f"{name}_bias", integers, scale, axis=0)
 
     def _quantize_constant(self, node: ir.Node, value: ir.Value) -> None:
         array = _array(value)
@@ -201,12 +197,6 @@ def _represented_range(quantize: ir.Node) -> Range:
     return Range(
         float(scale) * (info.min - int(zero_point)), float(scale) * (info.max - int(zero_point))
     )
-
-
-def _weight_axis(node: ir.Node) -> int:
-    if node.op_type == "Gemm":
-        return 0 if node.attributes.get_int("transB", 0) else 1
-    return WEIGHT_AXIS[node.op_type]
 
 
 def _array(value: ir.Value) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -32,24 +32,29 @@ class Plan:
     fixed: dict[ir.Value, FixedRange] = field(default_factory=dict)
     left_in_float: dict[ir.Node, str] = field(default_factory=dict)
 
-    def parameters(self, ranges: Mapping[str, Range]) -> dict[ir.Value, ActivationParameters]:
-        """Scale and zero point of every activation, from observed ranges by value name."""
-        shared: dict[ir.Value, Range] = {}
+    def groups(self) -> dict[str, list[str]]:
+        """Names of the activations that share scale and zero point, by the name of their
+        representative; without those that the specification sets."""
+        groups: dict[str, list[str]] = {}
         for value, representative in self.activations.items():
-            observed = ranges[str(value.name)]
-            known = shared.get(representative)
-            shared[representative] = observed if known is None else known.union(observed)
+            if representative not in self.fixed:
+                groups.setdefault(str(representative.name), []).append(str(value.name))
+        return groups
+
+    def parameters(self, ranges: Mapping[str, Range]) -> dict[ir.Value, ActivationParameters]:
+        """Scale and zero point of every activation, from the ranges of the groups."""
         chosen = {
-            representative: activation_parameters(observed)
-            for representative, observed in shared.items()
+            representative: ActivationParameters(fixed.scale, fixed.zero_point)
+            if (fixed := self.fixed.get(representative))
+            else activation_parameters(ranges[str(representative.name)])
+            for representative in dict.fromkeys(self.activations.values())
         }
-        for representative, fixed in self.fixed.items():
-            chosen[representative] = ActivationParameters(fixed.scale, fixed.zero_point)
         return {value: chosen[root] for value, root in self.activations.items()}
 
 
-def plan(graph: ir.Graph) -> Plan:
-    """Decide over a float graph with constant weights and static shapes."""
+def plan(graph: ir.Graph, keep_float: Collection[str] = ()) -> Plan:
+    """Decide over a float graph with constant weights and static shapes. ``keep_float`` names the
+    nodes that were asked to stay in float."""
     result = Plan()
     shared = _UnionFind()
     wanted: dict[ir.Value, None] = {}
@@ -57,16 +62,16 @@ def plan(graph: ir.Graph) -> Plan:
     for node in graph:
         operator = OPERATORS.get(node.op_type) if node.domain == "" else None
         reason = _reason_for_float(node, operator)
+        if node.name in keep_float and operator is not None:
+            reason = "it was asked to stay in float"
         if operator is None or reason:
             result.left_in_float[node] = reason or ""
             continue
         inputs = [value for value in data_inputs(node, operator) if not is_constant(value)]
         outputs = [value for value in node.outputs if value.name and value.dtype == FLOAT]
-        for value in inputs:
-            if not is_accumulator(value):
-                wanted[value] = None
-        for value in outputs:
-            if not is_accumulator(value):
+        for value in (*inputs, *outputs):
+            # A clamp that stays in float cannot be fused: it reads a result in 8 bits.
+            if not is_accumulator(value) or value.consumers()[0].name in keep_float:
                 wanted[value] = None
         if operator.kind is Kind.SAME:
             for value in (*inputs, *outputs[1:]):

@@ -1,0 +1,118 @@
+"""The passes that guard accuracy: each is kept only where it helps on calibration samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import onnx_ir as ir
+
+from edgeconv.export.quantize.absorb import absorb
+from edgeconv.export.quantize.calibrate import Batch, Batches, Progress
+from edgeconv.export.quantize.channels import ChannelStatistics, observe_channels
+from edgeconv.export.quantize.correct import mean_errors, subtract
+from edgeconv.export.quantize.draft import Draft, draft
+from edgeconv.export.quantize.equalize import equalize
+from edgeconv.export.quantize.options import QuantizeOptions
+from edgeconv.export.quantize.score import Judge
+from edgeconv.export.quantize.segments import Segment, find_segments
+
+# A pass has to gain this to be kept: less may be the samples' chance.
+_LEAST_GAIN_DB = 0.1
+# Means settle sooner than ranges do, so the passes go through no more batches than these.
+_BATCHES = 256
+
+# Rescales or shifts channels in place, and tells how many segments it changed.
+Rescaling = Callable[[list[Segment], dict[str, ChannelStatistics]], int]
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """What a pass did: SQNR on the judge's samples without and with it, and whether it stayed."""
+
+    name: str
+    without_db: float
+    with_db: float
+    kept: bool
+
+
+class Improver:
+    """Tries the passes on one network; ``record`` says what came of each that found work."""
+
+    def __init__(
+        self, judge: Judge, batches: Batches, options: QuantizeOptions, progress: Progress
+    ) -> None:
+        self._judge = judge
+        self._batches = batches
+        self._options = options
+        self._progress = progress
+        self.record: list[Improvement] = []
+
+    def rescale(self, model: ir.Model) -> ir.Model:
+        """High-bias absorption and equalization of a float graph.
+
+        In this order, against the paper's: a channel would otherwise be scaled by its constant.
+        """
+        kept = self._choose(model)
+        if not kept:
+            return model
+        changed = model.clone()
+        segments = find_segments(changed.graph)
+        statistics = observe_channels(model, _names(segments), self._some("Observing channels"))
+        for apply in kept:
+            apply(segments, statistics)
+        return changed
+
+    def _choose(self, model: ir.Model) -> list[Rescaling]:
+        """The passes that help on samples which they have not seen: a channel that fills the range
+        on the seen ones saturates on others."""
+        kept: list[Rescaling] = []
+        if not (segments := find_segments(model.graph)):
+            return kept
+        passes = [
+            (self._options.bias_absorption, absorb, "high-bias absorption"),
+            (self._options.equalization, equalize, "equalization"),
+        ]
+        statistics = observe_channels(model, _names(segments), self._judge.seen)
+        score: float | None = None
+        for wanted, apply, name in passes:
+            candidate, observed = model.clone(), dict(statistics)
+            if not wanted or not apply(find_segments(candidate.graph), observed):
+                continue
+            score = self._score(model) if score is None else score
+            better = self._score(candidate)
+            if self._keeps(name, score, better, _LEAST_GAIN_DB):
+                model, statistics, score = candidate, observed, better
+                kept.append(apply)
+        return kept
+
+    def correct(self, current: Draft) -> Draft:
+        """Bias correction."""
+        some = self._some("Correcting biases")
+        errors = mean_errors(current.model, current.weights, current.inputs, some)
+        model = current.model.clone()
+        subtract(model.graph, errors)
+        candidate = current.with_model(model)
+        before, after = (self._judge.sqnr_db(d.to_qdq()[0]) for d in (current, candidate))
+        return candidate if self._keeps("bias correction", before, after, 0.0) else current
+
+    def _score(self, model: ir.Model) -> float:
+        fitted = draft(model, self._judge.seen, self._options)
+        return self._judge.sqnr_db(fitted.to_qdq()[0])
+
+    def _keeps(self, name: str, without: float, with_it: float, gain: float) -> bool:
+        kept = with_it >= without + gain
+        self.record.append(Improvement(name, without, with_it, kept))
+        return kept
+
+    def _some(self, step: str) -> Iterator[Batch]:
+        total = min(len(self._batches), _BATCHES)
+        self._progress(step, 0, total)
+        for done, batch in enumerate(islice(self._batches, _BATCHES), start=1):
+            yield batch
+            self._progress(step, done, total)
+
+
+def _names(segments: list[Segment]) -> list[str]:
+    return [str(segment.value.name) for segment in segments]

@@ -1,0 +1,113 @@
+"""The weights of convolutions and matrix products in one form, whatever the operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeconv.export.quantize.operators import OPERATORS, Kind
+
+Array = npt.NDArray[Any]
+
+
+class Layer:
+    """A Conv, ConvTranspose, Gemm or MatMul with constant parameters.
+
+    Its weight is seen as [groups, outputs a group, inputs a group, taps], so input channel ``c``
+    is [c // inputs, :, c % inputs, :] and output channel ``c`` is [c // outputs, c % outputs].
+    """
+
+    def __init__(self, graph: ir.Graph, node: ir.Node) -> None:
+        self._graph = graph
+        self.node = node
+
+    @property
+    def x(self) -> ir.Value:
+        """The activation that it reads."""
+        value = self.node.inputs[0]
+        assert value is not None
+        return value
+
+    @property
+    def name(self) -> str:
+        """That of the output: values have names even where nodes have none."""
+        return str(self.node.outputs[0].name)
+
+    @property
+    def weight(self) -> Array:
+        return grouped(self.node, constant(self.node, 1))
+
+    @property
+    def bias(self) -> Array:
+        """[outputs]; zeros where there is none."""
+        if has_bias(self.node):
+            return constant(self.node, 2)
+        groups, outputs = self.weight.shape[:2]
+        return np.zeros(groups * outputs, np.float32)
+
+    def set_weight(self, weight: Array) -> None:
+        """Replace the weight by a [groups, outputs, inputs, taps] array."""
+        self._set(1, ungrouped(self.node, weight, constant(self.node, 1).shape))
+
+    def set_bias(self, bias: Array) -> None:
+        self._set(2, bias)
+
+    def _set(self, index: int, array: Array) -> None:
+        """A constant of its own: other nodes may share the one that it has."""
+        name = f"{self.name}_parameter_{index}"
+        while name in self._graph.initializers:
+            name += "_"
+        value = ir.val(name, const_value=ir.tensor(array.astype(np.float32), name=name))
+        self._graph.register_initializer(value)
+        if index == len(self.node.inputs):
+            self.node.resize_inputs(index + 1)
+        self.node.replace_input_with(index, value)
+
+
+def has_bias(node: ir.Node) -> bool:
+    return len(node.inputs) > 2 and node.inputs[2] is not None
+
+
+def constant(node: ir.Node, index: int) -> Array:
+    value = node.inputs[index]
+    assert value is not None
+    assert value.const_value is not None
+    return value.const_value.numpy()
+
+
+def is_weighted(node: ir.Node) -> bool:
+    """Whether ``node`` is such a layer."""
+    operator = OPERATORS.get(node.op_type) if node.domain == "" else None
+    return (
+        operator is not None
+        and operator.kind is Kind.WEIGHTED
+        and all(value is None or value.const_value is not None for value in node.inputs[1:])
+        and node.outputs[0].dtype == ir.DataType.FLOAT
+    )
+
+
+def grouped(node: ir.Node, weight: Array) -> Array:
+    """A weight of ``node`` as [groups, outputs a group, inputs a group, taps]."""
+    groups = node.attributes.get_int("group", 1)
+    if node.op_type == "Conv":
+        return weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+    if node.op_type == "ConvTranspose":
+        shape = (groups, weight.shape[0] // groups, weight.shape[1], -1)
+        return weight.reshape(shape).swapaxes(1, 2)
+    return (weight if _is_transposed(node) else weight.T)[np.newaxis, :, :, np.newaxis]
+
+
+def ungrouped(node: ir.Node, weight: Array, shape: tuple[int, ...]) -> Array:
+    """The inverse of :func:`grouped`."""
+    if node.op_type == "ConvTranspose" or (
+        node.op_type in ("Gemm", "MatMul") and not _is_transposed(node)
+    ):
+        weight = weight.swapaxes(1, 2)
+    return np.ascontiguousarray(weight).reshape(shape)
+
+
+def _is_transposed(node: ir.Node) -> bool:
+    return bool(node.attributes.get_int("transB", 0))

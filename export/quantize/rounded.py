@@ -1,0 +1,43 @@
+"""Integer weights of a layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeconv.export.quantize.layers import constant, has_bias
+from edgeconv.export.quantize.operators import WEIGHT_AXIS
+from edgeconv.export.quantize.parameters import WeightParameters, weight_parameters
+
+
+@dataclass(frozen=True)
+class RoundedWeight:
+    """Integers of a weight in its operator's own layout, and their parameters."""
+
+    integers: npt.NDArray[np.int8]
+    parameters: WeightParameters
+
+    @property
+    def real(self) -> npt.NDArray[np.float32]:
+        """What the integers stand for."""
+        shape = [1] * self.integers.ndim
+        shape[self.parameters.axis] = -1
+        real: npt.NDArray[np.float32] = self.integers * self.parameters.scale.reshape(shape)
+        return real
+
+
+def round_to_nearest(node: ir.Node, input_scale: float) -> RoundedWeight:
+    """The weight of a Conv, ConvTranspose, Gemm or MatMul whose input has ``input_scale``."""
+    weight = constant(node, 1)
+    bias = constant(node, 2) if has_bias(node) else None
+    parameters = weight_parameters(weight, _output_axis(node), bias, input_scale)
+    return RoundedWeight(parameters.quantize(weight), parameters)
+
+
+def _output_axis(node: ir.Node) -> int:
+    if node.op_type == "Gemm":
+        return 0 if node.attributes.get_int("transB", 0) else 1
+    return WEIGHT_AXIS[node.op_type]
