@@ -29,7 +29,7 @@ def command() -> None:
 def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
     """Tell what DEVICE is: board, cores, frequencies, memory, Pythons and runtimes.
 
-    DEVICE is local, local:PYTHON or ssh://[user@]host[:port][/PYTHON].
+    DEVICE is local, local:PYTHON, ssh://[user@]host[:port][/PYTHON] or emulated:BOARD.
     """
     from edgeconv.bundle import Bundle
     from edgeconv.device import open_device
@@ -42,6 +42,29 @@ def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
         _print(facts)
         if bundle is not None:
             _print_bundle(bundle, facts)
+
+
+@command.command("up")
+@click.argument("board")
+def up(board: str) -> None:
+    """Start an emulated BOARD: pi3, pi3-32 (32-bit), pi4 or pi5.
+
+    The first time its userland is made in the user's cache folder, from Debian packages and wheels.
+    """
+    from edgeconv.device.emulated import EmulatedDevice
+
+    device = EmulatedDevice.parse(board)
+    click.echo(f"{device.name} is up; its shell: ssh -F {device.config} {device.host}")
+
+
+@command.command("down")
+@click.argument("board")
+def down(board: str) -> None:
+    """Stop an emulated BOARD. What was made for it stays in the cache."""
+    from edgeconv.device.emulated import Server, board_named
+
+    stopped = Server(board_named(board.removeprefix("emulated:"))).down()
+    click.echo(f"{board} is down" if stopped else f"{board} was not up")
 
 
 def _print(facts: DeviceFacts) -> None:

@@ -41,7 +41,8 @@ class Device(Protocol):
 
 
 def open_device(name: str) -> Device:
-    """The device called ``local``, ``local:PYTHON`` or ``ssh://[user@]host[:port][/PYTHON]``.
+    """The device called ``local``, ``local:PYTHON``, ``ssh://[user@]host[:port][/PYTHON]`` or
+    ``emulated:BOARD``, which is started unless it is up.
 
     Raises:
         UsageError: no such device.
@@ -50,4 +51,10 @@ def open_device(name: str) -> Device:
         return LocalDevice.parse(name)
     if name.startswith("ssh:"):
         return SshDevice.parse(name)
-    raise UsageError(f"no device {name!r}; use local, local:/path/to/python or ssh://user@host")
+    if name.startswith("emulated:"):
+        from edgeconv.device.emulated import EmulatedDevice
+
+        return EmulatedDevice.parse(name)
+    raise UsageError(
+        f"no device {name!r}; use local, local:/path/to/python, ssh://user@host or emulated:pi4"
+    )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from pydantic import ValidationError
 
-from edgeconv.device.messages import EVENT, Done, Event, Failed
+from edgeconv.device.messages import EVENT, Done, Event, Failed, Instructions
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError
 
@@ -39,7 +39,7 @@ def nothing_special(status: int, stderr: str) -> str | None:
 def events_of(
     process: LineProcess, device: str, explain: Explain = nothing_special
 ) -> Iterator[Event]:
-    """Yield the events up to and with "done".
+    """Yield the events up to and with "done", or "instructions".
 
     Args:
         process: runs the runner.
@@ -65,7 +65,7 @@ def events_of(
             logger.debug("%s", process.stderr)
             raise MeasurementError(f"{device}: {event.message}")
         yield event
-        if isinstance(event, Done):
+        if isinstance(event, Done | Instructions):
             return
         stage = event.event
     logger.debug("%s", process.stderr)

@@ -41,8 +41,9 @@ class RunRequest(Message):
     """What the runner shall measure. Paths are the device's; times are seconds.
 
     ``runtime`` None: the first installed one that reads the file. ``inputs``: an .npz file, or None
-    for structured values from ``seed``. ``log``: a file that gets the events too. The runner ends
-    itself after ``deadline_seconds``, whatever happens.
+    for structured values from ``seed``. ``log``: a file that gets the events too. ``counts``: the
+    file of an emulator that counts instructions; ``min_runs`` inferences are counted, none is
+    timed. The runner ends itself after ``deadline_seconds``, whatever happens.
     """
 
     protocol: Literal[1] = 1
@@ -60,6 +61,7 @@ class RunRequest(Message):
     seed: int = Field(default=0, ge=0, lt=2**32)
     inputs: str | None = None
     log: str | None = None
+    counts: str | None = None
 
 
 class Machine(Message):
@@ -158,6 +160,14 @@ class Done(Message):
     conditions: Conditions
 
 
+class Instructions(Message):
+    """Executed instructions of inferences after the first, by class, in the order of the fields of
+    :class:`edgeconv.device.emulated.InstructionCounts`; None where the emulator does not tell."""
+
+    event: Literal["instructions"]
+    counts: tuple[tuple[Count | None, ...], ...] = Field(min_length=1)
+
+
 class Failed(Message):
     event: Literal["error"]
     kind: Text
@@ -165,7 +175,7 @@ class Failed(Message):
 
 
 Event = Annotated[
-    Start | Load | First | Outputs | Warmup | Samples | Done | Failed,
+    Start | Load | First | Outputs | Warmup | Samples | Done | Instructions | Failed,
     Field(discriminator="event"),
 ]
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)

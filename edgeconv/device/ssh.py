@@ -118,10 +118,14 @@ class SshDevice:
         """
         limit = request.deadline_seconds + GRACE_SECONDS
         # Not exec: the shell tells by its status which signal ended the runner.
-        remote = f"timeout -k 5 {limit} {shlex.quote(self.python)} -I {self.place(RUNNER)}; exit $?"
+        remote = f"timeout -k 5 {limit} {self._python(request)} -I {self.place(RUNNER)}; exit $?"
         line = request.model_dump_json().encode() + b"\n"
         with LineProcess(self._command(remote), line, seconds=limit + GRACE_SECONDS) as process:
             yield from events_of(process, self.name, self._why)
+
+    def _python(self, request: RunRequest) -> str:
+        """How a remote shell starts the Python that runs the runner."""
+        return shlex.quote(self.python)
 
     def _command(self, remote: str) -> tuple[str, ...]:
         port = ("-p", str(self.port)) if self.port else ()

@@ -3,6 +3,7 @@
 Copied to a device as it is: Python 3.8 or newer, the standard library, NumPy and one runtime.
 One JSON request comes as the first line of standard input; JSON objects go out, one a line, each
 with an "event": start, load, first, outputs, warmup, samples (many) and done; or error, the last.
+Under an emulator that counts instructions the last is "instructions", right after the outputs.
 Standard input stays open as long as somebody listens: its end ends this process.
 
 Times are nanoseconds of the monotonic clock, taken around the inference call alone.
@@ -11,6 +12,7 @@ Times are nanoseconds of the monotonic clock, taken around the inference call al
 from __future__ import annotations
 
 import base64
+import contextlib
 import gc
 import hashlib
 import importlib
@@ -34,6 +36,7 @@ BATCH_RUNS = 4096
 INLINE_BYTES = 1 << 20  # larger outputs are told by their hash alone
 WARMUP_ROUNDS = 4  # a round is this part of the warm-up time
 WARMUP_LIMIT = 5  # an unstable warm-up ends after this many times its time
+MARK = 0x51  # no kind of priority: a call that fails, by which an emulator is told a moment
 
 # Runtime, its package, the module that reports the version, the module that runs.
 TFLITE = {
@@ -55,7 +58,9 @@ class RunnerError(Exception):
 class Request:
     """What to measure and how long. ``runtime`` None is the first installed one that reads the
     file's format. ``inputs`` is an .npz file; None means structured values from ``seed``. ``log``
-    is a file that gets the events too. The process kills itself after ``deadline_seconds``."""
+    is a file that gets the events too. The process kills itself after ``deadline_seconds``.
+    ``counts`` is the file that an emulator writes instruction counts to; then ``min_runs``
+    inferences are counted and none is timed."""
 
     protocol: int
     model: str
@@ -72,6 +77,7 @@ class Request:
     seed: int
     inputs: str | None
     log: str | None
+    counts: str | None = None
 
 
 class Events:
@@ -324,6 +330,33 @@ def steady_state(
             return {"runs": runs, "ns": elapsed, "complete": complete}
 
 
+def count_instructions(infer: Callable[[], object], path: str, runs: int) -> list[list[int | None]]:
+    """Instructions of each of ``runs`` inferences, a list of classes each: the differences of the
+    lines that the emulator appends to ``path`` at every mark. What the marks themselves execute is
+    measured around nothing and taken off."""
+    for index, work in enumerate([lambda: None, lambda: None, *[infer] * runs]):
+        mark(2 * index)
+        work()
+        mark(2 * index + 1)
+    lines = [line.split()[1:] for line in (read_text(path) or "").splitlines()]
+    if len(lines) != 2 * (runs + 2):
+        raise RunnerError("counts", f"the emulator wrote {len(lines)} lines into {path}")
+    _, empty, *counts = [
+        [None if b == "-" else int(b) - int(a) for a, b in zip(before, after)]
+        for before, after in zip(lines[::2], lines[1::2])
+    ]
+    return [
+        [None if b is None or a is None else max(0, b - a) for a, b in zip(empty, count)]
+        for count in counts
+    ]
+
+
+def mark(tag: int) -> None:
+    """Ask the emulator for a line; anywhere else this is a system call that fails."""
+    with contextlib.suppress(OSError):
+        os.getpriority(MARK, tag)
+
+
 def read_text(path: str) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace").strip("\0\n ")
@@ -424,6 +457,10 @@ def measure(request: Request, emit: Events) -> None:
         (first,) = timed(infer, 1)
         emit("first", ns=first)
         emit("outputs", outputs=[describe(name, array) for name, array in model.outputs()])
+        if request.counts is not None:
+            counts = count_instructions(infer, request.counts, request.min_runs)
+            emit("instructions", counts=counts)
+            return
         warmup = warm_up(infer, first, request)
         emit("warmup", conditions=conditions(), **warmup)
         steady = steady_state(infer, warmup["median_ns"], request, emit)

@@ -1,0 +1,168 @@
+"""The boards that are emulated, and the system files by which software recognizes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from edgeconv.errors import UsageError
+
+CORES = 4
+
+
+class Cpu(str, Enum):
+    """A core, by QEMU's name."""
+
+    A7 = "cortex-a7"
+    A53 = "cortex-a53"
+    A72 = "cortex-a72"
+    A76 = "cortex-a76"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An instruction set, as each tool calls it.
+
+    Attributes:
+        debian: of packages.
+        triple: of library folders.
+        machine: of QEMU's programs and of wheels' platforms.
+        word: of the ELF header's bytes that tell programs of this architecture.
+    """
+
+    debian: str
+    triple: str
+    qemu: str
+    elf_class: int
+    elf_machine: int
+    wheel_platforms: tuple[str, ...]
+
+
+ARM64 = Architecture(
+    debian="arm64",
+    triple="aarch64-linux-gnu",
+    qemu="qemu-aarch64",
+    elf_class=2,
+    elf_machine=0xB7,
+    wheel_platforms=(
+        *(f"manylinux_2_{minor}_aarch64" for minor in (36, 35, 34, 31, 28, 27, 26, 24, 17)),
+        "manylinux2014_aarch64",
+    ),
+)
+ARMHF = Architecture(
+    debian="armhf",
+    triple="arm-linux-gnueabihf",
+    qemu="qemu-arm",
+    elf_class=1,
+    elf_machine=0x28,
+    wheel_platforms=("manylinux_2_34_armv7l",),
+)
+
+_ARMV8 = "fp asimd evtstrm crc32 cpuid"
+_ARMV8_2 = (
+    "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop "
+    "asimddp"
+)
+_ARMV7 = "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae evtstrm crc32"
+
+
+@dataclass(frozen=True)
+class Board:
+    """A Raspberry Pi. ``part``, ``variant`` and ``revision`` are those of its cores' Main ID
+    Register (Arm's Technical Reference Manuals); frequencies are in kHz. Kernels of libraries are
+    chosen by these files as well as by the instructions at hand, so they belong to ``cpu``."""
+
+    name: str
+    model: str
+    cpu: Cpu
+    architecture: Architecture
+    features: str
+    part: int
+    variant: int
+    revision: int
+    lowest_khz: int
+    highest_khz: int
+
+
+_PI3 = "Raspberry Pi 3 Model B Plus Rev 1.3"
+BOARDS = {
+    board.name: board
+    for board in (
+        Board("pi3", _PI3, Cpu.A53, ARM64, _ARMV8, 0xD03, 0, 4, 600_000, 1_400_000),
+        # QEMU runs 32-bit programs on no Cortex-A53: the A7 is the nearest that it has.
+        Board("pi3-32", _PI3, Cpu.A7, ARMHF, _ARMV7, 0xC07, 0, 4, 600_000, 1_400_000),
+        Board(
+            *("pi4", "Raspberry Pi 4 Model B Rev 1.4", Cpu.A72, ARM64, _ARMV8),
+            *(0xD08, 0, 3, 600_000, 1_800_000),
+        ),
+        Board(
+            *("pi5", "Raspberry Pi 5 Model B Rev 1.0", Cpu.A76, ARM64, _ARMV8_2),
+            *(0xD0B, 4, 1, 1_500_000, 2_400_000),
+        ),
+    )
+}
+
+
+def board_named(name: str) -> Board:
+    """Raises UsageError if there is none."""
+    if name not in BOARDS:
+        raise UsageError(f"no emulated board {name!r}; there are {', '.join(BOARDS)}")
+    return BOARDS[name]
+
+
+def board_with(cpu: Cpu) -> Board:
+    """The board with these cores."""
+    return next(board for board in BOARDS.values() if board.cpu is cpu)
+
+
+def write_system_files(board: Board, folder: Path) -> None:
+    """Write what ``/proc`` and ``/sys`` of the board tell about it under ``folder``.
+
+    There is no temperature, no governor and no present frequency: an emulator has none.
+    """
+    cpus = folder / "sys" / "devices" / "system" / "cpu"
+    everyone, mask = f"0-{CORES - 1}", f"{(1 << CORES) - 1:x}"
+    files = {
+        folder / "proc" / "cpuinfo": _cpuinfo(board),
+        folder / "sys" / "firmware" / "devicetree" / "base" / "model": f"{_shown(board)}\0",
+        cpus / "kernel_max": f"{CORES - 1}\n",
+        **{cpus / name: f"{everyone}\n" for name in ("possible", "present", "online")},
+    }
+    for core in range(CORES):
+        topology, frequency = cpus / f"cpu{core}" / "topology", cpus / f"cpu{core}" / "cpufreq"
+        files |= {
+            topology / "physical_package_id": "0\n",
+            topology / "core_id": f"{core}\n",
+            topology / "core_siblings_list": f"{everyone}\n",
+            topology / "core_siblings": f"{mask}\n",
+            topology / "thread_siblings_list": f"{core}\n",
+            topology / "cluster_cpus_list": f"{everyone}\n",
+            topology / "package_cpus_list": f"{everyone}\n",
+            frequency / "cpuinfo_min_freq": f"{board.lowest_khz}\n",
+            frequency / "cpuinfo_max_freq": f"{board.highest_khz}\n",
+        }
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="ascii")
+
+
+def _shown(board: Board) -> str:
+    return f"{board.model} (emulated)"
+
+
+def _cpuinfo(board: Board) -> str:
+    core = "\n".join(
+        (
+            "processor\t: {}",
+            f"Features\t: {board.features}",
+            "CPU implementer\t: 0x41",
+            "CPU architecture: " + ("7" if board.architecture is ARMHF else "8"),
+            f"CPU variant\t: {board.variant:#x}",
+            f"CPU part\t: {board.part:#x}",
+            f"CPU revision\t: {board.revision}",
+            "",
+            "",
+        )
+    )
+    return "".join(core.format(n) for n in range(CORES)) + f"Model\t\t: {_shown(board)}\n"

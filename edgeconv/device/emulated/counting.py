@@ -1,0 +1,104 @@
+"""Executed instructions of an inference: one process under QEMU, no server, no root rights."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from edgeconv.device.emulated.boards import Board, Cpu, board_with
+from edgeconv.device.emulated.requirements import program
+from edgeconv.device.emulated.sysroot import ensure_counter, ensure_sysroot
+from edgeconv.device.emulated.userland import environment
+from edgeconv.device.events import events_of
+from edgeconv.device.messages import Instructions, Message, RunRequest, Runtime
+from edgeconv.device.process import LineProcess
+from edgeconv.errors import MeasurementError
+from edgeconv.runner import RUNNER
+
+SECONDS = 900
+
+
+class InstructionCounts(Message):
+    """Executed Arm instructions. A cost, not a latency: an emulator has no caches and no pipeline.
+
+    The classes overlap: ``fmla`` (floating-point multiply-add), ``dot_product`` (SDOT, UDOT) and
+    ``matrix`` (SMMLA and its kin) are also ``simd``, which is all work on SIMD and floating-point
+    registers but loads and stores. On 32-bit boards only the total is known.
+    """
+
+    total: int = Field(ge=0)
+    load_store: int | None = Field(default=None, ge=0)
+    simd: int | None = Field(default=None, ge=0)
+    fmla: int | None = Field(default=None, ge=0)
+    dot_product: int | None = Field(default=None, ge=0)
+    matrix: int | None = Field(default=None, ge=0)
+
+    @classmethod
+    def of(cls, event: Instructions) -> InstructionCounts:
+        """Of the inference with the fewest, which is the least disturbed one.
+
+        Raises:
+            MeasurementError: the event has other columns.
+        """
+        try:
+            every = [
+                cls(**dict(zip(cls.model_fields, row, strict=True)))  # type: ignore[arg-type]
+                for row in event.counts
+            ]
+        except ValueError as error:
+            raise MeasurementError("the emulator counts other classes; push it again") from error
+        return min(every, key=lambda counts: counts.total)
+
+
+def count_instructions(
+    model: Path, cpu: Cpu, runtime: Runtime | None = None, *, runs: int = 1, seed: int = 0
+) -> InstructionCounts:
+    """Instructions of one inference after the first, on one thread, with structured inputs.
+
+    Deterministic to 0.1 %. Several calls may run at the same time.
+
+    Args:
+        model: an .onnx or .tflite file.
+        cpu: decides the instruction set, and the kernels that libraries choose.
+        runtime: None is the usual one that reads the file.
+        runs: inferences to count; the least of them counts.
+        seed: of the inputs.
+
+    Raises:
+        UsageError: packages of this machine are missing.
+        MeasurementError: the model could not be run.
+        EdgeconvError: a download for the emulated userland failed.
+    """
+    board = board_with(cpu)
+    with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
+        counts = Path(folder) / "counts"
+        request = RunRequest(
+            model=str(model.absolute()),
+            runtime=runtime,
+            warmup_seconds=0,
+            min_runs=runs,
+            deadline_seconds=SECONDS,
+            seed=seed,
+            counts=str(counts),
+        )
+        command = _command(board, runtime, counts)
+        line = request.model_dump_json().encode() + b"\n"
+        with LineProcess(command, line, seconds=SECONDS + 60) as process:
+            for event in events_of(process, f"emulated {board.name}"):
+                if isinstance(event, Instructions):
+                    return InstructionCounts.of(event)
+    raise MeasurementError(f"{model} on the emulated {board.name}: nothing was counted")
+
+
+def _command(board: Board, runtime: Runtime | None, counts: Path) -> Sequence[str]:
+    sysroot = ensure_sysroot(board)
+    python = environment(board.architecture, runtime)
+    return (
+        *("env", "-i", "PATH=/usr/bin", program(board.architecture.qemu)),
+        *("-cpu", board.cpu.value, "-L", str(sysroot), "-0", python),
+        *("-plugin", f"{ensure_counter()},out={counts}"),
+        *(f"{sysroot}{python}", "-I", str(RUNNER)),
+    )

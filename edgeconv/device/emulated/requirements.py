@@ -1,0 +1,73 @@
+"""The Debian packages of this machine that the emulation stands on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+
+from edgeconv.errors import UsageError
+
+# Package to the programs of it that are used. The dynamically linked QEMU of qemu-user loads
+# plugins, the static one of qemu-user-static starts programs inside the userland.
+PROGRAMS = {
+    "qemu-user": ("qemu-aarch64", "qemu-arm"),
+    "qemu-user-static": ("qemu-aarch64-static", "qemu-arm-static"),
+    "openssh-server": ("sshd",),
+    "openssh-client": ("ssh", "ssh-keygen"),
+    "gcc": ("gcc",),
+    "apt": ("apt-get",),
+    "dpkg": ("dpkg-deb",),
+    "util-linux": ("unshare", "mount"),
+}
+# Of QEMU: from the first to the last with the plugin interface that the counter speaks.
+OLDEST_QEMU, NEWEST_QEMU = 6, 8
+
+
+def program(name: str) -> str:
+    """The path of a program, which may lie outside an ordinary user's PATH.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    found = _find(name)
+    if found is None:
+        package = next(package for package, names in PROGRAMS.items() if name in names)
+        raise _not_installed([package])
+    return found
+
+
+def missing_packages() -> list[str]:
+    """Debian packages to install before a board can be emulated."""
+    return [package for package, names in PROGRAMS.items() if not all(map(_find, names))]
+
+
+def check_this_machine() -> None:
+    """Raise UsageError unless everything that the emulation needs is installed."""
+    if platform.machine() != "x86_64":
+        raise UsageError(f"the emulated Pi runs on x86-64 machines, not on {platform.machine()}")
+    missing = missing_packages()
+    if missing:
+        raise _not_installed(missing)
+    qemu = program("qemu-aarch64")
+    told = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=False).stdout
+    version = re.search(r"version (\d+)\.(\d+)", told)
+    if version is None or not OLDEST_QEMU <= int(version[1]) <= NEWEST_QEMU:
+        raise UsageError(
+            f"{qemu} is version {version[0][8:] if version else 'unknown'}; the emulated Pi needs "
+            f"QEMU {OLDEST_QEMU} to {NEWEST_QEMU}, as Debian 12 has"
+        )
+
+
+def _find(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+
+
+def _not_installed(packages: list[str]) -> UsageError:
+    names = " ".join(packages)
+    return UsageError(
+        f"the emulated Pi needs {', '.join(packages)}; install with "
+        f"`apt-get install --no-install-recommends {names}` on Debian 12"
+    )

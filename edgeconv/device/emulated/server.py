@@ -1,0 +1,193 @@
+"""A board's SSH server on loopback: start, stop, and what a client needs to reach it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from edgeconv.device.emulated.boards import Board
+from edgeconv.device.emulated.requirements import check_this_machine, program
+from edgeconv.device.emulated.session import Settings
+from edgeconv.device.emulated.sysroot import ensure_counter, ensure_sysroot
+from edgeconv.device.emulated.userland import (
+    HOST_LIBRARIES,
+    cache_folder,
+    ensure_userland,
+    environment,
+    lock,
+)
+from edgeconv.errors import EdgeconvError
+
+SESSION = Path(__file__).with_name("session.py")
+HOST = "emulated-pi"
+START_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """The sshd of one board. Its folder holds its keys, its configuration and the board's home."""
+
+    board: Board
+
+    @property
+    def folder(self) -> Path:
+        return cache_folder() / "servers" / self.board.name
+
+    @property
+    def client_config(self) -> Path:
+        """For ``ssh -F``: port, key, and the one host key that is trusted. The host is ``HOST``."""
+        return self.folder / "ssh_config"
+
+    def up(self) -> None:
+        """Start it unless it runs.
+
+        Raises:
+            UsageError: packages of this machine are missing.
+            EdgeconvError: a download failed, or sshd does not start.
+        """
+        check_this_machine()
+        settings = self._settings()
+        with lock(cache_folder() / "servers" / f"{self.board.name}.lock"):
+            self._prepare(settings)
+            port = self._port()
+            if self._pid() is not None and port is not None:
+                if self._config.read_text(encoding="utf-8") == self._config_text(port):
+                    return
+                self._stop()
+            self._start()
+
+    def down(self) -> bool:
+        """Stop it and tell whether it ran. Sessions that are open end when their clients do."""
+        with lock(cache_folder() / "servers" / f"{self.board.name}.lock"):
+            return self._stop()
+
+    @property
+    def _config(self) -> Path:
+        return self.folder / "sshd_config"
+
+    def _settings(self) -> Settings:
+        architecture = self.board.architecture
+        return Settings(
+            root=str(ensure_userland(architecture)),
+            sysroot=str(ensure_sysroot(self.board)),
+            home=str(self.folder / "home"),
+            cpu=self.board.cpu.value,
+            elf_class=architecture.elf_class,
+            elf_machine=architecture.elf_machine,
+            interpreter=program(f"{architecture.qemu}-static"),
+            qemu=program(architecture.qemu),
+            counter=str(ensure_counter()),
+            host_libraries=HOST_LIBRARIES,
+            python=environment(architecture, None),
+        )
+
+    def _prepare(self, settings: Settings) -> None:
+        """Keys, once, and the settings that every session reads anew."""
+        (self.folder / "home").mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        for name in ("host_key", "user_key"):
+            if not (self.folder / name).exists():
+                keygen = [program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", HOST]
+                subprocess.run([*keygen, "-f", self.folder / name], check=True)
+        text = json.dumps(asdict(settings), indent=1)
+        (self.folder / "session.json").write_text(text, encoding="utf-8")
+
+    def _config_text(self, port: int) -> str:
+        session = shlex.join(
+            [sys.executable, "-I", str(SESSION), str(self.folder / "session.json")]
+        )
+        options = {
+            "ListenAddress": f"127.0.0.1:{port}",
+            "HostKey": self.folder / "host_key",
+            "PidFile": self.folder / "sshd.pid",
+            "AuthorizedKeysFile": self.folder / "user_key.pub",
+            "AllowUsers": _user(),
+            "AuthenticationMethods": "publickey",
+            "PermitRootLogin": "prohibit-password",
+            "UsePAM": "no",
+            "StrictModes": "no",
+            "DisableForwarding": "yes",
+            "PrintMotd": "no",
+            "Subsystem": "sftp /usr/lib/openssh/sftp-server",
+            "ForceCommand": session,
+        }
+        return "".join(f"{key} {value}\n" for key, value in options.items())
+
+    def _start(self) -> None:
+        port = _free_port()
+        self._config.write_text(self._config_text(port), encoding="utf-8")
+        host_key = (self.folder / "host_key.pub").read_text(encoding="utf-8")
+        (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}", encoding="utf-8")
+        client = {
+            "HostName": "127.0.0.1",
+            "Port": port,
+            "User": _user(),
+            "IdentityFile": self.folder / "user_key",
+            "IdentitiesOnly": "yes",
+            "UserKnownHostsFile": self.folder / "known_hosts",
+            "GlobalKnownHostsFile": "/dev/null",
+            "StrictHostKeyChecking": "yes",
+        }
+        lines = "".join(f" {key} {value}\n" for key, value in client.items())
+        self.client_config.write_text(f"Host {HOST}\n{lines}", encoding="utf-8")
+        log = self.folder / "sshd.log"
+        log.unlink(missing_ok=True)
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists on it
+        subprocess.run([program("sshd"), "-f", self._config, "-E", log], check=False)
+        deadline = time.monotonic() + START_SECONDS
+        while self._pid() is None or not _answers(port):
+            if time.monotonic() > deadline:
+                said = log.read_text(encoding="utf-8", errors="replace").splitlines()
+                raise EdgeconvError(f"sshd does not start: {said[-1] if said else 'no word'}")
+            time.sleep(0.05)
+
+    def _stop(self) -> bool:
+        pid = self._pid()
+        if pid is None:
+            return False
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + START_SECONDS
+        while self._pid() is not None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return True
+
+    def _pid(self) -> int | None:
+        """Of our sshd if it runs; a number in an old file may be anybody's by now."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.folder / "sshd.pid").read_text())
+            if os.fsencode(self._config) in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return pid
+        return None
+
+    def _port(self) -> int | None:
+        with contextlib.suppress(OSError, ValueError):
+            first = self._config.read_text(encoding="utf-8").splitlines()[0]
+            return int(first.rpartition(":")[2])
+        return None
+
+
+def _user() -> str:
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,220 @@
+"""A board's userland on disk: Debian packages and runtimes of its architecture, unpacked.
+
+Made without root rights and without running a line of foreign code: apt fetches the packages that
+this machine's own configuration trusts (it checks their signatures), dpkg-deb unpacks them, and no
+maintainer script runs. Wheels come through pip and must have the hashes in ``wheels/``. It is made
+once; the folder's name tells the recipe, so another recipe makes another folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgeconv.device.emulated.boards import ARM64, ARMHF, Architecture
+from edgeconv.device.emulated.requirements import check_this_machine, program
+from edgeconv.device.messages import Runtime
+from edgeconv.errors import EdgeconvError
+
+logger = logging.getLogger(__name__)
+
+WHEELS = Path(__file__).with_name("wheels")
+RECIPE = 1  # add one when the code below makes something else of the same packages
+PYTHON = "python3.11"  # Debian 12's
+PACKAGES = (
+    *("base-files", "bash", "coreutils", "gawk", "grep", "gzip", "hostname", "libc-bin"),
+    *("libstdc++6", "openssh-sftp-server", "procps", "python3-distutils", PYTHON),
+    *("python3.11-venv", "sed", "tar", "util-linux"),
+)
+# Virtual environments under /opt of the userland: folder, wheels, whether Debian's NumPy is in it.
+CURRENT, OLD = "current", "tflite-runtime"
+ENVIRONMENTS = {
+    ARM64: ((CURRENT, "arm64.txt", False), (OLD, "arm64-tflite-runtime.txt", False)),
+    ARMHF: ((OLD, "armhf.txt", True),),
+}
+NUMPY_PACKAGES = {ARM64: (), ARMHF: ("python3-numpy",)}
+# Where the session mounts what comes from outside: see session.py.
+HOST_LIBRARIES = "/usr/lib/x86_64-linux-gnu"
+MOUNT_POINTS = ("proc", "sys", "dev", "tmp", "root", "home/pi", "opt/emulator", "lib64")
+
+
+def cache_folder() -> Path:
+    """``edgeconv/emulated`` in the user's cache folder (XDG_CACHE_HOME)."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "edgeconv" / "emulated"
+
+
+def ensure_userland(architecture: Architecture) -> Path:
+    """The folder of the userland; made if it is not there.
+
+    Raises:
+        UsageError: packages of this machine are missing.
+        EdgeconvError: a download failed.
+    """
+    root = cache_folder() / f"{architecture.debian}-{_recipe(architecture)}"
+    if root.is_dir():
+        return root
+    check_this_machine()
+    with lock(cache_folder() / f"{architecture.debian}.lock"):
+        if root.is_dir():  # made by another process while we waited
+            return root
+        logger.warning(
+            "making the userland of an emulated Pi in %s, once (downloads 100 MB from Debian and "
+            "the Python package index)",
+            root,
+        )
+        stage = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+        try:
+            _unpack_packages(architecture, stage)
+            _complete(architecture, stage)
+            for name, wheels, system_packages in ENVIRONMENTS[architecture]:
+                _make_environment(architecture, stage, name, WHEELS / wheels, system_packages)
+            stage.chmod(0o755)
+            stage.rename(root)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+    return root
+
+
+def environment(architecture: Architecture, runtime: Runtime | None) -> str:
+    """Path, inside the userland, of the Python that has the runtime (None: the usual one)."""
+    old = architecture is ARMHF or runtime is Runtime.TFLITE_RUNTIME
+    return f"/opt/{OLD if old else CURRENT}/bin/python3"
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Let one process in at a time; the others wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def run_tool(command: Sequence[str | Path], what: str) -> None:
+    """Run a program of this machine.
+
+    Raises:
+        EdgeconvError: it failed; its last words follow ``what``.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    logger.debug("%s%s", done.stdout, done.stderr)
+    if done.returncode != 0:
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        words = " ".join((lines or ["it said nothing"])[-1].split())[:300]
+        raise EdgeconvError(f"{what}: {words}; see --debug")
+
+
+def _recipe(architecture: Architecture) -> str:
+    """Changes whenever what is made changes."""
+    wheels = [(WHEELS / name).read_text() for _, name, _ in ENVIRONMENTS[architecture]]
+    what = (RECIPE, PACKAGES, NUMPY_PACKAGES[architecture], MOUNT_POINTS, wheels)
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:12]
+
+
+def _unpack_packages(architecture: Architecture, root: Path) -> None:
+    """Fetch the packages and all they depend on with an apt of its own: this machine's sources and
+    keys, but its own state, so that the system's apt and dpkg stay as they are."""
+    with tempfile.TemporaryDirectory(prefix="apt-", dir=cache_folder()) as name:
+        state = Path(name)
+        for folder in ("lists/partial", "cache/archives/partial", "state"):
+            (state / folder).mkdir(parents=True)
+        (state / "status").touch()
+        options = {
+            "APT::Architecture": architecture.debian,
+            "APT::Architectures": architecture.debian,
+            "APT::Install-Recommends": "false",
+            "APT::Sandbox::User": "",
+            "Acquire::Languages": "none",
+            "Dir::State": state,
+            "Dir::State::Lists": state / "lists",
+            "Dir::State::status": state / "status",
+            "Dir::Cache": state / "cache",
+            "Debug::NoLocking": "true",
+        }
+        apt = [program("apt-get"), "-qq", *(f"-o{key}={value}" for key, value in options.items())]
+        # Foreign sources of this machine may lack the architecture: what counts is that the
+        # packages are found below.
+        subprocess.run([*apt, "update"], capture_output=True, check=False)
+        packages = (*PACKAGES, *NUMPY_PACKAGES[architecture])
+        run_tool(
+            [*apt, "install", "-y", "--download-only", *packages],
+            f"apt cannot fetch Debian 12's packages for {architecture.debian}",
+        )
+        for folder in ("bin", "sbin", "lib"):
+            (root / "usr" / folder).mkdir(parents=True)
+            (root / folder).symlink_to(f"usr/{folder}")
+        for package in sorted((state / "cache" / "archives").glob("*.deb")):
+            _unpack(package, root)
+
+
+def _unpack(package: Path, root: Path) -> None:
+    """Unlike ``dpkg-deb -x``, keep the links that merge /bin with /usr/bin."""
+    command = [program("dpkg-deb"), "--fsys-tarfile", str(package)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as source:
+        run_tool_with_input(
+            ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", str(root), "-f-"],
+            source,
+            package.name,
+        )
+
+
+def run_tool_with_input(command: Sequence[str], source: subprocess.Popen[bytes], name: str) -> None:
+    done = subprocess.run(command, stdin=source.stdout, capture_output=True, check=False)
+    if done.returncode != 0 or source.wait() != 0:
+        raise EdgeconvError(f"{name} cannot be unpacked: {done.stderr.decode()[-300:].strip()}")
+
+
+def _complete(architecture: Architecture, root: Path) -> None:
+    """What maintainer scripts would have done, as far as it is needed, and the mount points."""
+    for point in (*MOUNT_POINTS, HOST_LIBRARIES.lstrip("/")):
+        (root / point).mkdir(parents=True, exist_ok=True)
+    (root / "opt/emulator/qemu").touch()
+    (root / "opt/emulator/counter.so").touch()
+    etc = root / "etc"
+    (etc / "passwd").write_text("root:x:0:0:pi:/home/pi:/bin/bash\n")
+    (etc / "group").write_text("root:x:0:\n")
+    for name, target in (("sh", "bash"), ("awk", "gawk"), ("python3", PYTHON)):
+        link = root / "usr" / "bin" / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+    libraries = root / "usr" / "lib" / architecture.triple
+    for name, folder in (("libblas.so.3", "blas"), ("liblapack.so.3", "lapack")):
+        if (libraries / folder / name).exists():
+            (libraries / name).symlink_to(f"{folder}/{name}")
+
+
+def _make_environment(
+    architecture: Architecture, root: Path, name: str, wheels: Path, system_packages: bool
+) -> None:
+    """A virtual environment, laid out by hand: none of its programs can run yet."""
+    folder = root / "opt" / name
+    (folder / "bin").mkdir(parents=True)
+    for link in ("python", "python3"):
+        # Relative, so that it also leads to this Python when seen from outside the userland.
+        (folder / "bin" / link).symlink_to(f"../../../usr/bin/{PYTHON}")
+    (folder / "pyvenv.cfg").write_text(
+        f"home = /usr/bin\nversion = 3.11\n"
+        f"include-system-site-packages = {str(system_packages).lower()}\n"
+    )
+    platforms = [arg for tag in architecture.wheel_platforms for arg in ("--platform", tag)]
+    site_packages = folder / "lib" / PYTHON / "site-packages"
+    run_tool(
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+            *("--target", str(site_packages), "--no-compile"),
+            *("--no-deps", "--require-hashes", "--only-binary=:all:", "--implementation", "cp"),
+            *("--python-version", "3.11", "--abi", "cp311", "--abi", "abi3", "--abi", "none"),
+            *(*platforms, "--requirement", str(wheels)),
+        ],
+        f"pip cannot install {wheels.stem} wheels",
+    )
