@@ -1,9 +1,11 @@
-"""Observe the range of every activation over calibration samples, one batch at a time."""
+"""Observe every activation over calibration samples, in one pass and bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +13,20 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
-from edgeconv.errors import DataError
+from edgeconv.export.quantize.observe import Observer
+from edgeconv.export.quantize.options import RangeMethod
 from edgeconv.export.quantize.parameters import Range
+from edgeconv.export.quantize.ranges import choose_range
 from edgeconv.export.runtimes import session_options
 
 Batch = Sequence[npt.NDArray[np.float32]]
 # Called with the name of a step, how much of it is done and how much there is.
 Progress = Callable[[str, int, int], None]
+
+# Activations of small networks are looked at many batches at a time, for NumPy's calls cost more
+# than their work there; this many bytes at most wait for it.
+_GROUP_BYTES = 32_000_000
+_GROUP_BATCHES = 64
 
 
 class Batches(Protocol):
@@ -28,43 +37,128 @@ class Batches(Protocol):
     def __iter__(self) -> Iterator[Batch]: ...
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What calibration found.
+
+    Attributes:
+        ranges: by the key of the group.
+        halfway: the same after the first half of the batches; empty where there was only one.
+    """
+
+    ranges: dict[str, Range]
+    halfway: dict[str, Range]
+
+    def movement(self) -> dict[str, float]:
+        """How far the ends of each range moved in the second half of the samples together, as a
+        share of the range."""
+        return {
+            key: (abs(now.low - self.halfway[key].low) + abs(now.high - self.halfway[key].high))
+            / max(now.high - now.low, 1e-30)
+            for key, now in self.ranges.items()
+            if key in self.halfway
+        }
+
+
 def calibrate(
     model: ir.Model,
-    names: Iterable[str],
+    groups: Mapping[str, Sequence[str]],
     batches: Batches,
+    method: RangeMethod = RangeMethod.MINMAX,
     progress: Progress = lambda step, done, total: None,
-) -> dict[str, Range]:
-    """Least and greatest value of each named activation over all batches.
+) -> Calibration:
+    """Ranges of activations; those of one group share theirs.
 
-    Runs the float graph on ONNX Runtime with the activations as further outputs; no more than
-    one batch and its activations are in memory.
+    Runs the float graph on ONNX Runtime with the activations as further outputs. What they hold is
+    looked at in a second thread while the network computes the next batch. The activations of one
+    batch, or of a few small ones, wait there; nothing else in memory grows.
 
     Args:
-        batches: for each batch, one array per graph input, in the graph's own shapes.
+        groups: names of activations, by a key of the caller's.
+        batches: for each batch, one array per graph input, in the graph's own shapes. Their order
+            changes nothing of the ranges.
 
     Raises:
         DataError: an activation is NaN or infinite.
     """
-    names = list(names)
+    names = [name for members in groups.values() for name in members]
+    observer = Observer(names, batch=_batch_size(model), counting=method is not RangeMethod.MINMAX)
+    halfway: dict[str, Range] = {}
+
+    def ranges() -> dict[str, Range]:
+        return {
+            key: choose_range(method, [observer.histogram(name) for name in members])
+            for key, members in groups.items()
+        }
+
+    total = len(batches)
+    progress("Calibrating", 0, total)
+    with _Pipe(observer) as pipe:
+        for done, arrays in enumerate(_activations(model, names, batches), start=1):
+            pipe.put(arrays)
+            if 2 * done == total or 2 * done == total + 1 > 2:
+                pipe.flush()
+                halfway = ranges()
+            progress("Calibrating", done, total)
+    return Calibration(ranges(), halfway)
+
+
+def _activations(
+    model: ir.Model, names: list[str], batches: Batches
+) -> Iterator[list[npt.NDArray[Any]]]:
     session = _session_with_outputs(model, names)
     feeds = [graph_input.name for graph_input in session.get_inputs()]
-    progress("Calibrating", 0, len(batches))
-    low = np.full(len(names), np.inf)
-    high = np.full(len(names), -np.inf)
-    for done, batch in enumerate(batches, start=1):
-        arrays = session.run(names, dict(zip(feeds, batch, strict=True)))
-        for index, array in enumerate(arrays):
-            low[index] = min(low[index], array.min())
-            high[index] = max(high[index], array.max())
-        del arrays, array  # or the next batch's activations would stand beside these
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            bad = int(np.flatnonzero(~np.isfinite(low) | ~np.isfinite(high))[0])
-            raise DataError(
-                f"the activation {names[bad]!r} is NaN or infinite on calibration batch {done}; "
-                "check the network's weights and the data"
-            )
-        progress("Calibrating", done, len(batches))
-    return {name: Range(float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
+    for batch in batches:
+        yield session.run(names, dict(zip(feeds, batch, strict=True)))
+
+
+class _Pipe:
+    """Hands groups of batches to the observer in a second thread, one group at a time."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="calibration")
+        self._pending: Future[None] | None = None
+        self._group: list[list[npt.NDArray[Any]]] = []
+        self._bytes = 0
+
+    def __enter__(self) -> _Pipe:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.flush()
+        finally:
+            self._thread.shutdown()
+
+    def put(self, arrays: list[npt.NDArray[Any]]) -> None:
+        self._group.append(arrays)
+        self._bytes += sum(array.nbytes for array in arrays)
+        if self._bytes >= _GROUP_BYTES or len(self._group) == _GROUP_BATCHES:
+            self._start()
+
+    def flush(self) -> None:
+        """Wait until everything was observed."""
+        self._start()
+        self._wait()
+
+    def _start(self) -> None:
+        self._wait()
+        if self._group:
+            group, self._group, self._bytes = self._group, [], 0
+            self._pending = self._thread.submit(self._observer.add, group)
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+
+def _batch_size(model: ir.Model) -> int:
+    """The first dimension of the first input."""
+    shape = model.graph.inputs[0].shape
+    return int(shape[0]) if shape is not None and len(shape) and isinstance(shape[0], int) else 1
 
 
 def _session_with_outputs(model: ir.Model, names: list[str]) -> ort.InferenceSession:
