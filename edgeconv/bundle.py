@@ -33,10 +33,23 @@ class Format(str, Enum):
 
 
 class Precision(str, Enum):
-    """What a file computes in. ``int8`` is full integer, calibrated on data, and nothing less."""
+    """What a file computes in.
+
+    ``float16`` has weights of half the size. ``int8-dynamic`` has int8 weights, and quantizes the
+    activations while it runs, by what it then sees of them. ``int8`` is full integer, calibrated
+    on data, and nothing less; ``int16x8`` is the same with activations of 16 bits.
+    """
 
     FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    INT8_DYNAMIC = "int8-dynamic"
     INT8 = "int8"
+    INT16X8 = "int16x8"
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the scales of activations stand in the file."""
+        return self in (Precision.INT8, Precision.INT16X8)
 
 
 class Layout(str, Enum):
@@ -47,11 +60,26 @@ class Layout(str, Enum):
 
 
 class IoType(str, Enum):
-    """Element type of the inputs and outputs of an int8 file."""
+    """Element type of the inputs and outputs: float32 everywhere; float16 in float16 ONNX files;
+    int8 and uint8 in int8 files; int16 in int16x8 files."""
 
     FLOAT32 = "float32"
+    FLOAT16 = "float16"
     INT8 = "int8"
     UINT8 = "uint8"
+    INT16 = "int16"
+
+    def fits(self, precision: Precision) -> bool:
+        """Whether files of ``precision`` can have it."""
+        return self is IoType.FLOAT32 or precision in _IO_OF[self]
+
+
+_IO_OF = {
+    IoType.FLOAT16: (Precision.FLOAT16,),
+    IoType.INT8: (Precision.INT8,),
+    IoType.UINT8: (Precision.INT8,),
+    IoType.INT16: (Precision.INT16X8,),
+}
 
 
 class Record(BaseModel):
@@ -103,7 +131,7 @@ class Verification(Record):
     output (1e9 for a NaN or infinity); ``sqnr_db`` the signal-to-quantization-noise ratio;
     ``argmax_agreement`` the share of samples with the same largest output (None where the output
     is not a vector of scores).
-    The fields ``*_other_format`` compare an int8 file with the int8 file of the other format:
+    The fields ``*_other_format`` compare a file of integers with that of the other format:
     share of outputs within one output step, and SQNR of the difference.
     """
 
@@ -131,7 +159,7 @@ class Artifact(Record):
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     float_fallback: tuple[str, ...] = Field(
-        description="operators of an int8 file that run in float, each with its reason"
+        description="operators of a quantized file that run in float, each with its reason"
     )
     verification: Verification | None
 

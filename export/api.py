@@ -49,9 +49,11 @@ def export(
 
     Args:
         model: an ``nn.Module`` in eval mode, or a model specification: a zoo name,
-            ``path/to/file.py:factory``, ``package.module:factory`` or ``file.onnx``.
+            ``path/to/file.py:factory``, ``package.module:factory`` or ``file.onnx``. A network that
+            is quantized already keeps its scales exactly.
         out: the bundle's folder. It appears whole, or not at all.
-        precisions: by default float32, and int8 where calibration data is given.
+        precisions: by default float32, and int8 where calibration data is given; of a network
+            that is quantized already (a QDQ ``.onnx`` file, a module that PT2E converted), its own.
         calibration: a folder of images, ``.npy``, ``.npz``, or "random" for synthetic inputs.
         calibration_size: how many of the samples to use, chosen with a fixed seed.
         input_size: (height, width) or (channels, height, width), where the network leaves it open;
@@ -59,7 +61,7 @@ def export(
         batch: the static batch size, default 1.
         opset: version of ONNX's operator set, 18 to 23, default 20; a file keeps its own.
         layout: of the inputs and outputs of TFLite files; ONNX files are NCHW.
-        io: element type of the inputs and outputs of int8 files.
+        io: element type of the inputs and outputs of the files that can have it.
         weights: ``.safetensors``, ``.pth`` or ``.pt`` to load into the network.
         pretrained: load the weights that torchvision publishes for a network of the zoo. They are
             downloaded once.
@@ -76,8 +78,6 @@ def export(
         UsageError: the request is wrong; nothing was done.
         EdgeconvError: it failed and left no bundle; the subclasses in ``edgeconv.errors`` say why.
     """
-    if precisions is None:
-        precisions = (Precision.FLOAT32, Precision.INT8) if calibration else (Precision.FLOAT32,)
     request = Request(
         model=model,
         out=Path(out),

@@ -19,6 +19,7 @@ MAX_OPSET = 23
 DEFAULT_OPSET = 20  # Gelu is an operator since 20; ONNX Runtime reads 20 since 1.17
 
 _MULTIPLYING = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"}
+_OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QGemm"}
 _MAX_PROTO_BYTES = 2**31 - 1  # protobuf's limit for one message
 
 
@@ -70,7 +71,9 @@ def capture_module(
 def capture_file(
     path: Path, opset: int | None, *, input_size: tuple[int, ...] | None, batch: int | None
 ) -> ir.Model:
-    """Load a float ``.onnx`` file of any producer: check it, raise its opset, fix its shapes.
+    """Load an ``.onnx`` file of any producer: check it, raise its opset, fix its shapes.
+
+    It may be a float graph or a QDQ one.
 
     Args:
         opset: the opset to convert to; None keeps the file's own where it is 18 or more.
@@ -83,16 +86,14 @@ def capture_file(
         CaptureError: the file is damaged or invalid, or its opset cannot be converted.
     """
     proto = _load(path)
+    _refuse_operator_form(proto, path)
     _fix_shapes(proto, path, input_size, batch)
     proto = _convert_opset(proto, path, opset)
     try:
         proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:
         raise CaptureError(f"{path}: shapes do not fit together: {_first_line(error)}") from error
-    model = ir.from_proto(proto)
-    if any(node.op_type == "DequantizeLinear" for node in model.graph):
-        raise CaptureError(f"{path} is quantized already; pass the float network")
-    return model
+    return ir.from_proto(proto)
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -111,6 +112,16 @@ def _load(path: Path) -> onnx.ModelProto:
     except Exception as error:  # protobuf and the checker raise kinds of their own
         raise CaptureError(f"{path} is not a valid ONNX file: {_first_line(error)}") from error
     return proto
+
+
+def _refuse_operator_form(proto: onnx.ModelProto, path: Path) -> None:
+    """Quantized operators of ONNX Runtime's own kind have no float meaning to lower."""
+    for node in proto.graph.node:
+        if node.op_type.startswith("QLinear") or node.op_type in _OPERATOR_FORM:
+            raise CaptureError(
+                f"{path} is quantized in the operator form ({node.op_type}); quantize the float "
+                "network again in the QDQ form (quant_format=QuantFormat.QDQ), or pass it here"
+            )
 
 
 def _refuse_outside(path: Path, tensor: ir.ExternalTensor) -> None:

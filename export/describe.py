@@ -12,6 +12,8 @@ from edgeconv.errors import CaptureError
 
 TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "ai-edge-litert", "numpy")
 
+_CODES = {ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT16}
+
 
 def tool_versions() -> dict[str, str]:
     return {tool: version(tool) for tool in TOOLS}
@@ -52,14 +54,14 @@ def _info(value: ir.Value, quantizer: ir.Node | None) -> TensorInfo:
     if value.shape is None or not value.shape.is_static() or value.dtype is None:
         raise CaptureError(f"the shape of {value.name!r} is not known; export with fixed shapes")
     shape = tuple(int(dim) for dim in value.shape)  # type: ignore[arg-type]  # static: all int
-    integer = value.dtype in (ir.DataType.INT8, ir.DataType.UINT8) and quantizer is not None
+    integer = value.dtype in _CODES and quantizer is not None
     return TensorInfo(
         name=str(value.name),
         shape=shape,
         dtype=str(value.dtype.numpy()),
         layout=Layout.NCHW if len(shape) == 4 else None,
         scale=_scalar(quantizer.inputs[1]) if integer and quantizer else None,
-        zero_point=int(_scalar(quantizer.inputs[2])) if integer and quantizer else None,
+        zero_point=_zero_point(quantizer) if integer and quantizer else None,
     )
 
 
@@ -70,6 +72,12 @@ def _reader(value: ir.Value) -> ir.Node | None:
 def _writer(value: ir.Value) -> ir.Node | None:
     node = value.producer()
     return node if node is not None and node.op_type == "QuantizeLinear" else None
+
+
+def _zero_point(quantizer: ir.Node) -> int:
+    """Zero where the node does not state it."""
+    stated = quantizer.inputs[2] if len(quantizer.inputs) > 2 else None
+    return 0 if stated is None else int(_scalar(stated))
 
 
 def _scalar(value: ir.Value | None) -> float:

@@ -34,13 +34,13 @@ from edgeconv.export.data import Sample, SyntheticSamples, open_samples
 from edgeconv.export.describe import (
     input_infos,
     output_infos,
-    output_steps,
     tool_versions,
     weights_sha256,
 )
 from edgeconv.export.feed import Feed
 from edgeconv.export.passes import optimize
-from edgeconv.export.quantize import QuantizedModel, apply_io, quantize
+from edgeconv.export.precision import Variant, arrived_precision, make_variant
+from edgeconv.export.quantize import QuantizedModel, quantize
 from edgeconv.export.reference import (
     Oracle,
     module_outputs,
@@ -48,10 +48,10 @@ from edgeconv.export.reference import (
     refuse_non_finite_outputs,
     save_reference,
 )
-from edgeconv.export.request import Request
+from edgeconv.export.request import Request, Settled
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.source import Source, input_shape, resolve
-from edgeconv.export.verify import Outputs, Reference, failure, verify_artifacts
+from edgeconv.export.verify import Outputs, Quantized, Reference, failure, verify_artifacts
 from edgeconv.export.write import write_artifact
 from edgeconv.models import pretrained
 
@@ -63,7 +63,7 @@ _VERIFIED_SAMPLES = 16
 _VERIFIED_BYTES = 8_000_000
 # A float file differs by rounding alone, which any input shows.
 _VERIFIED_SYNTHETIC = 2
-# Under this an int8 file has lost most of what the network computes.
+# Under this a file has lost most of what the network computes.
 _POOR_SQNR_DB = 10.0
 
 
@@ -88,15 +88,19 @@ def run(request: Request, source: Source, folder: Path) -> Manifest:
     progress = request.progress
     progress("Capturing", 0, 1)
     graph, oracle = _capture(request, source)
+    settled = request.settled(arrived_precision(graph, source.spec))
     refuse_bad_weights(graph)
     inputs = input_infos(graph)
     preprocessing = _preprocessing(request, source, inputs)
     _check_labels(request, output_infos(graph))
-    feed = _feed(request, inputs, preprocessing)
-    quantized = _quantize(request, graph, feed)
-    _warn(feed, preprocessing, quantized)
-    reference = _reference(request, source, oracle, feed, quantized)
-    artifacts = _write(request, source, graph, quantized, folder)
+    feed = _feed(request, settled, inputs, preprocessing)
+    quantized = _quantize(request, settled, graph, feed)
+    _warn(feed, preprocessing, quantized, arrived=settled.arrived is not None)
+    variants = [
+        make_variant(precision, graph, quantized, request.io) for precision in settled.precisions
+    ]
+    reference = _reference(request, source, oracle, feed, variants, settled)
+    artifacts = _write(request, source, variants, folder)
     progress("Verifying", 0, 1)
     figures = _verify(request, folder, artifacts, reference)
     save_reference(folder / REFERENCE_NAME, reference)
@@ -111,7 +115,7 @@ def run(request: Request, source: Source, folder: Path) -> Manifest:
         preprocessing=preprocessing,
         labels=request.labels,
         calibration=feed.record(method=request.quantization.range_method.value)
-        if quantized
+        if settled.calibrates
         else None,
         artifacts=tuple(
             artifact.model_copy(update={"verification": figures.get(artifact.path)})
@@ -174,7 +178,10 @@ def _check_labels(request: Request, outputs: tuple[TensorInfo, ...]) -> None:
 
 
 def _feed(
-    request: Request, inputs: tuple[TensorInfo, ...], preprocessing: Preprocessing | None
+    request: Request,
+    settled: Settled,
+    inputs: tuple[TensorInfo, ...],
+    preprocessing: Preprocessing | None,
 ) -> Feed:
     """The samples for calibration and verification."""
     batch = inputs[0].shape[0] if inputs and inputs[0].shape else 1
@@ -186,21 +193,28 @@ def _feed(
         return Feed(SyntheticSamples(inputs), count=keep * batch, batch=batch, keep=keep)
     samples = open_samples(source, inputs, preprocessing)
     count = request.calibration_size
-    if Precision.INT8 not in request.precisions:
+    if not settled.calibrates:
         count = min(count, keep * batch)
     return Feed(samples, count=count, batch=batch, keep=keep)
 
 
-def _quantize(request: Request, graph: ir.Model, feed: Feed) -> QuantizedModel | None:
-    if Precision.INT8 not in request.precisions:
+def _quantize(
+    request: Request, settled: Settled, graph: ir.Model, feed: Feed
+) -> QuantizedModel | None:
+    """The QDQ graph, where one is asked for: calibrated, or ``graph`` itself if it is one."""
+    if not settled.calibrates:
         for _ in feed:
             pass  # keeps what verification needs
-        return None
+        return None if settled.arrived is None else QuantizedModel(graph, ())
     return quantize(graph, feed, request.quantization, request.progress)
 
 
 def _warn(
-    feed: Feed, preprocessing: Preprocessing | None, quantized: QuantizedModel | None
+    feed: Feed,
+    preprocessing: Preprocessing | None,
+    quantized: QuantizedModel | None,
+    *,
+    arrived: bool,
 ) -> None:
     """Say what makes the data less than it seems."""
     samples = feed.samples
@@ -217,7 +231,7 @@ def _warn(
             "%d operator(s) have no int8 form and run in float; the summary names them",
             len(quantized.left_in_float),
         )
-    if samples.synthetic and quantized:
+    if samples.synthetic and quantized and not arrived:
         logger.warning("int8 is calibrated on synthetic inputs: expect no accuracy from it")
 
 
@@ -226,23 +240,31 @@ def _reference(
     source: Source,
     oracle: Oracle,
     feed: Feed,
-    quantized: QuantizedModel | None,
+    variants: list[Variant],
+    settled: Settled,
 ) -> Reference:
-    step = "Running the float network"
+    step = "Running the network itself"
     outputs: list[Outputs] = []
     for done, sample in enumerate(feed.kept):
         request.progress(step, done, len(feed.kept))
         outputs.append(oracle(sample))
         refuse_non_finite_outputs(outputs[-1])
-    integer_outputs = None
-    if quantized and Format.ONNX not in request.formats:
-        integer_outputs = _run_graph(quantized.model, feed.kept)
+    quantized = {}
+    for variant in variants:
+        if variant.checked is None:
+            continue
+        integers = None
+        if settled.arrived is not None:
+            integers = outputs
+        elif Format.ONNX not in request.formats:
+            integers = _run_graph(variant.checked, feed.kept)
+        quantized[variant.precision] = Quantized(variant.steps, integers)
     return Reference(
         runtime="pytorch" if isinstance(source.network, nn.Module) else "onnxruntime",
         inputs=feed.kept,
         outputs=outputs,
-        integer_outputs=integer_outputs,
-        steps=output_steps(quantized.model) if quantized else (),
+        quantized=quantized,
+        arrived_quantized=settled.arrived is not None,
     )
 
 
@@ -256,29 +278,24 @@ def _run_graph(model: ir.Model, samples: list[Sample]) -> list[Outputs]:
 def _write(
     request: Request,
     source: Source,
-    graph: ir.Model,
-    quantized: QuantizedModel | None,
+    variants: list[Variant],
     folder: Path,
 ) -> list[Artifact]:
     artifacts = []
-    for precision in dict.fromkeys(request.precisions):
-        model: ir.Model = graph
-        left_in_float: tuple[str, ...] = ()
-        if precision is Precision.INT8 and quantized is not None:
-            model = apply_io(quantized.model, request.io)
-            left_in_float = quantized.left_in_float
+    for variant in variants:
         for format in dict.fromkeys(request.formats):
-            path = folder / f"{file_stem(source.spec)}_{precision.value}.{format.value}"
+            path = folder / f"{file_stem(source.spec)}_{variant.precision.value}.{format.value}"
             request.progress(f"Writing {path.name}", 0, 1)
             artifacts.append(
                 write_artifact(
                     path,
-                    model,
+                    variant.onnx if format is Format.ONNX else variant.tflite,
                     format,
-                    precision,
+                    variant.precision,
                     layout=request.layout,
                     runtime=request.runtime,
-                    left_in_float=left_in_float,
+                    left_in_float=variant.left_in_float,
+                    finish=variant.finish,
                 )
             )
     return artifacts
@@ -294,20 +311,23 @@ def _verify(
             raise
         logger.warning("not verified: %s", error)
         return {}
-    for path, verification in figures.items():
+    for artifact in artifacts:
+        verification = figures[artifact.path]
         if not verification.passed:
-            failed = failure(path, verification, reference.runtime)
+            failed = failure(artifact.path, artifact.precision, verification, reference.runtime)
             if request.verify:
                 raise failed
             logger.warning("%s", failed)
     for artifact in artifacts:
         sqnr = figures[artifact.path].sqnr_db
-        if artifact.precision is Precision.INT8 and sqnr < _POOR_SQNR_DB:
+        if artifact.precision is not Precision.FLOAT32 and sqnr < _POOR_SQNR_DB:
+            advice = (
+                "check the calibration data and its preprocessing"
+                if artifact.precision.calibrated
+                else "try --precision float16"
+            )
             logger.warning(
-                "%s keeps little of the network: SQNR %.1f dB; check the calibration data "
-                "and its preprocessing",
-                artifact.path,
-                sqnr,
+                "%s keeps little of the network: SQNR %.1f dB; %s", artifact.path, sqnr, advice
             )
     return figures
 

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from edgeconv.bundle import REFERENCE_NAME, Bundle, TensorInfo, sha256_of
+from edgeconv.bundle import REFERENCE_NAME, Bundle, Precision, TensorInfo, sha256_of
 from edgeconv.errors import BundleError, CaptureError, DataError
 from edgeconv.export.data import Sample
 from edgeconv.export.runtimes import OnnxRunner
-from edgeconv.export.verify import Outputs, Reference
+from edgeconv.export.verify import Outputs, Quantized, Reference
 
 Oracle = Callable[[Sample], Outputs]
 
@@ -100,10 +100,12 @@ def save_reference(path: Path, reference: Reference) -> None:
     """Write inputs and outputs as ``reference.npz``, for a later ``edgeconv verify``."""
     arrays = _stacked("input", [list(sample) for sample in reference.inputs])
     arrays |= _stacked("output", reference.outputs)
-    if reference.integer_outputs is not None:
-        arrays |= _stacked("integer_output", reference.integer_outputs)
-    steps = [np.nan if step is None else step for step in reference.steps]
-    arrays["steps"] = np.array(steps, np.float64)
+    arrays["arrived_quantized"] = np.array(reference.arrived_quantized)
+    for precision, quantized in reference.quantized.items():
+        steps = [np.nan if step is None else step for step in quantized.steps]
+        arrays[f"{precision.value}_steps"] = np.array(steps, np.float64)
+        if quantized.outputs is not None:
+            arrays |= _stacked(f"{precision.value}_output", quantized.outputs)
     np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy's stub wants bool for allow_pickle
 
 
@@ -121,13 +123,25 @@ def load_reference(bundle: Bundle) -> Reference:
             arrays = dict(file)
     except (ValueError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path} is damaged; export again") from error
-    integer = _unstacked("integer_output", arrays)
     return Reference(
         runtime=bundle.manifest.reference,
         inputs=[tuple(sample) for sample in _unstacked("input", arrays)],
         outputs=_unstacked("output", arrays),
-        integer_outputs=integer or None,
-        steps=tuple(None if np.isnan(step) else float(step) for step in arrays["steps"]),
+        quantized={
+            precision: _quantized(precision, arrays)
+            for precision in Precision
+            if f"{precision.value}_steps" in arrays
+        },
+        arrived_quantized=bool(arrays.get("arrived_quantized", False)),
+    )
+
+
+def _quantized(precision: Precision, arrays: dict[str, npt.NDArray[Any]]) -> Quantized:
+    return Quantized(
+        steps=tuple(
+            None if np.isnan(step) else float(step) for step in arrays[f"{precision.value}_steps"]
+        ),
+        outputs=_unstacked(f"{precision.value}_output", arrays) or None,
     )
 
 

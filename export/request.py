@@ -12,6 +12,7 @@ from edgeconv.bundle import Format, IoType, Layout, Precision, Preprocessing
 from edgeconv.errors import UsageError
 from edgeconv.export.capture import MAX_OPSET, MIN_OPSET
 from edgeconv.export.inspect.runtimes import tflite_release
+from edgeconv.export.precision.int16 import OPSET as INT16_OPSET
 from edgeconv.export.quantize import QuantizeOptions
 from edgeconv.export.source import ModelArgs
 
@@ -26,7 +27,7 @@ class Request:
     model: str | Path | nn.Module
     out: Path
     formats: Sequence[Format]
-    precisions: Sequence[Precision]
+    precisions: Sequence[Precision] | None
     calibration: str | Path | None
     calibration_size: int
     input_size: tuple[int, ...] | None
@@ -46,8 +47,9 @@ class Request:
     progress: Progress
 
     def check(self) -> None:
-        """Raise UsageError for a request that cannot be carried out."""
-        if not self.formats or not self.precisions:
+        """Raise UsageError for a request that cannot be carried out, whatever the network is."""
+        precisions = self.precisions if self.precisions is not None else self._default_precisions()
+        if not self.formats or not precisions:
             raise UsageError("nothing to write: name at least one format and one precision")
         for name, value in (
             ("batch", self.batch),
@@ -63,14 +65,91 @@ class Request:
             )
         if self.opset is not None and not MIN_OPSET <= self.opset <= MAX_OPSET:
             raise UsageError(f"opset must be from {MIN_OPSET} to {MAX_OPSET}, not {self.opset}")
-        if Precision.INT8 in self.precisions and self.calibration is None:
-            raise UsageError(
-                "int8 needs calibration data: pass --calibration with a folder of images, .npy or "
-                ".npz, or say --calibration random (synthetic: expect no accuracy from it)"
-            )
-        if self.io is not IoType.FLOAT32 and Precision.INT8 not in self.precisions:
-            raise UsageError(f"--io {self.io.value} applies to int8 files; add --precision int8")
+        if self._is_float_surely():
+            self._refuse_uncalibrated(precisions)
+        # A network that arrives quantized has its own precision by default.
+        if self.precisions is not None or self._is_float_surely():
+            self._check_io(precisions)
+        if Precision.INT16X8 in precisions and Format.ONNX in self.formats:
+            self._check_int16_opset()
         if self.runtime is not None:
             tflite_release(self.runtime)
             if Format.TFLITE not in self.formats:
                 raise UsageError(f"--runtime {self.runtime} applies to TFLite; add --format tflite")
+
+    def settled(self, arrived: Precision | None) -> Settled:
+        """The precisions to write, now that the network is known.
+
+        Args:
+            arrived: the precision of a network that is quantized already; None for a float one.
+
+        Raises:
+            UsageError: the request does not go with the network.
+        """
+        if arrived is None:
+            precisions = self.precisions or self._default_precisions()
+            self._refuse_uncalibrated(precisions)
+        else:
+            precisions = self.precisions or (arrived,)
+            others = [precision for precision in precisions if precision is not arrived]
+            if others:
+                raise UsageError(
+                    f"the network is quantized already, to {arrived.value}; it cannot be written "
+                    f"as {others[0].value}: pass the float network, or leave --precision out"
+                )
+        self._check_io(precisions)
+        return Settled(tuple(dict.fromkeys(precisions)), arrived)
+
+    def _default_precisions(self) -> Sequence[Precision]:
+        """Of a float network."""
+        if self.calibration is None:
+            return (Precision.FLOAT32,)
+        return (Precision.FLOAT32, Precision.INT8)
+
+    def _is_float_surely(self) -> bool:
+        """Networks that are made from code are float ones, unless somebody quantized the module."""
+        return isinstance(self.model, str) and not self.model.endswith((".onnx", ".pt2"))
+
+    def _refuse_uncalibrated(self, precisions: Sequence[Precision]) -> None:
+        if self.calibration is not None:
+            return
+        for precision in precisions:
+            if precision.calibrated:
+                raise UsageError(
+                    f"{precision.value} needs calibration data: pass --calibration with a folder "
+                    "of images, .npy or .npz, or say --calibration random (synthetic: expect no "
+                    "accuracy from it)"
+                )
+
+    def _check_io(self, precisions: Sequence[Precision]) -> None:
+        fitting = [precision for precision in Precision if self.io.fits(precision)]
+        if not set(fitting) & set(precisions):
+            raise UsageError(
+                f"--io {self.io.value} applies to {fitting[0].value} files; "
+                f"add --precision {fitting[0].value}"
+            )
+        if self.io is IoType.FLOAT16 and Format.TFLITE in self.formats:
+            raise UsageError(
+                "TFLite files take float32 inputs where their weights are float16; "
+                "add --format onnx, or leave --io out"
+            )
+
+    def _check_int16_opset(self) -> None:
+        if self.opset is not None and self.opset < INT16_OPSET:
+            raise UsageError(
+                f"ONNX has int16 activations since opset {INT16_OPSET}; "
+                f"leave --opset {self.opset} out, or add --format tflite"
+            )
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What is written of a network; ``arrived`` is its precision where it came quantized."""
+
+    precisions: tuple[Precision, ...]
+    arrived: Precision | None
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether scales are to be found by calibration."""
+        return self.arrived is None and any(p.calibrated for p in self.precisions)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,38 @@ from edgeconv.errors import VerificationError
 from edgeconv.export.data import Sample
 from edgeconv.export.runtimes import open_runner
 
-# Float files agree with PyTorch up to the order of summation: about 1e-6 of the output's range in
-# the networks of the zoo, of which this leaves two digits for very deep ones.
-MAX_FLOAT_ERROR = 1e-4
+# float32 files agree with PyTorch up to the order of summation: about 1e-6 of the output's range in
+# the networks of the zoo, of which this leaves two digits for very deep ones. Half precision rounds
+# every value by 2**-11: 5e-4 of the range in a shallow network, ten times that after a hundred
+# layers whose errors add up at random; this leaves a factor of four.
+MAX_ERROR = {Precision.FLOAT32: 1e-4, Precision.FLOAT16: 2e-2}
 # Where less than MIN_WITHIN_ONE_STEP agree, the formats must differ by less than a third of the
-# error that int8 makes anyway.
+# error that quantization makes anyway.
 MIN_MARGIN_DB = 10.0
+# Scales found at run time differ with every rounding before them, so that two int8-dynamic files
+# may be as far from each other as two independent errors (3 dB), and a little more.
+DYNAMIC_MARGIN_DB = -6.0
+# For a network that arrived in integers nobody knows the error that its quantization made: its
+# files must then keep to a hundredth of the signal's energy.
+ARRIVED_SQNR_DB = 20.0
 # Stands for a NaN or an infinity among the outputs, which JSON cannot say.
 NOT_FINITE = 1e9
 
 Outputs = list[npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What the quantized files of one precision are held against besides.
+
+    Attributes:
+        steps: the real size of one output step, for each output; None where it is float.
+        outputs: those of the quantized graph on ONNX Runtime, where there is no file of the other
+            format to compare with; else None.
+    """
+
+    steps: tuple[float | None, ...]
+    outputs: list[Outputs] | None = None
 
 
 @dataclass(frozen=True)
@@ -34,17 +56,17 @@ class Reference:
     Attributes:
         runtime: who computed ``outputs``: pytorch, or onnxruntime for a network that came as ONNX.
         inputs: the samples, each a tuple of arrays in the network's own layout (NCHW).
-        outputs: the float network's outputs for each sample.
-        integer_outputs: those of the QDQ graph on ONNX Runtime, where the int8 file of no other
-            format is there to compare with; else None.
-        steps: the real size of one output step, for each output; None where it is float.
+        outputs: the network's own outputs for each sample.
+        quantized: what else there is for the files of a quantized precision.
+        arrived_quantized: whether the network came in integers, so that ``outputs`` are those of
+            the integers too.
     """
 
     runtime: str
     inputs: list[Sample]
     outputs: list[Outputs]
-    integer_outputs: list[Outputs] | None = None
-    steps: tuple[float | None, ...] = ()
+    quantized: Mapping[Precision, Quantized] = field(default_factory=dict)
+    arrived_quantized: bool = False
 
 
 def verify_artifacts(
@@ -69,7 +91,7 @@ def verify_artifacts(
             reference,
             artifact.precision,
             runtimes[artifact.path],
-            _other_format(artifact, artifacts, outputs) or reference.integer_outputs,
+            _other_format(artifact, artifacts, outputs),
         )
         for artifact in artifacts
     }
@@ -78,7 +100,7 @@ def verify_artifacts(
 def _other_format(
     artifact: Artifact, artifacts: Sequence[Artifact], outputs: dict[str, list[Outputs]]
 ) -> list[Outputs] | None:
-    """What the int8 file of the other format computed, if there is one."""
+    """What the file of the other format and the same precision computed, if there is one."""
     for other in artifacts:
         if other.precision is artifact.precision and other.format is not artifact.format:
             return outputs[other.path]
@@ -96,24 +118,30 @@ def compare(
 
     Args:
         outputs: what the file computed for ``reference.inputs``.
-        other: what the int8 file of the other format computed.
+        other: what the file of the other format and the same precision computed.
     """
+    integers = reference.quantized.get(precision, Quantized(()))
+    if other is None:
+        other = integers.outputs
     worst_error = max(
         _relative_error(expected, got) for expected, got in _pairs(reference.outputs, outputs)
     )
     sqnr = min(sqnr_db(expected, got) for expected, got in _pairs(reference.outputs, outputs))
-    if precision is Precision.FLOAT32:
-        passed, within, between = worst_error <= MAX_FLOAT_ERROR, None, None
+    within = between = None
+    if precision in MAX_ERROR:
+        passed = worst_error <= MAX_ERROR[precision]
     elif other is None:
-        passed, within, between = worst_error < NOT_FINITE, None, None
+        passed = worst_error < NOT_FINITE
     else:
-        within = _share_within_one_step(outputs, other, reference.steps)
+        within = _share_within_one_step(outputs, other, integers.steps)
         between = min(sqnr_db(expected, got) for expected, got in _pairs(other, outputs))
         own = max(
             sqnr,
             min(sqnr_db(expected, got) for expected, got in _pairs(reference.outputs, other)),
         )
-        passed = (within or 0.0) >= MIN_WITHIN_ONE_STEP or between >= own + MIN_MARGIN_DB
+        margin = DYNAMIC_MARGIN_DB if precision is Precision.INT8_DYNAMIC else MIN_MARGIN_DB
+        needed = ARRIVED_SQNR_DB if reference.arrived_quantized else own + margin
+        passed = (within or 0.0) >= MIN_WITHIN_ONE_STEP or between >= needed
     return Verification(
         passed=passed,
         runtime=runtime,
@@ -126,18 +154,23 @@ def compare(
     )
 
 
-def failure(name: str, figures: Verification, reference: str) -> VerificationError:
-    """The error for a file whose figures did not pass."""
+def failure(
+    name: str, precision: Precision, figures: Verification, reference: str
+) -> VerificationError:
+    """The error for a file whose figures did not pass; ``reference`` is the oracle's name."""
     if figures.sqnr_db_to_other_format is None:
+        limit = MAX_ERROR.get(precision, NOT_FINITE)
+        advice = "try --precision float32" if precision is Precision.FLOAT16 else "report it"
         return VerificationError(
             f"{name} differs from {reference} by {figures.max_error:.2g} of the output's range, "
-            f"more than {MAX_FLOAT_ERROR:g}; report the network, or pass --no-verify to keep it"
+            f"more than {limit:g}; {advice}, or pass --no-verify to keep it"
         )
-    within = figures.within_one_step_of_other_format or 0.0
+    within = figures.within_one_step_of_other_format
+    steps = "" if within is None else f"{within:.1%} of the outputs are within one step, and "
     return VerificationError(
-        f"{name} and the int8 file of the other format disagree: {within:.1%} of the outputs are "
-        f"within one step, wanted {MIN_WITHIN_ONE_STEP:.0%}, and their difference is not "
-        f"{MIN_MARGIN_DB:.0f} dB below their error; report the network, or pass --no-verify"
+        f"{name} and the {precision.value} file of the other format disagree: {steps}their "
+        f"difference is only {figures.sqnr_db_to_other_format:.1f} dB below the signal, "
+        f"their error {figures.sqnr_db:.1f} dB; report the network, or pass --no-verify to keep it"
     )
 
 

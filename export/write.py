@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -17,6 +18,9 @@ from edgeconv.export.inspect.runtimes import (
     tflite_release,
 )
 from edgeconv.export.tflite import LoweredModel, lower
+from edgeconv.export.tflite.graph import Graph
+
+Finish = Callable[[Graph], None]
 
 _MAX_PROTO_BYTES = 2**31 - 1
 
@@ -30,22 +34,24 @@ def write_artifact(
     layout: Layout,
     runtime: str | None = None,
     left_in_float: tuple[str, ...] = (),
+    finish: Finish = lambda graph: None,
 ) -> Artifact:
     """Write ``model`` to ``path``, not verified yet.
 
     Args:
-        model: a float graph, or the QDQ graph with the interface that the file shall have.
+        model: a float graph, or the quantized graph with the interface that the file shall have.
         layout: of the inputs and outputs of a TFLite file; ONNX is NCHW.
         runtime: the release that has to load a TFLite file, as ``tflite-runtime==2.14``.
         left_in_float: nodes that the quantizer left in float, with the reason. TFLite has integer
-            kernels for some of them, so that the lowering makes its own list.
+            kernels for some of them, so that the lowering makes its own list of a QDQ graph.
+        finish: changes the graph of a TFLite file before it is written.
 
     Raises:
         UnsupportedOperator: TFLite cannot express a node, or ``runtime`` does not load its form.
     """
     if format is Format.ONNX:
         return _write_onnx(path, model, precision, left_in_float)
-    lowered = lower(model, layout=layout)
+    lowered = lower(model, layout=layout, finish=finish)
     if runtime is not None:
         _demand_loadable(path, lowered, runtime)
     path.write_bytes(lowered.data)
@@ -62,7 +68,7 @@ def write_artifact(
         ),
         inputs=lowered.inputs,
         outputs=lowered.outputs,
-        float_fallback=lowered.float_fallback,
+        float_fallback=lowered.float_fallback if precision.calibrated else left_in_float,
         verification=None,
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeconv.bundle import IoType, Precision
 from edgeconv.cli.values import input_size, key_value, numbers
 from edgeconv.errors import UsageError
 
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 @click.option(
     "--precision",
     "precisions",
-    type=click.Choice(["float32", "int8"]),
+    type=click.Choice([precision.value for precision in Precision]),
     multiple=True,
-    help="Repeatable; by default float32, and int8 where --calibration is given.",
+    help="Repeatable; by default float32, and int8 where --calibration is given. A network that is "
+    "quantized already has its own.",
 )
 @click.option(
     "--calibration",
@@ -61,10 +63,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--io",
-    type=click.Choice(["float32", "int8", "uint8"]),
+    type=click.Choice([io.value for io in IoType]),
     default="float32",
     show_default=True,
-    help="Element type of the inputs and outputs of int8 files.",
+    help="Element type of inputs and outputs: int8 and uint8 for int8 files, int16 for int16x8, "
+    "float16 for float16 ONNX files.",
 )
 @click.option("--weights", type=click.Path(path_type=Path), help=".safetensors, .pth or .pt file.")
 @click.option(
@@ -150,7 +153,7 @@ def command(
     """Export MODEL to ONNX and TFLite files, each verified on its runtime.
 
     MODEL is a name of the zoo (`edgeconv models`), file.py:factory, package.module:factory, or
-    file.onnx.
+    file.onnx, float or quantized.
     """
     from edgeconv.report.tables import progress
 
@@ -160,9 +163,7 @@ def command(
         from edgeconv.export import (
             ActivationType,
             Format,
-            IoType,
             Layout,
-            Precision,
             QuantizeOptions,
             RangeMethod,
             Rounding,

@@ -32,6 +32,7 @@ def command(bundle: Path, as_json: bool, quiet: bool) -> None:
         click.echo(report.model_dump_json(indent=2))
     elif not quiet:
         print_bundle(loaded, report.artifacts)
-    for path, figures in report.artifacts.items():
+    for artifact in loaded.manifest.artifacts:
+        figures = report.artifacts[artifact.path]
         if not figures.passed:
-            raise failure(path, figures, loaded.manifest.reference)
+            raise failure(artifact.path, artifact.precision, figures, loaded.manifest.reference)

@@ -28,7 +28,7 @@ def print_bundle(bundle: Bundle, figures: Mapping[str, Verification | None] | No
                 Column(f"error vs {_oracle(manifest.reference)}", numeric=True),
                 Column("SQNR", numeric=True),
                 Column("same argmax", numeric=True),
-                Column("int8 formats agree", numeric=True),
+                Column("formats agree", numeric=True),
                 "lowest runtime",
             ],
             [_row(artifact, figures[artifact.path]) for artifact in manifest.artifacts],

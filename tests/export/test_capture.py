@@ -174,12 +174,6 @@ def test_weights_outside_the_folder_are_refused(tmp_path: Path) -> None:
         capture_file(tmp_path / "in" / "net.onnx", None, input_size=None, batch=None)
 
 
-def test_a_quantized_file_is_refused(bundle: object) -> None:
-    path = next(bundle.path.glob("*_int8.onnx"))  # type: ignore[attr-defined]
-    with pytest.raises(CaptureError, match="quantized already"):
-        capture_file(path, None, input_size=None, batch=None)
-
-
 def test_a_foreign_domain_is_named(tmp_path: Path) -> None:
     model = onnx.load(onnx_network(tmp_path / "net.onnx"))
     model.graph.node[2].op_type, model.graph.node[2].domain = "FusedThing", "com.example"

@@ -35,7 +35,7 @@ SHAPE = (3, 16, 16)
 def test_four_verified_files(bundle: Bundle) -> None:
     manifest = bundle.manifest
     kinds = {(artifact.format, artifact.precision) for artifact in manifest.artifacts}
-    assert kinds == {(f, p) for f in Format for p in Precision}
+    assert kinds == {(f, p) for f in Format for p in (Precision.FLOAT32, Precision.INT8)}
     for artifact in manifest.artifacts:
         figures = artifact.verification
         assert figures is not None

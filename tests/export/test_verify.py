@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edgeconv.bundle import Precision
-from edgeconv.export.verify import Reference, compare, failure, sqnr_db
+from edgeconv.export.verify import Quantized, Reference, compare, failure, sqnr_db
 
 RNG = np.random.default_rng(0)
 OUTPUTS = [[RNG.standard_normal((1, 10)).astype(np.float32)] for _ in range(20)]
-REFERENCE = Reference("pytorch", [()] * 20, OUTPUTS, steps=(0.01,))
+REFERENCE = Reference("pytorch", [()] * 20, OUTPUTS, {Precision.INT8: Quantized((0.01,))})
 
 
 def moved(amount: float, every: int = 1) -> list[list[np.ndarray]]:
@@ -57,7 +57,7 @@ def test_int8_formats_within_one_step() -> None:
 def test_int8_formats_that_disagree() -> None:
     figures = compare(moved(0.05), REFERENCE, Precision.INT8, "r", moved(-0.05))
     assert not figures.passed
-    assert "disagree" in str(failure("f", figures, "pytorch"))
+    assert "disagree" in str(failure("f", Precision.INT8, figures, "pytorch"))
 
 
 def test_a_small_difference_beside_a_large_error_is_agreement() -> None:
@@ -83,10 +83,44 @@ def test_sqnr_does_not_depend_on_scale(x: np.ndarray, factor: float) -> None:
 
 
 def test_float_outputs_have_no_steps_to_count() -> None:
-    reference = Reference("pytorch", REFERENCE.inputs, OUTPUTS, steps=(None,))
+    reference = Reference(
+        "pytorch", REFERENCE.inputs, OUTPUTS, {Precision.INT8: Quantized((None,))}
+    )
     figures = compare(moved(0.52), reference, Precision.INT8, "r", moved(0.5))
     assert figures.within_one_step_of_other_format is None
     assert figures.passed
     apart = compare(moved(0.5), reference, Precision.INT8, "r", moved(-0.5))
     assert not apart.passed
-    assert "disagree" in str(failure("f", apart, "pytorch"))
+    assert "disagree" in str(failure("f", Precision.INT8, apart, "pytorch"))
+
+
+def test_half_precision_has_a_limit_of_its_own() -> None:
+    # The reference spans about 6: 0.05 is nearly 1 % of that, 0.2 more than 3 %.
+    assert compare(moved(0.05), REFERENCE, Precision.FLOAT16, "r").passed
+    apart = compare(moved(0.2), REFERENCE, Precision.FLOAT16, "r")
+    assert not apart.passed
+    assert "--precision float32" in str(failure("f", Precision.FLOAT16, apart, "pytorch"))
+
+
+@pytest.mark.parametrize(("second", "passed"), [(0.5, True), (-0.5, True), (3.0, False)])
+def test_dynamic_formats_may_err_in_two_ways_but_not_by_far(second: float, passed: bool) -> None:
+    floats = {Precision.INT8_DYNAMIC: Quantized((None,))}
+    reference = Reference("pytorch", REFERENCE.inputs, OUTPUTS, floats)
+    figures = compare(
+        moved(0.5, every=2), reference, Precision.INT8_DYNAMIC, "r", moved(second, every=3)
+    )
+    assert figures.passed is passed
+    assert figures.within_one_step_of_other_format is None
+
+
+@pytest.mark.parametrize(("amount", "passed"), [(0.05, True), (0.5, False)])
+def test_a_network_that_arrived_quantized_is_its_own_reference(amount: float, passed: bool) -> None:
+    reference = Reference(
+        "onnxruntime",
+        REFERENCE.inputs,
+        OUTPUTS,
+        {Precision.INT8: Quantized((0.01,), OUTPUTS)},
+        arrived_quantized=True,
+    )
+    assert compare(OUTPUTS, reference, Precision.INT8, "r").passed
+    assert compare(moved(amount), reference, Precision.INT8, "r").passed is passed

@@ -1,0 +1,41 @@
+"""Networks that arrive in integers: QDQ files of other tools, quantization-aware training."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from edgeconv.bundle import Precision
+from edgeconv.errors import CaptureError
+
+_BY_ACTIVATION = {
+    ir.DataType.INT8: Precision.INT8,
+    ir.DataType.UINT8: Precision.INT8,
+    ir.DataType.INT16: Precision.INT16X8,
+}
+
+
+def arrived_precision(model: ir.Model, name: str) -> Precision | None:
+    """The precision of a graph that is quantized already; None for a float graph.
+
+    Args:
+        name: of the network, for the message.
+
+    Raises:
+        CaptureError: it is quantized in a way that no precision of ours stands for.
+    """
+    kinds = {node.op_type for node in model.graph}
+    if not kinds & {"QuantizeLinear", "DequantizeLinear"}:
+        return None
+    stored = {node.outputs[0].dtype for node in model.graph if node.op_type == "QuantizeLinear"}
+    if not stored:
+        raise CaptureError(
+            f"{name} stores its weights as integers and computes in float; pass the float network "
+            "with --precision int8-dynamic"
+        )
+    found = {_BY_ACTIVATION.get(dtype) if dtype else None for dtype in stored}
+    if len(found) != 1 or None in found:
+        types = ", ".join(sorted("unknown" if d is None else d.name.lower() for d in stored))
+        raise CaptureError(
+            f"{name} quantizes activations to {types}; int8, uint8 or int16 alone are supported"
+        )
+    return found.pop()

@@ -1,0 +1,214 @@
+"""A float32 ONNX graph becomes one with int8 weights that quantizes activations while it runs.
+
+Weights are symmetric int8 with a scale for each output channel, as in full-integer quantization.
+An activation is quantized by the range that it has in that very inference (DynamicQuantizeLinear),
+the products are summed in int32 (ConvInteger, MatMulInteger) and turned back into float at once.
+No calibration data is needed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeconv.errors import UsageError
+from edgeconv.export.quantize.parameters import weight_parameters
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class DynamicModel:
+    """The graph, and the names of the float weights that are integers in it. ``left_in_float``
+    says what keeps float weights, and why."""
+
+    model: ir.Model
+    weights: frozenset[str]
+    left_in_float: tuple[str, ...]
+
+
+def quantize_dynamically(model: ir.Model) -> DynamicModel:
+    """Quantize the weights of a copy of a float graph.
+
+    Raises:
+        UsageError: no operator of the network can have int8 weights.
+    """
+    model = model.clone()
+    rewriter = _Rewriter(model.graph)
+    left: dict[str, list[str]] = defaultdict(list)
+    for node in list(model.graph):
+        if node.op_type not in _WEIGHTED or node.domain != "":
+            continue
+        reason = _reason_for_float(node)
+        if reason:
+            left[reason].append(f"{node.name} ({node.op_type})")
+        else:
+            rewriter.rewrite(node)
+    if not rewriter.weights:
+        raise UsageError(
+            "the network has no convolution or matrix product that int8-dynamic covers; use "
+            "--precision float16"
+        )
+    for name in rewriter.weights:
+        if not model.graph.initializers[name].uses():
+            del model.graph.initializers[name]
+    reasons = tuple(_told(names, reason) for reason, names in left.items())
+    return DynamicModel(model, frozenset(rewriter.weights), reasons)
+
+
+def _told(names: list[str], reason: str) -> str:
+    others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]}{others}: {reason}"
+
+
+def channel_axis(node: ir.Node) -> int:
+    """The dimension of the output channels in a node's weight."""
+    if node.op_type == "Gemm":
+        return 0 if node.attributes.get_int("transB", 0) else 1
+    return {"Conv": 0, "MatMul": 1}[node.op_type]
+
+
+_WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+
+
+def _reason_for_float(node: ir.Node) -> str:
+    """Why ``node`` keeps float weights; empty if it does not."""
+    weight = node.inputs[1]
+    assert weight is not None
+    if weight.const_value is None:
+        return "its second operand is computed by the network"
+    shape = weight.const_value.shape.numpy()
+    if node.op_type == "ConvTranspose":
+        return "ONNX has no integer form of it"
+    if node.op_type == "Conv" and node.attributes.get_int("group", 1) != 1:
+        return "grouped: it has few weights, and the runtimes have no fast kernel for them in int8"
+    if node.op_type == "Conv" and len(shape) > 4:
+        return "TFLite has no kernel for it with int8 weights"
+    if node.op_type == "MatMul" and len(shape) != 2:
+        return "its second operand is no matrix"
+    if node.op_type == "Gemm" and not _is_plain(node):
+        return "it transposes its input, scales it, or adds no row"
+    return ""
+
+
+def _is_plain(node: ir.Node) -> bool:
+    attributes = node.attributes
+    factors = attributes.get_float("alpha", 1.0), attributes.get_float("beta", 1.0)
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    row = bias is None or (bias.const_value is not None and len(bias.const_value.shape) == 1)
+    return factors == (1.0, 1.0) and not attributes.get_int("transA", 0) and row
+
+
+class _Rewriter:
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        self.weights: set[str] = set()
+        self._dynamic: dict[ir.Value, ir.Node] = {}
+        self._stored: dict[tuple[str, int], tuple[ir.Value, ir.Value]] = {}
+
+    def rewrite(self, node: ir.Node) -> None:
+        """Put the integer form of ``node`` in its place."""
+        x, weight = node.inputs[0], node.inputs[1]
+        assert x is not None
+        assert weight is not None
+        result, name = node.outputs[0], str(node.outputs[0].name)
+        convolves = node.op_type == "Conv"
+        nodes = [] if x in self._dynamic else [self._quantizer(x)]
+        codes, scale, zero = self._weight(node, weight, convolves)
+        quantized, x_scale, x_zero = self._dynamic[x].outputs
+        product = ir.node(
+            "ConvInteger" if convolves else "MatMulInteger",
+            [quantized, codes, x_zero, zero],
+            attributes=node.attributes if convolves else {},
+            name=f"{node.name}_integer",
+        )
+        cast = ir.node("Cast", product.outputs, attributes={"to": ir.DataType.FLOAT.value})
+        scales = ir.node("Mul", [x_scale, scale])
+        scaled = ir.node("Mul", [cast.outputs[0], scales.outputs[0]])
+        nodes += [product, cast, scales, scaled]
+        bias = node.inputs[2] if len(node.inputs) > 2 else None
+        if bias is not None:
+            nodes.append(ir.node("Add", [scaled.outputs[0], self._bias(bias, scale, name)]))
+        _describe(product.outputs[0], result.shape, ir.DataType.INT32)
+        for position, step in enumerate((cast, scaled, nodes[-1])):
+            _describe(step.outputs[0], result.shape, ir.DataType.FLOAT)
+            step.outputs[0].name = f"{name}_{('sum', 'scaled', 'biased')[position]}"
+            step.name = step.outputs[0].name
+        _describe(scales.outputs[0], scale.shape, ir.DataType.FLOAT)
+        product.outputs[0].name = f"{name}_integers"
+        scales.name = scales.outputs[0].name = f"{name}_scales"
+        self.graph.insert_before(node, nodes)
+        final = nodes[-1].outputs[0]
+        final.name = f"{name}_new"
+        result.replace_all_uses_with(final, replace_graph_outputs=True)
+        self.graph.remove(node, safe=True)
+        final.name = name
+
+    def _quantizer(self, x: ir.Value) -> ir.Node:
+        node = ir.node("DynamicQuantizeLinear", [x], num_outputs=3, name=f"{x.name}_dynamic")
+        for value, suffix, dtype in zip(
+            node.outputs,
+            ("quantized", "scale", "zero_point"),
+            (ir.DataType.UINT8, ir.DataType.FLOAT, ir.DataType.UINT8),
+            strict=True,
+        ):
+            value.name = f"{x.name}_dynamic_{suffix}"
+            _describe(value, x.shape if suffix == "quantized" else ir.Shape([]), dtype)
+        self._dynamic[x] = node
+        return node
+
+    def _weight(
+        self, node: ir.Node, weight: ir.Value, convolves: bool
+    ) -> tuple[ir.Value, ir.Value, ir.Value]:
+        """Codes, scales in the shape that multiplies the result, and zero point.
+
+        Older releases of ONNX Runtime have ConvInteger for uint8 weights alone: the same
+        integers, shifted by 128.
+        """
+        assert weight.const_value is not None
+        axis = channel_axis(node)
+        name = str(weight.name)
+        if (name, axis) not in self._stored:
+            array = weight.const_value.numpy()
+            parameters = weight_parameters(array, axis, None, 1.0)
+            codes: Array = parameters.quantize(array)
+            if convolves:
+                codes = (codes.astype(np.int16) + 128).astype(np.uint8)
+            elif axis == 0:
+                codes = codes.T
+            scale = parameters.scale.reshape(-1, *[1] * (array.ndim - 2 if convolves else 0))
+            self._stored[name, axis] = (
+                self._constant(f"{name}_quantized", codes),
+                self._constant(f"{name}_scale", scale),
+            )
+            self.weights.add(name)
+        stored, scales = self._stored[name, axis]
+        number = np.uint8(128) if convolves else np.int8(0)
+        return stored, scales, self._constant(f"{name}_zero_point", np.asarray(number))
+
+    def _bias(self, bias: ir.Value, scale: ir.Value, name: str) -> ir.Value:
+        """The bias in the shape of the scales."""
+        assert bias.const_value is not None
+        assert scale.const_value is not None
+        array = bias.const_value.numpy()
+        if array.size == 1:
+            return bias
+        return self._constant(f"{name}_bias", array.reshape(scale.const_value.shape.numpy()))
+
+    def _constant(self, name: str, array: Array) -> ir.Value:
+        known = self.graph.initializers.get(name)
+        if known is not None:
+            return known
+        value = ir.val(name, const_value=ir.tensor(np.ascontiguousarray(array), name=name))
+        self.graph.register_initializer(value)
+        return value
+
+
+def _describe(value: ir.Value, shape: ir.Shape | None, dtype: ir.DataType) -> None:
+    value.shape = shape
+    value.type = ir.TensorType(dtype)

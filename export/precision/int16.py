@@ -1,0 +1,175 @@
+"""Full-integer quantization with activations of 16 bits: an int8 QDQ graph becomes an int16x8 one.
+
+The weights keep their integers and scales. An activation keeps the range that calibration gave it,
+made symmetric around zero point 0, as TFLite's 16×8 kernels want it
+(https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/post_training_integer_quant_16x8).
+QuantizeLinear has int16 since opset 21.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+from onnx_ir.passes import common
+from onnxscript import version_converter
+
+from edgeconv.export.quiet import quiet_python
+
+OPSET = 21
+IR_VERSION = 10
+INT16 = np.dtype("int16")
+LARGEST = 32767
+# Results that the specification fixes: those of Softmax, Sigmoid and Tanh, as int8 has them.
+_FIXED_INT8 = {(1 / 256, -128), (1 / 128, 0)}
+_FIXED_SCALE = 1 / 32768
+# Operators whose result lies in the range of their input, so that a bound on that holds for it.
+_KEEP_BOUNDS = {
+    *("Relu", "Clip", "Softmax", "Sigmoid", "MaxPool", "GlobalMaxPool", "AveragePool"),
+    *("GlobalAveragePool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand"),
+    *("Slice", "Split", "Gather", "Concat", "DepthToSpace", "SpaceToDepth"),
+}
+
+Array = npt.NDArray[Any]
+
+
+def widen(model: ir.Model) -> ir.Model:
+    """A copy of an int8 QDQ graph with float inputs and outputs whose activations are int16."""
+    model = model.clone()
+    if model.graph.opset_imports[""] < OPSET:
+        with quiet_python():
+            version_converter.convert_version(model, OPSET)
+        model.ir_version = IR_VERSION
+    _Widening(model.graph).run()
+    common.RemoveUnusedNodesPass()(model)
+    return model
+
+
+class _Widening:
+    def __init__(self, graph: ir.Graph) -> None:
+        self._graph = graph
+        self._zero: ir.Value | None = None
+        self._scales: dict[float, ir.Value] = {}
+
+    def run(self) -> None:
+        for node in list(self._graph):
+            if node.op_type == "QuantizeLinear":
+                self._bound(node)
+                self._activation(node)
+        for node in list(self._graph):
+            if node.op_type != "DequantizeLinear":
+                continue
+            codes = node.inputs[0]
+            assert codes is not None
+            if codes.const_value is None:
+                self._activation(node)
+            elif codes.const_value.dtype in (ir.DataType.INT8, ir.DataType.UINT8) and not (
+                _is_weight(node)
+            ):
+                self._constant(node)
+        for node in list(self._graph):
+            if node.op_type == "DequantizeLinear" and _is_bias(node):
+                self._bias(node)
+
+    def _activation(self, node: ir.Node) -> None:
+        """State ``node``, a QuantizeLinear or DequantizeLinear, in int16."""
+        scale, zero_point = _parameters(node)
+        self._set(node, _symmetric(scale, zero_point))
+        if node.op_type == "QuantizeLinear":
+            node.outputs[0].type = ir.TensorType(ir.DataType.INT16)
+
+    def _set(self, node: ir.Node, scale: float) -> None:
+        if self._zero is None:
+            self._zero = self._initializer("int16_zero_point", np.zeros((), INT16))
+        if scale not in self._scales:
+            name = f"int16_scale_{len(self._scales)}"
+            self._scales[scale] = self._initializer(name, np.array(scale, np.float32))
+        node.replace_input_with(1, self._scales[scale])
+        node.replace_input_with(2, self._zero)
+
+    def _bound(self, quantize: ir.Node) -> None:
+        """Put back the Relu that an int8 range from zero up stands for: a symmetric one does not
+        end there."""
+        _, zero_point = _parameters(quantize)
+        x = quantize.inputs[0]
+        assert x is not None
+        producer = x.producer()
+        if zero_point != -128 or producer is None or producer.op_type in _KEEP_BOUNDS:
+            return
+        relu = ir.node("Relu", [x], name=f"{x.name}_relu")
+        result = relu.outputs[0]
+        result.name, result.shape, result.type = f"{x.name}_relu", x.shape, x.type
+        self._graph.insert_before(quantize, relu)
+        quantize.replace_input_with(0, result)
+
+    def _constant(self, node: ir.Node) -> None:
+        """A constant in an activation's place."""
+        scale, zero_point = _parameters(node)
+        codes = node.inputs[0]
+        assert codes is not None
+        assert codes.const_value is not None
+        array = codes.const_value.numpy().astype(np.int32)
+        shift = 128 if codes.dtype == ir.DataType.UINT8 else 0
+        real = (array - shift - zero_point) * scale
+        wide = _symmetric(scale, zero_point)
+        integers = np.rint(real / np.float32(wide)).clip(-LARGEST, LARGEST).astype(INT16)
+        node.replace_input_with(0, self._initializer(f"{codes.name}_int16", integers))
+        self._set(node, wide)
+
+    def _bias(self, node: ir.Node) -> None:
+        """The bias in the scale that follows from the input's new one."""
+        (reader,) = node.outputs[0].consumers()
+        x, weight = (value.producer() if value else None for value in reader.inputs[:2])
+        if x is None or weight is None or x.op_type != "DequantizeLinear":
+            return
+        codes, old = node.inputs[:2]
+        assert codes is not None
+        assert old is not None
+        new = np.float32(_array(x.inputs[1])) * _array(weight.inputs[1])
+        real = _array(codes).astype(np.float64) * _array(old)
+        limits = np.iinfo(np.int32)
+        integers = np.rint(real / new).clip(limits.min, limits.max).astype(np.int32)
+        node.replace_input_with(0, self._initializer(f"{codes.name}_int16", integers))
+        scale = np.asarray(new, np.float32)
+        node.replace_input_with(1, self._initializer(f"{old.name}_int16", scale))
+
+    def _initializer(self, name: str, array: Array) -> ir.Value:
+        while name in self._graph.initializers:
+            name += "_"
+        value = ir.val(name, const_value=ir.tensor(array, name=name))
+        self._graph.register_initializer(value)
+        return value
+
+
+def _symmetric(scale: float, zero_point: int) -> float:
+    """The int16 scale that covers the range of 256 int8 codes."""
+    if (scale, zero_point) in _FIXED_INT8:
+        return _FIXED_SCALE
+    return float(np.float32(scale * max(128 + zero_point, 127 - zero_point) / LARGEST))
+
+
+def _parameters(node: ir.Node) -> tuple[float, int]:
+    """Scale and zero point of a Q or DQ node, as of int8."""
+    zero_point = _array(node.inputs[2])
+    shift = 128 if zero_point.dtype == np.uint8 else 0
+    return float(_array(node.inputs[1])), int(zero_point) - shift
+
+
+def _is_weight(dequantize: ir.Node) -> bool:
+    return any(
+        use.idx == 1 and use.node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")
+        for use in dequantize.outputs[0].uses()
+    )
+
+
+def _is_bias(dequantize: ir.Node) -> bool:
+    codes = dequantize.inputs[0]
+    return codes is not None and codes.const_value is not None and codes.dtype == ir.DataType.INT32
+
+
+def _array(value: ir.Value | None) -> Array:
+    assert value is not None
+    assert value.const_value is not None
+    return value.const_value.numpy()

@@ -1,0 +1,86 @@
+"""One network in one precision, in the forms that the two formats start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import onnx_ir as ir
+
+from edgeconv.bundle import IoType, Precision
+from edgeconv.export.describe import output_steps
+from edgeconv.export.precision.dynamic import quantize_dynamically
+from edgeconv.export.precision.float16 import float16_model
+from edgeconv.export.precision.half import halve_constants
+from edgeconv.export.precision.hybrid import quantize_weights
+from edgeconv.export.precision.int16 import widen
+from edgeconv.export.quantize import QuantizedModel, apply_io
+from edgeconv.export.tflite.graph import Graph
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is written in one precision.
+
+    Attributes:
+        onnx: the graph of the ONNX file, with the interface that the file shall have.
+        tflite: the graph that the TFLite file is lowered from.
+        finish: what is done to the TFLite graph after that.
+        checked: the quantized graph with float inputs and outputs, which tells what a quantized
+            file should compute; None for a float one.
+        steps: the real size of one step of each output; None for a float one.
+        left_in_float: what stays in float in a quantized graph, with the reason.
+    """
+
+    precision: Precision
+    onnx: ir.Model
+    tflite: ir.Model
+    finish: Callable[[Graph], None] = lambda graph: None
+    checked: ir.Model | None = None
+    steps: tuple[float | None, ...] = ()
+    left_in_float: tuple[str, ...] = ()
+
+
+def make_variant(
+    precision: Precision, graph: ir.Model, quantized: QuantizedModel | None, io: IoType
+) -> Variant:
+    """``graph`` in ``precision``.
+
+    Args:
+        graph: the float graph.
+        quantized: its QDQ form, for the calibrated precisions.
+        io: element type of the inputs and outputs where ``precision`` can have it.
+
+    Raises:
+        UsageError: the network has nothing that ``precision`` covers.
+    """
+    io = io if io.fits(precision) else IoType.FLOAT32
+    if precision is Precision.FLOAT32:
+        return Variant(precision, onnx=graph, tflite=graph)
+    if precision is Precision.FLOAT16:
+        return Variant(
+            precision, onnx=float16_model(graph, io), tflite=graph, finish=halve_constants
+        )
+    if precision is Precision.INT8_DYNAMIC:
+        dynamic = quantize_dynamically(graph)
+        return Variant(
+            precision,
+            onnx=dynamic.model,
+            tflite=graph,
+            finish=partial(quantize_weights, weights=dynamic.weights),
+            checked=dynamic.model,
+            steps=(None,) * len(graph.graph.outputs),
+            left_in_float=dynamic.left_in_float,
+        )
+    assert quantized is not None
+    model = widen(quantized.model) if precision is Precision.INT16X8 else quantized.model
+    with_io = apply_io(model, io)
+    return Variant(
+        precision,
+        onnx=with_io,
+        tflite=with_io,
+        checked=model,
+        steps=output_steps(model),
+        left_in_float=quantized.left_in_float,
+    )
