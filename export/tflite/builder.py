@@ -30,6 +30,9 @@ UNSIZED = {ir.DataType.UNDEFINED, ir.DataType.STRING}
 LARGEST = 2**31
 """Bytes that a value may not reach: no runtime could hold it, and no file could carry it."""
 
+ONE = Quantization(float(np.float32(1 / 127)), 0)
+"""In which the code 127 is the number one."""
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -168,7 +171,11 @@ class Builder:
         return self._made[key]
 
     def quantize(self, tensor: Tensor, to: Quantization, dtype: np.dtype[Any] = INT8) -> Tensor:
-        """Quantize a float tensor, or state a quantized one in another scale or type."""
+        """Quantize a float tensor, or state a quantized one in another scale or type.
+
+        From int8 to int8 that is MUL by one: QUANTIZE, in XNNPACK, rounds the ratio of the scales
+        to eight bits, which moves up to one code in 25.
+        """
         if tensor.quantization == to and tensor.dtype == dtype:
             return tensor
         if tensor.elements is not None and isinstance(tensor.quantization, Quantization):
@@ -177,7 +184,11 @@ class Builder:
         key = ("quantize", id(tensor), to, dtype)
         if key not in self._made:
             made = Tensor(f"{tensor.name}/{dtype}", tensor.shape, dtype, None, to)
-            self.emit("QUANTIZE", [tensor], [made])
+            if tensor.dtype == dtype == INT8:
+                one = self.constant(np.array(127, INT8), f"{made.name}/one", ONE)
+                self.emit("MUL", [tensor, one], [made])
+            else:
+                self.emit("QUANTIZE", [tensor], [made])
             self._made[key] = made
         return self._made[key]
 

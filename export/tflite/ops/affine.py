@@ -63,7 +63,7 @@ def emit_affine(
 
 
 def _integer_operands(site: Site, x: Tensor, factor: Array, offset: Array) -> tuple[Tensor, Tensor]:
-    """Codes of 127 at most for the factors, and the int32 biases that go with their scales.
+    """Codes of 64 to 127 for the factors, and the int32 biases that go with their scales.
 
     A factor so small that its offset would not fit beside it gets a smaller code, down to 0: the
     offset then is all there is to see of that channel.
@@ -71,7 +71,8 @@ def _integer_operands(site: Site, x: Tensor, factor: Array, offset: Array) -> tu
     assert isinstance(x.quantization, Quantization)
     scale = x.quantization.scale
     least = np.abs(offset) / (scale * LARGEST_BIAS)
-    scales = np.maximum(np.abs(factor) / 127, least).astype(FLOAT)
+    scales = np.maximum(np.abs(factor) / _fitting_codes(factor, offset / scale), least)
+    scales = scales.astype(FLOAT)
     scales[scales == 0] = 1
     codes = np.rint(factor / scales).clip(-127, 127).astype(INT8).reshape(1, 1, 1, -1)
     products = (np.float32(scale) * scales).astype(FLOAT)
@@ -81,3 +82,14 @@ def _integer_operands(site: Site, x: Tensor, factor: Array, offset: Array) -> tu
         builder.constant(codes, f"{site.name}/factor", ChannelQuantization(scales, 3)),
         builder.constant(bias, f"{site.name}/offset", ChannelQuantization(products, 0)),
     )
+
+
+def _fitting_codes(factor: Array, offset: Array) -> Array:
+    """For each channel the code of its factor beside which the offset, in steps of the input, is
+    nearest to a whole number: what the bias loses by rounding, the result would be off by."""
+    candidates = np.arange(127.0, 63.0, -1.0)
+    steps = np.where(factor == 0, 1, np.abs(factor))
+    biases = (offset / steps)[:, np.newaxis] * candidates
+    lost = np.abs(biases - np.rint(biases)) / candidates
+    best: Array = candidates[np.argmin(lost, axis=1)]
+    return best

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.tflite.builder import FLOAT, Builder
+from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.fusion import LOWEST, bounds
 from edgeconv.export.tflite.graph import Array, Options, Padding
+from edgeconv.export.tflite.ops.averaging import averages_by_convolution, emit_average
 from edgeconv.export.tflite.ops.dilated import dilated_average, dilated_maximum
 from edgeconv.export.tflite.ops.volumes import pool_volume
 from edgeconv.export.tflite.ops.windows import (
@@ -64,6 +65,10 @@ def average_pool(site: Site) -> None:
     include = site.integer_attribute("count_include_pad", 0) == 1
     x = map_input(site)
     plain = area.dilations == (1, 1)
+    by_convolution = plain and averages_by_convolution(site, area)
+    if by_convolution and area.padding is Padding.VALID:
+        emit_average(site, x, area)
+        return
     if plain and (area.padding is Padding.VALID or (area.padding is Padding.SAME and not include)):
         options = _options(area, area.padding)
         site.emit_stored("AVERAGE_POOL_2D", [x], *map_result(site), options)
@@ -73,6 +78,9 @@ def average_pool(site: Site) -> None:
         raise NoIntegerForm("TFLite cannot leave its padding out of the average")
     if area.padding is not Padding.VALID:
         x = padded(site, x, area)
+    if by_convolution:
+        emit_average(site, x, area)
+        return
     shape, order = map_result(site)
     if area.dilations != (1, 1):
         pool = area.kernel, area.strides, area.dilations, area.result

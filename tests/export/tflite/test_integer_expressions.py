@@ -1,0 +1,71 @@
+"""How operators without a good int8 kernel are expressed: exactly, for every code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tflite_harness import Net, check, operators
+
+ALL_CODES = (1, 4, 8, 8)
+
+
+def every_code(scale: float, zero_point: int) -> np.ndarray:
+    """The real numbers of the 256 uint8 codes."""
+    codes = np.arange(256, dtype=np.float32).reshape(ALL_CODES)
+    return (codes - zero_point) * np.float32(scale)
+
+
+@pytest.mark.parametrize(("scale", "zero_point"), [(0.05, 120), (0.0131, 77), (0.4, 128)])
+def test_a_relu_in_another_scale_is_exact(scale: float, zero_point: int) -> None:
+    """XNNPACK's QUANTIZE rounds the ratio of the scales to eight bits."""
+    net = Net()
+    x = net.quantized(net.input("x", ALL_CODES), scale, zero_point)
+    net.output(net.quantized(net.op("Relu", x), 0.0213, 0))
+    lowered = check(net, {"x": every_code(scale, zero_point)}, step=0.0)
+    assert operators(lowered)[1:-1] == ["MUL"]
+    assert lowered.float_fallback == ()
+
+
+def test_a_relu_in_the_scale_of_its_input_is_a_maximum() -> None:
+    net = Net()
+    x = net.quantized(net.input("x", ALL_CODES), 0.05, 120)
+    net.output(net.quantized(net.op("Relu", x), 0.05, 120))
+    lowered = check(net, {"x": every_code(0.05, 120)}, step=0.0)
+    assert operators(lowered)[1:-1] == ["MAXIMUM"]
+
+
+@pytest.mark.parametrize("kernel", [(2, 2), (3, 3), (1, 5), (5, 5)])
+def test_a_small_average_pool_is_exact(kernel: tuple[int, int]) -> None:
+    """TFLite's AVERAGE_POOL_2D rounds halves away from zero, ONNX Runtime to even.
+    The scale has few bits, so that a half is one in float32 too."""
+    net = Net()
+    x = net.quantized(net.input("x", ALL_CODES), 0.0625, 120)
+    net.output(net.quantized(net.op("AveragePool", x, kernel_shape=kernel), 0.0625, 120))
+    lowered = check(net, {"x": every_code(0.0625, 120)}, step=0.0)
+    assert operators(lowered)[1:-1] == ["DEPTHWISE_CONV_2D"]
+
+
+def test_a_large_average_pool_is_a_pool() -> None:
+    net = Net()
+    x = net.quantized(net.input("x", ALL_CODES), 0.05, 120)
+    net.output(net.quantized(net.op("AveragePool", x, kernel_shape=(6, 6)), 0.05, 120))
+    lowered = check(net, {"x": every_code(0.05, 120)}, step=0.05)
+    assert operators(lowered)[1:-1] == ["AVERAGE_POOL_2D"]
+
+
+@pytest.mark.parametrize("scale", [0.0713, 0.0239, 0.11])
+def test_hard_sigmoid_is_exact(scale: float) -> None:
+    net = Net()
+    x = net.quantized(net.input("x", ALL_CODES), scale, 97)
+    net.output(net.quantized(net.op("HardSigmoid", x, alpha=1 / 6, beta=0.5), 0.93 / 255, 0))
+    lowered = check(net, {"x": every_code(scale, 97)}, step=0.0)
+    assert "DEPTHWISE_CONV_2D" in operators(lowered)
+
+
+def test_hard_swish_is_within_one_step() -> None:
+    """HARD_SWISH has 16-bit multipliers: under 1 % of the codes are off by one, none by more."""
+    net = Net()
+    x = net.quantized(net.input("x", ALL_CODES), 0.05, 108)
+    net.output(net.quantized(net.op("HardSwish", x), 0.03, 13))
+    lowered = check(net, {"x": every_code(0.05, 108)}, step=0.03)
+    assert operators(lowered)[1:-1] == ["HARD_SWISH"]
