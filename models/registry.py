@@ -115,9 +115,18 @@ def model_info(name: str) -> NetworkInfo:
     return _find(name).info
 
 
-def model_options(name: str) -> tuple[str, ...]:
-    """Names of the options that ``create_model`` takes for this network."""
-    return tuple(_find(name).options)
+def model_options(name: str) -> dict[str, object]:
+    """The options that ``create_model`` takes for this network, each with its default; None where
+    it follows from the others.
+
+    Raises as :func:`model_info` does.
+    """
+    entry = _find(name)
+    defaults = {"input_size": entry.info.input_shape[-1]} | {
+        option: parameter.default
+        for option, parameter in inspect.signature(entry.factory).parameters.items()
+    }
+    return {option: defaults[option] for option in entry.options}
 
 
 def create_model(name: str, **options: object) -> nn.Module:

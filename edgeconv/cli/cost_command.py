@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from edgeconv.cli import values
 from edgeconv.errors import CaptureError, UsageError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
+_OF_A_MODEL = ("model_args", "input_size", "precision", "no_layers")
+_OF_CONV = ("groups", "dilation", "size")
 _BYTES = {"float32": 4, "int8": 1}
 
 
@@ -57,7 +60,9 @@ _BYTES = {"float32": 4, "int8": 1}
 )
 @click.option("--size", type=click.IntRange(1), help="For --conv: side of the output, for MACs.")
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON instead of tables.")
+@click.pass_context
 def command(
+    context: click.Context,
     model: str | None,
     model_args: tuple[tuple[str, str | int | float | bool], ...],
     input_size: tuple[int, ...] | None,
@@ -75,6 +80,7 @@ def command(
     """
     if (model is None) == (conv is None):
         raise UsageError("name a MODEL, or pass --conv in,out,kernel such as --conv 32,64,3")
+    _refuse_stray_options(context, _OF_A_MODEL if conv is not None else _OF_CONV)
     if conv is not None:
         kinds = _compare(conv, groups, dilation)
         _print_kinds_json(kinds, size) if as_json else _print_kinds(kinds, size)
@@ -87,6 +93,15 @@ def command(
     if not no_layers:
         _print_layers(cost)
     _print_sums(cost)
+
+
+def _refuse_stray_options(context: click.Context, stray: tuple[str, ...]) -> None:
+    """Raise UsageError for an option given that the other mode alone reads."""
+    for parameter in context.command.params:
+        given = context.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT
+        if parameter.name in stray and given:
+            mode = "--conv" if stray is _OF_CONV else "a MODEL"
+            raise UsageError(f"{parameter.opts[0]} applies to {mode}; leave it out")
 
 
 def _compare(conv: str, groups: int, dilation: int) -> tuple[ConvKind, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 from typing import TYPE_CHECKING
 
@@ -31,11 +32,13 @@ def command(pattern: str, as_json: bool) -> None:
 
     cards = [model_info(name) for name in list_models(pattern)]
     if not cards:
-        raise UsageError(f"no network matches {pattern!r}; `edgeconv models` lists them all")
+        near = difflib.get_close_matches(pattern, list_models(), n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else "`edgeconv models` lists them all"
+        raise UsageError(f"no network matches {pattern!r}; {hint}")
     if as_json:
         networks = [
             dataclasses.asdict(card)
-            | {"options": model_options(card.name), "pretrained": card.name in FILES}
+            | {"options": list(model_options(card.name)), "pretrained": card.name in FILES}
             for card in cards
         ]
         click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "networks": networks}, indent=2))
@@ -63,7 +66,7 @@ def _print_list(cards: list[NetworkInfo]) -> None:
     console().print(table(columns, rows))
 
 
-def _print_card(card: NetworkInfo, options: tuple[str, ...], *, pretrained: bool) -> None:
+def _print_card(card: NetworkInfo, options: dict[str, object], *, pretrained: bool) -> None:
     rows = [
         ["family", card.family],
         ["task", card.task.value],
@@ -75,7 +78,7 @@ def _print_card(card: NetworkInfo, options: tuple[str, ...], *, pretrained: bool
         ["published", str(card.accuracy) if card.accuracy else "-"],
         ["paper", card.paper],
         ["weights", "torchvision's, with --pretrained" if pretrained else "none are published"],
-        ["options", ", ".join(options) or "-"],
+        ["options", ", ".join(_option(*item) for item in options.items()) or "-"],
     ]
     if "stage" in options:
         last = len(card.outputs) - 1
@@ -90,6 +93,10 @@ def _print_card(card: NetworkInfo, options: tuple[str, ...], *, pretrained: bool
     out = console()
     out.print(card.name, style="bold")
     out.print(table(["", ""], rows, header=False))
+
+
+def _option(name: str, default: object) -> str:
+    return name if default is None else f"{name}={default}"
 
 
 def _shape(card: NetworkInfo) -> str:

@@ -77,6 +77,27 @@ def test_no_match_is_an_error() -> None:
     assert "no network matches 'zzz*'" in str(result.exception)
 
 
+def test_a_slip_in_a_name_is_met_with_near_names() -> None:
+    assert "did you mean mobilenet_v2" in str(run("models", "mobilenet_v9").exception)
+
+
+def test_the_card_tells_the_options_and_their_defaults() -> None:
+    options = next(line for line in output("models", "ds_cnn").splitlines() if "options" in line)
+    assert options.split(maxsplit=1)[1].strip() == "num_classes=12, in_channels=1, dropout=0.4"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stray"),
+    [
+        (("--conv", "32,64,3", "--precision", "int8"), "--precision"),
+        (("--conv", "32,64,3", "--model-arg", "width_mult=1"), "--model-arg"),
+        (("resnet8", "--dilation", "3"), "--dilation"),
+    ],
+)
+def test_cost_refuses_what_it_would_not_read(arguments: tuple[str, ...], stray: str) -> None:
+    assert f"{stray} applies to" in str(run("cost", *arguments).exception)
+
+
 def test_cost_of_the_textbooks_convolution() -> None:
     text = output("cost", "--conv", "32,64,3")
     for figure in ("18,432", "288", "2,048", "2,336", "12.7%", "rank one"):
