@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from edgeconv.bundle import Artifact, Bundle, Record
 from edgeconv.errors import DataError, UsageError
-from edgeconv.export.data import ImageFolder, Sample, load_arrays, open_samples
+from edgeconv.export.array_file import open_arrays
+from edgeconv.export.data import ArrayFile, ImageFolder, Sample, open_samples
 from edgeconv.export.runtimes import Runner, open_runner
 
 SCHEMA_VERSION = 1
@@ -120,10 +121,12 @@ def _open(bundle: Bundle, data: Path, classes: int) -> _Labeled:
     if data.suffix != ".npz":
         kind = "no such file" if not data.exists() else "not an .npz with x and y, nor a folder"
         raise UsageError(f"{data}: {kind}")
-    targets = load_arrays(data).get("y")
-    if targets is None or targets.ndim != 1 or targets.dtype.kind not in "iu":
+    classes_of = open_arrays(data).get("y")
+    if classes_of is None or len(classes_of.shape) != 1 or classes_of.dtype.kind not in "iu":
         raise DataError(f"{data} needs an array 'y' of one class index a sample")
+    targets = classes_of.whole()
     samples = open_samples(data, manifest.inputs, manifest.preprocessing)
+    assert isinstance(samples, ArrayFile)
     if len(targets) != len(samples):
         raise DataError(f"{data} has {len(samples)} samples and {len(targets)} labels")
     if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < classes:

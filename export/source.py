@@ -143,14 +143,24 @@ def _from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) ->
     return Source(name, network, args, shape, preprocessing, untrained=True, output_names=outputs)
 
 
-def _from_factory(spec: str, args: ModelArgs) -> Source:
+def load_named(spec: str) -> Any:
+    """What ``path/to/file.py:name`` or ``package.module:name`` names; the user's code runs.
+
+    Raises:
+        UsageError: there is no such file, module or name.
+        CaptureError: importing it fails.
+    """
     where, _, name = spec.rpartition(":")
     module = _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
     if not hasattr(module, name):
         near = difflib.get_close_matches(name, vars(module), n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "check the name after the colon"
         raise UsageError(f"{where} has no {name!r}: {hint}")
-    factory = getattr(module, name)
+    return getattr(module, name)
+
+
+def _from_factory(spec: str, args: ModelArgs) -> Source:
+    factory = load_named(spec)
     if isinstance(factory, nn.Module):
         if args:
             raise UsageError(f"{spec} is a module that is built; --model-arg needs a callable")

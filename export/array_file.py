@@ -1,0 +1,130 @@
+"""Rows of arrays in ``.npy`` and ``.npz`` files, read one at a time.
+
+A memory map would do for memory that the kernel may take back; but it counts as the process's own,
+and says nothing of a file that was cut. So a row is read when it is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeconv.errors import DataError, UsageError
+
+_LOCAL_HEADER = 30  # bytes before the name in a ZIP member's own header
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array [N, …] in C order at ``offset`` of an open file."""
+
+    file: BinaryIO
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def row(self, index: int) -> npt.NDArray[Any]:
+        """Row ``index`` as [1, …]."""
+        return self._read(index, 1)
+
+    def whole(self) -> npt.NDArray[Any]:
+        return self._read(0, len(self))
+
+    def _read(self, first: int, count: int) -> npt.NDArray[Any]:
+        size = math.prod(self.shape[1:]) * self.dtype.itemsize
+        data = os.pread(self.file.fileno(), count * size, self.offset + first * size)
+        return np.frombuffer(data, self.dtype).reshape(count, *self.shape[1:])
+
+
+def open_arrays(path: Path) -> dict[str, StoredArray]:
+    """The arrays of an ``.npy`` (named ``x``) or ``.npz`` file; pickled objects are refused.
+
+    Compressed members are unpacked into temporary files, which vanish with the arrays.
+
+    Raises:
+        UsageError: no such file.
+        DataError: the file is damaged, or holds something else than arrays of numbers.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    try:
+        arrays = {"x": _open_npy(path)} if path.suffix == ".npy" else _open_npz(path)
+    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a readable NumPy file: {error}") from error
+    for name, array in arrays.items():
+        if not array.shape or array.dtype.kind not in "fiub":
+            raise DataError(f"{path}: {name!r} is not an array of samples")
+    return arrays
+
+
+def _open_npy(path: Path) -> StoredArray:
+    return _stored(path.open("rb"))
+
+
+def _open_npz(path: Path) -> dict[str, StoredArray]:
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            if member.compress_type == zipfile.ZIP_STORED:
+                file = path.open("rb")
+                file.seek(_data_offset(file, member))
+            else:
+                file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the array
+                with archive.open(member) as packed:
+                    shutil.copyfileobj(packed, file, 1 << 20)
+                file.seek(0)
+            arrays[name] = _stored(file)
+    return arrays
+
+
+def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
+    """Where the bytes of an uncompressed member begin."""
+    file.seek(member.header_offset)
+    header = file.read(_LOCAL_HEADER)
+    name = int.from_bytes(header[26:28], "little")
+    extra = int.from_bytes(header[28:30], "little")
+    return member.header_offset + _LOCAL_HEADER + name + extra
+
+
+def _stored(file: BinaryIO) -> StoredArray:
+    """The array whose ``.npy`` header begins at the file's position."""
+    start = file.tell()
+    version = np.lib.format.read_magic(file)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read_header is None:
+        raise ValueError(f"version {version[0]}.{version[1]} holds no plain numbers")
+    shape, fortran_order, dtype = read_header(file)
+    if dtype.hasobject:
+        raise ValueError("it holds pickled objects")
+    if fortran_order and len(shape) > 1:
+        return _in_c_order(file, start)
+    offset = file.tell()
+    if os.fstat(file.fileno()).st_size < offset + math.prod(shape) * dtype.itemsize:
+        raise ValueError("it is cut short")
+    return StoredArray(file, offset, shape, dtype)
+
+
+def _in_c_order(file: BinaryIO, start: int) -> StoredArray:
+    """The rows of an array in Fortran order lie scattered; a temporary file takes them in order."""
+    file.seek(start)
+    array = np.lib.format.read_array(file, allow_pickle=False)
+    ordered = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the array
+    ordered.write(np.ascontiguousarray(array).data)
+    ordered.flush()
+    return StoredArray(ordered, 0, array.shape, array.dtype)
