@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from edgeconv.export.tflite import ops
-from edgeconv.export.tflite.registry import Integer, Rule, names, rule
+from edgeconv.export.tflite.registry import Integer, Rule, compositions, names, rule
 
 PAGE = Path("docs/operators.md")
 
@@ -34,6 +34,11 @@ result without a QuantizeLinear, an attribute that the integer kernel does not k
 An operator whose inputs are all known before the network runs is computed at export and leaves no
 trace, whichever it is: shapes, ranges, constant masks. Constant, ConstantOfShape, EyeLike, Range,
 Shape and Size exist in this way alone.
+
+Operators that ONNX defines as functions of others (Attention, RotaryEmbedding, CenterCropPad,
+SoftmaxCrossEntropyLoss, ...) and a model's own functions are written out first. So are If, Loop and
+Scan: the side of a branch that is taken, or both and a choice between their results where the
+network decides; the iterations of a loop of known length, up to 512.
 
 {table}
 
@@ -66,7 +71,9 @@ def page() -> str:
     rows = ["| operator | float | int8 | notes |", "|---|---|---|---|"]
     for name in names():
         found = rule(name)
-        assert found is not None
+        if found is None:
+            rows.append(f"| {name} | yes | in float | {_sentence(compositions()[name])} |")
+            continue
         integer = "" if name.endswith("Linear") else INT8[found.integer]
         rows.append(f"| {name} | yes | {integer} | {_note(found)} |")
     return HEAD.format(table="\n".join(rows))

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite.builder import Builder
+from edgeconv.export.tflite.composer import Composer
 from edgeconv.export.tflite.constants import folded
 from edgeconv.export.tflite.control import CONTROL
 from edgeconv.export.tflite.functions import (
@@ -30,7 +31,7 @@ from edgeconv.export.tflite.functions import (
 )
 from edgeconv.export.tflite.graph import Array
 from edgeconv.export.tflite.qdq import is_dequantize
-from edgeconv.export.tflite.registry import is_known
+from edgeconv.export.tflite.registry import STANDARD, composition, is_known
 
 TELLING = 1024
 """Elements of a constant that shape inference is shown: axes and sizes, and no weights."""
@@ -49,9 +50,13 @@ def expanded(model: ir.Model) -> ir.Model:
 
 
 def _needs(node: ir.Node) -> bool:
-    return not is_known(node) or any(
-        value.name and (value.shape is None or not value.shape.is_static())
-        for value in node.outputs
+    return (
+        not is_known(node)
+        or composition(node) is not None
+        or any(
+            value.name and (value.shape is None or not value.shape.is_static())
+            for value in node.outputs
+        )
     )
 
 
@@ -137,6 +142,10 @@ class Expansion:
         known = None if value is None else self._builder.known(value)
         return None if known is None else known.array
 
+    def is_known(self, value: ir.Value | None) -> bool:
+        """Whether ``value`` is constant, or left out."""
+        return value is None or self._builder.known(value) is not None
+
     def constant(self, array: Array, name: str) -> ir.Value:
         return self._keep(ir.tensor(array), self._unused(name))
 
@@ -164,9 +173,12 @@ class Expansion:
     def _visit(self, node: ir.Node, frame: Frame) -> None:
         attributes = resolved(node, frame.given)
         inputs = [self.now(value) for value in node.inputs]
-        write = CONTROL.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        write = CONTROL.get(node.op_type) if node.domain in STANDARD else None
+        compose = composition(node)
         if write is not None:
             results = write(self, node, inputs, attributes, frame.inside(node))
+        elif compose is not None and not all(self.is_known(value) for value in inputs):
+            results = [*compose(Composer(self, node, inputs, attributes, frame.inside(node)))]
         elif is_known(node):
             results = self.add(node, inputs, attributes, frame)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 if TYPE_CHECKING:
+    from edgeconv.export.tflite.composer import Composer
     from edgeconv.export.tflite.site import Site
 
 Lower = Callable[["Site"], None]
+Compose = Callable[["Composer"], Sequence[ir.Value]]
+
+STANDARD = ("", "ai.onnx")
+"""The names of the standard's own domain."""
 
 SHARED = {"QuantizeLinear", "DequantizeLinear", "Gelu"}
 """Operators that ONNX Runtime's own domain has with the same meaning."""
@@ -47,7 +52,16 @@ class Rule:
     fuses: bool
 
 
+@dataclass(frozen=True)
+class Composition:
+    """How to write an operator as other ONNX operators, and for which nodes."""
+
+    compose: Compose
+    when: Callable[[ir.Node], bool]
+
+
 _rules: dict[str, Rule] = {}
+_compositions: dict[str, Composition] = {}
 
 
 def operator(
@@ -69,16 +83,47 @@ def operator(
     return register
 
 
+def composed(
+    *names: str, when: Callable[[ir.Node], bool] = lambda node: True
+) -> Callable[[Compose], Compose]:
+    """Register the decorated function for nodes of the ONNX operators ``names``, or those of them
+    for which ``when`` holds: it writes them as nodes of other operators before the lowering.
+
+    Raises:
+        ValueError: an operator of that name is registered already.
+    """
+
+    def register(compose: Compose) -> Compose:
+        for name in names:
+            if name in _compositions:
+                raise ValueError(f"{name} is composed twice")
+            _compositions[name] = Composition(compose, when)
+        return compose
+
+    return register
+
+
+def composition(node: ir.Node) -> Compose | None:
+    """How ``node`` is written as other nodes; None where it is not."""
+    found = _compositions.get(node.op_type) if node.domain in STANDARD else None
+    return found.compose if found is not None and found.when(node) else None
+
+
+def compositions() -> dict[str, Compose]:
+    """The operators that are written as others, by name."""
+    return {name: item.compose for name, item in sorted(_compositions.items())}
+
+
 def rule(name: str) -> Rule | None:
     return _rules.get(name)
 
 
-def names() -> tuple[str, ...]:
-    """Every ONNX operator that can be lowered."""
-    return tuple(sorted(_rules))
-
-
 def is_known(node: ir.Node) -> bool:
     """Whether the lowering knows the operator of ``node`` as it is."""
-    standard = node.domain in ("", "ai.onnx") or node.op_type in SHARED
+    standard = node.domain in STANDARD or node.op_type in SHARED
     return standard and (node.op_type in _rules or node.op_type in COMPUTED)
+
+
+def names() -> tuple[str, ...]:
+    """Every ONNX operator that can be lowered."""
+    return tuple(sorted({*_rules, *_compositions}))

@@ -2,9 +2,11 @@
 
 from edgeconv.export.tflite.ops import (
     activation,
+    composed,
     convolution,
     einsum,
     elementwise,
+    grid_sample,
     indexing,
     matmul,
     normalization,
@@ -16,6 +18,7 @@ from edgeconv.export.tflite.ops import (
     resize,
     scatter,
     shape,
+    spectral,
     transposed_convolution,
     trigonometry,
     unary,
@@ -23,9 +26,11 @@ from edgeconv.export.tflite.ops import (
 
 __all__ = [
     "activation",
+    "composed",
     "convolution",
     "einsum",
     "elementwise",
+    "grid_sample",
     "indexing",
     "matmul",
     "normalization",
@@ -37,6 +42,7 @@ __all__ = [
     "resize",
     "scatter",
     "shape",
+    "spectral",
     "transposed_convolution",
     "trigonometry",
     "unary",

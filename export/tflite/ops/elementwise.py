@@ -194,8 +194,8 @@ def pow_(site: Site) -> None:
             factor = site.fresh("square", x.shape)
             site.builder.emit("MUL", [x, x], [factor])
         site.emit_stored("MUL", [x, factor], x.shape, stored.order)
-    elif site.value(1).dtype != site.value(0).dtype:
-        raise site.unsupported("base and exponent are of two types", "cast the exponent")
+    elif site.dtype == np.dtype("int64"):
+        raise site.unsupported("POW has no kernel for int64", "cast its inputs to int32")
     else:
         binary(site, "POW")
 
@@ -207,8 +207,6 @@ def _single(array: Array | None) -> float | None:
 @operator("Mod")
 def mod(site: Site) -> None:
     """FLOOR_MOD, the sign of which follows the divisor as in ONNX without ``fmod``."""
-    if site.integer_attribute("fmod", 0):
-        raise site.unsupported("fmod is 1", "use the remainder whose sign follows the divisor")
     binary(site, "FLOOR_MOD")
 
 

@@ -39,6 +39,7 @@ REFUSALS = {
     "random numbers": "random numbers",
     "is of type (DOUBLE|FLOAT16)": "computes in a type that the export does not write",
     "scale and zero point are not constant": "only run time knows a scale",
+    "POW has no kernel": "TFLite's POW has no int64",
     "does not know this operator": "no TFLite form",
 }
 # The reference aligns the corners by the scale times the size; ONNX Runtime, and the text of the

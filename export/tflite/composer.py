@@ -1,0 +1,109 @@
+"""Writes an operator that TFLite does not have as other ONNX operators."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.tflite.builder import FLOAT, static_shape, title
+from edgeconv.export.tflite.functions import Attributes
+from edgeconv.export.tflite.graph import Array
+from edgeconv.export.tflite.layout import Shape
+
+if TYPE_CHECKING:
+    from edgeconv.export.tflite.expand import Expansion, Frame
+
+VERSION = 20
+"""The opset of what is written here, whichever the model has."""
+
+Operand = ir.Value | Array | np.generic | float | list[int]
+Attribute = int | float | str | list[int]
+
+
+class Composer:
+    """The node that is to be written as others, and one call for each of them.
+
+    ``inputs`` has None for an input that is left out, ``version`` is the node's opset. Arrays and
+    numbers among the operands of a call become constants: floats float32, integers int64 (numpy's
+    keep their type).
+    """
+
+    def __init__(
+        self,
+        whole: Expansion,
+        node: ir.Node,
+        inputs: list[ir.Value | None],
+        attributes: Attributes,
+        frame: Frame,
+    ) -> None:
+        self._whole = whole
+        self._node = node
+        self._attributes = attributes
+        self.version = frame.opsets.get("", VERSION)
+        self._frame = replace(frame, opsets={**frame.opsets, "": VERSION}, given={})
+        self.inputs = inputs
+
+    @property
+    def op_type(self) -> str:
+        return self._node.op_type
+
+    def __call__(self, op_type: str, *operands: Operand, **attributes: Attribute) -> ir.Value:
+        """The result of a node of ``op_type``."""
+        values = [self._value(operand) for operand in operands]
+        stated = [ir.convenience.convert_attribute(name, item) for name, item in attributes.items()]
+        return self._whole.emit(op_type, values, stated, self._frame)
+
+    def input(self, index: int) -> ir.Value:
+        """An input that the operator demands."""
+        value = self.inputs[index] if index < len(self.inputs) else None
+        if value is None:
+            raise self.unsupported(f"input {index} is missing", "check the model with onnx.checker")
+        return value
+
+    def missing(self, index: int) -> bool:
+        """Whether an input is left out."""
+        return index >= len(self.inputs) or self.inputs[index] is None
+
+    def shape(self, value: ir.Value) -> Shape:
+        return static_shape(value)
+
+    def known(self, index: int) -> Array | None:
+        """The elements of an input, if they are known; None if it is left out, too."""
+        value = self.inputs[index] if index < len(self.inputs) else None
+        return self._whole.elements(value)
+
+    def demand(self, index: int, what: str) -> Array:
+        """The elements of an input that has to be constant."""
+        array = self.known(index)
+        if array is None:
+            raise self.unsupported(
+                f"its {what} is computed by the network", f"make the {what} constant"
+            )
+        return array
+
+    def integer(self, name: str, default: int = 0) -> int:
+        return self._attributes[name].as_int() if name in self._attributes else default
+
+    def real(self, name: str, default: float = 0.0) -> float:
+        return self._attributes[name].as_float() if name in self._attributes else default
+
+    def string(self, name: str, default: str = "") -> str:
+        return self._attributes[name].as_string() if name in self._attributes else default
+
+    def integers(self, name: str, default: Shape) -> Shape:
+        return tuple(self._attributes[name].as_ints()) if name in self._attributes else default
+
+    def unsupported(self, what: str, remedy: str) -> UnsupportedOperator:
+        return UnsupportedOperator(f"{title(self._node)}: {what}; {remedy}")
+
+    def _value(self, operand: Operand) -> ir.Value:
+        if isinstance(operand, ir.Value):
+            return operand
+        array = np.asarray(operand)
+        if array.dtype == np.float64:
+            array = array.astype(FLOAT)
+        return self._whole.constant(array, f"{self._frame.scope}constant")

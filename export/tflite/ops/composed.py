@@ -1,0 +1,261 @@
+"""Operators of elements, rows and windows that are short in terms of others."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeconv.export.tflite.composer import Composer
+from edgeconv.export.tflite.registry import composed
+
+INTEGERS = {ir.DataType.INT32, ir.DataType.INT64}
+Results = list[ir.Value]
+
+
+def second_output_used(node: ir.Node) -> bool:
+    return any(value.is_graph_output() or value.consumers() for value in node.outputs[1:])
+
+
+@composed("Hardmax")
+def hardmax(f: Composer) -> Results:
+    """1 at the first of the largest elements along an axis, else 0."""
+    x = f.input(0)
+    axis = f.integer("axis", -1) % len(f.shape(x))
+    place = f("ArgMax", x, axis=axis, keepdims=0)
+    values = np.array([0, 1], np.float32)
+    return [f("OneHot", place, [f.shape(x)[axis]], values, axis=axis)]
+
+
+@composed("LpPool")
+def lp_pool(f: Composer) -> Results:
+    """A convolution of the p-th powers with ones, and its p-th root."""
+    x, p = f.input(0), f.integer("p", 2)
+    channels = f.shape(x)[1]
+    kernel = f.integers("kernel_shape", ())
+    ones = (1,) * len(kernel)
+    window = {
+        "strides": [*f.integers("strides", ones)],
+        "dilations": [*f.integers("dilations", ones)],
+    }
+    pads = [*f.integers("pads", (0,) * (2 * len(kernel)))]
+    weight = np.ones((channels, 1, *kernel), np.float32)
+    size = f("Abs", x)
+    power = size if p == 1 else f("Mul", x, x) if p == 2 else f("Pow", size, float(p))
+    mode = f.string("auto_pad", "NOTSET")
+    if mode == "NOTSET":
+        if f.integer("ceil_mode"):
+            pads = _rounded_up(f.shape(x)[2:], kernel, window["strides"], window["dilations"], pads)
+        sums = f("Conv", power, weight, group=channels, pads=pads, **window)
+    else:
+        sums = f("Conv", power, weight, group=channels, auto_pad=mode, **window)
+    if p == 1:
+        return [sums]
+    return [f("Sqrt", sums) if p == 2 else f("Pow", sums, 1 / p)]
+
+
+def _rounded_up(
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: list[int],
+    dilations: list[int],
+    pads: list[int],
+) -> list[int]:
+    """The padding that makes room for the last, partial window, unless that lies in the padding."""
+    rank = len(size)
+    more = list(pads)
+    for axis in range(rank):
+        reach = dilations[axis] * (kernel[axis] - 1) + 1
+        room = size[axis] + pads[axis] + pads[axis + rank] - reach
+        last = -(-room // strides[axis]) * strides[axis]
+        if last < size[axis] + pads[axis]:
+            more[axis + rank] += last - room
+    return more
+
+
+@composed("CumProd")
+def cumprod(f: Composer) -> Results:
+    """Products of ever longer runs, each of two of half the length."""
+    x = f.input(0)
+    shape = f.shape(x)
+    axis = int(f.demand(1, "axis").item()) % len(shape)
+    backward = bool(f.integer("reverse"))
+    if f.integer("exclusive"):
+        x = _shifted(f, x, axis, 1, backward=backward)
+    step = 1
+    while step < shape[axis]:
+        x = f("Mul", x, _shifted(f, x, axis, step, backward=backward))
+        step *= 2
+    return [x]
+
+
+def _shifted(f: Composer, x: ir.Value, axis: int, step: int, *, backward: bool) -> ir.Value:
+    """``x`` moved along an axis by ``step``, with ones in the place that gets free."""
+    shape = list(f.shape(x))
+    size = shape[axis]
+    shape[axis] = step
+    assert x.dtype is not None
+    ones = np.ones(shape, x.dtype.numpy())
+    start, end = (step, size) if backward else (0, size - step)
+    kept = f("Slice", x, [start], [end], [axis])
+    return f("Concat", *((kept, ones) if backward else (ones, kept)), axis=axis)
+
+
+@composed("Mod", when=lambda node: bool(node.attributes.get_int("fmod", 0)))
+def fmod(f: Composer) -> Results:
+    """The remainder whose sign follows the dividend, by that whose sign follows the divisor."""
+    x, y = f.input(0), f.input(1)
+    if x.dtype not in INTEGERS:
+        rest = f("Mod", f("Abs", x), f("Abs", y), fmod=0)
+        return [f("Mul", f("Sign", x), rest)]
+    zero = np.zeros((), x.dtype.numpy())
+    rest = f("Mod", x, y, fmod=0)
+    crossed = f("Xor", f("Less", x, zero), f("Less", y, zero))
+    over = f("And", crossed, f("Not", f("Equal", rest, zero)))
+    return [f("Where", over, f("Sub", rest, y), rest)]
+
+
+def _two_types(node: ir.Node) -> bool:
+    base, exponent = node.inputs[:2]
+    return base is not None and exponent is not None and base.dtype != exponent.dtype
+
+
+@composed("Pow", when=_two_types)
+def pow_of_two_types(f: Composer) -> Results:
+    """POW has one type: that of the base, or float32 where the exponent is no integer."""
+    base, exponent = f.input(0), f.input(1)
+    assert base.dtype is not None
+    if exponent.dtype in INTEGERS or base.dtype == ir.DataType.FLOAT:
+        return [f("Pow", base, f("Cast", exponent, to=int(base.dtype)))]
+    power = f("Pow", f("Cast", base, to=int(ir.DataType.FLOAT)), exponent)
+    # What is a hair below a whole number is that number.
+    return [f("Cast", f("Mul", power, 1 + 2**-21), to=int(base.dtype))]
+
+
+@composed("Compress")
+def compress(f: Composer) -> Results:
+    """The elements, or slices along an axis, where a constant condition holds."""
+    x = f.input(0)
+    places = np.flatnonzero(f.demand(1, "condition"))
+    axis = f.integer("axis", -(2**31))
+    if axis == -(2**31):
+        return [f("Gather", f("Reshape", x, [-1]), places)]
+    return [f("Gather", x, places, axis=axis)]
+
+
+@composed("Dropout", when=second_output_used)
+def dropout_with_mask(f: Composer) -> Results:
+    """Outside of training everything is kept."""
+    if not f.missing(2) and f.demand(2, "training_mode").item():
+        raise f.unsupported("training_mode is set", "export the network in eval mode")
+    x = f.input(0)
+    return [f("Identity", x), f("Identity", np.ones(f.shape(x), bool))]
+
+
+@composed("LayerNormalization", when=second_output_used)
+def layer_normalization_with_statistics(f: Composer) -> Results:
+    """With the mean and the inverse of the standard deviation as results."""
+    x = f.input(0)
+    rank = len(f.shape(x))
+    axes = list(range(f.integer("axis", -1) % rank, rank))
+    mean = f("ReduceMean", x, axes)
+    centered = f("Sub", x, mean)
+    variance = f("ReduceMean", f("Mul", centered, centered), axes)
+    inverse = f("Reciprocal", f("Sqrt", f("Add", variance, f.real("epsilon", 1e-5))))
+    y = f("Mul", f("Mul", centered, inverse), f.input(1))
+    if not f.missing(2):
+        y = f("Add", y, f.input(2))
+    return [y, mean, inverse]
+
+
+@composed("TensorScatter")
+def tensor_scatter(f: Composer) -> Results:
+    """ScatterElements at the positions from each write index on."""
+    cache, update = f.input(0), f.input(1)
+    shape = f.shape(update)
+    axis = f.integer("axis", -2) % len(shape)
+    along = [1] * len(shape)
+    along[axis] = shape[axis]
+    steps = np.arange(shape[axis], dtype=np.int64).reshape(along)
+    if not f.missing(2):
+        starts = f("Reshape", f.input(2), [-1, *[1] * (len(shape) - 1)])
+        places = f("Add", starts, steps)
+    else:
+        places = f("Identity", steps)
+    if f.string("mode", "linear") == "circular":
+        places = f("Mod", places, np.int64(f.shape(cache)[axis]))
+    places = f("Expand", places, list(shape))
+    return [f("ScatterElements", cache, places, update, axis=axis)]
+
+
+@composed("MaxUnpool")
+def max_unpool(f: Composer) -> Results:
+    """ScatterElements into zeros, by indices that count the elements of the result."""
+    x, indices = f.input(0), f.input(1)
+    shape = f.shape(x)
+    kernel = f.integers("kernel_shape", ())
+    rank = len(kernel)
+    strides = f.integers("strides", (1,) * rank)
+    pads = f.integers("pads", (0,) * (2 * rank))
+    sizes = [
+        (size - 1) * strides[axis] + kernel[axis] - pads[axis] - pads[axis + rank]
+        for axis, size in enumerate(shape[2:])
+    ]
+    whole = [*shape[:2], *sizes]
+    zeros = np.zeros(prod(whole), np.float32)
+    flat = f("ScatterElements", zeros, f("Reshape", indices, [-1]), f("Reshape", x, [-1]), axis=0)
+    result = f("Reshape", flat, whole)
+    if not f.missing(2):
+        wanted = f.demand(2, "output_shape")
+        more = [int(asked) - have for asked, have in zip(wanted, whole, strict=True)]
+        result = f("Pad", result, [0] * len(whole) + more)
+    return [result]
+
+
+@composed("MaxPool", when=second_output_used)
+def max_pool_with_indices(f: Composer) -> Results:
+    """Every element of the kernel as a map of its own, the largest of them, and where it was."""
+    x = f.input(0)
+    n, channels, *size = f.shape(x)
+    kernel = f.integers("kernel_shape", ())
+    rank = len(kernel)
+    ones = (1,) * rank
+    strides, dilations = f.integers("strides", ones), f.integers("dilations", ones)
+    pads = list(f.integers("pads", (0,) * (2 * rank)))
+    if f.string("auto_pad", "NOTSET") != "NOTSET":
+        raise f.unsupported("auto_pad is set beside its indices", "state pads")
+    if f.integer("ceil_mode"):
+        pads = _rounded_up(tuple(size), kernel, list(strides), list(dilations), pads)
+    padded = f("Pad", x, [0, 0, *pads[:rank], 0, 0, *pads[rank:]], float(np.finfo("f4").min))
+    room = f.shape(padded)[2:]
+    counts = [
+        (room[axis] - dilations[axis] * (kernel[axis] - 1) - 1) // strides[axis] + 1
+        for axis in range(rank)
+    ]
+    maps = []
+    for tap in np.ndindex(*kernel):
+        first = [tap[axis] * dilations[axis] for axis in range(rank)]
+        last = [
+            start + (count - 1) * stride + 1
+            for start, count, stride in zip(first, counts, strides, strict=True)
+        ]
+        axes = list(range(2, rank + 2))
+        maps.append(f("Unsqueeze", f("Slice", padded, first, last, axes, list(strides)), [0]))
+    stack = f("Concat", *maps, axis=0)
+    best = f("ArgMax", stack, axis=0, keepdims=0)
+    # Elements per step along each axis: the last axis counts ones, the first with storage_order 1.
+    order = range(rank) if f.integer("storage_order") else range(rank)[::-1]
+    steps, step = [0] * rank, 1
+    for axis in order:
+        steps[axis], step = step, step * size[axis]
+    offsets = [
+        sum(tap[axis] * dilations[axis] * steps[axis] for axis in range(rank))
+        for tap in np.ndindex(*kernel)
+    ]
+    corner = np.indices((n, channels, *counts), dtype=np.int64)
+    base = (corner[0] * channels + corner[1]) * prod(size)
+    for axis in range(rank):
+        base = base + (corner[axis + 2] * strides[axis] - pads[axis]) * steps[axis]
+    indices = f("Add", f("Gather", np.array(offsets, np.int64), best), base)
+    return [f("ReduceMax", stack, [0], keepdims=0), indices]
