@@ -23,7 +23,6 @@ from edgeconv.bench.result import (
     ProcessRun,
     summarize,
 )
-from edgeconv.bundle import sha256_of
 from edgeconv.device import Device, RunRequest
 from edgeconv.device.messages import (
     Done,
@@ -83,12 +82,9 @@ def measure(
         UsageError: no file, a file twice, one that is missing or that the runtime does not read.
         MeasurementError: a model could not be measured.
     """
-    _check(models, options)
+    check_files(models, options)
     started = datetime.now(timezone.utc).replace(microsecond=0)
-    files = [
-        ModelFile(name=str(path), bytes=path.stat().st_size, sha256=sha256_of(path))
-        for path in models
-    ]
+    files = [ModelFile.of(path) for path in models]
     requests = [_request(path, options, device) for path in models]
     runs: list[list[ProcessRun]] = [[] for _ in models]
     machine: Machine | None = None
@@ -117,7 +113,13 @@ def measure(
     )
 
 
-def _check(models: Sequence[Path], options: BenchOptions) -> None:
+def check_files(models: Sequence[Path], options: BenchOptions) -> None:
+    """Refuse, before anything slow, what cannot be measured.
+
+    Raises:
+        UsageError: no file, a file twice, one that is missing or that the runtime does not read.
+        MeasurementError: a file is damaged.
+    """
     if not models:
         raise UsageError("nothing to measure: name at least one .onnx or .tflite file")
     for index, path in enumerate(models):

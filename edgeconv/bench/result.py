@@ -9,6 +9,7 @@ from statistics import median
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgeconv.bench import statistics
+from edgeconv.bundle import sha256_of
 from edgeconv.device.messages import Conditions, Machine, Output, Runtime
 from edgeconv.errors import MeasurementError, UsageError
 
@@ -44,6 +45,10 @@ class ModelFile(Record):
     name: str
     bytes: int
     sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> ModelFile:
+        return cls(name=str(path), bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
 class ProcessRun(Record):
@@ -135,9 +140,7 @@ class BenchResult(Record):
 
     def save(self, path: Path) -> None:
         """Write the JSON, whole or not at all."""
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(self.model_dump_json(indent=1), encoding="utf-8")
-        part.replace(path)
+        save_json(self, path)
 
     @classmethod
     def load(cls, path: Path) -> BenchResult:
@@ -154,6 +157,13 @@ class BenchResult(Record):
         except UnicodeDecodeError as error:
             raise MeasurementError(f"{path} is not a result of edgeconv bench") from error
         return parse_result(text, path)
+
+
+def save_json(record: Record, path: Path) -> None:
+    """Write a record as JSON, whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+    part.replace(path)
 
 
 class _Versioned(BaseModel):

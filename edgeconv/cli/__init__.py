@@ -16,10 +16,10 @@ from edgeconv import __version__
 from edgeconv.errors import EdgeconvError
 
 COMMANDS = {
-    "bench": "Measure the latency of model files on this machine.",
+    "bench": "Measure the latency of model files on this machine or a board.",
     "compare": "Say whether files became faster or slower between two measurements.",
     "cost": "Show what a network costs: parameters, MACs, memory, receptive field.",
-    "devices": "Tell what a device is and which files can run there.",
+    "devices": "Tell what a device is and what runs there; start an emulated Raspberry Pi.",
     "evaluate": "Measure the top-1 accuracy of every file in a bundle.",
     "export": "Export a network to verified ONNX and TFLite files.",
     "gate": "Fail if a file became significantly slower or larger than a baseline.",

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from edgeconv.errors import MeasurementError, UsageError
 
 if TYPE_CHECKING:
     from edgeconv.bench import BenchOptions, BenchResult
+    from edgeconv.bench.instructions import CountResult
 
 RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
+# They say how to take times, of which an emulated board has none worth telling.
+OF_TIMES = ("runs", "seconds", "max_seconds", "warmup", "repetitions", "threads", "cpus")
 
 
 @click.command("bench")
@@ -23,7 +27,8 @@ RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
     "--device",
     default="local",
     show_default=True,
-    help="local, local:PYTHON or ssh://[user@]host[:port][/PYTHON].",
+    help="local, local:PYTHON, ssh://[user@]host[:port][/PYTHON], or emulated:BOARD (pi3, pi3-32, "
+    "pi4, pi5), which counts instructions.",
 )
 @click.option(
     "--runs", type=click.IntRange(1), default=50, show_default=True, help="Least runs a process."
@@ -103,6 +108,8 @@ def command(
 
     Every file is measured in several processes of its own, in turns with the others. The median
     stands with its 95 % confidence interval.
+
+    On an emulated board the instructions of one inference are counted instead, on one thread.
     """
     from edgeconv.bench import BenchOptions
     from edgeconv.device import Runtime
@@ -121,11 +128,17 @@ def command(
     )
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise UsageError(f"{out} cannot be written: its folder is missing, or it is a folder")
-    result = _measure(_files(paths, options), options, device, quiet)
+    files = _files(paths, options)
+    result: BenchResult | CountResult
+    if device.startswith("emulated:"):
+        _refuse_options_of_times(device)
+        result = _count(files, options, device, quiet)
+    else:
+        result = _measure(files, options, device, quiet)
+        if not no_history:
+            _remember(result)
     if out is not None:
         result.save(out)
-    if not no_history:
-        _remember(result)
     if as_json:
         click.echo(result.model_dump_json(indent=1))
     else:
@@ -178,6 +191,39 @@ def _measure(files: list[Path], options: BenchOptions, device: str, quiet: bool)
         return measure(files, options, open_device(device), show)
 
 
+def _count(files: list[Path], options: BenchOptions, device: str, quiet: bool) -> CountResult:
+    from edgeconv.bench import Progress
+    from edgeconv.bench.instructions import CountOptions, count
+    from edgeconv.device.emulated import EmulatedDevice
+    from edgeconv.report.tables import printable, progress
+
+    asked = CountOptions(runtime=options.runtime, seed=options.seed, inputs=options.inputs)
+    board = EmulatedDevice.parse(device)
+    with progress(quiet) as bar:
+        task = bar.add_task("Counting", total=len(files))
+
+        def show(step: Progress) -> None:
+            bar.update(
+                task, completed=step.index, description=f"Counting {printable(step.file.name)}"
+            )
+
+        return count(files, asked, board, show)
+
+
+def _refuse_options_of_times(device: str) -> None:
+    context = click.get_current_context()
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in OF_TIMES
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(
+            f"{device} counts the instructions of single inferences on one thread; leave out "
+            + ", ".join(given)
+        )
+
+
 def _remember(result: BenchResult) -> None:
     """Keep the result in the history; a history that cannot be written must not cost the result."""
     from edgeconv.bench.history import History, current_revision, default_path
@@ -189,10 +235,15 @@ def _remember(result: BenchResult) -> None:
         error_console().print(f"note: not kept in the history: {printable(str(error))}")
 
 
-def _print(result: BenchResult) -> None:
-    from edgeconv.report.latency import latency_table, notes
+def _print(result: BenchResult | CountResult) -> None:
+    from edgeconv.bench import BenchResult
+    from edgeconv.report import instructions, latency
     from edgeconv.report.tables import console, error_console, printable
 
-    console().print(latency_table(result))
-    for note in notes(result):
+    if isinstance(result, BenchResult):
+        drawn, notes = latency.latency_table(result), latency.notes(result)
+    else:
+        drawn, notes = instructions.counts_table(result), instructions.notes(result)
+    console().print(drawn)
+    for note in notes:
         error_console().print(f"note: {printable(note)}")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pydantic import Field
 
-from edgeconv.device.emulated.boards import Board, Cpu, board_with
+from edgeconv.device.emulated.boards import ARM64, Board, Cpu, board_with
 from edgeconv.device.emulated.requirements import program
 from edgeconv.device.emulated.sysroot import ensure_counter, ensure_sysroot
 from edgeconv.device.emulated.userland import environment
 from edgeconv.device.events import events_of
 from edgeconv.device.messages import Instructions, Message, RunRequest, Runtime
 from edgeconv.device.process import LineProcess
-from edgeconv.errors import MeasurementError
+from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.runner import RUNNER
 
 SECONDS = 900
@@ -62,17 +62,21 @@ def count_instructions(
 
     Args:
         model: an .onnx or .tflite file.
-        cpu: decides the instruction set, and the kernels that libraries choose.
+        cpu: a 64-bit one; it decides the instructions at hand, and the kernels that libraries
+            choose. QEMU does not redirect all of a 32-bit program's system calls to its userland,
+            so 32-bit boards are counted over SSH alone (``EmulatedDevice``).
         runtime: None is the usual one that reads the file.
         runs: inferences to count; the least of them counts.
         seed: of the inputs.
 
     Raises:
-        UsageError: packages of this machine are missing.
+        UsageError: packages of this machine are missing, or the CPU is a 32-bit one.
         MeasurementError: the model could not be run.
         EdgeconvError: a download for the emulated userland failed.
     """
     board = board_with(cpu)
+    if board.architecture is not ARM64:
+        raise UsageError(f"{cpu.value} is counted on a device: emulated:{board.name}")
     with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
         counts = Path(folder) / "counts"
         request = RunRequest(

@@ -1,0 +1,124 @@
+"""Executed instructions of model files on an emulated board. Counts, never times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from edgeconv import __version__
+from edgeconv.bench.protocol import Progress, check_files
+from edgeconv.bench.result import BenchOptions, ModelFile, Record, save_json
+from edgeconv.device.emulated import EmulatedDevice, InstructionCounts
+from edgeconv.device.messages import Instructions, Output, Outputs, RunRequest, Runtime, Start
+from edgeconv.errors import MeasurementError
+
+SCHEMA_VERSION = 1
+RUNS = 2  # inferences counted after the first; they differ by less than 0.1 %
+
+
+class CountOptions(Record):
+    """``runtime`` None is the usual one that reads the file. ``inputs`` is an .npz file; without
+    it the inputs are structured values made from ``seed``. One thread."""
+
+    runtime: Runtime | None = None
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    inputs: Path | None = None
+
+
+class CountedModel(Record):
+    """One file: what one inference after the first executes, and what it computes."""
+
+    file: ModelFile
+    runtime: Runtime
+    runtime_version: str
+    python: str
+    numpy: str
+    counts: InstructionCounts
+    outputs: tuple[Output, ...] = Field(description="of the first inference, without their bytes")
+
+
+class CountResult(Record):
+    """Everything that one session counted. ``cpu`` is QEMU's name of the core."""
+
+    schema_version: int = SCHEMA_VERSION
+    kind: Literal["instructions"] = "instructions"
+    emulated: Literal[True] = True
+    edgeconv_version: str
+    started: datetime
+    device: str
+    board: str
+    cpu: str
+    options: CountOptions
+    models: tuple[CountedModel, ...]
+
+    def save(self, path: Path) -> None:
+        """Write the JSON, whole or not at all."""
+        save_json(self, path)
+
+
+def count(
+    models: Sequence[Path],
+    options: CountOptions,
+    device: EmulatedDevice,
+    progress: Callable[[Progress], None] | None = None,
+) -> CountResult:
+    """Count the instructions of every model, each in a process of its own.
+
+    Raises:
+        UsageError: no file, a file twice, one that is missing or that the runtime or the board
+            does not read.
+        MeasurementError: a model could not be run.
+    """
+    check_files(models, BenchOptions(runtime=options.runtime, inputs=options.inputs))
+    started = datetime.now(timezone.utc).replace(microsecond=0)
+    counted = []
+    for index, path in enumerate(models):
+        if progress is not None:
+            progress(Progress(index, len(models), path))
+        try:
+            counted.append(_count_one(path, options, device))
+        except MeasurementError as error:
+            raise MeasurementError(f"{path} on {error}") from error
+    return CountResult(
+        edgeconv_version=__version__,
+        started=started,
+        device=device.name,
+        board=device.board.model,
+        cpu=device.board.cpu.value,
+        options=options,
+        models=tuple(counted),
+    )
+
+
+def _count_one(path: Path, options: CountOptions, device: EmulatedDevice) -> CountedModel:
+    request = RunRequest(
+        model=device.place(path),
+        runtime=options.runtime,
+        min_runs=RUNS,
+        seed=options.seed,
+        inputs=device.place(options.inputs) if options.inputs else None,
+    )
+    start: Start | None = None
+    outputs: Outputs | None = None
+    with closing(device.run(request)) as events:
+        for event in events:
+            if isinstance(event, Start):
+                start = event
+            elif isinstance(event, Outputs):
+                outputs = event
+            elif isinstance(event, Instructions) and start and outputs:
+                return CountedModel(
+                    file=ModelFile.of(path),
+                    runtime=start.runtime,
+                    runtime_version=start.runtime_version,
+                    python=start.python,
+                    numpy=start.numpy,
+                    counts=InstructionCounts.of(event),
+                    outputs=tuple(o.model_copy(update={"base64": None}) for o in outputs.outputs),
+                )
+    raise MeasurementError(f"{device.name}: the runner left out a part of its answer")
