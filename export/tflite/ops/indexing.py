@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from edgeconv.export.tflite.builder import Constant, static_shape
@@ -92,7 +94,8 @@ def split(site: Site) -> None:
 
 @operator("Gather", integer=Integer.MOVES)
 def gather(site: Site) -> None:
-    """GATHER; one constant index is a SLICE, and to drop its axis costs nothing."""
+    """GATHER; one constant index is a SLICE, and to drop its axis costs nothing. FLOOR_MOD counts
+    computed indices from the front."""
     shape = site.shape(0)
     axis = site.integer_attribute("axis", 0) % len(shape)
     held = site.held(1)
@@ -114,6 +117,7 @@ def gather(site: Site) -> None:
         count = int(np.prod(site.shape(1)))
         order = Order.of(site.shape(1), identity(rank))
         wanted = site.builder.arranged(site.raw(1), order, (count,))
+        wanted = from_the_front(site, wanted, [shape[axis]])
     options: Options = {"axis": perm.index(axis)}
     site.emit_stored("GATHER", [site.tensor(0, perm), wanted], *place, options)
 
@@ -130,14 +134,32 @@ def gather_nd(site: Site) -> None:
         array = np.concatenate([np.moveaxis(grid, 0, -1), array], axis=-1)
         limits = np.array(shape[: array.shape[-1]])
         indices = site.builder.integers(array % limits, f"{site.name}/indices")
-    elif batch:
-        raise site.unsupported(
-            "batch_dims is not 0 and its indices are computed by the network",
-            "index the batch dimensions as well",
-        )
     else:
         indices = site.tensor(1)
+        depth = indices.shape[-1]
+        indices = from_the_front(site, indices, shape[batch : batch + depth])
+        if batch:
+            indices = _with_batch(site, indices, batch)
     site.emit("GATHER_ND", [site.tensor(0), indices])
+
+
+def _with_batch(site: Site, indices: Tensor, batch: int) -> Tensor:
+    """Indices with those of the first ``batch`` dimensions in front."""
+    grid = np.moveaxis(np.indices(indices.shape[:-1])[:batch], 0, -1).astype(indices.dtype)
+    shape = (*indices.shape[:-1], batch + indices.shape[-1])
+    whole = Tensor(f"{site.name}/whole", shape, indices.dtype)
+    parts = [site.builder.constant(grid, f"{site.name}/batch"), indices]
+    site.builder.emit("CONCATENATION", parts, [whole], {"axis": len(shape) - 1})
+    return whole
+
+
+def from_the_front(site: Site, indices: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Indices along axes of ``sizes``, one for each column; TFLite takes none below zero."""
+    limits = np.array(sizes[0] if len(sizes) == 1 else sizes, indices.dtype)
+    result = Tensor(f"{indices.name}/counted", indices.shape, indices.dtype)
+    limit = site.builder.constant(limits, f"{site.name}/sizes")
+    site.builder.emit("FLOOR_MOD", [indices, limit], [result])
+    return result
 
 
 @operator("ArgMax", "ArgMin", integer=Integer.READS)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from edgeconv.export.tflite.builder import Constant, codes
 from edgeconv.export.tflite.graph import TYPES, Array, Options, Quantization, Tensor
 from edgeconv.export.tflite.layout import Order, Shape, identity
+from edgeconv.export.tflite.ops.indexing import from_the_front
 from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
 
@@ -37,8 +38,7 @@ def _places(site: Site, index: int, shape: Shape, axis: int) -> Tensor:
     if isinstance(held, Constant):
         places = held.array % shape[axis] * strides[axis] + rest
         return site.builder.integers(places, f"{site.name}/places")
-    size = site.builder.integers(np.array(shape[axis]), f"{site.name}/size")
-    indices = _from_the_front(site, as_int32(site, site.tensor(index)), size)
+    indices = from_the_front(site, as_int32(site, site.tensor(index)), [shape[axis]])
     scaled = Tensor(f"{site.name}/scaled", indices.shape, INT32)
     stride = site.builder.integers(np.array(strides[axis]), f"{site.name}/stride")
     site.builder.emit("MUL", [indices, stride], [scaled])
@@ -88,6 +88,7 @@ def scatter_nd(site: Site) -> None:
         indices = site.builder.integers(held.array % limits, f"{site.name}/indices")
     else:
         indices = as_int32(site, site.tensor(1))
+        indices = from_the_front(site, indices, shape[: indices.shape[-1]])
     _scatter(site, indices, shape, site.shape(2))
 
 
@@ -117,8 +118,6 @@ def _scatter(site: Site, indices: Tensor, shape: Shape, updated: Shape) -> None:
     input, or a selection by where anything was put."""
     site.refuse_integer("its indices are computed by the network")
     reduction = site.string_attribute("reduction", "none")
-    if reduction not in ("none", "add"):
-        raise site.unsupported(f"reduction is {reduction}", "use none or add")
     builder = site.builder
     data = builder.reshape(site.tensor(0), shape)
     updates = builder.reshape(site.tensor(2), updated)
@@ -150,14 +149,14 @@ def one_hot(site: Site) -> None:
         array = held.array.astype(np.int64)
         indices = builder.integers(np.where(array < 0, array + depth, array), "indices")
     else:
-        indices = _from_the_front(site, as_int32(site, site.tensor(0)), size)
+        indices = _not_negative(site, as_int32(site, site.tensor(0)), size)
     off, on = (builder.constant(np.array(number), f"{site.name}/value") for number in values)
     axis = site.integer_attribute("axis", -1) % len(site.result_shape)
     site.emit("ONE_HOT", [indices, size, on, off], None, {"axis": axis})
 
 
-def _from_the_front(site: Site, indices: Tensor, size: Tensor) -> Tensor:
-    """indices + size * (indices < 0)."""
+def _not_negative(site: Site, indices: Tensor, size: Tensor) -> Tensor:
+    """indices + size * (indices < 0), which leaves those beyond the size where they are."""
     builder = site.builder
     negative = Tensor(f"{site.name}/negative", indices.shape, BOOL)
     zero = builder.integers(np.array(0), f"{site.name}/zero")
