@@ -34,6 +34,8 @@ class Direction:
     hidden_bias: Array
     activations: tuple[str, ...]
     backward: bool
+    peepholes: Array | None = None
+    """Weights of the memory in the gates i, o and f, 3 x hidden."""
 
 
 class Cell:
@@ -58,7 +60,18 @@ class Cell:
         return self.site.fresh(f"{self.suffix}{self._count}/{name.lower()}", shape)
 
     def activation(self, index: int, x: Tensor) -> Tensor:
+        limit = self.site.float_attribute("clip", 0.0)
+        if limit:
+            x = self("MAXIMUM", self("MINIMUM", x, self.number(limit)), self.number(-limit))
         return self(self.direction.activations[index], x)
+
+    def peep(self, gate: int, x: Tensor, memory: Tensor) -> Tensor:
+        """``x`` of a gate with what it sees of the memory."""
+        if self.direction.peepholes is None:
+            return x
+        name = f"peephole{gate}"
+        weight = self.site.builder.constant(self.direction.peepholes[gate], name)
+        return self("ADD", x, self("MUL", memory, weight))
 
     def dense(self, x: Tensor, weight: Array, bias: Array, name: str) -> Tensor:
         """FULLY_CONNECTED with the weight and bias that go by ``name``, the same at every step."""
@@ -95,9 +108,14 @@ def _lstm(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
     direction = cell.direction
     total = cell("ADD", x, cell.dense(h, direction.hidden_weight, direction.hidden_bias, "hidden"))
     i, o, f, candidate = cell.gates(total, 0, 4)
-    i, o, f = (cell.activation(0, gate) for gate in (i, o, f))
+    i = cell.activation(0, cell.peep(0, i, c))
+    if cell.site.integer_attribute("input_forget", 0):
+        f = cell("SUB", cell.number(1.0), i)
+    else:
+        f = cell.activation(0, cell.peep(2, f, c))
     kept, new = cell("MUL", f, c), cell("MUL", i, cell.activation(1, candidate))
     memory = cell("ADD", kept, new)
+    o = cell.activation(0, cell.peep(1, o, memory))
     return [cell("MUL", o, cell.activation(2, memory)), memory]
 
 
@@ -201,10 +219,9 @@ def _directions(site: Site) -> list[Direction]:
     kind = site.node.op_type
     if site.has(4) and np.any(site.demand_constant(4, "sequence_lens") != _steps(site)):
         raise site.unsupported("its sequences differ in length", "pad them and drop sequence_lens")
-    if kind == "LSTM" and site.has(PEEPHOLES) and np.any(site.demand_constant(PEEPHOLES, "P")):
-        raise site.unsupported("it has peepholes", "use an LSTM without them")
-    if site.float_attribute("clip", 0.0) or site.integer_attribute("input_forget", 0):
-        raise site.unsupported("clip or input_forget is set", "leave them at 0")
+    peepholes = None
+    if kind == "LSTM" and site.has(PEEPHOLES):
+        peepholes = site.demand_constant(PEEPHOLES, "P").reshape(-1, 3, site.shape(2)[2])
     weights, hidden = site.demand_constant(1, "W"), site.demand_constant(2, "R")
     count, gates = weights.shape[:2]
     biases = np.zeros((count, 2 * gates), FLOAT)
@@ -221,6 +238,7 @@ def _directions(site: Site) -> list[Direction]:
             biases[index, gates:],
             names[index * each : (index + 1) * each],
             backward=way == "reverse" or index == 1,
+            peepholes=None if peepholes is None else peepholes[index],
         )
         for index in range(count)
     ]

@@ -14,7 +14,12 @@ STEPS, BATCH, FEATURES, HIDDEN = 5, 2, 6, 3
 
 
 def recurrent(
-    kind: str, *, direction: str = "forward", states: bool = False, **attributes: object
+    kind: str,
+    *,
+    direction: str = "forward",
+    states: bool = False,
+    peepholes: bool = False,
+    **attributes: object,
 ) -> Net:
     sides, gates = (2 if direction == "bidirectional" else 1), GATES[kind]
     rng = np.random.default_rng(0)
@@ -32,6 +37,8 @@ def recurrent(
     if states:
         names = ["h", "c"][: 2 if kind == "LSTM" else 1]
         inputs += ["", *(net.input(name, (sides, BATCH, HIDDEN)) for name in names)]
+    if peepholes:
+        inputs += ["", "", "", net.constant(weight(sides, 3 * HIDDEN))]
     count = 3 if kind == "LSTM" else 2
     results = net.op(
         kind, *inputs, outputs=count, hidden_size=HIDDEN, direction=direction, **attributes
@@ -65,13 +72,23 @@ def test_activations() -> None:
     check(net, {"x": smooth((STEPS, BATCH, FEATURES))})
 
 
-@pytest.mark.parametrize(
-    ("attributes", "message"),
-    [
-        ({"activations": ["Sigmoid", "Elu", "Tanh"]}, "activations are Elu"),
-        ({"clip": 3.0}, "clip or input_forget"),
-    ],
-)
-def test_refusals(attributes: dict[str, object], message: str) -> None:
-    with pytest.raises(UnsupportedOperator, match=message):
-        lower(as_model(recurrent("LSTM", **attributes).proto()))
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_peepholes(direction: str) -> None:
+    net = recurrent("LSTM", direction=direction, peepholes=True)
+    check(net, {"x": smooth((STEPS, BATCH, FEATURES))})
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_limited_gates(kind: str) -> None:
+    check(recurrent(kind, clip=0.4), {"x": smooth((STEPS, BATCH, FEATURES))})
+
+
+def test_a_forget_gate_that_mirrors_the_input_gate() -> None:
+    net = recurrent("LSTM", input_forget=1)
+    check(net, {"x": smooth((STEPS, BATCH, FEATURES))})
+
+
+def test_refusals() -> None:
+    model = as_model(recurrent("LSTM", activations=["Sigmoid", "Elu", "Tanh"]).proto())
+    with pytest.raises(UnsupportedOperator, match="activations are Elu"):
+        lower(model)
