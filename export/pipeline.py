@@ -38,6 +38,7 @@ from edgeconv.export.describe import (
     weights_sha256,
 )
 from edgeconv.export.feed import Feed
+from edgeconv.export.input_check import InputCheck
 from edgeconv.export.passes import optimize
 from edgeconv.export.precision import Variant, arrived_precision, make_variant
 from edgeconv.export.quantize import QuantizedModel, quantize
@@ -97,7 +98,8 @@ def run(request: Request, source: Source, folder: Path) -> Manifest:
     quantized = _quantize(request, settled, graph, feed)
     _warn(feed, preprocessing, quantized, arrived=settled.arrived is not None)
     variants = [
-        make_variant(precision, graph, quantized, request.io) for precision in settled.precisions
+        make_variant(precision, graph, quantized, request.io, settled.arrived)
+        for precision in settled.precisions
     ]
     reference = _reference(request, source, oracle, feed, variants, settled)
     artifacts = _write(request, source, variants, folder)
@@ -195,7 +197,8 @@ def _feed(
     count = request.calibration_size
     if not settled.calibrates:
         count = min(count, keep * batch)
-    return Feed(samples, count=count, batch=batch, keep=keep)
+    check = InputCheck(inputs, preprocessing)
+    return Feed(samples, count=count, batch=batch, keep=keep, check=check)
 
 
 def _quantize(
@@ -226,6 +229,10 @@ def _warn(
             "pixels were scaled to [0, 1] and nothing else; pass --mean and --std if the network "
             "was trained with them"
         )
+    for finding in feed.findings():
+        logger.warning("%s", finding)
+    if quantized is not None and quantized.unsettled and not samples.synthetic:
+        logger.warning("%s", quantized.unsettled)
     if quantized is not None and quantized.left_in_float:
         logger.warning(
             "%d operator(s) have no int8 form and run in float; the summary names them",

@@ -91,6 +91,11 @@ class Request:
             self._refuse_uncalibrated(precisions)
         else:
             precisions = self.precisions or (arrived,)
+            if arrived is Precision.INT16X8 and Format.TFLITE in self.formats:
+                raise UsageError(
+                    "a network that is quantized to int16 already goes into ONNX alone; "
+                    "add --format onnx, or pass the float network"
+                )
             others = [precision for precision in precisions if precision is not arrived]
             if others:
                 raise UsageError(

@@ -20,7 +20,7 @@ from edgeconv.export.inspect.runtimes import (
 from edgeconv.export.tflite import LoweredModel, lower
 from edgeconv.export.tflite.graph import Graph
 
-Finish = Callable[[Graph], None]
+Finish = Callable[[Graph], tuple[str, ...]]
 
 _MAX_PROTO_BYTES = 2**31 - 1
 
@@ -34,7 +34,7 @@ def write_artifact(
     layout: Layout,
     runtime: str | None = None,
     left_in_float: tuple[str, ...] = (),
-    finish: Finish = lambda graph: None,
+    finish: Finish = lambda graph: (),
 ) -> Artifact:
     """Write ``model`` to ``path``, not verified yet.
 
@@ -44,7 +44,8 @@ def write_artifact(
         runtime: the release that has to load a TFLite file, as ``tflite-runtime==2.14``.
         left_in_float: nodes that the quantizer left in float, with the reason. TFLite has integer
             kernels for some of them, so that the lowering makes its own list of a QDQ graph.
-        finish: changes the graph of a TFLite file before it is written.
+        finish: changes the graph of a TFLite file before it is written; returns what that leaves
+            in float.
 
     Raises:
         UnsupportedOperator: TFLite cannot express a node, or ``runtime`` does not load its form.

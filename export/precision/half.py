@@ -44,7 +44,7 @@ def to_half(
     return np.asarray(limited, HALF)
 
 
-def halve_constants(graph: Graph) -> None:
+def halve_constants(graph: Graph) -> tuple[()]:
     """Store the float constants of a TFLite graph as float16, each with a DEQUANTIZE behind it.
 
     LiteRT computes these once, when it loads the file, and XNNPACK takes the constants in their
@@ -69,3 +69,4 @@ def halve_constants(graph: Graph) -> None:
             inputs[position] = made[id(tensor)]
         operator.inputs = inputs
     graph.operators[:0] = dequantizes
+    return ()

@@ -25,7 +25,7 @@ from edgeconv.export.tflite.graph import (
 _OUTPUT_AXIS = 0  # CONV_2D: output, height, width, input; FULLY_CONNECTED: output, input
 
 
-def quantize_weights(graph: Graph, weights: Collection[str]) -> None:
+def quantize_weights(graph: Graph, weights: Collection[str]) -> tuple[()]:
     """Store the constants named ``weights`` as int8 where CONV_2D or FULLY_CONNECTED read them.
 
     The integers and scales are those that
@@ -44,6 +44,7 @@ def quantize_weights(graph: Graph, weights: Collection[str]) -> None:
         operator.inputs = [operator.inputs[0], stored[id(weight)], *operator.inputs[2:]]
         operators += [operator] if operator.name == "CONV_2D" else _as_convolution(operator)
     graph.operators = operators
+    return ()
 
 
 def _is_float(weight: Tensor) -> bool:

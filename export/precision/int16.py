@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 from onnxscript import version_converter
 
+from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.quiet import quiet_python
 
 OPSET = 21
@@ -47,6 +48,27 @@ def widen(model: ir.Model) -> ir.Model:
     return model
 
 
+def refuse_lost_bounds(model: ir.Model) -> None:
+    """Raise UnsupportedOperator for a Clip of a float graph that symmetric ranges cannot stand for.
+
+    Full-integer quantization drops a Clip whose bounds are the ends of an int8 range. int16 ranges
+    end at the same distance on both sides of zero.
+    """
+    for node in model.graph:
+        if node.op_type != "Clip" or any(value is None for value in node.inputs[1:3]):
+            continue
+        bounds = [
+            float(value.const_value.numpy())
+            for value in node.inputs[1:3]
+            if value is not None and value.const_value is not None
+        ]
+        if len(bounds) == 2 and bounds[0] < 0 and bounds[0] != -bounds[1]:
+            raise UnsupportedOperator(
+                f"{node.name} (Clip): int16x8 has no asymmetric bounds such as {bounds[0]:g} and "
+                f"{bounds[1]:g}; use --precision int8"
+            )
+
+
 class _Widening:
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
@@ -76,7 +98,7 @@ class _Widening:
     def _activation(self, node: ir.Node) -> None:
         """State ``node``, a QuantizeLinear or DequantizeLinear, in int16."""
         scale, zero_point = _parameters(node)
-        self._set(node, _symmetric(scale, zero_point))
+        self._set(node, symmetric(scale, zero_point))
         if node.op_type == "QuantizeLinear":
             node.outputs[0].type = ir.TensorType(ir.DataType.INT16)
 
@@ -113,7 +135,7 @@ class _Widening:
         array = codes.const_value.numpy().astype(np.int32)
         shift = 128 if codes.dtype == ir.DataType.UINT8 else 0
         real = (array - shift - zero_point) * scale
-        wide = _symmetric(scale, zero_point)
+        wide = symmetric(scale, zero_point)
         integers = np.rint(real / np.float32(wide)).clip(-LARGEST, LARGEST).astype(INT16)
         node.replace_input_with(0, self._initializer(f"{codes.name}_int16", integers))
         self._set(node, wide)
@@ -143,7 +165,7 @@ class _Widening:
         return value
 
 
-def _symmetric(scale: float, zero_point: int) -> float:
+def symmetric(scale: float, zero_point: int) -> float:
     """The int16 scale that covers the range of 256 int8 codes."""
     if (scale, zero_point) in _FIXED_INT8:
         return _FIXED_SCALE

@@ -14,7 +14,8 @@ from edgeconv.export.precision.dynamic import quantize_dynamically
 from edgeconv.export.precision.float16 import float16_model
 from edgeconv.export.precision.half import halve_constants
 from edgeconv.export.precision.hybrid import quantize_weights
-from edgeconv.export.precision.int16 import widen
+from edgeconv.export.precision.int16 import refuse_lost_bounds, widen
+from edgeconv.export.precision.int16_tflite import widen_graph
 from edgeconv.export.quantize import QuantizedModel, apply_io
 from edgeconv.export.tflite.graph import Graph
 
@@ -26,7 +27,7 @@ class Variant:
     Attributes:
         onnx: the graph of the ONNX file, with the interface that the file shall have.
         tflite: the graph that the TFLite file is lowered from.
-        finish: what is done to the TFLite graph after that.
+        finish: what is done to the TFLite graph after that; it returns what that leaves in float.
         checked: the quantized graph with float inputs and outputs, which tells what a quantized
             file should compute; None for a float one.
         steps: the real size of one step of each output; None for a float one.
@@ -36,24 +37,30 @@ class Variant:
     precision: Precision
     onnx: ir.Model
     tflite: ir.Model
-    finish: Callable[[Graph], None] = lambda graph: None
+    finish: Callable[[Graph], tuple[str, ...]] = lambda graph: ()
     checked: ir.Model | None = None
     steps: tuple[float | None, ...] = ()
     left_in_float: tuple[str, ...] = ()
 
 
 def make_variant(
-    precision: Precision, graph: ir.Model, quantized: QuantizedModel | None, io: IoType
+    precision: Precision,
+    graph: ir.Model,
+    quantized: QuantizedModel | None,
+    io: IoType,
+    arrived: Precision | None = None,
 ) -> Variant:
     """``graph`` in ``precision``.
 
     Args:
         graph: the float graph.
         quantized: its QDQ form, for the calibrated precisions.
+        arrived: the precision of ``graph`` where it was quantized by somebody else.
         io: element type of the inputs and outputs where ``precision`` can have it.
 
     Raises:
         UsageError: the network has nothing that ``precision`` covers.
+        UnsupportedOperator: ``precision`` cannot express a node.
     """
     io = io if io.fits(precision) else IoType.FLOAT32
     if precision is Precision.FLOAT32:
@@ -74,12 +81,29 @@ def make_variant(
             left_in_float=dynamic.left_in_float,
         )
     assert quantized is not None
-    model = widen(quantized.model) if precision is Precision.INT16X8 else quantized.model
-    with_io = apply_io(model, io)
+    if precision is Precision.INT16X8 and arrived is not Precision.INT16X8:
+        return _widened(graph, quantized, io)
+    with_io = apply_io(quantized.model, io)
     return Variant(
         precision,
         onnx=with_io,
         tflite=with_io,
+        checked=quantized.model,
+        steps=output_steps(quantized.model),
+        left_in_float=quantized.left_in_float,
+    )
+
+
+def _widened(graph: ir.Model, quantized: QuantizedModel, io: IoType) -> Variant:
+    """The int8 graph with activations of 16 bits; the TFLite file is lowered as int8 before."""
+    refuse_lost_bounds(graph)
+    model = widen(quantized.model)
+    narrow_io = IoType.INT8 if io is IoType.INT16 else IoType.FLOAT32
+    return Variant(
+        Precision.INT16X8,
+        onnx=apply_io(model, io),
+        tflite=apply_io(quantized.model, narrow_io),
+        finish=widen_graph,
         checked=model,
         steps=output_steps(model),
         left_in_float=quantized.left_in_float,

@@ -50,7 +50,7 @@ def lower(
     model: ir.Model,
     *,
     layout: Layout = Layout.NHWC,
-    finish: Callable[[Graph], None] = lambda graph: None,
+    finish: Callable[[Graph], tuple[str, ...]] = lambda graph: (),
 ) -> LoweredModel:
     """Lower an ONNX model (opset 13 or later, static shapes, float32 or QDQ) to TFLite.
 
@@ -58,7 +58,8 @@ def lower(
     The model is not changed.
 
     Args:
-        finish: changes the TFLite graph in place before it is written.
+        finish: changes the TFLite graph in place before it is written; returns what it thereby
+            leaves in float, each with the reason.
 
     Raises:
         UnsupportedOperator: a node or a value has no counterpart in TFLite.
@@ -70,7 +71,7 @@ def lower(
             "convert it with onnx.version_converter first"
         )
     graph, float_fallback = _Lowering(expanded(model).graph, layout).run()
-    finish(graph)
+    float_fallback += finish(graph)
     return LoweredModel(
         data=write(graph),
         operators=operator_versions(graph),

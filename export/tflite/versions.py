@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from edgeconv.export.tflite.graph import Operator, Quantization
+from edgeconv.export.tflite.int16 import INT16_VERSIONS
+
+_INT16 = np.dtype("int16")
 
 Needs = Callable[[Operator], bool]
 Rules = Sequence[tuple[int, Needs]]
@@ -20,10 +23,10 @@ Rules = Sequence[tuple[int, Needs]]
 
 def version(operator: Operator) -> int:
     """The lowest version of ``operator`` whose definition covers its types and options."""
-    for number, needs in RULES.get(operator.name, ()):
-        if needs(operator):
-            return number
-    return 1
+    found = next((number for number, needs in RULES.get(operator.name, ()) if needs(operator)), 1)
+    if any(tensor.dtype == _INT16 for tensor in (*operator.inputs[:3], operator.outputs[0])):
+        return max(found, INT16_VERSIONS.get(operator.name, 1))
+    return found
 
 
 def _takes(dtype: str, position: int = 0) -> Needs:
