@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import onnx_ir as ir
 
 from edgeconv.export.quantize.absorb import absorb
+from edgeconv.export.quantize.adaptive import adaptive_weights
 from edgeconv.export.quantize.calibrate import Batch, Batches, Progress
 from edgeconv.export.quantize.channels import ChannelStatistics, observe_channels
 from edgeconv.export.quantize.correct import mean_errors, subtract
@@ -87,6 +88,12 @@ class Improver:
                 kept.append(apply)
         return kept
 
+    def round_adaptively(self, current: Draft) -> Draft:
+        """AdaRound for every layer that it can do."""
+        rounded = adaptive_weights(current, self._batches, self._progress)
+        candidate = replace(current, weights=rounded)
+        return self._better("adaptive rounding", current, candidate)
+
     def correct(self, current: Draft) -> Draft:
         """Bias correction."""
         some = self._some("Correcting biases")
@@ -94,8 +101,11 @@ class Improver:
         model = current.model.clone()
         subtract(model.graph, errors)
         candidate = current.with_model(model)
-        before, after = (self._judge.sqnr_db(d.to_qdq()[0]) for d in (current, candidate))
-        return candidate if self._keeps("bias correction", before, after, 0.0) else current
+        return self._better("bias correction", current, candidate)
+
+    def _better(self, name: str, current: Draft, candidate: Draft) -> Draft:
+        without, with_it = (self._judge.sqnr_db(d.to_qdq()[0]) for d in (current, candidate))
+        return candidate if self._keeps(name, without, with_it, 0.0) else current
 
     def _score(self, model: ir.Model) -> float:
         fitted = draft(model, self._judge.seen, self._options)
