@@ -8,18 +8,30 @@ from collections.abc import Iterator
 import numpy as np
 
 from edgeconv.bundle import Calibration
-from edgeconv.export.data import Sample, Samples, choose
+from edgeconv.errors import DataError
+from edgeconv.export.input_check import InputCheck
+from edgeconv.export.samples import Sample, Samples, choose
 
 
 class Feed:
     """Up to ``count`` samples, in batches of ``batch``, as many times as they are asked for.
 
-    The last batch is filled up by repeating its own samples, which changes no range. The first
-    ``keep`` batches of the first pass stay in ``kept``, for verification.
+    The last batch is filled up by repeating its own samples, which changes no extreme. The first
+    ``keep`` batches of the first pass stay in ``kept``, for verification; ``check`` looks at every
+    sample of it.
     """
 
-    def __init__(self, samples: Samples, *, count: int, batch: int, keep: int) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        *,
+        count: int,
+        batch: int,
+        keep: int,
+        check: InputCheck | None = None,
+    ) -> None:
         self.samples = samples
+        self._check = check
         self._count, self._batch, self._keep = count, batch, keep
         self._recorded = False
         self._names: list[str] = []
@@ -28,25 +40,58 @@ class Feed:
 
     def __len__(self) -> int:
         """The number of batches, if every sample is readable."""
-        return -(-min(self._count, len(self.samples)) // self._batch)
+        return -(-self.samples.at_most(self._count) // self._batch)
 
     def __iter__(self) -> Iterator[Sample]:
+        """One pass.
+
+        Raises:
+            DataError: the samples cannot be read, or are not those of the first pass.
+        """
         if self._recorded:
-            yield from self._batches()
+            yield from self._again()
             return
         self.samples.skipped.clear()
         self._names, self._digest, self.kept = [], hashlib.sha256(), []
-        for batch in self._batches(record=True):
+        if self._check is not None:
+            self._check.reset()
+        for batch in self._batches(self._first_pass()):
             if len(self.kept) < self._keep:
                 self.kept.append(batch)
             yield batch
         self._recorded = True
 
-    def _batches(self, *, record: bool = False) -> Iterator[Sample]:
+    def _first_pass(self) -> Iterator[Sample]:
+        for name, sample in choose(self.samples, self._count):
+            self._names.append(name)
+            _digest(self._digest, sample)
+            if self._check is not None:
+                self._check.note(name, sample)
+            yield sample
+
+    def _again(self) -> Iterator[Sample]:
+        """The same samples once more; what is unreadable stays noted once."""
+        skipped = list(self.samples.skipped)
+        digest = hashlib.sha256()
+        try:
+            yield from self._batches(self._digested(digest))
+        finally:
+            self.samples.skipped[:] = skipped
+        if not self.samples.repeats_itself and digest.digest() != self._digest.digest():
+            raise DataError(
+                f"{self.samples.source} gives other samples each time it is called, and passes "
+                "read them several times; seed it"
+            )
+
+    def _digested(self, digest: hashlib._Hash) -> Iterator[Sample]:
+        for _, sample in choose(self.samples, self._count):
+            if not self.samples.repeats_itself:
+                _digest(digest, sample)
+            yield sample
+
+    def _batches(self, samples: Iterator[Sample]) -> Iterator[Sample]:
         group: list[Sample] = []
-        for name, sample in self._samples():
-            if record:
-                self._note(name, sample)
+        for sample in samples:
             group.append(sample)
             if len(group) == self._batch:
                 yield _joined(group)
@@ -54,19 +99,11 @@ class Feed:
         if group:
             yield _joined([group[i % len(group)] for i in range(self._batch)])
 
-    def _samples(self) -> Iterator[tuple[str, Sample]]:
-        """The same samples each time; what is unreadable stays noted once."""
-        skipped = list(self.samples.skipped)
-        try:
-            yield from choose(self.samples, self._count)
-        finally:
-            if self._recorded:
-                self.samples.skipped[:] = skipped
-
-    def _note(self, name: str, sample: Sample) -> None:
-        self._names.append(name)
-        for array in sample:
-            self._digest.update(array.data)
+    def findings(self) -> list[str]:
+        """What looks wrong with the samples, once they were fed."""
+        if self._check is None or self.samples.synthetic:
+            return []
+        return self._check.findings(normalized_here=self.samples.pixels)
 
     def record(self, method: str) -> Calibration:
         """What the manifest says of the samples, once they were fed."""
@@ -79,6 +116,11 @@ class Feed:
             sha256=self._digest.hexdigest(),
             method=method,
         )
+
+
+def _digest(digest: hashlib._Hash, sample: Sample) -> None:
+    for array in sample:
+        digest.update(np.ascontiguousarray(array).data)
 
 
 def _joined(group: list[Sample]) -> Sample:

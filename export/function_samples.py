@@ -25,6 +25,7 @@ class FunctionSamples(Samples):
     """
 
     synthetic = False
+    repeats_itself = False
 
     def __init__(
         self, spec: str, inputs: Sequence[TensorInfo], preprocessing: Preprocessing | None

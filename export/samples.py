@@ -18,13 +18,19 @@ Sample = tuple[npt.NDArray[Any], ...]
 
 
 class Samples(ABC):
-    """A source of samples. ``pixels`` tells that preprocessing is applied to what it holds;
-    ``skipped`` fills up with the names of unreadable samples while iterating."""
+    """A source of samples.
+
+    Attributes:
+        pixels: preprocessing is applied to what it holds.
+        skipped: fills up with the names of unreadable samples while iterating.
+        repeats_itself: it gives the same samples each time, and nobody need make sure.
+    """
 
     source: str
     synthetic: bool
     pixels: bool
     skipped: list[str]
+    repeats_itself = True
 
     @abstractmethod
     def in_order(self) -> Iterator[tuple[str, Sample]]:

@@ -45,12 +45,13 @@ _JUDGED_BYTES = 64_000_000
 
 @dataclass(frozen=True)
 class QuantizedModel:
-    """The QDQ graph, which nodes stayed in float ("name (operator): reason" each), and what each
-    pass that guards accuracy did."""
+    """The QDQ graph, which nodes stayed in float ("name (operator): reason" each), what each pass
+    that guards accuracy did, and in words that ranges still moved at the end of calibration."""
 
     model: ir.Model
     left_in_float: tuple[str, ...]
     improvements: tuple[Improvement, ...] = ()
+    unsettled: str = ""
 
 
 def quantize(
@@ -76,9 +77,12 @@ def quantize(
     judge = Judge(model, first_batches(batches, _JUDGED_SAMPLES, _JUDGED_BYTES))
     improver = Improver(judge, batches, options, progress)
     current = draft(improver.rescale(model), batches, options, progress)
+    if options.rounding is Rounding.ADAPTIVE:
+        current = improver.round_adaptively(current)
     if options.bias_correction:
         current = improver.correct(current)
-    return QuantizedModel(*current.to_qdq(), improvements=tuple(improver.record))
+    model, left_in_float = current.to_qdq()
+    return QuantizedModel(model, left_in_float, tuple(improver.record), current.unsettled)
 
 
 def prepare(model: ir.Model) -> ir.Model:

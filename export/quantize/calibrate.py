@@ -27,6 +27,8 @@ Progress = Callable[[str, int, int], None]
 # than their work there; this many bytes at most wait for it.
 _GROUP_BYTES = 32_000_000
 _GROUP_BATCHES = 64
+# A range that grew by a quarter costs a third of a bit.
+_SETTLED = 0.25
 
 
 class Batches(Protocol):
@@ -53,11 +55,26 @@ class Calibration:
         """How far the ends of each range moved in the second half of the samples together, as a
         share of the range."""
         return {
-            key: (abs(now.low - self.halfway[key].low) + abs(now.high - self.halfway[key].high))
-            / max(now.high - now.low, 1e-30)
-            for key, now in self.ranges.items()
-            if key in self.halfway
+            key: (abs(now.low - before.low) + abs(now.high - before.high))
+            / max(now.high - now.low, abs(now.high), abs(now.low), 1e-30)
+            for key, before in self.halfway.items()
+            if (now := self.ranges[key])
         }
+
+    def unsettled(self) -> str:
+        """In words, that the samples were too few; empty if they were enough."""
+        if not self.halfway:
+            return "the ranges of int8 come from one batch of samples alone; pass more of them"
+        movement = self.movement()
+        worst = max(movement, key=lambda key: movement[key], default="")
+        if not worst or movement[worst] < _SETTLED:
+            return ""
+        many = sum(share >= _SETTLED for share in movement.values())
+        return (
+            f"the ranges of int8 have not settled: in the second half of the samples {worst!r} "
+            f"still moved by {movement[worst]:.0%} of its range, and {many} of {len(movement)} by "
+            f"{_SETTLED:.0%} or more; pass more samples"
+        )
 
 
 def calibrate(

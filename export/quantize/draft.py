@@ -24,12 +24,14 @@ class Draft:
         model: the float graph.
         activations: parameters of every activation to quantize, by name.
         weights: integer weights of every layer that is not left in float, by the layer's name.
+        unsettled: that ranges still moved at the end of calibration, in words; else empty.
     """
 
     model: ir.Model
     options: QuantizeOptions
     activations: dict[str, ActivationParameters]
     weights: dict[str, RoundedWeight]
+    unsettled: str = ""
 
     @property
     def inputs(self) -> dict[str, ActivationParameters]:
@@ -93,4 +95,4 @@ def draft(
         for node in model.graph
         if is_weighted(node) and node not in decisions.left_in_float and node.inputs[0]
     }
-    return Draft(model, options, activations, weights)
+    return Draft(model, options, activations, weights, calibration.unsettled())

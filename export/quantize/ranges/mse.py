@@ -22,12 +22,15 @@ def mse(values: Distribution) -> Range:
     values = values.without_zero()
     if not len(values.mass):
         return Range(values.minimum, values.maximum)
-    low = min(values.minimum, 0.0) * (_SHRINKING if values.minimum < 0 else np.ones(1))
-    high = max(values.maximum, 0.0) * (_SHRINKING if values.maximum > 0 else np.ones(1))
+    low, high = _candidates(min(values.minimum, 0.0)), _candidates(max(values.maximum, 0.0))
     lows, highs = np.meshgrid(low, high, indexing="ij")
     error = _clipping(values, low, high) + _rounding(values, lows, highs)
     best_low, best_high = np.unravel_index(int(np.argmin(error)), error.shape)
     return Range(float(low[best_low]), float(high[best_high]))
+
+
+def _candidates(end: float) -> Float64:
+    return end * _SHRINKING if end else np.zeros(1)
 
 
 def _clipping(values: Distribution, low: Float64, high: Float64) -> Float64:
