@@ -21,7 +21,6 @@ from edgeconv.device.emulated.session import Settings
 from edgeconv.device.emulated.sysroot import ensure_counter, ensure_sysroot
 from edgeconv.device.emulated.userland import (
     HOST_LIBRARIES,
-    cache_folder,
     ensure_userland,
     environment,
     lock,
@@ -33,6 +32,12 @@ HOST = "emulated-pi"
 START_SECONDS = 15.0
 
 
+def state_folder() -> Path:
+    """``edgeconv/emulated`` in the user's state folder (XDG_STATE_HOME)."""
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "edgeconv" / "emulated"
+
+
 @dataclass(frozen=True)
 class Server:
     """The sshd of one board. Its folder holds its keys, its configuration and the board's home."""
@@ -41,7 +46,7 @@ class Server:
 
     @property
     def folder(self) -> Path:
-        return cache_folder() / "servers" / self.board.name
+        return state_folder() / self.board.name
 
     @property
     def client_config(self) -> Path:
@@ -57,7 +62,7 @@ class Server:
         """
         check_this_machine()
         settings = self._settings()
-        with lock(cache_folder() / "servers" / f"{self.board.name}.lock"):
+        with lock(state_folder() / f"{self.board.name}.lock"):
             self._prepare(settings)
             port = self._port()
             if self._pid() is not None and port is not None:
@@ -68,7 +73,7 @@ class Server:
 
     def down(self) -> bool:
         """Stop it and tell whether it ran. Sessions that are open end when their clients do."""
-        with lock(cache_folder() / "servers" / f"{self.board.name}.lock"):
+        with lock(state_folder() / f"{self.board.name}.lock"):
             return self._stop()
 
     @property
