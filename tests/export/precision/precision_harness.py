@@ -1,0 +1,88 @@
+"""Runs and reads graphs of both formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+from ai_edge_litert.interpreter import Interpreter
+
+from edgeconv.export.tflite import LoweredModel, lower
+from edgeconv.export.tflite.graph import Graph
+
+Samples = Sequence[tuple[np.ndarray, ...]]
+
+
+def run_onnx(model: ir.Model, samples: Samples) -> np.ndarray:
+    """The first output for every sample, after a full check of the model."""
+    proto = ir.to_proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    options = ort.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    session = ort.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [item.name for item in session.get_inputs()]
+    return np.stack(
+        [session.run(None, dict(zip(names, sample, strict=True)))[0] for sample in samples]
+    )
+
+
+def lowered(model: ir.Model, finish: Callable[[Graph], tuple[str, ...]]) -> LoweredModel:
+    return lower(model, finish=finish)
+
+
+def interpreter(data: bytes) -> Interpreter:
+    loaded = Interpreter(model_content=bytes(data), num_threads=1)
+    loaded.allocate_tensors()
+    return loaded
+
+
+def run_tflite(data: bytes, samples: Samples) -> np.ndarray:
+    """The first output for every sample; images come as NCHW and are given as NHWC."""
+    loaded = interpreter(data)
+    results = []
+    for sample in samples:
+        for detail, array in zip(loaded.get_input_details(), sample, strict=True):
+            nhwc = np.moveaxis(array, 1, -1) if array.ndim == 4 else array
+            loaded.set_tensor(detail["index"], np.ascontiguousarray(nhwc))
+        loaded.invoke()
+        results.append(loaded.get_tensor(loaded.get_output_details()[0]["index"]))
+    return np.stack(results)
+
+
+def constants(data: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Every stored tensor of a TFLite file with its scales, none for a float one."""
+    loaded = interpreter(data)
+    found = []
+    for detail in _details(loaded):
+        try:
+            array = loaded.get_tensor(detail["index"])
+        except ValueError:  # an activation without memory yet
+            continue
+        found.append((array, detail["quantization_parameters"]["scales"]))
+    return found
+
+
+def activation_scales(data: bytes, dtype: type) -> dict[float, int]:
+    """Scale to zero point of every tensor of ``dtype`` that has one of each."""
+    found = {}
+    for detail in _details(interpreter(data)):
+        parameters = detail["quantization_parameters"]
+        if detail["dtype"] is dtype and len(parameters["scales"]) == 1:
+            found[float(parameters["scales"][0])] = int(parameters["zero_points"][0])
+    return found
+
+
+def _details(loaded: Interpreter) -> list[dict[str, Any]]:
+    return [detail for detail in loaded.get_tensor_details() if detail["name"]]
+
+
+def initializer(model: ir.Model, name: str) -> np.ndarray:
+    tensor = model.graph.initializers[name].const_value
+    assert tensor is not None
+    return tensor.numpy()
