@@ -10,7 +10,7 @@ from onnx_ir.passes import common
 from edgeconv.errors import UsageError
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.quantize.calibrate import Batch, Batches, Progress
-from edgeconv.export.quantize.draft import draft
+from edgeconv.export.quantize.draft import Draft, draft
 from edgeconv.export.quantize.improve import Improvement, Improver
 from edgeconv.export.quantize.io import apply_io
 from edgeconv.export.quantize.options import (
@@ -71,6 +71,18 @@ def quantize(
         UsageError: nothing in the network can be quantized.
         DataError: an activation is NaN or infinite.
     """
+    current, improvements = fit(model, batches, options, progress)
+    qdq, left_in_float = current.to_qdq()
+    return QuantizedModel(qdq, left_in_float, improvements, current.unsettled)
+
+
+def fit(
+    model: ir.Model,
+    batches: Batches,
+    options: QuantizeOptions = DEFAULTS,
+    progress: Progress = lambda step, done, total: None,
+) -> tuple[Draft, tuple[Improvement, ...]]:
+    """What :func:`quantize` writes out, still as a float graph with its scales beside it."""
     model = prepare(model)
     if not plan(model.graph, options.keep_float).activations:
         raise UsageError("the network has no operator that int8 covers; use --precision float32")
@@ -81,8 +93,7 @@ def quantize(
         current = improver.round_adaptively(current)
     if options.bias_correction:
         current = improver.correct(current)
-    model, left_in_float = current.to_qdq()
-    return QuantizedModel(model, left_in_float, tuple(improver.record), current.unsettled)
+    return current, tuple(improver.record)
 
 
 def prepare(model: ir.Model) -> ir.Model:
