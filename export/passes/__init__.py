@@ -7,7 +7,14 @@ import onnxscript.optimizer
 import onnxscript.rewriter
 from onnx_ir.passes import common
 
+from edgeconv.export.passes import gelu, layer_norm
+from edgeconv.export.passes.clamp_before_concat import ClampBeforeConcat
+from edgeconv.export.passes.constants_second import ConstantsSecond
+from edgeconv.export.passes.gemm import MatMulAddToGemm
 from edgeconv.export.passes.global_pool import MeanToGlobalPool
+from edgeconv.export.passes.hard_swish import HardSwish
+from edgeconv.export.passes.pixel_shuffle import PixelShuffle
+from edgeconv.export.passes.sigmoid import Sigmoid
 from edgeconv.export.quiet import quiet_python
 
 # The lowest IR version that goes with each opset (ONNX's own Versioning table), so that the
@@ -32,7 +39,7 @@ def optimize(model: ir.Model, *, already_optimized: bool) -> ir.Model:
         cleanup = ir.passes.Sequential(
             common.ClearMetadataAndDocStringPass(),
             common.LiftConstantsToInitializersPass(lift_all_constants=True),
-            MeanToGlobalPool(),
+            *_rewrites(model.graph.opset_imports.get("", 0)),
             common.IdentityEliminationPass(),
             common.RemoveUnusedNodesPass(),
             common.RemoveUnusedOpsetsPass(),
@@ -42,3 +49,23 @@ def optimize(model: ir.Model, *, already_optimized: bool) -> ir.Model:
     model.producer_name = "edgeconv"
     model.producer_version = None
     return model
+
+
+def _rewrites(opset: int) -> list[ir.passes.InPlacePass]:
+    """The rewrites that have an operator to write in ``opset``, in their order."""
+    rewrites: list[ir.passes.InPlacePass] = [
+        ConstantsSecond(),
+        HardSwish(),
+        Sigmoid(),
+        layer_norm.LayerNorm(),
+        PixelShuffle(),
+        MatMulAddToGemm(),
+        ClampBeforeConcat(),
+        MeanToGlobalPool(),
+    ]
+    if opset >= gelu.FIRST_OPSET:
+        rewrites.insert(0, gelu.Gelu())
+        rewrites.insert(0, ConstantsSecond())
+    if opset >= layer_norm.FIRST_OPSET_RMS:
+        rewrites.append(layer_norm.RMSNorm())
+    return rewrites
