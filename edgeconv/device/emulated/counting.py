@@ -11,7 +11,7 @@ from pydantic import Field
 from edgeconv.device.emulated.boards import ARM64, Board, Cpu, board_with
 from edgeconv.device.emulated.requirements import program
 from edgeconv.device.emulated.sysroot import ensure_counter, ensure_sysroot
-from edgeconv.device.emulated.userland import environment
+from edgeconv.device.emulated.userland import cache_folder, environment
 from edgeconv.device.events import events_of
 from edgeconv.device.messages import Instructions, Message, RunRequest, Runtime
 from edgeconv.device.process import LineProcess
@@ -100,9 +100,12 @@ def count_instructions(
 def _command(board: Board, runtime: Runtime | None, counts: Path) -> Sequence[str]:
     sysroot = ensure_sysroot(board)
     python = environment(board.architecture, runtime)
+    # A file that is not there yet is made outside the userland: without a folder of its own, the
+    # emulated Python would leave bytecode among the modules of this machine's.
+    bytecode = f"pycache_prefix={cache_folder() / 'bytecode'}"
     return (
         *("env", "-i", "PATH=/usr/bin", program(board.architecture.qemu)),
         *("-cpu", board.cpu.value, "-L", str(sysroot), "-0", python),
         *("-plugin", f"{ensure_counter()},out={counts}"),
-        *(f"{sysroot}{python}", "-I", str(RUNNER)),
+        *(f"{sysroot}{python}", "-I", "-X", bytecode, str(RUNNER)),
     )

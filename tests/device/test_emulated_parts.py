@@ -1,0 +1,100 @@
+"""The emulated boards' parts that need no emulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeconv.cli.devices_command import command
+from edgeconv.device import open_device
+from edgeconv.device.emulated import BOARDS, Cpu, InstructionCounts, boards, requirements, session
+from edgeconv.device.emulated.userland import ENVIRONMENTS, WHEELS
+from edgeconv.device.facts import ARM_PARTS
+from edgeconv.device.messages import Instructions
+from edgeconv.errors import MeasurementError, UsageError
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_cpuinfo_names_the_core_that_runs(name: str, tmp_path: Path) -> None:
+    board = BOARDS[name]
+    boards.write_system_files(board, tmp_path)
+    text = (tmp_path / "proc" / "cpuinfo").read_text()
+    fields = dict(line.split(":", 1) for line in text.splitlines() if line)
+    fields = {key.strip(): value.strip() for key, value in fields.items()}
+    assert ARM_PARTS[fields["CPU part"]].lower() == board.cpu.value
+    assert ("asimddp" in fields["Features"]) == (board.cpu is Cpu.A76)
+    assert fields["Model"].endswith("(emulated)")
+    assert text.count("processor") == boards.CORES
+
+
+def test_boards_and_cores_are_one_to_one() -> None:
+    assert [boards.board_with(board.cpu) for board in BOARDS.values()] == list(BOARDS.values())
+
+
+@pytest.mark.parametrize("name", ["emulated:", "emulated:pi9", "emulated:../pi4"])
+def test_no_such_board(name: str) -> None:
+    with pytest.raises(UsageError, match="there are pi3, pi3-32, pi4, pi5"):
+        open_device(name)
+
+
+def test_what_is_missing_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = requirements._find
+    monkeypatch.setattr(
+        requirements, "_find", lambda name: None if "qemu" in name else installed(name)
+    )
+    with pytest.raises(UsageError) as caught:
+        requirements.check_this_machine()
+    assert "--no-install-recommends qemu-user qemu-user-static" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_qemu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    newer = tmp_path / "qemu-aarch64"
+    newer.write_text("#!/bin/sh\necho 'qemu-aarch64 version 10.0.2 (Debian 1:10.0.2)'\n")
+    newer.chmod(0o755)
+    monkeypatch.setattr(requirements, "_find", lambda name: str(newer))
+    with pytest.raises(UsageError, match=r"is version 10\.0; the emulated Pi needs QEMU 6 to 8"):
+        requirements.check_this_machine()
+
+
+def test_every_wheel_has_a_hash() -> None:
+    for environments in ENVIRONMENTS.values():
+        for _, wheels, _ in environments:
+            lines = (WHEELS / wheels).read_text().splitlines()
+            pinned = [line for line in lines if not line.startswith("#")]
+            assert pinned
+            assert all("==" in line and "--hash=sha256:" in line for line in pinned)
+
+
+def test_the_least_disturbed_inference_counts() -> None:
+    rows = ((9, 1, 1, 1, 0, 0), (8, 1, 1, 1, 0, 0))
+    assert InstructionCounts.of(Instructions(event="instructions", counts=rows)).total == 8
+    with pytest.raises(MeasurementError):
+        InstructionCounts.of(Instructions(event="instructions", counts=((9, 1),)))
+    with pytest.raises(MeasurementError):
+        InstructionCounts.of(Instructions(event="instructions", counts=((None,) * 6,)))
+
+
+def test_the_kernel_is_told_the_architecture(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The line of binfmt_misc holds sixteen bytes of the ELF header, type and machine."""
+    monkeypatch.setattr(session, "BINFMT", tmp_path)
+    monkeypatch.setattr(session, "mount", lambda *arguments: None)
+    names = ("root", "sysroot", "home", "interpreter", "qemu", "counter", "host_libraries")
+    paths = dict.fromkeys(names, "/usr/bin/qemu-aarch64")
+    session.register(session.Settings(**paths, python="", cpu="", elf_class=2, elf_machine=0xB7))
+    name, kind, offset, magic, mask, interpreter, flags = (
+        (tmp_path / "register").read_text().removeprefix(":").split(":")
+    )
+    assert (name, kind, offset, flags) == ("qemu-aarch64", "M", "", "OF")
+    assert interpreter == "/usr/bin/qemu-aarch64"
+    assert magic.count("\\x") == mask.count("\\x") == 20
+    assert magic.startswith("\\x7f\\x45\\x4c\\x46\\x02")
+    assert magic.endswith("\\x02\\x00\\xb7\\x00")
+
+
+def test_help_names_the_boards() -> None:
+    (up,) = (sub for name, sub in command.commands.items() if name == "up")
+    assert all(name in (up.help or "") for name in BOARDS)
