@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,44 +19,34 @@ if TYPE_CHECKING:
     from edgeconv.export.tflite.expand import Expansion, Frame
 
 VERSION = 20
-"""The opset of what is written here, whichever the model has."""
+"""The opset of what is written here, if the model has not a later one."""
 
 Operand = ir.Value | Array | np.generic | float | list[int]
 Attribute = int | float | str | list[int]
 
 
-class Composer:
-    """The node that is to be written as others, and one call for each of them.
-
-    ``inputs`` has None for an input that is left out, ``version`` is the node's opset. Arrays and
-    numbers among the operands of a call become constants: floats float32, integers int64 (numpy's
-    keep their type).
-    """
+class Call:
+    """A node with the inputs and attributes that it has where it is used. ``inputs`` has None for
+    an input that is left out."""
 
     def __init__(
-        self,
-        whole: Expansion,
-        node: ir.Node,
-        inputs: list[ir.Value | None],
-        attributes: Attributes,
-        frame: Frame,
+        self, node: ir.Node, inputs: Sequence[ir.Value | None], attributes: Attributes
     ) -> None:
-        self._whole = whole
-        self._node = node
-        self._attributes = attributes
-        self.version = frame.opsets.get("", VERSION)
-        self._frame = replace(frame, opsets={**frame.opsets, "": VERSION}, given={})
+        self.node = node
         self.inputs = inputs
+        self.attributes = attributes
 
     @property
     def op_type(self) -> str:
-        return self._node.op_type
+        return self.node.op_type
 
-    def __call__(self, op_type: str, *operands: Operand, **attributes: Attribute) -> ir.Value:
-        """The result of a node of ``op_type``."""
-        values = [self._value(operand) for operand in operands]
-        stated = [ir.convenience.convert_attribute(name, item) for name, item in attributes.items()]
-        return self._whole.emit(op_type, values, stated, self._frame)
+    def takes(self, *types: ir.DataType) -> bool:
+        """Whether the first input is of one of the ``types``."""
+        return not self.missing(0) and self.input(0).dtype in types
+
+    def missing(self, index: int) -> bool:
+        """Whether an input is left out."""
+        return index >= len(self.inputs) or self.inputs[index] is None
 
     def input(self, index: int) -> ir.Value:
         """An input that the operator demands."""
@@ -64,9 +55,49 @@ class Composer:
             raise self.unsupported(f"input {index} is missing", "check the model with onnx.checker")
         return value
 
-    def missing(self, index: int) -> bool:
-        """Whether an input is left out."""
-        return index >= len(self.inputs) or self.inputs[index] is None
+    def integer(self, name: str, default: int = 0) -> int:
+        return self.attributes[name].as_int() if name in self.attributes else default
+
+    def real(self, name: str, default: float = 0.0) -> float:
+        return self.attributes[name].as_float() if name in self.attributes else default
+
+    def string(self, name: str, default: str = "") -> str:
+        return self.attributes[name].as_string() if name in self.attributes else default
+
+    def integers(self, name: str, default: Shape) -> Shape:
+        return tuple(self.attributes[name].as_ints()) if name in self.attributes else default
+
+    def unsupported(self, what: str, remedy: str) -> UnsupportedOperator:
+        return UnsupportedOperator(f"{title(self.node)}: {what}; {remedy}")
+
+
+class Composer(Call):
+    """The node that is to be written as others, and one call for each of them.
+
+    ``version`` is the node's opset. Arrays and numbers among the operands of a call become
+    constants: floats float32, integers int64 (numpy's keep their type).
+    """
+
+    def __init__(self, whole: Expansion, call: Call, frame: Frame) -> None:
+        super().__init__(call.node, call.inputs, call.attributes)
+        self._whole = whole
+        self.version = frame.opsets.get("", VERSION)
+        opsets = {**frame.opsets, "": max(VERSION, self.version)}
+        self._outer = frame
+        self._frame = replace(frame, opsets=opsets, given={})
+
+    def __call__(self, op_type: str, *operands: Operand, **attributes: Attribute) -> ir.Value:
+        """The result of a node of ``op_type``, which is not composed itself."""
+        values = [self._value(operand) for operand in operands]
+        stated = [ir.convenience.convert_attribute(name, item) for name, item in attributes.items()]
+        return self._whole.emit(op_type, values, stated, self._frame)
+
+    def again(self, inputs: Sequence[ir.Value | None]) -> ir.Value:
+        """The result of the same operator for other inputs, composed again if it has to be."""
+        call = Call(self.node, inputs, self.attributes)
+        (result,) = self._whole.place(call, self._outer)
+        assert result is not None
+        return result
 
     def shape(self, value: ir.Value) -> Shape:
         return static_shape(value)
@@ -84,21 +115,6 @@ class Composer:
                 f"its {what} is computed by the network", f"make the {what} constant"
             )
         return array
-
-    def integer(self, name: str, default: int = 0) -> int:
-        return self._attributes[name].as_int() if name in self._attributes else default
-
-    def real(self, name: str, default: float = 0.0) -> float:
-        return self._attributes[name].as_float() if name in self._attributes else default
-
-    def string(self, name: str, default: str = "") -> str:
-        return self._attributes[name].as_string() if name in self._attributes else default
-
-    def integers(self, name: str, default: Shape) -> Shape:
-        return tuple(self._attributes[name].as_ints()) if name in self._attributes else default
-
-    def unsupported(self, what: str, remedy: str) -> UnsupportedOperator:
-        return UnsupportedOperator(f"{title(self._node)}: {what}; {remedy}")
 
     def _value(self, operand: Operand) -> ir.Value:
         if isinstance(operand, ir.Value):

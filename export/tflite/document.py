@@ -49,10 +49,11 @@ network decides; the iterations of a loop of known length, up to 512.
 | float32, int32, int64, bool | kept |
 | int8, uint8 with a scale (QuantizeLinear, DequantizeLinear) | int8 inside; at the inputs and \
 outputs as the graph states them |
-| int8, uint8 without a scale | moved and cast, as they are; refused for arithmetic: "cast them to \
-int32" |
+| int8, uint8 without a scale | moved, cast and compared, as they are; arithmetic in int32, cut \
+to the byte again |
 | constant axes, shapes, indices, counts in int64 | int32, as TFLite's kernels want them |
-| int64 tensors that the network computes | kept in int64; indices count from zero up |
+| int64 tensors that the network computes | kept in int64; TFLite has no kernel for Div, Pow and \
+ArgMax of them, which are refused: "cast to int32" |
 | float64, float16, bfloat16, int16, uint16 and wider, strings, complex | refused: "which the \
 TFLite export does not write; use float32" |
 | a dimension without a size | refused: "export with fixed ones"; a file that is exported gets \

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite.builder import Builder
-from edgeconv.export.tflite.composer import Composer
+from edgeconv.export.tflite.composer import Call, Composer
 from edgeconv.export.tflite.constants import folded
 from edgeconv.export.tflite.control import CONTROL
 from edgeconv.export.tflite.functions import (
@@ -50,14 +50,12 @@ def expanded(model: ir.Model) -> ir.Model:
 
 
 def _needs(node: ir.Node) -> bool:
-    return (
-        not is_known(node)
-        or composition(node) is not None
-        or any(
-            value.name and (value.shape is None or not value.shape.is_static())
-            for value in node.outputs
-        )
-    )
+    constant = all(value is None or value.const_value is not None for value in node.inputs)
+    call = Call(node, node.inputs, node.attributes)
+    if not is_known(node) or (composition(call) is not None and not constant):
+        return True
+    named = [value for value in node.outputs if value.name]
+    return any(value.shape is None or not value.shape.is_static() for value in named)
 
 
 @dataclass(frozen=True)
@@ -171,26 +169,26 @@ class Expansion:
     # Nodes
 
     def _visit(self, node: ir.Node, frame: Frame) -> None:
-        attributes = resolved(node, frame.given)
         inputs = [self.now(value) for value in node.inputs]
+        results = self.place(Call(node, inputs, resolved(node, frame.given)), frame)
+        self._became.update(zip(node.outputs, results, strict=False))
+
+    def place(self, call: Call, frame: Frame) -> list[ir.Value | None]:
+        """Write out a node; returns its results."""
+        node, inputs, attributes = call.node, call.inputs, call.attributes
         write = CONTROL.get(node.op_type) if node.domain in STANDARD else None
-        compose = composition(node)
         if write is not None:
-            results = write(self, node, inputs, attributes, frame.inside(node))
-        elif compose is not None and not all(self.is_known(value) for value in inputs):
-            results = [*compose(Composer(self, node, inputs, attributes, frame.inside(node)))]
-        elif is_known(node):
-            results = self.add(node, inputs, attributes, frame)
-        else:
+            return write(self, node, [*inputs], attributes, frame.inside(node))
+        compose = composition(call)
+        if compose is not None and not all(self.is_known(value) for value in inputs):
+            return [*compose(Composer(self, call, frame.inside(node)))]
+        if not is_known(node):
             function = function_of(node, inputs, attributes, self.model.functions, frame.opsets)
-            if function is None:
-                results = self.add(node, inputs, attributes, frame)
-            else:
+            if function is not None:
                 given = arguments(function, node, attributes, frame.opsets)
                 opsets = {**frame.opsets, **function.opset_imports}
-                inner = Frame(frame.inside(node).scope, opsets, given)
-                results = self.body(function, inputs, inner)
-        self._became.update(zip(node.outputs, results, strict=False))
+                return self.body(function, inputs, Frame(frame.inside(node).scope, opsets, given))
+        return [*self.add(node, inputs, attributes, frame)]
 
     def body(
         self, body: ir.Graph | ir.Function, inputs: Sequence[ir.Value | None], frame: Frame

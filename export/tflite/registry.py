@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 if TYPE_CHECKING:
-    from edgeconv.export.tflite.composer import Composer
+    from edgeconv.export.tflite.composer import Call, Composer
     from edgeconv.export.tflite.site import Site
 
 Lower = Callable[["Site"], None]
@@ -57,11 +57,11 @@ class Composition:
     """How to write an operator as other ONNX operators, and for which nodes."""
 
     compose: Compose
-    when: Callable[[ir.Node], bool]
+    when: Callable[[Call], bool]
 
 
 _rules: dict[str, Rule] = {}
-_compositions: dict[str, Composition] = {}
+_compositions: dict[str, list[Composition]] = {}
 
 
 def operator(
@@ -84,34 +84,31 @@ def operator(
 
 
 def composed(
-    *names: str, when: Callable[[ir.Node], bool] = lambda node: True
+    *names: str, when: Callable[[Call], bool] = lambda call: True
 ) -> Callable[[Compose], Compose]:
     """Register the decorated function for nodes of the ONNX operators ``names``, or those of them
     for which ``when`` holds: it writes them as nodes of other operators before the lowering.
-
-    Raises:
-        ValueError: an operator of that name is registered already.
     """
 
     def register(compose: Compose) -> Compose:
         for name in names:
-            if name in _compositions:
-                raise ValueError(f"{name} is composed twice")
-            _compositions[name] = Composition(compose, when)
+            _compositions.setdefault(name, []).append(Composition(compose, when))
         return compose
 
     return register
 
 
-def composition(node: ir.Node) -> Compose | None:
-    """How ``node`` is written as other nodes; None where it is not."""
-    found = _compositions.get(node.op_type) if node.domain in STANDARD else None
-    return found.compose if found is not None and found.when(node) else None
+def composition(call: Call) -> Compose | None:
+    """How a node is written as other nodes; None where it is not."""
+    if call.node.domain not in STANDARD:
+        return None
+    found = _compositions.get(call.op_type, ())
+    return next((item.compose for item in found if item.when(call)), None)
 
 
 def compositions() -> dict[str, Compose]:
     """The operators that are written as others, by name."""
-    return {name: item.compose for name, item in sorted(_compositions.items())}
+    return {name: items[0].compose for name, items in sorted(_compositions.items())}
 
 
 def rule(name: str) -> Rule | None:

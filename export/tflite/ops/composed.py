@@ -7,15 +7,16 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.tflite.composer import Composer
+from edgeconv.export.tflite.composer import Call, Composer
 from edgeconv.export.tflite.registry import composed
 
+BYTES = ir.DataType.INT8, ir.DataType.UINT8
 INTEGERS = {ir.DataType.INT32, ir.DataType.INT64}
 Results = list[ir.Value]
 
 
-def second_output_used(node: ir.Node) -> bool:
-    return any(value.is_graph_output() or value.consumers() for value in node.outputs[1:])
+def second_output_used(call: Call) -> bool:
+    return any(value.is_graph_output() or value.consumers() for value in call.node.outputs[1:])
 
 
 @composed("Hardmax")
@@ -102,7 +103,7 @@ def _shifted(f: Composer, x: ir.Value, axis: int, step: int, *, backward: bool) 
     return f("Concat", *((kept, ones) if backward else (ones, kept)), axis=axis)
 
 
-@composed("Mod", when=lambda node: bool(node.attributes.get_int("fmod", 0)))
+@composed("Mod", when=lambda call: bool(call.integer("fmod")) and not call.takes(*BYTES))
 def fmod(f: Composer) -> Results:
     """The remainder whose sign follows the dividend, by that whose sign follows the divisor."""
     x, y = f.input(0), f.input(1)
@@ -116,9 +117,8 @@ def fmod(f: Composer) -> Results:
     return [f("Where", over, f("Sub", rest, y), rest)]
 
 
-def _two_types(node: ir.Node) -> bool:
-    base, exponent = node.inputs[:2]
-    return base is not None and exponent is not None and base.dtype != exponent.dtype
+def _two_types(call: Call) -> bool:
+    return call.input(0).dtype != call.input(1).dtype
 
 
 @composed("Pow", when=_two_types)

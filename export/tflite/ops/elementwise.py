@@ -102,6 +102,8 @@ for _onnx, _tflite in COMPARISONS.items():
 def div(site: Site) -> None:
     """DIV, which has no int8 kernel; by one number it is MUL."""
     divisor = site.constant(1)
+    if site.dtype == np.dtype("int64"):
+        raise site.unsupported("DIV has no kernel for int64", "cast its inputs to int32")
     if site.integer and not (divisor is not None and divisor.size == 1 and divisor.item() != 0):
         site.refuse_integer("TFLite divides by nothing but a constant number in integers")
     if divisor is None or divisor.size != 1 or site.dtype != FLOAT or not site.integer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import onnx_ir as ir
 
 from edgeconv.export.tflite.builder import Constant, static_shape
 from edgeconv.export.tflite.graph import TYPES, Options, Tensor
@@ -167,6 +168,8 @@ def arg_extreme(site: Site) -> None:
     """ARG_MAX or ARG_MIN, which find the first of several equal elements; to find the last, they
     count from the other end."""
     name = "ARG_MAX" if site.node.op_type == "ArgMax" else "ARG_MIN"
+    if site.value(0).dtype == ir.DataType.INT64:
+        raise site.unsupported(f"{name} has no kernel for int64", "cast its input to int32")
     shape = site.shape(0)
     axis = site.integer_attribute("axis", 0) % len(shape)
     source = site.raw(0)

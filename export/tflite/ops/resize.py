@@ -10,12 +10,13 @@ import numpy.typing as npt
 from edgeconv.export.tflite.builder import FLOAT
 from edgeconv.export.tflite.graph import Array, Options, Tensor
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, channels_last, permuted
-from edgeconv.export.tflite.ops.sampling import Sampling, matrix
+from edgeconv.export.tflite.ops.sampling import Crop, Sampling, matrix
 from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
 
 HALF_PIXEL = {"half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"}
-PLACES = {"align_corners", "asymmetric", *HALF_PIXEL}
+CROP = "tf_crop_and_resize"
+PLACES = {"align_corners", "asymmetric", CROP, *HALF_PIXEL}
 
 
 @operator("Resize", integer=Integer.MOVES)
@@ -23,21 +24,27 @@ def resize(site: Site) -> None:
     """RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR where they place their samples as ONNX does;
     else, for each axis, a GATHER of nearest neighbors or a matrix product with the weights."""
     before, after = site.shape(0), site.result_shape
-    if before == after:
+    place = site.string_attribute("coordinate_transformation_mode", "half_pixel")
+    if before == after and place != CROP:
         site.same(0)
         return
     mode = site.string_attribute("mode", "nearest")
-    place = site.string_attribute("coordinate_transformation_mode", "half_pixel")
     if place not in PLACES:
         raise site.unsupported(f"coordinate_transformation_mode is {place}", "use half_pixel")
     samplings = [
         Sampling(place, scale, size, result)
         for scale, size, result in zip(_scales(site), before, after, strict=True)
     ]
+    if place == CROP:
+        site.refuse_integer("TFLite has no integer form of a crop with a resize")
+        samplings = _crops(site, samplings)
+        if all(item.is_nothing for item in samplings):
+            site.same(0)
+            return
     is_map = len(before) == 4 and before[:2] == after[:2]
     if mode == "nearest":
         _nearest(site, samplings, is_map=is_map)
-    elif mode == "linear" and is_map and _natively(site, samplings[2:]):
+    elif mode == "linear" and place != CROP and is_map and _natively(site, samplings[2:]):
         options: Options = {
             "alignCorners": place == "align_corners",
             "halfPixelCenters": place in HALF_PIXEL,
@@ -46,6 +53,19 @@ def resize(site: Site) -> None:
     else:
         site.refuse_integer("TFLite has no integer form of this mode")
         _products(site, samplings, cubic=mode == "cubic")
+
+
+def _crops(site: Site, samplings: list[Sampling]) -> list[Sampling]:
+    """The samplings with the part of each axis that input ``roi`` states: starts, then ends."""
+    rank = len(samplings)
+    axes = [axis % rank for axis in site.integers_attribute("axes", range(rank))]
+    roi = site.demand_constant(1, "roi").astype(float).reshape(2, -1)
+    starts, ends = np.zeros(rank), np.ones(rank)
+    starts[axes], ends[axes] = roi
+    return [
+        Crop(item.place, item.scale, item.size, item.result, start, end)
+        for item, start, end in zip(samplings, starts, ends, strict=True)
+    ]
 
 
 def _natively(site: Site, samplings: list[Sampling]) -> bool:
@@ -65,7 +85,7 @@ def _products(site: Site, samplings: list[Sampling], *, cubic: bool) -> None:
     x = site.tensor(0, perm)
     builder = site.builder
     for axis, sampling in enumerate(samplings[place] for place in perm):
-        if sampling.size == sampling.result:
+        if sampling.is_nothing:
             continue
         weights = matrix(
             sampling,
@@ -91,7 +111,7 @@ def _products(site: Site, samplings: list[Sampling], *, cubic: bool) -> None:
             left = builder.constant(stack, f"{site.name}/weights{axis}")
             builder.emit("BATCH_MATMUL", [left, columns], [product])
         x = builder.reshape(product, shape)
-    _finish(site, x)
+    _finish(site, x, samplings)
 
 
 def _nearest(site: Site, samplings: list[Sampling], *, is_map: bool) -> None:
@@ -113,14 +133,30 @@ def _nearest(site: Site, samplings: list[Sampling], *, is_map: bool) -> None:
         indices = site.builder.integers(rows, f"{result.name}/indices")
         site.builder.emit("GATHER", [x, indices], [result], {"axis": axis})
         x = result
-    _finish(site, x)
+    _finish(site, x, samplings)
 
 
-def _finish(site: Site, x: Tensor) -> None:
+def _finish(site: Site, x: Tensor, samplings: list[Sampling]) -> None:
+    """The result is ``x``; what a crop took from beyond the input becomes a number."""
     shape = site.result_shape
     perm = channels_last(len(shape))
     assert x.shape == permuted(shape, perm)
-    site.finish(x, Order.of(shape, perm))
+    order = Order.of(shape, perm)
+    outside = np.zeros(x.shape, bool)
+    for axis, sampling in enumerate(samplings[place] for place in perm):
+        if isinstance(sampling, Crop):
+            outside |= np.expand_dims(sampling.outside, [*range(1, len(shape) - axis)])
+    if not outside.any():
+        site.finish(x, order)
+        return
+    builder = site.builder
+    number = np.array(site.float_attribute("extrapolation_value", 0.0), FLOAT)
+    operands = [
+        builder.constant(outside, f"{site.name}/outside"),
+        builder.constant(number, f"{site.name}/extrapolation"),
+        x,
+    ]
+    site.emit_stored("SELECT_V2", operands, x.shape, order)
 
 
 def _scales(site: Site) -> npt.NDArray[np.float64]:

@@ -20,6 +20,11 @@ class Sampling:
     result: int
 
     @property
+    def is_nothing(self) -> bool:
+        """Whether every element stays as it is."""
+        return self.size == self.result
+
+    @property
     def whole(self) -> bool:
         """Whether the scale gives the size of the result without rounding."""
         return abs(self.scale * self.size - self.result) <= 1e-3
@@ -51,6 +56,33 @@ class Sampling:
             "ceil": np.ceil(source),
         }[rounding]
         return rounded.clip(0, self.size - 1).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Crop(Sampling):
+    """tf_crop_and_resize: the samples lie from ``start`` to ``end``, in shares of the input."""
+
+    start: float
+    end: float
+
+    @property
+    def is_nothing(self) -> bool:
+        return self.size == self.result and (self.start, self.end) == (0, 1)
+
+    @property
+    def coordinates(self) -> Reals:
+        if self.is_nothing:
+            return np.arange(self.result, dtype=np.float64)
+        last = self.size - 1
+        if self.result == 1:
+            return np.array([(self.start + self.end) / 2 * last])
+        return np.linspace(self.start * last, self.end * last, self.result)
+
+    @property
+    def outside(self) -> npt.NDArray[np.bool_]:
+        """Which elements of the result lie beyond the input."""
+        at = self.coordinates
+        return (at < 0) | (at > self.size - 1)
 
 
 def matrix(

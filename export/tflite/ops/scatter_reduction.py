@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.tflite.composer import Composer
+from edgeconv.export.tflite.composer import Call, Composer
 from edgeconv.export.tflite.registry import composed
 
 REDUCTIONS = {
@@ -20,8 +20,8 @@ LARGEST = 2**24
 """Comparisons of an update with a place: every one with each."""
 
 
-def _reduces(node: ir.Node) -> bool:
-    return node.attributes.get_string("reduction", "none") in REDUCTIONS
+def _reduces(call: Call) -> bool:
+    return call.string("reduction", "none") in REDUCTIONS
 
 
 @composed("ScatterElements", when=_reduces)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from edgeconv.export.tflite.graph import Array, Options, Padding, Tensor
+from edgeconv.export.tflite.layout import DEPTH_CHANNELS_LAST, Shape
 from edgeconv.export.tflite.ops.weights import (
     float_bias,
     integer_bias,
@@ -21,11 +24,15 @@ Pair = tuple[int, int]
 @operator("ConvTranspose", integer=Integer.COMPUTES, fuses=True)
 def conv_transpose(site: Site) -> None:
     """TRANSPOSE_CONV. Padding of a transposed convolution cuts its result; what SAME does not cut
-    just so, a SLICE does. Groups and dilations become zeros in the weight."""
+    just so, a SLICE does. Groups and dilations become zeros in the weight. Over a volume:
+    CONV_3D_TRANSPOSE."""
+    if len(site.shape(0)) == 5:
+        _volume(site)
+        return
     if len(site.shape(0)) not in (3, 4):
         raise site.unsupported(
             f"its input has {len(site.shape(0)) - 2} spatial dimensions",
-            "only 1 and 2 have a TFLite form",
+            "only 1, 2 and 3 have a TFLite form",
         )
     weight, bias = _operands(site)
     strides = _pair(site, "strides", 1)
@@ -55,6 +62,40 @@ def conv_transpose(site: Site) -> None:
     begin = site.builder.integers((0, *low, 0), f"{site.name}/begin")
     size = site.builder.integers((n, *result, channels), f"{site.name}/size")
     site.emit_stored("SLICE", [uncut, begin, size], (n, *result, channels), order)
+
+
+def _volume(site: Site) -> None:
+    """CONV_3D_TRANSPOSE without padding, which has no integer form, and a SLICE of its result."""
+    site.refuse_integer("TFLite convolves volumes in float")
+    group = site.integer_attribute("group", 1)
+    real = site.demand_constant(1, "weight")
+    dilations = site.integers_attribute("dilations", (1, 1, 1))
+    # From I O D H W to D H W O I.
+    array = np.moveaxis(_dense(real, group, dilations), (0, 1), (4, 3))
+    weight = site.builder.constant(array, site.value(1).name or f"{site.name}/weight")
+    channels = array.shape[3]
+    strides = site.integers_attribute("strides", (1, 1, 1))
+    x = site.tensor(0, DEPTH_CHANNELS_LAST)
+    low, size = _cut(site), site.result_shape[2:]
+    full = [(x.shape[1 + a] - 1) * strides[a] + array.shape[a] for a in range(3)]
+    # Where the result reaches behind the last window, it is the bias alone.
+    whole = (x.shape[0], *(max(full[a], low[a] + size[a]) for a in range(3)), channels)
+    to = site.builder.integers(whole, f"{site.name}/shape")
+    bias = float_bias(site, 2, channels)
+    options: Options = {
+        "padding": Padding.VALID,
+        **{f"stride{axis}": step for axis, step in zip("DHW", strides, strict=True)},
+        **{f"dilation{axis}Factor": 1 for axis in "DHW"},
+    }
+    operands = [to, weight, x, bias]
+    if not any(low) and whole[1:4] == size:
+        site.emit("CONV_3D_TRANSPOSE", operands, DEPTH_CHANNELS_LAST, options)
+        return
+    uncut = site.fresh("uncut", whole)
+    site.builder.emit("CONV_3D_TRANSPOSE", operands, [uncut], options)
+    begin = site.builder.integers((0, *low, 0), f"{site.name}/begin")
+    sizes = site.builder.integers((x.shape[0], *size, channels), f"{site.name}/size")
+    site.emit("SLICE", [uncut, begin, sizes], DEPTH_CHANNELS_LAST)
 
 
 def _padding(
@@ -92,34 +133,41 @@ def _operands(site: Site) -> tuple[Tensor, Tensor]:
 def _permuted(array: Array, group: int, dilations: Pair) -> Array:
     """IOHW, O counted in a group, to OHWI of all groups, with the kernel spread by its
     dilations."""
-    inputs, outputs, height, width = array.shape
-    spread: Array = np.zeros(
-        (inputs, outputs, (height - 1) * dilations[0] + 1, (width - 1) * dilations[1] + 1),
-        array.dtype,
-    )
-    spread[:, :, :: dilations[0], :: dilations[1]] = array
+    return np.transpose(_dense(array, group, dilations), (1, 2, 3, 0))
+
+
+def _dense(array: Array, group: int, dilations: Sequence[int]) -> Array:
+    """I, O counted in a group and the kernel, to I, O of all groups and the kernel spread by its
+    dilations."""
+    inputs, outputs, *kernel = array.shape
+    reach = [(size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True)]
+    spread: Array = np.zeros((inputs, outputs, *reach), array.dtype)
+    spread[(..., *(slice(None, None, step) for step in dilations))] = array
     if group == 1:
-        return np.transpose(spread, (1, 2, 3, 0))
-    whole: Array = np.zeros((inputs, outputs * group, *spread.shape[2:]), array.dtype)
+        return spread
+    whole: Array = np.zeros((inputs, outputs * group, *reach), array.dtype)
     depth = inputs // group
     for index in range(group):
         rows = slice(index * depth, (index + 1) * depth)
         whole[rows, index * outputs : (index + 1) * outputs] = spread[rows]
-    return np.transpose(whole, (1, 2, 3, 0))
+    return whole
 
 
 def _low(site: Site) -> Pair:
+    """What is cut in front of height and width."""
+    low = _cut(site)
+    return (low[0], low[1]) if len(low) == 2 else (0, low[0])
+
+
+def _cut(site: Site) -> Shape:
     """What is cut in front: ``pads``, or by ``auto_pad`` or ``output_shape`` half of the rest."""
     rank = len(site.shape(0)) - 2
     mode = site.string_attribute("auto_pad", "NOTSET")
-    stated = site.integers_attribute("output_shape", ())
-    if mode in ("NOTSET", "VALID") and not stated:
-        low = site.integers_attribute("pads", (0,) * (2 * rank))[:rank]
-    else:
-        totals = _totals(site, rank)
-        upper = mode == "SAME_UPPER"
-        low = tuple(total // 2 if upper else total - total // 2 for total in totals)
-    return (low[0], low[1]) if rank == 2 else (0, low[0])
+    if mode in ("NOTSET", "VALID") and not site.integers_attribute("output_shape", ()):
+        return site.integers_attribute("pads", (0,) * (2 * rank))[:rank]
+    totals = _totals(site, rank)
+    upper = mode == "SAME_UPPER"
+    return tuple(total // 2 if upper else total - total // 2 for total in totals)
 
 
 def _totals(site: Site, rank: int) -> list[int]:

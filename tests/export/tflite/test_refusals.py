@@ -45,21 +45,6 @@ def test_an_element_type_inside() -> None:
     refused(net, r"n0 \(Cast\): value v0_0 is of type DOUBLE")
 
 
-def test_arithmetic_on_bytes() -> None:
-    net = Net()
-    x = net.input("x", MAP, TensorProto.INT8)
-    net.output(net.op("Add", x, x))
-    refused(net, r"n0 \(Add\): it computes with INT8")
-
-
-def test_bytes_without_a_scale() -> None:
-    net = Net()
-    y = net.op("MaxPool", net.input("x", MAP, TensorProto.UINT8), kernel_shape=(2, 2))
-    pair = net.constant(np.float32(0.1)), net.constant(np.array(3, np.uint8))
-    net.output(net.op("DequantizeLinear", y, *pair))
-    refused(net, "the bytes of x have no scale")
-
-
 def test_an_old_opset() -> None:
     net = Net(opset=12)
     net.output(net.op("Softmax", net.input("x", MAP)))
@@ -82,11 +67,14 @@ def test_computed_resize_scales() -> None:
     refused(net, "scales is computed|dynamic shape|no shape")
 
 
-def test_per_channel_activations() -> None:
-    net = Net()
-    scales = net.constant(np.ones(4, np.float32)), net.constant(np.zeros(4, np.int8))
-    y = net.op("QuantizeLinear", net.input("x", MAP), *scales)
-    net.output(net.op("DequantizeLinear", y, *scales))
+def test_activations_in_blocks() -> None:
+    net = Net(opset=21)
+    scales = (
+        net.constant(np.ones((1, 2, 6, 6), np.float32)),
+        net.constant(np.zeros((1, 2, 6, 6), np.int8)),
+    )
+    y = net.op("QuantizeLinear", net.input("x", MAP), *scales, block_size=2, axis=1)
+    net.output(net.op("DequantizeLinear", y, *scales, block_size=2, axis=1))
     refused(net, r"n0 \(QuantizeLinear\): per-channel activations")
 
 

@@ -1,0 +1,91 @@
+"""Operators on the bits of integers, and on sequences of different lengths."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeconv.export.tflite.composer import Call, Composer
+from edgeconv.export.tflite.ops.elementwise import binary
+from edgeconv.export.tflite.registry import composed, operator
+from edgeconv.export.tflite.site import Site
+
+
+def of_whole_words(call: Call) -> bool:
+    return not call.takes(ir.DataType.INT8, ir.DataType.UINT8)
+
+
+@operator("BitwiseXor")
+def bitwise_xor(site: Site) -> None:
+    """BITWISE_XOR."""
+    binary(site, "BITWISE_XOR")
+
+
+@composed("BitwiseNot", when=of_whole_words)
+def bitwise_not(f: Composer) -> list[ir.Value]:
+    """-1 - x."""
+    x = f.input(0)
+    assert x.dtype is not None
+    return [f("Sub", np.array(-1, x.dtype.numpy()), x)]
+
+
+@composed("BitwiseAnd", "BitwiseOr", when=of_whole_words)
+def bitwise(f: Composer) -> list[ir.Value]:
+    """The sum of two numbers is twice what they share and once what they do not; in halves, which
+    do not overflow."""
+    x, y = f.input(0), f.input(1)
+    if x.dtype != ir.DataType.INT32:
+        raise f.unsupported("its numbers are not int32", "cast them to int32")
+    two = np.array(2, np.int32)
+    differ = f("BitwiseXor", x, y)
+    rests = [f("Mod", item, two) for item in (x, y, differ)]
+    halves = [
+        f("Div", f("Sub", item, rest), two)
+        for item, rest in zip((x, y, differ), rests, strict=True)
+    ]
+    lowest = f("Mul", rests[0], rests[1])
+    both = f("Sub", f("Add", f("Add", halves[0], halves[1]), lowest), halves[2])
+    return [both if f.op_type == "BitwiseAnd" else f("Add", both, differ)]
+
+
+@composed("BitShift", when=of_whole_words)
+def bit_shift(f: Composer) -> list[ir.Value]:
+    """RIGHT_SHIFT, or a MUL with a power of two; a distance that no bit survives is as good as the
+    width."""
+    x, distance = f.input(0), f.input(1)
+    assert x.dtype is not None
+    dtype = x.dtype.numpy()
+    width = 8 * dtype.itemsize
+    right = f.string("direction") == "RIGHT"
+    if right and x.dtype != ir.DataType.INT32:
+        raise f.unsupported("its numbers are not int32", "cast them to int32")
+    limit = np.array(width - 1 if right else width, dtype)
+    beyond = f("Less", distance, np.zeros((), dtype))
+    limited = f("Where", beyond, limit, f("Min", distance, limit))
+    if right:
+        return [f("BitShift", x, limited, direction="RIGHT")]
+    powers = np.array([1 << place for place in range(width)] + [0], f"u{dtype.itemsize}")
+    return [f("Mul", x, f("Gather", powers.view(dtype), limited))]
+
+
+@operator("BitShift")
+def right_shift(site: Site) -> None:
+    """RIGHT_SHIFT."""
+    binary(site, "RIGHT_SHIFT")
+
+
+@operator("BitCast")
+def bit_cast(site: Site) -> None:
+    """BITCAST."""
+    stored = site.stored(0)
+    site.emit_stored("BITCAST", [stored.tensor], stored.tensor.shape, stored.order)
+
+
+@operator("ReverseSequence")
+def reverse_sequence(site: Site) -> None:
+    """REVERSE_SEQUENCE."""
+    options = {
+        "seqDim": site.integer_attribute("time_axis", 0),
+        "batchDim": site.integer_attribute("batch_axis", 1),
+    }
+    site.emit("REVERSE_SEQUENCE", [site.tensor(0), site.tensor(1)], None, {**options})

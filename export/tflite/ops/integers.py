@@ -1,0 +1,151 @@
+"""Operators of integers whose TFLite forms know real numbers only."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeconv.export.tflite.composer import Call, Composer
+from edgeconv.export.tflite.registry import composed
+
+FLOAT = int(ir.DataType.FLOAT)
+INT32, INT64 = ir.DataType.INT32, ir.DataType.INT64
+BYTES = ir.DataType.INT8, ir.DataType.UINT8
+Results = list[ir.Value]
+
+COMPARISONS = "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"
+ON_BYTES = (
+    *("Add", "Sub", "Mul", "Div", "Mod", "Pow", "Max", "Min", "Clip", "Relu", "PRelu"),
+    *("Neg", "Abs", "Sign", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot"),
+    "BitShift",
+    *("ReduceSum", "ReduceProd", "ReduceMean", "ReduceL1", "ReduceL2", "ReduceSumSquare"),
+)
+
+
+def of_integers(call: Call) -> bool:
+    return call.takes(INT32, INT64)
+
+
+def of_long_integers(call: Call) -> bool:
+    return call.takes(INT64)
+
+
+def of_bytes(call: Call) -> bool:
+    return call.takes(*BYTES)
+
+
+@composed(*ON_BYTES, *COMPARISONS, when=of_bytes)
+def on_bytes(f: Composer) -> Results:
+    """In int32, because TFLite takes bytes for codes of real numbers; the result is cut to them."""
+    x = f.input(0)
+    assert x.dtype is not None
+    wide = [
+        f("Cast", value, to=int(INT32)) if value is not None and value.dtype in BYTES else value
+        for value in f.inputs
+    ]
+    result = f.again(wide)
+    return [result if f.op_type in COMPARISONS else f("Cast", result, to=int(x.dtype))]
+
+
+@composed("Where", when=lambda call: call.input(1).dtype in BYTES)
+def where_of_bytes(f: Composer) -> Results:
+    yes, no = (f("Cast", f.input(index), to=int(INT32)) for index in (1, 2))
+    dtype = f.input(1).dtype
+    assert dtype is not None
+    return [f("Cast", f.again([f.input(0), yes, no]), to=int(dtype))]
+
+
+@composed("BitCast", when=lambda call: call.integer("to") in {int(item) for item in BYTES})
+def bit_cast_to_bytes(f: Composer) -> Results:
+    """A CAST, which keeps the eight bits."""
+    return [f("Cast", f.input(0), to=f.integer("to"))]
+
+
+def _of_bare_bytes(call: Call) -> bool:
+    """Whether the first input is of bytes that no QuantizeLinear made, which have no scale."""
+    if not of_bytes(call):
+        return False
+    node = call.input(0).producer()
+    while node is not None and node.op_type != "QuantizeLinear":
+        first = node.inputs[0] if node.inputs else None
+        node = None if first is None else first.producer()
+    return node is None
+
+
+@composed("MaxPool", when=_of_bare_bytes)
+def max_pool_of_bytes(f: Composer) -> Results:
+    x = f.input(0)
+    assert x.dtype is not None
+    return [f("Cast", f.again([f("Cast", x, to=FLOAT)]), to=int(x.dtype))]
+
+
+def _zero(x: ir.Value) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    assert x.dtype is not None
+    return np.zeros((), x.dtype.numpy())
+
+
+@composed("Relu", when=of_integers)
+def relu(f: Composer) -> Results:
+    x = f.input(0)
+    return [f("Max", x, _zero(x))]
+
+
+@composed("Clip", when=of_integers)
+def clip(f: Composer) -> Results:
+    x = f.input(0)
+    if not f.missing(1):
+        x = f("Max", x, f.input(1))
+    if not f.missing(2):
+        x = f("Min", x, f.input(2))
+    return [x]
+
+
+@composed("PRelu", when=of_integers)
+def prelu(f: Composer) -> Results:
+    x = f.input(0)
+    return [f("Where", f("Less", x, _zero(x)), f("Mul", x, f.input(1)), x)]
+
+
+def _magnitude(f: Composer, x: ir.Value) -> ir.Value:
+    return f("Max", x, f("Neg", x))
+
+
+@composed("Abs", when=of_long_integers)
+def absolute(f: Composer) -> Results:
+    return [_magnitude(f, f.input(0))]
+
+
+@composed("Sign", when=of_long_integers)
+def sign(f: Composer) -> Results:
+    x, long = f.input(0), int(INT64)
+    above, below = f("Greater", x, _zero(x)), f("Less", x, _zero(x))
+    return [f("Sub", f("Cast", above, to=long), f("Cast", below, to=long))]
+
+
+def _axes(f: Composer) -> list[ir.Value | list[int]]:
+    """The axes of a reduction: an input since opset 18, an attribute before."""
+    if not f.missing(1):
+        return [f.input(1)]
+    stated = f.integers("axes", ())
+    return [list(stated)] if stated else []
+
+
+def _options(f: Composer) -> dict[str, int]:
+    return {name: f.integer(name, default) for name, default in KEPT.items()}
+
+
+KEPT = {"keepdims": 1, "noop_with_empty_axes": 0}
+
+
+@composed("ReduceL1", when=of_long_integers)
+def reduce_l1(f: Composer) -> Results:
+    return [f("ReduceSum", _magnitude(f, f.input(0)), *_axes(f), **_options(f))]
+
+
+@composed("ReduceL2", when=of_integers)
+def reduce_l2(f: Composer) -> Results:
+    """In float32, cut to an integer."""
+    x = f.input(0)
+    assert x.dtype is not None
+    norm = f("ReduceL2", f("Cast", x, to=FLOAT), *_axes(f), **_options(f))
+    return [f("Cast", norm, to=int(x.dtype))]
