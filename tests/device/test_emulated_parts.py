@@ -58,6 +58,15 @@ def test_another_qemu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         requirements.check_this_machine()
 
 
+def test_a_system_without_user_namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    unshare = tmp_path / "unshare"
+    unshare.write_text("#!/bin/sh\necho 'unshare: Operation not permitted' >&2\nexit 1\n")
+    unshare.chmod(0o755)
+    monkeypatch.setattr(requirements, "_find", lambda name: str(unshare))
+    said = requirements.session_obstacle()
+    assert said == "this system forbids user namespaces (unshare: Operation not permitted)"
+
+
 def test_every_wheel_has_a_hash() -> None:
     for environments in ENVIRONMENTS.values():
         for _, wheels, _ in environments:

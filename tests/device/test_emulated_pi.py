@@ -28,7 +28,7 @@ from edgeconv.device.emulated import (
     counting,
     userland,
 )
-from edgeconv.device.emulated.requirements import missing_packages
+from edgeconv.device.emulated.requirements import missing_packages, session_obstacle
 from edgeconv.device.messages import Instructions, Outputs
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.export import export
@@ -37,10 +37,8 @@ from edgeconv.models.randomize import randomize_
 from edgeconv.runner import RUNNER
 
 MISSING = missing_packages()
-pytestmark = [
-    pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}"),
-    pytest.mark.xdist_group("emulated"),
-]
+OBSTACLE = f"needs {', '.join(MISSING)}" if MISSING else session_obstacle()
+pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))
 Arrays = list[NDArray[np.generic]]
 SIXTY_FOUR_BITS = {"pi3": Cpu.A53, "pi4": Cpu.A72, "pi5": Cpu.A76}
 

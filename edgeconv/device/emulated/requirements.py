@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 from edgeconv.errors import UsageError
 
@@ -59,6 +60,26 @@ def check_this_machine() -> None:
             f"{qemu} is version {version[0][8:] if version else 'unknown'}; the emulated Pi needs "
             f"QEMU {OLDEST_QEMU} to {NEWEST_QEMU}, as Debian 12 has"
         )
+
+
+def session_obstacle() -> str | None:
+    """Why no session can be entered on this machine, or None."""
+    enter = [program("unshare"), "--user", "--map-root-user", "--mount", "--propagation", "private"]
+    if said := _failure([*enter, "true"]):
+        return f"this system forbids user namespaces ({said})"
+    binfmt = Path("/proc/sys/fs/binfmt_misc")
+    mount = [*enter, program("mount"), "-t", "binfmt_misc", "binfmt_misc", str(binfmt)]
+    if _failure(mount) and not (binfmt / "qemu-aarch64").exists():
+        return (
+            f"Linux {platform.release()} has no binfmt_misc in user namespaces (6.7 has), and QEMU "
+            "is not registered in the system's"
+        )
+    return None
+
+
+def _failure(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1][:200]
 
 
 def _find(name: str) -> str | None:

@@ -16,7 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgeconv.device.emulated.boards import Board
-from edgeconv.device.emulated.requirements import check_this_machine, program
+from edgeconv.device.emulated.requirements import (
+    check_this_machine,
+    program,
+    session_obstacle,
+)
 from edgeconv.device.emulated.session import Settings
 from edgeconv.device.emulated.sysroot import ensure_counter, ensure_sysroot
 from edgeconv.device.emulated.userland import (
@@ -25,7 +29,7 @@ from edgeconv.device.emulated.userland import (
     environment,
     lock,
 )
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 
 SESSION = Path(__file__).with_name("session.py")
 HOST = "emulated-pi"
@@ -57,10 +61,12 @@ class Server:
         """Start it unless it runs.
 
         Raises:
-            UsageError: packages of this machine are missing.
+            UsageError: packages of this machine are missing, or it forbids user namespaces.
             EdgeconvError: a download failed, or sshd does not start.
         """
         check_this_machine()
+        if obstacle := session_obstacle():
+            raise UsageError(f"no emulated Pi here: {obstacle}")
         settings = self._settings()
         with lock(state_folder() / f"{self.board.name}.lock"):
             self._prepare(settings)
