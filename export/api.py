@@ -54,8 +54,10 @@ def export(
         out: the bundle's folder. It appears whole, or not at all.
         precisions: by default float32, and int8 where calibration data is given; of a network
             that is quantized already (a QDQ ``.onnx`` file, a module that PT2E converted), its own.
-        calibration: a folder of images, ``.npy``, ``.npz``, or "random" for synthetic inputs.
-        calibration_size: how many of the samples to use, chosen with a fixed seed.
+        calibration: a folder of images, ``.npy``, ``.npz``, ``file.py:function`` that yields an
+            array (or a tuple of them) a sample, or "random" for synthetic inputs.
+        calibration_size: how many of the samples to use, chosen with a fixed seed; of a function
+            the first.
         input_size: (height, width) or (channels, height, width), where the network leaves it open;
             (channels, length) for a network on sequences, (features,) for one on vectors.
         batch: the static batch size, default 1.

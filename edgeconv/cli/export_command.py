@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--calibration",
     metavar="PATH",
-    help="Folder of images, .npy or .npz; or 'random' for synthetic inputs.",
+    help="Folder of images, .npy, .npz or file.py:function; or 'random' for synthetic inputs.",
 )
 @click.option(
     "--calibration-size",

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from edgeconv.errors import DataError
 from edgeconv.export.quantize.ranges.histogram import BINS, Histogram, count
 
-# Values of an activation that are counted of each sample. Over 128 samples these are two million,
-# two hundred of them beyond the 99.99th percentile.
-_COUNTED = 1 << 14
+# Values of an activation that are counted of each sample. Over 128 samples these are a million, a
+# hundred of them beyond the 99.99th percentile.
+_COUNTED = 1 << 13
 
 Float32 = npt.NDArray[np.float32]
 

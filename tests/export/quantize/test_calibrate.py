@@ -185,7 +185,7 @@ def test_movement_is_a_share_of_the_range() -> None:
 def test_strides_meet_every_channel_row_and_column(shape: list[int]) -> None:
     step = stride(shape)
     size = int(np.prod(shape))
-    assert size / step <= 1 << 14
+    assert size / step <= 1 << 13
     if size > 1 << 20 or step == 1:
         return
     indices = np.unravel_index(np.arange(0, size, step), shape)
@@ -201,6 +201,7 @@ def test_a_large_activation_is_counted_in_part_and_its_extremes_are_exact() -> N
     observer.add([[values], [values]])
     seen = observer.histogram("x")
     assert (seen.minimum, seen.maximum) == (-90, 100)
-    assert seen.weight == 3
-    assert seen.counts.sum() == 2 * -(-values.size // 3)
-    assert np.array_equal(seen.counts, 2 * count(values.reshape(-1)[::3].copy()))
+    step = seen.weight
+    assert step == 9
+    assert seen.counts.sum() == 2 * -(-values.size // step)
+    assert np.array_equal(seen.counts, 2 * count(values.reshape(-1)[::step].copy()))
