@@ -17,6 +17,7 @@ from edgeconv.errors import EdgeconvError
 
 COMMANDS = {
     "bench": "Measure the latency of model files on this machine or a board.",
+    "blame": "List the layers that lose most in int8, and why.",
     "compare": "Say whether files became faster or slower between two measurements.",
     "cost": "Show what a network costs: parameters, MACs, memory, receptive field.",
     "devices": "Tell what a device is and what runs there; start an emulated Raspberry Pi.",

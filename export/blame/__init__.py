@@ -1,1 +1,182 @@
 """Which layers of a network lose accuracy in 8 bits, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeconv.bundle import Artifact, Bundle, Format, Precision
+from edgeconv.errors import UsageError
+from edgeconv.export.blame.causes import ALL
+from edgeconv.export.blame.measure import InPlace, Meter
+from edgeconv.export.blame.reasons import explain
+from edgeconv.export.blame.report import Blame, LayerBlame, Span
+from edgeconv.export.blame.statistics import Ratio
+from edgeconv.export.blame.units import Unit, find_units, name_nodes
+from edgeconv.export.capture import capture_file
+from edgeconv.export.data import open_samples
+from edgeconv.export.feed import Feed
+from edgeconv.export.passes import optimize
+from edgeconv.export.quantize import Batch, QuantizeOptions, fit
+from edgeconv.export.quantize.draft import Draft
+from edgeconv.export.quantize.score import first_batches
+from edgeconv.export.runtimes import open_runner
+
+__all__ = ["Blame", "LayerBlame", "Span", "blame"]
+
+# Samples that the figures are taken on, in number and in bytes; they settle within a dB.
+_SAMPLES = 16
+_BYTES = 64_000_000
+# A layer whose output is so much worse in place than alone has its noise from elsewhere.
+_INHERITED_DB = 6.0
+
+
+def blame(
+    bundle: Bundle,
+    data: str | Path,
+    *,
+    options: QuantizeOptions | None = None,
+    calibration_size: int = 128,
+    progress: Callable[[str, int, int], None] = lambda step, done, total: None,
+) -> Blame:
+    """Quantize the float network of a bundle, layer by layer and as a whole.
+
+    Biases are not corrected first: that moves the error of a layer into others.
+
+    Args:
+        data: a folder of images, ``.npy`` or ``.npz``, for calibration and for the figures.
+        options: how to quantize; by default with the range method of the bundle's int8 files.
+
+    Raises:
+        UsageError: the bundle has no float32 ONNX file, or no operator in it has an int8 form.
+        DataError: the data does not fit the network.
+    """
+    manifest = bundle.manifest
+    source = _find(bundle, Precision.FLOAT32)
+    if source is None:
+        raise UsageError(
+            f"{bundle.path} has no float32 ONNX file to quantize; export it with --format onnx "
+            "--precision float32"
+        )
+    options = options or QuantizeOptions()
+    batch = manifest.inputs[0].shape[0]
+    samples = open_samples(data, manifest.inputs, manifest.preprocessing)
+    feed = Feed(samples, count=calibration_size, batch=batch, keep=0)
+    graph = _float_graph(bundle.file(source))
+    draft, _ = fit(graph, feed, replace(options, bias_correction=False), progress)
+    name_nodes(draft.model)
+    batches = first_batches(feed, _SAMPLES, _BYTES)
+    meter = Meter(draft, batches)
+    units = find_units(draft)
+    integers, left_in_float = draft.to_qdq()
+    in_place = meter.in_place(units, integers)
+    alone = []
+    for done, unit in enumerate(units):
+        progress("Blaming layers", done, len(units))
+        alone.append(meter.alone_db(unit))
+    names = _module_names(graph)
+    layers = [
+        _layer(
+            unit,
+            draft,
+            in_place,
+            name=names.get(str(unit.node.outputs[0].name), unit.output),
+            position=position,
+            alone_db=alone[position],
+            share=share,
+        )
+        for position, (unit, share) in enumerate(zip(units, _shares(alone), strict=True))
+    ]
+    record = feed.record(options.range_method.value)
+    return Blame(
+        model=manifest.model,
+        data=record.source,
+        calibration_samples=record.samples,
+        samples=sum(arrays[0].shape[0] for arrays in batches),
+        method=record.method,
+        sqnr_db=meter.network_db(integers),
+        file_sqnr_db=_file_sqnr_db(bundle, batches),
+        layers=tuple(sorted(layers, key=lambda layer: layer.alone_db)),
+        left_in_float=left_in_float,
+    )
+
+
+def _find(bundle: Bundle, precision: Precision) -> Artifact | None:
+    for artifact in bundle.manifest.artifacts:
+        if artifact.format is Format.ONNX and artifact.precision is precision:
+            return artifact
+    return None
+
+
+def _float_graph(path: Path) -> ir.Model:
+    return optimize(capture_file(path, None, input_size=None, batch=None), already_optimized=False)
+
+
+def _shares(alone: list[float]) -> list[float]:
+    """Of the noise that each layer alone makes at the network's output, in the sum of it."""
+    noise = np.array([10 ** (-decibels / 10) for decibels in alone])
+    shares: list[float] = (noise / noise.sum()).tolist()
+    return shares
+
+
+def _module_names(graph: ir.Model) -> dict[str, str]:
+    """The PyTorch module of each weight, by the name of the node's output."""
+    names = {}
+    for node in graph.graph:
+        weight = node.inputs[1] if len(node.inputs) > 1 else None
+        if weight is not None and str(weight.name).endswith(".weight"):
+            names[str(node.outputs[0].name)] = str(weight.name).removesuffix(".weight")
+    return names
+
+
+def _layer(
+    unit: Unit,
+    draft: Draft,
+    found: InPlace,
+    *,
+    name: str,
+    position: int,
+    alone_db: float,
+    share: float,
+) -> LayerBlame:
+    causes, in_place_db = found.causes[position], found.decibels[position]
+    return LayerBlame(
+        name=name,
+        position=position,
+        node=str(unit.node.name),
+        operator=unit.operator,
+        alone_db=alone_db,
+        share=share,
+        own_db=causes[ALL],
+        in_place_db=in_place_db,
+        inherited=in_place_db < causes[ALL] - _INHERITED_DB,
+        inputs=tuple(_span(draft, name) for name in unit.inputs),
+        output=_span(draft, unit.output),
+        reason=explain(unit, draft, causes, found.statistics),
+    )
+
+
+def _span(draft: Draft, name: str) -> Span:
+    covered = draft.activations[name].range
+    return Span(low=covered.low, high=covered.high)
+
+
+def _file_sqnr_db(bundle: Bundle, batches: list[Batch]) -> float | None:
+    """Of the bundle's int8 ONNX file against its float one."""
+    artifacts = [_find(bundle, precision) for precision in (Precision.FLOAT32, Precision.INT8)]
+    if artifacts[1] is None:
+        return None
+    expected, got = (
+        open_runner(bundle.file(artifact), artifact.format, artifact.inputs, artifact.outputs)
+        for artifact in artifacts
+        if artifact is not None
+    )
+    ratios = [Ratio() for _ in bundle.manifest.outputs]
+    for batch in batches:
+        for ratio, a, b in zip(ratios, expected.run(batch), got.run(batch), strict=True):
+            ratio.add(a, b)
+    return min(ratio.db for ratio in ratios)

@@ -1,0 +1,86 @@
+"""The layers that lose accuracy in 8 bits, as a person reads them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeconv.report.tables import Column, console, table
+from edgeconv.report.units import format_percent, significant
+
+if TYPE_CHECKING:
+    from edgeconv.export.blame.report import Blame, LayerBlame, Span
+
+_BAR = 20  # characters
+# The files of a bundle were calibrated on other samples, or otherwise, if they differ by more.
+_SAME_DB = 1.0
+
+
+def print_blame(found: Blame, limit: int | None = None) -> None:
+    """Print the worst ``limit`` layers, or all."""
+    out = console()
+    out.print(
+        f"{found.model}: int8 keeps {_decibels(found.sqnr_db)} at the output, over "
+        f"{found.samples} samples of {found.data} (ranges: {found.method} of "
+        f"{found.calibration_samples})"
+    )
+    shown = found.layers[:limit]
+    worst = max(layer.share for layer in found.layers)
+    out.print(table(_COLUMNS, [_row(layer, worst) for layer in shown]))
+    if len(shown) < len(found.layers):
+        rest = sum(layer.share for layer in found.layers[len(shown) :])
+        out.print(
+            f"{len(found.layers) - len(shown)} layers more make {format_percent(rest)} of the noise"
+        )
+    out.print(
+        "\nalone: SQNR of the network's output with this layer in int8 and all others in float; "
+        "noise: its share in the sum over the layers\n"
+        "in place: SQNR of the layer's own output with all layers in int8; ↑ most of that noise "
+        "comes from layers before it"
+    )
+    for reason in found.left_in_float:
+        out.print(f"in float: {reason}")
+    file_db = found.file_sqnr_db
+    if file_db is not None and abs(file_db - found.sqnr_db) > _SAME_DB:
+        out.print(
+            f"The bundle's int8 file has {_decibels(file_db)} on these samples: it was quantized "
+            "on other samples or with other options."
+        )
+
+
+_COLUMNS = (
+    "layer",
+    "operator",
+    Column("alone", numeric=True),
+    Column("noise", numeric=True),
+    "",
+    Column("in place", numeric=True),
+    Column("input", numeric=True),
+    Column("output", numeric=True),
+    "reason",
+)
+
+
+def _row(layer: LayerBlame, worst: float) -> list[str]:
+    return [
+        layer.name,
+        layer.operator,
+        _decibels(layer.alone_db),
+        format_percent(layer.share),
+        "█" * round(_BAR * layer.share / worst),
+        f"{_decibels(layer.in_place_db)} {'↑' if layer.inherited else ' '}",
+        ", ".join(_interval(span) for span in layer.inputs),
+        _interval(layer.output),
+        layer.reason,
+    ]
+
+
+def _decibels(value: float) -> str:
+    return "equal" if value >= 200 else f"{significant(value)} dB"
+
+
+def _interval(span: Span) -> str:
+    return f"[{_bound(span.low)}, {_bound(span.high)}]"
+
+
+def _bound(value: float) -> str:
+    return f"{value:.3g}" if value else "0"

@@ -1,0 +1,52 @@
+"""What blaming finds, as versioned JSON has it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from edgeconv.bundle import Record
+
+SCHEMA_VERSION = 1
+
+
+class Span(Record):
+    """The real interval that an activation's 8 bits cover."""
+
+    low: float
+    high: float
+
+
+class LayerBlame(Record):
+    """One layer. SQNR is the signal-to-quantization-noise ratio in dB, 200 for no noise at all."""
+
+    name: str = Field(description="the PyTorch module of the weight, or else the output's name")
+    position: int = Field(description="in the order of the network, from 0")
+    node: str = Field(description="the node's name in the ONNX graph")
+    operator: str
+    alone_db: float = Field(
+        description="SQNR of the network's output with only this layer in 8 bits"
+    )
+    share: float = Field(description="of the noise of all layers, each alone")
+    own_db: float = Field(description="SQNR of the layer's output with only this layer in 8 bits")
+    in_place_db: float = Field(
+        description="SQNR of the layer's output with all layers in 8 bits, relative to float"
+    )
+    inherited: bool = Field(description="most of the noise in place comes from layers before")
+    inputs: tuple[Span, ...]
+    output: Span
+    reason: str
+
+
+class Blame(Record):
+    """``edgeconv blame --json``: the layers, worst first."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: str
+    data: str
+    calibration_samples: int
+    samples: int = Field(description="that the figures are taken on")
+    method: str
+    sqnr_db: float = Field(description="of the output with all layers in 8 bits")
+    file_sqnr_db: float | None = Field(description="of the bundle's int8 file, if it has one")
+    layers: tuple[LayerBlame, ...]
+    left_in_float: tuple[str, ...]

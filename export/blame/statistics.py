@@ -1,0 +1,100 @@
+"""What there is to say about the values of one activation, and how 8 bits meet them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeconv.export.quantize.observe import stride
+from edgeconv.export.quantize.parameters import ActivationParameters
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Figures of an activation over samples.
+
+    Attributes:
+        low, high: its extremes.
+        inner: the interval that holds 99.9 % of its values.
+        channel_spans: high minus low of each channel [C]; zero lies inside.
+        widest_channel: the index of the channel with the largest span.
+        clipped: share of its values outside of what the 8 bits cover.
+    """
+
+    low: float
+    high: float
+    inner: tuple[float, float]
+    channel_spans: npt.NDArray[np.float64]
+    clipped: float
+
+    @property
+    def widest_channel(self) -> int:
+        return int(self.channel_spans.argmax())
+
+
+class Collector:
+    """Takes in the values of an activation, sample by sample; of large ones it keeps a part."""
+
+    def __init__(self) -> None:
+        self._low: npt.NDArray[np.float64] | None = None
+        self._high: npt.NDArray[np.float64] | None = None
+        self._kept: list[Float32] = []
+
+    def add(self, array: Float32) -> None:
+        """``array`` is [N, C, …], or [N, …, C] with three dimensions as attention has it."""
+        channels = array if array.ndim > 1 else array.reshape(1, -1)
+        axis = channels.ndim - 1 if channels.ndim == 3 else 1
+        others = tuple(i for i in range(channels.ndim) if i != axis)
+        low = channels.min(axis=others).astype(np.float64)
+        high = channels.max(axis=others).astype(np.float64)
+        self._low = low if self._low is None else np.minimum(self._low, low)
+        self._high = high if self._high is None else np.maximum(self._high, high)
+        self._kept.append(array.ravel()[:: stride(array.shape)].copy())
+
+    def finish(self, parameters: ActivationParameters) -> Statistics:
+        assert self._low is not None
+        assert self._high is not None
+        values = np.concatenate(self._kept)
+        covered = parameters.range
+        outside = (values < covered.low - parameters.scale / 2) | (
+            values > covered.high + parameters.scale / 2
+        )
+        low, high = np.quantile(values, [0.0005, 0.9995])
+        return Statistics(
+            low=float(self._low.min()),
+            high=float(self._high.max()),
+            inner=(float(low), float(high)),
+            channel_spans=np.maximum(self._high, 0) - np.minimum(self._low, 0),
+            clipped=float(outside.mean()),
+        )
+
+
+def round_trip(values: Float32, parameters: ActivationParameters) -> Float32:
+    """To 8 bits and back."""
+    integers = parameters.quantize(values, np.int8).astype(np.float32)
+    real: Float32 = np.float32(parameters.scale) * (integers - parameters.zero_point)
+    return real
+
+
+class Ratio:
+    """A signal-to-quantization-noise ratio over several arrays."""
+
+    def __init__(self) -> None:
+        self._signal = self._noise = 0.0
+
+    def add(self, expected: npt.NDArray[np.floating], got: npt.NDArray[np.floating]) -> Ratio:
+        self._signal += float(np.sum(np.square(expected, dtype=np.float64)))
+        self._noise += float(np.sum(np.square(expected.astype(np.float64) - got)))
+        return self
+
+    @property
+    def db(self) -> float:
+        if self._noise == 0:
+            return 200.0
+        if self._signal == 0 or not np.isfinite(self._noise):
+            return -200.0
+        return float(np.clip(10 * np.log10(self._signal / self._noise), -200, 200))
