@@ -58,7 +58,8 @@ def plan(graph: ir.Graph, keep_float: Collection[str] = ()) -> Plan:
     result = Plan()
     shared = _UnionFind()
     wanted: dict[ir.Value, None] = {}
-    fixed: list[tuple[ir.Value, FixedRange]] = []
+    fixed: dict[ir.Value, FixedRange] = {}
+    sources: list[ir.Value] = list(graph.inputs)
     for node in graph:
         operator = OPERATORS.get(node.op_type) if node.domain == "" else None
         reason = _reason_for_float(node, operator)
@@ -66,6 +67,7 @@ def plan(graph: ir.Graph, keep_float: Collection[str] = ()) -> Plan:
             reason = "it was asked to stay in float"
         if operator is None or reason:
             result.left_in_float[node] = reason or ""
+            sources += node.outputs
             continue
         inputs = [value for value in data_inputs(node, operator) if not is_constant(value)]
         outputs = [value for value in node.outputs if value.name and value.dtype == FLOAT]
@@ -76,10 +78,20 @@ def plan(graph: ir.Graph, keep_float: Collection[str] = ()) -> Plan:
         if operator.kind is Kind.SAME:
             for value in (*inputs, *outputs[1:]):
                 shared.join(outputs[0], value)
+        else:
+            sources += outputs
         if operator.fixed is not None:
-            fixed.append((outputs[0], operator.fixed))
+            fixed[outputs[0]] = operator.fixed
     result.activations = {value: shared.find(value) for value in wanted}
-    result.fixed = {shared.find(value): parameters for value, parameters in fixed}
+    found: dict[ir.Value, set[FixedRange | None]] = {}
+    for value in sources:
+        found.setdefault(shared.find(value), set()).add(fixed.get(value))
+    # A Sigmoid beside a convolution in a Concat takes the range of both: its own would clip.
+    result.fixed = {
+        representative: parameters
+        for representative, (parameters, *others) in found.items()
+        if parameters is not None and not others
+    }
     return result
 
 

@@ -111,6 +111,27 @@ def test_groups_share_a_range_and_fixed_ones_are_not_observed(
         assert len({parameters[value] for value in (*concat.inputs, *concat.outputs)}) == 1
 
 
+class Gated(nn.Module):
+    """A concatenation of a sigmoid, whose range is fixed, and a convolution beyond it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.value = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([torch.sigmoid(self.gate(x)), self.value(x) * 5], 1)
+
+
+def test_a_fixed_range_clips_nobody_who_shares_it(samples: list[Sample]) -> None:
+    graph = captured(randomize_(Gated(), shape=SHAPE))
+    decisions = plan(graph.graph)
+    found = calibrate(graph, decisions.groups(), samples)
+    parameters = decisions.parameters(found.ranges)[graph.graph.outputs[0]]
+    assert decisions.fixed == {}
+    assert parameters.range.high > 2
+    assert parameters.range.low < -2
+
+
 def test_an_infinite_activation_is_named_with_its_batch(
     graph: ir.Model, samples: list[Sample]
 ) -> None:
