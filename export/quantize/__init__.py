@@ -21,6 +21,7 @@ from edgeconv.export.quantize.options import (
 )
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize.score import Judge, first_batches
+from edgeconv.export.quantize.sensitivity import with_float_places
 
 __all__ = [
     "ActivationType",
@@ -93,6 +94,8 @@ def fit(
         current = improver.round_adaptively(current)
     if options.bias_correction:
         current = improver.correct(current)
+    if options.float_places:
+        current = with_float_places(current, judge, options.float_places)
     return current, tuple(improver.record)
 
 
@@ -101,4 +104,5 @@ def prepare(model: ir.Model) -> ir.Model:
     model = model.clone()
     BatchNormToDepthwise()(model)
     common.RemoveUnusedNodesPass()(model)
+    common.NameFixPass()(model)
     return model

@@ -27,8 +27,8 @@ _PASSES_CONSTANTS = {
     "Squeeze",
 }
 _CURVED = {"Relu", "LeakyRelu", "PRelu"}
-# A shift below this share of the activation's range is not worth a change.
-_LEAST_SHARE = 0.01
+# A channel whose greatest magnitude would shrink by less than this is left alone.
+_LEAST_SHARE = 0.1
 
 
 def absorb(segments: list[Segment], statistics: dict[str, ChannelStatistics]) -> int:
@@ -55,13 +55,15 @@ def _offset(segment: Segment, observed: ChannelStatistics) -> Float64 | None:
         offset = np.maximum(observed.low, 0.0)
     else:
         offset = (observed.low + observed.high) / 2
-    shifted = observed.shifted(offset)
-    before, after = _span(observed), _span(shifted)
-    return offset if before - after > _LEAST_SHARE * before else None
+    reach, left = _reach(observed), _reach(observed.shifted(offset))
+    # A small channel counts as much as a large one: equalization may follow.
+    offset = np.where(left < (1 - _LEAST_SHARE) * reach, offset, 0.0)
+    return offset if offset.any() else None
 
 
-def _span(observed: ChannelStatistics) -> float:
-    return float(max(observed.high.max(), 0.0) - min(observed.low.min(), 0.0))
+def _reach(observed: ChannelStatistics) -> Float64:
+    reach: Float64 = np.maximum(np.abs(observed.low), np.abs(observed.high))
+    return reach
 
 
 def _sees_every_tap(layer: Layer) -> bool:

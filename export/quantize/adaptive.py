@@ -28,7 +28,7 @@ def adaptive_weights(
     """The draft's integer weights with learned rounding; a layer that cannot be sampled keeps the
     nearest. Memory is bounded by _BYTES and the largest layer; the data is read once for each
     group of layers that fits."""
-    from edgeconv.export.quantize.adaround import Clamp, learn_rounding
+    from edgeconv.export.quantize.adaround import Clamp, learn_rounding, one_thread
 
     weights, inputs = dict(current.weights), current.inputs
     nodes = [
@@ -42,20 +42,20 @@ def adaptive_weights(
     total = min(len(batches), _BATCHES)
     for group in _groups(nodes):
         some = islice(batches, _BATCHES)
-        for node, patches in zip(
-            group, sample_patches(current.model, group, some, total, _ROWS), strict=True
-        ):
+        sampled = sample_patches(current.model, group, some, total, _ROWS)
+        for node, patches in zip(group, sampled, strict=True):
             layer = Layer(current.model.graph, node)
-            low, high = _clamp_after(node)
-            weights[layer.name] = learn_rounding(
-                node,
-                layer.weight,
-                layer.bias,
-                weights[layer.name],
-                inputs[layer.name],
-                patches,
-                Clamp(low, high),
-            )
+            name = layer.name
+            with one_thread():
+                weights[name] = learn_rounding(
+                    node,
+                    layer.weight,
+                    layer.bias,
+                    weights[name],
+                    inputs[name],
+                    patches,
+                    Clamp(*_clamp_after(node)),
+                )
             done += 1
             progress(step, done, len(nodes))
     return weights

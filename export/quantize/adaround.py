@@ -8,6 +8,8 @@ goes. A regularizer draws h to 0 or 1 in the end.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +22,11 @@ from edgeconv.export.quantize.layers import grouped, ungrouped
 from edgeconv.export.quantize.parameters import ActivationParameters
 from edgeconv.export.quantize.rounded import RoundedWeight
 
-_STEPS = 400
+_STEPS = 1000
 _BATCH = 256
-_LEARNING_RATE = 0.02
+_LEARNING_RATE = 0.01
 # Weight of the regularizer, for errors in units of those of rounding to the nearest.
-_LAMBDA = 0.5
+_LAMBDA = 1.0
 _WARM_UP = 0.2
 # From a regularizer that only acts close to 0 and 1 to one that acts everywhere.
 _BETA = (20.0, 2.0)
@@ -122,6 +124,18 @@ class _Problem:
 
     def _output(self, x: Tensor, weight: Tensor) -> Tensor:
         return (x @ weight.transpose(1, 2) + self._b).clamp(self._clamp.low, self._clamp.high)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """The products are small: threads that wait for each other, or for a core which somebody else
+    uses, cost more than they give. It also makes the result the same everywhere."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _rectified_sigmoid(v: Tensor) -> Tensor:

@@ -66,27 +66,34 @@ class Improver:
         return changed
 
     def _choose(self, model: ir.Model) -> list[Rescaling]:
-        """The passes that help on samples which they have not seen: a channel that fills the range
-        on the seen ones saturates on others."""
-        kept: list[Rescaling] = []
+        """The passes, alone or together, that help most on samples which they have not seen: a
+        channel that fills the range on the seen ones saturates on others."""
         if not (segments := find_segments(model.graph)):
-            return kept
-        passes = [
-            (self._options.bias_absorption, absorb, "high-bias absorption"),
-            (self._options.equalization, equalize, "equalization"),
-        ]
+            return []
         statistics = observe_channels(model, _names(segments), self._judge.seen)
-        score: float | None = None
-        for wanted, apply, name in passes:
+        without = best = self._score(model)
+        chosen: list[Rescaling] = []
+        for passes in self._combinations():
             candidate, observed = model.clone(), dict(statistics)
-            if not wanted or not apply(find_segments(candidate.graph), observed):
+            segments = find_segments(candidate.graph)
+            changes = [apply(segments, observed) for apply in passes.values()]
+            if not all(changes):
                 continue
-            score = self._score(model) if score is None else score
-            better = self._score(candidate)
-            if self._keeps(name, score, better, _LEAST_GAIN_DB):
-                model, statistics, score = candidate, observed, better
-                kept.append(apply)
-        return kept
+            score = self._score(candidate)
+            name = " and ".join(passes)
+            if self._keeps(name, without, score, _LEAST_GAIN_DB) and score > best:
+                best, chosen = score, list(passes.values())
+        return chosen
+
+    def _combinations(self) -> list[dict[str, Rescaling]]:
+        absorption: dict[str, Rescaling] = {"high-bias absorption": absorb}
+        equalization: dict[str, Rescaling] = {"equalization": equalize}
+        found = []
+        if self._options.bias_absorption:
+            found.append(absorption)
+        if self._options.equalization:
+            found.append(equalization)
+        return [*found, absorption | equalization] if len(found) == 2 else found
 
     def round_adaptively(self, current: Draft) -> Draft:
         """AdaRound for every layer that it can do."""

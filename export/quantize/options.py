@@ -36,7 +36,8 @@ class Rounding(str, Enum):
 class QuantizeOptions:
     """Each pass that guards accuracy can be switched off.
 
-    ``keep_float`` holds the names of nodes that stay in float.
+    ``keep_float`` holds the names of nodes that stay in float; of all other places in the network
+    the ``float_places`` stay so that lose most, at most half of them.
     """
 
     activation_type: ActivationType = ActivationType.UINT8
@@ -46,3 +47,4 @@ class QuantizeOptions:
     bias_correction: bool = True
     rounding: Rounding = Rounding.NEAREST
     keep_float: frozenset[str] = frozenset()
+    float_places: int = 0
