@@ -13,12 +13,13 @@ import onnx_ir as ir
 
 from edgeconv.export.tflite.builder import static_shape
 from edgeconv.export.tflite.fusion import only_consumer
-from edgeconv.export.tflite.layout import Order, Shape, identity
+from edgeconv.export.tflite.layout import Order, Perm, Shape, identity
 
+RESHAPES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}
 KEEPS_ORDER = {
+    *RESHAPES,
     *("Relu", "Clip", "LeakyRelu", "Elu", "Gelu", "HardSwish", "HardSigmoid", "Sigmoid", "Tanh"),
-    *("QuantizeLinear", "DequantizeLinear", "Identity", "Cast"),
-    *("Reshape", "Flatten", "Squeeze", "Unsqueeze"),
+    *("QuantizeLinear", "DequantizeLinear", "Cast"),
 }
 
 
@@ -41,6 +42,23 @@ def wanted_order(value: ir.Value) -> Order | None:
     return None
 
 
+def next_transpose(value: ir.Value) -> tuple[Shape, Perm] | None:
+    """The Transpose that is all that happens to ``value`` next, but for changes of its shape: the
+    shape it sees and its permutation."""
+    node = only_consumer(value)
+    while node is not None and node.op_type in RESHAPES:
+        node = only_consumer(node.outputs[0])
+    if node is None or node.op_type != "Transpose" or node.inputs[0] is None:
+        return None
+    shape = static_shape(node.inputs[0])
+    return shape, _perm(node, len(shape))
+
+
+def _perm(node: ir.Node, rank: int) -> Perm:
+    stated = node.attributes.get("perm")
+    return tuple(stated.as_ints()) if stated else tuple(reversed(range(rank)))
+
+
 def shuffled_order(shape: Shape, block: int) -> Order:
     """The order in which DEPTH_TO_SPACE reads a value of mode CRD: the block before the depth."""
     n, channels, height, width = shape
@@ -54,8 +72,7 @@ def _before_transpose(node: ir.Node, shape: Shape) -> Order | None:
     after = wanted_order(node.outputs[0])
     if after is None:
         return None
-    stated = node.attributes.get("perm")
-    perm = tuple(stated.as_ints()) if stated else tuple(reversed(range(len(shape))))
+    perm = _perm(node, len(shape))
     back = tuple(perm.index(axis) for axis in range(len(shape)))
     return after.transposed(static_shape(node.outputs[0]), back)
 

@@ -153,24 +153,43 @@ class Order:
         place = [max((stored.index(index) for index in group), default=-1) for group in groups]
         return tuple(sorted(range(len(shape)), key=lambda axis: place[axis]))
 
-    def rows_and_columns(self, rows: int, columns: int) -> tuple[Shape, Perm] | None:
-        """``(dims, perm)`` of the columns of a value seen as a matrix, where its rows are stored
-        in order, one after the other; else None.
+    def rows_and_columns(self, rows: int, columns: int) -> Matrix | None:
+        """How a value seen as a matrix is stored, where each row's columns lie together; else None.
 
-        A matrix product can then take the stored columns as they are and permute its constant
-        operand instead.
+        A matrix product can then take the rows as they come and permute its constant operand for
+        the columns: nothing has to move.
         """
         grouped = self.grouped((rows, columns))
         if grouped is None:
             return None
         (row_group, column_group), dims, stored = grouped
         count = len(row_group)
-        if list(stored[:count]) != row_group:
+        if sorted(stored[:count]) != row_group:
             return None
-        return (
-            tuple(dims[index] for index in column_group),
-            tuple(index - count for index in stored[count:]),
+        return Matrix(
+            (tuple(dims[index] for index in row_group), tuple(stored[:count])),
+            (
+                tuple(dims[index] for index in column_group),
+                tuple(index - count for index in stored[count:]),
+            ),
         )
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A stored matrix, row after row: ``(dims, perm)`` of its rows and of the columns in each."""
+
+    rows: tuple[Shape, Perm]
+    columns: tuple[Shape, Perm]
+
+    @classmethod
+    def plain(cls, rows: int, columns: int) -> Matrix:
+        return cls(((rows,), (0,)), ((columns,), (0,)))
+
+    def with_columns(self, count: int) -> Order:
+        """The order of a matrix with these rows and ``count`` columns in the plain order."""
+        dims, perm = self.rows
+        return Order.of((*dims, count), (*perm, len(dims)))
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from math import prod
 import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
+from edgeconv.export.tflite.foresight import next_transpose
 from edgeconv.export.tflite.graph import Array, Options, Padding, Quantization, Tensor
-from edgeconv.export.tflite.layout import Order, Perm, Shape, identity
+from edgeconv.export.tflite.layout import Matrix, Order, Perm, Shape, identity
+from edgeconv.export.tflite.ops.heads import emit_heads, heads
 from edgeconv.export.tflite.ops.weights import (
     integer_bias,
     integer_weights,
@@ -36,11 +38,18 @@ def gemm(site: Site) -> None:
     source, depth = _first_operand(site)
     rows_first = bool(site.integer_attribute("transB", 0))
     if addend is None or (row and isinstance(site.held(2), Constant)):
-        operands = _dense_operands(site, source, (rows, depth, units), rows_first, addend)
+        plain = alpha == 1 and (addend is None or (beta == 1 and prod(site.shape(2)) == units))
+        split = heads(site, rows, units) if plain else None
+        if split is not None:
+            emit_heads(site, source, split, units_first=rows_first)
+            return
+        source, matrix = _matrix(site, source, rows, depth)
+        operands = _dense_operands(site, source, matrix, units, rows_first, addend)
         _scale(site, operands, alpha, beta)
-        _emit_dense(site, operands, rows, units)
+        _emit_dense(site, operands, matrix.with_columns(units))
         return
-    operands = _dense_operands(site, source, (rows, depth, units), rows_first, None)
+    source, matrix = _plain_matrix(site, source, rows, depth)
+    operands = _dense_operands(site, source, matrix, units, rows_first, None)
     _scale(site, operands, alpha, 1.0)
     product = site.fresh("product", (rows, units))
     site.builder.emit("FULLY_CONNECTED", operands, [product])
@@ -92,8 +101,13 @@ def matmul(site: Site) -> None:
     if isinstance(held, Constant) and len(right) == 2:
         rows, units = prod(left[:-1]), right[1]
         source = site.stored(0)
-        operands = _dense_operands(site, source, (rows, left[-1], units), False, None)
-        _emit_dense(site, operands, rows, units)
+        split = heads(site, rows, units)
+        if split is not None:
+            emit_heads(site, source, split, units_first=False)
+            return
+        source, matrix = _matrix(site, source, rows, left[-1])
+        operands = _dense_operands(site, source, matrix, units, False, None)
+        _emit_dense(site, operands, matrix.with_columns(units))
         return
     rank = max(2, len(left), len(right))
     left = (1,) * (rank - len(left)) + left
@@ -120,28 +134,55 @@ def _padded(shape: Shape, rank: int) -> Shape:
     return (1,) * (rank - len(shape)) + shape
 
 
+def _matrix(site: Site, source: Stored, rows: int, depth: int) -> tuple[Stored, Matrix]:
+    """The input as a matrix whose rows lie together: as it is where that is so, else with its
+    rows where the reader of the result will want them."""
+    if not isinstance(site.held(1), Constant):
+        return _plain_matrix(site, source, rows, depth)
+    found = source.order.rows_and_columns(rows, depth)
+    if found is not None:
+        return source, found
+    found = Matrix(_wanted_rows(site, rows), ((depth,), (0,)))
+    order = found.with_columns(depth)
+    return Stored(site.builder.arranged(source, order, (rows, depth)), order), found
+
+
+def _plain_matrix(site: Site, source: Stored, rows: int, depth: int) -> tuple[Stored, Matrix]:
+    order = Order.of((rows, depth), identity(2))
+    tensor = site.builder.arranged(source, order, (rows, depth))
+    return Stored(tensor, order), Matrix.plain(rows, depth)
+
+
+def _wanted_rows(site: Site, rows: int) -> tuple[Shape, Perm]:
+    """``(dims, perm)`` of the rows as a Transpose behind the product orders them: where the input
+    moves anyway it can do that as well. The plain order where none does."""
+    following = next_transpose(site.result)
+    plain = (rows,), (0,)
+    if following is None:
+        return plain
+    shape, perm = following
+    count = next(axis for axis in range(len(shape) + 1) if prod(shape[:axis]) >= rows)
+    if prod(shape[:count]) != rows or sorted(perm[:count]) != [*range(count)]:
+        return plain
+    return shape[:count], perm[:count]
+
+
 def _dense_operands(
-    site: Site, source: Stored, sizes: tuple[int, int, int], rows_first: bool, bias: int | None
+    site: Site, source: Stored, matrix: Matrix, units: int, rows_first: bool, bias: int | None
 ) -> list[Tensor]:
     """Input, weight (output x input, as TFLite wants it) and bias of FULLY_CONNECTED.
 
     Args:
-        source: the input, a matrix of rows x depth.
-        sizes: rows, depth, units.
+        source: the input, stored as ``matrix`` says.
+        units: the columns of the result.
         rows_first: input 1 is units x depth already, not depth x units.
         bias: the input that is added, one number or one row.
 
     Where the input's columns are stored in another order than ONNX's (a flattened map), the
     constant weight is permuted instead of the input.
     """
-    rows, depth, units = sizes
-    columns = source.order.rows_and_columns(rows, depth)
-    if columns is None or not isinstance(site.held(1), Constant):
-        source = Stored(
-            site.builder.placed(source, (rows, depth), identity(2)),
-            Order.of((rows, depth), identity(2)),
-        )
-        columns = (depth,), (0,)
+    columns = matrix.columns
+    depth = prod(columns[0])
     if site.integer:
         known = integer_weights(site, 1, channel_axis=0 if rows_first else 1)
         matrix = _arranged(known.codes, columns, rows_first)
@@ -159,16 +200,15 @@ def _dense_operands(
     return [source.tensor, weight, _bias(site, bias, units)]
 
 
-def _emit_dense(site: Site, operands: list[Tensor], rows: int, units: int) -> None:
+def _emit_dense(site: Site, operands: list[Tensor], order: Order) -> None:
     """FULLY_CONNECTED, or a 1x1 CONV_2D where an integer weight has a scale for each channel:
     FULLY_CONNECTED takes those since version 12, which older runtimes refuse."""
-    order = Order.of((rows, units), identity(2))
     x, weight, bias = operands
-    assert weight.shape[0] == units
+    units, depth = weight.shape
+    rows = prod(x.shape) // depth
     if not site.integer or isinstance(weight.quantization, Quantization):
         site.emit_stored("FULLY_CONNECTED", operands, (rows, units), order)
         return
-    depth = weight.shape[1]
     kernel = site.builder.reshape(weight, (units, 1, 1, depth))
     pixels = site.builder.reshape(x, (rows, 1, 1, depth))
     options: Options = {"padding": Padding.VALID, "strideH": 1, "strideW": 1}

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from edgeconv.export.tflite.builder import FLOAT
+from edgeconv.export.tflite.builder import FLOAT, Stored
 from edgeconv.export.tflite.graph import Array, Options, Tensor
 from edgeconv.export.tflite.layout import (
     Order,
@@ -15,11 +15,15 @@ from edgeconv.export.tflite.layout import (
     Shape,
     channels_last,
     identity,
+    permuted,
 )
 from edgeconv.export.tflite.ops.affine import per_channel_affine
 from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
+
+LARGEST_RANK = 5
+"""Of the tensors that every runtime broadcasts."""
 
 
 class Steps:
@@ -128,21 +132,38 @@ def group_normalization(site: Site) -> None:
 
 
 def _grouped(site: Site, groups: int) -> None:
-    """Standardize N x pixels x groups x channels of a group, then scale and shift each channel."""
+    """Standardize the elements of each group, wherever they are stored, then scale and shift each
+    channel."""
     shape = site.shape(0)
     n, channels, pixels = shape[0], shape[1], prod(shape[2:])
-    inner = channels // groups
-    perm = channels_last(len(shape))
+    logical = (n, groups, channels // groups, pixels)
+    source = site.stored(0)
+    found = source.order.grouped(logical)
+    if found is None or len(found[1]) > LARGEST_RANK:
+        order = Order.of(shape, channels_last(len(shape)))
+        source = Stored(site.builder.arranged(source, order, source.tensor.shape), order)
+        found = order.grouped(logical)
+        assert found is not None
+    (_, group, inner, spatial), dims, perm = found
     steps = Steps(site)
-    order = Order.of(shape, perm)
-    x = site.builder.arranged(site.stored(0), order, (n, pixels, groups, inner))
-    result = standardized(steps, x, (1, 3), site.float_attribute("epsilon", 1e-5))
-    for index, name in ((1, "MUL"), (2, "ADD")):
+    axes = [place for place, index in enumerate(perm) if index in (*inner, *spatial)]
+    x = source.tensor
+    if len(axes) == len(perm):
+        axes = [*range(len(x.shape))]
+    else:
+        x = site.builder.reshape(x, permuted(dims, perm))
+    result = standardized(steps, x, axes, site.float_attribute("epsilon", 1e-5))
+    parts = [dims[index] if index in (*group, *inner) else 1 for index in range(len(dims))]
+    for index, name, neutral in ((1, "MUL", 1), (2, "ADD", 0)):
         parameter = site.demand_constant(index, "scale and bias")
         if parameter.size != channels:
             raise site.unsupported("it scales groups, not channels", "export with opset 21 or more")
-        result = steps(name, result, parameter.reshape(groups, inner))
-    site.finish(result, order)
+        if np.all(parameter == neutral):
+            continue
+        if parameter.size > 1:
+            parameter = parameter.reshape(parts).transpose(perm)
+        result = steps(name, result, parameter)
+    site.finish(result, source.order)
 
 
 @operator("LpNormalization")

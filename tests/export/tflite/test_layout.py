@@ -103,7 +103,7 @@ def test_a_perm_is_found_again(given: tuple[tuple[int, ...], tuple[int, ...]]) -
 
 
 @given(shapes_and_perms(), st.data())
-def test_columns_are_a_permutation_of_the_matrix(
+def test_rows_and_columns_are_permutations_of_the_matrix(
     given: tuple[tuple[int, ...], tuple[int, ...]], data: st.DataObject
 ) -> None:
     shape, perm = given
@@ -113,9 +113,11 @@ def test_columns_are_a_permutation_of_the_matrix(
     order = Order.of(shape, perm)
     found = order.rows_and_columns(rows, columns)
     if found is not None:
-        dims, inner = found
-        picked = np.arange(columns).reshape(dims).transpose(inner).reshape(-1)
-        matrix = value.reshape(rows, columns)[:, picked]
+        outer, inner = (
+            np.arange(count).reshape(dims).transpose(places).reshape(-1)
+            for count, (dims, places) in ((rows, found.rows), (columns, found.columns))
+        )
+        matrix = value.reshape(rows, columns)[outer][:, inner]
         assert np.array_equal(matrix.reshape(-1), stored(value, order))
 
 
