@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.errors import UsageError
+
 if TYPE_CHECKING:
     from edgeconv.bundle import Bundle
     from edgeconv.device import DeviceFacts
@@ -42,6 +44,29 @@ def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
         _print(facts)
         if bundle is not None:
             _print_bundle(bundle, facts)
+
+
+@command.command("provision")
+@click.argument("device")
+def provision(device: str) -> None:
+    """Install the runtimes on DEVICE, an ssh:// or emulated: one, in a folder of its own.
+
+    64-bit systems get LiteRT and ONNX Runtime, 32-bit ones tflite-runtime 2.14. This machine
+    downloads them with pip and sends them: DEVICE needs Python and SSH, but no pip and no internet.
+    """
+    from edgeconv.device import open_device
+    from edgeconv.device.provision import provision
+    from edgeconv.device.ssh import SshDevice
+    from edgeconv.report.tables import error_console, printable
+
+    opened = open_device(device)
+    if not isinstance(opened, SshDevice):
+        raise UsageError(f"{device} is not reached over SSH; install the runtimes there with pip")
+    there = provision(opened, lambda step: error_console().print(printable(step)))
+    python = there.probe().pythons[0]
+    click.echo(_packages(python.executable, python.packages))
+    if there.name != opened.name:
+        click.echo(f"measure there with --device {there.name}")
 
 
 @command.command("up")

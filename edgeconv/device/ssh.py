@@ -12,7 +12,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeconv.bundle import sha256_of
@@ -81,6 +81,11 @@ class SshDevice:
             python=match["python"] or "python3",
         )
 
+    def under(self, python: str) -> SshDevice:
+        """The same device under another Python."""
+        name = self.name.removesuffix(self.python) if self.python.startswith("/") else self.name
+        return replace(self, name=f"{name}{python}", python=python)
+
     def place(self, file: Path) -> str:
         """Send a file unless it is there, and return its path relative to the remote home.
 
@@ -89,13 +94,13 @@ class SshDevice:
         """
         digest = sha256_of(file)
         remote = f"{FOLDER}/{digest}{file.suffix}"
-        there = self._shell(f"mkdir -p {FOLDER} && sha256sum {remote} 2>/dev/null || true")
+        there = self.shell(f"mkdir -p {FOLDER} && sha256sum {remote} 2>/dev/null || true")
         if there.startswith(digest):
             return remote
         part = f"{remote}.part"
         send = f"cat > {part} && sha256sum {part} && mv {part} {remote}"
-        if not self._shell(f"{send} || {{ rm -f {part}; exit 1; }}", file).startswith(digest):
-            self._shell(f"rm -f {remote}")
+        if not self.shell(f"{send} || {{ rm -f {part}; exit 1; }}", file).startswith(digest):
+            self.shell(f"rm -f {remote}")
             raise MeasurementError(f"{self.name}: {file} did not arrive whole; try again")
         return remote
 
@@ -105,7 +110,7 @@ class SshDevice:
         Raises:
             MeasurementError: it cannot be reached, or has no Python 3.8.
         """
-        return parse_facts(self._shell(f"{shlex.quote(self.python)} -I -", PROBE), self.name)
+        return parse_facts(self.shell(f"{shlex.quote(self.python)} -I -", PROBE), self.name)
 
     def run(self, request: RunRequest) -> Generator[Event, None, None]:
         """Yield the events of one process that measures one model.
@@ -123,17 +128,12 @@ class SshDevice:
         with LineProcess(self._command(remote), line, seconds=limit + GRACE_SECONDS) as process:
             yield from events_of(process, self.name, self._why)
 
-    def _python(self, request: RunRequest) -> str:
-        """How a remote shell starts the Python that runs the runner."""
-        return shlex.quote(self.python)
+    def shell(self, remote: str, file: Path | None = None) -> str:
+        """The output of a remote command that reads ``file``, if any, on its standard input.
 
-    def _command(self, remote: str) -> tuple[str, ...]:
-        port = ("-p", str(self.port)) if self.port else ()
-        user = ("-l", self.user) if self.user else ()
-        return ("ssh", *OPTIONS, *port, *user, "--", self.host, remote)
-
-    def _shell(self, remote: str, file: Path | None = None) -> str:
-        """The output of a remote command that reads ``file``, if any, on its standard input."""
+        Raises:
+            MeasurementError: it failed, or the device cannot be reached.
+        """
         try:
             with (file or Path("/dev/null")).open("rb") as source:
                 done = subprocess.run(
@@ -158,6 +158,15 @@ class SshDevice:
             )
             raise MeasurementError(f"{self.name}: {why}")
         return done.stdout.decode("utf-8", "replace")
+
+    def _python(self, request: RunRequest) -> str:
+        """How a remote shell starts the Python that runs the runner."""
+        return shlex.quote(self.python)
+
+    def _command(self, remote: str) -> tuple[str, ...]:
+        port = ("-p", str(self.port)) if self.port else ()
+        user = ("-l", self.user) if self.user else ()
+        return ("ssh", *OPTIONS, *port, *user, "--", self.host, remote)
 
     def _why(self, status: int, stderr: str) -> str | None:
         """What a status of ssh means in words; None where it says nothing special."""

@@ -29,7 +29,9 @@ from edgeconv.device.emulated import (
     userland,
 )
 from edgeconv.device.emulated.requirements import missing_packages, session_obstacle
+from edgeconv.device.facts import why_not
 from edgeconv.device.messages import Instructions, Outputs
+from edgeconv.device.provision import provision
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.export import export
 from edgeconv.models import create_model
@@ -203,6 +205,22 @@ def test_up_twice_and_down(state: Path) -> None:
     assert "dot product" in shown
     assert devices_say("down", "pi5") == "pi5 is down\n"
     assert devices_say("down", "pi5") == "pi5 was not up\n"
+
+
+def test_provision_32_bits(bundle: Bundle) -> None:
+    """The system's Python has NumPy and no runtime; afterwards it runs the files."""
+    device = open_device("emulated:pi3-32")
+    assert isinstance(device, EmulatedDevice)
+    steps: list[str] = []
+    there = provision(device.under("/usr/bin/python3.11"), steps.append)
+    assert len(steps) == 4
+    python = there.probe().pythons[0]
+    assert python.executable == "/home/pi/.local/share/edgeconv/runtimes/bin/python3"
+    assert python.packages["tflite-runtime"] == "2.14.0"
+    runs = {a.path: why_not(a, python) for a in bundle.manifest.artifacts}
+    assert [reason is None for reason in runs.values()] == ["tflite" in path for path in runs]
+    leftovers = device.shell("ls .cache/edgeconv; ls .local/share/edgeconv").split()
+    assert not [name for name in leftovers if name.endswith((".whl", ".part", ".old"))]
 
 
 def test_the_host_key_is_pinned() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeconv.device.emulated.boards import BOARDS, Board, board_named
@@ -39,6 +39,10 @@ class EmulatedDevice(SshDevice):
         server.up()
         python = environment(board.architecture, None)
         return cls(name, HOST, python=python, board=board, config=server.client_config)
+
+    def under(self, python: str) -> EmulatedDevice:
+        """The board's runtimes choose its Python; this serves to look at another one."""
+        return replace(self, python=python)
 
     def run(self, request: RunRequest) -> Generator[Event, None, None]:
         """Yield the events of one process that counts instructions.

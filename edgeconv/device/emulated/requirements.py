@@ -79,7 +79,8 @@ def session_obstacle() -> str | None:
 
 def _failure(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1][:200]
+    words = done.stderr.strip().splitlines() or ["it does not say why"]
+    return "" if done.returncode == 0 else words[-1][:200]
 
 
 def _find(name: str) -> str | None:
