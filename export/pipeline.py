@@ -40,7 +40,7 @@ from edgeconv.export.describe import (
 from edgeconv.export.feed import Feed
 from edgeconv.export.input_check import InputCheck
 from edgeconv.export.passes import optimize
-from edgeconv.export.precision import Variant, arrived_precision, make_variant
+from edgeconv.export.precision import Variant, arrived_precision, make_variant, state_pooled_scales
 from edgeconv.export.quantize import QuantizedModel, quantize
 from edgeconv.export.reference import (
     Oracle,
@@ -90,6 +90,8 @@ def run(request: Request, source: Source, folder: Path) -> Manifest:
     progress("Capturing", 0, 1)
     graph, oracle = _capture(request, source)
     settled = request.settled(arrived_precision(graph, source.spec))
+    if settled.arrived is not None:
+        state_pooled_scales(graph)
     refuse_bad_weights(graph)
     inputs = input_infos(graph)
     preprocessing = _preprocessing(request, source, inputs)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torch import nn
+from torch import fx, nn
 
 from edgeconv import models
 from edgeconv.bundle import Preprocessing
@@ -83,11 +83,28 @@ def resolve(
         if weights is not None:
             load_weights(network, weights)
             source = replace(source, untrained=False)
-        network.eval()
+        _to_eval(network)
     elif weights is not None or args:
         option = "--weights" if weights is not None else "--model-arg"
         raise UsageError(f"{option} does not apply to {source.spec}: an ONNX file is complete")
     return source
+
+
+def _to_eval(network: nn.Module) -> None:
+    """Put ``network`` into eval mode. A module that torch.export made has its mode in its graph.
+
+    Raises:
+        UsageError: it is such a module, and would train.
+    """
+    try:
+        network.eval()
+    except NotImplementedError as error:
+        nodes = network.graph.nodes if isinstance(network, fx.GraphModule) else ()
+        if any("dropout" in str(node.target) and node.args[-1] is True for node in nodes):
+            raise UsageError(
+                f"{type(network).__name__} is in training mode; call "
+                "torchao.quantization.pt2e.move_exported_model_to_eval on it"
+            ) from error
 
 
 def _find(

@@ -24,11 +24,12 @@ MAX_ERROR = {Precision.FLOAT32: 1e-4, Precision.FLOAT16: 2e-2}
 # error that quantization makes anyway.
 MIN_MARGIN_DB = 10.0
 # Scales found at run time differ with every rounding before them, so that two int8-dynamic files
-# may be as far from each other as two independent errors (3 dB), and a little more.
-DYNAMIC_MARGIN_DB = -6.0
-# For a network that arrived in integers nobody knows the error that its quantization made: its
-# files must then keep to a hundredth of the signal's energy.
-ARRIVED_SQNR_DB = 20.0
+# may be as far from each other as two independent errors (3 dB), and a little more. So may two
+# files that round otherwise than the PyTorch module that they both come from.
+INDEPENDENT_MARGIN_DB = -6.0
+# For a network that arrived in integers nobody knows the error that its quantization made. Rounding
+# alone, a step here and there in every layer, leaves 40 dB in a shallow network, 20 in a deep one.
+ARRIVED_SQNR_DB = 15.0
 # Stands for a NaN or an infinity among the outputs, which JSON cannot say.
 NOT_FINITE = 1e9
 
@@ -139,8 +140,11 @@ def compare(
             sqnr,
             min(sqnr_db(expected, got) for expected, got in _pairs(reference.outputs, other)),
         )
-        margin = DYNAMIC_MARGIN_DB if precision is Precision.INT8_DYNAMIC else MIN_MARGIN_DB
-        needed = ARRIVED_SQNR_DB if reference.arrived_quantized else own + margin
+        needed = own + MIN_MARGIN_DB
+        if precision is Precision.INT8_DYNAMIC:
+            needed = own + INDEPENDENT_MARGIN_DB
+        elif reference.arrived_quantized:
+            needed = min(ARRIVED_SQNR_DB, own + INDEPENDENT_MARGIN_DB)
         passed = (within or 0.0) >= MIN_WITHIN_ONE_STEP or between >= needed
     return Verification(
         passed=passed,

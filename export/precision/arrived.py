@@ -39,3 +39,33 @@ def arrived_precision(model: ir.Model, name: str) -> Precision | None:
             f"{name} quantizes activations to {types}; int8, uint8 or int16 alone are supported"
         )
     return found.pop()
+
+
+def state_pooled_scales(model: ir.Model) -> None:
+    """Quantize the result of each GlobalAveragePool as that of the Reshape behind it is.
+
+    A mean over a map becomes those two, and only the second is followed by its QuantizeLinear. A
+    Reshape changes no number, so the scale holds for both.
+    """
+    for node in list(model.graph):
+        if node.op_type != "GlobalAveragePool":
+            continue
+        reshape = _only_reader(node, "Reshape")
+        quantize = _only_reader(reshape, "QuantizeLinear") if reshape else None
+        if reshape is None or quantize is None:
+            continue
+        pooled = node.outputs[0]
+        first = ir.node("QuantizeLinear", [pooled, *quantize.inputs[1:]])
+        second = ir.node("DequantizeLinear", [first.outputs[0], *quantize.inputs[1:]])
+        for step, suffix in ((first, "quantized"), (second, "dequantized")):
+            step.name = step.outputs[0].name = f"{pooled.name}_{suffix}"
+            step.outputs[0].shape = pooled.shape
+        first.outputs[0].type, second.outputs[0].type = quantize.outputs[0].type, pooled.type
+        model.graph.insert_after(node, [first, second])
+        reshape.replace_input_with(0, second.outputs[0])
+
+
+def _only_reader(node: ir.Node, op_type: str) -> ir.Node | None:
+    readers = node.outputs[0].consumers()
+    single = len(readers) == 1 and not node.outputs[0].is_graph_output()
+    return readers[0] if single and readers[0].op_type == op_type else None
