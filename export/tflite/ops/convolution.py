@@ -84,11 +84,12 @@ def _foreseen(site: Site) -> tuple[Array, Order] | None:
 
 def _reordered(site: Site, tensor: Tensor, channels: Array) -> Tensor:
     """A weight or bias with its first axis, the output channels, permuted."""
-    assert tensor.data is not None
+    elements = tensor.elements
+    assert elements is not None
     quantization = tensor.quantization
     if isinstance(quantization, ChannelQuantization):
         quantization = ChannelQuantization(quantization.scales[channels], quantization.axis)
-    return site.builder.constant(tensor.data[channels], tensor.name, quantization)
+    return site.builder.constant(elements[channels], tensor.name, quantization)
 
 
 def _operands(site: Site, perm: Perm, channels: int) -> tuple[Tensor, Tensor]:

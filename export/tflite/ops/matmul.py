@@ -83,13 +83,14 @@ def _scale(site: Site, operands: list[Tensor], alpha: float, beta: float) -> Non
         tensor = operands[position]
         if factor == 1:
             continue
-        if tensor.data is None:
+        elements = tensor.elements
+        if elements is None:
             number = site.builder.constant(np.array(factor, FLOAT), f"{site.name}/alpha")
             scaled = site.fresh("scaled", operands[0].shape)
             site.builder.emit("MUL", [operands[0], number], [scaled])
             operands[0] = scaled
         else:
-            data = (tensor.data * np.float32(factor)).astype(FLOAT)
+            data = (elements * np.float32(factor)).astype(FLOAT)
             operands[position] = replace(tensor, data=data)
 
 
