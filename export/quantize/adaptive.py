@@ -11,7 +11,7 @@ import onnx_ir as ir
 from edgeconv.export.quantize.calibrate import Batches, Progress
 from edgeconv.export.quantize.draft import Draft
 from edgeconv.export.quantize.insert import clamp_bounds
-from edgeconv.export.quantize.layers import Layer
+from edgeconv.export.quantize.layers import Layer, constant, grouped
 from edgeconv.export.quantize.patches import can_be_sampled, sample_patches
 from edgeconv.export.quantize.plan import is_accumulator
 from edgeconv.export.quantize.rounded import RoundedWeight
@@ -76,14 +76,9 @@ def _groups(nodes: list[ir.Node]) -> Iterator[list[ir.Node]]:
 
 
 def _row_length(node: ir.Node) -> int:
-    weight, x = node.inputs[1], node.inputs[0]
-    assert weight is not None
-    assert weight.shape is not None
-    assert x is not None
-    assert x.shape is not None
-    sizes = [int(size) for size in weight.shape]
-    channels = int(x.shape[1]) if node.op_type == "Conv" else 0
-    return channels * int(np.prod(sizes[2:])) or max(sizes)
+    """The inputs of all groups that one output of each reads."""
+    shape: tuple[int, ...] = grouped(node, constant(node, 1)).shape
+    return shape[0] * shape[2] * shape[3]
 
 
 def _clamp_after(node: ir.Node) -> tuple[float, float]:

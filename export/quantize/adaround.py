@@ -112,7 +112,7 @@ class _Problem:
                 beta = _BETA[1] + (_BETA[0] - _BETA[1]) * (1 - progress)
                 loss = loss + _LAMBDA * (1 - (2 * h - 1).abs() ** beta).mean()
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
         with torch.no_grad():
             up = (_rectified_sigmoid(v) >= 0.5).to(floor.dtype)

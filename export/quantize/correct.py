@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from edgeconv.export.quantize.calibrate import Batch
 from edgeconv.export.quantize.channels import Float64
-from edgeconv.export.quantize.layers import Layer
+from edgeconv.export.quantize.layers import Array, Layer
 from edgeconv.export.quantize.parameters import ActivationParameters
 from edgeconv.export.quantize.rounded import RoundedWeight
 from edgeconv.export.quantize.tap import Tap
@@ -70,7 +70,7 @@ def _add_twin(
     prefix = f"{node.outputs[0].name}/twin"
     x = node.inputs[0]
 
-    def constant(name: str, array: np.ndarray) -> ir.Value:  # type: ignore[type-arg]
+    def constant(name: str, array: Array) -> ir.Value:
         value = ir.val(f"{prefix}/{name}", const_value=ir.tensor(array, name=f"{prefix}/{name}"))
         graph.register_initializer(value)
         return value

@@ -75,7 +75,8 @@ def constant(node: ir.Node, index: int) -> Array:
     value = node.inputs[index]
     assert value is not None
     assert value.const_value is not None
-    return value.const_value.numpy()
+    array: Array = value.const_value.numpy()
+    return array
 
 
 def is_weighted(node: ir.Node) -> bool:
@@ -96,8 +97,10 @@ def grouped(node: ir.Node, weight: Array) -> Array:
         return weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
     if node.op_type == "ConvTranspose":
         shape = (groups, weight.shape[0] // groups, weight.shape[1], -1)
-        return weight.reshape(shape).swapaxes(1, 2)
-    return (weight if _is_transposed(node) else weight.T)[np.newaxis, :, :, np.newaxis]
+        transposed: Array = weight.reshape(shape).swapaxes(1, 2)
+        return transposed
+    matrix: Array = weight if _is_transposed(node) else weight.T
+    return matrix.reshape(1, *matrix.shape, 1)
 
 
 def ungrouped(node: ir.Node, weight: Array, shape: tuple[int, ...]) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -92,5 +93,6 @@ def _windows(x: Float32, window: _Window, count: int, generator: np.random.Gener
         picks.append(taps.reshape(shape))
     samples = picks[0].reshape(count, *(1 for _ in range(rank)))
     # Indices around a slice come first: [count, kernel…, C].
-    chosen = np.moveaxis(padded[(samples, slice(None), *picks[1:])], -1, 1)
+    where: tuple[Any, ...] = (samples, slice(None), *picks[1:])
+    chosen = np.moveaxis(padded[where], -1, 1)
     return np.ascontiguousarray(chosen).reshape(count, window.groups, -1)
