@@ -27,8 +27,8 @@ OF_TIMES = ("runs", "seconds", "max_seconds", "warmup", "repetitions", "threads"
     "--device",
     default="local",
     show_default=True,
-    help="local, local:PYTHON, ssh://[user@]host[:port][/PYTHON], or emulated:BOARD (pi3, pi3-32, "
-    "pi4, pi5), which counts instructions.",
+    help="local, local:PYTHON, ssh://[user@]host[:port][/PYTHON], a name in devices.toml, or "
+    "emulated:BOARD (pi3, pi3-32, pi4, pi5), which counts instructions.",
 )
 @click.option(
     "--runs", type=click.IntRange(1), default=50, show_default=True, help="Least runs a process."
@@ -113,6 +113,7 @@ def command(
     """
     from edgeconv.bench import BenchOptions
     from edgeconv.device import Runtime
+    from edgeconv.device.names import address_of
 
     options = BenchOptions(
         repetitions=repetitions,
@@ -129,6 +130,7 @@ def command(
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise UsageError(f"{out} cannot be written: its folder is missing, or it is a folder")
     files = _files(paths, options)
+    device = address_of(device)
     result: BenchResult | CountResult
     if device.startswith("emulated:"):
         _refuse_options_of_times(device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,19 +33,37 @@ def command() -> None:
 def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
     """Tell what DEVICE is: board, cores, frequencies, memory, Pythons and runtimes.
 
-    DEVICE is local, local:PYTHON, ssh://[user@]host[:port][/PYTHON] or emulated:BOARD.
+    DEVICE is local, local:PYTHON, ssh://[user@]host[:port][/PYTHON], emulated:BOARD, or a name in
+    devices.toml.
     """
     from edgeconv.bundle import Bundle
     from edgeconv.device import open_device
 
     bundle = None if bundle_path is None else Bundle.load(bundle_path)
     facts = open_device(device).probe()
+    verdicts = [] if bundle is None else _verdicts(bundle, facts)
     if as_json:
-        click.echo(facts.model_dump_json(indent=1))
+        files = {} if bundle is None else {"files": [asdict(verdict) for verdict in verdicts]}
+        click.echo(json.dumps(facts.model_dump(mode="json") | files, indent=1))
     else:
         _print(facts)
         if bundle is not None:
-            _print_bundle(bundle, facts)
+            _print_verdicts(verdicts)
+
+
+@command.command("list")
+def list_devices() -> None:
+    """List the devices that need no address: those of devices.toml, and the emulated boards."""
+    from edgeconv.device.emulated import BOARDS, Server
+    from edgeconv.device.names import named_devices
+    from edgeconv.report.tables import console, table
+
+    rows = [("local", "this machine")]
+    rows += list(named_devices().items())
+    for board in BOARDS.values():
+        state = "up" if Server(board).is_up else "not up"
+        rows.append((f"emulated:{board.name}", f"{board.model}, {board.cpu.value}, {state}"))
+    console().print(table(("Device", "What it is"), rows))
 
 
 @command.command("provision")
@@ -128,14 +148,28 @@ def _packages(executable: str, packages: dict[str, str]) -> str:
     return f"{executable}: {installed or 'no NumPy, no runtime'}"
 
 
-def _print_bundle(bundle: Bundle, facts: DeviceFacts) -> None:
-    from edgeconv.device.facts import why_not
-    from edgeconv.report.tables import console, table
+@dataclass(frozen=True)
+class _Verdict:
+    """Whether a Python of the device runs a file; ``reason`` is None where it does."""
 
-    rows = [
-        (artifact.path, python.executable, why_not(artifact, python) or "yes")
+    file: str
+    python: str
+    reason: str | None
+
+
+def _verdicts(bundle: Bundle, facts: DeviceFacts) -> list[_Verdict]:
+    from edgeconv.device.facts import why_not
+
+    return [
+        _Verdict(artifact.path, python.executable, why_not(artifact, python))
         for artifact in bundle.manifest.artifacts
         for python in facts.pythons
     ]
+
+
+def _print_verdicts(verdicts: list[_Verdict]) -> None:
+    from edgeconv.report.tables import console, table
+
+    rows = [(verdict.file, verdict.python, verdict.reason or "yes") for verdict in verdicts]
     console().print()
     console().print(table(("File", "Python", "Runs there"), rows))

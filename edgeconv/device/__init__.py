@@ -9,6 +9,7 @@ from typing import Protocol
 from edgeconv.device.facts import DeviceFacts
 from edgeconv.device.local import LocalDevice
 from edgeconv.device.messages import Event, RunRequest, Runtime
+from edgeconv.device.names import address_of
 from edgeconv.device.ssh import SshDevice
 from edgeconv.errors import UsageError
 
@@ -41,12 +42,13 @@ class Device(Protocol):
 
 
 def open_device(name: str) -> Device:
-    """The device called ``local``, ``local:PYTHON``, ``ssh://[user@]host[:port][/PYTHON]`` or
-    ``emulated:BOARD``, which is started unless it is up.
+    """The device called ``local``, ``local:PYTHON``, ``ssh://[user@]host[:port][/PYTHON]``,
+    ``emulated:BOARD``, which is started unless it is up, or by a name in ``devices.toml``.
 
     Raises:
         UsageError: no such device.
     """
+    name = address_of(name)
     if name == "local" or name.startswith("local:"):
         return LocalDevice.parse(name)
     if name.startswith("ssh:"):

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeconv.bundle import Artifact, Format, Precision
+from edgeconv.bundle import Artifact, Bundle, Format, Precision
 from edgeconv.cli.devices_command import command
 from edgeconv.device import open_device
 from edgeconv.device.facts import DeviceFacts, PythonFacts, parse_facts, why_not
@@ -174,3 +175,14 @@ def test_command() -> None:
         assert word in shown
     facts = CliRunner().invoke(command, ["probe", "local", "--json"], catch_exceptions=False).output
     assert DeviceFacts.model_validate_json(facts).cores == os.cpu_count()
+
+
+def test_verdicts_on_a_bundle_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = SimpleNamespace(
+        manifest=SimpleNamespace(artifacts=[artifact(Format.ONNX, "onnxruntime 99.0")])
+    )
+    monkeypatch.setattr(Bundle, "load", lambda path: loaded)
+    arguments = ["probe", "local", "--bundle", str(tmp_path), "--json"]
+    told = json.loads(CliRunner().invoke(command, arguments, catch_exceptions=False).output)
+    assert {verdict["file"] for verdict in told["files"]} == {"m.onnx"}
+    assert any("it needs onnxruntime 99.0" in v["reason"] for v in told["files"])

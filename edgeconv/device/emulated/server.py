@@ -57,6 +57,10 @@ class Server:
         """For ``ssh -F``: port, key, and the one host key that is trusted. The host is ``HOST``."""
         return self.folder / "ssh_config"
 
+    @property
+    def is_up(self) -> bool:
+        return self._pid() is not None
+
     def up(self) -> None:
         """Start it unless it runs.
 

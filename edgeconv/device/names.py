@@ -1,0 +1,69 @@
+"""The user's own names for devices: ``devices.toml`` in the configuration folder.
+
+[devices]
+kitchen = "ssh://pi@10.0.0.7/home/pi/.local/share/edgeconv/runtimes/bin/python3"
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from edgeconv.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NAME = re.compile(r"[\w][\w.-]*")
+
+
+def names_path() -> Path:
+    """``edgeconv/devices.toml`` in the user's configuration folder (XDG_CONFIG_HOME)."""
+    config = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(config) if config else Path.home() / ".config") / "edgeconv" / "devices.toml"
+
+
+def named_devices() -> dict[str, str]:
+    """Addresses by name, in the order of the file; none if there is no file.
+
+    Raises:
+        UsageError: the file is not what it should be.
+    """
+    path = names_path()
+    if not path.exists():
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("devices", {})
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} is no TOML: {error}") from error
+    if not isinstance(table, dict):
+        raise UsageError(f'{path}: write [devices] and lines such as pi = "ssh://pi@host"')
+    for name, address in table.items():
+        if not NAME.fullmatch(name) or name == "local" or not isinstance(address, str):
+            raise UsageError(
+                f'{path}: {name!r} is no entry; write pi = "ssh://pi@host", a name of letters, '
+                "digits, dots and dashes other than local"
+            )
+    return table
+
+
+def address_of(device: str) -> str:
+    """The address of a named device; anything else is returned as it is.
+
+    Raises:
+        UsageError: there is no device of that name.
+    """
+    if device == "local" or ":" in device:
+        return device
+    named = named_devices()
+    if device not in named:
+        known = f"{names_path()} has {', '.join(named)}" if named else f"{names_path()} has none"
+        raise UsageError(
+            f"no device {device!r}; use local, local:/path/to/python, ssh://user@host, "
+            f"emulated:pi4, or a name ({known})"
+        )
+    return named[device]

@@ -1,0 +1,64 @@
+"""devices.toml: the user's names for devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edgeconv.cli.devices_command import command
+from edgeconv.device import open_device
+from edgeconv.device.names import named_devices, names_path
+from edgeconv.device.ssh import SshDevice
+from edgeconv.errors import UsageError
+
+
+@pytest.fixture
+def devices_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    path = names_path()
+    path.parent.mkdir()
+    return path
+
+
+def test_a_named_device(devices_toml: Path) -> None:
+    devices_toml.write_text('[devices]\nkitchen = "ssh://pi@10.0.0.7:2222/opt/py"\n')
+    assert open_device("kitchen") == SshDevice.parse("ssh://pi@10.0.0.7:2222/opt/py")
+    shown = CliRunner().invoke(command, ["list"], catch_exceptions=False).output
+    assert "kitchen" in shown
+    assert "emulated:pi3-32" in shown
+    with pytest.raises(UsageError, match=r"no device 'bath'.*devices.toml has kitchen"):
+        open_device("bath")
+
+
+def test_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert named_devices() == {}
+    with pytest.raises(UsageError, match=r"no device 'pi'.*devices.toml has none"):
+        open_device("pi")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[devices",
+        "devices = 3",
+        "[devices]\npi = 3",
+        '[devices]\nlocal = "ssh://pi"',
+        '[devices]\n"a:b" = "ssh://pi"',
+        "\xff",
+    ],
+)
+def test_a_file_that_is_wrong(devices_toml: Path, text: str) -> None:
+    devices_toml.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UsageError) as caught:
+        open_device("pi")
+    assert str(caught.value).startswith(str(devices_toml))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_address_never_reads_the_file(devices_toml: Path) -> None:
+    devices_toml.write_text("[devices")
+    assert open_device("local").name == "local"
+    assert open_device("ssh://pi").name == "ssh://pi"
