@@ -241,7 +241,14 @@ def _memory() -> list[str]:
         array.flush()
         del array
         for count in MEMORY_SAMPLES:
-            command = [sys.executable, "-m", "benchmarks.calibration", "memory", data, str(count)]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.calibration",
+                "memory",
+                str(data),
+                str(count),
+            ]
             printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             peak = json.loads(printed.splitlines()[-1])["peak_mib"]
             held = count * int(np.prod(shape[1:])) * 4 / 2**20

@@ -79,7 +79,7 @@ def _open_npz(path: Path) -> dict[str, StoredArray]:
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
             if member.compress_type == zipfile.ZIP_STORED:
-                file = path.open("rb")
+                file: BinaryIO = path.open("rb")
                 file.seek(_data_offset(file, member))
             else:
                 file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the array

@@ -38,7 +38,7 @@ def count(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
 
 
 def _bins(bits: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    bins = (bits & np.uint32(0x7FFFFFFF)) >> np.uint32(_SHIFT)
+    bins: npt.NDArray[np.uint32] = (bits & np.uint32(0x7FFFFFFF)) >> np.uint32(_SHIFT)
     np.maximum(bins, np.uint32(_FIRST - 1), out=bins)
     np.minimum(bins, np.uint32(_LAST), out=bins)
     bins -= np.uint32(_FIRST - 1)
@@ -49,7 +49,8 @@ def _bins(bits: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
 def _edges() -> npt.NDArray[np.float64]:
     """Lower edge of each magnitude's bin, and the upper edge of the last."""
     bits = np.arange(_FIRST, _LAST + 2, dtype=np.uint32) << np.uint32(_SHIFT)
-    return bits.view(np.float32).astype(np.float64)
+    edges: npt.NDArray[np.float64] = bits.view(np.float32).astype(np.float64)
+    return edges
 
 
 @dataclass
