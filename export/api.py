@@ -103,8 +103,13 @@ def export(
         verify=verify,
         progress=progress,
     )
+    return carry_out(request)
+
+
+def carry_out(request: Request) -> Bundle:
+    """Check a request and do what it asks for; raises what :func:`export` raises."""
     request.check()
     source = find_source(request)
-    with staged(request.out, force=force) as stage:
+    with staged(request.out, force=request.force) as stage:
         manifest = run(request, source, stage)
     return Bundle(request.out, manifest)

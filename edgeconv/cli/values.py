@@ -24,6 +24,18 @@ def numbers(text: str) -> tuple[float, ...]:
         ) from None
 
 
+def percent(text: str) -> float:
+    """``1%`` or ``0.5 %`` as a share: 0.01, 0.005."""
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / 100
+    except ValueError:
+        share = -1.0
+    if number == text.strip() or not 0 <= share < 1:
+        raise click.BadParameter(f"{text!r} is not a percentage such as 1%")
+    return share
+
+
 def key_value(text: str) -> tuple[str, str | int | float | bool]:
     """``key=value``; the value is an integer, a float, true, false, or else text."""
     key, separator, value = text.partition("=")

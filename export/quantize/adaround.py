@@ -61,14 +61,15 @@ def learn_rounding(
         patches: [samples, groups, inputs a group * taps], float.
     """
     groups, outputs = weight.shape[:2]
-    x = torch.from_numpy(patches).transpose(0, 1)
-    w = torch.from_numpy(weight.reshape(groups, outputs, -1))
-    b = torch.from_numpy(np.ascontiguousarray(bias.reshape(groups, 1, outputs)))
-    real = torch.from_numpy(grouped(node, nearest.real).reshape(groups, outputs, -1).copy())
-    scale = torch.from_numpy(_scales(node, nearest).reshape(groups, outputs, -1).copy())
+    shape = (groups, outputs, -1)
+    x = torch.tensor(patches).transpose(0, 1)
+    w = torch.tensor(weight.reshape(shape))
+    b = torch.tensor(bias.reshape(groups, 1, outputs))
+    scale = torch.tensor(_scales(node, nearest).reshape(shape))
+    integers = torch.tensor(grouped(node, nearest.integers).reshape(shape), dtype=torch.float32)
     problem = _Problem(x, _in_8_bits(x, activation), w, b, scale, clamp)
-    integers = problem.solve(torch.round(real / scale))
-    shaped = ungrouped(node, integers.numpy().reshape(weight.shape), nearest.integers.shape)
+    learned = problem.solve(integers)
+    shaped = ungrouped(node, learned.numpy().reshape(weight.shape), nearest.integers.shape)
     return RoundedWeight(shaped.astype(np.int8), nearest.parameters)
 
 

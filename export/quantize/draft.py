@@ -45,16 +45,14 @@ class Draft:
     def with_model(self, model: ir.Model) -> Draft:
         """For a graph that differs in biases alone; a layer whose scale depends on its bias is
         rounded again."""
-        draft = replace(self, model=model)
-        inputs = draft.inputs
         weights = dict(self.weights)
         for node in model.graph:
             name = str(node.outputs[0].name)
             if name in weights:
-                nearest = round_to_nearest(node, inputs[name].scale)
+                nearest = round_to_nearest(node, self.activations)
                 if (nearest.parameters.scale != weights[name].parameters.scale).any():
                     weights[name] = nearest
-        return replace(draft, weights=weights)
+        return replace(self, model=model, weights=weights)
 
     def to_qdq(self) -> tuple[ir.Model, tuple[str, ...]]:
         """The QDQ graph, and what stays in float: "name (operator): reason" each."""
@@ -89,9 +87,7 @@ def draft(
         for value, parameters in decisions.parameters(calibration.ranges).items()
     }
     weights = {
-        str(node.outputs[0].name): round_to_nearest(
-            node, activations[str(node.inputs[0].name)].scale
-        )
+        str(node.outputs[0].name): round_to_nearest(node, activations)
         for node in model.graph
         if is_weighted(node) and node not in decisions.left_in_float and node.inputs[0]
     }

@@ -19,6 +19,9 @@ Integers = npt.NDArray[np.integer[Any]]
 # when it is multiplied by a weight scale.
 _MIN_SPAN = 1e-6
 _MIN_WEIGHT_SCALE = 1e-12
+# XNNPACK refuses convolutions whose accumulator's step is 256 output steps or more. There a single
+# step saturates the output whatever the weight is.
+_MAX_STEP_RATIO = 255.0
 # Half of int32 is left to the accumulated products.
 _MAX_BIAS = 2**30
 
@@ -89,17 +92,22 @@ class WeightParameters:
 
 
 def weight_parameters(
-    weight: Float32, axis: int, bias: Float32 | None, input_scale: float
+    weight: Float32,
+    axis: int,
+    bias: Float32 | None,
+    input_scale: float,
+    output_scale: float = np.inf,
 ) -> WeightParameters:
     """Symmetric per-channel parameters along ``axis``.
 
     A channel of zeros, or one far smaller than its bias, gets a scale large enough for the bias
-    to fit into int32.
+    to fit into int32; one far larger than its output, a scale that the runtimes take.
     """
     others = tuple(a for a in range(weight.ndim) if a != axis)
     scale = np.abs(weight).max(axis=others).astype(np.float64) / 127
     if bias is not None:
         scale = np.maximum(scale, np.abs(bias, dtype=np.float64) / (input_scale * _MAX_BIAS))
+    scale = np.minimum(scale, _MAX_STEP_RATIO * output_scale / input_scale)
     return WeightParameters(np.maximum(scale, _MIN_WEIGHT_SCALE).astype(np.float32), axis)
 
 

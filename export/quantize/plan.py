@@ -129,6 +129,13 @@ def is_accumulator(value: ir.Value) -> bool:
     )
 
 
+def fused_output(value: ir.Value) -> ir.Value:
+    """What comes out of the fused operator that ``value`` is computed in."""
+    while is_accumulator(value):
+        value = value.consumers()[0].outputs[0]
+    return value
+
+
 def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
     """Why ``node`` cannot run in integers; empty if it can."""
     if operator is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,12 @@ import onnx_ir as ir
 
 from edgeconv.export.quantize.layers import constant, has_bias
 from edgeconv.export.quantize.operators import WEIGHT_AXIS
-from edgeconv.export.quantize.parameters import WeightParameters, weight_parameters
+from edgeconv.export.quantize.parameters import (
+    ActivationParameters,
+    WeightParameters,
+    weight_parameters,
+)
+from edgeconv.export.quantize.plan import fused_output
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,19 @@ class RoundedWeight:
         return real
 
 
-def round_to_nearest(node: ir.Node, input_scale: float) -> RoundedWeight:
-    """The weight of a Conv, ConvTranspose, Gemm or MatMul whose input has ``input_scale``."""
+def round_to_nearest(
+    node: ir.Node, activations: Mapping[str, ActivationParameters]
+) -> RoundedWeight:
+    """The weight of a Conv, ConvTranspose, Gemm or MatMul, given the parameters of the activations
+    around it by their names."""
+    x = node.inputs[0]
+    assert x is not None
+    input_scale = activations[str(x.name)].scale
+    output = activations.get(str(fused_output(node.outputs[0]).name))
+    output_scale = np.inf if output is None else output.scale
     weight = constant(node, 1)
     bias = constant(node, 2) if has_bias(node) else None
-    parameters = weight_parameters(weight, _output_axis(node), bias, input_scale)
+    parameters = weight_parameters(weight, _output_axis(node), bias, input_scale, output_scale)
     return RoundedWeight(parameters.quantize(weight), parameters)
 
 

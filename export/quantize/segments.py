@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from edgeconv.export.quantize.insert import clamp_bounds
 from edgeconv.export.quantize.layers import Layer, is_weighted
-from edgeconv.export.quantize.plan import is_accumulator
+from edgeconv.export.quantize.plan import fused_output
 
 # f(a * x) = a * f(x) for a > 0, each channel by itself.
 _HOMOGENEOUS = {
@@ -83,7 +83,7 @@ def _segment(graph: ir.Graph, producer: ir.Node) -> Segment | None:
     return Segment(
         Layer(graph, producer),
         tuple(Layer(graph, node) for node in consumers),
-        _first_quantized(producer.outputs[0]),
+        fused_output(producer.outputs[0]),
         tuple(between),
         bound,
     )
@@ -107,9 +107,3 @@ def _keeps_channels(node: ir.Node) -> bool:
     if x is None or x.shape is None or y.shape is None:
         return False
     return list(x.shape)[:2] == list(y.shape)[:2]
-
-
-def _first_quantized(value: ir.Value) -> ir.Value:
-    while is_accumulator(value):
-        value = value.consumers()[0].outputs[0]
-    return value

@@ -1,0 +1,49 @@
+"""The attempts of a repair as a person sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edgeconv.report.tables import Column, console, table
+from edgeconv.report.units import format_bytes, format_duration
+
+if TYPE_CHECKING:
+    from edgeconv.export.quantize.repair import Attempt
+
+
+def print_attempts(attempts: Sequence[Attempt]) -> None:
+    """One row an attempt: what it reached, and what it gained and cost against the one before."""
+    columns: list[Column | str] = [
+        "attempt",
+        Column("SQNR", numeric=True),
+        Column("gain", numeric=True),
+        Column("top-1 lost", numeric=True),
+        Column("size", numeric=True),
+        Column("latency", numeric=True),
+        "budget",
+    ]
+    rows = []
+    before: Attempt | None = None
+    for attempt in attempts:
+        figures = attempt.figures
+        gain = "" if before is None else f"{figures.sqnr_db - before.figures.sqnr_db:+.1f} dB"
+        lost = figures.accuracy_drop
+        rows.append(
+            [
+                attempt.name,
+                f"{figures.sqnr_db:.1f} dB",
+                gain,
+                "–" if lost is None else f"{100 * lost:.2f} points",
+                format_bytes(figures.bytes),
+                format_duration(figures.latency_ns / 1e9),
+                "met" if attempt.met else "missed",
+            ]
+        )
+        before = attempt
+    out = console()
+    out.print(table(columns, rows))
+    out.print(
+        "of the worst int8 file: size, and median latency on this machine with one thread; the "
+        "gain is over the row above"
+    )
