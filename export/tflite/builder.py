@@ -21,11 +21,15 @@ from edgeconv.export.tflite.graph import (
     Tensor,
 )
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, moves, permuted
+from edgeconv.export.tflite.reach import refuse_finer
 
 INT8 = np.dtype("int8")
 FLOAT = np.dtype("float32")
 
 UNSIZED = {ir.DataType.UNDEFINED, ir.DataType.STRING}
+
+FARTHEST = 2**14
+"""Output steps in an input step above which a change of scale overflows the kernels' 32 bits."""
 
 LARGEST = 2**31
 """Bytes that a value may not reach: no runtime could hold it, and no file could carry it."""
@@ -120,6 +124,12 @@ class Builder:
         outputs: Sequence[Tensor],
         options: Options | None = None,
     ) -> None:
+        """Add an operator.
+
+        Raises:
+            NoIntegerForm: its result has a scale that its integer kernel cannot compute.
+        """
+        refuse_finer(name, inputs, outputs[0])
         self.graph.operators.append(Operator(name, inputs, outputs, options or {}))
 
     def constant(
@@ -181,6 +191,9 @@ class Builder:
         if tensor.elements is not None and isinstance(tensor.quantization, Quantization):
             real = Constant(tensor.elements, tensor.quantization).real()
             return self.constant(codes(real, to, dtype), tensor.name, to)
+        source = tensor.quantization
+        if isinstance(source, Quantization) and source.scale > to.scale * FARTHEST:
+            tensor = self.dequantize(tensor)
         key = ("quantize", id(tensor), to, dtype)
         if key not in self._made:
             made = Tensor(f"{tensor.name}/{dtype}", tensor.shape, dtype, None, to)

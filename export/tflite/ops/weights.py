@@ -41,10 +41,23 @@ def integer_weights(site: Site, index: int, channel_axis: int) -> Weights:
     if isinstance(quantization, Quantization):
         if quantization.zero_point:
             raise NoIntegerForm(f"its weight {name} has a zero point other than 0")
-        return Weights(held.array, np.array([quantization.scale], FLOAT))
+        return _with_positive_scales(held.array, np.array([quantization.scale], FLOAT), 0)
     if quantization.axis != channel_axis % held.array.ndim:
         raise NoIntegerForm(f"its weight {name} is not scaled along its output channels")
-    return Weights(held.array, quantization.scales)
+    return _with_positive_scales(held.array, quantization.scales, quantization.axis)
+
+
+def _with_positive_scales(codes: Array, scales: Array, axis: int) -> Weights:
+    """Some quantizers state a channel of zeros by a scale of 0, which no kernel takes."""
+    dead = scales == 0
+    if not dead.any():
+        return Weights(codes, scales)
+    along = [1] * codes.ndim
+    along[axis] = -1
+    return Weights(
+        np.where(dead.reshape(along), 0, codes).astype(codes.dtype),
+        np.where(dead, 1, scales).astype(FLOAT),
+    )
 
 
 def weight_tensor(site: Site, index: int, codes: Array, scales: Array, axis: int) -> Tensor:

@@ -69,7 +69,8 @@ class Net:
         """A symmetric int8 weight, per channel along ``axis`` or per tensor, and its scales."""
         others = tuple(index for index in range(weight.ndim) if index != axis)
         scales = np.abs(weight).max(axis=None if axis is None else others) / 127
-        scales = np.asarray(scales, np.float32)
+        # A channel of zeros: any scale will do.
+        scales = np.asarray(np.where(scales == 0, 1, scales), np.float32)
         along = [1] * weight.ndim
         if axis is not None:
             along[axis] = -1
