@@ -10,7 +10,7 @@ from edgeconv.export.blame.causes import ALL, OUTPUT, WEIGHT, input_name
 from edgeconv.export.blame.statistics import Statistics
 from edgeconv.export.blame.units import Unit
 from edgeconv.export.quantize.draft import Draft
-from edgeconv.export.quantize.layers import constant, grouped, has_bias
+from edgeconv.export.quantize.layers import Array, constant, grouped, has_bias
 from edgeconv.export.quantize.parameters import ActivationParameters
 
 # A channel that has a sixteenth of the range has four bits.
@@ -42,6 +42,7 @@ def explain(
         inputs = {input_name(index): name for index, name in enumerate(unit.inputs)}
         activation = unit.output if worst == OUTPUT else inputs[worst]
         findings = list(_activation_findings(statistics[activation], draft.activations[activation]))
+    findings += _bias_findings(unit, draft)
     where = "input" if len(unit.inputs) == 1 and worst == input_name(0) else worst
     if findings:
         return f"{where}: {'; '.join(findings)}"
@@ -80,14 +81,8 @@ def _weight_findings(unit: Unit, draft: Draft) -> Iterator[str]:
     node = unit.node
     parameters = draft.weights[str(node.outputs[0].name)].parameters
     weight = constant(node, 1)
-    by_output = np.moveaxis(weight, parameters.axis, 0).reshape(weight.shape[parameters.axis], -1)
+    by_output = _rows(weight, parameters.axis)
     largest = np.abs(by_output).max(axis=1)
-    raised = int(np.sum(parameters.scale > np.maximum(largest, 1e-12) / 127 * 1.001))
-    if has_bias(node) and raised:
-        yield (
-            f"saturated bias: in {raised} of {len(largest)} channels it only fits into 32 bits "
-            "with a coarser scale of the weight"
-        )
     channels = grouped(node, weight)
     by_input = np.abs(channels).max(axis=(1, 3)).ravel()
     alive = by_input[by_input > 0]
@@ -105,6 +100,24 @@ def _weight_findings(unit: Unit, draft: Draft) -> Iterator[str]:
             f"output channel {int(peak.argmax())} has a weight {_number(float(peak.max()))} times "
             "its typical one"
         )
+
+
+def _bias_findings(unit: Unit, draft: Draft) -> Iterator[str]:
+    rounded = draft.weights.get(str(unit.node.outputs[0].name))
+    if rounded is None or not has_bias(unit.node):
+        return
+    largest = np.abs(_rows(constant(unit.node, 1), rounded.parameters.axis)).max(axis=1)
+    raised = int(np.sum(rounded.parameters.scale > np.maximum(largest, 1e-12) / 127 * 1.001))
+    if raised:
+        yield (
+            f"saturated bias: in {raised} of {len(largest)} channels it only fits into 32 bits "
+            "with a coarser scale of the weight"
+        )
+
+
+def _rows(weight: Array, axis: int) -> Array:
+    """[outputs, everything else]."""
+    return np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
 
 
 def _number(value: float) -> str:

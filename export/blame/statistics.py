@@ -20,7 +20,8 @@ class Statistics:
     Attributes:
         low, high: its extremes.
         inner: the interval that holds 99.9 % of its values.
-        channel_spans: high minus low of each channel [C]; zero lies inside.
+        channel_spans: high minus low of each channel [C] in the median batch, so that an outlier
+            makes no channel wide; zero lies inside.
         widest_channel: the index of the channel with the largest span.
         clipped: share of its values outside of what the 8 bits cover.
     """
@@ -28,7 +29,7 @@ class Statistics:
     low: float
     high: float
     inner: tuple[float, float]
-    channel_spans: npt.NDArray[np.float64]
+    channel_spans: Float32
     clipped: float
 
     @property
@@ -40,8 +41,8 @@ class Collector:
     """Takes in the values of an activation, sample by sample; of large ones it keeps a part."""
 
     def __init__(self) -> None:
-        self._low: npt.NDArray[np.float64] | None = None
-        self._high: npt.NDArray[np.float64] | None = None
+        self._lows: list[Float32] = []
+        self._highs: list[Float32] = []
         self._kept: list[Float32] = []
 
     def add(self, array: Float32) -> None:
@@ -49,15 +50,12 @@ class Collector:
         channels = array if array.ndim > 1 else array.reshape(1, -1)
         axis = channels.ndim - 1 if channels.ndim == 3 else 1
         others = tuple(i for i in range(channels.ndim) if i != axis)
-        low = channels.min(axis=others).astype(np.float64)
-        high = channels.max(axis=others).astype(np.float64)
-        self._low = low if self._low is None else np.minimum(self._low, low)
-        self._high = high if self._high is None else np.maximum(self._high, high)
+        self._lows.append(channels.min(axis=others))
+        self._highs.append(channels.max(axis=others))
         self._kept.append(array.ravel()[:: stride(array.shape)].copy())
 
     def finish(self, parameters: ActivationParameters) -> Statistics:
-        assert self._low is not None
-        assert self._high is not None
+        lows, highs = np.stack(self._lows), np.stack(self._highs)
         values = np.concatenate(self._kept)
         covered = parameters.range
         outside = (values < covered.low - parameters.scale / 2) | (
@@ -65,10 +63,10 @@ class Collector:
         )
         low, high = np.quantile(values, [0.0005, 0.9995])
         return Statistics(
-            low=float(self._low.min()),
-            high=float(self._high.max()),
+            low=float(lows.min()),
+            high=float(highs.max()),
             inner=(float(low), float(high)),
-            channel_spans=np.maximum(self._high, 0) - np.minimum(self._low, 0),
+            channel_spans=np.median(np.maximum(highs, 0) - np.minimum(lows, 0), axis=0),
             clipped=float(outside.mean()),
         )
 

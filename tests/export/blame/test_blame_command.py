@@ -1,0 +1,62 @@
+"""``edgeconv blame`` from the command line: table, JSON, plot, refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner
+from small_graphs import data, float_bundle, save, weights
+
+from edgeconv.cli import cli
+from edgeconv.errors import EdgeconvError
+
+
+def run(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(
+        cli, ["blame", *map(str, arguments)], catch_exceptions=False, standalone_mode=False
+    )
+    return result.output
+
+
+def test_a_model_and_its_plot(tmp_path: Path) -> None:
+    model, samples = save(tmp_path / "small.onnx", weights()), data(tmp_path / "data.npz")
+    plot = tmp_path / "plot.svg"
+    output = run(model, "--data", samples, "--limit", "2", "--plot", plot)
+    lines = output.splitlines()
+    assert lines[0].startswith("small.onnx: int8 keeps ")
+    assert " dB at the output, over 12 samples of data.npz (ranges: minmax of 12)" in lines[0]
+    header = "layer operator alone noise in place input output reason"
+    assert " ".join(lines[1].split()) == header
+    assert [line.split()[1] for line in lines[2:4]] == ["Conv", "Conv"]
+    assert "█" in lines[2]
+    assert lines[4].startswith("1 layers more make ")
+    root = ElementTree.fromstring(plot.read_text(encoding="utf-8"))
+    titles = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert [title[0] for title in titles] == ["a", "b", "c"]
+
+
+def test_a_bundle_as_json(tmp_path: Path) -> None:
+    bundle = float_bundle(tmp_path, weights())
+    output = run(bundle.path, "--data", data(tmp_path / "data.npz"), "--range", "mse", "--json")
+    found = json.loads(output)
+    assert found["schema_version"] == 1
+    assert found["method"] == "mse"
+    assert found["file_sqnr_db"] is None
+    assert {layer["name"] for layer in found["layers"]} == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--plot", "plot.png"], "the plot is an SVG; name it plot.svg"),
+        (["--weights", "w.safetensors"], "--weights does not apply to .*: a bundle is complete"),
+        (["--model-arg", "a=1"], "--model-arg does not apply to .*: a bundle is complete"),
+    ],
+)
+def test_refusals(tmp_path: Path, options: list[str], message: str) -> None:
+    bundle = float_bundle(tmp_path, weights())
+    with pytest.raises(EdgeconvError, match=message):
+        run(bundle.path, "--data", data(tmp_path / "data.npz"), *options)
