@@ -12,6 +12,7 @@ from edgeconv.export.tflite.graph import (
     Tensor,
 )
 from edgeconv.export.tflite.layout import Order, Perm, permuted
+from edgeconv.export.tflite.ops.folding import emit_folded, fold
 from edgeconv.export.tflite.ops.volumes import convolve_volume
 from edgeconv.export.tflite.ops.weights import (
     float_bias,
@@ -49,6 +50,11 @@ def conv(site: Site) -> None:
     perm = OIHW_TO_IHWO if depthwise else OIHW_TO_OHWI
 
     area = window(site, weight_shape[2:] if len(site.shape(1)) == 4 else weight_shape[3:])
+    foreseen = _foreseen(site)
+    folded = fold(area, depth) if site.integer and group == 1 and foreseen is None else None
+    if folded is not None and len(site.shape(0)) == 4:
+        emit_folded(site, area, folded)
+        return
     weight, bias = _operands(site, perm, channels)
     x = map_input(site)
     padding = area.padding
@@ -65,7 +71,6 @@ def conv(site: Site) -> None:
         options["depthMultiplier"] = channels // group
     name = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
     shape, order = map_result(site)
-    foreseen = _foreseen(site)
     if foreseen is not None:
         channel_order, order = foreseen
         weight, bias = (_reordered(site, item, channel_order) for item in (weight, bias))
