@@ -48,7 +48,7 @@ SIXTY_FOUR_BITS = {"pi3": Cpu.A53, "pi4": Cpu.A72, "pi5": Cpu.A76}
 @pytest.fixture(scope="module", autouse=True)
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Servers of the tests' own: the user's stay up. The userlands in the cache are shared."""
-    folder = tmp_path_factory.mktemp("state")
+    folder = tmp_path_factory.mktemp("state of mine")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder))
         yield folder

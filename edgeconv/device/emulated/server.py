@@ -123,9 +123,9 @@ class Server:
         )
         options = {
             "ListenAddress": f"127.0.0.1:{port}",
-            "HostKey": self.folder / "host_key",
-            "PidFile": self.folder / "sshd.pid",
-            "AuthorizedKeysFile": self.folder / "user_key.pub",
+            "HostKey": self._quoted("host_key"),
+            "PidFile": self._quoted("sshd.pid"),
+            "AuthorizedKeysFile": self._quoted("user_key.pub"),
             "AllowUsers": _user(),
             "AuthenticationMethods": "publickey",
             "PermitRootLogin": "prohibit-password",
@@ -138,6 +138,10 @@ class Server:
         }
         return "".join(f"{key} {value}\n" for key, value in options.items())
 
+    def _quoted(self, name: str) -> str:
+        """A file of the folder, as OpenSSH reads it where there are spaces."""
+        return f'"{self.folder / name}"'
+
     def _start(self) -> None:
         port = _free_port()
         self._config.write_text(self._config_text(port), encoding="utf-8")
@@ -147,9 +151,9 @@ class Server:
             "HostName": "127.0.0.1",
             "Port": port,
             "User": _user(),
-            "IdentityFile": self.folder / "user_key",
+            "IdentityFile": self._quoted("user_key"),
             "IdentitiesOnly": "yes",
-            "UserKnownHostsFile": self.folder / "known_hosts",
+            "UserKnownHostsFile": self._quoted("known_hosts"),
             "GlobalKnownHostsFile": "/dev/null",
             "StrictHostKeyChecking": "yes",
         }
