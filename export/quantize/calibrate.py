@@ -84,7 +84,8 @@ def calibrate(
     method: RangeMethod = RangeMethod.MINMAX,
     progress: Progress = lambda step, done, total: None,
 ) -> Calibration:
-    """Ranges of activations; those of one group share theirs.
+    """Ranges of activations; those of one group share theirs. A group that holds an output of the
+    network gets the whole range whatever the method.
 
     Runs the float graph on ONNX Runtime with the activations as further outputs. What they hold is
     looked at in a second thread while the network computes the next batch. The activations of one
@@ -102,9 +103,15 @@ def calibrate(
     observer = Observer(names, batch=_batch_size(model), counting=method is not RangeMethod.MINMAX)
     halfway: dict[str, Range] = {}
 
+    outputs = {value.name for value in model.graph.outputs}
+
     def ranges() -> dict[str, Range]:
+        # A rare large value is what a detector's output is about: outputs are never clipped.
         return {
-            key: choose_range(method, [observer.histogram(name) for name in members])
+            key: choose_range(
+                method if outputs.isdisjoint(members) else RangeMethod.MINMAX,
+                [observer.histogram(name) for name in members],
+            )
             for key, members in groups.items()
         }
 

@@ -132,6 +132,17 @@ def test_a_fixed_range_clips_nobody_who_shares_it(samples: list[Sample]) -> None
     assert parameters.range.low < -2
 
 
+@pytest.mark.parametrize("method", list(RangeMethod))
+def test_outputs_are_never_clipped(samples: list[Sample], method: RangeMethod) -> None:
+    graph = captured(randomize_(nn.Conv2d(3, 4, 3), shape=SHAPE))
+    name = graph.graph.outputs[0].name
+    spike = (samples[0][0].copy(),)
+    spike[0][0, 0, 12, 12] = 1e4
+    found = calibrate(graph, {"output": [name]}, [*samples, spike], method)
+    whole = calibrate(graph, {"output": [name]}, [*samples, spike])
+    assert found.ranges == whole.ranges
+
+
 def test_an_infinite_activation_is_named_with_its_batch(
     graph: ir.Model, samples: list[Sample]
 ) -> None:
