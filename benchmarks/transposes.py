@@ -1,0 +1,96 @@
+"""TRANSPOSE operators in the TFLite files of attention, window and pooling networks.
+
+The networks are timm's, untrained; timm and torchvision have to be importable beside edgeconv:
+    python -m pip install --no-deps --target DIR timm torchvision huggingface_hub
+    PYTHONPATH=DIR python benchmarks/transposes.py
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import timm
+import torch
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+from measuring import machine, markdown_table, publish
+
+from edgeconv.export.capture import DEFAULT_OPSET, capture_module
+from edgeconv.export.passes import optimize
+from edgeconv.export.runtimes import session_options
+from edgeconv.export.tflite import lower
+from edgeconv.models.randomize import randomize_
+
+# What litert-torch 0.10 leaves in each, counted in the files that it writes.
+LITERT_TORCH = {
+    "mobilenetv4_hybrid_medium": 49,
+    "vit_tiny_patch16_224": 39,
+    "swin_tiny_patch4_window7_224": 60,
+    "poolformer_s12": 74,
+    "skresnet18": 17,
+}
+
+
+def main() -> None:
+    rows = [row(name, theirs) for name, theirs in LITERT_TORCH.items()]
+    columns = ["network", "operators", "transposes", "of litert-torch", "largest error"]
+    publish(
+        "transposes",
+        [
+            "# Transposes in float32 TFLite files",
+            "",
+            "timm's networks at their own input size. The error is the largest difference to ONNX",
+            "Runtime on one random input, over the largest output. The goal is half of the",
+            "transposes that litert-torch 0.10 leaves.",
+            machine("edgeconv", "torch", "ai-edge-litert"),
+            "",
+            *markdown_table(columns, rows),
+        ],
+    )
+
+
+def row(name: str, theirs: int) -> list[str]:
+    network = timm.create_model(name, pretrained=False)
+    shape = network.default_cfg["input_size"]
+    torch.manual_seed(0)
+    randomize_(network, shape=shape).eval()
+    x = torch.randn(1, *shape).numpy()
+    captured = capture_module(network, (x,), ["output"], DEFAULT_OPSET)
+    graph = optimize(captured, already_optimized=True)
+    data = bytes(lower(graph).data)
+    counts = operators(data)
+    error = difference(ir.to_proto(graph).SerializeToString(), data, x)
+    total = counts.total()
+    return [
+        name,
+        str(total),
+        str(counts["TRANSPOSE"]),
+        str(theirs),
+        f"{error:.1e}",
+    ]
+
+
+def operators(data: bytes) -> Counter[str]:
+    """How many of each operator a TFLite file has."""
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    codes = [names[code.builtinCode] for code in model.operatorCodes]
+    return Counter(codes[operator.opcodeIndex] for operator in model.subgraphs[0].operators)
+
+
+def difference(onnx: bytes, tflite: bytes, x: np.ndarray) -> float:
+    session = ort.InferenceSession(onnx, session_options(), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {session.get_inputs()[0].name: x})
+    interpreter = Interpreter(model_content=tflite, num_threads=1)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x.transpose(0, 2, 3, 1))
+    interpreter.invoke()
+    got = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    return float(np.abs(got - expected).max() / np.abs(expected).max())
+
+
+if __name__ == "__main__":
+    main()
