@@ -150,7 +150,7 @@ class Expansion:
     def _keep(self, tensor: ir.TensorProtocol, name: str) -> ir.Value:
         value = ir.Value(
             name=name,
-            shape=ir.Shape(tensor.shape),
+            shape=ir.Shape(tensor.shape.numpy()),
             type=ir.TensorType(tensor.dtype),
             const_value=tensor,
         )

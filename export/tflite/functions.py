@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -42,7 +43,7 @@ def function_of(
     called = own.get((node.domain, node.op_type, node.overload))
     if called is not None:
         return called
-    found = schema_of(node, opsets)
+    found: Any = schema_of(node, opsets)  # onnx states no types for the functions of a schema
     if found is None:
         return None
     version = opsets.get(node.domain, found.since_version)
@@ -99,7 +100,7 @@ def resolved(node: ir.Node, given: Attributes) -> Attributes:
     for name, item in node.attributes.items():
         if not item.is_ref():
             found[name] = item
-        elif item.ref_attr_name in given:
+        elif item.ref_attr_name is not None and item.ref_attr_name in given:
             value = given[item.ref_attr_name]
             found[name] = ir.Attr(name, value.type, value.value)
     return found

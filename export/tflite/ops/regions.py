@@ -141,8 +141,10 @@ def roi_align(f: Composer) -> list[ir.Value]:
             (left, right, bins[1], width),
         )
     )
-    columns = [tuple(f("Unsqueeze", item, [2]) for item in pair) for pair in ys]
-    lines = [tuple(f("Unsqueeze", item, [1]) for item in pair) for pair in xs]
+    columns, lines = (
+        [(f("Unsqueeze", index, [axis]), f("Unsqueeze", weight, [axis])) for index, weight in pairs]
+        for axis, pairs in ((2, ys), (1, xs))
+    )
     flat = f("Reshape", x, [f.shape(x)[0], channels, height * width])
     rows = f("Reshape", f("Transpose", flat, perm=[0, 2, 1]), [-1, channels])
     first = f("Cast", batches, to=int(ir.DataType.INT32))

@@ -142,7 +142,8 @@ def _dense(array: Array, group: int, dilations: Sequence[int]) -> Array:
     inputs, outputs, *kernel = array.shape
     reach = [(size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True)]
     spread: Array = np.zeros((inputs, outputs, *reach), array.dtype)
-    spread[(..., *(slice(None, None, step) for step in dilations))] = array
+    places = (slice(None), slice(None), *(slice(None, None, step) for step in dilations))
+    spread[places] = array
     if group == 1:
         return spread
     whole: Array = np.zeros((inputs, outputs * group, *reach), array.dtype)
