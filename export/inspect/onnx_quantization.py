@@ -68,7 +68,12 @@ class _Analysis:
         weights = self._weights()
         activations = self._activations()
         report = QuantizationReport(
-            kind=quantization_kind(bool(activations), bool(weights), bool(self._floats)),
+            kind=quantization_kind(
+                bool(activations),
+                bool(weights),
+                bool(self._floats),
+                dynamic=bool(names["DynamicQuantizeLinear"]),
+            ),
             activations=tuple(sorted(activations)),
             per_channel_weights=sum(weights.values()),
             per_tensor_weights=len(weights) - sum(weights.values()),
@@ -155,6 +160,17 @@ class _Analysis:
             name = node.inputs[data]
             value = self._model.values.get(name)
             if name in self._constants and value is not None and value.dtype in QUANTIZED:
-                scales = self._model.values.get(node.inputs[scale]) if scale is not None else None
+                stated = node.inputs[scale] if scale is not None else self._scales_behind(node)
+                scales = self._model.values.get(stated)
                 weights[name] = scales is not None and scales.elements > 1
         return weights
+
+    def _scales_behind(self, node: Node) -> str:
+        """The factor that turns the sums of a ConvInteger or MatMulInteger into real numbers: what
+        a Mul behind it, perhaps behind a Cast, multiplies by. Empty where there is none."""
+        for reader in self._readers[node.outputs[0]]:
+            if reader.operator == "Cast":
+                return self._scales_behind(reader)
+            if reader.operator == "Mul":
+                return next(name for name in reader.inputs if name != node.outputs[0])
+        return ""

@@ -24,6 +24,7 @@ class QuantizationKind(str, Enum):
     FLOAT = "float"
     INTEGER = "full integer"
     WEIGHTS = "weights only"
+    DYNAMIC = "dynamic range"
     MIXED = "mixed"
 
 
@@ -113,11 +114,19 @@ def unknown_macs(operators: Iterable[OperatorReport]) -> list[str]:
 
 
 def quantization_kind(
-    integer_activations: bool, integer_weights: bool, float_operators: bool
+    integer_activations: bool,
+    integer_weights: bool,
+    float_operators: bool,
+    dynamic: bool = False,
 ) -> QuantizationKind:
-    """The kind, from whether there is any of each; operators that only convert do not count."""
+    """The kind, from whether there is any of each; operators that only convert do not count.
+
+    ``dynamic``: activations are quantized while the network runs, by ranges found then.
+    """
     if integer_activations:
         return QuantizationKind.MIXED if float_operators else QuantizationKind.INTEGER
+    if dynamic:
+        return QuantizationKind.DYNAMIC
     return QuantizationKind.WEIGHTS if integer_weights else QuantizationKind.FLOAT
 
 

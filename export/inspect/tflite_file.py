@@ -120,11 +120,24 @@ def _parameter_dtypes(model: Model) -> dict[str, int]:
 
 
 def _peak(graph: Graph) -> int:
+    constants = _computed_at_load(graph)
     sizes = {
-        index: tensor.bytes for index, tensor in enumerate(graph.tensors) if tensor.stored is None
+        index: tensor.bytes
+        for index, tensor in enumerate(graph.tensors)
+        if tensor.stored is None and index not in constants
     }
     steps = [Step(op.inputs, op.outputs, _storage(op)) for op in graph.operators]
     return peak_bytes(steps, sizes, graph.inputs, graph.outputs)
+
+
+def _computed_at_load(graph: Graph) -> set[int]:
+    """Constants that are stored in another type: runtimes dequantize them once."""
+    return {
+        index
+        for operator in graph.operators
+        if operator.name == "DEQUANTIZE" and graph.tensors[operator.inputs[0]].stored is not None
+        for index in operator.outputs
+    }
 
 
 def _storage(operator: Operator) -> Storage:
@@ -138,16 +151,22 @@ def _storage(operator: Operator) -> Storage:
 def _quantization(model: Model) -> QuantizationReport:
     names = Counter(operator.name for _, operator in _walk(model))
     activations, weights, floats = set(), {}, Counter[str]()
+    dynamic = False
     for graph, operator in _walk(model):
         outputs = [graph.tensors[index] for index in operator.outputs]
         moving = [tensor for tensor in _inputs(graph, operator) if not tensor.stored] + outputs
         activations |= {tensor.dtype for tensor in moving if _is_quantized(tensor)}
-        if operator.name not in _CONVERSIONS and any("float" in t.dtype for t in moving):
+        computes_in_float = any("float" in t.dtype for t in moving)
+        # Float activations and integer weights: a hybrid kernel quantizes the activations itself.
+        hybrid = computes_in_float and any(map(_is_weight, _inputs(graph, operator)))
+        if operator.name not in _CONVERSIONS and hybrid:
+            dynamic = True
+        elif operator.name not in _CONVERSIONS and computes_in_float:
             floats[operator.name] += 1
         for tensor in _inputs(graph, operator):
-            if tensor.stored and tensor.shape and _is_quantized(tensor):
+            if _is_weight(tensor):
                 weights[tensor.buffer] = len(tensor.scales) > 1
-    kind = quantization_kind(bool(activations), bool(weights), bool(floats))
+    kind = quantization_kind(bool(activations), bool(weights), bool(floats), dynamic)
     return QuantizationReport(
         kind=kind,
         activations=tuple(sorted(activations)),
@@ -157,6 +176,10 @@ def _quantization(model: Model) -> QuantizationReport:
         dequantize=names["DEQUANTIZE"],
         float_operators=dict(sorted(floats.items())) if activations or weights else {},
     )
+
+
+def _is_weight(tensor: Tensor) -> bool:
+    return bool(tensor.stored and tensor.shape) and _is_quantized(tensor)
 
 
 def _is_quantized(tensor: Tensor) -> bool:
