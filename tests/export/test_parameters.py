@@ -78,3 +78,13 @@ def test_a_dead_channel_and_a_tiny_one_keep_their_bias() -> None:
     assert np.allclose(quantize_bias(bias, scale) * scale.astype(np.float64), bias, rtol=1e-4)
     assert np.isfinite(parameters.scale).all()
     assert (parameters.scale > 0).all()
+
+
+def test_no_accumulator_step_is_larger_than_the_outputs_range() -> None:
+    """XNNPACK creates no convolution whose accumulator steps by 256 output steps."""
+    weight = np.array([[1e-3], [1e3]], np.float32)
+    parameters = weight_parameters(weight, 0, None, input_scale=10.0, output_scale=0.1)
+    ratio = 10.0 * parameters.scale / 0.1
+    assert ratio[0] == pytest.approx(100 * 1e-3 / 127, rel=1e-5)
+    assert ratio[1] < 256
+    assert parameters.quantize(weight)[1] == 127
