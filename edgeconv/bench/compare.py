@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePath
+from typing import Protocol, TypeVar
 
 from edgeconv.bench import statistics
-from edgeconv.bench.result import BenchResult, Interval, ModelResult
+from edgeconv.bench.result import BenchResult, Interval, ModelFile, ModelResult
 from edgeconv.errors import MeasurementError
+
+
+class OfFile(Protocol):
+    """What was found out about a file."""
+
+    @property
+    def file(self) -> ModelFile: ...
+
+
+M = TypeVar("M", bound=OfFile)
 
 
 class Verdict(str, Enum):
@@ -76,31 +88,43 @@ def compare(before: BenchResult, after: BenchResult) -> ComparisonReport:
     Raises:
         MeasurementError: no file is in both.
     """
-    if len(before.models) == len(after.models) == 1:
-        old = {after.models[0].file.name: before.models[0]}
-        new = {after.models[0].file.name: after.models[0]}
-    else:
-        old, new = _by_name(before), _by_name(after)
-    common = [name for name in new if name in old]
-    if not common:
-        raise MeasurementError(
-            f"no file is in both results: one has {', '.join(old)}, the other {', '.join(new)}"
-        )
+    pairs, only_before, only_after = pair(before.models, after.models)
     return ComparisonReport(
-        comparisons=tuple(_compare(name, old[name], new[name]) for name in common),
-        only_before=tuple(name for name in old if name not in new),
-        only_after=tuple(name for name in new if name not in old),
-        cautions=_cautions(before, after, [(old[name], new[name]) for name in common]),
+        comparisons=tuple(_compare(name, old, new) for name, (old, new) in pairs.items()),
+        only_before=only_before,
+        only_after=only_after,
+        cautions=_cautions(before, after, list(pairs.values())),
     )
 
 
-def _by_name(result: BenchResult) -> dict[str, ModelResult]:
+def pair(
+    before: Sequence[M], after: Sequence[M]
+) -> tuple[dict[str, tuple[M, M]], tuple[str, ...], tuple[str, ...]]:
+    """The models in both results by file name (or the one of each), in the order of ``after``, and
+    the names in one result alone.
+
+    Raises:
+        MeasurementError: no file is in both.
+    """
+    if len(before) == len(after) == 1:
+        old, new = {after[0].file.name: before[0]}, {after[0].file.name: after[0]}
+    else:
+        old, new = _by_name(before), _by_name(after)
+    pairs = {name: (old[name], new[name]) for name in new if name in old}
+    if not pairs:
+        raise MeasurementError(
+            f"no file is in both results: one has {', '.join(old)}, the other {', '.join(new)}"
+        )
+    return pairs, tuple(n for n in old if n not in new), tuple(n for n in new if n not in old)
+
+
+def _by_name(models: Sequence[M]) -> dict[str, M]:
     """By file name, where that is unique: the folders of two exports have different names."""
-    short = [PurePath(model.file.name).name for model in result.models]
+    short = [PurePath(model.file.name).name for model in models]
     count = Counter(short)
     return {
         name if count[name] == 1 else model.file.name: model
-        for name, model in zip(short, result.models, strict=True)
+        for name, model in zip(short, models, strict=True)
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime, timezone
@@ -15,7 +16,7 @@ from edgeconv.bench.protocol import Progress, check_files
 from edgeconv.bench.result import BenchOptions, ModelFile, Record, save_json
 from edgeconv.device.emulated import EmulatedDevice, InstructionCounts
 from edgeconv.device.messages import Instructions, Output, Outputs, RunRequest, Runtime, Start
-from edgeconv.errors import MeasurementError
+from edgeconv.errors import MeasurementError, UsageError
 
 SCHEMA_VERSION = 1
 RUNS = 2  # inferences counted after the first; they differ by less than 0.1 %
@@ -59,6 +60,39 @@ class CountResult(Record):
     def save(self, path: Path) -> None:
         """Write the JSON, whole or not at all."""
         save_json(self, path)
+
+    @classmethod
+    def load(cls, path: Path) -> CountResult:
+        """Read a result back.
+
+        Raises:
+            UsageError: there is no such file.
+            MeasurementError: it holds no counts, or is from another schema version.
+        """
+        try:
+            result = cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UsageError(f"{path} does not exist") from error
+        except ValueError as error:
+            raise MeasurementError(
+                f"{path} holds no instruction counts; make it with "
+                "`edgeconv bench --device emulated:pi4 -o FILE`"
+            ) from error
+        if result.schema_version != SCHEMA_VERSION:
+            raise MeasurementError(
+                f"{path} has schema version {result.schema_version}, this edgeconv reads "
+                f"{SCHEMA_VERSION}; count again"
+            )
+        return result
+
+
+def holds_counts(path: Path) -> bool:
+    """Whether a file is a result of counting, rather than of timing or none at all."""
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(read, dict) and read.get("kind") == "instructions"
 
 
 def count(

@@ -168,12 +168,18 @@ def save_json(record: Record, path: Path) -> None:
 
 class _Versioned(BaseModel):
     schema_version: int
+    kind: str | None = None
 
 
 def parse_result(text: str, path: Path) -> BenchResult:
     """Validate the text of a result; ``path`` is for the message."""
     try:
-        version = _Versioned.model_validate_json(text).schema_version
+        head = _Versioned.model_validate_json(text)
+        if head.kind is not None:
+            raise MeasurementError(
+                f"{path} holds counted {head.kind}, not times; `edgeconv gate` compares two such"
+            )
+        version = head.schema_version
         if version != SCHEMA_VERSION:
             raise MeasurementError(
                 f"{path} has schema version {version}, this edgeconv reads {SCHEMA_VERSION}; "

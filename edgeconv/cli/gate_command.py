@@ -42,8 +42,20 @@ class Percent(click.ParamType[float]):
 def command(result: str, baseline: str, max_regression: float) -> None:
     """Exit with 1 if a file of RESULT is significantly slower, or larger, than in the baseline.
 
-    RESULT is named like the baseline. Prints a Markdown table for a pull request.
+    RESULT is named like the baseline. Files of instruction counts (from an emulated board) go with
+    each other. Prints a Markdown table for a pull request.
     """
+    from edgeconv.bench.instructions import holds_counts
+
+    if holds_counts(Path(result)) or holds_counts(Path(baseline)):
+        passed = _gate_counts(Path(baseline), Path(result), max_regression)
+    else:
+        passed = _gate_times(baseline, result, max_regression)
+    if not passed:
+        sys.exit(1)
+
+
+def _gate_times(baseline: str, result: str, max_regression: float) -> bool:
     from edgeconv.bench.compare import compare
     from edgeconv.bench.gate import gate
     from edgeconv.bench.history import History, default_path, resolve
@@ -53,5 +65,14 @@ def command(result: str, baseline: str, max_regression: float) -> None:
     before, after = (resolve(name, history, Path.cwd()) for name in (baseline, result))
     report = gate(compare(before, after), max_regression)
     click.echo(markdown(report, max_regression))
-    if not report.passed:
-        sys.exit(1)
+    return report.passed
+
+
+def _gate_counts(baseline: Path, result: Path, max_regression: float) -> bool:
+    from edgeconv.bench.count_gate import gate_counts
+    from edgeconv.bench.instructions import CountResult
+    from edgeconv.report.gate import counts_markdown
+
+    report = gate_counts(CountResult.load(baseline), CountResult.load(result), max_regression)
+    click.echo(counts_markdown(report, max_regression))
+    return report.passed

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeconv.report.units import format_bytes, format_duration
+from edgeconv.report.units import format_bytes, format_count, format_duration
 
 if TYPE_CHECKING:
+    from edgeconv.bench.count_gate import CountGate
     from edgeconv.bench.gate import GateReport, GateRow
 
 
@@ -34,6 +35,31 @@ def markdown(report: GateReport, max_regression: float) -> str:
     lines += [f"| {_cell(name)} | | | | | **failed**: not measured |" for name in report.missing]
     if report.cautions:
         lines += ["", *(f"- {caution}" for caution in report.cautions)]
+    return "\n".join(lines)
+
+
+def counts_markdown(report: CountGate, max_regression: float) -> str:
+    """The same of counted instructions."""
+    word = "passed" if report.passed else "FAILED"
+    lines = [
+        f"**Gate {word}** (emulated, instructions of one inference): at most "
+        f"{100 * max_regression:g}% more or larger.",
+        "",
+        "| File | Before | After | Change | Size | Result |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    for row in report.rows:
+        cells = (
+            row.name,
+            format_count(row.before.counts.total),
+            format_count(row.after.counts.total),
+            _percent(row.change),
+            f"{format_bytes(row.after.file.bytes)} ({_percent(row.size_change)})",
+            f"**failed**: {', '.join(row.reasons)}" if row.reasons else "passed",
+        )
+        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    lines += [f"| {_cell(name)} | | | | | **failed**: not counted |" for name in report.missing]
+    lines += ["", *(f"- {caution}" for caution in report.cautions)] if report.cautions else []
     return "\n".join(lines)
 
 
