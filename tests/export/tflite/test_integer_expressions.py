@@ -69,3 +69,13 @@ def test_hard_swish_is_within_one_step() -> None:
     net.output(net.quantized(net.op("HardSwish", x), 0.03, 13))
     lowered = check(net, {"x": every_code(0.05, 108)}, step=0.03)
     assert operators(lowered)[1:-1] == ["HARD_SWISH"]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("Gelu", "GELU"), ("Elu", "ELU")])
+def test_a_table_of_the_codes_is_exact(kind: str, name: str) -> None:
+    """The kernels look each code up in a table that they fill with float arithmetic."""
+    net = Net()
+    x = net.quantized(net.input("x", ALL_CODES), 0.05, 108)
+    net.output(net.quantized(net.op(kind, x), 0.03, 40))
+    lowered = check(net, {"x": every_code(0.05, 108)}, step=0.0)
+    assert operators(lowered)[1:-1] == [name]

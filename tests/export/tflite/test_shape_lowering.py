@@ -173,7 +173,8 @@ def test_int8_matmul_of_two_activations() -> None:
     b = net.quantized(net.input("b", (2, 7, 5)), 0.02, 130)
     net.output(net.quantized(net.op("MatMul", a, b), 0.05, 120))
     lowered = check(net, {"a": smooth((2, 3, 7)), "b": smooth((2, 7, 5), 1)}, step=0.05)
-    assert lowered.float_fallback == ()
+    # TFLite's own int8 kernel is slower on ARM than XNNPACK's in float.
+    assert len(lowered.float_fallback) == 1
 
 
 @settings(max_examples=20, deadline=None)
