@@ -53,6 +53,8 @@ OPERATORS: dict[str, QuantizedOperator] = {
     "HardSigmoid": QuantizedOperator(Kind.FREE),
     "HardSwish": QuantizedOperator(Kind.FREE),
     "LeakyRelu": QuantizedOperator(Kind.FREE),
+    "Elu": QuantizedOperator(Kind.FREE),
+    "Gelu": QuantizedOperator(Kind.FREE),
     "Relu": QuantizedOperator(Kind.CLAMP),
     "Clip": QuantizedOperator(Kind.CLAMP),
     "MaxPool": QuantizedOperator(Kind.SAME),
