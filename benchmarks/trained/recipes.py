@@ -62,7 +62,7 @@ _SHAPES = (
     Recipe("unet", Data.MASKS, 5, _width(0.125), rate=3e-3),
     Recipe("resnet8", Data.SHAPES, 8),
     Recipe("mobilenet_v3_small", Data.SHAPES, 20, _width(0.5)),
-    Recipe("shufflenet_v2_x1_0", Data.SHAPES, 10),
+    Recipe("shufflenet_v2_x1_0", Data.SHAPES, 24),
     Recipe("efficientnet_lite0", Data.SHAPES, 12, _width(0.35)),
     Recipe("mobilenet_v2_early_exit", Data.SHAPES, 14, _width(0.35)),
     Recipe("resnet18", Data.SHAPES, 4, rate=1e-3),
