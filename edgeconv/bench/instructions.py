@@ -19,6 +19,7 @@ from edgeconv.device.messages import Instructions, Output, Outputs, RunRequest, 
 from edgeconv.errors import MeasurementError, UsageError
 
 SCHEMA_VERSION = 1
+DEADLINE_SECONDS = 3600  # large networks take minutes where they take seconds on a board
 RUNS = 2  # inferences counted after the first; they differ by less than 0.1 %
 
 
@@ -134,6 +135,7 @@ def _count_one(path: Path, options: CountOptions, device: EmulatedDevice) -> Cou
         model=device.place(path),
         runtime=options.runtime,
         min_runs=RUNS,
+        deadline_seconds=DEADLINE_SECONDS,
         seed=options.seed,
         inputs=device.place(options.inputs) if options.inputs else None,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from edgeconv.cli.devices_command import command
 from edgeconv.device import open_device
 from edgeconv.device.emulated import BOARDS, Cpu, InstructionCounts, boards, requirements, session
+from edgeconv.device.emulated.sysroot import COUNTER
 from edgeconv.device.emulated.userland import ENVIRONMENTS, WHEELS
 from edgeconv.device.facts import ARM_PARTS
 from edgeconv.device.messages import Instructions
@@ -102,6 +105,70 @@ def test_the_kernel_is_told_the_architecture(
     assert magic.count("\\x") == mask.count("\\x") == 20
     assert magic.startswith("\\x7f\\x45\\x4c\\x46\\x02")
     assert magic.endswith("\\x02\\x00\\xb7\\x00")
+
+
+# Words as LLVM's assembler writes them, and their classes beside the total.
+ENCODINGS = {
+    0xF9400020: ("ldr x0, [x1]", "load_store"),
+    0xACC10440: ("ldp q0, q1, [x2], #32", "load_store"),
+    0x4C40A060: ("ld1 {v0.16b, v1.16b}, [x3]", "load_store"),
+    0xFC1F0FE8: ("str d8, [sp, #-16]!", "load_store"),
+    0x4EA28420: ("add v0.4s, v1.4s, v2.4s", "simd"),
+    0x6E22DC20: ("fmul v0.4s, v1.4s, v2.4s", "simd"),
+    0x0E228020: ("smlal v0.8h, v1.8b, v2.8b", "simd"),
+    0x6F420020: ("mla v0.8h, v1.8h, v2.h[0]", "simd"),
+    0x4E22CC20: ("fmla v0.4s, v1.4s, v2.4s", "simd fmla"),
+    0x4E420C20: ("fmla v0.8h, v1.8h, v2.8h", "simd fmla"),
+    0x4FA21020: ("fmla v0.4s, v1.4s, v2.s[1]", "simd fmla"),
+    0x4F321820: ("fmla v0.8h, v1.8h, v2.h[7]", "simd fmla"),
+    0x1F020C20: ("fmadd s0, s1, s2, s3", "simd fmla"),
+    0x4E829420: ("sdot v0.4s, v1.16b, v2.16b", "simd dot_product"),
+    0x2E829420: ("udot v0.2s, v1.8b, v2.8b", "simd dot_product"),
+    0x4FA2E820: ("sdot v0.4s, v1.16b, v2.4b[3]", "simd dot_product"),
+    0x6F82E020: ("udot v0.4s, v1.16b, v2.4b[0]", "simd dot_product"),
+    0x4E82A420: ("smmla v0.4s, v1.16b, v2.16b", "simd matrix"),
+    0x6E82A420: ("ummla v0.4s, v1.16b, v2.16b", "simd matrix"),
+    0x4E82AC20: ("usmmla v0.4s, v1.16b, v2.16b", "simd matrix"),
+    0x8B020020: ("add x0, x1, x2", ""),
+    0x9B027C20: ("mul x0, x1, x2", ""),
+    0x54FFFFC1: ("b.ne #-8", ""),
+    0xD503201F: ("nop", ""),
+}
+HARNESS = """
+#include "COUNTER"
+void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id i, on_translation *f) {}
+void qemu_plugin_register_vcpu_syscall_cb(plugin_id i, on_syscall *f) {}
+void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *t, int o, void *p, uint64_t a)
+{}
+size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *t) { return 0; }
+struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *t, size_t n)
+{ return 0; }
+const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *i) { return 0; }
+int main(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        uint32_t c[CLASSES] = {0};
+        classify(strtoul(argv[i], 0, 16), c);
+        for (int k = 1; k < CLASSES; k++)
+            printf("%u", c[k]);
+        puts("");
+    }
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+def test_classes_of_encodings(tmp_path: Path) -> None:
+    source, program = tmp_path / "harness.c", tmp_path / "harness"
+    source.write_text(HARNESS.replace("COUNTER", str(COUNTER)))
+    strict = ("-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")
+    subprocess.run(["gcc", *strict, "-o", program, source], check=True)
+    words = [f"{word:x}" for word in ENCODINGS]
+    told = subprocess.run([program, *words], capture_output=True, text=True, check=True).stdout
+    classes = tuple(InstructionCounts.model_fields)[1:]
+    for (text, wanted), line in zip(ENCODINGS.values(), told.split(), strict=True):
+        found = [name for name, digit in zip(classes, line, strict=True) if digit == "1"]
+        assert " ".join(found) == wanted, text
 
 
 def test_help_names_the_boards() -> None:

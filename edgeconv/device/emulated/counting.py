@@ -18,7 +18,7 @@ from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.runner import RUNNER
 
-SECONDS = 900
+SECONDS = 3600  # large networks take minutes
 
 
 class InstructionCounts(Message):
