@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from tflite_harness import Array, Net, as_model, in_layout, run_onnx, smooth
 
 from edgeconv.bundle import Layout
@@ -71,26 +72,67 @@ def put(net: Net) -> str:
     return str(net.op("ScatterElements", x, indices, updates, axis=1))
 
 
+def grid_sample(net: Net) -> str:
+    grid = net.constant(np.random.default_rng(0).uniform(-1, 1, (1, 3, 2, 2)).astype("f4"))
+    return str(net.op("GridSample", net.input("x", MAP), grid))
+
+
+def computed_indices(net: Net) -> str:
+    x = net.input("x", MAP)
+    last = net.op("Sub", net.op("ArgMax", x, axis=1, keepdims=0), net.constant([4]))
+    return str(net.op("Gather", net.constant(weight(4, 3)), last))
+
+
+def transposed_volume(net: Net) -> str:
+    kernel = net.constant(weight(4, 3, 2, 3, 2))
+    return str(net.op("ConvTranspose", net.input("x", VOLUME), kernel, strides=(2, 1, 1)))
+
+
+def stft(net: Net) -> str:
+    window = net.constant(np.hanning(16).astype(np.float32))
+    return str(net.op("STFT", net.input("x", (1, 40, 1)), net.constant(8), window))
+
+
+def branches(net: Net) -> str:
+    x = net.input("x", MAP)
+    above = net.op("Greater", net.op("ReduceSum", x, keepdims=0), net.constant(np.float32(0)))
+    sides = {}
+    for name, op_type in (("then_branch", "Neg"), ("else_branch", "Exp")):
+        node = helper.make_node(op_type, [x], [name])
+        result = helper.make_tensor_value_info(name, TensorProto.FLOAT, MAP)
+        sides[name] = helper.make_graph([node], name, [], [result])
+    return str(net.op("If", above, **sides))
+
+
 BUILDS: dict[str, Build] = {
     "antialias": on_map(
         "Resize", weight(0), np.array([1, 1, 0.5, 0.7], "f4"), mode="linear", antialias=1
     ),
     "atan": on_map("Atan"),
     "attention": attention,
+    "branches": branches,
+    "computed indices": computed_indices,
     "cubic": cubic,
+    "dilated average": on_map("AveragePool", kernel_shape=(2, 2), dilations=(2, 3), pads=(1,) * 4),
     "dilated pool": on_map("MaxPool", kernel_shape=(2, 2), dilations=(2, 3)),
     "gelu": on_map("Gelu"),
+    "grid sample": grid_sample,
     "gru": gru,
+    "hardmax": on_map("Hardmax", axis=1),
     "infinite": on_map("IsInf"),
     "instance norm": on_map("InstanceNormalization", weight(4), weight(4)),
     "layer norm": on_map("LayerNormalization", weight(6)),
     "log-sum-exp": on_map("ReduceLogSumExp", [1, 3]),
     "lrn": on_map("LRN", size=3),
+    "Lp pool": on_map("LpPool", kernel_shape=(2, 2)),
     "one-hot": hot,
+    "other remainder": on_map("Mod", np.float32(0.3), fmod=1),
     "pixel shuffle": pixel_shuffle,
     "scatter": put,
     "selu": on_map("Selu"),
     "shrink": on_map("Shrink", lambd=0.3),
+    "stft": stft,
+    "transposed volume": transposed_volume,
     "trilu": on_map("Trilu"),
     "volume": volume,
 }
