@@ -19,6 +19,7 @@ from edgeconv.export.tflite.ops.windows import Window, map_result
 from edgeconv.export.tflite.site import Site
 
 MOST_ELEMENTS = 25
+"""Of an int8 depthwise kernel that XNNPACK runs in one pass."""
 
 
 def averages_by_convolution(site: Site, area: Window) -> bool:

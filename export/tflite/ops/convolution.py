@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from edgeconv.export.tflite.builder import Constant
 from edgeconv.export.tflite.foresight import channel_permutation, wanted_order
 from edgeconv.export.tflite.graph import (
@@ -12,6 +14,7 @@ from edgeconv.export.tflite.graph import (
     Tensor,
 )
 from edgeconv.export.tflite.layout import Order, Perm, permuted
+from edgeconv.export.tflite.ops.averaging import MOST_ELEMENTS
 from edgeconv.export.tflite.ops.folding import emit_folded, fold
 from edgeconv.export.tflite.ops.volumes import convolve_volume
 from edgeconv.export.tflite.ops.weights import (
@@ -50,6 +53,8 @@ def conv(site: Site) -> None:
     perm = OIHW_TO_IHWO if depthwise else OIHW_TO_OHWI
 
     area = window(site, weight_shape[2:] if len(site.shape(1)) == 4 else weight_shape[3:])
+    if depthwise and prod(area.kernel) > MOST_ELEMENTS:
+        site.refuse_integer(f"on ARM a depthwise kernel of {area.kernel} is faster in float")
     foreseen = _foreseen(site)
     folded = fold(area, depth) if site.integer and group == 1 and foreseen is None else None
     if folded is not None and len(site.shape(0)) == 4:

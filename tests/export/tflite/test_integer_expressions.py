@@ -79,3 +79,15 @@ def test_a_table_of_the_codes_is_exact(kind: str, name: str) -> None:
     net.output(net.quantized(net.op(kind, x), 0.03, 40))
     lowered = check(net, {"x": every_code(0.05, 108)}, step=0.0)
     assert operators(lowered)[1:-1] == [name]
+
+
+@pytest.mark.parametrize(("side", "fallbacks"), [(5, 0), (7, 1)])
+def test_a_wide_depthwise_kernel_runs_in_float(side: int, fallbacks: int) -> None:
+    """Above 25 elements XNNPACK's int8 kernel takes tens of times the instructions of float."""
+    net = Net()
+    x = net.quantized(net.input("x", ALL_CODES), 0.05, 120)
+    codes, _ = net.int8_weight(np.random.default_rng(0).normal(0, 0.2, (4, 1, side, side)), 0)
+    pads = (side // 2,) * 4
+    net.output(net.quantized(net.op("Conv", x, codes, group=4, pads=pads), 0.1, 128))
+    lowered = check(net, {"x": every_code(0.05, 120)}, step=0.1)
+    assert len(lowered.float_fallback) == fallbacks
