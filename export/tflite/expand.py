@@ -30,6 +30,7 @@ from edgeconv.export.tflite.functions import (
     type_proto,
 )
 from edgeconv.export.tflite.graph import Array
+from edgeconv.export.tflite.neutral import unchanged
 from edgeconv.export.tflite.qdq import is_dequantize
 from edgeconv.export.tflite.registry import STANDARD, composition, is_known
 
@@ -188,7 +189,8 @@ class Expansion:
                 given = arguments(function, node, attributes, frame.opsets)
                 opsets = {**frame.opsets, **function.opset_imports}
                 return self.body(function, inputs, Frame(frame.inside(node).scope, opsets, given))
-        return [*self.add(node, inputs, attributes, frame)]
+        same = unchanged(node.op_type, inputs, self.elements)
+        return [*self.add(node, inputs, attributes, frame)] if same is None else [same]
 
     def body(
         self, body: ir.Graph | ir.Function, inputs: Sequence[ir.Value | None], frame: Frame

@@ -175,9 +175,17 @@ def test_attention_is_written_out() -> None:
     model = net.proto()
     feeds = {name: smooth((1, 2, 5, 4), seed) for seed, name in enumerate("qkv")}
     lowered = lower(as_model(model), layout=Layout.NCHW)
+    assert operators(lowered).count("SELECT_V2") == 0
     (got,) = run_tflite(lowered.data, feeds).values()
     (expected,) = onnx.reference.ReferenceEvaluator(model).run(None, feeds)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_attention_without_a_mask_adds_none() -> None:
+    net = Net(opset=23)
+    net.output(net.op("Attention", *(net.input(name, (1, 2, 5, 4)) for name in "qkv")))
+    names = operators(lower(as_model(net.proto()), layout=Layout.NCHW))
+    assert names == ["MUL", "MUL", "BATCH_MATMUL", "SOFTMAX", "BATCH_MATMUL"]
 
 
 def test_tensors_without_elements() -> None:
