@@ -53,7 +53,7 @@ def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
 
 @command.command("list")
 def list_devices() -> None:
-    """List the devices that need no address: those of devices.toml, and the emulated boards."""
+    """List the devices of devices.toml and the emulated boards."""
     from edgeconv.device.emulated import BOARDS, Server
     from edgeconv.device.names import named_devices
     from edgeconv.report.tables import console, table

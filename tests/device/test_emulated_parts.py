@@ -7,15 +7,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tiny_models import write_tflite
 
 from edgeconv.cli.devices_command import command
-from edgeconv.device import open_device
+from edgeconv.device import RunRequest, open_device
 from edgeconv.device.emulated import BOARDS, Cpu, InstructionCounts, boards, requirements, session
 from edgeconv.device.emulated.sysroot import COUNTER
 from edgeconv.device.emulated.userland import ENVIRONMENTS, WHEELS
 from edgeconv.device.facts import ARM_PARTS
 from edgeconv.device.messages import Instructions
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.runner import runner
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -169,6 +171,30 @@ def test_classes_of_encodings(tmp_path: Path) -> None:
     for (text, wanted), line in zip(ENCODINGS.values(), told.split(), strict=True):
         found = [name for name, digit in zip(classes, line, strict=True) if digit == "1"]
         assert " ".join(found) == wanted, text
+
+
+def test_marks_are_taken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulator that needs 10 instructions a mark and 1000 an inference, and knows no classes."""
+    counts, executed = tmp_path / "counts", [0]
+
+    def mark(tag: int) -> None:
+        executed[0] += 10
+        with counts.open("a") as file:
+            file.write(f"{tag} {executed[0]} -\n")
+
+    def infer() -> None:
+        executed[0] += 1000
+
+    monkeypatch.setattr(runner, "mark", mark)
+    assert runner.count_instructions(infer, str(counts), 3) == [[1000, None]] * 3
+
+
+def test_counting_without_an_emulator(tmp_path: Path) -> None:
+    request = RunRequest(
+        model=str(write_tflite(tmp_path / "m.tflite")), counts=str(tmp_path / "counts")
+    )
+    with pytest.raises(MeasurementError, match="the emulator wrote 0 lines"):
+        list(open_device("local").run(request))
 
 
 def test_help_names_the_boards() -> None:
