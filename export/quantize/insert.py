@@ -56,6 +56,30 @@ class Inserter:
         for value, parameters in self._parameters.items():
             self._quantize_activation(value, parameters)
         _drop_saturated_clamps(self._graph)
+        self._quantize_before_clamps()
+
+    def _quantize_before_clamps(self) -> None:
+        """Quantize what a Relu or Clip that remains limits, in the scale of its result. That
+        changes nothing, and ONNX Runtime sees by it that the operator in front is quantized."""
+        for node in list(self._graph):
+            operator = OPERATORS.get(node.op_type)
+            users = list(node.outputs[0].uses())
+            if operator is None or operator.kind is not Kind.CLAMP or len(users) != 1:
+                continue
+            x, quantize = node.inputs[0], users[0].node
+            producer = None if x is None else x.producer()
+            if x is None or producer is None or quantize.op_type != "QuantizeLinear":
+                continue
+            if producer.op_type == "DequantizeLinear" or len(x.uses()) != 1:
+                continue
+            pair = [value for value in quantize.inputs[1:3] if value is not None]
+            first = _node("QuantizeLinear", [x, *pair], self._free(f"{x.name}_quantized"))
+            codes = first.outputs[0]
+            second = _node("DequantizeLinear", [codes, *pair], self._free(f"{x.name}_dequantized"))
+            _describe(codes, x.shape, ir.DataType.from_numpy(self._dtype))
+            _describe(second.outputs[0], x.shape, ir.DataType.FLOAT)
+            self._graph.insert_before(node, [first, second])
+            node.replace_input_with(0, second.outputs[0])
 
     def _quantize_activation(self, value: ir.Value, parameters: ActivationParameters) -> None:
         users = list(value.uses())
@@ -99,8 +123,9 @@ class Inserter:
         scales, axis = weight.parameters.scale, weight.parameters.axis
         self._replace_constant(node, 1, f"{name}_weight", weight.integers, scales, axis=axis)
         if has_bias(node):
-            scale = bias_scale(self._parameters[x].scale, scales)
-            integers = quantize_bias(constant(node, 2), scale)
+            bias = constant(node, 2)
+            scale = bias_scale(self._parameters[x].scale, scales, len(bias))
+            integers = quantize_bias(bias, scale)
             self._replace_constant(node, 2, f"{name}_bias", integers, scale, axis=0)
 
     def _quantize_constant(self, node: ir.Node, value: ir.Value) -> None:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from edgeconv.export.tflite.builder import Builder
 from edgeconv.export.tflite.graph import Activation, Quantization
+from edgeconv.export.tflite.qdq import is_dequantize, is_quantize, targets, tensor_quantization
 
 LOWEST, HIGHEST = -128, 127
 
@@ -19,7 +20,7 @@ class Fusion:
 
     activation: Activation
     result: ir.Value
-    absorbed: ir.Node | None = None
+    absorbed: tuple[ir.Node, ...] = ()
 
 
 def bounds(node: ir.Node, builder: Builder) -> tuple[float, float] | None:
@@ -74,10 +75,29 @@ def only_consumer(value: ir.Value) -> ir.Node | None:
 def fusion(node: ir.Node, builder: Builder, quantization: Quantization | None) -> Fusion:
     """What ``node`` may absorb; ``quantization`` is that of the result after the activation."""
     result = node.outputs[0]
-    follower = only_consumer(result)
-    limits = bounds(follower, builder) if follower is not None else None
-    if follower is not None and limits is not None:
+    followers = _behind_codes(result, builder, quantization)
+    clamp = followers[-1] if followers else None
+    limits = bounds(clamp, builder) if clamp is not None else None
+    if clamp is not None and limits is not None:
         fused = activation(limits, quantization)
         if fused is not None:
-            return Fusion(fused, follower.outputs[0], follower)
+            return Fusion(fused, clamp.outputs[0], followers)
     return Fusion(Activation.NONE, result)
+
+
+def _behind_codes(
+    value: ir.Value, builder: Builder, quantization: Quantization | None
+) -> tuple[ir.Node, ...]:
+    """The only reader of ``value``, and what follows where that is a QuantizeLinear and a
+    DequantizeLinear of the scale that the result has anyway: an activation behind them can as well
+    stand in front. ONNX Runtime wants it there, to see that the operator is quantized."""
+    first = only_consumer(value)
+    if first is None or not is_quantize(first):
+        return () if first is None else (first,)
+    second = only_consumer(first.outputs[0])
+    third = only_consumer(second.outputs[0]) if second is not None else None
+    if second is None or third is None or not is_dequantize(second):
+        return ()
+    scales = {tensor_quantization(node, builder) for node in (first, second)}
+    same = scales == {quantization} == targets(third.outputs[0], builder)
+    return (first, second, third) if same else ()

@@ -101,8 +101,8 @@ class _Lowering:
             if node in absorbed:
                 continue
             fused, reason = self._guarded(node)
-            if fused.absorbed is not None and fused.result in self.builder:
-                absorbed.add(fused.absorbed)
+            if fused.result in self.builder:
+                absorbed.update(fused.absorbed)
             if quantized and reason:
                 self.float_fallback.append(f"{title(node)}: {reason}")
         for value in self.graph.outputs:
@@ -141,7 +141,7 @@ class _Lowering:
         fused, reason = self._lower(node, found)
         for value in node.outputs:
             used = value.is_graph_output() or any(
-                user is not fused.absorbed for user in value.consumers()
+                user not in fused.absorbed for user in value.consumers()
             )
             if used and value not in self.builder:
                 raise UnsupportedOperator(
