@@ -38,6 +38,12 @@ SHAPED_BY_VALUES = {"ConstantOfShape", "EyeLike", "Range"}
 """Operators that exist at export alone: their values say how large their result is."""
 
 
+RANDOM = {
+    *("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike"),
+    *("RandomUniform", "RandomUniformLike"),
+}
+
+
 def fold(nodes: Iterable[ir.Node], builder: Builder) -> list[ir.Node]:
     """Bind the results of the nodes that depend on constants alone; returns the other nodes."""
     return [node for node in nodes if not folded(node, builder, _version(node))]
@@ -48,7 +54,16 @@ def _version(node: ir.Node) -> int:
 
 
 def folded(node: ir.Node, builder: Builder, version: int) -> bool:
-    """Bind the results of a node of opset ``version``, if its inputs are all known."""
+    """Bind the results of a node of opset ``version``, if its inputs are all known.
+
+    Raises:
+        UnsupportedOperator: it draws random numbers, or cannot be computed.
+    """
+    if node.op_type in RANDOM:
+        raise UnsupportedOperator(
+            f"{title(node)}: it draws random numbers, which would be the same in every run; "
+            "feed them as an input"
+        )
     if node.op_type == "Shape" and node.inputs[0] is not None:
         shape = np.array(static_shape(node.inputs[0]), np.int64)
         start = node.attributes.get_int("start", 0)

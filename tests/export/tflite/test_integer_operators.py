@@ -389,3 +389,20 @@ def test_a_channel_of_zeros_whose_scale_is_zero() -> None:
     drawn = Drawn((1, 2, 3, 3), 0.05, 100, 1, 0, "uint8", 1, False, Layout.NHWC, 0)
     lowered = check(net, {"x": inputs_of(drawn)}, step=0.01)
     assert lowered.float_fallback == ()
+
+
+def test_an_operator_on_codes_stays_in_integers() -> None:
+    net = Net()
+    drawn = Drawn((1, 3, 6, 6), 0.05, 100, 1, 0, "uint8", 1e-2, False, Layout.NCHW, 0)
+    weight = drawn.weight(4, 3, 3, 3)
+    scales = np.maximum(np.abs(weight).max(axis=(1, 2, 3)), 1e-3) / 127
+    codes = np.rint(weight / scales.reshape(-1, 1, 1, 1)).astype(np.int8)
+    pair = net.constant(np.float32(0.05)), net.constant(np.array(100, np.uint8))
+    out = net.constant(np.float32(0.2)), net.constant(np.array(128, np.uint8))
+    x = net.op("QuantizeLinear", net.input("x", drawn.shape), *pair)
+    kernel = net.constant(codes), net.constant(scales.astype("f4")), net.constant(np.zeros(4, "i1"))
+    bias = net.constant(np.arange(4, dtype=np.int32) * 100)
+    y = net.op("QLinearConv", x, *pair, *kernel, *out, bias, pads=(1, 1, 1, 1))
+    net.output(net.op("DequantizeLinear", y, *out))
+    lowered = check(net, {"x": inputs_of(drawn)}, step=0.2)
+    assert lowered.float_fallback == ()

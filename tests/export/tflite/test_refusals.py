@@ -58,6 +58,17 @@ def test_a_dynamic_shape() -> None:
     refused(net, "dynamic shape")
 
 
+@pytest.mark.parametrize("op_type", ["RandomNormalLike", "Bernoulli"])
+def test_random_numbers(op_type: str) -> None:
+    refused(with_input(lambda net, x: net.op(op_type, x)), "draws random numbers")
+
+
+def test_random_numbers_without_an_input() -> None:
+    """They are no constants, though nothing but constants goes into them."""
+    net = with_input(lambda net, x: net.op("Add", x, net.op("RandomUniform", shape=MAP)))
+    refused(net, r"n0 \(RandomUniform\): it draws random numbers")
+
+
 def test_computed_resize_scales() -> None:
     net = Net()
     scales = net.op("Mul", net.input("s", (4,)), net.constant(np.ones(4, np.float32)))
