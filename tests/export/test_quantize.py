@@ -135,8 +135,8 @@ def test_onnxruntime_fuses_convolution_product_and_sum(
     session(quantized.model, optimized_model_filepath=path)
     fused = Counter(node.op_type for node in onnx.load(path).graph.node)
     assert fused["Gemm"] == fused["Add"] == 0
-    # The fourth convolution stands before the ReLU that stays.
-    assert fused["QLinearConv"] == 3
+    # The one before the ReLU that stays as well: that is quantized on both sides.
+    assert fused["QLinearConv"] == 4
 
 
 def test_int8_activations_are_the_same_integers(
