@@ -259,3 +259,31 @@ def max_pool_with_indices(f: Composer) -> Results:
         base = base + (corner[axis + 2] * strides[axis] - pads[axis]) * steps[axis]
     indices = f("Add", f("Gather", np.array(offsets, np.int64), best), base)
     return [f("ReduceMax", stack, [0], keepdims=0), indices]
+
+
+LARGEST_DETERMINANT = 4
+
+
+@composed("Det")
+def det(f: Composer) -> Results:
+    """Laplace's expansion along the first row, of matrices up to 4 x 4."""
+    x = f.input(0)
+    size = f.shape(x)[-1]
+    if size > LARGEST_DETERMINANT:
+        raise f.unsupported(f"its matrices have {size} rows", f"use {LARGEST_DETERMINANT} at most")
+    return [_determinant(f, x, size)]
+
+
+def _determinant(f: Composer, x: ir.Value, size: int) -> ir.Value:
+    row = f("Gather", x, 0, axis=-2)
+    if size == 1:
+        return f("Gather", row, 0, axis=-1)
+    rest = f("Gather", x, list(range(1, size)), axis=-2)
+    total: ir.Value | None = None
+    for column in range(size):
+        others = [index for index in range(size) if index != column]
+        minor = _determinant(f, f("Gather", rest, others, axis=-1), size - 1)
+        term = f("Mul", f("Gather", row, column, axis=-1), minor)
+        total = term if total is None else f("Sub" if column % 2 else "Add", total, term)
+    assert total is not None
+    return total

@@ -136,3 +136,10 @@ def test_compress_by_a_constant(axis: int | None) -> None:
     net.declared[y] = (2,) if axis is None else (2, 2)
     net.output(y)
     agree(net, {"x": smooth((2, 3))})
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_determinants(size: int) -> None:
+    net = Net()
+    net.output(net.op("Det", net.input("x", (2, 3, size, size))))
+    agree(net, {"x": smooth((2, 3, size, size))})
