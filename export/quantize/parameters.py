@@ -106,15 +106,18 @@ def weight_parameters(
     others = tuple(a for a in range(weight.ndim) if a != axis)
     scale = np.abs(weight).max(axis=others).astype(np.float64) / 127
     if bias is not None:
-        scale = np.maximum(scale, np.abs(bias, dtype=np.float64) / (input_scale * _MAX_BIAS))
+        # The groups of a transposed convolution share the scales of their outputs.
+        reach = np.abs(bias, dtype=np.float64).reshape(-1, len(scale)).max(axis=0)
+        scale = np.maximum(scale, reach / (input_scale * _MAX_BIAS))
     scale = np.minimum(scale, _MAX_STEP_RATIO * output_scale / input_scale)
     return WeightParameters(np.maximum(scale, _MIN_WEIGHT_SCALE).astype(np.float32), axis)
 
 
-def bias_scale(input_scale: float, weight_scale: Float32) -> Float32:
-    """The product as the runtimes form it, in float32."""
+def bias_scale(input_scale: float, weight_scale: Float32, size: int) -> Float32:
+    """The product as the runtimes form it, in float32, for a bias of ``size``: the groups of a
+    transposed convolution share the scales of their outputs."""
     product: Float32 = np.float32(input_scale) * weight_scale
-    return product
+    return np.tile(product, size // len(product))
 
 
 def quantize_bias(bias: Float32, scale: Float32) -> npt.NDArray[np.int32]:

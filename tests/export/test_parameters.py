@@ -74,7 +74,7 @@ def test_a_dead_channel_and_a_tiny_one_keep_their_bias() -> None:
     weight[1] = 1e-20
     bias = np.array([5.0, -3.0, 0.25], np.float32)
     parameters = weight_parameters(weight, 0, bias, input_scale=0.01)
-    scale = bias_scale(0.01, parameters.scale)
+    scale = bias_scale(0.01, parameters.scale, len(bias))
     assert np.allclose(quantize_bias(bias, scale) * scale.astype(np.float64), bias, rtol=1e-4)
     assert np.isfinite(parameters.scale).all()
     assert (parameters.scale > 0).all()
