@@ -87,13 +87,19 @@ def run(out: Path, epochs: int, options: BenchOptions) -> Demo:
     return Demo(bundle, evaluation, latency, top1(network, test))
 
 
-def fit(network: nn.Module, train: Split, epochs: int, progress: Callable[[int], None]) -> None:
+def fit(
+    network: nn.Module,
+    train: Split,
+    epochs: int,
+    progress: Callable[[int], None],
+    max_lr: float = 5e-3,
+) -> None:
     """Train with AdamW on a one-cycle schedule; shifts by up to two pixels vary the digits."""
     x, y = torch.from_numpy(train.x), torch.from_numpy(train.y)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
     steps = len(x) // BATCH
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=5e-3, epochs=epochs, steps_per_epoch=steps
+        optimizer, max_lr=max_lr, epochs=epochs, steps_per_epoch=steps
     )
     network.train()
     for epoch in range(epochs):

@@ -26,6 +26,8 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 
+from edgeconv.errors import UsageError
+
 _aten = torch.ops.aten
 _KEY = "quantization_annotation"  # under which PT2E looks for it in a node's meta
 _LEAST_SCALE = 2.0**-24  # PT2E's own of 2**-12 is more than the weights of many layers need
@@ -68,14 +70,24 @@ class EdgeQuantizer(Quantizer):
     [-127, 127] symmetric, a scale for each output channel, ranges those of the weights as they are.
     Biases stay float until the export. A batch norm behind a convolution, and an activation behind
     either or behind a sum, are part of it.
+
+    Args:
+        weight_bits: 2 to 8; fewer bits leave fewer of the int8 weights' values in use, which a
+            compressed file gains from.
     """
+
+    def __init__(self, weight_bits: int = 8) -> None:
+        super().__init__()
+        if not 2 <= weight_bits <= 8:
+            raise UsageError(f"weights have 2 to 8 bits, not {weight_bits}")
+        self._largest = 2 ** (weight_bits - 1) - 1
 
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
         for node in model.graph.nodes:
             if node.op != "call_function" or _KEY in node.meta:
                 continue
             if node.target in _WEIGHTED:
-                _annotate_weighted(node)
+                _annotate_weighted(node, self._largest)
             elif node.target in _COMPUTING:
                 end = _through(node, _CLAMPS) if node.target in _SUMS else node
                 _annotate(node, dict.fromkeys(_tensors(node.args), _activation()), end)
@@ -89,11 +101,11 @@ class EdgeQuantizer(Quantizer):
         """Nothing that :meth:`annotate` writes can be wrong."""
 
 
-def _annotate_weighted(node: fx.Node) -> None:
+def _annotate_weighted(node: fx.Node, largest: int) -> None:
     x, weight = node.args[:2]
     axis = _WEIGHTED[node.target]  # type: ignore[index]  # the target of a call is callable
     end = _through(_through(node, _NORMS), _CLAMPS)
-    _annotate(node, {x: _activation(), weight: _weight(axis)}, end)
+    _annotate(node, {x: _activation(), weight: _weight(axis, largest)}, end)
 
 
 def _annotate_same_scale(node: fx.Node) -> None:
@@ -146,11 +158,12 @@ def _activation() -> QuantizationSpec:
     return QuantizationSpec(torch.int8, fake, -128, 127, torch.per_tensor_affine)
 
 
-def _weight(axis: int) -> QuantizationSpec:
+def _weight(axis: int, largest: int) -> QuantizationSpec:
     fake = FusedMovingAvgObsFakeQuantize.with_args(
         observer=MovingAveragePerChannelMinMaxObserver, averaging_constant=1.0, eps=_LEAST_SCALE
     )
-    return QuantizationSpec(torch.int8, fake, -127, 127, torch.per_channel_symmetric, axis)
+    scheme = torch.per_channel_symmetric
+    return QuantizationSpec(torch.int8, fake, -largest, largest, scheme, axis)
 
 
 def _fixed(scale: float, zero_point: int) -> FixedQParamsQuantizationSpec:
