@@ -66,7 +66,7 @@ def _replace(graph: ir.Graph, node: ir.Node, add: ir.Node) -> None:
     assert weight is not None
     assert weight.shape is not None
     shape = x.shape.numpy()
-    units = int(weight.shape[1])
+    units = weight.shape.numpy()[1]
     nodes: list[ir.Node] = []
     rows = int(np.prod(shape[:-1]))
     matrix = x

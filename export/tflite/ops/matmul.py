@@ -190,9 +190,9 @@ def _dense_operands(
     depth = prod(columns[0])
     if site.integer:
         known = integer_weights(site, 1, channel_axis=0 if rows_first else 1)
-        matrix = _arranged(known.codes, columns, rows_first)
+        oriented = _arranged(known.codes, columns, rows_first)
         offsets = integer_bias(site, bias, source.tensor, known.scales, units)
-        weight = weight_tensor(site, 1, matrix, known.scales, axis=0)
+        weight = weight_tensor(site, 1, oriented, known.scales, axis=0)
         weight.shape = (units, depth)
         return [source.tensor, weight, offsets]
     real = site.constant(1)
@@ -229,7 +229,8 @@ def _arranged(matrix: Array, columns: tuple[Shape, Perm], rows_first: bool) -> A
     dims, perm = columns
     if len(dims) <= 1:
         return oriented
-    return oriented.reshape(-1, *dims).transpose(0, *(axis + 1 for axis in perm))
+    split: Array = oriented.reshape(-1, *dims).transpose(0, *(axis + 1 for axis in perm))
+    return split
 
 
 def _bias(site: Site, index: int | None, units: int) -> Tensor:
