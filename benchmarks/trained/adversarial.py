@@ -27,7 +27,7 @@ def rescale_channels(model: ir.Model, seed: int = 0) -> ir.Model:
     convolution that reads it."""
     rng = np.random.default_rng(seed)
     model = model.clone()
-    for chain in list(_chains(model.graph)):
+    for chain in _chains(model.graph):
         for before, after in zip(chain.convs, chain.convs[1:], strict=False):
             factors = FACTOR ** rng.uniform(-0.5, 0.5, len(before.weight))
             before.set(before.weight * _along(factors, 0), before.bias * factors)
@@ -161,6 +161,8 @@ class _Chain:
 
 
 def _chains(graph: ir.Graph) -> Iterator[_Chain]:
+    """One by one, with the weights of the moment: a convolution may end one chain and begin the
+    next."""
     for node in graph:
         if not _is_conv(node):
             continue
@@ -197,13 +199,11 @@ def _is_conv(node: ir.Node) -> bool:
 
 
 def _widened(model: ir.Model, widen: Callable[[_Chain], None], *, clamped: bool) -> ir.Model:
-    """A copy in which every second chain is widened: a convolution may end one and begin the next.
-
-    The shapes inside are inferred again.
-    """
+    """A copy in which chains that have no convolution in common are widened; the shapes inside are
+    inferred again."""
     model = model.clone()
     taken: set[ir.Node] = set()
-    for chain in list(_chains(model.graph)):
+    for chain in _chains(model.graph):
         nodes = {conv.node for conv in chain.convs}
         if nodes & taken or (clamped and not chain.clamped):
             continue
