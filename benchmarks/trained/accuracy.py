@@ -78,7 +78,7 @@ def main() -> None:
     logging.basicConfig(format="%(message)s")
     logger.setLevel(logging.INFO)
     folder, path = arguments.folder, arguments.folder / "accuracy.json"
-    known: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    known = _read(path)
     networks = read_index(folder)
     for trained in networks:
         if arguments.only and trained.name not in arguments.only:
@@ -90,10 +90,16 @@ def main() -> None:
             ]
         for key, job in jobs.items():
             if key not in known or arguments.again:
-                known[key] = job()
+                measured = job()
+                known = {**_read(path), key: measured}  # another process may have added to it
                 path.write_text(json.dumps(known, indent=2))
                 logger.info("%s: measured", key)
     publish("accuracy", report(networks, known))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    known: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return known
 
 
 def results(trained: Trained, folder: Path) -> list[Result]:
