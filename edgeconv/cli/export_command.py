@@ -102,7 +102,7 @@ if TYPE_CHECKING:
     "--range",
     "range_method",
     type=click.Choice(["minmax", "percentile", "mse", "entropy"]),
-    default="minmax",
+    default="percentile",
     show_default=True,
     help="How calibration chooses the ranges of activations.",
 )

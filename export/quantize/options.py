@@ -41,7 +41,7 @@ class QuantizeOptions:
     """
 
     activation_type: ActivationType = ActivationType.UINT8
-    range_method: RangeMethod = RangeMethod.MINMAX
+    range_method: RangeMethod = RangeMethod.PERCENTILE
     equalization: bool = True
     bias_absorption: bool = True
     bias_correction: bool = True
