@@ -33,8 +33,8 @@ from examples.digits_data import Split, load
 
 SIZE = 32
 EPOCHS = 16
-TUNING_EPOCHS = 6
-TUNING_RATE = 3e-3
+TUNING_EPOCHS = 8
+TUNING_RATE = 1e-3
 WEIGHT_BITS = 4
 CALIBRATION_BATCH = 128
 Step = Callable[[str, int, int], None]
@@ -105,6 +105,7 @@ def run(
     rounded = prepare(deepcopy(network), train, bits)
     calibrate(rounded, train)
     tuned = prepare(deepcopy(network), train, bits)
+    calibrate(tuned, train)  # so that tuning begins with sensible ranges
     fit(tuned, train, epochs[1], lambda done: progress("Tuning", done, epochs[1]), TUNING_RATE)
     return Comparison(float_top1, finish(rounded, "rounded"), finish(tuned, "tuned"))
 

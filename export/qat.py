@@ -31,6 +31,8 @@ from edgeconv.errors import UsageError
 _aten = torch.ops.aten
 _KEY = "quantization_annotation"  # under which PT2E looks for it in a node's meta
 _LEAST_SCALE = 2.0**-24  # PT2E's own of 2**-12 is more than the weights of many layers need
+# Share of a range that each batch renews: fine-tuning has a few hundred.
+_RENEWAL = 0.05
 
 # Operators with a weight, to the dimension of its output channels.
 _WEIGHTED: dict[Callable[..., Any], int] = {
@@ -153,7 +155,7 @@ def _tensors(args: Iterable[Any]) -> list[fx.Node]:
 
 def _activation() -> QuantizationSpec:
     fake = FusedMovingAvgObsFakeQuantize.with_args(
-        observer=MovingAverageMinMaxObserver, eps=_LEAST_SCALE
+        observer=MovingAverageMinMaxObserver, averaging_constant=_RENEWAL, eps=_LEAST_SCALE
     )
     return QuantizationSpec(torch.int8, fake, -128, 127, torch.per_tensor_affine)
 

