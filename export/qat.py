@@ -65,7 +65,7 @@ _SAME_SCALE = {
 }
 
 
-class EdgeQuantizer(Quantizer):
+class EdgeQuantizer(Quantizer):  # type: ignore[misc]  # torchao has no types
     """int8 everywhere that TFLite and ONNX Runtime compute in int8.
 
     Activations: int8 [-128, 127] per tensor, asymmetric, ranges as moving averages. Weights: int8
