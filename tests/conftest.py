@@ -15,6 +15,12 @@ Arrays = dict[str, NDArray[np.generic]]
 OldRuntime = Callable[[bytes, Mapping[str, NDArray[np.generic]]], Arrays]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where the lock of this machine lies: other tests may measure at the same time."""
+    os.environ["XDG_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("run"))
+
+
 @pytest.fixture(scope="session")
 def tflite214(tmp_path_factory: pytest.TempPathFactory) -> OldRuntime:
     """Runs a TFLite file on tflite-runtime 2.14, the last release for 32-bit ARM.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgeconv.bench.protocol import Progress, measure
+from edgeconv.bench.journal import Journal
+from edgeconv.bench.protocol import Progress, measure, new_session
 from edgeconv.bench.result import BenchOptions, BenchResult
 
-__all__ = ["BenchOptions", "BenchResult", "Progress", "measure"]
+__all__ = ["BenchOptions", "BenchResult", "Journal", "Progress", "measure", "new_session"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeconv.bench.result import ModelResult, ProcessRun
+from edgeconv.bench.result import ModelResult, ProcessRun, SetAside
 
 OTHERS_CORES = 0.2  # mean number of cores that other processes may use
 STOLEN_SHARE = 0.02
 FREQUENCY_CHANGE = 0.05
+# https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
+THROTTLE_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
 SHORTEST_SECONDS = 0.5  # below, the system's CPU times (ticks of 10 ms) are too coarse to tell
 
 
@@ -39,18 +41,49 @@ def frequency_change(run: ProcessRun) -> float:
 
 
 def throttled(run: ProcessRun) -> str | None:
-    """The board's throttle bits, if it tells any and one is set."""
-    bits = run.after.throttled
+    """What the board's throttle bits say of this process, in words; None if nothing."""
+    before, after = _bits(run.before.throttled), _bits(run.after.throttled)
+    # The upper half remembers what happened since the start of the board.
+    bits = (before | after) & 0xF | ((after & ~before) >> 16) & 0xF
+    words = [word for bit, word in enumerate(THROTTLE_BITS) if bits >> bit & 1]
+    return f"{', '.join(words)} (bits {run.after.throttled})" if words else None
+
+
+def _bits(text: str | None) -> int:
     try:
-        return bits if bits is not None and int(bits, 16) else None
+        return int(text or "0", 16)
     except ValueError:
-        return None
+        return 0
 
 
-def warnings(models: Sequence[ModelResult], governor: str | None) -> tuple[str, ...]:
+def disturbances(run: ProcessRun) -> tuple[str, ...]:
+    """Why a process should be repeated. None of it looks at the latency: to repeat what is slow
+    would make a figure too good."""
+    found = []
+    if others_cores(run) > OTHERS_CORES:
+        found.append(f"others used {others_cores(run):.1f} cores")
+    if stolen_share(run) > STOLEN_SHARE:
+        found.append(f"the hypervisor took {stolen_share(run):.0%} of a core")
+    if frequency_change(run) > FREQUENCY_CHANGE:
+        found.append(f"the CPU frequency changed by {frequency_change(run):.0%}")
+    if words := throttled(run):
+        found.append(f"the board reports: {words}")
+    return tuple(found)
+
+
+def warnings(
+    models: Sequence[ModelResult], governor: str | None, set_aside: Sequence[SetAside]
+) -> tuple[str, ...]:
     """One line for each kind of disturbance, with the worst case of it."""
     runs = [(model.file.name, run) for model in models for run in model.processes]
     found = []
+    if set_aside:
+        found.append(
+            f"{len(set_aside)} processes were disturbed or cut short, and measured again "
+            f"(the last: {set_aside[-1].reason})"
+        )
+    if still := sum(bool(run.disturbances) for _, run in runs):
+        found.append(f"{still} of {len(runs)} processes stayed disturbed: distrust these figures")
     name, run = max(runs, key=lambda pair: others_cores(pair[1]))
     if others_cores(run) > OTHERS_CORES:
         count = sum(others_cores(r) > OTHERS_CORES for _, r in runs)
@@ -70,9 +103,9 @@ def warnings(models: Sequence[ModelResult], governor: str | None) -> tuple[str, 
             f"the CPU frequency changed by up to {frequency_change(run):.0%} "
             f"({name}, repetition {run.repetition + 1})"
         )
-    bits = next((bits for _, r in runs if (bits := throttled(r))), None)
-    if bits:
-        found.append(f"the board reports throttling (bits {bits})")
+    words = next((words for _, r in runs if (words := throttled(r))), None)
+    if words:
+        found.append(f"the board reports: {words}")
     if governor not in (None, "performance"):
         found.append(f"the CPU governor is {governor}; performance gives steadier figures")
     return (*found, *_per_model(models))

@@ -8,38 +8,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from edgeconv import __version__
-from edgeconv.bench.disturbance import warnings
+from edgeconv.bench.answer import Answer
+from edgeconv.bench.check import Checked, check_models
+from edgeconv.bench.disturbance import disturbances, warnings
+from edgeconv.bench.journal import Finished, Journal, Session
 from edgeconv.bench.result import (
     BenchOptions,
     BenchResult,
     ModelFile,
     ModelResult,
-    ProcessRun,
+    SetAside,
     summarize,
 )
-from edgeconv.device import Device, RunRequest
-from edgeconv.device.messages import (
-    Done,
-    Event,
-    First,
-    Load,
-    Machine,
-    Outputs,
-    Samples,
-    Start,
-    Warmup,
-)
+from edgeconv.bundle import sha256_of
+from edgeconv.device import Device, Lock, RunRequest
 from edgeconv.errors import MeasurementError, UsageError
 
 WARMUP_RUNS = 3
 WARMUP_LIMIT = 5  # the runner's: an unstable warm-up ends after so many times its time
 LOAD_SECONDS = 300  # for loading, and for the inferences that begin in time and end late
+LEASE_SECONDS = 900  # beyond a process: for sending files
 
 
 @dataclass(frozen=True)
@@ -70,46 +64,154 @@ def schedule(models: int, repetitions: int) -> Iterator[Step]:
             order += 1
 
 
+def new_session(
+    models: Sequence[Path], options: BenchOptions, device: str, out: Path | None = None
+) -> Session:
+    """What is about to be measured, with the files' hashes.
+
+    Raises:
+        UsageError: no file, a file twice, one that is missing or that the runtime does not read.
+        MeasurementError: a file is damaged.
+    """
+    check_files(models, options)
+    return Session(
+        edgeconv_version=__version__,
+        started=datetime.now(timezone.utc).replace(microsecond=0),
+        device=device,
+        options=options,
+        files=tuple(ModelFile.of(path) for path in models),
+        paths=tuple(path.absolute() for path in models),
+        inputs_sha256=sha256_of(options.inputs) if options.inputs else None,
+        out=out and out.absolute(),
+    )
+
+
 def measure(
     models: Sequence[Path],
     options: BenchOptions,
     device: Device,
     progress: Callable[[Progress], None] | None = None,
+    *,
+    journal: Journal | None = None,
+    alone: bool = True,
 ) -> BenchResult:
     """Measure every model in ``options.repetitions`` processes.
 
+    Args:
+        journal: has the processes that were measured before, and gets every further one.
+        alone: keep other harnesses off the device meanwhile.
+
     Raises:
-        UsageError: no file, a file twice, one that is missing or that the runtime does not read.
-        MeasurementError: a model could not be measured.
+        UsageError: no file, a file twice, one that is missing or that the runtime does not read;
+            or the journal is of something else.
+        MeasurementError: a model could not be measured, or computes something else on the device
+            than here, or another harness has the device.
     """
-    check_files(models, options)
-    started = datetime.now(timezone.utc).replace(microsecond=0)
-    files = [ModelFile.of(path) for path in models]
+    session = new_session(models, options, device.name)
+    if journal is None:
+        journal = Journal(session)
+    journal.check_same(session)
     requests = [_request(path, options, device) for path in models]
-    runs: list[list[ProcessRun]] = [[] for _ in models]
-    machine: Machine | None = None
-    for step in schedule(len(models), options.repetitions):
-        if progress is not None:
-            progress(Progress(step.order, len(models) * options.repetitions, models[step.model]))
+    lease = max(request.deadline_seconds for request in requests) + LEASE_SECONDS
+    with device.lock(lease) if alone else nullcontext() as lock:
+        checks = check_models(models, requests, options.inputs, device)
+        done = {entry.run.order for entry in journal.finished}
+        steps = list(schedule(len(models), options.repetitions))
+        for step in steps:
+            if progress is not None:
+                progress(Progress(step.order, len(steps), models[step.model]))
+            if step.order in done:
+                continue
+            try:
+                _measure_one(requests[step.model], step, device, lock, journal)
+            except MeasurementError as error:
+                raise MeasurementError(f"{models[step.model]} on {error}") from error
+    return _result(journal, checks)
+
+
+def _measure_one(
+    request: RunRequest, step: Step, device: Device, lock: Lock | None, journal: Journal
+) -> None:
+    """Measure one process, again if it was disturbed, and put what it said into the journal."""
+    for left in reversed(range(journal.session.options.retries + 1)):
+        if lock is not None:
+            lock.renew()
+        answer = Answer()
         try:
-            with closing(device.run(requests[step.model])) as events:
-                machine, run = _collect(events, step)
-        except MeasurementError as error:
-            raise MeasurementError(f"{models[step.model]} on {error}") from error
-        runs[step.model].append(run)
-    assert machine is not None
-    results = tuple(
-        ModelResult(file=file, processes=tuple(r), summary=summarize(tuple(r), options.seed))
-        for file, r in zip(files, runs, strict=True)
+            with closing(device.run(request)) as events:
+                for event in events:
+                    answer.take(event)
+            machine, run = answer.process(step.repetition, step.order)
+        except BaseException as error:
+            if answer.samples:
+                journal.add(_set_aside(step, answer.samples, str(error) or "interrupted"))
+            raise
+        disturbed = disturbances(run)
+        if disturbed and left:
+            journal.add(_set_aside(step, answer.samples, "; ".join(disturbed)))
+            continue
+        entry = Finished(
+            model=step.model,
+            machine=machine,
+            run=run.model_copy(update={"disturbances": disturbed}),
+        )
+        _check_same_machine(entry, journal)
+        journal.add(entry)
+        return
+
+
+def _set_aside(step: Step, samples: Sequence[int], reason: str) -> SetAside:
+    return SetAside(
+        model=step.model, repetition=step.repetition, reason=reason, samples_ns=tuple(samples)
     )
+
+
+def _check_same_machine(entry: Finished, journal: Journal) -> None:
+    """A resumed session may have met another board under the same name, or a new runtime."""
+    device = journal.session.device
+    for before in journal.finished:
+        for name in ("architecture", "board", "cpu", "cores"):
+            was, now = getattr(before.machine, name), getattr(entry.machine, name)
+            if was != now:
+                raise MeasurementError(
+                    f"{device}: it is another machine than before ({name} {now}, was {was}); "
+                    "measure again from the beginning"
+                )
+        if before.model == entry.model:
+            was = f"{before.run.runtime.value} {before.run.runtime_version}"
+            now = f"{entry.run.runtime.value} {entry.run.runtime_version}"
+            if was != now:
+                raise MeasurementError(
+                    f"{device}: it has {now} now and had {was}; measure again from the beginning"
+                )
+
+
+def _result(journal: Journal, checks: Sequence[Checked]) -> BenchResult:
+    session = journal.session
+    models = []
+    for index, (file, checked) in enumerate(zip(session.files, checks, strict=True)):
+        entries = [entry for entry in journal.finished if entry.model == index]
+        runs = tuple(sorted((entry.run for entry in entries), key=lambda run: run.order))
+        models.append(
+            ModelResult(
+                file=file,
+                processes=runs,
+                summary=summarize(runs, session.options.seed),
+                memory=checked.memory,
+                agreement=checked.agreement,
+            )
+        )
+    machine = journal.finished[-1].machine
+    found = warnings(models, machine.governor, journal.set_aside)
     return BenchResult(
         edgeconv_version=__version__,
-        started=started,
-        device=device.name,
+        started=session.started,
+        device=session.device,
         machine=machine,
-        options=options,
-        models=results,
-        warnings=warnings(results, machine.governor),
+        options=session.options,
+        models=tuple(models),
+        warnings=(*found, *(checked.note for checked in checks if checked.note)),
+        set_aside=tuple(journal.set_aside),
     )
 
 
@@ -158,51 +260,4 @@ def _request(path: Path, options: BenchOptions, device: Device) -> RunRequest:
         deadline_seconds=math.ceil(most),
         seed=options.seed,
         inputs=device.place(options.inputs) if options.inputs else None,
-    )
-
-
-def _collect(events: Iterator[Event], step: Step) -> tuple[Machine, ProcessRun]:
-    """Put one process's events together."""
-    start: Start | None = None
-    load: Load | None = None
-    first: First | None = None
-    outputs: Outputs | None = None
-    warmup: Warmup | None = None
-    done: Done | None = None
-    samples: list[int] = []
-    for event in events:
-        if isinstance(event, Start):
-            start = event
-        elif isinstance(event, Load):
-            load = event
-        elif isinstance(event, First):
-            first = event
-        elif isinstance(event, Outputs):
-            outputs = event
-        elif isinstance(event, Warmup):
-            warmup = event
-        elif isinstance(event, Samples):
-            samples.extend(event.ns)
-        elif isinstance(event, Done):
-            done = event
-    if not (start and load and first and outputs and warmup and done and samples):
-        raise MeasurementError("the device: the runner left out a part of its answer")
-    return start.machine, ProcessRun(
-        repetition=step.repetition,
-        order=step.order,
-        runtime=start.runtime,
-        runtime_version=start.runtime_version,
-        python=start.python,
-        numpy=start.numpy,
-        load_ns=load.ns,
-        first_ns=first.ns,
-        warmup_runs=warmup.runs,
-        warmup_ns=warmup.ns,
-        warmup_stable=warmup.stable,
-        samples_ns=tuple(samples),
-        elapsed_ns=done.ns,
-        complete=done.complete,
-        before=warmup.conditions,
-        after=done.conditions,
-        outputs=tuple(o.model_copy(update={"base64": None}) for o in outputs.outputs),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,7 +26,8 @@ class Record(BaseModel):
 class BenchOptions(Record):
     """How to measure. Times are seconds. Every process measures until ``runs`` AND ``seconds``
     are reached, or ``max_seconds``. ``inputs`` is an .npz file with one array an input; without
-    it the inputs are structured values made from ``seed``."""
+    it the inputs are structured values made from ``seed``. A process that was disturbed is repeated
+    up to ``retries`` times."""
 
     repetitions: int = Field(default=3, ge=1, le=1000)
     runs: int = Field(default=50, ge=1)
@@ -37,6 +39,7 @@ class BenchOptions(Record):
     runtime: Runtime | None = None
     seed: int = Field(default=0, ge=0, lt=2**32)
     inputs: Path | None = None
+    retries: int = Field(default=2, ge=0, le=100)
 
 
 class ModelFile(Record):
@@ -71,6 +74,37 @@ class ProcessRun(Record):
     before: Conditions
     after: Conditions
     outputs: tuple[Output, ...] = Field(description="of the first inference, without their bytes")
+    disturbances: tuple[str, ...] = Field(
+        default=(), description="why to distrust it, although it was repeated"
+    )
+
+
+class SetAside(Record):
+    """Samples that no figure counts: of a process that was disturbed and repeated, or cut short.
+    ``model`` is an index into the models of the session."""
+
+    kind: Literal["set-aside"] = "set-aside"
+    model: int = Field(ge=0)
+    repetition: int
+    reason: str
+    samples_ns: tuple[int, ...]
+
+
+class Memory(Record):
+    """Peak resident memory in bytes, in a process that measures nothing else: before the model was
+    loaded (Python, NumPy, the runtime), and after its first inference."""
+
+    before: int
+    peak: int
+
+
+class Agreement(Record):
+    """The first inference's outputs on the device against those of this machine: the
+    signal-to-noise ratio (None: no difference), and the share within one step where the outputs
+    are codes, or floats of at most 256 different values."""
+
+    sqnr_db: float | None
+    within_one_step: float | None
 
 
 class Interval(Record):
@@ -107,6 +141,8 @@ class ModelResult(Record):
     file: ModelFile
     processes: tuple[ProcessRun, ...] = Field(min_length=1)
     summary: Summary
+    memory: Memory | None = None
+    agreement: Agreement | None = None
 
     @property
     def samples(self) -> list[tuple[int, ...]]:
@@ -125,6 +161,7 @@ class BenchResult(Record):
     options: BenchOptions
     models: tuple[ModelResult, ...]
     warnings: tuple[str, ...]
+    set_aside: tuple[SetAside, ...] = ()
 
     @property
     def slowest(self) -> int:

@@ -11,18 +11,26 @@ from click.core import ParameterSource
 from edgeconv.errors import MeasurementError, UsageError
 
 if TYPE_CHECKING:
-    from edgeconv.bench import BenchOptions, BenchResult
+    from edgeconv.bench import BenchOptions, BenchResult, Journal
     from edgeconv.bench.instructions import CountResult
 
 RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
 # They say how to take times, of which an emulated board has none worth telling.
-OF_TIMES = ("runs", "seconds", "max_seconds", "warmup", "repetitions", "threads", "cpus")
+OF_TIMES = (
+    "runs",
+    "seconds",
+    "max_seconds",
+    "warmup",
+    "repetitions",
+    "threads",
+    "cpus",
+    "retries",
+    "resume",
+)
 
 
 @click.command("bench")
-@click.argument(
-    "paths", metavar="FILE|BUNDLE...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+@click.argument("paths", metavar="FILE|BUNDLE...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--device",
     default="local",
@@ -82,6 +90,19 @@ OF_TIMES = ("runs", "seconds", "max_seconds", "warmup", "repetitions", "threads"
     type=click.Path(path_type=Path),
     help="An .npz file with one array an input, instead of structured random values.",
 )
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=2,
+    show_default=True,
+    help="Times to repeat a process that was disturbed: by load, throttling, changing frequencies.",
+)
+@click.option(
+    "--resume",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Go on with a measurement that was cut short; it said where it is kept.",
+)
 @click.option("--no-history", is_flag=True, help="Do not keep the result for `edgeconv history`.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the result as JSON here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON instead of the table.")
@@ -99,6 +120,8 @@ def command(
     runtime: str | None,
     seed: int,
     inputs: Path | None,
+    retries: int,
+    resume: Path | None,
     no_history: bool,
     out: Path | None,
     as_json: bool,
@@ -112,6 +135,7 @@ def command(
     On an emulated board the instructions of one inference are counted instead, on one thread.
     """
     from edgeconv.bench import BenchOptions
+    from edgeconv.cli import bench_session
     from edgeconv.device import Runtime
     from edgeconv.device.names import address_of
 
@@ -126,25 +150,42 @@ def command(
         runtime=Runtime(runtime) if runtime else None,
         seed=seed,
         inputs=inputs,
+        retries=retries,
     )
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise UsageError(f"{out} cannot be written: its folder is missing, or it is a folder")
-    files = _files(paths, options)
-    device = address_of(device)
     result: BenchResult | CountResult
-    if device.startswith("emulated:"):
+    if resume is not None:
+        begun = bench_session.resume(resume, options, _given())
+        if _given() & {"device"} and address_of(device) != begun.session.device:
+            raise UsageError(f"{resume} was begun on {begun.session.device}, not on {device}")
+        files = _files(paths, begun.session.options) if paths else list(begun.session.paths)
+        result = _measure(files, begun, quiet, not no_history, out or begun.session.out)
+    elif not paths:
+        raise click.MissingParameter(param_type="argument", param_hint="'FILE|BUNDLE...'")
+    elif (device := address_of(device)).startswith("emulated:"):
         _refuse_options_of_times(device)
-        result = _count(files, options, device, quiet)
+        result = _count(_files(paths, options), options, device, quiet)
+        if out is not None:
+            result.save(out)
     else:
-        result = _measure(files, options, device, quiet)
-        if not no_history:
-            _remember(result)
-    if out is not None:
-        result.save(out)
+        files = _files(paths, options)
+        begun = bench_session.begin(files, options, device, out)
+        result = _measure(files, begun, quiet, not no_history, out)
     if as_json:
         click.echo(result.model_dump_json(indent=1))
     else:
         _print(result)
+
+
+def _given() -> set[str]:
+    """Names of the parameters on the command line."""
+    context = click.get_current_context()
+    return {
+        name
+        for name in context.params
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
 
 
 def _files(paths: tuple[Path, ...], options: BenchOptions) -> list[Path]:
@@ -177,20 +218,30 @@ def _cores(text: str | None) -> tuple[int, ...] | None:
     return tuple(int(part) for part in parts)
 
 
-def _measure(files: list[Path], options: BenchOptions, device: str, quiet: bool) -> BenchResult:
-    from edgeconv.bench import Progress, measure
-    from edgeconv.device import open_device
+def _measure(
+    files: list[Path], journal: Journal, quiet: bool, remember: bool, out: Path | None
+) -> BenchResult:
+    """Measure what the journal says and lacks; it goes when the result is kept elsewhere."""
+    from edgeconv.bench import Progress
+    from edgeconv.cli import bench_session
     from edgeconv.report.tables import printable, progress
 
-    with progress(quiet) as bar:
-        task = bar.add_task("Measuring", total=len(files) * options.repetitions)
+    total = len(files) * journal.session.options.repetitions
+    with bench_session.kept(journal, total):
+        with progress(quiet) as bar:
+            task = bar.add_task("Measuring", total=total)
 
-        def show(step: Progress) -> None:
-            bar.update(
-                task, completed=step.index, description=f"Measuring {printable(step.file.name)}"
-            )
+            def show(step: Progress) -> None:
+                name = printable(step.file.name)
+                bar.update(task, completed=step.index, description=f"Measuring {name}")
 
-        return measure(files, options, open_device(device), show)
+            result = bench_session.measure_all(files, journal, show)
+        if remember:
+            _remember(result)
+        if out is not None:
+            result.save(out)
+    journal.remove()
+    return result
 
 
 def _count(files: list[Path], options: BenchOptions, device: str, quiet: bool) -> CountResult:
@@ -213,12 +264,8 @@ def _count(files: list[Path], options: BenchOptions, device: str, quiet: bool) -
 
 
 def _refuse_options_of_times(device: str) -> None:
-    context = click.get_current_context()
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name in OF_TIMES
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
+    present = _given()
+    given = [f"--{name.replace('_', '-')}" for name in OF_TIMES if name in present]
     if given:
         raise UsageError(
             f"{device} counts the instructions of single inferences on one thread; leave out "

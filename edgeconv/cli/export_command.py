@@ -251,8 +251,8 @@ def _latency(files: Sequence[Path]) -> list[float]:
     from edgeconv.bench import BenchOptions, measure
     from edgeconv.device import open_device
 
-    options = BenchOptions(repetitions=1, runs=20, seconds=0.2, warmup=0.1)
-    result = measure(files, options, open_device("local"))
+    options = BenchOptions(repetitions=1, runs=20, seconds=0.2, warmup=0.1, retries=0)
+    result = measure(files, options, open_device("local"), alone=False)
     return [model.summary.median.value for model in result.models]
 
 

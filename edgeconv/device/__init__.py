@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 from edgeconv.device.facts import DeviceFacts
 from edgeconv.device.local import LocalDevice
+from edgeconv.device.locking import Lock
 from edgeconv.device.messages import Event, RunRequest, Runtime
 from edgeconv.device.names import address_of
 from edgeconv.device.ssh import SshDevice
 from edgeconv.errors import UsageError
 
-__all__ = ["Device", "DeviceFacts", "Event", "RunRequest", "Runtime", "open_device"]
+__all__ = ["Device", "DeviceFacts", "Event", "Lock", "RunRequest", "Runtime", "open_device"]
 
 
 class Device(Protocol):
@@ -31,6 +33,13 @@ class Device(Protocol):
 
         Raises:
             MeasurementError: it does not answer.
+        """
+
+    def lock(self, lease_seconds: int) -> AbstractContextManager[Lock]:
+        """Keep other harnesses off it; renew at least once in ``lease_seconds``.
+
+        Raises:
+            MeasurementError: another one is measuring there, or it does not answer.
         """
 
     def run(self, request: RunRequest) -> Generator[Event, None, None]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from pydantic import ValidationError
 
-from edgeconv.device.messages import EVENT, Done, Event, Failed, Instructions
+from edgeconv.device.messages import EVENT, Done, Event, Failed, Instructions, printable
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError
 
@@ -100,5 +100,4 @@ def last_words(stderr: str) -> str:
     telling = [line for line in lines if line and not line.startswith(NOISE)]
     if not telling:
         return ""
-    words = "".join(c if c.isprintable() else " " for c in telling[-1])
-    return f"; its last words: {words[:300]}"
+    return f"; its last words: {printable(telling[-1])[:300]}"

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Generator
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeconv.device.events import events_of, last_words
+from edgeconv.device.events import events_of, last_words, nothing_special
 from edgeconv.device.facts import DeviceFacts, parse_facts
+from edgeconv.device.locking import Lock, held
 from edgeconv.device.messages import Event, RunRequest
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
-from edgeconv.runner import PROBE, RUNNER
+from edgeconv.runner import LOCK, PROBE, RUNNER
 
 PROBE_SECONDS = 60.0
 GRACE_SECONDS = 30.0  # the runner's own deadline comes first and says more
@@ -65,6 +68,19 @@ class LocalDevice:
         except OSError as error:
             raise MeasurementError(f"{self.python} cannot be run: {error.strerror}") from error
         return parse_facts(answer.decode("utf-8", "replace"), self.name)
+
+    @contextmanager
+    def lock(self, lease_seconds: int) -> Iterator[Lock]:
+        """Keep other harnesses of this user off this machine.
+
+        Raises:
+            MeasurementError: another one is measuring here.
+        """
+        folder = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+        file = Path(folder) / f"edgeconv-{os.getuid()}.lock"
+        command = (sys.executable, "-I", os.fspath(LOCK), os.fspath(file), str(lease_seconds))
+        with held(command, self.name, nothing_special) as lock:
+            yield lock
 
     def run(self, request: RunRequest) -> Generator[Event, None, None]:
         """Yield the events of one process that measures one model.

@@ -21,14 +21,15 @@ class Runtime(str, Enum):
         return ".onnx" if self is Runtime.ONNXRUNTIME else ".tflite"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Keep a device from steering the terminal that shows its words."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-Text = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_printable)]
+Text = Annotated[str, StringConstraints(max_length=4096), AfterValidator(printable)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Nanoseconds = Annotated[int, Field(ge=0, lt=2**63)]
+Duration = Annotated[int, Field(gt=0, lt=2**63)]  # no inference takes no time: logarithms follow
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -84,7 +85,7 @@ class Conditions(Message):
 
     load_average: Seconds
     frequencies_hz: tuple[Count, ...]
-    temperature_c: float | None
+    temperature_c: Annotated[float, Field(allow_inf_nan=False)] | None
     throttled: Text | None
     own_cpu_seconds: Seconds
     all_cpu_seconds: Seconds
@@ -111,10 +112,12 @@ class Load(Message):
 
 
 class First(Message):
-    """The first inference, where runtimes still pack weights and touch memory."""
+    """The first inference, where runtimes still pack weights and touch memory, and the most memory
+    that the process had in use by then."""
 
     event: Literal["first"]
-    ns: Nanoseconds
+    ns: Duration
+    peak_rss_bytes: Count | None = None
 
 
 class Output(Message):
@@ -147,7 +150,7 @@ class Samples(Message):
     """Durations of single inferences, in the order in which they ran."""
 
     event: Literal["samples"]
-    ns: tuple[Nanoseconds, ...]
+    ns: tuple[Duration, ...]
 
 
 class Done(Message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -14,6 +15,7 @@ from typing import IO
 from edgeconv.errors import MeasurementError
 
 LINE_LIMIT = 4 << 20
+OUTPUT_LIMIT = 1 << 30  # more than a day of samples; a device cannot fill this machine's memory
 STDERR_KEPT = 8 << 10
 CHUNK = 1 << 16
 
@@ -27,7 +29,8 @@ class LineProcess:
 
     Raises:
         OSError: the command cannot be started.
-        MeasurementError: it did not end in ``seconds``, or sent a line of more than 4 MiB.
+        MeasurementError: it did not end in ``seconds``, or sent a line of more than 4 MiB, or more
+            than 1 GiB in all.
     """
 
     def __init__(self, command: Sequence[str], first_line: bytes, *, seconds: float) -> None:
@@ -62,6 +65,26 @@ class LineProcess:
                 continue
         self._process.wait()
 
+    def send(self, data: bytes) -> bool:
+        """Write to standard input; False if nobody reads it any more."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return False
+        return self._process.poll() is None
+
+    def end(self, seconds: float) -> None:
+        """Close standard input and give the command that long to end by itself."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+
     @property
     def returncode(self) -> int:
         """Exit status; negative is the number of the signal that ended it."""
@@ -72,23 +95,21 @@ class LineProcess:
         return self._stderr.decode("utf-8", "replace")
 
     def __iter__(self) -> Iterator[bytes]:
-        stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
-        assert stdin is not None
+        stdout, stderr = self._process.stdout, self._process.stderr
         assert stdout is not None
         assert stderr is not None
         deadline = time.monotonic() + self._seconds
-        try:
-            stdin.write(self._first_line)
-            stdin.flush()
-        except BrokenPipeError:
-            pass  # it is gone already; its status and its last words say why
-        rest = b""
+        self.send(self._first_line)  # if it is gone already, its status and last words say why
+        rest, size = b"", 0
         for source, chunk in self._chunks(stdout, stderr, deadline):
             if source is stderr:
                 self._stderr = (self._stderr + chunk)[-STDERR_KEPT:]
                 continue
             *lines, rest = (rest + chunk).split(b"\n")
             yield from lines
+            size += len(chunk)
+            if size > OUTPUT_LIMIT:
+                raise MeasurementError(f"{self._command[0]} sent more than 1 GiB")
             if len(rest) > LINE_LIMIT:
                 raise MeasurementError(f"{self._command[0]} sent a line of more than 4 MiB")
         try:

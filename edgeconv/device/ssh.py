@@ -11,17 +11,19 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeconv.bundle import sha256_of
 from edgeconv.device.events import events_of, last_words
 from edgeconv.device.facts import DeviceFacts, parse_facts
+from edgeconv.device.locking import Lock, held
 from edgeconv.device.messages import Event, RunRequest
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
-from edgeconv.runner import PROBE, RUNNER
+from edgeconv.runner import LOCK, PROBE, RUNNER
 
 FOLDER = ".cache/edgeconv"
 OPTIONS = (
@@ -112,6 +114,19 @@ class SshDevice:
         """
         return parse_facts(self.shell(f"{shlex.quote(self.python)} -I -", PROBE), self.name)
 
+    @contextmanager
+    def lock(self, lease_seconds: int) -> Iterator[Lock]:
+        """Keep other harnesses of this account off the device; renew once in ``lease_seconds``.
+
+        Raises:
+            MeasurementError: another one is measuring there, or it does not answer.
+        """
+        holder = f"{shlex.quote(self.python)} -I {self.place(LOCK)}"
+        # Not exec: see run().
+        remote = f"{holder} {FOLDER}/lock {int(lease_seconds)}; exit $?"
+        with held(self._command(remote), self.name, self._why) as lock:
+            yield lock
+
     def run(self, request: RunRequest) -> Generator[Event, None, None]:
         """Yield the events of one process that measures one model.
 
@@ -175,8 +190,13 @@ class SshDevice:
                 if sign in stderr:
                     return advice
             return f"the connection failed or broke{last_words(stderr)}"
+        if "No space left on device" in stderr:
+            return "its disk is full; free some space there"
         if status in NOT_FOUND:
-            return f"there is no {self.python} there{last_words(stderr)}"
+            return (
+                f"there is no {self.python} there{last_words(stderr)}; install Python 3.8 or newer "
+                "and NumPy, or name another Python"
+            )
         if status == OUT_OF_TIME:
             return "the runner hung and was ended"
         return None

@@ -397,8 +397,6 @@ def conditions() -> dict[str, Any]:
     ticks = [int(t) for t in (read_text("/proc/stat") or "cpu").split("\n")[0].split()[1:9]]
     tick = os.sysconf("SC_CLK_TCK")
     user, nice, system, _, _, irq, soft_irq, steal = ticks or [0] * 8
-    status = (read_text("/proc/self/status") or "").split()
-    peak = status[status.index("VmHWM:") + 1] if "VmHWM:" in status else None
     return {
         "load_average": os.getloadavg()[0],
         "frequencies_hz": frequencies,
@@ -407,8 +405,14 @@ def conditions() -> dict[str, Any]:
         "own_cpu_seconds": time.process_time(),
         "all_cpu_seconds": (user + nice + system + irq + soft_irq) / tick,
         "stolen_seconds": steal / tick,
-        "peak_rss_bytes": int(peak) * 1024 if peak else None,
+        "peak_rss_bytes": peak_rss(),
     }
+
+
+def peak_rss() -> int | None:
+    """The most memory that this process ever had in use, in bytes."""
+    status = (read_text("/proc/self/status") or "").split()
+    return int(status[status.index("VmHWM:") + 1]) * 1024 if "VmHWM:" in status else None
 
 
 def describe(name: str, array: Any) -> dict[str, Any]:
@@ -443,6 +447,8 @@ def measure(request: Request, emit: Events) -> None:
     try:
         build = OnnxModel if runtime in ONNX else TfliteModel
         model: TfliteModel | OnnxModel = build(module, request.model, request.threads)
+    except MemoryError:
+        raise
     except Exception as error:
         raise RunnerError("model", f"{runtime} {version} cannot load it: {error}") from error
     emit("load", ns=time.perf_counter_ns() - begin)
@@ -455,7 +461,7 @@ def measure(request: Request, emit: Events) -> None:
     gc.disable()
     try:
         (first,) = timed(infer, 1)
-        emit("first", ns=first)
+        emit("first", ns=first, peak_rss_bytes=peak_rss())
         emit("outputs", outputs=[describe(name, array) for name, array in model.outputs()])
         if request.counts is not None:
             counts = count_instructions(infer, request.counts, request.min_runs)
@@ -464,7 +470,7 @@ def measure(request: Request, emit: Events) -> None:
         warmup = warm_up(infer, first, request)
         emit("warmup", conditions=conditions(), **warmup)
         steady = steady_state(infer, warmup["median_ns"], request, emit)
-    except RunnerError:
+    except (MemoryError, RunnerError):
         raise
     except Exception as error:
         raise RunnerError("inference", f"{runtime} {version} failed: {error}") from error
@@ -485,7 +491,7 @@ def main() -> NoReturn:
         emit("error", kind=error.kind, message=str(error))
         os._exit(1)
     except MemoryError:
-        emit("error", kind="memory", message="out of memory")
+        emit("error", kind="memory", message="out of memory; free some, or use a smaller model")
         os._exit(1)
     except OSError as error:
         emit("error", kind="system", message=str(RunnerError("system", error)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from pydantic import ValidationError
 from tiny_models import write_onnx, write_tflite
 
 from edgeconv.bench import BenchOptions, BenchResult, Progress, measure
+from edgeconv.bench.check import Checked
 from edgeconv.bench.protocol import schedule
 from edgeconv.bench.result import parse_result, summarize
-from edgeconv.device import DeviceFacts, Event, RunRequest, Runtime, open_device
+from edgeconv.device import DeviceFacts, Event, Lock, RunRequest, Runtime, open_device
 from edgeconv.device.messages import EVENT
 from edgeconv.errors import MeasurementError, UsageError
 
-QUICK = BenchOptions(runs=40, seconds=0.0, warmup=0.0, repetitions=3)
+QUICK = BenchOptions(runs=40, seconds=0.0, warmup=0.0, repetitions=3, retries=0)
 MACHINE = {
     "architecture": "aarch64",
     "system": "Linux",
@@ -51,6 +53,7 @@ def conditions(**changes: Any) -> dict[str, Any]:
 def answer(
     samples: list[int],
     *,
+    before: str = "0",
     after: dict[str, Any] | None = None,
     stable: bool = True,
     complete: bool = True,
@@ -66,7 +69,7 @@ def answer(
         {"event": "first", "ns": 2_000_000},
         {"event": "outputs", "outputs": [output]},
         {"event": "warmup", "runs": 3, "ns": 3_000_000, "stable": stable, "median_ns": 1_000_000}
-        | {"conditions": conditions()},
+        | {"conditions": conditions(throttled=before)},
         {"event": "samples", "ns": samples[:1]},
         {"event": "samples", "ns": samples[1:]},
         {"event": "done", "runs": len(samples), "ns": 1_000_000_000, "complete": complete}
@@ -83,6 +86,7 @@ class Scripted:
     def __init__(self, answers: Callable[[int, str], list[Event]]) -> None:
         self._answers = answers
         self.asked: list[str] = []
+        self.renewed = 0
 
     def place(self, file: Path) -> str:
         return str(file)
@@ -90,9 +94,27 @@ class Scripted:
     def probe(self) -> DeviceFacts:
         raise NotImplementedError
 
+    @contextmanager
+    def lock(self, lease_seconds: int) -> Iterator[Lock]:
+        yield self
+
+    def renew(self) -> None:
+        self.renewed += 1
+
     def run(self, request: RunRequest) -> Generator[Event, None, None]:
         self.asked.append(Path(request.model).name)
         yield from self._answers(len(self.asked) - 1, self.asked[-1])
+
+
+@pytest.fixture(autouse=True)
+def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scripted device computes nothing, so there is nothing to compare."""
+    nothing = Checked(None, None, None)
+
+    def check(models: list[Path], *_: object) -> list[Checked]:
+        return [nothing] * len(models)
+
+    monkeypatch.setattr("edgeconv.bench.protocol.check_models", check)
 
 
 @pytest.fixture
@@ -159,7 +181,7 @@ def test_calm_machine_gives_no_warning_but_the_governor(pair: list[Path]) -> Non
         ({"after": {"all_cpu_seconds": 102.5}}, "up to 1.5 cores"),
         ({"after": {"stolen_seconds": 0.1}}, "the hypervisor took up to 10% of a core"),
         ({"after": {"frequencies_hz": [600_000_000]}}, "frequency changed by up to 60%"),
-        ({"after": {"throttled": "50005"}}, "throttling (bits 50005)"),
+        ({"after": {"throttled": "50005"}}, "under-voltage, throttled (bits 50005)"),
         ({"stable": False}, "b.tflite: the warm-up never became stable in 1 of 3"),
         ({"complete": False}, "b.tflite: the time was up before the asked runs in 1 of 3"),
         ({"digest": "1" * 64}, "b.tflite: the outputs differ between processes"),
@@ -173,13 +195,69 @@ def test_disturbances_are_told(pair: list[Path], disturbed: dict[str, Any], said
     assert any(said in warning for warning in result.warnings), result.warnings
 
 
+def test_a_disturbed_process_is_repeated(pair: list[Path]) -> None:
+    """Once, and what it measured is kept apart; the other figures are those of calm processes."""
+
+    def answers(index: int, name: str) -> list[Event]:
+        busy = {"all_cpu_seconds": 102.5} if index == 1 else None
+        return answer([5000 if busy else 1000] * 4, after=busy)
+
+    device = Scripted(answers)
+    result = measure(pair, QUICK.model_copy(update={"retries": 2}), device)
+    assert device.asked == [f"{name}.tflite" for name in "abbbaab"]
+    assert device.renewed == 7
+    (aside,) = result.set_aside
+    assert (aside.model, aside.repetition, aside.samples_ns) == (1, 0, (5000,) * 4)
+    assert aside.reason == "others used 1.5 cores"
+    assert {s for model in result.models for p in model.samples for s in p} == {1000}
+    assert any("1 processes were disturbed" in warning for warning in result.warnings)
+    assert not any("stayed disturbed" in warning for warning in result.warnings)
+
+
+def test_what_stays_disturbed_says_so(pair: list[Path]) -> None:
+    def answers(index: int, name: str) -> list[Event]:
+        return answer([1000] * 4, after={"throttled": "4"} if name == "b.tflite" else None)
+
+    result = measure(pair, QUICK.model_copy(update={"retries": 2}), Scripted(answers))
+    assert len(result.set_aside) == 2 * 3
+    assert [run.disturbances for run in result.models[0].processes] == [()] * 3
+    told = ("the board reports: throttled (bits 4)",)
+    assert [run.disturbances for run in result.models[1].processes] == [told] * 3
+    assert any("3 of 6 processes stayed disturbed" in warning for warning in result.warnings)
+
+
+def test_a_board_that_throttled_long_ago(pair: list[Path]) -> None:
+    """The upper bits remember it until the next start; only a new one tells of this process."""
+    result = measure(
+        pair,
+        QUICK,
+        Scripted(lambda i, name: answer([1000], before="50000", after={"throttled": "50000"})),
+    )
+    assert not any("board reports" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize(
+    ("samples", "told"), [([1000] * 4, {"runs": 5}), ([10**9, 10**9], {}), ([1000], {"ns": 10})]
+)
+def test_an_answer_that_contradicts_itself(
+    pair: list[Path], samples: list[int], told: dict[str, Any]
+) -> None:
+    def answers(index: int, name: str) -> list[Event]:
+        *events, done = answer(samples)
+        return [*events, done.model_copy(update=told)]
+
+    with pytest.raises(MeasurementError, match="contradicts itself"):
+        measure(pair, QUICK, Scripted(answers))
+
+
 @pytest.mark.parametrize("gone", range(8))
 def test_an_answer_with_a_gap(pair: list[Path], gone: int) -> None:
     def answers(index: int, name: str) -> list[Event]:
         events = answer([1000])
         return events[:gone] + events[gone + 1 :]
 
-    if gone == 6:  # the second, empty batch of samples
+    # 5 and 6 are batches of samples, of which the second is empty: then the count is wrong.
+    if gone == 6:
         assert measure(pair, QUICK, Scripted(answers))
     else:
         with pytest.raises(MeasurementError, match="left out"):

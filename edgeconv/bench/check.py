@@ -1,0 +1,172 @@
+"""Before any time is taken: what each model computes on the device, and how much memory it needs.
+
+A process of its own runs each model once. Its outputs are compared with those of this machine on
+the same inputs, because a fast wrong model is worth nothing; its memory is not blurred by the
+bookkeeping of a measurement.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import math
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.bench.result import Agreement, Memory
+from edgeconv.bundle import MIN_WITHIN_ONE_STEP
+from edgeconv.device import Device, RunRequest
+from edgeconv.device.local import LocalDevice
+from edgeconv.device.messages import First, Output, Outputs, Start
+from edgeconv.errors import MeasurementError
+
+# Kernels round differently, and a Pi may compute in half precision: tens of dB remain. A network
+# that computes something else has none.
+MIN_SQNR_DB = 20.0
+CODES = 256  # a float output with at most so many values is taken for dequantized codes
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the check pass found of one model. ``note``: why outputs were not compared."""
+
+    memory: Memory | None
+    agreement: Agreement | None
+    note: str | None
+
+
+def check_models(
+    models: Sequence[Path], requests: Sequence[RunRequest], inputs: Path | None, device: Device
+) -> list[Checked]:
+    """Run every model once on the device, and here unless the device is this Python.
+
+    Args:
+        requests: what is about to be measured, a request a model.
+        inputs: this machine's file of inputs, if any.
+
+    Raises:
+        MeasurementError: a model cannot be run, or its outputs are not those computed here.
+    """
+    return [
+        _check(model, request, inputs, device)
+        for model, request in zip(models, requests, strict=True)
+    ]
+
+
+def _check(model: Path, request: RunRequest, inputs: Path | None, device: Device) -> Checked:
+    try:
+        there, memory = _once(request, device)
+    except MeasurementError as error:
+        raise MeasurementError(f"{model} on {error}") from error
+    host = LocalDevice()
+    if device == host:
+        return Checked(memory, None, None)
+    own = {
+        "model": host.place(model),
+        "inputs": host.place(inputs) if inputs else None,
+        "runtime": None,  # the one that this machine has for such files
+        "affinity": None,
+    }
+    try:
+        here, _ = _once(request.model_copy(update=own), host)
+    except MeasurementError as error:
+        return Checked(memory, None, f"{model}: its outputs were not compared: {error}")
+    return compared(there, here, memory, f"{model} on {device.name}")
+
+
+def _once(request: RunRequest, device: Device) -> tuple[tuple[Output, ...], Memory | None]:
+    """The outputs of the first inference, and the memory until then."""
+    once = {"min_runs": 1, "min_seconds": 0.0, "warmup_runs": 0, "warmup_seconds": 0.0}
+    start: Start | None = None
+    first: First | None = None
+    outputs: Outputs | None = None
+    with closing(device.run(request.model_copy(update=once))) as events:
+        for event in events:
+            if isinstance(event, Start):
+                start = event
+            elif isinstance(event, First):
+                first = event
+            elif isinstance(event, Outputs):
+                outputs = event
+    if not (start and first and outputs):
+        raise MeasurementError(f"{device.name}: the runner left out a part of its answer")
+    before, peak = start.conditions.peak_rss_bytes, first.peak_rss_bytes
+    memory = None if before is None or peak is None else Memory(before=before, peak=peak)
+    return outputs.outputs, memory
+
+
+def compared(
+    there: Sequence[Output], here: Sequence[Output], memory: Memory | None, where: str
+) -> Checked:
+    """Hold a device's outputs against this machine's.
+
+    Raises:
+        MeasurementError: they are others.
+    """
+    shapes = [[(output.dtype, output.shape) for output in side] for side in (there, here)]
+    if shapes[0] != shapes[1]:
+        raise MeasurementError(f"{where}: its outputs are {shapes[0]}, on this machine {shapes[1]}")
+    figures = []
+    for ours, theirs in zip(here, there, strict=True):
+        if ours.sha256 == theirs.sha256:
+            continue
+        kind = np.dtype(ours.dtype)
+        # An index (of the largest score, say) is right or wrong, and a near tie decides.
+        if ours.base64 is None or theirs.base64 is None or kind.kind not in "fiu":
+            return Checked(memory, None, f"{where}: {ours.name} is too large to be compared")
+        if kind.kind in "iu" and kind.itemsize > 2:
+            return Checked(memory, None, f"{where}: {ours.name}, an index, differs from this host")
+        figures.append(agreement(_values(theirs, kind, where), _values(ours, kind, where)))
+    sqnr = [f.sqnr_db for f in figures if f.sqnr_db is not None]
+    steps = [f.within_one_step for f in figures if f.within_one_step is not None]
+    worst = Agreement(sqnr_db=min(sqnr, default=None), within_one_step=min(steps, default=None))
+    for figure in figures:
+        if figure.sqnr_db is None or figure.sqnr_db >= MIN_SQNR_DB:
+            continue
+        if figure.within_one_step is None or figure.within_one_step < MIN_WITHIN_ONE_STEP:
+            raise MeasurementError(
+                f"{where}: it computes something else than on this machine (signal-to-noise "
+                f"{figure.sqnr_db:.1f} dB, {MIN_SQNR_DB:.0f} dB asked); its runtime or its kernels "
+                "are wrong, so its latency means nothing"
+            )
+    return Checked(memory, worst, None)
+
+
+def agreement(there: NDArray[np.float64], here: NDArray[np.float64]) -> Agreement:
+    """How near two outputs of the same shape are. Values that are not finite must be equal."""
+    wild = ~(np.isfinite(there) & np.isfinite(here))
+    if not np.array_equal(there[wild], here[wild], equal_nan=True):
+        return Agreement(sqnr_db=-math.inf, within_one_step=0.0)
+    there, here = there[~wild], here[~wild]
+    noise, signal = float(((there - here) ** 2).sum()), float((here**2).sum())
+    values = np.unique(here)
+    steps = None
+    if 1 < values.size <= CODES:
+        step = float(np.diff(values).min())
+        steps = float((np.abs(there - here) <= step * 1.01).mean())
+    if noise == 0:
+        return Agreement(sqnr_db=None, within_one_step=steps)
+    sqnr = -math.inf if signal == 0 else 10 * math.log10(signal / noise)
+    return Agreement(sqnr_db=sqnr, within_one_step=steps)
+
+
+def _values(output: Output, kind: np.dtype[np.generic], where: str) -> NDArray[np.float64]:
+    """The elements in one dimension.
+
+    Raises:
+        MeasurementError: the bytes are not those that the output is said to have.
+    """
+    try:
+        data = base64.b64decode(output.base64 or "", validate=True)
+    except binascii.Error as error:
+        raise MeasurementError(f"{where}: the outputs that it sent are damaged") from error
+    whole = len(data) == math.prod(output.shape) * kind.itemsize
+    if not whole or hashlib.sha256(data).hexdigest() != output.sha256:
+        raise MeasurementError(f"{where}: the outputs that it sent are damaged")
+    return np.frombuffer(data, kind).astype(np.float64)

@@ -1,0 +1,162 @@
+"""What a session has measured so far, on disk: it survives the session.
+
+One JSON object a line: what the session is, then every process as it ends. A line is on the disk
+before the next process starts, so whatever happens costs at most the process that was running.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from edgeconv.bench.result import BenchOptions, ModelFile, ProcessRun, Record, SetAside
+from edgeconv.device.messages import Machine
+from edgeconv.errors import MeasurementError, UsageError
+
+SCHEMA_VERSION = 1
+SUFFIX = ".partial"
+
+
+class Session(Record):
+    """What is measured where. ``paths`` are the files' absolute ones, ``out`` the file that the
+    result goes to."""
+
+    kind: Literal["session"] = "session"
+    schema_version: int = SCHEMA_VERSION
+    edgeconv_version: str
+    started: datetime
+    device: str
+    options: BenchOptions
+    files: tuple[ModelFile, ...] = Field(min_length=1)
+    paths: tuple[Path, ...] = Field(min_length=1)
+    inputs_sha256: str | None
+    out: Path | None
+
+
+class Finished(Record):
+    """One process of the schedule, complete."""
+
+    kind: Literal["process"] = "process"
+    model: int = Field(ge=0)
+    machine: Machine
+    run: ProcessRun
+
+
+Entry = Annotated[Session | Finished | SetAside, Field(discriminator="kind")]
+ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
+
+
+class Journal:
+    """The processes of one session; with a path, also on disk."""
+
+    def __init__(self, session: Session, path: Path | None = None) -> None:
+        self.session = session
+        self.path = path
+        self.finished: list[Finished] = []
+        self.set_aside: list[SetAside] = []
+
+    @classmethod
+    def create(cls, path: Path, session: Session) -> Journal:
+        """Begin one on disk.
+
+        Raises:
+            UsageError: ``path`` has one already, or cannot be written.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x", encoding="utf-8"):
+                pass
+        except FileExistsError as error:
+            raise UsageError(
+                f"{path} has an unfinished measurement: continue it with `edgeconv bench --resume "
+                f"{path}`, or delete it"
+            ) from error
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+        journal = cls(session, path)
+        journal._append(session)
+        return journal
+
+    @classmethod
+    def open(cls, path: Path) -> Journal:
+        """Read one from disk, to go on with it. A last line that was cut is dropped.
+
+        Raises:
+            UsageError: there is no such file.
+            MeasurementError: it is damaged, or from another edgeconv.
+        """
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        whole = text[: text.rfind(b"\n") + 1]
+        try:
+            session, *entries = [ENTRY.validate_json(line) for line in whole.splitlines()]
+        except (ValidationError, ValueError) as error:
+            raise MeasurementError(
+                f"{path} is not an unfinished measurement of this edgeconv; measure again"
+            ) from error
+        if not isinstance(session, Session) or session.schema_version != SCHEMA_VERSION:
+            raise MeasurementError(f"{path} is of another edgeconv; measure again")
+        journal = cls(session, path)
+        for entry in entries:
+            journal._take(entry)
+        if len(whole) < len(text):
+            os.truncate(path, len(whole))
+        return journal
+
+    def add(self, entry: Finished | SetAside) -> None:
+        """Keep an entry, on disk when this returns."""
+        self._take(entry)
+        self._append(entry)
+
+    def remove(self) -> None:
+        """Remove it from disk: the result has everything."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.finished and not self.set_aside
+
+    def check_same(self, session: Session) -> None:
+        """Refuse to go on with anything but what was begun.
+
+        Raises:
+            UsageError: a file changed, or options or the device differ.
+        """
+        begun = self.session
+        if session.device != begun.device:
+            raise UsageError(f"{self.path} was begun on {begun.device}, not on {session.device}")
+        for name, value in begun.options:
+            asked = getattr(session.options, name)
+            if asked != value:
+                option = name.replace("_", "-")
+                raise UsageError(f"{self.path} was begun with {option} {value}, not {asked}")
+        if len(session.files) != len(begun.files):
+            raise UsageError(f"{self.path} was begun with {len(begun.files)} files; name the same")
+        hashes = [(f.name, f.sha256) for f in begun.files] + [("the inputs", begun.inputs_sha256)]
+        now = [f.sha256 for f in session.files] + [session.inputs_sha256]
+        for (name, before), after in zip(hashes, now, strict=True):
+            if before != after:
+                raise UsageError(f"{name}: changed since {self.path} was begun; measure again")
+
+    def _take(self, entry: Entry) -> None:
+        if isinstance(entry, Session) or entry.model >= len(self.session.files):
+            raise MeasurementError(f"{self.path} is damaged; measure again")
+        if isinstance(entry, Finished):
+            self.finished.append(entry)
+        else:
+            self.set_aside.append(entry)
+
+    def _append(self, entry: Entry) -> None:
+        if self.path is None:
+            return
+        with self.path.open("ab") as file:
+            file.write(entry.model_dump_json().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,87 @@
+"""What a measurement leaves behind when it is cut short, and how it goes on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgeconv.bench import BenchOptions, BenchResult, Journal, Progress, measure, new_session
+from edgeconv.bench.history import default_path
+from edgeconv.bench.journal import SUFFIX
+from edgeconv.device import open_device
+from edgeconv.errors import MeasurementError, UsageError
+
+logger = logging.getLogger(__name__)
+
+
+def begin(files: Sequence[Path], options: BenchOptions, device: str, out: Path | None) -> Journal:
+    """A journal beside the result, or beside the history if the result goes nowhere else.
+
+    Raises:
+        UsageError: a file or the device cannot be measured, or an unfinished measurement is there.
+        MeasurementError: a file is damaged.
+    """
+    session = new_session(files, options, open_device(device).name, out)
+    if out is not None:
+        return Journal.create(out.with_name(out.name + SUFFIX), session)
+    name = f"{session.started:%Y%m%dT%H%M%S}-{os.getpid()}{SUFFIX}"
+    try:
+        return Journal.create(default_path().parent / "unfinished" / name, session)
+    except UsageError as error:
+        logger.warning("nothing is kept if this is cut short: %s", error)
+        return Journal(session)
+
+
+def resume(path: Path, options: BenchOptions, given: set[str]) -> Journal:
+    """The journal of a measurement that was cut short.
+
+    Args:
+        options: from the command line; only those in ``given`` count.
+        given: parameters that the user stated.
+
+    Raises:
+        UsageError: there is no such file, or it was begun with other options.
+        MeasurementError: it is damaged.
+    """
+    journal = Journal.open(path)
+    begun = journal.session
+    fields = {"affinity" if name == "cpus" else name for name in given}
+    asked = {name: value for name, value in options if name in fields}
+    merged = begun.options.model_copy(update=asked)
+    journal.check_same(begun.model_copy(update={"options": merged}))
+    return journal
+
+
+def measure_all(
+    files: Sequence[Path], journal: Journal, progress: Callable[[Progress], None]
+) -> BenchResult:
+    """Measure what the journal lacks.
+
+    Raises:
+        UsageError: the files are not those that the journal was begun with.
+        MeasurementError: a model could not be measured.
+    """
+    session = journal.session
+    device = open_device(session.device)
+    return measure(files, session.options, device, progress, journal=journal)
+
+
+@contextmanager
+def kept(journal: Journal, total: int) -> Iterator[None]:
+    """Say in the error what was kept of the measurement and how to go on; keep nothing of one that
+    took no sample."""
+    try:
+        yield
+    except (KeyboardInterrupt, MeasurementError, OSError) as error:
+        if journal.is_empty or journal.path is None:
+            journal.remove()
+            raise
+        command = f"edgeconv bench --resume {shlex.quote(str(journal.path))}"
+        raise MeasurementError(
+            f"{error or 'interrupted'}; {len(journal.finished)} of {total} processes are kept, go "
+            f"on with `{command}`"
+        ) from error

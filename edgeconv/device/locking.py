@@ -1,0 +1,73 @@
+"""A device measures for one harness at a time: two at once would time each other."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from edgeconv.device.events import Explain, last_words
+from edgeconv.device.messages import printable
+from edgeconv.device.process import LineProcess
+from edgeconv.errors import MeasurementError
+
+ANSWER_SECONDS = 60.0
+END_SECONDS = 5.0
+
+
+class Lock(Protocol):
+    """A device that is ours for now."""
+
+    def renew(self) -> None:
+        """Say that we still measure.
+
+        Raises:
+            MeasurementError: the lock is gone, and with it the connection.
+        """
+
+
+class HeldLock:
+    """A holder on the device, whose process is the lock."""
+
+    def __init__(self, process: LineProcess, device: str, explain: Explain) -> None:
+        self._process = process
+        self._device = device
+        self._explain = explain
+
+    def renew(self) -> None:
+        if not self._process.send(b"\n"):
+            raise _lost(self._process, self._device, self._explain)
+
+
+@contextmanager
+def held(command: Sequence[str], device: str, explain: Explain) -> Iterator[Lock]:
+    """Hold a device's lock by a command that runs ``edgeconv/runner/lock.py`` there.
+
+    Args:
+        command: starts the holder.
+        device: its name, for messages.
+        explain: what an exit status and the standard error mean on this kind of device.
+
+    Raises:
+        MeasurementError: another harness has the device, or it does not answer.
+    """
+    who = f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
+    line = who.encode("utf-8", "replace") + b"\n"
+    with LineProcess(command, line, seconds=ANSWER_SECONDS) as process:
+        word, _, owner = next(iter(process), b"").decode("utf-8", "replace").partition(" ")
+        if word == "busy":
+            by = f"another edgeconv ({printable(owner)[:300]})" if owner else "another edgeconv"
+            raise MeasurementError(f"{device}: {by} is measuring there; wait until it has ended")
+        if word != "locked":
+            raise _lost(process, device, explain)
+        yield HeldLock(process, device, explain)
+        process.end(END_SECONDS)
+
+
+def _lost(process: LineProcess, device: str, explain: Explain) -> MeasurementError:
+    process.end(END_SECONDS)
+    said = explain(process.returncode, process.stderr)
+    return MeasurementError(f"{device}: {said or 'its lock was lost' + last_words(process.stderr)}")
