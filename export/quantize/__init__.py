@@ -10,6 +10,7 @@ from onnx_ir.passes import common
 from edgeconv.errors import UsageError
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.quantize.calibrate import Batch, Batches, Progress
+from edgeconv.export.quantize.clipped import clip_inputs
 from edgeconv.export.quantize.draft import Draft, draft
 from edgeconv.export.quantize.improve import Improvement, Improver
 from edgeconv.export.quantize.io import apply_io
@@ -87,6 +88,7 @@ def fit(
     model = prepare(model)
     if not plan(model.graph, options.keep_float).activations:
         raise UsageError("the network has no operator that int8 covers; use --precision float32")
+    batches = clip_inputs(model, batches, options, progress)
     judge = Judge(model, first_batches(batches, _JUDGED_SAMPLES, _JUDGED_BYTES))
     improver = Improver(judge, batches, options, progress)
     current = draft(improver.rescale(model), batches, options, progress)

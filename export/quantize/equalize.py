@@ -44,38 +44,48 @@ def equalize(segments: list[Segment], statistics: Mapping[str, ChannelStatistics
 def _choose(segment: Segment, observed: ChannelStatistics) -> Float64 | None:
     """The factors by which to divide the producer's channels; None to leave them."""
     reach = _reach(segment.producer, observed)
+    if not reach.any():
+        return None
     column = np.max([_column_reach(layer) for layer in segment.consumers], axis=0)
     if segment.bound < np.inf:
         # Unless a channel reaches the bound, it may grow towards it.
         reached = observed.high >= _REACHED * segment.bound
-        factors = np.where(reached, 1.0, (reach / segment.bound) ** _EXPONENT)
+        share = np.where(reach > 0, reach / segment.bound, 1.0)
+        factors = np.where(reached, 1.0, share**_EXPONENT)
     else:
         factors = _factors(reach, column)
+    factors = _quieten_dead(factors, reach, column)
     without = expected_noise(segment, observed, np.ones_like(reach))
     return factors if expected_noise(segment, observed, factors) < without else None
 
 
 def _reach(producer: Layer, observed: ChannelStatistics) -> Float64:
-    """The greatest magnitude of each channel, with a floor for channels that hardly lived."""
+    """The greatest magnitude of each channel, with a floor for channels that hardly lived; zero for
+    those that have no weights and were never seen to be anything but zero."""
     reach = np.maximum(np.abs(observed.low), np.abs(observed.high))
     norm = np.sqrt(np.square(producer.weight, dtype=np.float64).sum(axis=(2, 3))).ravel()
     alive = (norm > 0) & (reach > 0)
-    if not alive.any():
-        return np.ones_like(reach)
-    usual = float(np.median(reach[alive] / norm[alive]))
-    reach = np.maximum(reach, _LEAST_SHARE * usual * norm)
-    # Without weights there is a constant, or nothing: any scale holds it.
-    return np.where(reach > 0, reach, float(np.median(reach[alive])))
+    usual = float(np.median(reach[alive] / norm[alive])) if alive.any() else 0.0
+    floored: Float64 = np.maximum(reach, _LEAST_SHARE * usual * norm)
+    return floored
 
 
 def _factors(reach: Float64, column: Float64) -> Float64:
     """reach^e / column^(1-e): factors that undo any earlier rescaling of the same kind. The
     activation keeps its greatest magnitude."""
-    positive = column > 0
+    positive, alive = column > 0, reach > 0
     filled = np.where(positive, column, np.median(column[positive]) if positive.any() else 1.0)
-    factors = reach**_EXPONENT * filled ** (_EXPONENT - 1)
+    factors = np.where(alive, reach, 1.0) ** _EXPONENT * filled ** (_EXPONENT - 1)
     scaled: Float64 = factors * (reach / factors).max() / reach.max()
     return scaled
+
+
+def _quieten_dead(factors: Float64, reach: Float64, column: Float64) -> Float64:
+    """Weights that read a dead channel change nothing, and need not take the integers of others."""
+    alive = reach > 0
+    level = np.median((factors * column)[alive])
+    quiet = level / np.where(column > 0, column, 1.0)
+    return np.where(~alive & (column > 0) & (level > 0), quiet, factors)
 
 
 def expected_noise(segment: Segment, observed: ChannelStatistics, factors: Float64) -> float:

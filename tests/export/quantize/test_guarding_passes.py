@@ -35,6 +35,7 @@ PLAIN = QuantizeOptions(
 )
 # Of 450 digits a quarter of a percent is one: a collapse and a recovery are told apart by far.
 COLLAPSED = 60.0
+PERCENTILE = RangeMethod.PERCENTILE
 ONE_POINT = 1.0
 
 
@@ -79,8 +80,33 @@ def test_all_at_once(network: DigitNetwork, float_top1: float) -> None:
     graph = graph_of(rescaled(shifted(network, 100)))
     samples = spiked(training_samples(1000))
     assert top1(quantize(graph, samples, PLAIN).model) < COLLAPSED
-    ours = QuantizeOptions(range_method=RangeMethod.PERCENTILE)
+    ours = QuantizeOptions(range_method=PERCENTILE)
     assert top1(quantize(graph, samples, ours).model) >= float_top1 - ONE_POINT
+
+
+def test_equalization_quietens_weights_on_dead_channels(
+    network: DigitNetwork, float_top1: float
+) -> None:
+    graph = graph_of(with_coarse_weights(network, 1000.0))
+    assert top1(quantize(graph, training_samples(), PLAIN).model) < COLLAPSED
+    result = quantize(graph, training_samples(), replace(PLAIN, equalization=True))
+    assert top1(result.model) >= float_top1 - ONE_POINT
+
+
+def test_what_the_input_cuts_off_widens_no_other_range(
+    network: DigitNetwork, float_top1: float
+) -> None:
+    """One spike in a sample is one input in 64, and one activation in four behind the pool."""
+    samples = spiked(training_samples(1000))
+    result = quantize(graph_of(network), samples, replace(PLAIN, range_method=PERCENTILE))
+    assert top1(result.model) >= float_top1 - ONE_POINT
+    clean = quantize(graph_of(network), training_samples(1000), PLAIN)
+    scale = "output_scale"
+    spiky_scale, clean_scale = (
+        float(model.graph.initializers[scale].const_value.numpy())
+        for model in (result.model, clean.model)
+    )
+    assert spiky_scale < 1.5 * clean_scale
 
 
 def test_bias_correction_takes_what_rounding_adds(network: DigitNetwork) -> None:
