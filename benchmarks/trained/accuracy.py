@@ -26,7 +26,7 @@ from benchmarks.trained.adversarial import ATTACKS, heavy_tail
 from benchmarks.trained.fit import Labeled, score
 from benchmarks.trained.folder import Metric, Trained, default_folder, read_data, read_index
 from edgeconv.bundle import Artifact, Bundle, Format, Precision
-from edgeconv.export import QuantizeOptions, export
+from edgeconv.export import QuantizeOptions, RangeMethod, export
 from edgeconv.export.reference import load_reference
 from edgeconv.export.runtimes import open_runner
 from edgeconv.export.verify import sqnr_db
@@ -34,7 +34,12 @@ from edgeconv.export.verify import sqnr_db
 Array = npt.NDArray[Any]
 
 # What others do by default: extremes as ranges, and nothing that guards accuracy.
-MIN_MAX = QuantizeOptions(equalization=False, bias_absorption=False, bias_correction=False)
+MIN_MAX = QuantizeOptions(
+    range_method=RangeMethod.MINMAX,
+    equalization=False,
+    bias_absorption=False,
+    bias_correction=False,
+)
 # Networks of Relu or of nothing between convolutions, so that channels can be rescaled unseen.
 SPOILED = ("mobilenet_v1_digits", "resnet8_digits", "mobilenet_v1_shapes", "resnet8_shapes")
 HEAVY_TAIL = "heavy-tailed inputs"
