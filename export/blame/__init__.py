@@ -23,7 +23,7 @@ from edgeconv.export.feed import Feed
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import Batch, QuantizeOptions, fit
 from edgeconv.export.quantize.draft import Draft
-from edgeconv.export.quantize.score import first_batches
+from edgeconv.export.quantize.score import judged_batches
 from edgeconv.export.runtimes import open_runner
 
 __all__ = ["Blame", "LayerBlame", "Span", "blame"]
@@ -69,7 +69,7 @@ def blame(
     graph = _float_graph(bundle.file(source))
     draft, _ = fit(graph, feed, replace(options, bias_correction=False), progress)
     name_nodes(draft.model)
-    batches = first_batches(feed, _SAMPLES, _BYTES)
+    batches = judged_batches(feed, _SAMPLES, _BYTES)
     meter = Meter(draft, batches)
     units = find_units(draft)
     integers, left_in_float = draft.to_qdq()

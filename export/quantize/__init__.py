@@ -21,7 +21,7 @@ from edgeconv.export.quantize.options import (
     Rounding,
 )
 from edgeconv.export.quantize.plan import plan
-from edgeconv.export.quantize.score import Judge, first_batches
+from edgeconv.export.quantize.score import Judge, judged_batches
 from edgeconv.export.quantize.sensitivity import with_float_places
 
 __all__ = [
@@ -89,7 +89,7 @@ def fit(
     if not plan(model.graph, options.keep_float).activations:
         raise UsageError("the network has no operator that int8 covers; use --precision float32")
     batches = clip_inputs(model, batches, options, progress)
-    judge = Judge(model, first_batches(batches, _JUDGED_SAMPLES, _JUDGED_BYTES))
+    judge = Judge(model, judged_batches(batches, _JUDGED_SAMPLES, _JUDGED_BYTES))
     improver = Improver(judge, batches, options, progress)
     current = draft(improver.rescale(model), batches, options, progress)
     if options.rounding is Rounding.ADAPTIVE:

@@ -42,6 +42,8 @@ def mean_errors(
         name = str(node.outputs[0].name)
         if name in layers and node.op_type != "MatMul":
             names[name] = _add_twin(twin.graph, node, layers[name], inputs[name])
+    if not names:
+        return {}
     tap = Tap(twin, list(names.values()))
     sums = {name: np.array(0.0) for name in names}
     count = 0

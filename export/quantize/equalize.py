@@ -19,8 +19,8 @@ from edgeconv.export.quantize.layers import Layer
 from edgeconv.export.quantize.segments import Segment
 
 # 1 levels the activation alone, and each channel saturates at once above what calibration saw of
-# it; 1/2 levels the weights as much, as the paper does. On networks trained on real data 3/4 was
-# best or close to it, with 16 samples and with 256.
+# it; 1/2 levels the weights as much, as the paper does. On a network trained on digits, as it was
+# and with channels rescaled, 3/4 was best or close to it, with 16 samples and with 256.
 _EXPONENT = 0.75
 # A channel that calibration hardly saw alive is taken to reach this share of what its weights
 # let expect, so that a rare value does not saturate.

@@ -105,6 +105,8 @@ class Improver:
         """Bias correction."""
         some = self._some("Correcting biases")
         errors = mean_errors(current.model, current.weights, current.inputs, some)
+        if not errors:
+            return current
         model = current.model.clone()
         subtract(model.graph, errors)
         candidate = current.with_model(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -52,15 +53,17 @@ def _decibels(signal: float, noise: float) -> float:
     return float(np.clip(10 * np.log10(signal / noise), -_LIMIT_DB, _LIMIT_DB))
 
 
-def first_batches(batches: Iterable[Batch], samples: int, size: int) -> list[Batch]:
-    """As many of the first batches as hold at most ``samples`` samples and ``size`` bytes; at
-    least one."""
-    held: list[Batch] = []
-    count = used = 0
+def judged_batches(batches: Iterable[Batch], samples: int, size: int) -> list[Batch]:
+    """As many batches as hold at most ``samples`` samples and ``size`` bytes; at least one.
+
+    Those whose bytes hash lowest: a choice that the order of the batches does not change.
+    """
+    held: dict[bytes, Batch] = {}
     for batch in batches:
-        count += batch[0].shape[0] if batch and batch[0].ndim else 1
-        used += sum(array.nbytes for array in batch)
-        if held and (count > samples or used > size):
-            break
-        held.append(batch)
-    return held
+        digest = hashlib.sha256(b"".join(array.tobytes() for array in batch)).digest()
+        held[digest] = batch
+        each = batch[0].shape[0] if batch and batch[0].ndim else 1
+        bytes_each = max(1, sum(array.nbytes for array in batch))
+        if len(held) > max(1, min(samples // each, size // bytes_each)):
+            del held[max(held)]
+    return [held[digest] for digest in sorted(held)]

@@ -241,3 +241,16 @@ def test_a_linear_layer_on_tokens_is_integer_too(samples: list[Sample]) -> None:
     got = np.stack([run(result.model, sample) for sample in samples])
     # Per-channel weights and four layers: about 35 dB.
     assert np.sum((expected - got) ** 2) < np.sum(expected**2) * 10**-2.5
+
+
+def test_a_network_without_weights_is_quantized() -> None:
+    class Sum(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(x) + x
+
+    samples = [
+        (np.random.default_rng(seed).normal(size=(1, 3, 8, 8)).astype("f4"),) for seed in (0, 1)
+    ]
+    captured = capture_module(Sum().eval(), samples[0], ["output"], 20)
+    model = quantize(optimize(captured, already_optimized=True), samples).model
+    assert any(node.op_type == "QuantizeLinear" for node in model.graph)
