@@ -107,11 +107,16 @@ def run(
     tuned = prepare(deepcopy(network), train, bits)
     calibrate(tuned, train)  # so that tuning begins with sensible ranges
     fit(tuned, train, epochs[1], lambda done: progress("Tuning", done, epochs[1]), TUNING_RATE)
+    calibrate(tuned, train)  # the weights moved with every step; ranges follow for the last time
     return Comparison(float_top1, finish(rounded, "rounded"), finish(tuned, "tuned"))
 
 
 def prepare(network: nn.Module, train: Split, bits: int) -> fx.GraphModule:
-    """The network with fake quantization wherever its int8 file will have integers."""
+    """The network with fake quantization wherever its int8 file will have integers.
+
+    Batch norms are folded first, so that tuning changes the very weights that the file will have.
+    """
+    from torch.fx.experimental.optimization import fuse
     from torchao.quantization.pt2e import allow_exported_model_train_eval
     from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
@@ -121,7 +126,8 @@ def prepare(network: nn.Module, train: Split, bits: int) -> fx.GraphModule:
     batch = {0: torch.export.Dim("batch", min=1)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.export.export(network, (example,), dynamic_shapes=(batch,)).module()
+        folded = fuse(network.eval())
+        program = torch.export.export(folded, (example,), dynamic_shapes=(batch,)).module()
         prepared: Any = prepare_qat_pt2e(program, EdgeQuantizer(bits))
     # PT2E's modules refuse train() and eval(), which `fit` calls, until they are told otherwise.
     return allow_exported_model_train_eval(prepared)

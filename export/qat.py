@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import fx
 from torchao.quantization.pt2e import (
+    FakeQuantize,
     FusedMovingAvgObsFakeQuantize,
     MovingAverageMinMaxObserver,
     MovingAveragePerChannelMinMaxObserver,
@@ -161,7 +162,8 @@ def _activation() -> QuantizationSpec:
 
 
 def _weight(axis: int, largest: int) -> QuantizationSpec:
-    fake = FusedMovingAvgObsFakeQuantize.with_args(
+    # Not the fused kind: while training it counts on -largest - 1 too, and convert_pt2e does not.
+    fake = FakeQuantize.with_args(
         observer=MovingAveragePerChannelMinMaxObserver, averaging_constant=1.0, eps=_LEAST_SCALE
     )
     scheme = torch.per_channel_symmetric
