@@ -111,9 +111,9 @@ def measure(
     if journal is None:
         journal = Journal(session)
     journal.check_same(session)
-    requests = [_request(path, options, device) for path in models]
-    lease = max(request.deadline_seconds for request in requests) + LEASE_SECONDS
+    lease = _deadline(options) + LEASE_SECONDS
     with device.lock(lease) if alone else nullcontext() as lock:
+        requests = [_request(path, options, device) for path in models]
         checks = check_models(models, requests, options.inputs, device)
         done = {entry.run.order for entry in journal.finished}
         steps = list(schedule(len(models), options.repetitions))
@@ -246,7 +246,6 @@ def check_files(models: Sequence[Path], options: BenchOptions) -> None:
 
 
 def _request(path: Path, options: BenchOptions, device: Device) -> RunRequest:
-    most = LOAD_SECONDS + WARMUP_LIMIT * options.warmup + 2 * options.max_seconds
     return RunRequest(
         model=device.place(path),
         runtime=options.runtime,
@@ -257,7 +256,12 @@ def _request(path: Path, options: BenchOptions, device: Device) -> RunRequest:
         min_runs=options.runs,
         min_seconds=options.seconds,
         max_seconds=options.max_seconds,
-        deadline_seconds=math.ceil(most),
+        deadline_seconds=_deadline(options),
         seed=options.seed,
         inputs=device.place(options.inputs) if options.inputs else None,
     )
+
+
+def _deadline(options: BenchOptions) -> int:
+    """Seconds after which a process ends itself."""
+    return math.ceil(LOAD_SECONDS + WARMUP_LIMIT * options.warmup + 2 * options.max_seconds)

@@ -9,11 +9,12 @@ is all that a remote shell ever sees of them.
 from __future__ import annotations
 
 import re
+import secrets
 import shlex
 import subprocess
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgeconv.bundle import sha256_of
@@ -68,6 +69,7 @@ class SshDevice:
     user: str | None = None
     port: int | None = None
     python: str = "python3"
+    _placed: set[str] = field(init=False, default_factory=set, compare=False, repr=False)
 
     @classmethod
     def parse(cls, name: str) -> SshDevice:
@@ -89,21 +91,26 @@ class SshDevice:
         return replace(self, name=f"{name}{python}", python=python)
 
     def place(self, file: Path) -> str:
-        """Send a file unless it is there, and return its path relative to the remote home.
+        """Send a file unless it is there, and return its path relative to the remote home. It is
+        looked for once a session.
 
         Raises:
             MeasurementError: it could not be sent, or did not arrive whole.
         """
         digest = sha256_of(file)
         remote = f"{FOLDER}/{digest}{file.suffix}"
+        if remote in self._placed:
+            return remote
         there = self.shell(f"mkdir -p {FOLDER} && sha256sum {remote} 2>/dev/null || true")
         if there.startswith(digest):
+            self._placed.add(remote)
             return remote
-        part = f"{remote}.part"
+        part = f"{remote}.{secrets.token_hex(4)}.part"
         send = f"cat > {part} && sha256sum {part} && mv {part} {remote}"
         if not self.shell(f"{send} || {{ rm -f {part}; exit 1; }}", file).startswith(digest):
             self.shell(f"rm -f {remote}")
             raise MeasurementError(f"{self.name}: {file} did not arrive whole; try again")
+        self._placed.add(remote)
         return remote
 
     def probe(self) -> DeviceFacts:

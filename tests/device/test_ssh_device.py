@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from loopback import Server, processes_with, wait_until, write_config, write_ssh
 from tiny_models import write_onnx, write_tflite
 
 from edgeconv.bench import BenchOptions, measure
@@ -23,112 +18,7 @@ from edgeconv.device.messages import Done, Samples
 from edgeconv.device.ssh import GRACE_SECONDS, SshDevice
 from edgeconv.errors import MeasurementError, UsageError
 
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-pytestmark = pytest.mark.skipif(SSHD is None, reason="needs sshd (package openssh-server)")
 QUICK = {"warmup_seconds": 0.0, "warmup_runs": 1, "min_runs": 5, "min_seconds": 0.0}
-
-
-@dataclass(frozen=True)
-class Server:
-    """An sshd, the folder it uses as home, and the client's configuration that trusts it."""
-
-    port: int
-    home: Path
-    config: Path
-    folder: Path
-
-    @property
-    def name(self) -> str:
-        return f"ssh://board:{self.port}{sys.executable}"
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    assert SSHD is not None
-    folder, home = tmp_path_factory.mktemp("ssh"), tmp_path_factory.mktemp("home")
-    for key in ("host", "user", "stranger"):
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key]
-        subprocess.run(command, check=True)
-    shutil.copy(folder / "user.pub", folder / "authorized")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    host_key = (folder / "host.pub").read_text()
-    (folder / "known").write_text(f"[127.0.0.1]:{port} {host_key}")
-    config = folder / "config"
-    write_config(config, folder, {})
-    (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
-        f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\n"
-        "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-        f'ForceCommand cd {home} && exec sh -c "$SSH_ORIGINAL_COMMAND"\n'
-    )
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)
-    command = [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")]
-    with subprocess.Popen(command, stderr=(folder / "log").open("wb")) as process:
-        try:
-            wait_until(lambda: can_connect(port))
-            yield Server(port, home, config, folder)
-        finally:
-            process.terminate()
-
-
-def write_config(config: Path, folder: Path, changes: dict[str, str]) -> None:
-    """The client's configuration for the host "board"; a file's name is one in ``folder``."""
-    options = {
-        "HostName": "127.0.0.1",
-        "IdentityFile": "user",
-        "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": "known",
-        "GlobalKnownHostsFile": "/dev/null",
-        "StrictHostKeyChecking": "yes",
-    } | changes
-    lines = [
-        f" {key} {folder / value if (folder / value).is_file() else value}\n"
-        for key, value in options.items()
-    ]
-    config.write_text("Host board\n" + "".join(lines))
-
-
-def can_connect(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def wait_until(condition: object) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def server(sshd: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """The server, with an ``ssh`` in PATH that reads the test's configuration."""
-    use_config(tmp_path, monkeypatch, sshd.config)
-    return sshd
-
-
-def use_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
-    wrapper = tmp_path / "bin" / "ssh"
-    wrapper.parent.mkdir(exist_ok=True)
-    wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh", path=os.defpath)} -F {config} "$@"\n')
-    wrapper.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
-
-
-def processes_with(text: str) -> list[int]:
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                line = (folder / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if text.encode() in line:
-                found.append(int(folder.name))
-    return found
 
 
 def failure(device: str, server: Server) -> str:
@@ -190,10 +80,10 @@ def test_files_are_sent_once_and_named_by_their_hash(server: Server, tmp_path: P
     assert remote.read_bytes() == model.read_bytes()
     assert remote.stem.isalnum()
     before = remote.stat().st_mtime_ns
-    device.place(model)
+    open_device(server.name).place(model)
     assert remote.stat().st_mtime_ns == before
     remote.write_bytes(b"cut")
-    device.place(model)
+    open_device(server.name).place(model)
     assert remote.read_bytes() == model.read_bytes()
     assert not list(remote.parent.glob("*.part"))
 
@@ -239,7 +129,8 @@ def test_no_connection(
     config = tmp_path / "config"
     write_config(config, sshd.folder, changes)
     port = "" if "Port" in changes else f":{sshd.port}"
-    use_config(tmp_path, monkeypatch, config)
+    write_ssh(tmp_path / "bin", config)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     assert said in failure(f"ssh://board{port}{sys.executable}", sshd)
 
 
@@ -268,17 +159,7 @@ def test_connection_cut_in_the_middle(server: Server, tmp_path: Path) -> None:
     with pytest.raises(MeasurementError):
         list(events)
     assert kept.ns
-    wait_until(lambda: not remote_runners(server))
-
-
-def remote_runners(server: Server) -> list[int]:
-    """Runners whose working folder is the remote home."""
-    return [
-        pid
-        for pid in processes_with(".cache/edgeconv/")
-        if Path(f"/proc/{pid}/cwd").exists()
-        and Path(f"/proc/{pid}/cwd").resolve() == server.home.resolve()
-    ]
+    wait_until(lambda: not server.runners())
 
 
 @pytest.mark.parametrize(
@@ -289,9 +170,8 @@ def test_runner_killed(server: Server, tmp_path: Path, number: signal.Signals, s
     device = SshDevice.parse(server.name)
     events = device.run(long_run(device, write_tflite(tmp_path / "m.tflite")))
     next(event for event in events if isinstance(event, Samples))
-    for pid in remote_runners(server):
-        if b"-I" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1:2]:
-            os.kill(pid, number)
+    for pid in server.pythons():
+        os.kill(pid, number)
     with pytest.raises(MeasurementError) as caught:
         list(events)
     assert said in str(caught.value)
@@ -302,9 +182,9 @@ def test_closing_early_leaves_nothing_running(server: Server, tmp_path: Path) ->
     device = SshDevice.parse(server.name)
     events = device.run(long_run(device, write_tflite(tmp_path / "m.tflite")))
     next(event for event in events if isinstance(event, Samples))
-    assert remote_runners(server)
+    assert server.runners()
     events.close()
-    wait_until(lambda: not remote_runners(server))
+    wait_until(lambda: not server.runners())
 
 
 def test_device_is_full(server: Server, tmp_path: Path) -> None:
