@@ -117,11 +117,12 @@ def compared(
         if ours.sha256 == theirs.sha256:
             continue
         kind = np.dtype(ours.dtype)
-        # An index (of the largest score, say) is right or wrong, and a near tie decides.
-        if ours.base64 is None or theirs.base64 is None or kind.kind not in "fiu":
+        if ours.base64 is None or theirs.base64 is None:
             return Checked(memory, None, f"{where}: {ours.name} is too large to be compared")
-        if kind.kind in "iu" and kind.itemsize > 2:
-            return Checked(memory, None, f"{where}: {ours.name}, an index, differs from this host")
+        # An index (of the largest score, say) is right or wrong, and a near tie decides.
+        if kind.kind != "f" and (kind.kind not in "iu" or kind.itemsize > 2):
+            note = f"{where}: {ours.name}, an index or a decision, differs from this machine's"
+            return Checked(memory, None, note)
         figures.append(agreement(_values(theirs, kind, where), _values(ours, kind, where)))
     sqnr = [f.sqnr_db for f in figures if f.sqnr_db is not None]
     steps = [f.within_one_step for f in figures if f.within_one_step is not None]

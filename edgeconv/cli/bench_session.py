@@ -82,6 +82,6 @@ def kept(journal: Journal, total: int) -> Iterator[None]:
             raise
         command = f"edgeconv bench --resume {shlex.quote(str(journal.path))}"
         raise MeasurementError(
-            f"{error or 'interrupted'}; {len(journal.finished)} of {total} processes are kept, go "
+            f"{str(error) or 'interrupted'}; {len(journal.finished)} of {total} processes are kept, go "
             f"on with `{command}`"
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeconv.report.tables import Column, table
-from edgeconv.report.units import format_duration, format_ratio, significant
+from edgeconv.report.units import format_bytes, format_duration, format_ratio, significant
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,6 +20,7 @@ COLUMNS = (
     Column("p90", numeric=True),
     Column("First", numeric=True),
     Column("Load", numeric=True),
+    Column("Memory", numeric=True),
 )
 SPEEDUP = Column("Speed-up over the slowest", numeric=True)
 
@@ -37,6 +38,7 @@ def latency_table(result: BenchResult) -> Table:
             _tail(summary.p90),
             format_duration(summary.first / 1e9),
             format_duration(summary.load / 1e9),
+            _memory(model),
         ]
         if len(result.models) > 1:
             row.append(_speedup(result, index))
@@ -69,6 +71,11 @@ def _median(model: ModelResult) -> str:
     if len(model.processes) < 2:
         return format_duration(value)
     return format_duration(value, interval=(low, high))
+
+
+def _memory(model: ModelResult) -> str:
+    """Peak of the whole process, with Python and the runtime."""
+    return "-" if model.memory is None else format_bytes(model.memory.peak)
 
 
 def _tail(tail: Tail) -> str:

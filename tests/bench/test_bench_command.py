@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,10 @@ from edgeconv.bundle import (
     TensorInfo,
     sha256_of,
 )
+from edgeconv.device import Event, RunRequest
+from edgeconv.device.local import LocalDevice
+from edgeconv.device.messages import Samples
+from edgeconv.errors import MeasurementError
 
 QUICK = ("--runs", "40", "--seconds", "0", "--warmup", "0")
 
@@ -98,7 +102,17 @@ def test_table_of_a_bundle(bundle: Path, bench: CommandLine) -> None:
     done = bench(bundle)
     assert done.returncode == 0, done.stderr
     header, *rows = done.stdout.strip().splitlines()
-    for column in ("File", "Runtime", "Threads", "Median", "p90", "First", "Load", "Speed-up"):
+    for column in (
+        "File",
+        "Runtime",
+        "Threads",
+        "Median",
+        "p90",
+        "First",
+        "Load",
+        "Memory",
+        "Speed-up",
+    ):
         assert column in header
     assert len(rows) == 2
     assert any("tiny.onnx" in row and "onnxruntime" in row for row in rows)
@@ -158,6 +172,78 @@ def test_failures(tmp_path: Path, bundle: Path, failed: Callable[..., str]) -> N
     assert "cannot load it" in failed(1, damaged)
     (bundle / "tiny.onnx").write_bytes(b"changed")
     assert "was changed after the export" in failed(1, bundle)
+
+
+@pytest.fixture
+def cut(tmp_path: Path, bench: CommandLine, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A measurement of two files that lost its device after three of four processes."""
+    run, done = LocalDevice.run, []
+
+    def dying(device: LocalDevice, request: RunRequest) -> Generator[Event, None, None]:
+        for event in run(device, request):
+            yield event
+            if request.min_runs == 40 and isinstance(event, Samples):
+                done.append(event)
+                if len(done) == 4:
+                    raise MeasurementError("local: gone")
+
+    models = write_onnx(tmp_path / "a.onnx"), write_tflite(tmp_path / "b.tflite")
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalDevice, "run", dying)
+        failed = bench(*models, "--repetitions", 2, "--retries", 0, "-o", tmp_path / "r.json")
+    assert failed.returncode == 1
+    assert "a.onnx on local: gone; 3 of 4 processes are kept, go on with" in failed.stderr
+    return tmp_path / "r.json.partial"
+
+
+def test_resume(cut: Path, edgeconv: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From anywhere, without naming anything again; the result is where it was wanted."""
+    folder = cut.parent / "elsewhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    done = edgeconv("bench", "--resume", cut)
+    assert done.returncode == 0, done.stderr
+    assert "1 processes were disturbed or cut short, and measured again" in done.stderr
+    result = BenchResult.load(cut.with_suffix(""))
+    assert [len(model.processes) for model in result.models] == [2, 2]
+    assert [aside.model for aside in result.set_aside] == [0]
+    assert not cut.exists()
+
+
+def test_resume_with_what_it_was_begun_with(cut: Path, edgeconv: CommandLine) -> None:
+    models = cut.with_name("a.onnx"), cut.with_name("b.tflite")
+    done = edgeconv("bench", *models, "--resume", cut, "--runs", 40, "--device", "local", "--json")
+    assert len(json.loads(done.stdout)["models"]) == 2
+
+
+def test_resume_with_something_else(cut: Path, edgeconv: CommandLine) -> None:
+    def refused(*arguments: object) -> str:
+        done = edgeconv("bench", "--resume", cut, *arguments)
+        assert done.returncode == 2
+        assert cut.exists()
+        return done.stderr
+
+    assert "was begun with runs 40, not 41" in refused("--runs", 41)
+    assert "was begun on local, not on ssh://pi" in refused("--device", "ssh://pi")
+    assert "was begun with 2 files" in refused(cut.with_name("b.tflite"))
+    write_onnx(cut.with_name("a.onnx"), shape=("N", 5, 16, 16))
+    assert "a.onnx: changed since" in refused()
+    cut.with_name("b.tflite").unlink()
+    assert "b.tflite: no such file" in refused()
+
+
+def test_resume_of_nothing(tmp_path: Path, failed: Callable[..., str]) -> None:
+    assert "cannot be read" in failed(2, "--resume", tmp_path / "x")
+    (tmp_path / "x").write_text("{}\n")
+    assert "not an unfinished measurement" in failed(1, "--resume", tmp_path / "x")
+
+
+def test_nothing_is_left_of_what_took_no_sample(tmp_path: Path, failed: Callable[..., str]) -> None:
+    damaged = tmp_path / "bad.onnx"
+    damaged.write_bytes(b"\x08" * 99)
+    line = failed(1, damaged, "-o", tmp_path / "r.json")
+    assert "resume" not in line
+    assert list(tmp_path.iterdir()) == [damaged]
 
 
 def test_help_names_every_option(bench: CommandLine) -> None:
