@@ -33,10 +33,13 @@ OF_TIMES = (
 @click.argument("paths", metavar="FILE|BUNDLE...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--device",
-    default="local",
+    "devices",
+    multiple=True,
+    default=("local",),
     show_default=True,
     help="local, local:PYTHON, ssh://[user@]host[:port][/PYTHON], a name in devices.toml, or "
-    "emulated:BOARD (pi3, pi3-32, pi4, pi5), which counts instructions.",
+    "emulated:BOARD (pi3, pi3-32, pi4, pi5), which counts instructions. Several are measured side "
+    "by side; --out is a folder then.",
 )
 @click.option(
     "--runs", type=click.IntRange(1), default=50, show_default=True, help="Least runs a process."
@@ -109,7 +112,7 @@ OF_TIMES = (
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
     paths: tuple[Path, ...],
-    device: str,
+    devices: tuple[str, ...],
     runs: int,
     seconds: float,
     max_seconds: float,
@@ -136,9 +139,14 @@ def command(
     """
     from edgeconv.bench import BenchOptions
     from edgeconv.cli import bench_session
+    from edgeconv.cli.bench_fleet import bench_side_by_side
     from edgeconv.device import Runtime
     from edgeconv.device.names import address_of
 
+    if len(devices) > 1:
+        bench_side_by_side(devices, out, quiet)
+        return
+    device = address_of(devices[0])
     options = BenchOptions(
         repetitions=repetitions,
         runs=runs,
@@ -157,13 +165,13 @@ def command(
     result: BenchResult | CountResult
     if resume is not None:
         begun = bench_session.resume(resume, options, _given())
-        if _given() & {"device"} and address_of(device) != begun.session.device:
+        if "devices" in _given() and device != begun.session.device:
             raise UsageError(f"{resume} was begun on {begun.session.device}, not on {device}")
         files = _files(paths, begun.session.options) if paths else list(begun.session.paths)
         result = _measure(files, begun, quiet, not no_history, out or begun.session.out)
     elif not paths:
         raise click.MissingParameter(param_type="argument", param_hint="'FILE|BUNDLE...'")
-    elif (device := address_of(device)).startswith("emulated:"):
+    elif device.startswith("emulated:"):
         _refuse_options_of_times(device)
         result = _count(_files(paths, options), options, device, quiet)
         if out is not None:
@@ -227,7 +235,7 @@ def _measure(
     from edgeconv.report.tables import printable, progress
 
     total = len(files) * journal.session.options.repetitions
-    with bench_session.kept(journal, total):
+    with bench_session.keeping(journal, total):
         with progress(quiet) as bar:
             task = bar.add_task("Measuring", total=total)
 

@@ -71,7 +71,7 @@ def measure_all(
 
 
 @contextmanager
-def kept(journal: Journal, total: int) -> Iterator[None]:
+def keeping(journal: Journal, total: int) -> Iterator[None]:
     """Say in the error what was kept of the measurement and how to go on; keep nothing of one that
     took no sample."""
     try:
@@ -81,7 +81,5 @@ def kept(journal: Journal, total: int) -> Iterator[None]:
             journal.remove()
             raise
         command = f"edgeconv bench --resume {shlex.quote(str(journal.path))}"
-        raise MeasurementError(
-            f"{str(error) or 'interrupted'}; {len(journal.finished)} of {total} processes are kept, go "
-            f"on with `{command}`"
-        ) from error
+        what = f"{len(journal.finished)} of {total} processes are kept, go on with `{command}`"
+        raise MeasurementError(f"{str(error) or 'interrupted'}; {what}") from error

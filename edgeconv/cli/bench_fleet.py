@@ -1,0 +1,157 @@
+"""Several devices side by side: a command line of its own for each, all at once."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import click
+from click.core import ParameterSource
+
+from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.report.tables import error_console, printable, progress
+
+PROGRAM = "from edgeconv.cli import main; main()"
+OURS = ("devices", "out", "quiet", "resume")  # options that each device gets its own of, or none
+LOOK_SECONDS = 0.2
+
+
+@dataclass
+class Member:
+    """The measurement on one device. Its output goes to files: a pipe would fill up."""
+
+    device: str
+    process: subprocess.Popen[bytes]
+    stdout: IO[bytes]
+    stderr: IO[bytes]
+
+    @property
+    def said(self) -> list[str]:
+        """What it wrote on standard error: notes, and why it failed at the end."""
+        self.stderr.seek(0)
+        return self.stderr.read().decode("utf-8", "replace").strip().splitlines()
+
+    @property
+    def written(self) -> str:
+        self.stdout.seek(0)
+        return self.stdout.read().decode("utf-8", "replace")
+
+
+def bench_side_by_side(devices: Sequence[str], out: Path | None, quiet: bool) -> None:
+    """Run the current ``edgeconv bench`` on every device at once, and print what each found.
+
+    Args:
+        out: a folder that gets one result a device.
+
+    Raises:
+        UsageError: a device is named twice, or an option goes with one device only.
+        MeasurementError: some devices failed; what the others found is printed nevertheless.
+    """
+    context = click.get_current_context()
+    if context.params["resume"] is not None:
+        raise UsageError("--resume goes on with the measurement of one device; name no other")
+    twice = [device for device in devices if devices.count(device) > 1]
+    if twice:
+        raise UsageError(f"device {twice[0]} is named twice; name each once")
+    results = _result_files(devices, out)
+    with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
+        members = [
+            _start(device, result, Path(folder) / str(index))
+            for index, (device, result) in enumerate(zip(devices, results, strict=True))
+        ]
+        with _ended(members), progress(quiet) as bar:
+            task = bar.add_task(f"Measuring on {len(members)} devices", total=len(members))
+            while running := sum(member.process.poll() is None for member in members):
+                bar.update(task, completed=len(members) - running)
+                time.sleep(LOOK_SECONDS)
+        _print(members, as_json=context.params["as_json"])
+        failed = [member for member in members if member.process.returncode != 0]
+        if failed:
+            why = "; ".join(_reason(member) for member in failed)
+            raise MeasurementError(f"{len(failed)} of {len(members)} devices failed: {why}")
+
+
+def _result_files(devices: Sequence[str], out: Path | None) -> list[Path | None]:
+    """A file a device, in a folder, of the characters that are safe in names."""
+    if out is None:
+        return [None] * len(devices)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; with several devices, --out names a folder")
+    out.mkdir(parents=True, exist_ok=True)
+    names = [re.sub(r"[^A-Za-z0-9.-]+", "_", device).strip("._") for device in devices]
+    return [
+        out / (f"{name}.json" if names.count(name) == 1 else f"{name}-{index + 1}.json")
+        for index, name in enumerate(names)
+    ]
+
+
+def _start(device: str, result: Path | None, base: Path) -> Member:
+    arguments = ["--device", device, "--quiet", *(("--out", str(result)) if result else ())]
+    stdout, stderr = base.with_suffix(".out").open("w+b"), base.with_suffix(".err").open("w+b")
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "bench", *arguments, *_given()],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,  # a terminal's Ctrl-C reaches us, and we pass it on once
+    )
+    return Member(device, process, stdout, stderr)
+
+
+def _given() -> list[str]:
+    """The rest of the command line, as it was given to us."""
+    context = click.get_current_context()
+    options: list[str] = []
+    for parameter in context.command.params:
+        name = parameter.name
+        if name is None or name in OURS or not isinstance(parameter, click.Option):
+            continue
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            value = () if parameter.is_flag else (str(context.params[name]),)
+            options += [max(parameter.opts, key=len), *value]
+    return [*options, "--", *map(str, context.params["paths"])]
+
+
+@contextmanager
+def _ended(members: Sequence[Member]) -> Iterator[None]:
+    """None outlives the block. An interruption is passed on, so that each keeps what it has."""
+    try:
+        yield
+    except BaseException as error:
+        for member in members:
+            if member.process.poll() is None:
+                member.process.send_signal(signal.SIGINT)
+        for member in members:
+            member.process.wait()
+        if not isinstance(error, KeyboardInterrupt):
+            raise
+        why = "; ".join(_reason(member) for member in members if member.process.returncode)
+        raise MeasurementError(f"interrupted: {why}") from error
+
+
+def _reason(member: Member) -> str:
+    line = member.said[-1].removeprefix("error: ") if member.said else ""
+    status = f"ended with status {member.process.returncode}"
+    return line if member.device in line else f"{member.device}: {line or status}"
+
+
+def _print(members: Sequence[Member], *, as_json: bool) -> None:
+    good = [member for member in members if member.process.returncode == 0]
+    if as_json:
+        click.echo(json.dumps([json.loads(member.written) for member in good], indent=1))
+        return
+    for member in good:
+        click.secho(printable(member.device), bold=True)
+        click.echo(member.written)
+        for line in member.said:
+            error_console().print(f"{printable(member.device)}: {printable(line)}", markup=False)

@@ -1,0 +1,124 @@
+"""Several devices side by side: a real SSH server and this machine."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from loopback import Server, wait_until
+from tiny_models import write_onnx, write_tflite
+
+from edgeconv.bench import BenchResult, Journal
+
+QUICK = ("--runs", "20", "--seconds", "0", "--warmup", "0", "--repetitions", "2", "--retries", "0")
+
+
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "state" / "history.db"
+    monkeypatch.setenv("EDGECONV_HISTORY", str(path))
+    return path
+
+
+@pytest.fixture
+def second(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Server]:
+    """Another board, which trusts the same user and which the same client knows."""
+    other = Server(tmp_path_factory.mktemp("ssh2"), tmp_path_factory.mktemp("home2").resolve())
+    (other.folder / "authorized").write_text((server.folder / "user.pub").read_text())
+    with (server.folder / "known").open("a") as known:
+        known.write((other.folder / "known").read_text())
+    other.start()
+    try:
+        yield other
+    finally:
+        other.stop()
+
+
+def start(*given: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", "from edgeconv.cli import main; main()", "bench", *map(str, given)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.usefixtures("history")
+def test_side_by_side(server: Server, second: Server, tmp_path: Path) -> None:
+    models = [write_onnx(tmp_path / "a b.onnx"), write_tflite(tmp_path / "-m.tflite")]
+    devices = [server.name, second.name, "local"]
+    named = [option for device in devices for option in ("--device", device)]
+    process = start(*named, *QUICK, "-o", tmp_path / "out", *models)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    lines = out.splitlines()
+    places = [lines.index(device) for device in devices]
+    assert places == sorted(places)
+    results = [BenchResult.load(path) for path in (tmp_path / "out").iterdir()]
+    assert sorted(result.device for result in results) == sorted(devices)
+    assert {len(result.models) for result in results} == {2}
+
+
+@pytest.mark.usefixtures("history")
+def test_one_fails_and_the_others_count(server: Server, tmp_path: Path) -> None:
+    model = write_tflite(tmp_path / "m.tflite")
+    nowhere = f"ssh://board:{server.port}/no/python"
+    process = start(model, "--device", nowhere, "--device", server.name, *QUICK, "--json")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "error: 1 of 2 devices failed: " in err
+    assert "there is no /no/python there" in err
+    (result,) = json.loads(out)
+    assert result["device"] == server.name
+
+
+@pytest.mark.usefixtures("history")
+def test_interrupted(server: Server, second: Server, tmp_path: Path) -> None:
+    """Every device keeps what it has, and nothing runs on."""
+    model, folder = write_tflite(tmp_path / "m.tflite"), tmp_path / "out"
+    slow = (
+        "--runs",
+        "20",
+        "--seconds",
+        "2",
+        "--warmup",
+        "0",
+        "--repetitions",
+        "3",
+        "--retries",
+        "0",
+    )
+    process = start(model, "--device", server.name, "--device", second.name, *slow, "-o", folder)
+
+    def begun() -> bool:
+        partial = list(folder.glob("*.partial"))
+        return len(partial) == 2 and all(p.read_bytes().count(b"\n") >= 2 for p in partial)
+
+    wait_until(begun, 300)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert err.startswith("error: interrupted: ")
+    assert err.count("--resume") == 2
+    wait_until(lambda: not server.runners() and not second.runners())
+    assert all(Journal.open(partial).finished for partial in folder.glob("*.partial"))
+
+
+def test_usage(tmp_path: Path) -> None:
+    model = write_tflite(tmp_path / "m.tflite")
+
+    def refused(*given: object) -> str:
+        process = start(model, *given)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 2
+        return err
+
+    assert "named twice" in refused("--device", "local", "--device", "local")
+    both = ("--device", "local", "--device", "ssh://pi")
+    assert "names a folder" in refused(*both, "-o", model)
+    assert "of one device" in refused(*both, "--resume", model)
