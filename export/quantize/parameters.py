@@ -19,6 +19,9 @@ Integers = npt.NDArray[np.integer[Any]]
 # when it is multiplied by a weight scale.
 _MIN_SPAN = 1e-6
 _MIN_WEIGHT_SCALE = 1e-12
+# In 254 steps from 0 to 1 the middle is a code. In 255 it is a tie, and 0.5 is what a HardSigmoid
+# is at zero, where whole channels may lie: runtimes that break the tie differently drift apart.
+_GATE_HIGH = 255 / 254
 # XNNPACK refuses convolutions whose accumulator's step is 256 output steps or more. There a single
 # step saturates the output whatever the weight is.
 _MAX_STEP_RATIO = 255.0
@@ -69,6 +72,8 @@ class ActivationParameters:
 def activation_parameters(observed: Range) -> ActivationParameters:
     """Parameters that cover ``observed`` with zero exactly representable."""
     low, high = min(observed.low, 0.0), max(observed.high, 0.0)
+    if (low, high) == (0.0, 1.0):
+        high = _GATE_HIGH
     if high - low < _MIN_SPAN:
         high = low + _MIN_SPAN
     scale = float(np.float32((high - low) / 255))

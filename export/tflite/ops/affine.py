@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT, INT8
 from edgeconv.export.tflite.graph import (
+    Activation,
     Array,
     ChannelQuantization,
     Options,
@@ -39,12 +40,14 @@ def emit_affine(
     offset: Array,
     order: Order,
     quantization: Quantization | None = None,
+    limited: Activation = Activation.NONE,
 ) -> None:
     """A 1x1 DEPTHWISE_CONV_2D of ``x``, N x H x W x C, as the node's result.
 
     Args:
         factor, offset: of shape C.
         quantization: of the result in integer mode, where it is not the wanted one.
+        limited: what the operator applies itself, beside what follows the node in ONNX.
     """
     if site.integer:
         weight, bias = _integer_operands(site, x, factor, offset)
@@ -57,6 +60,7 @@ def emit_affine(
         "strideH": 1,
         "strideW": 1,
         "depthMultiplier": 1,
+        **({} if limited is Activation.NONE else {"fusedActivationFunction": limited}),
     }
     operands = [x, weight, bias]
     site.emit_stored("DEPTHWISE_CONV_2D", operands, x.shape, order, options, quantization)

@@ -25,7 +25,7 @@ class Mixed(nn.Module):
         )
         self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16)
         self.pool = nn.MaxPool2d(2)
-        self.left = nn.Sequential(nn.Conv2d(16, 24, 1), nn.Hardswish())
+        self.left = nn.Sequential(nn.Conv2d(16, 24, 1), nn.GELU())
         self.right = nn.Conv2d(16, 24, 3, padding=2, dilation=2)
         self.gate = nn.Sequential(nn.Linear(48, 48), nn.Sigmoid())
         self.head = nn.Linear(48, 10)
