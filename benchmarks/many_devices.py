@@ -1,0 +1,82 @@
+"""How many devices can one host measure at once? Ten SSH servers on loopback stand for ten boards.
+
+    python benchmarks/many_devices.py [--devices 10] [--seconds 2]
+
+Each device gets the same small network with one thread. All share this machine's cores, so the
+latencies mean nothing here; what is measured is the host's part: wall time against one device
+alone, and the CPU time and memory of the command that leads them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path += [str(REPOSITORY / "tests" / "device"), str(REPOSITORY / "tests" / "bench")]
+
+from loopback import Server, write_ssh  # noqa: E402  # the path comes first
+from measuring import machine, markdown_table, publish, wall_seconds  # noqa: E402
+from tiny_models import write_onnx  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--devices", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of measurement a process")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name).resolve()
+        servers = [started(folder / str(index), stack) for index in range(given.devices)]
+        trust_one_user(servers)
+        write_ssh(folder / "bin", servers[0].config)
+        os.environ["PATH"] = f"{folder / 'bin'}:{os.environ['PATH']}"
+        os.environ["EDGECONV_HISTORY"] = str(folder / "history.db")
+        model = write_onnx(folder / "m.onnx")
+        bench(model, servers[:1], given.seconds)  # sends the files, warms the caches
+        alone = bench(model, servers[:1], given.seconds)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        together = bench(model, servers, given.seconds)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    host = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    rows = [
+        ("one device", f"{alone:.1f} s"),
+        (f"{given.devices} devices at once", f"{together:.1f} s"),
+        ("CPU time of the host's part, a device", f"{host / given.devices:.1f} s"),
+        ("largest process of the host's part", f"{after.ru_maxrss / 1024:.0f} MiB"),
+    ]
+    publish("many_devices", [machine("edgeconv"), "", *markdown_table(("what", "figure"), rows)])
+
+
+def started(folder: Path, stack: contextlib.ExitStack) -> Server:
+    home = folder / "home"
+    home.mkdir(parents=True)
+    server = Server(folder, home)
+    server.start()
+    stack.callback(server.stop)
+    return server
+
+
+def trust_one_user(servers: list[Server]) -> None:
+    first, *others = servers
+    for other in others:
+        (other.folder / "authorized").write_text((first.folder / "user.pub").read_text())
+        with (first.folder / "known").open("a") as known:
+            known.write((other.folder / "known").read_text())
+
+
+def bench(model: Path, servers: list[Server], seconds: float) -> float:
+    """Wall seconds of one command."""
+    devices = [part for server in servers for part in ("--device", server.name)]
+    options = ["--retries", "0", "--seconds", str(seconds), "--no-history", "-q"]
+    program = "from edgeconv.cli import main; main()"
+    return wall_seconds([sys.executable, "-c", program, "bench", *devices, *options, str(model)])
+
+
+if __name__ == "__main__":
+    main()
