@@ -113,7 +113,7 @@ def measure(
     journal.check_same(session)
     lease = _deadline(options) + LEASE_SECONDS
     with device.lock(lease) if alone else nullcontext() as lock:
-        requests = [_request(path, options, device) for path in models]
+        requests = [request_for(path, options, device) for path in models]
         checks = check_models(models, requests, options.inputs, device)
         done = {entry.run.order for entry in journal.finished}
         steps = list(schedule(len(models), options.repetitions))
@@ -245,7 +245,8 @@ def check_files(models: Sequence[Path], options: BenchOptions) -> None:
         raise UsageError(f"{options.inputs} does not exist or is not a file")
 
 
-def _request(path: Path, options: BenchOptions, device: Device) -> RunRequest:
+def request_for(path: Path, options: BenchOptions, device: Device) -> RunRequest:
+    """What the device is asked of one file, which is sent there."""
     return RunRequest(
         model=device.place(path),
         runtime=options.runtime,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from edgeconv.errors import MeasurementError, UsageError
 if TYPE_CHECKING:
     from edgeconv.bench import BenchOptions, BenchResult, Journal
     from edgeconv.bench.instructions import CountResult
+    from edgeconv.bench.sustained import SustainedResult
 
 RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
 # They say how to take times, of which an emulated board has none worth telling.
@@ -26,7 +28,9 @@ OF_TIMES = (
     "cpus",
     "retries",
     "resume",
+    "sustained",
 )
+OF_PROCESSES = ("runs", "seconds", "max_seconds", "repetitions", "retries", "resume")
 
 
 @click.command("bench")
@@ -106,6 +110,11 @@ OF_TIMES = (
     type=click.Path(path_type=Path),
     help="Go on with a measurement that was cut short; it said where it is kept.",
 )
+@click.option(
+    "--sustained",
+    metavar="TIME",
+    help="Throughput against temperature over a time such as 5m, 90s or 1h, a process a file.",
+)
 @click.option("--no-history", is_flag=True, help="Do not keep the result for `edgeconv history`.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the result as JSON here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON instead of the table.")
@@ -125,6 +134,7 @@ def command(
     inputs: Path | None,
     retries: int,
     resume: Path | None,
+    sustained: str | None,
     no_history: bool,
     out: Path | None,
     as_json: bool,
@@ -138,6 +148,7 @@ def command(
     On an emulated board the instructions of one inference are counted instead, on one thread.
     """
     from edgeconv.bench import BenchOptions
+    from edgeconv.bench.sustained import SustainedResult
     from edgeconv.cli import bench_session
     from edgeconv.cli.bench_fleet import bench_side_by_side
     from edgeconv.device import Runtime
@@ -162,8 +173,13 @@ def command(
     )
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise UsageError(f"{out} cannot be written: its folder is missing, or it is a folder")
-    result: BenchResult | CountResult
-    if resume is not None:
+    result: BenchResult | CountResult | SustainedResult
+    if sustained is not None:
+        _refuse_options_of_processes(device)
+        result = _sustain(_files(paths, options), options, _seconds(sustained), device, quiet)
+        if out is not None:
+            result.save(out)
+    elif resume is not None:
         begun = bench_session.resume(resume, options, _given())
         if "devices" in _given() and device != begun.session.device:
             raise UsageError(f"{resume} was begun on {begun.session.device}, not on {device}")
@@ -184,6 +200,8 @@ def command(
         click.echo(result.model_dump_json(indent=1))
     else:
         _print(result)
+    if isinstance(result, SustainedResult) and result.models[-1].cut is not None:
+        raise MeasurementError(f"{result.models[-1].file.name}: {result.models[-1].cut}")
 
 
 def _given() -> set[str]:
@@ -271,6 +289,42 @@ def _count(files: list[Path], options: BenchOptions, device: str, quiet: bool) -
         return count(files, asked, board, show)
 
 
+def _sustain(
+    files: list[Path], options: BenchOptions, seconds: float, device: str, quiet: bool
+) -> SustainedResult:
+    from edgeconv.bench import Progress
+    from edgeconv.bench.sustained import sustain
+    from edgeconv.device import open_device
+    from edgeconv.report.tables import printable, progress
+
+    with progress(quiet) as bar:
+        task = bar.add_task("Sustaining", total=len(files))
+
+        def show(step: Progress) -> None:
+            name = printable(step.file.name)
+            bar.update(task, completed=step.index, description=f"Sustaining {name}")
+
+        return sustain(files, options, seconds, open_device(device), show)
+
+
+def _seconds(text: str) -> float:
+    """Of a time such as 5m."""
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smh])", text)
+    seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    if not 1 <= seconds <= 86400:
+        raise UsageError(f"--sustained {text}: give a time from 1s to 24h, such as 90s, 5m or 1h")
+    return seconds
+
+
+def _refuse_options_of_processes(device: str) -> None:
+    if device.startswith("emulated:"):
+        raise UsageError(f"{device} counts instructions and has no temperature; name a board")
+    present = _given()
+    given = [f"--{name.replace('_', '-')}" for name in OF_PROCESSES if name in present]
+    if given:
+        raise UsageError(f"--sustained is one process of that time; leave out {', '.join(given)}")
+
+
 def _refuse_options_of_times(device: str) -> None:
     present = _given()
     given = [f"--{name.replace('_', '-')}" for name in OF_TIMES if name in present]
@@ -292,13 +346,16 @@ def _remember(result: BenchResult) -> None:
         error_console().print(f"note: not kept in the history: {printable(str(error))}")
 
 
-def _print(result: BenchResult | CountResult) -> None:
+def _print(result: BenchResult | CountResult | SustainedResult) -> None:
     from edgeconv.bench import BenchResult
-    from edgeconv.report import instructions, latency
+    from edgeconv.bench.sustained import SustainedResult
+    from edgeconv.report import instructions, latency, sustained
     from edgeconv.report.tables import console, error_console, printable
 
     if isinstance(result, BenchResult):
         drawn, notes = latency.latency_table(result), latency.notes(result)
+    elif isinstance(result, SustainedResult):
+        drawn, notes = sustained.sustained_table(result), sustained.notes(result)
     else:
         drawn, notes = instructions.counts_table(result), instructions.notes(result)
     console().print(drawn)

@@ -23,6 +23,7 @@ STAGES = {
     "outputs": "in the warm-up",
     "warmup": "in the measurement",
     "samples": "in the measurement",
+    "reading": "in the measurement",
 }
 SHELL_SIGNAL = 128
 NOISE = ("INFO:", "WARNING:", "W0000", "I0000")

@@ -32,6 +32,7 @@ Nanoseconds = Annotated[int, Field(ge=0, lt=2**63)]
 Duration = Annotated[int, Field(gt=0, lt=2**63)]  # no inference takes no time: logarithms follow
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Watts = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Message(BaseModel):
@@ -44,7 +45,8 @@ class RunRequest(Message):
     ``runtime`` None: the first installed one that reads the file. ``inputs``: an .npz file, or None
     for structured values from ``seed``. ``log``: a file that gets the events too. ``counts``: the
     file of an emulator that counts instructions; ``min_runs`` inferences are counted, none is
-    timed. The runner ends itself after ``deadline_seconds``, whatever happens.
+    timed. ``reading_seconds`` above 0: tell the device's state that often. The runner ends itself
+    after ``deadline_seconds``, whatever happens.
     """
 
     protocol: Literal[1] = 1
@@ -63,6 +65,7 @@ class RunRequest(Message):
     inputs: str | None = None
     log: str | None = None
     counts: str | None = None
+    reading_seconds: Seconds = 0.0
 
 
 class Machine(Message):
@@ -153,6 +156,15 @@ class Samples(Message):
     ns: tuple[Duration, ...]
 
 
+class Reading(Message):
+    """The device's state ``ns`` after the measurement began, and what its power chip measures."""
+
+    event: Literal["reading"]
+    ns: Nanoseconds
+    conditions: Conditions
+    watts: Watts | None
+
+
 class Done(Message):
     """``complete``: the asked runs and seconds were reached before the time was up."""
 
@@ -178,7 +190,7 @@ class Failed(Message):
 
 
 Event = Annotated[
-    Start | Load | First | Outputs | Warmup | Samples | Done | Instructions | Failed,
+    Start | Load | First | Outputs | Warmup | Samples | Reading | Done | Instructions | Failed,
     Field(discriminator="event"),
 ]
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)

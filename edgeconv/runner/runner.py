@@ -19,8 +19,11 @@ import importlib
 import json
 import os
 import platform
+import re
+import shutil
 import signal
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -36,6 +39,8 @@ BATCH_RUNS = 4096
 INLINE_BYTES = 1 << 20  # larger outputs are told by their hash alone
 WARMUP_ROUNDS = 4  # a round is this part of the warm-up time
 WARMUP_LIMIT = 5  # an unstable warm-up ends after this many times its time
+# In /sys/devices/platform; the folders' names have the bus address on newer boards.
+THROTTLED = "soc*/soc*:firmware/get_throttled"
 MARK = 0x51  # no kind of priority: a call that fails, by which an emulator is told a moment
 
 # Runtime, its package, the module that reports the version, the module that runs.
@@ -60,7 +65,8 @@ class Request:
     file's format. ``inputs`` is an .npz file; None means structured values from ``seed``. ``log``
     is a file that gets the events too. The process kills itself after ``deadline_seconds``.
     ``counts`` is the file that an emulator writes instruction counts to; then ``min_runs``
-    inferences are counted and none is timed."""
+    inferences are counted and none is timed. With ``reading_seconds`` above 0 the conditions and
+    the power are read that often, between inferences."""
 
     protocol: int
     model: str
@@ -78,6 +84,7 @@ class Request:
     inputs: str | None
     log: str | None
     counts: str | None = None
+    reading_seconds: float = 0.0
 
 
 class Events:
@@ -316,7 +323,7 @@ def steady_state(
 ) -> dict[str, Any]:
     """Infer and report batches until runs AND seconds are reached, or the time is up."""
     begin = time.perf_counter_ns()
-    runs, elapsed = 0, 0
+    runs, elapsed, reading = 0, 0, request.reading_seconds * 1e9
     while True:
         missing = max(request.min_seconds * 1e9 - elapsed, (request.min_runs - runs) * median)
         missing = min(missing, request.max_seconds * 1e9 - elapsed)
@@ -326,7 +333,11 @@ def steady_state(
         elapsed = time.perf_counter_ns() - begin
         median = statistics.median(samples)
         complete = runs >= request.min_runs and elapsed >= request.min_seconds * 1e9
-        if complete or elapsed >= request.max_seconds * 1e9:
+        over = complete or elapsed >= request.max_seconds * 1e9
+        if request.reading_seconds and (elapsed >= reading or over):
+            emit("reading", ns=elapsed, conditions=conditions(), watts=watts())
+            reading = elapsed + request.reading_seconds * 1e9
+        if over:
             return {"runs": runs, "ns": elapsed, "complete": complete}
 
 
@@ -401,12 +412,33 @@ def conditions() -> dict[str, Any]:
         "load_average": os.getloadavg()[0],
         "frequencies_hz": frequencies,
         "temperature_c": int(temperature) / 1000 if temperature else None,
-        "throttled": read_text("/sys/devices/platform/soc/soc:firmware/get_throttled"),
+        "throttled": read_text(next(map(str, Path("/sys/devices/platform").glob(THROTTLED)), "")),
         "own_cpu_seconds": time.process_time(),
         "all_cpu_seconds": (user + nice + system + irq + soft_irq) / tick,
         "stolen_seconds": steal / tick,
         "peak_rss_bytes": peak_rss(),
     }
+
+
+def watts() -> float | None:
+    """Power of the rails that a Raspberry Pi 5's power chip measures, summed: those that tell both
+    a current and a voltage. USB devices and the chip's own losses are not among them."""
+    if shutil.which("vcgencmd") is None:
+        return None
+    command = ["vcgencmd", "pmic_read_adc"]
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    rails = re.findall(
+        r"(\w+)_[AV] (current|volt)\(\d+\)=([\d.]+)", done.stdout.decode("ascii", "replace")
+    )
+    amperes = {name: float(value) for name, kind, value in rails if kind == "current"}
+    volts = {name: float(value) for name, kind, value in rails if kind == "volt"}
+    powers = [amperes[name] * volts[name] for name in amperes if name in volts]
+    return sum(powers) if powers else None
 
 
 def peak_rss() -> int | None:

@@ -1,0 +1,165 @@
+"""Throughput over minutes, against the temperature: what a board holds, not what it can do once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from edgeconv import __version__
+from edgeconv.bench.check import check_models
+from edgeconv.bench.protocol import LEASE_SECONDS, Progress, check_files, request_for
+from edgeconv.bench.result import BenchOptions, ModelFile, Record, save_json
+from edgeconv.device import Device, RunRequest, Runtime
+from edgeconv.device.messages import Conditions, Machine, Reading, Samples, Start
+from edgeconv.errors import MeasurementError
+
+SCHEMA_VERSION = 1
+SLACK_SECONDS = 60.0
+READINGS = 60  # in the whole time, but at most one a second
+
+
+class Stretch(Record):
+    """What was measured until a reading, and the reading. ``seconds`` are since the beginning."""
+
+    seconds: float
+    samples_ns: tuple[int, ...]
+    conditions: Conditions
+    watts: float | None
+
+
+class SustainedModel(Record):
+    """One file. ``cut``: why it was measured for a shorter time than asked; ``rest_ns``: samples
+    after the last reading."""
+
+    file: ModelFile
+    runtime: Runtime
+    runtime_version: str
+    machine: Machine
+    stretches: tuple[Stretch, ...] = Field(min_length=1)
+    cut: str | None = None
+    rest_ns: tuple[int, ...] = ()
+
+    def throughput(self, first: int, last: int) -> float:
+        """Inferences a second of the stretches from ``first`` up to ``last``, exclusive."""
+        begin = self.stretches[first - 1].seconds if first else 0.0
+        runs = sum(len(stretch.samples_ns) for stretch in self.stretches[first:last])
+        return runs / (self.stretches[last - 1].seconds - begin)
+
+    @property
+    def joules(self) -> float | None:
+        """Energy of one inference, of the rails that the board measures; None if it does not."""
+        powers = [stretch.watts for stretch in self.stretches if stretch.watts is not None]
+        if not powers:
+            return None
+        return sum(powers) / len(powers) / self.throughput(0, len(self.stretches))
+
+
+class SustainedResult(Record):
+    """Everything of one session. ``seconds`` were asked for each file."""
+
+    schema_version: int = SCHEMA_VERSION
+    kind: Literal["sustained"] = "sustained"
+    edgeconv_version: str
+    started: datetime
+    device: str
+    options: BenchOptions
+    seconds: float
+    models: tuple[SustainedModel, ...]
+
+    def save(self, path: Path) -> None:
+        """Write the JSON, whole or not at all."""
+        save_json(self, path)
+
+
+def sustain(
+    models: Sequence[Path],
+    options: BenchOptions,
+    seconds: float,
+    device: Device,
+    progress: Callable[[Progress], None] | None = None,
+) -> SustainedResult:
+    """Run every model for ``seconds`` in one process, reading the board's state meanwhile.
+
+    What came before a failure or an interruption is returned; the last model then says why it was
+    cut.
+
+    Raises:
+        UsageError: no file, a file twice, one that is missing or that the runtime does not read.
+        MeasurementError: nothing could be measured.
+    """
+    long = options.model_copy(
+        update={"runs": 1, "seconds": seconds, "max_seconds": seconds + SLACK_SECONDS}
+    )
+    check_files(models, long)
+    started = datetime.now(timezone.utc).replace(microsecond=0)
+    measured: list[SustainedModel] = []
+    with device.lock(round(3 * seconds) + LEASE_SECONDS) as lock:
+        requests = [request_for(path, long, device) for path in models]
+        check_models(models, requests, options.inputs, device)
+        for index, (path, request) in enumerate(zip(models, requests, strict=True)):
+            if progress is not None:
+                progress(Progress(index, len(models), path))
+            lock.renew()
+            every = {"reading_seconds": max(1.0, seconds / READINGS)}
+            measured.append(_sustain_one(path, request.model_copy(update=every), device))
+            if measured[-1].cut is not None:
+                break
+    return SustainedResult(
+        edgeconv_version=__version__,
+        started=started,
+        device=device.name,
+        options=options,
+        seconds=seconds,
+        models=tuple(measured),
+    )
+
+
+def _sustain_one(path: Path, request: RunRequest, device: Device) -> SustainedModel:
+    start: Start | None = None
+    stretches: list[Stretch] = []
+    samples: list[int] = []
+    cut: str | None = None
+    try:
+        with closing(device.run(request)) as events:
+            for event in events:
+                if isinstance(event, Start):
+                    start = event
+                elif isinstance(event, Samples):
+                    samples.extend(event.ns)
+                elif isinstance(event, Reading):
+                    stretches.append(_stretch(event, samples, stretches, device.name))
+                    samples = []
+    except (KeyboardInterrupt, MeasurementError) as error:
+        if start is None or not stretches:
+            raise
+        cut = str(error) or "interrupted"
+    if start is None or not stretches:
+        raise MeasurementError(f"{path} on {device.name}: no reading came; measure for longer")
+    return SustainedModel(
+        file=ModelFile.of(path),
+        runtime=start.runtime,
+        runtime_version=start.runtime_version,
+        machine=start.machine,
+        stretches=tuple(stretches),
+        cut=cut,
+        rest_ns=tuple(samples),
+    )
+
+
+def _stretch(
+    reading: Reading, samples: list[int], before: Sequence[Stretch], device: str
+) -> Stretch:
+    seconds = reading.ns / 1e9
+    if seconds <= (before[-1].seconds if before else 0.0) or not samples:
+        raise MeasurementError(f"{device}: the runner's readings contradict each other")
+    return Stretch(
+        seconds=seconds,
+        samples_ns=tuple(samples),
+        conditions=reading.conditions,
+        watts=reading.watts,
+    )

@@ -1,0 +1,70 @@
+"""The tables of a sustained measurement."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeconv.report.tables import Column, table
+from edgeconv.report.units import format_percent, significant
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgeconv.bench.sustained import SustainedModel, SustainedResult
+
+COLUMNS = (
+    Column("File"),
+    Column("Until", numeric=True),
+    Column("Inferences/s", numeric=True),
+    Column("Temperature", numeric=True),
+    Column("CPU frequency", numeric=True),
+    Column("Power", numeric=True),
+    Column("Throttle bits"),
+)
+ROWS = 12  # a file
+
+
+def sustained_table(result: SustainedResult) -> Table:
+    """Throughput over the time of each file, and the board's state at the end of each row."""
+    return table(COLUMNS, [row for model in result.models for row in _rows(model)])
+
+
+def notes(result: SustainedResult) -> list[str]:
+    """What was lost from the beginning to the end, and what an inference costs."""
+    found = []
+    for model in result.models:
+        name, count = model.file.name, len(model.stretches)
+        tenth = max(1, count // 10)
+        if count > 1:
+            lost = 1 - model.throughput(count - tenth, count) / model.throughput(0, tenth)
+            word = "slower" if lost >= 0 else "faster"
+            found.append(f"{name}: {format_percent(abs(lost))} {word} at the end than at first")
+        if model.joules is not None:
+            found.append(
+                f"{name}: {significant(model.joules)} J an inference, of the rails that the board "
+                "measures"
+            )
+        if model.cut is not None:
+            found.append(f"{name}: cut short: {model.cut}")
+    return found
+
+
+def _rows(model: SustainedModel) -> list[list[str]]:
+    step = -(-len(model.stretches) // ROWS)
+    rows = []
+    for first in range(0, len(model.stretches), step):
+        last = min(first + step, len(model.stretches))
+        end = model.stretches[last - 1]
+        hertz, celsius = end.conditions.frequencies_hz, end.conditions.temperature_c
+        rows.append(
+            [
+                "" if first else model.file.name,
+                f"{end.seconds:.0f} s",
+                significant(model.throughput(first, last)),
+                "-" if celsius is None else f"{celsius:.1f} °C",
+                f"{max(hertz) / 1e6:.0f} MHz" if hertz else "-",
+                "-" if end.watts is None else f"{end.watts:.2f} W",
+                end.conditions.throttled or "-",
+            ]
+        )
+    return rows

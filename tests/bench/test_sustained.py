@@ -1,0 +1,122 @@
+"""Throughput over time: on this machine, with a power chip made up, and cut short."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import CommandLine
+from tiny_models import write_onnx, write_tflite
+
+from edgeconv.bench.sustained import SustainedResult
+from edgeconv.device import Event, RunRequest
+from edgeconv.device.local import LocalDevice
+from edgeconv.device.messages import Reading
+from edgeconv.errors import MeasurementError
+
+# As a Raspberry Pi 5 answers: 1.8 A at 0.75 V, 0.5 A at 1.1 V; the input tells no current.
+PMIC = """\
+   VDD_CORE_A current(7)=1.80000000A
+       1V1_SYS_A current(4)=0.50000000A
+   VDD_CORE_V volt(15)=0.75000000V
+       1V1_SYS_V volt(12)=1.10000000V
+         EXT5V_V volt(24)=5.15000000V
+"""
+LONG = ("--warmup", "0", "--sustained", "3s")
+
+
+@pytest.fixture
+def vcgencmd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a ``vcgencmd`` in PATH that does what it is told."""
+
+    def write(body: str) -> None:
+        program = tmp_path / "bin" / "vcgencmd"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\n{body}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    return write
+
+
+def read(path: Path) -> SustainedResult:
+    return SustainedResult.model_validate_json(path.read_text())
+
+
+def test_energy(tmp_path: Path, edgeconv: CommandLine, vcgencmd: Callable[[str], None]) -> None:
+    vcgencmd(f"test $1 = pmic_read_adc || exit 1\ncat <<'X'\n{PMIC}X")
+    models = write_onnx(tmp_path / "a.onnx"), write_tflite(tmp_path / "b.tflite")
+    done = edgeconv("bench", *models, *LONG, "-o", tmp_path / "r.json")
+    assert done.returncode == 0, done.stderr
+    assert "J an inference" in done.stderr
+    result = read(tmp_path / "r.json")
+    for model in result.models:
+        assert model.cut is None
+        assert model.rest_ns == ()
+        assert model.stretches[-1].seconds >= 3
+        assert {stretch.watts for stretch in model.stretches} == {1.8 * 0.75 + 0.5 * 1.1}
+        runs = sum(len(stretch.samples_ns) for stretch in model.stretches)
+        rate = model.throughput(0, len(model.stretches))
+        assert rate == pytest.approx(runs / model.stretches[-1].seconds)
+        assert model.joules == pytest.approx(1.9 / rate)
+
+
+@pytest.mark.parametrize("body", ["exit 1", "echo 'error=1 error_msg=\"none\"'", "echo VDD_CORE_A"])
+def test_a_board_that_tells_no_power(
+    tmp_path: Path, edgeconv: CommandLine, vcgencmd: Callable[[str], None], body: str
+) -> None:
+    vcgencmd(body)
+    out = tmp_path / "r.json"
+    done = edgeconv("bench", write_tflite(tmp_path / "b.tflite"), *LONG[:3], "1s", "-o", out)
+    assert "J an inference" not in done.stderr
+    assert read(out).models[0].joules is None
+
+
+def test_cut_short(tmp_path: Path, edgeconv: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came is shown and kept, and the exit code tells."""
+    run = LocalDevice.run
+
+    def dying(device: LocalDevice, request: RunRequest) -> Generator[Event, None, None]:
+        readings = 0
+        for event in run(device, request):
+            yield event
+            readings += isinstance(event, Reading)
+            if readings == 2:
+                raise MeasurementError("local: gone")
+
+    monkeypatch.setattr(LocalDevice, "run", dying)
+    out = tmp_path / "r.json"
+    models = write_tflite(tmp_path / "a.tflite"), write_tflite(tmp_path / "b.tflite")
+    done = edgeconv("bench", *models, *LONG, "-o", out)
+    assert done.returncode == 1
+    assert "a.tflite: local: gone" in done.stderr
+    assert "Inferences/s" in done.stdout
+    (model,) = read(out).models
+    assert (model.cut, len(model.stretches)) == ("local: gone", 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--sustained", "5"), "give a time"),
+        (("--sustained", "0s"), "give a time"),
+        (("--sustained", "25h"), "give a time"),
+        (("--sustained", "1s", "--runs", 5), "leave out --runs"),
+        (("--sustained", "1s", "--device", "emulated:pi4"), "has no temperature"),
+    ],
+)
+def test_usage(tmp_path: Path, edgeconv: CommandLine, arguments: Any, said: str) -> None:
+    done = edgeconv("bench", write_tflite(tmp_path / "b.tflite"), *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_is_no_result_to_compare(tmp_path: Path, edgeconv: CommandLine) -> None:
+    out = tmp_path / "r.json"
+    edgeconv("bench", write_tflite(tmp_path / "b.tflite"), *LONG[:3], "1s", "-o", out)
+    done = edgeconv("compare", out, out)
+    assert done.returncode == 1
+    assert "is of `edgeconv bench --sustained`" in done.stderr
