@@ -76,9 +76,7 @@ def test_no_connection(
     assert not leftovers(tmp_path)
 
 
-def test_host_out_of_reach(
-    server: Server, start: Start, tmp_path: Path, model: Path
-) -> None:
+def test_host_out_of_reach(server: Server, start: Start, tmp_path: Path, model: Path) -> None:
     """A network of its own has no way to anybody."""
     ssh = tmp_path / "bin" / "ssh"
     ssh.write_text(ssh.read_text().replace("exec ", "exec unshare --map-root-user --net "))

@@ -1,0 +1,97 @@
+"""Do comparisons keep their promises on this machine's own noise?
+
+    python benchmarks/recorded_noise.py [RESULT.json] [--pairs 40]
+
+One network under two names is measured in turns, as `edgeconv bench` does it; or RESULT names the
+result of such a session of two equal files. A trial draws eight of the recorded pairs and swaps the
+two of each at random, so that nothing but noise differs. A/A trials should give an alarm in at most
+5 %; with every sample of one side 3 % longer, at least 90 % should find it. The drift is laid over
+the recorded samples: up to 10 % from the first process to the last, as a board that heats up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from measuring import machine, markdown_table, publish
+
+from edgeconv.bench import BenchOptions, BenchResult, measure
+from edgeconv.bench.statistics import ratio
+from edgeconv.bundle import Format, Precision
+from edgeconv.device import open_device
+from edgeconv.report.units import format_percent
+
+TRIALS = 500
+PROCESSES = 8
+SLOWDOWN = 1.03
+Samples = list[list[int]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("result", nargs="?", type=Path)
+    parser.add_argument("--pairs", type=int, default=40, help="processes of each to record")
+    given = parser.parse_args()
+    result = BenchResult.load(given.result) if given.result else recorded(given.pairs)
+    rows = []
+    for drift in (0.0, 0.1):
+        a, b = (drifted(result, index, drift) for index in (0, 1))
+        rows.append(
+            [
+                format_percent(drift, places=0),
+                format_percent(share(a, b, 1.0)),
+                format_percent(share(a, b, SLOWDOWN)),
+            ]
+        )
+    columns = ("drift", "false alarms (A/A)", "3 % slow-downs found")
+    pairs = len(result.models[0].processes)
+    note = f"{TRIALS} trials of {PROCESSES} out of {pairs} recorded pairs."
+    publish("recorded_noise", [machine("edgeconv"), "", note, "", *markdown_table(columns, rows)])
+
+
+def recorded(pairs: int) -> BenchResult:
+    """A session of one small network under two names."""
+    from edgeconv.export import export
+
+    options = BenchOptions(repetitions=pairs, runs=100, seconds=0.5, warmup=0.2, retries=0)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        formats, precisions = [Format.TFLITE], [Precision.FLOAT32]
+        bundle = export(
+            "mobilenet_v2", out=folder / "bundle", formats=formats, precisions=precisions
+        )
+        names = [folder / "a.tflite", folder / "b.tflite"]
+        for name in names:
+            shutil.copy(bundle.file(bundle.manifest.artifacts[0]), name)
+        return measure(names, options, open_device("local"))
+
+
+def drifted(result: BenchResult, model: int, drift: float) -> Samples:
+    """The samples of each process, stretched by its place in the session."""
+    runs = result.models[model].processes
+    last = max(run.order for m in result.models for run in m.processes)
+    return [[round(ns * (1 + drift * run.order / last)) for ns in run.samples_ns] for run in runs]
+
+
+def share(a: Samples, b: Samples, slowdown: float) -> float:
+    """Of the trials, those whose interval leaves out "no difference" (on the right side, if there
+    is one)."""
+    random = np.random.default_rng(1)
+    slow_a, slow_b = ([[round(ns * slowdown) for ns in p] for p in side] for side in (a, b))
+    told = 0
+    for trial in range(TRIALS):
+        drawn = random.choice(len(a), size=PROCESSES, replace=False)
+        swapped = random.random(PROCESSES) < 0.5
+        left = [b[i] if swap else a[i] for i, swap in zip(drawn, swapped, strict=True)]
+        right = [slow_a[i] if swap else slow_b[i] for i, swap in zip(drawn, swapped, strict=True)]
+        estimate = ratio(right, left, paired=True, seed=trial)
+        told += estimate.low > 1.0 if slowdown > 1.0 else not estimate.covers_one
+    return told / TRIALS
+
+
+if __name__ == "__main__":
+    main()
