@@ -134,8 +134,10 @@ def test_tflite_runtime_214(network: Network, tflite214: OldRuntime) -> None:
     assert np.abs(result - expected).max() <= FLOAT_TOLERANCE * np.abs(expected).max()
     (result,) = tflite214(lower(network.quantized).data, feeds).values()
     # Its int8 kernels round twice where the newer ones round once: as close to the float network
-    # as ONNX Runtime is, but not as close to that.
-    assert sqnr(expected, result) > sqnr(expected, network.scores(network.quantized)) - MARGIN_DB
+    # as ONNX Runtime is, but not as close to that. Above 30 dB the few outputs of one input are
+    # moved by single roundings.
+    as_close = sqnr(expected, network.scores(network.quantized)) - MARGIN_DB
+    assert sqnr(expected, result) > min(as_close, 30)
 
 
 def test_memory_is_a_small_multiple_of_the_file(network: Network) -> None:
