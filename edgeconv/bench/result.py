@@ -212,8 +212,10 @@ def parse_result(text: str, path: Path) -> BenchResult:
     """Validate the text of a result; ``path`` is for the message."""
     try:
         head = _Versioned.model_validate_json(text)
-        if head.kind == "sustained":
-            raise MeasurementError(f"{path} is of `edgeconv bench --sustained`; measure without it")
+        if head.kind in ("sustained", "operators"):
+            raise MeasurementError(
+                f"{path} is of `edgeconv bench --{head.kind}`; measure without it"
+            )
         if head.kind is not None:
             raise MeasurementError(
                 f"{path} holds counted {head.kind}, not times; `edgeconv gate` compares two such"

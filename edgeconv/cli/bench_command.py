@@ -14,6 +14,7 @@ from edgeconv.errors import MeasurementError, UsageError
 if TYPE_CHECKING:
     from edgeconv.bench import BenchOptions, BenchResult, Journal
     from edgeconv.bench.instructions import CountResult
+    from edgeconv.bench.operators import OperatorResult
     from edgeconv.bench.sustained import SustainedResult
 
 RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
@@ -29,7 +30,9 @@ OF_TIMES = (
     "retries",
     "resume",
     "sustained",
+    "operators",
 )
+OF_REPETITIONS = ("repetitions", "seconds", "retries", "resume", "sustained")
 OF_PROCESSES = ("runs", "seconds", "max_seconds", "repetitions", "retries", "resume")
 
 
@@ -115,6 +118,11 @@ OF_PROCESSES = ("runs", "seconds", "max_seconds", "repetitions", "retries", "res
     metavar="TIME",
     help="Throughput against temperature over a time such as 5m, 90s or 1h, a process a file.",
 )
+@click.option(
+    "--operators",
+    is_flag=True,
+    help="Time of each operator of .onnx files instead, from ONNX Runtime's own profile.",
+)
 @click.option("--no-history", is_flag=True, help="Do not keep the result for `edgeconv history`.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the result as JSON here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON instead of the table.")
@@ -135,6 +143,7 @@ def command(
     retries: int,
     resume: Path | None,
     sustained: str | None,
+    operators: bool,
     no_history: bool,
     out: Path | None,
     as_json: bool,
@@ -173,9 +182,14 @@ def command(
     )
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise UsageError(f"{out} cannot be written: its folder is missing, or it is a folder")
-    result: BenchResult | CountResult | SustainedResult
-    if sustained is not None:
-        _refuse_options_of_processes(device)
+    result: BenchResult | CountResult | SustainedResult | OperatorResult
+    if operators:
+        _refuse("--operators is one process a file", device, OF_REPETITIONS)
+        result = _profile(_files(paths, options), options, device, quiet)
+        if out is not None:
+            result.save(out)
+    elif sustained is not None:
+        _refuse("--sustained is one process of that time", device, OF_PROCESSES)
         result = _sustain(_files(paths, options), options, _seconds(sustained), device, quiet)
         if out is not None:
             result.save(out)
@@ -316,13 +330,25 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _refuse_options_of_processes(device: str) -> None:
+def _profile(files: list[Path], options: BenchOptions, device: str, quiet: bool) -> OperatorResult:
+    from edgeconv.bench.operators import profile
+    from edgeconv.device import open_device
+    from edgeconv.report.tables import progress
+
+    with progress(quiet) as bar:
+        task = bar.add_task("Profiling", total=len(files))
+        return profile(
+            files, options, open_device(device), lambda step: bar.update(task, completed=step.index)
+        )
+
+
+def _refuse(what: str, device: str, options: tuple[str, ...]) -> None:
     if device.startswith("emulated:"):
-        raise UsageError(f"{device} counts instructions and has no temperature; name a board")
+        raise UsageError(f"{device} counts instructions, it takes no times; name a board")
     present = _given()
-    given = [f"--{name.replace('_', '-')}" for name in OF_PROCESSES if name in present]
+    given = [f"--{name.replace('_', '-')}" for name in options if name in present]
     if given:
-        raise UsageError(f"--sustained is one process of that time; leave out {', '.join(given)}")
+        raise UsageError(f"{what}; leave out {', '.join(given)}")
 
 
 def _refuse_options_of_times(device: str) -> None:
@@ -346,16 +372,19 @@ def _remember(result: BenchResult) -> None:
         error_console().print(f"note: not kept in the history: {printable(str(error))}")
 
 
-def _print(result: BenchResult | CountResult | SustainedResult) -> None:
+def _print(result: BenchResult | CountResult | SustainedResult | OperatorResult) -> None:
     from edgeconv.bench import BenchResult
+    from edgeconv.bench.operators import OperatorResult
     from edgeconv.bench.sustained import SustainedResult
-    from edgeconv.report import instructions, latency, sustained
+    from edgeconv.report import instructions, latency, operators, sustained
     from edgeconv.report.tables import console, error_console, printable
 
     if isinstance(result, BenchResult):
         drawn, notes = latency.latency_table(result), latency.notes(result)
     elif isinstance(result, SustainedResult):
         drawn, notes = sustained.sustained_table(result), sustained.notes(result)
+    elif isinstance(result, OperatorResult):
+        drawn, notes = operators.operators_table(result), operators.notes(result)
     else:
         drawn, notes = instructions.counts_table(result), instructions.notes(result)
     console().print(drawn)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from pydantic import ValidationError
 
-from edgeconv.device.messages import EVENT, Done, Event, Failed, Instructions, printable
+from edgeconv.device.messages import EVENT, Done, Event, Failed, Instructions, Operators, printable
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError
 
@@ -40,7 +40,7 @@ def nothing_special(status: int, stderr: str) -> str | None:
 def events_of(
     process: LineProcess, device: str, explain: Explain = nothing_special
 ) -> Iterator[Event]:
-    """Yield the events up to and with "done", or "instructions".
+    """Yield the events up to and with "done", "instructions" or "operators".
 
     Args:
         process: runs the runner.
@@ -66,7 +66,7 @@ def events_of(
             logger.debug("%s", process.stderr)
             raise MeasurementError(f"{device}: {event.message}")
         yield event
-        if isinstance(event, Done | Instructions):
+        if isinstance(event, Done | Instructions | Operators):
             return
         stage = event.event
     logger.debug("%s", process.stderr)

@@ -45,8 +45,9 @@ class RunRequest(Message):
     ``runtime`` None: the first installed one that reads the file. ``inputs``: an .npz file, or None
     for structured values from ``seed``. ``log``: a file that gets the events too. ``counts``: the
     file of an emulator that counts instructions; ``min_runs`` inferences are counted, none is
-    timed. ``reading_seconds`` above 0: tell the device's state that often. The runner ends itself
-    after ``deadline_seconds``, whatever happens.
+    timed. ``reading_seconds`` above 0: tell the device's state that often. ``operators``: of an
+    ONNX file, the profile of its operators instead of samples. The runner ends itself after
+    ``deadline_seconds``, whatever happens.
     """
 
     protocol: Literal[1] = 1
@@ -66,6 +67,7 @@ class RunRequest(Message):
     log: str | None = None
     counts: str | None = None
     reading_seconds: Seconds = 0.0
+    operators: bool = False
 
 
 class Machine(Message):
@@ -183,6 +185,21 @@ class Instructions(Message):
     counts: tuple[tuple[Count | None, ...], ...] = Field(min_length=1)
 
 
+class Operator(Message):
+    """A node of the graph that ran, after the runtime's fusions: the median time in its kernel."""
+
+    name: Text
+    operator: Text
+    ns: Nanoseconds
+    inputs: tuple[tuple[Count, ...], ...]
+    outputs: tuple[tuple[Count, ...], ...]
+
+
+class Operators(Message):
+    event: Literal["operators"]
+    operators: tuple[Operator, ...] = Field(min_length=1)
+
+
 class Failed(Message):
     event: Literal["error"]
     kind: Text
@@ -190,7 +207,17 @@ class Failed(Message):
 
 
 Event = Annotated[
-    Start | Load | First | Outputs | Warmup | Samples | Reading | Done | Instructions | Failed,
+    Start
+    | Load
+    | First
+    | Outputs
+    | Warmup
+    | Samples
+    | Reading
+    | Done
+    | Instructions
+    | Operators
+    | Failed,
     Field(discriminator="event"),
 ]
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)

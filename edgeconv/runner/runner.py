@@ -25,6 +25,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -41,6 +42,7 @@ WARMUP_ROUNDS = 4  # a round is this part of the warm-up time
 WARMUP_LIMIT = 5  # an unstable warm-up ends after this many times its time
 # In /sys/devices/platform; the folders' names have the bus address on newer boards.
 THROTTLED = "soc*/soc*:firmware/get_throttled"
+KERNEL_TIME = "_kernel_time"  # of a node's events in ONNX Runtime's profile
 MARK = 0x51  # no kind of priority: a call that fails, by which an emulator is told a moment
 
 # Runtime, its package, the module that reports the version, the module that runs.
@@ -66,7 +68,8 @@ class Request:
     is a file that gets the events too. The process kills itself after ``deadline_seconds``.
     ``counts`` is the file that an emulator writes instruction counts to; then ``min_runs``
     inferences are counted and none is timed. With ``reading_seconds`` above 0 the conditions and
-    the power are read that often, between inferences."""
+    the power are read that often, between inferences. ``operators``: ONNX Runtime's own profile of
+    ``min_runs`` inferences, instead of times from outside."""
 
     protocol: int
     model: str
@@ -85,6 +88,7 @@ class Request:
     log: str | None
     counts: str | None = None
     reading_seconds: float = 0.0
+    operators: bool = False
 
 
 class Events:
@@ -142,12 +146,15 @@ class OnnxModel:
     """An .onnx file under ONNX Runtime on the CPU, its inputs and outputs bound once: a plain
     ``run`` would add the conversion of every array to each sample."""
 
-    def __init__(self, module: Any, path: str, threads: int) -> None:
+    def __init__(self, module: Any, path: str, threads: int, profile: str | None = None) -> None:
         getattr(module, "disable_telemetry_events", lambda: None)()
         options = module.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile
         self._session = module.InferenceSession(path, options, ["CPUExecutionProvider"])
         self._binding = self._session.io_binding()
         self.inputs = [
@@ -172,6 +179,29 @@ class OnnxModel:
     def outputs(self) -> list[tuple[str, Any]]:
         names = [output.name for output in self._session.get_outputs()]
         return list(zip(names, self._binding.copy_outputs_to_cpu()))
+
+    def operators(self, runs: int) -> list[dict[str, Any]]:
+        """Of each node, in order: the median over the last ``runs`` inferences of the time in its
+        kernel, and the shapes of what goes in and out."""
+        nodes: dict[str, list[dict[str, Any]]] = {}
+        for event in json.loads(Path(self._session.end_profiling()).read_bytes()):
+            if event.get("cat") == "Node" and event["name"].endswith(KERNEL_TIME):
+                nodes.setdefault(event["name"][: -len(KERNEL_TIME)], []).append(event)
+        return [
+            {
+                "name": name,
+                "operator": events[-1]["args"]["op_name"],
+                "ns": int(1000 * statistics.median(event["dur"] for event in events[-runs:])),
+                "inputs": shapes(events[-1]["args"].get("input_type_shape")),
+                "outputs": shapes(events[-1]["args"].get("output_type_shape")),
+            }
+            for name, events in nodes.items()
+        ]
+
+
+def shapes(described: Any) -> list[list[int]]:
+    """Of tensors that ONNX Runtime describes as ``{"float": [1, 3]}``."""
+    return [list(shape) for tensor in described or [] for shape in tensor.values()]
 
 
 def read_request() -> Request:
@@ -458,7 +488,7 @@ def describe(name: str, array: Any) -> dict[str, Any]:
     }
 
 
-def measure(request: Request, emit: Events) -> None:
+def measure(request: Request, emit: Events, profile: str | None = None) -> None:
     if request.affinity is not None:
         try:
             os.sched_setaffinity(0, request.affinity)  # first: the runtime's threads inherit it
@@ -475,10 +505,15 @@ def measure(request: Request, emit: Events) -> None:
         machine=machine(),
         conditions=conditions(),
     )
+    if request.operators and runtime not in ONNX:
+        raise RunnerError("runtime", f"{runtime} has no profile of operators; name an .onnx file")
     begin = time.perf_counter_ns()
     try:
-        build = OnnxModel if runtime in ONNX else TfliteModel
-        model: TfliteModel | OnnxModel = build(module, request.model, request.threads)
+        model: TfliteModel | OnnxModel
+        if runtime in ONNX:
+            model = OnnxModel(module, request.model, request.threads, profile)
+        else:
+            model = TfliteModel(module, request.model, request.threads)
     except MemoryError:
         raise
     except Exception as error:
@@ -500,6 +535,10 @@ def measure(request: Request, emit: Events) -> None:
             emit("instructions", counts=counts)
             return
         warmup = warm_up(infer, first, request)
+        if isinstance(model, OnnxModel) and request.operators:
+            timed(infer, request.min_runs)
+            emit("operators", operators=model.operators(request.min_runs))
+            return
         emit("warmup", conditions=conditions(), **warmup)
         steady = steady_state(infer, warmup["median_ns"], request, emit)
     except (MemoryError, RunnerError):
@@ -518,7 +557,11 @@ def main() -> NoReturn:
         end_with_the_listener()
         if request.log is not None:
             emit.also_to(request.log)
-        measure(request, emit)
+        if request.operators:
+            with tempfile.TemporaryDirectory() as folder:
+                measure(request, emit, folder + "/profile")
+        else:
+            measure(request, emit)
     except RunnerError as error:
         emit("error", kind=error.kind, message=str(error))
         os._exit(1)

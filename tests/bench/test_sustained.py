@@ -105,7 +105,7 @@ def test_cut_short(tmp_path: Path, edgeconv: CommandLine, monkeypatch: pytest.Mo
         (("--sustained", "0s"), "give a time"),
         (("--sustained", "25h"), "give a time"),
         (("--sustained", "1s", "--runs", 5), "leave out --runs"),
-        (("--sustained", "1s", "--device", "emulated:pi4"), "has no temperature"),
+        (("--sustained", "1s", "--device", "emulated:pi4"), "takes no times"),
     ],
 )
 def test_usage(tmp_path: Path, edgeconv: CommandLine, arguments: Any, said: str) -> None:
