@@ -11,6 +11,10 @@ from edgeconv.bundle import Calibration
 from edgeconv.errors import DataError
 from edgeconv.export.input_check import InputCheck
 from edgeconv.export.samples import Sample, Samples, choose
+from edgeconv.export.spool import Spool
+
+# What later passes read from disk; beyond it they read the source again.
+SPOOLED_BYTES = 256_000_000
 
 
 class Feed:
@@ -34,6 +38,7 @@ class Feed:
         self._check = check
         self._count, self._batch, self._keep = count, batch, keep
         self._recorded = False
+        self._spool = Spool(0)
         self._names: list[str] = []
         self._digest = hashlib.sha256()
         self.kept: list[Sample] = []
@@ -49,15 +54,17 @@ class Feed:
             DataError: the samples cannot be read, or are not those of the first pass.
         """
         if self._recorded:
-            yield from self._again()
+            yield from self._spool if self._spool.whole else self._again()
             return
         self.samples.skipped.clear()
         self._names, self._digest, self.kept = [], hashlib.sha256(), []
+        self._spool = Spool(SPOOLED_BYTES)
         if self._check is not None:
             self._check.reset()
         for batch in self._batches(self._first_pass()):
             if len(self.kept) < self._keep:
                 self.kept.append(batch)
+            self._spool.add(batch)
             yield batch
         self._recorded = True
 

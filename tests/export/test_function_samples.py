@@ -74,7 +74,17 @@ def test_the_record_names_and_hashes_what_was_taken(tmp_path: Path) -> None:
     assert feed.record("mse") == record
 
 
-def test_another_pass_has_to_give_the_same_samples(tmp_path: Path) -> None:
+def test_a_function_is_called_once_for_all_passes(tmp_path: Path) -> None:
+    spec = write(tmp_path, "def samples():\n    yield np.random.standard_normal((3, 4, 4))")
+    feed = Feed(open_samples(spec, ONE, None), count=4, batch=1, keep=0)
+    ((first,),), ((again,),) = list(feed), list(feed)
+    assert np.array_equal(first, again)
+
+
+def test_what_finds_no_room_on_disk_has_to_come_again_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeconv.export.feed.SPOOLED_BYTES", 10)
     spec = write(tmp_path, "def samples():\n    yield np.random.standard_normal((3, 4, 4))")
     feed = Feed(open_samples(spec, ONE, None), count=4, batch=1, keep=0)
     list(feed)
