@@ -121,7 +121,8 @@ OF_PROCESSES = ("runs", "seconds", "max_seconds", "repetitions", "retries", "res
 @click.option(
     "--operators",
     is_flag=True,
-    help="Time of each operator of .onnx files instead, from ONNX Runtime's own profile.",
+    help="Time of each operator instead: from ONNX Runtime's profile, or of a TFLite file's "
+    "operators one by one.",
 )
 @click.option("--no-history", is_flag=True, help="Do not keep the result for `edgeconv history`.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the result as JSON here.")

@@ -1,4 +1,4 @@
-"""Profiles by operator, from ONNX Runtime."""
+"""Profiles by operator, from ONNX Runtime; tests of cutting have those of TFLite files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from command_line import CommandLine
-from tiny_models import write_onnx, write_tflite
+from tiny_models import write_onnx
 
 from edgeconv.bench.operators import OperatorResult, macs
 from edgeconv.device.messages import Operator
@@ -52,7 +52,6 @@ def test_usage(tmp_path: Path, edgeconv: CommandLine) -> None:
         assert done.returncode == 2
         return done.stderr
 
-    assert "name .onnx files" in refused(write_tflite(tmp_path / "m.tflite"))
     model = write_onnx(tmp_path / "m.onnx")
     assert "leave out --repetitions" in refused(model, "--repetitions", 2)
     assert "takes no times" in refused(model, "--device", "emulated:pi4")
