@@ -89,7 +89,9 @@ class Bench:
 
 @pytest.fixture
 def bench(server: Server, tmp_path: Path) -> Bench:
-    models = [write_onnx(tmp_path / "a.onnx"), write_tflite(tmp_path / "b.tflite")]
+    # Slow enough that a third of a second has few samples.
+    first = write_onnx(tmp_path / "a.onnx", shape=(1, 3, 128, 128))
+    models = [first, write_tflite(tmp_path / "b.tflite", shape=(1, 128, 128, 16))]
     return Bench(server, models, tmp_path / "r.json.partial")
 
 

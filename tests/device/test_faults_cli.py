@@ -51,7 +51,8 @@ def failed(process: subprocess.Popen[str], code: int = 1) -> str:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    return write_tflite(tmp_path / "m.tflite")
+    """Slow enough that a second has few samples."""
+    return write_tflite(tmp_path / "m.tflite", shape=(1, 128, 128, 16))
 
 
 def leftovers(tmp_path: Path) -> list[Path]:

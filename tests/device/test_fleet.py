@@ -80,7 +80,8 @@ def test_one_fails_and_the_others_count(server: Server, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("history")
 def test_interrupted(server: Server, second: Server, tmp_path: Path) -> None:
     """Every device keeps what it has, and nothing runs on."""
-    model, folder = write_tflite(tmp_path / "m.tflite"), tmp_path / "out"
+    model = write_tflite(tmp_path / "m.tflite", shape=(1, 128, 128, 16))
+    folder = tmp_path / "out"
     slow = (
         "--runs",
         "20",
