@@ -118,8 +118,8 @@ def run(request: Request, source: Source, folder: Path) -> Manifest:
         reference=reference.runtime,
         preprocessing=preprocessing,
         labels=request.labels,
-        calibration=feed.record(method=request.quantization.range_method.value)
-        if settled.calibrates
+        calibration=feed.record(quantized.range_method.value)
+        if quantized is not None and quantized.range_method is not None
         else None,
         artifacts=tuple(
             artifact.model_copy(update={"verification": figures.get(artifact.path)})

@@ -39,7 +39,7 @@ _OF_MODELS = ("weights", "pretrained", "model_args", "input_size", "mean", "std"
 @click.option(
     "--range",
     "range_method",
-    type=click.Choice(["minmax", "percentile", "mse", "entropy"]),
+    type=click.Choice(["auto", "minmax", "percentile", "mse", "entropy"]),
     help="How calibration chooses the ranges of activations.  [default: as the bundle, or export]",
 )
 @click.option(

@@ -101,10 +101,10 @@ if TYPE_CHECKING:
 @click.option(
     "--range",
     "range_method",
-    type=click.Choice(["minmax", "percentile", "mse", "entropy"]),
-    default="percentile",
+    type=click.Choice(["auto", "minmax", "percentile", "mse", "entropy"]),
+    default="auto",
     show_default=True,
-    help="How calibration chooses the ranges of activations.",
+    help="How calibration chooses the ranges of activations; auto measures which is best.",
 )
 @click.option(
     "--equalization/--no-equalization",

@@ -91,7 +91,7 @@ def blame(
         )
         for position, (unit, share) in enumerate(zip(units, _shares(alone), strict=True))
     ]
-    record = feed.record(options.range_method.value)
+    record = feed.record(draft.options.range_method.value)
     return Blame(
         model=manifest.model,
         data=record.source,

@@ -14,6 +14,7 @@ from edgeconv.export.quantize.clipped import clip_inputs
 from edgeconv.export.quantize.draft import Draft, draft
 from edgeconv.export.quantize.improve import Improvement, Improver
 from edgeconv.export.quantize.io import apply_io
+from edgeconv.export.quantize.method import settle_method
 from edgeconv.export.quantize.options import (
     ActivationType,
     QuantizeOptions,
@@ -48,12 +49,14 @@ _JUDGED_BYTES = 64_000_000
 @dataclass(frozen=True)
 class QuantizedModel:
     """The QDQ graph, which nodes stayed in float ("name (operator): reason" each), what each pass
-    that guards accuracy did, and in words that ranges still moved at the end of calibration."""
+    that guards accuracy did, in words that ranges still moved at the end of calibration, and the
+    range method that was taken (None for a graph that arrived quantized)."""
 
     model: ir.Model
     left_in_float: tuple[str, ...]
     improvements: tuple[Improvement, ...] = ()
     unsettled: str = ""
+    range_method: RangeMethod | None = None
 
 
 def quantize(
@@ -75,7 +78,8 @@ def quantize(
     """
     current, improvements = fit(model, batches, options, progress)
     qdq, left_in_float = current.to_qdq()
-    return QuantizedModel(qdq, left_in_float, improvements, current.unsettled)
+    method = current.options.range_method
+    return QuantizedModel(qdq, left_in_float, improvements, current.unsettled, method)
 
 
 def fit(
@@ -88,6 +92,8 @@ def fit(
     model = prepare(model)
     if not plan(model.graph, options.keep_float).activations:
         raise UsageError("the network has no operator that int8 covers; use --precision float32")
+    judged = judged_batches(batches, _JUDGED_SAMPLES, _JUDGED_BYTES)
+    options = settle_method(model, batches, Judge(model, judged), options, progress)
     batches = clip_inputs(model, batches, options, progress)
     judge = Judge(model, judged_batches(batches, _JUDGED_SAMPLES, _JUDGED_BYTES))
     improver = Improver(judge, batches, options, progress)

@@ -17,8 +17,10 @@ class ActivationType(str, Enum):
 
 
 class RangeMethod(str, Enum):
-    """How the range of an activation follows from what calibration observed of it."""
+    """How the range of an activation follows from what calibration observed of it; ``AUTO`` tries
+    the others on the network and its samples."""
 
+    AUTO = "auto"
     MINMAX = "minmax"
     PERCENTILE = "percentile"
     MSE = "mse"
@@ -41,7 +43,7 @@ class QuantizeOptions:
     """
 
     activation_type: ActivationType = ActivationType.UINT8
-    range_method: RangeMethod = RangeMethod.PERCENTILE
+    range_method: RangeMethod = RangeMethod.AUTO
     equalization: bool = True
     bias_absorption: bool = True
     bias_correction: bool = True

@@ -85,10 +85,8 @@ def repair(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Attemp
     )
     if meets("min-max", plain):
         return attempts
-    for method in RangeMethod:
-        if method is not RangeMethod.MINMAX and meets(
-            f"{method.value} ranges", replace(plain, range_method=method)
-        ):
+    for method in (RangeMethod.PERCENTILE, RangeMethod.MSE, RangeMethod.ENTROPY):
+        if meets(f"{method.value} ranges", replace(plain, range_method=method)):
             return attempts
     for name, change in _PASSES:
         if meets(f"+ {name}", change(_best(attempts))):

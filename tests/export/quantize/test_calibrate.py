@@ -26,6 +26,8 @@ from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize.ranges.histogram import count
 from edgeconv.models.randomize import randomize_, structured_input
 
+METHODS = [method for method in RangeMethod if method is not RangeMethod.AUTO]
+
 SHAPE = (3, 24, 24)
 
 
@@ -59,7 +61,7 @@ def samples() -> list[Sample]:
     return [(structured_input((1, *SHAPE), seed).numpy() * (1 + seed),) for seed in range(12)]
 
 
-@pytest.mark.parametrize("method", list(RangeMethod))
+@pytest.mark.parametrize("method", METHODS)
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=4, deadline=None)
 def test_the_order_of_samples_changes_nothing(
@@ -71,7 +73,7 @@ def test_the_order_of_samples_changes_nothing(
     assert calibrate(graph, groups, shuffled, method).ranges == first
 
 
-@pytest.mark.parametrize("method", list(RangeMethod))
+@pytest.mark.parametrize("method", METHODS)
 def test_a_batch_is_as_good_as_its_samples(samples: list[Sample], method: RangeMethod) -> None:
     network = randomize_(Small(), shape=SHAPE)
     singles, fours = captured(network), captured(network, batch=4)
@@ -104,7 +106,7 @@ def test_groups_share_a_range_and_fixed_ones_are_not_observed(
     shared = {value.name for value in (*concat.inputs, *concat.outputs)}
     assert shared in [set(members) for members in groups.values()]
     assert all(graph.graph.outputs[0].name not in members for members in groups.values())
-    for method in RangeMethod:
+    for method in METHODS:
         parameters = decisions.parameters(calibrate(graph, groups, samples, method).ranges)
         assert parameters.keys() == decisions.activations.keys()
         assert parameters[graph.graph.outputs[0]].scale == 1 / 256
@@ -132,7 +134,7 @@ def test_a_fixed_range_clips_nobody_who_shares_it(samples: list[Sample]) -> None
     assert parameters.range.low < -2
 
 
-@pytest.mark.parametrize("method", list(RangeMethod))
+@pytest.mark.parametrize("method", METHODS)
 def test_outputs_are_never_clipped(samples: list[Sample], method: RangeMethod) -> None:
     graph = captured(randomize_(nn.Conv2d(3, 4, 3), shape=SHAPE))
     name = graph.graph.outputs[0].name
