@@ -331,7 +331,7 @@ def _verify(
         sqnr = figures[artifact.path].sqnr_db
         if artifact.precision is not Precision.FLOAT32 and sqnr < _POOR_SQNR_DB:
             advice = (
-                "check the calibration data and its preprocessing"
+                "check the calibration data and its preprocessing, and ask `edgeconv blame`"
                 if artifact.precision.calibrated
                 else "try --precision float16"
             )

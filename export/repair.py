@@ -62,6 +62,8 @@ def export_within(
 
         with _only_the_last_warns(logging.getLogger(run.__module__)) as held:
             attempts = repair(request.quantization, budget, assess)
+            if not attempts[-1].met:
+                held.records.clear()  # they tell of files that are not kept
         if not attempts[-1].met:
             return Repaired(tuple(attempts), None)
         with staged(request.out, force=request.force) as stage:

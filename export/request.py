@@ -96,6 +96,13 @@ class Request:
                     "a network that is quantized to int16 already goes into ONNX alone; "
                     "add --format onnx, or pass the float network"
                 )
+            plain = QuantizeOptions(activation_type=self.quantization.activation_type)
+            if self.quantization != plain:
+                raise UsageError(
+                    f"the network is quantized already, to {arrived.value}, and keeps its scales: "
+                    "leave out --range, --rounding, the switches of passes and budgets, or pass "
+                    "the float network"
+                )
             others = [precision for precision in precisions if precision is not arrived]
             if others:
                 raise UsageError(

@@ -90,6 +90,10 @@ def _write_onnx(
     path: Path, model: ir.Model, precision: Precision, left_in_float: tuple[str, ...]
 ) -> Artifact:
     proto = ir.to_proto(model)
+    # What an initializer's entry says again, tools that change the initializer forget to change.
+    said = [info for info in proto.graph.value_info if info.name not in model.graph.initializers]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(said)
     if proto.ByteSize() > _MAX_PROTO_BYTES:
         raise CaptureError(f"{path.name} would exceed 2 GiB, the limit of one ONNX file")
     onnx.checker.check_model(proto)

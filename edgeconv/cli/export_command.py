@@ -237,7 +237,9 @@ def command(
     bundle = result.bundle
     if bundle is None:
         raise EdgeconvError(
-            f"none of {len(result.attempts)} attempts meets the budget, and nothing was written; "
+            f"none of {len(result.attempts)} attempts meets the budget (the best reached "
+            f"{max(attempt.figures.sqnr_db for attempt in result.attempts):.1f} dB), and nothing "
+            "was written; "
             "calibrate with more or better data, or ask for less"
         )
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def print_attempts(attempts: Sequence[Attempt]) -> None:
-    """One row an attempt: what it reached, and what it gained and cost against the one before."""
+    """One row an attempt: what it reached, and what it gained and cost against the best before."""
     columns: list[Column | str] = [
         "attempt",
         Column("SQNR", numeric=True),
@@ -24,10 +25,10 @@ def print_attempts(attempts: Sequence[Attempt]) -> None:
         "budget",
     ]
     rows = []
-    before: Attempt | None = None
+    best = -math.inf
     for attempt in attempts:
         figures = attempt.figures
-        gain = "" if before is None else f"{figures.sqnr_db - before.figures.sqnr_db:+.1f} dB"
+        gain = "–" if best == -math.inf else f"{figures.sqnr_db - best:+.1f} dB"
         lost = figures.accuracy_drop
         rows.append(
             [
@@ -40,10 +41,10 @@ def print_attempts(attempts: Sequence[Attempt]) -> None:
                 "met" if attempt.met else "missed",
             ]
         )
-        before = attempt
+        best = max(best, figures.sqnr_db)
     out = console()
     out.print(table(columns, rows))
     out.print(
         "of the worst int8 file: size, and median latency on this machine with one thread; the "
-        "gain is over the row above"
+        "gain is over the best row above"
     )

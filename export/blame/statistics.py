@@ -58,8 +58,8 @@ class Collector:
         lows, highs = np.stack(self._lows), np.stack(self._highs)
         values = np.concatenate(self._kept)
         covered = parameters.range
-        outside = (values < covered.low - parameters.scale / 2) | (
-            values > covered.high + parameters.scale / 2
+        outside = (values < covered.low - parameters.scale) | (
+            values > covered.high + parameters.scale
         )
         low, high = np.quantile(values, [0.0005, 0.9995])
         return Statistics(

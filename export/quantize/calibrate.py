@@ -64,7 +64,7 @@ class Calibration:
     def unsettled(self) -> str:
         """In words, that the samples were too few; empty if they were enough."""
         if not self.halfway:
-            return "the ranges of int8 come from one batch of samples alone; pass more of them"
+            return "the ranges of int8 come from a single sample or batch; pass more samples"
         movement = self.movement()
         worst = max(movement, key=lambda key: movement[key], default="")
         if not worst or movement[worst] < _SETTLED:

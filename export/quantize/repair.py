@@ -96,6 +96,9 @@ def repair(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Attemp
         words = "the worst place" if places == 1 else f"the {places} worst places"
         if meets(f"+ {words} in float", replace(best, float_places=places)):
             break
+        before, after = (attempt.figures for attempt in attempts[-2:])
+        if (after.sqnr_db, after.bytes) == (before.sqnr_db, before.bytes):
+            break  # there are no more places
     return attempts
 
 

@@ -13,13 +13,14 @@ from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
     QuantType,
+    quantize_dynamic,
     quantize_static,
 )
 from precision_harness import Samples, constants
 
 from edgeconv.bundle import Bundle, Format, IoType, Precision
 from edgeconv.errors import CaptureError, UsageError
-from edgeconv.export import export
+from edgeconv.export import QuantizeOptions, RangeMethod, export
 from edgeconv.export.disk import verify_bundle
 from edgeconv.export.precision.dynamic import quantize_dynamically
 
@@ -174,6 +175,25 @@ def test_it_has_no_other_precision(
     with pytest.raises(UsageError, match="quantized already, to int8"):
         export(path, out=tmp_path / "b", precisions=[precision])
     assert not (tmp_path / "b").exists()
+
+
+def test_it_keeps_its_scales_and_takes_no_options(
+    float_file: Path, samples: Samples, tmp_path: Path
+) -> None:
+    path = by_onnxruntime(float_file, samples, tmp_path / "qdq.onnx")
+    options = QuantizeOptions(range_method=RangeMethod.MINMAX)
+    with pytest.raises(UsageError, match="quantized already, to int8, and keeps its scales"):
+        export(path, out=tmp_path / "out", quantization=options)
+
+
+def test_onnxruntimes_own_tools_take_a_float_file(float_file: Path, tmp_path: Path) -> None:
+    """quantize_dynamic stores weights transposed; an entry that tells their old shape again made
+    it fail."""
+    bundle = export(float_file, out=tmp_path / "out", formats=[Format.ONNX])
+    written = bundle.file(bundle.manifest.artifacts[0])
+    graph = onnx.load(written).graph
+    assert not {i.name for i in graph.value_info} & {i.name for i in graph.initializer}
+    quantize_dynamic(written, tmp_path / "dynamic.onnx")
 
 
 def test_the_operator_form_is_refused(float_file: Path, samples: Samples, tmp_path: Path) -> None:
