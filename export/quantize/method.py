@@ -23,7 +23,7 @@ _CANDIDATES = (RangeMethod.MINMAX, RangeMethod.PERCENTILE, RangeMethod.MSE)
 def settle_method(
     model: ir.Model, batches: Batches, judge: Judge, options: QuantizeOptions, progress: Progress
 ) -> QuantizeOptions:
-    """``options`` with a method in the place of AUTO: the one with which most samples keep most.
+    """``options`` with a method in the place of AUTO: the one that keeps most.
 
     Each candidate takes its ranges from all ``batches``, without the passes that guard accuracy.
     """
@@ -33,5 +33,5 @@ def settle_method(
     scores = []
     for candidate in candidates:
         clipped = clip_inputs(model, batches, candidate, progress)
-        scores.append(judge.typical_db(draft(model, clipped, candidate, progress).to_qdq()[0]))
+        scores.append(judge.balanced_db(draft(model, clipped, candidate, progress).to_qdq()[0]))
     return candidates[scores.index(max(scores))]

@@ -25,22 +25,26 @@ class Judge:
         self._outputs = _float_outputs(model)
         self._reference = Tap(model, self._outputs)
 
-    def typical_db(self, candidate: ir.Model) -> float:
-        """The mean over all batches of each one's ratio in dB, of its worst output. Unlike the
-        ratio over all of them together, it is not that of the few with the greatest numbers."""
+    def balanced_db(self, candidate: ir.Model) -> float:
+        """The mean of two ratios in dB over all batches, of the worst output: that of all batches
+        together, which a few with great numbers decide, and the mean of each batch's own."""
         other = Tap(candidate, self._outputs)
-        ratios = []
+        powers = []
         for batch in {id(batch): batch for batch in (*self.seen, *self._unseen)}.values():
             pairs = zip(self._reference.run(batch), other.run(batch), strict=True)
-            each = [
-                _decibels(
-                    float(np.sum(np.square(expected, dtype=np.float64))),
-                    float(np.sum(np.square(expected.astype(np.float64) - got))),
-                )
-                for expected, got in pairs
-            ]
-            ratios.append(min(each, default=_LIMIT_DB))
-        return float(np.mean(ratios))
+            powers.append(
+                [
+                    (
+                        np.sum(np.square(expected, dtype=np.float64)),
+                        np.sum(np.square(expected.astype(np.float64) - got)),
+                    )
+                    for expected, got in pairs
+                ]
+            )
+        each = [[_decibels(*pair) for pair in outputs] for outputs in powers]
+        together = [_decibels(*pair) for pair in np.sum(powers, axis=0)]
+        balanced = (np.mean(each, axis=0) + together) / 2
+        return float(min(balanced, default=_LIMIT_DB))
 
     def sqnr_db(self, candidate: ir.Model) -> float:
         """Signal-to-quantization-noise ratio on the unseen batches, of the worst output.
