@@ -27,8 +27,9 @@ class Architecture:
     Attributes:
         debian: of packages.
         triple: of library folders.
-        machine: of QEMU's programs and of wheels' platforms.
-        word: of the ELF header's bytes that tell programs of this architecture.
+        qemu: of QEMU's program.
+        elf_class, elf_machine: the bytes of an ELF header that tell its programs.
+        wheel_platforms: newest first.
     """
 
     debian: str
