@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,10 @@ from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[np.generic]]
 OldRuntime = Callable[[bytes, Mapping[str, NDArray[np.generic]]], Arrays]
+
+# A shell's background job ignores Ctrl-C and hands that down to the processes under test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

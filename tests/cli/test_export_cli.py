@@ -260,8 +260,6 @@ def test_interruption_leaves_nothing(folder: Path, kind: signal.Signals) -> None
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell's background job, as the suite may be, ignores Ctrl-C and hands that down.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not list(folder.glob(".Slow.*")) and time.monotonic() < deadline:

@@ -190,8 +190,6 @@ def test_host_dies(tmp_path: Path, number: signal.Signals) -> None:
 import json, os, signal
 from edgeconv.device import RunRequest, open_device
 import subprocess
-# A shell's background job, as the suite may be, ignores Ctrl-C and hands that down.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 real = subprocess.Popen
 def noted(*args, **kwargs):
     process = real(*args, **kwargs)

@@ -203,7 +203,7 @@ def test_ranges_that_still_move_are_named(graph: ir.Model, samples: list[Sample]
     found = calibrate(graph, plan(graph.graph).groups(), samples)  # each larger than the last
     assert "still moved by" in found.unsettled()
     assert "pass more samples" in found.unsettled()
-    assert "one batch" in calibrate(graph, plan(graph.graph).groups(), samples[:1]).unsettled()
+    assert "single sample" in calibrate(graph, plan(graph.graph).groups(), samples[:1]).unsettled()
 
 
 def test_movement_is_a_share_of_the_range() -> None:
