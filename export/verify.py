@@ -20,10 +20,10 @@ from edgeconv.export.runtimes import open_runner
 # every value by 2**-11: 5e-4 of the range in a shallow network, ten times that after a hundred
 # layers whose errors add up at random; this leaves a factor of four.
 MAX_ERROR = {Precision.FLOAT32: 1e-4, Precision.FLOAT16: 2e-2}
-# Where less than MIN_WITHIN_ONE_STEP agree, the difference of the formats must have less than half
-# of the power of the error that quantization makes anyway: deep networks with random weights
-# amplify single roundings to that (docs/rewrites.md), trained ones stay far from it.
-MIN_MARGIN_DB = 3.0
+# Where less than MIN_WITHIN_ONE_STEP agree, the formats must differ by less than a third of the
+# error that quantization makes anyway. Deep networks with random weights may amplify single
+# roundings beyond that (docs/rewrites.md); trained ones stay clear of it.
+MIN_MARGIN_DB = 10.0
 # Scales found at run time differ with every rounding before them, so that two int8-dynamic files
 # may be as far from each other as two independent errors (3 dB), and a little more. So may two
 # files that round otherwise than the PyTorch module that they both come from.
