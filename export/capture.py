@@ -12,11 +12,8 @@ import torch
 from torch import nn
 
 from edgeconv.errors import CaptureError, DataError, UsageError
+from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.quiet import quiet_python
-
-MIN_OPSET = 18  # PyTorch's exporter writes nothing older: it asks for 17 and gives 18
-MAX_OPSET = 23
-DEFAULT_OPSET = 20  # Gelu is an operator since 20; ONNX Runtime reads 20 since 1.17
 
 _MULTIPLYING = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"}
 _OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QGemm"}
@@ -69,14 +66,20 @@ def capture_module(
 
 
 def capture_file(
-    path: Path, opset: int | None, *, input_size: tuple[int, ...] | None, batch: int | None
+    path: Path,
+    opset: int | None,
+    *,
+    highest_opset: int = MAX_OPSET,
+    input_size: tuple[int, ...] | None,
+    batch: int | None,
 ) -> ir.Model:
     """Load an ``.onnx`` file of any producer: check it, raise its opset, fix its shapes.
 
     It may be a float graph or a QDQ one.
 
     Args:
-        opset: the opset to convert to; None keeps the file's own where it is 18 or more.
+        opset: the opset to convert to; None keeps the file's own where it is 18 to
+            ``highest_opset``.
         input_size: (height, width) or (channels, height, width) for the dimensions that the file
             leaves open; a stated dimension that differs is an error.
         batch: the batch size where the file leaves it open, default 1.
@@ -88,7 +91,7 @@ def capture_file(
     proto = _load(path)
     _refuse_operator_form(proto, path)
     _fix_shapes(proto, path, input_size, batch)
-    proto = _convert_opset(proto, path, opset)
+    proto = _convert_opset(proto, path, opset, highest_opset)
     try:
         proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:
@@ -180,14 +183,16 @@ def _wanted_shape(
     return wanted
 
 
-def _convert_opset(proto: onnx.ModelProto, path: Path, opset: int | None) -> onnx.ModelProto:
+def _convert_opset(
+    proto: onnx.ModelProto, path: Path, opset: int | None, highest: int
+) -> onnx.ModelProto:
     current = next((entry.version for entry in proto.opset_import if entry.domain == ""), 0)
     foreign = sorted({node.domain for node in proto.graph.node} - {"", "ai.onnx"})
     if foreign:
         raise CaptureError(
             f"{path} uses operators of the domain {foreign[0]!r}; only standard ONNX is supported"
         )
-    target = opset or min(max(current, MIN_OPSET), MAX_OPSET)
+    target = opset or min(max(current, MIN_OPSET), highest)
     if current == target:
         return proto
     try:

@@ -24,12 +24,7 @@ from edgeconv.bundle import (
     sha256_of,
 )
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.export.capture import (
-    DEFAULT_OPSET,
-    capture_file,
-    capture_module,
-    refuse_bad_weights,
-)
+from edgeconv.export.capture import capture_file, capture_module, refuse_bad_weights
 from edgeconv.export.data import Sample, SyntheticSamples, open_samples
 from edgeconv.export.describe import (
     input_infos,
@@ -39,6 +34,7 @@ from edgeconv.export.describe import (
 )
 from edgeconv.export.feed import Feed
 from edgeconv.export.input_check import InputCheck
+from edgeconv.export.opset import DEFAULT_OPSET
 from edgeconv.export.passes import optimize
 from edgeconv.export.precision import Variant, arrived_precision, make_variant, state_pooled_scales
 from edgeconv.export.quantize import QuantizedModel, quantize

@@ -10,9 +10,8 @@ from torch import nn
 
 from edgeconv.bundle import Format, IoType, Layout, Precision, Preprocessing
 from edgeconv.errors import UsageError
-from edgeconv.export.capture import MAX_OPSET, MIN_OPSET
 from edgeconv.export.inspect.runtimes import tflite_release
-from edgeconv.export.precision.int16 import OPSET as INT16_OPSET
+from edgeconv.export.opset import INT16_OPSET, MAX_OPSET, MIN_OPSET
 from edgeconv.export.quantize import QuantizeOptions
 from edgeconv.export.source import ModelArgs
 

@@ -17,9 +17,9 @@ from onnx_ir.passes import common
 from onnxscript import version_converter
 
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.opset import INT16_OPSET
 from edgeconv.export.quiet import quiet_python
 
-OPSET = 21
 IR_VERSION = 10
 INT16 = np.dtype("int16")
 LARGEST = 32767
@@ -39,9 +39,9 @@ Array = npt.NDArray[Any]
 def widen(model: ir.Model) -> ir.Model:
     """A copy of an int8 QDQ graph with float inputs and outputs whose activations are int16."""
     model = model.clone()
-    if model.graph.opset_imports[""] < OPSET:
+    if model.graph.opset_imports[""] < INT16_OPSET:
         with quiet_python():
-            version_converter.convert_version(model, OPSET)
+            version_converter.convert_version(model, INT16_OPSET)
         model.ir_version = IR_VERSION
     _Widening(model.graph).run()
     common.RemoveUnusedNodesPass()(model)

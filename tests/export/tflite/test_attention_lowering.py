@@ -9,7 +9,8 @@ import torch
 from tflite_harness import check, operators
 from torch import Tensor, nn
 
-from edgeconv.export.capture import DEFAULT_OPSET, capture_module
+from edgeconv.export.capture import capture_module
+from edgeconv.export.opset import DEFAULT_OPSET
 from edgeconv.export.passes import optimize
 from edgeconv.export.tflite.ops.heads import Heads, heads_of
 from edgeconv.models.randomize import randomize_, structured_input

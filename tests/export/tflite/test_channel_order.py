@@ -9,7 +9,8 @@ import pytest
 import torch
 from tflite_harness import Array, Net, check, operators, smooth
 
-from edgeconv.export.capture import DEFAULT_OPSET, capture_module
+from edgeconv.export.capture import capture_module
+from edgeconv.export.opset import DEFAULT_OPSET
 from edgeconv.export.passes import optimize
 from edgeconv.export.tflite import lower
 from edgeconv.models import create_model, input_shape

@@ -15,7 +15,8 @@ import torch
 from tflite_harness import Array, Arrays, in_layout, operators, run_onnx, run_tflite
 
 from edgeconv.bundle import IoType, Layout
-from edgeconv.export.capture import DEFAULT_OPSET, capture_module
+from edgeconv.export.capture import capture_module
+from edgeconv.export.opset import DEFAULT_OPSET
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod, apply_io, quantize
 from edgeconv.export.tflite import lower
