@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +21,7 @@ import numpy.typing as npt
 
 from edgeconv.errors import DataError, UsageError
 
+UNNAMED = "arr_0"  # what np.savez calls an array that was given no name
 _LOCAL_HEADER = 30  # bytes before the name in a ZIP member's own header
 
 
@@ -67,6 +69,11 @@ def open_arrays(path: Path) -> dict[str, StoredArray]:
         if not array.shape or array.dtype.kind not in "fiub":
             raise DataError(f"{path}: {name!r} is not an array of samples")
     return arrays
+
+
+def listed(arrays: Mapping[str, StoredArray]) -> str:
+    """The names of arrays, for a message."""
+    return ", ".join(repr(name) for name in sorted(arrays)) or "none"
 
 
 def _open_npy(path: Path) -> StoredArray:

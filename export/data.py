@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edgeconv.bundle import Preprocessing, TensorInfo
 from edgeconv.errors import DataError, UsageError
-from edgeconv.export.array_file import StoredArray, open_arrays
+from edgeconv.export.array_file import UNNAMED, StoredArray, listed, open_arrays
 from edgeconv.export.function_samples import FunctionSamples
 from edgeconv.export.images import ImageFolder, load_image, one_image_input
 from edgeconv.export.network_input import is_pixels, layout_hint, to_input
@@ -69,7 +69,8 @@ def open_samples(
 @dataclass
 class ArrayFile(IndexedSamples):
     """An ``.npy`` with one array, or an ``.npz`` with one array per input, by name or, for a
-    single input, as ``x`` or alone. Shapes are [N, …] where the input is [batch, …].
+    single input, as ``x`` or without a name (``np.savez(file, array)``). Shapes are [N, …] where
+    the input is [batch, …].
 
     Floats are the network's inputs as they are; bytes for a float input are pixels, and are
     normalized like an image.
@@ -96,13 +97,14 @@ class ArrayFile(IndexedSamples):
             raise DataError(f"{self.path} holds no samples")
 
     def _pick(self, arrays: dict[str, StoredArray], info: TensorInfo) -> StoredArray:
-        if len(self.inputs) == 1 and info.name not in arrays:
-            array = arrays.get("x", next(iter(arrays.values())) if len(arrays) == 1 else None)
-        else:
-            array = arrays.get(info.name)
+        names = (info.name, "x", UNNAMED) if len(self.inputs) == 1 else (info.name,)
+        array = next((arrays[name] for name in names if name in arrays), None)
         if array is None:
+            wanted = " and ".join(repr(each.name) for each in self.inputs)
+            alias = " (or 'x')" if len(self.inputs) == 1 and info.name != "x" else ""
             raise DataError(
-                f"{self.path} has no array {info.name!r}; it has {', '.join(sorted(arrays))}"
+                f"{self.path} has no array {info.name!r}: it has {listed(arrays)}, and the network "
+                f"takes {wanted}{alias}; rename the array in the file"
             )
         if array.shape[1:] != info.shape[1:]:
             raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,32 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Artifact, Bundle, Record
+from edgeconv.bundle import Bundle, sha256_of
 from edgeconv.errors import DataError, UsageError
-from edgeconv.export.array_file import open_arrays
+from edgeconv.evaluation import Accuracy, Evaluation, packed
+from edgeconv.export.array_file import listed, open_arrays
 from edgeconv.export.data import ArrayFile, ImageFolder, Sample, open_samples
 from edgeconv.export.runtimes import Runner, open_runner
 
-SCHEMA_VERSION = 1
-
-
-class Accuracy(Record):
-    """Top-1 of one file: the share of samples whose largest output is their class."""
-
-    path: str
-    runtime: str
-    top1: float
-    correct: int
-
-
-class Evaluation(Record):
-    """``edgeconv evaluate --json``."""
-
-    schema_version: int = SCHEMA_VERSION
-    data: str
-    samples: int
-    skipped: tuple[str, ...]
-    results: tuple[Accuracy, ...]
+__all__ = ["Evaluation", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +28,7 @@ class _Labeled:
     pairs: Iterator[tuple[Sample, int]]
     total: int
     skipped: list[str]
+    sha256: str
 
 
 def evaluate(
@@ -68,30 +52,35 @@ def evaluate(
         open_runner(bundle.file(artifact), artifact.format, artifact.inputs, artifact.outputs)
         for artifact in artifacts
     ]
-    correct = np.zeros(len(artifacts), np.int64)
+    right: list[list[npt.NDArray[np.bool_]]] = [[] for _ in artifacts]
     samples = 0
     for group, targets in _batches(labeled.pairs, bundle.manifest.inputs[0].shape[0]):
-        for index, runner in enumerate(runners):
+        for outcomes, runner in zip(right, runners, strict=True):
             guesses = _scores(runner, group).argmax(-1)[: len(targets)]
-            correct[index] += int(np.sum(guesses == targets))
+            outcomes.append(guesses == targets)
         samples += len(targets)
         progress(samples, labeled.total)
     if samples == 0:
         raise DataError(f"{data} holds no readable sample; {len(labeled.skipped)} were skipped")
     return Evaluation(
         data=data.name,
+        data_sha256=labeled.sha256,
         samples=samples,
         skipped=tuple(labeled.skipped),
         results=tuple(
-            _accuracy(artifact, runner, int(count), samples)
-            for artifact, runner, count in zip(artifacts, runners, correct, strict=True)
+            _accuracy(artifact.path, runner, np.concatenate(outcomes))
+            for artifact, runner, outcomes in zip(artifacts, runners, right, strict=True)
         ),
     )
 
 
-def _accuracy(artifact: Artifact, runner: Runner, correct: int, samples: int) -> Accuracy:
+def _accuracy(path: str, runner: Runner, right: npt.NDArray[np.bool_]) -> Accuracy:
     return Accuracy(
-        path=artifact.path, runtime=runner.name, top1=correct / samples, correct=correct
+        path=path,
+        runtime=runner.name,
+        top1=float(right.mean()),
+        correct=int(right.sum()),
+        outcomes=packed(right),
     )
 
 
@@ -121,9 +110,13 @@ def _open(bundle: Bundle, data: Path, classes: int) -> _Labeled:
     if data.suffix != ".npz":
         kind = "no such file" if not data.exists() else "not an .npz with x and y, nor a folder"
         raise UsageError(f"{data}: {kind}")
-    classes_of = open_arrays(data).get("y")
+    arrays = open_arrays(data)
+    classes_of = arrays.get("y")
     if classes_of is None or len(classes_of.shape) != 1 or classes_of.dtype.kind not in "iu":
-        raise DataError(f"{data} needs an array 'y' of one class index a sample")
+        raise DataError(
+            f"{data} needs an array 'y' of one class index a sample, beside 'x'; it has "
+            f"{listed(arrays)}"
+        )
     targets = classes_of.whole()
     samples = open_samples(data, manifest.inputs, manifest.preprocessing)
     assert isinstance(samples, ArrayFile)
@@ -134,7 +127,7 @@ def _open(bundle: Bundle, data: Path, classes: int) -> _Labeled:
     pairs = (
         (sample, int(targets[int(name)])) for name, sample in samples.read(range(len(samples)))
     )
-    return _Labeled(pairs, len(samples), samples.skipped)
+    return _Labeled(pairs, len(samples), samples.skipped, sha256_of(data))
 
 
 def _open_folder(folder: ImageFolder, classes: int, labels: Sequence[str] | None) -> _Labeled:
@@ -146,7 +139,16 @@ def _open_folder(folder: ImageFolder, classes: int, labels: Sequence[str] | None
     pairs = (
         (sample, index[name.partition("/")[0]]) for name, sample in folder.read(range(len(folder)))
     )
-    return _Labeled(pairs, len(folder), folder.skipped)
+    return _Labeled(pairs, len(folder), folder.skipped, _fingerprint(folder))
+
+
+def _fingerprint(folder: ImageFolder) -> str:
+    """One SHA-256 over the files' names and theirs."""
+    digest = hashlib.sha256()
+    for file in folder.files:
+        name = file.relative_to(folder.path).as_posix()
+        digest.update(f"{name}\0{sha256_of(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def _class_indices(

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePath
-from typing import Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from edgeconv.bench import statistics
-from edgeconv.bench.result import BenchResult, Interval, ModelFile, ModelResult
+from edgeconv.bench.result import BenchResult, Interval, ModelResult
 from edgeconv.errors import MeasurementError
 
-
-class OfFile(Protocol):
-    """What was found out about a file."""
-
-    @property
-    def file(self) -> ModelFile: ...
-
-
-M = TypeVar("M", bound=OfFile)
+C = TypeVar("C")
+M = TypeVar("M")
 
 
 class Verdict(str, Enum):
@@ -73,22 +66,22 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class ComparisonReport:
+class ComparisonReport(Generic[C]):
     """All files in common, those in one result alone, and why not to compare the two."""
 
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[C, ...]
     only_before: tuple[str, ...]
     only_after: tuple[str, ...]
     cautions: tuple[str, ...]
 
 
-def compare(before: BenchResult, after: BenchResult) -> ComparisonReport:
+def compare(before: BenchResult, after: BenchResult) -> ComparisonReport[Comparison]:
     """Pair the files of two results by name (or take the one of each) and compare them.
 
     Raises:
         MeasurementError: no file is in both.
     """
-    pairs, only_before, only_after = pair(before.models, after.models)
+    pairs, only_before, only_after = pair(before.models, after.models, lambda m: m.file.name)
     return ComparisonReport(
         comparisons=tuple(_compare(name, old, new) for name, (old, new) in pairs.items()),
         only_before=only_before,
@@ -98,18 +91,18 @@ def compare(before: BenchResult, after: BenchResult) -> ComparisonReport:
 
 
 def pair(
-    before: Sequence[M], after: Sequence[M]
+    before: Sequence[M], after: Sequence[M], name_of: Callable[[M], str]
 ) -> tuple[dict[str, tuple[M, M]], tuple[str, ...], tuple[str, ...]]:
-    """The models in both results by file name (or the one of each), in the order of ``after``, and
+    """The files in both results by file name (or the one of each), in the order of ``after``, and
     the names in one result alone.
 
     Raises:
         MeasurementError: no file is in both.
     """
     if len(before) == len(after) == 1:
-        old, new = {after[0].file.name: before[0]}, {after[0].file.name: after[0]}
-    else:
-        old, new = _by_name(before), _by_name(after)
+        name = name_of(after[0])
+        return {name: (before[0], after[0])}, (), ()
+    old, new = _by_name(before, name_of), _by_name(after, name_of)
     pairs = {name: (old[name], new[name]) for name in new if name in old}
     if not pairs:
         raise MeasurementError(
@@ -118,13 +111,13 @@ def pair(
     return pairs, tuple(n for n in old if n not in new), tuple(n for n in new if n not in old)
 
 
-def _by_name(models: Sequence[M]) -> dict[str, M]:
+def _by_name(files: Sequence[M], name_of: Callable[[M], str]) -> dict[str, M]:
     """By file name, where that is unique: the folders of two exports have different names."""
-    short = [PurePath(model.file.name).name for model in models]
+    short = [PurePath(name_of(file)).name for file in files]
     count = Counter(short)
     return {
-        name if count[name] == 1 else model.file.name: model
-        for name, model in zip(short, models, strict=True)
+        name if count[name] == 1 else name_of(file): file
+        for name, file in zip(short, files, strict=True)
     }
 
 

@@ -9,35 +9,22 @@ import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 
-from edgeconv.bench.result import BenchResult, parse_result
+from edgeconv.bench.history_schema import bring_up_to_date
+from edgeconv.bench.instructions import CountResult, parse_counts
+from edgeconv.bench.result import BenchResult, ModelFile, parse_result
 from edgeconv.errors import MeasurementError, UsageError
 
-SCHEMA_VERSION = 1
-SCHEMA = """
-CREATE TABLE runs (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    started TEXT NOT NULL,
-    device TEXT NOT NULL,
-    revision TEXT,
-    changed INTEGER NOT NULL,
-    result BLOB NOT NULL
-);
-CREATE INDEX runs_by_revision ON runs (revision);
-CREATE TABLE models (
-    run INTEGER NOT NULL REFERENCES runs (id),
-    name TEXT NOT NULL,
-    sha256 TEXT NOT NULL,
-    bytes INTEGER NOT NULL,
-    runtime TEXT NOT NULL,
-    threads INTEGER NOT NULL,
-    median_ns REAL NOT NULL,
-    low_ns REAL NOT NULL,
-    high_ns REAL NOT NULL
-);
-CREATE INDEX models_by_run ON models (run);
-"""
+Kept = BenchResult | CountResult
+
+
+class Kind(str, Enum):
+    """What a run measured."""
+
+    LATENCY = "latency"
+    INSTRUCTIONS = "instructions"
 
 
 @dataclass(frozen=True)
@@ -50,7 +37,8 @@ class Revision:
 
 @dataclass(frozen=True)
 class Entry:
-    """One measured file of one run. Durations are nanoseconds, ``started`` is ISO 8601 in UTC."""
+    """One measured file of one run: its latency in nanoseconds, or the instructions of one
+    inference on an emulated board. ``started`` is ISO 8601 in UTC."""
 
     run: int
     started: str
@@ -62,9 +50,10 @@ class Entry:
     bytes: int
     runtime: str
     threads: int
-    median_ns: float
-    low_ns: float
-    high_ns: float
+    median_ns: float | None = None
+    low_ns: float | None = None
+    high_ns: float | None = None
+    instructions: int | None = None
 
 
 def default_path() -> Path:
@@ -78,10 +67,16 @@ def default_path() -> Path:
 
 def current_revision(folder: Path) -> Revision | None:
     """The commit of the git work tree that ``folder`` is in, if it is in one."""
-    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    commit = commit_of("HEAD", folder)
     if commit is None:
         return None
     return Revision(commit, changed=bool(_git(folder, "status", "--porcelain")))
+
+
+def commit_of(reference: str, folder: Path) -> str | None:
+    """The commit that a git reference means in the work tree that ``folder`` is in."""
+    # The suffix keeps a reference from being read as an option, and asks for a commit.
+    return _git(folder, "rev-parse", "--verify", "--end-of-options", f"{reference}^{{commit}}")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -104,14 +99,15 @@ class History:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def add(self, result: BenchResult, revision: Revision | None) -> int:
+    def add(self, result: Kept, revision: Revision | None) -> int:
         """Keep a result and return its number."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection() as connection:
             cursor = connection.execute(
-                "INSERT INTO runs (started, device, revision, changed, result) "
-                "VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO runs (kind, started, device, revision, changed, result) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
                 (
+                    _kind(result).value,
                     result.started.isoformat(),
                     result.device,
                     revision.commit if revision else None,
@@ -122,21 +118,8 @@ class History:
             run = cursor.lastrowid
             assert run is not None
             connection.executemany(
-                "INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        run,
-                        model.file.name,
-                        model.file.sha256,
-                        model.file.bytes,
-                        model.processes[0].runtime.value,
-                        result.options.threads,
-                        model.summary.median.value,
-                        model.summary.median.low,
-                        model.summary.median.high,
-                    )
-                    for model in result.models
-                ],
+                "INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(run, *columns) for columns in _columns(result)],
             )
         return run
 
@@ -148,41 +131,52 @@ class History:
         with self._connection() as connection:
             rows = connection.execute(
                 "SELECT r.id, started, device, revision, changed, name, sha256, bytes, runtime, "
-                "threads, median_ns, low_ns, high_ns FROM runs r JOIN models m ON m.run = r.id "
+                "threads, median_ns, low_ns, high_ns, instructions "
+                "FROM runs r JOIN models m ON m.run = r.id "
                 "WHERE name GLOB ? AND r.id IN (SELECT DISTINCT run FROM models "
                 "WHERE name GLOB ? ORDER BY run DESC LIMIT ?) ORDER BY r.id DESC, m.rowid",
                 (pattern, pattern, limit),
             ).fetchall()
         return [replace(Entry(*row), changed=bool(row[4])) for row in rows]
 
-    def get(self, run: int) -> BenchResult:
+    def get(self, run: int) -> Kept:
         """The whole result of a run.
 
         Raises:
             UsageError: there is no such run.
         """
-        row = self._one("SELECT result FROM runs WHERE id = ?", (run,))
+        row = self._one("SELECT kind, result FROM runs WHERE id = ?", (run,))
         if row is None:
             raise UsageError(f"the history has no run {run}; `edgeconv history` lists them")
-        return self._decode(row[0])
+        return self._decode(*row)
 
-    def of_revision(self, commit: str) -> BenchResult | None:
-        """The latest result measured at a commit, with a clean work tree if there is one."""
-        row = self._one(
-            "SELECT result FROM runs WHERE revision = ? ORDER BY changed, id DESC LIMIT 1",
-            (commit,),
+    def of_revision(self, commit: str) -> tuple[Kept, ...]:
+        """The latest result of each kind measured at a commit, with a clean work tree if there is
+        one."""
+        rows = (
+            self._one(
+                "SELECT kind, result FROM runs WHERE revision = ? AND kind = ? "
+                "ORDER BY changed, id DESC LIMIT 1",
+                (commit, kind.value),
+            )
+            for kind in Kind
         )
-        return None if row is None else self._decode(row[0])
+        return tuple(self._decode(*row) for row in rows if row is not None)
 
-    def _one(self, query: str, values: tuple[object, ...]) -> tuple[bytes] | None:
+    def _one(self, query: str, values: tuple[object, ...]) -> tuple[str, bytes] | None:
         if not self._path.exists():
             return None
         with self._connection() as connection:
-            row: tuple[bytes] | None = connection.execute(query, values).fetchone()
+            row: tuple[str, bytes] | None = connection.execute(query, values).fetchone()
         return row
 
-    def _decode(self, blob: bytes) -> BenchResult:
-        return parse_result(zlib.decompress(blob).decode(), self._path)
+    def _decode(self, kind: str, blob: bytes) -> Kept:
+        try:
+            text = zlib.decompress(blob).decode()
+        except (zlib.error, UnicodeDecodeError) as error:
+            raise MeasurementError(f"history {self._path}: a result is damaged") from error
+        parse = parse_counts if kind == Kind.INSTRUCTIONS.value else parse_result
+        return parse(text, self._path)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -190,41 +184,31 @@ class History:
         try:
             with closing(sqlite3.connect(self._path, timeout=30)) as connection, connection:
                 connection.execute("BEGIN IMMEDIATE")
-                version = connection.execute("PRAGMA user_version").fetchone()[0]
-                if version == 0:
-                    for statement in SCHEMA.split(";"):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-                elif version != SCHEMA_VERSION:
-                    raise MeasurementError(
-                        f"{self._path} has schema version {version}, this edgeconv reads "
-                        f"{SCHEMA_VERSION}; set EDGECONV_HISTORY to another file"
-                    )
+                bring_up_to_date(connection, self._path)
                 yield connection
         except sqlite3.Error as error:
             raise MeasurementError(f"history {self._path}: {error}") from error
 
 
-def resolve(reference: str, history: History, folder: Path) -> BenchResult:
-    """The result that a user names: a file, a run's number in the history, or a git revision.
+def _kind(result: Kept) -> Kind:
+    return Kind.INSTRUCTIONS if isinstance(result, CountResult) else Kind.LATENCY
 
-    Raises:
-        UsageError: it is none of these, or nothing was measured at that revision.
-    """
-    path = Path(reference)
-    if path.is_file():
-        return BenchResult.load(path)
-    if reference.isascii() and reference.isdigit() and len(reference) < 10:
-        return history.get(int(reference))
-    # The suffix keeps a reference from being read as an option, and asks for a commit.
-    commit = _git(folder, "rev-parse", "--verify", "--end-of-options", f"{reference}^{{commit}}")
-    if commit is None:
-        raise UsageError(
-            f"{reference} is no result file, no run of the history and no git revision"
-        )
-    result = history.of_revision(commit)
-    if result is None:
-        raise UsageError(
-            f"nothing was measured at {reference} ({commit[:12]}); see `edgeconv history`"
-        )
-    return result
+
+def _columns(result: Kept) -> list[tuple[object, ...]]:
+    """What the table of files has of each, beside the run; emulated boards use one thread."""
+    if isinstance(result, CountResult):
+        return [
+            (*_of_file(m.file), m.runtime.value, 1, None, None, None, m.counts.total)
+            for m in result.models
+        ]
+    threads = result.options.threads
+    found: list[tuple[object, ...]] = []
+    for model in result.models:
+        runtime, median = model.processes[0].runtime.value, model.summary.median
+        times = (median.value, median.low, median.high)
+        found.append((*_of_file(model.file), runtime, threads, *times, None))
+    return found
+
+
+def _of_file(file: ModelFile) -> tuple[str, str, int]:
+    return file.name, file.sha256, file.bytes

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field, ValidationError
 
 from edgeconv import __version__
 from edgeconv.bench.protocol import Progress, check_files
 from edgeconv.bench.result import BenchOptions, ModelFile, Record, save_json
 from edgeconv.device.emulated import EmulatedDevice, InstructionCounts
 from edgeconv.device.messages import Instructions, Output, Outputs, RunRequest, Runtime, Start
-from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.errors import MeasurementError
 
 SCHEMA_VERSION = 1
 DEADLINE_SECONDS = 3600  # large networks take minutes where they take seconds on a board
@@ -56,44 +55,38 @@ class CountResult(Record):
     board: str
     cpu: str
     options: CountOptions
-    models: tuple[CountedModel, ...]
+    models: tuple[CountedModel, ...] = Field(min_length=1)
 
     def save(self, path: Path) -> None:
         """Write the JSON, whole or not at all."""
         save_json(self, path)
 
-    @classmethod
-    def load(cls, path: Path) -> CountResult:
-        """Read a result back.
 
-        Raises:
-            UsageError: there is no such file.
-            MeasurementError: it holds no counts, or is from another schema version.
-        """
-        try:
-            result = cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise UsageError(f"{path} does not exist") from error
-        except ValueError as error:
-            raise MeasurementError(
-                f"{path} holds no instruction counts; make it with "
-                "`edgeconv bench --device emulated:pi4 -o FILE`"
-            ) from error
-        if result.schema_version != SCHEMA_VERSION:
-            raise MeasurementError(
-                f"{path} has schema version {result.schema_version}, this edgeconv reads "
-                f"{SCHEMA_VERSION}; count again"
-            )
-        return result
+class _Versioned(BaseModel):
+    schema_version: int
 
 
-def holds_counts(path: Path) -> bool:
-    """Whether a file is a result of counting, rather than of timing or none at all."""
+def parse_counts(text: str, path: Path) -> CountResult:
+    """Validate the text of a result; ``path`` is for the message.
+
+    Raises:
+        MeasurementError: it is damaged or from another schema version.
+    """
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(read, dict) and read.get("kind") == "instructions"
+        version = _Versioned.model_validate_json(text).schema_version
+        if version != SCHEMA_VERSION:
+            raise MeasurementError(
+                f"{path} has schema version {version}, this edgeconv reads {SCHEMA_VERSION}; "
+                "count again"
+            )
+        return CountResult.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise MeasurementError(
+            f"{path} is not a result of edgeconv bench on an emulated board: {where}: "
+            f"{first['msg']}"
+        ) from error
 
 
 def count(

@@ -196,7 +196,7 @@ class BenchResult(Record):
         return parse_result(text, path)
 
 
-def save_json(record: Record, path: Path) -> None:
+def save_json(record: BaseModel, path: Path) -> None:
     """Write a record as JSON, whole or not at all."""
     part = path.with_name(f".{path.name}.part")
     part.write_text(record.model_dump_json(indent=1), encoding="utf-8")
@@ -217,9 +217,7 @@ def parse_result(text: str, path: Path) -> BenchResult:
                 f"{path} is of `edgeconv bench --{head.kind}`; measure without it"
             )
         if head.kind is not None:
-            raise MeasurementError(
-                f"{path} holds counted {head.kind}, not times; `edgeconv gate` compares two such"
-            )
+            raise MeasurementError(f"{path} holds results of kind {head.kind!r}, not latencies")
         version = head.schema_version
         if version != SCHEMA_VERSION:
             raise MeasurementError(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from edgeconv.bench.compare import ComparisonReport
+    from edgeconv.bench.references import Result
+    from edgeconv.report.compare import AnyReport
+
+SCHEMA_VERSION = 2  # 1 held one comparison, of latencies
 
 
 @click.command("compare")
@@ -16,60 +20,48 @@ if TYPE_CHECKING:
 @click.argument("after")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(before: str, after: str, as_json: bool) -> None:
-    """Say whether files became faster or slower from BEFORE to AFTER.
+    """Say whether files became faster, slower, more or less accurate from BEFORE to AFTER.
 
-    Each is a result file of `edgeconv bench --out`, the number of a run in `edgeconv history`, or
-    a git revision at which something was measured.
+    Each is a file of `edgeconv bench --out` or `edgeconv evaluate --out`, the number of a run in
+    `edgeconv history`, or a git revision at which something was measured. Two folders of such
+    files are compared by the files' names. Latencies go with latencies, instruction counts (of an
+    emulated board) with counts, accuracies with accuracies.
     """
-    import json
+    from edgeconv.bench.history import History, default_path
+    from edgeconv.bench.references import match
+    from edgeconv.report import compare as report
+    from edgeconv.report.tables import console, error_console, printable
 
-    from edgeconv.bench.compare import compare
-    from edgeconv.bench.history import History, default_path, resolve
-
-    history = History(default_path())
-    report = compare(*(resolve(name, history, Path.cwd()) for name in (before, after)))
+    matched = match(before, after, History(default_path()), Path.cwd())
+    reports = {name: compare_results(*pair) for name, pair in matched.pairs.items()}
     if as_json:
-        click.echo(json.dumps(_plain(report), indent=1))
-    else:
-        _print(report)
-
-
-def _plain(report: ComparisonReport) -> dict[str, object]:
-    return {
-        "schema_version": 1,
-        "files": [
-            {
-                "name": c.name,
-                "before_ns": c.before.summary.median.model_dump(),
-                "after_ns": c.after.summary.median.model_dump(),
-                "change": c.change.model_dump(),
-                "size_change": c.size_change,
-                "verdict": c.verdict.value,
-            }
-            for c in report.comparisons
-        ],
-        "only_before": report.only_before,
-        "only_after": report.only_after,
-        "cautions": report.cautions,
-    }
-
-
-def _print(report: ComparisonReport) -> None:
-    from edgeconv.report.tables import Column, console, error_console, printable, table
-    from edgeconv.report.units import format_duration
-
-    columns = ("File", Column("Before", numeric=True), Column("After", numeric=True), "Verdict")
-    rows = [
-        (
-            c.name,
-            format_duration(c.before.summary.median.value / 1e9),
-            format_duration(c.after.summary.median.value / 1e9),
-            c.sentence(),
+        comparisons = [{"of": name, **report.plain(found)} for name, found in reports.items()]
+        click.echo(
+            json.dumps({"schema_version": SCHEMA_VERSION, "comparisons": comparisons}, indent=1)
         )
-        for c in report.comparisons
-    ]
-    console().print(table(columns, rows))
-    notes = [f"{name} is only in the first result" for name in report.only_before]
-    notes += [f"{name} is only in the second result" for name in report.only_after]
-    for note in (*notes, *report.cautions):
+        return
+    for name, found in reports.items():
+        console().print(report.comparison_table(found, name if len(reports) > 1 else None))
+        for note in report.notes(found):
+            error_console().print(f"note: {printable(note)}")
+    missing = tuple(f"{name} is only in {before}" for name in matched.missing)
+    for note in (*missing, *matched.notes):
         error_console().print(f"note: {printable(note)}")
+
+
+def compare_results(before: Result, after: Result) -> AnyReport:
+    """Compare two results of one kind."""
+    from edgeconv.bench.accuracy import compare_accuracy
+    from edgeconv.bench.compare import compare
+    from edgeconv.bench.count_compare import compare_counts
+    from edgeconv.bench.instructions import CountResult
+    from edgeconv.bench.result import BenchResult
+    from edgeconv.evaluation import Evaluation
+
+    if isinstance(before, BenchResult) and isinstance(after, BenchResult):
+        return compare(before, after)
+    if isinstance(before, CountResult) and isinstance(after, CountResult):
+        return compare_counts(before, after)
+    assert isinstance(before, Evaluation)
+    assert isinstance(after, Evaluation)
+    return compare_accuracy(before, after)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from edgeconv.bench.references import Result
 
 
 class Percent(click.ParamType[float]):
@@ -27,52 +31,95 @@ class Percent(click.ParamType[float]):
         return share
 
 
+class Points(click.ParamType[float]):
+    """``0.5``: percentage points, as a share; from 0 up."""
+
+    name = "points"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            share = float(str(value)) / 100
+        except ValueError:
+            self.fail(f"{value} is not a number of percentage points such as 0.5", param, ctx)
+        if not 0 <= share <= 1:
+            self.fail(f"{value} is not a number of percentage points from 0 to 100", param, ctx)
+        return share
+
+
 @click.command("gate")
 @click.argument("result")
 @click.option(
-    "--baseline", required=True, help="A result file, a run of the history, or a git revision."
+    "--baseline",
+    required=True,
+    help="A result file, a folder of them, a run of the history, or a git revision.",
 )
 @click.option(
     "--max-regression",
     type=Percent(),
     default=0.03,
     show_default="3%",
-    help="How much slower or larger a file may become.",
+    help="How much slower or larger a file may become, or how many more instructions it may take.",
 )
-def command(result: str, baseline: str, max_regression: float) -> None:
-    """Exit with 1 if a file of RESULT is significantly slower, or larger, than in the baseline.
+@click.option(
+    "--max-accuracy-loss",
+    type=Points(),
+    default=0.005,
+    show_default="0.5",
+    help="How many percentage points of top-1 a file may lose.",
+)
+def command(result: str, baseline: str, max_regression: float, max_accuracy_loss: float) -> None:
+    """Exit with 1 if a file of RESULT is significantly slower or less accurate, or larger, than in
+    the baseline.
 
-    RESULT is named like the baseline. Files of instruction counts (from an emulated board) go with
-    each other. Prints a Markdown table for a pull request.
+    RESULT is named like the baseline, and is held against it by what it holds: latencies,
+    instruction counts (of an emulated board) or accuracies (of `edgeconv evaluate`). Of two folders
+    it is every file of the baseline's. Prints a Markdown table for a pull request.
     """
-    from edgeconv.bench.instructions import holds_counts
+    from edgeconv.bench.history import History, default_path
+    from edgeconv.bench.references import match
+    from edgeconv.report.gate import missing_markdown
 
-    if holds_counts(Path(result)) or holds_counts(Path(baseline)):
-        passed = _gate_counts(Path(baseline), Path(result), max_regression)
-    else:
-        passed = _gate_times(baseline, result, max_regression)
+    matched = match(baseline, result, History(default_path()), Path.cwd())
+    passed, parts = not matched.missing, []
+    for name, (before, after) in matched.pairs.items():
+        good, text = _gate(before, after, max_regression, max_accuracy_loss)
+        passed = passed and good
+        parts += [f"### {name}", text] if len(matched.pairs) > 1 else [text]
+    if matched.missing:
+        parts.append(missing_markdown(matched.missing))
+    if matched.notes:
+        parts.append("\n".join(f"- {note}" for note in matched.notes))
+    click.echo("\n\n".join(parts))
     if not passed:
         sys.exit(1)
 
 
-def _gate_times(baseline: str, result: str, max_regression: float) -> bool:
+def _gate(
+    before: Result, after: Result, max_regression: float, max_loss: float
+) -> tuple[bool, str]:
+    """Whether two results of one kind pass, and the table."""
+    from edgeconv.bench.accuracy import compare_accuracy
+    from edgeconv.bench.accuracy_gate import gate_accuracy
     from edgeconv.bench.compare import compare
-    from edgeconv.bench.gate import gate
-    from edgeconv.bench.history import History, default_path, resolve
-    from edgeconv.report.gate import markdown
-
-    history = History(default_path())
-    before, after = (resolve(name, history, Path.cwd()) for name in (baseline, result))
-    report = gate(compare(before, after), max_regression)
-    click.echo(markdown(report, max_regression))
-    return report.passed
-
-
-def _gate_counts(baseline: Path, result: Path, max_regression: float) -> bool:
+    from edgeconv.bench.count_compare import compare_counts
     from edgeconv.bench.count_gate import gate_counts
+    from edgeconv.bench.gate import gate
     from edgeconv.bench.instructions import CountResult
-    from edgeconv.report.gate import counts_markdown
+    from edgeconv.bench.result import BenchResult
+    from edgeconv.evaluation import Evaluation
+    from edgeconv.report.gate import accuracy_markdown, counts_markdown, markdown
 
-    report = gate_counts(CountResult.load(baseline), CountResult.load(result), max_regression)
-    click.echo(counts_markdown(report, max_regression))
-    return report.passed
+    if isinstance(before, BenchResult) and isinstance(after, BenchResult):
+        latency = gate(compare(before, after), max_regression)
+        return latency.passed, markdown(latency, max_regression)
+    if isinstance(before, CountResult) and isinstance(after, CountResult):
+        counts = gate_counts(compare_counts(before, after), max_regression)
+        return counts.passed, counts_markdown(counts, max_regression)
+    assert isinstance(before, Evaluation)
+    assert isinstance(after, Evaluation)
+    accuracy = gate_accuracy(compare_accuracy(before, after), max_loss)
+    return accuracy.passed, accuracy_markdown(accuracy, max_loss)

@@ -54,13 +54,13 @@ def _csv(entries: list[Entry]) -> str:
 
 def _print(entries: list[Entry]) -> None:
     from edgeconv.report.tables import Column, console, error_console, table
-    from edgeconv.report.units import format_duration
 
     if not entries:
         error_console().print("note: nothing was measured yet that matches")
         return
     columns = (Column("Run", numeric=True), "When (UTC)", "Revision", "Device", "File", "Runtime")
-    numbers = (Column("Threads", numeric=True), Column("Median [95 % interval]", numeric=True))
+    figure = "Median [95 % interval] or count"
+    numbers = (Column("Threads", numeric=True), Column(figure, numeric=True))
     rows = [
         (
             str(entry.run),
@@ -70,12 +70,23 @@ def _print(entries: list[Entry]) -> None:
             entry.name,
             entry.runtime,
             str(entry.threads),
-            format_duration(
-                entry.median_ns / 1e9, interval=(entry.low_ns / 1e9, entry.high_ns / 1e9)
-            ),
+            _figure(entry),
         )
         for entry in entries
     ]
     console().print(table((*columns, *numbers), rows))
     if any(entry.changed for entry in entries):
         error_console().print("note: + marks a work tree with changes beside the revision")
+
+
+def _figure(entry: Entry) -> str:
+    from edgeconv.report.units import format_count, format_duration
+
+    if entry.instructions is not None:
+        return f"{format_count(entry.instructions)} instr."
+    assert entry.median_ns is not None
+    assert entry.low_ns is not None
+    assert entry.high_ns is not None
+    return format_duration(
+        entry.median_ns / 1e9, interval=(entry.low_ns / 1e9, entry.high_ns / 1e9)
+    )

@@ -1,72 +1,111 @@
-"""The gate's report as a Markdown table."""
+"""The gate's reports as Markdown tables."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
-from edgeconv.report.units import format_bytes, format_count, format_duration
+from edgeconv.report.units import format_bytes, format_count, format_duration, format_percent
 
 if TYPE_CHECKING:
-    from edgeconv.bench.count_gate import CountGate
+    from edgeconv.bench.accuracy import AccuracyComparison
+    from edgeconv.bench.compare import Comparison
+    from edgeconv.bench.count_compare import CountComparison
     from edgeconv.bench.gate import GateReport, GateRow
 
+C = TypeVar("C")
 
-def markdown(report: GateReport, max_regression: float) -> str:
-    """The report as a Markdown table for a pull request, with one line of verdict above it."""
-    word = "passed" if report.passed else "FAILED"
-    lines = [
-        f"**Gate {word}**: at most {100 * max_regression:g}% slower or larger.",
-        "",
-        "| File | Before | After | Change | Size | Result |",
-        "|---|---:|---:|---:|---:|---|",
-    ]
-    for row in report.rows:
-        old, new = row.comparison.before, row.comparison.after
-        change = row.comparison.change
-        cells = (
-            row.comparison.name,
-            format_duration(old.summary.median.value / 1e9),
-            format_duration(new.summary.median.value / 1e9),
+
+def markdown(report: GateReport[Comparison], max_regression: float) -> str:
+    """Latency and size as a Markdown table for a pull request, with one line of verdict above."""
+
+    def cells(comparison: Comparison) -> Sequence[str]:
+        change, file = comparison.change, comparison.after.file
+        return (
+            comparison.name,
+            format_duration(comparison.before.summary.median.value / 1e9),
+            format_duration(comparison.after.summary.median.value / 1e9),
             f"{_percent(change.value)} [{_percent(change.low)}, {_percent(change.high)}]",
-            f"{format_bytes(new.file.bytes)} ({_percent(row.comparison.size_change)})",
-            _result(row),
+            f"{format_bytes(file.bytes)} ({_percent(comparison.size_change)})",
         )
-        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
-    lines += [f"| {_cell(name)} | | | | | **failed**: not measured |" for name in report.missing]
-    if report.cautions:
-        lines += ["", *(f"- {caution}" for caution in report.cautions)]
-    return "\n".join(lines)
+
+    headline = f"(latency): at most {100 * max_regression:g}% slower or larger."
+    columns = ("Before", "After", "Change", "Size")
+    return _table(report, headline, columns, cells, "too noisy to be sure: repeat more")
 
 
-def counts_markdown(report: CountGate, max_regression: float) -> str:
+def counts_markdown(report: GateReport[CountComparison], max_regression: float) -> str:
     """The same of counted instructions."""
+
+    def cells(comparison: CountComparison) -> Sequence[str]:
+        file = comparison.after.file
+        return (
+            comparison.name,
+            format_count(comparison.before.counts.total),
+            format_count(comparison.after.counts.total),
+            _percent(comparison.change),
+            f"{format_bytes(file.bytes)} ({_percent(comparison.size_change)})",
+        )
+
+    headline = (
+        f"(emulated, instructions of one inference): at most {100 * max_regression:g}% more or "
+        "larger."
+    )
+    return _table(report, headline, ("Before", "After", "Change", "Size"), cells)
+
+
+def accuracy_markdown(report: GateReport[AccuracyComparison], max_loss: float) -> str:
+    """The same of top-1 accuracy, its change in percentage points."""
+
+    def cells(comparison: AccuracyComparison) -> Sequence[str]:
+        change = comparison.change
+        low, value, high = (f"{100 * x:+.2f}" for x in (change.low, change.value, change.high))
+        return (
+            comparison.name,
+            format_percent(comparison.before.top1, places=2),
+            format_percent(comparison.after.top1, places=2),
+            f"{value} [{low}, {high}]",
+        )
+
+    headline = f"(top-1 accuracy): at most {100 * max_loss:g} points lost."
+    columns = ("Before", "After", "Points")
+    return _table(report, headline, columns, cells, "too few samples to be sure")
+
+
+def missing_markdown(names: Sequence[str]) -> str:
+    """Result files that only the baseline has."""
+    lines = [f"- {_cell(name)}" for name in names]
+    return "\n".join(["**Gate FAILED**: the baseline has results that were not made.", "", *lines])
+
+
+def _table(
+    report: GateReport[C],
+    headline: str,
+    columns: Sequence[str],
+    cells: Callable[[C], Sequence[str]],
+    doubt: str = "",
+) -> str:
     word = "passed" if report.passed else "FAILED"
     lines = [
-        f"**Gate {word}** (emulated, instructions of one inference): at most "
-        f"{100 * max_regression:g}% more or larger.",
+        f"**Gate {word}** {headline}",
         "",
-        "| File | Before | After | Change | Size | Result |",
-        "|---|---:|---:|---:|---:|---|",
+        "| " + " | ".join(("File", *columns, "Result")) + " |",
+        "|---|" + "---:|" * len(columns) + "---|",
     ]
     for row in report.rows:
-        cells = (
-            row.name,
-            format_count(row.before.counts.total),
-            format_count(row.after.counts.total),
-            _percent(row.change),
-            f"{format_bytes(row.after.file.bytes)} ({_percent(row.size_change)})",
-            f"**failed**: {', '.join(row.reasons)}" if row.reasons else "passed",
-        )
-        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
-    lines += [f"| {_cell(name)} | | | | | **failed**: not counted |" for name in report.missing]
-    lines += ["", *(f"- {caution}" for caution in report.cautions)] if report.cautions else []
+        texts = (*cells(row.comparison), _result(row, doubt))
+        lines.append("| " + " | ".join(_cell(text) for text in texts) + " |")
+    empty = " |" * len(columns)
+    lines += [f"| {_cell(n)} |{empty} **failed**: not measured |" for n in report.missing]
+    if report.cautions:
+        lines += ["", *(f"- {_cell(caution)}" for caution in report.cautions)]
     return "\n".join(lines)
 
 
-def _result(row: GateRow) -> str:
+def _result(row: GateRow[C], doubt: str) -> str:
     if row.reasons:
         return "**failed**: " + ", ".join(row.reasons)
-    return "passed, but too noisy to be sure: repeat more" if row.undecided else "passed"
+    return f"passed, but {doubt}" if row.undecided else "passed"
 
 
 def _percent(ratio: float) -> str:

@@ -1,5 +1,6 @@
 """Shared by the benchmark's tests."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -31,3 +32,19 @@ def edgeconv(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
         return Ran(code, *capfd.readouterr())
 
     return run
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git work tree with one commit on ``trunk``, and the current folder."""
+    path = tmp_path / "repository"
+    path.mkdir()
+    for arguments in (
+        ["init", "-q", "-b", "trunk"],
+        ["config", "user.name", "t"],
+        ["config", "user.email", "t@example.org"],
+        ["commit", "-q", "--allow-empty", "-m", "first"],
+    ):
+        subprocess.run(["git", "-C", path, *arguments], check=True)
+    monkeypatch.chdir(path)
+    return path

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+import numpy as np
+
 from edgeconv.bench import BenchOptions, BenchResult
+from edgeconv.bench.instructions import CountedModel, CountOptions, CountResult
 from edgeconv.bench.result import ModelFile, ModelResult, ProcessRun, summarize
 from edgeconv.device import Runtime
+from edgeconv.device.emulated import InstructionCounts
 from edgeconv.device.messages import Conditions, Machine
+from edgeconv.evaluation import Accuracy, Evaluation, packed
 
+STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 MACHINE = Machine(
     architecture="aarch64",
     system="Linux",
@@ -66,7 +73,7 @@ def made_model(
 def made_result(*models: ModelResult, **changes: Any) -> BenchResult:
     result = BenchResult(
         edgeconv_version="0",
-        started=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
+        started=STARTED,
         device="local",
         machine=MACHINE,
         options=BenchOptions(),
@@ -74,3 +81,54 @@ def made_result(*models: ModelResult, **changes: Any) -> BenchResult:
         warnings=(),
     )
     return result.model_copy(update=changes)
+
+
+def made_counts(
+    counts: Mapping[str, int], *, cpu: str = "cortex-a72", size: int = 1000, **changes: Any
+) -> CountResult:
+    """So many instructions a file."""
+    models = tuple(
+        CountedModel(
+            file=ModelFile(name=name, bytes=size, sha256="0" * 64),
+            runtime=Runtime.LITERT,
+            runtime_version="2.3.0",
+            python="3.11.2",
+            numpy="2.4.6",
+            counts=InstructionCounts(total=total, simd=total // 2),
+            outputs=(),
+        )
+        for name, total in counts.items()
+    )
+    result = CountResult(
+        edgeconv_version="0",
+        started=STARTED,
+        device="emulated:pi4",
+        board="Raspberry Pi 4",
+        cpu=cpu,
+        options=CountOptions(),
+        models=models,
+    )
+    return result.model_copy(update=changes)
+
+
+def made_evaluation(outcomes: Mapping[str, Any], **changes: Any) -> Evaluation:
+    """A file each, right in the samples whose outcome is true."""
+    right = {path: np.asarray(given, dtype=np.bool_) for path, given in outcomes.items()}
+    results = tuple(
+        Accuracy(
+            path=path,
+            runtime="litert 2.3",
+            top1=float(given.mean()),
+            correct=int(given.sum()),
+            outcomes=packed(given),
+        )
+        for path, given in right.items()
+    )
+    evaluation = Evaluation(
+        data="digits.npz",
+        data_sha256="0" * 64,
+        samples=len(next(iter(right.values()))),
+        skipped=(),
+        results=results,
+    )
+    return evaluation.model_copy(update=changes)

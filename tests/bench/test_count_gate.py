@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+import json
 from pathlib import Path
 
 import pytest
 from command_line import CommandLine
+from hypothesis import given
+from hypothesis import strategies as st
+from made_results import made_counts, made_model, made_result
 
-from edgeconv.bench.instructions import CountedModel, CountOptions, CountResult
-from edgeconv.bench.result import ModelFile
-from edgeconv.device.emulated import InstructionCounts
-from edgeconv.device.messages import Runtime
+from edgeconv.bench.count_compare import CountVerdict, compare_counts
 
 
-def save(path: Path, counts: dict[str, int], *, cpu: str = "cortex-a72", size: int = 1000) -> Path:
-    models = tuple(
-        CountedModel(
-            file=ModelFile(name=name, bytes=size, sha256="0" * 64),
-            runtime=Runtime.LITERT,
-            runtime_version="2.3.0",
-            python="3.11.2",
-            numpy="2.4.6",
-            counts=InstructionCounts(total=total),
-            outputs=(),
-        )
-        for name, total in counts.items()
-    )
-    CountResult(
-        edgeconv_version="0",
-        started=datetime(2026, 1, 1, tzinfo=timezone.utc),
-        device="emulated:pi4",
-        board="Raspberry Pi 4",
-        cpu=cpu,
-        options=CountOptions(),
-        models=models,
-    ).save(path)
+def save(path: Path, counts: dict[str, int], **changes: object) -> Path:
+    made_counts(counts, **changes).save(path)
     return path
 
 
@@ -49,7 +29,7 @@ def baseline(tmp_path: Path) -> Path:
     [
         ({"a.tflite": 102_000_000, "b.tflite": 4_000_000}, 0, "**Gate passed**"),
         ({"a.tflite": 104_000_000, "b.tflite": 5_000_000}, 1, "**failed**: +4.0% instructions"),
-        ({"a.tflite": 100_000_000}, 1, "| b.tflite | | | | | **failed**: not counted |"),
+        ({"a.tflite": 100_000_000}, 1, "| b.tflite | | | | | **failed**: not measured |"),
     ],
 )
 def test_gate(
@@ -76,15 +56,40 @@ def test_larger_and_on_another_core(edgeconv: CommandLine, baseline: Path, tmp_p
     assert "the CPU changed from cortex-a72 to cortex-a76" in done.stdout
 
 
+def test_what_is_within_their_repeatability_passes_at_any_limit(
+    edgeconv: CommandLine, baseline: Path, tmp_path: Path
+) -> None:
+    new = save(tmp_path / "new.json", {"a.tflite": 100_090_000, "b.tflite": 5_000_000})
+    assert edgeconv("gate", new, "--baseline", baseline, "--max-regression", 0).returncode == 0
+
+
+def test_compare(edgeconv: CommandLine, baseline: Path, tmp_path: Path) -> None:
+    new = save(tmp_path / "new.json", {"a.tflite": 104_000_000, "b.tflite": 5_001_000})
+    done = edgeconv("compare", baseline, new)
+    assert "100 M instr." in done.stdout
+    assert "4.0% more instructions, at least 3.9%, at most 4.1%" in done.stdout
+    assert "no difference shown; counts repeat to 0.1%" in done.stdout
+    (report,) = json.loads(edgeconv("compare", new, baseline, "--json").stdout)["comparisons"]
+    assert report["of"] == "instruction counts"
+    assert [file["verdict"] for file in report["files"]] == ["fewer", "no difference shown"]
+
+
+@given(st.integers(1, 10**12), st.integers(1, 10**12))
+def test_the_verdict_says_which_way(before: int, after: int) -> None:
+    (there,) = compare_counts(made_counts({"m": before}), made_counts({"m": after})).comparisons
+    assert (there.verdict is CountVerdict.MORE) == (there.change > 1.001)
+    assert (there.verdict is CountVerdict.FEWER) == (there.change < 0.999)
+    assert there.verdict.value in there.sentence()
+
+
 def test_counts_and_times_do_not_mix(edgeconv: CommandLine, baseline: Path, tmp_path: Path) -> None:
     times = tmp_path / "times.json"
-    times.write_text('{"schema_version": 1}')
-    done = edgeconv("gate", times, "--baseline", baseline)
-    assert done.returncode == 1
-    assert "holds no instruction counts" in done.stderr
-    done = edgeconv("compare", baseline, baseline)
-    assert done.returncode == 1
-    assert "holds counted instructions, not times; `edgeconv gate`" in done.stderr
+    made_result(made_model("m", [1000, 1001])).save(times)
+    for command in (("compare", times, baseline), ("gate", baseline, "--baseline", times)):
+        done = edgeconv(*command)
+        assert done.returncode == 2
+        assert "times.json holds latencies and" in done.stderr
+        assert "holds instruction counts; name two of one kind" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["{}", "", '{"kind": "instructions"}', "[]"])

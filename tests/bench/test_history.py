@@ -6,17 +6,17 @@ import csv
 import io
 import json
 import sqlite3
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from command_line import CommandLine
-from made_results import made_model, made_result
+from made_results import made_counts, made_model, made_result
 from tiny_models import write_tflite
 
 from edgeconv.bench import BenchResult
-from edgeconv.bench.history import History, Revision, current_revision, default_path, resolve
+from edgeconv.bench.history import History, Revision, current_revision, default_path
+from edgeconv.bench.instructions import CountResult
 from edgeconv.errors import MeasurementError, UsageError
 
 CALM = [1_000_000, 1_001_000, 999_000]
@@ -26,18 +26,6 @@ SLOW = [2 * median for median in CALM]
 @pytest.fixture
 def history(history_path: Path) -> History:
     return History(history_path)
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    for arguments in (
-        ["init", "-q"],
-        ["config", "user.name", "t"],
-        ["config", "user.email", "t@example.org"],
-        ["commit", "-q", "--allow-empty", "-m", "first"],
-    ):
-        subprocess.run(["git", "-C", tmp_path, *arguments], check=True)
-    return tmp_path
 
 
 def test_empty(history: History, history_path: Path) -> None:
@@ -89,28 +77,41 @@ def test_clean_measurements_of_a_revision_come_first(history: History) -> None:
     clean, changed = made_result(made_model("a", CALM)), made_result(made_model("b", CALM))
     for result, is_changed in ((clean, False), (changed, True)):
         history.add(result, Revision("c" * 40, changed=is_changed))
-    assert history.of_revision("c" * 40) == clean
-    assert history.of_revision("d" * 40) is None
+    assert history.of_revision("c" * 40) == (clean,)
+    assert history.of_revision("d" * 40) == ()
 
 
-def test_references(history: History, repository: Path) -> None:
-    result = made_result(made_model("a", CALM))
-    path = repository / "r.json"
-    result.save(path)
-    revision = current_revision(repository)
-    with pytest.raises(UsageError, match="nothing was measured at HEAD"):
-        resolve("HEAD", history, repository)
-    history.add(result, revision)
-    for reference in (str(path), "1", "HEAD", "master~0" if _has_master(repository) else "HEAD^0"):
-        assert resolve(reference, history, repository) == result
-    for reference in ("no-such", "--all", "99999999999", "HEAD~5"):
-        with pytest.raises(UsageError, match="no result file"):
-            resolve(reference, history, repository)
+def test_counts_are_kept_beside_latencies(history: History) -> None:
+    counted, timed = made_counts({"a": 12_300_000}), made_result(made_model("a", CALM))
+    revision = Revision("c" * 40, changed=False)
+    for result in (counted, timed):
+        history.add(result, revision)
+    assert history.get(1) == counted
+    assert history.get(2) == timed
+    assert set(map(type, history.of_revision("c" * 40))) == {CountResult, BenchResult}
+    newest, oldest = history.entries()
+    assert (newest.instructions, newest.median_ns is None) == (None, False)
+    assert (oldest.device, oldest.instructions, oldest.median_ns, oldest.threads) == (
+        "emulated:pi4",
+        12_300_000,
+        None,
+        1,
+    )
 
 
-def _has_master(repository: Path) -> bool:
-    command = ["git", "-C", repository, "rev-parse", "--verify", "-q", "master"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+def test_counts_in_the_list(history: History, edgeconv: CommandLine) -> None:
+    result = made_counts({"a.tflite": 12_300_000})
+    history.add(result, None)
+    history.add(made_result(made_model("a.tflite", CALM)), None)
+    table = edgeconv("history").stdout
+    assert "12.3 M instr." in table
+    assert "1.000 ms" in table
+    rows = list(csv.DictReader(io.StringIO(edgeconv("history", "--csv").stdout)))
+    assert [row["instructions"] for row in rows] == ["", "12300000"]
+    assert rows[1]["median_ns"] == ""
+    entries = json.loads(edgeconv("history", "--json").stdout)
+    assert [entry["instructions"] for entry in entries] == [None, 12_300_000]
+    assert CountResult.model_validate_json(edgeconv("history", "--run", 1).stdout) == result
 
 
 def test_a_file_that_is_no_history(history_path: Path) -> None:
@@ -124,8 +125,17 @@ def test_another_schema_version(history_path: Path) -> None:
     history_path.parent.mkdir()
     with sqlite3.connect(history_path) as connection:
         connection.execute("PRAGMA user_version = 9")
-    with pytest.raises(MeasurementError, match="schema version 9"):
+    with pytest.raises(MeasurementError, match=r"schema version 9.*update edgeconv") as raised:
         History(history_path).entries()
+    assert "\n" not in str(raised.value)
+
+
+def test_a_damaged_result(history: History, history_path: Path) -> None:
+    history.add(made_result(made_model("a", CALM)), None)
+    with sqlite3.connect(history_path) as connection:
+        connection.execute("UPDATE runs SET result = X'00'")
+    with pytest.raises(MeasurementError, match="a result is damaged"):
+        history.get(1)
 
 
 def test_default_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +186,7 @@ def test_compare_command(history: History, edgeconv: CommandLine) -> None:
     history.add(made_result(made_model("m", SLOW)), None)
     done = edgeconv("compare", 1, 2)
     assert "100.0% slower" in done.stdout
-    report = json.loads(edgeconv("compare", 2, 1, "--json").stdout)
+    (report,) = json.loads(edgeconv("compare", 2, 1, "--json").stdout)["comparisons"]
     assert report["files"][0]["verdict"] == "faster"
     assert report["files"][0]["change"]["value"] == pytest.approx(0.5)
     missing = edgeconv("compare", 1, 3)
@@ -189,7 +199,7 @@ def test_gate_command(history: History, edgeconv: CommandLine) -> None:
     history.add(made_result(made_model("m", SLOW)), None)
     slower = edgeconv("gate", 2, "--baseline", 1)
     assert slower.returncode == 1
-    assert slower.stdout.startswith("**Gate FAILED**: at most 3% slower or larger.")
+    assert slower.stdout.startswith("**Gate FAILED** (latency): at most 3% slower or larger.")
     assert edgeconv("gate", 1, "--baseline", 2).returncode == 0
     assert edgeconv("gate", 2, "--baseline", 1, "--max-regression", "150%").returncode == 0
     for bad in ("x", "-1%", "nan", "inf"):

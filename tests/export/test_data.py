@@ -87,13 +87,13 @@ def test_choice_is_seeded_and_spans_the_classes(images: Path) -> None:
     assert len({name.partition("/")[0] for name in first}) > 2
 
 
-def test_arrays_by_name_alone_or_as_x(tmp_path: Path) -> None:
+def test_arrays_by_name_without_one_or_as_x(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((5, 3, 8, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     np.savez(tmp_path / "named.npz", image=x, other=x * 2)
     np.savez(tmp_path / "labeled.npz", x=x, y=np.arange(5))
-    np.savez(tmp_path / "alone.npz", anything=x)
-    for name in ("x.npy", "named.npz", "labeled.npz", "alone.npz"):
+    np.savez(tmp_path / "unnamed.npz", x)
+    for name in ("x.npy", "named.npz", "labeled.npz", "unnamed.npz"):
         samples = open_samples(tmp_path / name, COLOR, HALF)
         assert len(samples) == 5
         assert np.array_equal(next(samples.read([2]))[1][0], x[2:3])
@@ -119,7 +119,11 @@ def test_several_inputs(tmp_path: Path) -> None:
         ({"x": np.zeros((2, 3, 9, 9))}, r"\[3, 9, 9\].*\[3, 8, 8\]"),
         ({"x": np.full((2, 3, 8, 8), np.nan)}, "NaN or infinite"),
         ({"x": np.zeros((0, 3, 8, 8))}, "no samples"),
-        ({"p": np.zeros((2, 3, 8, 8)), "q": np.zeros(3)}, "no array 'image'"),
+        (
+            {"p": np.zeros((2, 3, 8, 8)), "q": np.zeros(3)},
+            r"no array 'image': it has 'p', 'q', and the network takes 'image' \(or 'x'\)",
+        ),
+        ({"images": np.zeros((2, 3, 8, 8))}, "it has 'images', and the network takes 'image'"),
         ({"x": np.array(["a", "b"])}, "not an array of samples"),
         ({"x": np.array([{}, []], dtype=object)}, "not a readable NumPy file"),
     ],

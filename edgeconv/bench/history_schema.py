@@ -1,0 +1,70 @@
+"""The tables of the history, and how an older file becomes one of today."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from edgeconv.errors import MeasurementError
+
+SCHEMA_VERSION = 2
+# Either the three durations are set, or the instructions.
+_MODELS = """
+CREATE TABLE models (
+    run INTEGER NOT NULL REFERENCES runs (id),
+    name TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    runtime TEXT NOT NULL,
+    threads INTEGER NOT NULL,
+    median_ns REAL,
+    low_ns REAL,
+    high_ns REAL,
+    instructions INTEGER
+);
+CREATE INDEX models_by_run ON models (run);
+"""
+_SCHEMA = f"""
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    started TEXT NOT NULL,
+    device TEXT NOT NULL,
+    revision TEXT,
+    changed INTEGER NOT NULL,
+    result BLOB NOT NULL
+);
+CREATE INDEX runs_by_revision ON runs (revision);
+{_MODELS}
+"""
+# Version 1 knew latency alone, and a file had to have one.
+_FROM_1 = f"""
+ALTER TABLE runs ADD COLUMN kind TEXT NOT NULL DEFAULT 'latency';
+DROP INDEX models_by_run;
+ALTER TABLE models RENAME TO models_1;
+{_MODELS}
+INSERT INTO models SELECT run, name, sha256, bytes, runtime, threads, median_ns, low_ns, high_ns,
+    NULL FROM models_1 ORDER BY rowid;
+DROP TABLE models_1;
+"""
+
+
+def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables in a new file, or those of today from older ones, within the transaction that
+    ``connection`` is in: it happens whole or not at all. ``path`` is for the message.
+
+    Raises:
+        MeasurementError: the file is of a newer edgeconv.
+    """
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == SCHEMA_VERSION:
+        return
+    if version not in (0, 1):
+        raise MeasurementError(
+            f"{path} has schema version {version}, this edgeconv reads up to {SCHEMA_VERSION}; "
+            "update edgeconv, or set EDGECONV_HISTORY to another file"
+        )
+    # Not executescript(), which would commit first.
+    for statement in (_FROM_1 if version else _SCHEMA).split(";"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

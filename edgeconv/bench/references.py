@@ -1,0 +1,151 @@
+"""What a user names on the command line, and which result goes with which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from edgeconv.bench.history import History, commit_of
+from edgeconv.bench.instructions import CountResult, parse_counts
+from edgeconv.bench.result import BenchResult, parse_result
+from edgeconv.bundle import MANIFEST_NAME
+from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.evaluation import Evaluation, parse_evaluation
+
+Result = BenchResult | CountResult | Evaluation
+WORDS = {BenchResult: "latencies", CountResult: "instruction counts", Evaluation: "accuracies"}
+SUFFIX = ".json"
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Results to hold against each other, each pair of one kind and with a name: the file's in both
+    folders, or what it holds. ``missing`` are files of the first folder that the second lacks;
+    ``notes`` name what else has no partner."""
+
+    pairs: dict[str, tuple[Result, Result]]
+    missing: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class _Head(BaseModel):
+    kind: str | None = None
+
+
+def read_result(path: Path) -> Result:
+    """A result file, whatever it holds.
+
+    Raises:
+        UsageError: there is no such file.
+        MeasurementError, DataError: it holds no result, or one of another schema version.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        kind = _Head.model_validate_json(text).kind
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} does not exist") from error
+    except (UnicodeDecodeError, ValidationError) as error:
+        raise MeasurementError(
+            f"{path} is no result of `edgeconv bench -o` or `edgeconv evaluate -o`"
+        ) from error
+    if kind == "instructions":
+        return parse_counts(text, path)
+    return parse_evaluation(text, path) if kind == "accuracy" else parse_result(text, path)
+
+
+def resolve(reference: str, history: History, folder: Path) -> tuple[Result, ...]:
+    """What a user names: a file, a run's number in the history, or a git revision. Of a revision,
+    the latest result of each kind.
+
+    Args:
+        folder: in the git work tree that revisions are looked up in.
+
+    Raises:
+        UsageError: it is none of these, or nothing was measured at that revision.
+    """
+    path = Path(reference)
+    if path.is_file():
+        return (read_result(path),)
+    if (path / MANIFEST_NAME).is_file():
+        raise UsageError(
+            f"{reference} is a bundle, not a result; make one with `edgeconv bench {reference} -o "
+            f"FILE` or `edgeconv evaluate {reference} --data DATA -o FILE`"
+        )
+    if reference.isascii() and reference.isdigit() and len(reference) < 10:
+        return (history.get(int(reference)),)
+    commit = commit_of(reference, folder)
+    if commit is None:
+        raise UsageError(
+            f"{reference} is no result file or folder of them, no run of the history and no git "
+            "revision"
+        )
+    results = history.of_revision(commit)
+    if not results:
+        raise UsageError(
+            f"nothing was measured at {reference} ({commit[:12]}); see `edgeconv history`"
+        )
+    return results
+
+
+def match(before: str, after: str, history: History, folder: Path) -> Matched:
+    """Find what ``before`` and ``after`` name, and pair it: files of two folders by their names,
+    the rest by kind.
+
+    Raises:
+        UsageError: one names nothing, or they have no kind in common.
+        MeasurementError, DataError: a file is damaged.
+    """
+    folders = [_result_files(Path(reference)) for reference in (before, after)]
+    if folders[0] and folders[1]:
+        return _match_folders(Path(before), folders[0], Path(after), folders[1])
+    for files, one, other in ((folders[0], before, after), (folders[1], after, before)):
+        if files:
+            raise UsageError(
+                f"{one} is a folder of results and {other} is not; name two folders or two results"
+            )
+    old, new = (resolve(reference, history, folder) for reference in (before, after))
+    pairs = {WORDS[type(a)]: (a, b) for a in old for b in new if type(a) is type(b)}
+    if not pairs:
+        raise UsageError(
+            f"{before} holds {_words(old)} and {after} holds {_words(new)}; name two of one kind"
+        )
+    notes = tuple(
+        f"nothing to compare the {WORDS[type(result)]} of {name} with"
+        for name, results in ((before, old), (after, new))
+        for result in results
+        if WORDS[type(result)] not in pairs
+    )
+    return Matched(pairs, (), notes)
+
+
+def _result_files(path: Path) -> set[str]:
+    """The result files in a folder and below, relative to it; none of a bundle."""
+    if not path.is_dir() or (path / MANIFEST_NAME).is_file():
+        return set()
+    return {str(file.relative_to(path)) for file in path.rglob(f"*{SUFFIX}") if file.is_file()}
+
+
+def _match_folders(before: Path, old: set[str], after: Path, new: set[str]) -> Matched:
+    if not old & new:
+        raise UsageError(
+            f"no file is in both folders: {before} has {', '.join(sorted(old))}, {after} has "
+            f"{', '.join(sorted(new))}"
+        )
+    pairs: dict[str, tuple[Result, Result]] = {}
+    for name in sorted(old & new):
+        a, b = read_result(before / name), read_result(after / name)
+        if type(a) is not type(b):
+            raise UsageError(
+                f"{name} holds {_words([a])} in {before} and {_words([b])} in {after}; name files "
+                "of one kind alike"
+            )
+        pairs[name] = (a, b)
+    notes = tuple(f"{name} is only in {after}" for name in sorted(new - old))
+    return Matched(pairs, tuple(sorted(old - new)), notes)
+
+
+def _words(results: Sequence[Result]) -> str:
+    return " and ".join(WORDS[type(result)] for result in results)

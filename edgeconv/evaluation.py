@@ -1,0 +1,97 @@
+"""What ``edgeconv evaluate`` found out: versioned JSON that keeps what each sample came to."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from edgeconv.bundle import Record
+from edgeconv.errors import DataError
+
+# Version 1 had no kind and no outcomes.
+SCHEMA_VERSION = 2
+
+
+def packed(right: npt.NDArray[np.bool_]) -> str:
+    """Booleans as base64 of one bit each, the first in the highest bit of the first byte."""
+    return base64.b64encode(np.packbits(right).tobytes()).decode("ascii")
+
+
+class Accuracy(Record):
+    """Top-1 of one file: the share of samples whose largest output is their class."""
+
+    path: str
+    runtime: str
+    top1: float
+    correct: int
+    outcomes: str = Field(description="see packed(): a sample's bit is 1 if it was recognized")
+
+
+class Evaluation(Record):
+    """One evaluation of all files of a bundle. ``data_sha256`` is over the data as it lies on disk:
+    two evaluations with the same one, and the same samples skipped, saw the same samples in the
+    same order."""
+
+    schema_version: int = SCHEMA_VERSION
+    kind: Literal["accuracy"] = "accuracy"
+    data: str
+    data_sha256: str
+    samples: int = Field(ge=1)
+    skipped: tuple[str, ...]
+    results: tuple[Accuracy, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _outcomes_agree(self) -> Evaluation:
+        for result in self.results:
+            right = int(self.outcomes(result).sum())
+            if right != result.correct or abs(result.top1 - right / self.samples) > 1e-9:
+                raise ValueError(f"the outcomes of {result.path} are not those of its top-1")
+        return self
+
+    def outcomes(self, result: Accuracy) -> npt.NDArray[np.bool_]:
+        """Whether ``result`` is right, as bool [samples]."""
+        try:
+            data = base64.b64decode(result.outcomes, validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"the outcomes of {result.path} are no base64") from error
+        if len(data) != (self.samples + 7) // 8:
+            raise ValueError(f"the outcomes of {result.path} are not {self.samples}")
+        bits = np.unpackbits(np.frombuffer(data, np.uint8), count=self.samples)
+        return bits.astype(np.bool_)
+
+    def same_samples(self, other: Evaluation) -> bool:
+        """Whether sample i of both is the same."""
+        mine, others = ((e.data_sha256, e.samples, frozenset(e.skipped)) for e in (self, other))
+        return mine == others
+
+
+class _Versioned(BaseModel):
+    schema_version: int
+
+
+def parse_evaluation(text: str, path: Path) -> Evaluation:
+    """Validate the text of an evaluation; ``path`` is for the message.
+
+    Raises:
+        DataError: it is damaged or from another schema version.
+    """
+    try:
+        version = _Versioned.model_validate_json(text).schema_version
+        if version != SCHEMA_VERSION:
+            raise DataError(
+                f"{path} has schema version {version}, this edgeconv reads {SCHEMA_VERSION}; "
+                "evaluate again"
+            )
+        return Evaluation.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise DataError(
+            f"{path} is not a result of edgeconv evaluate: {where}: {first['msg']}"
+        ) from error
