@@ -172,6 +172,23 @@ class Artifact(Record):
         return path
 
 
+class Target(Record):
+    """A device that files are made for, as its probe told.
+
+    ``runtimes`` are the installed releases by package name (``onnxruntime``, ``ai-edge-litert``,
+    ``tflite-runtime``), of the Python that runs files there; ``unusable`` tells of installed ones
+    that do not work, why. ``bits`` are those of its programs, which may be 32 under a 64-bit
+    kernel.
+    """
+
+    device: str
+    architecture: str
+    bits: int
+    python: str
+    runtimes: dict[str, str]
+    unusable: dict[str, str] = {}
+
+
 class Manifest(Record):
     """The whole of ``manifest.json``."""
 
@@ -189,6 +206,7 @@ class Manifest(Record):
     artifacts: tuple[Artifact, ...]
     reference_sha256: str = Field(description="of reference.npz: inputs and float outputs")
     tools: dict[str, str]
+    target: Target | None = Field(default=None, description="the device that it was made for")
 
 
 class Bundle:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeconv.bundle import Bundle, Format, IoType, Layout, Precision, Preprocessing
+from edgeconv.bundle import Bundle, Format, IoType, Layout, Precision, Preprocessing, Target
 
 if TYPE_CHECKING:
     from edgeconv.export.api import export
@@ -24,6 +24,7 @@ __all__ = [
     "QuantizeOptions",
     "RangeMethod",
     "Rounding",
+    "Target",
     "export",
 ]
 

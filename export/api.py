@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,18 +15,22 @@ from edgeconv.bundle import (
     Layout,
     Precision,
     Preprocessing,
+    Target,
     staged,
 )
 from edgeconv.export.pipeline import find_source, run
 from edgeconv.export.quantize import QuantizeOptions
 from edgeconv.export.request import Progress, Request
+from edgeconv.export.target import Wish, choose
+
+logger = logging.getLogger(__name__)
 
 
 def export(
     model: str | Path | nn.Module,
     *,
     out: str | Path,
-    formats: Sequence[Format] = (Format.ONNX, Format.TFLITE),
+    formats: Sequence[Format] | None = None,
     precisions: Sequence[Precision] | None = None,
     calibration: str | Path | None = None,
     calibration_size: int = 128,
@@ -41,6 +46,7 @@ def export(
     labels: Sequence[str] | None = None,
     quantization: QuantizeOptions | None = None,
     runtime: str | None = None,
+    target: Target | None = None,
     force: bool = False,
     verify: bool = True,
     progress: Progress = lambda step, done, total: None,
@@ -52,6 +58,7 @@ def export(
             ``path/to/file.py:factory``, ``package.module:factory`` or ``file.onnx``. A network that
             is quantized already keeps its scales exactly.
         out: the bundle's folder. It appears whole, or not at all.
+        formats: by default both, or those that ``target`` runs.
         precisions: by default float32, and int8 where calibration data is given; of a network
             that is quantized already (a QDQ ``.onnx`` file, a module that PT2E converted), its own.
         calibration: a folder of images, ``.npy``, ``.npz``, ``file.py:function`` that yields an
@@ -61,7 +68,8 @@ def export(
         input_size: (height, width) or (channels, height, width), where the network leaves it open;
             (channels, length) for a network on sequences, (features,) for one on vectors.
         batch: the static batch size, default 1.
-        opset: version of ONNX's operator set, 18 to 23, default 20; a file keeps its own.
+        opset: version of ONNX's operator set, 18 to 23, default 20; a file keeps its own. Where
+            ``target`` loads neither, the highest that it loads.
         layout: of the inputs and outputs of TFLite files; ONNX files are NCHW.
         io: element type of the inputs and outputs of the files that can have it.
         weights: ``.safetensors``, ``.pth`` or ``.pt`` to load into the network.
@@ -72,6 +80,8 @@ def export(
         labels: class names, stored in the manifest.
         quantization: how int8 files come about; by default ``QuantizeOptions()``.
         runtime: the release that has to load the TFLite files, as ``tflite-runtime==2.14``.
+        target: the device that the files are for: what is open is chosen by its runtimes, what they
+            cannot run is refused. The manifest keeps it.
         force: replace an existing bundle.
         verify: whether a file that fails verification is an error; otherwise it is a warning.
         progress: called with (step, done, total).
@@ -80,16 +90,21 @@ def export(
         UsageError: the request is wrong; nothing was done.
         EdgeconvError: it failed and left no bundle; the subclasses in ``edgeconv.errors`` say why.
     """
+    from_onnx = not isinstance(model, nn.Module) and Path(model).suffix == ".onnx"
+    choice = choose(target, Wish(formats, precisions, opset, runtime, own_opset=from_onnx))
+    if choice.note is not None:
+        logger.info("%s", choice.note)
     request = Request(
         model=model,
         out=Path(out),
-        formats=formats,
+        formats=choice.formats,
         precisions=precisions,
         calibration=calibration,
         calibration_size=calibration_size,
         input_size=input_size,
         batch=batch,
         opset=opset,
+        highest_opset=choice.highest_opset,
         layout=layout,
         io=io,
         weights=None if weights is None else Path(weights),
@@ -98,7 +113,8 @@ def export(
         preprocessing=preprocessing,
         labels=None if labels is None else tuple(labels),
         quantization=quantization or QuantizeOptions(),
-        runtime=runtime,
+        runtime=choice.runtime,
+        target=target,
         force=force,
         verify=verify,
         progress=progress,

@@ -123,6 +123,7 @@ def run(request: Request, source: Source, folder: Path) -> Manifest:
         ),
         reference_sha256=sha256_of(folder / REFERENCE_NAME),
         tools=tool_versions(),
+        target=request.target,
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
     return manifest
@@ -133,7 +134,11 @@ def _capture(request: Request, source: Source) -> tuple[ir.Model, Oracle]:
     network = source.network
     if isinstance(network, Path):
         graph = capture_file(
-            network, request.opset, input_size=request.input_size, batch=request.batch
+            network,
+            request.opset,
+            highest_opset=request.highest_opset,
+            input_size=request.input_size,
+            batch=request.batch,
         )
         graph = optimize(graph, already_optimized=False)
         return graph, onnx_oracle(network, input_infos(graph), output_infos(graph))
@@ -143,7 +148,8 @@ def _capture(request: Request, source: Source) -> tuple[ir.Model, Oracle]:
     names = tuple(module_outputs(network, example))
     if len(names) == len(source.output_names):
         names = source.output_names
-    graph = capture_module(network, example, names, request.opset or DEFAULT_OPSET)
+    opset = request.opset or min(DEFAULT_OPSET, request.highest_opset)
+    graph = capture_module(network, example, names, opset)
     graph = optimize(graph, already_optimized=True)
     return graph, lambda sample: list(module_outputs(network, sample).values())
 
@@ -299,6 +305,7 @@ def _write(
                     variant.precision,
                     layout=request.layout,
                     runtime=request.runtime,
+                    target=request.target,
                     left_in_float=variant.left_in_float,
                     finish=variant.finish,
                 )

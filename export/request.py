@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from edgeconv.bundle import Format, IoType, Layout, Precision, Preprocessing
+from edgeconv.bundle import Format, IoType, Layout, Precision, Preprocessing, Target
 from edgeconv.errors import UsageError
 from edgeconv.export.inspect.runtimes import tflite_release
 from edgeconv.export.opset import INT16_OPSET, MAX_OPSET, MIN_OPSET
@@ -21,7 +21,8 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Request:
-    """See :func:`edgeconv.export.export` for the fields."""
+    """See :func:`edgeconv.export.export` for the fields. ``highest_opset`` bounds the opset where
+    none is stated."""
 
     model: str | Path | nn.Module
     out: Path
@@ -32,6 +33,7 @@ class Request:
     input_size: tuple[int, ...] | None
     batch: int | None
     opset: int | None
+    highest_opset: int
     layout: Layout
     io: IoType
     weights: Path | None
@@ -41,6 +43,7 @@ class Request:
     labels: tuple[str, ...] | None
     quantization: QuantizeOptions
     runtime: str | None
+    target: Target | None
     force: bool
     verify: bool
     progress: Progress

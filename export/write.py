@@ -8,16 +8,12 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from edgeconv.bundle import Artifact, Format, Layout, Precision, sha256_of
-from edgeconv.errors import CaptureError, UnsupportedOperator
+from edgeconv.bundle import Artifact, Format, Layout, Precision, Target, sha256_of
+from edgeconv.errors import CaptureError
 from edgeconv.export.describe import input_infos, output_infos
-from edgeconv.export.inspect.runtimes import (
-    lowest_onnxruntime,
-    lowest_tflite_runtime,
-    refused_by,
-    tflite_release,
-)
-from edgeconv.export.tflite import LoweredModel, lower
+from edgeconv.export.inspect.runtimes import lowest_onnxruntime, lowest_tflite_runtime
+from edgeconv.export.target import demand_loadable
+from edgeconv.export.tflite import lower
 from edgeconv.export.tflite.graph import Graph
 
 Finish = Callable[[Graph], tuple[str, ...]]
@@ -33,6 +29,7 @@ def write_artifact(
     *,
     layout: Layout,
     runtime: str | None = None,
+    target: Target | None = None,
     left_in_float: tuple[str, ...] = (),
     finish: Finish = lambda graph: (),
 ) -> Artifact:
@@ -42,6 +39,7 @@ def write_artifact(
         model: a float graph, or the quantized graph with the interface that the file shall have.
         layout: of the inputs and outputs of a TFLite file; ONNX is NCHW.
         runtime: the release that has to load a TFLite file, as ``tflite-runtime==2.14``.
+        target: the device that the files are for, if one is named.
         left_in_float: nodes that the quantizer left in float, with the reason. TFLite has integer
             kernels for some of them, so that the lowering makes its own list of a QDQ graph.
         finish: changes the graph of a TFLite file before it is written; returns what that leaves
@@ -54,7 +52,7 @@ def write_artifact(
         return _write_onnx(path, model, precision, left_in_float)
     lowered = lower(model, layout=layout, finish=finish)
     if runtime is not None:
-        _demand_loadable(path, lowered, runtime)
+        demand_loadable(path.name, lowered.operators, runtime, target)
     path.write_bytes(lowered.data)
     return Artifact(
         path=path.name,
@@ -72,18 +70,6 @@ def write_artifact(
         float_fallback=lowered.float_fallback if precision.calibrated else left_in_float,
         verification=None,
     )
-
-
-def _demand_loadable(path: Path, lowered: LoweredModel, runtime: str) -> None:
-    release = tflite_release(runtime)
-    refused = refused_by(release, lowered.operators)
-    if refused:
-        versions = {name: [version] for name, version in lowered.operators.items()}
-        raise UnsupportedOperator(
-            f"{path.name}: {release} does not load {', '.join(refused)}; install "
-            f"{lowest_tflite_runtime(versions)} or later on the device, or replace the operator "
-            "in the network"
-        )
 
 
 def _write_onnx(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeconv.bundle import MANIFEST_NAME, Bundle, Format, Precision, Preprocessing
-from edgeconv.cli.values import input_size, key_value, numbers
+from edgeconv.bundle import MANIFEST_NAME, Bundle, Format, Precision
+from edgeconv.cli.shared_options import calibration_options, network_options, preprocessing
 from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,49 +29,8 @@ _OF_MODELS = ("weights", "pretrained", "model_args", "input_size", "mean", "std"
     metavar="PATH",
     help="Samples to calibrate and measure on: folder of images, .npy or .npz.",
 )
-@click.option(
-    "--calibration-size",
-    type=click.IntRange(min=1),
-    default=128,
-    show_default=True,
-    help="How many samples to calibrate on.",
-)
-@click.option(
-    "--range",
-    "range_method",
-    type=click.Choice(["auto", "minmax", "percentile", "mse", "entropy"]),
-    help="How calibration chooses the ranges of activations.  [default: as the bundle, or export]",
-)
-@click.option(
-    "--equalization/--no-equalization",
-    default=True,
-    help="Even out the ranges of channels across layers.  [default: where it helps]",
-)
-@click.option(
-    "--bias-absorption/--no-bias-absorption",
-    default=True,
-    help="Move high biases into the next layer.  [default: where it helps]",
-)
-@click.option("--weights", type=click.Path(path_type=Path), help=".safetensors, .pth or .pt file.")
-@click.option("--pretrained", is_flag=True, help="Take the weights that torchvision publishes.")
-@click.option(
-    "--model-arg",
-    "model_args",
-    metavar="KEY=VALUE",
-    type=key_value,
-    multiple=True,
-    help="Argument of the network's factory, as in width_mult=0.5. Repeatable.",
-)
-@click.option(
-    "--input-size",
-    metavar="SIZE",
-    type=input_size,
-    help="224, 192x160 (height x width) or 1x28x28.",
-)
-@click.option(
-    "--mean", metavar="NUMBERS", type=numbers, help="Mean of each channel, for pixels in [0, 1]."
-)
-@click.option("--std", metavar="NUMBERS", type=numbers, help="Standard deviation of each channel.")
+@calibration_options(range_default="as the bundle, or as export")
+@network_options
 @click.option("--limit", type=click.IntRange(min=1), help="Show so many layers, the worst.")
 @click.option(
     "--plot",
@@ -149,19 +108,9 @@ def _bundle(
         pretrained=options["pretrained"],
         model_args=dict(options["model_args"]),
         input_size=options["input_size"],
-        preprocessing=_preprocessing(options["mean"], options["std"]),
+        preprocessing=preprocessing(options["mean"], options["std"]),
         progress=progress,
     )
-
-
-def _preprocessing(
-    mean: tuple[float, ...] | None, std: tuple[float, ...] | None
-) -> Preprocessing | None:
-    if mean is None and std is None:
-        return None
-    if mean is None or std is None or len(mean) != len(std) or 0 in std:
-        raise UsageError("--mean and --std go together, one number a channel each, std not zero")
-    return Preprocessing(resize=None, mean=mean, std=std)
 
 
 def _quantization(bundle: Bundle, options: dict[str, Any]) -> QuantizeOptions:

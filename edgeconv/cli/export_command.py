@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeconv.bundle import IoType, Precision
-from edgeconv.cli.values import input_size, key_value, numbers, percent
+from edgeconv.bundle import Format, IoType, Precision
+from edgeconv.cli.shared_options import calibration_options, network_options, preprocessing
+from edgeconv.cli.values import percent
 from edgeconv.errors import EdgeconvError, UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from edgeconv.bundle import Bundle, Preprocessing
+    from edgeconv.bundle import Bundle, Target
 
 
 @click.command("export")
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     "formats",
     type=click.Choice(["onnx", "tflite"]),
     multiple=True,
-    help="Repeatable; both by default.",
+    help="Repeatable; by default both, or those that --target runs.",
 )
 @click.option(
     "--precision",
@@ -40,19 +41,20 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Folder of images, .npy, .npz or file.py:function; or 'random' for synthetic inputs.",
 )
+@calibration_options(range_default="auto")
 @click.option(
-    "--calibration-size",
-    type=click.IntRange(min=1),
-    default=128,
+    "--bias-correction/--no-bias-correction",
+    default=True,
+    help="Correct the mean error of each channel.  [default: where it helps]",
+)
+@click.option(
+    "--rounding",
+    type=click.Choice(["nearest", "adaptive"]),
+    default="nearest",
     show_default=True,
-    help="How many samples to use.",
+    help="How weights become integers; adaptive (AdaRound) takes minutes.",
 )
-@click.option(
-    "--input-size",
-    metavar="SIZE",
-    type=input_size,
-    help="224, 192x160 (height x width) or 1x28x28 (channels first); 20x184 for sequences.",
-)
+@network_options
 @click.option("--batch", type=click.IntRange(min=1), help="Static batch size.  [default: 1]")
 @click.option("--opset", type=int, help="ONNX opset, 18 to 23.  [default: 20, or the file's own]")
 @click.option(
@@ -70,24 +72,6 @@ if TYPE_CHECKING:
     help="Element type of inputs and outputs: int8 and uint8 for int8 files, int16 for int16x8, "
     "float16 for float16 ONNX files.",
 )
-@click.option("--weights", type=click.Path(path_type=Path), help=".safetensors, .pth or .pt file.")
-@click.option(
-    "--pretrained",
-    is_flag=True,
-    help="Download the weights that torchvision publishes for a network of the zoo, once.",
-)
-@click.option(
-    "--model-arg",
-    "model_args",
-    metavar="KEY=VALUE",
-    type=key_value,
-    multiple=True,
-    help="Argument of the network's factory, as in width_mult=0.5. Repeatable.",
-)
-@click.option(
-    "--mean", metavar="NUMBERS", type=numbers, help="Mean of each channel, for pixels in [0, 1]."
-)
-@click.option("--std", metavar="NUMBERS", type=numbers, help="Standard deviation of each channel.")
 @click.option(
     "--labels", type=click.Path(path_type=Path), help="Text file with a class name a line."
 )
@@ -97,36 +81,6 @@ if TYPE_CHECKING:
     default="uint8",
     show_default=True,
     help="How int8 ONNX files store activations: the same integers, shifted.",
-)
-@click.option(
-    "--range",
-    "range_method",
-    type=click.Choice(["auto", "minmax", "percentile", "mse", "entropy"]),
-    default="auto",
-    show_default=True,
-    help="How calibration chooses the ranges of activations; auto measures which is best.",
-)
-@click.option(
-    "--equalization/--no-equalization",
-    default=True,
-    help="Even out the ranges of channels across layers.  [default: where it helps]",
-)
-@click.option(
-    "--bias-absorption/--no-bias-absorption",
-    default=True,
-    help="Move high biases into the next layer.  [default: where it helps]",
-)
-@click.option(
-    "--bias-correction/--no-bias-correction",
-    default=True,
-    help="Correct the mean error of each channel.  [default: where it helps]",
-)
-@click.option(
-    "--rounding",
-    type=click.Choice(["nearest", "adaptive"]),
-    default="nearest",
-    show_default=True,
-    help="How weights become integers; adaptive (AdaRound) takes minutes.",
 )
 @click.option(
     "--min-sqnr",
@@ -152,6 +106,13 @@ if TYPE_CHECKING:
     help="Refuse TFLite files that this release does not load, as in tflite-runtime==2.14.",
 )
 @click.option(
+    "--target",
+    "device",
+    metavar="DEVICE",
+    help="Probe it first, and write what its runtimes load: local, local:PYTHON, "
+    "ssh://[user@]host[:port][/PYTHON], emulated:BOARD, or a name in devices.toml.",
+)
+@click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="The bundle's folder.  [default: ./NAME]"
 )
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
@@ -170,6 +131,7 @@ def command(
     min_sqnr: float | None,
     accuracy_budget: float | None,
     labeled: Path | None,
+    device: str | None,
     **options: Any,
 ) -> None:
     """Export MODEL to ONNX and TFLite files, each verified on its runtime.
@@ -177,15 +139,27 @@ def command(
     MODEL is a name of the zoo (`edgeconv models`), file.py:factory, package.module:factory, or
     file.onnx, float or quantized.
     """
+    from edgeconv.export.target import Wish, choose
     from edgeconv.report.repair import print_attempts
-    from edgeconv.report.tables import progress
+    from edgeconv.report.tables import error_console, printable, progress
 
+    precisions = [Precision(name) for name in options["precisions"]] or None
+    wish = Wish(
+        formats=[Format(name) for name in options["formats"]] or None,
+        precisions=precisions,
+        opset=options["opset"],
+        runtime=options["runtime"],
+        own_opset=Path(model).suffix == ".onnx",
+    )
+    target = None if device is None else _probe(device, quiet or as_json)
+    choice = choose(target, wish)
+    if choice.note is not None and not quiet:
+        error_console().print(f"note: {printable(choice.note)}")
     with progress(quiet or as_json) as bar:
         task = bar.add_task("Starting", total=None)
         # Imported under the progress display: torch alone takes a second or two.
         from edgeconv.export import (
             ActivationType,
-            Format,
             Layout,
             QuantizeOptions,
             RangeMethod,
@@ -200,29 +174,31 @@ def command(
         request = Request(
             model=model,
             out=out or Path(file_stem(model)),
-            formats=[Format(name) for name in options["formats"] or Format],
-            precisions=[Precision(name) for name in options["precisions"]] or None,
+            formats=choice.formats,
+            precisions=precisions,
             calibration=options["calibration"],
             calibration_size=options["calibration_size"],
             input_size=options["input_size"],
             batch=options["batch"],
             opset=options["opset"],
+            highest_opset=choice.highest_opset,
             layout=Layout(options["layout"]),
             io=IoType(options["io"]),
             weights=options["weights"],
             pretrained=options["pretrained"],
             model_args=dict(options["model_args"]),
-            preprocessing=_preprocessing(mean, std),
+            preprocessing=preprocessing(mean, std),
             labels=_labels(labels),
             quantization=QuantizeOptions(
                 activation_type=ActivationType(options["onnx_activations"]),
-                range_method=RangeMethod(options["range_method"]),
+                range_method=RangeMethod(options["range_method"] or "auto"),
                 equalization=options["equalization"],
                 bias_absorption=options["bias_absorption"],
                 bias_correction=options["bias_correction"],
                 rounding=Rounding(options["rounding"]),
             ),
-            runtime=options["runtime"],
+            runtime=choice.runtime,
+            target=target,
             force=options["force"],
             verify=not no_verify,
             progress=lambda step, done, total: _show(bar, task, step, done, total),
@@ -248,6 +224,17 @@ def command(
         _summarize(bundle)
 
 
+def _probe(device: str, quiet: bool) -> Target:
+    from edgeconv.device import open_device
+    from edgeconv.device.facts import target_of
+    from edgeconv.report.tables import printable, progress
+
+    with progress(quiet) as bar:
+        bar.add_task(f"Probing {printable(device)}", total=None)
+        opened = open_device(device)
+        return target_of(opened.name, opened.probe())
+
+
 def _latency(files: Sequence[Path]) -> list[float]:
     """The median of each file in nanoseconds: enough runs to tell a tenth, not a hundredth."""
     from edgeconv.bench import BenchOptions, measure
@@ -260,20 +247,6 @@ def _latency(files: Sequence[Path]) -> list[float]:
 
 def _show(bar: Progress, task: Any, step: str, done: int, total: int) -> None:
     bar.update(task, description=step, completed=done, total=total)
-
-
-def _preprocessing(
-    mean: tuple[float, ...] | None, std: tuple[float, ...] | None
-) -> Preprocessing | None:
-    from edgeconv.bundle import Preprocessing
-
-    if mean is None and std is None:
-        return None
-    if mean is None or std is None or len(mean) != len(std):
-        raise UsageError("--mean and --std go together, with one number a channel each")
-    if 0 in std:
-        raise UsageError("--std must not be zero")
-    return Preprocessing(resize=None, mean=mean, std=std)
 
 
 def _labels(path: Path | None) -> tuple[str, ...] | None:

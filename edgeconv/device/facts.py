@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from edgeconv.bundle import Artifact, Format
+from edgeconv.bundle import Artifact, Format, Target
 from edgeconv.device.messages import Count, Message, Runtime, Seconds, Text
 from edgeconv.errors import MeasurementError
 
@@ -114,12 +114,34 @@ def parse_facts(text: str, device: str) -> DeviceFacts:
         ) from error
 
 
+def target_of(device: str, facts: DeviceFacts) -> Target:
+    """The facts that an export for a device needs, of its first Python: the one that runs files.
+
+    Raises:
+        MeasurementError: it has no Python.
+    """
+    if not facts.pythons:
+        raise MeasurementError(f"{device} has no Python; install one, 3.8 or newer")
+    python = facts.pythons[0]
+    installed = [runtime for runtime in Runtime if PACKAGES[runtime] in python.packages]
+    reasons = {
+        runtime: _python_reason(python) or _import_reason(python, runtime) for runtime in installed
+    }
+    return Target(
+        device=device,
+        architecture=facts.architecture,
+        bits=facts.bits,
+        python=python.version,
+        runtimes={PACKAGES[r]: python.packages[PACKAGES[r]] for r in installed if not reasons[r]},
+        unusable={PACKAGES[r]: reason for r, reason in reasons.items() if reason},
+    )
+
+
 def why_not(artifact: Artifact, python: PythonFacts) -> str | None:
     """Why a Python of the device cannot run a file, or None if it can."""
-    if _numbers(python.version)[:2] < OLDEST_PYTHON:
-        return f"Python {python.version} is older than 3.8"
-    if "numpy" not in python.packages:
-        return "NumPy is not installed"
+    unfit = _python_reason(python)
+    if unfit is not None:
+        return unfit
     if artifact.format is Format.ONNX:
         candidates = [Runtime.ONNXRUNTIME]
     else:
@@ -137,13 +159,31 @@ def why_not(artifact: Artifact, python: PythonFacts) -> str | None:
     return " or ".join(PACKAGES[runtime] for runtime in candidates) + " is not installed"
 
 
+def _python_reason(python: PythonFacts) -> str | None:
+    """Why a Python runs no file at all."""
+    if _numbers(python.version)[:2] < OLDEST_PYTHON:
+        return f"Python {python.version} is older than 3.8"
+    if "numpy" not in python.packages:
+        return "NumPy is not installed"
+    return None
+
+
+def _import_reason(python: PythonFacts, runtime: Runtime) -> str | None:
+    """Why an installed runtime does not import."""
+    numpy, package = python.packages["numpy"], PACKAGES[runtime]
+    if runtime is Runtime.TFLITE_RUNTIME and _numbers(numpy)[0] >= 2:
+        return f"{package} {python.packages[package]} does not import with NumPy {numpy}"
+    return None
+
+
 def _runtime_reason(artifact: Artifact, python: PythonFacts, runtime: Runtime) -> str | None:
     package = PACKAGES[runtime]
     version = python.packages.get(package)
     if version is None:
         return f"{package} is not installed"
-    if runtime is Runtime.TFLITE_RUNTIME and _numbers(python.packages["numpy"])[0] >= 2:
-        return f"{package} {version} does not import with NumPy {python.packages['numpy']}"
+    broken = _import_reason(python, runtime)
+    if broken is not None:
+        return broken
     lowest = re.fullmatch(r"([a-z-]+) ([\d.]+)", artifact.lowest_runtime)
     if lowest is None:
         return f"it needs a runtime {artifact.lowest_runtime}"

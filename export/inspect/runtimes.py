@@ -197,6 +197,20 @@ def refused_by(release: str, operators: Mapping[str, int]) -> list[str]:
     ]
 
 
+def older_release(one: str, other: str) -> str:
+    """The one of two releases, as :func:`tflite_release` gives them, that loads less."""
+    return min(one, other, key=list(_tflite_releases()).index)
+
+
+def highest_opset(version: str) -> int | None:
+    """The highest opset that a release of ONNX Runtime loads, of what was tried; None if it is
+    older than every release tried. ``version`` may have a suffix, as in 1.20.0rc1."""
+    stated = re.match(r"\d+(?:\.\d+)*", version)
+    asked = _numbers(stated[0]) if stated else ()
+    opsets = [opset for release, opset, _ in _ONNXRUNTIME if _numbers(release) <= asked]
+    return opsets[-1] if opsets else None
+
+
 def _numbers(version: str) -> tuple[int, ...]:
     numbers = [int(part) for part in version.split(".")]
     return tuple(numbers + [0] * (4 - len(numbers)))

@@ -1,0 +1,55 @@
+"""Options that commands have in common mean the same in each."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from edgeconv.cli import blame_command, export_command
+from edgeconv.cli.shared_options import preprocessing
+from edgeconv.errors import UsageError
+
+SHARED = {
+    *("input_size", "weights", "pretrained", "model_args", "mean", "std"),
+    *("calibration_size", "equalization", "bias_absorption"),
+}
+
+
+def options(command: click.Command) -> dict[str, click.Parameter]:
+    return {str(parameter.name): parameter for parameter in command.params}
+
+
+def test_they_are_the_same() -> None:
+    context = click.Context(click.Command("any"))
+    export, blame = options(export_command.command), options(blame_command.command)
+    for name in SHARED:
+        assert export[name].get_help_record(context) == blame[name].get_help_record(context)
+        assert export[name].to_info_dict() == blame[name].to_info_dict()
+
+
+def test_the_range_method_has_a_default_of_its_own() -> None:
+    for command, words in (
+        (export_command.command, "[default: auto]"),
+        (blame_command.command, "[default: as the bundle, or as export]"),
+    ):
+        option = options(command)["range_method"]
+        assert option.default is None or not isinstance(option.default, str)
+        assert isinstance(option, click.Option)
+        assert str(option.help).endswith(f".  {words}")
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [((0.5,), None), (None, (0.5,)), ((0.5,), (0.1, 0.2)), ((0.5,), (0.0,))]
+)
+def test_what_is_no_preprocessing(
+    mean: tuple[float, ...] | None, std: tuple[float, ...] | None
+) -> None:
+    with pytest.raises(UsageError, match="--std"):
+        preprocessing(mean, std)
+
+
+def test_preprocessing() -> None:
+    assert preprocessing(None, None) is None
+    stated = preprocessing((0.5,), (0.25,))
+    assert stated is not None
+    assert (stated.mean, stated.std) == ((0.5,), (0.25,))

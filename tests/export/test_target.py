@@ -1,0 +1,335 @@
+"""What is written for a device, by the runtimes that it has."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+from torch import nn
+
+from edgeconv.bundle import Manifest
+from edgeconv.errors import EdgeconvError, UnsupportedOperator, UsageError
+from edgeconv.export import Format, Precision, Target, export
+from edgeconv.export.inspect.runtimes import (
+    highest_opset,
+    lowest_onnxruntime,
+    lowest_tflite_runtime,
+    older_release,
+    refused_by,
+    tflite_release,
+)
+from edgeconv.export.target import Choice, Wish, choose, demand_loadable
+from edgeconv.models.randomize import randomize_
+
+ONNX, TFLITE = Format.ONNX, Format.TFLITE
+INT16 = [Precision.INT16X8]
+SHAPE = (3, 8, 8)
+PROVISION = "`edgeconv devices provision ssh://pi` installs the current runtimes"
+
+
+def target(device: str = "ssh://pi", bits: int = 64, **runtimes: str) -> Target:
+    named = {name.replace("_", "-"): version for name, version in runtimes.items()}
+    return Target(device=device, architecture="aarch64", bits=bits, python="3.11.2", runtimes=named)
+
+
+BOTH = target(ai_edge_litert="2.3.0", onnxruntime="1.31.1")
+OLD_BOTH = target(tflite_runtime="2.14.0", onnxruntime="1.17.3")
+ONLY_ONNX = target(onnxruntime="1.17.3")
+ONLY_TFLITE = target(tflite_runtime="2.14.0")
+LITERT = "ai-edge-litert==2.3.0"
+OLD = "tflite-runtime==2.14.0"
+
+
+def network() -> nn.Module:
+    layers = nn.Conv2d(3, 4, 3, padding=1), nn.GELU(), nn.Flatten(), nn.Linear(256, 5)
+    return randomize_(nn.Sequential(*layers), shape=SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("there", "wish", "formats", "highest", "runtime"),
+    [
+        (None, Wish(), (ONNX, TFLITE), 23, None),
+        (None, Wish([TFLITE], runtime="tflite-runtime==2.7"), (TFLITE,), 23, "tflite-runtime==2.7"),
+        (BOTH, Wish(), (ONNX, TFLITE), 23, LITERT),
+        (BOTH, Wish([ONNX]), (ONNX,), 23, None),
+        (BOTH, Wish([TFLITE]), (TFLITE,), 23, LITERT),
+        (ONLY_TFLITE, Wish(), (TFLITE,), 23, OLD),
+        (ONLY_TFLITE, Wish(opset=19), (TFLITE,), 23, OLD),
+        (ONLY_ONNX, Wish(), (ONNX,), 20, None),
+        (ONLY_ONNX, Wish(opset=20), (ONNX,), 20, None),
+        (OLD_BOTH, Wish(), (ONNX, TFLITE), 20, OLD),
+        # A format that is open goes where another one holds what was stated.
+        (OLD_BOTH, Wish(precisions=INT16), (TFLITE,), 23, OLD),
+        (target(onnxruntime="1.14.0"), Wish(), (ONNX,), 18, None),
+        (target(onnxruntime="1.16.0rc1"), Wish(), (ONNX,), 19, None),
+        (target(onnxruntime="1.18.1"), Wish(precisions=INT16), (ONNX,), 21, None),
+        (target(tflite_runtime="2.5.0.post1"), Wish(), (TFLITE,), 23, "tflite-runtime==2.5.0"),
+        (target(onnxruntime="1.10.0", tflite_runtime="2.14.0"), Wish(), (TFLITE,), 23, OLD),
+        # LiteRT is what the device takes where both are installed.
+        (target(tflite_runtime="2.14.0", ai_edge_litert="2.3.0"), Wish(), (TFLITE,), 23, LITERT),
+        # The older of the release that was stated and the one that is there.
+        (BOTH, Wish(runtime=OLD), (ONNX, TFLITE), 23, OLD),
+        (ONLY_TFLITE, Wish(runtime=LITERT), (TFLITE,), 23, OLD),
+        (target(tflite_runtime="2.7.0"), Wish(runtime=OLD), (TFLITE,), 23, "tflite-runtime==2.7.0"),
+    ],
+)
+def test_what_is_chosen(
+    there: Target | None, wish: Wish, formats: tuple[Format, ...], highest: int, runtime: str | None
+) -> None:
+    choice = choose(there, wish)
+    assert (choice.formats, choice.highest_opset, choice.runtime) == (formats, highest, runtime)
+    assert (choice.note is None) == (there is None)
+
+
+@pytest.mark.parametrize(
+    ("there", "wish", "words"),
+    [
+        (target(), Wish(), ["onnxruntime is not installed", "nor tflite-runtime", PROVISION]),
+        (target("local"), Wish(), ["local cannot run", "install a current onnxruntime there"]),
+        (target("local:/py"), Wish([TFLITE]), ["install a current ai-edge-litert there with pip"]),
+        (ONLY_ONNX, Wish([TFLITE]), ["nor tflite-runtime", PROVISION, "take --format onnx alone"]),
+        (ONLY_ONNX, Wish([ONNX, TFLITE]), ["cannot run TFLite files", PROVISION]),
+        (ONLY_ONNX, Wish(runtime=OLD), ["cannot run TFLite files", "leave --runtime out"]),
+        (
+            ONLY_TFLITE,
+            Wish([ONNX]),
+            ["onnxruntime is not", PROVISION, "take --format tflite alone"],
+        ),
+        (OLD_BOTH, Wish(opset=21), ["1.17.3 loads opsets up to 20, not 21", "pass --opset 20"]),
+        (BOTH, Wish(opset=99), ["pass --opset 23"]),
+        (ONLY_ONNX, Wish(opset=21), ["not 21", "pass --opset 20"]),
+        (ONLY_ONNX, Wish(precisions=INT16), ["int16x8 needs 21", "take another --precision"]),
+        (OLD_BOTH, Wish([ONNX], INT16), ["int16x8 needs 21", "take --format tflite alone"]),
+        (target(onnxruntime="1.10.0"), Wish(), ["1.10.0 loads no opset 18", PROVISION]),
+        (target(onnxruntime="unknown"), Wish(), ["unknown loads no opset 18", PROVISION]),
+        (target(tflite_runtime="2.1"), Wish(), ["nothing is known of tflite-runtime==2.1"]),
+        (target(bits=32, tflite_runtime="2.14.0"), Wish([ONNX]), ["for 32-bit systems; take --f"]),
+        (target(bits=32), Wish(), ["for 32-bit systems, and neither", PROVISION]),
+    ],
+)
+def test_what_is_refused(there: Target, wish: Wish, words: list[str]) -> None:
+    with pytest.raises(UsageError) as refused:
+        choose(there, wish)
+    for word in words:
+        assert word in str(refused.value)
+
+
+def test_a_runtime_that_does_not_work_is_not_there() -> None:
+    reason = "tflite-runtime 2.14.0 does not import with NumPy 2.1.0"
+    broken = target().model_copy(update={"unusable": {"tflite-runtime": reason}})
+    with pytest.raises(UsageError, match=reason):
+        choose(broken, Wish([TFLITE]))
+    both = broken.model_copy(update={"runtimes": {"onnxruntime": "1.20.0"}})
+    choice = choose(both, Wish())
+    assert choice.formats == (ONNX,)
+    assert f"no TFLite: {reason}" in str(choice.note)
+
+
+@pytest.mark.parametrize(
+    ("there", "wish", "note"),
+    [
+        (
+            BOTH,
+            Wish(),
+            "for ssh://pi (aarch64): ONNX up to opset 20 for onnxruntime 1.31.1; "
+            "TFLite for ai-edge-litert 2.3.0",
+        ),
+        (
+            BOTH,
+            Wish([ONNX], opset=23),
+            "for ssh://pi (aarch64): ONNX up to opset 23 for onnxruntime 1.31.1",
+        ),
+        (
+            ONLY_TFLITE,
+            Wish(),
+            "for ssh://pi (aarch64): TFLite for tflite-runtime 2.14.0; "
+            "no ONNX: onnxruntime is not installed",
+        ),
+        (
+            target(onnxruntime="1.15.1"),
+            Wish([ONNX]),
+            "for ssh://pi (aarch64): ONNX up to opset 18 for onnxruntime 1.15.1",
+        ),
+        (
+            target(onnxruntime="1.31.1"),
+            Wish([ONNX], own_opset=True),
+            "for ssh://pi (aarch64): ONNX up to opset 23 for onnxruntime 1.31.1",
+        ),
+        (
+            target(onnxruntime="1.31.1"),
+            Wish([ONNX], INT16),
+            "for ssh://pi (aarch64): ONNX up to opset 21 for onnxruntime 1.31.1",
+        ),
+    ],
+)
+def test_the_note(there: Target, wish: Wish, note: str) -> None:
+    assert choose(there, wish).note == note
+
+
+VERSIONS = st.from_regex(r"[0-9]{1,2}(\.[0-9]{1,2}){0,4}[a-z0-9.+-]{0,5}", fullmatch=True)
+TARGETS = st.builds(
+    Target,
+    device=st.sampled_from(["local", "ssh://pi", "emulated:pi4"]),
+    architecture=st.just("aarch64"),
+    bits=st.sampled_from([32, 64]),
+    python=st.just("3.11.2"),
+    runtimes=st.dictionaries(
+        st.sampled_from(["onnxruntime", "ai-edge-litert", "tflite-runtime"]), VERSIONS
+    ),
+)
+WISHES = st.builds(
+    Wish,
+    formats=st.none() | st.lists(st.sampled_from(Format), min_size=1, unique=True),
+    precisions=st.none() | st.lists(st.sampled_from(Precision), min_size=1, unique=True),
+    opset=st.none() | st.integers(18, 23),
+    runtime=st.sampled_from([None, OLD, LITERT, "tflite-runtime==2.7"]),
+)
+
+
+def chosen(there: Target, wish: Wish) -> tuple[Choice | None, str]:
+    try:
+        return choose(there, wish), ""
+    except UsageError as refused:
+        return None, str(refused)
+
+
+@given(TARGETS, WISHES)
+def test_whatever_is_there_the_choice_runs_or_one_line_says_why_not(
+    there: Target, wish: Wish
+) -> None:
+    choice, refusal = chosen(there, wish)
+    if choice is None:
+        assert refusal.isprintable()
+        assert "; " in refusal
+        return
+    assert choice.formats
+    assert wish.formats is None or choice.formats == tuple(wish.formats)
+    assert str(choice.note).isprintable()
+    if ONNX in choice.formats:
+        loads = highest_opset(there.runtimes["onnxruntime"])
+        assert loads is not None
+        assert max(choice.highest_opset, wish.opset or 0) <= loads
+    if TFLITE in choice.formats:
+        assert choice.runtime is not None
+        tflite_release(choice.runtime)
+        assert {"ai-edge-litert", "tflite-runtime"} & there.runtimes.keys()
+
+
+@pytest.mark.parametrize(
+    ("version", "opset"),
+    [("1.0", 11), ("1.14.0", 18), ("1.15.1", 18), ("1.17.3", 20), ("1.31.1", 26), ("0.5", None)],
+)
+def test_the_highest_opset_of_a_release(version: str, opset: int | None) -> None:
+    assert highest_opset(version) == opset
+
+
+def test_a_release_loads_its_highest_opset() -> None:
+    """With the IR version that goes with it, which is the one that is written."""
+    for release in ("1.14", "1.16", "1.17", "1.18", "1.21", "1.23"):
+        opset = highest_opset(release)
+        assert opset is not None
+        ir_version = helper.find_min_ir_version_for([helper.make_opsetid("", opset)])
+        assert lowest_onnxruntime(opset, ir_version) == f"onnxruntime {release}"
+
+
+def test_the_older_release_loads_less() -> None:
+    old, new = "tflite-runtime 2.14.0", "ai-edge-litert 1.0.1"
+    assert older_release(new, old) == older_release(old, new) == old
+    assert refused_by(old, {"FULLY_CONNECTED": 12})
+    assert not refused_by(new, {"FULLY_CONNECTED": 12})
+
+
+@pytest.mark.parametrize(
+    ("there", "runtime", "words", "absent"),
+    [
+        (None, "tflite-runtime==2.7", ["install tflite-runtime 2.8.0 or later on the device"], []),
+        # Not the target's fault: an older release was stated.
+        (ONLY_TFLITE, "tflite-runtime==2.7", ["on the device, or replace"], ["ssh://pi"]),
+        (
+            target(tflite_runtime="2.7.0"),
+            "tflite-runtime==2.7.0",
+            ["ssh://pi needs tflite-runtime 2.8.0 or later", PROVISION, "or replace the operator"],
+            ["--format"],
+        ),
+        (
+            target(tflite_runtime="2.7.0", onnxruntime="1.20.0"),
+            "tflite-runtime==2.7.0",
+            ["or take --format onnx alone"],
+            [],
+        ),
+        (target(bits=32, tflite_runtime="2.7.0"), "tflite-runtime==2.7.0", [PROVISION], []),
+    ],
+)
+def test_an_operator_that_the_target_does_not_load(
+    there: Target | None, runtime: str, words: list[str], absent: list[str]
+) -> None:
+    with pytest.raises(UnsupportedOperator) as refused:
+        demand_loadable("m.tflite", {"CONV_2D": 3, "GELU": 1}, runtime, there)
+    message = str(refused.value)
+    assert message.startswith("m.tflite: tflite-runtime 2.7.0 does not load GELU version 1")
+    assert all(word in message for word in words)
+    assert not any(word in message for word in absent)
+
+
+def test_what_no_32_bit_runtime_loads() -> None:
+    there = target(bits=32, tflite_runtime="2.14.0")
+    with pytest.raises(
+        UnsupportedOperator, match=r"needs ai-edge-litert 1\.0\.1 or later; replace"
+    ):
+        demand_loadable("m.tflite", {"FULLY_CONNECTED": 12}, OLD, there)
+
+
+def test_an_export_for_an_old_onnxruntime(tmp_path: Path) -> None:
+    """Opset 18 has no Gelu; int16x8 would need 21, so that TFLite alone has it."""
+    there = target(onnxruntime="1.15.1", tflite_runtime="2.14.0")
+    bundle = export(network(), out=tmp_path / "out", input_size=SHAPE, target=there)
+    manifest = bundle.manifest
+    assert manifest.target == there
+    assert Manifest.model_validate_json(manifest.model_dump_json()).target == there
+    onnx_file, tflite_file = manifest.artifacts
+    assert onnx_file.opset == 18
+    assert onnx_file.lowest_runtime == "onnxruntime 1.14"
+    versions = {name: [version] for name, version in tflite_file.operators.items()}
+    assert lowest_tflite_runtime(versions).startswith("tflite-runtime")
+
+
+def test_a_file_keeps_its_opset_where_the_target_loads_it(tmp_path: Path) -> None:
+    for opset, there, written in (
+        (18, target(onnxruntime="1.17.3"), 18),
+        (21, target(onnxruntime="1.31.1"), 21),
+        (21, target(onnxruntime="1.17.3"), 20),
+    ):
+        path = tmp_path / "relu.onnx"
+        value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
+        result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])
+        node = helper.make_node("Relu", ["x"], ["y"])
+        graph = helper.make_graph([node], "g", [value], [result])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]), path)
+        bundle = export(path, out=tmp_path / "out", target=there, force=True)
+        assert [artifact.opset for artifact in bundle.manifest.artifacts] == [written]
+
+
+def test_the_target_of_a_bundle_made_before_there_were_targets(tmp_path: Path) -> None:
+    bundle = export(network(), out=tmp_path / "out", input_size=SHAPE, formats=[ONNX])
+    plain = json.loads(bundle.manifest.model_dump_json())
+    assert plain.pop("target") is None
+    assert Manifest.model_validate(plain) == bundle.manifest
+
+
+def test_a_target_that_lacks_an_operator(tmp_path: Path) -> None:
+    there = target(tflite_runtime="2.7.0")
+    with pytest.raises(EdgeconvError, match="does not load GELU version 1, ssh://pi needs"):
+        export(network(), out=tmp_path / "out", input_size=SHAPE, target=there)
+    assert not (tmp_path / "out").exists()
+
+
+def test_choosing_needs_no_torch() -> None:
+    program = "import sys, edgeconv.export.target; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
