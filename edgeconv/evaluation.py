@@ -27,6 +27,7 @@ class Accuracy(Record):
     """Top-1 of one file: the share of samples whose largest output is their class."""
 
     path: str
+    bytes: int = Field(gt=0, description="of the file")
     runtime: str
     top1: float
     correct: int

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Bundle, sha256_of
+from edgeconv.bundle import Artifact, Bundle, sha256_of
 from edgeconv.errors import DataError, UsageError
 from edgeconv.evaluation import Accuracy, Evaluation, packed
 from edgeconv.export.array_file import listed, open_arrays
@@ -68,15 +68,16 @@ def evaluate(
         samples=samples,
         skipped=tuple(labeled.skipped),
         results=tuple(
-            _accuracy(artifact.path, runner, np.concatenate(outcomes))
+            _accuracy(artifact, runner, np.concatenate(outcomes))
             for artifact, runner, outcomes in zip(artifacts, runners, right, strict=True)
         ),
     )
 
 
-def _accuracy(path: str, runner: Runner, right: npt.NDArray[np.bool_]) -> Accuracy:
+def _accuracy(artifact: Artifact, runner: Runner, right: npt.NDArray[np.bool_]) -> Accuracy:
     return Accuracy(
-        path=path,
+        path=artifact.path,
+        bytes=artifact.bytes,
         runtime=runner.name,
         top1=float(right.mean()),
         correct=int(right.sum()),

@@ -27,6 +27,11 @@ class AccuracyComparison:
     paired: bool
 
     @property
+    def size_change(self) -> float:
+        """New number of bytes divided by the old one."""
+        return self.after.bytes / self.before.bytes
+
+    @property
     def verdict(self) -> AccuracyVerdict:
         if not self.change.significant:
             return AccuracyVerdict.UNDECIDED

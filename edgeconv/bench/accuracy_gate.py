@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from edgeconv.bench.accuracy import AccuracyComparison, AccuracyVerdict
 from edgeconv.bench.compare import ComparisonReport
-from edgeconv.bench.gate import GateReport, GateRow
+from edgeconv.bench.gate import GateReport, GateRow, percent
 
 
 def gate_accuracy(
-    report: ComparisonReport[AccuracyComparison], max_loss: float
+    report: ComparisonReport[AccuracyComparison], max_loss: float, max_regression: float
 ) -> GateReport[AccuracyComparison]:
-    """Fail what is significantly less accurate, and by more than ``max_loss`` (0.005 is half a
-    percentage point)."""
-    rows = tuple(_row(comparison, max_loss) for comparison in report.comparisons)
+    """Fail what is significantly less accurate and by more than ``max_loss`` (0.005 is half a
+    percentage point), or larger by more than ``max_regression`` (0.03 is 3 %)."""
+    rows = tuple(_row(c, max_loss, max_regression) for c in report.comparisons)
     return GateReport(rows, report.only_before, report.cautions)
 
 
-def _row(comparison: AccuracyComparison, max_loss: float) -> GateRow[AccuracyComparison]:
+def _row(
+    comparison: AccuracyComparison, max_loss: float, max_regression: float
+) -> GateRow[AccuracyComparison]:
     change = comparison.change
-    if comparison.verdict is AccuracyVerdict.LESS and -change.value > max_loss:
-        return GateRow(comparison, (f"{100 * change.value:+.2f} points",))
-    return GateRow(comparison, (), undecided=change.low < -max_loss)
+    reasons = []
+    worse = comparison.verdict is AccuracyVerdict.LESS and -change.value > max_loss
+    if worse:
+        reasons.append(f"{100 * change.value:+.2f} points")
+    if comparison.size_change > 1 + max_regression:
+        reasons.append(f"larger by {percent(comparison.size_change)}")
+    return GateRow(comparison, tuple(reasons), undecided=not worse and change.low < -max_loss)

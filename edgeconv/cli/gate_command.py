@@ -73,7 +73,7 @@ class Points(click.ParamType[float]):
 )
 def command(result: str, baseline: str, max_regression: float, max_accuracy_loss: float) -> None:
     """Exit with 1 if a file of RESULT is significantly slower or less accurate, or larger, than in
-    the baseline.
+    the baseline, or missing.
 
     RESULT is named like the baseline, and is held against it by what it holds: latencies,
     instruction counts (of an emulated board) or accuracies (of `edgeconv evaluate`). Of two folders
@@ -121,5 +121,5 @@ def _gate(
         return counts.passed, counts_markdown(counts, max_regression)
     assert isinstance(before, Evaluation)
     assert isinstance(after, Evaluation)
-    accuracy = gate_accuracy(compare_accuracy(before, after), max_loss)
-    return accuracy.passed, accuracy_markdown(accuracy, max_loss)
+    accuracy = gate_accuracy(compare_accuracy(before, after), max_loss, max_regression)
+    return accuracy.passed, accuracy_markdown(accuracy, max_loss, max_regression)

@@ -81,5 +81,6 @@ def _plain_figures(comparison: AnyComparison) -> dict[str, object]:
         "before_top1": comparison.before.top1,
         "after_top1": comparison.after.top1,
         "change": dataclasses.asdict(comparison.change),
+        "size_change": comparison.size_change,
         "paired": comparison.paired,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from edgeconv.bench.gate import percent
 from edgeconv.report.units import format_bytes, format_count, format_duration, format_percent
 
 if TYPE_CHECKING:
@@ -20,13 +21,13 @@ def markdown(report: GateReport[Comparison], max_regression: float) -> str:
     """Latency and size as a Markdown table for a pull request, with one line of verdict above."""
 
     def cells(comparison: Comparison) -> Sequence[str]:
-        change, file = comparison.change, comparison.after.file
+        change = comparison.change
         return (
             comparison.name,
             format_duration(comparison.before.summary.median.value / 1e9),
             format_duration(comparison.after.summary.median.value / 1e9),
-            f"{_percent(change.value)} [{_percent(change.low)}, {_percent(change.high)}]",
-            f"{format_bytes(file.bytes)} ({_percent(comparison.size_change)})",
+            f"{percent(change.value)} [{percent(change.low)}, {percent(change.high)}]",
+            _size(comparison.after.file.bytes, comparison.size_change),
         )
 
     headline = f"(latency): at most {100 * max_regression:g}% slower or larger."
@@ -38,13 +39,12 @@ def counts_markdown(report: GateReport[CountComparison], max_regression: float) 
     """The same of counted instructions."""
 
     def cells(comparison: CountComparison) -> Sequence[str]:
-        file = comparison.after.file
         return (
             comparison.name,
             format_count(comparison.before.counts.total),
             format_count(comparison.after.counts.total),
-            _percent(comparison.change),
-            f"{format_bytes(file.bytes)} ({_percent(comparison.size_change)})",
+            percent(comparison.change),
+            _size(comparison.after.file.bytes, comparison.size_change),
         )
 
     headline = (
@@ -54,7 +54,9 @@ def counts_markdown(report: GateReport[CountComparison], max_regression: float) 
     return _table(report, headline, ("Before", "After", "Change", "Size"), cells)
 
 
-def accuracy_markdown(report: GateReport[AccuracyComparison], max_loss: float) -> str:
+def accuracy_markdown(
+    report: GateReport[AccuracyComparison], max_loss: float, max_regression: float
+) -> str:
     """The same of top-1 accuracy, its change in percentage points."""
 
     def cells(comparison: AccuracyComparison) -> Sequence[str]:
@@ -65,10 +67,14 @@ def accuracy_markdown(report: GateReport[AccuracyComparison], max_loss: float) -
             format_percent(comparison.before.top1, places=2),
             format_percent(comparison.after.top1, places=2),
             f"{value} [{low}, {high}]",
+            _size(comparison.after.bytes, comparison.size_change),
         )
 
-    headline = f"(top-1 accuracy): at most {100 * max_loss:g} points lost."
-    columns = ("Before", "After", "Points")
+    headline = (
+        f"(top-1 accuracy): at most {100 * max_loss:g} points lost, at most "
+        f"{100 * max_regression:g}% larger."
+    )
+    columns = ("Before", "After", "Points", "Size")
     return _table(report, headline, columns, cells, "too few samples to be sure")
 
 
@@ -108,8 +114,8 @@ def _result(row: GateRow[C], doubt: str) -> str:
     return f"passed, but {doubt}" if row.undecided else "passed"
 
 
-def _percent(ratio: float) -> str:
-    return f"{100 * (ratio - 1):+.1f}%"
+def _size(count: int, change: float) -> str:
+    return f"{format_bytes(count)} ({percent(change)})"
 
 
 def _cell(text: str) -> str:

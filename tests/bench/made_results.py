@@ -111,12 +111,13 @@ def made_counts(
     return result.model_copy(update=changes)
 
 
-def made_evaluation(outcomes: Mapping[str, Any], **changes: Any) -> Evaluation:
+def made_evaluation(outcomes: Mapping[str, Any], *, size: int = 1000, **changes: Any) -> Evaluation:
     """A file each, right in the samples whose outcome is true."""
     right = {path: np.asarray(given, dtype=np.bool_) for path, given in outcomes.items()}
     results = tuple(
         Accuracy(
             path=path,
+            bytes=size,
             runtime="litert 2.3",
             top1=float(given.mean()),
             correct=int(given.sum()),

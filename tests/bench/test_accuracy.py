@@ -79,25 +79,33 @@ def test_other_samples_are_not_paired() -> None:
         (worse(20), 0.005, False, "**failed**: -2.00 points |"),
         (worse(20), 0.02, True, "too few samples to be sure"),
         (worse(6), 0.005, False, "**failed**: -0.60 points"),
-        (worse(6), 0.03, True, "| passed |"),
+        (worse(6), 0.03, True, "1.00 kB (+0.0%) | passed |"),
         (RIGHT, 0.005, True, "| passed |"),
         (np.roll(RIGHT, 50), 0.005, True, "passed, but too few samples to be sure"),
     ],
 )
 def test_gate(after: npt.NDArray[np.bool_], max_loss: float, passed: bool, words: str) -> None:
     report = compare_accuracy(made_evaluation({"m": RIGHT}), made_evaluation({"m": after}))
-    gated = gate_accuracy(report, max_loss)
+    gated = gate_accuracy(report, max_loss, 0.03)
     assert gated.passed is passed
-    text = accuracy_markdown(gated, max_loss)
+    text = accuracy_markdown(gated, max_loss, 0.03)
     assert words in text
     assert ("FAILED" in text) is not passed
 
 
+def test_a_larger_file_fails_the_gate() -> None:
+    report = compare_accuracy(
+        made_evaluation({"m": RIGHT}), made_evaluation({"m": RIGHT}, size=1040)
+    )
+    assert gate_accuracy(report, 0.005, 0.03).rows[0].reasons == ("larger by +4.0%",)
+    assert gate_accuracy(report, 0.005, 0.05).passed
+
+
 def test_a_file_that_is_gone_fails_the_gate() -> None:
     before = made_evaluation({"a": RIGHT, "b": RIGHT})
-    gated = gate_accuracy(compare_accuracy(before, made_evaluation({"a": RIGHT})), 0.005)
+    gated = gate_accuracy(compare_accuracy(before, made_evaluation({"a": RIGHT})), 0.005, 0.03)
     assert not gated.passed
-    assert "| b | | | | **failed**: not measured |" in accuracy_markdown(gated, 0.005)
+    assert "| b | | | | | **failed**: not measured |" in accuracy_markdown(gated, 0.005, 0.03)
     with pytest.raises(MeasurementError, match="no file is in both"):
         compare_accuracy(before, made_evaluation({"c": RIGHT, "d": RIGHT}))
 
@@ -107,7 +115,7 @@ def test_commands(tmp_path: Path, edgeconv: CommandLine) -> None:
     new = save(tmp_path / "new.json", made_evaluation({"m": worse(20)}))
     failed = edgeconv("gate", new, "--baseline", old)
     assert failed.returncode == 1
-    assert failed.stdout.startswith("**Gate FAILED** (top-1 accuracy): at most 0.5 points lost.")
+    assert failed.stdout.startswith("**Gate FAILED** (top-1 accuracy): at most 0.5 points lost, ")
     loose = edgeconv("gate", new, "--baseline", old, "--max-accuracy-loss", "2.5")
     assert loose.returncode == 0
     assert edgeconv("gate", old, "--baseline", new).returncode == 0
