@@ -35,10 +35,13 @@ def command(before: str, after: str, as_json: bool) -> None:
     matched = match(before, after, History(default_path()), Path.cwd())
     reports = {name: compare_results(*pair) for name, pair in matched.pairs.items()}
     if as_json:
-        comparisons = [{"of": name, **report.plain(found)} for name, found in reports.items()]
-        click.echo(
-            json.dumps({"schema_version": SCHEMA_VERSION, "comparisons": comparisons}, indent=1)
-        )
+        plain = {
+            "schema_version": SCHEMA_VERSION,
+            "comparisons": [{"of": name, **report.plain(r)} for name, r in reports.items()],
+            "missing": matched.missing,
+            "notes": matched.notes,
+        }
+        click.echo(json.dumps(plain, indent=1))
         return
     for name, found in reports.items():
         console().print(report.comparison_table(found, name if len(reports) > 1 else None))

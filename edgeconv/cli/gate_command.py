@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +13,11 @@ if TYPE_CHECKING:
     from edgeconv.bench.references import Result
 
 
-class Percent(click.ParamType[float]):
-    """``3%`` or ``3``: a share of one hundred, from 0 up."""
+class Share(click.ParamType[float]):
+    """Hundredths, such as ``3%`` or ``3``, as a share from 0 up to ``most``."""
 
-    name = "percent"
+    def __init__(self, name: str, example: str, most: float) -> None:
+        self.name, self.example, self.most = name, example, most
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -25,28 +27,10 @@ class Percent(click.ParamType[float]):
         try:
             share = float(str(value).removesuffix("%")) / 100
         except ValueError:
-            self.fail(f"{value} is not a percentage such as 3%", param, ctx)
-        if not 0 <= share < float("inf"):
-            self.fail(f"{value} is not a percentage from 0% up", param, ctx)
-        return share
-
-
-class Points(click.ParamType[float]):
-    """``0.5``: percentage points, as a share; from 0 up."""
-
-    name = "points"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            share = float(str(value)) / 100
-        except ValueError:
-            self.fail(f"{value} is not a number of percentage points such as 0.5", param, ctx)
-        if not 0 <= share <= 1:
-            self.fail(f"{value} is not a number of percentage points from 0 to 100", param, ctx)
+            share = math.nan
+        if not 0 <= share <= self.most:
+            bounds = "0 up" if self.most > 1 else f"0 to {100 * self.most:g}"
+            self.fail(f"{value} is not a number from {bounds} such as {self.example}", param, ctx)
         return share
 
 
@@ -59,14 +43,14 @@ class Points(click.ParamType[float]):
 )
 @click.option(
     "--max-regression",
-    type=Percent(),
+    type=Share("percent", "3%", sys.float_info.max),
     default=0.03,
     show_default="3%",
     help="How much slower or larger a file may become, or how many more instructions it may take.",
 )
 @click.option(
     "--max-accuracy-loss",
-    type=Points(),
+    type=Share("points", "0.5", 1.0),
     default=0.005,
     show_default="0.5",
     help="How many percentage points of top-1 a file may lose.",
