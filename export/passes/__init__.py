@@ -8,13 +8,16 @@ import onnxscript.rewriter
 from onnx_ir.passes import common
 
 from edgeconv.export.passes import gelu, layer_norm
+from edgeconv.export.passes.channel_shuffle import ChannelShuffle
 from edgeconv.export.passes.clamp_before_concat import ClampBeforeConcat
 from edgeconv.export.passes.constants_second import ConstantsSecond
 from edgeconv.export.passes.gemm import MatMulAddToGemm
 from edgeconv.export.passes.global_pool import MeanToGlobalPool
 from edgeconv.export.passes.hard_swish import HardSwish
 from edgeconv.export.passes.pixel_shuffle import PixelShuffle
+from edgeconv.export.passes.prelu import PReluToLeakyRelu
 from edgeconv.export.passes.sigmoid import Sigmoid
+from edgeconv.export.passes.sums import SumToAdd
 from edgeconv.export.quiet import quiet_python
 
 # The lowest IR version that goes with each opset (ONNX's own Versioning table), so that the
@@ -54,7 +57,9 @@ def optimize(model: ir.Model, *, already_optimized: bool) -> ir.Model:
 def _rewrites(opset: int) -> list[ir.passes.InPlacePass]:
     """The rewrites that have an operator to write in ``opset``, in their order."""
     rewrites: list[ir.passes.InPlacePass] = [
+        SumToAdd(),
         ConstantsSecond(),
+        PReluToLeakyRelu(),
         HardSwish(),
         Sigmoid(),
         layer_norm.LayerNorm(),
@@ -62,6 +67,7 @@ def _rewrites(opset: int) -> list[ir.passes.InPlacePass]:
         MatMulAddToGemm(),
         ClampBeforeConcat(),
         MeanToGlobalPool(),
+        ChannelShuffle(),
     ]
     if opset >= gelu.FIRST_OPSET:
         rewrites.insert(0, gelu.Gelu())

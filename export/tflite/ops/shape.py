@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgeconv.export.tflite.builder import Stored
 from edgeconv.export.tflite.foresight import shuffled_order
-from edgeconv.export.tflite.graph import TYPES, Options
+from edgeconv.export.tflite.graph import STORED, Options, Tensor
 from edgeconv.export.tflite.layout import (
     CHANNELS_LAST,
     Order,
@@ -17,6 +19,8 @@ from edgeconv.export.tflite.layout import (
 from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
+
+DELEGATED_PARTS = 5
 
 
 @operator("Reshape", "Flatten", "Squeeze", "Unsqueeze", integer=Integer.MOVES)
@@ -48,7 +52,8 @@ def _transposed(site: Site, shape: Shape, perm: Perm) -> None:
 
 @operator("Concat", integer=Integer.MOVES)
 def concat(site: Site) -> None:
-    """CONCATENATION; in integers all inputs come to the scale of the result first."""
+    """CONCATENATION, of five parts at most: XNNPACK takes no more; in integers all inputs come to
+    the scale of the result first."""
     perm = _common_perm(site)
     axis = site.integer_attribute("axis", 0) % len(perm)
     given = [index for index in range(len(site.node.inputs)) if 0 not in site.shape(index)]
@@ -58,7 +63,30 @@ def concat(site: Site) -> None:
     tensors = [site.tensor(index, perm) for index in given]
     if site.integer:
         tensors = [site.builder.quantize(tensor, site.wanted) for tensor in tensors]
+    while len(tensors) > DELEGATED_PARTS:
+        tensors = _with_smallest_joined(site, tensors, perm.index(axis))
     site.emit("CONCATENATION", tensors, perm, {"axis": perm.index(axis)})
+
+
+def _with_smallest_joined(site: Site, tensors: Sequence[Tensor], axis: int) -> list[Tensor]:
+    """Tensors, of which those neighbors became one that are the least to copy."""
+    width = min(DELEGATED_PARTS, len(tensors) - DELEGATED_PARTS + 1)
+    sizes = [tensor.shape[axis] for tensor in tensors]
+    start = min(
+        range(len(tensors) - width + 1), key=lambda index: sum(sizes[index : index + width])
+    )
+    parts = tensors[start : start + width]
+    shape = list(parts[0].shape)
+    shape[axis] = sum(sizes[start : start + width])
+    joined = Tensor(
+        f"{site.name}/joined{len(tensors)}",
+        tuple(shape),
+        parts[0].dtype,
+        None,
+        parts[0].quantization,
+    )
+    site.builder.emit("CONCATENATION", parts, [joined], {"axis": axis})
+    return [*tensors[:start], joined, *tensors[start + width :]]
 
 
 def _common_perm(site: Site) -> Perm:
@@ -143,5 +171,5 @@ def cast(site: Site) -> None:
         return
     source = site.stored(0)
     x = source.tensor
-    options: Options = {"inDataType": TYPES[x.dtype], "outDataType": TYPES[site.dtype]}
+    options: Options = {"inDataType": STORED[x.dtype], "outDataType": STORED[site.dtype]}
     site.emit_stored("CAST", [x], x.shape, source.order, options)

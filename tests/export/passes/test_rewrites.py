@@ -14,7 +14,9 @@ from edgeconv.export.passes.gemm import MatMulAddToGemm
 from edgeconv.export.passes.hard_swish import HardSwish
 from edgeconv.export.passes.layer_norm import LayerNorm, RMSNorm
 from edgeconv.export.passes.pixel_shuffle import PixelShuffle
+from edgeconv.export.passes.prelu import PReluToLeakyRelu
 from edgeconv.export.passes.sigmoid import Sigmoid
+from edgeconv.export.passes.sums import SumToAdd
 from edgeconv.models.randomize import structured_input
 
 SHAPE = (2, 4, 6, 8)
@@ -248,3 +250,28 @@ def test_a_clamp_moves_into_the_convolutions_of_a_concat() -> None:
 def test_a_clamp_stays_behind_a_concat_of_what_is_used_elsewhere() -> None:
     model = graph("a = Exp(x) c = Concat<axis = 1>(a, a) r = Relu(c) y = Add(a, a)")
     assert not ClampBeforeConcat()(model).modified
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("y = Sum(x, half, scale)", ["Add", "Add"]),
+        ("a = Neg(x) y = Sum(a, x)", ["Neg", "Add"]),
+        ("a = Neg(x) y = Sum(a)", ["Neg", "Identity"]),
+    ],
+)
+def test_a_sum_is_adds(body: str, expected: list[str]) -> None:
+    model = graph(body)
+    assert rewritten(model, SumToAdd()) == expected
+    assert all(node.outputs[0].shape == ir.Shape(SHAPE) for node in model.graph)
+
+
+def test_a_prelu_with_one_slope_is_leaky_relu() -> None:
+    model = graph("y = PRelu(x, half)")
+    assert rewritten(model, PReluToLeakyRelu()) == ["LeakyRelu"]
+    assert next(iter(model.graph)).attributes.get_float("alpha", 0.01) == 0.5
+
+
+@pytest.mark.parametrize("body", ["y = PRelu(x, scale)", "a = Neg(x) y = PRelu(x, a)"])
+def test_a_prelu_with_several_slopes_stays(body: str) -> None:
+    assert not PReluToLeakyRelu()(graph(body)).modified

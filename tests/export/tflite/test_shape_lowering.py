@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tflite_harness import Net, check, operators, smooth
@@ -332,3 +333,28 @@ def test_a_constant_output() -> None:
     x = net.input("x", MAP)
     net.output(net.op("Relu", x), net.op("Identity", net.constant(smooth((3, 2)))))
     check(net, {"x": smooth(MAP)})
+
+
+@pytest.mark.parametrize("int8", [False, True], ids=["float", "int8"])
+@pytest.mark.parametrize("count", [5, 6, 9, 13])
+def test_a_concat_of_many_parts_is_of_five_at_most(count: int, int8: bool) -> None:
+    """XNNPACK takes no more, and what it does not take parts the network in two."""
+    net = Net()
+    shape = (1, 2 * count, 3, 4)
+    x = net.input("x", shape)
+    whole = net.quantized(x, 0.05, 120) if int8 else x
+    sizes = [1 + 2 * (index % 2) for index in range(count - 1)]
+    sizes.append(2 * count - sum(sizes))
+    parts = net.op("Split", whole, net.constant(sizes), axis=1, outputs=count)
+    parts = [net.quantized(part, 0.05, 120) if int8 else part for part in parts]
+    y = net.op("Concat", *reversed(parts), axis=1)
+    net.output(net.quantized(y, 0.05, 120) if int8 else y)
+    lowered = check(net, {"x": smooth(shape)}, step=0.05 if int8 else None)
+    model = schema.ModelT.InitFromPackedBuf(lowered.data, 0)
+    joins = [
+        operator.inputs
+        for operator, name in zip(model.subgraphs[0].operators, operators(lowered), strict=True)
+        if name == "CONCATENATION"
+    ]
+    assert max(map(len, joins)) <= 5
+    assert len(joins) == -(-(count - 1) // 4)

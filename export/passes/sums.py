@@ -1,0 +1,46 @@
+"""A Sum of several values is Adds.
+
+Add has integer kernels in both runtimes, which Sum lacks, and each sum on the way gets a range of
+its own in calibration.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+
+class SumToAdd(ir.passes.InPlacePass):
+    """``Sum(a, b, c)`` → ``Add(Add(a, b), c)``; ``Sum(a)`` → ``Identity(a)``."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        changed = False
+        for node in list(model.graph):
+            if node.op_type == "Sum" and node.domain == "":
+                _replace(model.graph, node)
+                changed = True
+        return ir.passes.PassResult(model, modified=changed)
+
+
+def _replace(graph: ir.Graph, node: ir.Node) -> None:
+    first, *rest = (value for value in node.inputs if value is not None)
+    out = node.outputs[0]
+    nodes = [] if rest else [ir.node("Identity", [first], name=node.name)]
+    total = first
+    for index, value in enumerate(rest):
+        last = index == len(rest) - 1
+        add = ir.node("Add", [total, value], name=node.name if last else f"{node.name}_{index}")
+        add.outputs[0].name = None if last else f"{out.name}_{index}"
+        add.outputs[0].shape, add.outputs[0].type = _broadcast(total, value), first.type
+        nodes.append(add)
+        total = add.outputs[0]
+    ir.convenience.replace_nodes_and_values(
+        graph, node, [node], nodes, [out], [nodes[-1].outputs[0]]
+    )
+
+
+def _broadcast(first: ir.Value, second: ir.Value) -> ir.Shape | None:
+    """The shape of a sum, where both are known."""
+    shapes = [value.shape for value in (first, second)]
+    known = [shape.numpy() for shape in shapes if shape is not None and shape.is_static()]
+    return ir.Shape(np.broadcast_shapes(*known)) if len(known) == 2 else None
