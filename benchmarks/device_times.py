@@ -1,0 +1,65 @@
+"""How long a probe over SSH takes, and an emulated Pi from nothing and from its cache.
+
+    python benchmarks/device_times.py [--board pi4] [--runs 5]
+
+The SSH server is on loopback, so a real link adds the round trips of its one connection. "From
+nothing" downloads packages and wheels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.append(str(REPOSITORY / "tests" / "device"))
+
+from loopback import Server, write_ssh  # noqa: E402  # the path comes first
+from measuring import machine, markdown_table, median_and_range, publish, wall_seconds  # noqa: E402
+
+PROGRAM = (sys.executable, "-c", "from edgeconv.cli import main; main()")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--board", default="pi4")
+    parser.add_argument("--runs", type=int, default=5)
+    given = parser.parse_args()
+    rows = [("probe over SSH, of a command", median_and_range(probes(given.runs)))]
+    with tempfile.TemporaryDirectory() as name:
+        for variable in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
+            os.environ[variable] = str(Path(name) / variable)
+        for what in ("from nothing", "from the cache"):
+            rows.append((f"devices up {given.board}, {what}", median_and_range([up(given.board)])))
+            wall_seconds([*PROGRAM, "devices", "down", given.board])
+    publish("device_times", [machine("edgeconv"), "", *markdown_table(("what", "time"), rows)])
+
+
+def probes(runs: int) -> list[float]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        home = folder / "home"
+        home.mkdir()
+        server = Server(folder, home)
+        server.start()
+        try:
+            path = os.environ["PATH"]
+            write_ssh(folder / "bin", server.config)
+            os.environ["PATH"] = f"{folder / 'bin'}:{path}"
+            command = [*PROGRAM, "devices", "probe", server.name]
+            wall_seconds(command)  # warms the caches
+            return [wall_seconds(command) for _ in range(runs)]
+        finally:
+            os.environ["PATH"] = path
+            server.stop()
+
+
+def up(board: str) -> float:
+    return wall_seconds([*PROGRAM, "devices", "up", board])
+
+
+if __name__ == "__main__":
+    main()
