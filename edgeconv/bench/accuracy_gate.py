@@ -26,4 +26,6 @@ def _row(
         reasons.append(f"{100 * change.value:+.2f} points")
     if comparison.size_change > 1 + max_regression:
         reasons.append(f"larger by {percent(comparison.size_change)}")
-    return GateRow(comparison, tuple(reasons), undecided=not worse and change.low < -max_loss)
+    # Without any loss there is nothing to be in doubt about, however few the samples.
+    undecided = not worse and change.value < 0 and change.low < -max_loss
+    return GateRow(comparison, tuple(reasons), undecided)
