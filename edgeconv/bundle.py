@@ -178,12 +178,13 @@ class Target(Record):
     ``runtimes`` are the installed releases by package name (``onnxruntime``, ``ai-edge-litert``,
     ``tflite-runtime``), of the Python that runs files there; ``unusable`` tells of installed ones
     that do not work, why. ``bits`` are those of its programs, which may be 32 under a 64-bit
-    kernel.
+    kernel; ``features`` what its cores have for inference, as in "dot product".
     """
 
     device: str
     architecture: str
     bits: int
+    features: tuple[str, ...] = ()
     python: str
     runtimes: dict[str, str]
     unusable: dict[str, str] = {}

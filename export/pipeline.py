@@ -48,6 +48,7 @@ from edgeconv.export.reference import (
 from edgeconv.export.request import Request, Settled
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.source import Source, input_shape, resolve
+from edgeconv.export.target import caution
 from edgeconv.export.verify import Outputs, Quantized, Reference, failure, verify_artifacts
 from edgeconv.export.write import write_artifact
 from edgeconv.models import pretrained
@@ -86,6 +87,10 @@ def run(request: Request, source: Source, folder: Path) -> Manifest:
     progress("Capturing", 0, 1)
     graph, oracle = _capture(request, source)
     settled = request.settled(arrived_precision(graph, source.spec))
+    if request.target is not None:
+        warning = caution(request.target, request.formats, settled.precisions)
+        if warning is not None:
+            logger.warning("%s", warning)
     if settled.arrived is not None:
         state_pooled_scales(graph)
     refuse_bad_weights(graph)

@@ -102,6 +102,19 @@ def choose(target: Target | None, wish: Wish) -> Choice:
     return Choice(formats, highest, runtime, note)
 
 
+def caution(
+    target: Target, formats: Sequence[Format], precisions: Sequence[Precision]
+) -> str | None:
+    """What may go wrong on a device although its runtimes load the files."""
+    saturating = target.architecture == "x86_64" and not any("VNNI" in f for f in target.features)
+    if saturating and Format.ONNX in formats and Precision.INT8 in precisions:
+        return (
+            f"{target.device} has no VNNI, without which ONNX Runtime's int8 kernels for x86 can "
+            "saturate; `edgeconv bench` there compares the outputs with this machine's"
+        )
+    return None
+
+
 def demand_loadable(
     file: str, operators: Mapping[str, int], runtime: str, target: Target | None
 ) -> None:

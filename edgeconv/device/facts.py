@@ -131,6 +131,7 @@ def target_of(device: str, facts: DeviceFacts) -> Target:
         device=device,
         architecture=facts.architecture,
         bits=facts.bits,
+        features=facts.useful_features,
         python=python.version,
         runtimes={PACKAGES[r]: python.packages[PACKAGES[r]] for r in installed if not reasons[r]},
         unusable={PACKAGES[r]: reason for r, reason in reasons.items() if reason},

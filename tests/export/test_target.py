@@ -25,7 +25,7 @@ from edgeconv.export.inspect.runtimes import (
     refused_by,
     tflite_release,
 )
-from edgeconv.export.target import Choice, Wish, choose, demand_loadable
+from edgeconv.export.target import Choice, Wish, caution, choose, demand_loadable
 from edgeconv.models.randomize import randomize_
 
 ONNX, TFLITE = Format.ONNX, Format.TFLITE
@@ -278,6 +278,28 @@ def test_an_operator_that_the_target_does_not_load(
     assert not any(word in message for word in absent)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "features", "formats", "precisions", "warned"),
+    [
+        ("x86_64", ("AVX2", "AVX-512"), [ONNX], [Precision.INT8], True),
+        ("x86_64", ("AVX2", "AVX-VNNI"), [ONNX], [Precision.INT8], False),
+        ("x86_64", ("AVX-512 VNNI",), [ONNX], [Precision.INT8], False),
+        ("x86_64", ("AVX2",), [TFLITE], [Precision.INT8], False),
+        ("x86_64", ("AVX2",), [ONNX], [Precision.FLOAT32], False),
+        ("aarch64", ("NEON",), [ONNX], [Precision.INT8], False),
+    ],
+)
+def test_int8_kernels_that_saturate(
+    architecture: str,
+    features: tuple[str, ...],
+    formats: list[Format],
+    precisions: list[Precision],
+    warned: bool,
+) -> None:
+    there = BOTH.model_copy(update={"architecture": architecture, "features": features})
+    assert (caution(there, formats, precisions) is not None) == warned
+
+
 def test_what_no_32_bit_runtime_loads() -> None:
     there = target(bits=32, tflite_runtime="2.14.0")
     with pytest.raises(
@@ -311,7 +333,8 @@ def test_a_file_keeps_its_opset_where_the_target_loads_it(tmp_path: Path) -> Non
         result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])
         node = helper.make_node("Relu", ["x"], ["y"])
         graph = helper.make_graph([node], "g", [value], [result])
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]), path)
+        opsets = [helper.make_opsetid("", opset)]
+        onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
         bundle = export(path, out=tmp_path / "out", target=there, force=True)
         assert [artifact.opset for artifact in bundle.manifest.artifacts] == [written]
 
