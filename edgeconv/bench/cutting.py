@@ -11,10 +11,14 @@ from typing import Any
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
+from edgeconv.device.messages import Tensor
 from edgeconv.errors import MeasurementError
 
 NAMES: dict[int, str] = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
+}
+DTYPES: dict[int, str] = {
+    code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")
 }
 IDENTIFIER = b"TFL3"
 PLAIN_INTEGERS = (schema.TensorType.INT32, schema.TensorType.INT64)
@@ -29,8 +33,8 @@ class Cut:
     operator: str
     data: bytes
     key: bytes
-    inputs: tuple[tuple[int, ...], ...]
-    outputs: tuple[tuple[int, ...], ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
 
 
 def cut(path: Path) -> list[Cut]:
@@ -83,8 +87,8 @@ def _cut(model: Any, operator: Any) -> Cut | None:
         operator=_operator_name(single.operatorCodes[0]),
         data=_packed(single),
         key=_key(single),
-        inputs=_shapes(graph, operator.inputs),
-        outputs=_shapes(graph, operator.outputs),
+        inputs=_tensors(graph, operator.inputs),
+        outputs=_tensors(graph, operator.outputs),
     )
 
 
@@ -131,10 +135,14 @@ def _text(name: bytes | None) -> str:
     return (name or b"").decode("utf-8", "replace")
 
 
-def _shapes(graph: Any, indices: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+def _tensors(graph: Any, indices: Sequence[int]) -> tuple[Tensor, ...]:
+    """An input that is left out has no elements."""
     return tuple(
-        ()
-        if index < 0 or graph.tensors[index].shape is None
-        else tuple(int(size) for size in graph.tensors[index].shape)
+        Tensor(dtype="", shape=(0,)) if index < 0 else _tensor(graph.tensors[index])
         for index in indices
     )
+
+
+def _tensor(tensor: Any) -> Tensor:
+    shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
+    return Tensor(dtype=DTYPES.get(tensor.type, f"type {tensor.type}"), shape=shape)

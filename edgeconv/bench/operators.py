@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
@@ -18,47 +19,20 @@ from typing import Literal
 
 from edgeconv import __version__
 from edgeconv.bench.answer import Answer
-from edgeconv.bench.cutting import cut
+from edgeconv.bench.cutting import Cut, cut
+from edgeconv.bench.profiled import ProfiledModel, ProfiledOperator
 from edgeconv.bench.protocol import LEASE_SECONDS, Progress, check_files, request_for
 from edgeconv.bench.result import BenchOptions, ModelFile, Record, save_json
+from edgeconv.bench.roofline import Peaks, macs
+from edgeconv.bench.roofline_boards import board_called
+from edgeconv.bench.roofline_int8 import Int8AgainstFloat, int8_against_float
 from edgeconv.device import Device, Lock
-from edgeconv.device.messages import Machine, Operator, Operators, Start
+from edgeconv.device.messages import Conditions, Operator, Operators, Start, Warmup
 from edgeconv.errors import MeasurementError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1 had no types, no roofs and no delegates
 ALONE_SECONDS = 0.1  # at least, of measurement and warm-up of one operator
 TEXT = 4096  # what a name may be long
-# Where the weights stand among an operator's inputs.
-WEIGHTS = {"Conv": 1, "FusedConv": 1, "NhwcFusedConv": 1, "QLinearConv": 3}
-# Axes of the weights that a result of these sums over: [out, height, width, in], [1, height, width,
-# out] and [out, in].
-TFLITE = {"CONV_2D": (1, 4), "DEPTHWISE_CONV_2D": (1, 3), "FULLY_CONNECTED": (1, 2)}
-# Products that sum over the last axis of their first input.
-PRODUCTS = ("MatMul", "FusedMatMul", "Gemm", "FusedGemm", "QLinearMatMul", "QGemm")
-
-
-def macs(operator: Operator) -> int | None:
-    """Multiply-accumulates of a convolution or a product as it runs, with the channels that the
-    runtime pads; None of anything else."""
-    results = math.prod(operator.outputs[0]) if operator.outputs else 0
-    if operator.operator in WEIGHTS and len(operator.inputs) > WEIGHTS[operator.operator]:
-        # Weights are [output channels, input channels of a group, height, width].
-        return results * math.prod(operator.inputs[WEIGHTS[operator.operator]][1:])
-    if operator.operator in TFLITE and len(operator.inputs) > 1 and operator.inputs[1]:
-        first, last = TFLITE[operator.operator]
-        return results * math.prod(operator.inputs[1][first:last])
-    if operator.operator in PRODUCTS and operator.inputs and operator.inputs[0]:
-        return results * operator.inputs[0][-1]
-    return None
-
-
-class ProfiledModel(Record):
-    """One file and the nodes that ran, in order."""
-
-    file: ModelFile
-    runtime_version: str
-    machine: Machine
-    operators: tuple[Operator, ...]
 
 
 class OperatorResult(Record):
@@ -71,10 +45,21 @@ class OperatorResult(Record):
     device: str
     options: BenchOptions
     models: tuple[ProfiledModel, ...]
+    int8_against_float: tuple[Int8AgainstFloat, ...] = ()
 
     def save(self, path: Path) -> None:
         """Write the JSON, whole or not at all."""
         save_json(self, path)
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What was measured of a TFLite operator in a file of its own."""
+
+    start: Start
+    ns: int
+    delegated: bool | None
+    conditions: tuple[Conditions, ...]
 
 
 def profile(
@@ -108,6 +93,7 @@ def profile(
         device=device.name,
         options=options,
         models=tuple(profiled),
+        int8_against_float=int8_against_float(profiled),
     )
 
 
@@ -115,54 +101,110 @@ def _profile_onnx(path: Path, options: BenchOptions, device: Device, lock: Lock)
     request = request_for(path, options, device).model_copy(update={"operators": True})
     lock.renew()
     start: Start | None = None
+    states: list[Conditions] = []
     with closing(device.run(request)) as events:
         for event in events:
             if isinstance(event, Start):
                 start = event
+            if isinstance(event, Start | Warmup):
+                states.append(event.conditions)
             elif isinstance(event, Operators) and start:
-                return _profiled(path, start, event.operators)
+                nodes = [(operator, None) for operator in event.operators]
+                return _profiled(path, options, start, states, nodes)
     raise MeasurementError(f"{device.name}: the runner left out a part of its answer")
 
 
 def _profile_tflite(path: Path, options: BenchOptions, device: Device, lock: Lock) -> ProfiledModel:
     """Equal operators are measured once. Their inputs are structured values: ``options.inputs``
     are the whole model's."""
-    short = {"seconds": ALONE_SECONDS, "warmup": min(options.warmup, ALONE_SECONDS)}
-    alone = options.model_copy(update={"inputs": None} | short)
-    medians: dict[bytes, int] = {}
-    start: Start | None = None
-    operators = []
-    with tempfile.TemporaryDirectory() as folder:
-        for one in cut(path):
-            if one.key not in medians:
-                file = Path(folder) / f"{len(medians)}.tflite"
-                file.write_bytes(one.data)
+    cuts = cut(path)
+    measured: dict[bytes, Alone] = {}
+    with _alone_on(device) as measure:
+        for one in cuts:
+            if one.key not in measured:
                 lock.renew()
-                answer = Answer()
-                with closing(device.run(request_for(file, alone, device))) as events:
-                    for event in events:
-                        answer.take(event)
-                answer.process(0, 0)  # refuses what is not whole
-                start = answer.start
-                medians[one.key] = round(median(answer.samples))
-            operators.append(
-                Operator(
-                    name=one.name[:TEXT],
-                    operator=one.operator[:TEXT],
-                    ns=medians[one.key],
-                    inputs=one.inputs,
-                    outputs=one.outputs,
-                )
-            )
-    if start is None:
+                measured[one.key] = measure(one, options)
+    if not measured:
         raise MeasurementError(f"{device.name}: {path} has no operator to measure")
-    return _profiled(path, start, operators)
+    nodes = [(_node(one, measured[one.key]), measured[one.key].delegated) for one in cuts]
+    states = [state for alone in measured.values() for state in alone.conditions]
+    return _profiled(path, options, next(iter(measured.values())).start, states, nodes)
 
 
-def _profiled(path: Path, start: Start, operators: Sequence[Operator]) -> ProfiledModel:
+@contextmanager
+def _alone_on(device: Device) -> Iterator[Callable[[Cut, BenchOptions], Alone]]:
+    """Measures operators on a device, and leaves nothing of them there."""
+    with tempfile.TemporaryDirectory() as folder:
+        files: list[Path] = []
+
+        def measure(one: Cut, options: BenchOptions) -> Alone:
+            file = Path(folder) / f"{len(files)}.tflite"
+            file.write_bytes(one.data)
+            files.append(file)
+            return _measure_alone(file, options, device)
+
+        try:
+            yield measure
+        finally:
+            device.remove(files)
+
+
+def _measure_alone(file: Path, options: BenchOptions, device: Device) -> Alone:
+    short = {"seconds": ALONE_SECONDS, "warmup": min(options.warmup, ALONE_SECONDS)}
+    request = request_for(file, options.model_copy(update={"inputs": None} | short), device)
+    answer = Answer()
+    with closing(device.run(request.model_copy(update={"operators": True}))) as events:
+        for event in events:
+            answer.take(event)
+    _, run = answer.process(0, 0)  # refuses what is not whole
+    if answer.start is None or answer.load is None:
+        raise MeasurementError(f"{device.name}: the runner left out a part of its answer")
+    delegates = answer.load.delegates
+    return Alone(
+        start=answer.start,
+        ns=round(median(answer.samples)),
+        delegated=None if delegates is None else delegates > 0,
+        conditions=(run.before, run.after),
+    )
+
+
+def _node(one: Cut, alone: Alone) -> Operator:
+    return Operator(
+        name=one.name[:TEXT],
+        operator=one.operator[:TEXT],
+        ns=alone.ns,
+        inputs=one.inputs,
+        outputs=one.outputs,
+    )
+
+
+def _profiled(
+    path: Path,
+    options: BenchOptions,
+    start: Start,
+    states: Sequence[Conditions],
+    nodes: Sequence[tuple[Operator, bool | None]],
+) -> ProfiledModel:
+    frequency = max((hertz for state in states for hertz in state.frequencies_hz), default=None)
+    board = board_called(start.machine.board)
+    peaks = None
+    if board is not None:
+        cores = len(options.affinity) if options.affinity else start.machine.cores_allowed
+        hertz = frequency or 1e6 * board.megahertz
+        peaks = Peaks.of(board, hertz, min(options.threads, cores))
     return ProfiledModel(
         file=ModelFile.of(path),
         runtime_version=start.runtime_version,
         machine=start.machine,
-        operators=tuple(operators),
+        frequency_hz=frequency,
+        peaks=peaks,
+        operators=tuple(
+            ProfiledOperator(
+                **dict(operator),
+                delegated=delegated,
+                macs=macs(operator),
+                roof=peaks.roof(operator) if peaks else None,
+            )
+            for operator, delegated in nodes
+        ),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +27,10 @@ class Device(Protocol):
 
     def place(self, file: Path) -> str:
         """Make a file available and return its path on the device."""
+
+    def remove(self, files: Sequence[Path]) -> None:
+        """Forget what was placed of ``files``, which are still here. A device that cannot be
+        reached keeps them, with a warning."""
 
     def probe(self) -> DeviceFacts:
         """What the device is.

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,9 @@ class LocalDevice:
     def place(self, file: Path) -> str:
         """The path under which the runner finds a file."""
         return os.fspath(file.absolute())
+
+    def remove(self, files: Sequence[Path]) -> None:
+        """Nothing was copied."""
 
     def probe(self) -> DeviceFacts:
         """What this machine is, and which Pythons it has.

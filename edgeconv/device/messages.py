@@ -46,8 +46,8 @@ class RunRequest(Message):
     for structured values from ``seed``. ``log``: a file that gets the events too. ``counts``: the
     file of an emulator that counts instructions; ``min_runs`` inferences are counted, none is
     timed. ``reading_seconds`` above 0: tell the device's state that often. ``operators``: of an
-    ONNX file, the profile of its operators instead of samples. The runner ends itself after
-    ``deadline_seconds``, whatever happens.
+    ONNX file, the profile of its operators instead of samples; of a TFLite file, also what its
+    delegates take. The runner ends itself after ``deadline_seconds``, whatever happens.
     """
 
     protocol: Literal[1] = 1
@@ -110,10 +110,12 @@ class Start(Message):
 
 
 class Load(Message):
-    """Reading the file and making it ready to run."""
+    """Reading the file and making it ready to run. ``delegates``: the parts of the graph that a
+    delegate runs; None where nobody asked, or the runtime does not tell."""
 
     event: Literal["load"]
     ns: Nanoseconds
+    delegates: Count | None = None
 
 
 class First(Message):
@@ -185,14 +187,21 @@ class Instructions(Message):
     counts: tuple[tuple[Count | None, ...], ...] = Field(min_length=1)
 
 
+class Tensor(Message):
+    """Type and shape of what goes into an operator or comes out of it."""
+
+    dtype: Text
+    shape: tuple[Count, ...]
+
+
 class Operator(Message):
     """A node of the graph that ran, after the runtime's fusions: the median time in its kernel."""
 
     name: Text
     operator: Text
     ns: Nanoseconds
-    inputs: tuple[tuple[Count, ...], ...]
-    outputs: tuple[tuple[Count, ...], ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
 
 
 class Operators(Message):

@@ -8,11 +8,12 @@ is all that a remote shell ever sees of them.
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import shlex
 import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from edgeconv.device.messages import Event, RunRequest
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.runner import LOCK, PROBE, RUNNER
+
+logger = logging.getLogger(__name__)
 
 FOLDER = ".cache/edgeconv"
 OPTIONS = (
@@ -98,7 +101,7 @@ class SshDevice:
             MeasurementError: it could not be sent, or did not arrive whole.
         """
         digest = sha256_of(file)
-        remote = f"{FOLDER}/{digest}{file.suffix}"
+        remote = _remote_path(digest, file)
         if remote in self._placed:
             return remote
         there = self.shell(f"mkdir -p {FOLDER} && sha256sum {remote} 2>/dev/null || true")
@@ -112,6 +115,19 @@ class SshDevice:
             raise MeasurementError(f"{self.name}: {file} did not arrive whole; try again")
         self._placed.add(remote)
         return remote
+
+    def remove(self, files: Sequence[Path]) -> None:
+        """Remove what was sent of ``files``, which are still here. A device that cannot be reached
+        keeps them, with a warning."""
+        if not files:
+            return
+        sent = {_remote_path(sha256_of(file), file) for file in files}
+        names = " ".join(sorted(path.removeprefix(f"{FOLDER}/") for path in sent))
+        try:
+            self.shell(f"cd {FOLDER} && rm -f {names}")
+        except MeasurementError as error:
+            logger.warning("temporary files stay in %s of the device: %s", FOLDER, error)
+        self._placed.difference_update(sent)
 
     def probe(self) -> DeviceFacts:
         """What the device is.
@@ -207,3 +223,8 @@ class SshDevice:
         if status == OUT_OF_TIME:
             return "the runner hung and was ended"
         return None
+
+
+def _remote_path(digest: str, file: Path) -> str:
+    """Where a file lies in the remote home."""
+    return f"{FOLDER}/{digest}{file.suffix}"

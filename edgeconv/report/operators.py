@@ -1,4 +1,4 @@
-"""The tables of a profile by operator."""
+"""The tables of a profile by operator, and what they mean in words."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from edgeconv.report.tables import Column, table
-from edgeconv.report.units import format_duration, format_percent, significant
+from edgeconv.report.units import format_duration, format_percent, format_ratio, significant
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgeconv.bench.operators import OperatorResult, ProfiledModel
-    from edgeconv.device.messages import Operator
+    from edgeconv.bench.operators import OperatorResult
+    from edgeconv.bench.profiled import ProfiledModel, ProfiledOperator
+    from edgeconv.bench.roofline_int8 import Int8AgainstFloat, NotFaster
 
 COLUMNS = (
     Column("File"),
@@ -23,26 +24,65 @@ COLUMNS = (
     Column("Share", numeric=True),
     Column("GMAC/s", numeric=True),
 )
+# On a board whose peaks are known.
+ROOF_COLUMNS = (
+    Column("Roof", numeric=True),
+    Column("Of roof", numeric=True),
+    Column("Bound by"),
+)
 ROWS = 15  # the slowest nodes of a file
 
 
 def operators_table(result: OperatorResult) -> Table:
-    """The slowest nodes of each file, their share of the time, and how fast they compute."""
-    return table(COLUMNS, [row for model in result.models for row in _rows(model)])
+    """The slowest nodes of each file, their share of the time, how fast they compute, and how fast
+    the board could."""
+    columns = (*COLUMNS, *ROOF_COLUMNS) if _has_roofs(result) else COLUMNS
+    rows = [row[: len(columns)] for model in result.models for row in _rows(model)]
+    return table(columns, rows)
 
 
 def notes(result: OperatorResult) -> list[str]:
-    """The share of each kind of operator."""
-    found = []
-    for model in result.models:
-        kinds: dict[str, int] = defaultdict(int)
-        for operator in model.operators:
-            kinds[operator.operator] += operator.ns
-        total = max(sum(kinds.values()), 1)
-        order = sorted(kinds, key=lambda kind: -kinds[kind])
-        shares = ", ".join(f"{kind} {format_percent(kinds[kind] / total)}" for kind in order)
-        found.append(f"{model.file.name}: {format_duration(total / 1e9)} in kernels: {shares}")
+    """The share of each kind of operator, the roofs, and why int8 is not faster."""
+    found = [_shares(model) for model in result.models]
+    found.append(_roofs(result))
+    for comparison in result.int8_against_float:
+        found += _against_float(comparison, result)
     return found
+
+
+def _has_roofs(result: OperatorResult) -> bool:
+    return any(model.peaks for model in result.models)
+
+
+def _shares(model: ProfiledModel) -> str:
+    kinds: dict[str, int] = defaultdict(int)
+    for operator in model.operators:
+        kinds[operator.operator] += operator.ns
+    total = max(sum(kinds.values()), 1)
+    order = sorted(kinds, key=lambda kind: -kinds[kind])
+    shares = ", ".join(f"{kind} {format_percent(kinds[kind] / total)}" for kind in order)
+    return f"{model.file.name}: {format_duration(total / 1e9)} in kernels: {shares}"
+
+
+def _roofs(result: OperatorResult) -> str:
+    from edgeconv.bench.roofline import Arithmetic
+    from edgeconv.bench.roofline_boards import BOARDS
+
+    model = result.models[0]
+    peaks = model.peaks
+    if peaks is None:
+        name = model.machine.board or model.machine.cpu or model.machine.architecture
+        known = ", ".join(board.model for board in BOARDS)
+        return f"no roofline: nothing is known of the peaks of {name}; known are {known}"
+    told = "as it told" if model.frequency_hz else "its nominal frequency"
+    bandwidth = "memory bandwidth unknown"
+    if peaks.bytes_per_ns is not None:
+        bandwidth = f"{significant(peaks.bytes_per_ns)} GB/s of memory"
+    return (
+        f"roofs of {peaks.board}, cores: {peaks.cores} at {peaks.hertz / 1e6:.0f} MHz ({told}): "
+        f"{significant(peaks.macs_per_ns[Arithmetic.FLOAT32])} GMAC/s in float32, "
+        f"{significant(peaks.macs_per_ns[Arithmetic.INT8])} GMAC/s in int8, {bandwidth}"
+    )
 
 
 def _rows(model: ProfiledModel) -> list[list[str]]:
@@ -53,24 +93,79 @@ def _rows(model: ProfiledModel) -> list[list[str]]:
             "" if index else model.file.name,
             operator.name,
             operator.operator,
-            "×".join(map(str, operator.outputs[0])) if operator.outputs else "-",
+            _shape(operator.outputs[0].shape) if operator.outputs else "-",
             format_duration(operator.ns / 1e9),
             format_percent(operator.ns / total),
             _speed(operator),
+            *_roof(operator),
         ]
         for index, operator in enumerate(order[:ROWS])
     ]
     if rest := order[ROWS:]:
         time = sum(operator.ns for operator in rest)
         label = f"{len(rest)} others"
+        blank = [""] * (1 + len(ROOF_COLUMNS))
         rows.append(
-            ["", label, "", "", format_duration(time / 1e9), format_percent(time / total), ""]
+            ["", label, "", "", format_duration(time / 1e9), format_percent(time / total), *blank]
         )
     return rows
 
 
-def _speed(operator: Operator) -> str:
-    from edgeconv.bench.operators import macs
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "scalar"
 
-    count = macs(operator)
-    return "-" if not count or not operator.ns else significant(count / operator.ns)
+
+def _speed(operator: ProfiledOperator) -> str:
+    return "-" if not operator.macs or not operator.ns else significant(operator.macs / operator.ns)
+
+
+def _roof(operator: ProfiledOperator) -> list[str]:
+    roof, share = operator.roof, operator.share_of_roof
+    if roof is None:
+        return ["-", "-", "-"]
+    return [
+        format_duration(roof.ns / 1e9),
+        "-" if share is None else format_percent(share, places=0),
+        roof.limit.value,
+    ]
+
+
+def _against_float(comparison: Int8AgainstFloat, result: OperatorResult) -> list[str]:
+    """Sentences on an int8 file and the float file of the same network."""
+    ratio = comparison.float_ns / max(comparison.int8_ns, 1)
+    conversions = ""
+    if comparison.conversions_ns:
+        share = format_percent(comparison.conversions_ns / max(comparison.int8_ns, 1))
+        conversions = f"; {share} of it goes into QUANTIZE and DEQUANTIZE"
+    found = [
+        f"{comparison.int8_file}: {format_ratio(ratio)} as fast in kernels as "
+        f"{comparison.float_file}{conversions}"
+    ]
+    return found + [_why(slow, comparison, result) for slow in comparison.not_faster]
+
+
+def _why(slow: NotFaster, comparison: Int8AgainstFloat, result: OperatorResult) -> str:
+    (model,) = (m for m in result.models if m.file.name == comparison.int8_file)
+    times = f"{format_duration(slow.ns / 1e9)} in int8, {format_duration(slow.float_ns / 1e9)}"
+    name = f"{slow.operator} {slow.name} ({_shape(slow.outputs)})"
+    return f"{comparison.int8_file}: {name} takes {times} in float: {_reason(slow, model)}"
+
+
+def _reason(slow: NotFaster, model: ProfiledModel) -> str:
+    from edgeconv.bench.roofline_boards import board_called
+    from edgeconv.bench.roofline_int8 import Reason
+
+    if slow.reason is Reason.FLOAT:
+        return "it runs in float here too, with the conversions around it"
+    if slow.reason is Reason.NOT_DELEGATED:
+        return "XNNPACK does not take it in int8, TFLite's own kernel runs it"
+    if slow.reason is Reason.MEMORY:
+        return "its tensors move about as fast as the memory allows"
+    board = board_called(model.machine.board)
+    if slow.reason is Reason.NO_DOT_PRODUCT and board is not None:
+        core = board.core
+        return (
+            f"{core.name} has no dot product instruction; it multiplies at most {core.int8} int8 "
+            f"a cycle, and {core.float32} float32"
+        )
+    return "nothing that is known here explains it"

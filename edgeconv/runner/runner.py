@@ -43,6 +43,7 @@ WARMUP_LIMIT = 5  # an unstable warm-up ends after this many times its time
 # In /sys/devices/platform; the folders' names have the bus address on newer boards.
 THROTTLED = "soc*/soc*:firmware/get_throttled"
 KERNEL_TIME = "_kernel_time"  # of a node's events in ONNX Runtime's profile
+DELEGATE = "DELEGATE"  # the node that stands for what a delegate took
 MARK = 0x51  # no kind of priority: a call that fails, by which an emulator is told a moment
 
 # Runtime, its package, the module that reports the version, the module that runs.
@@ -69,7 +70,8 @@ class Request:
     ``counts`` is the file that an emulator writes instruction counts to; then ``min_runs``
     inferences are counted and none is timed. With ``reading_seconds`` above 0 the conditions and
     the power are read that often, between inferences. ``operators``: ONNX Runtime's own profile of
-    ``min_runs`` inferences, instead of times from outside."""
+    ``min_runs`` inferences, instead of times from outside; of a .tflite file, also how many parts
+    of it a delegate takes."""
 
     protocol: int
     model: str
@@ -137,6 +139,14 @@ class TfliteModel:
         invoke: Callable[[], object] = self._interpreter.invoke
         return invoke
 
+    def delegates(self) -> int | None:
+        """Parts of the graph that a delegate runs, or None if this runtime does not tell."""
+        try:
+            nodes = self._interpreter._get_ops_details()
+        except AttributeError:
+            return None
+        return [node["op_name"] for node in nodes].count(DELEGATE)
+
     def outputs(self) -> list[tuple[str, Any]]:
         details = self._interpreter.get_output_details()
         return [(d["name"], self._interpreter.get_tensor(d["index"])) for d in details]
@@ -163,8 +173,7 @@ class OnnxModel:
         ]
 
     def _dtype(self, onnx_type: str) -> str:
-        element = onnx_type.replace("tensor(", "").replace(")", "")
-        return {"float": "float32", "double": "float64"}.get(element, element)
+        return numpy_name(onnx_type.replace("tensor(", "").replace(")", ""))
 
     def feed(self, arrays: list[Any]) -> None:
         self._arrays = arrays  # the binding points into them
@@ -182,7 +191,7 @@ class OnnxModel:
 
     def operators(self, runs: int) -> list[dict[str, Any]]:
         """Of each node, in order: the median over the last ``runs`` inferences of the time in its
-        kernel, and the shapes of what goes in and out."""
+        kernel, and the types and shapes of what goes in and out."""
         nodes: dict[str, list[dict[str, Any]]] = {}
         for event in json.loads(Path(self._session.end_profiling()).read_bytes()):
             if event.get("cat") == "Node" and event["name"].endswith(KERNEL_TIME):
@@ -192,16 +201,25 @@ class OnnxModel:
                 "name": name,
                 "operator": events[-1]["args"]["op_name"],
                 "ns": int(1000 * statistics.median(event["dur"] for event in events[-runs:])),
-                "inputs": shapes(events[-1]["args"].get("input_type_shape")),
-                "outputs": shapes(events[-1]["args"].get("output_type_shape")),
+                "inputs": tensors(events[-1]["args"].get("input_type_shape")),
+                "outputs": tensors(events[-1]["args"].get("output_type_shape")),
             }
             for name, events in nodes.items()
         ]
 
 
-def shapes(described: Any) -> list[list[int]]:
-    """Of tensors that ONNX Runtime describes as ``{"float": [1, 3]}``."""
-    return [list(shape) for tensor in described or [] for shape in tensor.values()]
+def tensors(described: Any) -> list[dict[str, Any]]:
+    """Those that ONNX Runtime describes as ``{"float": [1, 3]}``."""
+    return [
+        {"dtype": numpy_name(element), "shape": list(shape)}
+        for tensor in described or []
+        for element, shape in tensor.items()
+    ]
+
+
+def numpy_name(element: str) -> str:
+    """What NumPy calls an element type of ONNX."""
+    return {"float": "float32", "double": "float64"}.get(element, element)
 
 
 def read_request() -> Request:
@@ -488,6 +506,13 @@ def describe(name: str, array: Any) -> dict[str, Any]:
     }
 
 
+def is_emulated() -> bool:
+    """Whether QEMU translates this program for another processor. It makes up what a program reads
+    of itself under /proc/self; a thread's files are the kernel's own, and show QEMU's code."""
+    maps = (read_text("/proc/thread-self/maps") or "").splitlines()
+    return any(Path(line.split()[-1]).name.startswith("qemu") for line in maps if line)
+
+
 def measure(request: Request, emit: Events, profile: str | None = None) -> None:
     if request.affinity is not None:
         try:
@@ -505,8 +530,6 @@ def measure(request: Request, emit: Events, profile: str | None = None) -> None:
         machine=machine(),
         conditions=conditions(),
     )
-    if request.operators and runtime not in ONNX:
-        raise RunnerError("runtime", f"{runtime} has no profile of operators; name an .onnx file")
     begin = time.perf_counter_ns()
     try:
         model: TfliteModel | OnnxModel
@@ -518,7 +541,11 @@ def measure(request: Request, emit: Events, profile: str | None = None) -> None:
         raise
     except Exception as error:
         raise RunnerError("model", f"{runtime} {version} cannot load it: {error}") from error
-    emit("load", ns=time.perf_counter_ns() - begin)
+    loaded = time.perf_counter_ns() - begin
+    delegates = None
+    if request.operators and isinstance(model, TfliteModel):
+        delegates = model.delegates()
+    emit("load", ns=loaded, delegates=delegates)
     try:
         model.feed(make_inputs(model, request))
     except (OSError, ValueError) as error:
@@ -534,12 +561,18 @@ def measure(request: Request, emit: Events, profile: str | None = None) -> None:
             counts = count_instructions(infer, request.counts, request.min_runs)
             emit("instructions", counts=counts)
             return
+        if is_emulated():
+            raise RunnerError(
+                "emulated",
+                "QEMU emulates this machine, so its times mean nothing; count instructions with "
+                "--device emulated:pi3, emulated:pi4 or emulated:pi5",
+            )
         warmup = warm_up(infer, first, request)
+        emit("warmup", conditions=conditions(), **warmup)
         if isinstance(model, OnnxModel) and request.operators:
             timed(infer, request.min_runs)
             emit("operators", operators=model.operators(request.min_runs))
             return
-        emit("warmup", conditions=conditions(), **warmup)
         steady = steady_state(infer, warmup["median_ns"], request, emit)
     except (MemoryError, RunnerError):
         raise

@@ -13,7 +13,8 @@ from tiny_models import write_tflite
 from torch import nn
 
 from edgeconv.bench.cutting import cut
-from edgeconv.bench.operators import OperatorResult, macs
+from edgeconv.bench.operators import OperatorResult
+from edgeconv.bench.roofline import macs
 from edgeconv.bundle import Format, Precision
 from edgeconv.device.messages import Operator
 from edgeconv.errors import MeasurementError
@@ -23,8 +24,8 @@ PLAIN = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # every tensor stays r
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two equal convolutions, a depthwise one, a mean and a product."""
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[Precision, Path]:
+    """Two equal convolutions, a depthwise one, a mean, a product and a softmax."""
     torch.manual_seed(1)
     layers = [
         nn.Conv2d(3, 8, 3, padding=1),
@@ -37,15 +38,23 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(8, 5),
+        nn.Softmax(dim=1),
     ]
     bundle = export(
         nn.Sequential(*layers).eval(),
         out=tmp_path_factory.mktemp("net") / "bundle",
         input_size=(3, 16, 16),
         formats=[Format.TFLITE],
-        precisions=[Precision.FLOAT32],
+        precisions=[Precision.FLOAT32, Precision.INT8],
+        calibration="random",
+        calibration_size=8,
     )
-    return bundle.file(bundle.manifest.artifacts[0])
+    return {artifact.precision: bundle.file(artifact) for artifact in bundle.manifest.artifacts}
+
+
+@pytest.fixture(scope="module")
+def network(files: dict[Precision, Path]) -> Path:
+    return files[Precision.FLOAT32]
 
 
 def test_each_computes_what_it_computes_inside(network: Path) -> None:
@@ -68,7 +77,7 @@ def test_each_computes_what_it_computes_inside(network: Path) -> None:
         single.invoke()
         (made,) = single.get_output_details()
         assert made["name"] == one.name
-        assert tuple(made["shape"]) == one.outputs[0]
+        assert tuple(made["shape"]) == one.outputs[0].shape
         np.testing.assert_array_equal(single.get_tensor(made["index"]), values[one.name])
 
 
@@ -99,6 +108,28 @@ def test_command(network: Path, tmp_path: Path, edgeconv: CommandLine) -> None:
     (model,) = OperatorResult.model_validate_json(out.read_text()).models
     assert [operator.name for operator in model.operators] == [one.name for one in cut(network)]
     assert "CONV_2D" in done.stdout
+    assert {operator.delegated for operator in model.operators} == {True}
+
+
+def test_int8_beside_float(
+    files: dict[Precision, Path], tmp_path: Path, edgeconv: CommandLine
+) -> None:
+    """The runtime itself tells that no delegate takes an int8 SOFTMAX; the files are compared."""
+    out = tmp_path / "r.json"
+    options = ("--operators", "--runs", 5, "--warmup", 0, "-o", out)
+    done = edgeconv("bench", files[Precision.FLOAT32], files[Precision.INT8], *options)
+    assert done.returncode == 0, done.stderr
+    result = OperatorResult.model_validate_json(out.read_text())
+    codes = {operator.operator: operator for operator in result.models[1].operators}
+    assert codes["SOFTMAX"].delegated is False
+    assert codes["CONV_2D"].delegated is True
+    assert [tensor.dtype for tensor in codes["CONV_2D"].inputs] == ["int8", "int8", "int32"]
+    (compared,) = result.int8_against_float
+    assert (compared.int8_file, compared.float_file) == (
+        str(files[Precision.INT8]),
+        str(files[Precision.FLOAT32]),
+    )
+    assert f"as fast in kernels as {files[Precision.FLOAT32]}" in done.stderr
 
 
 def test_damaged_files(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 from command_line import CommandLine
 from tiny_models import write_onnx
 
-from edgeconv.bench.operators import OperatorResult, macs
-from edgeconv.device.messages import Operator
+from edgeconv.bench.operators import OperatorResult
+from edgeconv.bench.roofline import macs
+from edgeconv.device.messages import Operator, Tensor
 
 
 @pytest.mark.parametrize(
@@ -27,9 +28,11 @@ from edgeconv.device.messages import Operator
     ],
 )
 def test_macs(operator: str, inputs: Any, outputs: Any, expected: int | None) -> None:
-    assert macs(Operator(name="n", operator=operator, ns=1, inputs=inputs, outputs=outputs)) == (
-        expected
+    into, out = (
+        tuple(Tensor(dtype="float32", shape=shape) for shape in shapes)
+        for shapes in (inputs, outputs)
     )
+    assert macs(Operator(name="n", operator=operator, ns=1, inputs=into, outputs=out)) == expected
 
 
 def test_command(tmp_path: Path, edgeconv: CommandLine) -> None:
@@ -42,6 +45,13 @@ def test_command(tmp_path: Path, edgeconv: CommandLine) -> None:
     (profiled,) = OperatorResult.model_validate_json(out.read_text()).models
     assert any("Conv" in operator.operator for operator in profiled.operators)
     assert all(operator.outputs for operator in profiled.operators)
+    types = {t.dtype for operator in profiled.operators for t in operator.inputs}
+    assert types == {"float32"}
+    assert [operator.delegated for operator in profiled.operators] == [None] * len(
+        profiled.operators
+    )
+    assert profiled.peaks is None
+    assert "no roofline" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "r.json"]
     assert "bench --operators" in edgeconv("compare", out, out).stderr
 

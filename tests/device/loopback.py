@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -115,7 +116,8 @@ def write_ssh(folder: Path, config: Path) -> None:
     """An ``ssh`` in ``folder`` that reads ``config`` instead of the user's."""
     wrapper = folder / "ssh"
     folder.mkdir(exist_ok=True)
-    wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh", path=os.defpath)} -F {config} "$@"\n')
+    ssh = f"{shutil.which('ssh', path=os.defpath)} -F {shlex.quote(str(config))}"
+    wrapper.write_text(f'#!/bin/sh\nexec {ssh} "$@"\n')
     wrapper.chmod(0o755)
 
 

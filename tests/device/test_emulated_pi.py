@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from loopback import write_ssh
 from numpy.typing import NDArray
 from tiny_models import write_onnx, write_tflite
 
+from edgeconv.bench import BenchOptions, measure
 from edgeconv.bundle import Bundle, Format, Precision
 from edgeconv.cli.bench_command import command as bench
 from edgeconv.cli.devices_command import command as devices
@@ -188,6 +191,17 @@ def test_command(tmp_path: Path) -> None:
         CliRunner().invoke(
             bench, [*arguments, "--runs", "3", "--threads", "2"], catch_exceptions=False
         )
+
+
+def test_no_times_over_a_plain_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ssh:// to an emulated board is refused before anything is timed; it once was not marked."""
+    device = open_device("emulated:pi4")
+    assert isinstance(device, EmulatedDevice)
+    write_ssh(tmp_path / "bin", device.config)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    plain = open_device(f"ssh://{device.host}{device.python}")
+    with pytest.raises(MeasurementError, match="QEMU emulates this machine"):
+        measure([write_tflite(tmp_path / "m.tflite")], BenchOptions(runs=1, warmup=0), plain)
 
 
 def test_up_twice_and_down(state: Path) -> None:

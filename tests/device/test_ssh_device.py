@@ -12,8 +12,9 @@ from loopback import Server, processes_with, wait_until, write_config, write_ssh
 from tiny_models import write_onnx, write_tflite
 
 from edgeconv.bench import BenchOptions, measure
+from edgeconv.bench.operators import profile
 from edgeconv.bundle import sha256_of
-from edgeconv.device import RunRequest, open_device
+from edgeconv.device import RunRequest, Runtime, open_device
 from edgeconv.device.messages import Done, Samples
 from edgeconv.device.ssh import GRACE_SECONDS, SshDevice
 from edgeconv.errors import MeasurementError, UsageError
@@ -86,6 +87,34 @@ def test_files_are_sent_once_and_named_by_their_hash(server: Server, tmp_path: P
     open_device(server.name).place(model)
     assert remote.read_bytes() == model.read_bytes()
     assert not list(remote.parent.glob("*.part"))
+
+
+def test_operators_leave_no_file_of_theirs(server: Server, tmp_path: Path) -> None:
+    """Also when the runtime is missing there. What was sent before stays."""
+    device = open_device(server.name)
+    model = write_tflite(tmp_path / "m.tflite", shape=(1, 5, 5, 3))
+    kept = write_tflite(tmp_path / "kept.tflite", shape=(1, 3, 3, 1))
+    device.place(kept)
+    folder = server.home / ".cache/edgeconv"
+    before = set(folder.iterdir())
+    options = BenchOptions(runs=3, warmup=0)
+    (profiled,) = profile([model], options, device).models
+    assert [operator.operator for operator in profiled.operators] == ["ADD"]
+    missing = BenchOptions(runs=3, warmup=0, runtime=Runtime.TFLITE_RUNTIME)
+    with pytest.raises(MeasurementError, match="no tflite-runtime"):
+        profile([model], missing, device)
+    assert {path for path in folder.iterdir() if path.suffix == ".tflite"} <= before
+
+
+def test_files_that_cannot_be_removed(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    device = open_device(server.name)
+    model = write_tflite(tmp_path / "m.tflite", shape=(1, 7, 5, 3))
+    device.place(model)
+    server.use_shell("exit 1\n")
+    device.remove([model])
+    assert "temporary files stay in .cache/edgeconv" in caplog.text
 
 
 def test_python_is_missing(server: Server) -> None:
