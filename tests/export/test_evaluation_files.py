@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from click.testing import CliRunner
 from torch import nn
 
-from edgeconv.bundle import Bundle
+from edgeconv.bundle import MANIFEST_NAME, Bundle, sha256_of
 from edgeconv.cli import cli
 from edgeconv.errors import DataError, EdgeconvError
 from edgeconv.evaluation import parse_evaluation
@@ -49,15 +50,38 @@ def test_saved_and_gated(bundle: Bundle, data: Path, tmp_path: Path) -> None:
     assert run("gate", out, "--baseline", out)[0] == 0
 
 
-def test_a_bundle_that_became_worse_fails(bundle: Bundle, data: Path, tmp_path: Path) -> None:
-    """Its labels are turned by one."""
-    right, wrong = tmp_path / "right.json", tmp_path / "wrong.json"
-    assert run("evaluate", bundle.path, "--data", data, "-o", right, "--quiet")[0] == 0
+def spoiled(bundle: Bundle, out: Path) -> Path:
+    """A copy of a bundle whose float ONNX file answers with the class after the right one."""
+    shutil.copytree(bundle.path, out)
+    (artifact,) = (a for a in bundle.manifest.artifacts if a.path.endswith("_float32.onnx"))
+    model = onnx.load(out / artifact.path)
+    (last,) = (node for node in model.graph.node if node.op_type == "Gemm")
+    for tensor in model.graph.initializer:
+        if tensor.name in last.input:
+            classes = np.roll(onnx.numpy_helper.to_array(tensor), 1, axis=0)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(classes, tensor.name))
+    onnx.save(model, out / artifact.path)
+    text = (out / MANIFEST_NAME).read_text()
+    digest = sha256_of(out / artifact.path)
+    (out / MANIFEST_NAME).write_text(text.replace(artifact.sha256, digest))
+    return out
+
+
+def test_a_file_that_became_worse_fails(bundle: Bundle, data: Path, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    for path, out in ((bundle.path, old), (spoiled(bundle, tmp_path / "b"), new)):
+        assert run("evaluate", path, "--data", data, "-o", out, "--quiet")[0] == 0
+    code, said = run("gate", new, "--baseline", old)
+    assert code == 1
+    (failed,) = (line for line in said.splitlines() if "**failed**" in line)
+    assert "_float32.onnx" in failed
+    assert said.count("| passed") == 3
+    assert "points less accurate, at least" in run("compare", old, new)[1]
+    # With other labels, the samples are others.
     with np.load(data) as archive:
-        np.savez(tmp_path / "data.npz", x=archive["x"], y=(archive["y"] + 1) % 4)
-    turned = tmp_path / "data.npz"
-    assert run("evaluate", bundle.path, "--data", turned, "-o", wrong, "--quiet")[0] == 0
-    code, said = run("gate", wrong, "--baseline", right)
+        np.savez(tmp_path / "other.npz", x=archive["x"], y=(archive["y"] + 1) % 4)
+    run("evaluate", bundle.path, "--data", tmp_path / "other.npz", "-o", new, "--quiet")
+    code, said = run("gate", new, "--baseline", old)
     assert code == 1
     assert "the samples changed" in said
 
