@@ -102,7 +102,7 @@ def match(before: str, after: str, history: History, folder: Path) -> Matched:
     if folders[0] and folders[1]:
         return _match_folders(Path(before), folders[0], Path(after), folders[1])
     for files, one, other in ((folders[0], before, after), (folders[1], after, before)):
-        if files:
+        if files and commit_of(one, folder) is None:  # a branch may be called like a folder
             raise UsageError(
                 f"{one} is a folder of results and {other} is not; name two folders or two results"
             )

@@ -145,7 +145,7 @@ def test_one_regression_in_a_folder_fails_it(tmp_path: Path, edgeconv: CommandLi
     [
         ({"a": TIMES}, {"b": TIMES}, "no file is in both folders"),
         ({"a": TIMES}, {"a": COUNTS}, "a.json holds latencies in"),
-        ({"a": TIMES}, {}, "new is no result file or folder of them"),
+        ({"a": TIMES}, {}, "old is a folder of results and "),
     ],
 )
 def test_folders_that_do_not_go_together(
@@ -159,6 +159,7 @@ def test_folders_that_do_not_go_together(
         "gate", write(tmp_path / "new", **new), "--baseline", write(tmp_path / "old", **old)
     )
     assert done.returncode == 2
+    assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
@@ -166,6 +167,12 @@ def test_a_folder_and_a_file(history: History, tmp_path: Path) -> None:
     folder = write(tmp_path / "old", a=TIMES)
     with pytest.raises(UsageError, match="name two folders or two results"):
         match(str(folder), str(folder / "a.json"), history, tmp_path)
+
+
+def test_a_branch_that_is_called_like_a_folder(history: History, repository: Path) -> None:
+    history.add(TIMES, current_revision(repository))
+    write(repository / "trunk", package=TIMES)
+    assert match("trunk", "HEAD", history, repository).pairs == {"latencies": (TIMES, TIMES)}
 
 
 def test_a_bundle_is_no_result(history: History, tmp_path: Path) -> None:
