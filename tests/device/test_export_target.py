@@ -18,10 +18,15 @@ from tiny_models import write_onnx
 from edgeconv.bundle import Bundle, Format
 from edgeconv.cli import cli
 from edgeconv.device import RunRequest, open_device
+from edgeconv.device.emulated import BOARDS
+from edgeconv.device.emulated import Server as Emulator
+from edgeconv.device.emulated.requirements import missing_packages, session_obstacle
 from edgeconv.device.facts import DeviceFacts, target_of, why_not
-from edgeconv.device.messages import Done
+from edgeconv.device.messages import Done, Instructions
 from edgeconv.errors import MeasurementError, UsageError
 
+MISSING = missing_packages()
+OBSTACLE = f"needs {', '.join(MISSING)}" if MISSING else session_obstacle()
 OLD_PYTHON = os.environ.get("EDGECONV_TFLITE214", "")
 needs_old_python = pytest.mark.skipif(not OLD_PYTHON, reason="needs EDGECONV_TFLITE214")
 
@@ -75,7 +80,7 @@ def runs_there(bundle: Bundle, device: str) -> bool:
             model=opened.place(bundle.file(artifact)), warmup_seconds=0, min_runs=1, min_seconds=0
         )
         *_, last = opened.run(request)
-        assert isinstance(last, Done)
+        assert isinstance(last, (Done, Instructions))
     return True
 
 
@@ -160,6 +165,22 @@ def test_over_ssh(model: Path, server: Server) -> None:
     assert bundle.manifest.target is not None
     assert bundle.manifest.target.device == server.name
     assert runs_there(bundle, server.name)
+
+
+@pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))
+def test_an_emulated_board_of_32_bits(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    try:
+        bundle, _, note = export(model, "emulated:pi3-32")
+        assert runs_there(bundle, "emulated:pi3-32")
+    finally:
+        Emulator(BOARDS["pi3-32"]).down()
+    assert "(armv7l): TFLite for tflite-runtime 2.14.0; no ONNX" in note
+    assert [artifact.format for artifact in bundle.manifest.artifacts] == [Format.TFLITE]
+    assert bundle.manifest.target is not None
+    assert bundle.manifest.target.bits == 32
 
 
 def test_over_ssh_without_a_runtime(model: Path, server: Server, tmp_path: Path) -> None:
