@@ -17,13 +17,17 @@ from edgeconv.bench.roofline_boards import Board
 from edgeconv.device.messages import Operator, Tensor
 
 # Where the weights stand among an operator's inputs.
-WEIGHTS = {"Conv": 1, "FusedConv": 1, "NhwcFusedConv": 1, "QLinearConv": 3}
+WEIGHTS = {
+    **dict.fromkeys(("Conv", "FusedConv", "NhwcFusedConv", "ConvInteger"), 1),
+    "QLinearConv": 3,
+}
 # Axes of the weights that a result of these sums over: [out, height, width, in], [1, height, width,
 # out] and [out, in].
 TFLITE = {"CONV_2D": (1, 4), "DEPTHWISE_CONV_2D": (1, 3), "FULLY_CONNECTED": (1, 2)}
 # Products that sum over the last axis of their first input, and where their second one stands.
 PRODUCTS = {
     **dict.fromkeys(("MatMul", "FusedMatMul", "Gemm", "FusedGemm"), 1),
+    **dict.fromkeys(("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"), 1),
     **dict.fromkeys(("QLinearMatMul", "QGemm"), 3),
 }
 EIGHT_BITS = ("int8", "uint8")
@@ -40,6 +44,7 @@ class Arithmetic(str, Enum):
 
     FLOAT32 = "float32"
     INT8 = "int8"
+    INT8_DEPTHWISE = "int8 depthwise"
 
 
 class Limit(str, Enum):
@@ -57,8 +62,8 @@ class Roof(Record):
 
 
 class Peaks(Record):
-    """Of a board as it ran: multiply-accumulates a ns of all its cores in use, and bytes a ns from
-    and to its memory (None: not known)."""
+    """Of a board as it ran: multiply-accumulates a ns of all its cores in use, of the kinds whose
+    peaks are known, and bytes a ns from and to its memory (None: not known)."""
 
     board: str
     cores: int
@@ -71,15 +76,17 @@ class Peaks(Record):
         """With ``threads`` threads at ``hertz``; more threads than cores are of no use."""
         cores = min(threads, board.cores)
         cycles = hertz / 1e9 * cores
+        each = {
+            Arithmetic.FLOAT32: board.core.float32,
+            Arithmetic.INT8: board.core.int8,
+            Arithmetic.INT8_DEPTHWISE: board.core.int8_depthwise,
+        }
         moved = board.one_core_bandwidth if cores == 1 else board.all_cores_bandwidth
         return cls(
             board=board.model,
             cores=cores,
             hertz=hertz,
-            macs_per_ns={
-                Arithmetic.FLOAT32: board.core.float32 * cycles,
-                Arithmetic.INT8: board.core.int8 * cycles,
-            },
+            macs_per_ns={kind: count * cycles for kind, count in each.items() if count},
             bytes_per_ns=None if moved is None else moved / 1e9,
         )
 
@@ -87,7 +94,7 @@ class Peaks(Record):
         """None where neither bound is known."""
         count, kind, size = macs(operator), arithmetic(operator), moved_bytes(operator)
         roofs = []
-        if count and kind:
+        if count and kind in self.macs_per_ns:
             roofs.append(Roof(ns=count / self.macs_per_ns[kind], limit=Limit.COMPUTE))
         if size and self.bytes_per_ns:
             roofs.append(Roof(ns=size / self.bytes_per_ns, limit=Limit.MEMORY))
@@ -114,13 +121,30 @@ def macs(operator: Operator) -> int | None:
 def arithmetic(operator: Operator) -> Arithmetic | None:
     """Of the products of an operator. Float activations and int8 weights are multiplied as int8,
     which is what "dynamic range" means; None of other types."""
+    activations, weights = _factors(operator)
+    if activations is None or weights is None:
+        return None
+    if weights.dtype in EIGHT_BITS and activations.dtype in (*EIGHT_BITS, "float32"):
+        return Arithmetic.INT8_DEPTHWISE if is_depthwise(operator) else Arithmetic.INT8
+    both_float = activations.dtype == weights.dtype == "float32"
+    return Arithmetic.FLOAT32 if both_float else None
+
+
+def is_depthwise(operator: Operator) -> bool:
+    """Whether it is a convolution of each channel with itself alone."""
+    activations, weights = _factors(operator)
+    if operator.operator not in WEIGHTS or activations is None or weights is None:
+        return operator.operator == "DEPTHWISE_CONV_2D"
+    # The channels may stand first or last.
+    return weights.shape[1:2] == (1,) and weights.shape[0] in activations.shape[1:]
+
+
+def _factors(operator: Operator) -> tuple[Tensor | None, Tensor | None]:
+    """Activations and weights."""
     place = WEIGHTS.get(operator.operator, PRODUCTS.get(operator.operator, 1))
     if len(operator.inputs) <= place:
-        return None
-    activations, weights = operator.inputs[0].dtype, operator.inputs[place].dtype
-    if weights in EIGHT_BITS and activations in (*EIGHT_BITS, "float32"):
-        return Arithmetic.INT8
-    return Arithmetic.FLOAT32 if activations == weights == "float32" else None
+        return None, None
+    return operator.inputs[0], operator.inputs[place]
 
 
 def moved_bytes(operator: Operator) -> int | None:

@@ -20,12 +20,14 @@ class Core:
     """Multiply-accumulates a cycle of one core, with operands in registers.
 
     Without dot products a core widens int8: SMULL and SMLAL make sixteen products of 16 bits, which
-    SADALP adds to sums of 32.
+    SADALP adds to sums of 32. Depthwise convolutions sum no neighboring products, so dot products
+    are of no use to them, and two SADDW take the place of the SADALP.
     """
 
     name: str
     float32: int
     int8: int
+    int8_depthwise: int | None
     dot_product: bool
     source: str
 
@@ -49,27 +51,30 @@ A53 = Core(
     name="Cortex-A53",
     float32=4,
     int8=4,
+    int8_depthwise=4,
     dot_product=False,
     source="on a Raspberry Pi 3. float32: github.com/hiroog/vfpbench, log of BCM2837, one VMLA.F32 "
     "of four lanes a cycle (9.40 GFLOPS at 1.2 GHz). int8: github.com/ocxtal/insn_bench_aarch64, "
-    "results/raspberry-pi-3_cortex-a53.md, one SMULL or SMLAL a cycle and a SADALP in two, all on "
-    "the same unit: 16 products in 4 cycles",
+    "results/raspberry-pi-3_cortex-a53.md, one SMULL, SMLAL or SADDW a cycle and a SADALP in "
+    "two, all on the same unit: 16 products in 4 cycles",
 )
 A72 = Core(
     name="Cortex-A72",
     float32=4,
     int8=8,
+    int8_depthwise=8,
     dot_product=False,
     source="float32: github.com/pigirons/cpufp, benchmark_result/arm64/Broadcom_BCM2711.md, on a "
     "Raspberry Pi 4 (11.96 GFLOPS at 1.5 GHz). int8: github.com/ocxtal/insn_bench_aarch64, "
-    "results/nxp_lx2160a_a72.md, one SMULL or SMLAL a cycle, and a SADALP beside it on the other "
-    "pipeline (LLVM's AArch64SchedA57.td, from Arm's Software Optimization Guide, section 3.14): "
-    "16 products in 2 cycles",
+    "results/nxp_lx2160a_a72.md, one SMULL or SMLAL a cycle, and a SADALP or SADDW beside it "
+    "on the other pipeline (LLVM's AArch64SchedA57.td, from Arm's Software Optimization Guide for "
+    "the Cortex-A57, section 3.14): 16 products in 2 cycles",
 )
 A76 = Core(
     name="Cortex-A76",
     float32=8,
     int8=32,
+    int8_depthwise=None,
     dot_product=True,
     source="github.com/pigirons/cpufp, benchmark_result/arm64/Broadcom_BCM2712.md, on a Raspberry "
     "Pi 5: 38.37 GFLOPS of FMLA and 153.5 GOPS of SDOT at 2.4 GHz",

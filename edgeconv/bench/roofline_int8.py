@@ -12,7 +12,7 @@ from pathlib import PurePath
 
 from edgeconv.bench.profiled import ProfiledModel, ProfiledOperator
 from edgeconv.bench.result import Record
-from edgeconv.bench.roofline import EIGHT_BITS, Limit
+from edgeconv.bench.roofline import EIGHT_BITS, Limit, is_depthwise
 from edgeconv.bench.roofline_boards import board_called
 
 # What runtimes add to an operator's name when they fuse, quantize or change its layout.
@@ -35,6 +35,7 @@ class Reason(str, Enum):
     NOT_DELEGATED = "not delegated"  # XNNPACK leaves it to TFLite's own kernel
     MEMORY = "memory"  # its tensors move as fast as the memory allows
     NO_DOT_PRODUCT = "no dot product"  # the core has no instruction for it
+    DEPTHWISE = "depthwise"  # it has no dot products to compute
     UNKNOWN = "unknown"
 
 
@@ -156,7 +157,7 @@ def _reason(group: Group, model: ProfiledModel) -> Reason:
         return Reason.MEMORY
     if operator.macs and board is not None and not board.core.dot_product:
         return Reason.NO_DOT_PRODUCT
-    return Reason.UNKNOWN
+    return Reason.DEPTHWISE if is_depthwise(operator) else Reason.UNKNOWN
 
 
 def _groups(model: ProfiledModel) -> list[Group]:

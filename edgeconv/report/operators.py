@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from edgeconv.bench.operators import OperatorResult
     from edgeconv.bench.profiled import ProfiledModel, ProfiledOperator
-    from edgeconv.bench.roofline_int8 import Int8AgainstFloat, NotFaster
+    from edgeconv.bench.roofline_int8 import Int8AgainstFloat, Reason
 
 COLUMNS = (
     Column("File"),
@@ -141,31 +141,37 @@ def _against_float(comparison: Int8AgainstFloat, result: OperatorResult) -> list
         f"{comparison.int8_file}: {format_ratio(ratio)} as fast in kernels as "
         f"{comparison.float_file}{conversions}"
     ]
-    return found + [_why(slow, comparison, result) for slow in comparison.not_faster]
+    reasons = dict.fromkeys(slow.reason for slow in comparison.not_faster)
+    return found + [_why(reason, comparison, result) for reason in reasons]
 
 
-def _why(slow: NotFaster, comparison: Int8AgainstFloat, result: OperatorResult) -> str:
+def _why(reason: Reason, comparison: Int8AgainstFloat, result: OperatorResult) -> str:
+    """One reason, and the operators that it holds for."""
     (model,) = (m for m in result.models if m.file.name == comparison.int8_file)
-    times = f"{format_duration(slow.ns / 1e9)} in int8, {format_duration(slow.float_ns / 1e9)}"
-    name = f"{slow.operator} {slow.name} ({_shape(slow.outputs)})"
-    return f"{comparison.int8_file}: {name} takes {times} in float: {_reason(slow, model)}"
+    operators = "; ".join(
+        f"{slow.operator} {slow.name} ({_shape(slow.outputs)}) {format_duration(slow.ns / 1e9)}, "
+        f"in float {format_duration(slow.float_ns / 1e9)}"
+        for slow in comparison.not_faster
+        if slow.reason is reason
+    )
+    return f"{comparison.int8_file}: no faster than in float: {operators}: {_words(reason, model)}"
 
 
-def _reason(slow: NotFaster, model: ProfiledModel) -> str:
+def _words(reason: Reason, model: ProfiledModel) -> str:
     from edgeconv.bench.roofline_boards import board_called
     from edgeconv.bench.roofline_int8 import Reason
 
-    if slow.reason is Reason.FLOAT:
-        return "it runs in float here too, with the conversions around it"
-    if slow.reason is Reason.NOT_DELEGATED:
-        return "XNNPACK does not take it in int8, TFLite's own kernel runs it"
-    if slow.reason is Reason.MEMORY:
-        return "its tensors move about as fast as the memory allows"
     board = board_called(model.machine.board)
-    if slow.reason is Reason.NO_DOT_PRODUCT and board is not None:
+    if reason is Reason.NO_DOT_PRODUCT and board is not None:
         core = board.core
         return (
             f"{core.name} has no dot product instruction; it multiplies at most {core.int8} int8 "
             f"a cycle, and {core.float32} float32"
         )
-    return "nothing that is known here explains it"
+    return {
+        Reason.FLOAT: "it runs in float here too, with the conversions around it",
+        Reason.NOT_DELEGATED: "XNNPACK does not take it in int8, TFLite's own kernel runs it",
+        Reason.MEMORY: "its tensors move about as fast as the memory allows",
+        Reason.DEPTHWISE: "a depthwise convolution sums no products across channels, so dot "
+        "products, where int8 is fastest, are no help to it",
+    }.get(reason, "nothing that is known here explains it")

@@ -42,6 +42,7 @@ WARMUP_ROUNDS = 4  # a round is this part of the warm-up time
 WARMUP_LIMIT = 5  # an unstable warm-up ends after this many times its time
 # In /sys/devices/platform; the folders' names have the bus address on newer boards.
 THROTTLED = "soc*/soc*:firmware/get_throttled"
+CPU = "CPUExecutionProvider"
 KERNEL_TIME = "_kernel_time"  # of a node's events in ONNX Runtime's profile
 DELEGATE = "DELEGATE"  # the node that stands for what a delegate took
 MARK = 0x51  # no kind of priority: a call that fails, by which an emulator is told a moment
@@ -158,14 +159,15 @@ class OnnxModel:
 
     def __init__(self, module: Any, path: str, threads: int, profile: str | None = None) -> None:
         getattr(module, "disable_telemetry_events", lambda: None)()
-        options = module.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        self._options = module.SessionOptions()
+        self._options.intra_op_num_threads = threads
+        self._options.inter_op_num_threads = 1
+        self._options.log_severity_level = 3
         if profile is not None:
-            options.enable_profiling = True
-            options.profile_file_prefix = profile
-        self._session = module.InferenceSession(path, options, ["CPUExecutionProvider"])
+            self._options.enable_profiling = True
+            self._options.profile_file_prefix = profile
+        self._open = partial(module.InferenceSession, path, self._options, [CPU])
+        self._session = self._open()
         self._binding = self._session.io_binding()
         self.inputs = [
             (i.name, [n if isinstance(n, int) else -1 for n in i.shape], self._dtype(i.type))
@@ -191,21 +193,34 @@ class OnnxModel:
 
     def operators(self, runs: int) -> list[dict[str, Any]]:
         """Of each node, in order: the median over the last ``runs`` inferences of the time in its
-        kernel, and the types and shapes of what goes in and out."""
-        nodes: dict[str, list[dict[str, Any]]] = {}
-        for event in json.loads(Path(self._session.end_profiling()).read_bytes()):
-            if event.get("cat") == "Node" and event["name"].endswith(KERNEL_TIME):
-                nodes.setdefault(event["name"][: -len(KERNEL_TIME)], []).append(event)
+        kernel, and the types and shapes of what goes in and out.
+
+        A profile leaves out the weights that kernels have packed for themselves, so another session
+        that packs none tells the types and shapes."""
+        measured = node_events(self._session)
+        self._options.add_session_config_entry("session.disable_prepacking", "1")
+        telling = self._open()
+        telling.run(None, {name: array for (name, _, _), array in zip(self.inputs, self._arrays)})
+        told = node_events(telling)
         return [
             {
                 "name": name,
                 "operator": events[-1]["args"]["op_name"],
                 "ns": int(1000 * statistics.median(event["dur"] for event in events[-runs:])),
-                "inputs": tensors(events[-1]["args"].get("input_type_shape")),
-                "outputs": tensors(events[-1]["args"].get("output_type_shape")),
+                "inputs": tensors(told.get(name, events)[-1]["args"].get("input_type_shape")),
+                "outputs": tensors(told.get(name, events)[-1]["args"].get("output_type_shape")),
             }
-            for name, events in nodes.items()
+            for name, events in measured.items()
         ]
+
+
+def node_events(session: Any) -> dict[str, list[dict[str, Any]]]:
+    """End the profile of an ONNX Runtime session: the events of each node's kernel, in order."""
+    nodes: dict[str, list[dict[str, Any]]] = {}
+    for event in json.loads(Path(session.end_profiling()).read_bytes()):
+        if event.get("cat") == "Node" and event["name"].endswith(KERNEL_TIME):
+            nodes.setdefault(event["name"][: -len(KERNEL_TIME)], []).append(event)
+    return nodes
 
 
 def tensors(described: Any) -> list[dict[str, Any]]:

@@ -33,6 +33,17 @@ def conv(
     )
 
 
+def depthwise(dtype: str, ns: int) -> Operator:
+    """A TFLite depthwise convolution of 3x3 over 28x28 and 64 channels."""
+    return Operator(
+        name="depthwise",
+        operator="DEPTHWISE_CONV_2D",
+        ns=ns,
+        inputs=(tensor(dtype, 1, 28, 28, 64), tensor(dtype, 1, 3, 3, 64)),
+        outputs=(tensor(dtype, 1, 28, 28, 64),),
+    )
+
+
 def node(
     operator: str, ns: int, dtype: str, *shape: int, into: str | None = None, name: str = ""
 ) -> Operator:

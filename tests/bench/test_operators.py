@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import CommandLine
+from made_profiles import PI4
 from tiny_models import write_onnx
 
 from edgeconv.bench.operators import OperatorResult
 from edgeconv.bench.roofline import macs
-from edgeconv.device.messages import Operator, Tensor
+from edgeconv.device import Event, RunRequest
+from edgeconv.device.local import LocalDevice
+from edgeconv.device.messages import Operator, Start, Tensor, Warmup
 
 
 @pytest.mark.parametrize(
@@ -54,6 +60,50 @@ def test_command(tmp_path: Path, edgeconv: CommandLine) -> None:
     assert "no roofline" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "r.json"]
     assert "bench --operators" in edgeconv("compare", out, out).stderr
+
+
+class Pi4(LocalDevice):
+    """This machine, which calls itself a Raspberry Pi 4 that runs at 1.5 GHz."""
+
+    def run(self, request: RunRequest) -> Generator[Event, None, None]:
+        for event in super().run(request):
+            if isinstance(event, Start | Warmup):
+                state = event.conditions.model_copy(update={"frequencies_hz": (600_000_000,)})
+                event = event.model_copy(update={"conditions": state})
+            if isinstance(event, Warmup):
+                state = event.conditions.model_copy(update={"frequencies_hz": (1_500_000_000,)})
+                event = event.model_copy(update={"conditions": state})
+            if isinstance(event, Start):
+                board = event.machine.model_copy(update={"board": PI4})
+                event = event.model_copy(update={"machine": board})
+            yield event
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_roofline_of_a_known_board(
+    tmp_path: Path,
+    edgeconv: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    threads: int,
+) -> None:
+    """At the highest frequency that it told, not at its nominal one, and on the threads in use."""
+    monkeypatch.setattr("edgeconv.cli.bench_runs.open_device", lambda name: Pi4())
+    model, out = write_onnx(tmp_path / "m.onnx", shape=(1, 3, 64, 64)), tmp_path / "r.json"
+    options = ("--operators", "--runs", 5, "--warmup", 0, "--threads", threads, "-o", out)
+    done = edgeconv("bench", model, *options)
+    assert done.returncode == 0, done.stderr
+    assert "Of roof" in done.stdout
+    cores = min(threads, len(os.sched_getaffinity(0)))
+    assert (
+        f"roofs of Raspberry Pi 4 Model B, cores: {cores} at 1500 MHz (as it told)" in done.stderr
+    )
+    assert bandwidth in done.stderr
+    result = json.loads(out.read_text())
+    assert result["schema_version"] == 2
+    (profiled,) = result["models"]
+    assert profiled["peaks"]["macs_per_ns"]["float32"] == 6.0 * cores
+    (convolution,) = (o for o in profiled["operators"] if "Conv" in o["operator"])
+    assert convolution["roof"]["ns"] >= convolution["macs"] / (6.0 * cores)
 
 
 def test_usage(tmp_path: Path, edgeconv: CommandLine) -> None:

@@ -7,9 +7,17 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_profiles import PI3, PI4, PI5, conv, node, tensor
+from made_profiles import PI3, PI4, PI5, conv, depthwise, node, tensor
 
-from edgeconv.bench.roofline import Arithmetic, Limit, Peaks, arithmetic, macs, moved_bytes
+from edgeconv.bench.roofline import (
+    Arithmetic,
+    Limit,
+    Peaks,
+    arithmetic,
+    is_depthwise,
+    macs,
+    moved_bytes,
+)
 from edgeconv.bench.roofline_boards import BOARDS, Board, board_called
 from edgeconv.device.messages import Operator
 
@@ -157,6 +165,45 @@ def test_arithmetic(activations: str, weights: str, kind: Arithmetic | None) -> 
         outputs=(),
     )
     assert arithmetic(tflite) is arithmetic(onnx) is kind
+
+
+def test_depthwise_convolutions() -> None:
+    """No dot product serves them, so on the A76 their int8 peak is unknown: memory bounds them."""
+    pi3, pi5 = board_called(PI3), board_called(PI5)
+    assert pi3 is not None
+    assert pi5 is not None
+    int8, float32 = depthwise("int8", 1), depthwise("float32", 1)
+    assert macs(int8) == 28 * 28 * 64 * 9
+    assert (arithmetic(int8), arithmetic(float32)) == (
+        Arithmetic.INT8_DEPTHWISE,
+        Arithmetic.FLOAT32,
+    )
+    slow, fast = Peaks.of(pi3, 1.4e9, 1).roof(int8), Peaks.of(pi5, 2.4e9, 1).roof(int8)
+    assert slow is not None
+    assert fast is not None
+    assert (slow.limit, fast.limit) == (Limit.COMPUTE, Limit.MEMORY)
+
+
+@pytest.mark.parametrize(
+    ("shape", "weights", "depthwise"),
+    [
+        ((1, 32, 8, 8), (32, 1, 3, 3), True),
+        ((1, 8, 8, 32), (32, 1, 3, 3), True),  # ONNX Runtime's own layout
+        ((1, 32, 8, 8), (16, 32, 1, 1), False),
+        ((1, 1, 28, 28), (8, 1, 3, 3), False),  # a gray image
+    ],
+)
+def test_depthwise_convolutions_of_onnx(
+    shape: tuple[int, ...], weights: tuple[int, ...], depthwise: bool
+) -> None:
+    operator = Operator(
+        name="",
+        operator="Conv",
+        ns=1,
+        inputs=(tensor("float32", *shape), tensor("float32", *weights)),
+        outputs=(),
+    )
+    assert is_depthwise(operator) is depthwise
 
 
 def test_bytes() -> None:

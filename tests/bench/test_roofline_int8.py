@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from made_profiles import PI3, PI4, PI5, conv, made_profile, node, profiled, tensor
+from made_profiles import PI3, PI4, PI5, conv, depthwise, made_profile, node, profiled, tensor
 
 from edgeconv.bench.roofline_int8 import Reason, int8_against_float
 from edgeconv.report.operators import notes, operators_table
@@ -17,7 +17,7 @@ DYNAMIC = conv("float32", 9).model_copy(
 
 
 def words(result_notes: list[str], operator: str) -> str:
-    (line,) = (line for line in result_notes if operator in line and "takes" in line)
+    (line,) = (line for line in result_notes if operator in line and "no faster" in line)
     return line
 
 
@@ -35,7 +35,7 @@ def test_an_operator_that_no_delegate_takes(board: str | None) -> None:
     assert (slow.operator, slow.reason) == ("SOFTMAX", Reason.NOT_DELEGATED)
     said = notes(result)
     assert "XNNPACK does not take it in int8" in words(said, "SOFTMAX")
-    assert "30.0 µs in int8, 10.0 µs in float" in words(said, "SOFTMAX")
+    assert "30.0 µs, in float 10.0 µs" in words(said, "SOFTMAX")
     assert any("q.tflite: 2.12× as fast in kernels as f.tflite" in line for line in said)
 
 
@@ -93,6 +93,27 @@ def test_what_waits_for_the_memory(share: float, reason: Reason) -> None:
     )
     (slow,) = result.int8_against_float[0].not_faster
     assert slow.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("board", "reason"),
+    [(None, Reason.DEPTHWISE), (PI5, Reason.DEPTHWISE), (PI3, Reason.NO_DOT_PRODUCT)],
+)
+def test_depthwise(board: str | None, reason: Reason) -> None:
+    result = made_profile(
+        profiled("f.tflite", [depthwise("float32", 900_000)], board=board),
+        profiled("q.tflite", [depthwise("int8", 950_000)], board=board),
+    )
+    (slow,) = result.int8_against_float[0].not_faster
+    assert slow.reason is reason
+
+
+def test_operators_of_one_reason_share_a_sentence() -> None:
+    floats = [conv("float32", 100_000, name=name) for name in "ab"]
+    codes = [conv("int8", 110_000, name=name) for name in "ab"]
+    result = made_profile(profiled("f.tflite", floats), profiled("q.tflite", codes))
+    said = words(notes(result), "CONV_2D")
+    assert "CONV_2D a (1×28×28×64) 110 µs, in float 100 µs; CONV_2D b" in said
 
 
 def test_faster_operators_and_trifles_are_not_explained() -> None:
