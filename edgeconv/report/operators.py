@@ -154,7 +154,8 @@ def _why(reason: Reason, comparison: Int8AgainstFloat, result: OperatorResult) -
         for slow in comparison.not_faster
         if slow.reason is reason
     )
-    return f"{comparison.int8_file}: no faster than in float: {operators}: {_words(reason, model)}"
+    words = _words(reason, model)
+    return f"{comparison.int8_file}: no faster than in float ({words}): {operators}"
 
 
 def _words(reason: Reason, model: ProfiledModel) -> str:
