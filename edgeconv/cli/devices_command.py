@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from edgeconv.bundle import Bundle
     from edgeconv.device import DeviceFacts
 
+SCHEMA_VERSION = 1  # of probe --json
+
 
 @click.group("devices")
 def command() -> None:
@@ -44,7 +46,8 @@ def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
     verdicts = [] if bundle is None else _verdicts(bundle, facts)
     if as_json:
         files = {} if bundle is None else {"files": [asdict(verdict) for verdict in verdicts]}
-        click.echo(json.dumps(facts.model_dump(mode="json") | files, indent=1))
+        versioned = {"schema_version": SCHEMA_VERSION} | facts.model_dump(mode="json") | files
+        click.echo(json.dumps(versioned, indent=1))
     else:
         _print(facts)
         if bundle is not None:

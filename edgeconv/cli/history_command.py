@@ -13,6 +13,8 @@ import click
 if TYPE_CHECKING:
     from edgeconv.bench.history import Entry
 
+SCHEMA_VERSION = 1  # of --json
+
 
 @click.command("history")
 @click.argument("pattern", default="*")
@@ -35,7 +37,8 @@ def command(
         return
     entries = history.entries(pattern=pattern, limit=-1 if everything else limit)
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(entry) for entry in entries], indent=1))
+        listed = [dataclasses.asdict(entry) for entry in entries]
+        click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "entries": listed}, indent=1))
     elif as_csv:
         click.echo(_csv(entries), nl=False)
     else:

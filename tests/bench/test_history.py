@@ -109,7 +109,7 @@ def test_counts_in_the_list(history: History, edgeconv: CommandLine) -> None:
     rows = list(csv.DictReader(io.StringIO(edgeconv("history", "--csv").stdout)))
     assert [row["instructions"] for row in rows] == ["", "12300000"]
     assert rows[1]["median_ns"] == ""
-    entries = json.loads(edgeconv("history", "--json").stdout)
+    entries = json.loads(edgeconv("history", "--json").stdout)["entries"]
     assert [entry["instructions"] for entry in entries] == [None, 12_300_000]
     assert CountResult.model_validate_json(edgeconv("history", "--run", 1).stdout) == result
 
@@ -174,7 +174,7 @@ def test_a_history_that_cannot_be_written_does_not_cost_the_result(
 def test_history_as_csv_and_json(history: History, edgeconv: CommandLine) -> None:
     history.add(made_result(made_model('odd,"name"', CALM)), Revision("c" * 40, changed=False))
     (row,) = csv.DictReader(io.StringIO(edgeconv("history", "--csv").stdout))
-    (entry,) = json.loads(edgeconv("history", "--json").stdout)
+    (entry,) = json.loads(edgeconv("history", "--json").stdout)["entries"]
     assert row["name"] == entry["name"] == 'odd,"name"'
     assert float(row["median_ns"]) == entry["median_ns"]
     whole = edgeconv("history", "--run", 1).stdout

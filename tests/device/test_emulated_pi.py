@@ -20,6 +20,7 @@ from edgeconv.bench import BenchOptions, measure
 from edgeconv.bundle import Bundle, Format, Precision
 from edgeconv.cli.bench_command import command as bench
 from edgeconv.cli.devices_command import command as devices
+from edgeconv.cli.history_command import command as history
 from edgeconv.device import Device, RunRequest, Runtime, open_device
 from edgeconv.device.emulated import (
     BOARDS,
@@ -175,8 +176,9 @@ def test_another_runtime(tmp_path: Path) -> None:
     assert np.array_equal(ran[0], run(open_device("local"), model)[0])
 
 
-def test_command(tmp_path: Path) -> None:
-    """Counts in the table and in the JSON, marked emulated, and never a time."""
+def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts in the table, in the JSON and in the history, marked emulated, and never a time."""
+    monkeypatch.setenv("EDGECONV_HISTORY", str(tmp_path / "history.db"))
     models = [write_tflite(tmp_path / "m.tflite"), write_onnx(tmp_path / "m.onnx")]
     out = tmp_path / "out.json"
     arguments = [*map(str, models), "--device", "emulated:pi4"]
@@ -187,6 +189,11 @@ def test_command(tmp_path: Path) -> None:
     assert result["emulated"] is True
     assert [m["counts"]["total"] > 0 for m in result["models"]] == [True, True]
     assert "ns" not in out.read_text().replace("instructions", "").split('"')
+    kept = CliRunner().invoke(history, ["--json"], catch_exceptions=False)
+    entries = json.loads(kept.stdout)["entries"]
+    totals = [model["counts"]["total"] for model in result["models"]]
+    assert [entry["instructions"] for entry in entries] == totals
+    assert {entry["median_ns"] for entry in entries} == {None}
     with pytest.raises(UsageError, match="leave out --runs, --threads"):
         CliRunner().invoke(
             bench, [*arguments, "--runs", "3", "--threads", "2"], catch_exceptions=False
