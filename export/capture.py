@@ -198,9 +198,15 @@ def _convert_opset(
     try:
         return onnx.version_converter.convert_version(proto, target)
     except Exception as error:  # the converter raises RuntimeError and its own kinds
+        words = _first_line(error).rpartition(" failed: ")[2]  # without the converter's own source
+        remedy = f"export it anew with opset {target}"
+        if opset is None and target == highest < MAX_OPSET:
+            remedy += (
+                ", install a later onnxruntime on the device, or take --format tflite alone if it "
+                "runs that"
+            )
         raise CaptureError(
-            f"{path} has opset {current}, which cannot be converted to {target}: "
-            f"{_first_line(error)}; export it anew with opset {target}"
+            f"{path} has opset {current}, which cannot be converted to {target}: {words}; {remedy}"
         ) from error
 
 

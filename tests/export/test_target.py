@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from edgeconv.bundle import Manifest
-from edgeconv.errors import EdgeconvError, UnsupportedOperator, UsageError
+from edgeconv.errors import CaptureError, EdgeconvError, UnsupportedOperator, UsageError
 from edgeconv.export import Format, Precision, Target, export
 from edgeconv.export.inspect.runtimes import (
     highest_opset,
@@ -337,6 +337,21 @@ def test_a_file_keeps_its_opset_where_the_target_loads_it(tmp_path: Path) -> Non
         onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
         bundle = export(path, out=tmp_path / "out", target=there, force=True)
         assert [artifact.opset for artifact in bundle.manifest.artifacts] == [written]
+
+
+def test_a_file_whose_operators_the_target_does_not_have(tmp_path: Path) -> None:
+    made = export(network(), out=tmp_path / "made", input_size=SHAPE, formats=[ONNX])
+    path = made.file(made.manifest.artifacts[0])
+    words = (
+        r"has opset 20, which cannot be converted to 18: No Previous Version of Gelu exists; "
+        r"export it anew with opset 18, install a later onnxruntime on the device, or take --format"
+    )
+    both = target(onnxruntime="1.15.1", tflite_runtime="2.14.0")
+    with pytest.raises(CaptureError, match=words):
+        export(path, out=tmp_path / "out", target=both)
+    assert not (tmp_path / "out").exists()
+    bundle = export(path, out=tmp_path / "out", target=both, formats=[TFLITE])
+    assert "GELU" in bundle.manifest.artifacts[0].operators
 
 
 def test_the_target_of_a_bundle_made_before_there_were_targets(tmp_path: Path) -> None:
