@@ -80,6 +80,9 @@ A76 = Core(
     "Pi 5: 38.37 GFLOPS of FMLA and 153.5 GOPS of SDOT at 2.4 GHz",
 )
 
+# Nominal frequencies stand in the rows of sbc-bench that the bandwidths are from; those of the
+# 3 Model B+ and the 500 in the Raspberry Pi Beginner's Guide (2018, appendix F) and on its product
+# page.
 BOARDS = (
     Board(
         *("Raspberry Pi Zero 2 W", A53, 4, 1000),
