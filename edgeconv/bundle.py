@@ -14,8 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from edgeconv.errors import BundleError, UsageError
 
@@ -208,6 +217,14 @@ class Manifest(Record):
     reference_sha256: str = Field(description="of reference.npz: inputs and float outputs")
     tools: dict[str, str]
     target: Target | None = Field(default=None, description="the device that it was made for")
+
+    @model_serializer(mode="wrap")
+    def _without_no_target(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Readers of this schema version from before there were targets know no such field.
+        fields: dict[str, Any] = plain(self)
+        if self.target is None:
+            fields.pop("target", None)
+        return fields
 
 
 class Bundle:

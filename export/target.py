@@ -141,7 +141,7 @@ def demand_loadable(
             "network"
         )
     ways = ["replace the operator in the network"]
-    if _ONNXRUNTIME in target.runtimes:
+    if _onnx_obstacle(target, Wish()) is None:
         ways.insert(0, "take --format onnx alone")
     if target.bits == 64 or lowest.startswith(_TFLITE_PACKAGES[1]):
         ways.insert(0, _installation(target, _TFLITE_PACKAGES[0]))
