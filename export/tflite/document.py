@@ -10,7 +10,15 @@ from pathlib import Path
 import click
 
 from edgeconv.export.tflite import ops
-from edgeconv.export.tflite.registry import Integer, Rule, compositions, names, rule
+from edgeconv.export.tflite.registry import (
+    NO_KERNEL,
+    Integer,
+    Lower,
+    Rule,
+    compositions,
+    names,
+    rule,
+)
 
 PAGE = Path("docs/operators.md")
 
@@ -30,6 +38,11 @@ Every operator here is lowered in float32. The column *int8* says what becomes o
 graph: an operator "in float" runs between a DEQUANTIZE and a QUANTIZE, and the export names it with
 the reason. So does one whose node has no integer form for another reason: computed weights, a
 result without a QuantizeLinear, an attribute that the integer kernel does not know.
+
+A function of one element is mostly written in float in an int8 graph, too, between a DEQUANTIZE
+and a QUANTIZE of its own: XNNPACK makes a table of its 256 codes, which is exact and takes fewer
+instructions than TFLite's int8 kernel. That counts as int8 here; a runtime without such tables
+computes it in float.
 
 An operator whose inputs are all known before the network runs is computed at export and leaves no
 trace, whichever it is: shapes, ranges, constant masks. Constant, ConstantOfShape, EyeLike, Range,
@@ -54,8 +67,12 @@ to the byte again |
 | constant axes, shapes, indices, counts in int64 | int32, as TFLite's kernels want them |
 | int64 tensors that the network computes | kept in int64; TFLite has no kernel for Div, Pow and \
 ArgMax of them, which are refused: "cast to int32" |
-| float64, float16, bfloat16, int16, uint16 and wider, strings, complex | refused: "which the \
-TFLite export does not write; use float32" |
+| float16 | computed in float32, which loses nothing; inputs and outputs stay float16, with a CAST |
+| int16, uint16, uint32 without a scale | computed in int32 or int64, cut to their own type again; \
+inputs and outputs keep it, with a CAST |
+| int16, uint16 with a scale | refused: `--precision int16x8` writes such files |
+| float64, bfloat16, float8, uint64, types of less than 8 bits, strings, complex | refused: \
+"which the TFLite export does not write; use float32" |
 | a dimension without a size | refused: "export with fixed ones"; a file that is exported gets \
 `--batch` (1 if not given) and `--input-size` in their place |
 | a shape that only run time knows (NonZero, a computed Reshape) | refused likewise |
@@ -81,8 +98,13 @@ def page() -> str:
 
 
 def _note(found: Rule) -> str:
+    """What the operator becomes, and why it has no integer form if TFLite has a kernel."""
+    reason = "" if found.reason == NO_KERNEL else f"in float because {found.reason}"
+    return "; ".join(filter(None, (_form(found.lower), reason)))
+
+
+def _form(function: Lower) -> str:
     """The first sentence of the lowering function, or the TFLite operator that a table names."""
-    function = found.lower
     if not isinstance(function, partial):
         return _sentence(function)
     stated = [value for value in function.keywords.values() if isinstance(value, str)]

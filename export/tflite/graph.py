@@ -30,6 +30,8 @@ STORED: dict[np.dtype[Any], int] = {
     **TYPES,
     np.dtype("float16"): schema.TensorType.FLOAT16,
     np.dtype("int16"): schema.TensorType.INT16,
+    np.dtype("uint16"): schema.TensorType.UINT16,
+    np.dtype("uint32"): schema.TensorType.UINT32,
 }
 """Element types that a tensor of the file can have."""
 

@@ -7,7 +7,7 @@ tensor that stands for it, and only where somebody asks for real floats is there
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,12 +21,15 @@ from edgeconv.export.tflite.expand import expanded
 from edgeconv.export.tflite.fusion import Fusion, bounds, fusion, only_consumer
 from edgeconv.export.tflite.graph import TYPES, Activation, Graph, Quantization, Tensor
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Perm, identity, permuted
+from edgeconv.export.tflite.narrow import WIDER, widened
 from edgeconv.export.tflite.qdq import is_dequantize, is_quantize, outer, targets
 from edgeconv.export.tflite.registry import SHARED, Integer, NoIntegerForm, Rule, rule
 from edgeconv.export.tflite.site import BYTES, Site
 from edgeconv.export.tflite.writer import operator_versions, write
 
 ELEMENT_TYPES = {ir.DataType.from_numpy(dtype) for dtype in TYPES}
+CASTABLE_TYPES = {*ELEMENT_TYPES, *WIDER}
+"""Those of inputs and outputs."""
 OLDEST_OPSET = 13
 """Before it, Softmax meant something else and axes were attributes."""
 
@@ -70,7 +73,8 @@ def lower(
             f"the model uses opset {opset}, older than {OLDEST_OPSET}; "
             "convert it with onnx.version_converter first"
         )
-    graph, float_fallback = _Lowering(expanded(model).graph, layout).run()
+    declared = [value.dtype for value in model.graph.outputs]
+    graph, float_fallback = _Lowering(expanded(widened(model)).graph, layout).run(declared)
     float_fallback += finish(graph)
     return LoweredModel(
         data=write(graph),
@@ -88,8 +92,8 @@ class _Lowering:
         self.builder = Builder()
         self.float_fallback: list[str] = []
 
-    def run(self) -> tuple[Graph, tuple[str, ...]]:
-        """The TFLite graph, and what runs in float in it."""
+    def run(self, declared: Sequence[ir.DataType | None]) -> tuple[Graph, tuple[str, ...]]:
+        """The TFLite graph, whose outputs have the ``declared`` types, and what runs in float."""
         for value in self.graph.inputs:
             self._input(value)
         nodes = _live_nodes(self.graph)
@@ -105,8 +109,8 @@ class _Lowering:
                 absorbed.update(fused.absorbed)
             if quantized and reason:
                 self.float_fallback.append(f"{title(node)}: {reason}")
-        for value in self.graph.outputs:
-            self._output(value)
+        for value, dtype in zip(self.graph.outputs, declared, strict=True):
+            self._output(value, dtype)
         self.builder.graph.prune()
         return self.builder.graph, tuple(self.float_fallback)
 
@@ -158,15 +162,20 @@ class _Lowering:
             return self._attempt(node, found, integer=True, wanted=wanted)[0], ""
         except NoIntegerForm as answer:
             fused, site = self._attempt(node, found, integer=False, wanted=None)
-            return fused, str(answer) if site.emitted else ""
+            # Arithmetic on indices and shapes is no matter of float or int8.
+            real = any(
+                value is not None and value.dtype == ir.DataType.FLOAT for value in node.inputs
+            )
+            return fused, str(answer) if site.emitted and real else ""
 
     def _check_types(self, node: ir.Node, found: Rule) -> None:
         """Refuse what no tensor can hold, and arithmetic on bytes that are not codes for reals."""
         codes = is_quantize(node) or is_dequantize(node) or found.integer is Integer.MOVES
+        castable = CASTABLE_TYPES if node.op_type in ("Cast", "Identity") else ELEMENT_TYPES
         for value in (*node.inputs, *node.outputs):
             if value is None or value.dtype is None:
                 continue
-            if value.dtype not in ELEMENT_TYPES:
+            if value.dtype not in castable:
                 raise UnsupportedOperator(
                     f"{title(node)}: value {value.name} is of type {value.dtype.name}, which the "
                     "TFLite export does not write; use float32"
@@ -200,7 +209,7 @@ class _Lowering:
             if held.quantization is None:
                 raise NoIntegerForm(f"its input {value.name} is not quantized")
         if found.integer is Integer.NONE:
-            raise NoIntegerForm("TFLite has no integer form of it")
+            raise NoIntegerForm(found.reason)
         sources = {held.quantization for _, held in data}
         if found.integer is Integer.MOVES and len(sources) == 1:
             (source,) = sources
@@ -227,7 +236,7 @@ class _Lowering:
 
     def _input(self, value: ir.Value) -> None:
         shape = static_shape(value)
-        if value.dtype not in ELEMENT_TYPES:
+        if value.dtype not in CASTABLE_TYPES:
             known = "no type" if value.dtype is None else f"the type {value.dtype.name}"
             raise UnsupportedOperator(
                 f"input {value.name} has {known}, which the TFLite export does not write; "
@@ -239,7 +248,7 @@ class _Lowering:
         held = nothing_of(value) if 0 in shape else Stored(tensor, Order.of(shape, perm))
         self.builder.bind(value, held)
 
-    def _output(self, value: ir.Value) -> None:
+    def _output(self, value: ir.Value, declared: ir.DataType | None) -> None:
         builder = self.builder
         held = builder.held(value)
         shape = static_shape(value)
@@ -252,6 +261,8 @@ class _Lowering:
             tensor = builder.dequantize(tensor)
         elif held.quantization is not None:
             tensor = builder.quantize(tensor, outer(held.quantization, dtype), dtype)
+        if declared is not None and declared in WIDER:
+            tensor = builder.cast(tensor, declared.numpy())
         taken = [*builder.graph.inputs, *builder.graph.outputs]
         if tensor.data is not None or any(tensor is other for other in taken):
             copy = Tensor("", tensor.shape, tensor.dtype, None, tensor.quantization)

@@ -26,6 +26,10 @@ COMPUTED = {"Constant", "ConstantOfShape", "EyeLike", "Range", "Shape", "Size"}
 """Operators that exist at export alone."""
 
 
+NO_KERNEL = "TFLite has no integer form of it"
+"""Why most operators without an integer form run in float."""
+
+
 class Integer(Enum):
     """What an operator does where its data is quantized."""
 
@@ -45,11 +49,16 @@ class NoIntegerForm(Exception):  # noqa: N818  # an answer, not an error
 
 @dataclass(frozen=True)
 class Rule:
-    """How to lower an operator. ``fuses``: its TFLite form can apply a Relu or Clip itself."""
+    """How to lower an operator.
+
+    ``fuses``: its TFLite form can apply a Relu or Clip itself. ``reason``: why it has no integer
+    form, where it has none.
+    """
 
     lower: Lower
     integer: Integer
     fuses: bool
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -65,9 +74,15 @@ _compositions: dict[str, list[Composition]] = {}
 
 
 def operator(
-    *names: str, integer: Integer = Integer.NONE, fuses: bool = False
+    *names: str,
+    integer: Integer = Integer.NONE,
+    fuses: bool = False,
+    reason: str = NO_KERNEL,
 ) -> Callable[[Lower], Lower]:
     """Register the decorated function for the ONNX operators ``names``.
+
+    Args:
+        reason: why an operator without an integer form has none, if TFLite has a kernel.
 
     Raises:
         ValueError: an operator of that name is registered already.
@@ -77,7 +92,7 @@ def operator(
         for name in names:
             if name in _rules:
                 raise ValueError(f"{name} is registered twice")
-            _rules[name] = Rule(lower, integer, fuses)
+            _rules[name] = Rule(lower, integer, fuses, reason)
         return lower
 
     return register

@@ -250,7 +250,7 @@ class Site:
         shape = static_shape(value)
         dtype = FLOAT if value.dtype is None else value.dtype.numpy()
         tensor = Tensor(value.name or f"{self.name}/{index}", permuted(shape, perm), dtype)
-        if self.integer:
+        if self.integer and dtype == FLOAT:
             tensor.dtype, tensor.quantization = INT8, self.wanted
         self.emitted = True
         self.builder.bind(value, Stored(tensor, Order.of(shape, perm)))

@@ -136,7 +136,12 @@ RULES: Mapping[str, Rules] = {
         (2, _int8),
     ],
     "DEQUANTIZE": [(3, _takes("float16")), (2, _int8)],
-    "CAST": [(3, _either(_int8, _gives("int8")))],
+    "CAST": [
+        (5, _either(_takes("float16"), _gives("float16"))),
+        (4, _either(_takes("uint16"), _gives("uint16"))),
+        (3, _either(_int8, _gives("int8"))),
+        (2, _either(_takes("uint32"), _gives("uint32"))),
+    ],
     "TILE": [(3, _int8)],
     # Version 1 of BROADCAST_TO was withdrawn.
     "BROADCAST_TO": [(3, _int8), (2, lambda operator: True)],

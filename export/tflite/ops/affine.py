@@ -8,7 +8,6 @@ import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT, INT8
 from edgeconv.export.tflite.graph import (
-    Activation,
     Array,
     ChannelQuantization,
     Options,
@@ -23,32 +22,13 @@ LARGEST_BIAS = 2**30  # leaves the products room in an int32
 
 
 def per_channel_affine(site: Site, factor: Array, offset: Array) -> None:
-    """factor * x + offset for each channel (axis 1) of the first input."""
+    """factor * x + offset for each channel (axis 1) of the first input: a 1x1 DEPTHWISE_CONV_2D."""
     shape = site.shape(0)
     perm = channels_last(len(shape))
     order = Order.of(shape, perm)
     flat = (shape[0], prod(shape[2:]), 1, shape[1])
     pixels = permuted(shape, perm) if len(shape) == 4 else flat
     x = site.builder.arranged(site.stored(0), order, pixels)
-    emit_affine(site, x, factor, offset, order)
-
-
-def emit_affine(
-    site: Site,
-    x: Tensor,
-    factor: Array,
-    offset: Array,
-    order: Order,
-    quantization: Quantization | None = None,
-    limited: Activation = Activation.NONE,
-) -> None:
-    """A 1x1 DEPTHWISE_CONV_2D of ``x``, N x H x W x C, as the node's result.
-
-    Args:
-        factor, offset: of shape C.
-        quantization: of the result in integer mode, where it is not the wanted one.
-        limited: what the operator applies itself, beside what follows the node in ONNX.
-    """
     if site.integer:
         weight, bias = _integer_operands(site, x, factor, offset)
     else:
@@ -60,10 +40,8 @@ def emit_affine(
         "strideH": 1,
         "strideW": 1,
         "depthMultiplier": 1,
-        **({} if limited is Activation.NONE else {"fusedActivationFunction": limited}),
     }
-    operands = [x, weight, bias]
-    site.emit_stored("DEPTHWISE_CONV_2D", operands, x.shape, order, options, quantization)
+    site.emit_stored("DEPTHWISE_CONV_2D", [x, weight, bias], x.shape, order, options)
 
 
 def _integer_operands(site: Site, x: Tensor, factor: Array, offset: Array) -> tuple[Tensor, Tensor]:

@@ -192,10 +192,13 @@ def arg_extreme(site: Site) -> None:
     site.emit_stored("SUB", [last, index], stored, order)
 
 
-@operator("TopK")
+@operator("TopK", integer=Integer.MOVES)
 def top_k(site: Site) -> None:
     """TOPK_V2 along the last axis, its int32 indices cast to ONNX's int64. The smallest are the
     largest of the negated input."""
+    smallest = not site.integer_attribute("largest", 1)
+    if smallest:
+        site.refuse_integer("TFLite negates no integers")
     shape = site.shape(0)
     axis = site.integer_attribute("axis", -1) % len(shape)
     others = tuple(other for other in range(len(shape)) if other != axis)
@@ -205,7 +208,6 @@ def top_k(site: Site) -> None:
     values, indices = site.output(0, perm), site.output(1, perm)
     short = Tensor(f"{indices.name}/int32", indices.shape, np.dtype("int32"))
     x, found = site.tensor(0, perm), values
-    smallest = not site.integer_attribute("largest", 1)
     if smallest:
         negated = Tensor(f"{site.name}/negated", x.shape, x.dtype)
         site.builder.emit("NEG", [x], [negated])

@@ -166,7 +166,8 @@ def _grouped(site: Site, groups: int) -> None:
     site.finish(result, source.order)
 
 
-@operator("LpNormalization")
+# 196 x 64 on a Cortex-A72, millions of instructions: L2_NORMALIZATION in int8 0.58, this 0.07.
+@operator("LpNormalization", reason="TFLite's int8 kernel is slower than float")
 def lp_normalization(site: Site) -> None:
     """x over its L1 or L2 norm along an axis; 0 stays 0."""
     power = site.integer_attribute("p", 2)
@@ -183,7 +184,7 @@ def lp_normalization(site: Site) -> None:
     site.finish(steps("DIV", x, steps("MAXIMUM", norm, smallest)), Order.of(shape, perm))
 
 
-@operator("LogSoftmax")
+@operator("LogSoftmax", reason="TFLite's int8 kernel gives nothing below -16, in steps of 1/16")
 def log_softmax(site: Site) -> None:
     """LOG_SOFTMAX over the last axis of the stored tensor."""
     rank = len(site.shape(0))

@@ -35,9 +35,12 @@ for _onnx, _tflite, _integer in (
     ("ReduceSum", "SUM", Integer.COMPUTES),
     ("ReduceMax", "REDUCE_MAX", Integer.MOVES),
     ("ReduceMin", "REDUCE_MIN", Integer.MOVES),
-    ("ReduceProd", "REDUCE_PROD", Integer.NONE),
 ):
     operator(_onnx, integer=_integer)(partial(_reduction, name=_tflite))
+# 196 x 8 on a Cortex-A72, millions of instructions: int8 0.067, in float with conversions 0.024.
+operator("ReduceProd", reason="TFLite's int8 kernel is slower than float")(
+    partial(_reduction, name="REDUCE_PROD")
+)
 
 
 @operator("ReduceL2", "ReduceSumSquare")

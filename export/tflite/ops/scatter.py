@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.tflite.builder import Constant, codes
-from edgeconv.export.tflite.graph import TYPES, Array, Options, Quantization, Tensor
+from edgeconv.export.tflite.graph import Array, Quantization, Tensor
 from edgeconv.export.tflite.layout import Order, Shape, identity
 from edgeconv.export.tflite.ops.indexing import from_the_front
 from edgeconv.export.tflite.registry import Integer, operator
@@ -50,13 +50,7 @@ def _places(site: Site, index: int, shape: Shape, axis: int) -> Tensor:
 
 def as_int32(site: Site, tensor: Tensor) -> Tensor:
     """Indices in the type that every kernel takes."""
-    if tensor.dtype == INT32:
-        return tensor
-    short = Tensor(f"{tensor.name}/int32", tensor.shape, INT32)
-    site.builder.emit(
-        "CAST", [tensor], [short], {"inDataType": TYPES[tensor.dtype], "outDataType": TYPES[INT32]}
-    )
-    return short
+    return tensor if tensor.dtype == INT32 else site.builder.cast(tensor, INT32)
 
 
 @operator("ScatterElements", "Scatter", integer=Integer.MOVES)
@@ -161,9 +155,7 @@ def _not_negative(site: Site, indices: Tensor, size: Tensor) -> Tensor:
     negative = Tensor(f"{site.name}/negative", indices.shape, BOOL)
     zero = builder.integers(np.array(0), f"{site.name}/zero")
     builder.emit("LESS", [indices, zero], [negative])
-    more = Tensor(f"{site.name}/more", indices.shape, INT32)
-    types: Options = {"inDataType": TYPES[BOOL], "outDataType": TYPES[INT32]}
-    builder.emit("CAST", [negative], [more], types)
+    more = builder.cast(negative, INT32)
     scaled = Tensor(f"{site.name}/scaled", indices.shape, INT32)
     builder.emit("MUL", [more, size], [scaled])
     result = Tensor(f"{site.name}/indices", indices.shape, INT32)

@@ -8,59 +8,66 @@ from functools import partial
 import numpy as np
 
 from edgeconv.export.tflite.graph import Tensor
-from edgeconv.export.tflite.ops.activation import unary
+from edgeconv.export.tflite.ops.activation import SIGMOID_OUTPUT, table, unary
 from edgeconv.export.tflite.ops.formula import Formula
 from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
 
-NATIVE = {
-    "Abs": ("ABS", Integer.COMPUTES),
-    "Ceil": ("CEIL", Integer.NONE),
-    "Cos": ("COS", Integer.NONE),
-    "Exp": ("EXP", Integer.COMPUTES),
-    "Floor": ("FLOOR", Integer.NONE),
-    "Log": ("LOG", Integer.COMPUTES),
-    "Neg": ("NEG", Integer.NONE),
-    "Not": ("LOGICAL_NOT", Integer.NONE),
-    "Round": ("ROUND", Integer.NONE),
-    "Sign": ("SIGN", Integer.NONE),
-    "Sin": ("SIN", Integer.NONE),
-    "Sqrt": ("SQRT", Integer.COMPUTES),
+KERNELS = {"Exp": "EXP", "Log": "LOG"}
+TABLES = {
+    "Abs": "ABS",
+    "Ceil": "CEIL",
+    "Cos": "COS",
+    "Floor": "FLOOR",
+    "Neg": "NEG",
+    "Round": "ROUND",
+    "Sign": "SIGN",
+    "Sin": "SIN",
+    "Sqrt": "SQRT",
 }
+"""Operators without a good int8 kernel: ABS takes 100 times the instructions of a table, and SQRT
+30 times, with 43 of 100 codes off by one."""
 
-for _onnx, (_tflite, _integer) in NATIVE.items():
-    operator(_onnx, integer=_integer)(partial(unary, name=_tflite))
+for _onnx, _tflite in KERNELS.items():
+    operator(_onnx, integer=Integer.COMPUTES)(partial(unary, name=_tflite))
+for _onnx, _tflite in TABLES.items():
+    operator(_onnx, integer=Integer.COMPUTES)(partial(table, name=_tflite))
+operator("Not")(partial(unary, name="LOGICAL_NOT"))
 
 
 @operator("Elu", integer=Integer.COMPUTES)
 def elu(site: Site) -> None:
-    """ELU, whose alpha is 1; another alpha scales the negative half."""
+    """ELU, whose alpha is 1; another alpha scales the negative half by a LEAKY_RELU."""
     alpha = site.float_attribute("alpha", 1.0)
     if alpha == 1:
         unary(site, "ELU")
         return
-    site.refuse_integer("alpha is not 1")
     f = Formula(site)
-    f.finish(_two_halves(f, 1.0, alpha))
+    f.finish(_elu(f, alpha))
 
 
-@operator("Selu")
-def selu(site: Site) -> None:
-    gamma = site.float_attribute("gamma", 1.05070102214813232421875)
-    alpha = site.float_attribute("alpha", 1.67326319217681884765625)
-    f = Formula(site)
-    f.finish(_two_halves(f, gamma, gamma * alpha))
+def _elu(f: Formula, alpha: float) -> Tensor:
+    return f("LEAKY_RELU", f("ELU", f.x), options={"alpha": alpha})
 
 
-def _two_halves(f: Formula, above: float, below: float) -> Tensor:
-    """above * x where x is positive, below * (exp(x) - 1) elsewhere."""
-    negative = f("MUL", f("ELU", f("MINIMUM", f.x, 0.0)), below)
-    positive = f("RELU", f.x)
-    return f("ADD", negative, positive if above == 1 else f("MUL", positive, above))
+def _selu(f: Formula) -> Tensor:
+    """gamma elu(x)."""
+    gamma = f.site.float_attribute("gamma", 1.05070102214813232421875)
+    alpha = f.site.float_attribute("alpha", 1.67326319217681884765625)
+    return f("MUL", _elu(f, alpha), gamma)
+
+
+LARGEST_POWER = 80.0
+"""exp of it is far from overflowing."""
 
 
 def _softplus(f: Formula) -> Tensor:
     """log(1 + exp(x)), written so that exp never overflows."""
+    codes = f.site.stored(0).quantization
+    if f.site.integer and codes is not None:
+        if codes.scale * (127 - codes.zero_point) > LARGEST_POWER:
+            f.site.refuse_integer("its largest input is too large for exp")
+        return f("LOG", f("ADD", f("EXP", f.x), 1.0))
     tail = f("LOG", f("ADD", f("EXP", f("NEG", f("ABS", f.x))), 1.0))
     return f("ADD", f("RELU", f.x), tail)
 
@@ -77,15 +84,12 @@ def _erf(f: Formula) -> Tensor:
     return f("MUL", f("SIGN", f.x), f("SUB", 1.0, tail))
 
 
-def _celu(f: Formula, alpha: float) -> Tensor:
-    """max(x, 0) + alpha elu(min(x, 0) / alpha)."""
-    below = f("ELU", f("MUL", f("MINIMUM", f.x, 0.0), 1 / alpha))
-    return f("ADD", f("RELU", f.x), f("MUL", below, alpha))
-
-
-def _swish(f: Formula, alpha: float) -> Tensor:
-    scaled = f.x if alpha == 1 else f("MUL", f.x, alpha)
-    return f("MUL", f.x, f("LOGISTIC", scaled))
+def _celu(f: Formula) -> Tensor:
+    """alpha elu(x / alpha)."""
+    alpha = f.site.float_attribute("alpha", 1.0)
+    if alpha == 1:
+        return f("ELU", f.x)
+    return f("MUL", f("ELU", f("MUL", f.x, 1 / alpha)), alpha)
 
 
 def _shrink(f: Formula) -> Tensor:
@@ -98,13 +102,13 @@ def _shrink(f: Formula) -> Tensor:
 
 FORMULAS: dict[str, Callable[[Formula], Tensor]] = {
     "Erf": _erf,
-    "Celu": lambda f: _celu(f, f.site.float_attribute("alpha", 1.0)),
+    "Celu": _celu,
     "Mish": lambda f: f("MUL", f.x, f("TANH", _softplus(f))),
     "Reciprocal": lambda f: f("DIV", 1.0, f.x),
+    "Selu": _selu,
     "Softplus": _softplus,
     "Shrink": _shrink,
     "Softsign": lambda f: f("DIV", f.x, f("ADD", f("ABS", f.x), 1.0)),
-    "Swish": lambda f: _swish(f, f.site.float_attribute("alpha", 1.0)),
     "Tan": lambda f: f("DIV", f("SIN", f.x), f("COS", f.x)),
 }
 
@@ -114,8 +118,33 @@ def _formula(site: Site, formula: Callable[[Formula], Tensor]) -> None:
     f.finish(formula(f))
 
 
+CHAINS = {"Celu", "Reciprocal", "Selu", "Softplus"}
+"""Formulas whose operators each read the result of the one before: XNNPACK makes a table of it."""
+
 for _onnx, _expression in FORMULAS.items():
-    operator(_onnx)(partial(_formula, formula=_expression))
+    _integer = Integer.COMPUTES if _onnx in CHAINS else Integer.NONE
+    operator(_onnx, integer=_integer)(partial(_formula, formula=_expression))
+
+
+@operator("Swish", integer=Integer.COMPUTES)
+def swish(site: Site) -> None:
+    """x times LOGISTIC of alpha x; in integers where a sigmoid of 8 bits is fine enough for it."""
+    alpha = site.float_attribute("alpha", 1.0)
+    if not site.integer:
+        f = Formula(site)
+        f.finish(f("MUL", f.x, f("LOGISTIC", f.x if alpha == 1 else f("MUL", f.x, alpha))))
+        return
+    stored = site.stored(0)
+    x, codes = stored.tensor, stored.quantization
+    assert codes is not None
+    if alpha != 1:
+        site.refuse_integer("alpha is not 1")
+    largest = codes.scale * max(127 - codes.zero_point, 128 + codes.zero_point)
+    if largest * SIGMOID_OUTPUT.scale > site.wanted.scale:
+        site.refuse_integer("a sigmoid of 8 bits is too coarse for the scale of its result")
+    share = site.fresh("sigmoid", x.shape, SIGMOID_OUTPUT)
+    site.builder.emit("LOGISTIC", [x], [share])
+    site.emit_stored("MUL", [x, share], x.shape, stored.order)
 
 
 @operator("ThresholdedRelu")

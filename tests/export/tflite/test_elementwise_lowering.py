@@ -104,6 +104,7 @@ UNARY = {
     "Gelu": {},
     "Erf": {},
     "Softplus": {},
+    "Celu": {"alpha": 0.3},
     "Identity": {},
     "Selu": {},
     "Softsign": {},
@@ -126,7 +127,8 @@ def test_unary_float(kind: str, layout: Layout) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["Relu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Gelu"]
+    "kind",
+    ["Relu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Gelu", "Selu", "Celu"],
 )
 @pytest.mark.parametrize("scale", [1 / 256, 1 / 128, 0.03])
 def test_unary_int8(kind: str, scale: float) -> None:
@@ -157,7 +159,7 @@ def test_a_relu_that_the_output_range_implies_is_a_change_of_scale() -> None:
     x = net.quantized(net.input("x", MAP), 0.05, 120)
     net.output(net.quantized(net.op("Relu", x), 0.02, 0))
     lowered = check(net, {"x": smooth(MAP)}, step=0.02)
-    assert operators(lowered) == ["QUANTIZE", "MUL", "DEQUANTIZE"]
+    assert operators(lowered) == ["QUANTIZE", "DEQUANTIZE", "QUANTIZE", "DEQUANTIZE"]
 
 
 @settings(max_examples=20, deadline=None)
@@ -176,7 +178,7 @@ def test_a_softmax_of_another_scale_is_requantized() -> None:
     x = net.quantized(net.input("x", (1, 9)), 0.05, 120)
     net.output(net.quantized(net.op("Softmax", x), 1 / 200, 0))
     lowered = check(net, {"x": smooth((1, 9))}, step=1 / 200)
-    assert operators(lowered) == ["QUANTIZE", "SOFTMAX", "MUL", "DEQUANTIZE"]
+    assert operators(lowered) == ["QUANTIZE", "SOFTMAX", "DEQUANTIZE", "QUANTIZE", "DEQUANTIZE"]
 
 
 def test_silu_is_logistic_and_mul() -> None:
@@ -231,3 +233,51 @@ def test_a_value_that_is_used_quantized_and_not_runs_in_float() -> None:
     net.output(net.quantized(y, 0.1, 120), net.op("Exp", y))
     lowered = check(net, {"x": smooth(MAP)}, step=0.1)
     assert any("not quantized, or not in one way" in reason for reason in lowered.float_fallback)
+
+
+@pytest.mark.parametrize("slope", [-0.5, 0.0, 1e-3, 0.25, 1.0, 1.5, 300.0])
+@pytest.mark.parametrize("kind", ["LeakyRelu", "PRelu"])
+@pytest.mark.parametrize("int8", [False, True])
+def test_one_slope(kind: str, slope: float, int8: bool) -> None:
+    net = Net()
+    x = net.input("x", MAP)
+    x = net.quantized(x, 0.05, 120) if int8 else x
+    slopes = np.full((3, 1, 1), slope, np.float32)
+    y = (
+        net.op("PRelu", x, net.constant(slopes))
+        if kind == "PRelu"
+        else net.op("LeakyRelu", x, alpha=slope)
+    )
+    net.output(net.quantized(y, 0.04, 110) if int8 else y)
+    lowered = check(net, {"x": 2 * smooth(MAP)}, step=0.04 if int8 else None)
+    assert lowered.float_fallback == ()
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_slope_for_each_channel(int8: bool) -> None:
+    net = Net()
+    x = net.input("x", MAP)
+    x = net.quantized(x, 0.05, 120) if int8 else x
+    y = net.op("PRelu", x, net.constant(np.array([-0.3, 0.2, 1.5], np.float32).reshape(3, 1, 1)))
+    net.output(net.quantized(y, 0.04, 110) if int8 else y)
+    lowered = check(net, {"x": 2 * smooth(MAP)}, step=0.04 if int8 else None)
+    assert len(lowered.float_fallback) == int8
+
+
+@pytest.mark.parametrize(("count", "fallbacks"), [(1, 0), (2, 0), (3, 1)])
+def test_a_sum_of_quantized_values(count: int, fallbacks: int) -> None:
+    """Only the sum of two needs no scale that the graph does not state."""
+    net = Net()
+    x = net.quantized(net.input("x", MAP), 0.05, 120)
+    net.output(net.quantized(net.op("Sum", *[x] * count), 0.1, 120))
+    lowered = check(net, {"x": smooth(MAP)}, step=0.1)
+    assert len(lowered.float_fallback) == fallbacks
+
+
+@pytest.mark.parametrize(("exponent", "fallbacks"), [(0.5, 0), (1, 0), (2, 0), (3, 1), (1.7, 1)])
+def test_a_power_of_quantized_values(exponent: float, fallbacks: int) -> None:
+    net = Net()
+    x = net.quantized(net.input("x", MAP), 0.05, 0)
+    net.output(net.quantized(net.op("Pow", x, net.constant(np.float32(exponent))), 0.1, 10))
+    lowered = check(net, {"x": smooth(MAP)}, step=0.1)
+    assert len(lowered.float_fallback) == fallbacks

@@ -159,14 +159,20 @@ def positive(op_type: str) -> Build:
     return build
 
 
-def small(op_type: str) -> Build:
+def small(op_type: str, **attributes: object) -> Build:
     """Of numbers from -4 to 4, so that the result does not overflow."""
 
     def build(net: Net, x: str, drawn: Drawn) -> str:
         size = net.op("Mul", x, net.constant(np.float32(4 / 255 / drawn.scale)))
-        return str(net.op(op_type, net.quantized(size, 4 / 255, drawn.zero_point)))
+        number = net.quantized(size, 4 / 255, drawn.zero_point)
+        return str(net.op(op_type, number, **attributes))
 
     return build
+
+
+def swish(net: Net, x: str, drawn: Drawn) -> str:
+    net.opset = 24
+    return small("Swish")(net, x, drawn)
 
 
 def clip(net: Net, x: str, drawn: Drawn) -> str:
@@ -203,21 +209,25 @@ OPERATORS: dict[str, list[Build]] = {
     "Add": [with_other("Add"), with_constant("Add")],
     "AveragePool": [plain("AveragePool", kernel_shape=(2, 2), strides=(1, 2))],
     "BatchNormalization": [batch_norm],
+    "Ceil": [plain("Ceil")],
+    "Celu": [small("Celu"), small("Celu", alpha=0.4)],
     "Clip": [clip],
     "Concat": [
         lambda net, x, d: net.op("Concat", x, with_codes(net, d, d.other(*d.shape)), axis=1)
     ],
     "Conv": [conv, depthwise],
     "ConvTranspose": [conv_transpose],
+    "Cos": [small("Cos")],
     "DepthToSpace": [
         lambda net, x, d: net.op("DepthToSpace", net.op("Concat", *[x] * 4, axis=1), blocksize=2)
     ],
     "Div": [lambda net, x, d: net.op("Div", x, net.constant(np.float32(-3.7)))],
     "Dropout": [plain("Dropout")],
-    "Elu": [small("Elu")],
+    "Elu": [small("Elu"), small("Elu", alpha=0.3), small("Elu", alpha=2.5)],
     "Exp": [small("Exp")],
     "Expand": [lambda net, x, d: net.op("Expand", x, net.constant([2, *[1] * 4]))],
     "Flatten": [plain("Flatten")],
+    "Floor": [plain("Floor")],
     "Gather": [lambda net, x, d: net.op("Gather", x, net.constant([1, 0]), axis=2)],
     "GatherElements": [
         lambda net, x, d: net.op("GatherElements", x, net.constant(np.ones(d.shape, int)), axis=2)
@@ -230,7 +240,7 @@ OPERATORS: dict[str, list[Build]] = {
     "HardSigmoid": [small("HardSigmoid")],
     "HardSwish": [small("HardSwish")],
     "Identity": [plain("Identity")],
-    "LeakyRelu": [plain("LeakyRelu", alpha=0.2)],
+    "LeakyRelu": [plain("LeakyRelu", alpha=0.2), plain("LeakyRelu", alpha=1e-3)],
     "Log": [positive("Log")],
     "MatMul": [matmul, matmul_of_two],
     "Max": [with_other("Max"), with_constant("Max")],
@@ -240,7 +250,16 @@ OPERATORS: dict[str, list[Build]] = {
     ],
     "Min": [with_other("Min"), with_constant("Min")],
     "Mul": [with_other("Mul"), with_constant("Mul")],
+    "Neg": [plain("Neg")],
+    "PRelu": [
+        lambda net, x, d: net.op("PRelu", x, net.constant(np.full((1,) * 3, 0.2, np.float32)))
+    ],
     "Pad": [lambda net, x, d: net.op("Pad", x, net.constant([0, 0, 1, 0, 0, 0, 0, 2]))],
+    "Pow": [
+        lambda net, x, d: net.op("Pow", x, net.constant(np.float32(2))),
+        lambda net, x, d: net.op("Pow", net.op("Identity", x), net.constant(np.float32(1))),
+    ],
+    "Reciprocal": [positive("Reciprocal")],
     "ReduceMax": [reduction("ReduceMax")],
     "ReduceMean": [reduction("ReduceMean")],
     "ReduceMin": [reduction("ReduceMin")],
@@ -248,12 +267,17 @@ OPERATORS: dict[str, list[Build]] = {
     "Relu": [plain("Relu")],
     "Reshape": [lambda net, x, d: net.op("Reshape", x, net.constant([d.shape[0], -1]))],
     "Resize": [resize],
+    "Round": [plain("Round")],
     "Scatter": [scatter("ScatterElements")],
     "ScatterElements": [scatter("ScatterElements")],
     "ScatterND": [scatter("ScatterND")],
+    "Selu": [small("Selu")],
     "Sigmoid": [small("Sigmoid")],
+    "Sign": [plain("Sign")],
+    "Sin": [small("Sin")],
     "Slice": [lambda net, x, d: net.op("Slice", x, *map(net.constant, ([1], [9], [3])))],
     "Softmax": [small("Softmax")],
+    "Softplus": [small("Softplus")],
     "SpaceToDepth": [
         lambda net, x, d: net.op(
             "SpaceToDepth", net.op("Tile", x, net.constant([1, 1, 2, 2])), blocksize=2
@@ -271,16 +295,22 @@ OPERATORS: dict[str, list[Build]] = {
         )
     ],
     "Sub": [with_other("Sub"), with_constant("Sub")],
+    "Sum": [with_other("Sum"), with_constant("Sum")],
+    "Swish": [swish],
     "Tanh": [small("Tanh")],
     "Tile": [lambda net, x, d: net.op("Tile", x, net.constant([1, 1, 2, 1]))],
+    "TopK": [
+        lambda net, x, d: net.op("TopK", x, net.constant([2]), axis=2, outputs=2)[0],
+        lambda net, x, d: net.op("TopK", x, net.constant([1]), axis=1, outputs=2)[0],
+    ],
     "Transpose": [plain("Transpose", perm=(0, 3, 1, 2))],
     "Trilu": [plain("Trilu", upper=1)],
     "Unsqueeze": [lambda net, x, d: net.op("Unsqueeze", x, net.constant([0]))],
     "Where": [where],
 }  # fmt: skip
 
-# The result of these kernels has a scale of their own, and is stated in the graph's behind them.
-OWN_STEP = {"Sigmoid": 1 / 256, "Softmax": 1 / 256, "Tanh": 1 / 128, "HardSigmoid": 1 / 255}
+# The result of this kernel has a scale of its own, and is stated in the graph's behind it.
+OWN_STEP = {"Softmax": 1 / 256}
 
 
 def inputs_of(drawn: Drawn) -> Array:

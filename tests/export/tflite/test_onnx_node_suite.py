@@ -29,10 +29,20 @@ NODE_TEST = "onnx_node_test"  # the property that the summary is made of, in con
 OLDEST_OPSET = 13
 TYPES = {
     *(TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL),
-    *(TensorProto.INT8, TensorProto.UINT8),
+    *(TensorProto.INT8, TensorProto.UINT8, TensorProto.FLOAT16),
+    *(TensorProto.INT16, TensorProto.UINT16, TensorProto.UINT32),
+}
+
+UNKNOWN_TYPES = {
+    TensorProto.DOUBLE: "TFLite computes nothing in float64",
+    TensorProto.UINT64: "TFLite computes nothing in uint64, and casts it to nothing",
+    TensorProto.BFLOAT16: "the runtimes take no bfloat16 from Python",
+    TensorProto.STRING: "strings",
 }
 
 REFUSALS = {
+    "activations have no TFLite form|it computes with .*INT16|of type U?INT16": "codes of 16 bits",
+    "bits of a float16": "the bits of a float16",
     "spatial dimensions": "more than three spatial dimensions",
     "training_mode": "training",
     "is used, which TFLite does not give": "a second output, for training or unpooling",
@@ -97,8 +107,16 @@ def foreign_type(model: onnx.ModelProto) -> str | None:
             return "a sequence or an optional value"
         kind = value.type.tensor_type.elem_type
         if kind not in TYPES:
-            return f"{TensorProto.DataType.Name(kind).lower()} is no type that the export writes"
+            name = TensorProto.DataType.Name(kind).lower()
+            return UNKNOWN_TYPES.get(kind, f"TFLite has no {name}, or no runtime that takes it")
     return None
+
+
+def as_array(item: Any) -> np.ndarray[Any, Any]:
+    """An input or output of a case, which may be a TensorProto."""
+    if isinstance(item, TensorProto):
+        return onnx.numpy_helper.to_array(item)
+    return np.asarray(item)
 
 
 def with_constants(model: onnx.ModelProto, arrays: list[Any], first: int) -> onnx.ModelProto:
@@ -106,9 +124,7 @@ def with_constants(model: onnx.ModelProto, arrays: list[Any], first: int) -> onn
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     for value, array in zip(list(changed.graph.input)[first:], arrays[first:], strict=True):
-        changed.graph.initializer.append(
-            onnx.numpy_helper.from_array(np.asarray(array), value.name)
-        )
+        changed.graph.initializer.append(onnx.numpy_helper.from_array(as_array(array), value.name))
         changed.graph.input.remove(value)
     return changed
 
@@ -147,15 +163,13 @@ def test_case(name: str, record_property: pytest.RecordProperty) -> None:
             continue
         wanted = {info.name for info in lowered.inputs}
         feeds = {
-            key: np.asarray(array)
-            for key, array in zip(names, inputs, strict=True)
-            if key in wanted
+            key: as_array(array) for key, array in zip(names, inputs, strict=True) if key in wanted
         }
         results = run_tflite(lowered.data, feeds)
         record_property(NODE_TEST, f"{operator}: ")
         for value, reference in zip(case.model.graph.output, expected, strict=True):
-            result = results[value.name]
-            assert result.shape == np.asarray(reference).shape
+            result, reference = results[value.name], as_array(reference)
+            assert result.shape == reference.shape
             np.testing.assert_allclose(result, reference, rtol=max(case.rtol, 1e-4), atol=1e-4)
         return
     reasons = [REFUSALS[reason] for reason in REFUSALS if re.search(reason, str(refusal))]

@@ -33,7 +33,7 @@ def test_an_unknown_operator() -> None:
     refused(net, r"n0 \(Unique\).*does not know")
 
 
-@pytest.mark.parametrize("dtype", [TensorProto.DOUBLE, TensorProto.FLOAT16])
+@pytest.mark.parametrize("dtype", [TensorProto.DOUBLE, TensorProto.BFLOAT16])
 def test_element_types(dtype: int) -> None:
     net = Net()
     net.output(net.op("Abs", net.input("x", MAP, dtype)))
