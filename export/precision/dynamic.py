@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize.parameters import weight_parameters
@@ -42,7 +43,7 @@ def quantize_dynamically(model: ir.Model) -> DynamicModel:
     rewriter = _Rewriter(model.graph)
     left: dict[str, list[str]] = defaultdict(list)
     for node in list(model.graph):
-        if node.op_type not in _WEIGHTED or node.domain != "":
+        if node.op_type not in _WEIGHTED | _RECURRENT or node.domain != "":
             continue
         reason = _reason_for_float(node)
         if reason:
@@ -54,9 +55,7 @@ def quantize_dynamically(model: ir.Model) -> DynamicModel:
             "the network has no convolution or matrix product that int8-dynamic covers; use "
             "--precision float16"
         )
-    for name in rewriter.weights:
-        if not model.graph.initializers[name].uses():
-            del model.graph.initializers[name]
+    common.RemoveUnusedNodesPass()(model)  # float weights and biases that nothing reads now
     reasons = tuple(_told(names, reason) for reason, names in left.items())
     return DynamicModel(model, frozenset(rewriter.weights), reasons)
 
@@ -74,10 +73,13 @@ def channel_axis(node: ir.Node) -> int:
 
 
 _WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+_RECURRENT = {"GRU", "LSTM", "RNN"}
 
 
 def _reason_for_float(node: ir.Node) -> str:
     """Why ``node`` keeps float weights; empty if it does not."""
+    if node.op_type in _RECURRENT:
+        return "a recurrent cell, whose steps are written out in float"
     weight = node.inputs[1]
     assert weight is not None
     if weight.const_value is None:

@@ -74,6 +74,25 @@ def test_what_keeps_float_weights_is_named(dynamic: DynamicModel) -> None:
     assert kinds["DynamicQuantizeLinear"] == 4
 
 
+def test_nothing_unused_is_kept(dynamic: DynamicModel) -> None:
+    """A bias in the shape of its scales once stood beside the one that nothing read any more."""
+    assert [v.name for v in dynamic.model.graph.initializers.values() if not v.uses()] == []
+
+
+def test_recurrent_cells_are_named() -> None:
+    proto = onnx.parser.parse_model("""
+        <ir_version: 9, opset_import: ["" : 20]>
+        g (float[4, 1, 3] x) => (float[4, 1, 1, 2] y)
+        <float[3, 3] m = {1, 2, 3, 4, 5, 6, 7, 8, 9}, float[1, 2, 3] w = {1, 2, 3, 4, 5, 6},
+         float[1, 2, 2] r = {1, 2, 3, 4}>
+        { h = MatMul(x, m)  y = RNN<hidden_size=2>(h, w, r) }
+    """)
+    proto.graph.node[1].name = "cell"
+    found = quantize_dynamically(ir.from_proto(proto))
+    (left,) = found.left_in_float
+    assert left.startswith("cell (RNN): a recurrent cell")
+
+
 def test_the_old_runtime_takes_it(
     graph: ir.Model, dynamic: DynamicModel, samples: Samples, tflite214: object
 ) -> None:
