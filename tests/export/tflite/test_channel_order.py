@@ -92,8 +92,8 @@ def test_who_reads_the_channels_otherwise_gets_them() -> None:
     check(net, {"x": smooth(MAP)})
 
 
-# One network of each family that reshapes, splits or shuffles its channels. The input of wavenet_kws
-# has three dimensions, and its channels come first by contract.
+# One network of each family that reshapes, splits or shuffles its channels. The input of
+# wavenet_kws has three dimensions, and its channels come first by contract.
 ZOO = {
     "espcn": 0,
     "ghostnet": 0,
