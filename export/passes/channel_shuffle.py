@@ -382,7 +382,7 @@ def _initializer(graph: ir.Graph, name: str, tensor: ir.TensorProtocol) -> ir.Va
     unique = next(free for free in chain((name,), numbered) if free not in graph.initializers)
     value = ir.Value(
         name=unique,
-        shape=ir.Shape(tensor.shape),
+        shape=ir.Shape(tensor.numpy().shape),
         type=ir.TensorType(tensor.dtype),
         const_value=tensor,
     )
