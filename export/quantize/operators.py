@@ -58,6 +58,8 @@ OPERATORS: dict[str, QuantizedOperator] = {
     "Celu": QuantizedOperator(Kind.FREE),
     "Selu": QuantizedOperator(Kind.FREE),
     "Softplus": QuantizedOperator(Kind.FREE),
+    "Mish": QuantizedOperator(Kind.FREE),
+    "Swish": QuantizedOperator(Kind.FREE),
     "Abs": QuantizedOperator(Kind.FREE),
     "Neg": QuantizedOperator(Kind.FREE),
     "Max": QuantizedOperator(Kind.FREE, data_inputs=None),

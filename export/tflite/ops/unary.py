@@ -7,8 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from edgeconv.export.tflite.graph import Tensor
-from edgeconv.export.tflite.ops.activation import SIGMOID_OUTPUT, table, unary
+from edgeconv.export.tflite.builder import Stored
+from edgeconv.export.tflite.graph import Quantization, Tensor
+from edgeconv.export.tflite.ops.activation import table, unary
 from edgeconv.export.tflite.ops.formula import Formula
 from edgeconv.export.tflite.registry import Integer, operator
 from edgeconv.export.tflite.site import Site
@@ -63,9 +64,8 @@ LARGEST_POWER = 80.0
 
 def _softplus(f: Formula) -> Tensor:
     """log(1 + exp(x)), written so that exp never overflows."""
-    codes = f.site.stored(0).quantization
-    if f.site.integer and codes is not None:
-        if codes.scale * (127 - codes.zero_point) > LARGEST_POWER:
+    if f.site.integer:
+        if largest_magnitude(f.site.stored(0)) > LARGEST_POWER:
             f.site.refuse_integer("its largest input is too large for exp")
         return f("LOG", f("ADD", f("EXP", f.x), 1.0))
     tail = f("LOG", f("ADD", f("EXP", f("NEG", f("ABS", f.x))), 1.0))
@@ -103,7 +103,6 @@ def _shrink(f: Formula) -> Tensor:
 FORMULAS: dict[str, Callable[[Formula], Tensor]] = {
     "Erf": _erf,
     "Celu": _celu,
-    "Mish": lambda f: f("MUL", f.x, f("TANH", _softplus(f))),
     "Reciprocal": lambda f: f("DIV", 1.0, f.x),
     "Selu": _selu,
     "Softplus": _softplus,
@@ -126,25 +125,54 @@ for _onnx, _expression in FORMULAS.items():
     operator(_onnx, integer=_integer)(partial(_formula, formula=_expression))
 
 
-@operator("Swish", integer=Integer.COMPUTES)
-def swish(site: Site) -> None:
-    """x times LOGISTIC of alpha x; in integers where a sigmoid of 8 bits is fine enough for it."""
-    alpha = site.float_attribute("alpha", 1.0)
+UNIT_RANGE = Quantization(1 / 255, -128)
+"""Codes for [0, 1]."""
+
+
+def _gated(site: Site, gate: Callable[[Formula], Tensor]) -> None:
+    """x times a function of x between 0 and 1. In integers that has codes of its own, where they
+    are fine enough to move the result by less than a step; XNNPACK makes a table of the whole."""
+    f = Formula(site)
+    share = gate(f)
     if not site.integer:
-        f = Formula(site)
-        f.finish(f("MUL", f.x, f("LOGISTIC", f.x if alpha == 1 else f("MUL", f.x, alpha))))
+        f.finish(f("MUL", f.x, share))
         return
     stored = site.stored(0)
-    x, codes = stored.tensor, stored.quantization
+    x = stored.tensor
+    if largest_magnitude(stored) * UNIT_RANGE.scale / 2 > site.wanted.scale:
+        site.refuse_integer("its factor in 8 bits is too coarse for the scale of its result")
+    codes = site.fresh("gate", x.shape, UNIT_RANGE)
+    site.builder.emit("QUANTIZE", [share], [codes])
+    site.emit_stored("MUL", [x, codes], x.shape, stored.order)
+
+
+def largest_magnitude(stored: Stored) -> float:
+    """Of the real numbers that the codes of a tensor can mean."""
+    codes = stored.quantization
     assert codes is not None
-    if alpha != 1:
-        site.refuse_integer("alpha is not 1")
-    largest = codes.scale * max(127 - codes.zero_point, 128 + codes.zero_point)
-    if largest * SIGMOID_OUTPUT.scale > site.wanted.scale:
-        site.refuse_integer("a sigmoid of 8 bits is too coarse for the scale of its result")
-    share = site.fresh("sigmoid", x.shape, SIGMOID_OUTPUT)
-    site.builder.emit("LOGISTIC", [x], [share])
-    site.emit_stored("MUL", [x, share], x.shape, stored.order)
+    return codes.scale * max(127 - codes.zero_point, 128 + codes.zero_point)
+
+
+@operator("Swish", integer=Integer.COMPUTES)
+def swish(site: Site) -> None:
+    """x times LOGISTIC of alpha x."""
+    alpha = site.float_attribute("alpha", 1.0)
+    _gated(site, lambda f: f("LOGISTIC", f.x if alpha == 1 else f("MUL", f.x, alpha)))
+
+
+@operator("Mish", integer=Integer.COMPUTES)
+def mish(site: Site) -> None:
+    """x times TANH of softplus(x); in float n / (n + 2), where n is exp(x) (exp(x) + 2)."""
+    _gated(site, _mish_gate)
+
+
+def _mish_gate(f: Formula) -> Tensor:
+    if f.site.integer:
+        return f("TANH", _softplus(f))
+    # The logarithm of nearly one has few digits left. Beyond 20 the quotient is one.
+    power = f("EXP", f("MINIMUM", f.x, 20.0))
+    n = f("MUL", power, f("ADD", power, 2.0))
+    return f("DIV", n, f("ADD", n, 2.0))
 
 
 @operator("ThresholdedRelu")

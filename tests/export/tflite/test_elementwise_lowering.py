@@ -235,6 +235,13 @@ def test_a_value_that_is_used_quantized_and_not_runs_in_float() -> None:
     assert any("not quantized, or not in one way" in reason for reason in lowered.float_fallback)
 
 
+def test_the_negative_tail_of_mish() -> None:
+    """By way of log(1 + exp(x)) it has no correct digit at -17."""
+    net = Net()
+    net.output(net.op("Mish", net.input("x", (1, 8))))
+    check(net, {"x": np.linspace(-20, -12, 8, dtype=np.float32).reshape(1, 8)})
+
+
 @pytest.mark.parametrize("slope", [-0.5, 0.0, 1e-3, 0.25, 1.0, 1.5, 300.0])
 @pytest.mark.parametrize("kind", ["LeakyRelu", "PRelu"])
 @pytest.mark.parametrize("int8", [False, True])

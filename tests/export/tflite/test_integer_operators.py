@@ -170,9 +170,12 @@ def small(op_type: str, **attributes: object) -> Build:
     return build
 
 
-def swish(net: Net, x: str, drawn: Drawn) -> str:
-    net.opset = 24
-    return small("Swish")(net, x, drawn)
+def swish(alpha: float) -> Build:
+    def build(net: Net, x: str, drawn: Drawn) -> str:
+        net.opset = 24
+        return str(net.op("Swish", x, alpha=alpha))
+
+    return build
 
 
 def clip(net: Net, x: str, drawn: Drawn) -> str:
@@ -249,6 +252,7 @@ OPERATORS: dict[str, list[Build]] = {
         plain("MaxPool", kernel_shape=(2, 2), dilations=(1, 2), pads=(0, 1, 0, 1)),
     ],
     "Min": [with_other("Min"), with_constant("Min")],
+    "Mish": [plain("Mish")],
     "Mul": [with_other("Mul"), with_constant("Mul")],
     "Neg": [plain("Neg")],
     "PRelu": [
@@ -296,7 +300,7 @@ OPERATORS: dict[str, list[Build]] = {
     ],
     "Sub": [with_other("Sub"), with_constant("Sub")],
     "Sum": [with_other("Sum"), with_constant("Sum")],
-    "Swish": [swish],
+    "Swish": [swish(1.0), swish(1.7)],
     "Tanh": [small("Tanh")],
     "Tile": [lambda net, x, d: net.op("Tile", x, net.constant([1, 1, 2, 1]))],
     "TopK": [
