@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_harness import Net, as_model, check, operators
+from tflite_harness import Net, check, operators
 
-from edgeconv.export.inspect.runtimes import refused_by, tflite_release
 from edgeconv.export.quantize.parameters import Range, activation_parameters
-from edgeconv.export.tflite import lower
 
 ALL_CODES = (1, 4, 8, 8)
 
@@ -127,14 +125,3 @@ def test_a_function_of_one_element_by_way_of_float_is_exact(
     net.output(net.quantized(net.op(kind, x, **attributes), 0.0331, 77))
     lowered = check(net, {"x": every_code(0.05, 120)}, step=0.0)
     assert lowered.float_fallback == ()
-
-
-@pytest.mark.parametrize("kind", ["Abs", "Exp", "Gelu", "LeakyRelu", "Log", "Mish", "Sqrt", "Tanh"])
-def test_it_loads_on_the_last_runtime_for_32_bits(kind: str) -> None:
-    """That has no int8 LOG and SQRT."""
-    net = Net()
-    x = net.quantized(net.input("x", ALL_CODES), 0.02, 0)
-    net.output(net.quantized(net.op(kind, x), 0.0331, 77))
-    lowered = lower(as_model(net.proto()))
-    assert lowered.float_fallback == ()
-    assert refused_by(tflite_release("tflite-runtime==2.14"), lowered.operators) == []

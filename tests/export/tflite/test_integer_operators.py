@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from tflite_harness import Array, Net, as_model, check, in_layout, run_onnx, run_tflite
 
 from edgeconv.bundle import Layout
+from edgeconv.export.inspect.runtimes import refused_by, tflite_release
 from edgeconv.export.tflite import lower
 from edgeconv.export.tflite.registry import Integer, names, rule
 
+OLD_RUNTIME = tflite_release("tflite-runtime==2.14")
 NOT_FOR_REALS = {"QuantizeLinear", "DequantizeLinear"}
 
 
@@ -375,13 +377,22 @@ def test_integers(name: str, build: Build, drawn: Drawn) -> None:
     assert difference.max(initial=0) <= limit, f"{difference.max() / target[0]:.2f} steps"
 
 
+@pytest.mark.parametrize(("name", "build"), CASES)
+def test_the_last_runtime_for_32_bits_has_the_kernels(name: str, build: Build) -> None:
+    drawn = Drawn((1, 4, 5, 6), 0.05, 100, 1, 0, "uint8", 1, False, Layout.NHWC, 0)
+    (linear,) = run_onnx(graph(build, drawn, None).proto(), {"x": inputs_of(drawn)}).values()
+    proto = graph(build, drawn, target_of(linear, drawn)).proto()
+    assert refused_by(OLD_RUNTIME, lower(as_model(proto)).operators) == []
+
+
 def test_every_integer_operator_is_tested() -> None:
     known = {
         name
         for name in names()
         if (found := rule(name)) is not None and found.integer in (Integer.MOVES, Integer.COMPUTES)
     }
-    assert known - NOT_FOR_REALS == set(OPERATORS)
+    assert known - OLD_RUNTIME = tflite_release("tflite-runtime==2.14")
+NOT_FOR_REALS == set(OPERATORS)
 
 
 FINE: dict[str, Build] = {
