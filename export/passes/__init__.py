@@ -17,6 +17,7 @@ from edgeconv.export.passes.hard_swish import HardSwish
 from edgeconv.export.passes.pixel_shuffle import PixelShuffle
 from edgeconv.export.passes.prelu import PReluToLeakyRelu
 from edgeconv.export.passes.sigmoid import Sigmoid
+from edgeconv.export.passes.softplus import Softplus
 from edgeconv.export.passes.sums import SumToAdd
 from edgeconv.export.quiet import quiet_python
 
@@ -62,6 +63,7 @@ def _rewrites(opset: int) -> list[ir.passes.InPlacePass]:
         PReluToLeakyRelu(),
         HardSwish(),
         Sigmoid(),
+        Softplus(),
         layer_norm.LayerNorm(),
         PixelShuffle(),
         MatMulAddToGemm(),

@@ -16,12 +16,15 @@ from edgeconv.export.passes.layer_norm import LayerNorm, RMSNorm
 from edgeconv.export.passes.pixel_shuffle import PixelShuffle
 from edgeconv.export.passes.prelu import PReluToLeakyRelu
 from edgeconv.export.passes.sigmoid import Sigmoid
+from edgeconv.export.passes.softplus import Softplus
 from edgeconv.export.passes.sums import SumToAdd
 from edgeconv.models.randomize import structured_input
 
 SHAPE = (2, 4, 6, 8)
 SCALARS = {
     "one": 1.0,
+    "twenty": 20.0,
+    "ten": 10.0,
     "half": 0.5,
     "two": 2.0,
     "three": 3.0,
@@ -275,3 +278,27 @@ def test_a_prelu_with_one_slope_is_leaky_relu() -> None:
 @pytest.mark.parametrize("body", ["y = PRelu(x, scale)", "a = Neg(x) y = PRelu(x, a)"])
 def test_a_prelu_with_several_slopes_stays(body: str) -> None:
     assert not PReluToLeakyRelu()(graph(body)).modified
+
+
+def scaled_softplus(threshold: str) -> str:
+    return (
+        "a = Mul(x, two) b = Softplus(a) c = Div(b, two) "
+        f"d = Greater(a, {threshold}) y = Where(d, x, c)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("a = Softplus(x) b = Greater(x, twenty) y = Where(b, x, a)", ["Softplus"]),
+        (scaled_softplus("twenty"), ["Mul", "Softplus", "Div"]),
+    ],
+)
+def test_a_softplus_with_a_threshold_is_a_plain_one(body: str, expected: list[str]) -> None:
+    x = np.linspace(-40, 40, np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+    assert rewritten(graph(body), Softplus(), x) == expected
+
+
+def test_a_softplus_with_a_low_threshold_stays() -> None:
+    """Above 10 it differs from x by 4.5e-6 of it, which float32 tells."""
+    assert not Softplus()(graph(scaled_softplus("ten"))).modified

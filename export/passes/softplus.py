@@ -1,0 +1,47 @@
+"""A Softplus that steps aside for large inputs is a plain one.
+
+PyTorch writes x itself above a threshold, where log(1 + exp(x)) is x to the last bit of float32.
+ONNX Runtime and TFLite compute Softplus without overflow, and the choice costs both of them a
+comparison and a selection that have no integer form.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_ir as ir
+from onnxscript.rewriter import pattern
+
+from edgeconv.export.passes.rewriting import Rewrites, number
+
+# exp(-15) / 15 is a quarter of float32's epsilon: from there on the difference is rounded away.
+LEAST_THRESHOLD = 15.0
+
+
+def _exact(context: Any, threshold: ir.Value, **_: Any) -> bool:
+    known = number(threshold)
+    return known is not None and known >= LEAST_THRESHOLD
+
+
+def _scaled(op: Any, x: Any, beta: Any) -> Any:
+    return op.Div(op.Softplus(op.Mul(x, beta)), beta)
+
+
+class Softplus(Rewrites):
+    """``Where(x > t, x, Softplus(x))`` → ``Softplus(x)``; the same of ``Softplus(b x) / b``, where
+    ``b x`` is compared. ``t`` is 15 or more."""
+
+    rules = (
+        pattern.RewriteRule(
+            lambda op, x, threshold: op.Where(op.Greater(x, threshold), x, op.Softplus(x)),
+            lambda op, x, **_: op.Softplus(x),
+            _exact,
+        ),
+        pattern.RewriteRule(
+            lambda op, x, beta, threshold: op.Where(
+                op.Greater(op.Mul(x, beta), threshold), x, _scaled(op, x, beta)
+            ),
+            lambda op, x, beta, **_: _scaled(op, x, beta),
+            _exact,
+        ),
+    )
