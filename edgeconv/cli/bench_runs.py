@@ -13,7 +13,7 @@ from edgeconv.bench import BenchOptions, BenchResult, Journal, Progress
 from edgeconv.bench.sustained import SustainedResult, sustain
 from edgeconv.cli import bench_session
 from edgeconv.device import open_device
-from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.report.tables import error_console, printable, progress
 
 if TYPE_CHECKING:
@@ -120,5 +120,5 @@ def _remember(result: BenchResult | CountResult) -> None:
 
     try:
         History(default_path()).add(result, current_revision(Path.cwd()))
-    except (MeasurementError, OSError) as error:
+    except (EdgeconvError, OSError) as error:
         error_console().print(f"note: not kept in the history: {printable(str(error))}")
