@@ -39,7 +39,7 @@ _OF_MODELS = ("weights", "pretrained", "model_args", "input_size", "mean", "std"
     help="Draw all layers in the order of the network.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(
     model: str,
     data: str,

@@ -22,7 +22,7 @@ import click
     help="Write the result as JSON here, for `edgeconv compare` and `edgeconv gate`.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(bundle: Path, data: Path, out: Path | None, as_json: bool, quiet: bool) -> None:
     """Measure the top-1 accuracy of every file of BUNDLE, each on its own runtime."""
     from edgeconv.bench.result import save_json

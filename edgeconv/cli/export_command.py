@@ -118,7 +118,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @click.option("--no-verify", is_flag=True, help="Keep files that fail verification.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress, no summary.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def command(
     model: str,
     mean: tuple[float, ...] | None,

@@ -10,7 +10,7 @@ import click
 @click.command("verify")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--quiet", is_flag=True, help="No progress, no table: the exit code tells.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no table: the exit code tells.")
 def command(bundle: Path, as_json: bool, quiet: bool) -> None:
     """Run every file of BUNDLE on its runtime and compare it with the network's own outputs.
 
