@@ -56,7 +56,7 @@ def compare_accuracy(before: Evaluation, after: Evaluation) -> ComparisonReport[
     """Pair the files of two evaluations by name (or take the one of each) and compare them.
 
     Raises:
-        MeasurementError: no file is in both.
+        UsageError: no file is in both.
     """
     pairs, only_before, only_after = pair(before.results, after.results, lambda r: r.path)
     paired = before.same_samples(after)
@@ -75,6 +75,8 @@ def compare_accuracy(before: Evaluation, after: Evaluation) -> ComparisonReport[
         only_before=only_before,
         only_after=only_after,
         cautions=_cautions(before, after, list(pairs.values())),
+        of_before=_unreadable(before),
+        of_after=_unreadable(after),
     )
 
 
@@ -89,7 +91,10 @@ def _cautions(
         )
     runtimes = {(old.runtime, new.runtime) for old, new in pairs}
     found += [f"the runtime changed from {a} to {b}" for a, b in sorted(runtimes) if a != b]
-    for word, result in (("first", before), ("second", after)):
-        if result.skipped:
-            found.append(f"in the {word} result {len(result.skipped)} samples were unreadable")
     return tuple(found)
+
+
+def _unreadable(evaluation: Evaluation) -> tuple[str, ...]:
+    count = len(evaluation.skipped)
+    what = "1 sample was" if count == 1 else f"{count} samples were"
+    return (f"{what} unreadable",) if count else ()

@@ -12,8 +12,7 @@ def gate_accuracy(
 ) -> GateReport[AccuracyComparison]:
     """Fail what is significantly less accurate and by more than ``max_loss`` (0.005 is half a
     percentage point), or larger by more than ``max_regression`` (0.03 is 3 %)."""
-    rows = tuple(_row(c, max_loss, max_regression) for c in report.comparisons)
-    return GateReport(rows, report.only_before, report.cautions)
+    return GateReport.of(report, (_row(c, max_loss, max_regression) for c in report.comparisons))
 
 
 def _row(

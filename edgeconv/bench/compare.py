@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from edgeconv.bench import statistics
 from edgeconv.bench.result import BenchResult, Interval, ModelResult
-from edgeconv.errors import MeasurementError
+from edgeconv.errors import UsageError
 
 C = TypeVar("C")
 M = TypeVar("M")
@@ -67,19 +67,30 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ComparisonReport(Generic[C]):
-    """All files in common, those in one result alone, and why not to compare the two."""
+    """All files in common, those in one result alone, why not to compare the two, and what is to
+    be said of each alone."""
 
     comparisons: tuple[C, ...]
     only_before: tuple[str, ...]
     only_after: tuple[str, ...]
     cautions: tuple[str, ...]
+    of_before: tuple[str, ...] = ()
+    of_after: tuple[str, ...] = ()
+
+    def remarks(self, before: str, after: str) -> tuple[str, ...]:
+        """All that the reader must know, with the two results called so."""
+        return (
+            *self.cautions,
+            *(f"in {before} {remark}" for remark in self.of_before),
+            *(f"in {after} {remark}" for remark in self.of_after),
+        )
 
 
 def compare(before: BenchResult, after: BenchResult) -> ComparisonReport[Comparison]:
     """Pair the files of two results by name (or take the one of each) and compare them.
 
     Raises:
-        MeasurementError: no file is in both.
+        UsageError: no file is in both.
     """
     pairs, only_before, only_after = pair(before.models, after.models, lambda m: m.file.name)
     return ComparisonReport(
@@ -87,6 +98,8 @@ def compare(before: BenchResult, after: BenchResult) -> ComparisonReport[Compari
         only_before=only_before,
         only_after=only_after,
         cautions=_cautions(before, after, list(pairs.values())),
+        of_before=before.warnings,
+        of_after=after.warnings,
     )
 
 
@@ -97,7 +110,7 @@ def pair(
     the names in one result alone.
 
     Raises:
-        MeasurementError: no file is in both.
+        UsageError: no file is in both.
     """
     if len(before) == len(after) == 1:
         name = name_of(after[0])
@@ -105,7 +118,7 @@ def pair(
     old, new = _by_name(before, name_of), _by_name(after, name_of)
     pairs = {name: (old[name], new[name]) for name in new if name in old}
     if not pairs:
-        raise MeasurementError(
+        raise UsageError(
             f"no file is in both results: one has {', '.join(old)}, the other {', '.join(new)}"
         )
     return pairs, tuple(n for n in old if n not in new), tuple(n for n in new if n not in old)
@@ -141,8 +154,6 @@ def _cautions(
             found.append(f"the {what} changed from {old} to {new}")
     runtimes = {(_runtime(old), _runtime(new)) for old, new in pairs}
     found += [f"the runtime changed from {a} to {b}" for a, b in sorted(runtimes) if a != b]
-    for word, result in (("first", before), ("second", after)):
-        found += [f"in the {word} result {warning}" for warning in result.warnings]
     return tuple(found)
 
 

@@ -57,7 +57,7 @@ def compare_counts(before: CountResult, after: CountResult) -> ComparisonReport[
     """Pair the files of two results by name (or take the one of each) and compare them.
 
     Raises:
-        MeasurementError: no file is in both.
+        UsageError: no file is in both.
     """
     pairs, only_before, only_after = pair(before.models, after.models, lambda m: m.file.name)
     return ComparisonReport(

@@ -11,8 +11,7 @@ def gate_counts(
     report: ComparisonReport[CountComparison], max_regression: float
 ) -> GateReport[CountComparison]:
     """Fail what executes more instructions, or is larger, by more than ``max_regression``."""
-    rows = tuple(_row(comparison, max_regression) for comparison in report.comparisons)
-    return GateReport(rows, report.only_before, report.cautions)
+    return GateReport.of(report, (_row(c, max_regression) for c in report.comparisons))
 
 
 def _row(comparison: CountComparison, max_regression: float) -> GateRow[CountComparison]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -22,9 +23,19 @@ class GateRow(Generic[C]):
 
 @dataclass(frozen=True)
 class GateReport(Generic[C]):
+    """All files at the gate, those in the baseline alone (``missing``) and in the result alone
+    (``added``), and what the reader must know."""
+
     rows: tuple[GateRow[C], ...]
     missing: tuple[str, ...]
-    cautions: tuple[str, ...]
+    added: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @classmethod
+    def of(cls, report: ComparisonReport[C], rows: Iterable[GateRow[C]]) -> GateReport[C]:
+        """With a row for each comparison of ``report``."""
+        remarks = report.remarks("the baseline", "the result")
+        return cls(tuple(rows), report.only_before, report.only_after, remarks)
 
     @property
     def passed(self) -> bool:
@@ -35,8 +46,7 @@ class GateReport(Generic[C]):
 def gate(report: ComparisonReport[Comparison], max_regression: float) -> GateReport[Comparison]:
     """Fail what is significantly slower and by more than ``max_regression`` (0.03 is 3 %), or
     larger by more than that."""
-    rows = tuple(_row(comparison, max_regression) for comparison in report.comparisons)
-    return GateReport(rows, report.only_before, report.cautions)
+    return GateReport.of(report, (_row(c, max_regression) for c in report.comparisons))
 
 
 def _row(comparison: Comparison, max_regression: float) -> GateRow[Comparison]:

@@ -93,15 +93,18 @@ class History:
     """The history in one file, made when the first result is added.
 
     Raises (every method):
-        MeasurementError: the file is no history, or from another schema version.
+        UsageError: the file is no history, cannot be used, or is from another schema version.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def add(self, result: Kept, revision: Revision | None) -> int:
         """Keep a result and return its number."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unusable(error.strerror) from error
         with self._connection() as connection:
             cursor = connection.execute(
                 "INSERT INTO runs (kind, started, device, revision, changed, result) "
@@ -126,7 +129,7 @@ class History:
     def entries(self, *, pattern: str = "*", limit: int = -1) -> list[Entry]:
         """Measured files whose name matches a shell pattern, of the ``limit`` latest runs that
         have one; newest first."""
-        if not self._path.exists():
+        if not self.path.exists():
             return []
         with self._connection() as connection:
             rows = connection.execute(
@@ -164,7 +167,7 @@ class History:
         return tuple(self._decode(*row) for row in rows if row is not None)
 
     def _one(self, query: str, values: tuple[object, ...]) -> tuple[str, bytes] | None:
-        if not self._path.exists():
+        if not self.path.exists():
             return None
         with self._connection() as connection:
             row: tuple[str, bytes] | None = connection.execute(query, values).fetchone()
@@ -174,20 +177,29 @@ class History:
         try:
             text = zlib.decompress(blob).decode()
         except (zlib.error, UnicodeDecodeError) as error:
-            raise MeasurementError(f"history {self._path}: a result is damaged") from error
+            raise self._unusable("a result is damaged") from error
         parse = parse_counts if kind == Kind.INSTRUCTIONS.value else parse_result
-        return parse(text, self._path)
+        try:
+            return parse(text, self.path)
+        except MeasurementError as error:
+            raise UsageError(str(error)) from error
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """A transaction; other processes' writes are waited for."""
         try:
-            with closing(sqlite3.connect(self._path, timeout=30)) as connection, connection:
+            with closing(sqlite3.connect(self.path, timeout=30)) as connection, connection:
                 connection.execute("BEGIN IMMEDIATE")
-                bring_up_to_date(connection, self._path)
+                bring_up_to_date(connection, self.path)
                 yield connection
         except sqlite3.Error as error:
-            raise MeasurementError(f"history {self._path}: {error}") from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, why: object) -> UsageError:
+        return UsageError(
+            f"{self.path} cannot be used as the history: {why}; set EDGECONV_HISTORY to another "
+            "file"
+        )
 
 
 def _kind(result: Kept) -> Kind:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from edgeconv.errors import MeasurementError
+from edgeconv.errors import UsageError
 
 SCHEMA_VERSION = 2
 # Either the three durations are set, or the instructions.
@@ -54,13 +54,13 @@ def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
     ``connection`` is in: it happens whole or not at all. ``path`` is for the message.
 
     Raises:
-        MeasurementError: the file is of a newer edgeconv.
+        UsageError: the file is of a newer edgeconv.
     """
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == SCHEMA_VERSION:
         return
     if version not in (0, 1):
-        raise MeasurementError(
+        raise UsageError(
             f"{path} has schema version {version}, this edgeconv reads up to {SCHEMA_VERSION}; "
             "update edgeconv, or set EDGECONV_HISTORY to another file"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from edgeconv.bench.history import History, commit_of
 from edgeconv.bench.instructions import CountResult, parse_counts
 from edgeconv.bench.result import BenchResult, parse_result
 from edgeconv.bundle import MANIFEST_NAME
-from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.errors import DataError, MeasurementError, UsageError
 from edgeconv.evaluation import Evaluation, parse_evaluation
 
 Result = BenchResult | CountResult | Evaluation
@@ -23,8 +23,8 @@ SUFFIX = ".json"
 @dataclass(frozen=True)
 class Matched:
     """Results to hold against each other, each pair of one kind and with a name: the file's in both
-    folders, or what it holds. ``missing`` are files of the first folder that the second lacks;
-    ``notes`` name what else has no partner."""
+    folders, or what it holds. ``missing`` are files of the first folder, or kinds of results of
+    what was named first, that the second lacks; ``notes`` name what else has no partner."""
 
     pairs: dict[str, tuple[Result, Result]]
     missing: tuple[str, ...]
@@ -39,21 +39,22 @@ def read_result(path: Path) -> Result:
     """A result file, whatever it holds.
 
     Raises:
-        UsageError: there is no such file.
-        MeasurementError, DataError: it holds no result, or one of another schema version.
+        UsageError: there is no such file, it holds no result, or one of another schema version.
     """
     try:
         text = path.read_text(encoding="utf-8")
         kind = _Head.model_validate_json(text).kind
-    except FileNotFoundError as error:
-        raise UsageError(f"{path} does not exist") from error
+        if kind == "instructions":
+            return parse_counts(text, path)
+        return parse_evaluation(text, path) if kind == "accuracy" else parse_result(text, path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, ValidationError) as error:
-        raise MeasurementError(
+        raise UsageError(
             f"{path} is no result of `edgeconv bench -o` or `edgeconv evaluate -o`"
         ) from error
-    if kind == "instructions":
-        return parse_counts(text, path)
-    return parse_evaluation(text, path) if kind == "accuracy" else parse_result(text, path)
+    except (MeasurementError, DataError) as error:  # here the file is what was asked for
+        raise UsageError(str(error)) from error
 
 
 def resolve(reference: str, history: History, folder: Path) -> tuple[Result, ...]:
@@ -64,7 +65,8 @@ def resolve(reference: str, history: History, folder: Path) -> tuple[Result, ...
         folder: in the git work tree that revisions are looked up in.
 
     Raises:
-        UsageError: it is none of these, or nothing was measured at that revision.
+        UsageError: it is none of these or cannot be used as such, or nothing was measured at that
+            revision.
     """
     path = Path(reference)
     if path.is_file():
@@ -74,9 +76,11 @@ def resolve(reference: str, history: History, folder: Path) -> tuple[Result, ...
             f"{reference} is a bundle, not a result; make one with `edgeconv bench {reference} -o "
             f"FILE` or `edgeconv evaluate {reference} --data DATA -o FILE`"
         )
-    if reference.isascii() and reference.isdigit() and len(reference) < 10:
+    if _is_run(reference):
         return (history.get(int(reference)),)
     commit = commit_of(reference, folder)
+    if commit is None and path.is_dir():
+        raise UsageError(f"{reference} is a folder that has no {SUFFIX} results")
     if commit is None:
         raise UsageError(
             f"{reference} is no result file or folder of them, no run of the history and no git "
@@ -95,14 +99,15 @@ def match(before: str, after: str, history: History, folder: Path) -> Matched:
     the rest by kind.
 
     Raises:
-        UsageError: one names nothing, or they have no kind in common.
-        MeasurementError, DataError: a file is damaged.
+        UsageError: one names nothing that can be used, both name the same, or they have no kind in
+            common.
     """
     folders = [_result_files(Path(reference)) for reference in (before, after)]
     if folders[0] and folders[1]:
         return _match_folders(Path(before), folders[0], Path(after), folders[1])
     for files, one, other in ((folders[0], before, after), (folders[1], after, before)):
         if files and commit_of(one, folder) is None:  # a branch may be called like a folder
+            resolve(other, history, folder)  # which may be nothing at all
             raise UsageError(
                 f"{one} is a folder of results and {other} is not; name two folders or two results"
             )
@@ -112,13 +117,33 @@ def match(before: str, after: str, history: History, folder: Path) -> Matched:
         raise UsageError(
             f"{before} holds {_words(old)} and {after} holds {_words(new)}; name two of one kind"
         )
-    notes = tuple(
-        f"nothing to compare the {WORDS[type(result)]} of {name} with"
-        for name, results in ((before, old), (after, new))
-        for result in results
-        if WORDS[type(result)] not in pairs
-    )
-    return Matched(pairs, (), notes)
+    _refuse_same_path(Path(before), Path(after))
+    for a, b in pairs.values():
+        # Two evaluations of the same file may well be equal; two measurements never are.
+        if a == b and not isinstance(a, Evaluation):
+            raise UsageError(
+                f"{before} and {after} are the same run, of {a.started:%Y-%m-%d %H:%M} UTC on "
+                f"{a.device}; name two, `edgeconv history` lists them"
+            )
+    gone, added = _without_partner(old, pairs), _without_partner(new, pairs)
+    if Path(after).is_file() or _is_run(after):  # one result; the kinds it is not were not asked
+        return Matched(pairs, (), tuple(f"only {before} has {words}" for words in gone))
+    return Matched(pairs, gone, tuple(f"only {after} has {words}" for words in added))
+
+
+def _is_run(reference: str) -> bool:
+    """Whether it is a number, as the history has. Longer ones may be abbreviated commits."""
+    return reference.isascii() and reference.isdigit() and len(reference) < 10
+
+
+def _refuse_same_path(before: Path, after: Path) -> None:
+    if before.exists() and after.exists() and before.samefile(after):
+        raise UsageError(f"{before} and {after} are the same; name two")
+
+
+def _without_partner(results: Sequence[Result], pairs: Collection[str]) -> tuple[str, ...]:
+    """The kinds of results that are in no pair."""
+    return tuple(words for result in results if (words := WORDS[type(result)]) not in pairs)
 
 
 def _result_files(path: Path) -> set[str]:
@@ -129,6 +154,7 @@ def _result_files(path: Path) -> set[str]:
 
 
 def _match_folders(before: Path, old: set[str], after: Path, new: set[str]) -> Matched:
+    _refuse_same_path(before, after)
     if not old & new:
         raise UsageError(
             f"no file is in both folders: {before} has {', '.join(sorted(old))}, {after} has "
@@ -143,7 +169,7 @@ def _match_folders(before: Path, old: set[str], after: Path, new: set[str]) -> M
                 "of one kind alike"
             )
         pairs[name] = (a, b)
-    notes = tuple(f"{name} is only in {after}" for name in sorted(new - old))
+    notes = tuple(f"only {after} has {name}" for name in sorted(new - old))
     return Matched(pairs, tuple(sorted(old - new)), notes)
 
 

@@ -23,9 +23,9 @@ def command(before: str, after: str, as_json: bool) -> None:
     """Say whether files became faster, slower, more or less accurate from BEFORE to AFTER.
 
     Each is a file of `edgeconv bench --out` or `edgeconv evaluate --out`, the number of a run in
-    `edgeconv history`, or a git revision at which something was measured. Two folders of such
-    files are compared by the files' names. Latencies go with latencies, instruction counts (of an
-    emulated board) with counts, accuracies with accuracies.
+    `edgeconv history`, or a git revision at which something was measured; not twice the same run.
+    Two folders of such files are compared by the files' names. Latencies go with latencies,
+    instruction counts (of an emulated board) with counts, accuracies with accuracies.
     """
     from edgeconv.bench.history import History, default_path
     from edgeconv.bench.references import match
@@ -47,7 +47,7 @@ def command(before: str, after: str, as_json: bool) -> None:
         console().print(report.comparison_table(found, name if len(reports) > 1 else None))
         for note in report.notes(found):
             error_console().print(f"note: {printable(note)}")
-    missing = tuple(f"{name} is only in {before}" for name in matched.missing)
+    missing = tuple(f"only {before} has {name}" for name in matched.missing)
     for note in (*missing, *matched.notes):
         error_console().print(f"note: {printable(note)}")
 

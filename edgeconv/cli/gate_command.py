@@ -57,11 +57,12 @@ class Share(click.ParamType[float]):
 )
 def command(result: str, baseline: str, max_regression: float, max_accuracy_loss: float) -> None:
     """Exit with 1 if a file of RESULT is significantly slower or less accurate, or larger, than in
-    the baseline, or missing.
+    the baseline, or missing; with 2 if RESULT or the baseline cannot be used.
 
     RESULT is named like the baseline, and is held against it by what it holds: latencies,
     instruction counts (of an emulated board) or accuracies (of `edgeconv evaluate`). Of two folders
-    it is every file of the baseline's. Prints a Markdown table for a pull request.
+    it is every file of the baseline's, of two revisions every kind of result. Prints a Markdown
+    table for a pull request.
     """
     from edgeconv.bench.history import History, default_path
     from edgeconv.bench.references import match

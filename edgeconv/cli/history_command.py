@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgeconv.bench.history import Entry
 
 SCHEMA_VERSION = 1  # of --json
@@ -30,6 +32,7 @@ def command(
 ) -> None:
     """List the latest measurements of files that match PATTERN (shell style, such as '*int8*')."""
     from edgeconv.bench.history import History, default_path
+    from edgeconv.report.tables import error_console, printable
 
     history = History(default_path())
     if run is not None:
@@ -41,8 +44,16 @@ def command(
         click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "entries": listed}, indent=1))
     elif as_csv:
         click.echo(_csv(entries), nl=False)
-    else:
+    elif entries:
         _print(entries)
+    else:
+        error_console().print(f"note: {printable(_why_none(pattern, history.path))}")
+
+
+def _why_none(pattern: str, path: Path) -> str:
+    if not path.exists():
+        return f"nothing was measured yet: there is no {path}"
+    return "nothing was measured yet" + ("" if pattern == "*" else f" that matches {pattern}")
 
 
 def _csv(entries: list[Entry]) -> str:
@@ -58,9 +69,6 @@ def _csv(entries: list[Entry]) -> str:
 def _print(entries: list[Entry]) -> None:
     from edgeconv.report.tables import Column, console, error_console, table
 
-    if not entries:
-        error_console().print("note: nothing was measured yet that matches")
-        return
     columns = (Column("Run", numeric=True), "When (UTC)", "Revision", "Device", "File", "Runtime")
     figure = "Median [95 % interval] or count"
     numbers = (Column("Threads", numeric=True), Column(figure, numeric=True))

@@ -33,7 +33,7 @@ def notes(report: AnyReport) -> list[str]:
     """What the reader of the table must know."""
     found = [f"{name} is only in the first result" for name in report.only_before]
     found += [f"{name} is only in the second result" for name in report.only_after]
-    return [*found, *report.cautions]
+    return [*found, *_remarks(report)]
 
 
 def plain(report: AnyReport) -> dict[str, object]:
@@ -45,8 +45,12 @@ def plain(report: AnyReport) -> dict[str, object]:
         ],
         "only_before": report.only_before,
         "only_after": report.only_after,
-        "cautions": report.cautions,
+        "cautions": _remarks(report),
     }
+
+
+def _remarks(report: AnyReport) -> tuple[str, ...]:
+    return report.remarks("the first result", "the second result")
 
 
 def _figures(comparison: AnyComparison) -> tuple[str, str]:

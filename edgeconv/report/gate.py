@@ -79,7 +79,7 @@ def accuracy_markdown(
 
 
 def missing_markdown(names: Sequence[str]) -> str:
-    """Result files that only the baseline has."""
+    """Result files, or kinds of results, that only the baseline has."""
     lines = [f"- {_cell(name)}" for name in names]
     return "\n".join(["**Gate FAILED**: the baseline has results that were not made.", "", *lines])
 
@@ -103,8 +103,9 @@ def _table(
         lines.append("| " + " | ".join(_cell(text) for text in texts) + " |")
     empty = " |" * len(columns)
     lines += [f"| {_cell(n)} |{empty} **failed**: not measured |" for n in report.missing]
-    if report.cautions:
-        lines += ["", *(f"- {_cell(caution)}" for caution in report.cautions)]
+    lines += [f"| {_cell(n)} |{empty} new: not in the baseline |" for n in report.added]
+    if report.remarks:
+        lines += ["", *(f"- {_cell(remark)}" for remark in report.remarks)]
     return "\n".join(lines)
 
 

@@ -30,7 +30,7 @@ def counts_table(result: CountResult) -> Table:
         Column("Runtime"),
         Column("Instructions", numeric=True),
         *(Column(name, numeric=True) for name in CLASSES.values()),
-        *([Column("Fewer than the most", numeric=True)] if several else []),
+        *([Column("Reduction from the highest count", numeric=True)] if several else []),
     ]
     rows = [
         [

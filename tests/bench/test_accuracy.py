@@ -17,7 +17,7 @@ from made_results import made_evaluation
 from edgeconv.bench.accuracy import AccuracyVerdict, compare_accuracy
 from edgeconv.bench.accuracy_gate import gate_accuracy
 from edgeconv.bench.result import save_json
-from edgeconv.errors import DataError, MeasurementError
+from edgeconv.errors import DataError, UsageError
 from edgeconv.evaluation import Evaluation, parse_evaluation
 from edgeconv.report.gate import accuracy_markdown
 
@@ -68,6 +68,7 @@ def test_other_samples_are_not_paired() -> None:
         assert not report.comparisons[0].paired
         assert report.comparisons[0].verdict is AccuracyVerdict.UNDECIDED
         assert "the samples changed" in report.cautions[0]
+    assert report.remarks("old", "new")[-1] == "in new 1 sample was unreadable"
     many = made_evaluation({"m": worse(80)}, data_sha256="1" * 64)
     assert compare_accuracy(before, many).comparisons[0].verdict is AccuracyVerdict.LESS
 
@@ -107,7 +108,7 @@ def test_a_file_that_is_gone_fails_the_gate() -> None:
     gated = gate_accuracy(compare_accuracy(before, made_evaluation({"a": RIGHT})), 0.005, 0.03)
     assert not gated.passed
     assert "| b | | | | | **failed**: not measured |" in accuracy_markdown(gated, 0.005, 0.03)
-    with pytest.raises(MeasurementError, match="no file is in both"):
+    with pytest.raises(UsageError, match="no file is in both"):
         compare_accuracy(before, made_evaluation({"c": RIGHT, "d": RIGHT}))
 
 

@@ -7,7 +7,7 @@ from made_results import MACHINE, made_model, made_result
 
 from edgeconv.bench.compare import Verdict, compare
 from edgeconv.bench.gate import gate
-from edgeconv.errors import MeasurementError
+from edgeconv.errors import UsageError
 from edgeconv.report.gate import markdown
 
 CALM = [1_000_000, 1_001_000, 999_000, 1_000_500, 999_500]
@@ -59,7 +59,7 @@ def test_one_file_each_is_a_pair_whatever_the_names() -> None:
 def test_nothing_in_common() -> None:
     old = made_result(made_model("a", CALM), made_model("b", CALM))
     new = made_result(made_model("c", CALM), made_model("d", CALM))
-    with pytest.raises(MeasurementError, match="no file is in both results"):
+    with pytest.raises(UsageError, match="no file is in both results"):
         compare(old, new)
 
 
@@ -70,12 +70,14 @@ def test_what_else_changed_is_told() -> None:
         device="local:python3",
         machine=MACHINE.model_copy(update={"governor": "ondemand"}),
     )
-    assert compare(old, new).cautions == (
+    assert compare(old, new).remarks("the baseline", "the result") == (
         "the device changed from local to local:python3",
         "the governor changed from performance to ondemand",
         "the runtime changed from litert 2.3 to litert 3.0",
-        "in the first result the machine was busy",
+        "in the baseline the machine was busy",
     )
+    text = markdown(gate(compare(new, old), 0.03), 0.03)
+    assert "- in the result the machine was busy" in text
 
 
 @pytest.mark.parametrize(
@@ -109,6 +111,16 @@ def test_a_file_that_is_gone_fails_the_gate() -> None:
     report = gate(compare(old, made_result(made_model("a", CALM), made_model("c", CALM))), 0.03)
     assert not report.passed
     assert "| b | | | | | **failed**: not measured |" in markdown(report, 0.03)
+
+
+def test_a_file_that_is_new_is_named_at_the_gate() -> None:
+    """It once was left out without a word."""
+    new = made_result(made_model("a", CALM), made_model("c", CALM))
+    old = made_result(made_model("a", CALM), made_model("a2", CALM))
+    report = gate(compare(old, new), 0.03)
+    assert report.added == ("c",)
+    assert "| c | | | | | new: not in the baseline |" in markdown(report, 0.03)
+    assert gate(compare(new.model_copy(update={"models": new.models[:1]}), new), 0.03).passed
 
 
 def test_a_name_cannot_break_the_table() -> None:

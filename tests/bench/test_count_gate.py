@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from made_results import made_counts, made_model, made_result
 
 from edgeconv.bench.count_compare import CountVerdict, compare_counts
+from edgeconv.report.instructions import counts_table
 
 
 def save(path: Path, counts: dict[str, int], **changes: object) -> Path:
@@ -82,6 +83,12 @@ def test_the_verdict_says_which_way(before: int, after: int) -> None:
     assert there.verdict.value in there.sentence()
 
 
+def test_the_last_column_says_what_it_compares() -> None:
+    columns = counts_table(made_counts({"a": 2_000_000, "b": 1_000_000})).columns
+    assert columns[-1].header == "Reduction from the highest count"
+    assert [str(cell) for cell in columns[-1].cells] == ["1.00×", "2.00×"]
+
+
 def test_counts_and_times_do_not_mix(edgeconv: CommandLine, baseline: Path, tmp_path: Path) -> None:
     times = tmp_path / "times.json"
     made_result(made_model("m", [1000, 1001])).save(times)
@@ -99,6 +106,6 @@ def test_a_file_that_is_no_result(
     broken = tmp_path / "broken.json"
     broken.write_text(text)
     done = edgeconv("gate", broken, "--baseline", baseline)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

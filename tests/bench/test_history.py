@@ -17,7 +17,7 @@ from tiny_models import write_tflite
 from edgeconv.bench import BenchResult
 from edgeconv.bench.history import History, Revision, current_revision, default_path
 from edgeconv.bench.instructions import CountResult
-from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.errors import UsageError
 
 CALM = [1_000_000, 1_001_000, 999_000]
 SLOW = [2 * median for median in CALM]
@@ -117,7 +117,7 @@ def test_counts_in_the_list(history: History, edgeconv: CommandLine) -> None:
 def test_a_file_that_is_no_history(history_path: Path) -> None:
     history_path.parent.mkdir()
     history_path.write_bytes(b"not a database at all" * 100)
-    with pytest.raises(MeasurementError, match="history"):
+    with pytest.raises(UsageError, match="history"):
         History(history_path).entries()
 
 
@@ -125,7 +125,7 @@ def test_another_schema_version(history_path: Path) -> None:
     history_path.parent.mkdir()
     with sqlite3.connect(history_path) as connection:
         connection.execute("PRAGMA user_version = 9")
-    with pytest.raises(MeasurementError, match=r"schema version 9.*update edgeconv") as raised:
+    with pytest.raises(UsageError, match=r"schema version 9.*update edgeconv") as raised:
         History(history_path).entries()
     assert "\n" not in str(raised.value)
 
@@ -134,7 +134,7 @@ def test_a_damaged_result(history: History, history_path: Path) -> None:
     history.add(made_result(made_model("a", CALM)), None)
     with sqlite3.connect(history_path) as connection:
         connection.execute("UPDATE runs SET result = X'00'")
-    with pytest.raises(MeasurementError, match="a result is damaged"):
+    with pytest.raises(UsageError, match="a result is damaged"):
         history.get(1)
 
 
@@ -169,6 +169,35 @@ def test_a_history_that_cannot_be_written_does_not_cost_the_result(
     assert done.returncode == 0
     assert "m.tflite" in done.stdout
     assert "not kept in the history" in done.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edgeconv: CommandLine
+) -> None:
+    """It once was a raw "[Errno 2] ..."."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EDGECONV_HISTORY", str(tmp_path / "file" / "x" / "h.db"))
+    with pytest.raises(UsageError, match=r"h.db cannot be used as the history: .* set EDGECONV_H"):
+        History(default_path()).add(made_counts({"a": 1}), None)
+    done = edgeconv("history")
+    assert done.returncode == 0
+    assert "nothing was measured yet: there is no " in done.stderr
+
+
+def test_why_the_list_is_empty(history: History, edgeconv: CommandLine) -> None:
+    history.add(made_counts({"a": 1}), None)
+    assert "note: nothing was measured yet that matches b*\n" in edgeconv("history", "b*").stderr
+
+
+def test_a_damaged_history_is_a_wrong_request(
+    history_path: Path, tmp_path: Path, edgeconv: CommandLine
+) -> None:
+    history_path.parent.mkdir()
+    history_path.write_bytes(b"not a database at all" * 100)
+    for command in (("history",), ("compare", 1, 2), ("gate", 1, "--baseline", 2)):
+        done = edgeconv(*command)
+        assert done.returncode == 2
+        assert "cannot be used as the history: file is not a database" in done.stderr
 
 
 def test_history_as_csv_and_json(history: History, edgeconv: CommandLine) -> None:

@@ -12,7 +12,7 @@ from made_results import made_counts, made_model, made_result
 
 from edgeconv.bench import BenchResult
 from edgeconv.bench.history import History
-from edgeconv.errors import MeasurementError
+from edgeconv.errors import UsageError
 
 # As version 1 made them.
 VERSION_1 = """
@@ -109,6 +109,6 @@ def test_a_file_that_cannot_be_changed_stays_as_it_was(old: Path) -> None:
     connection.commit()
     connection.close()
     before = tables(old)
-    with pytest.raises(MeasurementError, match="high_ns"):
+    with pytest.raises(UsageError, match="high_ns"):
         History(old).entries()
     assert (version(old), tables(old)) == (1, before)
