@@ -46,7 +46,8 @@ def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
     verdicts = [] if bundle is None else _verdicts(bundle, facts)
     if as_json:
         files = {} if bundle is None else {"files": [asdict(verdict) for verdict in verdicts]}
-        versioned = {"schema_version": SCHEMA_VERSION} | facts.model_dump(mode="json") | files
+        told = facts.model_dump(mode="json") | {"cpu": facts.cpu_name}
+        versioned = {"schema_version": SCHEMA_VERSION} | told | files
         click.echo(json.dumps(versioned, indent=1))
     else:
         _print(facts)
@@ -72,17 +73,25 @@ def list_devices() -> None:
 @command.command("provision")
 @click.argument("device")
 def provision(device: str) -> None:
-    """Install the runtimes on DEVICE, an ssh:// or emulated: one, in a folder of its own.
+    """Install the runtimes on DEVICE, an ssh:// one, in a folder of its own.
 
     64-bit systems get LiteRT and ONNX Runtime, 32-bit ones tflite-runtime 2.14. This machine
     downloads them with pip and sends them: DEVICE needs Python and SSH, but no pip and no internet.
     """
     from edgeconv.device import open_device
+    from edgeconv.device.emulated import board_named
+    from edgeconv.device.names import address_of
     from edgeconv.device.provision import provision
     from edgeconv.device.ssh import SshDevice
     from edgeconv.report.tables import error_console, printable
 
-    opened = open_device(device)
+    address = address_of(device)
+    if address.startswith("emulated:"):
+        name = board_named(address.removeprefix("emulated:")).name
+        raise UsageError(
+            f"{device} has its runtimes; `edgeconv devices probe emulated:{name}` lists them"
+        )
+    opened = open_device(address)
     if not isinstance(opened, SshDevice):
         raise UsageError(f"{device} is not reached over SSH; install the runtimes there with pip")
     there = provision(opened, lambda step: error_console().print(printable(step)))
@@ -139,11 +148,12 @@ def _print(facts: DeviceFacts) -> None:
     console().print(table(("Fact", "Value"), told))
 
 
-def _frequency(facts: DeviceFacts) -> str | None:
+def _frequency(facts: DeviceFacts) -> str:
+    """What is known of it; an emulated board has none at present."""
     low, now, high = facts.lowest_frequency_hz, facts.frequency_hz, facts.highest_frequency_hz
-    if low is None or now is None or high is None:
-        return None
-    return f"{now / 1e6:.0f} MHz now, {low / 1e6:.0f} to {high / 1e6:.0f} MHz"
+    present = [] if now is None else [f"{now / 1e6:.0f} MHz now"]
+    both = [] if low is None or high is None else [f"{low / 1e6:.0f} to {high / 1e6:.0f} MHz"]
+    return ", ".join(present + both)
 
 
 def _packages(executable: str, packages: dict[str, str]) -> str:

@@ -19,6 +19,7 @@ else:
     import tomli as tomllib
 
 NAME = re.compile(r"[\w][\w.-]*")
+ADDRESS = re.compile(r"local(:.+)?|(ssh|emulated):.+")
 
 
 def names_path() -> Path:
@@ -37,9 +38,12 @@ def named_devices() -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("devices", {})
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path} is no TOML: {error}") from error
+    table = content.pop("devices", {})
+    if content:
+        raise UsageError(f"{path}: {', '.join(map(repr, content))} must stand below [devices]")
     if not isinstance(table, dict):
         raise UsageError(f'{path}: write [devices] and lines such as pi = "ssh://pi@host"')
     for name, address in table.items():
@@ -47,6 +51,11 @@ def named_devices() -> dict[str, str]:
             raise UsageError(
                 f'{path}: {name!r} is no entry; write pi = "ssh://pi@host", a name of letters, '
                 "digits, dots and dashes other than local"
+            )
+        if not ADDRESS.fullmatch(address):
+            raise UsageError(
+                f"{path}: {name} is {address!r}, which is no address; write local:/path/to/python, "
+                "ssh://user@host or emulated:pi4"
             )
     return table
 

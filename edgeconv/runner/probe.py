@@ -2,6 +2,7 @@
 
 Runs on the device as it is: Python 3.8 or newer and the standard library. It imports no runtime
 and reads only what the system shows to any user, so it takes a moment and disturbs nothing.
+Arguments: Pythons to look at beside the one that runs this and those in PATH.
 """
 
 from __future__ import annotations
@@ -92,8 +93,9 @@ def answer(asked: subprocess.Popen[bytes] | None) -> str | None:
 
 
 def pythons() -> list[dict[str, Any]]:
-    """Every Python in PATH and the one that runs this, with the packages that matter."""
-    paths = [sys.executable, *(path for path in map(shutil.which, PYTHONS) if path)]
+    """The Python that runs this, those named and every one in PATH, with the packages that
+    matter."""
+    paths = [sys.executable, *sys.argv[1:], *(path for path in map(shutil.which, PYTHONS) if path)]
     asked = [ask([path, "-I", "-c", QUESTION, *PACKAGES]) for path in paths]
     found: dict[str, dict[str, Any]] = {}
     for text in map(answer, asked):

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tiny_models import write_tflite
 
 from edgeconv.cli.devices_command import command
 from edgeconv.device import RunRequest, open_device
-from edgeconv.device.emulated import BOARDS, Cpu, InstructionCounts, boards, requirements, session
+from edgeconv.device.emulated import (
+    BOARDS,
+    Cpu,
+    EmulatedDevice,
+    InstructionCounts,
+    boards,
+    requirements,
+    session,
+)
+from edgeconv.device.emulated.server import HOST
 from edgeconv.device.emulated.sysroot import COUNTER
 from edgeconv.device.emulated.userland import ENVIRONMENTS, WHEELS
 from edgeconv.device.facts import ARM_PARTS
@@ -195,6 +206,33 @@ def test_counting_without_an_emulator(tmp_path: Path) -> None:
     )
     with pytest.raises(MeasurementError, match="the emulator wrote 0 lines"):
         list(open_device("local").run(request))
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="needs ssh")
+def test_a_board_that_was_taken_down(tmp_path: Path) -> None:
+    """The advice once was to start its SSH server."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        config = tmp_path / "config"
+        port = closed.getsockname()[1]
+        config.write_text(f"Host {HOST}\n HostName 127.0.0.1\n Port {port}\n")
+        device = EmulatedDevice("emulated:pi5", HOST, board=BOARDS["pi5"], config=config)
+        with pytest.raises(MeasurementError) as caught:
+            device.shell("true")
+    said = "emulated:pi5: it is not up; start it with `edgeconv devices up pi5`"
+    assert str(caught.value) == said
+
+
+def test_a_board_is_not_provisioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its runtimes, and is not even started to say so."""
+    monkeypatch.setattr(EmulatedDevice, "parse", None)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    names = tmp_path / "edgeconv" / "devices.toml"
+    names.parent.mkdir()
+    names.write_text('[devices]\nboard = "emulated:pi4"\n')
+    for name in ("emulated:pi4", "board"):
+        with pytest.raises(UsageError, match=f"^{name} has its runtimes; .*probe emulated:pi4"):
+            CliRunner().invoke(command, ["provision", name], catch_exceptions=False)
 
 
 def test_help_names_the_boards() -> None:

@@ -47,6 +47,10 @@ def test_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "[devices]\npi = 3",
         '[devices]\nlocal = "ssh://pi"',
         '[devices]\n"a:b" = "ssh://pi"',
+        'pi = "ssh://pi"',
+        '[devices]\npi = "ssh://pi"\n[device]\n',
+        '[devices]\nkitchen = "ssh://pi"\npi = "kitchen"',
+        '[devices]\npi = "10.0.0.7"',
         "\xff",
     ],
 )
@@ -56,6 +60,24 @@ def test_a_file_that_is_wrong(devices_toml: Path, text: str) -> None:
         open_device("pi")
     assert str(caught.value).startswith(str(devices_toml))
     assert "\n" not in str(caught.value)
+
+
+def test_what_would_not_work_is_not_listed(devices_toml: Path) -> None:
+    """Both once were: one as nothing, one as a device."""
+    devices_toml.write_text('kitchen = "ssh://pi"\n')
+    with pytest.raises(UsageError, match=r"'kitchen' must stand below \[devices\]"):
+        CliRunner().invoke(command, ["list"], catch_exceptions=False)
+    devices_toml.write_text('[devices]\nkitchen = "ssh://pi"\nself = "kitchen"\n')
+    with pytest.raises(UsageError, match="self is 'kitchen', which is no address"):
+        CliRunner().invoke(command, ["list"], catch_exceptions=False)
+
+
+def test_addresses(devices_toml: Path) -> None:
+    addresses = ("local", "local:/opt/py", "ssh://pi", "emulated:pi4")
+    devices_toml.write_text(
+        "[devices]\n" + "".join(f"n{i} = '{a}'\n" for i, a in enumerate(addresses))
+    )
+    assert tuple(named_devices().values()) == addresses
 
 
 def test_an_address_never_reads_the_file(devices_toml: Path) -> None:

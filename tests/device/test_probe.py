@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import json
 import os
+import subprocess
 import sys
+import venv
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -177,6 +179,27 @@ def test_command() -> None:
     facts = json.loads(told)
     assert facts.pop("schema_version") == 1
     assert DeviceFacts.model_validate(facts).cores == os.cpu_count()
+
+
+def test_the_json_has_what_the_table_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a board without a present frequency, as an emulated one."""
+    facts = DeviceFacts.model_validate(PI4 | {"frequency_hz": None})
+    device = SimpleNamespace(probe=lambda: facts)
+    monkeypatch.setattr("edgeconv.device.open_device", lambda name: device)
+    shown = CliRunner().invoke(command, ["probe", "x"], catch_exceptions=False).output
+    assert "Cortex-A72" in shown
+    assert "600 to 1800 MHz" in shown
+    told = CliRunner().invoke(command, ["probe", "x", "--json"], catch_exceptions=False).output
+    assert json.loads(told)["cpu"] == "Cortex-A72"
+
+
+def test_a_python_outside_of_path(tmp_path: Path) -> None:
+    venv.create(tmp_path / "other", symlinks=True)
+    other = str(tmp_path / "other" / "bin" / "python3")
+    asked = [sys.executable, "-I", str(PROBE), other]
+    told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    executables = [python.executable for python in parse_facts(told, "local").pythons]
+    assert executables[:2] == [sys.executable, other]
 
 
 def test_verdicts_on_a_bundle_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeconv.device.emulated.boards import BOARDS, Board, board_named
 from edgeconv.device.emulated.server import HOST, Server
-from edgeconv.device.emulated.userland import environment
+from edgeconv.device.emulated.userland import environment, environments
+from edgeconv.device.facts import DeviceFacts, parse_facts
 from edgeconv.device.messages import Event, RunRequest
-from edgeconv.device.ssh import OPTIONS, SshDevice
+from edgeconv.device.ssh import CONNECTION_FAILED, OPTIONS, SshDevice
 from edgeconv.errors import UsageError
+from edgeconv.runner import PROBE
 
 PREFIX = "emulated:"
 # Paths of the board. A session's /tmp is its own and goes with it.
@@ -44,6 +47,16 @@ class EmulatedDevice(SshDevice):
         """The board's runtimes choose its Python; this serves to look at another one."""
         return replace(self, python=python)
 
+    def probe(self) -> DeviceFacts:
+        """What the board is, with the Pythons of all its runtimes.
+
+        Raises:
+            MeasurementError: it was taken down.
+        """
+        others = (path for path in environments(self.board.architecture) if path != self.python)
+        told = self.shell(shlex.join((self.python, "-I", "-", *others)), PROBE)
+        return parse_facts(told, self.name)
+
     def run(self, request: RunRequest) -> Generator[Event, None, None]:
         """Yield the events of one process that counts instructions.
 
@@ -62,3 +75,8 @@ class EmulatedDevice(SshDevice):
 
     def _command(self, remote: str) -> tuple[str, ...]:
         return ("ssh", "-F", str(self.config), *OPTIONS, "--", HOST, remote)
+
+    def _why(self, status: int, stderr: str) -> str | None:
+        if status == CONNECTION_FAILED and "Connection refused" in stderr:
+            return f"it is not up; start it with `edgeconv devices up {self.board.name}`"
+        return super()._why(status, stderr)

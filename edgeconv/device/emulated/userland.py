@@ -91,6 +91,11 @@ def environment(architecture: Architecture, runtime: Runtime | None) -> str:
     return f"/opt/{OLD if old else CURRENT}/bin/python3"
 
 
+def environments(architecture: Architecture) -> tuple[str, ...]:
+    """Paths, inside the userland, of all Pythons that have a runtime."""
+    return tuple(f"/opt/{name}/bin/python3" for name, _, _ in ENVIRONMENTS[architecture])
+
+
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
     """Let one process in at a time; the others wait."""
