@@ -3,7 +3,7 @@
     python benchmarks/recorded_noise.py [RESULT.json] [--pairs 40]
 
 One network under two names is measured in turns, as `edgeconv bench` does it; or RESULT names the
-result of such a session of two equal files. A trial draws eight of the recorded pairs and swaps the
+result of such a session of two equal files. A trial draws some of the recorded pairs and swaps the
 two of each at random, so that nothing but noise differs. A/A trials should give an alarm in at most
 5 %; with every sample of one side 3 % longer, at least 90 % should find it. The drift is laid over
 the recorded samples: up to 10 % from the first process to the last, as a board that heats up.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from edgeconv.device import open_device
 from edgeconv.report.units import format_percent
 
 TRIALS = 500
-PROCESSES = 8
+PROCESSES = (8, 12, 16)  # repetitions of a session
 SLOWDOWN = 1.03
 Samples = list[list[int]]
 
@@ -38,18 +39,19 @@ def main() -> None:
     given = parser.parse_args()
     result = BenchResult.load(given.result) if given.result else recorded(given.pairs)
     rows = []
-    for drift in (0.0, 0.1):
+    for drift, processes in product((0.0, 0.1), PROCESSES):
         a, b = (drifted(result, index, drift) for index in (0, 1))
         rows.append(
             [
                 format_percent(drift, places=0),
-                format_percent(share(a, b, 1.0)),
-                format_percent(share(a, b, SLOWDOWN)),
+                str(processes),
+                format_percent(share(a, b, 1.0, processes)),
+                format_percent(share(a, b, SLOWDOWN, processes)),
             ]
         )
-    columns = ("drift", "false alarms (A/A)", "3 % slow-downs found")
+    columns = ("drift", "repetitions", "false alarms (A/A)", "3 % slow-downs found")
     pairs = len(result.models[0].processes)
-    note = f"{TRIALS} trials of {PROCESSES} out of {pairs} recorded pairs."
+    note = f"{TRIALS} trials, drawn from {pairs} recorded pairs."
     publish("recorded_noise", [machine("edgeconv"), "", note, "", *markdown_table(columns, rows)])
 
 
@@ -77,15 +79,15 @@ def drifted(result: BenchResult, model: int, drift: float) -> Samples:
     return [[round(ns * (1 + drift * run.order / last)) for ns in run.samples_ns] for run in runs]
 
 
-def share(a: Samples, b: Samples, slowdown: float) -> float:
+def share(a: Samples, b: Samples, slowdown: float, processes: int) -> float:
     """Of the trials, those whose interval leaves out "no difference" (on the right side, if there
     is one)."""
     random = np.random.default_rng(1)
     slow_a, slow_b = ([[round(ns * slowdown) for ns in p] for p in side] for side in (a, b))
     told = 0
     for trial in range(TRIALS):
-        drawn = random.choice(len(a), size=PROCESSES, replace=False)
-        swapped = random.random(PROCESSES) < 0.5
+        drawn = random.choice(len(a), size=processes, replace=False)
+        swapped = random.random(processes) < 0.5
         left = [b[i] if swap else a[i] for i, swap in zip(drawn, swapped, strict=True)]
         right = [slow_a[i] if swap else slow_b[i] for i, swap in zip(drawn, swapped, strict=True)]
         estimate = ratio(right, left, paired=True, seed=trial)

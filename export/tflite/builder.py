@@ -29,6 +29,10 @@ FLOAT = np.dtype("float32")
 
 UNSIZED = {ir.DataType.UNDEFINED, ir.DataType.STRING}
 
+ORIGIN = "edgeconv.origin"
+"""Under this key a node of the lowering has the title of the model's node that it was written for,
+where that is another."""
+
 LARGEST = 2**31
 """Bytes that a value may not reach: no runtime could hold it, and no file could carry it."""
 
@@ -125,7 +129,12 @@ class Builder:
             NoIntegerForm: its result has a scale that its integer kernel cannot compute.
         """
         refuse_finer(name, inputs, outputs[0])
-        self.graph.operators.append(Operator(name, inputs, outputs, options or {}))
+        options = options or {}
+        if name == "FULLY_CONNECTED" and inputs[0].shape[:-1] == outputs[0].shape[:-1]:
+            # The dimensions are kept either way. Where that is stated, XNNPACK need not work it out
+            # in every inference: about a hundred Arm instructions.
+            options = {**options, "keepNumDims": True}
+        self.graph.operators.append(Operator(name, inputs, outputs, options))
 
     def constant(
         self,
@@ -231,6 +240,11 @@ def codes(real: Array, quantization: Quantization, dtype: np.dtype[Any] = INT8) 
 def title(node: ir.Node) -> str:
     """A node as messages name it: its name, or that of its result, and its operator."""
     return f"{node.name or node.outputs[0].name} ({node.op_type})"
+
+
+def origin(node: ir.Node) -> str:
+    """The title of the node that ``node`` was written for, or its own."""
+    return node.meta.get(ORIGIN) or title(node)
 
 
 def static_shape(value: ir.Value) -> Shape:

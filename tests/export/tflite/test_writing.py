@@ -37,6 +37,15 @@ def test_several_inputs_and_outputs_keep_their_names_and_order() -> None:
     assert signatures["serving_default"]["inputs"] == ["left", "right"]
 
 
+def test_products_state_that_they_keep_their_dimensions() -> None:
+    """XNNPACK works it out in every inference otherwise: 108 instructions each on a Cortex-A72."""
+    net = Net()
+    y = net.op("Gemm", net.input("x", (2, 7)), net.constant(smooth((7, 5))))
+    data = check(net.output(y), {"x": smooth((2, 7))}).data
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    assert [one.builtinOptions.keepNumDims for one in model.subgraphs[0].operators] == [True]
+
+
 def test_constants_are_aligned() -> None:
     data = lower(as_model(small_net().proto())).data
     model = schema.Model.GetRootAsModel(data, 0)
