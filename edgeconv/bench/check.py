@@ -11,8 +11,8 @@ import base64
 import binascii
 import hashlib
 import math
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from edgeconv.bundle import MIN_WITHIN_ONE_STEP
 from edgeconv.device import Device, RunRequest
 from edgeconv.device.local import LocalDevice
 from edgeconv.device.messages import First, Output, Outputs, Start
-from edgeconv.errors import MeasurementError
+from edgeconv.errors import MeasurementError, UsageError
 
 # Kernels round differently, and a Pi may compute in half precision: tens of dB remain. A network
 # that computes something else has none.
@@ -51,6 +51,7 @@ def check_models(
         inputs: this machine's file of inputs, if any.
 
     Raises:
+        UsageError: the inputs do not fit, or the device lacks the CPUs asked.
         MeasurementError: a model cannot be run, or its outputs are not those computed here.
     """
     return [
@@ -60,10 +61,8 @@ def check_models(
 
 
 def _check(model: Path, request: RunRequest, inputs: Path | None, device: Device) -> Checked:
-    try:
+    with naming(model):
         there, memory = _once(request, device)
-    except MeasurementError as error:
-        raise MeasurementError(f"{model} on {error}") from error
     host = LocalDevice()
     if device == host:
         return Checked(memory, None, None)
@@ -75,9 +74,18 @@ def _check(model: Path, request: RunRequest, inputs: Path | None, device: Device
     }
     try:
         here, _ = _once(request.model_copy(update=own), host)
-    except MeasurementError as error:
+    except (MeasurementError, UsageError) as error:
         return Checked(memory, None, f"{model}: its outputs were not compared: {error}")
     return compared(there, here, memory, f"{model} on {device.name}")
+
+
+@contextmanager
+def naming(model: Path) -> Iterator[None]:
+    """Say in a device's errors, which begin with its name, what it was asked to run."""
+    try:
+        yield
+    except (MeasurementError, UsageError) as error:
+        raise type(error)(f"{model} on {error}") from error
 
 
 def _once(request: RunRequest, device: Device) -> tuple[tuple[Output, ...], Memory | None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeconv.bench.result import ModelResult, ProcessRun, SetAside
+from edgeconv.bench.result import BenchOptions, ModelResult, ProcessRun, SetAside
+from edgeconv.device.messages import Conditions, Machine
 
 OTHERS_CORES = 0.2  # mean number of cores that other processes may use
 STOLEN_SHARE = 0.02
@@ -16,22 +17,38 @@ SHORTEST_SECONDS = 0.5  # below, the system's CPU times (ticks of 10 ms) are too
 
 def others_cores(run: ProcessRun) -> float:
     """Mean number of cores that processes other than the runner used in its steady state."""
-    if seconds(run) < SHORTEST_SECONDS:
-        return 0.0
-    used = run.after.all_cpu_seconds - run.before.all_cpu_seconds
-    own = run.after.own_cpu_seconds - run.before.own_cpu_seconds
-    return max(0.0, (used - own) / seconds(run))
+    return others_between(run.before, run.after, run.elapsed_ns / 1e9)
 
 
 def stolen_share(run: ProcessRun) -> float:
     """Share of the steady state that the hypervisor gave to other machines, in cores."""
-    if seconds(run) < SHORTEST_SECONDS:
+    return stolen_between(run.before, run.after, run.elapsed_ns / 1e9)
+
+
+def others_between(before: Conditions, after: Conditions, seconds: float) -> float:
+    """Mean number of cores that other processes used between two states, so many seconds apart;
+    0 if they are too few to tell."""
+    if seconds < SHORTEST_SECONDS:
         return 0.0
-    return (run.after.stolen_seconds - run.before.stolen_seconds) / seconds(run)
+    used = after.all_cpu_seconds - before.all_cpu_seconds
+    own = after.own_cpu_seconds - before.own_cpu_seconds
+    return max(0.0, (used - own) / seconds)
 
 
-def seconds(run: ProcessRun) -> float:
-    return max(run.elapsed_ns, 1) / 1e9
+def stolen_between(before: Conditions, after: Conditions, seconds: float) -> float:
+    """What the hypervisor gave to other machines between two states, in cores; 0 if the time is
+    too short to tell."""
+    if seconds < SHORTEST_SECONDS:
+        return 0.0
+    return (after.stolen_seconds - before.stolen_seconds) / seconds
+
+
+def too_many_threads(threads: int, machine: Machine) -> str | None:
+    """What to know where threads share CPUs; None where each has its own."""
+    if threads <= machine.cores_allowed:
+        return None
+    cpus = "one CPU" if machine.cores_allowed == 1 else f"{machine.cores_allowed} CPUs"
+    return f"{threads} threads share {cpus}; --threads {machine.cores_allowed} may be faster"
 
 
 def frequency_change(run: ProcessRun) -> float:
@@ -72,15 +89,18 @@ def disturbances(run: ProcessRun) -> tuple[str, ...]:
 
 
 def warnings(
-    models: Sequence[ModelResult], governor: str | None, set_aside: Sequence[SetAside]
+    models: Sequence[ModelResult],
+    machine: Machine,
+    options: BenchOptions,
+    set_aside: Sequence[SetAside],
 ) -> tuple[str, ...]:
     """One line for each kind of disturbance, with the worst case of it."""
     runs = [(model.file.name, run) for model in models for run in model.processes]
     found = []
     if set_aside:
+        what = "1 process was" if len(set_aside) == 1 else f"{len(set_aside)} processes were"
         found.append(
-            f"{len(set_aside)} processes were disturbed or cut short, and measured again "
-            f"(the last: {set_aside[-1].reason})"
+            f"{what} disturbed or cut short, and measured again (the last: {set_aside[-1].reason})"
         )
     if still := sum(bool(run.disturbances) for _, run in runs):
         found.append(f"{still} of {len(runs)} processes stayed disturbed: distrust these figures")
@@ -106,24 +126,37 @@ def warnings(
     words = next((words for _, r in runs if (words := throttled(r))), None)
     if words:
         found.append(f"the board reports: {words}")
-    if governor not in (None, "performance"):
-        found.append(f"the CPU governor is {governor}; performance gives steadier figures")
-    return (*found, *_per_model(models))
+    if machine.governor not in (None, "performance"):
+        found.append(f"the CPU governor is {machine.governor}; performance gives steadier figures")
+    if crowd := too_many_threads(options.threads, machine):
+        found.append(crowd)
+    return (*found, *_per_model(models, options))
 
 
 def _never_stable(run: ProcessRun) -> bool:
     return run.warmup_runs > 0 and not run.warmup_stable
 
 
-def _per_model(models: Sequence[ModelResult]) -> list[str]:
+def _not_reached(runs: Sequence[ProcessRun], options: BenchOptions) -> str:
+    """Which of the two things asked some process lacks."""
+    found = []
+    if any(len(run.samples_ns) < options.runs for run in runs):
+        found.append(f"--runs {options.runs}")
+    if any(run.elapsed_ns < options.seconds * 1e9 for run in runs):
+        found.append(f"--seconds {options.seconds:g}")
+    return " and ".join(found) or "the end"
+
+
+def _per_model(models: Sequence[ModelResult], options: BenchOptions) -> list[str]:
     found = []
     for model in models:
         name, count = model.file.name, len(model.processes)
         if unstable := sum(_never_stable(run) for run in model.processes):
             found.append(f"{name}: the warm-up never became stable in {unstable} of {count}")
-        if short := sum(not run.complete for run in model.processes):
+        if short := [run for run in model.processes if not run.complete]:
             found.append(
-                f"{name}: the time was up before the asked runs in {short} of {count} processes"
+                f"{name}: --max-seconds {options.max_seconds:g} was up before "
+                f"{_not_reached(short, options)} in {len(short)} of {count} processes"
             )
         hashes = {tuple(o.sha256 for o in run.outputs) for run in model.processes}
         if len(hashes) > 1:

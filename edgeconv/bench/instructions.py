@@ -11,6 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from edgeconv import __version__
+from edgeconv.bench.check import naming
+from edgeconv.bench.inputs import channels_first
 from edgeconv.bench.protocol import Progress, check_files
 from edgeconv.bench.result import BenchOptions, ModelFile, Record, save_json
 from edgeconv.device.emulated import EmulatedDevice, InstructionCounts
@@ -99,7 +101,7 @@ def count(
 
     Raises:
         UsageError: no file, a file twice, one that is missing or that the runtime or the board
-            does not read.
+            does not read, or inputs that do not fit.
         MeasurementError: a model could not be run.
     """
     check_files(models, BenchOptions(runtime=options.runtime, inputs=options.inputs))
@@ -108,10 +110,8 @@ def count(
     for index, path in enumerate(models):
         if progress is not None:
             progress(Progress(index, len(models), path))
-        try:
+        with naming(path):
             counted.append(_count_one(path, options, device))
-        except MeasurementError as error:
-            raise MeasurementError(f"{path} on {error}") from error
     return CountResult(
         edgeconv_version=__version__,
         started=started,
@@ -131,6 +131,7 @@ def _count_one(path: Path, options: CountOptions, device: EmulatedDevice) -> Cou
         deadline_seconds=DEADLINE_SECONDS,
         seed=options.seed,
         inputs=device.place(options.inputs) if options.inputs else None,
+        channels_first=channels_first(path) if options.inputs else (),
     )
     start: Start | None = None
     outputs: Outputs | None = None

@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from edgeconv.bench.result import BenchOptions, ModelFile, ProcessRun, Record, SetAside
 from edgeconv.device.messages import Machine
-from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.errors import UsageError
 
 SCHEMA_VERSION = 1
 SUFFIX = ".partial"
@@ -86,8 +86,7 @@ class Journal:
         """Read one from disk, to go on with it. A last line that was cut is dropped.
 
         Raises:
-            UsageError: there is no such file.
-            MeasurementError: it is damaged, or from another edgeconv.
+            UsageError: there is no such file, it is damaged, or from another edgeconv.
         """
         try:
             text = path.read_bytes()
@@ -97,11 +96,11 @@ class Journal:
         try:
             session, *entries = [ENTRY.validate_json(line) for line in whole.splitlines()]
         except (ValidationError, ValueError) as error:
-            raise MeasurementError(
+            raise UsageError(
                 f"{path} is not an unfinished measurement of this edgeconv; measure again"
             ) from error
         if not isinstance(session, Session) or session.schema_version != SCHEMA_VERSION:
-            raise MeasurementError(f"{path} is of another edgeconv; measure again")
+            raise UsageError(f"{path} is of another edgeconv; measure again")
         journal = cls(session, path)
         for entry in entries:
             journal._take(entry)
@@ -118,10 +117,6 @@ class Journal:
         """Remove it from disk: the result has everything."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.finished and not self.set_aside
 
     def check_same(self, session: Session) -> None:
         """Refuse to go on with anything but what was begun.
@@ -147,7 +142,7 @@ class Journal:
 
     def _take(self, entry: Entry) -> None:
         if isinstance(entry, Session) or entry.model >= len(self.session.files):
-            raise MeasurementError(f"{self.path} is damaged; measure again")
+            raise UsageError(f"{self.path} is damaged; measure again")
         if isinstance(entry, Finished):
             self.finished.append(entry)
         else:

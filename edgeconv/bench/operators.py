@@ -19,6 +19,7 @@ from typing import Literal
 
 from edgeconv import __version__
 from edgeconv.bench.answer import Answer
+from edgeconv.bench.check import naming
 from edgeconv.bench.cutting import Cut, cut
 from edgeconv.bench.profiled import ProfiledModel, ProfiledOperator
 from edgeconv.bench.protocol import LEASE_SECONDS, Progress, check_files, request_for
@@ -30,9 +31,11 @@ from edgeconv.device import Device, Lock
 from edgeconv.device.messages import Conditions, Operator, Operators, Start, Warmup
 from edgeconv.errors import MeasurementError
 
-SCHEMA_VERSION = 2  # 1 had no types, no roofs and no delegates
+SCHEMA_VERSION = 3  # 1 had no types, no roofs and no delegates; 2 no ticks
 ALONE_SECONDS = 0.1  # at least, of measurement and warm-up of one operator
 TEXT = 4096  # what a name may be long
+PROFILE_TICK_NS = 1000  # ONNX Runtime's profile tells whole microseconds
+TICK_NS = 1
 
 
 class OperatorResult(Record):
@@ -72,7 +75,8 @@ def profile(
     TFLite file in one for each different operator.
 
     Raises:
-        UsageError: no file, a file twice, or one that is missing.
+        UsageError: no file, a file twice, one that is missing, inputs that do not fit, or CPUs that
+            the device lacks.
         MeasurementError: a model could not be run.
     """
     check_files(models, options)
@@ -82,11 +86,9 @@ def profile(
         for index, path in enumerate(models):
             if progress is not None:
                 progress(Progress(index, len(models), path))
-            try:
-                one = _profile_onnx if path.suffix == ".onnx" else _profile_tflite
+            one = _profile_onnx if path.suffix == ".onnx" else _profile_tflite
+            with naming(path):
                 profiled.append(one(path, options, device, lock))
-            except MeasurementError as error:
-                raise MeasurementError(f"{path} on {error}") from error
     return OperatorResult(
         edgeconv_version=__version__,
         started=started,
@@ -110,7 +112,7 @@ def _profile_onnx(path: Path, options: BenchOptions, device: Device, lock: Lock)
                 states.append(event.conditions)
             elif isinstance(event, Operators) and start:
                 nodes = [(operator, None) for operator in event.operators]
-                return _profiled(path, options, start, states, nodes)
+                return _profiled(path, options, start, states, nodes, PROFILE_TICK_NS)
     raise MeasurementError(f"{device.name}: the runner left out a part of its answer")
 
 
@@ -128,7 +130,7 @@ def _profile_tflite(path: Path, options: BenchOptions, device: Device, lock: Loc
         raise MeasurementError(f"{device.name}: {path} has no operator to measure")
     nodes = [(_node(one, measured[one.key]), measured[one.key].delegated) for one in cuts]
     states = [state for alone in measured.values() for state in alone.conditions]
-    return _profiled(path, options, next(iter(measured.values())).start, states, nodes)
+    return _profiled(path, options, next(iter(measured.values())).start, states, nodes, TICK_NS)
 
 
 @contextmanager
@@ -184,6 +186,7 @@ def _profiled(
     start: Start,
     states: Sequence[Conditions],
     nodes: Sequence[tuple[Operator, bool | None]],
+    tick_ns: int,
 ) -> ProfiledModel:
     frequency = max((hertz for state in states for hertz in state.frequencies_hz), default=None)
     board = board_called(start.machine.board)
@@ -196,6 +199,7 @@ def _profiled(
         file=ModelFile.of(path),
         runtime_version=start.runtime_version,
         machine=start.machine,
+        tick_ns=tick_ns,
         frequency_hz=frequency,
         peaks=peaks,
         operators=tuple(

@@ -23,12 +23,14 @@ class ProfiledOperator(Operator):
 
 
 class ProfiledModel(Record):
-    """One file and the nodes that ran, in order. ``frequency_hz`` is the highest that the device
-    told of its cores; ``peaks`` are None of a board that is not known."""
+    """One file and the nodes that ran, in order. ``tick_ns`` is the step of the clock that told
+    their times; ``frequency_hz`` the highest that the device told of its cores; ``peaks`` are None
+    of a board that is not known."""
 
     file: ModelFile
     runtime_version: str
     machine: Machine
+    tick_ns: int
     frequency_hz: int | None
     peaks: Peaks | None
     operators: tuple[ProfiledOperator, ...]

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from edgeconv import __version__
 from edgeconv.bench.answer import Answer
-from edgeconv.bench.check import Checked, check_models
+from edgeconv.bench.check import Checked, check_models, naming
 from edgeconv.bench.disturbance import disturbances, warnings
+from edgeconv.bench.inputs import channels_first, check_inputs
 from edgeconv.bench.journal import Finished, Journal, Session
 from edgeconv.bench.result import (
     BenchOptions,
@@ -70,8 +71,8 @@ def new_session(
     """What is about to be measured, with the files' hashes.
 
     Raises:
-        UsageError: no file, a file twice, one that is missing or that the runtime does not read.
-        MeasurementError: a file is damaged.
+        UsageError: no file, a file twice, one that is missing or damaged or that the runtime does
+            not read, or inputs that cannot be read.
     """
     check_files(models, options)
     return Session(
@@ -103,7 +104,8 @@ def measure(
 
     Raises:
         UsageError: no file, a file twice, one that is missing or that the runtime does not read;
-            or the journal is of something else.
+            inputs that do not fit, or CPUs that the device lacks; or the journal is of something
+            else.
         MeasurementError: a model could not be measured, or computes something else on the device
             than here, or another harness has the device.
     """
@@ -122,10 +124,8 @@ def measure(
                 progress(Progress(step.order, len(steps), models[step.model]))
             if step.order in done:
                 continue
-            try:
+            with naming(models[step.model]):
                 _measure_one(requests[step.model], step, device, lock, journal)
-            except MeasurementError as error:
-                raise MeasurementError(f"{models[step.model]} on {error}") from error
     return _result(journal, checks)
 
 
@@ -202,7 +202,7 @@ def _result(journal: Journal, checks: Sequence[Checked]) -> BenchResult:
             )
         )
     machine = journal.finished[-1].machine
-    found = warnings(models, machine.governor, journal.set_aside)
+    found = warnings(models, machine, session.options, journal.set_aside)
     return BenchResult(
         edgeconv_version=__version__,
         started=session.started,
@@ -219,8 +219,8 @@ def check_files(models: Sequence[Path], options: BenchOptions) -> None:
     """Refuse, before anything slow, what cannot be measured.
 
     Raises:
-        UsageError: no file, a file twice, one that is missing or that the runtime does not read.
-        MeasurementError: a file is damaged.
+        UsageError: no file, a file twice, one that is missing or damaged or that the runtime does
+            not read, or inputs that cannot be read.
     """
     if not models:
         raise UsageError("nothing to measure: name at least one .onnx or .tflite file")
@@ -240,9 +240,9 @@ def check_files(models: Sequence[Path], options: BenchOptions) -> None:
             head = file.read(8)
         # LiteRT gives a damaged file's name for any reason; this one is worth its own words.
         if path.suffix == ".tflite" and head[4:] != b"TFL3":
-            raise MeasurementError(f"{path} is not a TFLite file: its identifier is not TFL3")
-    if options.inputs is not None and not options.inputs.is_file():
-        raise UsageError(f"{options.inputs} does not exist or is not a file")
+            raise UsageError(f"{path} is not a TFLite file: its identifier is not TFL3")
+    if options.inputs is not None:
+        check_inputs(options.inputs)
 
 
 def request_for(path: Path, options: BenchOptions, device: Device) -> RunRequest:
@@ -260,6 +260,7 @@ def request_for(path: Path, options: BenchOptions, device: Device) -> RunRequest
         deadline_seconds=_deadline(options),
         seed=options.seed,
         inputs=device.place(options.inputs) if options.inputs else None,
+        channels_first=channels_first(path) if options.inputs else (),
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgeconv.bench import statistics
 from edgeconv.bundle import sha256_of
-from edgeconv.device.messages import Conditions, Machine, Output, Runtime
+from edgeconv.device.messages import Conditions, Duration, Machine, Nanoseconds, Output, Runtime
 from edgeconv.errors import MeasurementError, UsageError
 
 SCHEMA_VERSION = 1
@@ -63,13 +63,13 @@ class ProcessRun(Record):
     runtime_version: str
     python: str
     numpy: str
-    load_ns: int
-    first_ns: int
+    load_ns: Nanoseconds
+    first_ns: Duration
     warmup_runs: int
     warmup_ns: int
     warmup_stable: bool
-    samples_ns: tuple[int, ...] = Field(min_length=1)
-    elapsed_ns: int
+    samples_ns: tuple[Duration, ...] = Field(min_length=1)
+    elapsed_ns: Duration
     complete: bool
     before: Conditions
     after: Conditions
@@ -87,7 +87,7 @@ class SetAside(Record):
     model: int = Field(ge=0)
     repetition: int
     reason: str
-    samples_ns: tuple[int, ...]
+    samples_ns: tuple[Duration, ...]
 
 
 class Memory(Record):
@@ -159,7 +159,7 @@ class BenchResult(Record):
     device: str
     machine: Machine
     options: BenchOptions
-    models: tuple[ModelResult, ...]
+    models: tuple[ModelResult, ...] = Field(min_length=1)
     warnings: tuple[str, ...]
     set_aside: tuple[SetAside, ...] = ()
 
@@ -209,7 +209,10 @@ class _Versioned(BaseModel):
 
 
 def parse_result(text: str, path: Path) -> BenchResult:
-    """Validate the text of a result; ``path`` is for the message."""
+    """Validate the text of a result; ``path`` is for the message.
+
+    Its summaries are those of its samples, whatever the text says.
+    """
     try:
         head = _Versioned.model_validate_json(text)
         if head.kind in ("sustained", "operators"):
@@ -224,13 +227,21 @@ def parse_result(text: str, path: Path) -> BenchResult:
                 f"{path} has schema version {version}, this edgeconv reads {SCHEMA_VERSION}; "
                 "measure again"
             )
-        return BenchResult.model_validate_json(text)
+        return _summarized(BenchResult.model_validate_json(text))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise MeasurementError(
             f"{path} is not a result of edgeconv bench: {where}: {first['msg']}"
         ) from error
+
+
+def _summarized(result: BenchResult) -> BenchResult:
+    models = tuple(
+        model.model_copy(update={"summary": summarize(model.processes, result.options.seed)})
+        for model in result.models
+    )
+    return result.model_copy(update={"models": models})
 
 
 def summarize(processes: tuple[ProcessRun, ...], seed: int) -> Summary:

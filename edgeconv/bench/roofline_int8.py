@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from enum import Enum
-from math import prod
 from pathlib import PurePath
 
+from edgeconv.bench.counterparts import counterparts
 from edgeconv.bench.profiled import ProfiledModel, ProfiledOperator
 from edgeconv.bench.result import Record
 from edgeconv.bench.roofline import EIGHT_BITS, Limit, is_depthwise
 from edgeconv.bench.roofline_boards import board_called
 
-# What runtimes add to an operator's name when they fuse, quantize or change its layout.
-VARIANT = re.compile(r"^(?:Nhwc)?(?:Fused|QLinear|Q(?=Gemm))?")
 TO_FLOAT = ("DEQUANTIZE", "DequantizeLinear")
 TO_CODES = ("QUANTIZE", "QuantizeLinear")
 FLOATS = ("float16", "float32")
 NOT_FLOAT32 = ("int8", "uint8", "int16", "float16")  # not in a file of float32 alone
 SAME_NETWORK = 0.5  # of the operators have a counterpart, or it is another network
-PADDED = 4  # times as many elements may come out where a runtime pads channels
 NEAR_ROOF = 0.5  # of it, or the memory is not what an operator waits for
 MOST = 5  # operators to explain
 LEAST_SHARE = 0.01  # of the file's time
@@ -51,8 +46,8 @@ class NotFaster(Record):
 
 
 class Int8AgainstFloat(Record):
-    """An int8 and a float file of one network. Times in ns; those of conversions count all
-    QUANTIZE and DEQUANTIZE, which the float file has none of. ``not_faster``: slowest first."""
+    """An int8 and a float file of one network. Times in ns; those of conversions count all between
+    float and int8, which the float file has none of. ``not_faster``: slowest first."""
 
     int8_file: str
     float_file: str
@@ -64,15 +59,13 @@ class Int8AgainstFloat(Record):
 
 @dataclass(frozen=True)
 class Group:
-    """An operator and the conversions right before and after it, if it runs in float."""
+    """An operator and the conversions right before and after it, if it runs in float; its time is
+    the sum of so many readings."""
 
     operator: ProfiledOperator
     ns: int
+    readings: int
     in_float: bool
-
-    @property
-    def elements(self) -> int:
-        return prod(self.operator.outputs[0].shape) if self.operator.outputs else 0
 
 
 def int8_against_float(models: Sequence[ProfiledModel]) -> tuple[Int8AgainstFloat, ...]:
@@ -99,29 +92,21 @@ class Pair:
 
 
 def _paired(model: ProfiledModel, other: ProfiledModel) -> list[Pair]:
-    """Operators that stand at the same place of the network: the longest common sequences of
-    kinds, without pairs whose outputs differ in size."""
     groups, floats = _groups(model), other.operators
-    matcher = SequenceMatcher(
-        None,
-        [_family(group.operator) for group in groups],
-        [_family(operator) for operator in floats],
-        autojunk=False,
-    )
-    pairs = [
-        Pair(groups[block.a + step], floats[block.b + step], other)
-        for block in matcher.get_matching_blocks()
-        for step in range(block.size)
-    ]
-    return [pair for pair in pairs if _alike(pair.int8, pair.float32)]
+    found = counterparts([group.operator for group in groups], floats)
+    return [Pair(groups[a], floats[b], other) for a, b in found]
 
 
 def _compare(model: ProfiledModel, other: ProfiledModel, pairs: Sequence[Pair]) -> Int8AgainstFloat:
     total = _time(model.operators)
+    tick = max(model.tick_ns, other.tick_ns)
     slow = [
         pair
         for pair in pairs
-        if pair.int8.ns >= max(pair.float32.ns, LEAST_SHARE * total) and pair.float32.ns
+        # Within a tick of the clock for each reading, nobody knows which is faster.
+        if pair.int8.ns - pair.float32.ns > tick * pair.int8.readings
+        and pair.int8.ns >= LEAST_SHARE * total
+        and pair.float32.ns
     ]
     slow.sort(key=lambda pair: -pair.int8.ns)
     return Int8AgainstFloat(
@@ -168,11 +153,11 @@ def _groups(model: ProfiledModel) -> list[Group]:
         if operator.operator in TO_FLOAT + TO_CODES:
             continue
         in_float = _has_codes(model) and _computes_in_float(operator)
-        ns = operator.ns
+        parts = [operator]
         if in_float:
-            ns += _time(_until(reversed(operators[:index]), TO_FLOAT))
-            ns += _time(_until(operators[index + 1 :], TO_CODES))
-        groups.append(Group(operator, ns, in_float))
+            parts += _until(reversed(operators[:index]), TO_FLOAT)
+            parts += _until(operators[index + 1 :], TO_CODES)
+        groups.append(Group(operator, _time(parts), len(parts), in_float))
     return groups
 
 
@@ -184,15 +169,6 @@ def _until(operators: Iterable[ProfiledOperator], kinds: tuple[str, ...]) -> lis
             break
         found.append(operator)
     return found
-
-
-def _family(operator: ProfiledOperator) -> str:
-    return VARIANT.sub("", operator.operator)
-
-
-def _alike(group: Group, other: ProfiledOperator) -> bool:
-    mine, its = group.elements, prod(other.outputs[0].shape) if other.outputs else 0
-    return 0 < mine <= PADDED * its and its <= PADDED * mine
 
 
 def _types(operator: ProfiledOperator) -> set[str]:

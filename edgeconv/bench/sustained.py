@@ -12,43 +12,74 @@ from pydantic import Field
 
 from edgeconv import __version__
 from edgeconv.bench.check import check_models
+from edgeconv.bench.disturbance import (
+    OTHERS_CORES,
+    STOLEN_SHARE,
+    others_between,
+    stolen_between,
+    too_many_threads,
+)
 from edgeconv.bench.protocol import LEASE_SECONDS, Progress, check_files, request_for
 from edgeconv.bench.result import BenchOptions, ModelFile, Record, save_json
 from edgeconv.device import Device, RunRequest, Runtime
-from edgeconv.device.messages import Conditions, Machine, Reading, Samples, Start
+from edgeconv.device.messages import (
+    Conditions,
+    Duration,
+    Machine,
+    Reading,
+    Samples,
+    Start,
+    Warmup,
+)
 from edgeconv.errors import MeasurementError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1 told nothing of what others used
 SLACK_SECONDS = 60.0
 READINGS = 60  # in the whole time, but at most one a second
+LEAST_READINGS = 10  # for a trend: the first tenth and the last are then a reading each or more
 
 
 class Stretch(Record):
-    """What was measured until a reading, and the reading. ``seconds`` are since the beginning."""
+    """What was measured until a reading, and the reading. ``seconds`` are since the beginning.
+    ``others_cores`` is the mean number of cores that other processes used meanwhile, and
+    ``stolen_cores`` what a hypervisor took."""
 
     seconds: float
-    samples_ns: tuple[int, ...]
+    samples_ns: tuple[Duration, ...]
     conditions: Conditions
     watts: float | None
+    others_cores: float
+    stolen_cores: float
 
 
 class SustainedModel(Record):
-    """One file. ``cut``: why it was measured for a shorter time than asked; ``rest_ns``: samples
-    after the last reading."""
+    """One file. ``before`` is the board's state at the beginning; ``cut``: why it was measured for
+    a shorter time than asked; ``rest_ns``: samples after the last reading."""
 
     file: ModelFile
     runtime: Runtime
     runtime_version: str
     machine: Machine
+    before: Conditions
     stretches: tuple[Stretch, ...] = Field(min_length=1)
     cut: str | None = None
-    rest_ns: tuple[int, ...] = ()
+    rest_ns: tuple[Duration, ...] = ()
 
     def throughput(self, first: int, last: int) -> float:
         """Inferences a second of the stretches from ``first`` up to ``last``, exclusive."""
         begin = self.stretches[first - 1].seconds if first else 0.0
         runs = sum(len(stretch.samples_ns) for stretch in self.stretches[first:last])
         return runs / (self.stretches[last - 1].seconds - begin)
+
+    @property
+    def lost(self) -> float | None:
+        """Share of the throughput that the last tenth lost against the first, negative where it
+        won; None where there are too few readings for a trend."""
+        count = len(self.stretches)
+        if count < LEAST_READINGS:
+            return None
+        tenth = count // 10
+        return 1 - self.throughput(count - tenth, count) / self.throughput(0, tenth)
 
     @property
     def joules(self) -> float | None:
@@ -60,7 +91,8 @@ class SustainedModel(Record):
 
 
 class SustainedResult(Record):
-    """Everything of one session. ``seconds`` were asked for each file."""
+    """Everything of one session. ``seconds`` were asked for each file; ``cut``: why not all of it
+    was measured; ``warnings``: reasons to distrust it."""
 
     schema_version: int = SCHEMA_VERSION
     kind: Literal["sustained"] = "sustained"
@@ -70,6 +102,8 @@ class SustainedResult(Record):
     options: BenchOptions
     seconds: float
     models: tuple[SustainedModel, ...]
+    warnings: tuple[str, ...]
+    cut: str | None = None
 
     def save(self, path: Path) -> None:
         """Write the JSON, whole or not at all."""
@@ -85,8 +119,7 @@ def sustain(
 ) -> SustainedResult:
     """Run every model for ``seconds`` in one process, reading the board's state meanwhile.
 
-    What came before a failure or an interruption is returned; the last model then says why it was
-    cut.
+    What came before a failure or an interruption is returned, and says why it was cut.
 
     Raises:
         UsageError: no file, a file twice, one that is missing or that the runtime does not read.
@@ -98,6 +131,7 @@ def sustain(
     check_files(models, long)
     started = datetime.now(timezone.utc).replace(microsecond=0)
     measured: list[SustainedModel] = []
+    cut: str | None = None
     with device.lock(round(3 * seconds) + LEASE_SECONDS) as lock:
         requests = [request_for(path, long, device) for path in models]
         check_models(models, requests, options.inputs, device)
@@ -106,8 +140,15 @@ def sustain(
                 progress(Progress(index, len(models), path))
             lock.renew()
             every = {"reading_seconds": max(1.0, seconds / READINGS)}
-            measured.append(_sustain_one(path, request.model_copy(update=every), device))
-            if measured[-1].cut is not None:
+            try:
+                measured.append(_sustain_one(path, request.model_copy(update=every), device))
+                reason = measured[-1].cut
+            except (KeyboardInterrupt, MeasurementError) as error:
+                if not measured:
+                    raise
+                reason = str(error) or "interrupted"
+            if reason is not None:
+                cut = f"{path}: {reason}"
                 break
     return SustainedResult(
         edgeconv_version=__version__,
@@ -116,11 +157,14 @@ def sustain(
         options=options,
         seconds=seconds,
         models=tuple(measured),
+        warnings=_warnings(measured, options.threads),
+        cut=cut,
     )
 
 
 def _sustain_one(path: Path, request: RunRequest, device: Device) -> SustainedModel:
     start: Start | None = None
+    before: Conditions | None = None
     stretches: list[Stretch] = []
     samples: list[int] = []
     cut: str | None = None
@@ -129,22 +173,25 @@ def _sustain_one(path: Path, request: RunRequest, device: Device) -> SustainedMo
             for event in events:
                 if isinstance(event, Start):
                     start = event
+                elif isinstance(event, Warmup):
+                    before = event.conditions
                 elif isinstance(event, Samples):
                     samples.extend(event.ns)
-                elif isinstance(event, Reading):
-                    stretches.append(_stretch(event, samples, stretches, device.name))
+                elif isinstance(event, Reading) and before is not None:
+                    stretches.append(_stretch(event, samples, before, stretches, device.name))
                     samples = []
     except (KeyboardInterrupt, MeasurementError) as error:
-        if start is None or not stretches:
+        if not stretches:
             raise
         cut = str(error) or "interrupted"
-    if start is None or not stretches:
+    if start is None or before is None or not stretches:
         raise MeasurementError(f"{path} on {device.name}: no reading came; measure for longer")
     return SustainedModel(
         file=ModelFile.of(path),
         runtime=start.runtime,
         runtime_version=start.runtime_version,
         machine=start.machine,
+        before=before,
         stretches=tuple(stretches),
         cut=cut,
         rest_ns=tuple(samples),
@@ -152,14 +199,44 @@ def _sustain_one(path: Path, request: RunRequest, device: Device) -> SustainedMo
 
 
 def _stretch(
-    reading: Reading, samples: list[int], before: Sequence[Stretch], device: str
+    reading: Reading,
+    samples: list[int],
+    beginning: Conditions,
+    earlier: Sequence[Stretch],
+    device: str,
 ) -> Stretch:
     seconds = reading.ns / 1e9
-    if seconds <= (before[-1].seconds if before else 0.0) or not samples:
+    since, before = 0.0, beginning
+    if earlier:
+        since, before = earlier[-1].seconds, earlier[-1].conditions
+    if seconds <= since or not samples:
         raise MeasurementError(f"{device}: the runner's readings contradict each other")
     return Stretch(
         seconds=seconds,
         samples_ns=tuple(samples),
         conditions=reading.conditions,
         watts=reading.watts,
+        others_cores=others_between(before, reading.conditions, seconds - since),
+        stolen_cores=stolen_between(before, reading.conditions, seconds - since),
     )
+
+
+def _warnings(models: Sequence[SustainedModel], threads: int) -> tuple[str, ...]:
+    """Throttling and changing frequencies are what is looked for; the work of others is not."""
+    found = []
+    for model in models:
+        name, count = model.file.name, len(model.stretches)
+        others = [s.others_cores for s in model.stretches if s.others_cores > OTHERS_CORES]
+        if others:
+            found.append(
+                f"{name}: the machine was busy: before {len(others)} of {count} readings others "
+                f"used CPU, up to {max(others):.1f} cores: distrust these figures"
+            )
+        stolen = [s.stolen_cores for s in model.stretches if s.stolen_cores > STOLEN_SHARE]
+        if stolen:
+            found.append(
+                f"{name}: the hypervisor took up to {max(stolen):.0%} of a core, before "
+                f"{len(stolen)} of {count} readings: distrust these figures"
+            )
+    crowd = too_many_threads(threads, models[0].machine)
+    return (*found, *([crowd] if crowd else []))

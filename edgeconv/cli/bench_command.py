@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeconv.cli.bench_options import (
-    OF_PROCESSES,
-    OF_REPETITIONS,
-    OF_TIMES,
+    EMULATED,
     bench_options,
     given,
     measuring,
-    refuse,
+    refuse_options,
 )
 from edgeconv.errors import MeasurementError, UsageError
 
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from edgeconv.bench.instructions import CountResult
     from edgeconv.bench.operators import OperatorResult
     from edgeconv.bench.sustained import SustainedResult
-
-EMULATED = "emulated:"
 
 
 @click.command("bench")
@@ -80,26 +76,30 @@ def command(
 
     On an emulated board the instructions of one inference are counted instead, on one thread.
     """
+    from edgeconv.bench.protocol import check_files
     from edgeconv.bench.sustained import SustainedResult
     from edgeconv.cli import bench_runs, bench_session
     from edgeconv.cli.bench_fleet import bench_side_by_side
     from edgeconv.device.names import address_of
 
+    options = bench_options(measurement)
+    addresses = [address_of(device) for device in devices]
+    for address in addresses:
+        refuse_options(address, operators=operators, sustained=sustained is not None)
+    if sustained is not None:
+        bench_runs.sustained_seconds(sustained)
     if len(devices) > 1:
+        if resume is None:
+            check_files(_files(paths, options), options)
         bench_side_by_side(devices, out, quiet)
         return
-    device = address_of(devices[0])
-    options = bench_options(measurement)
+    (device,) = addresses
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise UsageError(f"{out} cannot be written: its folder is missing, or it is a folder")
     result: BenchResult | CountResult | SustainedResult | OperatorResult
     if operators:
-        _refuse_emulated(device)
-        refuse(OF_REPETITIONS, "--operators is one process a file")
         result = bench_runs.profile_on(_files(paths, options), options, device, quiet, out)
     elif sustained is not None:
-        _refuse_emulated(device)
-        refuse(OF_PROCESSES, "--sustained is one process of that time")
         files = _files(paths, options)
         result = bench_runs.sustain_on(files, options, sustained, device, quiet, out)
     elif resume is not None:
@@ -112,7 +112,6 @@ def command(
     elif not paths:
         raise click.MissingParameter(param_type="argument", param_hint="'FILE|BUNDLE...'")
     elif device.startswith(EMULATED):
-        refuse(OF_TIMES, f"{device} counts the instructions of single inferences on one thread")
         files = _files(paths, options)
         result = bench_runs.count_on(files, options, device, quiet, out, remember=not no_history)
     else:
@@ -123,13 +122,9 @@ def command(
         click.echo(result.model_dump_json(indent=1))
     else:
         _print(result)
-    if isinstance(result, SustainedResult) and result.models[-1].cut is not None:
-        raise MeasurementError(f"{result.models[-1].file.name}: {result.models[-1].cut}")
-
-
-def _refuse_emulated(device: str) -> None:
-    if device.startswith(EMULATED):
-        raise UsageError(f"{device} counts instructions, it takes no times; name a board")
+    if isinstance(result, SustainedResult) and result.cut is not None:
+        kept = f"what came before is in {out}" if out else "what came before is shown, not kept"
+        raise MeasurementError(f"{result.cut}; {kept}")
 
 
 def _files(paths: tuple[Path, ...], options: BenchOptions) -> list[Path]:

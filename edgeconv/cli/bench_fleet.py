@@ -18,6 +18,10 @@ from typing import IO
 import click
 from click.core import ParameterSource
 
+from edgeconv.cli.bench_options import EMULATED
+from edgeconv.device import open_device
+from edgeconv.device.emulated.boards import board_named
+from edgeconv.device.names import address_of
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.report.tables import error_console, printable, progress
 
@@ -54,7 +58,8 @@ def bench_side_by_side(devices: Sequence[str], out: Path | None, quiet: bool) ->
         out: a folder that gets one result a device.
 
     Raises:
-        UsageError: a device is named twice, or an option goes with one device only.
+        UsageError: a device is named twice or unknown, an option goes with one device only, or all
+            that failed refused the request.
         MeasurementError: some devices failed; what the others found is printed nevertheless.
     """
     context = click.get_current_context()
@@ -63,6 +68,8 @@ def bench_side_by_side(devices: Sequence[str], out: Path | None, quiet: bool) ->
     twice = [device for device in devices if devices.count(device) > 1]
     if twice:
         raise UsageError(f"device {twice[0]} is named twice; name each once")
+    for device in devices:
+        _refuse_unknown(device)
     results = _result_files(devices, out)
     with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
         members = [
@@ -78,7 +85,9 @@ def bench_side_by_side(devices: Sequence[str], out: Path | None, quiet: bool) ->
         failed = [member for member in members if member.process.returncode != 0]
         if failed:
             why = "; ".join(_reason(member) for member in failed)
-            raise MeasurementError(f"{len(failed)} of {len(members)} devices failed: {why}")
+            refused = all(member.process.returncode == UsageError.exit_code for member in failed)
+            kind = UsageError if refused else MeasurementError
+            raise kind(f"{len(failed)} of {len(members)} devices failed: {why}")
 
 
 def _result_files(devices: Sequence[str], out: Path | None) -> list[Path | None]:
@@ -135,14 +144,35 @@ def _ended(members: Sequence[Member]) -> Iterator[None]:
             member.process.wait()
         if not isinstance(error, KeyboardInterrupt):
             raise
-        why = "; ".join(_reason(member) for member in members if member.process.returncode)
+        why = "; ".join(_kept(member) for member in members if member.process.returncode)
         raise MeasurementError(f"interrupted: {why}") from error
 
 
+def _kept(member: Member) -> str:
+    """What is left of an interrupted one."""
+    return f"{member.device}: {_last_line(member).removeprefix('interrupted; ')}"
+
+
 def _reason(member: Member) -> str:
-    line = member.said[-1].removeprefix("error: ") if member.said else ""
-    status = f"ended with status {member.process.returncode}"
-    return line if member.device in line else f"{member.device}: {line or status}"
+    """Why it failed, with the device's name once."""
+    line = _last_line(member)
+    named = line.startswith(f"{member.device}: ") or f" on {member.device}: " in line
+    return line if named else f"{member.device}: {line}"
+
+
+def _last_line(member: Member) -> str:
+    if not member.said:
+        return f"ended with status {member.process.returncode}"
+    return member.said[-1].removeprefix("error: ")
+
+
+def _refuse_unknown(device: str) -> None:
+    """Raise UsageError unless there is such a device; none is started or connected to."""
+    address = address_of(device)
+    if address.startswith(EMULATED):
+        board_named(address.removeprefix(EMULATED))
+    else:
+        open_device(address)
 
 
 def _print(members: Sequence[Member], *, as_json: bool) -> None:

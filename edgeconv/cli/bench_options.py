@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+EMULATED = "emulated:"
 RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
 # Each of these asks for something that one process a file, or no process, cannot give.
 OF_REPETITIONS = ("repetitions", "seconds", "retries", "resume", "sustained")
@@ -66,7 +67,7 @@ _MEASURING = (
         show_default=True,
         help="Of the runtime.",
     ),
-    click.option("--cpus", metavar="LIST", help="Run on these cores alone, such as 0,2."),
+    click.option("--cpus", metavar="LIST", help="Run on these CPUs alone, such as 0,2."),
     click.option(
         "--runtime",
         type=click.Choice(RUNTIMES),
@@ -82,7 +83,8 @@ _MEASURING = (
     click.option(
         "--inputs",
         type=click.Path(path_type=Path),
-        help="An .npz file with one array an input, instead of structured random values.",
+        help="An .npz file with one array an input, instead of structured random values. Files of "
+        "a bundle take the network's layout or their own, others their own.",
     ),
     click.option(
         "--retries",
@@ -126,6 +128,23 @@ def given() -> set[str]:
         for name in context.params
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
+
+
+def refuse_options(device: str, *, operators: bool, sustained: bool) -> None:
+    """Refuse options that a kind of measurement, or a device (an address), has no use for.
+
+    Raises:
+        UsageError: there is one.
+    """
+    emulated = device.startswith(EMULATED)
+    if emulated and (operators or sustained):
+        raise UsageError(f"{device} counts instructions, it takes no times; name a board")
+    if operators:
+        refuse(OF_REPETITIONS, "--operators is one process a file")
+    elif sustained:
+        refuse(OF_PROCESSES, "--sustained is one process of that time")
+    elif emulated:
+        refuse(OF_TIMES, f"{device} counts the instructions of single inferences on one thread")
 
 
 def refuse(options: tuple[str, ...], because: str) -> None:

@@ -13,7 +13,7 @@ from edgeconv.bench import BenchOptions, BenchResult, Journal, Progress
 from edgeconv.bench.sustained import SustainedResult, sustain
 from edgeconv.cli import bench_session
 from edgeconv.device import open_device
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError, MeasurementError, UsageError
 from edgeconv.report.tables import error_console, printable, progress
 
 if TYPE_CHECKING:
@@ -53,9 +53,8 @@ def count_on(
     from edgeconv.device.emulated import EmulatedDevice
 
     asked = CountOptions(runtime=options.runtime, seed=options.seed, inputs=options.inputs)
-    board = EmulatedDevice.parse(device)
-    with _shown("Counting", len(files), quiet) as show:
-        result = count(files, asked, board, show)
+    with _not_resumable("counts"), _shown("Counting", len(files), quiet) as show:
+        result = count(files, asked, EmulatedDevice.parse(device), show)
     if remember:
         _remember(result)
     if out is not None:
@@ -72,8 +71,8 @@ def sustain_on(
     out: Path | None,
 ) -> SustainedResult:
     """Throughput over a time such as 5m."""
-    seconds = _seconds(time)
-    with _shown("Sustaining", len(files), quiet) as show:
+    seconds = sustained_seconds(time)
+    with _not_resumable("--sustained"), _shown("Sustaining", len(files), quiet) as show:
         result = sustain(files, options, seconds, open_device(device), show)
     if out is not None:
         result.save(out)
@@ -86,11 +85,21 @@ def profile_on(
     """Times by operator."""
     from edgeconv.bench.operators import profile
 
-    with _shown("Profiling", len(files), quiet) as show:
+    with _not_resumable("--operators"), _shown("Profiling", len(files), quiet) as show:
         result = profile(files, options, open_device(device), show)
     if out is not None:
         result.save(out)
     return result
+
+
+@contextmanager
+def _not_resumable(what: str) -> Iterator[None]:
+    """Say in an interruption that there is nothing to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        kept = f"interrupted; {bench_session.NOTHING_KEPT}, {what} cannot be resumed"
+        raise MeasurementError(kept) from error
 
 
 @contextmanager
@@ -105,8 +114,12 @@ def _shown(verb: str, total: int, quiet: bool) -> Iterator[Show]:
         yield show
 
 
-def _seconds(text: str) -> float:
-    """Of a time such as 5m."""
+def sustained_seconds(text: str) -> float:
+    """Of a time such as 5m.
+
+    Raises:
+        UsageError: it is none, or not from a second to a day.
+    """
     match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smh])", text)
     seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
     if not 1 <= seconds <= 86400:

@@ -17,13 +17,14 @@ from edgeconv.errors import MeasurementError, UsageError
 
 logger = logging.getLogger(__name__)
 
+NOTHING_KEPT = "nothing is kept"
+
 
 def begin(files: Sequence[Path], options: BenchOptions, device: str, out: Path | None) -> Journal:
     """A journal beside the result, or beside the history if the result goes nowhere else.
 
     Raises:
         UsageError: a file or the device cannot be measured, or an unfinished measurement is there.
-        MeasurementError: a file is damaged.
     """
     session = new_session(files, options, open_device(device).name, out)
     if out is not None:
@@ -73,13 +74,26 @@ def measure_all(
 @contextmanager
 def keeping(journal: Journal, total: int) -> Iterator[None]:
     """Say in the error what was kept of the measurement and how to go on; keep nothing of one that
-    took no sample."""
+    finished no process.
+
+    Raises:
+        UsageError: the measurement refused the request.
+        MeasurementError: it failed or was interrupted.
+    """
     try:
         yield
-    except (KeyboardInterrupt, MeasurementError, OSError) as error:
-        if journal.is_empty or journal.path is None:
+    except UsageError:
+        if not journal.finished:
             journal.remove()
+        raise
+    except (KeyboardInterrupt, MeasurementError, OSError) as error:
+        done = len(journal.finished)
+        if journal.path is None or not done:
+            journal.remove()
+            if isinstance(error, KeyboardInterrupt):
+                raise MeasurementError(f"interrupted; {NOTHING_KEPT}") from error
             raise
         command = f"edgeconv bench --resume {shlex.quote(str(journal.path))}"
-        what = f"{len(journal.finished)} of {total} processes are kept, go on with `{command}`"
-        raise MeasurementError(f"{str(error) or 'interrupted'}; {what}") from error
+        what = f"{done} of {total} processes {'is' if done == 1 else 'are'} kept"
+        why = str(error) or "interrupted"
+        raise MeasurementError(f"{why}; {what}, go on with `{command}`") from error

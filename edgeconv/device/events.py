@@ -10,10 +10,12 @@ from pydantic import ValidationError
 
 from edgeconv.device.messages import EVENT, Done, Event, Failed, Instructions, Operators, printable
 from edgeconv.device.process import LineProcess
-from edgeconv.errors import MeasurementError
+from edgeconv.errors import MeasurementError, UsageError
 
 logger = logging.getLogger(__name__)
 
+# Kinds of the runner's errors that the request is to blame for, not the device.
+WRONG_REQUESTS = ("affinity", "input")
 # What the runner is doing after each event, for the message when it dies there.
 STAGES = {
     "": "before it started",
@@ -49,6 +51,7 @@ def events_of(
             not the runner that ended so.
 
     Raises:
+        UsageError: the inputs do not fit the model, or the device lacks the CPUs asked.
         MeasurementError: the runner reported a failure, sent something else than events, or ended
             without "done". The message says what it was doing and its last words.
     """
@@ -64,7 +67,8 @@ def events_of(
             ) from error
         if isinstance(event, Failed):
             logger.debug("%s", process.stderr)
-            raise MeasurementError(f"{device}: {event.message}")
+            kind = UsageError if event.kind in WRONG_REQUESTS else MeasurementError
+            raise kind(f"{device}: {event.message}")
         yield event
         if isinstance(event, Done | Instructions | Operators):
             return

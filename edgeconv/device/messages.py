@@ -43,11 +43,13 @@ class RunRequest(Message):
     """What the runner shall measure. Paths are the device's; times are seconds.
 
     ``runtime`` None: the first installed one that reads the file. ``inputs``: an .npz file, or None
-    for structured values from ``seed``. ``log``: a file that gets the events too. ``counts``: the
-    file of an emulator that counts instructions; ``min_runs`` inferences are counted, none is
-    timed. ``reading_seconds`` above 0: tell the device's state that often. ``operators``: of an
-    ONNX file, the profile of its operators instead of samples; of a TFLite file, also what its
-    delegates take. The runner ends itself after ``deadline_seconds``, whatever happens.
+    for structured values from ``seed``; ``channels_first``: those of the model's inputs that the
+    .npz file may have as NCHW although the model takes NHWC. ``log``: a file that gets the events
+    too. ``counts``: the file of an emulator that counts instructions; ``min_runs`` inferences are
+    counted, none is timed. ``reading_seconds`` above 0: tell the device's state that often.
+    ``operators``: of an ONNX file, the profile of its operators instead of samples; of a TFLite
+    file, also what its delegates take. The runner ends itself after ``deadline_seconds``, whatever
+    happens.
     """
 
     protocol: Literal[1] = 1
@@ -64,6 +66,7 @@ class RunRequest(Message):
     deadline_seconds: int = Field(default=600, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
     inputs: str | None = None
+    channels_first: tuple[str, ...] = ()
     log: str | None = None
     counts: str | None = None
     reading_seconds: Seconds = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from edgeconv.report.tables import Column, table
@@ -31,6 +32,11 @@ ROOF_COLUMNS = (
     Column("Bound by"),
 )
 ROWS = 15  # the slowest nodes of a file
+# As the operators are called in each format.
+CONVERSIONS = {
+    ".onnx": "QuantizeLinear and DequantizeLinear",
+    ".tflite": "QUANTIZE and DEQUANTIZE",
+}
 
 
 def operators_table(result: OperatorResult) -> Table:
@@ -43,8 +49,12 @@ def operators_table(result: OperatorResult) -> Table:
 
 def notes(result: OperatorResult) -> list[str]:
     """The share of each kind of operator, the roofs, and why int8 is not faster."""
+    from edgeconv.bench.disturbance import too_many_threads
+
     found = [_shares(model) for model in result.models]
     found.append(_roofs(result))
+    crowd = too_many_threads(result.options.threads, result.models[0].machine)
+    found += [crowd] if crowd else []
     for comparison in result.int8_against_float:
         found += _against_float(comparison, result)
     return found
@@ -60,8 +70,8 @@ def _shares(model: ProfiledModel) -> str:
         kinds[operator.operator] += operator.ns
     total = max(sum(kinds.values()), 1)
     order = sorted(kinds, key=lambda kind: -kinds[kind])
-    shares = ", ".join(f"{kind} {format_percent(kinds[kind] / total)}" for kind in order)
-    return f"{model.file.name}: {format_duration(total / 1e9)} in kernels: {shares}"
+    shares = ", ".join(f"{kind} {_share(kinds[kind], total, model)}" for kind in order)
+    return f"{model.file.name}: {_time(total, model)} in kernels: {shares}"
 
 
 def _roofs(result: OperatorResult) -> str:
@@ -94,29 +104,47 @@ def _rows(model: ProfiledModel) -> list[list[str]]:
             operator.name,
             operator.operator,
             _shape(operator.outputs[0].shape) if operator.outputs else "-",
-            format_duration(operator.ns / 1e9),
-            format_percent(operator.ns / total),
-            _speed(operator),
+            _time(operator.ns, model),
+            _share(operator.ns, total, model),
+            _speed(operator, model),
             *_roof(operator),
         ]
         for index, operator in enumerate(order[:ROWS])
     ]
     if rest := order[ROWS:]:
         time = sum(operator.ns for operator in rest)
-        label = f"{len(rest)} others"
+        label = "1 other" if len(rest) == 1 else f"{len(rest)} others"
         blank = [""] * (1 + len(ROOF_COLUMNS))
-        rows.append(
-            ["", label, "", "", format_duration(time / 1e9), format_percent(time / total), *blank]
-        )
+        rows.append(["", label, "", "", _time(time, model), _share(time, total, model), *blank])
     return rows
+
+
+def _time(ns: int, model: ProfiledModel) -> str:
+    """With the digits that the clock told."""
+    return format_duration(ns / 1e9, tick=model.tick_ns / 1e9)
+
+
+def _share(ns: int, total: int, model: ProfiledModel) -> str:
+    """Tenths of a percent only where the clock told them."""
+    return format_percent(ns / total, places=1 if 1000 * model.tick_ns <= total else 0)
 
 
 def _shape(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape)) or "scalar"
 
 
-def _speed(operator: ProfiledOperator) -> str:
-    return "-" if not operator.macs or not operator.ns else significant(operator.macs / operator.ns)
+def _digits(ns: int, model: ProfiledModel) -> int:
+    """How many digits of a time the clock told, three at most."""
+    return min(len(str(ns // model.tick_ns)), 3)
+
+
+def _speed(operator: ProfiledOperator, model: ProfiledModel) -> str:
+    """With no more digits than the time has."""
+    if not operator.macs or not operator.ns:
+        return "-"
+    digits = _digits(operator.ns, model)
+    speed = float(f"{operator.macs / operator.ns:.{digits - 1}e}")
+    return significant(speed, digits)
 
 
 def _roof(operator: ProfiledOperator) -> list[str]:
@@ -132,13 +160,16 @@ def _roof(operator: ProfiledOperator) -> list[str]:
 
 def _against_float(comparison: Int8AgainstFloat, result: OperatorResult) -> list[str]:
     """Sentences on an int8 file and the float file of the same network."""
+    (model,) = (m for m in result.models if m.file.name == comparison.int8_file)
     ratio = comparison.float_ns / max(comparison.int8_ns, 1)
+    digits = _digits(min(comparison.int8_ns, comparison.float_ns), model)
     conversions = ""
     if comparison.conversions_ns:
-        share = format_percent(comparison.conversions_ns / max(comparison.int8_ns, 1))
-        conversions = f"; {share} of it goes into QUANTIZE and DEQUANTIZE"
+        share = _share(comparison.conversions_ns, max(comparison.int8_ns, 1), model)
+        names = CONVERSIONS[PurePath(comparison.int8_file).suffix]
+        conversions = f"; {share} of it goes into {names}"
     found = [
-        f"{comparison.int8_file}: {format_ratio(ratio)} as fast in kernels as "
+        f"{comparison.int8_file}: {format_ratio(ratio, digits=digits)} as fast in kernels as "
         f"{comparison.float_file}{conversions}"
     ]
     reasons = dict.fromkeys(slow.reason for slow in comparison.not_faster)
@@ -149,8 +180,8 @@ def _why(reason: Reason, comparison: Int8AgainstFloat, result: OperatorResult) -
     """One reason, and the operators that it holds for."""
     (model,) = (m for m in result.models if m.file.name == comparison.int8_file)
     operators = "; ".join(
-        f"{slow.operator} {slow.name} ({_shape(slow.outputs)}) {format_duration(slow.ns / 1e9)}, "
-        f"in float {format_duration(slow.float_ns / 1e9)}"
+        f"{slow.operator} {slow.name} ({_shape(slow.outputs)}) {_time(slow.ns, model)}, "
+        f"in float {_time(slow.float_ns, model)}"
         for slow in comparison.not_faster
         if slow.reason is reason
     )

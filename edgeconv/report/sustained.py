@@ -30,13 +30,15 @@ def sustained_table(result: SustainedResult) -> Table:
 
 
 def notes(result: SustainedResult) -> list[str]:
-    """What was lost from the beginning to the end, and what an inference costs."""
+    """What was lost from the beginning to the end, what an inference costs, and what disturbed."""
+    from edgeconv.bench.sustained import LEAST_READINGS
+
     found = []
     for model in result.models:
-        name, count = model.file.name, len(model.stretches)
-        tenth = max(1, count // 10)
-        if count > 1:
-            lost = 1 - model.throughput(count - tenth, count) / model.throughput(0, tenth)
+        name, lost = model.file.name, model.lost
+        if lost is None:
+            found.append(f"{name}: too short to tell a trend; it needs {LEAST_READINGS} readings")
+        else:
             word = "slower" if lost >= 0 else "faster"
             found.append(f"{name}: {format_percent(abs(lost))} {word} at the end than at first")
         if model.joules is not None:
@@ -45,8 +47,9 @@ def notes(result: SustainedResult) -> list[str]:
                 "measures"
             )
         if model.cut is not None:
-            found.append(f"{name}: cut short: {model.cut}")
-    return found
+            seconds = model.stretches[-1].seconds
+            found.append(f"{name}: cut short after {seconds:.1f} s: {model.cut}")
+    return [*found, *result.warnings]
 
 
 def _rows(model: SustainedModel) -> list[list[str]]:
@@ -59,7 +62,7 @@ def _rows(model: SustainedModel) -> list[list[str]]:
         rows.append(
             [
                 "" if first else model.file.name,
-                f"{end.seconds:.0f} s",
+                f"{end.seconds:.1f} s",
                 significant(model.throughput(first, last)),
                 "-" if celsius is None else f"{celsius:.1f} °C",
                 f"{max(hertz) / 1e6:.0f} MHz" if hertz else "-",

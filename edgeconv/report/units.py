@@ -33,6 +33,7 @@ def format_duration(
     *,
     error: float | None = None,
     interval: tuple[float, float] | None = None,
+    tick: float | None = None,
 ) -> str:
     """A duration in the unit that suits it.
 
@@ -40,9 +41,12 @@ def format_duration(
         seconds: the duration, in seconds.
         error: its uncertainty in seconds, giving "12.1 ± 0.2 ms".
         interval: its confidence interval in seconds, giving "3.52 ms [3.49, 3.58]".
+        tick: the step in seconds of the clock that told it, giving "2 µs", and "< 1 µs" below it.
     """
     if not math.isfinite(seconds):
         return str(seconds)
+    if tick is not None and seconds < tick:
+        return f"< {format_duration(tick, tick=tick)}"
     factor, unit = next(
         ((f, u) for f, u in _TIME if abs(seconds) >= f * (1 - 0.5 * 10**-_DIGITS)),
         _TIME[-1] if seconds else _TIME[0],
@@ -59,12 +63,15 @@ def format_duration(
             places = max(places, _places((high - low) / 2, digits=1))
         places = min(places, _places(value, _MOST_DIGITS))
         return f"{value:.{places}f} {unit} [{low:.{places}f}, {high:.{places}f}]"
+    if tick is not None:
+        places = min(_places(value, _DIGITS), _places(tick / factor, digits=1))
+        return f"{value:.{places}f} {unit}"
     return f"{significant(value)} {unit}"
 
 
-def format_ratio(ratio: float) -> str:
+def format_ratio(ratio: float, *, digits: int = _DIGITS) -> str:
     """``1.934`` as 1.93 and the multiplication sign."""
-    return f"{significant(ratio)}\N{MULTIPLICATION SIGN}"
+    return f"{significant(ratio, digits)}\N{MULTIPLICATION SIGN}"
 
 
 def format_percent(share: float, *, places: int = 1) -> str:

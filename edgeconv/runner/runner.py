@@ -28,7 +28,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -66,7 +66,8 @@ class RunnerError(Exception):
 @dataclass(frozen=True)
 class Request:
     """What to measure and how long. ``runtime`` None is the first installed one that reads the
-    file's format. ``inputs`` is an .npz file; None means structured values from ``seed``. ``log``
+    file's format. ``inputs`` is an .npz file; None means structured values from ``seed``. Arrays
+    of it for the inputs in ``channels_first`` may be NCHW where the model takes NHWC. ``log``
     is a file that gets the events too. The process kills itself after ``deadline_seconds``.
     ``counts`` is the file that an emulator writes instruction counts to; then ``min_runs``
     inferences are counted and none is timed. With ``reading_seconds`` above 0 the conditions and
@@ -92,6 +93,7 @@ class Request:
     counts: str | None = None
     reading_seconds: float = 0.0
     operators: bool = False
+    channels_first: Sequence[str] = ()
 
 
 class Events:
@@ -300,24 +302,37 @@ def make_inputs(model: TfliteModel | OnnxModel, request: Request) -> list[Any]:
         # RandomState's stream is frozen: every NumPy gives every device the same values.
         random = numpy.random.RandomState(request.seed)
         return [structured(random, name, shape, dtype) for name, shape, dtype in model.inputs]
-    with numpy.load(request.inputs, allow_pickle=False) as archive:
-        given = {name: archive[name] for name in archive.files}
+    try:
+        with numpy.load(request.inputs, allow_pickle=False) as archive:
+            given = {name: archive[name] for name in archive.files}
+    except ValueError as error:
+        raise RunnerError("input", "--inputs is no .npz file of plain arrays") from error
     if len(given) == len(model.inputs) == 1:
         given = {model.inputs[0][0]: next(iter(given.values()))}
     arrays = []
     for name, shape, dtype in model.inputs:
         if name not in given:
-            raise RunnerError("input", f"{request.inputs} has no {name!r} but {list(given)}")
+            raise RunnerError("input", f"--inputs has no {name!r} but {list(given)}")
         array = given[name]
-        fits = len(shape) == array.ndim and all(n in (-1, m) for n, m in zip(shape, array.shape))
-        if not fits or array.dtype != numpy.dtype(dtype):
+        swapped = array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+        if name in request.channels_first and fits(swapped, shape):
+            array = swapped
+        if not fits(array, shape) or array.dtype != numpy.dtype(dtype):
+            advice = "give it that type and shape"
+            if not fits(array, shape) and fits(swapped, shape):
+                advice = "give this file NHWC, or measure it in its bundle, which tells the layouts"
             raise RunnerError(
                 "input",
-                f"{name!r} in {request.inputs} is {array.dtype} {list(array.shape)}, "
-                f"the model takes {numpy.dtype(dtype)} {shape}",
+                f"{name!r} of --inputs is {array.dtype} {list(array.shape)}, "
+                f"the model takes {numpy.dtype(dtype)} {shape}; {advice}",
             )
         arrays.append(numpy.ascontiguousarray(array))
     return arrays
+
+
+def fits(array: Any, shape: list[int]) -> bool:
+    """Whether an array has the shape of an input, in which -1 is any size."""
+    return len(shape) == array.ndim and all(n in (-1, m) for n, m in zip(shape, array.shape))
 
 
 def structured(random: Any, name: str, shape: list[int], dtype: Any) -> Any:
@@ -528,12 +543,24 @@ def is_emulated() -> bool:
     return any(Path(line.split()[-1]).name.startswith("qemu") for line in maps if line)
 
 
+def take_cores(cores: list[int]) -> None:
+    """Run on these alone. The system takes those that are there and is silent about the rest."""
+    usable = os.sched_getaffinity(0)
+    with contextlib.suppress(OSError):  # raised if none is there
+        os.sched_setaffinity(0, cores)
+        usable |= os.sched_getaffinity(0)
+    missing = sorted(set(cores) - usable)
+    if missing:
+        raise RunnerError(
+            "affinity",
+            f"it has no CPU {', '.join(map(str, missing))}; name some of "
+            f"{', '.join(map(str, sorted(usable)))}",
+        )
+
+
 def measure(request: Request, emit: Events, profile: str | None = None) -> None:
     if request.affinity is not None:
-        try:
-            os.sched_setaffinity(0, request.affinity)  # first: the runtime's threads inherit it
-        except OSError as error:
-            raise RunnerError("affinity", f"no such cores {request.affinity}: {error}") from error
+        take_cores(request.affinity)  # first: the runtime's threads inherit it
     runtime, version, module = find_runtime(request.model, request.runtime)
     emit(
         "start",

@@ -63,6 +63,7 @@ def profiled(
     *,
     board: str | None = None,
     delegated: dict[str, bool] | None = None,
+    tick_ns: int = 1,
 ) -> ProfiledModel:
     """A file as a board would be told to have run it, on one thread at its nominal frequency.
     ``delegated`` is by the operators' names; others were taken."""
@@ -72,6 +73,7 @@ def profiled(
         file=ModelFile(name=name, bytes=1000, sha256="0" * 64),
         runtime_version="2.3",
         machine=MACHINE.model_copy(update={"board": board}),
+        tick_ns=tick_ns,
         frequency_hz=None,
         peaks=peaks,
         operators=tuple(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import CommandLine, Ran
 from tiny_models import write_onnx, write_tflite
@@ -15,6 +17,7 @@ from edgeconv.bundle import (
     MANIFEST_NAME,
     Artifact,
     Format,
+    Layout,
     Manifest,
     Precision,
     TensorInfo,
@@ -162,6 +165,116 @@ def test_usage(tmp_path: Path, bundle: Path, failed: Callable[..., str]) -> None
     assert "no device" in failed(2, model, "--device", "toaster")
     assert "--cpus" in failed(2, model, "--cpus", "0,x")
     assert "cannot be written" in failed(2, model, "--out", tmp_path / "no" / "r.json")
+    assert f"{model} on local: it has no CPU 4000; name some of " in failed(
+        2, model, "--cpus", "0,4000"
+    )
+    assert list(tmp_path.glob("*.partial")) == []
+
+
+def test_several_devices_are_refused_before_one_measures(
+    tmp_path: Path, edgeconv: CommandLine
+) -> None:
+    model, out = write_tflite(tmp_path / "m.tflite"), tmp_path / "out"
+
+    def refused(*arguments: object) -> str:
+        done = edgeconv("bench", "--device", "local", "-o", out, *arguments)
+        assert done.returncode == 2
+        assert not out.exists()
+        return done.stderr
+
+    emulated, board = ("--device", "emulated:pi4"), ("--device", "ssh://pi")
+    said = refused(model, *emulated, "--retries", 0, "--seconds", 0.3)
+    assert "emulated:pi4 counts the instructions" in said
+    assert "leave out --seconds, --retries" in said
+    assert "takes no times" in refused(model, *emulated, "--operators")
+    assert "no emulated board 'pi9'" in refused(model, "--device", "emulated:pi9")
+    assert "no such file" in refused(tmp_path / "none.onnx", *board)
+    assert "give a time" in refused(model, *board, "--sustained", "x")
+
+
+INPUTS = {
+    "json.npz": b'{"x": 1}',
+    "empty.npz": b"",
+    "zip.npz": b"PK\x03\x04" + b"\x00" * 40,
+}
+
+
+@pytest.mark.parametrize("name", [*INPUTS, "array.npz", "objects.npz"])
+def test_inputs_that_cannot_be_read(tmp_path: Path, failed: Callable[..., str], name: str) -> None:
+    """One line that names the file of inputs, without NumPy's advice to load it unsafely."""
+    path = tmp_path / name
+    if name in INPUTS:
+        path.write_bytes(INPUTS[name])
+    elif name == "array.npz":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    else:
+        np.savez(path, x=np.array([{}], dtype=object))
+    line = failed(2, write_tflite(tmp_path / "m.tflite"), "--inputs", path)
+    assert line.startswith(f"error: {path} is ")
+    assert "pickle" not in line
+
+
+def test_inputs_in_the_networks_layout_serve_both_formats(
+    tmp_path: Path, bundle: Path, bench: CommandLine, failed: Callable[..., str]
+) -> None:
+    """x is 1x3x16x16 to the ONNX file and 1x16x16x3 to the TFLite file."""
+    write_onnx(bundle / "tiny.onnx")
+    write_tflite(bundle / "tiny.tflite", shape=(1, 16, 16, 3))
+    described = Manifest.model_validate_json((bundle / MANIFEST_NAME).read_text())
+    own = TensorInfo(name="x", shape=(1, 3, 16, 16), dtype="float32", layout=Layout.NCHW)
+    other = TensorInfo(name="a", shape=(1, 16, 16, 3), dtype="float32", layout=Layout.NHWC)
+    artifacts = tuple(
+        artifact.model_copy(
+            update={
+                "sha256": sha256_of(bundle / artifact.path),
+                "inputs": (own if artifact.format is Format.ONNX else other,),
+            }
+        )
+        for artifact in described.artifacts
+    )
+    described = described.model_copy(update={"inputs": (own,), "artifacts": artifacts})
+    (bundle / MANIFEST_NAME).write_text(described.model_dump_json())
+    images = np.random.default_rng(0).normal(size=own.shape).astype(np.float32)
+    inputs, out = tmp_path / "in.npz", tmp_path / "r.json"
+    np.savez(inputs, x=images)
+    done = bench(bundle, "--inputs", inputs, "--repetitions", 1, "-o", out)
+    assert done.returncode == 0, done.stderr
+    tflite = BenchResult.load(out).models[1].processes[0].outputs[0]
+    doubled = np.ascontiguousarray(images.transpose(0, 2, 3, 1)) * 2
+    assert tflite.sha256 == hashlib.sha256(doubled.tobytes()).hexdigest()
+    np.savez(inputs, x=images.transpose(0, 2, 3, 1))  # the file's own layout
+    assert bench(bundle / "tiny.tflite", "--inputs", inputs).returncode == 0
+    alone = write_tflite(tmp_path / "alone.tflite", shape=(1, 16, 16, 3))
+    np.savez(inputs, x=images)
+    line = failed(2, alone, "--inputs", inputs)
+    assert f"{alone} on local: 'a' of --inputs is float32 [1, 3, 16, 16]" in line
+    assert "give this file NHWC" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "interrupted; nothing is kept"),
+        (("--operators",), "interrupted; nothing is kept, --operators cannot be resumed"),
+        (("--sustained", "1s"), "interrupted; nothing is kept, --sustained cannot be resumed"),
+    ],
+)
+def test_interrupted_at_once(
+    tmp_path: Path,
+    edgeconv: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    def interrupted(device: LocalDevice, request: RunRequest) -> Generator[Event, None, None]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(LocalDevice, "run", interrupted)
+    done = edgeconv("bench", write_onnx(tmp_path / "m.onnx"), *arguments)
+    assert done.returncode == 1
+    assert done.stderr == f"error: {said}\n"
 
 
 def test_failures(tmp_path: Path, bundle: Path, failed: Callable[..., str]) -> None:
@@ -203,7 +316,7 @@ def test_resume(cut: Path, edgeconv: CommandLine, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(folder)
     done = edgeconv("bench", "--resume", cut)
     assert done.returncode == 0, done.stderr
-    assert "1 processes were disturbed or cut short, and measured again" in done.stderr
+    assert "1 process was disturbed or cut short, and measured again" in done.stderr
     result = BenchResult.load(cut.with_suffix(""))
     assert [len(model.processes) for model in result.models] == [2, 2]
     assert [aside.model for aside in result.set_aside] == [0]
@@ -235,7 +348,7 @@ def test_resume_with_something_else(cut: Path, edgeconv: CommandLine) -> None:
 def test_resume_of_nothing(tmp_path: Path, failed: Callable[..., str]) -> None:
     assert "cannot be read" in failed(2, "--resume", tmp_path / "x")
     (tmp_path / "x").write_text("{}\n")
-    assert "not an unfinished measurement" in failed(1, "--resume", tmp_path / "x")
+    assert "not an unfinished measurement" in failed(2, "--resume", tmp_path / "x")
 
 
 def test_nothing_is_left_of_what_took_no_sample(tmp_path: Path, failed: Callable[..., str]) -> None:

@@ -98,7 +98,7 @@ def test_roofline_of_a_known_board(
     bandwidth = "5.56 GB/s of memory" if cores == 1 else "memory bandwidth unknown"
     assert bandwidth in done.stderr
     result = json.loads(out.read_text())
-    assert result["schema_version"] == 2
+    assert result["schema_version"] == 3
     (profiled,) = result["models"]
     assert profiled["peaks"]["macs_per_ns"]["float32"] == 6.0 * cores
     (convolution,) = (o for o in profiled["operators"] if "Conv" in o["operator"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from edgeconv.bench.protocol import schedule
 from edgeconv.bench.result import parse_result, summarize
 from edgeconv.device import DeviceFacts, Event, Lock, RunRequest, Runtime, open_device
 from edgeconv.device.messages import EVENT
-from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.errors import EdgeconvError, MeasurementError, UsageError
 
 QUICK = BenchOptions(runs=40, seconds=0.0, warmup=0.0, repetitions=3, retries=0)
 MACHINE = {
@@ -183,7 +184,7 @@ def test_calm_machine_gives_no_warning_but_the_governor(pair: list[Path]) -> Non
         ({"after": {"frequencies_hz": [600_000_000]}}, "frequency changed by up to 60%"),
         ({"after": {"throttled": "50005"}}, "under-voltage, throttled (bits 50005)"),
         ({"stable": False}, "b.tflite: the warm-up never became stable in 1 of 3"),
-        ({"complete": False}, "b.tflite: the time was up before the asked runs in 1 of 3"),
+        ({"complete": False}, "b.tflite: --max-seconds 60 was up before --runs 40 in 1 of 3"),
         ({"digest": "1" * 64}, "b.tflite: the outputs differ between processes"),
     ],
 )
@@ -193,6 +194,24 @@ def test_disturbances_are_told(pair: list[Path], disturbed: dict[str, Any], said
 
     result = measure(pair, QUICK, Scripted(answers))
     assert any(said in warning for warning in result.warnings), result.warnings
+
+
+def test_which_limit_came_too_soon(pair: list[Path]) -> None:
+    """2,579 samples where 50 were asked, and the note said that the runs were not reached."""
+    options = QUICK.model_copy(update={"runs": 4, "seconds": 2.0, "max_seconds": 0.3})
+    device = Scripted(lambda i, name: answer([1000] * 4, complete=False))
+    warnings = measure(pair, options, device).warnings
+    assert f"{pair[0]}: --max-seconds 0.3 was up before --seconds 2 in 3 of 3 processes" in warnings
+
+
+def test_more_threads_than_cpus(pair: list[Path]) -> None:
+    def told(threads: int) -> bool:
+        options = QUICK.model_copy(update={"threads": threads})
+        result = measure(pair, options, Scripted(lambda i, name: answer([1000] * 4)))
+        return any("threads share 4 CPUs" in warning for warning in result.warnings)
+
+    assert told(5)
+    assert not told(4)
 
 
 def test_a_disturbed_process_is_repeated(pair: list[Path]) -> None:
@@ -210,7 +229,7 @@ def test_a_disturbed_process_is_repeated(pair: list[Path]) -> None:
     assert (aside.model, aside.repetition, aside.samples_ns) == (1, 0, (5000,) * 4)
     assert aside.reason == "others used 1.5 cores"
     assert {s for model in result.models for p in model.samples for s in p} == {1000}
-    assert any("1 processes were disturbed" in warning for warning in result.warnings)
+    assert any("1 process was disturbed" in warning for warning in result.warnings)
     assert not any("stayed disturbed" in warning for warning in result.warnings)
 
 
@@ -277,7 +296,7 @@ def test_files_that_cannot_be_measured(tmp_path: Path) -> None:
         ([tmp_path / "none.onnx"], QUICK, UsageError, "no such file or bundle"),
         ([tmp_path], QUICK, UsageError, "no such file or bundle"),
         ([other], QUICK, UsageError, "neither"),
-        ([damaged], QUICK, MeasurementError, "not a TFLite file"),
+        ([damaged], QUICK, UsageError, "not a TFLite file"),
         (
             [onnx],
             QUICK.model_copy(update={"runtime": Runtime.LITERT}),
@@ -326,6 +345,28 @@ def test_a_result_that_is_none(tmp_path: Path, text: str, said: str) -> None:
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(MeasurementError, match=said):
         BenchResult.load(path)
+
+
+def test_samples_are_positive(pair: list[Path], tmp_path: Path) -> None:
+    """They once ended in the logarithm of a negative number."""
+    result = measure(pair, QUICK, Scripted(lambda i, name: answer([1000] * 4)))
+    text = result.model_dump_json().replace("1000,1000,1000,1000", "1000,-5,1000,1000")
+    with pytest.raises(EdgeconvError, match=r"samples_ns\.1: Input should be greater than 0"):
+        parse_result(text, tmp_path)
+
+
+def test_figures_are_those_of_the_samples(pair: list[Path], tmp_path: Path) -> None:
+    result = measure(pair, QUICK, Scripted(lambda i, name: answer([1000] * 4)))
+    told = json.loads(result.model_dump_json())
+    told["models"][0]["summary"]["median"]["value"] = 1
+    assert parse_result(json.dumps(told), tmp_path) == result
+
+
+def test_a_result_without_models(pair: list[Path], tmp_path: Path) -> None:
+    result = measure(pair, QUICK, Scripted(lambda i, name: answer([1000] * 4)))
+    text = result.model_copy(update={"models": ()}).model_dump_json()
+    with pytest.raises(EdgeconvError, match="models"):
+        parse_result(text, tmp_path)
 
 
 def test_a_result_that_is_missing(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from made_profiles import PI3, PI4, PI5, conv, depthwise, made_profile, node, profiled, tensor
 
+from edgeconv.bench.roofline import WEIGHTS
 from edgeconv.bench.roofline_int8 import Reason, int8_against_float
+from edgeconv.device.messages import Operator
 from edgeconv.report.operators import notes, operators_table
 
 SOFTMAX = (1, 1000)
@@ -88,7 +90,7 @@ def test_what_waits_for_the_memory(share: float, reason: Reason) -> None:
     """2 x 0.8 MB at 5.56 GB/s take 289 µs."""
     ns = round(2 * 112 * 112 * 64 / 5.56 / share)
     result = made_profile(
-        profiled("f.tflite", [node("RELU", ns - 1, "float32", *MAP)], board=PI4),
+        profiled("f.tflite", [node("RELU", ns - 2, "float32", *MAP)], board=PI4),
         profiled("q.tflite", [node("RELU", ns, "int8", *MAP)], board=PI4),
     )
     (slow,) = result.int8_against_float[0].not_faster
@@ -136,6 +138,112 @@ def test_pairs_hold_across_operators_that_one_file_lacks() -> None:
     codes = [conv("int8", 3_000, name="a"), conv("int8", 12_000, name="b", size=14, channels=128)]
     (found,) = int8_against_float([profiled("f.tflite", floats), profiled("q.tflite", codes)])
     assert [slow.name for slow in found.not_faster] == ["b"]
+
+
+def onnx_conv(operator: str, ns: int, name: str, shape: tuple[int, ...], *weights: int) -> Operator:
+    """A convolution in ONNX; of ``shape`` comes out, NCHW."""
+    dtype = "uint8" if operator == "QLinearConv" else "float32"
+    place = WEIGHTS[operator]
+    inputs = [tensor(dtype, 1, weights[1], *shape[2:])] + [tensor("float32")] * (place - 1)
+    return Operator(
+        name=name,
+        operator=operator,
+        ns=ns,
+        inputs=(*inputs, tensor(dtype, *weights)),
+        outputs=(tensor(dtype, *shape),),
+    )
+
+
+BRANCH = (1, 32, 16, 16)
+
+
+def test_branches_that_run_in_another_order() -> None:
+    """A 3x3 convolution of 11 µs was once held against the 1x1 shortcut beside it, of 3 µs."""
+    floats = [
+        onnx_conv("Conv", 3000, "shortcut", BRANCH, 32, 16, 1, 1),
+        onnx_conv("Conv", 11_000, "first", BRANCH, 32, 16, 3, 3),
+        onnx_conv("Conv", 20_000, "second", BRANCH, 32, 32, 3, 3),
+    ]
+    codes = [
+        onnx_conv("QLinearConv", 7000, "first", BRANCH, 32, 16, 3, 3),
+        onnx_conv("QLinearConv", 8000, "shortcut", BRANCH, 32, 16, 1, 1),
+        onnx_conv("QLinearConv", 9000, "second", BRANCH, 32, 32, 3, 3),
+    ]
+    (found,) = int8_against_float([profiled("f.onnx", floats), profiled("q.onnx", codes)])
+    assert [(slow.name, slow.float_ns) for slow in found.not_faster] == [("shortcut", 3000)]
+
+
+@pytest.mark.parametrize("block", [8, 16])
+def test_channels_that_are_padded_in_float_alone(block: int) -> None:
+    padded = onnx_conv("Conv", 4000, "a", (1, block, 16, 16), block, block, 3, 3)
+    plain = onnx_conv("QLinearConv", 9000, "a", (1, 6, 16, 16), 6, 6, 3, 3)
+    (found,) = int8_against_float([profiled("f.onnx", [padded]), profiled("q.onnx", [plain])])
+    assert [slow.name for slow in found.not_faster] == ["a"]
+
+
+def test_weights_of_which_a_device_tells_no_shape() -> None:
+    strange = onnx_conv("QLinearConv", 9000, "a", BRANCH, 32, 16, 1, 1)
+    strange = strange.model_copy(update={"inputs": (*strange.inputs[:3], tensor("uint8"))})
+    floats = profiled("f.onnx", [onnx_conv("Conv", 9, "a", BRANCH, 32, 16, 1, 1)])
+    assert int8_against_float([floats, profiled("q.onnx", [strange])]) == ()
+
+
+@pytest.mark.parametrize(("ns", "told"), [(2000, []), (3000, []), (4000, ["QGemm"])])
+def test_a_step_of_the_clock_is_no_difference(ns: int, told: list[str]) -> None:
+    floats = profiled("f.onnx", [node("Gemm", 2000, "float32", *SOFTMAX)], tick_ns=1000)
+    codes = profiled("q.onnx", [node("QGemm", ns, "uint8", *SOFTMAX)], tick_ns=1000)
+    (found,) = int8_against_float([floats, codes])
+    assert [slow.operator for slow in found.not_faster] == told
+
+
+def test_each_reading_of_a_clock_adds_its_step() -> None:
+    floats = profiled("f.onnx", [node("Erf", 5000, "float32", *SOFTMAX)], tick_ns=1000)
+    around = [
+        node("DequantizeLinear", 1000, "uint8", *SOFTMAX, into="float32"),
+        node("Erf", 6000, "float32", *SOFTMAX),
+        node("QuantizeLinear", 1000, "float32", *SOFTMAX, into="uint8"),
+    ]
+    (found,) = int8_against_float([floats, profiled("q.onnx", around, tick_ns=1000)])
+    assert found.not_faster == ()
+
+
+def test_digits_are_those_of_the_clock() -> None:
+    one = onnx_conv("Conv", 3000, "a", BRANCH, 32, 16, 1, 1)
+    result = made_profile(
+        profiled("f.onnx", [one, node("Relu", 0, "float32", *SOFTMAX)], tick_ns=1000)
+    )
+    cells = [[str(cell) for cell in column.cells] for column in operators_table(result).columns]
+    assert cells[4:7] == [["3 µs", "< 1 µs"], ["100%", "0%"], ["40", "-"]]
+    assert any("f.onnx: 3 µs in kernels: Conv 100%, Relu 0%" in line for line in notes(result))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "names"),
+    [
+        (".onnx", "QuantizeLinear and DequantizeLinear"),
+        (".tflite", "QUANTIZE and DEQUANTIZE"),
+    ],
+)
+def test_conversions_are_called_as_in_the_file(suffix: str, names: str) -> None:
+    kind = {".onnx": "DequantizeLinear", ".tflite": "DEQUANTIZE"}[suffix]
+    codes = [conv("int8", 9000), node(kind, 1000, "int8", *SOFTMAX, into="float32")]
+    result = made_profile(
+        profiled(f"f{suffix}", [conv("float32", 9900)]), profiled(f"q{suffix}", codes)
+    )
+    assert any(f"10.0% of it goes into {names}" in line for line in notes(result))
+
+
+def test_one_other_operator() -> None:
+    many = [conv("float32", 9000, name=f"c{index}") for index in range(16)]
+    cells = operators_table(made_profile(profiled("f.tflite", many))).columns[1].cells
+    assert str(list(cells)[-1]) == "1 other"
+
+
+def test_more_threads_than_cpus() -> None:
+    result = made_profile(profiled("f.tflite", [conv("float32", 9000)]))
+    options = result.options.model_copy(update={"threads": 5})
+    told = notes(result.model_copy(update={"options": options}))
+    assert any("5 threads share 4 CPUs" in line for line in told)
 
 
 def test_names_of_onnx_runtime() -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from command_line import CommandLine
+from made_results import CALM
 from tiny_models import write_onnx, write_tflite
 
 from edgeconv.bench.sustained import SustainedResult
 from edgeconv.device import Event, RunRequest
 from edgeconv.device.local import LocalDevice
-from edgeconv.device.messages import Reading
+from edgeconv.device.messages import Conditions, Reading, Samples, Warmup
 from edgeconv.errors import MeasurementError
 
 # As a Raspberry Pi 5 answers: 1.8 A at 0.75 V, 0.5 A at 1.1 V; the input tells no current.
@@ -26,6 +27,7 @@ PMIC = """\
          EXT5V_V volt(24)=5.15000000V
 """
 LONG = ("--warmup", "0", "--sustained", "3s")
+SAMPLES = Samples(event="samples", ns=(1000,) * 10)
 
 
 @pytest.fixture
@@ -92,10 +94,75 @@ def test_cut_short(tmp_path: Path, edgeconv: CommandLine, monkeypatch: pytest.Mo
     models = write_tflite(tmp_path / "a.tflite"), write_tflite(tmp_path / "b.tflite")
     done = edgeconv("bench", *models, *LONG, "-o", out)
     assert done.returncode == 1
-    assert "a.tflite: local: gone" in done.stderr
+    assert f"a.tflite: local: gone; what came before is in {out}" in done.stderr
     assert "Inferences/s" in done.stdout
     (model,) = read(out).models
     assert (model.cut, len(model.stretches)) == ("local: gone", 2)
+    assert "a.tflite: too short to tell a trend; it needs 10 readings" in done.stderr
+    assert "at the end than at first" not in done.stderr
+
+
+class Scripted(LocalDevice):
+    """Ten readings, one a second; before three of them others use half a core. The second file is
+    interrupted before it says anything."""
+
+    def run(self, request: RunRequest) -> Generator[Event, None, None]:
+        if request.model.endswith("b.tflite") and request.reading_seconds:
+            raise KeyboardInterrupt
+        busy = 0.0
+        for event in super().run(request.model_copy(update={"min_seconds": 0.0, "min_runs": 1})):
+            if isinstance(event, Reading):
+                for index in range(1, 11):
+                    busy += 0.5 if index in (4, 5, 6) else 0.0
+                    yield SAMPLES
+                    yield Reading(
+                        event="reading",
+                        ns=index * 10**9,
+                        conditions=self.state(index, busy),
+                        watts=None,
+                    )
+                return
+            if isinstance(event, Warmup):
+                event = event.model_copy(update={"conditions": self.state(0, 0.0)})
+            if not isinstance(event, Samples):
+                yield event
+
+    def state(self, own: float, others: float) -> Conditions:
+        used = {"own_cpu_seconds": own, "all_cpu_seconds": own + others}
+        return CALM.model_copy(update=used)
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeconv.cli.bench_runs.open_device", lambda name: Scripted())
+
+
+@pytest.mark.usefixtures("scripted")
+def test_work_of_others_is_told(tmp_path: Path, edgeconv: CommandLine) -> None:
+    out = tmp_path / "r.json"
+    done = edgeconv("bench", write_tflite(tmp_path / "a.tflite"), *LONG, "-o", out)
+    assert done.returncode == 0, done.stderr
+    busy = "the machine was busy: before 3 of 10 readings others used CPU, up to 0.5 cores"
+    assert busy in done.stderr
+    result = read(out)
+    assert any(busy in warning for warning in result.warnings)
+    others = [stretch.others_cores for stretch in result.models[0].stretches]
+    assert others == pytest.approx([0, 0, 0, 0.5, 0.5, 0.5, 0, 0, 0, 0])
+    assert "a.tflite: 0.0% slower at the end than at first" in done.stderr
+    assert " 9.0 s " in done.stdout
+    assert " 10.0 s " in done.stdout
+
+
+@pytest.mark.usefixtures("scripted")
+def test_the_first_file_outlives_an_interruption(tmp_path: Path, edgeconv: CommandLine) -> None:
+    out = tmp_path / "r.json"
+    models = write_tflite(tmp_path / "a.tflite"), write_tflite(tmp_path / "b.tflite")
+    done = edgeconv("bench", *models, *LONG, "-o", out)
+    assert done.returncode == 1
+    assert f"b.tflite: interrupted; what came before is in {out}" in done.stderr
+    result = read(out)
+    assert [len(model.stretches) for model in result.models] == [10]
+    assert result.cut == f"{models[1]}: interrupted"
 
 
 @pytest.mark.parametrize(
@@ -118,5 +185,5 @@ def test_is_no_result_to_compare(tmp_path: Path, edgeconv: CommandLine) -> None:
     out = tmp_path / "r.json"
     edgeconv("bench", write_tflite(tmp_path / "b.tflite"), *LONG[:3], "1s", "-o", out)
     done = edgeconv("compare", out, out)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "is of `edgeconv bench --sustained`" in done.stderr

@@ -177,7 +177,9 @@ def test_a_host_that_vanished_loses_the_lock(bench: Bench) -> None:
 def test_nothing_is_measured_while_another_has_the_device(bench: Bench) -> None:
     with open_device(bench.server.name).lock(60), pytest.raises(MeasurementError):
         measure(bench.models, OPTIONS, open_device(bench.server.name), journal=bench.begin())
-    assert Journal.open(bench.journal).is_empty
+    journal = Journal.open(bench.journal)
+    assert not journal.finished
+    assert not journal.set_aside
 
 
 def test_resume_refuses_what_is_another_measurement(bench: Bench) -> None:

@@ -54,6 +54,21 @@ def test_durations_choose_their_unit(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "< 1 µs"),
+        (1e-6, "1 µs"),
+        (7e-6, "7 µs"),
+        (12e-6, "12 µs"),
+        (1.234e-3, "1.23 ms"),
+        (12.3, "12.3 s"),
+    ],
+)
+def test_a_clocks_step_sets_the_digits(seconds: float, text: str) -> None:
+    assert format_duration(seconds, tick=1e-6) == text
+
+
 def test_uncertainty_sets_the_digits() -> None:
     assert format_duration(0.0121, error=0.0002) == "12.1 ± 0.2 ms"
     assert format_duration(12.1, error=25) == "12 ± 25 s"

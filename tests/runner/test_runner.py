@@ -181,6 +181,9 @@ def test_affinity(tmp_path: Path) -> None:
     start = named(run(model, affinity=[0]), "start")
     assert start["machine"]["cores_allowed"] == 1
     assert error_of(model, affinity=[4000])["kind"] == "affinity"
+    # The system itself would take the first and be silent about the second.
+    some = error_of(model, affinity=[0, 4000])
+    assert (some["kind"], "it has no CPU 4000" in some["message"]) == ("affinity", True)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 64, b"\x1c\x00\x00\x00TFL3" + b"\xff" * 60])
@@ -212,7 +215,8 @@ def test_runtime_of_the_other_format(tmp_path: Path) -> None:
         ({"q": np.zeros((1, 3, 8, 8), np.float32), "r": np.zeros(1)}, "has no 'x'"),
         ({"x": np.zeros((1, 3, 8, 8), np.float64)}, "is float64"),
         ({"x": np.zeros((1, 5, 16, 16), np.float32)}, "the model takes float32 [-1, 3, 16, 16]"),
-        ({"x": np.array(["a"], dtype=object)}, "allow_pickle"),
+        ({"x": np.array(["a"], dtype=object)}, "--inputs is no .npz file of plain arrays"),
+        ({"x": np.zeros((1, 3, 16, 16))}, "give it that type and shape"),
     ],
 )
 def test_inputs_that_do_not_fit(tmp_path: Path, arrays: dict[str, Any], said: str) -> None:

@@ -1,0 +1,64 @@
+"""The user's own inputs: whether a file of them can be read, and their order of dimensions."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from edgeconv.bundle import MANIFEST_NAME, Artifact, Layout, Manifest, parse_manifest
+from edgeconv.errors import BundleError, UsageError
+
+
+def check_inputs(path: Path) -> None:
+    """Refuse what is no .npz file of plain arrays.
+
+    Raises:
+        UsageError: it is missing or something else.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist or is not a file")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = [archive[name] for name in archive.files]
+    except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
+        raise UsageError(_no_inputs(path)) from error
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise UsageError(f"{path} is damaged; write it again") from error
+    if not all(isinstance(array, np.ndarray) for array in arrays):
+        raise UsageError(_no_inputs(path))
+
+
+def _no_inputs(path: Path) -> str:
+    return (
+        f"{path} is not an .npz file of plain arrays; write one with "
+        'numpy.savez("inputs.npz", x=array)'
+    )
+
+
+def channels_first(model: Path) -> tuple[str, ...]:
+    """Inputs of a bundle's file that it takes as NHWC, and the network as NCHW: what holds the
+    network's inputs has them in the other order. None of a file outside of a bundle."""
+    found = _described(model)
+    if found is None:
+        return ()
+    manifest, artifact = found
+    return tuple(
+        taken.name
+        for given, taken in zip(manifest.inputs, artifact.inputs, strict=False)
+        if given.layout is Layout.NCHW and taken.layout is Layout.NHWC
+    )
+
+
+def _described(model: Path) -> tuple[Manifest, Artifact] | None:
+    path = model.parent / MANIFEST_NAME
+    if not path.is_file():
+        return None
+    try:
+        manifest = parse_manifest(path.read_text(encoding="utf-8"), path)
+    except (BundleError, UnicodeDecodeError):  # manifest.json is no name of ours alone
+        return None
+    artifact = next((a for a in manifest.artifacts if a.path == model.name), None)
+    return None if artifact is None else (manifest, artifact)
