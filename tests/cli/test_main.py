@@ -44,6 +44,7 @@ def test_every_command_is_there_with_help(name: str) -> None:
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{name} {parameter.opts} has no help"
+            assert "--quiet" not in parameter.opts or "-q" in parameter.opts
 
 
 def test_choices_are_the_enums() -> None:

@@ -224,6 +224,9 @@ def test_up_twice_and_down(state: Path) -> None:
     assert "Raspberry Pi 5 Model B Rev 1.0 (emulated)" in shown
     assert "Cortex-A76" in shown
     assert "dot product" in shown
+    assert "1500 to 2400 MHz" in shown
+    for runtime in ("tflite-runtime 2.14.0", "ai-edge-litert", "onnxruntime"):
+        assert runtime in shown
     assert devices_say("down", "pi5") == "pi5 is down\n"
     assert devices_say("down", "pi5") == "pi5 was not up\n"
 
