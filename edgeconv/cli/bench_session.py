@@ -45,8 +45,7 @@ def resume(path: Path, options: BenchOptions, given: set[str]) -> Journal:
         given: parameters that the user stated.
 
     Raises:
-        UsageError: there is no such file, or it was begun with other options.
-        MeasurementError: it is damaged.
+        UsageError: there is no such file, it is damaged, or it was begun with other options.
     """
     journal = Journal.open(path)
     begun = journal.session
