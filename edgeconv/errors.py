@@ -14,7 +14,13 @@ class UsageError(EdgeconvError):
 
 
 class DataError(EdgeconvError):
-    """Calibration or evaluation data cannot be read, or has the wrong shape or values."""
+    """Calibration or evaluation data cannot be read, or has the wrong values."""
+
+
+class MismatchedData(DataError):  # noqa: N818  # what was met, as above
+    """Sound data for another network: its names, shapes or types are not those of the inputs."""
+
+    exit_code = 2
 
 
 class CaptureError(EdgeconvError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.bundle import Bundle, Format, IoType, Layout, Precision, Preprocessing, Target
+from edgeconv.export.input_size import ExactShape
 
 if TYPE_CHECKING:
     from edgeconv.export.api import export
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivationType",
     "Bundle",
+    "ExactShape",
     "Format",
     "IoType",
     "Layout",

@@ -6,7 +6,7 @@ asked for by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import Preprocessing, TensorInfo
-from edgeconv.errors import DataError, UsageError
+from edgeconv.errors import DataError, MismatchedData, UsageError
 from edgeconv.export.array_file import UNNAMED, StoredArray, listed, open_arrays
 from edgeconv.export.function_samples import FunctionSamples
 from edgeconv.export.images import ImageFolder, load_image, one_image_input
+from edgeconv.export.integer_inputs import FLAGS
 from edgeconv.export.network_input import is_pixels, layout_hint, to_input
 from edgeconv.export.samples import IndexedSamples, Sample, Samples, choose
 from edgeconv.models.randomize import structured_input
@@ -42,16 +43,22 @@ SYNTHETIC = "random"
 
 
 def open_samples(
-    source: str | Path, inputs: Sequence[TensorInfo], preprocessing: Preprocessing | None
+    source: str | Path,
+    inputs: Sequence[TensorInfo],
+    preprocessing: Preprocessing | None,
+    spans: Mapping[str, range] | None = None,
 ) -> Samples:
     """Open a source of samples for a network with these inputs.
+
+    Args:
+        spans: what synthetic integers are drawn from, by the input's name.
 
     Raises:
         UsageError: there is no such source, or its kind does not fit the network.
         DataError: the source is damaged, empty or of the wrong shape.
     """
     if str(source) == SYNTHETIC:
-        return SyntheticSamples(inputs)
+        return SyntheticSamples(inputs, spans)
     if ".py:" in str(source):
         return FunctionSamples(str(source), inputs, preprocessing)
     path = Path(source)
@@ -102,12 +109,12 @@ class ArrayFile(IndexedSamples):
         if array is None:
             wanted = " and ".join(repr(each.name) for each in self.inputs)
             alias = " (or 'x')" if len(self.inputs) == 1 and info.name != "x" else ""
-            raise DataError(
+            raise MismatchedData(
                 f"{self.path} has no array {info.name!r}: it has {listed(arrays)}, and the network "
                 f"takes {wanted}{alias}; rename the array in the file"
             )
         if array.shape[1:] != info.shape[1:]:
-            raise DataError(
+            raise MismatchedData(
                 f"{self.path} holds samples of shape {list(array.shape[1:])}, the input "
                 f"{info.name!r} wants {list(info.shape[1:])}{layout_hint(array.shape[1:], info)}"
             )
@@ -134,27 +141,32 @@ class SyntheticSamples(IndexedSamples):
     synthetic = True
     pixels = False
 
-    def __init__(self, inputs: Sequence[TensorInfo], count: int = 1 << 16) -> None:
-        self.inputs = inputs
+    def __init__(
+        self, inputs: Sequence[TensorInfo], spans: Mapping[str, range] | None = None
+    ) -> None:
+        self.inputs, self._spans = inputs, spans or {}
         self.skipped: list[str] = []
-        self._count = count
 
     def __len__(self) -> int:
-        return self._count
+        return 1 << 16
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[str, Sample]]:
         for index in indices:
             # Inputs of one sample differ: their seeds never meet those of another sample.
             seeds = (index * len(self.inputs) + i for i in range(len(self.inputs)))
-            sample = (synthetic_input(info, s) for info, s in zip(self.inputs, seeds, strict=True))
+            sample = (
+                synthetic_input(info, s, self._spans.get(info.name, FLAGS))
+                for info, s in zip(self.inputs, seeds, strict=True)
+            )
             yield str(index), tuple(sample)
 
 
-def synthetic_input(info: TensorInfo, seed: int) -> npt.NDArray[Any]:
-    """One sample [1, …] for an input: smooth fields and noise; zeros and ones for integers."""
+def synthetic_input(info: TensorInfo, seed: int, span: range = FLAGS) -> npt.NDArray[Any]:
+    """One sample [1, …] for an input: smooth fields and noise; for integers, values of ``span``."""
     shape = (1, *info.shape[1:])
     if np.dtype(info.dtype).kind != "f":
-        return np.random.default_rng(seed).integers(0, 2, shape).astype(info.dtype)
-    if 2 <= len(shape) <= 4:
+        integers = np.random.default_rng(seed).integers(span.start, span.stop, shape)
+        return integers.astype(info.dtype)
+    if 2 <= len(shape) <= 4 and 0 not in shape:
         return structured_input(shape, seed).numpy().astype(info.dtype)
     return np.random.default_rng(seed).standard_normal(shape).astype(info.dtype)

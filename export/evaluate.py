@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import Artifact, Bundle, sha256_of
-from edgeconv.errors import DataError, UsageError
+from edgeconv.errors import DataError, MismatchedData, UsageError
 from edgeconv.evaluation import Accuracy, Evaluation, packed
 from edgeconv.export.array_file import listed, open_arrays
 from edgeconv.export.data import ArrayFile, ImageFolder, Sample, open_samples
 from edgeconv.export.runtimes import Runner, open_runner
+from edgeconv.export.samples import batch_size
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -47,6 +48,12 @@ def evaluate(
     """
     artifacts = bundle.manifest.artifacts
     classes = _classes(bundle)
+    batch = batch_size(bundle.manifest.inputs)
+    if batch is None:
+        raise UsageError(
+            f"evaluate feeds batches, and the inputs of {bundle.path} have no first dimension in "
+            "common"
+        )
     labeled = _open(bundle, data, classes)
     runners = [
         open_runner(bundle.file(artifact), artifact.format, artifact.inputs, artifact.outputs)
@@ -54,7 +61,7 @@ def evaluate(
     ]
     right: list[list[npt.NDArray[np.bool_]]] = [[] for _ in artifacts]
     samples = 0
-    for group, targets in _batches(labeled.pairs, bundle.manifest.inputs[0].shape[0]):
+    for group, targets in _batches(labeled.pairs, batch):
         for outcomes, runner in zip(right, runners, strict=True):
             guesses = _scores(runner, group).argmax(-1)[: len(targets)]
             outcomes.append(guesses == targets)
@@ -114,7 +121,7 @@ def _open(bundle: Bundle, data: Path, classes: int) -> _Labeled:
     arrays = open_arrays(data)
     classes_of = arrays.get("y")
     if classes_of is None or len(classes_of.shape) != 1 or classes_of.dtype.kind not in "iu":
-        raise DataError(
+        raise MismatchedData(
             f"{data} needs an array 'y' of one class index a sample, beside 'x'; it has "
             f"{listed(arrays)}"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -22,7 +22,8 @@ class Feed:
 
     The last batch is filled up by repeating its own samples, which changes no extreme. The first
     ``keep`` batches of the first pass stay in ``kept``, for verification; ``check`` looks at every
-    sample of it.
+    sample of it. ``shapes`` are those of the network's inputs, where they are not the shapes of
+    samples one after another.
     """
 
     def __init__(
@@ -33,8 +34,10 @@ class Feed:
         batch: int,
         keep: int,
         check: InputCheck | None = None,
+        shapes: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
         self.samples = samples
+        self._shapes = shapes
         self._check = check
         self._count, self._batch, self._keep = count, batch, keep
         self._recorded = False
@@ -101,10 +104,15 @@ class Feed:
         for sample in samples:
             group.append(sample)
             if len(group) == self._batch:
-                yield _joined(group)
+                yield self._joined(group)
                 group = []
         if group:
-            yield _joined([group[i % len(group)] for i in range(self._batch)])
+            yield self._joined([group[i % len(group)] for i in range(self._batch)])
+
+    def _joined(self, group: list[Sample]) -> Sample:
+        arrays = [np.concatenate(each) for each in zip(*group, strict=True)]
+        shapes = self._shapes or [array.shape for array in arrays]
+        return tuple(array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True))
 
     def findings(self) -> list[str]:
         """What looks wrong with the samples, once they were fed."""
@@ -128,7 +136,3 @@ class Feed:
 def _digest(digest: hashlib._Hash, sample: Sample) -> None:
     for array in sample:
         digest.update(np.ascontiguousarray(array).data)
-
-
-def _joined(group: list[Sample]) -> Sample:
-    return tuple(np.concatenate(arrays) for arrays in zip(*group, strict=True))

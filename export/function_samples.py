@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import Preprocessing, TensorInfo
-from edgeconv.errors import DataError, UsageError
+from edgeconv.errors import DataError, MismatchedData, UsageError
 from edgeconv.export.network_input import is_pixels, layout_hint, to_input
 from edgeconv.export.samples import Sample, Samples
 from edgeconv.export.source import load_named
@@ -63,9 +63,10 @@ class FunctionSamples(Samples):
     def _sample(self, item: Any, where: str) -> Sample:
         values = item if isinstance(item, tuple) else (item,)
         if len(values) != len(self.inputs):
-            raise DataError(
-                f"{where} has {len(values)} array(s), the network {len(self.inputs)} input(s); "
-                "yield an array for each input and no labels"
+            count, wanted = len(values), len(self.inputs)
+            raise MismatchedData(
+                f"{where} has {count} array{'s' * (count != 1)}, the network {wanted} "
+                f"input{'s' * (wanted != 1)}; yield an array for each input and no labels"
             )
         return tuple(
             self._array(value, info, where) for value, info in zip(values, self.inputs, strict=True)
@@ -78,7 +79,7 @@ class FunctionSamples(Samples):
             raise DataError(f"{where} is no array: {error}") from error
         shape = info.shape[1:]
         if array.dtype.kind not in "fiub" or array.shape not in (shape, (1, *shape)):
-            raise DataError(
+            raise MismatchedData(
                 f"{where} is {array.dtype} of shape {list(array.shape)}, the input {info.name!r} "
                 f"wants {info.dtype} of {list(shape)}{layout_hint(array.shape[-3:], info)}"
             )

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from edgeconv.bundle import REFERENCE_NAME, Bundle, Precision, TensorInfo, sha256_of
-from edgeconv.errors import BundleError, CaptureError, DataError
+from edgeconv.errors import BundleError, CaptureError, DataError, UsageError
 from edgeconv.export.data import Sample
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.verify import Outputs, Quantized, Reference
@@ -30,7 +30,8 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
     their keys.
 
     Raises:
-        CaptureError: the module raises, or returns something else than tensors.
+        UsageError: the module does not take such inputs.
+        CaptureError: it returns something else than tensors.
     """
     with torch.inference_mode(), _one_thread():
         try:
@@ -38,15 +39,27 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
         except Exception as error:  # the user's own forward(): anything can come out of it
             first = (str(error).splitlines() or [""])[0]
             shapes = ", ".join("×".join(map(str, array.shape)) for array in sample)
-            remedy = (
-                "a network with several inputs has to come as an .onnx file"
-                if "required positional argument" in first
-                else "check --input-size"
-            )
-            raise CaptureError(
-                f"{type(network).__name__} fails on an input of {shapes}: {first}; {remedy}"
+            raise UsageError(
+                f"{type(network).__name__} fails on an input of {shapes}: {first}; "
+                f"{_remedy(network, first)}"
             ) from error
     return {name: tensor.numpy() for name, tensor in _named(result, "output").items()}
+
+
+def _remedy(network: nn.Module, message: str) -> str:
+    """What to do about a module that fails with ``message`` on a float32 input."""
+    types = {weight.dtype for weight in network.parameters() if weight.is_floating_point()}
+    if others := ", ".join(sorted(str(dtype) for dtype in types - {torch.float32})):
+        return f"its weights are {others}: call .float() on it"
+    if "required positional argument" in message:
+        return "a network with several inputs has to come as an .onnx file"
+    if "indices" in message and "scalar types" in message:
+        return "a network on indices, such as tokens, has to come as an .onnx file"
+    return (
+        "check --input-size; where the input is no image, give its whole shape, batch first, with "
+        "commas, as in --input-size 1,12,8; with several inputs, or on token indices, the network "
+        "has to come as an .onnx file"
+    )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from torch import nn
 
 from edgeconv.bundle import Format, IoType, Layout, Precision, Preprocessing, Target
 from edgeconv.errors import UsageError
+from edgeconv.export.input_size import ExactShape
 from edgeconv.export.inspect.runtimes import tflite_release
 from edgeconv.export.opset import INT16_OPSET, MAX_OPSET, MIN_OPSET
 from edgeconv.export.quantize import QuantizeOptions
@@ -60,11 +61,7 @@ class Request:
         ):
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}")
-        if self.input_size is not None and len(self.input_size) not in (1, 2, 3):
-            raise UsageError(
-                "input size is height and width, or channels, height and width; for sequences "
-                "channels and length, for vectors the number of features"
-            )
+        self._check_input_size()
         if self.opset is not None and not MIN_OPSET <= self.opset <= MAX_OPSET:
             raise UsageError(f"opset must be from {MIN_OPSET} to {MAX_OPSET}, not {self.opset}")
         if self._is_float_surely():
@@ -78,6 +75,21 @@ class Request:
             tflite_release(self.runtime)
             if Format.TFLITE not in self.formats:
                 raise UsageError(f"--runtime {self.runtime} applies to TFLite; add --format tflite")
+
+    def _check_input_size(self) -> None:
+        size = self.input_size
+        if isinstance(size, ExactShape):
+            if self.batch not in (None, size.batch):
+                raise UsageError(
+                    f"--batch {self.batch} contradicts --input-size {','.join(map(str, size))}, "
+                    "which begins with the batch; leave --batch out"
+                )
+        elif size is not None and len(size) not in (1, 2, 3):
+            raise UsageError(
+                "input size is height and width, or channels, height and width; for sequences "
+                "channels and length, for vectors the number of features, and for any other input "
+                f"its whole shape, batch first: ExactShape({(1, *size)})"
+            )
 
     def settled(self, arrived: Precision | None) -> Settled:
         """The precisions to write, now that the network is known.

@@ -6,7 +6,7 @@ codes of the file's interface are its own business, read from the file's :class:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,6 +56,21 @@ def session_options() -> ort.SessionOptions:
     return options
 
 
+def run_session(
+    session: ort.InferenceSession, names: Sequence[str], feed: Mapping[str, npt.NDArray[Any]]
+) -> list[npt.NDArray[Any]]:
+    """The named outputs for inputs by name.
+
+    Raises:
+        EdgeconvError: an operator fails on the inputs, as Gather does on an index out of range.
+    """
+    try:
+        arrays: list[npt.NDArray[Any]] = session.run(list(names), dict(feed))
+    except Exception as error:  # ONNX Runtime's exceptions have no common base
+        raise _failed(f"onnxruntime {ort.__version__}", error) from error
+    return arrays
+
+
 class OnnxRunner:
     """ONNX Runtime on the CPU; ``model`` is a path or the bytes of a file."""
 
@@ -75,7 +90,7 @@ class OnnxRunner:
         feed = {
             info.name: encode(array, info) for info, array in zip(self._inputs, inputs, strict=True)
         }
-        arrays = self._session.run([info.name for info in self._outputs], feed)
+        arrays = run_session(self._session, [info.name for info in self._outputs], feed)
         return [decode(array, info) for array, info in zip(arrays, self._outputs, strict=True)]
 
 
@@ -101,9 +116,12 @@ class LiteRtRunner:
         self._output_indices = [item["index"] for item in self._interpreter.get_output_details()]
 
     def run(self, inputs: Arrays) -> list[npt.NDArray[Any]]:
-        for index, info, array in zip(self._input_indices, self._inputs, inputs, strict=True):
-            self._interpreter.set_tensor(index, encode(array, info))
-        self._interpreter.invoke()
+        try:
+            for index, info, array in zip(self._input_indices, self._inputs, inputs, strict=True):
+                self._interpreter.set_tensor(index, encode(array, info))
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise _failed(self.name, error) from error
         return [
             decode(self._interpreter.get_tensor(index), info)
             for index, info in zip(self._output_indices, self._outputs, strict=True)
@@ -118,7 +136,8 @@ def encode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
         limits = np.iinfo(info.dtype)
         integers = np.rint(array / np.float32(info.scale)) + info.zero_point
         array = np.clip(integers, limits.min, limits.max)
-    return np.ascontiguousarray(array, dtype=info.dtype)
+    # Unlike ascontiguousarray, this leaves a scalar a scalar.
+    return np.asarray(array, dtype=info.dtype, order="C")
 
 
 def decode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
@@ -131,5 +150,15 @@ def decode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
 
 
 def _refused(runtime: str, error: Exception) -> EdgeconvError:
-    first = (str(error).splitlines() or [type(error).__name__])[0]
-    return EdgeconvError(f"{runtime} refuses the file: {first}")
+    return EdgeconvError(f"{runtime} refuses the file: {_first_line(error)}")
+
+
+def _failed(runtime: str, error: Exception) -> EdgeconvError:
+    return EdgeconvError(
+        f"{runtime} fails on the network's inputs: {_first_line(error)}; check their values, or "
+        "give others with --calibration"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

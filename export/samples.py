@@ -1,6 +1,9 @@
 """What a source of samples is, and which of its samples are taken.
 
-A sample is one array a network input, with a leading dimension of 1: images are [1, C, H, W].
+A sample is one array a network input, with a leading dimension of 1: images are [1, C, H, W]. So
+many samples as the inputs' common first dimension says make up one run of the network. Where the
+inputs have none in common, as in an image [1, C, H, W] with its regions [R, 4], one sample is one
+run: the image is [1, C, H, W] and the regions, taken whole, [1, R, 4].
 """
 
 from __future__ import annotations
@@ -12,9 +15,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeconv.bundle import TensorInfo
 from edgeconv.errors import DataError
 
 Sample = tuple[npt.NDArray[Any], ...]
+
+
+def batch_size(inputs: Sequence[TensorInfo]) -> int | None:
+    """How many samples make up one run; None where the inputs have no first dimension in common."""
+    firsts = {info.shape[:1] for info in inputs}
+    if len(firsts) != 1:
+        return None
+    (first,) = firsts
+    return first[0] if first and first[0] else None
+
+
+def inputs_of_samples(inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:
+    """The network's inputs with shapes of which everything after the first dimension is one
+    sample."""
+    if batch_size(inputs) is not None:
+        return tuple(inputs)
+    return tuple(
+        info if info.shape[:1] == (1,) else info.model_copy(update={"shape": (1, *info.shape)})
+        for info in inputs
+    )
 
 
 class Samples(ABC):

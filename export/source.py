@@ -22,6 +22,7 @@ from torch import fx, nn
 from edgeconv import models
 from edgeconv.bundle import Preprocessing
 from edgeconv.errors import CaptureError, EdgeconvError, UsageError
+from edgeconv.export.input_size import ExactShape
 from edgeconv.export.weights import load_published_weights, load_weights
 
 ModelArgs = Mapping[str, str | int | float | bool]
@@ -133,6 +134,8 @@ def _from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) ->
         hint = f"did you mean {' or '.join(near)}?" if near else f"MODEL is {SPEC_FORMS}"
         raise UsageError(f"unknown model {name!r}: {hint}")
     options = dict(args)
+    if isinstance(input_size, ExactShape):
+        input_size = input_size.sample
     if input_size is not None and ("input_size" in args or args.get("stage")):
         raise UsageError(
             "--input-size contradicts --model-arg input_size or stage; the side of the image goes "
@@ -243,8 +246,8 @@ def input_shape(source: Source, input_size: tuple[int, ...] | None) -> tuple[int
     """The shape of one input of a module, without the batch dimension.
 
     ``input_size`` is (height, width) or (channels, height, width); (channels, length) where the
-    card or a first layer of kind ``Conv1d`` says that the network reads sequences; or (features,).
-    What it leaves out comes from the network's card, or from the first layer.
+    card or a first layer of kind ``Conv1d`` says that the network reads sequences; (features,); or
+    the whole shape. What it leaves out comes from the network's card, or from the first layer.
 
     Raises:
         UsageError: the network's size is stated nowhere, or contradicts its card.
@@ -259,15 +262,30 @@ def input_shape(source: Source, input_size: tuple[int, ...] | None) -> tuple[int
         raise UsageError(f"the input size of {source.spec} is not known; pass --input-size")
     shape = input_size
     is_sequence = len(card) == 2 if card else isinstance(first, nn.Conv1d)
-    if len(input_size) == 2 and not is_sequence:
+    if isinstance(input_size, ExactShape):
+        shape = input_size.sample
+    elif len(input_size) == 2 and not is_sequence:
         channels = first.in_channels if isinstance(first, nn.Conv2d) else 3
         shape = (card[0] if card else channels, *input_size)
     if card is not None and len(shape) != len(card):
         raise UsageError(
             f"{source.spec} reads inputs of {'×'.join(map(str, card))}, and the input size is "
-            f"{'×'.join(map(str, input_size))}; leave --input-size out, or give as many numbers"
+            f"{'×'.join(map(str, shape))}; leave --input-size out, or give as many numbers"
         )
     return shape
+
+
+def is_guess(source: Source, input_size: tuple[int, ...] | None) -> bool:
+    """Whether two numbers are taken for the sides of a color image, though neither a card nor the
+    first layer says that the network reads one."""
+    return (
+        isinstance(source.network, nn.Module)
+        and source.input_shape is None
+        and input_size is not None
+        and len(input_size) == 2
+        and not isinstance(input_size, ExactShape)
+        and not isinstance(_first_layer(source.network), (nn.Conv1d, nn.Conv2d))
+    )
 
 
 def _first_layer(network: nn.Module) -> nn.Module | None:

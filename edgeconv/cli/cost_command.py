@@ -39,7 +39,8 @@ _BYTES = {"float32": 4, "int8": 1}
     "--input-size",
     metavar="SIZE",
     type=values.input_size,
-    help="224, 192x160 (height x width) or 1x28x28 (channels first); 20x184 for sequences.",
+    help="224, 192x160 (height x width) or 1x28x28 (channels first); 20x184 for networks that "
+    "begin with a Conv1d. Any other input: its whole shape, batch first, with commas: 1,12,8.",
 )
 @click.option(
     "--precision",

@@ -62,7 +62,8 @@ if TYPE_CHECKING:
     type=click.Choice(["nhwc", "nchw"]),
     default="nhwc",
     show_default=True,
-    help="Layout of the inputs and outputs of TFLite files; ONNX files are nchw.",
+    help="Layout of 4-D inputs and outputs of TFLite files; those of other ranks, and ONNX files, "
+    "keep the network's own.",
 )
 @click.option(
     "--io",

@@ -21,7 +21,9 @@ _NETWORK = (
         "--input-size",
         metavar="SIZE",
         type=input_size,
-        help="224, 192x160 (height x width) or 1x28x28 (channels first); 20x184 for sequences.",
+        help="224, 192x160 (height x width) or 1x28x28 (channels first); 20x184 for networks that "
+        "begin with a Conv1d. Any other input: its whole shape, batch first, with commas, as in "
+        "1,12,8 or 1,2,8,16,16.",
     ),
     click.option(
         "--weights", type=click.Path(path_type=Path), help=".safetensors, .pth or .pt file."

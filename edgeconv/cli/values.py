@@ -6,12 +6,25 @@ import click
 
 
 def input_size(text: str) -> tuple[int, ...]:
-    """``224`` (a square), ``192x160`` (height x width) or ``1x28x28`` (channels first)."""
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) > 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise click.BadParameter(f"{text!r} is not a size such as 224, 192x160 or 1x28x28")
+    """``224`` (a square), ``192x160`` (height x width), ``1x28x28`` (channels first), or a whole
+    shape, batch first, with commas: ``1,12,8``."""
+    whole = "," in text
+    parts = text.lower().replace("×", "x").split("," if whole else "x")
+    if (len(parts) > 3 and not whole) or not all(map(_is_count, parts)):
+        raise click.BadParameter(
+            f"{text!r} is not a size such as 224, 192x160 or 1x28x28, nor a whole shape, batch "
+            "first, with commas, such as 1,2,8,16,16"
+        )
     sides = tuple(int(part) for part in parts)
+    if whole:
+        from edgeconv.export.input_size import ExactShape
+
+        return ExactShape(sides)
     return sides * 2 if len(sides) == 1 else sides
+
+
+def _is_count(text: str) -> bool:
+    return text.strip().isdecimal() and int(text) > 0
 
 
 def numbers(text: str) -> tuple[float, ...]:

@@ -20,11 +20,13 @@ from edgeconv.export.blame.units import Unit, find_units, name_nodes
 from edgeconv.export.capture import capture_file
 from edgeconv.export.data import open_samples
 from edgeconv.export.feed import Feed
+from edgeconv.export.integer_inputs import integer_spans
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import Batch, QuantizeOptions, fit
 from edgeconv.export.quantize.draft import Draft
 from edgeconv.export.quantize.score import judged_batches
 from edgeconv.export.runtimes import open_runner
+from edgeconv.export.samples import batch_size, inputs_of_samples
 
 __all__ = ["Blame", "LayerBlame", "Span", "blame"]
 
@@ -63,10 +65,12 @@ def blame(
             "--precision float32"
         )
     options = options or QuantizeOptions()
-    batch = manifest.inputs[0].shape[0]
-    samples = open_samples(data, manifest.inputs, manifest.preprocessing)
-    feed = Feed(samples, count=calibration_size, batch=batch, keep=0)
+    batch = batch_size(manifest.inputs) or 1
     graph = _float_graph(bundle.file(source))
+    inputs = inputs_of_samples(manifest.inputs)
+    samples = open_samples(data, inputs, manifest.preprocessing, integer_spans(graph))
+    shapes = [info.shape for info in manifest.inputs]
+    feed = Feed(samples, count=calibration_size, batch=batch, keep=0, shapes=shapes)
     draft, _ = fit(graph, feed, replace(options, bias_correction=False), progress)
     name_nodes(draft.model)
     batches = judged_batches(feed, _SAMPLES, _BYTES)

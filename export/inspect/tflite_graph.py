@@ -103,8 +103,11 @@ def read_model(data: bytes, where: str) -> Model:
     try:
         return _Reader(data).model()
     except _DAMAGE as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(f"{where} is damaged: {reason}; make it again") from error
+        # Only a plain ValueError is in words that help; others tell of offsets and Python's types.
+        reason = "it is cut short, or its parts do not fit together"
+        if type(error) is ValueError:
+            reason = next(iter(str(error).splitlines()), reason)
+        raise DataError(f"{where} is damaged: {reason}; make or copy it again") from error
 
 
 class _Reader:

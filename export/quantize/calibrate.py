@@ -17,7 +17,7 @@ from edgeconv.export.quantize.observe import Observer
 from edgeconv.export.quantize.options import RangeMethod
 from edgeconv.export.quantize.parameters import Range
 from edgeconv.export.quantize.ranges import choose_range
-from edgeconv.export.runtimes import session_options
+from edgeconv.export.runtimes import run_session, session_options
 
 Batch = Sequence[npt.NDArray[np.float32]]
 # Called with the name of a step, how much of it is done and how much there is.
@@ -133,7 +133,7 @@ def _activations(
     session = _session_with_outputs(model, names)
     feeds = [graph_input.name for graph_input in session.get_inputs()]
     for batch in batches:
-        yield session.run(names, dict(zip(feeds, batch, strict=True)))
+        yield run_session(session, names, dict(zip(feeds, batch, strict=True)))
 
 
 class _Pipe:

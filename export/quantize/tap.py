@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from edgeconv.export.quantize.calibrate import Batch
-from edgeconv.export.runtimes import session_options
+from edgeconv.export.runtimes import run_session, session_options
 
 
 class Tap:
@@ -34,5 +33,4 @@ class Tap:
 
     def run(self, batch: Batch) -> list[npt.NDArray[np.float32]]:
         feed = dict(zip(self._inputs, batch, strict=True))
-        arrays: list[Any] = self._session.run(self._names, feed)
-        return arrays
+        return run_session(self._session, self._names, feed)

@@ -104,7 +104,7 @@ def test_what_finds_no_room_on_disk_has_to_come_again_the_same(
         ("def samples():\n    return 3", "returned a int; yield an array a sample"),
         ("def samples():\n    pass", "returned a NoneType"),
         ("def samples():\n    yield from ()", "no usable sample"),
-        ("def samples():\n    yield np.ones((3, 4, 4)), 7", r"has 2 array\(s\), the network 1"),
+        ("def samples():\n    yield np.ones((3, 4, 4)), 7", "has 2 arrays, the network 1 input;"),
         ("def samples():\n    yield np.ones((4, 4, 3))", "looks like NHWC"),
         ("def samples():\n    yield np.ones((2, 3, 4, 4))", r"\[2, 3, 4, 4\].*wants.*\[3, 4, 4\]"),
         ("def samples():\n    yield 'cat.png'", "sample 0 of data.py:samples is <U7"),

@@ -270,6 +270,13 @@ def one_vector(builder: flatbuffers.Builder, start: Callable[..., None], item: A
     return int(builder.EndVector())
 
 
+def test_a_file_that_was_cut_is_said_to_be(tmp_path: Path) -> None:
+    content = float_network().pack()
+    for share in (0.3, 0.6, 0.99):
+        with pytest.raises(DataError, match="is damaged: it is cut short, or"):
+            inspect(tmp_path, bytes(content[: int(len(content) * share)]))
+
+
 @settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -1,0 +1,78 @@
+"""What the integers of a network's inputs may be, as far as the graph shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+
+# Flags and masks, which most integers that are no indices are.
+FLAGS = range(2)
+_BYTES = (ir.DataType.INT8, ir.DataType.UINT8)
+_FACTORS = range(1, 10)
+# Operators that hand integers on: nothing is known of them but what their readers make of them.
+_MOVING = {
+    *{"Cast", "Concat", "Expand", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze"},
+    *{"Tile", "Transpose", "Unsqueeze"},
+}
+
+
+def integer_spans(model: ir.Model) -> dict[str, range]:
+    """For each integer input of an optimized graph: the values that synthetic ones are drawn from.
+
+    Indices reach as far as the smallest table that they are looked up in, bytes all the way, and
+    what is divided by is not zero. Codes that stand for reals are no integers here.
+    """
+    return {
+        str(value.name): _span(value, value.dtype)
+        for value in model.graph.inputs
+        if value.dtype is not None and value.dtype.is_integer()
+        if not any(node.op_type == "DequantizeLinear" for node in value.consumers())
+    }
+
+
+def _span(value: ir.Value, dtype: ir.DataType) -> range:
+    readers = list(_readers(value, set()))
+    limits = [limit for node, index in readers if (limit := _limit(node, index)) is not None]
+    if limits:
+        return range(max(1, min(*limits, int(np.iinfo(dtype.numpy()).max) + 1)))
+    divided = {index for node, index in readers if node.op_type in ("Div", "Mod")}
+    if 1 in divided or (divided and dtype not in _BYTES):
+        return _FACTORS
+    if dtype in _BYTES:
+        info = np.iinfo(dtype.numpy())
+        return range(int(info.min), int(info.max) + 1)
+    return FLAGS
+
+
+def _readers(value: ir.Value, seen: set[ir.Value]) -> Iterator[tuple[ir.Node, int]]:
+    """Who reads the integers, and as which of its inputs."""
+    if value in seen:
+        return
+    seen.add(value)
+    for node, index in value.uses():
+        yield node, index
+        if node.op_type in _MOVING and (index == 0 or node.op_type == "Concat"):
+            for output in node.outputs:
+                yield from _readers(output, seen)
+
+
+def _limit(node: ir.Node, index: int) -> int | None:
+    """What an index that ``node`` reads has to stay below; None if it is none."""
+    if node.op_type in ("Gather", "GatherElements") and index == 1:
+        return _size(node.inputs[0], node.attributes.get_int("axis", 0))
+    if node.op_type == "RoiAlign" and index == 2:
+        return _size(node.inputs[0], 0)
+    if node.op_type == "OneHot" and index == 0:
+        depth = node.inputs[1].const_value if node.inputs[1] is not None else None
+        return None if depth is None else int(depth.numpy().item())
+    if node.op_type == "Cast" and node.attributes.get_int("to", 0) == ir.DataType.BOOL:
+        return len(FLAGS)
+    return None
+
+
+def _size(value: ir.Value | None, axis: int) -> int | None:
+    if value is None or value.shape is None or not value.shape.is_static():
+        return None
+    return int(value.shape.numpy()[axis])

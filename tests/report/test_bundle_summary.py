@@ -1,0 +1,85 @@
+"""The table of a bundle's files, and what it says of operators in float."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeconv.bundle import Artifact, Format, Precision, Verification
+from edgeconv.report.bundle import float_lines, format_error, formats_agree
+
+
+def artifact(
+    path: str, format: Format, *float_fallback: str, precision: Precision = Precision.INT8
+) -> Artifact:
+    return Artifact(
+        path=path,
+        format=format,
+        precision=precision,
+        bytes=1,
+        sha256="",
+        opset=None,
+        operators={},
+        lowest_runtime="",
+        inputs=(),
+        outputs=(),
+        float_fallback=float_fallback,
+        verification=None,
+    )
+
+
+def figures(within: float | None, between: float | None, error: float = 0.5) -> Verification:
+    return Verification(
+        passed=True,
+        runtime="r",
+        samples=1,
+        max_error=error,
+        sqnr_db=20,
+        argmax_agreement=None,
+        within_one_step_of_other_format=within,
+        sqnr_db_to_other_format=between,
+    )
+
+
+def test_a_node_in_both_formats_is_named_once_with_the_first_reason() -> None:
+    files = [
+        artifact("a.onnx", Format.ONNX, "d (Div): no integers", "e (Erf): no integers"),
+        artifact("a.tflite", Format.TFLITE, "d (Div): its input is float", "f (Sin): other"),
+    ]
+    assert float_lines(files) == [
+        "a.onnx, a.tflite: in float: d (Div): no integers",
+        "a.onnx: in float: e (Erf): no integers",
+        "a.tflite: in float: f (Sin): other",
+    ]
+
+
+def test_nodes_with_one_reason_share_a_line() -> None:
+    files = [artifact("a.onnx", Format.ONNX, "d (Div): why", "e (Erf): why")]
+    assert float_lines(files) == ["a.onnx: in float: d (Div), e (Erf): why"]
+
+
+def test_precisions_are_told_apart() -> None:
+    files = [
+        artifact("a.onnx", Format.ONNX, "d (Div): why"),
+        artifact("b.onnx", Format.ONNX, "d (Div): why", precision=Precision.INT8_DYNAMIC),
+    ]
+    assert len(float_lines(files)) == 2
+
+
+@pytest.mark.parametrize(
+    ("within", "between", "text"),
+    [
+        (None, None, "–"),
+        (None, 200, "equal"),
+        (1.0, 200, "equal"),
+        (1.0, 60, "100.0% within 1 step"),
+        (0.5, 41, "to 41.0 dB"),
+        (None, 153, "to 153 dB"),
+    ],
+)
+def test_how_far_the_formats_agree(within: float | None, between: float | None, text: str) -> None:
+    assert formats_agree(figures(within, between)) == text
+
+
+def test_no_error() -> None:
+    assert format_error(figures(None, None, 0.0)) == "none"
+    assert format_error(figures(None, None, 1e-7)) == "1.0e-07"
