@@ -75,7 +75,8 @@ inputs and outputs keep it, with a CAST |
 "which the TFLite export does not write; use float32" |
 | a dimension without a size | refused: "export with fixed ones"; a file that is exported gets \
 `--batch` (1 if not given) and `--input-size` in their place |
-| a shape that only run time knows (NonZero, a computed Reshape) | refused likewise |
+| a shape that only run time knows (NonZero, a computed Reshape) | refused, by the name of the \
+operator that computes it |
 | a tensor without elements | known before the network runs, so computed at export; kept at inputs \
 and outputs |
 | a value of 2 GiB or more | refused: no runtime could hold it |

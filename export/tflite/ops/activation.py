@@ -133,6 +133,8 @@ def leaky(site: Site, slope: float) -> None:
 
 @operator("Gelu", integer=Integer.COMPUTES)
 def gelu(site: Site) -> None:
+    """GELU, an operator of ONNX since opset 20; under an earlier one the formula with Erf or Tanh
+    stays written out, partly in float."""
     approximate = site.string_attribute("approximate", "none") == "tanh"
     unary(site, "GELU", options={"approximate": approximate})
 

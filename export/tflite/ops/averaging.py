@@ -9,13 +9,14 @@ XNNPACK has no depthwise kernel of one pass (7x7 at stride 7: 0.13 to 2.64).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
 
 from edgeconv.export.tflite.builder import INT8
 from edgeconv.export.tflite.graph import ChannelQuantization, Options, Padding, Quantization, Tensor
-from edgeconv.export.tflite.ops.windows import Window, map_result
+from edgeconv.export.tflite.ops.windows import Pair, Window, map_result
 from edgeconv.export.tflite.site import Site
 
 MOST_ELEMENTS = 25
@@ -28,20 +29,28 @@ def averages_by_convolution(site: Site, area: Window) -> bool:
 
 
 def emit_average(site: Site, x: Tensor, area: Window) -> None:
-    """The means of ``x``, N x H x W x C with its padding, as the node's result: every weight has
-    the code 1 and the scale 1 / (kernel elements)."""
+    """The means of ``x``, N x H x W x C with its padding, as the node's result."""
+    operands, options = averaging(site, x, area.kernel, area.strides)
+    site.emit_stored("DEPTHWISE_CONV_2D", operands, *map_result(site), options)
+
+
+def averaging(
+    site: Site, x: Tensor, kernel: Pair, strides: Pair
+) -> tuple[Sequence[Tensor], Options]:
+    """The operands and options of a DEPTHWISE_CONV_2D that gives the means of ``x``: every weight
+    has the code 1 and the scale 1 / (kernel elements)."""
     assert isinstance(x.quantization, Quantization)
     channels = x.shape[-1]
-    scales = np.full(channels, 1 / prod(area.kernel), np.float32)
-    ones = np.ones((1, *area.kernel, channels), INT8)
+    scales = np.full(channels, 1 / prod(kernel), np.float32)
+    ones = np.ones((1, *kernel, channels), INT8)
     weight = site.builder.constant(ones, f"{site.name}/ones", ChannelQuantization(scales, 3))
     products = np.float32(x.quantization.scale) * scales
     zeros = np.zeros(channels, np.int32)
     bias = site.builder.constant(zeros, f"{site.name}/zeros", ChannelQuantization(products, 0))
     options: Options = {
         "padding": Padding.VALID,
-        "strideH": area.strides[0],
-        "strideW": area.strides[1],
+        "strideH": strides[0],
+        "strideW": strides[1],
         "depthMultiplier": 1,
     }
-    site.emit_stored("DEPTHWISE_CONV_2D", [x, weight, bias], *map_result(site), options)
+    return (x, weight, bias), options

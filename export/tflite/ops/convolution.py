@@ -40,9 +40,10 @@ OIHW_TO_IHWO: Perm = (1, 2, 3, 0)
 
 @operator("Conv", integer=Integer.COMPUTES, fuses=True)
 def conv(site: Site) -> None:
-    """CONV_2D, or DEPTHWISE_CONV_2D where every group has one input channel. Padding that TFLite
-    cannot state is a PAD in front, which XNNPACK takes into the convolution. The result's channels
-    lie in the order in which they will be read (see ``foresight``). Over a volume: CONV_3D."""
+    """CONV_2D, or DEPTHWISE_CONV_2D where every group has one input channel; in int8 graphs, too,
+    CONV_3D over volumes and depthwise kernels of more than 25 elements run in float. Padding that
+    TFLite cannot state is a PAD in front, which XNNPACK takes into the convolution. The result's
+    channels lie in the order in which they will be read (see ``foresight``)."""
     if len(site.shape(0)) == 5:
         convolve_volume(site)
         return

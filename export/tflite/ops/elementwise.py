@@ -119,9 +119,9 @@ def div(site: Site) -> None:
 
 @operator("PRelu", integer=Integer.COMPUTES)
 def prelu(site: Site) -> None:
-    """PRELU, whose slopes have no batch dimension; LEAKY_RELU where they are one number. In int8
-    that is a table, PRELU itself stays in float: 28x28x128 on a Cortex-A72 takes millions of
-    instructions, in float with DEQUANTIZE and QUANTIZE 0.47, its int8 kernel 5.22."""
+    """PRELU in float, whose slopes have no batch dimension; LEAKY_RELU where they are one number,
+    in int8 a table. 28x28x128 on a Cortex-A72 takes millions of instructions: PRELU in float with
+    DEQUANTIZE and QUANTIZE 0.47, its int8 kernel 5.22."""
     slopes = site.constant(1)
     if slopes is not None and np.all(slopes == slopes.flat[0]):
         leaky(site, float(slopes.flat[0]))

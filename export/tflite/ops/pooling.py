@@ -52,8 +52,8 @@ def max_pool(site: Site) -> None:
 
 @operator("AveragePool", integer=Integer.MOVES)
 def average_pool(site: Site) -> None:
-    """AVERAGE_POOL_2D, which divides by the number of elements inside the map. With dilations, a
-    DEPTHWISE_CONV_2D of equal weights.
+    """AVERAGE_POOL_2D, which divides by the number of elements inside the map; with dilations, and
+    in int8 up to 25 elements, a DEPTHWISE_CONV_2D of equal weights; over three dimensions in float.
 
     Where ONNX counts otherwise, zeros around the map become elements of it, and a factor for each
     position makes good what a border should count less.

@@ -22,7 +22,8 @@ PLACES = {"align_corners", "asymmetric", CROP, *HALF_PIXEL}
 @operator("Resize", integer=Integer.MOVES)
 def resize(site: Site) -> None:
     """RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR where they place their samples as ONNX does;
-    else, for each axis, a GATHER of nearest neighbors or a matrix product with the weights."""
+    else, for each axis, a GATHER of nearest neighbors or a matrix product with the weights, which
+    runs in float (cubic, antialiased)."""
     before, after = site.shape(0), site.result_shape
     place = site.string_attribute("coordinate_transformation_mode", "half_pixel")
     if before == after and place != CROP:

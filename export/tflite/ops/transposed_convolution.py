@@ -23,9 +23,10 @@ Pair = tuple[int, int]
 
 @operator("ConvTranspose", integer=Integer.COMPUTES, fuses=True)
 def conv_transpose(site: Site) -> None:
-    """TRANSPOSE_CONV. Padding of a transposed convolution cuts its result; what SAME does not cut
-    just so, a SLICE does. Groups and dilations become zeros in the weight. Over a volume:
-    CONV_3D_TRANSPOSE."""
+    """TRANSPOSE_CONV; in int8 graphs, too, CONV_3D_TRANSPOSE over volumes runs in float, and so
+    does a grouped one whose weight has a scale for each channel, which several groups share.
+    Padding of a transposed convolution cuts its result; what SAME does not cut just so, a SLICE
+    does. Groups and dilations become zeros in the weight."""
     if len(site.shape(0)) == 5:
         _volume(site)
         return
