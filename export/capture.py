@@ -70,6 +70,7 @@ def capture_file(
     opset: int | None,
     *,
     highest_opset: int = MAX_OPSET,
+    liked_opset: int = MIN_OPSET,
     input_size: tuple[int, ...] | None,
     batch: int | None,
 ) -> ir.Model:
@@ -80,6 +81,8 @@ def capture_file(
     Args:
         opset: the opset to convert to; None keeps the file's own where it is 18 to
             ``highest_opset``.
+        liked_opset: what a lower opset of the file is raised to if it can be, where ``opset`` is
+            None.
         input_size: (height, width) or (channels, height, width) for the dimensions that the file
             leaves open; a stated dimension that differs is an error.
         batch: the batch size where the file leaves it open, default 1.
@@ -91,6 +94,8 @@ def capture_file(
     proto = _load(path)
     _refuse_operator_form(proto, path)
     _fix_shapes(proto, path, input_size, batch)
+    if opset is None:
+        proto = _raised(proto, min(liked_opset, highest_opset))
     proto = _convert_opset(proto, path, opset, highest_opset)
     try:
         proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
@@ -183,10 +188,24 @@ def _wanted_shape(
     return wanted
 
 
+def _raised(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """``proto`` in ``opset`` if its own is lower and can be converted, else as it is."""
+    if _opset_of(proto) >= opset:
+        return proto
+    try:
+        return onnx.version_converter.convert_version(proto, opset)
+    except Exception:  # the converter raises RuntimeError and its own kinds
+        return proto
+
+
+def _opset_of(proto: onnx.ModelProto) -> int:
+    return next((entry.version for entry in proto.opset_import if entry.domain == ""), 0)
+
+
 def _convert_opset(
     proto: onnx.ModelProto, path: Path, opset: int | None, highest: int
 ) -> onnx.ModelProto:
-    current = next((entry.version for entry in proto.opset_import if entry.domain == ""), 0)
+    current = _opset_of(proto)
     foreign = sorted({node.domain for node in proto.graph.node} - {"", "ai.onnx"})
     if foreign:
         raise CaptureError(

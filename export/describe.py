@@ -51,9 +51,19 @@ def output_steps(model: ir.Model) -> tuple[float | None, ...]:
 
 
 def _info(value: ir.Value, quantizer: ir.Node | None) -> TensorInfo:
-    if value.shape is None or not value.shape.is_static() or value.dtype is None:
-        raise CaptureError(f"the shape of {value.name!r} is not known; export with fixed shapes")
-    shape = tuple(int(dim) for dim in value.shape)  # type: ignore[arg-type]  # static: all int
+    if not _is_static(value) or value.dtype is None:
+        node = _unpredictable(value)
+        if node is None:
+            raise CaptureError(
+                f"the shape of {value.name!r} is not known; export with fixed shapes"
+            )
+        raise CaptureError(
+            f"the shape of output {value.name!r} is not known before the network runs, because "
+            f"{node.name or value.name} ({node.op_type}) computes it; take that operator out of "
+            "the exported part"
+        )
+    assert value.shape is not None
+    shape = value.shape.numpy()
     integer = value.dtype in _CODES and quantizer is not None
     return TensorInfo(
         name=str(value.name),
@@ -63,6 +73,22 @@ def _info(value: ir.Value, quantizer: ir.Node | None) -> TensorInfo:
         scale=_scalar(quantizer.inputs[1]) if integer and quantizer else None,
         zero_point=_zero_point(quantizer) if integer and quantizer else None,
     )
+
+
+def _is_static(value: ir.Value) -> bool:
+    return value.shape is not None and value.shape.is_static()
+
+
+def _unpredictable(value: ir.Value) -> ir.Node | None:
+    """The first operator on the way to ``value`` whose result has no known shape."""
+    node = value.producer()
+    while node is not None:
+        open_inputs = (item for item in node.inputs if item is not None and not _is_static(item))
+        before = next((item.producer() for item in open_inputs if item.producer()), None)
+        if before is None:
+            return node
+        node = before
+    return None
 
 
 def _reader(value: ir.Value) -> ir.Node | None:

@@ -34,7 +34,7 @@ from edgeconv.export.describe import (
 )
 from edgeconv.export.feed import Feed
 from edgeconv.export.input_check import InputCheck
-from edgeconv.export.opset import DEFAULT_OPSET
+from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.passes import optimize
 from edgeconv.export.precision import Variant, arrived_precision, make_variant, state_pooled_scales
 from edgeconv.export.quantize import QuantizedModel, quantize
@@ -49,6 +49,7 @@ from edgeconv.export.request import Request, Settled
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.source import Source, input_shape, resolve
 from edgeconv.export.target import caution
+from edgeconv.export.tflite import demand_known
 from edgeconv.export.verify import Outputs, Quantized, Reference, failure, verify_artifacts
 from edgeconv.export.write import write_artifact
 from edgeconv.models import pretrained
@@ -98,6 +99,8 @@ def run(request: Request, source: Source, folder: Path) -> Manifest:
     preprocessing = _preprocessing(request, source, inputs)
     _check_labels(request, output_infos(graph))
     feed = _feed(request, settled, inputs, preprocessing)
+    if settled.calibrates and Format.TFLITE in request.formats:
+        demand_known(graph)
     quantized = _quantize(request, settled, graph, feed)
     _warn(feed, preprocessing, quantized, arrived=settled.arrived is not None)
     variants = [
@@ -142,6 +145,7 @@ def _capture(request: Request, source: Source) -> tuple[ir.Model, Oracle]:
             network,
             request.opset,
             highest_opset=request.highest_opset,
+            liked_opset=MIN_OPSET if Format.ONNX in request.formats else DEFAULT_OPSET,
             input_size=request.input_size,
             batch=request.batch,
         )

@@ -5,6 +5,7 @@ None of this needs torch, so that what a device cannot run is refused at once.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,14 @@ from edgeconv.errors import UnsupportedOperator, UsageError
 from edgeconv.export.inspect.runtimes import (
     highest_opset,
     lowest_tflite_runtime,
+    newest_before,
     older_release,
     refused_by,
     tflite_release,
 )
 from edgeconv.export.opset import DEFAULT_OPSET, INT16_OPSET, MAX_OPSET, MIN_OPSET
+
+logger = logging.getLogger(__name__)
 
 _ONNXRUNTIME = "onnxruntime"
 # In the order in which a device takes them.
@@ -63,11 +67,19 @@ def choose(target: Target | None, wish: Wish) -> Choice:
 
     Without a target, every format is written. A stated ``runtime`` older than the target's holds,
     because the target's loads what the older one loads; of a newer one the target's takes the
-    place.
+    place. Warns of a stated ``runtime`` that is newer than every release known.
 
     Raises:
-        UsageError: the target cannot run what was stated, or nothing at all.
+        UsageError: the target cannot run what was stated, or nothing at all; ``runtime`` is not a
+            release.
     """
+    newest = None if wish.runtime is None else newest_before(wish.runtime)
+    if newest is not None:
+        logger.warning(
+            "nothing is known of %s; the files are held against %s, the newest release known",
+            wish.runtime,
+            newest,
+        )
     if target is None:
         return Choice(_stated_or(wish, Format), runtime=wish.runtime)
     obstacles = {
@@ -116,7 +128,11 @@ def caution(
 
 
 def demand_loadable(
-    file: str, operators: Mapping[str, int], runtime: str, target: Target | None
+    file: str,
+    operators: Mapping[str, int],
+    runtime: str,
+    target: Target | None,
+    origins: Mapping[str, str] | None = None,
 ) -> None:
     """Refuse a TFLite file that a release does not load.
 
@@ -125,12 +141,13 @@ def demand_loadable(
         operators: builtin operator name to the highest version in the file.
         runtime: the release, as ``tflite-runtime==2.14``.
         target: the device that may have asked for it.
+        origins: builtin operator name to the node of the network that it was written for.
 
     Raises:
         UnsupportedOperator: the release lacks an operator.
     """
     release = tflite_release(runtime)
-    refused = refused_by(release, operators)
+    refused = [_with_node(what, origins or {}) for what in refused_by(release, operators)]
     if not refused:
         return
     lowest = lowest_tflite_runtime({name: [version] for name, version in operators.items()})
@@ -148,6 +165,12 @@ def demand_loadable(
     raise UnsupportedOperator(
         f"{failing}, {target.device} needs {lowest} or later; {', or '.join(ways)}"
     )
+
+
+def _with_node(operator: str, origins: Mapping[str, str]) -> str:
+    """ "SIGN version 1" as "SIGN version 1 for a/b (Erf)"."""
+    node = origins.get(operator.partition(" ")[0])
+    return operator if node is None else f"{operator} for {node}"
 
 
 def _refusal(

@@ -52,7 +52,7 @@ def write_artifact(
         return _write_onnx(path, model, precision, left_in_float)
     lowered = lower(model, layout=layout, finish=finish)
     if runtime is not None:
-        demand_loadable(path.name, lowered.operators, runtime, target)
+        demand_loadable(path.name, lowered.operators, runtime, target, lowered.origins)
     path.write_bytes(lowered.data)
     return Artifact(
         path=path.name,

@@ -128,7 +128,9 @@ _ONNXRUNTIME = (
     ("1.24", 25, 13),
     ("1.25", 26, 13),
 )
-_NEWEST_TFLITE = "ai-edge-litert 2.3.0"
+_NEWEST_LITERT = "2.3.0"
+# The last release that there is of the one, and the last that was tried of the other.
+_NEWEST = {"tflite-runtime": "2.14.0", "ai-edge-litert": _NEWEST_LITERT}
 _NEWEST_ONNXRUNTIME = "onnxruntime 1.31"
 
 
@@ -156,7 +158,7 @@ def lowest_tflite_runtime(operators: Mapping[str, Iterable[int]]) -> str:
                 None,
             )
             if index is None:
-                return f"newer than {_NEWEST_TFLITE} ({name} version {version})"
+                return f"newer than ai-edge-litert {_NEWEST_LITERT} ({name} version {version})"
             lowest = max(lowest, index)
     return list(releases)[lowest]
 
@@ -168,18 +170,32 @@ def tflite_release(requirement: str) -> str:
     Raises:
         UsageError: it is no such requirement, or older than every release tried.
     """
+    name, asked = _stated_release(requirement)
+    known = [release for release in _tflite_releases() if release.startswith(f"{name} ")]
+    fitting = [release for release in known if _numbers(release.partition(" ")[2]) <= asked]
+    if not fitting:
+        raise UsageError(f"nothing is known of {requirement}; the oldest known is {known[0]}")
+    return fitting[-1]
+
+
+def newest_before(requirement: str) -> str | None:
+    """The newest release known, "tflite-runtime 2.14.0", if ``requirement`` names a newer one.
+
+    Raises:
+        UsageError: it is no such requirement.
+    """
+    name, asked = _stated_release(requirement)
+    return f"{name} {_NEWEST[name]}" if asked > _numbers(_NEWEST[name]) else None
+
+
+def _stated_release(requirement: str) -> tuple[str, tuple[int, ...]]:
     stated = re.fullmatch(r"(tflite-runtime|ai-edge-litert)==(\d+(?:\.\d+){0,3})", requirement)
     if stated is None:
         raise UsageError(
             f"runtime {requirement!r} is not a release of a TFLite runtime; write it as in "
             "tflite-runtime==2.14 or ai-edge-litert==2.1.0"
         )
-    name, asked = stated[1], _numbers(stated[2])
-    known = [release for release in _tflite_releases() if release.startswith(f"{name} ")]
-    fitting = [release for release in known if _numbers(release.partition(" ")[2]) <= asked]
-    if not fitting:
-        raise UsageError(f"nothing is known of {requirement}; the oldest known is {known[0]}")
-    return fitting[-1]
+    return stated[1], _numbers(stated[2])
 
 
 def refused_by(release: str, operators: Mapping[str, int]) -> list[str]:

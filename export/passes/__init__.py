@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import onnx_ir as ir
 import onnxscript.optimizer
 import onnxscript.rewriter
@@ -21,6 +23,8 @@ from edgeconv.export.passes.softplus import Softplus
 from edgeconv.export.passes.sums import SumToAdd
 from edgeconv.export.quiet import quiet_python
 
+logger = logging.getLogger(__name__)
+
 # The lowest IR version that goes with each opset (ONNX's own Versioning table), so that the
 # oldest runtime that knows the opset loads the file.
 _IR_VERSION = {18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
@@ -34,8 +38,10 @@ def optimize(model: ir.Model, *, already_optimized: bool) -> ir.Model:
             file of another producer has not been through that.
 
     Ensures: constants folded, batch norm folded into convolutions, constants are initializers,
-    no unused nodes, no metadata (the exporter's stack traces name the author's folders).
+    no unused nodes, no metadata (the exporter's stack traces name the author's folders), every
+    node has a name. Warns of a GELU that stays written out under an opset without the operator.
     """
+    opset = model.graph.opset_imports.get("", 0)
     with quiet_python():
         if not already_optimized:
             onnxscript.optimizer.optimize_ir(model)
@@ -43,13 +49,24 @@ def optimize(model: ir.Model, *, already_optimized: bool) -> ir.Model:
         cleanup = ir.passes.Sequential(
             common.ClearMetadataAndDocStringPass(),
             common.LiftConstantsToInitializersPass(lift_all_constants=True),
-            *_rewrites(model.graph.opset_imports.get("", 0)),
+            *_rewrites(opset),
             common.IdentityEliminationPass(),
             common.RemoveUnusedNodesPass(),
             common.RemoveUnusedOpsetsPass(),
         )
         cleanup(model)
-    model.ir_version = _IR_VERSION[model.graph.opset_imports[""]]
+        formulas = gelu.written_out(model) if opset < gelu.FIRST_OPSET else 0
+    if formulas:
+        logger.warning(
+            "opset %d has no Gelu, so %d GELU in the network stay written out, which is slower and "
+            "partly in float in int8 files; pass --opset %d, or --format tflite alone",
+            opset,
+            formulas,
+            gelu.FIRST_OPSET,
+        )
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        node.name = node.name or node.outputs[0].name
+    model.ir_version = _IR_VERSION[opset]
     model.producer_name = "edgeconv"
     model.producer_version = None
     return model

@@ -10,8 +10,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
+from edgeconv.export.passes.constants_second import ConstantsSecond
 from edgeconv.export.passes.rewriting import Rewrites, is_number
 
 FIRST_OPSET = 20
@@ -98,6 +100,13 @@ def _by_power(order: Build) -> pattern.RewriteRule:
         _approximate,
         _fits(inner=_FACTOR, cubic=_CUBIC, three=3.0),
     )
+
+
+def written_out(model: ir.Model) -> int:
+    """How many GELU :class:`Gelu` would find, whether or not the opset has the operator."""
+    copy = model.clone()
+    ConstantsSecond()(copy)
+    return pattern.RewriteRuleSet(Gelu.rules).apply_to_model(copy)
 
 
 class Gelu(Rewrites):

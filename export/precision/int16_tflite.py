@@ -8,6 +8,7 @@ an int16 kernel runs in float between DEQUANTIZE and QUANTIZE.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -113,7 +114,7 @@ class _Widening:
             if options["fusedActivationFunction"] == Activation.NONE:
                 options["fusedActivationFunction"] = Activation.RELU
             bounded = [False] * len(outputs)
-        self._emit(Operator(operator.name, inputs, outputs, options), bounded)
+        self._emit(replace(operator, inputs=inputs, outputs=outputs, options=options), bounded)
 
     def _emit(self, operator: Operator, bounded: list[bool]) -> None:
         """Add an operator, with a RELU behind each output that is ``bounded`` at zero."""
@@ -124,7 +125,7 @@ class _Widening:
                     f"{tensor.name}/linear", tensor.shape, tensor.dtype, None, tensor.quantization
                 )
                 behind.append(Operator("RELU", [outputs[position]], [tensor]))
-        self._done.append(Operator(operator.name, operator.inputs, outputs, operator.options))
+        self._done.append(replace(operator, outputs=outputs))
         self._done += behind
 
     def _is_bounded(self, operator: Operator, tensor: Tensor) -> bool:
@@ -151,7 +152,7 @@ class _Widening:
             result = self._activation(tensor)
             outputs.append(Tensor(f"{tensor.name}/float", tensor.shape, FLOAT))
             quantizes.append((Operator("QUANTIZE", [outputs[-1]], [result]), bounded))
-        self._done.append(Operator(operator.name, inputs, outputs, operator.options))
+        self._done.append(replace(operator, inputs=inputs, outputs=outputs))
         for quantize, bounded in quantizes:
             self._emit(quantize, [bounded])
 

@@ -44,6 +44,8 @@ DEFAULTS = QuantizeOptions()
 # The samples that candidates are compared on, in number and in bytes.
 _JUDGED_SAMPLES = 32
 _JUDGED_BYTES = 64_000_000
+# The kinds of operators that a message names.
+_NAMED_KINDS = 5
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,10 @@ def fit(
     """What :func:`quantize` writes out, still as a float graph with its scales beside it."""
     model = prepare(model)
     if not plan(model.graph, options.keep_float).activations:
-        raise UsageError("the network has no operator that int8 covers; use --precision float32")
+        kinds = ", ".join(sorted({node.op_type for node in model.graph})[:_NAMED_KINDS])
+        raise UsageError(
+            f"the network has no operator that int8 covers ({kinds}); use --precision float32"
+        )
     judged = judged_batches(batches, _JUDGED_SAMPLES, _JUDGED_BYTES)
     options = settle_method(model, batches, Judge(model, judged), options, progress)
     batches = clip_inputs(model, batches, options, progress)

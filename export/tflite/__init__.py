@@ -6,7 +6,7 @@ written, and ``writer`` makes the flatbuffer.
 """
 
 from edgeconv.export.tflite import ops
-from edgeconv.export.tflite.lower import LoweredModel, lower
+from edgeconv.export.tflite.lower import LoweredModel, demand_known, lower
 from edgeconv.export.tflite.registry import names as supported_operators
 
-__all__ = ["LoweredModel", "lower", "ops", "supported_operators"]
+__all__ = ["LoweredModel", "demand_known", "lower", "ops", "supported_operators"]

@@ -15,7 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
-from edgeconv.export.tflite.builder import Builder
+from edgeconv.export.tflite.builder import ORIGIN, Builder, title
 from edgeconv.export.tflite.composer import Call, Composer
 from edgeconv.export.tflite.constants import folded
 from edgeconv.export.tflite.control import CONTROL
@@ -61,16 +61,21 @@ def _needs(node: ir.Node) -> bool:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a node stands: a prefix of its name, the operator versions, and the attributes of the
-    function around it."""
+    """Where a node stands: a prefix of its name, the operator versions, the attributes of the
+    function around it, and the title of the operator that is written as others here."""
 
     scope: str
     opsets: Opsets
     given: Attributes
+    origin: str = ""
 
     def inside(self, node: ir.Node) -> Frame:
         label = node.name or next((value.name for value in node.outputs if value.name), "")
         return replace(self, scope=f"{self.scope}{label}/")
+
+    def writing(self, node: ir.Node) -> Frame:
+        """The place of the operators that ``node``, an operator of the standard, is written as."""
+        return replace(self.inside(node), origin=self.origin or title(node))
 
 
 class Expansion:
@@ -182,13 +187,14 @@ class Expansion:
             return write(self, node, [*inputs], attributes, frame.inside(node))
         compose = composition(call)
         if compose is not None and not all(self.is_known(value) for value in inputs):
-            return [*compose(Composer(self, call, frame.inside(node)))]
+            return [*compose(Composer(self, call, frame.writing(node)))]
         if not is_known(node):
             function = function_of(node, inputs, attributes, self.model.functions, frame.opsets)
             if function is not None:
                 given = arguments(function, node, attributes, frame.opsets)
                 opsets = {**frame.opsets, **function.opset_imports}
-                return self.body(function, inputs, Frame(frame.inside(node).scope, opsets, given))
+                inner = frame.writing(node) if node.domain in STANDARD else frame.inside(node)
+                return self.body(function, inputs, replace(inner, opsets=opsets, given=given))
         same = unchanged(node.op_type, inputs, self.elements)
         return [*self.add(node, inputs, attributes, frame)] if same is None else [same]
 
@@ -234,6 +240,8 @@ class Expansion:
             outputs=outputs,
             name=f"{frame.scope}{node.name}" if node.name else None,
         )
+        if frame.origin:
+            copy.meta[ORIGIN] = frame.origin
         self._infer(copy, frame.opsets)
         if is_dequantize(node) or not folded(copy, self._builder, frame.opsets.get("", 20)):
             self._nodes.append(copy)

@@ -89,12 +89,14 @@ class Tensor:
 
 @dataclass(eq=False)
 class Operator:
-    """A builtin operator by its name in the schema; options by their names there."""
+    """A builtin operator by its name in the schema; options by their names there. ``source`` is the
+    ONNX node that it was lowered from, as messages name it; empty where it is of no single one."""
 
     name: str
     inputs: Sequence[Tensor]
     outputs: Sequence[Tensor]
     options: Mapping[str, OptionValue] = field(default_factory=dict)
+    source: str = ""
 
 
 @dataclass(eq=False)

@@ -15,7 +15,15 @@ import onnx_ir as ir
 
 from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.errors import EdgeconvError, UnsupportedOperator
-from edgeconv.export.tflite.builder import FLOAT, Builder, Constant, Stored, static_shape, title
+from edgeconv.export.tflite.builder import (
+    FLOAT,
+    Builder,
+    Constant,
+    Stored,
+    origin,
+    static_shape,
+    title,
+)
 from edgeconv.export.tflite.constants import SHAPED_BY_VALUES, fold, nothing_of
 from edgeconv.export.tflite.expand import expanded
 from edgeconv.export.tflite.fusion import Fusion, bounds, fusion, only_consumer
@@ -23,9 +31,9 @@ from edgeconv.export.tflite.graph import TYPES, Activation, Graph, Quantization,
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Perm, identity, permuted
 from edgeconv.export.tflite.narrow import WIDER, widened
 from edgeconv.export.tflite.qdq import is_dequantize, is_quantize, outer, targets
-from edgeconv.export.tflite.registry import SHARED, Integer, NoIntegerForm, Rule, rule
+from edgeconv.export.tflite.registry import SHARED, STANDARD, Integer, NoIntegerForm, Rule, rule
 from edgeconv.export.tflite.site import BYTES, Site
-from edgeconv.export.tflite.writer import operator_versions, write
+from edgeconv.export.tflite.writer import operator_versions, origins, write
 
 ELEMENT_TYPES = {ir.DataType.from_numpy(dtype) for dtype in TYPES}
 CASTABLE_TYPES = {*ELEMENT_TYPES, *WIDER}
@@ -38,12 +46,14 @@ OLDEST_OPSET = 13
 class LoweredModel:
     """A TFLite file and what it consists of.
 
-    ``operators`` maps the name of each operator to the highest version written of it.
+    ``operators`` maps the name of each operator to the highest version written of it, ``origins``
+    to the node, "name (operator)", that this version was first written for, if there is one.
     ``float_fallback`` names the nodes of a quantized graph that run in float, with the reason.
     """
 
     data: bytearray
     operators: dict[str, int]
+    origins: dict[str, str]
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     float_fallback: tuple[str, ...]
@@ -67,22 +77,37 @@ def lower(
     Raises:
         UnsupportedOperator: a node or a value has no counterpart in TFLite.
     """
+    declared = [value.dtype for value in model.graph.outputs]
+    graph, float_fallback = _Lowering(_written_out(model), layout).run(declared)
+    float_fallback += finish(graph)
+    versions = operator_versions(graph)
+    return LoweredModel(
+        data=write(graph),
+        operators=versions,
+        origins=origins(graph, versions),
+        inputs=tuple(_info(tensor, layout) for tensor in graph.inputs),
+        outputs=tuple(_info(tensor, layout) for tensor in graph.outputs),
+        float_fallback=float_fallback,
+    )
+
+
+def demand_known(model: ir.Model) -> None:
+    """Raise UnsupportedOperator for a node whose operator or element types :func:`lower` refuses
+    whatever its precision: before a calibration, which may take long."""
+    graph = _written_out(model)
+    for node in fold(_live_nodes(graph), Builder()):
+        _check_types(node, _rule_of(node))
+
+
+def _written_out(model: ir.Model) -> ir.Graph:
+    """The nodes to lower."""
     opset = model.opset_imports.get("", OLDEST_OPSET)
     if opset < OLDEST_OPSET:
         raise UnsupportedOperator(
             f"the model uses opset {opset}, older than {OLDEST_OPSET}; "
             "convert it with onnx.version_converter first"
         )
-    declared = [value.dtype for value in model.graph.outputs]
-    graph, float_fallback = _Lowering(expanded(widened(model)).graph, layout).run(declared)
-    float_fallback += finish(graph)
-    return LoweredModel(
-        data=write(graph),
-        operators=operator_versions(graph),
-        inputs=tuple(_info(tensor, layout) for tensor in graph.inputs),
-        outputs=tuple(_info(tensor, layout) for tensor in graph.outputs),
-        float_fallback=float_fallback,
-    )
+    return expanded(widened(model)).graph
 
 
 class _Lowering:
@@ -90,7 +115,7 @@ class _Lowering:
         self.graph = graph
         self.layout = layout
         self.builder = Builder()
-        self.float_fallback: list[str] = []
+        self.float_fallback: dict[str, str] = {}
 
     def run(self, declared: Sequence[ir.DataType | None]) -> tuple[Graph, tuple[str, ...]]:
         """The TFLite graph, whose outputs have the ``declared`` types, and what runs in float."""
@@ -101,18 +126,23 @@ class _Lowering:
         # A graph that only stores its weights as integers computes in float throughout.
         quantized = any(is_quantize(node) for node in nodes)
         absorbed: set[ir.Node] = set()
+        operators = self.builder.graph.operators
         for node in nodes:
             if node in absorbed:
                 continue
+            count = len(operators)
             fused, reason = self._guarded(node)
+            for operator in operators[count:]:
+                operator.source = origin(node)
             if fused.result in self.builder:
                 absorbed.update(fused.absorbed)
             if quantized and reason:
-                self.float_fallback.append(f"{title(node)}: {reason}")
+                self.float_fallback.setdefault(origin(node), reason)
         for value, dtype in zip(self.graph.outputs, declared, strict=True):
             self._output(value, dtype)
         self.builder.graph.prune()
-        return self.builder.graph, tuple(self.float_fallback)
+        left = tuple(f"{name}: {reason}" for name, reason in self.float_fallback.items())
+        return self.builder.graph, left
 
     def _guarded(self, node: ir.Node) -> tuple[Fusion, str]:
         """Lower one node; a node that contradicts itself is refused, wherever that shows."""
@@ -129,19 +159,8 @@ class _Lowering:
 
     def _node(self, node: ir.Node) -> tuple[Fusion, str]:
         """Lower one node. Returns what it absorbed, and why it runs in float if it does."""
-        found = rule(node.op_type)
-        standard = node.domain in ("", "ai.onnx") or node.op_type in SHARED
-        if node.op_type in SHAPED_BY_VALUES and standard:
-            raise UnsupportedOperator(
-                f"{title(node)}: the shape of its result is computed by the network; "
-                "make its inputs constant"
-            )
-        if found is None or not standard:
-            raise UnsupportedOperator(
-                f"{title(node)}: TFLite export does not know this operator; "
-                "replace it in the network or take it out of the exported part"
-            )
-        self._check_types(node, found)
+        found = _rule_of(node)
+        _check_types(node, found)
         fused, reason = self._lower(node, found)
         for value in node.outputs:
             used = value.is_graph_output() or any(
@@ -167,24 +186,6 @@ class _Lowering:
                 value is not None and value.dtype == ir.DataType.FLOAT for value in node.inputs
             )
             return fused, str(answer) if site.emitted and real else ""
-
-    def _check_types(self, node: ir.Node, found: Rule) -> None:
-        """Refuse what no tensor can hold, and arithmetic on bytes that are not codes for reals."""
-        codes = is_quantize(node) or is_dequantize(node) or found.integer is Integer.MOVES
-        castable = CASTABLE_TYPES if node.op_type in ("Cast", "Identity") else ELEMENT_TYPES
-        for value in (*node.inputs, *node.outputs):
-            if value is None or value.dtype is None:
-                continue
-            if value.dtype not in castable:
-                raise UnsupportedOperator(
-                    f"{title(node)}: value {value.name} is of type {value.dtype.name}, which the "
-                    "TFLite export does not write; use float32"
-                )
-            if not codes and node.op_type != "Cast" and value.dtype in BYTES:
-                raise UnsupportedOperator(
-                    f"{title(node)}: it computes with {value.dtype.name} numbers, which TFLite "
-                    "takes for quantized ones; cast them to int32"
-                )
 
     def _attempt(
         self, node: ir.Node, found: Rule, *, integer: bool, wanted: Quantization | None
@@ -217,7 +218,7 @@ class _Lowering:
             return source
         wanted = self._target(node, found)
         if wanted is None:
-            raise NoIntegerForm("its result is not quantized, or not in one way")
+            raise NoIntegerForm("the graph states no single scale for its result")
         return wanted
 
     def _target(self, node: ir.Node, found: Rule) -> Quantization | None:
@@ -275,6 +276,41 @@ class _Lowering:
             tensor = copy
         tensor.name = value.name or "output"
         builder.graph.outputs.append(tensor)
+
+
+def _rule_of(node: ir.Node) -> Rule:
+    found = rule(node.op_type)
+    standard = node.domain in STANDARD or node.op_type in SHARED
+    if node.op_type in SHAPED_BY_VALUES and standard:
+        raise UnsupportedOperator(
+            f"{title(node)}: the shape of its result is computed by the network; "
+            "make its inputs constant"
+        )
+    if found is None or not standard:
+        raise UnsupportedOperator(
+            f"{title(node)}: TFLite export does not know this operator; "
+            "replace it in the network or take it out of the exported part"
+        )
+    return found
+
+
+def _check_types(node: ir.Node, found: Rule) -> None:
+    """Refuse what no tensor can hold, and arithmetic on bytes that are not codes for reals."""
+    codes = is_quantize(node) or is_dequantize(node) or found.integer is Integer.MOVES
+    castable = CASTABLE_TYPES if node.op_type in ("Cast", "Identity") else ELEMENT_TYPES
+    for value in (*node.inputs, *node.outputs):
+        if value is None or value.dtype is None:
+            continue
+        if value.dtype not in castable:
+            raise UnsupportedOperator(
+                f"{title(node)}: value {value.name} is of type {value.dtype.name}, which the "
+                "TFLite export does not write; use float32"
+            )
+        if not codes and node.op_type != "Cast" and value.dtype in BYTES:
+            raise UnsupportedOperator(
+                f"{title(node)}: it computes with {value.dtype.name} numbers, which TFLite "
+                "takes for quantized ones; cast them to int32"
+            )
 
 
 def _live_nodes(graph: ir.Graph) -> list[ir.Node]:

@@ -6,7 +6,7 @@ is handed out: with the graph that the constants come from, the peak is twice th
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import flatbuffers
@@ -109,6 +109,15 @@ def operator_versions(graph: Graph) -> dict[str, int]:
     for operator in graph.operators:
         versions[operator.name] = max(version(operator), versions.get(operator.name, 1))
     return dict(sorted(versions.items()))
+
+
+def origins(graph: Graph, versions: Mapping[str, int]) -> dict[str, str]:
+    """The source of the first operator of each name that has the version in ``versions``."""
+    found: dict[str, str] = {}
+    for operator in graph.operators:
+        if operator.source and version(operator) == versions[operator.name]:
+            found.setdefault(operator.name, operator.source)
+    return found
 
 
 def _tensors(graph: Graph) -> Iterable[Tensor]:

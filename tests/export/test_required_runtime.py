@@ -58,12 +58,21 @@ def test_what_a_release_refuses() -> None:
 def test_an_export_for_an_old_release(tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = {"out": out, "input_size": SHAPE, "formats": [Format.TFLITE]}
-    message = r"tflite-runtime 2\.7\.0 does not load GELU version 1; install tflite-runtime 2\."
+    message = r"2\.7\.0 does not load GELU version 1 for \S+ \(Gelu\); install tflite-runtime 2\."
     with pytest.raises(UnsupportedOperator, match=message):
         export(network(), runtime="tflite-runtime==2.7", **options)
     assert not out.exists()
     bundle = export(network(), runtime="tflite-runtime==2.14", **options)
     assert "GELU" in bundle.manifest.artifacts[0].operators
+
+
+def test_a_release_that_nothing_is_known_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {"input_size": SHAPE, "formats": [Format.TFLITE], "verify": False}
+    export(network(), out=tmp_path / "out", runtime="tflite-runtime==21.4", **options)
+    assert caplog.text.count("nothing is known of tflite-runtime==21.4") == 1
+    assert "held against tflite-runtime 2.14.0" in caplog.text
 
 
 def test_it_is_about_tflite_files(tmp_path: Path) -> None:

@@ -278,6 +278,14 @@ def test_an_operator_that_the_target_does_not_load(
     assert not any(word in message for word in absent)
 
 
+def test_the_node_of_an_operator_that_the_target_does_not_load() -> None:
+    origins = {"CONV_2D": "c (Conv)", "SIGN": "block/erf (Erf)"}
+    message = "does not load GELU version 1, SIGN version 1 for block/erf \\(Erf\\); install"
+    operators = {"CONV_2D": 3, "GELU": 1, "SIGN": 1}
+    with pytest.raises(UnsupportedOperator, match=message):
+        demand_loadable("m.tflite", operators, "tflite-runtime==2.7", None, origins)
+
+
 @pytest.mark.parametrize(
     ("architecture", "features", "formats", "precisions", "warned"),
     [
@@ -363,7 +371,9 @@ def test_without_a_target_the_manifest_is_as_before_there_were_targets(tmp_path:
 
 def test_a_target_that_lacks_an_operator(tmp_path: Path) -> None:
     there = target(tflite_runtime="2.7.0")
-    with pytest.raises(EdgeconvError, match="does not load GELU version 1, ssh://pi needs"):
+    with pytest.raises(
+        EdgeconvError, match=r"does not load GELU version 1 for \S+ \(Gelu\), ssh://pi"
+    ):
         export(network(), out=tmp_path / "out", input_size=SHAPE, target=there)
     assert not (tmp_path / "out").exists()
 

@@ -11,7 +11,11 @@ from onnx import TensorProto, helper
 from tflite_files import operator_only
 
 from edgeconv.export.inspect import runtimes
-from edgeconv.export.inspect.runtimes import lowest_onnxruntime, lowest_tflite_runtime
+from edgeconv.export.inspect.runtimes import (
+    lowest_onnxruntime,
+    lowest_tflite_runtime,
+    newest_before,
+)
 
 HIGHEST = next(reversed(runtimes._tflite_releases().values()))
 
@@ -33,6 +37,20 @@ def test_what_the_table_lacks_is_said(operators: dict[str, list[int]]) -> None:
     name, versions = next(iter(operators.items()))
     expected = f"newer than ai-edge-litert 2.3.0 ({name} version {versions[0]})"
     assert lowest_tflite_runtime(operators) == expected
+
+
+@pytest.mark.parametrize(
+    ("requirement", "newest"),
+    [
+        ("tflite-runtime==2.14", None),
+        ("tflite-runtime==2.14.1", "tflite-runtime 2.14.0"),
+        ("tflite-runtime==21.4", "tflite-runtime 2.14.0"),
+        ("ai-edge-litert==2.3.0", None),
+        ("ai-edge-litert==2.4", "ai-edge-litert 2.3.0"),
+    ],
+)
+def test_a_release_that_is_newer_than_all_known(requirement: str, newest: str | None) -> None:
+    assert newest_before(requirement) == newest
 
 
 def test_litert_takes_every_version_of_the_table() -> None:

@@ -7,6 +7,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+from edgeconv.export.passes import optimize
 from edgeconv.export.passes.clamp_before_concat import ClampBeforeConcat
 from edgeconv.export.passes.constants_second import ConstantsSecond
 from edgeconv.export.passes.gelu import Gelu
@@ -158,6 +159,20 @@ def test_a_written_out_gelu_is_one_operator(body: str) -> None:
     assert rewritten(model, Gelu()) == ["Gelu"]
     approximate = next(iter(model.graph)).attributes.get_string("approximate", "none")
     assert approximate == ("tanh" if "Tanh" in body else "none")
+
+
+def test_a_gelu_without_an_operator_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    body = f"{ERF} m = Mul(x, a) y = Mul(m, half)"
+    assert "Gelu" in kinds(optimize(graph(body), already_optimized=True))
+    assert "GELU" not in caplog.text
+    assert "Gelu" not in kinds(optimize(graph(body, opset=18), already_optimized=True))
+    assert "1 GELU in the network stay written out" in caplog.text
+    assert "--opset 20" in caplog.text
+
+
+def test_a_node_without_a_name_has_that_of_its_result() -> None:
+    model = optimize(graph("a = Neg(x) y = Exp(a)"), already_optimized=True)
+    assert [node.name for node in model.graph] == ["a", "y"]
 
 
 CENTERED = "m = ReduceMean(x, last) c = Sub(x, m)"

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from tflite_harness import Net, as_model
 
 from edgeconv.errors import UnsupportedOperator
-from edgeconv.export.tflite import lower, registry, supported_operators
+from edgeconv.export.tflite import demand_known, lower, registry, supported_operators
 
 MAP = (1, 4, 6, 6)
 
@@ -31,6 +31,33 @@ def test_an_unknown_operator() -> None:
     net = Net()
     net.output(net.op("Unique", net.input("x", MAP)))
     refused(net, r"n0 \(Unique\).*does not know")
+
+
+def test_what_no_precision_can_write_is_refused_at_once() -> None:
+    """Without the values, and so before a calibration."""
+    unknown = with_input(lambda net, x: net.op("ReduceSum", net.op("NonZero", x)))
+    inner = with_input(
+        lambda net, x: net.op("Cast", net.op("Cast", x, to=TensorProto.DOUBLE), to=1)
+    )
+    for net, message in (unknown, r"n0 \(NonZero\): TFLite"), (inner, r"n0 \(Cast\): .*DOUBLE"):
+        with pytest.raises(UnsupportedOperator, match=message):
+            demand_known(as_model(net.proto()))
+
+
+def test_what_can_be_written_passes() -> None:
+    net = Net()
+    known = net.op("NonZero", net.constant(np.array([0, 1, 1], np.float32)))
+    y = net.op("Hardmax", net.op("Acosh", net.input("x", MAP)))
+    net.output(net.op("Add", y, net.op("Cast", net.op("ReduceSum", known), to=1)))
+    demand_known(as_model(net.proto()))
+
+
+@pytest.mark.parametrize(
+    ("op_type", "written"), [("Erf", "SIGN"), ("Hardmax", "ONE_HOT"), ("Relu", "RELU")]
+)
+def test_an_operator_knows_the_node_that_it_was_written_for(op_type: str, written: str) -> None:
+    lowered = lower(as_model(with_input(lambda net, x: net.op(op_type, x)).proto()))
+    assert lowered.origins[written] == f"n0 ({op_type})"
 
 
 @pytest.mark.parametrize("dtype", [TensorProto.DOUBLE, TensorProto.BFLOAT16])
