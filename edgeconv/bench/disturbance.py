@@ -103,12 +103,12 @@ def warnings(
             f"{what} disturbed or cut short, and measured again (the last: {set_aside[-1].reason})"
         )
     if still := sum(bool(run.disturbances) for _, run in runs):
-        found.append(f"{still} of {len(runs)} processes stayed disturbed: distrust these figures")
+        found.append(f"{_among(still, len(runs))} stayed disturbed: distrust these figures")
     name, run = max(runs, key=lambda pair: others_cores(pair[1]))
     if others_cores(run) > OTHERS_CORES:
         count = sum(others_cores(r) > OTHERS_CORES for _, r in runs)
         found.append(
-            f"the machine was busy: in {count} of {len(runs)} processes others used CPU, up to "
+            f"the machine was busy: in {_among(count, len(runs))} others used CPU, up to "
             f"{others_cores(run):.1f} cores ({name}, repetition {run.repetition + 1})"
         )
     name, run = max(runs, key=lambda pair: stolen_share(pair[1]))
@@ -137,6 +137,10 @@ def _never_stable(run: ProcessRun) -> bool:
     return run.warmup_runs > 0 and not run.warmup_stable
 
 
+def _among(some: int, processes: int) -> str:
+    return "the only process" if processes == 1 else f"{some} of {processes} processes"
+
+
 def _not_reached(runs: Sequence[ProcessRun], options: BenchOptions) -> str:
     """Which of the two things asked some process lacks."""
     found = []
@@ -152,11 +156,12 @@ def _per_model(models: Sequence[ModelResult], options: BenchOptions) -> list[str
     for model in models:
         name, count = model.file.name, len(model.processes)
         if unstable := sum(_never_stable(run) for run in model.processes):
-            found.append(f"{name}: the warm-up never became stable in {unstable} of {count}")
+            where = _among(unstable, count)
+            found.append(f"{name}: the warm-up never became stable in {where}")
         if short := [run for run in model.processes if not run.complete]:
             found.append(
                 f"{name}: --max-seconds {options.max_seconds:g} was up before "
-                f"{_not_reached(short, options)} in {len(short)} of {count} processes"
+                f"{_not_reached(short, options)} in {_among(len(short), count)}"
             )
         hashes = {tuple(o.sha256 for o in run.outputs) for run in model.processes}
         if len(hashes) > 1:

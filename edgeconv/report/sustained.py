@@ -37,7 +37,8 @@ def notes(result: SustainedResult) -> list[str]:
     for model in result.models:
         name, lost = model.file.name, model.lost
         if lost is None:
-            found.append(f"{name}: too short to tell a trend; it needs {LEAST_READINGS} readings")
+            count = "1 reading" if len(model.stretches) == 1 else f"{len(model.stretches)} readings"
+            found.append(f"{name}: {count}, a trend needs {LEAST_READINGS}; measure for longer")
         else:
             word = "slower" if lost >= 0 else "faster"
             found.append(f"{name}: {format_percent(abs(lost))} {word} at the end than at first")

@@ -204,6 +204,13 @@ def test_which_limit_came_too_soon(pair: list[Path]) -> None:
     assert f"{pair[0]}: --max-seconds 0.3 was up before --seconds 2 in 3 of 3 processes" in warnings
 
 
+def test_one_process_is_told_in_the_singular(pair: list[Path]) -> None:
+    options = QUICK.model_copy(update={"repetitions": 1})
+    device = Scripted(lambda i, name: answer([1000] * 4, complete=False))
+    warnings = measure(pair[:1], options, device).warnings
+    assert any(line.endswith("before --runs 40 in the only process") for line in warnings)
+
+
 def test_more_threads_than_cpus(pair: list[Path]) -> None:
     def told(threads: int) -> bool:
         options = QUICK.model_copy(update={"threads": threads})

@@ -98,7 +98,7 @@ def test_cut_short(tmp_path: Path, edgeconv: CommandLine, monkeypatch: pytest.Mo
     assert "Inferences/s" in done.stdout
     (model,) = read(out).models
     assert (model.cut, len(model.stretches)) == ("local: gone", 2)
-    assert "a.tflite: too short to tell a trend; it needs 10 readings" in done.stderr
+    assert "a.tflite: 2 readings, a trend needs 10; measure for longer" in done.stderr
     assert "at the end than at first" not in done.stderr
 
 
