@@ -66,12 +66,14 @@ def export(
         calibration_size: how many of the samples to use, chosen with a fixed seed; of a function
             the first.
         input_size: (height, width) or (channels, height, width), where the network leaves it open;
-            (channels, length) for a network on sequences, (features,) for one on vectors.
+            (channels, length) for a network that begins with a ``Conv1d``, (features,) for one on
+            vectors; for any other input ``ExactShape``, its whole shape with the batch.
         batch: the static batch size, default 1.
         opset: version of ONNX's operator set, 18 to 23, default 20; a file keeps its own, and is
             raised to 20 where TFLite alone is written. Where ``target`` loads neither, the highest
             that it loads.
-        layout: of the inputs and outputs of TFLite files; ONNX files are NCHW.
+        layout: of 4-D inputs and outputs of TFLite files; those of other ranks, and ONNX files,
+            keep the network's own.
         io: element type of the inputs and outputs of the files that can have it.
         weights: ``.safetensors``, ``.pth`` or ``.pt`` to load into the network.
         pretrained: load the weights that torchvision publishes for a network of the zoo. They are
