@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 from edgeconv.errors import CaptureError, DataError, UsageError
+from edgeconv.export.input_size import ExactShape
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.quiet import quiet_python
 
 _MULTIPLYING = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"}
 _OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QGemm"}
+_SHAPED_BY_SECOND = {"Expand", "Reshape", "Tile"}
 _MAX_PROTO_BYTES = 2**31 - 1  # protobuf's limit for one message
 
 
@@ -84,7 +86,8 @@ def capture_file(
         liked_opset: what a lower opset of the file is raised to if it can be, where ``opset`` is
             None.
         input_size: (height, width) or (channels, height, width) for the dimensions that the file
-            leaves open; a stated dimension that differs is an error.
+            leaves open, or the whole shape of an input; a stated dimension that differs is an
+            error.
         batch: the batch size where the file leaves it open, default 1.
 
     Raises:
@@ -93,6 +96,7 @@ def capture_file(
     """
     proto = _load(path)
     _refuse_operator_form(proto, path)
+    _refuse_input_shapes(proto, path)
     _fix_shapes(proto, path, input_size, batch)
     if opset is None:
         proto = _raised(proto, min(liked_opset, highest_opset))
@@ -101,25 +105,63 @@ def capture_file(
         proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:
         raise CaptureError(f"{path}: shapes do not fit together: {_first_line(error)}") from error
+    for node in proto.graph.node:
+        # Later passes would number what has no name; its result is found in the file.
+        node.name = node.name or next(filter(None, node.output), "")
     return ir.from_proto(proto)
 
 
 def _load(path: Path) -> onnx.ModelProto:
-    if path.stat().st_size > _MAX_PROTO_BYTES:
+    size = path.stat().st_size
+    if size > _MAX_PROTO_BYTES:
         raise CaptureError(f"{path} exceeds 2 GiB, the limit of one ONNX file")
+    if size == 0:
+        raise CaptureError(f"{path} is empty; make or copy it again")
     try:
         proto = onnx.load(path, load_external_data=False)
+    except OSError:
+        raise
+    except Exception as error:  # protobuf's own, which has no types to name it by
+        raise CaptureError(f"{path} is not a whole ONNX file; make or copy it again") from error
+    if not proto.ir_version or not proto.HasField("graph"):
+        raise CaptureError(f"{path} is not an ONNX file: it has no graph")
+    try:
         model = ir.from_proto(proto)
         for tensor in (value.const_value for value in model.graph.initializers.values()):
             if isinstance(tensor, ir.ExternalTensor):
                 _refuse_outside(path, tensor)
-        proto = onnx.load(path)
+        proto = _with_shapes(onnx.load(path), path)
         onnx.checker.check_model(proto, full_check=False)
     except CaptureError:
         raise
     except Exception as error:  # protobuf and the checker raise kinds of their own
-        raise CaptureError(f"{path} is not a valid ONNX file: {_first_line(error)}") from error
+        raise CaptureError(f"{path} is not a valid ONNX file: {_one_line(error)}") from error
     return proto
+
+
+def _with_shapes(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """``proto``, where inputs or outputs state no shape, with those that can be inferred."""
+    if not _shapeless(proto):
+        return proto
+    proto = onnx.shape_inference.infer_shapes(proto)
+    shapeless = _shapeless(proto)
+    if shapeless:
+        raise CaptureError(
+            f"{path}: the {shapeless[0]} states no shape, and none can be inferred; state it where "
+            "the file is made"
+        )
+    return proto
+
+
+def _shapeless(proto: onnx.ModelProto) -> list[str]:
+    """The inputs and outputs that are tensors without a shape."""
+    borders = [("input", value) for value in proto.graph.input]
+    borders += [("output", value) for value in proto.graph.output]
+    return [
+        f"{kind} {value.name!r}"
+        for kind, value in borders
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+    ]
 
 
 def _refuse_operator_form(proto: onnx.ModelProto, path: Path) -> None:
@@ -129,6 +171,19 @@ def _refuse_operator_form(proto: onnx.ModelProto, path: Path) -> None:
             raise CaptureError(
                 f"{path} is quantized in the operator form ({node.op_type}); quantize the float "
                 "network again in the QDQ form (quant_format=QuantFormat.QDQ), or pass it here"
+            )
+
+
+def _refuse_input_shapes(proto: onnx.ModelProto, path: Path) -> None:
+    """An input that is a shape leaves nothing static, whatever shape the file states."""
+    constants = {initializer.name for initializer in proto.graph.initializer}
+    inputs = {value.name for value in proto.graph.input} - constants
+    for node in proto.graph.node:
+        second = "".join(node.input[1:2])  # before opset 5 Reshape has the shape as an attribute
+        if node.op_type in _SHAPED_BY_SECOND and second in inputs:
+            raise CaptureError(
+                f"{path}: the shape that {node.name or node.output[0]} ({node.op_type}) gives is "
+                f"the input {second!r}, and files have fixed shapes; make it constant"
             )
 
 
@@ -146,10 +201,16 @@ def _fix_shapes(
     """Make the graph's inputs static. The stated shapes of other values are dropped where an
     input was open, because shape inference makes them anew."""
     constants = {initializer.name for initializer in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in constants]
+    ranks = {len(value.type.tensor_type.shape.dim) for value in inputs}
+    if input_size is not None and not any(_fits(input_size, rank) for rank in ranks):
+        text = ("," if isinstance(input_size, ExactShape) else "x").join(map(str, input_size))
+        raise UsageError(
+            f"{path}: --input-size {text} fits none of its inputs, which have "
+            f"{' and '.join(map(str, sorted(ranks))) or 'no'} dimensions"
+        )
     opened = False
-    for graph_input in proto.graph.input:
-        if graph_input.name in constants:
-            continue
+    for graph_input in inputs:
         dims = graph_input.type.tensor_type.shape.dim
         wanted = _wanted_shape(len(dims), input_size, batch)
         for axis, dim in enumerate(dims):
@@ -183,9 +244,14 @@ def _wanted_shape(
     wanted: list[int | None] = [None] * rank
     if rank:
         wanted[0] = batch
-    if input_size and rank > len(input_size):
+    if input_size and _fits(input_size, rank):
         wanted[rank - len(input_size) :] = input_size
     return wanted
+
+
+def _fits(input_size: tuple[int, ...], rank: int) -> bool:
+    """Whether an input of so many dimensions takes the size: in whole, or after the batch."""
+    return rank == len(input_size) if isinstance(input_size, ExactShape) else rank > len(input_size)
 
 
 def _raised(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
@@ -248,6 +314,20 @@ def refuse_bad_weights(model: ir.Model) -> None:
             )
 
 
+def refuse_foreign_types(model: ir.Model) -> None:
+    """Raise CaptureError for a network that computes in float64, or on what is no number."""
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        if value.dtype is not None and value.dtype.is_string():
+            raise CaptureError(f"{value.name!r} holds strings; use float32")
+    for name, value in model.graph.initializers.items():
+        for node in value.consumers():
+            if value.dtype == ir.DataType.DOUBLE and node.op_type in _MULTIPLYING:
+                raise CaptureError(
+                    f"{node.name} ({node.op_type}) computes in float64, by its weight {name!r}; "
+                    "use float32: call .float() on the network before it is exported to ONNX"
+                )
+
+
 def _remedy(error: Exception) -> str:
     if "data-dependent" in str(error):
         return "; it decides by a tensor's value, which a file cannot: use torch.where"
@@ -256,6 +336,12 @@ def _remedy(error: Exception) -> str:
 
 def _shapes(arrays: Sequence[np.ndarray]) -> str:
     return ", ".join("×".join(map(str, array.shape)) for array in arrays)
+
+
+def _one_line(error: Exception) -> str:
+    """The whole of a message of the checker's, without the empty names of nodes in it."""
+    text = " ".join(str(error).partition("==> Context")[0].split())
+    return text.replace("name: OpType", "OpType") or type(error).__name__
 
 
 def _first_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,13 @@ from edgeconv.bundle import (
     sha256_of,
 )
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.export.capture import capture_file, capture_module, refuse_bad_weights
-from edgeconv.export.data import Sample, SyntheticSamples, open_samples
+from edgeconv.export.capture import (
+    capture_file,
+    capture_module,
+    refuse_bad_weights,
+    refuse_foreign_types,
+)
+from edgeconv.export.data import SYNTHETIC, Sample, SyntheticSamples, open_samples
 from edgeconv.export.describe import (
     input_infos,
     output_infos,
@@ -34,6 +40,8 @@ from edgeconv.export.describe import (
 )
 from edgeconv.export.feed import Feed
 from edgeconv.export.input_check import InputCheck
+from edgeconv.export.input_size import ExactShape
+from edgeconv.export.integer_inputs import integer_spans
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.passes import optimize
 from edgeconv.export.precision import Variant, arrived_precision, make_variant, state_pooled_scales
@@ -47,7 +55,8 @@ from edgeconv.export.reference import (
 )
 from edgeconv.export.request import Request, Settled
 from edgeconv.export.runtimes import OnnxRunner
-from edgeconv.export.source import Source, input_shape, resolve
+from edgeconv.export.samples import batch_size, inputs_of_samples
+from edgeconv.export.source import Source, input_shape, is_guess, resolve
 from edgeconv.export.target import caution
 from edgeconv.export.tflite import demand_known
 from edgeconv.export.verify import Outputs, Quantized, Reference, failure, verify_artifacts
@@ -79,6 +88,13 @@ def find_source(request: Request) -> Source:
     if source.untrained:
         remedy = "--pretrained" if source.spec in pretrained.FILES else "--weights"
         logger.warning("the weights of %s are random; pass %s", source.spec, remedy)
+    if request.input_size is not None and is_guess(source, request.input_size):
+        height, width = request.input_size
+        logger.warning(
+            "the input size %dx%d is taken for a color image, 1×3×%d×%d; if the input is none, "
+            "give its whole shape, batch first, with commas, as in --input-size 1,12,8",
+            *(height, width, height, width),
+        )
     return source
 
 
@@ -98,17 +114,20 @@ def run(request: Request, source: Source, folder: Path) -> Manifest:
     inputs = input_infos(graph)
     preprocessing = _preprocessing(request, source, inputs)
     _check_labels(request, output_infos(graph))
-    feed = _feed(request, settled, inputs, preprocessing)
+    feed = _feed(request, settled, graph, preprocessing)
+    # Float files come first: what cannot be written is refused before a calibration.
+    variants = _variants(request, settled, graph, None, calibrated=False)
+    artifacts = _write(request, source, variants, folder)
     if settled.calibrates and Format.TFLITE in request.formats:
         demand_known(graph)
     quantized = _quantize(request, settled, graph, feed)
     _warn(feed, preprocessing, quantized, arrived=settled.arrived is not None)
-    variants = [
-        make_variant(precision, graph, quantized, request.io, settled.arrived)
-        for precision in settled.precisions
-    ]
+    integers = _variants(request, settled, graph, quantized, calibrated=True)
+    artifacts += _write(request, source, integers, folder)
+    artifacts.sort(key=lambda artifact: settled.precisions.index(artifact.precision))
+    _warn_of_float(artifacts)
+    variants += integers
     reference = _reference(request, source, oracle, feed, variants, settled)
-    artifacts = _write(request, source, variants, folder)
     progress("Verifying", 0, 1)
     figures = _verify(request, folder, artifacts, reference)
     save_reference(folder / REFERENCE_NAME, reference)
@@ -150,10 +169,13 @@ def _capture(request: Request, source: Source) -> tuple[ir.Model, Oracle]:
             batch=request.batch,
         )
         graph = optimize(graph, already_optimized=False)
+        refuse_foreign_types(graph)
         return graph, onnx_oracle(network, input_infos(graph), output_infos(graph))
-    shape = (request.batch or 1, *input_shape(source, request.input_size))
+    size = request.input_size
+    batch = size.batch if isinstance(size, ExactShape) else request.batch or 1
+    shape = (batch, *input_shape(source, size))
     info = TensorInfo(name="input", shape=shape, dtype="float32")
-    example = next(iter(Feed(SyntheticSamples([info]), count=shape[0], batch=shape[0], keep=0)))
+    example = next(iter(Feed(SyntheticSamples([info]), count=batch, batch=batch, keep=0)))
     names = tuple(module_outputs(network, example))
     if len(names) == len(source.output_names):
         names = source.output_names
@@ -195,23 +217,44 @@ def _check_labels(request: Request, outputs: tuple[TensorInfo, ...]) -> None:
 def _feed(
     request: Request,
     settled: Settled,
-    inputs: tuple[TensorInfo, ...],
+    graph: ir.Model,
     preprocessing: Preprocessing | None,
 ) -> Feed:
     """The samples for calibration and verification."""
-    batch = inputs[0].shape[0] if inputs and inputs[0].shape else 1
+    whole = input_infos(graph)
+    shapes = [info.shape for info in whole]
+    batch, inputs = batch_size(whole) or 1, inputs_of_samples(whole)
+    spans = integer_spans(graph)
     size = sum(int(np.prod(i.shape[1:])) * np.dtype(i.dtype).itemsize for i in inputs)
     keep = max(1, min(_VERIFIED_SAMPLES, _VERIFIED_BYTES // max(size, 1)) // batch)
-    source = request.calibration
-    if source is None:
+    source = SYNTHETIC if request.calibration is None else request.calibration
+    samples = open_samples(source, inputs, preprocessing, spans)
+    if samples.synthetic:
+        _warn_of_integers(spans)
+    if request.calibration is None:
         keep = min(keep, _VERIFIED_SYNTHETIC)
-        return Feed(SyntheticSamples(inputs), count=keep * batch, batch=batch, keep=keep)
-    samples = open_samples(source, inputs, preprocessing)
+        return Feed(samples, count=keep * batch, batch=batch, keep=keep, shapes=shapes)
     count = request.calibration_size
     if not settled.calibrates:
         count = min(count, keep * batch)
     check = InputCheck(inputs, preprocessing)
-    return Feed(samples, count=count, batch=batch, keep=keep, check=check)
+    return Feed(samples, count=count, batch=batch, keep=keep, check=check, shapes=shapes)
+
+
+def _variants(
+    request: Request,
+    settled: Settled,
+    graph: ir.Model,
+    quantized: QuantizedModel | None,
+    *,
+    calibrated: bool,
+) -> list[Variant]:
+    """The precisions whose scales stand in the file, or else the others."""
+    return [
+        make_variant(precision, graph, quantized, request.io, settled.arrived)
+        for precision in settled.precisions
+        if precision.calibrated == calibrated
+    ]
 
 
 def _quantize(
@@ -236,7 +279,7 @@ def _warn(
     samples = feed.samples
     if samples.skipped:
         names = ", ".join(samples.skipped[:3]) + (", …" if len(samples.skipped) > 3 else "")
-        logger.warning("%d unreadable image(s) skipped: %s", len(samples.skipped), names)
+        logger.warning("unreadable images skipped (%d): %s", len(samples.skipped), names)
     if samples.pixels and preprocessing and preprocessing.assumed:
         logger.warning(
             "pixels were scaled to [0, 1] and nothing else; pass --mean and --std if the network "
@@ -246,13 +289,25 @@ def _warn(
         logger.warning("%s", finding)
     if quantized is not None and quantized.unsettled and not samples.synthetic:
         logger.warning("%s", quantized.unsettled)
-    if quantized is not None and quantized.left_in_float:
-        logger.warning(
-            "%d operator(s) have no int8 form and run in float; the summary names them",
-            len(quantized.left_in_float),
-        )
     if samples.synthetic and quantized and not arrived:
         logger.warning("int8 is calibrated on synthetic inputs: expect no accuracy from it")
+
+
+def _warn_of_integers(spans: Mapping[str, range]) -> None:
+    """Synthetic integers tell less than synthetic reals: which values matter, nobody knows."""
+    drawn = {name: span for name, span in spans.items() if len(span) > 1}
+    if drawn:
+        told = ", ".join(f"{name!r} from {span[0]} to {span[-1]}" for name, span in drawn.items())
+        logger.warning("integer inputs are random: %s; give real ones with --calibration", told)
+
+
+def _warn_of_float(artifacts: list[Artifact]) -> None:
+    files = [a.path for a in artifacts if a.precision.calibrated and a.float_fallback]
+    if files:
+        logger.warning(
+            "some operators run in float in %s; the summary and the manifest name them",
+            " and ".join(files),
+        )
 
 
 def _reference(

@@ -49,6 +49,12 @@ def two():
             return left + right
     return Two()
 
+def tokens():
+    return nn.Sequential(nn.Embedding(10, 8), nn.Linear(8, 3))
+
+def double():
+    return make().double()
+
 def broken():
     raise RuntimeError("the flux\\ncapacitor")
 
@@ -200,11 +206,24 @@ USAGE = [
     (["net.py:make", "--model-arg", "classes"], ["'classes' is not key=value"]),
     (["net.py:make", "--format", "tensorrt"], ["'tensorrt'"]),
     (["net.py:make", "--batch", "0"], ["0 is not in the range"]),
+    (["net.py:make", "--input-size", "5x12x12"], ["fails on an input of 1×5×12×12", "whole shape"]),
+    (["net.py:make", "--input-size", "2x8x16x16"], ["is not a size", "1,2,8,16,16"]),
+    (["net.py:make", "--input-size", "1,,8"], ["'1,,8' is not a size"]),
+    (["net.py:make", "--input-size", "2,3,12,12", "--batch", "3"], ["--batch 3 contradicts"]),
+    (["net.py:two", *SIZE], ["several inputs has to come as an .onnx file"]),
+    (["net.py:tokens", "--input-size", "1,7"], ["on indices", "as an .onnx file"]),
+    (["net.py:double", *SIZE], ["weights are torch.float64", "call .float()"]),
+    (["net.py:make", *SIZE, "--calibration", "bad_shape.npz"], ["[3, 9, 9]", "[3, 12, 12]"]),
+    (["net.py:make", *SIZE, "--calibration", "bad_name.npz"], ["no array 'input'", "'photos'"]),
+    (["net.py:make", *SIZE, "--calibration", "data.py:labeled"], ["2 arrays, the network 1"]),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "words"), USAGE)
 def test_wrong_requests(folder: Path, arguments: list[str], words: list[str]) -> None:
+    np.savez(folder / "bad_shape.npz", x=np.zeros((2, 3, 9, 9), np.float32))
+    np.savez(folder / "bad_name.npz", photos=np.zeros((2, 3, 12, 12), np.float32))
+    (folder / "data.py").write_text("def labeled():\n    yield [[[0.0] * 12] * 12] * 3, 1\n")
     before = sorted(folder.iterdir())
     failed(edgeconv(folder, "export", *arguments), 2, *words)
     assert [path for path in sorted(folder.iterdir()) if path.name != "__pycache__"] == before
@@ -213,14 +232,12 @@ def test_wrong_requests(folder: Path, arguments: list[str], words: list[str]) ->
 FAILURES = [
     (["net.py:broken"], ["broken raised RuntimeError: the flux"]),
     (["net.py:deciding", *SIZE], ["decides by a tensor's value", "torch.where"]),
-    (["net.py:two", *SIZE], ["several inputs has to come as an .onnx file"]),
-    (["net.py:make", "--input-size", "5x12x12"], ["fails on an input of 1×5×12×12"]),
     (["net.py:Unsupported", "--input-size", "3x6x6"], ["Det"]),
-    (["net.py:make", *SIZE, "--calibration", "bad_shape.npz"], ["[3, 9, 9]", "[3, 12, 12]"]),
     (["net.py:make", *SIZE, "--calibration", "nan.npz"], ["NaN or infinite"]),
     (["net.py:make", *SIZE, "--calibration", "truncated.npz"], ["not a readable NumPy file"]),
     (["net.py:make", *SIZE, "--calibration", "empty"], ["holds no images"]),
-    (["damaged.onnx"], ["damaged.onnx is not a valid ONNX file"]),
+    (["damaged.onnx"], ["damaged.onnx is not a whole ONNX file; make or copy it again"]),
+    (["empty.onnx"], ["empty.onnx is empty; make or copy it again"]),
     (["resnet8", "--weights", "other.safetensors"], ["does not fit the network"]),
     (["resnet8", "--weights", "damaged.safetensors"], ["not a readable safetensors file"]),
     (["syntax.py:make"], ["syntax.py raised SyntaxError"]),
@@ -232,11 +249,11 @@ def test_failures(folder: Path, arguments: list[str], words: list[str]) -> None:
     import torch
     from safetensors.torch import save_file
 
-    np.savez(folder / "bad_shape.npz", x=np.zeros((2, 3, 9, 9), np.float32))
     np.savez(folder / "nan.npz", x=np.full((2, 3, 12, 12), np.nan, np.float32))
     (folder / "truncated.npz").write_bytes((folder / "data.npz").read_bytes()[:400])
     (folder / "empty").mkdir()
     (folder / "damaged.onnx").write_bytes(b"\x08\x07garbage")
+    (folder / "empty.onnx").touch()
     (folder / "damaged.safetensors").write_bytes(b"\x08\x07garbage")
     (folder / "syntax.py").write_text("def make(:\n")
     save_file({"x": torch.zeros(1)}, folder / "other.safetensors")

@@ -14,6 +14,7 @@ from torch import nn
 
 from edgeconv.errors import CaptureError, DataError, EdgeconvError, UsageError
 from edgeconv.export.capture import capture_file, capture_module, refuse_bad_weights
+from edgeconv.export.input_size import ExactShape
 from edgeconv.export.passes import optimize
 from edgeconv.export.reference import module_outputs
 from edgeconv.models import create_model
@@ -76,7 +77,7 @@ def test_outputs_of_a_dict_keep_their_names_and_order() -> None:
 
 
 def test_a_forward_that_fails_names_the_shape(network: nn.Module) -> None:
-    with pytest.raises(CaptureError, match=r"1×5×16×16.*--input-size"):
+    with pytest.raises(UsageError, match=r"1×5×16×16.*--input-size.*whole shape"):
         module_outputs(network, (np.zeros((1, 5, 16, 16), np.float32),))
 
 
@@ -121,6 +122,22 @@ def test_open_sides_want_an_input_size(tmp_path: Path) -> None:
     assert list(model.graph.inputs[0].shape) == [1, 3, 10, 12]
 
 
+def test_a_whole_shape_for_what_is_open(tmp_path: Path) -> None:
+    path = onnx_network(tmp_path / "net.onnx", side="S")
+    shape = ExactShape((2, 3, 10, 12))
+    model = capture_file(path, None, input_size=shape, batch=None)
+    assert tuple(model.graph.inputs[0].shape) == shape
+    with pytest.raises(UsageError, match="fixed size of 3 in dimension 1, not 4"):
+        capture_file(path, None, input_size=ExactShape((2, 4, 10, 12)), batch=None)
+
+
+@pytest.mark.parametrize("size", [ExactShape((1, 10, 12)), (1, 3, 10, 12)])
+def test_a_size_that_fits_no_input(tmp_path: Path, size: tuple[int, ...]) -> None:
+    path = onnx_network(tmp_path / "net.onnx", side="S")
+    with pytest.raises(UsageError, match="fits none of its inputs, which have 4 dimensions"):
+        capture_file(path, None, input_size=size, batch=None)
+
+
 def test_a_fixed_size_cannot_be_changed(tmp_path: Path) -> None:
     path = onnx_network(tmp_path / "net.onnx", batch=1)
     with pytest.raises(UsageError, match="fixed size of 8"):
@@ -157,7 +174,36 @@ def test_damaged_files(tmp_path: Path, share: float) -> None:
 def test_text_is_not_onnx(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_text("this is not a network")
-    with pytest.raises(CaptureError, match="not a valid ONNX file"):
+    with pytest.raises(CaptureError, match="is not a whole ONNX file; make or copy it again"):
+        capture_file(path, None, input_size=None, batch=None)
+
+
+def test_an_empty_file_is_said_to_be_empty(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.touch()
+    with pytest.raises(CaptureError, match=r"net\.onnx is empty; make or copy it again"):
+        capture_file(path, None, input_size=None, batch=None)
+
+
+def test_what_the_checker_finds_is_told_to_the_end(tmp_path: Path) -> None:
+    model = onnx.load(onnx_network(tmp_path / "net.onnx"))
+    model.graph.node[2].input[0] = "nope"
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(CaptureError, match=r"'nope' of node: OpType: Relu is not output") as caught:
+        capture_file(tmp_path / "net.onnx", None, input_size=None, batch=None)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_output_that_states_no_shape(tmp_path: Path) -> None:
+    path = onnx_network(tmp_path / "net.onnx", batch=1)
+    model = onnx.load(path)
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, path)
+    graph = capture_file(path, None, input_size=None, batch=None).graph
+    assert list(graph.outputs[0].shape) == [1, 4]
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, path)
+    with pytest.raises(CaptureError, match="the input 'x' states no shape"):
         capture_file(path, None, input_size=None, batch=None)
 
 

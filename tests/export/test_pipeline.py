@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from edgeconv.bundle import MANIFEST_NAME, Bundle, sha256_of
-from edgeconv.errors import BundleError, CaptureError, DataError, UsageError, VerificationError
+from edgeconv.errors import BundleError, DataError, UsageError, VerificationError
 from edgeconv.export import (
     Format,
     IoType,
@@ -259,6 +259,33 @@ def test_assumed_preprocessing_is_said(
     assert bundle.manifest.preprocessing == stated
 
 
+@pytest.mark.parametrize("mode", ["bicubic", "nearest"])
+def test_the_warning_of_floats_agrees_with_what_is_listed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
+    class Resized(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.interpolate(self.body(x), scale_factor=2, mode=mode)
+
+    with caplog.at_level(logging.WARNING):
+        bundle = export(
+            randomize_(Resized(), shape=(3, 8, 8)),
+            out=tmp_path / "b",
+            input_size=(3, 8, 8),
+            precisions=[Precision.INT8],
+            calibration="random",
+            calibration_size=4,
+        )
+    listed = [a.path for a in bundle.manifest.artifacts if a.float_fallback]
+    told = [path for path in listed if path in caplog.text]
+    assert told == listed
+    assert ("run in float" in caplog.text) == bool(listed) == (mode == "bicubic")
+
+
 class Sabotage:
     """Makes every TFLite file compute something else, after it was written."""
 
@@ -369,7 +396,7 @@ def test_a_network_that_wants_two_inputs(tmp_path: Path) -> None:
         def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
             return a + b
 
-    with pytest.raises(CaptureError, match="missing 1 required positional argument"):
+    with pytest.raises(UsageError, match="missing 1 required positional argument"):
         export(Two().eval(), out=tmp_path / "b", input_size=SHAPE)
 
 
