@@ -55,13 +55,12 @@ def optimize(model: ir.Model, *, already_optimized: bool) -> ir.Model:
             common.RemoveUnusedOpsetsPass(),
         )
         cleanup(model)
-        formulas = gelu.written_out(model) if opset < gelu.FIRST_OPSET else 0
-    if formulas:
+        without_operator = opset < gelu.FIRST_OPSET and gelu.is_written_out(model)
+    if without_operator:
         logger.warning(
-            "opset %d has no Gelu, so %d GELU in the network stay written out, which is slower and "
+            "opset %d has no Gelu, so the network's GELU stays written out, which is slower, and "
             "partly in float in int8 files; pass --opset %d, or --format tflite alone",
             opset,
-            formulas,
             gelu.FIRST_OPSET,
         )
     for node in ir.traversal.RecursiveGraphIterator(model.graph):

@@ -143,3 +143,11 @@ def test_determinants(size: int) -> None:
     net = Net()
     net.output(net.op("Det", net.input("x", (2, 3, size, size))))
     agree(net, {"x": smooth((2, 3, size, size))})
+
+
+def test_what_runs_in_float_is_named_once_by_the_node_of_the_network() -> None:
+    shape, net = (1, 3, 4, 5), Net()
+    x = net.quantized(net.input("x", shape), 0.05, 128)
+    y = net.op("Hardmax", x, axis=1)
+    lowered = check(net.output(net.quantized(y, 1 / 255, 0)), {"x": smooth(shape)}, step=1 / 255)
+    assert [line.partition(":")[0] for line in lowered.float_fallback] == ["n2 (Hardmax)"]
