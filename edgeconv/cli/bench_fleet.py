@@ -149,8 +149,8 @@ def _ended(members: Sequence[Member]) -> Iterator[None]:
 
 
 def _kept(member: Member) -> str:
-    """What is left of an interrupted one."""
-    return f"{member.device}: {_last_line(member).removeprefix('interrupted; ')}"
+    """What is left of an interrupted one, or why it had failed before."""
+    return _reason(member).replace("interrupted; ", "", 1)
 
 
 def _reason(member: Member) -> str:

@@ -224,7 +224,7 @@ def test_a_journal_cut_in_the_middle_of_a_line(bench: Bench) -> None:
 def test_a_journal_that_is_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.partial"
     path.write_text(text)
-    with pytest.raises(MeasurementError, match="measure again"):
+    with pytest.raises(UsageError, match="measure again"):
         Journal.open(path)
 
 

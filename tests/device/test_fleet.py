@@ -78,6 +78,21 @@ def test_one_fails_and_the_others_count(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("history")
+def test_interrupted_before_anything_is_kept(server: Server, tmp_path: Path) -> None:
+    """Each device has its name, also the one whose name is in the other's path."""
+    model, folder = write_tflite(tmp_path / "m.tflite"), tmp_path / "local"
+    slow = ("--seconds", "60", "--warmup", "0", "--retries", "0", "-o", folder)
+    process = start(model, "--device", "local", "--device", server.name, *slow)
+    wait_until(lambda: len(list(folder.glob("*.partial"))) == 2, 300)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    kept = f"local: nothing is kept; {server.name}: nothing is kept"
+    assert err == f"error: interrupted: {kept}\n"
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.usefixtures("history")
 def test_interrupted(server: Server, second: Server, tmp_path: Path) -> None:
     """Every device keeps what it has, and nothing runs on."""
     model = write_tflite(tmp_path / "m.tflite", shape=(1, 128, 128, 16))
@@ -104,7 +119,9 @@ def test_interrupted(server: Server, second: Server, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert err.startswith("error: interrupted: ")
+    assert err.startswith(f"error: interrupted: {server.name}: ")
+    assert f"; {second.name}: " in err
+    assert "interrupted; " not in err
     assert err.count("--resume") == 2
     wait_until(lambda: not server.runners() and not second.runners())
     assert all(Journal.open(partial).finished for partial in folder.glob("*.partial"))
