@@ -33,10 +33,6 @@ ORIGIN = "edgeconv.origin"
 """Under this key a node of the lowering has the title of the model's node that it was written for,
 where that is another."""
 
-ORIGIN = "edgeconv.origin"
-"""Under this key a node of the lowering has the title of the model's node that it was written for,
-where that is another."""
-
 LARGEST = 2**31
 """Bytes that a value may not reach: no runtime could hold it, and no file could carry it."""
 
@@ -244,11 +240,6 @@ def codes(real: Array, quantization: Quantization, dtype: np.dtype[Any] = INT8) 
 def title(node: ir.Node) -> str:
     """A node as messages name it: its name, or that of its result, and its operator."""
     return f"{node.name or node.outputs[0].name} ({node.op_type})"
-
-
-def origin(node: ir.Node) -> str:
-    """The title of the node that ``node`` was written for, or its own."""
-    return node.meta.get(ORIGIN) or title(node)
 
 
 def origin(node: ir.Node) -> str:
