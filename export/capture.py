@@ -105,10 +105,15 @@ def capture_file(
         proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:
         raise CaptureError(f"{path}: shapes do not fit together: {_first_line(error)}") from error
-    for node in proto.graph.node:
-        # Later passes would number what has no name; its result is found in the file.
-        node.name = node.name or next(filter(None, node.output), "")
-    return ir.from_proto(proto)
+    try:
+        for node in proto.graph.node:
+            # Later passes would number what has no name; its result is found in the file.
+            node.name = node.name or next(filter(None, node.output), "")
+        return ir.from_proto(proto)
+    except UnicodeDecodeError as error:  # protobuf decodes a string when it is first read
+        raise CaptureError(
+            f"{path} is not a valid ONNX file: one of its names is no UTF-8"
+        ) from error
 
 
 def _load(path: Path) -> onnx.ModelProto:

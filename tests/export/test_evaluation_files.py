@@ -47,7 +47,10 @@ def test_saved_and_gated(bundle: Bundle, data: Path, tmp_path: Path) -> None:
     saved = parse_evaluation(out.read_text(), out)
     assert saved == evaluate(bundle, data)
     assert [saved.outcomes(r).sum() for r in saved.results] == [r.correct for r in saved.results]
-    assert run("gate", out, "--baseline", out)[0] == 0
+    again = tmp_path / "new.json"
+    assert run("evaluate", bundle.path, "--data", data, "-o", again, "--quiet")[0] == 0
+    assert run("gate", again, "--baseline", out)[0] == 0
+    assert run("gate", out, "--baseline", out)[0] == 2, "a file held against itself says nothing"
 
 
 def spoiled(bundle: Bundle, out: Path) -> Path:
