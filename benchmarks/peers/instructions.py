@@ -151,7 +151,7 @@ def _summary(pairs: Sequence[Pair]) -> Iterator[str]:
             continue
         mean = math.exp(sum(math.log(ratio) for ratio, _ in found) / len(found))
         worst, where = max(found)
-        above = sum(ratio > 1 for ratio, _ in found)
+        above = sum(round(ratio, 3) > 1 for ratio, _ in found)
         yield (
             f"- {precision} on {name}: {len(found)} networks, geometric mean {mean:.3f}, "
             f"worst {worst:.3f} ({where}), {above} above 1."
