@@ -9,10 +9,11 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from edgeconv.bundle import Record
 from edgeconv.errors import DataError
+from edgeconv.versioned import parse_versioned
 
 # Version 1 had no kind and no outcomes.
 SCHEMA_VERSION = 2
@@ -72,27 +73,18 @@ class Evaluation(Record):
         return mine == others
 
 
-class _Versioned(BaseModel):
-    schema_version: int
-
-
 def parse_evaluation(text: str, path: Path) -> Evaluation:
     """Validate the text of an evaluation; ``path`` is for the message.
 
     Raises:
         DataError: it is damaged or from another schema version.
     """
-    try:
-        version = _Versioned.model_validate_json(text).schema_version
-        if version != SCHEMA_VERSION:
-            raise DataError(
-                f"{path} has schema version {version}, this edgeconv reads {SCHEMA_VERSION}; "
-                "evaluate again"
-            )
-        return Evaluation.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise DataError(
-            f"{path} is not a result of edgeconv evaluate: {where}: {first['msg']}"
-        ) from error
+    return parse_versioned(
+        Evaluation,
+        SCHEMA_VERSION,
+        text,
+        path,
+        maker="edgeconv evaluate",
+        remedy="evaluate again",
+        error=DataError,
+    )

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
 from edgeconv import __version__
 from edgeconv.bench.check import naming
@@ -18,6 +18,7 @@ from edgeconv.bench.result import BenchOptions, ModelFile, Record, save_json
 from edgeconv.device.emulated import EmulatedDevice, InstructionCounts
 from edgeconv.device.messages import Instructions, Output, Outputs, RunRequest, Runtime, Start
 from edgeconv.errors import MeasurementError
+from edgeconv.versioned import parse_versioned
 
 SCHEMA_VERSION = 1
 DEADLINE_SECONDS = 3600  # large networks take minutes where they take seconds on a board
@@ -64,31 +65,21 @@ class CountResult(Record):
         save_json(self, path)
 
 
-class _Versioned(BaseModel):
-    schema_version: int
-
-
 def parse_counts(text: str, path: Path) -> CountResult:
     """Validate the text of a result; ``path`` is for the message.
 
     Raises:
         MeasurementError: it is damaged or from another schema version.
     """
-    try:
-        version = _Versioned.model_validate_json(text).schema_version
-        if version != SCHEMA_VERSION:
-            raise MeasurementError(
-                f"{path} has schema version {version}, this edgeconv reads {SCHEMA_VERSION}; "
-                "count again"
-            )
-        return CountResult.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise MeasurementError(
-            f"{path} is not a result of edgeconv bench on an emulated board: {where}: "
-            f"{first['msg']}"
-        ) from error
+    return parse_versioned(
+        CountResult,
+        SCHEMA_VERSION,
+        text,
+        path,
+        maker="edgeconv bench on an emulated board",
+        remedy="count again",
+        error=MeasurementError,
+    )
 
 
 def count(
