@@ -25,6 +25,7 @@ from torch import fx, nn
 from edgeconv.bundle import Bundle
 from edgeconv.export import export
 from edgeconv.export.evaluate import Evaluation, evaluate
+from edgeconv.export.threads import one_torch_thread
 from edgeconv.models import create_model
 from edgeconv.report.tables import Column, console, progress, table
 from edgeconv.report.units import format_bytes, format_percent
@@ -73,6 +74,7 @@ def main(out: Path, epochs: int, tuning: int, bits: int) -> None:
     show(result)
 
 
+@one_torch_thread()
 def run(
     network: nn.Module,
     data: tuple[Split, Split],

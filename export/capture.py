@@ -15,6 +15,7 @@ from edgeconv.errors import CaptureError, DataError, UsageError
 from edgeconv.export.input_size import ExactShape
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.quiet import quiet_python
+from edgeconv.export.threads import one_torch_thread
 
 _MULTIPLYING = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"}
 _OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QGemm"}
@@ -37,7 +38,7 @@ def capture_module(
         CaptureError: the exporter cannot express the network, or wrote another opset.
     """
     inputs = tuple(torch.from_numpy(array) for array in example)
-    with quiet_python(), torch.no_grad():
+    with quiet_python(), one_torch_thread(), torch.no_grad():
         try:
             program = torch.export.export(network, inputs, strict=False)
         except Exception as error:  # whatever the user's forward() raises arrives here

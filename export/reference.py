@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from edgeconv.bundle import REFERENCE_NAME, Bundle, Precision, TensorInfo, sha25
 from edgeconv.errors import BundleError, CaptureError, DataError, UsageError
 from edgeconv.export.data import Sample
 from edgeconv.export.runtimes import OnnxRunner
+from edgeconv.export.threads import one_torch_thread
 from edgeconv.export.verify import Outputs, Quantized, Reference
 
 Oracle = Callable[[Sample], Outputs]
@@ -33,7 +33,7 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
         UsageError: the module does not take such inputs.
         CaptureError: it returns something else than tensors.
     """
-    with torch.inference_mode(), _one_thread():
+    with torch.inference_mode(), one_torch_thread():
         try:
             result = network(*(torch.from_numpy(array) for array in sample))
         except Exception as error:  # the user's own forward(): anything can come out of it
@@ -60,18 +60,6 @@ def _remedy(network: nn.Module, message: str) -> str:
         "commas, as in --input-size 1,12,8; with several inputs, or on token indices, the network "
         "has to come as an .onnx file"
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """For a handful of samples; a second thread that waits for a core which somebody else uses
-    costs more than it gives."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _named(result: Any, name: str) -> dict[str, torch.Tensor]:

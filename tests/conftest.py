@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 Arrays = dict[str, NDArray[np.generic]]
 OldRuntime = Callable[[bytes, Mapping[str, NDArray[np.generic]]], Arrays]
 
+# The suite runs as many processes as there are cores: a second thread in one of them only waits.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A shell's background job ignores Ctrl-C and hands that down to the processes under test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -28,7 +28,8 @@ def adaptive_weights(
     """The draft's integer weights with learned rounding; a layer that cannot be sampled keeps the
     nearest. Memory is bounded by _BYTES and the largest layer; the data is read once for each
     group of layers that fits."""
-    from edgeconv.export.quantize.adaround import Clamp, learn_rounding, one_thread
+    from edgeconv.export.quantize.adaround import Clamp, learn_rounding
+    from edgeconv.export.threads import one_torch_thread
 
     weights, inputs = dict(current.weights), current.inputs
     nodes = [
@@ -46,7 +47,7 @@ def adaptive_weights(
         for node, patches in zip(group, sampled, strict=True):
             layer = Layer(current.model.graph, node)
             name = layer.name
-            with one_thread():
+            with one_torch_thread():
                 weights[name] = learn_rounding(
                     node,
                     layer.weight,

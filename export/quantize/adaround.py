@@ -8,8 +8,6 @@ goes. A regularizer draws h to 0 or 1 in the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,18 +123,6 @@ class _Problem:
 
     def _output(self, x: Tensor, weight: Tensor) -> Tensor:
         return (x @ weight.transpose(1, 2) + self._b).clamp(self._clamp.low, self._clamp.high)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """The products are small: threads that wait for each other, or for a core which somebody else
-    uses, cost more than they give. It also makes the result the same everywhere."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _rectified_sigmoid(v: Tensor) -> Tensor:

@@ -16,13 +16,14 @@ def test_the_demo_in_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     demo = digits.run(tmp_path, epochs=1, options=quick)
     digits.show(demo)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:6]] == [
-        "PyTorch",
-        "MobileNetV2_float32.onnx",
-        "MobileNetV2_float32.tflite",
-        "MobileNetV2_int8.onnx",
-        "MobileNetV2_int8.tflite",
+    assert [line.split()[:2] for line in lines[1:6]] == [
+        ["PyTorch", "float32"],
+        ["ONNX", "float32"],
+        ["TFLite", "float32"],
+        ["ONNX", "int8"],
+        ["TFLite", "int8"],
     ]
+    assert max(map(len, lines)) <= 80
     float_files = demo.evaluation.results[:2]
     assert all(result.top1 == pytest.approx(demo.pytorch_top1) for result in float_files)
     assert demo.bundle.manifest.labels == tuple("0123456789")

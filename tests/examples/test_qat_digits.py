@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,16 +33,6 @@ def tiny() -> nn.Module:
     )
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Batches this small only wait for a second one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.mark.usefixtures("one_thread")
 def test_tuning_beats_rounding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = qat_digits.run(
         tiny(), load(SIZE), tmp_path, (30, 10), bits=3, progress=lambda step, done, total: None
