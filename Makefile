@@ -69,7 +69,7 @@ gate: setup ## Fail if RESULT is worse than BASELINE: result files, or folders o
 	$(BIN)/edgeconv gate $(RESULT) --baseline $(BASELINE) $(ARGS)
 
 docs: setup ## Write the pages that are made from the code
-	$(BIN)/python -m edgeconv.export.tflite.document -o docs/operators.md
+	$(BIN)/python -m edgeconv.export.tflite.operators_page -o docs/operators.md
 
 dist: setup ## Build sdist and wheel, and try the wheel in a clean environment
 	rm -rf dist build/dist-venv

@@ -30,16 +30,17 @@ from benchmarks.measuring import machine, markdown_table, publish
 from benchmarks.trained.adversarial import heavy_tail
 from benchmarks.trained.folder import Metric, Trained, read_data, read_index
 from edgeconv.bundle import TensorInfo
-from edgeconv.export.capture import capture_module
-from edgeconv.export.data import Sample, open_samples
-from edgeconv.export.describe import input_infos, output_infos
-from edgeconv.export.feed import Feed
+from edgeconv.export.capture.module import capture_module
+from edgeconv.export.data.batches import Feed
+from edgeconv.export.data.open import open_samples
+from edgeconv.export.data.samples import Sample
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod, quantize
-from edgeconv.export.quantize.calibrate import calibrate
+from edgeconv.export.quantize.calibration.calibrate import calibrate
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.runtimes import OnnxRunner
-from edgeconv.export.verify import sqnr_db
+from edgeconv.export.tensor_info import input_infos, output_infos
+from edgeconv.export.verify.parity import sqnr_db
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
 

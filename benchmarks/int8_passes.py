@@ -19,12 +19,12 @@ import onnx_ir as ir
 import torch
 
 from benchmarks.measuring import machine, markdown_table, publish
-from edgeconv.export.capture import capture_module
-from edgeconv.export.data import Sample
+from edgeconv.export.capture.module import capture_module
+from edgeconv.export.data.samples import Sample
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod, Rounding, prepare, quantize
-from edgeconv.export.quantize.score import Judge
-from edgeconv.export.quantize.segments import find_segments
+from edgeconv.export.quantize.accuracy.score import Judge
+from edgeconv.export.quantize.accuracy.segments import find_segments
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
 

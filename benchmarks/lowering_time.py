@@ -95,8 +95,8 @@ def again(*arguments: str) -> str:
 
 def save(network: str, folder: Path) -> None:
     """The optimized float graph and the int8 graph of a network with random weights."""
-    from edgeconv.export.capture import capture_module
-    from edgeconv.export.data import Sample
+    from edgeconv.export.capture.module import capture_module
+    from edgeconv.export.data.samples import Sample
     from edgeconv.export.passes import optimize
     from edgeconv.export.quantize import QuantizeOptions, quantize
     from edgeconv.models import create_model, input_shape, output_names

@@ -18,7 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from measuring import machine, markdown_table, publish
 
-from edgeconv.export.capture import capture_module
+from edgeconv.export.capture.module import capture_module
 from edgeconv.export.opset import DEFAULT_OPSET
 from edgeconv.export.passes import optimize
 from edgeconv.export.runtimes import session_options

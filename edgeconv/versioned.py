@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgeconv.errors import EdgeconvError
 
@@ -46,3 +46,16 @@ def parse_versioned(
         first = invalid.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise error(f"{path} is not a result of {maker}: {where}: {first['msg']}") from invalid
+
+
+class Record(BaseModel):
+    """Base of everything in a result: immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def save_json(record: BaseModel, path: Path) -> None:
+    """Write a record as JSON, whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+    part.replace(path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.bundle import Bundle, Format, IoType, Layout, Precision, Preprocessing, Target
-from edgeconv.export.input_size import ExactShape
+from edgeconv.export.capture.input_shape import ExactShape
 
 if TYPE_CHECKING:
     from edgeconv.export.api import export

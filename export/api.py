@@ -19,8 +19,9 @@ from edgeconv.bundle import (
     staged,
 )
 from edgeconv.export.pipeline import find_source, run
+from edgeconv.export.progress import Progress
 from edgeconv.export.quantize import QuantizeOptions
-from edgeconv.export.request import Progress, Request
+from edgeconv.export.request import Request
 from edgeconv.export.target import Wish, choose
 
 logger = logging.getLogger(__name__)

@@ -25,41 +25,34 @@ from edgeconv.bundle import (
     sha256_of,
 )
 from edgeconv.errors import EdgeconvError, UsageError
-from edgeconv.export.capture import (
-    capture_file,
-    capture_module,
-    refuse_bad_weights,
-    refuse_foreign_types,
-)
-from edgeconv.export.data import SYNTHETIC, Sample, SyntheticSamples, open_samples
-from edgeconv.export.describe import (
-    input_infos,
-    output_infos,
-    tool_versions,
-    weights_sha256,
-)
-from edgeconv.export.feed import Feed
-from edgeconv.export.input_check import InputCheck
-from edgeconv.export.input_size import ExactShape
-from edgeconv.export.integer_inputs import integer_spans
+from edgeconv.export.capture.checks import refuse_bad_weights, refuse_foreign_types
+from edgeconv.export.capture.input_shape import ExactShape
+from edgeconv.export.capture.module import capture_module
+from edgeconv.export.capture.onnx_file import capture_file
+from edgeconv.export.capture.source import Source, input_shape, is_guess, resolve
+from edgeconv.export.data.batches import Feed
+from edgeconv.export.data.checks import InputCheck
+from edgeconv.export.data.integer_ranges import integer_spans
+from edgeconv.export.data.open import open_samples
+from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
+from edgeconv.export.data.synthetic import SYNTHETIC, SyntheticSamples
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.passes import optimize
 from edgeconv.export.precision import Variant, arrived_precision, make_variant, state_pooled_scales
 from edgeconv.export.quantize import QuantizedModel, quantize
-from edgeconv.export.reference import (
+from edgeconv.export.request import Request, Settled
+from edgeconv.export.runtimes import OnnxRunner
+from edgeconv.export.target import caution
+from edgeconv.export.tensor_info import input_infos, output_infos, tool_versions, weights_sha256
+from edgeconv.export.tflite import demand_known
+from edgeconv.export.verify.parity import Outputs, Quantized, Reference, failure, verify_artifacts
+from edgeconv.export.verify.reference import (
     Oracle,
     module_outputs,
     onnx_oracle,
     refuse_non_finite_outputs,
     save_reference,
 )
-from edgeconv.export.request import Request, Settled
-from edgeconv.export.runtimes import OnnxRunner
-from edgeconv.export.samples import batch_size, inputs_of_samples
-from edgeconv.export.source import Source, input_shape, is_guess, resolve
-from edgeconv.export.target import caution
-from edgeconv.export.tflite import demand_known
-from edgeconv.export.verify import Outputs, Quantized, Reference, failure, verify_artifacts
 from edgeconv.export.write import write_artifact
 from edgeconv.models import pretrained
 

@@ -10,11 +10,11 @@ from torch import nn
 
 from edgeconv.bundle import Format, IoType, Layout, Precision, Preprocessing, Target
 from edgeconv.errors import UsageError
-from edgeconv.export.input_size import ExactShape
+from edgeconv.export.capture.input_shape import ExactShape
+from edgeconv.export.capture.source import ModelArgs
 from edgeconv.export.inspect.runtimes import tflite_release
 from edgeconv.export.opset import INT16_OPSET, MAX_OPSET, MIN_OPSET
 from edgeconv.export.quantize import QuantizeOptions
-from edgeconv.export.source import ModelArgs
 
 # Called with the name of a step, how much of it is done and how much there is.
 Progress = Callable[[str, int, int], None]

@@ -10,9 +10,9 @@ import onnx_ir as ir
 
 from edgeconv.bundle import Artifact, Format, Layout, Precision, Target, sha256_of
 from edgeconv.errors import CaptureError
-from edgeconv.export.describe import input_infos, output_infos
 from edgeconv.export.inspect.runtimes import lowest_onnxruntime, lowest_tflite_runtime
 from edgeconv.export.target import demand_loadable
+from edgeconv.export.tensor_info import input_infos, output_infos
 from edgeconv.export.tflite import lower
 from edgeconv.export.tflite.graph import Graph
 

@@ -38,7 +38,7 @@ def tflite214(tmp_path_factory: pytest.TempPathFactory) -> OldRuntime:
     python = os.environ.get("EDGECONV_TFLITE214", "")
     if not python or not Path(python).is_file():
         pytest.skip("EDGECONV_TFLITE214 names no Python with tflite_runtime 2.14; see `make test`")
-    script = Path(__file__).with_name("run_tflite.py")
+    script = Path(__file__).parent / "support" / "run_tflite214.py"
     folder = tmp_path_factory.mktemp("tflite214")
 
     def run(data: bytes, feeds: Mapping[str, NDArray[np.generic]]) -> Arrays:

@@ -27,9 +27,9 @@ from benchmarks.trained.fit import Labeled, score
 from benchmarks.trained.folder import Metric, Trained, default_folder, read_data, read_index
 from edgeconv.bundle import Artifact, Bundle, Format, Precision
 from edgeconv.export import QuantizeOptions, RangeMethod, export
-from edgeconv.export.reference import load_reference
 from edgeconv.export.runtimes import open_runner
-from edgeconv.export.verify import sqnr_db
+from edgeconv.export.verify.parity import sqnr_db
+from edgeconv.export.verify.reference import load_reference
 
 Array = npt.NDArray[Any]
 

@@ -14,11 +14,11 @@ from edgeconv import __version__
 from edgeconv.bench.check import naming
 from edgeconv.bench.inputs import channels_first
 from edgeconv.bench.protocol import Progress, check_files
-from edgeconv.bench.result import BenchOptions, ModelFile, Record, save_json
+from edgeconv.bench.result import BenchOptions, ModelFile
 from edgeconv.device.emulated import EmulatedDevice, InstructionCounts
 from edgeconv.device.messages import Instructions, Output, Outputs, RunRequest, Runtime, Start
 from edgeconv.errors import MeasurementError
-from edgeconv.versioned import parse_versioned
+from edgeconv.versioned import Record, parse_versioned, save_json
 
 SCHEMA_VERSION = 1
 DEADLINE_SECONDS = 3600  # large networks take minutes where they take seconds on a board

@@ -13,9 +13,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from edgeconv.bench.result import BenchOptions, ModelFile, ProcessRun, Record, SetAside
+from edgeconv.bench.result import BenchOptions, ModelFile, ProcessRun, SetAside
 from edgeconv.device.messages import Machine
 from edgeconv.errors import UsageError
+from edgeconv.versioned import Record
 
 SCHEMA_VERSION = 1
 SUFFIX = ".partial"

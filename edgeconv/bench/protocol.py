@@ -14,11 +14,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from edgeconv import __version__
-from edgeconv.bench.answer import Answer
 from edgeconv.bench.check import Checked, check_models, naming
-from edgeconv.bench.disturbance import disturbances, warnings
 from edgeconv.bench.inputs import channels_first, check_inputs
+from edgeconv.bench.interference import disturbances, warnings
 from edgeconv.bench.journal import Finished, Journal, Session
+from edgeconv.bench.process_events import Answer
 from edgeconv.bench.result import (
     BenchOptions,
     BenchResult,

@@ -7,20 +7,15 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from edgeconv.bench import statistics
 from edgeconv.bundle import sha256_of
 from edgeconv.device.messages import Conditions, Duration, Machine, Nanoseconds, Output, Runtime
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.versioned import Record, save_json
 
 SCHEMA_VERSION = 1
-
-
-class Record(BaseModel):
-    """Base of everything in a result: immutable, and strict about unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class BenchOptions(Record):
@@ -194,13 +189,6 @@ class BenchResult(Record):
         except UnicodeDecodeError as error:
             raise MeasurementError(f"{path} is not a result of edgeconv bench") from error
         return parse_result(text, path)
-
-
-def save_json(record: BaseModel, path: Path) -> None:
-    """Write a record as JSON, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(record.model_dump_json(indent=1), encoding="utf-8")
-    part.replace(path)
 
 
 class _Versioned(BaseModel):

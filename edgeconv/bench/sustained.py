@@ -12,7 +12,7 @@ from pydantic import Field
 
 from edgeconv import __version__
 from edgeconv.bench.check import check_models
-from edgeconv.bench.disturbance import (
+from edgeconv.bench.interference import (
     OTHERS_CORES,
     STOLEN_SHARE,
     others_between,
@@ -20,7 +20,7 @@ from edgeconv.bench.disturbance import (
     too_many_threads,
 )
 from edgeconv.bench.protocol import LEASE_SECONDS, Progress, check_files, request_for
-from edgeconv.bench.result import BenchOptions, ModelFile, Record, save_json
+from edgeconv.bench.result import BenchOptions, ModelFile
 from edgeconv.device import Device, RunRequest, Runtime
 from edgeconv.device.messages import (
     Conditions,
@@ -32,6 +32,7 @@ from edgeconv.device.messages import (
     Warmup,
 )
 from edgeconv.errors import MeasurementError
+from edgeconv.versioned import Record, save_json
 
 SCHEMA_VERSION = 2  # 1 told nothing of what others used
 SLACK_SECONDS = 60.0

@@ -19,7 +19,7 @@ from edgeconv.errors import MeasurementError, UsageError
 if TYPE_CHECKING:
     from edgeconv.bench import BenchOptions, BenchResult
     from edgeconv.bench.instructions import CountResult
-    from edgeconv.bench.operators import OperatorResult
+    from edgeconv.bench.profile.profile import OperatorResult
     from edgeconv.bench.sustained import SustainedResult
 
 
@@ -150,7 +150,7 @@ def _files(paths: tuple[Path, ...], options: BenchOptions) -> list[Path]:
 
 def _print(result: BenchResult | CountResult | SustainedResult | OperatorResult) -> None:
     from edgeconv.bench import BenchResult
-    from edgeconv.bench.operators import OperatorResult
+    from edgeconv.bench.profile.profile import OperatorResult
     from edgeconv.bench.sustained import SustainedResult
     from edgeconv.report import instructions, latency, operators, sustained
     from edgeconv.report.tables import console, error_console, printable

@@ -18,7 +18,7 @@ from edgeconv.report.tables import error_console, printable, progress
 
 if TYPE_CHECKING:
     from edgeconv.bench.instructions import CountResult
-    from edgeconv.bench.operators import OperatorResult
+    from edgeconv.bench.profile.profile import OperatorResult
 
 Show = Callable[[Progress], None]
 
@@ -83,7 +83,7 @@ def profile_on(
     files: list[Path], options: BenchOptions, device: str, quiet: bool, out: Path | None
 ) -> OperatorResult:
     """Times by operator."""
-    from edgeconv.bench.operators import profile
+    from edgeconv.bench.profile.profile import profile
 
     with _not_resumable("--operators"), _shown("Profiling", len(files), quiet) as show:
         result = profile(files, options, open_device(device), show)

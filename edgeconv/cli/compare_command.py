@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from edgeconv.bench.references import Result
+    from edgeconv.bench.compare.result_selector import Result
     from edgeconv.report.compare import AnyReport
 
 SCHEMA_VERSION = 2  # 1 held one comparison, of latencies
@@ -27,8 +27,8 @@ def command(before: str, after: str, as_json: bool) -> None:
     Two folders of such files are compared by the files' names. Latencies go with latencies,
     instruction counts (of an emulated board) with counts, accuracies with accuracies.
     """
+    from edgeconv.bench.compare.result_selector import match
     from edgeconv.bench.history import History, default_path
-    from edgeconv.bench.references import match
     from edgeconv.report import compare as report
     from edgeconv.report.tables import console, error_console, printable
 
@@ -54,9 +54,9 @@ def command(before: str, after: str, as_json: bool) -> None:
 
 def compare_results(before: Result, after: Result) -> AnyReport:
     """Compare two results of one kind."""
-    from edgeconv.bench.accuracy import compare_accuracy
-    from edgeconv.bench.compare import compare
-    from edgeconv.bench.count_compare import compare_counts
+    from edgeconv.bench.compare.accuracy import compare_accuracy
+    from edgeconv.bench.compare.instructions import compare_counts
+    from edgeconv.bench.compare.latency import compare
     from edgeconv.bench.instructions import CountResult
     from edgeconv.bench.result import BenchResult
     from edgeconv.evaluation import Evaluation

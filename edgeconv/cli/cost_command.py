@@ -126,7 +126,7 @@ def _cost(
 ) -> NetworkCost:
     from torch import nn
 
-    from edgeconv.export.source import input_shape, resolve
+    from edgeconv.export.capture.source import input_shape, resolve
     from edgeconv.models.cost import network_cost
     from edgeconv.models.graph import TraceError
 

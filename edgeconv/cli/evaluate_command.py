@@ -25,18 +25,18 @@ import click
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def command(bundle: Path, data: Path, out: Path | None, as_json: bool, quiet: bool) -> None:
     """Measure the top-1 accuracy of every file of BUNDLE, each on its own runtime."""
-    from edgeconv.bench.result import save_json
     from edgeconv.bundle import Bundle
     from edgeconv.errors import UsageError
     from edgeconv.report.tables import Column, console, progress, table
     from edgeconv.report.units import format_percent
+    from edgeconv.versioned import save_json
 
     if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise UsageError(f"{out} cannot be written: its folder is missing, or it is a folder")
     loaded = Bundle.load(bundle)
     with progress(quiet or as_json) as bar:
         task = bar.add_task("Evaluating", total=None)
-        from edgeconv.export.evaluate import evaluate
+        from edgeconv.export.verify.top1 import evaluate
 
         result = evaluate(
             loaded, data, lambda done, total: bar.update(task, completed=done, total=total)

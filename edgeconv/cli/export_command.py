@@ -166,10 +166,10 @@ def command(
             RangeMethod,
             Rounding,
         )
+        from edgeconv.export.accuracy_budget import Repaired, export_within
         from edgeconv.export.api import carry_out
         from edgeconv.export.pipeline import file_stem
-        from edgeconv.export.quantize.repair import Budget
-        from edgeconv.export.repair import Repaired, export_within
+        from edgeconv.export.quantize.accuracy.escalation import Budget
         from edgeconv.export.request import Request
 
         request = Request(

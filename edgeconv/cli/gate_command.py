@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from edgeconv.bench.references import Result
+    from edgeconv.bench.compare.result_selector import Result
 
 
 class Share(click.ParamType[float]):
@@ -64,8 +64,8 @@ def command(result: str, baseline: str, max_regression: float, max_accuracy_loss
     it is every file of the baseline's, of two revisions every kind of result. Prints a Markdown
     table for a pull request.
     """
+    from edgeconv.bench.compare.result_selector import match
     from edgeconv.bench.history import History, default_path
-    from edgeconv.bench.references import match
     from edgeconv.report.gate import missing_markdown
 
     matched = match(baseline, result, History(default_path()), Path.cwd())
@@ -87,12 +87,10 @@ def _gate(
     before: Result, after: Result, max_regression: float, max_loss: float
 ) -> tuple[bool, str]:
     """Whether two results of one kind pass, and the table."""
-    from edgeconv.bench.accuracy import compare_accuracy
-    from edgeconv.bench.accuracy_gate import gate_accuracy
-    from edgeconv.bench.compare import compare
-    from edgeconv.bench.count_compare import compare_counts
-    from edgeconv.bench.count_gate import gate_counts
-    from edgeconv.bench.gate import gate
+    from edgeconv.bench.compare.accuracy import compare_accuracy, gate_accuracy
+    from edgeconv.bench.compare.gate import gate
+    from edgeconv.bench.compare.instructions import compare_counts, gate_counts
+    from edgeconv.bench.compare.latency import compare
     from edgeconv.bench.instructions import CountResult
     from edgeconv.bench.result import BenchResult
     from edgeconv.evaluation import Evaluation

@@ -17,7 +17,7 @@ def input_size(text: str) -> tuple[int, ...]:
         )
     sides = tuple(int(part) for part in parts)
     if whole:
-        from edgeconv.export.input_size import ExactShape
+        from edgeconv.export.capture.input_shape import ExactShape
 
         return ExactShape(sides)
     return sides * 2 if len(sides) == 1 else sides

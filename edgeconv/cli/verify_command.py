@@ -24,8 +24,8 @@ def command(bundle: Path, as_json: bool, quiet: bool) -> None:
     loaded = Bundle.load(bundle)
     with progress(quiet or as_json) as bar:
         bar.add_task("Verifying", total=None)
-        from edgeconv.export.disk import verify_bundle
-        from edgeconv.export.verify import failure
+        from edgeconv.export.verify.bundle import verify_bundle
+        from edgeconv.export.verify.parity import failure
 
         report = verify_bundle(loaded)
     if as_json:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from edgeconv.bench.accuracy import AccuracyComparison
-from edgeconv.bench.compare import Comparison, ComparisonReport
-from edgeconv.bench.count_compare import CountComparison
+from edgeconv.bench.compare.accuracy import AccuracyComparison
+from edgeconv.bench.compare.instructions import CountComparison
+from edgeconv.bench.compare.latency import Comparison
+from edgeconv.bench.compare.report import ComparisonReport
 from edgeconv.report.tables import Column, table
 from edgeconv.report.units import format_count, format_duration, format_percent
 

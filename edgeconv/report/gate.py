@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from edgeconv.bench.gate import percent
+from edgeconv.bench.compare.gate import percent
 from edgeconv.report.units import format_bytes, format_count, format_duration, format_percent
 
 if TYPE_CHECKING:
-    from edgeconv.bench.accuracy import AccuracyComparison
-    from edgeconv.bench.compare import Comparison
-    from edgeconv.bench.count_compare import CountComparison
-    from edgeconv.bench.gate import GateReport, GateRow
+    from edgeconv.bench.compare.accuracy import AccuracyComparison
+    from edgeconv.bench.compare.gate import GateReport, GateRow
+    from edgeconv.bench.compare.instructions import CountComparison
+    from edgeconv.bench.compare.latency import Comparison
 
 C = TypeVar("C")
 

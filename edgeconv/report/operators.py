@@ -12,9 +12,9 @@ from edgeconv.report.units import format_duration, format_percent, format_ratio,
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgeconv.bench.operators import OperatorResult
-    from edgeconv.bench.profiled import ProfiledModel, ProfiledOperator
-    from edgeconv.bench.roofline_int8 import Int8AgainstFloat, Reason
+    from edgeconv.bench.profile.profile import OperatorResult
+    from edgeconv.bench.profile.records import ProfiledModel, ProfiledOperator
+    from edgeconv.bench.profile.roofline_int8 import Int8AgainstFloat, Reason
 
 COLUMNS = (
     Column("File"),
@@ -49,7 +49,7 @@ def operators_table(result: OperatorResult) -> Table:
 
 def notes(result: OperatorResult) -> list[str]:
     """The share of each kind of operator, the roofs, and why int8 is not faster."""
-    from edgeconv.bench.disturbance import too_many_threads
+    from edgeconv.bench.interference import too_many_threads
 
     found = [_shares(model) for model in result.models]
     found.append(_roofs(result))
@@ -75,8 +75,8 @@ def _shares(model: ProfiledModel) -> str:
 
 
 def _roofs(result: OperatorResult) -> str:
-    from edgeconv.bench.roofline import Arithmetic
-    from edgeconv.bench.roofline_boards import BOARDS
+    from edgeconv.bench.profile.roofline import Arithmetic
+    from edgeconv.bench.profile.roofline_boards import BOARDS
 
     model = result.models[0]
     peaks = model.peaks
@@ -190,8 +190,8 @@ def _why(reason: Reason, comparison: Int8AgainstFloat, result: OperatorResult) -
 
 
 def _words(reason: Reason, model: ProfiledModel) -> str:
-    from edgeconv.bench.roofline_boards import board_called
-    from edgeconv.bench.roofline_int8 import Reason
+    from edgeconv.bench.profile.roofline_boards import board_called
+    from edgeconv.bench.profile.roofline_int8 import Reason
 
     board = board_called(model.machine.board)
     if reason is Reason.NO_DOT_PRODUCT and board is not None:

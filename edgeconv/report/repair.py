@@ -10,7 +10,7 @@ from edgeconv.report.tables import Column, console, table
 from edgeconv.report.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
-    from edgeconv.export.quantize.repair import Attempt
+    from edgeconv.export.quantize.accuracy.escalation import Attempt
 
 
 def print_attempts(attempts: Sequence[Attempt]) -> None:

@@ -17,16 +17,16 @@ from edgeconv.export.blame.reasons import explain
 from edgeconv.export.blame.report import Blame, LayerBlame, Span
 from edgeconv.export.blame.statistics import Ratio
 from edgeconv.export.blame.units import Unit, find_units, name_nodes
-from edgeconv.export.capture import capture_file
-from edgeconv.export.data import open_samples
-from edgeconv.export.feed import Feed
-from edgeconv.export.integer_inputs import integer_spans
+from edgeconv.export.capture.onnx_file import capture_file
+from edgeconv.export.data.batches import Feed
+from edgeconv.export.data.integer_ranges import integer_spans
+from edgeconv.export.data.open import open_samples
+from edgeconv.export.data.samples import batch_size, inputs_of_samples
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import Batch, QuantizeOptions, fit
-from edgeconv.export.quantize.draft import Draft
-from edgeconv.export.quantize.score import judged_batches
+from edgeconv.export.quantize.accuracy.score import judged_batches
+from edgeconv.export.quantize.calibrated import Draft
 from edgeconv.export.runtimes import open_runner
-from edgeconv.export.samples import batch_size, inputs_of_samples
 
 __all__ = ["Blame", "LayerBlame", "Span", "blame"]
 

@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from edgeconv.export.blame.statistics import Float32, Ratio, round_trip
 from edgeconv.export.blame.units import Unit
-from edgeconv.export.quantize.draft import Draft
+from edgeconv.export.quantize.calibrated import Draft
 from edgeconv.export.runtimes import session_options
 
 WEIGHT, OUTPUT, ALL = "weight", "output", "all"

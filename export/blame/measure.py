@@ -10,9 +10,9 @@ import onnx_ir as ir
 from edgeconv.export.blame.causes import trials
 from edgeconv.export.blame.statistics import Collector, Float32, Ratio, Statistics
 from edgeconv.export.blame.units import Unit, integer_values, only
-from edgeconv.export.quantize.calibrate import Batch
-from edgeconv.export.quantize.draft import Draft
-from edgeconv.export.quantize.tap import Tap
+from edgeconv.export.data.samples import Batch
+from edgeconv.export.quantize.calibrated import Draft
+from edgeconv.export.runtimes import Tap
 
 
 @dataclass(frozen=True)

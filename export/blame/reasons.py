@@ -9,7 +9,7 @@ import numpy as np
 from edgeconv.export.blame.causes import ALL, OUTPUT, WEIGHT, input_name
 from edgeconv.export.blame.statistics import Statistics
 from edgeconv.export.blame.units import Unit
-from edgeconv.export.quantize.draft import Draft
+from edgeconv.export.quantize.calibrated import Draft
 from edgeconv.export.quantize.layers import Array, constant, grouped, has_bias
 from edgeconv.export.quantize.parameters import ActivationParameters
 

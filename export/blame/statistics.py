@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.export.quantize.observe import stride
+from edgeconv.export.quantize.calibration.observer import stride
 from edgeconv.export.quantize.parameters import ActivationParameters
 
 Float32 = npt.NDArray[np.float32]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from edgeconv.export.quantize.draft import Draft
+from edgeconv.export.quantize.calibrated import Draft
 from edgeconv.export.quantize.operators import OPERATORS, Kind
 from edgeconv.export.quantize.plan import data_inputs, is_accumulator, is_constant, plan
 

@@ -9,14 +9,14 @@ from functools import partial
 import onnx_ir as ir
 
 from edgeconv.bundle import IoType, Precision
-from edgeconv.export.describe import output_steps
-from edgeconv.export.precision.dynamic import quantize_dynamically
-from edgeconv.export.precision.float16 import float16_model
-from edgeconv.export.precision.half import halve_constants
-from edgeconv.export.precision.hybrid import quantize_weights
-from edgeconv.export.precision.int16 import refuse_lost_bounds, widen
-from edgeconv.export.precision.int16_tflite import widen_graph
+from edgeconv.export.precision.float16_onnx import float16_model
+from edgeconv.export.precision.float16_tflite import halve_constants
+from edgeconv.export.precision.int8_dynamic_onnx import quantize_dynamically
+from edgeconv.export.precision.int8_dynamic_tflite import quantize_weights
+from edgeconv.export.precision.int16x8_onnx import refuse_lost_bounds, widen
+from edgeconv.export.precision.int16x8_tflite import widen_graph
 from edgeconv.export.quantize import QuantizedModel, apply_io
+from edgeconv.export.tensor_info import output_steps
 from edgeconv.export.tflite.graph import Graph
 
 

@@ -8,13 +8,16 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgeconv.errors import UsageError
+from edgeconv.export.data.samples import Batch, Batches
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
-from edgeconv.export.quantize.calibrate import Batch, Batches, Progress
-from edgeconv.export.quantize.clipped import clip_inputs
-from edgeconv.export.quantize.draft import Draft, draft
-from edgeconv.export.quantize.improve import Improvement, Improver
-from edgeconv.export.quantize.io import apply_io
-from edgeconv.export.quantize.method import settle_method
+from edgeconv.export.progress import Progress
+from edgeconv.export.quantize.accuracy.passes import Improvement, Improver
+from edgeconv.export.quantize.accuracy.range_method import settle_method
+from edgeconv.export.quantize.accuracy.score import Judge, judged_batches
+from edgeconv.export.quantize.accuracy.sensitivity import with_float_places
+from edgeconv.export.quantize.calibrated import Draft, draft
+from edgeconv.export.quantize.calibration.clip_inputs import clip_inputs
+from edgeconv.export.quantize.integer_io import apply_io
 from edgeconv.export.quantize.options import (
     ActivationType,
     QuantizeOptions,
@@ -22,8 +25,6 @@ from edgeconv.export.quantize.options import (
     Rounding,
 )
 from edgeconv.export.quantize.plan import plan
-from edgeconv.export.quantize.score import Judge, judged_batches
-from edgeconv.export.quantize.sensitivity import with_float_places
 
 __all__ = [
     "ActivationType",

@@ -22,7 +22,7 @@ from edgeconv.export.tflite.graph import (
     Tensor,
 )
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, moves, permuted
-from edgeconv.export.tflite.reach import refuse_finer
+from edgeconv.export.tflite.scale_limits import refuse_finer
 
 INT8 = np.dtype("int8")
 FLOAT = np.dtype("float32")

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
+
+if TYPE_CHECKING:
+    pass
 
 Array = npt.NDArray[Any]
 OptionValue = int | float | bool | tuple[int, ...]
@@ -116,3 +119,7 @@ class Graph:
                 kept.append(operator)
                 used.update(id(tensor) for tensor in operator.inputs)
         self.operators = kept[::-1]
+
+
+class NoIntegerForm(Exception):  # noqa: N818  # an answer, not an error
+    """Raised by a lowering in integer mode: run this node in float, for the reason given."""

@@ -24,15 +24,22 @@ from edgeconv.export.tflite.builder import (
     static_shape,
     title,
 )
-from edgeconv.export.tflite.constants import SHAPED_BY_VALUES, fold, nothing_of
-from edgeconv.export.tflite.expand import expanded
+from edgeconv.export.tflite.constant_folding import SHAPED_BY_VALUES, fold, nothing_of
 from edgeconv.export.tflite.fusion import Fusion, bounds, fusion, only_consumer
-from edgeconv.export.tflite.graph import TYPES, Activation, Graph, Quantization, Tensor
+from edgeconv.export.tflite.graph import (
+    TYPES,
+    Activation,
+    Graph,
+    NoIntegerForm,
+    Quantization,
+    Tensor,
+)
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Perm, identity, permuted
-from edgeconv.export.tflite.narrow import WIDER, widened
+from edgeconv.export.tflite.legalize.inline import expanded
+from edgeconv.export.tflite.legalize.widen_types import WIDER, widened
+from edgeconv.export.tflite.node_lowering import BYTES, Site
 from edgeconv.export.tflite.qdq import is_dequantize, is_quantize, outer, targets
-from edgeconv.export.tflite.registry import SHARED, STANDARD, Integer, NoIntegerForm, Rule, rule
-from edgeconv.export.tflite.site import BYTES, Site
+from edgeconv.export.tflite.registry import SHARED, STANDARD, Integer, Rule, rule
 from edgeconv.export.tflite.writer import operator_versions, origins, write
 
 ELEMENT_TYPES = {ir.DataType.from_numpy(dtype) for dtype in TYPES}

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 if TYPE_CHECKING:
-    from edgeconv.export.tflite.composer import Call, Composer
-    from edgeconv.export.tflite.site import Site
+    from edgeconv.export.tflite.legalize.call import Call
+    from edgeconv.export.tflite.legalize.decompose import Composer
+    from edgeconv.export.tflite.node_lowering import Site
 
 Lower = Callable[["Site"], None]
 Compose = Callable[["Composer"], Sequence[ir.Value]]
@@ -41,10 +42,6 @@ class Integer(Enum):
     """Its result is no real number, and the same for codes as for what they mean."""
     COMPUTES = auto()
     """It computes new values, for which the graph has to state a quantization."""
-
-
-class NoIntegerForm(Exception):  # noqa: N818  # an answer, not an error
-    """Raised by a lowering in integer mode: run this node in float, for the reason given."""
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine, Ran
 
 from edgeconv.cli import main
+from support.command_line import CommandLine, Ran
 
 
 @pytest.fixture(autouse=True)

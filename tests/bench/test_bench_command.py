@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import CommandLine, Ran
-from tiny_models import write_onnx, write_tflite
 
 from edgeconv.bench import BenchResult
 from edgeconv.bundle import (
@@ -27,6 +25,8 @@ from edgeconv.device import Event, RunRequest
 from edgeconv.device.local import LocalDevice
 from edgeconv.device.messages import Samples
 from edgeconv.errors import MeasurementError
+from support.command_line import CommandLine, Ran
+from support.tiny_models import write_onnx, write_tflite
 
 QUICK = ("--runs", "40", "--seconds", "0", "--warmup", "0")
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tiny_models import write_onnx
 
 from edgeconv.bench import BenchOptions, measure
 from edgeconv.bench.check import agreement, compared
@@ -20,6 +19,7 @@ from edgeconv.bench.result import Memory
 from edgeconv.device import open_device
 from edgeconv.device.messages import Output
 from edgeconv.errors import MeasurementError
+from support.tiny_models import write_onnx
 
 
 def output(array: NDArray[Any], **changes: Any) -> Output:

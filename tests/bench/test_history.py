@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine
-from made_results import made_counts, made_model, made_result
-from tiny_models import write_tflite
 
 from edgeconv.bench import BenchResult
 from edgeconv.bench.history import History, Revision, current_revision, default_path
 from edgeconv.bench.instructions import CountResult
 from edgeconv.errors import UsageError
+from support.command_line import CommandLine
+from support.results import made_counts, made_model, made_result
+from support.tiny_models import write_tflite
 
 CALM = [1_000_000, 1_001_000, 999_000]
 SLOW = [2 * median for median in CALM]

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from made_results import made_counts, made_model, made_result
 
 from edgeconv.bench import BenchResult
 from edgeconv.bench.history import History
 from edgeconv.errors import UsageError
+from support.results import made_counts, made_model, made_result
 
 # As version 1 made them.
 VERSION_1 = """

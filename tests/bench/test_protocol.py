@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tiny_models import write_onnx, write_tflite
 
 from edgeconv.bench import BenchOptions, BenchResult, Progress, measure
 from edgeconv.bench.check import Checked
@@ -22,6 +21,7 @@ from edgeconv.bench.result import parse_result, summarize
 from edgeconv.device import DeviceFacts, Event, Lock, RunRequest, Runtime, open_device
 from edgeconv.device.messages import EVENT
 from edgeconv.errors import EdgeconvError, MeasurementError, UsageError
+from support.tiny_models import write_onnx, write_tflite
 
 QUICK = BenchOptions(runs=40, seconds=0.0, warmup=0.0, repetitions=3, retries=0)
 MACHINE = {

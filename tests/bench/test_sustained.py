@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import CommandLine
-from made_results import CALM
-from tiny_models import write_onnx, write_tflite
 
 from edgeconv.bench.sustained import SustainedResult
 from edgeconv.device import Event, RunRequest
 from edgeconv.device.local import LocalDevice
 from edgeconv.device.messages import Conditions, Reading, Samples, Warmup
 from edgeconv.errors import MeasurementError
+from support.command_line import CommandLine
+from support.results import CALM
+from support.tiny_models import write_onnx, write_tflite
 
 # As a Raspberry Pi 5 answers: 1.8 A at 0.75 V, 0.5 A at 1.1 V; the input tells no current.
 PMIC = """\

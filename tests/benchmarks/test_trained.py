@@ -16,7 +16,7 @@ from benchmarks.trained.fit import Labeled, fit, outputs, score
 from benchmarks.trained.folder import Metric, Trained, add_to_index, read_index
 from benchmarks.trained.recipes import RECIPES, Recipe
 from benchmarks.trained.shapes import CLASSES, SIZE, draw
-from edgeconv.export.capture import capture_module
+from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
 from edgeconv.export.runtimes import session_options
 from edgeconv.models import create_model, input_shape

@@ -1,15 +1,12 @@
-"""The devices' tests share the tiny models of the benchmark's, and a board behind SSH."""
+"""The devices' tests share a board behind SSH."""
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "bench"))
-
-from loopback import PLAIN_SHELL, SSHD, Server, write_ssh
+from support.ssh_server import PLAIN_SHELL, SSHD, Server, write_ssh
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tiny_models import write_tflite
 
 from edgeconv.cli.devices_command import command
 from edgeconv.device import RunRequest, open_device
@@ -29,6 +28,7 @@ from edgeconv.device.facts import ARM_PARTS
 from edgeconv.device.messages import Instructions
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.runner import runner
+from support.tiny_models import write_tflite
 
 
 @pytest.mark.parametrize("name", BOARDS)

@@ -12,9 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from loopback import write_ssh
 from numpy.typing import NDArray
-from tiny_models import write_onnx, write_tflite
 
 from edgeconv.bench import BenchOptions, measure
 from edgeconv.bundle import Bundle, Format, Precision
@@ -41,6 +39,8 @@ from edgeconv.export import export
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_
 from edgeconv.runner import RUNNER
+from support.ssh_server import write_ssh
+from support.tiny_models import write_onnx, write_tflite
 
 MISSING = missing_packages()
 OBSTACLE = f"needs {', '.join(MISSING)}" if MISSING else session_obstacle()

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from loopback import Server
 from test_probe import PI4
-from tiny_models import write_onnx
 
 from edgeconv.bundle import Bundle, Format
 from edgeconv.cli import cli
@@ -24,6 +22,8 @@ from edgeconv.device.emulated.requirements import missing_packages, session_obst
 from edgeconv.device.facts import DeviceFacts, target_of, why_not
 from edgeconv.device.messages import Done, Instructions
 from edgeconv.errors import MeasurementError, UsageError
+from support.ssh_server import Server
+from support.tiny_models import write_onnx
 
 MISSING = missing_packages()
 OBSTACLE = f"needs {', '.join(MISSING)}" if MISSING else session_obstacle()

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from loopback import Server, arguments, processes_with, wait_until
-from tiny_models import write_onnx, write_tflite
 
 from edgeconv.bench import BenchOptions, BenchResult, Journal, measure, new_session
 from edgeconv.device import Event, RunRequest, open_device
 from edgeconv.device.messages import Samples
 from edgeconv.device.ssh import SshDevice
 from edgeconv.errors import MeasurementError, UsageError
+from support.ssh_server import Server, arguments, processes_with, wait_until
+from support.tiny_models import write_onnx, write_tflite
 
 OPTIONS = BenchOptions(runs=20, seconds=0.3, warmup=0.0, repetitions=2, retries=0)
 

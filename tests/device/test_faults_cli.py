@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from loopback import Server, wait_until, write_config, write_ssh
-from tiny_models import write_onnx, write_tflite
 
 from edgeconv.bench import BenchResult, Journal
 from edgeconv.bench.journal import SUFFIX
+from support.ssh_server import Server, wait_until, write_config, write_ssh
+from support.tiny_models import write_onnx, write_tflite
 
 QUICK = ("--runs", "20", "--seconds", "0", "--warmup", "0", "--repetitions", "2", "--retries", "0")
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loopback import Server, wait_until
-from tiny_models import write_onnx, write_tflite
 
 from edgeconv.bench import BenchResult, Journal
+from support.ssh_server import Server, wait_until
+from support.tiny_models import write_onnx, write_tflite
 
 QUICK = ("--runs", "20", "--seconds", "0", "--warmup", "0", "--repetitions", "2", "--retries", "0")
 

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_models import write_tflite
 
 from edgeconv.device import RunRequest, open_device
 from edgeconv.device.local import LocalDevice
 from edgeconv.device.messages import Done, Samples, Start
 from edgeconv.errors import MeasurementError, UsageError
+from support.tiny_models import write_tflite
 
 QUICK = {"warmup_seconds": 0.0, "warmup_runs": 1, "min_runs": 5, "min_seconds": 0.0}
 

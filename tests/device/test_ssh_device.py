@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from loopback import Server, processes_with, wait_until, write_config, write_ssh
-from tiny_models import write_onnx, write_tflite
 
 from edgeconv.bench import BenchOptions, measure
-from edgeconv.bench.operators import profile
+from edgeconv.bench.profile.profile import profile
 from edgeconv.bundle import sha256_of
 from edgeconv.device import RunRequest, Runtime, open_device
 from edgeconv.device.messages import Done, Samples
 from edgeconv.device.ssh import GRACE_SECONDS, SshDevice
 from edgeconv.errors import MeasurementError, UsageError
+from support.ssh_server import Server, processes_with, wait_until, write_config, write_ssh
+from support.tiny_models import write_onnx, write_tflite
 
 QUICK = {"warmup_seconds": 0.0, "warmup_runs": 1, "min_runs": 5, "min_seconds": 0.0}
 

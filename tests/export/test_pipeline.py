@@ -24,8 +24,8 @@ from edgeconv.export import (
     pipeline,
     runtimes,
 )
-from edgeconv.export.disk import verify_bundle
-from edgeconv.export.evaluate import evaluate
+from edgeconv.export.verify.bundle import verify_bundle
+from edgeconv.export.verify.top1 import evaluate
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from edgeconv import models
 from edgeconv.errors import DataError
-from edgeconv.export.weights import load_weights
+from edgeconv.export.capture.weights import load_weights
 from edgeconv.models import pretrained
 from edgeconv.models.pretrained import PretrainedError, load_pretrained
 from edgeconv.models.randomize import randomize_

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from edgeconv import models
 from edgeconv.cli import cli
 from edgeconv.errors import DataError, UsageError
-from edgeconv.export import weights
+from edgeconv.export.capture import weights
 from edgeconv.models import pretrained
 from edgeconv.models.pretrained import load_pretrained
 from edgeconv.models.randomize import randomize_

@@ -12,7 +12,7 @@ from edgeconv import models
 from edgeconv.bundle import Bundle, Precision
 from edgeconv.errors import UnsupportedOperator, UsageError
 from edgeconv.export import export
-from edgeconv.export.source import input_shape, resolve
+from edgeconv.export.capture.source import input_shape, resolve
 from edgeconv.models.randomize import randomize_
 
 # Networks that TFLite cannot express yet, each with the operator that it lacks. When one starts to

@@ -15,10 +15,10 @@ import numpy as np
 import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from tiny_models import write_onnx, write_tflite
 
 from edgeconv.device.messages import EVENT, RunRequest
 from edgeconv.runner import RUNNER
+from support.tiny_models import write_onnx, write_tflite
 
 QUICK = {
     "warmup_seconds": 0.01,

@@ -7,6 +7,7 @@ from math import inf
 import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT, Stored, codes
+from edgeconv.export.tflite.emit.formula import Formula
 from edgeconv.export.tflite.fusion import activation, bounds, needed
 from edgeconv.export.tflite.graph import (
     Activation,
@@ -14,9 +15,8 @@ from edgeconv.export.tflite.graph import (
     Quantization,
     Tensor,
 )
-from edgeconv.export.tflite.ops.formula import Formula
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.registry import Integer, operator
-from edgeconv.export.tflite.site import Site
 
 SIGMOID_OUTPUT = Quantization(1 / 256, -128)
 TANH_OUTPUT = Quantization(1 / 128, 0)

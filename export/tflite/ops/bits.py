@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.tflite.composer import Call, Composer
+from edgeconv.export.tflite.legalize.call import Call
+from edgeconv.export.tflite.legalize.decompose import Composer
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.ops.elementwise import binary
 from edgeconv.export.tflite.registry import composed, operator
-from edgeconv.export.tflite.site import Site
 
 
 def of_whole_words(call: Call) -> bool:

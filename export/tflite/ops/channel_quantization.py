@@ -8,7 +8,8 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.tflite.composer import Call, Composer
+from edgeconv.export.tflite.legalize.call import Call
+from edgeconv.export.tflite.legalize.decompose import Composer
 from edgeconv.export.tflite.registry import composed
 
 

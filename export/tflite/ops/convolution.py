@@ -5,7 +5,17 @@ from __future__ import annotations
 from math import prod
 
 from edgeconv.export.tflite.builder import Constant
-from edgeconv.export.tflite.foresight import channel_permutation, wanted_order
+from edgeconv.export.tflite.channel_order import channel_permutation, wanted_order
+from edgeconv.export.tflite.emit.averaging import MOST_ELEMENTS
+from edgeconv.export.tflite.emit.folding import emit_folded, fold
+from edgeconv.export.tflite.emit.volumes import convolve_volume
+from edgeconv.export.tflite.emit.weights import (
+    float_bias,
+    integer_bias,
+    integer_weights,
+    weight_tensor,
+)
+from edgeconv.export.tflite.emit.windows import as_map, map_input, map_result, padded, window
 from edgeconv.export.tflite.graph import (
     Array,
     ChannelQuantization,
@@ -14,24 +24,8 @@ from edgeconv.export.tflite.graph import (
     Tensor,
 )
 from edgeconv.export.tflite.layout import Order, Perm, permuted
-from edgeconv.export.tflite.ops.averaging import MOST_ELEMENTS
-from edgeconv.export.tflite.ops.folding import emit_folded, fold
-from edgeconv.export.tflite.ops.volumes import convolve_volume
-from edgeconv.export.tflite.ops.weights import (
-    float_bias,
-    integer_bias,
-    integer_weights,
-    weight_tensor,
-)
-from edgeconv.export.tflite.ops.windows import (
-    as_map,
-    map_input,
-    map_result,
-    padded,
-    window,
-)
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.registry import Integer, operator
-from edgeconv.export.tflite.site import Site
 
 OIHW_TO_OHWI: Perm = (0, 2, 3, 1)
 OIHW_TO_IHWO: Perm = (1, 2, 3, 0)

@@ -11,8 +11,8 @@ import numpy as np
 from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
 from edgeconv.export.tflite.graph import Tensor
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.registry import operator
-from edgeconv.export.tflite.site import Site
 
 ELLIPSIS_LABELS = "\u2460\u2461\u2462\u2463\u2464\u2465"
 """Stand for the dimensions behind "...", the last of them for the last dimension."""

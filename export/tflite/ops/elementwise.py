@@ -11,10 +11,10 @@ import numpy as np
 from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
 from edgeconv.export.tflite.graph import Array, Options, Tensor
 from edgeconv.export.tflite.layout import Order, Perm, Shape, permuted
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.ops.activation import leaky, unary
 from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
-from edgeconv.export.tflite.site import Site
 
 ARITHMETIC = {"Add": "ADD", "Sub": "SUB", "Mul": "MUL"}
 EXTREMES = {"Max": "MAXIMUM", "Min": "MINIMUM"}

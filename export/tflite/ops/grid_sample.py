@@ -8,8 +8,8 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.tflite.composer import Composer
 from edgeconv.export.tflite.layout import Shape
+from edgeconv.export.tflite.legalize.decompose import Composer
 from edgeconv.export.tflite.registry import composed
 
 MODES = {"bilinear": "linear", "bicubic": "cubic"}

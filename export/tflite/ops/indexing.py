@@ -10,8 +10,8 @@ import onnx_ir as ir
 from edgeconv.export.tflite.builder import Constant, static_shape
 from edgeconv.export.tflite.graph import TYPES, Options, Tensor
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, permuted
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.registry import Integer, operator
-from edgeconv.export.tflite.site import Site
 
 INT32, INT64 = TYPES[np.dtype("int32")], TYPES[np.dtype("int64")]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.tflite.composer import Composer
+from edgeconv.export.tflite.legalize.decompose import Composer
 from edgeconv.export.tflite.registry import composed
 
 FLOAT, INT32 = int(ir.DataType.FLOAT), int(ir.DataType.INT32)

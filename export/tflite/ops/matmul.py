@@ -8,17 +8,13 @@ from math import prod
 import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
-from edgeconv.export.tflite.foresight import next_transpose
+from edgeconv.export.tflite.channel_order import next_transpose
+from edgeconv.export.tflite.emit.heads import emit_heads, heads
+from edgeconv.export.tflite.emit.weights import integer_bias, integer_weights, weight_tensor
 from edgeconv.export.tflite.graph import Array, Options, Padding, Quantization, Tensor
 from edgeconv.export.tflite.layout import Matrix, Order, Perm, Shape, identity
-from edgeconv.export.tflite.ops.heads import emit_heads, heads
-from edgeconv.export.tflite.ops.weights import (
-    integer_bias,
-    integer_weights,
-    weight_tensor,
-)
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.registry import Integer, operator
-from edgeconv.export.tflite.site import Site
 
 
 @operator("Gemm", integer=Integer.COMPUTES, fuses=True)

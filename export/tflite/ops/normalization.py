@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT, Stored
+from edgeconv.export.tflite.emit.affine import per_channel_affine
 from edgeconv.export.tflite.graph import Array, Options, Tensor
 from edgeconv.export.tflite.layout import (
     Order,
@@ -17,10 +18,9 @@ from edgeconv.export.tflite.layout import (
     identity,
     permuted,
 )
-from edgeconv.export.tflite.ops.affine import per_channel_affine
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
-from edgeconv.export.tflite.site import Site
 
 LARGEST_RANK = 5
 """Of the tensors that every runtime broadcasts."""

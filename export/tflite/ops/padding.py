@@ -7,9 +7,9 @@ import numpy as np
 from edgeconv.export.tflite.builder import FLOAT, codes
 from edgeconv.export.tflite.graph import Tensor
 from edgeconv.export.tflite.layout import Order
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
-from edgeconv.export.tflite.site import Site
 
 Pairs = list[tuple[int, int]]
 

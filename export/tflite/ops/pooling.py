@@ -6,12 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.tflite.builder import Builder
-from edgeconv.export.tflite.fusion import LOWEST, bounds
-from edgeconv.export.tflite.graph import Array, Options, Padding
-from edgeconv.export.tflite.ops.averaging import averages_by_convolution, emit_average
-from edgeconv.export.tflite.ops.dilated import dilated_average, dilated_maximum
-from edgeconv.export.tflite.ops.volumes import pool_volume
-from edgeconv.export.tflite.ops.windows import (
+from edgeconv.export.tflite.emit.averaging import averages_by_convolution, emit_average
+from edgeconv.export.tflite.emit.dilated import dilated_average, dilated_maximum
+from edgeconv.export.tflite.emit.volumes import pool_volume
+from edgeconv.export.tflite.emit.windows import (
     Window,
     border_factors,
     extents,
@@ -21,8 +19,10 @@ from edgeconv.export.tflite.ops.windows import (
     padded_with_lowest,
     window,
 )
-from edgeconv.export.tflite.registry import Integer, NoIntegerForm, operator
-from edgeconv.export.tflite.site import Site
+from edgeconv.export.tflite.fusion import LOWEST, bounds
+from edgeconv.export.tflite.graph import Array, NoIntegerForm, Options, Padding
+from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.registry import Integer, operator
 
 NON_NEGATIVE = {"Sigmoid", "HardSigmoid", "Softmax", "Abs", "Exp", "Sqrt"}
 KEEPS_SIGN = {"MaxPool", "AveragePool", "GlobalAveragePool", "Reshape", "Transpose", "Identity"}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from edgeconv.export.tflite.builder import INT8, Constant, Stored
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.qdq import outer, tensor_quantization
 from edgeconv.export.tflite.registry import operator
-from edgeconv.export.tflite.site import Site
 
 
 @operator("QuantizeLinear")

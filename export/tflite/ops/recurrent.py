@@ -13,8 +13,8 @@ import numpy as np
 from edgeconv.export.tflite.builder import FLOAT
 from edgeconv.export.tflite.graph import Array, Tensor
 from edgeconv.export.tflite.layout import identity, permuted
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.registry import operator
-from edgeconv.export.tflite.site import Site
 
 LONGEST = 512
 """Steps that are unrolled; a file with more has tens of thousands of operators."""

@@ -9,8 +9,8 @@ import numpy as np
 from edgeconv.export.tflite.builder import Stored
 from edgeconv.export.tflite.graph import Tensor
 from edgeconv.export.tflite.layout import Order, Shape, channels_last, permuted
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.registry import Integer, operator
-from edgeconv.export.tflite.site import Site
 
 
 @operator("GlobalAveragePool", integer=Integer.COMPUTES)

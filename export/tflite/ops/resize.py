@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.export.tflite.builder import FLOAT
+from edgeconv.export.tflite.emit.sampling import Crop, Sampling, matrix
 from edgeconv.export.tflite.graph import Array, Options, Tensor
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, channels_last, permuted
-from edgeconv.export.tflite.ops.sampling import Crop, Sampling, matrix
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.registry import Integer, operator
-from edgeconv.export.tflite.site import Site
 
 HALF_PIXEL = {"half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"}
 CROP = "tf_crop_and_resize"

@@ -10,9 +10,9 @@ import onnx_ir as ir
 from edgeconv.export.tflite.builder import Constant, codes
 from edgeconv.export.tflite.graph import Array, Quantization, Tensor
 from edgeconv.export.tflite.layout import Order, Shape, identity
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.ops.indexing import from_the_front
 from edgeconv.export.tflite.registry import Integer, operator
-from edgeconv.export.tflite.site import Site
 
 INT32 = np.dtype("int32")
 BOOL = np.dtype("bool")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeconv.export.tflite.builder import Stored
-from edgeconv.export.tflite.foresight import shuffled_order
+from edgeconv.export.tflite.channel_order import shuffled_order
 from edgeconv.export.tflite.graph import STORED, Options, Tensor
 from edgeconv.export.tflite.layout import (
     CHANNELS_LAST,
@@ -16,9 +16,9 @@ from edgeconv.export.tflite.layout import (
     identity,
     permuted,
 )
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
-from edgeconv.export.tflite.site import Site
 
 DELEGATED_PARTS = 5
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.tflite.composer import Composer
 from edgeconv.export.tflite.graph import Array
+from edgeconv.export.tflite.legalize.decompose import Composer
 from edgeconv.export.tflite.registry import composed
 
 

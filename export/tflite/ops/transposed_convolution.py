@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeconv.export.tflite.graph import Array, Options, Padding, Tensor
-from edgeconv.export.tflite.layout import DEPTH_CHANNELS_LAST, Shape
-from edgeconv.export.tflite.ops.weights import (
+from edgeconv.export.tflite.emit.weights import (
     float_bias,
     integer_bias,
     integer_weights,
     weight_tensor,
 )
-from edgeconv.export.tflite.ops.windows import as_map, map_input, map_result
+from edgeconv.export.tflite.emit.windows import as_map, map_input, map_result
+from edgeconv.export.tflite.graph import Array, Options, Padding, Tensor
+from edgeconv.export.tflite.layout import DEPTH_CHANNELS_LAST, Shape
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.registry import Integer, operator
-from edgeconv.export.tflite.site import Site
 
 Pair = tuple[int, int]
 

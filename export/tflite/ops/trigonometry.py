@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT
+from edgeconv.export.tflite.emit.formula import Formula
 from edgeconv.export.tflite.graph import Tensor
-from edgeconv.export.tflite.ops.formula import Formula
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.registry import operator
-from edgeconv.export.tflite.site import Site
 
 
 def _atan(f: Formula) -> Tensor:

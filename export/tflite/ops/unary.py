@@ -8,11 +8,11 @@ from functools import partial
 import numpy as np
 
 from edgeconv.export.tflite.builder import Stored
+from edgeconv.export.tflite.emit.formula import Formula
 from edgeconv.export.tflite.graph import Quantization, Tensor
+from edgeconv.export.tflite.node_lowering import Site
 from edgeconv.export.tflite.ops.activation import table, unary
-from edgeconv.export.tflite.ops.formula import Formula
 from edgeconv.export.tflite.registry import Integer, operator
-from edgeconv.export.tflite.site import Site
 
 TABLES = {
     "Abs": "ABS",

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_graphs import (
+
+from edgeconv.bundle import Format, Precision
+from edgeconv.errors import DataError, UsageError
+from edgeconv.export import QuantizeOptions, export
+from edgeconv.export.blame import Blame, blame
+from edgeconv.export.blame.statistics import round_trip
+from edgeconv.export.quantize.parameters import Range, activation_parameters
+from edgeconv.models.randomize import structured_input
+from support.blame_graphs import (
     CHANNELS,
     SAMPLES,
     SIZE,
@@ -18,14 +26,6 @@ from small_graphs import (
     save,
     weights,
 )
-
-from edgeconv.bundle import Format, Precision
-from edgeconv.errors import DataError, UsageError
-from edgeconv.export import QuantizeOptions, export
-from edgeconv.export.blame import Blame, blame
-from edgeconv.export.blame.statistics import round_trip
-from edgeconv.export.quantize.parameters import Range, activation_parameters
-from edgeconv.models.randomize import structured_input
 
 # Without the passes, or they would mend what blame is to find.
 PLAIN = QuantizeOptions(equalization=False, bias_absorption=False)

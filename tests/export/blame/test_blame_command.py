@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
-from small_graphs import data, float_bundle, save, weights
 
 from edgeconv.cli import cli
 from edgeconv.errors import EdgeconvError
+from support.blame_graphs import data, float_bundle, save, weights
 
 
 def run(*arguments: str | Path) -> str:

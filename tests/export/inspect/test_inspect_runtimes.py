@@ -8,7 +8,6 @@ import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from onnx import TensorProto, helper
-from tflite_files import operator_only
 
 from edgeconv.export.inspect import runtimes
 from edgeconv.export.inspect.runtimes import (
@@ -16,6 +15,7 @@ from edgeconv.export.inspect.runtimes import (
     lowest_tflite_runtime,
     newest_before,
 )
+from support.tflite_files import operator_only
 
 HIGHEST = next(reversed(runtimes._tflite_releases().values()))
 

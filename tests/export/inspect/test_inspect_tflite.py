@@ -9,11 +9,11 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tflite_files import File, Op, Tensor, pack
 
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.inspect import inspect_file
 from edgeconv.export.inspect.report import FileReport, QuantizationKind
+from support.tflite_files import File, Op, Tensor, pack
 
 RANDOM = np.random.default_rng(0)
 

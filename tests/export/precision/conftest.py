@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgeconv.export.capture import capture_module
+from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
 from edgeconv.models.randomize import randomize_, structured_input
 

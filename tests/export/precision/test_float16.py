@@ -8,16 +8,16 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from precision_harness import Samples, constants, run_onnx, run_tflite
 from torch import nn
 
 from edgeconv.bundle import Format, IoType, Precision
 from edgeconv.errors import DataError, UnsupportedOperator, UsageError
 from edgeconv.export import export
-from edgeconv.export.precision.float16 import float16_model
-from edgeconv.export.precision.half import LARGEST, halve_constants, to_half
+from edgeconv.export.precision.float16_onnx import float16_model
+from edgeconv.export.precision.float16_tflite import LARGEST, halve_constants, to_half
 from edgeconv.export.tflite import lower
-from edgeconv.export.verify import sqnr_db
+from edgeconv.export.verify.parity import sqnr_db
+from support.precision import Samples, constants, run_onnx, run_tflite
 
 # Half precision has 11 bits, which is 66 dB for one rounding; a few layers take some of it.
 LEAST_SQNR_DB = 50.0

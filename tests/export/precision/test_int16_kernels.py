@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from precision_harness import interpreter
 
 from edgeconv.export.tflite.graph import (
     ChannelQuantization,
@@ -17,8 +16,9 @@ from edgeconv.export.tflite.graph import (
     Quantization,
     Tensor,
 )
-from edgeconv.export.tflite.int16 import INT16_VERSIONS
+from edgeconv.export.tflite.versions import INT16_VERSIONS
 from edgeconv.export.tflite.writer import write
+from support.precision import interpreter
 
 INT16 = np.dtype("int16")
 SCALE = Quantization(1 / 8192, 0)  # reaches from -4 to 4

@@ -9,17 +9,17 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from precision_harness import Samples, activation_scales, constants, run_onnx, run_tflite
 from torch import nn
 
 from edgeconv.bundle import Format, IoType, Precision
 from edgeconv.errors import UnsupportedOperator, UsageError
 from edgeconv.export import export
-from edgeconv.export.precision.int16 import refuse_lost_bounds, symmetric, widen
-from edgeconv.export.precision.int16_tflite import widen_graph
+from edgeconv.export.precision.int16x8_onnx import refuse_lost_bounds, symmetric, widen
+from edgeconv.export.precision.int16x8_tflite import widen_graph
 from edgeconv.export.quantize import QuantizedModel, quantize
 from edgeconv.export.tflite import lower
-from edgeconv.export.verify import sqnr_db
+from edgeconv.export.verify.parity import sqnr_db
+from support.precision import Samples, activation_scales, constants, run_onnx, run_tflite
 
 
 @pytest.fixture(scope="module")

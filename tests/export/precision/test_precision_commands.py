@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from precision_harness import Samples
 from torch import nn
 
 from edgeconv.bench import BenchOptions, measure
@@ -15,9 +14,10 @@ from edgeconv.bundle import Bundle, Format, Precision
 from edgeconv.cli import cli
 from edgeconv.device import open_device
 from edgeconv.export import export
-from edgeconv.export.evaluate import evaluate
 from edgeconv.export.inspect import inspect_file
 from edgeconv.export.inspect.report import FileReport
+from edgeconv.export.verify.top1 import evaluate
+from support.precision import Samples
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,14 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
-from tflite_harness import check, operators
 from torch import Tensor, nn
 
-from edgeconv.export.capture import capture_module
+from edgeconv.export.capture.module import capture_module
 from edgeconv.export.opset import DEFAULT_OPSET
 from edgeconv.export.passes import optimize
-from edgeconv.export.tflite.ops.heads import Heads, heads_of
+from edgeconv.export.tflite.emit.heads import Heads, heads_of
 from edgeconv.models.randomize import randomize_, structured_input
+from support.lowering import check, operators
 
 WIDTH, HEADS, SIDE, WINDOW = 24, 3, 8, 4
 MAP = (1, WIDTH, SIDE, SIDE)

@@ -7,13 +7,13 @@ import logging
 import numpy as np
 import pytest
 import torch
-from tflite_harness import Array, Net, check, operators, smooth
 
-from edgeconv.export.capture import capture_module
+from edgeconv.export.capture.module import capture_module
 from edgeconv.export.opset import DEFAULT_OPSET
 from edgeconv.export.passes import optimize
 from edgeconv.export.tflite import lower
 from edgeconv.models import create_model, input_shape
+from support.lowering import Array, Net, check, operators, smooth
 
 MAP = (2, 3, 5, 4)
 SCALE, ZERO = 0.05, 120

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_harness import Net, as_model, check, operators, smooth
 
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
+from support.lowering import Net, as_model, check, operators, smooth
 
 SIZES = dict(zip("bhijkc", (2, 3, 4, 5, 6, 7), strict=True))
 

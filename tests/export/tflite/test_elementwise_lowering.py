@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
-from tflite_harness import Array, Net, check, operators, smooth
 
 from edgeconv.bundle import Layout
+from support.lowering import Array, Net, check, operators, smooth
 
 MAP = (2, 3, 4, 5)
 BROADCASTS = [MAP, (2, 3, 1, 1), (1, 3, 1, 1), (3, 1, 1), (5,), (4, 1), (1,), (), (1, 1, 4, 5)]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tflite_harness import Net, check, operators, smooth
 
 from edgeconv.export.tflite import LoweredModel
+from support.lowering import Net, check, operators, smooth
 
 SCALE, ZERO = 0.05, 120
 

@@ -13,11 +13,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tflite_harness import Net
 
 from edgeconv.errors import EdgeconvError
-from edgeconv.export.capture import capture_file
+from edgeconv.export.capture.onnx_file import capture_file
 from edgeconv.export.tflite import lower
+from support.lowering import Net
 
 SECONDS = 5.0  # one mutant; a slow machine included, a hang not
 KIBIBYTES = 600_000  # what all of them together may add to this process

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
-from tflite_harness import Net, as_model, check, run_tflite, smooth
 
 from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
+from support.lowering import Net, as_model, check, run_tflite, smooth
 
 SHAPE = (2, 3, 4)
 KINDS = {"int32": 6, "int64": 7}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_harness import Net, check, operators
 
 from edgeconv.export.quantize.parameters import Range, activation_parameters
+from support.lowering import Net, check, operators
 
 ALL_CODES = (1, 4, 8, 8)
 

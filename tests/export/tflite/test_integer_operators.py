@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tflite_harness import Array, Net, as_model, check, in_layout, run_onnx, run_tflite
 
 from edgeconv.bundle import Layout
 from edgeconv.export.inspect.runtimes import refused_by, tflite_release
 from edgeconv.export.tflite import lower
 from edgeconv.export.tflite.registry import Integer, names, rule
+from support.lowering import Array, Net, as_model, check, in_layout, run_onnx, run_tflite
 
 OLD_RUNTIME = tflite_release("tflite-runtime==2.14")
 NOT_FOR_REALS = {"QuantizeLinear", "DequantizeLinear"}

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
-from tflite_harness import Net, check, operators, smooth
 
 from edgeconv.bundle import Layout
+from support.lowering import Net, check, operators, smooth
 
 MAP = (2, 6, 5, 4)
 

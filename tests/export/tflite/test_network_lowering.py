@@ -12,16 +12,16 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
-from tflite_harness import Array, Arrays, in_layout, operators, run_onnx, run_tflite
 
 from edgeconv.bundle import IoType, Layout
-from edgeconv.export.capture import capture_module
+from edgeconv.export.capture.module import capture_module
 from edgeconv.export.opset import DEFAULT_OPSET
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod, apply_io, quantize
 from edgeconv.export.tflite import lower
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
+from support.lowering import Array, Arrays, in_layout, operators, run_onnx, run_tflite
 
 OldRuntime = Callable[[bytes, Mapping[str, Array]], Arrays]
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
-from tflite_harness import Array, Net, as_model, in_layout, run_onnx, smooth
 
 from edgeconv.bundle import Layout
 from edgeconv.export.inspect.runtimes import refused_by, tflite_release
 from edgeconv.export.tflite import lower
+from support.lowering import Array, Net, as_model, in_layout, run_onnx, smooth
 
 MAP = (1, 4, 6, 6)
 VOLUME = (1, 4, 5, 6, 6)

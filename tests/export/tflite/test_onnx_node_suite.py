@@ -19,11 +19,11 @@ import onnx
 import pytest
 from onnx import TensorProto
 from onnx.backend.test.loader import load_model_tests
-from tflite_harness import as_model, run_tflite
 
 from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
+from support.lowering import as_model, run_tflite
 
 NODE_TEST = "onnx_node_test"  # the property that the summary is made of, in conftest.py
 OLDEST_OPSET = 13

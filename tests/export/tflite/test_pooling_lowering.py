@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tflite_harness import Net, as_model, check, operators, smooth
 
 from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
+from support.lowering import Net, as_model, check, operators, smooth
 
 SIZE = (1, 3, 9, 10)
 

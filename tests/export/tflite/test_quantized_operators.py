@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 import pytest
-from tflite_harness import Array, Net, as_model, in_layout, run_onnx, run_tflite, smooth
 
 from edgeconv.bundle import Layout
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import quantize
 from edgeconv.export.tflite import lower
+from support.lowering import Array, Net, as_model, in_layout, run_onnx, run_tflite, smooth
 
 MAP = (1, 4, 6, 6)
 Build = Callable[[Net, str], str]

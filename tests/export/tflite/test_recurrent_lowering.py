@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_harness import Net, as_model, check, operators, smooth
 
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
+from support.lowering import Net, as_model, check, operators, smooth
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 STEPS, BATCH, FEATURES, HIDDEN = 5, 2, 6, 3

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
-from tflite_harness import Net, as_model
 
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import demand_known, lower, registry, supported_operators
+from support.lowering import Net, as_model
 
 MAP = (1, 4, 6, 6)
 

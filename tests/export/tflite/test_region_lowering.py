@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tflite_harness import Net, as_model, check, run_onnx, run_tflite, smooth
 
 from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
+from support.lowering import Net, as_model, check, run_onnx, run_tflite, smooth
 
 ROUNDING = 1e-4
 """Places are computed in float32, in an order of our own."""

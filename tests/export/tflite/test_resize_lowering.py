@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_harness import Net, check, operators, smooth
+
+from support.lowering import Net, check, operators, smooth
 
 PLACES = [
     "half_pixel",

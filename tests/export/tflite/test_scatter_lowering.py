@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnx import TensorProto
-from tflite_harness import Array, Net, check, operators, smooth
 
 from edgeconv.bundle import Layout
+from support.lowering import Array, Net, check, operators, smooth
 
 MAP = (2, 3, 4, 5)
 SCALE, ZERO = 0.05, 120

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_harness import Net, check, operators, smooth
+
+from support.lowering import Net, check, operators, smooth
 
 MAP = (2, 5, 4, 6)
 

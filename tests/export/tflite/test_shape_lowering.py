@@ -9,9 +9,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tflite_harness import Net, check, operators, smooth
 
 from edgeconv.bundle import Layout
+from support.lowering import Net, check, operators, smooth
 
 MAP = (2, 4, 6, 3)
 

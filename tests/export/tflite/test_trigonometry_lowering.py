@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_harness import Net, check, operators, run_onnx
+
+from support.lowering import Net, check, operators, run_onnx
 
 UNIT = np.linspace(-1, 1, 41, dtype=np.float32)
 WIDE = np.linspace(-6, 6, 49, dtype=np.float32)

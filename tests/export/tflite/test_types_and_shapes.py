@@ -10,11 +10,11 @@ import onnx
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from onnx import TensorProto, helper
-from tflite_harness import Net, as_model, check, smooth
 
 from edgeconv.errors import UnsupportedOperator, UsageError
-from edgeconv.export.capture import capture_file
+from edgeconv.export.capture.onnx_file import capture_file
 from edgeconv.export.tflite import LoweredModel, lower
+from support.lowering import Net, as_model, check, smooth
 
 MAP = (1, 4, 6, 6)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tflite_harness import Net, check, operators, smooth
+
+from support.lowering import Net, check, operators, smooth
 
 VOLUME = (2, 4, 5, 6, 7)
 SCALE, ZERO = 0.05, 120

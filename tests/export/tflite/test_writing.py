@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
-from tflite_harness import Net, as_model, check, smooth
 
 from edgeconv.bundle import Layout
 from edgeconv.export.tflite import lower
 from edgeconv.export.tflite.graph import Graph, Operator, Padding, Quantization, Tensor
 from edgeconv.export.tflite.versions import version
 from edgeconv.export.tflite.writer import write
+from support.lowering import Net, as_model, check, smooth
 
 FLOAT, INT8 = np.dtype("float32"), np.dtype("int8")
 

@@ -1,0 +1,37 @@
+"""What a profile by operator tells of a file."""
+
+from __future__ import annotations
+
+from edgeconv.bench.profile.roofline import Peaks, Roof
+from edgeconv.bench.result import ModelFile
+from edgeconv.device.messages import Machine, Operator
+from edgeconv.versioned import Record
+
+
+class ProfiledOperator(Operator):
+    """An operator and what it costs. ``delegated``: whether TFLite's delegate (XNNPACK) runs it;
+    None where the runtime does not tell, and of ONNX files. ``roof`` is None on a board that is not
+    known."""
+
+    delegated: bool | None = None
+    macs: int | None
+    roof: Roof | None
+
+    @property
+    def share_of_roof(self) -> float | None:
+        """How much of what the board can do it reaches; above 1 if its tensors are in a cache."""
+        return self.roof.ns / self.ns if self.roof and self.ns else None
+
+
+class ProfiledModel(Record):
+    """One file and the nodes that ran, in order. ``tick_ns`` is the step of the clock that told
+    their times; ``frequency_hz`` the highest that the device told of its cores; ``peaks`` are None
+    of a board that is not known."""
+
+    file: ModelFile
+    runtime_version: str
+    machine: Machine
+    tick_ns: int
+    frequency_hz: int | None
+    peaks: Peaks | None
+    operators: tuple[ProfiledOperator, ...]

@@ -1,0 +1,134 @@
+"""Export again and again until the int8 files meet a budget."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgeconv.bundle import Artifact, Bundle, Precision, refuse_occupied, staged
+from edgeconv.errors import UsageError
+from edgeconv.export.pipeline import find_source, run
+from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, repair
+from edgeconv.export.quantize.options import QuantizeOptions
+from edgeconv.export.request import Request
+from edgeconv.export.verify.top1 import evaluate
+
+# The median latency of each file in nanoseconds.
+Latency = Callable[[Sequence[Path]], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """The attempts, and the bundle of the one that met the budget; None if none did."""
+
+    attempts: tuple[Attempt, ...]
+    bundle: Bundle | None
+
+
+def export_within(
+    request: Request, budget: Budget, *, labeled: Path | None, latency: Latency
+) -> Repaired:
+    """Carry out ``request`` with ever more effort for accuracy, in the order of
+    :func:`edgeconv.export.quantize.accuracy.escalation.repair`.
+
+    An attempt counts by its worst int8 file: least SQNR, largest loss of top-1, most bytes,
+    longest latency.
+
+    Args:
+        labeled: what the loss of accuracy is measured on: a folder with a folder of images for
+            each class, or an ``.npz`` with ``x`` and ``y``.
+        latency: measures files on this machine.
+
+    Raises:
+        UsageError: the request is wrong; nothing was done.
+        EdgeconvError: an attempt failed, and left no bundle.
+    """
+    request = _checked(request, budget, labeled)
+    source = find_source(request)
+    with tempfile.TemporaryDirectory(prefix="edgeconv-") as temporary:
+        folder = Path(temporary) / "attempt"
+
+        def assess(options: QuantizeOptions) -> Assessment:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            held.records.clear()
+            manifest = run(replace(request, quantization=options), source, folder)
+            return _assess(Bundle(folder, manifest), labeled, latency)
+
+        with _only_the_last_warns(logging.getLogger(run.__module__)) as held:
+            attempts = repair(request.quantization, budget, assess)
+            if not attempts[-1].met:
+                held.records.clear()  # they tell of files that are not kept
+        if not attempts[-1].met:
+            return Repaired(tuple(attempts), None)
+        with staged(request.out, force=request.force) as stage:
+            shutil.copytree(folder, stage, dirs_exist_ok=True)
+    return Repaired(tuple(attempts), Bundle.load(request.out))
+
+
+def _checked(request: Request, budget: Budget, labeled: Path | None) -> Request:
+    """The request with its precisions stated; accuracy is lost against the float32 file."""
+    request.check()
+    refuse_occupied(request.out, force=request.force)
+    precisions = request.precisions or (Precision.FLOAT32, Precision.INT8)
+    if Precision.INT8 not in precisions or request.calibration is None:
+        raise UsageError("a budget is for int8 files; pass --precision int8 and --calibration")
+    if budget.max_accuracy_drop is not None:
+        if labeled is None:
+            raise UsageError("--accuracy-budget needs --labeled: FOLDER/CLASS/image or x and y")
+        if Precision.FLOAT32 not in precisions:
+            raise UsageError("--accuracy-budget compares with float32; add --precision float32")
+    return replace(request, precisions=precisions)
+
+
+def _assess(bundle: Bundle, labeled: Path | None, latency: Latency) -> Assessment:
+    integer = [a for a in bundle.manifest.artifacts if a.precision is Precision.INT8]
+    figures = [artifact.verification for artifact in integer]
+    return Assessment(
+        sqnr_db=min(figure.sqnr_db if figure else -200.0 for figure in figures),
+        accuracy_drop=None if labeled is None else _drop(bundle, integer, labeled),
+        bytes=max(artifact.bytes for artifact in integer),
+        latency_ns=max(latency([bundle.file(artifact) for artifact in integer])),
+    )
+
+
+def _drop(bundle: Bundle, integer: Sequence[Artifact], labeled: Path) -> float | None:
+    """Top-1 of the best float32 file less that of the worst int8 file."""
+    top1 = {result.path: result.top1 for result in evaluate(bundle, labeled).results}
+    floats = [
+        top1[artifact.path]
+        for artifact in bundle.manifest.artifacts
+        if artifact.precision is Precision.FLOAT32
+    ]
+    return max(floats) - min(top1[a.path] for a in integer) if floats else None
+
+
+class _HeldBack(logging.Filter):
+    """Keeps what is logged instead of letting it through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self.records.append(record)
+        return False
+
+
+@contextmanager
+def _only_the_last_warns(logger: logging.Logger) -> Iterator[_HeldBack]:
+    """Every attempt meets the same data and would warn of it again, and of its own failings; those
+    count only if it stays."""
+    held = _HeldBack()
+    logger.addFilter(held)
+    try:
+        yield held
+    finally:
+        logger.removeFilter(held)
+        for record in held.records:
+            logger.handle(record)

@@ -1,0 +1,1 @@
+"""The way in: a network in PyTorch or ONNX becomes a float ONNX graph with static shapes."""

@@ -1,0 +1,43 @@
+"""Refuse graphs whose weights or types no file can hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeconv.errors import CaptureError, DataError
+
+_MULTIPLYING = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"}
+
+
+def refuse_bad_weights(model: ir.Model) -> None:
+    """Raise DataError if a weight is NaN, or infinite where an operator multiplies by it.
+
+    Infinities elsewhere are legal: bounds of a Clip, masks of an attention.
+    """
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is None or not tensor.dtype.is_floating_point():
+            continue
+        array = tensor.numpy()
+        multiplied = any(node.op_type in _MULTIPLYING for node in value.consumers())
+        bad = int(np.count_nonzero(~np.isfinite(array) if multiplied else np.isnan(array)))
+        if bad:
+            raise DataError(
+                f"the weight {name!r} has {bad} NaN or infinite values of {array.size}; "
+                "train again or load other weights"
+            )
+
+
+def refuse_foreign_types(model: ir.Model) -> None:
+    """Raise CaptureError for a network that computes in float64, or on what is no number."""
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        if value.dtype is not None and value.dtype.is_string():
+            raise CaptureError(f"{value.name!r} holds strings; use float32")
+    for name, value in model.graph.initializers.items():
+        for node in value.consumers():
+            if value.dtype == ir.DataType.DOUBLE and node.op_type in _MULTIPLYING:
+                raise CaptureError(
+                    f"{node.name} ({node.op_type}) computes in float64, by its weight {name!r}; "
+                    "use float32: call .float() on the network before it is exported to ONNX"
+                )

@@ -1,0 +1,70 @@
+"""Capture an ``nn.Module`` with PyTorch's own exporter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from edgeconv.errors import CaptureError
+from edgeconv.export.capture.onnx_file import _first_line
+from edgeconv.export.quiet import quiet_python
+from edgeconv.export.threads import one_torch_thread
+
+
+def capture_module(
+    network: nn.Module, example: Sequence[np.ndarray], output_names: Sequence[str], opset: int
+) -> ir.Model:
+    """Trace ``network`` on ``example`` inputs with PyTorch's own exporter.
+
+    Args:
+        network: a module in eval mode.
+        example: one float32 array an input; their shapes become the graph's static shapes.
+        output_names: names for the graph's outputs, in order.
+        opset: version of the ai.onnx operator set, 18 to 23.
+
+    Raises:
+        CaptureError: the exporter cannot express the network, or wrote another opset.
+    """
+    inputs = tuple(torch.from_numpy(array) for array in example)
+    with quiet_python(), one_torch_thread(), torch.no_grad():
+        try:
+            program = torch.export.export(network, inputs, strict=False)
+        except Exception as error:  # whatever the user's forward() raises arrives here
+            raise CaptureError(
+                f"torch.export cannot trace {type(network).__name__} on inputs of shape "
+                f"{_shapes(example)}: {_first_line(error)}{_remedy(error)}"
+            ) from error
+        try:
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=opset,
+                output_names=output_names,
+                verbose=False,
+            )
+        except Exception as error:
+            raise CaptureError(
+                f"torch.onnx.export cannot express {type(network).__name__} as ONNX: "
+                f"{_first_line(error)}"
+            ) from error
+    if exported is None:
+        raise CaptureError(f"torch.onnx.export returned nothing for {type(network).__name__}")
+    model = exported.model
+    written = model.graph.opset_imports[""]
+    if written != opset:
+        raise CaptureError(f"torch.onnx.export wrote opset {written} where {opset} was asked for")
+    return model
+
+
+def _remedy(error: Exception) -> str:
+    if "data-dependent" in str(error):
+        return "; it decides by a tensor's value, which a file cannot: use torch.where"
+    return ""
+
+
+def _shapes(arrays: Sequence[np.ndarray]) -> str:
+    return ", ".join("×".join(map(str, array.shape)) for array in arrays)

@@ -1,0 +1,260 @@
+"""Capture: an ``nn.Module`` or an ``.onnx`` file becomes a float ONNX graph with static shapes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from edgeconv.errors import CaptureError, UsageError
+from edgeconv.export.capture.input_shape import ExactShape
+from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
+
+_OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QGemm"}
+_SHAPED_BY_SECOND = {"Expand", "Reshape", "Tile"}
+_MAX_PROTO_BYTES = 2**31 - 1  # protobuf's limit for one message
+
+
+def capture_file(
+    path: Path,
+    opset: int | None,
+    *,
+    highest_opset: int = MAX_OPSET,
+    liked_opset: int = MIN_OPSET,
+    input_size: tuple[int, ...] | None,
+    batch: int | None,
+) -> ir.Model:
+    """Load an ``.onnx`` file of any producer: check it, raise its opset, fix its shapes.
+
+    It may be a float graph or a QDQ one.
+
+    Args:
+        opset: the opset to convert to; None keeps the file's own where it is 18 to
+            ``highest_opset``.
+        liked_opset: what a lower opset of the file is raised to if it can be, where ``opset`` is
+            None.
+        input_size: (height, width) or (channels, height, width) for the dimensions that the file
+            leaves open, or the whole shape of an input; a stated dimension that differs is an
+            error.
+        batch: the batch size where the file leaves it open, default 1.
+
+    Raises:
+        UsageError: an open dimension was not given, or a stated one contradicts the request.
+        CaptureError: the file is damaged or invalid, or its opset cannot be converted.
+    """
+    proto = _load(path)
+    _refuse_operator_form(proto, path)
+    _refuse_input_shapes(proto, path)
+    _fix_shapes(proto, path, input_size, batch)
+    if opset is None:
+        proto = _raised(proto, min(liked_opset, highest_opset))
+    proto = _convert_opset(proto, path, opset, highest_opset)
+    try:
+        proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+    except Exception as error:
+        raise CaptureError(f"{path}: shapes do not fit together: {_first_line(error)}") from error
+    try:
+        for node in proto.graph.node:
+            # Later passes would number what has no name; its result is found in the file.
+            node.name = node.name or next(filter(None, node.output), "")
+        return ir.from_proto(proto)
+    except UnicodeDecodeError as error:  # protobuf decodes a string when it is first read
+        raise CaptureError(
+            f"{path} is not a valid ONNX file: one of its names is no UTF-8"
+        ) from error
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    size = path.stat().st_size
+    if size > _MAX_PROTO_BYTES:
+        raise CaptureError(f"{path} exceeds 2 GiB, the limit of one ONNX file")
+    if size == 0:
+        raise CaptureError(f"{path} is empty; make or copy it again")
+    try:
+        proto = onnx.load(path, load_external_data=False)
+    except OSError:
+        raise
+    except Exception as error:  # protobuf's own, which has no types to name it by
+        raise CaptureError(f"{path} is not a whole ONNX file; make or copy it again") from error
+    if not proto.ir_version or not proto.HasField("graph"):
+        raise CaptureError(f"{path} is not an ONNX file: it has no graph")
+    try:
+        model = ir.from_proto(proto)
+        for tensor in (value.const_value for value in model.graph.initializers.values()):
+            if isinstance(tensor, ir.ExternalTensor):
+                _refuse_outside(path, tensor)
+        proto = _with_shapes(onnx.load(path), path)
+        onnx.checker.check_model(proto, full_check=False)
+    except CaptureError:
+        raise
+    except Exception as error:  # protobuf and the checker raise kinds of their own
+        raise CaptureError(f"{path} is not a valid ONNX file: {_one_line(error)}") from error
+    return proto
+
+
+def _with_shapes(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """``proto``, where inputs or outputs state no shape, with those that can be inferred."""
+    if not _shapeless(proto):
+        return proto
+    proto = onnx.shape_inference.infer_shapes(proto)
+    shapeless = _shapeless(proto)
+    if shapeless:
+        raise CaptureError(
+            f"{path}: the {shapeless[0]} states no shape, and none can be inferred; state it where "
+            "the file is made"
+        )
+    return proto
+
+
+def _shapeless(proto: onnx.ModelProto) -> list[str]:
+    """The inputs and outputs that are tensors without a shape."""
+    borders = [("input", value) for value in proto.graph.input]
+    borders += [("output", value) for value in proto.graph.output]
+    return [
+        f"{kind} {value.name!r}"
+        for kind, value in borders
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+    ]
+
+
+def _refuse_operator_form(proto: onnx.ModelProto, path: Path) -> None:
+    """Quantized operators of ONNX Runtime's own kind have no float meaning to lower."""
+    for node in proto.graph.node:
+        if node.op_type.startswith("QLinear") or node.op_type in _OPERATOR_FORM:
+            raise CaptureError(
+                f"{path} is quantized in the operator form ({node.op_type}); quantize the float "
+                "network again in the QDQ form (quant_format=QuantFormat.QDQ), or pass it here"
+            )
+
+
+def _refuse_input_shapes(proto: onnx.ModelProto, path: Path) -> None:
+    """An input that is a shape leaves nothing static, whatever shape the file states."""
+    constants = {initializer.name for initializer in proto.graph.initializer}
+    inputs = {value.name for value in proto.graph.input} - constants
+    for node in proto.graph.node:
+        second = "".join(node.input[1:2])  # before opset 5 Reshape has the shape as an attribute
+        if node.op_type in _SHAPED_BY_SECOND and second in inputs:
+            raise CaptureError(
+                f"{path}: the shape that {node.name or node.output[0]} ({node.op_type}) gives is "
+                f"the input {second!r}, and files have fixed shapes; make it constant"
+            )
+
+
+def _refuse_outside(path: Path, tensor: ir.ExternalTensor) -> None:
+    folder = path.resolve().parent
+    if not (folder / str(tensor.location)).resolve().is_relative_to(folder):
+        raise CaptureError(
+            f"{path} keeps weights outside its folder ({tensor.location}); refused for safety"
+        )
+
+
+def _fix_shapes(
+    proto: onnx.ModelProto, path: Path, input_size: tuple[int, ...] | None, batch: int | None
+) -> None:
+    """Make the graph's inputs static. The stated shapes of other values are dropped where an
+    input was open, because shape inference makes them anew."""
+    constants = {initializer.name for initializer in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in constants]
+    ranks = {len(value.type.tensor_type.shape.dim) for value in inputs}
+    if input_size is not None and not any(_fits(input_size, rank) for rank in ranks):
+        text = ("," if isinstance(input_size, ExactShape) else "x").join(map(str, input_size))
+        raise UsageError(
+            f"{path}: --input-size {text} fits none of its inputs, which have "
+            f"{' and '.join(map(str, sorted(ranks))) or 'no'} dimensions"
+        )
+    opened = False
+    for graph_input in inputs:
+        dims = graph_input.type.tensor_type.shape.dim
+        wanted = _wanted_shape(len(dims), input_size, batch)
+        for axis, dim in enumerate(dims):
+            asked = wanted[axis]
+            if dim.HasField("dim_value") and dim.dim_value > 0:
+                if asked is not None and asked != dim.dim_value:
+                    raise UsageError(
+                        f"{path}: input {graph_input.name!r} has a fixed size of {dim.dim_value} "
+                        f"in dimension {axis}, not {asked}"
+                    )
+                continue
+            if asked is None and axis == 0:
+                asked = 1
+            if asked is None:
+                raise UsageError(
+                    f"{path}: input {graph_input.name!r} leaves dimension {axis} open; "
+                    "give it with --input-size"
+                )
+            opened = True
+            dim.Clear()
+            dim.dim_value = asked
+    if opened:
+        del proto.graph.value_info[:]
+        for output in proto.graph.output:
+            output.type.tensor_type.ClearField("shape")
+
+
+def _wanted_shape(
+    rank: int, input_size: tuple[int, ...] | None, batch: int | None
+) -> list[int | None]:
+    wanted: list[int | None] = [None] * rank
+    if rank:
+        wanted[0] = batch
+    if input_size and _fits(input_size, rank):
+        wanted[rank - len(input_size) :] = input_size
+    return wanted
+
+
+def _fits(input_size: tuple[int, ...], rank: int) -> bool:
+    """Whether an input of so many dimensions takes the size: in whole, or after the batch."""
+    return rank == len(input_size) if isinstance(input_size, ExactShape) else rank > len(input_size)
+
+
+def _raised(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """``proto`` in ``opset`` if its own is lower and can be converted, else as it is."""
+    if _opset_of(proto) >= opset:
+        return proto
+    try:
+        return onnx.version_converter.convert_version(proto, opset)
+    except Exception:  # the converter raises RuntimeError and its own kinds
+        return proto
+
+
+def _opset_of(proto: onnx.ModelProto) -> int:
+    return next((entry.version for entry in proto.opset_import if entry.domain == ""), 0)
+
+
+def _convert_opset(
+    proto: onnx.ModelProto, path: Path, opset: int | None, highest: int
+) -> onnx.ModelProto:
+    current = _opset_of(proto)
+    foreign = sorted({node.domain for node in proto.graph.node} - {"", "ai.onnx"})
+    if foreign:
+        raise CaptureError(
+            f"{path} uses operators of the domain {foreign[0]!r}; only standard ONNX is supported"
+        )
+    target = opset or min(max(current, MIN_OPSET), highest)
+    if current == target:
+        return proto
+    try:
+        return onnx.version_converter.convert_version(proto, target)
+    except Exception as error:  # the converter raises RuntimeError and its own kinds
+        words = _first_line(error).rpartition(" failed: ")[2]  # without the converter's own source
+        remedy = f"export it anew with opset {target}"
+        if opset is None and target == highest < MAX_OPSET:
+            remedy += (
+                ", install a later onnxruntime on the device, or take --format tflite alone if it "
+                "runs that"
+            )
+        raise CaptureError(
+            f"{path} has opset {current}, which cannot be converted to {target}: {words}; {remedy}"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    """The whole of a message of the checker's, without the empty names of nodes in it."""
+    text = " ".join(str(error).partition("==> Context")[0].split())
+    return text.replace("name: OpType", "OpType") or type(error).__name__
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

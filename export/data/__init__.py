@@ -1,0 +1,1 @@
+"""Samples for calibration, verification and evaluation, read one at a time."""

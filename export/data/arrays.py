@@ -1,0 +1,74 @@
+"""Samples from ``.npy`` and ``.npz`` files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.errors import DataError, MismatchedData
+from edgeconv.export.data.array_file import UNNAMED, StoredArray, listed, open_arrays
+from edgeconv.export.data.preprocess import is_pixels, layout_hint, to_input
+from edgeconv.export.data.samples import IndexedSamples, Sample
+
+
+@dataclass
+class ArrayFile(IndexedSamples):
+    """An ``.npy`` with one array, or an ``.npz`` with one array per input, by name or, for a
+    single input, as ``x`` or without a name (``np.savez(file, array)``). Shapes are [N, …] where
+    the input is [batch, …].
+
+    Floats are the network's inputs as they are; bytes for a float input are pixels, and are
+    normalized like an image.
+    """
+
+    path: Path
+    inputs: Sequence[TensorInfo]
+    preprocessing: Preprocessing | None
+    synthetic: bool = False
+    skipped: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.source = self.path.name
+        arrays = open_arrays(self.path)
+        self.arrays = [self._pick(arrays, info) for info in self.inputs]
+        self.pixels = any(
+            is_pixels(array.dtype, info)
+            for array, info in zip(self.arrays, self.inputs, strict=True)
+        )
+        counts = {len(array) for array in self.arrays}
+        if len(counts) != 1:
+            raise DataError(f"{self.path}: the arrays differ in their number of samples: {counts}")
+        if counts == {0}:
+            raise DataError(f"{self.path} holds no samples")
+
+    def _pick(self, arrays: dict[str, StoredArray], info: TensorInfo) -> StoredArray:
+        names = (info.name, "x", UNNAMED) if len(self.inputs) == 1 else (info.name,)
+        array = next((arrays[name] for name in names if name in arrays), None)
+        if array is None:
+            wanted = " and ".join(repr(each.name) for each in self.inputs)
+            alias = " (or 'x')" if len(self.inputs) == 1 and info.name != "x" else ""
+            raise MismatchedData(
+                f"{self.path} has no array {info.name!r}: it has {listed(arrays)}, and the network "
+                f"takes {wanted}{alias}; rename the array in the file"
+            )
+        if array.shape[1:] != info.shape[1:]:
+            raise MismatchedData(
+                f"{self.path} holds samples of shape {list(array.shape[1:])}, the input "
+                f"{info.name!r} wants {list(info.shape[1:])}{layout_hint(array.shape[1:], info)}"
+            )
+        return array
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def read(self, indices: Sequence[int]) -> Iterator[tuple[str, Sample]]:
+        for index in indices:
+            yield (
+                str(index),
+                tuple(
+                    to_input(array.row(index), info, self.preprocessing, str(self.path))
+                    for array, info in zip(self.arrays, self.inputs, strict=True)
+                ),
+            )

@@ -1,0 +1,95 @@
+"""Samples that look wrong for the network, said in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.export.data.samples import Sample
+
+# A normalized image stays within a few units; bytes go to 255. Few images hold no pixel over 30.
+_RAW_PIXEL = 30.0
+
+
+class InputCheck:
+    """Looks at samples one at a time, and keeps a few numbers of each input."""
+
+    def __init__(self, inputs: Sequence[TensorInfo], preprocessing: Preprocessing | None) -> None:
+        self._inputs, self._preprocessing = inputs, preprocessing
+        self.reset()
+
+    def reset(self) -> None:
+        self._samples = 0
+        self._constant: list[str] = []
+        self._low = [np.inf] * len(self._inputs)
+        self._high = [-np.inf] * len(self._inputs)
+        self._first: Sample | None = None
+        self._all_same = True
+
+    def note(self, name: str, sample: Sample) -> None:
+        self._samples += 1
+        if self._first is None:
+            self._first = sample
+        elif self._all_same:
+            self._all_same = all(
+                np.array_equal(a, b) for a, b in zip(sample, self._first, strict=True)
+            )
+        bounds = {
+            index: (float(array.min()), float(array.max()))
+            for index, array in enumerate(sample)
+            if array.dtype.kind == "f" and array.size > 1
+        }
+        for index, (low, high) in bounds.items():
+            self._low[index] = min(self._low[index], low)
+            self._high[index] = max(self._high[index], high)
+        if bounds and all(low == high for low, high in bounds.values()):
+            self._constant.append(name)
+
+    def findings(self, *, normalized_here: bool) -> list[str]:
+        """One line for each thing that looks wrong.
+
+        Args:
+            normalized_here: the values were made from bytes with ``preprocessing``, so they lie
+                where it puts them.
+        """
+        lines = []
+        if self._samples > 1 and self._all_same:
+            lines.append(f"all {self._samples} calibration samples are the same")
+        elif self._constant:
+            names = ", ".join(self._constant[:3]) + (", …" if len(self._constant) > 3 else "")
+            lines.append(
+                f"{len(self._constant)} of {self._samples} calibration samples hold one value all "
+                f"over: {names}"
+            )
+        image = len(self._inputs) == 1 and len(self._inputs[0].shape) == 4
+        if image and self._samples and not normalized_here and self._low[0] <= self._high[0]:
+            lines += self._pixel_findings(self._low[0], self._high[0])
+        return lines
+
+    def _pixel_findings(self, low: float, high: float) -> list[str]:
+        known = self._preprocessing is not None and not self._preprocessing.assumed
+        least, greatest = _reach(self._preprocessing) if self._preprocessing else (0.0, 1.0)
+        wanted = f"[{least:.2g}, {greatest:.2g}]"
+        if low >= 0 and high > max(_RAW_PIXEL, 4 * greatest):
+            expected = (
+                f"mean and std put pixels into {wanted}" if known else "few networks want them"
+            )
+            return [
+                f"calibration inputs reach {high:.4g}, like raw pixels; {expected}: pass them as "
+                "uint8 to have them normalized, or normalize them"
+            ]
+        if known and least < -0.5 and low >= 0 and high <= 1:
+            return [
+                "calibration inputs lie in [0, 1], like pixels that were scaled and not "
+                f"normalized; mean and std put pixels into {wanted}: pass them as uint8 to have "
+                "them normalized, or normalize them"
+            ]
+        return []
+
+
+def _reach(preprocessing: Preprocessing) -> tuple[float, float]:
+    """The least and the greatest value that a pixel can become."""
+    mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
+    return float(np.min((0 - mean) / std)), float(np.max((1 - mean) / std))

@@ -1,0 +1,94 @@
+"""Folders of images as samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.errors import DataError, UsageError
+from edgeconv.export.data.preprocess import normalize
+from edgeconv.export.data.samples import IndexedSamples, Sample
+
+IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# What Pillow raises for a damaged or oversized file, by format.
+_DAMAGED = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError)
+
+
+@dataclass
+class ImageFolder(IndexedSamples):
+    """Every image below a folder, in the order of their paths."""
+
+    path: Path
+    info: TensorInfo
+    preprocessing: Preprocessing | None
+    synthetic: bool = False
+    pixels: bool = True
+    skipped: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.source = self.path.name
+        self.files = sorted(
+            file
+            for file in self.path.rglob("*")
+            if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
+        )
+        if not self.files:
+            raise DataError(f"{self.path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, indices: Sequence[int]) -> Iterator[tuple[str, Sample]]:
+        for index in indices:
+            file = self.files[index]
+            name = file.relative_to(self.path).as_posix()
+            try:
+                array = load_image(file, self.info.shape, self.preprocessing)
+            except _DAMAGED:
+                self.skipped.append(name)
+                continue
+            yield name, (array,)
+
+
+def load_image(
+    file: Path, shape: tuple[int, ...], preprocessing: Preprocessing | None
+) -> npt.NDArray[np.float32]:
+    """Read an image as [1, C, H, W] float32.
+
+    The image is resized (bilinear, antialiased) until it covers the input and its shorter side is
+    ``preprocessing.resize`` where that is set; then the center is cropped, and bytes become
+    ([0, 1] - mean) / std.
+    """
+    channels, height, width = shape[1:]
+    with Image.open(file) as opened:
+        image = opened.convert("L" if channels == 1 else "RGB")
+    shorter = preprocessing.resize if preprocessing and preprocessing.resize else 0
+    scale = max(height / image.height, width / image.width, shorter / min(image.size))
+    resized = image.resize(
+        (max(width, round(image.width * scale)), max(height, round(image.height * scale))),
+        Image.Resampling.BILINEAR,
+    )
+    left, top = (resized.width - width) // 2, (resized.height - height) // 2
+    cropped = resized.crop((left, top, left + width, top + height))
+    pixels = np.asarray(cropped, np.uint8).reshape(height, width, channels)
+    return normalize(pixels.transpose(2, 0, 1)[None], preprocessing)
+
+
+def one_image_input(inputs: Sequence[TensorInfo], path: Path) -> TensorInfo:
+    """The network's only input, an image.
+
+    Raises:
+        UsageError: the network takes something else than one image.
+    """
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (1, 3):
+        raise UsageError(
+            f"{path} holds images, but the network's input is not one gray or color image; "
+            "pass an .npz with one array per input"
+        )
+    return inputs[0]

@@ -1,0 +1,64 @@
+"""Samples for calibration, verification and evaluation, read one at a time.
+
+Sources: a folder of images, ``.npy``, ``.npz``, a function of the user's, or synthetic inputs
+asked for by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.errors import UsageError
+from edgeconv.export.data.arrays import ArrayFile
+from edgeconv.export.data.function import FunctionSamples
+from edgeconv.export.data.images import ImageFolder, load_image, one_image_input
+from edgeconv.export.data.samples import IndexedSamples, Sample, Samples, choose
+from edgeconv.export.data.synthetic import SYNTHETIC, SyntheticSamples, synthetic_input
+
+__all__ = [
+    "SYNTHETIC",
+    "ArrayFile",
+    "FunctionSamples",
+    "ImageFolder",
+    "IndexedSamples",
+    "Sample",
+    "Samples",
+    "SyntheticSamples",
+    "choose",
+    "load_image",
+    "open_samples",
+    "synthetic_input",
+]
+
+
+def open_samples(
+    source: str | Path,
+    inputs: Sequence[TensorInfo],
+    preprocessing: Preprocessing | None,
+    spans: Mapping[str, range] | None = None,
+) -> Samples:
+    """Open a source of samples for a network with these inputs.
+
+    Args:
+        spans: what synthetic integers are drawn from, by the input's name.
+
+    Raises:
+        UsageError: there is no such source, or its kind does not fit the network.
+        DataError: the source is damaged, empty or of the wrong shape.
+    """
+    if str(source) == SYNTHETIC:
+        return SyntheticSamples(inputs, spans)
+    if ".py:" in str(source):
+        return FunctionSamples(str(source), inputs, preprocessing)
+    path = Path(source)
+    if path.is_dir():
+        return ImageFolder(path, one_image_input(inputs, path), preprocessing)
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or folder (for synthetic inputs, say 'random')")
+    if path.suffix in (".npy", ".npz"):
+        return ArrayFile(path, inputs, preprocessing)
+    raise UsageError(
+        f"{path}: data is a folder of images, .npy, .npz, file.py:function or 'random'"
+    )

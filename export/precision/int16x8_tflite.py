@@ -1,0 +1,199 @@
+"""An int8 TFLite graph becomes one with int16 activations.
+
+The scales are those that ``widen`` of ``int16x8_onnx`` gives the ONNX graph: both follow from the
+int8 ones by ``symmetric``. An operator without an int16 kernel runs in float between DEQUANTIZE
+and QUANTIZE.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from edgeconv.export.precision.int16x8_onnx import INT16, LARGEST, symmetric
+from edgeconv.export.tflite.builder import FLOAT, INT8, Constant
+from edgeconv.export.tflite.graph import (
+    Activation,
+    Array,
+    ChannelQuantization,
+    Graph,
+    Operator,
+    Quantization,
+    Tensor,
+)
+from edgeconv.export.tflite.node_lowering import FUSING
+from edgeconv.export.tflite.versions import INT16_VERSIONS
+
+# Where an operator with int8 weights keeps its input, weight and bias.
+_WEIGHTED = {
+    "CONV_2D": (0, 1, 2),
+    "DEPTHWISE_CONV_2D": (0, 1, 2),
+    "FULLY_CONNECTED": (0, 1, 2),
+    "TRANSPOSE_CONV": (2, 1, 3),
+}
+# Their results keep within the range of their input, or within [0, 1].
+_KEEP_BOUNDS = {
+    *("RESHAPE", "EXPAND_DIMS", "SQUEEZE", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "SPLIT"),
+    *("GATHER", "CONCATENATION", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "PAD", "PADV2"),
+    *("MAXIMUM", "MINIMUM", "RELU", "RELU6", "LOGISTIC", "SOFTMAX", "RESIZE_BILINEAR"),
+    *("RESIZE_NEAREST_NEIGHBOR", "DEQUANTIZE"),
+}
+_LOWEST_INT8 = -128
+
+
+def widen_graph(graph: Graph) -> tuple[str, ...]:
+    """Give ``graph`` int16 activations, in place; returns what runs in float for that."""
+    return _Widening(graph).run()
+
+
+class _Widening:
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._old: dict[int, Quantization] = {}
+        self._tensors: dict[int, Tensor] = {}
+        self._float: dict[int, Tensor] = {}
+        self._done: list[Operator] = []
+        self._left: Counter[str] = Counter()
+
+    def run(self) -> tuple[str, ...]:
+        for tensor in self._graph.inputs:
+            self._activation(tensor)
+        for operator in self._graph.operators:
+            if not any(_is_code(tensor) for tensor in (*operator.inputs, *operator.outputs)):
+                self._done.append(operator)
+            elif operator.name in INT16_VERSIONS:
+                self._integer(operator)
+            else:
+                self._in_float(operator)
+        self._graph.operators = self._done
+        return tuple(
+            f"{count} {name}: TFLite has no int16 kernel for it"
+            for name, count in sorted(self._left.items())
+        )
+
+    def _activation(self, tensor: Tensor) -> Tensor:
+        """``tensor`` in int16; a constant becomes another tensor."""
+        if not _is_code(tensor) or id(tensor) in self._old:
+            return self._tensors.get(id(tensor), tensor)
+        old = tensor.quantization
+        assert isinstance(old, Quantization)
+        self._old[id(tensor)] = old
+        new = Quantization(symmetric(old.scale, old.zero_point), 0)
+        if tensor.data is None:
+            tensor.dtype, tensor.quantization = INT16, new
+            self._tensors[id(tensor)] = tensor
+        else:
+            real = Constant(tensor.data, old).real()
+            codes = np.rint(real / np.float32(new.scale)).clip(-LARGEST, LARGEST).astype(INT16)
+            self._tensors[id(tensor)] = Tensor(tensor.name, tensor.shape, INT16, codes, new)
+        return self._tensors[id(tensor)]
+
+    def _integer(self, operator: Operator) -> None:
+        inputs = list(operator.inputs)
+        where = _WEIGHTED.get(operator.name)
+        weight = inputs[where[1]] if where else None
+        if where is not None and weight is not None and weight.data is not None:
+            x, _, bias = where
+            inputs[x] = self._activation(inputs[x])
+            if len(inputs) > bias:
+                inputs[bias] = _bias(inputs[bias], inputs[x], weight)
+        else:
+            lowest = operator.name == "PADV2" and _is_lowest(inputs[2])
+            inputs = [self._activation(tensor) for tensor in inputs]
+            if lowest:
+                inputs[2].data = np.full(inputs[2].shape, -LARGEST, INT16)
+        bounded = [self._is_bounded(operator, tensor) for tensor in operator.outputs]
+        outputs = [self._activation(tensor) for tensor in operator.outputs]
+        options = dict(operator.options)
+        if operator.name in ("ADD", "SUB"):
+            options["potScaleInt16"] = False
+        if any(bounded) and operator.name in FUSING:
+            options.setdefault("fusedActivationFunction", Activation.RELU)
+            if options["fusedActivationFunction"] == Activation.NONE:
+                options["fusedActivationFunction"] = Activation.RELU
+            bounded = [False] * len(outputs)
+        self._emit(replace(operator, inputs=inputs, outputs=outputs, options=options), bounded)
+
+    def _emit(self, operator: Operator, bounded: list[bool]) -> None:
+        """Add an operator, with a RELU behind each output that is ``bounded`` at zero."""
+        outputs, behind = list(operator.outputs), []
+        for position, tensor in enumerate(operator.outputs):
+            if bounded[position]:
+                outputs[position] = Tensor(
+                    f"{tensor.name}/linear", tensor.shape, tensor.dtype, None, tensor.quantization
+                )
+                behind.append(Operator("RELU", [outputs[position]], [tensor]))
+        self._done.append(replace(operator, outputs=outputs))
+        self._done += behind
+
+    def _is_bounded(self, operator: Operator, tensor: Tensor) -> bool:
+        """Whether the int8 range of a result cut off what is below zero. A symmetric range does
+        not."""
+        quantization = tensor.quantization
+        return (
+            _is_code(tensor)
+            and isinstance(quantization, Quantization)
+            and quantization.zero_point == _LOWEST_INT8
+            and operator.name not in _KEEP_BOUNDS
+        )
+
+    def _in_float(self, operator: Operator) -> None:
+        self._left[operator.name] += 1
+        inputs = [self._dequantized(tensor) for tensor in operator.inputs]
+        outputs: list[Tensor] = []
+        quantizes: list[tuple[Operator, bool]] = []
+        for tensor in operator.outputs:
+            if not _is_code(tensor):
+                outputs.append(tensor)
+                continue
+            bounded = self._is_bounded(operator, tensor)
+            result = self._activation(tensor)
+            outputs.append(Tensor(f"{tensor.name}/float", tensor.shape, FLOAT))
+            quantizes.append((Operator("QUANTIZE", [outputs[-1]], [result]), bounded))
+        self._done.append(replace(operator, inputs=inputs, outputs=outputs))
+        for quantize, bounded in quantizes:
+            self._emit(quantize, [bounded])
+
+    def _dequantized(self, tensor: Tensor) -> Tensor:
+        if not _is_code(tensor) and id(tensor) not in self._old:
+            return tensor
+        if id(tensor) not in self._float:
+            if tensor.data is not None and isinstance(tensor.quantization, Quantization):
+                real = Constant(tensor.data, tensor.quantization).real()
+                made = Tensor(tensor.name, tensor.shape, FLOAT, real)
+            else:
+                made = Tensor(f"{tensor.name}/float", tensor.shape, FLOAT)
+                self._done.append(Operator("DEQUANTIZE", [self._activation(tensor)], [made]))
+            self._float[id(tensor)] = made
+        return self._float[id(tensor)]
+
+
+def _is_code(tensor: Tensor) -> bool:
+    """Whether ``tensor`` holds int8 codes of an activation, or a constant in the place of one."""
+    return tensor.dtype == INT8 and isinstance(tensor.quantization, Quantization)
+
+
+def _is_lowest(tensor: Tensor) -> bool:
+    return tensor.data is not None and bool(np.all(tensor.data == _LOWEST_INT8))
+
+
+def _bias(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """An int64 bias in the scale that follows from the input's."""
+    assert bias.data is not None
+    assert isinstance(x.quantization, Quantization)
+    real = bias.data.astype(np.float64) * _scales(bias)
+    scales = (np.float32(x.quantization.scale) * _scales(weight)).astype(FLOAT)
+    codes = np.rint(real / scales.astype(np.float64)).astype(np.int64)
+    stated = (
+        Quantization(float(scales[0]), 0) if scales.size == 1 else ChannelQuantization(scales, 0)
+    )
+    return Tensor(bias.name, bias.shape, codes.dtype, codes, stated)
+
+
+def _scales(tensor: Tensor) -> Array:
+    if isinstance(tensor.quantization, ChannelQuantization):
+        return tensor.quantization.scales
+    assert isinstance(tensor.quantization, Quantization)
+    return np.array([tensor.quantization.scale], FLOAT)

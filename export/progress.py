@@ -1,0 +1,8 @@
+"""How long steps report what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+# Called with the name of a step, how much of it is done and how much there is.
+Progress = Callable[[str, int, int], None]

@@ -1,0 +1,87 @@
+"""High-bias absorption: move what an activation channel always carries into the next bias.
+
+A channel that lives between 10 and 11 spends its integers on the way from 0 to 10. As
+relu(x) - c = relu(x - c) wherever x > c, the constant can leave the bias before and enter, through
+the weights, the bias after (Nagel et al. 2019, arXiv:1906.04721, section 4.1.3). Without a
+function in between every constant can, and the middle of the channel's range is the best.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeconv.export.quantize.accuracy.channel_statistics import ChannelStatistics, Float64
+from edgeconv.export.quantize.accuracy.segments import Segment
+from edgeconv.export.quantize.layers import Layer
+
+# Operators that pass a constant on as it is, for values above zero.
+_PASSES_CONSTANTS = {
+    "Relu",
+    "LeakyRelu",
+    "PRelu",
+    "MaxPool",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "Flatten",
+    "Reshape",
+    "Squeeze",
+}
+_CURVED = {"Relu", "LeakyRelu", "PRelu"}
+# A channel whose greatest magnitude would shrink by less than this is left alone.
+_LEAST_SHARE = 0.1
+
+
+def absorb(segments: list[Segment], statistics: dict[str, ChannelStatistics]) -> int:
+    """Shift channels in place; the number of segments changed. ``statistics`` are those of each
+    segment's value, by its name, and become those after the shift."""
+    changed = 0
+    for segment in segments:
+        name = str(segment.value.name)
+        offset = _offset(segment, statistics[name])
+        if offset is not None:
+            _shift(segment, offset)
+            statistics[name] = statistics[name].shifted(offset)
+            changed += 1
+    return changed
+
+
+def _offset(segment: Segment, observed: ChannelStatistics) -> Float64 | None:
+    """What to take from each channel; None to leave all."""
+    if not all(node.op_type in _PASSES_CONSTANTS for node in segment.between):
+        return None
+    if not all(_sees_every_tap(layer) for layer in segment.consumers):
+        return None
+    if any(node.op_type in _CURVED for node in segment.between):
+        offset = np.maximum(observed.low, 0.0)
+    else:
+        offset = (observed.low + observed.high) / 2
+    reach, left = _reach(observed), _reach(observed.shifted(offset))
+    # A small channel counts as much as a large one: equalization may follow.
+    offset = np.where(left < (1 - _LEAST_SHARE) * reach, offset, 0.0)
+    return offset if offset.any() else None
+
+
+def _reach(observed: ChannelStatistics) -> Float64:
+    reach: Float64 = np.maximum(np.abs(observed.low), np.abs(observed.high))
+    return reach
+
+
+def _sees_every_tap(layer: Layer) -> bool:
+    """Whether each output sums over all taps: at a padded border the constant would be missing."""
+    node = layer.node
+    if node.op_type == "Gemm":
+        return True
+    return (
+        node.op_type == "Conv"
+        and not any(node.attributes.get_ints("pads", ()))
+        and node.attributes.get_string("auto_pad", "NOTSET") in ("NOTSET", "VALID")
+    )
+
+
+def _shift(segment: Segment, offset: Float64) -> None:
+    segment.producer.set_bias(segment.producer.bias - offset)
+    for layer in segment.consumers:
+        weight = layer.weight.astype(np.float64)
+        groups, outputs, inputs, _ = weight.shape
+        moved = np.einsum("goit,gi->go", weight, offset.reshape(groups, inputs))
+        layer.set_bias(layer.bias + moved.reshape(groups * outputs))

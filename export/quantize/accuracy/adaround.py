@@ -1,0 +1,89 @@
+"""Adaptive rounding of a whole network, a few layers at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeconv.export.data.samples import Batches
+from edgeconv.export.progress import Progress
+from edgeconv.export.quantize.accuracy.patches import can_be_sampled, sample_patches
+from edgeconv.export.quantize.calibrated import Draft
+from edgeconv.export.quantize.insert_qdq import clamp_bounds
+from edgeconv.export.quantize.layers import Layer, constant, grouped
+from edgeconv.export.quantize.plan import is_accumulator
+from edgeconv.export.quantize.weights import RoundedWeight
+
+_ROWS = 1024
+_BATCHES = 256
+# What the samples of all layers that are sampled in one pass may take.
+_BYTES = 256_000_000
+
+
+def adaptive_weights(
+    current: Draft, batches: Batches, progress: Progress
+) -> dict[str, RoundedWeight]:
+    """The draft's integer weights with learned rounding; a layer that cannot be sampled keeps the
+    nearest. Memory is bounded by _BYTES and the largest layer; the data is read once for each
+    group of layers that fits."""
+    from edgeconv.export.quantize.accuracy.adaround_layer import Clamp, learn_rounding
+    from edgeconv.export.threads import one_torch_thread
+
+    weights, inputs = dict(current.weights), current.inputs
+    nodes = [
+        node
+        for node in current.model.graph
+        if str(node.outputs[0].name) in weights and can_be_sampled(node)
+    ]
+    step = "Learning the rounding"
+    progress(step, 0, len(nodes))
+    done = 0
+    total = min(len(batches), _BATCHES)
+    for group in _groups(nodes):
+        some = islice(batches, _BATCHES)
+        sampled = sample_patches(current.model, group, some, total, _ROWS)
+        for node, patches in zip(group, sampled, strict=True):
+            layer = Layer(current.model.graph, node)
+            name = layer.name
+            with one_torch_thread():
+                weights[name] = learn_rounding(
+                    node,
+                    layer.weight,
+                    layer.bias,
+                    weights[name],
+                    inputs[name],
+                    patches,
+                    Clamp(*_clamp_after(node)),
+                )
+            done += 1
+            progress(step, done, len(nodes))
+    return weights
+
+
+def _groups(nodes: list[ir.Node]) -> Iterator[list[ir.Node]]:
+    group: list[ir.Node] = []
+    used = 0
+    for node in nodes:
+        size = 4 * _ROWS * _row_length(node)
+        if group and used + size > _BYTES:
+            yield group
+            group, used = [], 0
+        group.append(node)
+        used += size
+    if group:
+        yield group
+
+
+def _row_length(node: ir.Node) -> int:
+    """The inputs of all groups that one output of each reads."""
+    shape: tuple[int, ...] = grouped(node, constant(node, 1)).shape
+    return shape[0] * shape[2] * shape[3]
+
+
+def _clamp_after(node: ir.Node) -> tuple[float, float]:
+    """The bounds of a Relu or Clip that alone reads the layer."""
+    value = node.outputs[0]
+    return clamp_bounds(value.consumers()[0]) if is_accumulator(value) else (-np.inf, np.inf)

@@ -1,0 +1,143 @@
+"""AdaRound: whether a weight is rounded up or down is learned, layer by layer.
+
+Rounding to the nearest keeps each weight close; what counts is the layer's output, where errors of
+many weights can cancel (Nagel et al. 2020, arXiv:2004.10568). Every weight gets a variable v, and
+h(v) = clip(1.2 sigmoid(v) - 0.1, 0, 1), the rectified sigmoid, says how far up from the floor it
+goes. A regularizer draws h to 0 or 1 in the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import torch
+from torch import Tensor
+
+from edgeconv.export.quantize.layers import grouped, ungrouped
+from edgeconv.export.quantize.parameters import ActivationParameters
+from edgeconv.export.quantize.weights import RoundedWeight
+
+_STEPS = 1000
+_BATCH = 256
+_LEARNING_RATE = 0.01
+# Weight of the regularizer, for errors in units of those of rounding to the nearest.
+_LAMBDA = 1.0
+_WARM_UP = 0.2
+# From a regularizer that only acts close to 0 and 1 to one that acts everywhere.
+_BETA = (20.0, 2.0)
+# The share of the samples that decides whether the result is better.
+_HELD_OUT = 0.2
+
+
+@dataclass(frozen=True)
+class Clamp:
+    """What a Relu or Clip after the layer does to its outputs."""
+
+    low: float = -np.inf
+    high: float = np.inf
+
+
+def learn_rounding(
+    node: ir.Node,
+    weight: npt.NDArray[np.float32],
+    bias: npt.NDArray[np.float32],
+    nearest: RoundedWeight,
+    activation: ActivationParameters,
+    patches: npt.NDArray[np.float32],
+    clamp: Clamp,
+) -> RoundedWeight:
+    """The rounding that brings a layer's outputs closest to those of float, or ``nearest`` if that
+    is better on samples held out.
+
+    Args:
+        weight: [groups, outputs a group, inputs a group, taps].
+        bias: [outputs].
+        activation: parameters of what the layer reads; the integer side sees it in 8 bits.
+        patches: [samples, groups, inputs a group * taps], float.
+    """
+    groups, outputs = weight.shape[:2]
+    shape = (groups, outputs, -1)
+    x = torch.tensor(patches).transpose(0, 1)
+    w = torch.tensor(weight.reshape(shape))
+    b = torch.tensor(bias.reshape(groups, 1, outputs))
+    scale = torch.tensor(_scales(node, nearest).reshape(shape))
+    integers = torch.tensor(grouped(node, nearest.integers).reshape(shape), dtype=torch.float32)
+    problem = _Problem(x, _in_8_bits(x, activation), w, b, scale, clamp)
+    learned = problem.solve(integers)
+    shaped = ungrouped(node, learned.numpy().reshape(weight.shape), nearest.integers.shape)
+    return RoundedWeight(shaped.astype(np.int8), nearest.parameters)
+
+
+class _Problem:
+    """Tensors of one layer: x and seen [G, S, D], w and scale [G, O, D], b [G, 1, O]."""
+
+    def __init__(
+        self, x: Tensor, seen: Tensor, w: Tensor, b: Tensor, scale: Tensor, clamp: Clamp
+    ) -> None:
+        split = max(1, int(x.shape[1] * (1 - _HELD_OUT)))
+        self._w, self._b, self._scale, self._clamp = w, b, scale, clamp
+        target = self._output(x, w)
+        self._train = (seen[:, :split], target[:, :split])
+        held = slice(split, None) if split < x.shape[1] else slice(None)
+        self._held_out = (seen[:, held], target[:, held])
+
+    def solve(self, nearest: Tensor) -> Tensor:
+        """Integers [G, O, D] in [-127, 127]."""
+        unit = self._error(nearest * self._scale, *self._train)
+        if float(unit) == 0:
+            return nearest
+        learned = self._learn(nearest, unit)
+        before = self._error(nearest * self._scale, *self._held_out)
+        after = self._error(learned * self._scale, *self._held_out)
+        return learned if after < before else nearest
+
+    def _learn(self, nearest: Tensor, unit: Tensor) -> Tensor:
+        floor = torch.floor(self._w / self._scale)
+        share = (self._w / self._scale - floor).clamp(1e-3, 1 - 1e-3)
+        v = torch.logit((share + 0.1) / 1.2).requires_grad_()
+        optimizer = torch.optim.Adam([v], lr=_LEARNING_RATE)
+        seen, target = self._train
+        generator = torch.Generator().manual_seed(0)
+        for step in range(_STEPS):
+            rows = torch.randint(0, seen.shape[1], (_BATCH,), generator=generator)
+            h = _rectified_sigmoid(v)
+            weight = (floor + h).clamp(-127, 127) * self._scale
+            loss = self._error(weight, seen[:, rows], target[:, rows]) / unit
+            progress = (step / _STEPS - _WARM_UP) / (1 - _WARM_UP)
+            if progress > 0:
+                beta = _BETA[1] + (_BETA[0] - _BETA[1]) * (1 - progress)
+                loss = loss + _LAMBDA * (1 - (2 * h - 1).abs() ** beta).mean()
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+        with torch.no_grad():
+            up = (_rectified_sigmoid(v) >= 0.5).to(floor.dtype)
+        return (floor + up).clamp(-127, 127)
+
+    def _error(self, weight: Tensor, seen: Tensor, target: Tensor) -> Tensor:
+        """Mean squared error of the outputs."""
+        return torch.mean((self._output(seen, weight) - target) ** 2)
+
+    def _output(self, x: Tensor, weight: Tensor) -> Tensor:
+        return (x @ weight.transpose(1, 2) + self._b).clamp(self._clamp.low, self._clamp.high)
+
+
+def _rectified_sigmoid(v: Tensor) -> Tensor:
+    return (1.2 * torch.sigmoid(v) - 0.1).clamp(0, 1)
+
+
+def _scales(node: ir.Node, weight: RoundedWeight) -> npt.NDArray[np.float32]:
+    """The scale of every weight, in the grouped form."""
+    shape = [1] * weight.integers.ndim
+    shape[weight.parameters.axis] = -1
+    scales = np.broadcast_to(weight.parameters.scale.reshape(shape), weight.integers.shape)
+    return grouped(node, scales)
+
+
+def _in_8_bits(x: Tensor, parameters: ActivationParameters) -> Tensor:
+    return torch.fake_quantize_per_tensor_affine(
+        x, parameters.scale, parameters.zero_point, -128, 127
+    )

@@ -1,0 +1,96 @@
+"""Bias correction: what integers add to the mean of a layer's outputs is taken from its bias.
+
+The rounding of a channel's weights is the same for every input, so with inputs of a mean other
+than zero it moves the mean of the outputs; so does what saturates (Nagel et al. 2019,
+arXiv:1906.04721, section 4.2, here measured as in their appendix D rather than derived).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeconv.export.data.samples import Batch
+from edgeconv.export.quantize.accuracy.channel_statistics import Float64
+from edgeconv.export.quantize.layers import Array, Layer
+from edgeconv.export.quantize.parameters import ActivationParameters
+from edgeconv.export.quantize.weights import RoundedWeight
+from edgeconv.export.runtimes import Tap
+
+
+def mean_errors(
+    model: ir.Model,
+    layers: Mapping[str, RoundedWeight],
+    inputs: Mapping[str, ActivationParameters],
+    batches: Iterable[Batch],
+) -> dict[str, Float64]:
+    """Mean error of each output channel that each layer makes by itself, [outputs] by its name.
+
+    Beside every layer of the float graph runs a twin that reads the same activation through
+    8 bits and has the integer weights. All layers are measured in one pass, none sees the errors
+    of another, and nothing but the means leaves the runtime. A MatMul has no bias to correct.
+
+    Args:
+        layers: the integer weights, by the layer's name.
+        inputs: parameters of the activation that each layer reads, by the layer's name.
+    """
+    twin = model.clone()
+    names = {}
+    for node in list(twin.graph):
+        name = str(node.outputs[0].name)
+        if name in layers and node.op_type != "MatMul":
+            names[name] = _add_twin(twin.graph, node, layers[name], inputs[name])
+    if not names:
+        return {}
+    tap = Tap(twin, list(names.values()))
+    sums = {name: np.array(0.0) for name in names}
+    count = 0
+    for batch in batches:
+        count += 1
+        for name, array in zip(names, tap.run(batch), strict=True):
+            sums[name] = sums[name] + array.reshape(*array.shape[:2], -1).mean(
+                axis=(0, 2), dtype=np.float64
+            )
+    return {name: total / count for name, total in sums.items()}
+
+
+def subtract(graph: ir.Graph, errors: Mapping[str, Float64]) -> None:
+    """Take the mean errors from the biases, in place."""
+    for node in list(graph):
+        error = errors.get(str(node.outputs[0].name))
+        if error is not None:
+            layer = Layer(graph, node)
+            layer.set_bias(layer.bias - error)
+
+
+def _add_twin(
+    graph: ir.Graph, node: ir.Node, weight: RoundedWeight, parameters: ActivationParameters
+) -> str:
+    """The name of the twin's error: [N, C, 1…] after a convolution, [N, C] after a product."""
+    prefix = f"{node.outputs[0].name}/twin"
+    x = node.inputs[0]
+
+    def constant(name: str, array: Array) -> ir.Value:
+        value = ir.val(f"{prefix}/{name}", const_value=ir.tensor(array, name=f"{prefix}/{name}"))
+        graph.register_initializer(value)
+        return value
+
+    scale = constant("scale", np.array(parameters.scale, np.float32))
+    zero_point = constant("zero_point", np.array(parameters.zero_point, np.int8))
+    quantize = ir.node("QuantizeLinear", [x, scale, zero_point])
+    dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], scale, zero_point])
+    same = ir.node(
+        node.op_type,
+        [dequantize.outputs[0], constant("weight", weight.real), *node.inputs[2:]],
+        attributes=dict(node.attributes),
+    )
+    error = ir.node("Sub", [same.outputs[0], node.outputs[0]])
+    added = [quantize, dequantize, same, error]
+    if node.op_type != "Gemm":
+        added.append(ir.node("GlobalAveragePool", [error.outputs[0]]))
+    for index, part in enumerate(added):
+        part.outputs[0].name = f"{prefix}/{index}"
+    graph.insert_after(node, added)
+    return f"{prefix}/{len(added) - 1}"

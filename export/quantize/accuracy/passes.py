@@ -1,0 +1,138 @@
+"""The passes that guard accuracy: each is kept only where it helps on calibration samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import onnx_ir as ir
+
+from edgeconv.export.data.samples import Batch, Batches
+from edgeconv.export.progress import Progress
+from edgeconv.export.quantize.accuracy.absorb import absorb
+from edgeconv.export.quantize.accuracy.adaround import adaptive_weights
+from edgeconv.export.quantize.accuracy.bias_correction import mean_errors, subtract
+from edgeconv.export.quantize.accuracy.channel_statistics import ChannelStatistics, observe_channels
+from edgeconv.export.quantize.accuracy.equalize import equalize
+from edgeconv.export.quantize.accuracy.score import Judge
+from edgeconv.export.quantize.accuracy.segments import Segment, find_segments
+from edgeconv.export.quantize.calibrated import Draft, draft
+from edgeconv.export.quantize.options import QuantizeOptions
+
+# A pass has to gain this to be kept: less may be the samples' chance.
+_LEAST_GAIN_DB = 0.1
+# Means settle sooner than ranges do, so the passes go through no more batches than these.
+_BATCHES = 256
+
+# Rescales or shifts channels in place, and tells how many segments it changed.
+Rescaling = Callable[[list[Segment], dict[str, ChannelStatistics]], int]
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """What a pass did: SQNR on the judge's samples without and with it, and whether it stayed."""
+
+    name: str
+    without_db: float
+    with_db: float
+    kept: bool
+
+
+class Improver:
+    """Tries the passes on one network; ``record`` says what came of each that found work."""
+
+    def __init__(
+        self, judge: Judge, batches: Batches, options: QuantizeOptions, progress: Progress
+    ) -> None:
+        self._judge = judge
+        self._batches = batches
+        self._options = options
+        self._progress = progress
+        self.record: list[Improvement] = []
+
+    def rescale(self, model: ir.Model) -> ir.Model:
+        """High-bias absorption and equalization of a float graph.
+
+        In this order, against the paper's: a channel would otherwise be scaled by its constant.
+        """
+        kept = self._choose(model)
+        if not kept:
+            return model
+        changed = model.clone()
+        segments = find_segments(changed.graph)
+        statistics = observe_channels(model, _names(segments), self._some("Observing channels"))
+        for apply in kept:
+            apply(segments, statistics)
+        return changed
+
+    def _choose(self, model: ir.Model) -> list[Rescaling]:
+        """The passes, alone or together, that help most on samples which they have not seen: a
+        channel that fills the range on the seen ones saturates on others."""
+        if not (segments := find_segments(model.graph)):
+            return []
+        statistics = observe_channels(model, _names(segments), self._judge.seen)
+        without = best = self._score(model)
+        chosen: list[Rescaling] = []
+        for passes in self._combinations():
+            candidate, observed = model.clone(), dict(statistics)
+            segments = find_segments(candidate.graph)
+            changes = [apply(segments, observed) for apply in passes.values()]
+            if not all(changes):
+                continue
+            score = self._score(candidate)
+            name = " and ".join(passes)
+            if self._keeps(name, without, score, _LEAST_GAIN_DB) and score > best:
+                best, chosen = score, list(passes.values())
+        return chosen
+
+    def _combinations(self) -> list[dict[str, Rescaling]]:
+        absorption: dict[str, Rescaling] = {"high-bias absorption": absorb}
+        equalization: dict[str, Rescaling] = {"equalization": equalize}
+        found = []
+        if self._options.bias_absorption:
+            found.append(absorption)
+        if self._options.equalization:
+            found.append(equalization)
+        return [*found, absorption | equalization] if len(found) == 2 else found
+
+    def round_adaptively(self, current: Draft) -> Draft:
+        """AdaRound for every layer that it can do."""
+        rounded = adaptive_weights(current, self._batches, self._progress)
+        candidate = replace(current, weights=rounded)
+        return self._better("adaptive rounding", current, candidate)
+
+    def correct(self, current: Draft) -> Draft:
+        """Bias correction."""
+        some = self._some("Correcting biases")
+        errors = mean_errors(current.model, current.weights, current.inputs, some)
+        if not errors:
+            return current
+        model = current.model.clone()
+        subtract(model.graph, errors)
+        candidate = current.with_model(model)
+        return self._better("bias correction", current, candidate)
+
+    def _better(self, name: str, current: Draft, candidate: Draft) -> Draft:
+        without, with_it = (self._judge.sqnr_db(d.to_qdq()[0]) for d in (current, candidate))
+        return candidate if self._keeps(name, without, with_it, 0.0) else current
+
+    def _score(self, model: ir.Model) -> float:
+        fitted = draft(model, self._judge.seen, self._options)
+        return self._judge.sqnr_db(fitted.to_qdq()[0])
+
+    def _keeps(self, name: str, without: float, with_it: float, gain: float) -> bool:
+        kept = with_it >= without + gain
+        self.record.append(Improvement(name, without, with_it, kept))
+        return kept
+
+    def _some(self, step: str) -> Iterator[Batch]:
+        total = min(len(self._batches), _BATCHES)
+        self._progress(step, 0, total)
+        for done, batch in enumerate(islice(self._batches, _BATCHES), start=1):
+            yield batch
+            self._progress(step, done, total)
+
+
+def _names(segments: list[Segment]) -> list[str]:
+    return [str(segment.value.name) for segment in segments]

@@ -1,0 +1,38 @@
+"""Choose the range method by measurement, for this network and these samples.
+
+None is best everywhere: on clean data min-max clips nothing and often keeps most, and one wild
+value in a few samples ruins it (benchmarks/results/calibration_ranges.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from edgeconv.export.data.samples import Batches
+from edgeconv.export.progress import Progress
+from edgeconv.export.quantize.accuracy.score import Judge
+from edgeconv.export.quantize.calibrated import draft
+from edgeconv.export.quantize.calibration.clip_inputs import clip_inputs
+from edgeconv.export.quantize.options import QuantizeOptions, RangeMethod
+
+# Entropy was the best on none of the networks it was measured on, or by less than chance.
+_CANDIDATES = (RangeMethod.MINMAX, RangeMethod.PERCENTILE, RangeMethod.MSE)
+
+
+def settle_method(
+    model: ir.Model, batches: Batches, judge: Judge, options: QuantizeOptions, progress: Progress
+) -> QuantizeOptions:
+    """``options`` with a method in the place of AUTO: the one that keeps most.
+
+    Each candidate takes its ranges from all ``batches``, without the passes that guard accuracy.
+    """
+    if options.range_method is not RangeMethod.AUTO:
+        return options
+    candidates = [replace(options, range_method=method) for method in _CANDIDATES]
+    scores = []
+    for candidate in candidates:
+        clipped = clip_inputs(model, batches, candidate, progress)
+        scores.append(judge.balanced_db(draft(model, clipped, candidate, progress).to_qdq()[0]))
+    return candidates[scores.index(max(scores))]

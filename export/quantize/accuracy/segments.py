@@ -1,0 +1,109 @@
+"""Where the channels of an activation can be rescaled or shifted without changing the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeconv.export.quantize.insert_qdq import clamp_bounds
+from edgeconv.export.quantize.layers import Layer, is_weighted
+from edgeconv.export.quantize.plan import fused_output
+
+# f(a * x) = a * f(x) for a > 0, each channel by itself.
+_HOMOGENEOUS = {
+    "Relu",
+    "LeakyRelu",
+    "PRelu",
+    "Clip",
+    "MaxPool",
+    "AveragePool",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "Flatten",
+    "Reshape",
+    "Squeeze",
+}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A layer, what homogeneous operators make of its channels, and the layers that read them.
+
+    Attributes:
+        value: the first activation after the producer that is quantized, [N, C, …].
+        between: the operators from producer to consumers.
+        bound: the upper bound of a Clip (ReLU6) among them; infinity without one.
+    """
+
+    producer: Layer
+    consumers: tuple[Layer, ...]
+    value: ir.Value
+    between: tuple[ir.Node, ...]
+    bound: float
+
+
+def find_segments(graph: ir.Graph) -> list[Segment]:
+    """All of them, in the order of the graph. A residual sum, a gate, a concatenation or a graph
+    output ends a segment: whoever reads there sees the channels as they are."""
+    segments = []
+    for node in graph:
+        if is_weighted(node) and node.op_type != "MatMul":
+            segment = _segment(graph, node)
+            if segment is not None:
+                segments.append(segment)
+    return segments
+
+
+def _segment(graph: ir.Graph, producer: ir.Node) -> Segment | None:
+    consumers: list[ir.Node] = []
+    between: list[ir.Node] = []
+    bound = np.inf
+    pending = [producer.outputs[0]]
+    while pending:
+        value = pending.pop()
+        if value.is_graph_output() or not value.uses():
+            return None
+        for node, index in value.uses():
+            if index != 0:
+                return None
+            if is_weighted(node) and _reads_channels(node, value):
+                consumers.append(node)
+            elif node.op_type in _HOMOGENEOUS and node.domain == "" and _keeps_channels(node):
+                if node.op_type == "Clip":
+                    low, high = clamp_bounds(node)
+                    if low not in (0.0, -np.inf):
+                        return None
+                    bound = min(bound, high)
+                between.append(node)
+                pending.append(node.outputs[0])
+            else:
+                return None
+    return Segment(
+        Layer(graph, producer),
+        tuple(Layer(graph, node) for node in consumers),
+        fused_output(producer.outputs[0]),
+        tuple(between),
+        bound,
+    )
+
+
+def _reads_channels(node: ir.Node, value: ir.Value) -> bool:
+    """Whether dimension 1 of ``value`` is the input channel of ``node``."""
+    if node.op_type == "MatMul":
+        return value.shape is not None and len(value.shape) == 2
+    if node.op_type == "Gemm":
+        return not node.attributes.get_int("transA", 0)
+    return True
+
+
+def _keeps_channels(node: ir.Node) -> bool:
+    if len(node.outputs) > 1 and any(output.uses() for output in node.outputs[1:]):
+        return False
+    if any(value is not None and value.const_value is None for value in node.inputs[1:]):
+        return False
+    x, y = node.inputs[0], node.outputs[0]
+    if x is None or x.shape is None or y.shape is None:
+        return False
+    return list(x.shape)[:2] == list(y.shape)[:2]

@@ -1,0 +1,96 @@
+"""A float graph with everything that turns it into a QDQ graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from edgeconv.export.data.samples import Batches
+from edgeconv.export.progress import Progress
+from edgeconv.export.quantize.calibration.calibrate import calibrate
+from edgeconv.export.quantize.insert_qdq import Inserter
+from edgeconv.export.quantize.layers import is_weighted
+from edgeconv.export.quantize.options import QuantizeOptions
+from edgeconv.export.quantize.parameters import ActivationParameters
+from edgeconv.export.quantize.plan import plan
+from edgeconv.export.quantize.weights import RoundedWeight, round_to_nearest
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Nothing here is changed in place.
+
+    Attributes:
+        model: the float graph.
+        activations: parameters of every activation to quantize, by name.
+        weights: integer weights of every layer that is not left in float, by the layer's name.
+        unsettled: that ranges still moved at the end of calibration, in words; else empty.
+    """
+
+    model: ir.Model
+    options: QuantizeOptions
+    activations: dict[str, ActivationParameters]
+    weights: dict[str, RoundedWeight]
+    unsettled: str = ""
+
+    @property
+    def inputs(self) -> dict[str, ActivationParameters]:
+        """Parameters of the activation that each layer reads, by the layer's name."""
+        return {
+            str(node.outputs[0].name): self.activations[str(node.inputs[0].name)]
+            for node in self.model.graph
+            if node.inputs and node.inputs[0] and str(node.outputs[0].name) in self.weights
+        }
+
+    def with_model(self, model: ir.Model) -> Draft:
+        """For a graph that differs in biases alone; a layer whose scale depends on its bias is
+        rounded again."""
+        weights = dict(self.weights)
+        for node in model.graph:
+            name = str(node.outputs[0].name)
+            if name in weights:
+                nearest = round_to_nearest(node, self.activations)
+                if (nearest.parameters.scale != weights[name].parameters.scale).any():
+                    weights[name] = nearest
+        return replace(self, model=model, weights=weights)
+
+    def to_qdq(self) -> tuple[ir.Model, tuple[str, ...]]:
+        """The QDQ graph, and what stays in float: "name (operator): reason" each."""
+        model = self.model.clone()
+        decisions = plan(model.graph, self.options.keep_float)
+        parameters = {value: self.activations[str(value.name)] for value in decisions.activations}
+        dtype = self.options.activation_type.value
+        Inserter(model, parameters, dtype, self.weights).run(decisions)
+        common.RemoveUnusedNodesPass()(model)
+        left = tuple(
+            f"{node.name} ({node.op_type}): {reason}"
+            for node, reason in decisions.left_in_float.items()
+        )
+        return model, left
+
+
+def draft(
+    model: ir.Model,
+    batches: Batches,
+    options: QuantizeOptions,
+    progress: Progress = lambda step, done, total: None,
+) -> Draft:
+    """Ranges from ``batches``, weights to the nearest integer.
+
+    Raises:
+        DataError: an activation is NaN or infinite.
+    """
+    decisions = plan(model.graph, options.keep_float)
+    calibration = calibrate(model, decisions.groups(), batches, options.range_method, progress)
+    activations = {
+        str(value.name): parameters
+        for value, parameters in decisions.parameters(calibration.ranges).items()
+    }
+    weights = {
+        str(node.outputs[0].name): round_to_nearest(node, activations)
+        for node in model.graph
+        if is_weighted(node) and node not in decisions.left_in_float and node.inputs[0]
+    }
+    return Draft(model, options, activations, weights, calibration.unsettled())

@@ -1,0 +1,1 @@
+"""The ranges of activations, from one pass over calibration samples."""

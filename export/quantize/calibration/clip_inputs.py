@@ -1,0 +1,60 @@
+"""Calibration data as the integer network will see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeconv.export.data.samples import Batch, Batches
+from edgeconv.export.progress import Progress
+from edgeconv.export.quantize.calibration.calibrate import calibrate
+from edgeconv.export.quantize.options import QuantizeOptions, RangeMethod
+from edgeconv.export.quantize.parameters import Range, activation_parameters
+from edgeconv.export.quantize.plan import plan
+
+
+class ClippedBatches:
+    """Batches whose values outside of an input's range are moved to its ends. A value that the
+    first 8 bits cut off reaches no activation, and must widen none of their ranges."""
+
+    def __init__(self, batches: Batches, ranges: list[Range | None]) -> None:
+        self._batches = batches
+        self._ranges = ranges
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._batches:
+            yield [
+                array if limits is None else np.clip(array, limits.low, limits.high)
+                for array, limits in zip(batch, self._ranges, strict=True)
+            ]
+
+
+def clip_inputs(
+    model: ir.Model, batches: Batches, options: QuantizeOptions, progress: Progress
+) -> Batches:
+    """The batches, clipped to the range that ``options`` give each quantized input of the network.
+    Min-max clips nothing.
+
+    Raises:
+        DataError: an input is NaN or infinite.
+    """
+    if options.range_method is RangeMethod.MINMAX:
+        return batches
+    names = [str(value.name) for value in model.graph.inputs]
+    groups = {
+        key: chosen
+        for key, members in plan(model.graph, options.keep_float).groups().items()
+        if (chosen := [name for name in members if name in names])
+    }
+    ranges = calibrate(model, groups, batches, options.range_method, progress).ranges
+    by_name = {
+        name: activation_parameters(ranges[key]).range
+        for key, members in groups.items()
+        for name in members
+    }
+    return ClippedBatches(batches, [by_name.get(name) for name in names])

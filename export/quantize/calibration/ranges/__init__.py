@@ -1,0 +1,31 @@
+"""From what calibration saw of activations to the range that their 8 bits cover."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edgeconv.export.quantize.calibration.ranges.distribution import Distribution
+from edgeconv.export.quantize.calibration.ranges.entropy import entropy
+from edgeconv.export.quantize.calibration.ranges.histogram import Histogram, merge
+from edgeconv.export.quantize.calibration.ranges.mse import mse
+from edgeconv.export.quantize.calibration.ranges.percentile import percentile
+from edgeconv.export.quantize.options import RangeMethod
+from edgeconv.export.quantize.parameters import Range
+
+# Each clips a distribution; min-max needs none.
+CLIPPING: dict[RangeMethod, Callable[[Distribution], Range]] = {
+    RangeMethod.PERCENTILE: percentile,
+    RangeMethod.MSE: mse,
+    RangeMethod.ENTROPY: entropy,
+}
+
+
+def choose_range(method: RangeMethod, activations: Sequence[Histogram]) -> Range:
+    """The range that activations with one scale and zero point share. It lies within their
+    extremes; min-max takes these and reads no counts."""
+    if method is not RangeMethod.MINMAX:
+        return CLIPPING[method](merge(activations))
+    return Range(
+        min(activation.minimum for activation in activations),
+        max(activation.maximum for activation in activations),
+    )

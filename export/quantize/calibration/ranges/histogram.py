@@ -1,0 +1,92 @@
+"""Counts of an activation's values in bins that never move.
+
+A bin is a sign, an exponent and the first six bits of a mantissa: what a float32's upper bits say.
+So bins are 0.8 to 1.6 % wide wherever the values lie, a sample adds to the same bins whatever came
+before it, and the order of samples cannot matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeconv.export.quantize.calibration.ranges.distribution import Distribution
+
+_MANTISSA_BITS = 6
+_SHIFT = 23 - _MANTISSA_BITS
+_BIAS = 127
+# Magnitudes from 2^-40, under which they count as zero, to 2^24, where the last bin takes the rest.
+_FIRST = (_BIAS - 40) << _MANTISSA_BITS
+_LAST = ((_BIAS + 24) << _MANTISSA_BITS) - 1
+# Bin 0 is zero, the others are magnitudes; the second half of the bins is for negative values.
+_HALF = _LAST - _FIRST + 2
+BINS = 2 * _HALF
+
+_CHUNK = 1 << 15  # values at a time: what a core's own cache holds
+
+
+def count(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """How many of the finite ``values`` (contiguous, any shape) fall into each of the bins."""
+    bits = values.reshape(-1).view(np.uint32)
+    counts = np.zeros(BINS, np.int64)
+    for first in range(0, len(bits), _CHUNK):
+        counts += np.bincount(_bins(bits[first : first + _CHUNK]), minlength=BINS)
+    return counts
+
+
+def _bins(bits: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    bins: npt.NDArray[np.uint32] = (bits & np.uint32(0x7FFFFFFF)) >> np.uint32(_SHIFT)
+    np.maximum(bins, np.uint32(_FIRST - 1), out=bins)
+    np.minimum(bins, np.uint32(_LAST), out=bins)
+    bins -= np.uint32(_FIRST - 1)
+    bins += (bits >> np.uint32(31)) * np.uint32(_HALF)
+    return bins
+
+
+def _edges() -> npt.NDArray[np.float64]:
+    """Lower edge of each magnitude's bin, and the upper edge of the last."""
+    bits = np.arange(_FIRST, _LAST + 2, dtype=np.uint32) << np.uint32(_SHIFT)
+    edges: npt.NDArray[np.float64] = bits.view(np.float32).astype(np.float64)
+    return edges
+
+
+@dataclass
+class Histogram:
+    """What calibration knows of one activation: the extremes exactly, the rest as counts.
+
+    Attributes:
+        weight: how many values each counted one stands for.
+        counts: int64 [BINS].
+    """
+
+    minimum: float
+    maximum: float
+    weight: int
+    counts: npt.NDArray[np.int64]
+
+
+def merge(histograms: Sequence[Histogram]) -> Distribution:
+    """The distribution of all values of several activations together."""
+    counts = np.zeros(BINS)
+    for histogram in histograms:
+        counts += histogram.counts * float(histogram.weight)
+    minimum = min(histogram.minimum for histogram in histograms)
+    maximum = max(histogram.maximum for histogram in histograms)
+    edges = _edges()
+    positive, negative = counts[1:_HALF], counts[_HALF + 1 :]
+    zeros = counts[0] + counts[_HALF]
+    low = np.concatenate([-edges[:0:-1], [0.0], edges[:-1]])
+    high = np.concatenate([-edges[-2::-1], [0.0], edges[1:]])
+    mass = np.concatenate([negative[::-1], [zeros], positive])
+    held = mass > 0
+    return Distribution(
+        minimum,
+        maximum,
+        # The outer bins reach as far as there are values.
+        np.clip(low[held], minimum, maximum),
+        np.clip(high[held], minimum, maximum),
+        mass[held],
+    )

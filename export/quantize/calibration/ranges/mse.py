@@ -1,0 +1,57 @@
+"""The range with the least mean squared error of quantization.
+
+The error of a range has three parts: values beyond it are clipped; values within it are rounded,
+which costs step² / 12 each on average (Widrow, 1956); and values within half a step of zero are
+rounded to zero, which costs their own square. Low and high end are chosen together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeconv.export.quantize.calibration.ranges.distribution import Distribution, Float64
+from edgeconv.export.quantize.parameters import Range
+
+_STEPS = 255
+# Each end shrinks by 4 % a candidate, to a 300th of the whole: what is left of a range is within
+# 2 % of the best, where the error is flat.
+_SHRINKING: Float64 = np.power(0.96, np.arange(140.0))
+
+
+def mse(values: Distribution) -> Range:
+    values = values.without_zero()
+    if not len(values.mass):
+        return Range(values.minimum, values.maximum)
+    low, high = _candidates(min(values.minimum, 0.0)), _candidates(max(values.maximum, 0.0))
+    lows, highs = np.meshgrid(low, high, indexing="ij")
+    error = _clipping(values, low, high) + _rounding(values, lows, highs)
+    best_low, best_high = np.unravel_index(int(np.argmin(error)), error.shape)
+    return Range(float(low[best_low]), float(high[best_high]))
+
+
+def _candidates(end: float) -> Float64:
+    return end * _SHRINKING if end else np.zeros(1)
+
+
+def _clipping(values: Distribution, low: Float64, high: Float64) -> Float64:
+    """Squared distance of the values beyond [low, high] to it: [low, high]."""
+    below, above = values.moments(low), values.moments(high)
+    everything = values.moments(np.array([np.inf]))
+    under = _squared_distance(below, low)
+    over = _squared_distance(everything - above, high)
+    return under[:, None] + over[None, :]
+
+
+def _squared_distance(moments: Float64, point: Float64) -> Float64:
+    mass, first, second = moments
+    distance: Float64 = np.maximum(second - 2 * point * first + point * point * mass, 0.0)
+    return distance
+
+
+def _rounding(values: Distribution, low: Float64, high: Float64) -> Float64:
+    step = (high - low) / _STEPS
+    inside = values.moments(high)[0] - values.moments(low)[0]
+    left, right = np.maximum(-step / 2, low), np.minimum(step / 2, high)
+    mass, _, second = values.moments(right) - values.moments(left)
+    error: Float64 = second + np.maximum(inside - mass, 0.0) * step * step / 12
+    return error

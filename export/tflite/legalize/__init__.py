@@ -1,0 +1,1 @@
+"""Rewrite what TFLite cannot express, before the lowering: functions, branches, loops, types."""

@@ -1,0 +1,62 @@
+"""A node with the inputs and attributes that it has where it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.tflite.builder import title
+from edgeconv.export.tflite.layout import Shape
+from edgeconv.export.tflite.legalize.functions import Attributes
+
+if TYPE_CHECKING:
+    pass
+
+
+class Call:
+    """A node with the inputs and attributes that it has where it is used. ``inputs`` has None for
+    an input that is left out."""
+
+    def __init__(
+        self, node: ir.Node, inputs: Sequence[ir.Value | None], attributes: Attributes
+    ) -> None:
+        self.node = node
+        self.inputs = inputs
+        self.attributes = attributes
+
+    @property
+    def op_type(self) -> str:
+        return self.node.op_type
+
+    def takes(self, *types: ir.DataType) -> bool:
+        """Whether the first input is of one of the ``types``."""
+        return not self.missing(0) and self.input(0).dtype in types
+
+    def missing(self, index: int) -> bool:
+        """Whether an input is left out."""
+        return index >= len(self.inputs) or self.inputs[index] is None
+
+    def input(self, index: int) -> ir.Value:
+        """An input that the operator demands."""
+        value = self.inputs[index] if index < len(self.inputs) else None
+        if value is None:
+            raise self.unsupported(f"input {index} is missing", "check the model with onnx.checker")
+        return value
+
+    def integer(self, name: str, default: int = 0) -> int:
+        return self.attributes[name].as_int() if name in self.attributes else default
+
+    def real(self, name: str, default: float = 0.0) -> float:
+        return self.attributes[name].as_float() if name in self.attributes else default
+
+    def string(self, name: str, default: str = "") -> str:
+        return self.attributes[name].as_string() if name in self.attributes else default
+
+    def integers(self, name: str, default: Shape) -> Shape:
+        return tuple(self.attributes[name].as_ints()) if name in self.attributes else default
+
+    def unsupported(self, what: str, remedy: str) -> UnsupportedOperator:
+        return UnsupportedOperator(f"{title(self.node)}: {what}; {remedy}")

@@ -1,0 +1,78 @@
+"""Writes an operator that TFLite does not have as other ONNX operators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeconv.export.tflite.builder import FLOAT, static_shape
+from edgeconv.export.tflite.graph import Array
+from edgeconv.export.tflite.layout import Shape
+from edgeconv.export.tflite.legalize.call import Call
+
+if TYPE_CHECKING:
+    from edgeconv.export.tflite.legalize.inline import Expansion, Frame
+
+VERSION = 20
+"""The opset of what is written here, if the model has not a later one."""
+
+Operand = ir.Value | Array | np.generic | float | list[int]
+Attribute = int | float | str | list[int]
+
+
+class Composer(Call):
+    """The node that is to be written as others, and one call for each of them.
+
+    ``version`` is the node's opset. Arrays and numbers among the operands of a call become
+    constants: floats float32, integers int64 (numpy's keep their type).
+    """
+
+    def __init__(self, whole: Expansion, call: Call, frame: Frame) -> None:
+        super().__init__(call.node, call.inputs, call.attributes)
+        self._whole = whole
+        self.version = frame.opsets.get("", VERSION)
+        opsets = {**frame.opsets, "": max(VERSION, self.version)}
+        self._outer = frame
+        self._frame = replace(frame, opsets=opsets, given={})
+
+    def __call__(self, op_type: str, *operands: Operand, **attributes: Attribute) -> ir.Value:
+        """The result of a node of ``op_type``, which is not composed itself."""
+        values = [self._value(operand) for operand in operands]
+        stated = [ir.convenience.convert_attribute(name, item) for name, item in attributes.items()]
+        return self._whole.emit(op_type, values, stated, self._frame)
+
+    def again(self, inputs: Sequence[ir.Value | None]) -> ir.Value:
+        """The result of the same operator for other inputs, composed again if it has to be."""
+        call = Call(self.node, inputs, self.attributes)
+        (result,) = self._whole.place(call, self._outer)
+        assert result is not None
+        return result
+
+    def shape(self, value: ir.Value) -> Shape:
+        return static_shape(value)
+
+    def known(self, index: int) -> Array | None:
+        """The elements of an input, if they are known; None if it is left out, too."""
+        value = self.inputs[index] if index < len(self.inputs) else None
+        return self._whole.elements(value)
+
+    def demand(self, index: int, what: str) -> Array:
+        """The elements of an input that has to be constant."""
+        array = self.known(index)
+        if array is None:
+            raise self.unsupported(
+                f"its {what} is computed by the network", f"make the {what} constant"
+            )
+        return array
+
+    def _value(self, operand: Operand) -> ir.Value:
+        if isinstance(operand, ir.Value):
+            return operand
+        array = np.asarray(operand)
+        if array.dtype == np.float64:
+            array = array.astype(FLOAT)
+        return self._whole.constant(array, f"{self._frame.scope}constant")

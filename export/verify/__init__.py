@@ -1,0 +1,1 @@
+"""Every file against the network that it was made from."""

@@ -1,0 +1,29 @@
+"""Verify a bundle that lies on disk, perhaps on another machine than the one it was made on."""
+
+from __future__ import annotations
+
+from edgeconv.bundle import Bundle, Record, Verification
+from edgeconv.export.verify.parity import verify_artifacts
+from edgeconv.export.verify.reference import load_reference
+
+SCHEMA_VERSION = 1
+
+
+class VerificationReport(Record):
+    """``edgeconv verify --json``: figures by the artifact's path."""
+
+    schema_version: int = SCHEMA_VERSION
+    artifacts: dict[str, Verification]
+
+
+def verify_bundle(bundle: Bundle) -> VerificationReport:
+    """Run every file of a bundle on its runtime against the stored outputs of the network.
+
+    Raises:
+        BundleError: the stored reference is missing or damaged.
+        EdgeconvError: a runtime refuses its file.
+    """
+    reference = load_reference(bundle)
+    return VerificationReport(
+        artifacts=verify_artifacts(bundle.path, bundle.manifest.artifacts, reference)
+    )

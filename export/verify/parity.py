@@ -1,0 +1,236 @@
+"""Compare what a written file computes on its runtime with what the network computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeconv.bundle import MIN_WITHIN_ONE_STEP, Artifact, Precision, Verification
+from edgeconv.errors import VerificationError
+from edgeconv.export.data.samples import Sample
+from edgeconv.export.runtimes import open_runner
+
+# float32 files agree with PyTorch up to the order of summation: about 1e-6 of the output's range in
+# the networks of the zoo, of which this leaves two digits for very deep ones. Half precision rounds
+# every value by 2**-11: 5e-4 of the range in a shallow network, ten times that after a hundred
+# layers whose errors add up at random; this leaves a factor of four.
+MAX_ERROR = {Precision.FLOAT32: 1e-4, Precision.FLOAT16: 2e-2}
+# Where less than MIN_WITHIN_ONE_STEP agree, the formats must differ by less than a third of the
+# error that quantization makes anyway. Deep networks with random weights may amplify single
+# roundings beyond that (docs/rewrites.md); trained ones stay clear of it.
+MIN_MARGIN_DB = 10.0
+# Scales found at run time differ with every rounding before them, so that two int8-dynamic files
+# may be as far from each other as two independent errors (3 dB), and a little more. So may two
+# files that round otherwise than the PyTorch module that they both come from.
+INDEPENDENT_MARGIN_DB = -6.0
+# For a network that arrived in integers nobody knows the error that its quantization made. Rounding
+# alone, a step here and there in every layer, leaves 40 dB in a shallow network, 20 in a deep one.
+ARRIVED_SQNR_DB = 15.0
+# Stands for a NaN or an infinity among the outputs, which JSON cannot say.
+NOT_FINITE = 1e9
+
+Outputs = list[npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What the quantized files of one precision are held against besides.
+
+    Attributes:
+        steps: the real size of one output step, for each output; None where it is float.
+        outputs: those of the quantized graph on ONNX Runtime, where there is no file of the other
+            format to compare with; else None.
+    """
+
+    steps: tuple[float | None, ...]
+    outputs: list[Outputs] | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the files are held against.
+
+    Attributes:
+        runtime: who computed ``outputs``: pytorch, or onnxruntime for a network that came as ONNX.
+        inputs: the samples, each a tuple of arrays in the network's own layout (NCHW).
+        outputs: the network's own outputs for each sample.
+        quantized: what else there is for the files of a quantized precision.
+        arrived_quantized: whether the network came in integers, so that ``outputs`` are those of
+            the integers too.
+    """
+
+    runtime: str
+    inputs: list[Sample]
+    outputs: list[Outputs]
+    quantized: Mapping[Precision, Quantized] = field(default_factory=dict)
+    arrived_quantized: bool = False
+
+
+def verify_artifacts(
+    folder: Path, artifacts: Sequence[Artifact], reference: Reference
+) -> dict[str, Verification]:
+    """Run every file on its runtime; the figures by the artifact's path.
+
+    Raises:
+        EdgeconvError: a runtime refuses its file.
+    """
+    outputs: dict[str, list[Outputs]] = {}
+    runtimes: dict[str, str] = {}
+    for artifact in artifacts:
+        runner = open_runner(
+            folder / artifact.path, artifact.format, artifact.inputs, artifact.outputs
+        )
+        outputs[artifact.path] = [runner.run(sample) for sample in reference.inputs]
+        runtimes[artifact.path] = runner.name
+    return {
+        artifact.path: compare(
+            outputs[artifact.path],
+            reference,
+            artifact.precision,
+            runtimes[artifact.path],
+            _other_format(artifact, artifacts, outputs),
+        )
+        for artifact in artifacts
+    }
+
+
+def _other_format(
+    artifact: Artifact, artifacts: Sequence[Artifact], outputs: dict[str, list[Outputs]]
+) -> list[Outputs] | None:
+    """What the file of the other format and the same precision computed, if there is one."""
+    for other in artifacts:
+        if other.precision is artifact.precision and other.format is not artifact.format:
+            return outputs[other.path]
+    return None
+
+
+def compare(
+    outputs: list[Outputs],
+    reference: Reference,
+    precision: Precision,
+    runtime: str,
+    other: list[Outputs] | None = None,
+) -> Verification:
+    """Figures for one file.
+
+    Args:
+        outputs: what the file computed for ``reference.inputs``.
+        other: what the file of the other format and the same precision computed.
+    """
+    integers = reference.quantized.get(precision, Quantized(()))
+    if other is None:
+        other = integers.outputs
+    worst_error = max(
+        _relative_error(expected, got) for expected, got in _pairs(reference.outputs, outputs)
+    )
+    sqnr = min(sqnr_db(expected, got) for expected, got in _pairs(reference.outputs, outputs))
+    within = between = None
+    if precision in MAX_ERROR:
+        passed = worst_error <= MAX_ERROR[precision]
+    elif other is None:
+        passed = worst_error < NOT_FINITE
+    else:
+        within = _share_within_one_step(outputs, other, integers.steps)
+        between = min(sqnr_db(expected, got) for expected, got in _pairs(other, outputs))
+        own = max(
+            sqnr,
+            min(sqnr_db(expected, got) for expected, got in _pairs(reference.outputs, other)),
+        )
+        needed = own + MIN_MARGIN_DB
+        if precision is Precision.INT8_DYNAMIC:
+            needed = own + INDEPENDENT_MARGIN_DB
+        elif reference.arrived_quantized:
+            needed = min(ARRIVED_SQNR_DB, own + INDEPENDENT_MARGIN_DB)
+        passed = (within or 0.0) >= MIN_WITHIN_ONE_STEP or between >= needed
+    return Verification(
+        passed=passed,
+        runtime=runtime,
+        samples=len(outputs),
+        max_error=worst_error,
+        sqnr_db=sqnr,
+        argmax_agreement=_argmax_agreement(reference.outputs, outputs),
+        within_one_step_of_other_format=within,
+        sqnr_db_to_other_format=between,
+    )
+
+
+def failure(
+    name: str, precision: Precision, figures: Verification, reference: str
+) -> VerificationError:
+    """The error for a file whose figures did not pass; ``reference`` is the oracle's name."""
+    if figures.sqnr_db_to_other_format is None:
+        limit = MAX_ERROR.get(precision, NOT_FINITE)
+        advice = "try --precision float32" if precision is Precision.FLOAT16 else "report it"
+        return VerificationError(
+            f"{name} differs from {reference} by {figures.max_error:.2g} of the output's range, "
+            f"more than {limit:g}; {advice}, or pass --no-verify to keep it"
+        )
+    within = figures.within_one_step_of_other_format
+    steps = "" if within is None else f"{within:.1%} of the outputs are within one step, and "
+    return VerificationError(
+        f"{name} and the {precision.value} file of the other format disagree: {steps}their "
+        f"difference is only {figures.sqnr_db_to_other_format:.1f} dB below the signal, "
+        f"their error {figures.sqnr_db:.1f} dB; report the network, or pass --no-verify to keep it"
+    )
+
+
+def sqnr_db(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
+    """Signal-to-quantization-noise ratio in dB, at most 200 (equal), -200 for a NaN or infinity."""
+    signal = float(np.sum(np.square(expected, dtype=np.float64)))
+    noise = float(np.sum(np.square(expected.astype(np.float64) - got)))
+    if not np.isfinite(noise):
+        return -200.0
+    if noise == 0:
+        return 200.0
+    if signal == 0:
+        return -200.0
+    return float(np.clip(10 * np.log10(signal / noise), -200, 200))
+
+
+def _pairs(
+    expected: list[Outputs], got: list[Outputs]
+) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    """For each output of the network: all samples of it stacked, expected and got."""
+    return [
+        (np.stack([sample[i] for sample in expected]), np.stack([sample[i] for sample in got]))
+        for i in range(len(expected[0]))
+    ]
+
+
+def _relative_error(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
+    """Largest absolute difference over the range of ``expected``; NOT_FINITE for a NaN."""
+    if expected.size == 0:
+        return 0.0
+    spread = float(expected.max() - expected.min()) or float(np.abs(expected).max()) or 1.0
+    error = float(np.abs(expected.astype(np.float64) - got).max()) / spread
+    return error if np.isfinite(error) else NOT_FINITE
+
+
+def _share_within_one_step(
+    a: list[Outputs], b: list[Outputs], steps: Sequence[float | None]
+) -> float | None:
+    """Share of all outputs that differ by at most one step. Outputs without a step do not count;
+    None where no output has one."""
+    counted = [
+        # A hundredth more than a step, for the rounding of float32 differences.
+        np.abs(x - y) <= step * 1.01
+        for (x, y), step in zip(_pairs(a, b), steps, strict=True)
+        if step is not None
+    ]
+    if not counted:
+        return None
+    return float(np.mean(np.concatenate([part.ravel() for part in counted])))
+
+
+def _argmax_agreement(expected: list[Outputs], got: list[Outputs]) -> float | None:
+    """Share of rows of the first output with the same largest element; None unless it is a matrix
+    of scores."""
+    first, second = _pairs(expected, got)[0]
+    if first.ndim != 3 or first.shape[-1] < 2:
+        return None
+    return float(np.mean(first.argmax(-1) == second.argmax(-1)))

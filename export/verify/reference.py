@@ -1,0 +1,160 @@
+"""The float network itself as the oracle, and its results on disk."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from edgeconv.bundle import REFERENCE_NAME, Bundle, Precision, TensorInfo, sha256_of
+from edgeconv.errors import BundleError, CaptureError, DataError, UsageError
+from edgeconv.export.data.samples import Sample
+from edgeconv.export.runtimes import OnnxRunner
+from edgeconv.export.threads import one_torch_thread
+from edgeconv.export.verify.parity import Outputs, Quantized, Reference
+
+Oracle = Callable[[Sample], Outputs]
+
+
+def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[Any]]:
+    """Run a module; its outputs by name, in the order in which the exporter writes them.
+
+    A single output is ``output``, those of a tuple ``output_0`` and so on, those of a dict have
+    their keys.
+
+    Raises:
+        UsageError: the module does not take such inputs.
+        CaptureError: it returns something else than tensors.
+    """
+    with torch.inference_mode(), one_torch_thread():
+        try:
+            result = network(*(torch.from_numpy(array) for array in sample))
+        except Exception as error:  # the user's own forward(): anything can come out of it
+            first = (str(error).splitlines() or [""])[0]
+            shapes = ", ".join("×".join(map(str, array.shape)) for array in sample)
+            raise UsageError(
+                f"{type(network).__name__} fails on an input of {shapes}: {first}; "
+                f"{_remedy(network, first)}"
+            ) from error
+    return {name: tensor.numpy() for name, tensor in _named(result, "output").items()}
+
+
+def _remedy(network: nn.Module, message: str) -> str:
+    """What to do about a module that fails with ``message`` on a float32 input."""
+    types = {weight.dtype for weight in network.parameters() if weight.is_floating_point()}
+    if others := ", ".join(sorted(str(dtype) for dtype in types - {torch.float32})):
+        return f"its weights are {others}: call .float() on it"
+    if "required positional argument" in message:
+        return "a network with several inputs has to come as an .onnx file"
+    if "indices" in message and "scalar types" in message:
+        return "a network on indices, such as tokens, has to come as an .onnx file"
+    return (
+        "check --input-size; where the input is no image, give its whole shape, batch first, with "
+        "commas, as in --input-size 1,12,8; with several inputs, or on token indices, the network "
+        "has to come as an .onnx file"
+    )
+
+
+def _named(result: Any, name: str) -> dict[str, torch.Tensor]:
+    if isinstance(result, torch.Tensor):
+        return {name: result}
+    if isinstance(result, dict):
+        items = [(str(key), value) for key, value in result.items()]
+    elif isinstance(result, (tuple, list)):
+        items = [(f"{name}_{index}", value) for index, value in enumerate(result)]
+    else:
+        raise CaptureError(
+            f"the network returns a {type(result).__name__}; "
+            "it must return a tensor, or a tuple, list or dict of tensors"
+        )
+    found: dict[str, torch.Tensor] = {}
+    for key, value in items:
+        if value is not None:
+            found |= _named(value, key)
+    return found
+
+
+def onnx_oracle(
+    path: Path, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
+) -> Oracle:
+    """The user's own ``.onnx`` file on ONNX Runtime, untouched by our passes."""
+    runner = OnnxRunner(path, inputs, outputs)
+    return lambda sample: runner.run(sample)
+
+
+def refuse_non_finite_outputs(outputs: Outputs) -> None:
+    """Raise DataError if the float network itself computes a NaN or an infinity."""
+    if not all(np.isfinite(array).all() for array in outputs):
+        raise DataError(
+            "the float network's own output is NaN or infinite; check its weights and the data"
+        )
+
+
+def save_reference(path: Path, reference: Reference) -> None:
+    """Write inputs and outputs as ``reference.npz``, for a later ``edgeconv verify``."""
+    arrays = _stacked("input", [list(sample) for sample in reference.inputs])
+    arrays |= _stacked("output", reference.outputs)
+    arrays["arrived_quantized"] = np.array(reference.arrived_quantized)
+    for precision, quantized in reference.quantized.items():
+        steps = [np.nan if step is None else step for step in quantized.steps]
+        arrays[f"{precision.value}_steps"] = np.array(steps, np.float64)
+        if quantized.outputs is not None:
+            arrays |= _stacked(f"{precision.value}_output", quantized.outputs)
+    np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy's stub wants bool for allow_pickle
+
+
+def load_reference(bundle: Bundle) -> Reference:
+    """Read ``reference.npz`` back.
+
+    Raises:
+        BundleError: it is missing, damaged, or not the one that the manifest describes.
+    """
+    path = bundle.path / REFERENCE_NAME
+    if not path.is_file() or sha256_of(path) != bundle.manifest.reference_sha256:
+        raise BundleError(f"{path} is missing or was changed after the export; export again")
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            arrays = dict(file)
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{path} is damaged; export again") from error
+    return Reference(
+        runtime=bundle.manifest.reference,
+        inputs=[tuple(sample) for sample in _unstacked("input", arrays)],
+        outputs=_unstacked("output", arrays),
+        quantized={
+            precision: _quantized(precision, arrays)
+            for precision in Precision
+            if f"{precision.value}_steps" in arrays
+        },
+        arrived_quantized=bool(arrays.get("arrived_quantized", False)),
+    )
+
+
+def _quantized(precision: Precision, arrays: dict[str, npt.NDArray[Any]]) -> Quantized:
+    return Quantized(
+        steps=tuple(
+            None if np.isnan(step) else float(step) for step in arrays[f"{precision.value}_steps"]
+        ),
+        outputs=_unstacked(f"{precision.value}_output", arrays) or None,
+    )
+
+
+def _stacked(kind: str, samples: list[Outputs]) -> dict[str, npt.NDArray[Any]]:
+    """One array [samples, …] for each position."""
+    return {
+        f"{kind}_{index}": np.stack(arrays)
+        for index, arrays in enumerate(zip(*samples, strict=True))
+    }
+
+
+def _unstacked(kind: str, arrays: dict[str, npt.NDArray[Any]]) -> list[Outputs]:
+    count = sum(name.startswith(f"{kind}_") for name in arrays)
+    columns = [arrays[f"{kind}_{index}"] for index in range(count)]
+    return [list(row) for row in zip(*columns, strict=True)]

@@ -1,0 +1,156 @@
+"""Comparison and gate of accuracies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from edgeconv.bench.compare.accuracy import AccuracyVerdict, compare_accuracy, gate_accuracy
+from edgeconv.errors import DataError, UsageError
+from edgeconv.evaluation import Evaluation, parse_evaluation
+from edgeconv.report.gate import accuracy_markdown
+from edgeconv.versioned import save_json
+from support.command_line import CommandLine
+from support.results import made_evaluation
+
+SAMPLES = 1000
+RIGHT = np.arange(SAMPLES) >= 100  # 90 %
+
+
+def worse(by: int) -> npt.NDArray[np.bool_]:
+    """So many samples of those that were right are wrong."""
+    right = RIGHT.copy()
+    right[-by:] = False
+    return right
+
+
+def save(path: Path, evaluation: Evaluation) -> Path:
+    save_json(evaluation, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict", "words"),
+    [
+        (worse(20), AccuracyVerdict.LESS, "2.00 points less accurate, at least 1."),
+        (RIGHT | (np.arange(SAMPLES) < 20), AccuracyVerdict.MORE, "2.00 points more accurate"),
+        (
+            RIGHT,
+            AccuracyVerdict.UNDECIDED,
+            "no difference shown; if there is one, it is between -0",
+        ),
+        (np.roll(RIGHT, 50), AccuracyVerdict.UNDECIDED, "no difference shown"),
+        (worse(5), AccuracyVerdict.UNDECIDED, "no difference shown"),
+        (worse(6), AccuracyVerdict.LESS, "0.60 points less accurate"),
+    ],
+)
+def test_verdict(after: npt.NDArray[np.bool_], verdict: AccuracyVerdict, words: str) -> None:
+    before = made_evaluation({"m": RIGHT})
+    (comparison,) = compare_accuracy(before, made_evaluation({"m": after})).comparisons
+    assert comparison.verdict is verdict
+    assert comparison.sentence().startswith(words)
+    assert comparison.paired
+
+
+def test_other_samples_are_not_paired() -> None:
+    before = made_evaluation({"m": RIGHT})
+    for changed in ({"data_sha256": "1" * 64}, {"skipped": ("a.png",)}):
+        after = made_evaluation({"m": worse(20)}, **changed)
+        report = compare_accuracy(before, after)
+        assert not report.comparisons[0].paired
+        assert report.comparisons[0].verdict is AccuracyVerdict.UNDECIDED
+        assert "the samples changed" in report.cautions[0]
+    assert report.remarks("old", "new")[-1] == "in new 1 sample was unreadable"
+    many = made_evaluation({"m": worse(80)}, data_sha256="1" * 64)
+    assert compare_accuracy(before, many).comparisons[0].verdict is AccuracyVerdict.LESS
+
+
+@pytest.mark.parametrize(
+    ("after", "max_loss", "passed", "words"),
+    [
+        (worse(20), 0.005, False, "| m | 90.00% | 88.00% | -2.00 ["),
+        (worse(20), 0.005, False, "**failed**: -2.00 points |"),
+        (worse(20), 0.02, True, "too few samples to be sure"),
+        (worse(6), 0.005, False, "**failed**: -0.60 points"),
+        (worse(6), 0.03, True, "1.00 kB (+0.0%) | passed |"),
+        (RIGHT, 0.005, True, "| passed |"),
+        (worse(5), 0.005, True, "passed, but too few samples to be sure"),
+        (np.roll(RIGHT, 50), 0.005, True, "| passed |"),
+    ],
+)
+def test_gate(after: npt.NDArray[np.bool_], max_loss: float, passed: bool, words: str) -> None:
+    report = compare_accuracy(made_evaluation({"m": RIGHT}), made_evaluation({"m": after}))
+    gated = gate_accuracy(report, max_loss, 0.03)
+    assert gated.passed is passed
+    text = accuracy_markdown(gated, max_loss, 0.03)
+    assert words in text
+    assert ("FAILED" in text) is not passed
+
+
+def test_a_larger_file_fails_the_gate() -> None:
+    report = compare_accuracy(
+        made_evaluation({"m": RIGHT}), made_evaluation({"m": RIGHT}, size=1040)
+    )
+    assert gate_accuracy(report, 0.005, 0.03).rows[0].reasons == ("larger by +4.0%",)
+    assert gate_accuracy(report, 0.005, 0.05).passed
+
+
+def test_a_file_that_is_gone_fails_the_gate() -> None:
+    before = made_evaluation({"a": RIGHT, "b": RIGHT})
+    gated = gate_accuracy(compare_accuracy(before, made_evaluation({"a": RIGHT})), 0.005, 0.03)
+    assert not gated.passed
+    assert "| b | | | | | **failed**: not measured |" in accuracy_markdown(gated, 0.005, 0.03)
+    with pytest.raises(UsageError, match="no file is in both"):
+        compare_accuracy(before, made_evaluation({"c": RIGHT, "d": RIGHT}))
+
+
+def test_commands(tmp_path: Path, edgeconv: CommandLine) -> None:
+    old = save(tmp_path / "old.json", made_evaluation({"m": RIGHT}))
+    new = save(tmp_path / "new.json", made_evaluation({"m": worse(20)}))
+    failed = edgeconv("gate", new, "--baseline", old)
+    assert failed.returncode == 1
+    assert failed.stdout.startswith("**Gate FAILED** (top-1 accuracy): at most 0.5 points lost, ")
+    loose = edgeconv("gate", new, "--baseline", old, "--max-accuracy-loss", "2.5")
+    assert loose.returncode == 0
+    assert edgeconv("gate", old, "--baseline", new).returncode == 0
+    shown = edgeconv("compare", old, new).stdout
+    assert "90.00%" in shown
+    assert "2.00 points less accurate" in shown
+    (report,) = json.loads(edgeconv("compare", old, new, "--json").stdout)["comparisons"]
+    assert report["of"] == "accuracies"
+    assert report["files"][0]["change"]["value"] == pytest.approx(-0.02)
+    assert report["files"][0]["paired"] is True
+    for bad in ("x", "-1", "nan", "101"):
+        done = edgeconv("gate", new, "--baseline", old, "--max-accuracy-loss", bad)
+        assert done.returncode == 2
+
+
+@given(arrays.arrays(np.bool_, st.integers(1, 100)))
+def test_outcomes_come_back(right: npt.NDArray[np.bool_]) -> None:
+    evaluation = made_evaluation({"m": right})
+    again = parse_evaluation(evaluation.model_dump_json(), Path("r.json"))
+    assert again == evaluation
+    assert np.array_equal(again.outcomes(again.results[0]), right)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("outcomes", "AAAA", "are not 1000"),
+        ("outcomes", "?", "no base64"),
+        ("correct", 3, "are not those of its top-1"),
+        ("top1", 0.3, "are not those of its top-1"),
+    ],
+)
+def test_damaged_outcomes(field: str, value: object, words: str) -> None:
+    plain = json.loads(made_evaluation({"m": RIGHT}).model_dump_json())
+    plain["results"][0][field] = value
+    with pytest.raises(DataError, match=f"r.json is not a result of edgeconv evaluate.*{words}"):
+        parse_evaluation(json.dumps(plain), Path("r.json"))

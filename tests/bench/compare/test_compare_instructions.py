@@ -1,0 +1,111 @@
+"""The gate on counted instructions, through the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeconv.bench.compare.instructions import CountVerdict, compare_counts
+from edgeconv.report.instructions import counts_table
+from support.command_line import CommandLine
+from support.results import made_counts, made_model, made_result
+
+
+def save(path: Path, counts: dict[str, int], **changes: object) -> Path:
+    made_counts(counts, **changes).save(path)
+    return path
+
+
+@pytest.fixture
+def baseline(tmp_path: Path) -> Path:
+    return save(tmp_path / "old.json", {"a.tflite": 100_000_000, "b.tflite": 5_000_000})
+
+
+@pytest.mark.parametrize(
+    ("counts", "code", "said"),
+    [
+        ({"a.tflite": 102_000_000, "b.tflite": 4_000_000}, 0, "**Gate passed**"),
+        ({"a.tflite": 104_000_000, "b.tflite": 5_000_000}, 1, "**failed**: +4.0% instructions"),
+        ({"a.tflite": 100_000_000}, 1, "| b.tflite | | | | | **failed**: not measured |"),
+    ],
+)
+def test_gate(
+    edgeconv: CommandLine,
+    baseline: Path,
+    tmp_path: Path,
+    counts: dict[str, int],
+    code: int,
+    said: str,
+) -> None:
+    new = save(tmp_path / "new.json", counts)
+    done = edgeconv("gate", new, "--baseline", baseline)
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout
+    assert "emulated" in done.stdout
+    assert "102 M" in done.stdout or code
+
+
+def test_larger_and_on_another_core(edgeconv: CommandLine, baseline: Path, tmp_path: Path) -> None:
+    same = {"a.tflite": 100_000_000, "b.tflite": 5_000_000}
+    new = save(tmp_path / "new.json", same, cpu="cortex-a76", size=2000)
+    done = edgeconv("gate", new, "--baseline", baseline)
+    assert "larger by +100.0%" in done.stdout
+    assert "the CPU changed from cortex-a72 to cortex-a76" in done.stdout
+
+
+def test_what_is_within_their_repeatability_passes_at_any_limit(
+    edgeconv: CommandLine, baseline: Path, tmp_path: Path
+) -> None:
+    new = save(tmp_path / "new.json", {"a.tflite": 100_090_000, "b.tflite": 5_000_000})
+    assert edgeconv("gate", new, "--baseline", baseline, "--max-regression", 0).returncode == 0
+
+
+def test_compare(edgeconv: CommandLine, baseline: Path, tmp_path: Path) -> None:
+    new = save(tmp_path / "new.json", {"a.tflite": 104_000_000, "b.tflite": 5_001_000})
+    done = edgeconv("compare", baseline, new)
+    assert "100 M instr." in done.stdout
+    assert "4.0% more instructions, at least 3.9%, at most 4.1%" in done.stdout
+    assert "no difference shown; counts repeat to 0.1%" in done.stdout
+    (report,) = json.loads(edgeconv("compare", new, baseline, "--json").stdout)["comparisons"]
+    assert report["of"] == "instruction counts"
+    assert [file["verdict"] for file in report["files"]] == ["fewer", "no difference shown"]
+
+
+@given(st.integers(1, 10**12), st.integers(1, 10**12))
+def test_the_verdict_says_which_way(before: int, after: int) -> None:
+    (there,) = compare_counts(made_counts({"m": before}), made_counts({"m": after})).comparisons
+    assert (there.verdict is CountVerdict.MORE) == (there.change > 1.001)
+    assert (there.verdict is CountVerdict.FEWER) == (there.change < 0.999)
+    assert there.verdict.value in there.sentence()
+
+
+def test_the_last_column_says_what_it_compares() -> None:
+    columns = counts_table(made_counts({"a": 2_000_000, "b": 1_000_000})).columns
+    assert columns[-1].header == "Reduction from the highest count"
+    assert [str(cell) for cell in columns[-1].cells] == ["1.00×", "2.00×"]
+
+
+def test_counts_and_times_do_not_mix(edgeconv: CommandLine, baseline: Path, tmp_path: Path) -> None:
+    times = tmp_path / "times.json"
+    made_result(made_model("m", [1000, 1001])).save(times)
+    for command in (("compare", times, baseline), ("gate", baseline, "--baseline", times)):
+        done = edgeconv(*command)
+        assert done.returncode == 2
+        assert "times.json holds latencies and" in done.stderr
+        assert "holds instruction counts; name two of one kind" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["{}", "", '{"kind": "instructions"}', "[]"])
+def test_a_file_that_is_no_result(
+    edgeconv: CommandLine, baseline: Path, tmp_path: Path, text: str
+) -> None:
+    broken = tmp_path / "broken.json"
+    broken.write_text(text)
+    done = edgeconv("gate", broken, "--baseline", baseline)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,125 @@
+"""What ``--input-size`` may say, and what becomes of it in modules and in files."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+import pytest
+import torch
+from torch import nn
+
+from edgeconv.bundle import Format
+from edgeconv.cli.values import input_size
+from edgeconv.errors import UsageError
+from edgeconv.export import ExactShape, export
+from edgeconv.export.capture.source import Source, input_shape, is_guess
+
+ONNX = [Format.ONNX]
+
+
+class Recurrent(nn.Module):
+    """The first step's output depends on the shape's meaning: batch, steps, features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.LSTM(8, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.cell(x)[0]
+
+
+def volume() -> nn.Module:
+    return nn.Sequential(nn.Conv3d(2, 3, 3), nn.ReLU(), nn.Flatten())
+
+
+def dense() -> nn.Module:
+    return nn.Sequential(nn.Linear(8, 3), nn.ReLU())
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("224", (224, 224)),
+        ("192x160", (192, 160)),
+        ("1×28×28", (1, 28, 28)),
+        ("1,12,8", (1, 12, 8)),
+        ("1, 2, 8, 16, 16", (1, 2, 8, 16, 16)),
+    ],
+)
+def test_sizes(text: str, size: tuple[int, ...]) -> None:
+    assert input_size(text) == size
+    assert isinstance(input_size(text), ExactShape) == ("," in text)
+
+
+@pytest.mark.parametrize("text", ["", "0", "12,", "1,0,8", "1x2x3x4", "1,2x3", "-1,3", "a,b"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="whole shape, batch first"):
+        input_size(text)
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [(Recurrent(), (1, 6, 8)), (Recurrent(), (3, 5, 8)), (volume(), (1, 2, 5, 6, 7))],
+)
+def test_a_whole_shape_is_used_as_it_is(
+    network: nn.Module, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    bundle = export(network.eval(), out=tmp_path / "b", input_size=ExactShape(shape), formats=ONNX)
+    assert bundle.manifest.inputs[0].shape == shape
+
+
+def test_a_whole_shape_of_a_network_of_the_zoo(tmp_path: Path) -> None:
+    shape = ExactShape((2, 1, 32, 32))
+    bundle = export("resnet8", out=tmp_path / "b", input_size=shape, formats=ONNX)
+    assert bundle.manifest.inputs[0].shape == shape
+    with pytest.raises(UsageError, match="reads inputs of 3×32×32, and the input size is 12×8"):
+        export("resnet8", out=tmp_path / "c", input_size=ExactShape((1, 12, 8)))
+
+
+def test_four_numbers_want_to_be_a_whole_shape(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"ExactShape\(\(1, 2, 8, 16, 16\)\)"):
+        export(volume().eval(), out=tmp_path / "b", input_size=(2, 8, 16, 16))
+
+
+def test_a_batch_beside_a_whole_shape(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--batch 2 contradicts --input-size 1,8"):
+        export(dense().eval(), out=tmp_path / "b", input_size=ExactShape((1, 8)), batch=2)
+
+
+def test_a_guess_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        bundle = export(dense().eval(), out=tmp_path / "b", input_size=(12, 8), formats=ONNX)
+    assert bundle.manifest.inputs[0].shape == (1, 3, 12, 8)
+    assert "12x8 is taken for a color image, 1×3×12×8" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        export(dense().eval(), out=tmp_path / "c", input_size=ExactShape((1, 12, 8)), formats=ONNX)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "guess"),
+    [
+        (nn.Conv2d(1, 2, 3), (12, 8), False),
+        (nn.Conv1d(20, 2, 3), (20, 64), False),
+        (nn.Linear(8, 2), (8,), False),
+        (nn.Linear(8, 2), (3, 12, 8), False),
+        (nn.Linear(8, 2), None, False),
+        (nn.Linear(8, 2), (12, 8), True),
+        (nn.Conv3d(2, 2, 3), (12, 8), True),
+        (nn.ReLU(), (12, 8), True),
+    ],
+)
+def test_which_sizes_are_guesses(
+    network: nn.Module, size: tuple[int, ...] | None, guess: bool
+) -> None:
+    assert is_guess(Source("net", network), size) is guess
+    assert not is_guess(Source("net", network, input_shape=(3, 9, 9)), size)
+
+
+def test_the_channels_of_the_first_layer() -> None:
+    assert input_shape(Source("net", nn.Conv2d(5, 2, 3)), (12, 8)) == (5, 12, 8)
+    assert input_shape(Source("net", nn.Conv1d(20, 2, 3)), (20, 64)) == (20, 64)
+    assert input_shape(Source("net", nn.Conv2d(5, 2, 3)), ExactShape((1, 12, 8))) == (12, 8)

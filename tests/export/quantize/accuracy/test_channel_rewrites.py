@@ -1,0 +1,172 @@
+"""Equalization and absorption keep the function; layers and patches are what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from edgeconv.export.capture.module import capture_module
+from edgeconv.export.data.samples import Sample
+from edgeconv.export.passes import optimize
+from edgeconv.export.quantize import QuantizeOptions, prepare, quantize
+from edgeconv.export.quantize.accuracy.absorb import absorb
+from edgeconv.export.quantize.accuracy.channel_statistics import observe_channels
+from edgeconv.export.quantize.accuracy.equalize import equalize
+from edgeconv.export.quantize.accuracy.patches import sample_patches
+from edgeconv.export.quantize.accuracy.score import Judge
+from edgeconv.export.quantize.accuracy.segments import find_segments
+from edgeconv.export.quantize.layers import Layer, grouped, is_weighted, ungrouped
+from edgeconv.export.runtimes import Tap
+from edgeconv.models.randomize import randomize_, structured_input
+
+SHAPE = (4, 8, 8)
+
+
+def graph_of(network: nn.Module, shape: tuple[int, ...] = SHAPE) -> ir.Model:
+    randomize_(network, shape=shape)
+    captured = capture_module(network, samples(1, shape)[0], ["output"], 20)
+    return prepare(optimize(captured, already_optimized=True))
+
+
+def samples(count: int, shape: tuple[int, ...] = SHAPE) -> list[Sample]:
+    return [(structured_input((1, *shape), seed).numpy(),) for seed in range(count)]
+
+
+class Fork(nn.Module):
+    """A residual sum, two readers of one activation, and a convolution whose output is the
+    network's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(4, 8, 1)
+        self.a = nn.Conv2d(8, 6, 3)
+        self.b = nn.ConvTranspose2d(8, 6, 3, padding=2)
+        self.head = nn.Conv2d(6, 5, 1)
+        self.last = nn.Conv2d(5, 5, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.relu(self.stem(x))
+        z = self.head(self.a(y) + self.b(y))
+        return torch.sigmoid(z) + self.last(z)
+
+
+NETWORKS: dict[str, nn.Module] = {
+    "depthwise, grouped, dense": nn.Sequential(
+        nn.Conv2d(4, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3, padding=1, groups=8),
+        nn.LeakyReLU(0.2),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 8, 3, groups=4),
+        nn.PReLU(8),
+        nn.ConvTranspose2d(8, 6, 2, stride=2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(6, 7),
+        nn.ReLU(),
+        nn.Linear(7, 3),
+    ),
+    "ReLU6": nn.Sequential(
+        nn.Conv2d(4, 8, 1), nn.ReLU6(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU6(), nn.Conv2d(8, 4, 1)
+    ),
+    "fork": Fork(),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_float_network_computes_the_same(name: str) -> None:
+    model = graph_of(NETWORKS[name])
+    changed = model.clone()
+    segments = find_segments(changed.graph)
+    assert segments
+    names = [str(segment.value.name) for segment in segments]
+    statistics = observe_channels(model, names, samples(8))
+    assert absorb(segments, statistics) + equalize(segments, statistics) > 0
+    # On the samples that it saw; float32 rounds at 2^-24, a hundred operations lose two digits.
+    for sample in samples(8):
+        (expected,), (got,) = (Tap(graph, ["output"]).run(sample) for graph in (model, changed))
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_sums_gates_and_outputs_end_a_segment() -> None:
+    producers = [
+        segment.producer.node.op_type for segment in find_segments(graph_of(NETWORKS["fork"]).graph)
+    ]
+    # The stem alone, with both of its readers.
+    assert producers == ["Conv"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_weight_survives_the_grouped_form(name: str) -> None:
+    for node in graph_of(NETWORKS[name]).graph:
+        if is_weighted(node):
+            weight = node.inputs[1].const_value.numpy()
+            again = ungrouped(node, grouped(node, weight), weight.shape)
+            np.testing.assert_array_equal(again, weight)
+
+
+@given(
+    kernel=st.integers(1, 3),
+    stride=st.integers(1, 3),
+    dilation=st.integers(1, 2),
+    padding=st.integers(0, 2),
+    groups=st.sampled_from([1, 2, 4]),
+)
+@settings(max_examples=5, deadline=None)
+def test_patches_are_what_a_convolution_reads(
+    kernel: int, stride: int, dilation: int, padding: int, groups: int
+) -> None:
+    convolution = nn.Conv2d(4, 4, kernel, stride, padding, dilation, groups=groups, bias=False)
+    model = graph_of(nn.Sequential(convolution))
+    node = next(node for node in model.graph if node.op_type == "Conv")
+    (patches,) = sample_patches(model, [node], samples(2), total=2, rows=12)
+    weight = Layer(model.graph, node).weight
+    got = np.einsum("sgd,god->sgo", patches, weight.reshape(*weight.shape[:2], -1)).reshape(12, 4)
+    with torch.inference_mode():
+        maps = [convolution(torch.from_numpy(sample[0]))[0].flatten(1).T for sample in samples(2)]
+    outputs = torch.cat(maps).numpy()
+    # Every sampled row is one of the convolution's outputs, up to the order of summation.
+    distance = np.abs(got[:, None] - outputs[None]).max(axis=2).min(axis=1)
+    assert distance.max() < 1e-4
+
+
+def test_statistics_are_those_of_numpy() -> None:
+    model = graph_of(NETWORKS["fork"])
+    name = str(find_segments(model.graph)[0].value.name)
+    maps = np.concatenate([Tap(model, [name]).run(sample)[0] for sample in samples(5)])
+    observed = observe_channels(model, [name], samples(5))[name]
+    np.testing.assert_allclose(observed.low, maps.min(axis=(0, 2, 3)))
+    np.testing.assert_allclose(observed.high, maps.max(axis=(0, 2, 3)))
+    mean_square = np.square(maps, dtype=np.float64).mean(axis=(0, 2, 3))
+    np.testing.assert_allclose(observed.mean_square, mean_square, rtol=1e-6)
+
+
+@pytest.mark.parametrize("groups", [2, 8])
+def test_a_grouped_transposed_convolution_is_quantized(groups: int) -> None:
+    """Its weight has one scale for an output of every group, its bias one for each output."""
+    network = nn.Sequential(
+        nn.Conv2d(4, 8, 1), nn.ReLU(), nn.ConvTranspose2d(8, 8, 2, stride=2, groups=groups)
+    )
+    model = graph_of(network)
+    result = quantize(model, samples(8), QuantizeOptions())
+    # 8 bits, two layers: more than 35 dB.
+    assert Judge(model, samples(8)).sqnr_db(result.model) > 30
+
+
+def test_dead_and_constant_channels_do_no_harm() -> None:
+    network = nn.Sequential(nn.Conv2d(4, 8, 1), nn.ReLU(), nn.Conv2d(8, 5, 1))
+    randomize_(network, shape=SHAPE)
+    with torch.no_grad():
+        network[0].weight[:4] = 0
+        network[0].bias[:4] = torch.tensor([0.0, -5.0, 1e-30, 3.0])
+        network[2].weight[:2] = 0
+        network[2].bias[:2] = torch.tensor([0.0, 2.0])
+    captured = capture_module(network.eval(), samples(1)[0], ["output"], 20)
+    model = prepare(optimize(captured, already_optimized=True))
+    result = quantize(model, samples(8))
+    assert Judge(model, samples(8)).sqnr_db(result.model) > 30

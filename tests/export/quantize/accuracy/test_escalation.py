@@ -1,0 +1,77 @@
+"""The order of the steps, where they stop, and what is carried on."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeconv.export.quantize import QuantizeOptions, RangeMethod, Rounding
+from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, repair
+
+
+def figures(sqnr_db: float, drop: float | None = None) -> Assessment:
+    return Assessment(sqnr_db, drop, bytes=1000, latency_ns=1e6)
+
+
+def climb(scores: dict[str, float], budget: float) -> list[Attempt]:
+    """Attempts of a network on which each kind of step brings what ``scores`` says."""
+
+    def assess(options: QuantizeOptions) -> Assessment:
+        total = scores.get(options.range_method.value, 0.0)
+        total += scores.get("equalization", 0.0) * options.equalization
+        total += scores.get("correction", 0.0) * options.bias_correction
+        total += scores.get("adaptive", 0.0) * (options.rounding is Rounding.ADAPTIVE)
+        total += scores.get("float", 0.0) * options.float_places
+        return figures(total)
+
+    return repair(QuantizeOptions(), Budget(min_sqnr_db=budget), assess)
+
+
+def test_a_network_that_meets_the_budget_is_left_at_min_max() -> None:
+    attempts = climb({"minmax": 30}, budget=25)
+    assert [attempt.name for attempt in attempts] == ["min-max"]
+    assert attempts[0].met
+    assert not attempts[0].options.equalization
+
+
+def test_each_step_comes_after_the_cheaper_ones() -> None:
+    attempts = climb({"minmax": 10, "mse": 12, "equalization": 3, "adaptive": 1, "float": 1}, 20)
+    assert [attempt.name for attempt in attempts] == [
+        "min-max",
+        "percentile ranges",
+        "mse ranges",
+        "entropy ranges",
+        "+ equalization",
+        "+ bias correction",
+        "+ adaptive rounding",
+        "+ the worst place in float",
+        "+ the 2 worst places in float",
+        "+ the 4 worst places in float",
+    ]
+    assert [attempt.met for attempt in attempts] == [False] * 9 + [True]
+    assert attempts[-1].options.range_method is RangeMethod.MSE
+
+
+def test_a_step_that_costs_accuracy_is_dropped() -> None:
+    attempts = climb({"minmax": 10, "mse": 12, "correction": -3, "adaptive": 9}, 20)
+    assert attempts[-1].met
+    assert not attempts[-1].options.bias_correction
+
+
+def test_when_nothing_meets_the_budget_the_last_attempt_says_so() -> None:
+    attempts = climb({"minmax": 10}, budget=200)
+    assert not any(attempt.met for attempt in attempts)
+
+
+@pytest.mark.parametrize(
+    ("budget", "figure", "met"),
+    [
+        (Budget(min_sqnr_db=25), figures(25.0), True),
+        (Budget(min_sqnr_db=25), figures(24.9), False),
+        (Budget(max_accuracy_drop=0.01), figures(0.0, drop=0.01), True),
+        (Budget(max_accuracy_drop=0.01), figures(99.0, drop=0.02), False),
+        (Budget(max_accuracy_drop=0.01), figures(99.0, drop=None), False),
+        (Budget(min_sqnr_db=25, max_accuracy_drop=0.01), figures(20.0, drop=0.0), False),
+    ],
+)
+def test_budgets(budget: Budget, figure: Assessment, met: bool) -> None:
+    assert budget.met_by(figure) is met

@@ -1,0 +1,121 @@
+"""``--min-sqnr`` and ``--accuracy-budget`` from the command line to the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+from edgeconv.bundle import Bundle
+from edgeconv.cli import cli
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export.capture.module import capture_module
+from edgeconv.export.passes import optimize
+from edgeconv.models.randomize import randomize_, structured_input
+
+SHAPE = (2, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network whose channels differ by a factor of up to a million, data, and as labels what
+    the network itself says."""
+    path = tmp_path_factory.mktemp("repair")
+    network = nn.Sequential(
+        nn.Conv2d(2, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 5),
+    )
+    randomize_(network, shape=SHAPE)
+    with torch.no_grad():
+        factors = 1000.0 ** torch.linspace(-1, 1, 16)
+        network[1].weight /= factors
+        network[1].bias /= factors
+        network[3].weight *= factors.reshape(1, -1, 1, 1)
+    x = structured_input((200, *SHAPE)).numpy()
+    captured = capture_module(network, (x[:1],), ["output"], 20)
+    ir.save(optimize(captured, already_optimized=True), path / "network.onnx")
+    with torch.inference_mode():
+        labels = network(torch.from_numpy(x)).argmax(1).numpy()
+    np.savez(path / "train.npz", x=x[:48])
+    np.savez(path / "test.npz", x=x[48:], y=labels[48:])
+    return path
+
+
+def invoke(folder: Path, out: Path, *options: str) -> str:
+    """What the command prints; it raises what it raises."""
+    arguments = ["export", str(folder / "network.onnx"), "--calibration", str(folder / "train.npz")]
+    result = CliRunner().invoke(
+        cli, [*arguments, "-o", str(out), *options], catch_exceptions=False, standalone_mode=False
+    )
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def test_it_stops_at_the_first_step_that_meets_the_budget(folder: Path, tmp_path: Path) -> None:
+    output = invoke(folder, tmp_path / "out", "--min-sqnr", "20")
+    assert "min-max" in output
+    assert "missed" in output
+    assert "adaptive" not in output
+    bundle = Bundle.load(tmp_path / "out")
+    for artifact in bundle.manifest.artifacts:
+        assert artifact.verification is not None
+        assert artifact.verification.sqnr_db >= 20
+
+
+def test_an_accuracy_budget_is_in_points_of_top1(folder: Path, tmp_path: Path) -> None:
+    labeled = str(folder / "test.npz")
+    output = invoke(folder, tmp_path / "out", "--accuracy-budget", "8%", "--labeled", labeled)
+    assert "points" in output
+    assert Bundle.load(tmp_path / "out").manifest.artifacts
+
+
+def test_nothing_is_written_when_nothing_meets_the_budget(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeconv.export.quantize.accuracy.adaround_layer._STEPS", 10)
+    monkeypatch.setattr("edgeconv.export.quantize.accuracy.escalation._FLOAT_PLACES", (1,))
+    with pytest.raises(EdgeconvError, match="none of 8 attempts meets the budget") as raised:
+        invoke(folder, tmp_path / "out", "--min-sqnr", "150")
+    assert raised.value.exit_code == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--accuracy-budget", "1%"], "--labeled"),
+        (["--min-sqnr", "20", "--precision", "float32"], "--precision int8"),
+    ],
+)
+def test_a_budget_that_cannot_be_measured_is_refused(
+    folder: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        invoke(folder, tmp_path / "out", *options)
+
+
+@pytest.mark.parametrize("text", ["1", "-1%", "x%", "100%"])
+def test_a_budget_is_a_percentage(folder: Path, tmp_path: Path, text: str) -> None:
+    with pytest.raises(Exception, match="not a percentage"):
+        invoke(folder, tmp_path / "out", "--accuracy-budget", text)
+
+
+def test_a_file_with_extreme_scales_still_loads(folder: Path, tmp_path: Path) -> None:
+    """XNNPACK refuses accumulators whose step is 256 output steps: min-max alone made them."""
+    switches = ["--no-equalization", "--no-bias-absorption", "--no-bias-correction"]
+    invoke(folder, tmp_path / "out", *switches)
+    # Verification has run every file on its runtime.
+    assert len(Bundle.load(tmp_path / "out").manifest.artifacts) == 4

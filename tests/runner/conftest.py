@@ -1,6 +1,0 @@
-"""The runner's tests share the tiny models of the benchmark's."""
-
-import sys
-from pathlib import Path
-
-sys.path.append(str(Path(__file__).parents[1] / "bench"))
