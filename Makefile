@@ -51,7 +51,7 @@ lint: setup ## Check style and formatting
 
 # mypy does not follow the package-dir mapping of the work tree, so it reads an installed copy.
 typecheck: setup ## Check types (mypy, strict)
-	rm -rf $(TYPECHECK)
+	rm -rf $(TYPECHECK) build/lib
 	$(PIP) install --no-deps --target $(TYPECHECK) .
 	cd $(TYPECHECK) && $(CURDIR)/$(BIN)/python -m mypy --config-file $(CURDIR)/pyproject.toml -p edgeconv
 

@@ -31,7 +31,7 @@ from benchmarks.trained.adversarial import heavy_tail
 from benchmarks.trained.folder import Metric, Trained, read_data, read_index
 from edgeconv.bundle import TensorInfo
 from edgeconv.export.capture.module import capture_module
-from edgeconv.export.data.batches import Feed
+from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.passes import optimize
@@ -271,7 +271,7 @@ def report_memory(data: Path, count: int) -> None:
     network = randomize_(create_model("mobilenet_v2", width_mult=0.35), shape=shape)
     graph = _graph(network, structured_input((1, *shape), 0).numpy())
     info = TensorInfo(name="x", shape=(1, *shape), dtype="float32")
-    feed = Feed(open_samples(data, [info], None), count=count, batch=1, keep=0)
+    feed = SampleBatches(open_samples(data, [info], None), count=count, batch=1, keep=0)
     # Linux: the peak starts again at what is held now; the capture's own is not of interest.
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _resident("VmRSS")

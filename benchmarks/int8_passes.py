@@ -23,7 +23,7 @@ from edgeconv.export.capture.module import capture_module
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod, Rounding, prepare, quantize
-from edgeconv.export.quantize.accuracy.score import Judge
+from edgeconv.export.quantize.accuracy.score import SqnrScorer
 from edgeconv.export.quantize.accuracy.segments import find_segments
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
@@ -108,7 +108,7 @@ def main() -> None:
 def compare(subject: Subject, model: ir.Model, options: Sequence[QuantizeOptions]) -> list[str]:
     samples = subject.samples(0, SAMPLES)
     # A judge fits to every other batch and compares on the rest.
-    judge = Judge(model, [held for held in subject.samples(1000, HELD_OUT) for _ in range(2)])
+    judge = SqnrScorer(model, [held for held in subject.samples(1000, HELD_OUT) for _ in range(2)])
     return [f"{judge.sqnr_db(quantize(model, samples, each).model):.1f}" for each in options]
 
 

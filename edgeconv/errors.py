@@ -1,10 +1,27 @@
-"""Errors that a user can act on. Each message says what happened, where, and what to do."""
+"""Errors that a user can act on."""
+
+from __future__ import annotations
 
 
 class EdgeconvError(Exception):
-    """A failure. The command line prints the message as one line and exits with ``exit_code``."""
+    """A failure, with what to do about it.
+
+    Args:
+        message: What happened and where, on one line.
+        hint: What the user can do about it, on one line without a final period; empty where
+            nothing is known.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """The lines that the command line prints after ``error:``."""
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
 
 class UsageError(EdgeconvError):
@@ -41,3 +58,9 @@ class BundleError(EdgeconvError):
 
 class MeasurementError(EdgeconvError):
     """A latency measurement could not be completed."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text that is not empty, or else the name of its type."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)

@@ -8,17 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.bundle import Bundle, Format, IoType, Layout, Precision, Preprocessing, Target
-from edgeconv.export.capture.input_shape import ExactShape
+from edgeconv.export.capture.input_shape import InputShape
 
 if TYPE_CHECKING:
     from edgeconv.export.api import export
     from edgeconv.export.quantize import ActivationType, QuantizeOptions, RangeMethod, Rounding
+
+ExactShape = InputShape  # its name in edgeconv 0.1
 
 __all__ = [
     "ActivationType",
     "Bundle",
     "ExactShape",
     "Format",
+    "InputShape",
     "IoType",
     "Layout",
     "Precision",

@@ -68,7 +68,7 @@ def export(
             the first.
         input_size: (height, width) or (channels, height, width), where the network leaves it open;
             (channels, length) for a network that begins with a ``Conv1d``, (features,) for one on
-            vectors; for any other input ``ExactShape``, its whole shape with the batch.
+            vectors; for any other input ``InputShape``, its whole shape with the batch.
         batch: the static batch size, default 1.
         opset: version of ONNX's operator set, 18 to 23, default 20; a file keeps its own, and is
             raised to 20 where TFLite alone is written. Where ``target`` loads neither, the highest

@@ -26,11 +26,11 @@ from edgeconv.bundle import (
 )
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.capture.checks import refuse_bad_weights, refuse_foreign_types
-from edgeconv.export.capture.input_shape import ExactShape
+from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.capture.onnx_file import capture_file
 from edgeconv.export.capture.source import Source, input_shape, is_guess, resolve
-from edgeconv.export.data.batches import Feed
+from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.checks import InputCheck
 from edgeconv.export.data.integer_ranges import integer_spans
 from edgeconv.export.data.open import open_samples
@@ -38,7 +38,7 @@ from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.synthetic import SYNTHETIC, SyntheticSamples
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.passes import optimize
-from edgeconv.export.precision import Variant, arrived_precision, make_variant, state_pooled_scales
+from edgeconv.export.precision import Variant, existing_precision, make_variant, state_pooled_scales
 from edgeconv.export.quantize import QuantizedModel, quantize
 from edgeconv.export.request import Request, Settled
 from edgeconv.export.runtimes import OnnxRunner
@@ -96,12 +96,12 @@ def run(request: Request, source: Source, folder: Path) -> Manifest:
     progress = request.progress
     progress("Capturing", 0, 1)
     graph, oracle = _capture(request, source)
-    settled = request.settled(arrived_precision(graph, source.spec))
+    settled = request.settled(existing_precision(graph, source.spec))
     if request.target is not None:
         warning = caution(request.target, request.formats, settled.precisions)
         if warning is not None:
             logger.warning("%s", warning)
-    if settled.arrived is not None:
+    if settled.existing is not None:
         state_pooled_scales(graph)
     refuse_bad_weights(graph)
     inputs = input_infos(graph)
@@ -114,7 +114,7 @@ def run(request: Request, source: Source, folder: Path) -> Manifest:
     if settled.calibrates and Format.TFLITE in request.formats:
         demand_known(graph)
     quantized = _quantize(request, settled, graph, feed)
-    _warn(feed, preprocessing, quantized, arrived=settled.arrived is not None)
+    _warn(feed, preprocessing, quantized, existing=settled.existing is not None)
     integers = _variants(request, settled, graph, quantized, calibrated=True)
     artifacts += _write(request, source, integers, folder)
     artifacts.sort(key=lambda artifact: settled.precisions.index(artifact.precision))
@@ -165,10 +165,10 @@ def _capture(request: Request, source: Source) -> tuple[ir.Model, Oracle]:
         refuse_foreign_types(graph)
         return graph, onnx_oracle(network, input_infos(graph), output_infos(graph))
     size = request.input_size
-    batch = size.batch if isinstance(size, ExactShape) else request.batch or 1
+    batch = size.batch if isinstance(size, InputShape) else request.batch or 1
     shape = (batch, *input_shape(source, size))
     info = TensorInfo(name="input", shape=shape, dtype="float32")
-    example = next(iter(Feed(SyntheticSamples([info]), count=batch, batch=batch, keep=0)))
+    example = next(iter(SampleBatches(SyntheticSamples([info]), count=batch, batch=batch, keep=0)))
     names = tuple(module_outputs(network, example))
     if len(names) == len(source.output_names):
         names = source.output_names
@@ -212,7 +212,7 @@ def _feed(
     settled: Settled,
     graph: ir.Model,
     preprocessing: Preprocessing | None,
-) -> Feed:
+) -> SampleBatches:
     """The samples for calibration and verification."""
     whole = input_infos(graph)
     shapes = [info.shape for info in whole]
@@ -226,12 +226,12 @@ def _feed(
         _warn_of_integers(spans)
     if request.calibration is None:
         keep = min(keep, _VERIFIED_SYNTHETIC)
-        return Feed(samples, count=keep * batch, batch=batch, keep=keep, shapes=shapes)
+        return SampleBatches(samples, count=keep * batch, batch=batch, keep=keep, shapes=shapes)
     count = request.calibration_size
     if not settled.calibrates:
         count = min(count, keep * batch)
     check = InputCheck(inputs, preprocessing)
-    return Feed(samples, count=count, batch=batch, keep=keep, check=check, shapes=shapes)
+    return SampleBatches(samples, count=count, batch=batch, keep=keep, check=check, shapes=shapes)
 
 
 def _variants(
@@ -244,29 +244,29 @@ def _variants(
 ) -> list[Variant]:
     """The precisions whose scales stand in the file, or else the others."""
     return [
-        make_variant(precision, graph, quantized, request.io, settled.arrived)
+        make_variant(precision, graph, quantized, request.io, settled.existing)
         for precision in settled.precisions
         if precision.calibrated == calibrated
     ]
 
 
 def _quantize(
-    request: Request, settled: Settled, graph: ir.Model, feed: Feed
+    request: Request, settled: Settled, graph: ir.Model, feed: SampleBatches
 ) -> QuantizedModel | None:
     """The QDQ graph, where one is asked for: calibrated, or ``graph`` itself if it is one."""
     if not settled.calibrates:
         for _ in feed:
             pass  # keeps what verification needs
-        return None if settled.arrived is None else QuantizedModel(graph, ())
+        return None if settled.existing is None else QuantizedModel(graph, ())
     return quantize(graph, feed, request.quantization, request.progress)
 
 
 def _warn(
-    feed: Feed,
+    feed: SampleBatches,
     preprocessing: Preprocessing | None,
     quantized: QuantizedModel | None,
     *,
-    arrived: bool,
+    existing: bool,
 ) -> None:
     """Say what makes the data less than it seems."""
     samples = feed.samples
@@ -282,7 +282,7 @@ def _warn(
         logger.warning("%s", finding)
     if quantized is not None and quantized.unsettled and not samples.synthetic:
         logger.warning("%s", quantized.unsettled)
-    if samples.synthetic and quantized and not arrived:
+    if samples.synthetic and quantized and not existing:
         logger.warning("int8 is calibrated on synthetic inputs: expect no accuracy from it")
 
 
@@ -307,7 +307,7 @@ def _reference(
     request: Request,
     source: Source,
     oracle: Oracle,
-    feed: Feed,
+    feed: SampleBatches,
     variants: list[Variant],
     settled: Settled,
 ) -> Reference:
@@ -322,7 +322,7 @@ def _reference(
         if variant.checked is None:
             continue
         integers = None
-        if settled.arrived is not None:
+        if settled.existing is not None:
             integers = outputs
         elif Format.ONNX not in request.formats:
             integers = _run_graph(variant.checked, feed.kept)
@@ -332,7 +332,7 @@ def _reference(
         inputs=feed.kept,
         outputs=outputs,
         quantized=quantized,
-        arrived_quantized=settled.arrived is not None,
+        prequantized=settled.existing is not None,
     )
 
 
@@ -363,7 +363,7 @@ def _write(
                     layout=request.layout,
                     runtime=request.runtime,
                     target=request.target,
-                    left_in_float=variant.left_in_float,
+                    float_fallback=variant.float_fallback,
                     finish=variant.finish,
                 )
             )

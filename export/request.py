@@ -10,7 +10,7 @@ from torch import nn
 
 from edgeconv.bundle import Format, IoType, Layout, Precision, Preprocessing, Target
 from edgeconv.errors import UsageError
-from edgeconv.export.capture.input_shape import ExactShape
+from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.source import ModelArgs
 from edgeconv.export.inspect.runtimes import tflite_release
 from edgeconv.export.opset import INT16_OPSET, MAX_OPSET, MIN_OPSET
@@ -78,7 +78,7 @@ class Request:
 
     def _check_input_size(self) -> None:
         size = self.input_size
-        if isinstance(size, ExactShape):
+        if isinstance(size, InputShape):
             if self.batch not in (None, size.batch):
                 raise UsageError(
                     f"--batch {self.batch} contradicts --input-size {','.join(map(str, size))}, "
@@ -88,24 +88,24 @@ class Request:
             raise UsageError(
                 "input size is height and width, or channels, height and width; for sequences "
                 "channels and length, for vectors the number of features, and for any other input "
-                f"its whole shape, batch first: ExactShape({(1, *size)})"
+                f"its whole shape, batch first: InputShape({(1, *size)})"
             )
 
-    def settled(self, arrived: Precision | None) -> Settled:
+    def settled(self, existing: Precision | None) -> Settled:
         """The precisions to write, now that the network is known.
 
         Args:
-            arrived: the precision of a network that is quantized already; None for a float one.
+            existing: the precision of a network that is quantized already; None for a float one.
 
         Raises:
             UsageError: the request does not go with the network.
         """
-        if arrived is None:
+        if existing is None:
             precisions = self.precisions or self._default_precisions()
             self._refuse_uncalibrated(precisions)
         else:
-            precisions = self.precisions or (arrived,)
-            if arrived is Precision.INT16X8 and Format.TFLITE in self.formats:
+            precisions = self.precisions or (existing,)
+            if existing is Precision.INT16X8 and Format.TFLITE in self.formats:
                 raise UsageError(
                     "a network that is quantized to int16 already goes into ONNX alone; "
                     "add --format onnx, or pass the float network"
@@ -113,18 +113,18 @@ class Request:
             plain = QuantizeOptions(activation_type=self.quantization.activation_type)
             if self.quantization != plain:
                 raise UsageError(
-                    f"the network is quantized already, to {arrived.value}, and keeps its scales: "
+                    f"the network is quantized already, to {existing.value}, and keeps its scales: "
                     "leave out --range, --rounding, the switches of passes and budgets, or pass "
                     "the float network"
                 )
-            others = [precision for precision in precisions if precision is not arrived]
+            others = [precision for precision in precisions if precision is not existing]
             if others:
                 raise UsageError(
-                    f"the network is quantized already, to {arrived.value}; it cannot be written "
+                    f"the network is quantized already, to {existing.value}; it cannot be written "
                     f"as {others[0].value}: pass the float network, or leave --precision out"
                 )
         self._check_io(precisions)
-        return Settled(tuple(dict.fromkeys(precisions)), arrived)
+        return Settled(tuple(dict.fromkeys(precisions)), existing)
 
     def _default_precisions(self) -> Sequence[Precision]:
         """Of a float network."""
@@ -170,12 +170,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Settled:
-    """What is written of a network; ``arrived`` is its precision where it came quantized."""
+    """What is written of a network; ``existing`` is its precision where it came quantized."""
 
     precisions: tuple[Precision, ...]
-    arrived: Precision | None
+    existing: Precision | None
 
     @property
     def calibrates(self) -> bool:
         """Whether scales are to be found by calibration."""
-        return self.arrived is None and any(p.calibrated for p in self.precisions)
+        return self.existing is None and any(p.calibrated for p in self.precisions)

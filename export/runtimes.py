@@ -17,7 +17,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from edgeconv.bundle import Format, Layout, TensorInfo
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, first_line
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.quiet import debugging, quiet_native
 
@@ -153,21 +153,17 @@ def decode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
 
 
 def _refused(runtime: str, error: Exception) -> EdgeconvError:
-    return EdgeconvError(f"{runtime} refuses the file: {_first_line(error)}")
+    return EdgeconvError(f"{runtime} refuses the file: {first_line(error)}")
 
 
 def _failed(runtime: str, error: Exception) -> EdgeconvError:
     return EdgeconvError(
-        f"{runtime} fails on the network's inputs: {_first_line(error)}; check their values, or "
+        f"{runtime} fails on the network's inputs: {first_line(error)}; check their values, or "
         "give others with --calibration"
     )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-class Tap:
+class IntermediateOutputs:
     """A session whose outputs are the named float values, inner ones too."""
 
     def __init__(self, model: ir.Model, names: Sequence[str]) -> None:

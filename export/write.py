@@ -30,7 +30,7 @@ def write_artifact(
     layout: Layout,
     runtime: str | None = None,
     target: Target | None = None,
-    left_in_float: tuple[str, ...] = (),
+    float_fallback: tuple[str, ...] = (),
     finish: Finish = lambda graph: (),
 ) -> Artifact:
     """Write ``model`` to ``path``, not verified yet.
@@ -40,7 +40,7 @@ def write_artifact(
         layout: of the inputs and outputs of a TFLite file; ONNX is NCHW.
         runtime: the release that has to load a TFLite file, as ``tflite-runtime==2.14``.
         target: the device that the files are for, if one is named.
-        left_in_float: nodes that the quantizer left in float, with the reason. TFLite has integer
+        float_fallback: nodes that the quantizer left in float, with the reason. TFLite has integer
             kernels for some of them, so that the lowering makes its own list of a QDQ graph.
         finish: changes the graph of a TFLite file before it is written; returns what that leaves
             in float.
@@ -49,7 +49,7 @@ def write_artifact(
         UnsupportedOperator: TFLite cannot express a node, or ``runtime`` does not load its form.
     """
     if format is Format.ONNX:
-        return _write_onnx(path, model, precision, left_in_float)
+        return _write_onnx(path, model, precision, float_fallback)
     lowered = lower(model, layout=layout, finish=finish)
     if runtime is not None:
         demand_loadable(path.name, lowered.operators, runtime, target, lowered.origins)
@@ -67,13 +67,13 @@ def write_artifact(
         ),
         inputs=lowered.inputs,
         outputs=lowered.outputs,
-        float_fallback=lowered.float_fallback if precision.calibrated else left_in_float,
+        float_fallback=lowered.float_fallback if precision.calibrated else float_fallback,
         verification=None,
     )
 
 
 def _write_onnx(
-    path: Path, model: ir.Model, precision: Precision, left_in_float: tuple[str, ...]
+    path: Path, model: ir.Model, precision: Precision, float_fallback: tuple[str, ...]
 ) -> Artifact:
     proto = ir.to_proto(model)
     # What an initializer's entry says again, tools that change the initializer forget to change.
@@ -96,6 +96,6 @@ def _write_onnx(
         lowest_runtime=lowest_onnxruntime(opset, model.ir_version),
         inputs=input_infos(model),
         outputs=output_infos(model),
-        float_fallback=left_in_float,
+        float_fallback=float_fallback,
         verification=None,
     )

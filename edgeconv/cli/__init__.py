@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import json
 import logging
 import os
 import signal
@@ -14,6 +15,9 @@ import click
 
 from edgeconv import __version__
 from edgeconv.errors import EdgeconvError
+from edgeconv.report.tables import printable
+
+SCHEMA_VERSION = 1  # of the JSON that a failed command prints
 
 COMMANDS = {
     "bench": "Measure the latency of model files on this machine or a board.",
@@ -92,29 +96,51 @@ def main() -> NoReturn:
         code = cli.main(prog_name="edgeconv", standalone_mode=False)
     except click.ClickException as error:
         error.show()
+        _print_json(error.format_message(), "", error.exit_code)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted", code=1, debug=debug)
     except EdgeconvError as error:
-        _fail(str(error), code=error.exit_code, debug=debug)
+        _fail(error.message, code=error.exit_code, debug=debug, hint=error.hint)
     except BrokenPipeError:
         # The reader left (`| head`): leave quietly, and keep Python from flushing into the pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        hint = "; free some, or write elsewhere" if error.errno == errno.ENOSPC else ""
-        _fail(f"{error.strerror or error}{where}{hint}", code=1, debug=debug)
+        hint = "free some space, or write elsewhere" if error.errno == errno.ENOSPC else ""
+        _fail(f"{error.strerror or error}{where}", code=1, debug=debug, hint=hint)
     except Exception as error:
         if debug:
             raise
         kind = type(error).__name__
-        _fail(f"internal: {kind}: {error}; please report it with the output of --debug", 1, False)
+        hint = f"report it with the output of --debug at {_issues_page()}"
+        _fail(f"internal: {kind}: {error}", code=1, debug=False, hint=hint)
     sys.exit(code or 0)
 
 
-def _fail(message: str, code: int, debug: bool) -> NoReturn:
+def _fail(message: str, *, code: int, debug: bool, hint: str = "") -> NoReturn:
+    """Print the error and its hint on standard error; with --json, also on standard output."""
     if debug:
         logging.getLogger("edgeconv").exception(message)
-    click.secho(f"error: {message}", err=True, fg="red")
+    click.secho(f"error: {printable(message)}", err=True, fg="red")
+    if hint:
+        click.echo(f"hint: {printable(hint)}", err=True)
+    _print_json(message, hint, code)
     sys.exit(code)
+
+
+def _print_json(message: str, hint: str, code: int) -> None:
+    """With --json, print ``{"schema_version", "error": {"message", "hint"}, "exit_code"}``."""
+    if "--json" in sys.argv[1:]:
+        error = {"message": message, "hint": hint}
+        failure = {"schema_version": SCHEMA_VERSION, "error": error, "exit_code": code}
+        click.echo(json.dumps(failure, indent=2))
+
+
+def _issues_page() -> str:
+    """The address of ``[project.urls]`` in pyproject.toml where faults are reported."""
+    from importlib.metadata import metadata
+
+    urls: list[str] = metadata("edgeconv").get_all("Project-URL") or []
+    return next(url.removeprefix("Issues, ") for url in urls if url.startswith("Issues, "))

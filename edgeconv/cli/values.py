@@ -17,9 +17,9 @@ def input_size(text: str) -> tuple[int, ...]:
         )
     sides = tuple(int(part) for part in parts)
     if whole:
-        from edgeconv.export.capture.input_shape import ExactShape
+        from edgeconv.export.capture.input_shape import InputShape
 
-        return ExactShape(sides)
+        return InputShape(sides)
     return sides * 2 if len(sides) == 1 else sides
 
 

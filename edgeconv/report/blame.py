@@ -37,7 +37,7 @@ def print_blame(found: Blame, limit: int | None = None) -> None:
         "in place: SQNR of the layer's own output with all layers in int8; ↑ most of that noise "
         "comes from layers before it"
     )
-    for reason in found.left_in_float:
+    for reason in found.float_fallback:
         out.print(f"in float: {reason}")
     file_db = found.file_sqnr_db
     if file_db is not None and abs(file_db - found.sqnr_db) > _SAME_DB:

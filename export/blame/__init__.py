@@ -18,14 +18,14 @@ from edgeconv.export.blame.report import Blame, LayerBlame, Span
 from edgeconv.export.blame.statistics import Ratio
 from edgeconv.export.blame.units import Unit, find_units, name_nodes
 from edgeconv.export.capture.onnx_file import capture_file
-from edgeconv.export.data.batches import Feed
+from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.integer_ranges import integer_spans
 from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import batch_size, inputs_of_samples
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import Batch, QuantizeOptions, fit
-from edgeconv.export.quantize.accuracy.score import judged_batches
-from edgeconv.export.quantize.calibrated import Draft
+from edgeconv.export.quantize.accuracy.score import held_out_batches
+from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.runtimes import open_runner
 
 __all__ = ["Blame", "LayerBlame", "Span", "blame"]
@@ -70,13 +70,13 @@ def blame(
     inputs = inputs_of_samples(manifest.inputs)
     samples = open_samples(data, inputs, manifest.preprocessing, integer_spans(graph))
     shapes = [info.shape for info in manifest.inputs]
-    feed = Feed(samples, count=calibration_size, batch=batch, keep=0, shapes=shapes)
+    feed = SampleBatches(samples, count=calibration_size, batch=batch, keep=0, shapes=shapes)
     draft, _ = fit(graph, feed, replace(options, bias_correction=False), progress)
     name_nodes(draft.model)
-    batches = judged_batches(feed, _SAMPLES, _BYTES)
+    batches = held_out_batches(feed, _SAMPLES, _BYTES)
     meter = Meter(draft, batches)
     units = find_units(draft)
-    integers, left_in_float = draft.to_qdq()
+    integers, float_fallback = draft.to_qdq()
     in_place = meter.in_place(units, integers)
     alone = []
     for done, unit in enumerate(units):
@@ -105,7 +105,7 @@ def blame(
         sqnr_db=meter.network_db(integers),
         file_sqnr_db=_file_sqnr_db(bundle, batches),
         layers=tuple(sorted(layers, key=lambda layer: layer.alone_db)),
-        left_in_float=left_in_float,
+        float_fallback=float_fallback,
     )
 
 
@@ -139,7 +139,7 @@ def _module_names(graph: ir.Model) -> dict[str, str]:
 
 def _layer(
     unit: Unit,
-    draft: Draft,
+    draft: CalibratedModel,
     found: InPlace,
     *,
     name: str,
@@ -164,7 +164,7 @@ def _layer(
     )
 
 
-def _span(draft: Draft, name: str) -> Span:
+def _span(draft: CalibratedModel, name: str) -> Span:
     covered = draft.activations[name].range
     return Span(low=covered.low, high=covered.high)
 

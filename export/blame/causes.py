@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from edgeconv.export.blame.statistics import Float32, Ratio, round_trip
 from edgeconv.export.blame.units import Unit
-from edgeconv.export.quantize.calibrated import Draft
+from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.runtimes import session_options
 
 WEIGHT, OUTPUT, ALL = "weight", "output", "all"
@@ -23,7 +23,7 @@ WEIGHT, OUTPUT, ALL = "weight", "output", "all"
 class Trial:
     """One layer cut out of the float graph, run with some of its tensors rounded to 8 bits."""
 
-    def __init__(self, unit: Unit, draft: Draft, extractor: onnx.utils.Extractor) -> None:
+    def __init__(self, unit: Unit, draft: CalibratedModel, extractor: onnx.utils.Extractor) -> None:
         self._unit, self._parameters = unit, draft.activations
         proto = extractor.extract_model(list(unit.inputs), [unit.output])
         self._float = _session(proto)
@@ -70,7 +70,7 @@ def input_name(index: int) -> str:
     return f"input {index}"
 
 
-def trials(units: list[Unit], draft: Draft) -> list[Trial]:
+def trials(units: list[Unit], draft: CalibratedModel) -> list[Trial]:
     extractor = onnx.utils.Extractor(ir.to_proto(draft.model))
     return [Trial(unit, draft, extractor) for unit in units]
 

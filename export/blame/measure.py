@@ -11,8 +11,8 @@ from edgeconv.export.blame.causes import trials
 from edgeconv.export.blame.statistics import Collector, Float32, Ratio, Statistics
 from edgeconv.export.blame.units import Unit, integer_values, only
 from edgeconv.export.data.samples import Batch
-from edgeconv.export.quantize.calibrated import Draft
-from edgeconv.export.runtimes import Tap
+from edgeconv.export.quantize.calibrated import CalibratedModel
+from edgeconv.export.runtimes import IntermediateOutputs
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,19 @@ class InPlace:
 class Meter:
     """Holds the batches, and what the float graph computes for them at its outputs."""
 
-    def __init__(self, draft: Draft, batches: Sequence[Batch]) -> None:
+    def __init__(self, draft: CalibratedModel, batches: Sequence[Batch]) -> None:
         self._draft, self._batches = draft, batches
         self._outputs = [
             str(value.name)
             for value in draft.model.graph.outputs
             if value.dtype == ir.DataType.FLOAT
         ]
-        reference = Tap(draft.model, self._outputs)
+        reference = IntermediateOutputs(draft.model, self._outputs)
         self._expected = [reference.run(batch) for batch in batches]
 
     def network_db(self, model: ir.Model) -> float:
         """Of the worst output of a graph with the same inputs and outputs."""
-        tap = Tap(model, self._outputs)
+        tap = IntermediateOutputs(model, self._outputs)
         ratios = [Ratio() for _ in self._outputs]
         for batch, expected in zip(self._batches, self._expected, strict=True):
             _add(ratios, expected, tap.run(batch))
@@ -59,8 +59,8 @@ class Meter:
         """One pass over the batches."""
         names = list(dict.fromkeys(name for unit in units for name in (*unit.inputs, unit.output)))
         rounded = integer_values(integers, names)
-        reference = Tap(self._draft.model, names)
-        tap = Tap(integers, [rounded[name] for name in names])
+        reference = IntermediateOutputs(self._draft.model, names)
+        tap = IntermediateOutputs(integers, [rounded[name] for name in names])
         ratios = {name: Ratio() for name in names}
         collectors = {name: Collector() for name in names}
         tried = trials(units, self._draft)

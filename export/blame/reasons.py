@@ -9,7 +9,7 @@ import numpy as np
 from edgeconv.export.blame.causes import ALL, OUTPUT, WEIGHT, input_name
 from edgeconv.export.blame.statistics import Statistics
 from edgeconv.export.blame.units import Unit
-from edgeconv.export.quantize.calibrated import Draft
+from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.layers import Array, constant, grouped, has_bias
 from edgeconv.export.quantize.parameters import ActivationParameters
 
@@ -25,7 +25,7 @@ _PEAK = 10.0
 
 def explain(
     unit: Unit,
-    draft: Draft,
+    draft: CalibratedModel,
     decibels: Mapping[str, float],
     statistics: Mapping[str, Statistics],
 ) -> str:
@@ -77,7 +77,7 @@ def _activation_findings(seen: Statistics, parameters: ActivationParameters) -> 
         yield f"{seen.clipped:.1%} of the values are clipped"
 
 
-def _weight_findings(unit: Unit, draft: Draft) -> Iterator[str]:
+def _weight_findings(unit: Unit, draft: CalibratedModel) -> Iterator[str]:
     node = unit.node
     parameters = draft.weights[str(node.outputs[0].name)].parameters
     weight = constant(node, 1)
@@ -102,7 +102,7 @@ def _weight_findings(unit: Unit, draft: Draft) -> Iterator[str]:
         )
 
 
-def _bias_findings(unit: Unit, draft: Draft) -> Iterator[str]:
+def _bias_findings(unit: Unit, draft: CalibratedModel) -> Iterator[str]:
     rounded = draft.weights.get(str(unit.node.outputs[0].name))
     if rounded is None or not has_bias(unit.node):
         return

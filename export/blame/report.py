@@ -49,4 +49,4 @@ class Blame(Record):
     sqnr_db: float = Field(description="of the output with all layers in 8 bits")
     file_sqnr_db: float | None = Field(description="of the bundle's int8 file, if it has one")
     layers: tuple[LayerBlame, ...]
-    left_in_float: tuple[str, ...]
+    float_fallback: tuple[str, ...]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from edgeconv.export.quantize.calibrated import Draft
+from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.operators import OPERATORS, Kind
 from edgeconv.export.quantize.plan import data_inputs, is_accumulator, is_constant, plan
 
@@ -36,13 +36,13 @@ def name_nodes(model: ir.Model) -> None:
         taken.add(name)
 
 
-def find_units(draft: Draft) -> list[Unit]:
+def find_units(draft: CalibratedModel) -> list[Unit]:
     """The layers in the graph's order. What only moves values is none of its own: its rounding is
     its neighbors'; a concatenation is, because its inputs have to share one scale."""
     decisions = plan(draft.model.graph, draft.options.keep_float)
     units = []
     for node in draft.model.graph:
-        if node in decisions.left_in_float:
+        if node in decisions.float_fallback:
             continue
         kind = OPERATORS[node.op_type].kind
         if kind is Kind.SAME and node.op_type != "Concat":
@@ -68,7 +68,7 @@ def _unit(node: ir.Node) -> Unit:
     )
 
 
-def only(draft: Draft, unit: Unit) -> ir.Model:
+def only(draft: CalibratedModel, unit: Unit) -> ir.Model:
     """The QDQ graph in which every other layer is in float."""
     others = {str(node.name) for node in draft.model.graph} - set(unit.members)
     options = replace(draft.options, keep_float=frozenset(others))

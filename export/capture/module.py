@@ -9,8 +9,7 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from edgeconv.errors import CaptureError
-from edgeconv.export.capture.onnx_file import _first_line
+from edgeconv.errors import CaptureError, first_line
 from edgeconv.export.quiet import quiet_python
 from edgeconv.export.threads import one_torch_thread
 
@@ -36,7 +35,7 @@ def capture_module(
         except Exception as error:  # whatever the user's forward() raises arrives here
             raise CaptureError(
                 f"torch.export cannot trace {type(network).__name__} on inputs of shape "
-                f"{_shapes(example)}: {_first_line(error)}{_remedy(error)}"
+                f"{_shapes(example)}: {first_line(error)}{_remedy(error)}"
             ) from error
         try:
             exported = torch.onnx.export(
@@ -49,7 +48,7 @@ def capture_module(
         except Exception as error:
             raise CaptureError(
                 f"torch.onnx.export cannot express {type(network).__name__} as ONNX: "
-                f"{_first_line(error)}"
+                f"{first_line(error)}"
             ) from error
     if exported is None:
         raise CaptureError(f"torch.onnx.export returned nothing for {type(network).__name__}")

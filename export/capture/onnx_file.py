@@ -7,8 +7,8 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from edgeconv.errors import CaptureError, UsageError
-from edgeconv.export.capture.input_shape import ExactShape
+from edgeconv.errors import CaptureError, UsageError, first_line
+from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 
 _OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QGemm"}
@@ -53,7 +53,7 @@ def capture_file(
     try:
         proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:
-        raise CaptureError(f"{path}: shapes do not fit together: {_first_line(error)}") from error
+        raise CaptureError(f"{path}: shapes do not fit together: {first_line(error)}") from error
     try:
         for node in proto.graph.node:
             # Later passes would number what has no name; its result is found in the file.
@@ -158,7 +158,7 @@ def _fix_shapes(
     inputs = [value for value in proto.graph.input if value.name not in constants]
     ranks = {len(value.type.tensor_type.shape.dim) for value in inputs}
     if input_size is not None and not any(_fits(input_size, rank) for rank in ranks):
-        text = ("," if isinstance(input_size, ExactShape) else "x").join(map(str, input_size))
+        text = ("," if isinstance(input_size, InputShape) else "x").join(map(str, input_size))
         raise UsageError(
             f"{path}: --input-size {text} fits none of its inputs, which have "
             f"{' and '.join(map(str, sorted(ranks))) or 'no'} dimensions"
@@ -205,7 +205,7 @@ def _wanted_shape(
 
 def _fits(input_size: tuple[int, ...], rank: int) -> bool:
     """Whether an input of so many dimensions takes the size: in whole, or after the batch."""
-    return rank == len(input_size) if isinstance(input_size, ExactShape) else rank > len(input_size)
+    return rank == len(input_size) if isinstance(input_size, InputShape) else rank > len(input_size)
 
 
 def _raised(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
@@ -237,7 +237,7 @@ def _convert_opset(
     try:
         return onnx.version_converter.convert_version(proto, target)
     except Exception as error:  # the converter raises RuntimeError and its own kinds
-        words = _first_line(error).rpartition(" failed: ")[2]  # without the converter's own source
+        words = first_line(error).rpartition(" failed: ")[2]  # without the converter's own source
         remedy = f"export it anew with opset {target}"
         if opset is None and target == highest < MAX_OPSET:
             remedy += (
@@ -253,8 +253,3 @@ def _one_line(error: Exception) -> str:
     """The whole of a message of the checker's, without the empty names of nodes in it."""
     text = " ".join(str(error).partition("==> Context")[0].split())
     return text.replace("name: OpType", "OpType") or type(error).__name__
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

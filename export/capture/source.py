@@ -21,8 +21,8 @@ from torch import fx, nn
 
 from edgeconv import models
 from edgeconv.bundle import Preprocessing
-from edgeconv.errors import CaptureError, EdgeconvError, UsageError
-from edgeconv.export.capture.input_shape import ExactShape
+from edgeconv.errors import CaptureError, EdgeconvError, UsageError, first_line
+from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.weights import load_published_weights, load_weights
 
 ModelArgs = Mapping[str, str | int | float | bool]
@@ -134,7 +134,7 @@ def _from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) ->
         hint = f"did you mean {' or '.join(near)}?" if near else f"MODEL is {SPEC_FORMS}"
         raise UsageError(f"unknown model {name!r}: {hint}")
     options = dict(args)
-    if isinstance(input_size, ExactShape):
+    if isinstance(input_size, InputShape):
         input_size = input_size.sample
     if input_size is not None and ("input_size" in args or args.get("stage")):
         raise UsageError(
@@ -154,9 +154,9 @@ def _from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) ->
         outputs = models.output_names(name, **options)
         card = models.preprocessing(name, **options)
     except models.UnknownOption as error:
-        raise UsageError(_first_line(error)) from error
+        raise UsageError(first_line(error)) from error
     except (TypeError, ValueError, LookupError) as error:
-        raise UsageError(f"{name}: {_first_line(error)}") from error
+        raise UsageError(f"{name}: {first_line(error)}") from error
     preprocessing = None
     if card is not None:
         preprocessing = Preprocessing(resize=card.resize, mean=card.mean, std=card.std)
@@ -191,7 +191,7 @@ def _from_factory(spec: str, args: ModelArgs) -> Source:
     try:
         network = factory(**args)
     except Exception as error:  # the user's own code: anything can come out of it
-        raise CaptureError(f"{spec} raised {type(error).__name__}: {_first_line(error)}") from error
+        raise CaptureError(f"{spec} raised {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(network, nn.Module):
         raise UsageError(f"{spec} returned a {type(network).__name__}, not an nn.Module")
     return Source(spec, network)
@@ -239,7 +239,7 @@ def _load_module(name: str) -> ModuleType:
 def _import_failed(what: object, error: Exception) -> EdgeconvError:
     if isinstance(error, ModuleNotFoundError):
         return UsageError(f"{what} cannot be imported: no module named {error.name!r}")
-    return CaptureError(f"importing {what} raised {type(error).__name__}: {_first_line(error)}")
+    return CaptureError(f"importing {what} raised {type(error).__name__}: {first_line(error)}")
 
 
 def input_shape(source: Source, input_size: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -262,7 +262,7 @@ def input_shape(source: Source, input_size: tuple[int, ...] | None) -> tuple[int
         raise UsageError(f"the input size of {source.spec} is not known; pass --input-size")
     shape = input_size
     is_sequence = len(card) == 2 if card else isinstance(first, nn.Conv1d)
-    if isinstance(input_size, ExactShape):
+    if isinstance(input_size, InputShape):
         shape = input_size.sample
     elif len(input_size) == 2 and not is_sequence:
         channels = first.in_channels if isinstance(first, nn.Conv2d) else 3
@@ -283,7 +283,7 @@ def is_guess(source: Source, input_size: tuple[int, ...] | None) -> bool:
         and source.input_shape is None
         and input_size is not None
         and len(input_size) == 2
-        and not isinstance(input_size, ExactShape)
+        and not isinstance(input_size, InputShape)
         and not isinstance(_first_layer(source.network), (nn.Conv1d, nn.Conv2d))
     )
 
@@ -291,7 +291,3 @@ def is_guess(source: Source, input_size: tuple[int, ...] | None) -> bool:
 def _first_layer(network: nn.Module) -> nn.Module | None:
     layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     return next((module for module in network.modules() if isinstance(module, layers)), None)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]

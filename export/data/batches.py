@@ -14,10 +14,10 @@ from edgeconv.export.data.checks import InputCheck
 from edgeconv.export.data.samples import Sample, Samples, choose
 
 # What later passes read from disk; beyond it they read the source again.
-SPOOLED_BYTES = 256_000_000
+CACHED_BYTES = 256_000_000
 
 
-class Feed:
+class SampleBatches:
     """Up to ``count`` samples, in batches of ``batch``, as many times as they are asked for.
 
     The last batch is filled up by repeating its own samples, which changes no extreme. The first
@@ -41,7 +41,7 @@ class Feed:
         self._check = check
         self._count, self._batch, self._keep = count, batch, keep
         self._recorded = False
-        self._spool = Spool(0)
+        self._spool = BatchCache(0)
         self._names: list[str] = []
         self._digest = hashlib.sha256()
         self.kept: list[Sample] = []
@@ -61,7 +61,7 @@ class Feed:
             return
         self.samples.skipped.clear()
         self._names, self._digest, self.kept = [], hashlib.sha256(), []
-        self._spool = Spool(SPOOLED_BYTES)
+        self._spool = BatchCache(CACHED_BYTES)
         if self._check is not None:
             self._check.reset()
         for batch in self._batches(self._first_pass()):
@@ -138,7 +138,7 @@ def _digest(digest: hashlib._Hash, sample: Sample) -> None:
         digest.update(np.ascontiguousarray(array).data)
 
 
-class Spool:
+class BatchCache:
     """A temporary file of batches. To decode an image or to call a user's function again takes
     longer than to read the result back. The file has no name and goes with the process.
 

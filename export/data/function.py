@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import Preprocessing, TensorInfo
-from edgeconv.errors import DataError, MismatchedData, UsageError
+from edgeconv.errors import DataError, MismatchedData, UsageError, first_line
 from edgeconv.export.capture.source import load_named
 from edgeconv.export.data.preprocess import is_pixels, layout_hint, to_input
 from edgeconv.export.data.samples import Sample, Samples
@@ -57,7 +57,7 @@ class FunctionSamples(Samples):
         except DataError:
             raise
         except Exception as error:  # the user's own code: anything can come out of it
-            line = (str(error).splitlines() or [""])[0]
+            line = first_line(error)
             raise DataError(f"{self.source} raised {type(error).__name__}: {line}") from error
 
     def _sample(self, item: Any, where: str) -> Sample:

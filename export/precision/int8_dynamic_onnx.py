@@ -25,12 +25,12 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class DynamicModel:
-    """The graph, and the names of the float weights that are integers in it. ``left_in_float``
+    """The graph, and the names of the float weights that are integers in it. ``float_fallback``
     says what keeps float weights, and why."""
 
     model: ir.Model
     weights: frozenset[str]
-    left_in_float: tuple[str, ...]
+    float_fallback: tuple[str, ...]
 
 
 def quantize_dynamically(model: ir.Model) -> DynamicModel:

@@ -14,7 +14,7 @@ _BY_ACTIVATION = {
 }
 
 
-def arrived_precision(model: ir.Model, name: str) -> Precision | None:
+def existing_precision(model: ir.Model, name: str) -> Precision | None:
     """The precision of a graph that is quantized already; None for a float graph.
 
     Args:

@@ -31,7 +31,7 @@ class Variant:
         checked: the quantized graph with float inputs and outputs, which tells what a quantized
             file should compute; None for a float one.
         steps: the real size of one step of each output; None for a float one.
-        left_in_float: what stays in float in a quantized graph, with the reason.
+        float_fallback: what stays in float in a quantized graph, with the reason.
     """
 
     precision: Precision
@@ -40,7 +40,7 @@ class Variant:
     finish: Callable[[Graph], tuple[str, ...]] = lambda graph: ()
     checked: ir.Model | None = None
     steps: tuple[float | None, ...] = ()
-    left_in_float: tuple[str, ...] = ()
+    float_fallback: tuple[str, ...] = ()
 
 
 def make_variant(
@@ -48,14 +48,14 @@ def make_variant(
     graph: ir.Model,
     quantized: QuantizedModel | None,
     io: IoType,
-    arrived: Precision | None = None,
+    existing: Precision | None = None,
 ) -> Variant:
     """``graph`` in ``precision``.
 
     Args:
         graph: the float graph.
         quantized: its QDQ form, for the calibrated precisions.
-        arrived: the precision of ``graph`` where it was quantized by somebody else.
+        existing: the precision of ``graph`` where it was quantized by somebody else.
         io: element type of the inputs and outputs where ``precision`` can have it.
 
     Raises:
@@ -78,10 +78,10 @@ def make_variant(
             finish=partial(quantize_weights, weights=dynamic.weights),
             checked=dynamic.model,
             steps=(None,) * len(graph.graph.outputs),
-            left_in_float=dynamic.left_in_float,
+            float_fallback=dynamic.float_fallback,
         )
     assert quantized is not None
-    if precision is Precision.INT16X8 and arrived is not Precision.INT16X8:
+    if precision is Precision.INT16X8 and existing is not Precision.INT16X8:
         return _widened(graph, quantized, io)
     with_io = apply_io(quantized.model, io)
     return Variant(
@@ -90,7 +90,7 @@ def make_variant(
         tflite=with_io,
         checked=quantized.model,
         steps=output_steps(quantized.model),
-        left_in_float=quantized.left_in_float,
+        float_fallback=quantized.float_fallback,
     )
 
 
@@ -106,5 +106,5 @@ def _widened(graph: ir.Model, quantized: QuantizedModel, io: IoType) -> Variant:
         finish=widen_graph,
         checked=model,
         steps=output_steps(model),
-        left_in_float=quantized.left_in_float,
+        float_fallback=quantized.float_fallback,
     )

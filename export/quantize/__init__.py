@@ -11,11 +11,11 @@ from edgeconv.errors import UsageError
 from edgeconv.export.data.samples import Batch, Batches
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.progress import Progress
-from edgeconv.export.quantize.accuracy.passes import Improvement, Improver
-from edgeconv.export.quantize.accuracy.range_method import settle_method
-from edgeconv.export.quantize.accuracy.score import Judge, judged_batches
-from edgeconv.export.quantize.accuracy.sensitivity import with_float_places
-from edgeconv.export.quantize.calibrated import Draft, draft
+from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
+from edgeconv.export.quantize.accuracy.range_method import choose_range_method
+from edgeconv.export.quantize.accuracy.score import SqnrScorer, held_out_batches
+from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float
+from edgeconv.export.quantize.calibrated import CalibratedModel, draft
 from edgeconv.export.quantize.calibration.clip_inputs import clip_inputs
 from edgeconv.export.quantize.integer_io import apply_io
 from edgeconv.export.quantize.options import (
@@ -53,10 +53,10 @@ _NAMED_KINDS = 5
 class QuantizedModel:
     """The QDQ graph, which nodes stayed in float ("name (operator): reason" each), what each pass
     that guards accuracy did, in words that ranges still moved at the end of calibration, and the
-    range method that was taken (None for a graph that arrived quantized)."""
+    range method that was taken (None for a pre-quantized graph)."""
 
     model: ir.Model
-    left_in_float: tuple[str, ...]
+    float_fallback: tuple[str, ...]
     improvements: tuple[Improvement, ...] = ()
     unsettled: str = ""
     range_method: RangeMethod | None = None
@@ -80,9 +80,9 @@ def quantize(
         DataError: an activation is NaN or infinite.
     """
     current, improvements = fit(model, batches, options, progress)
-    qdq, left_in_float = current.to_qdq()
+    qdq, float_fallback = current.to_qdq()
     method = current.options.range_method
-    return QuantizedModel(qdq, left_in_float, improvements, current.unsettled, method)
+    return QuantizedModel(qdq, float_fallback, improvements, current.unsettled, method)
 
 
 def fit(
@@ -90,7 +90,7 @@ def fit(
     batches: Batches,
     options: QuantizeOptions = DEFAULTS,
     progress: Progress = lambda step, done, total: None,
-) -> tuple[Draft, tuple[Improvement, ...]]:
+) -> tuple[CalibratedModel, tuple[Improvement, ...]]:
     """What :func:`quantize` writes out, still as a float graph with its scales beside it."""
     model = prepare(model)
     if not plan(model.graph, options.keep_float).activations:
@@ -98,18 +98,18 @@ def fit(
         raise UsageError(
             f"the network has no operator that int8 covers ({kinds}); use --precision float32"
         )
-    judged = judged_batches(batches, _JUDGED_SAMPLES, _JUDGED_BYTES)
-    options = settle_method(model, batches, Judge(model, judged), options, progress)
+    judged = held_out_batches(batches, _JUDGED_SAMPLES, _JUDGED_BYTES)
+    options = choose_range_method(model, batches, SqnrScorer(model, judged), options, progress)
     batches = clip_inputs(model, batches, options, progress)
-    judge = Judge(model, judged_batches(batches, _JUDGED_SAMPLES, _JUDGED_BYTES))
-    improver = Improver(judge, batches, options, progress)
+    judge = SqnrScorer(model, held_out_batches(batches, _JUDGED_SAMPLES, _JUDGED_BYTES))
+    improver = AccuracyPasses(judge, batches, options, progress)
     current = draft(improver.rescale(model), batches, options, progress)
     if options.rounding is Rounding.ADAPTIVE:
         current = improver.round_adaptively(current)
     if options.bias_correction:
         current = improver.correct(current)
     if options.float_places:
-        current = with_float_places(current, judge, options.float_places)
+        current = keep_worst_in_float(current, judge, options.float_places)
     return current, tuple(improver.record)
 
 

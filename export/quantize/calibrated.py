@@ -15,11 +15,11 @@ from edgeconv.export.quantize.layers import is_weighted
 from edgeconv.export.quantize.options import QuantizeOptions
 from edgeconv.export.quantize.parameters import ActivationParameters
 from edgeconv.export.quantize.plan import plan
-from edgeconv.export.quantize.weights import RoundedWeight, round_to_nearest
+from edgeconv.export.quantize.weights import QuantizedWeight, round_to_nearest
 
 
 @dataclass(frozen=True)
-class Draft:
+class CalibratedModel:
     """Nothing here is changed in place.
 
     Attributes:
@@ -32,7 +32,7 @@ class Draft:
     model: ir.Model
     options: QuantizeOptions
     activations: dict[str, ActivationParameters]
-    weights: dict[str, RoundedWeight]
+    weights: dict[str, QuantizedWeight]
     unsettled: str = ""
 
     @property
@@ -44,7 +44,7 @@ class Draft:
             if node.inputs and node.inputs[0] and str(node.outputs[0].name) in self.weights
         }
 
-    def with_model(self, model: ir.Model) -> Draft:
+    def with_model(self, model: ir.Model) -> CalibratedModel:
         """For a graph that differs in biases alone; a layer whose scale depends on its bias is
         rounded again."""
         weights = dict(self.weights)
@@ -66,7 +66,7 @@ class Draft:
         common.RemoveUnusedNodesPass()(model)
         left = tuple(
             f"{node.name} ({node.op_type}): {reason}"
-            for node, reason in decisions.left_in_float.items()
+            for node, reason in decisions.float_fallback.items()
         )
         return model, left
 
@@ -76,7 +76,7 @@ def draft(
     batches: Batches,
     options: QuantizeOptions,
     progress: Progress = lambda step, done, total: None,
-) -> Draft:
+) -> CalibratedModel:
     """Ranges from ``batches``, weights to the nearest integer.
 
     Raises:
@@ -91,6 +91,6 @@ def draft(
     weights = {
         str(node.outputs[0].name): round_to_nearest(node, activations)
         for node in model.graph
-        if is_weighted(node) and node not in decisions.left_in_float and node.inputs[0]
+        if is_weighted(node) and node not in decisions.float_fallback and node.inputs[0]
     }
-    return Draft(model, options, activations, weights, calibration.unsettled())
+    return CalibratedModel(model, options, activations, weights, calibration.unsettled())

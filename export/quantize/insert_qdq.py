@@ -19,7 +19,7 @@ from edgeconv.export.quantize.parameters import (
     quantize_bias,
 )
 from edgeconv.export.quantize.plan import Plan, data_inputs, is_constant
-from edgeconv.export.quantize.weights import RoundedWeight
+from edgeconv.export.quantize.weights import QuantizedWeight
 
 Array = npt.NDArray[Any]
 
@@ -32,7 +32,7 @@ class Inserter:
         model: ir.Model,
         parameters: Mapping[ir.Value, ActivationParameters],
         activation_dtype: npt.DTypeLike,
-        weights: Mapping[str, RoundedWeight],
+        weights: Mapping[str, QuantizedWeight],
     ) -> None:
         self._graph = model.graph
         self._weights = weights
@@ -44,7 +44,7 @@ class Inserter:
 
     def run(self, plan: Plan) -> None:
         for node in list(self._graph):
-            if node in plan.left_in_float:
+            if node in plan.float_fallback:
                 continue
             operator = OPERATORS[node.op_type]
             if operator.kind is Kind.WEIGHTED:

@@ -25,12 +25,12 @@ class Plan:
         activations: the values to quantize, each with its representative; values with the same
             representative share scale and zero point.
         fixed: representatives whose parameters the specification sets.
-        left_in_float: nodes without an integer form, with the reason.
+        float_fallback: nodes without an integer form, with the reason.
     """
 
     activations: dict[ir.Value, ir.Value] = field(default_factory=dict)
     fixed: dict[ir.Value, FixedRange] = field(default_factory=dict)
-    left_in_float: dict[ir.Node, str] = field(default_factory=dict)
+    float_fallback: dict[ir.Node, str] = field(default_factory=dict)
 
     def groups(self) -> dict[str, list[str]]:
         """Names of the activations that share scale and zero point, by the name of their
@@ -66,7 +66,7 @@ def plan(graph: ir.Graph, keep_float: Collection[str] = ()) -> Plan:
         if node.name in keep_float and operator is not None:
             reason = "it was asked to stay in float"
         if operator is None or reason:
-            result.left_in_float[node] = reason or ""
+            result.float_fallback[node] = reason or ""
             sources += node.outputs
             continue
         inputs = [value for value in data_inputs(node, operator) if not is_constant(value)]

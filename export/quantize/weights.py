@@ -20,7 +20,7 @@ from edgeconv.export.quantize.plan import fused_output
 
 
 @dataclass(frozen=True)
-class RoundedWeight:
+class QuantizedWeight:
     """Integers of a weight in its operator's own layout, and their parameters."""
 
     integers: npt.NDArray[np.int8]
@@ -37,7 +37,7 @@ class RoundedWeight:
 
 def round_to_nearest(
     node: ir.Node, activations: Mapping[str, ActivationParameters]
-) -> RoundedWeight:
+) -> QuantizedWeight:
     """The weight of a Conv, ConvTranspose, Gemm or MatMul, given the parameters of the activations
     around it by their names."""
     x = node.inputs[0]
@@ -48,7 +48,7 @@ def round_to_nearest(
     weight = constant(node, 1)
     bias = constant(node, 2) if has_bias(node) else None
     parameters = weight_parameters(weight, _output_axis(node), bias, input_scale, output_scale)
-    return RoundedWeight(parameters.quantize(weight), parameters)
+    return QuantizedWeight(parameters.quantize(weight), parameters)
 
 
 def _output_axis(node: ir.Node) -> int:

@@ -22,7 +22,7 @@ from edgeconv.export.tflite.graph import (
     Tensor,
 )
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, moves, permuted
-from edgeconv.export.tflite.scale_limits import refuse_finer
+from edgeconv.export.tflite.scale_limits import check_requantization_ratio
 
 INT8 = np.dtype("int8")
 FLOAT = np.dtype("float32")
@@ -128,7 +128,7 @@ class Builder:
         Raises:
             NoIntegerForm: its result has a scale that its integer kernel cannot compute.
         """
-        refuse_finer(name, inputs, outputs[0])
+        check_requantization_ratio(name, inputs, outputs[0])
         options = options or {}
         if name == "FULLY_CONNECTED" and inputs[0].shape[:-1] == outputs[0].shape[:-1]:
             # The dimensions are kept either way. Where that is stated, XNNPACK need not work it out

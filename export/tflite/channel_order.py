@@ -23,7 +23,7 @@ KEEPS_ORDER = {
 }
 
 
-def wanted_order(value: ir.Value) -> Order | None:
+def consumer_order(value: ir.Value) -> Order | None:
     """The order in which the only reader of ``value`` wants it, seen through operators that leave
     every element where it is; None where nothing is known."""
     node = only_consumer(value)
@@ -38,7 +38,7 @@ def wanted_order(value: ir.Value) -> Order | None:
     if node.op_type == "Transpose":
         return _before_transpose(node, shape)
     if node.op_type in KEEPS_ORDER and node.inputs[0] is value:
-        return wanted_order(node.outputs[0])
+        return consumer_order(node.outputs[0])
     return None
 
 
@@ -69,7 +69,7 @@ def shuffled_order(shape: Shape, block: int) -> Order:
 
 
 def _before_transpose(node: ir.Node, shape: Shape) -> Order | None:
-    after = wanted_order(node.outputs[0])
+    after = consumer_order(node.outputs[0])
     if after is None:
         return None
     perm = _perm(node, len(shape))

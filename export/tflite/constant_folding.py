@@ -44,16 +44,16 @@ RANDOM = {
 }
 
 
-def fold(nodes: Iterable[ir.Node], builder: Builder) -> list[ir.Node]:
+def fold_constants(nodes: Iterable[ir.Node], builder: Builder) -> list[ir.Node]:
     """Bind the results of the nodes that depend on constants alone; returns the other nodes."""
-    return [node for node in nodes if not folded(node, builder, _version(node))]
+    return [node for node in nodes if not fold_node(node, builder, _version(node))]
 
 
 def _version(node: ir.Node) -> int:
     return 20 if node.graph is None else node.graph.opset_imports.get("", 20)
 
 
-def folded(node: ir.Node, builder: Builder, version: int) -> bool:
+def fold_node(node: ir.Node, builder: Builder, version: int) -> bool:
     """Bind the results of a node of opset ``version``, if its inputs are all known.
 
     Raises:

@@ -24,7 +24,7 @@ from edgeconv.export.tflite.builder import (
     static_shape,
     title,
 )
-from edgeconv.export.tflite.constant_folding import SHAPED_BY_VALUES, fold, nothing_of
+from edgeconv.export.tflite.constant_folding import SHAPED_BY_VALUES, fold_constants, nothing_of
 from edgeconv.export.tflite.fusion import Fusion, bounds, fusion, only_consumer
 from edgeconv.export.tflite.graph import (
     TYPES,
@@ -35,9 +35,9 @@ from edgeconv.export.tflite.graph import (
     Tensor,
 )
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Perm, identity, permuted
-from edgeconv.export.tflite.legalize.inline import expanded
-from edgeconv.export.tflite.legalize.widen_types import WIDER, widened
-from edgeconv.export.tflite.node_lowering import BYTES, Site
+from edgeconv.export.tflite.legalize.inline import inline_and_unroll
+from edgeconv.export.tflite.legalize.widen_types import WIDER, widen_types
+from edgeconv.export.tflite.node_lowering import BYTES, NodeLowering
 from edgeconv.export.tflite.qdq import is_dequantize, is_quantize, outer, targets
 from edgeconv.export.tflite.registry import SHARED, STANDARD, Integer, Rule, rule
 from edgeconv.export.tflite.writer import operator_versions, origins, write
@@ -102,7 +102,7 @@ def demand_known(model: ir.Model) -> None:
     """Raise UnsupportedOperator for a node whose operator or element types :func:`lower` refuses
     whatever its precision: before a calibration, which may take long."""
     graph = _written_out(model)
-    for node in fold(_live_nodes(graph), Builder()):
+    for node in fold_constants(_live_nodes(graph), Builder()):
         _check_types(node, _rule_of(node))
 
 
@@ -114,7 +114,7 @@ def _written_out(model: ir.Model) -> ir.Graph:
             f"the model uses opset {opset}, older than {OLDEST_OPSET}; "
             "convert it with onnx.version_converter first"
         )
-    return expanded(widened(model)).graph
+    return inline_and_unroll(widen_types(model)).graph
 
 
 class _Lowering:
@@ -129,7 +129,7 @@ class _Lowering:
         for value in self.graph.inputs:
             self._input(value)
         nodes = _live_nodes(self.graph)
-        nodes = fold(nodes, self.builder)
+        nodes = fold_constants(nodes, self.builder)
         # A graph that only stores its weights as integers computes in float throughout.
         quantized = any(is_quantize(node) for node in nodes)
         absorbed: set[ir.Node] = set()
@@ -181,28 +181,28 @@ class _Lowering:
         return fused, reason
 
     def _lower(self, node: ir.Node, found: Rule) -> tuple[Fusion, str]:
-        if is_quantize(node) or is_dequantize(node) or found.integer is Integer.READS:
+        if is_quantize(node) or is_dequantize(node) or found.integer is Integer.INDEX_RESULT:
             return self._attempt(node, found, integer=False, wanted=None)[0], ""
         try:
             wanted = self._wanted(node, found)
             return self._attempt(node, found, integer=True, wanted=wanted)[0], ""
         except NoIntegerForm as answer:
-            fused, site = self._attempt(node, found, integer=False, wanted=None)
+            fused, ctx = self._attempt(node, found, integer=False, wanted=None)
             # Arithmetic on indices and shapes is no matter of float or int8.
             real = any(
                 value is not None and value.dtype == ir.DataType.FLOAT for value in node.inputs
             )
-            return fused, str(answer) if site.emitted and real else ""
+            return fused, str(answer) if ctx.emitted and real else ""
 
     def _attempt(
         self, node: ir.Node, found: Rule, *, integer: bool, wanted: Quantization | None
-    ) -> tuple[Fusion, Site]:
+    ) -> tuple[Fusion, NodeLowering]:
         fused = Fusion(Activation.NONE, node.outputs[0])
         if found.fuses:
             fused = fusion(node, self.builder, wanted)
-        site = Site(self.builder, node, integer=integer, wanted=wanted, fusion=fused)
-        found.lower(site)
-        return fused, site
+        ctx = NodeLowering(self.builder, node, integer=integer, wanted=wanted, fusion=fused)
+        found.lower(ctx)
+        return fused, ctx
 
     def _wanted(self, node: ir.Node, found: Rule) -> Quantization:
         """The quantization of a node's result, if the node runs in integers."""

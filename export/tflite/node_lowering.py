@@ -39,7 +39,7 @@ FUSING = {
 """Operators that apply an activation themselves (TRANSPOSE_CONV does so only since version 4)."""
 
 
-class Site:
+class NodeLowering:
     """A node in one of two modes.
 
     In float mode every input comes as a float tensor. In integer mode every input comes as an
@@ -79,7 +79,7 @@ class Site:
         return self._wanted
 
     def unsupported(self, what: str, remedy: str) -> UnsupportedOperator:
-        return UnsupportedOperator(f"{title(self.node)}: {what}; {remedy}")
+        return UnsupportedOperator(f"{title(self.node)}: {what}", hint=remedy)
 
     def integer_attribute(self, name: str, default: int) -> int:
         return self.node.attributes.get_int(name, default)

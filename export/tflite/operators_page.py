@@ -15,7 +15,7 @@ from edgeconv.export.tflite.registry import (
     Integer,
     Lower,
     Rule,
-    compositions,
+    decompositions,
     names,
     rule,
 )
@@ -25,7 +25,7 @@ PAGE = Path("docs/operators.md")
 INT8 = {
     Integer.NONE: "in float",
     Integer.MOVES: "yes, keeps the scale of its input",
-    Integer.READS: "yes",
+    Integer.INDEX_RESULT: "yes",
     Integer.COMPUTES: "yes",
 }
 
@@ -91,7 +91,7 @@ def page() -> str:
     for name in names():
         found = rule(name)
         if found is None:
-            rows.append(f"| {name} | yes | in float | {_sentence(compositions()[name])} |")
+            rows.append(f"| {name} | yes | in float | {_sentence(decompositions()[name])} |")
             continue
         integer = "" if name.endswith("Linear") else INT8[found.integer]
         rows.append(f"| {name} | yes | {integer} | {_note(found)} |")

@@ -11,11 +11,11 @@ import onnx_ir as ir
 
 if TYPE_CHECKING:
     from edgeconv.export.tflite.legalize.call import Call
-    from edgeconv.export.tflite.legalize.decompose import Composer
-    from edgeconv.export.tflite.node_lowering import Site
+    from edgeconv.export.tflite.legalize.decompose import Decomposer
+    from edgeconv.export.tflite.node_lowering import NodeLowering
 
-Lower = Callable[["Site"], None]
-Compose = Callable[["Composer"], Sequence[ir.Value]]
+Lower = Callable[["NodeLowering"], None]
+Decompose = Callable[["Decomposer"], Sequence[ir.Value]]
 
 STANDARD = ("", "ai.onnx")
 """The names of the standard's own domain."""
@@ -38,7 +38,7 @@ class Integer(Enum):
     """It has no integer form: it runs in float."""
     MOVES = auto()
     """It only moves or selects elements: its result keeps the quantization of its input."""
-    READS = auto()
+    INDEX_RESULT = auto()
     """Its result is no real number, and the same for codes as for what they mean."""
     COMPUTES = auto()
     """It computes new values, for which the graph has to state a quantization."""
@@ -59,15 +59,15 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Composition:
+class Decomposition:
     """How to write an operator as other ONNX operators, and for which nodes."""
 
-    compose: Compose
+    compose: Decompose
     when: Callable[[Call], bool]
 
 
 _rules: dict[str, Rule] = {}
-_compositions: dict[str, list[Composition]] = {}
+_decompositions: dict[str, list[Decomposition]] = {}
 
 
 def operator(
@@ -95,32 +95,32 @@ def operator(
     return register
 
 
-def composed(
+def decomposition_of(
     *names: str, when: Callable[[Call], bool] = lambda call: True
-) -> Callable[[Compose], Compose]:
+) -> Callable[[Decompose], Decompose]:
     """Register the decorated function for nodes of the ONNX operators ``names``, or those of them
     for which ``when`` holds: it writes them as nodes of other operators before the lowering.
     """
 
-    def register(compose: Compose) -> Compose:
+    def register(compose: Decompose) -> Decompose:
         for name in names:
-            _compositions.setdefault(name, []).append(Composition(compose, when))
+            _decompositions.setdefault(name, []).append(Decomposition(compose, when))
         return compose
 
     return register
 
 
-def composition(call: Call) -> Compose | None:
+def decomposition(call: Call) -> Decompose | None:
     """How a node is written as other nodes; None where it is not."""
     if call.node.domain not in STANDARD:
         return None
-    found = _compositions.get(call.op_type, ())
+    found = _decompositions.get(call.op_type, ())
     return next((item.compose for item in found if item.when(call)), None)
 
 
-def compositions() -> dict[str, Compose]:
+def decompositions() -> dict[str, Decompose]:
     """The operators that are written as others, by name."""
-    return {name: items[0].compose for name, items in sorted(_compositions.items())}
+    return {name: items[0].compose for name, items in sorted(_decompositions.items())}
 
 
 def rule(name: str) -> Rule | None:
@@ -135,4 +135,4 @@ def is_known(node: ir.Node) -> bool:
 
 def names() -> tuple[str, ...]:
     """Every ONNX operator that can be lowered."""
-    return tuple(sorted({*_rules, *_compositions}))
+    return tuple(sorted({*_rules, *_decompositions}))

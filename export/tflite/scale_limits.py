@@ -26,7 +26,7 @@ REACHES = {"ADD": 2**7, "SUB": 2**7}
 """Of the largest scale of the operands over the result's."""
 
 
-def refuse_finer(name: str, inputs: Sequence[Tensor], result: Tensor) -> None:
+def check_requantization_ratio(name: str, inputs: Sequence[Tensor], result: Tensor) -> None:
     """Raise NoIntegerForm where ``result`` is too fine for the integer kernel of ``name``."""
     if not isinstance(result.quantization, Quantization):
         return

@@ -28,9 +28,9 @@ MIN_MARGIN_DB = 10.0
 # may be as far from each other as two independent errors (3 dB), and a little more. So may two
 # files that round otherwise than the PyTorch module that they both come from.
 INDEPENDENT_MARGIN_DB = -6.0
-# For a network that arrived in integers nobody knows the error that its quantization made. Rounding
+# A pre-quantized model has no float reference, so its quantization error is unknown. Rounding
 # alone, a step here and there in every layer, leaves 40 dB in a shallow network, 20 in a deep one.
-ARRIVED_SQNR_DB = 15.0
+PREQUANTIZED_SQNR_DB = 15.0
 # Stands for a NaN or an infinity among the outputs, which JSON cannot say.
 NOT_FINITE = 1e9
 
@@ -60,7 +60,7 @@ class Reference:
         inputs: the samples, each a tuple of arrays in the network's own layout (NCHW).
         outputs: the network's own outputs for each sample.
         quantized: what else there is for the files of a quantized precision.
-        arrived_quantized: whether the network came in integers, so that ``outputs`` are those of
+        prequantized: whether the network came in integers, so that ``outputs`` are those of
             the integers too.
     """
 
@@ -68,7 +68,7 @@ class Reference:
     inputs: list[Sample]
     outputs: list[Outputs]
     quantized: Mapping[Precision, Quantized] = field(default_factory=dict)
-    arrived_quantized: bool = False
+    prequantized: bool = False
 
 
 def verify_artifacts(
@@ -144,8 +144,8 @@ def compare(
         needed = own + MIN_MARGIN_DB
         if precision is Precision.INT8_DYNAMIC:
             needed = own + INDEPENDENT_MARGIN_DB
-        elif reference.arrived_quantized:
-            needed = min(ARRIVED_SQNR_DB, own + INDEPENDENT_MARGIN_DB)
+        elif reference.prequantized:
+            needed = min(PREQUANTIZED_SQNR_DB, own + INDEPENDENT_MARGIN_DB)
         passed = (within or 0.0) >= MIN_WITHIN_ONE_STEP or between >= needed
     return Verification(
         passed=passed,

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from edgeconv.bundle import REFERENCE_NAME, Bundle, Precision, TensorInfo, sha256_of
-from edgeconv.errors import BundleError, CaptureError, DataError, UsageError
+from edgeconv.errors import BundleError, CaptureError, DataError, UsageError, first_line
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.threads import one_torch_thread
@@ -37,7 +37,7 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
         try:
             result = network(*(torch.from_numpy(array) for array in sample))
         except Exception as error:  # the user's own forward(): anything can come out of it
-            first = (str(error).splitlines() or [""])[0]
+            first = first_line(error)
             shapes = ", ".join("×".join(map(str, array.shape)) for array in sample)
             raise UsageError(
                 f"{type(network).__name__} fails on an input of {shapes}: {first}; "
@@ -101,7 +101,7 @@ def save_reference(path: Path, reference: Reference) -> None:
     """Write inputs and outputs as ``reference.npz``, for a later ``edgeconv verify``."""
     arrays = _stacked("input", [list(sample) for sample in reference.inputs])
     arrays |= _stacked("output", reference.outputs)
-    arrays["arrived_quantized"] = np.array(reference.arrived_quantized)
+    arrays["prequantized"] = np.array(reference.prequantized)
     for precision, quantized in reference.quantized.items():
         steps = [np.nan if step is None else step for step in quantized.steps]
         arrays[f"{precision.value}_steps"] = np.array(steps, np.float64)
@@ -133,7 +133,8 @@ def load_reference(bundle: Bundle) -> Reference:
             for precision in Precision
             if f"{precision.value}_steps" in arrays
         },
-        arrived_quantized=bool(arrays.get("arrived_quantized", False)),
+        # Bundles of edgeconv 0.1 call it by its earlier name.
+        prequantized=bool(arrays.get("prequantized", arrays.get("arrived_quantized", False))),
     )
 
 

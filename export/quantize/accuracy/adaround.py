@@ -11,11 +11,11 @@ import onnx_ir as ir
 from edgeconv.export.data.samples import Batches
 from edgeconv.export.progress import Progress
 from edgeconv.export.quantize.accuracy.patches import can_be_sampled, sample_patches
-from edgeconv.export.quantize.calibrated import Draft
+from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.insert_qdq import clamp_bounds
 from edgeconv.export.quantize.layers import Layer, constant, grouped
 from edgeconv.export.quantize.plan import is_accumulator
-from edgeconv.export.quantize.weights import RoundedWeight
+from edgeconv.export.quantize.weights import QuantizedWeight
 
 _ROWS = 1024
 _BATCHES = 256
@@ -24,8 +24,8 @@ _BYTES = 256_000_000
 
 
 def adaptive_weights(
-    current: Draft, batches: Batches, progress: Progress
-) -> dict[str, RoundedWeight]:
+    current: CalibratedModel, batches: Batches, progress: Progress
+) -> dict[str, QuantizedWeight]:
     """The draft's integer weights with learned rounding; a layer that cannot be sampled keeps the
     nearest. Memory is bounded by _BYTES and the largest layer; the data is read once for each
     group of layers that fits."""

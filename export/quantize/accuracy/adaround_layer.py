@@ -18,7 +18,7 @@ from torch import Tensor
 
 from edgeconv.export.quantize.layers import grouped, ungrouped
 from edgeconv.export.quantize.parameters import ActivationParameters
-from edgeconv.export.quantize.weights import RoundedWeight
+from edgeconv.export.quantize.weights import QuantizedWeight
 
 _STEPS = 1000
 _BATCH = 256
@@ -44,11 +44,11 @@ def learn_rounding(
     node: ir.Node,
     weight: npt.NDArray[np.float32],
     bias: npt.NDArray[np.float32],
-    nearest: RoundedWeight,
+    nearest: QuantizedWeight,
     activation: ActivationParameters,
     patches: npt.NDArray[np.float32],
     clamp: Clamp,
-) -> RoundedWeight:
+) -> QuantizedWeight:
     """The rounding that brings a layer's outputs closest to those of float, or ``nearest`` if that
     is better on samples held out.
 
@@ -68,7 +68,7 @@ def learn_rounding(
     problem = _Problem(x, _in_8_bits(x, activation), w, b, scale, clamp)
     learned = problem.solve(integers)
     shaped = ungrouped(node, learned.numpy().reshape(weight.shape), nearest.integers.shape)
-    return RoundedWeight(shaped.astype(np.int8), nearest.parameters)
+    return QuantizedWeight(shaped.astype(np.int8), nearest.parameters)
 
 
 class _Problem:
@@ -129,7 +129,7 @@ def _rectified_sigmoid(v: Tensor) -> Tensor:
     return (1.2 * torch.sigmoid(v) - 0.1).clamp(0, 1)
 
 
-def _scales(node: ir.Node, weight: RoundedWeight) -> npt.NDArray[np.float32]:
+def _scales(node: ir.Node, weight: QuantizedWeight) -> npt.NDArray[np.float32]:
     """The scale of every weight, in the grouped form."""
     shape = [1] * weight.integers.ndim
     shape[weight.parameters.axis] = -1

@@ -16,13 +16,13 @@ from edgeconv.export.data.samples import Batch
 from edgeconv.export.quantize.accuracy.channel_statistics import Float64
 from edgeconv.export.quantize.layers import Array, Layer
 from edgeconv.export.quantize.parameters import ActivationParameters
-from edgeconv.export.quantize.weights import RoundedWeight
-from edgeconv.export.runtimes import Tap
+from edgeconv.export.quantize.weights import QuantizedWeight
+from edgeconv.export.runtimes import IntermediateOutputs
 
 
 def mean_errors(
     model: ir.Model,
-    layers: Mapping[str, RoundedWeight],
+    layers: Mapping[str, QuantizedWeight],
     inputs: Mapping[str, ActivationParameters],
     batches: Iterable[Batch],
 ) -> dict[str, Float64]:
@@ -44,7 +44,7 @@ def mean_errors(
             names[name] = _add_twin(twin.graph, node, layers[name], inputs[name])
     if not names:
         return {}
-    tap = Tap(twin, list(names.values()))
+    tap = IntermediateOutputs(twin, list(names.values()))
     sums = {name: np.array(0.0) for name in names}
     count = 0
     for batch in batches:
@@ -66,7 +66,7 @@ def subtract(graph: ir.Graph, errors: Mapping[str, Float64]) -> None:
 
 
 def _add_twin(
-    graph: ir.Graph, node: ir.Node, weight: RoundedWeight, parameters: ActivationParameters
+    graph: ir.Graph, node: ir.Node, weight: QuantizedWeight, parameters: ActivationParameters
 ) -> str:
     """The name of the twin's error: [N, C, 1…] after a convolution, [N, C] after a product."""
     prefix = f"{node.outputs[0].name}/twin"

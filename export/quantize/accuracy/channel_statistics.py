@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch
-from edgeconv.export.runtimes import Tap
+from edgeconv.export.runtimes import IntermediateOutputs
 
 Float64 = npt.NDArray[np.float64]
 
@@ -36,7 +36,7 @@ def observe_channels(
     model: ir.Model, names: Sequence[str], batches: Iterable[Batch]
 ) -> dict[str, ChannelStatistics]:
     """Statistics of each named float activation. No more than one batch is in memory."""
-    tap = Tap(model, names)
+    tap = IntermediateOutputs(model, names)
     low = [np.array(np.inf)] * len(names)
     high = [np.array(-np.inf)] * len(names)
     power = [np.array(0.0)] * len(names)

@@ -15,9 +15,9 @@ from edgeconv.export.quantize.accuracy.adaround import adaptive_weights
 from edgeconv.export.quantize.accuracy.bias_correction import mean_errors, subtract
 from edgeconv.export.quantize.accuracy.channel_statistics import ChannelStatistics, observe_channels
 from edgeconv.export.quantize.accuracy.equalize import equalize
-from edgeconv.export.quantize.accuracy.score import Judge
+from edgeconv.export.quantize.accuracy.score import SqnrScorer
 from edgeconv.export.quantize.accuracy.segments import Segment, find_segments
-from edgeconv.export.quantize.calibrated import Draft, draft
+from edgeconv.export.quantize.calibrated import CalibratedModel, draft
 from edgeconv.export.quantize.options import QuantizeOptions
 
 # A pass has to gain this to be kept: less may be the samples' chance.
@@ -39,11 +39,11 @@ class Improvement:
     kept: bool
 
 
-class Improver:
+class AccuracyPasses:
     """Tries the passes on one network; ``record`` says what came of each that found work."""
 
     def __init__(
-        self, judge: Judge, batches: Batches, options: QuantizeOptions, progress: Progress
+        self, judge: SqnrScorer, batches: Batches, options: QuantizeOptions, progress: Progress
     ) -> None:
         self._judge = judge
         self._batches = batches
@@ -96,13 +96,13 @@ class Improver:
             found.append(equalization)
         return [*found, absorption | equalization] if len(found) == 2 else found
 
-    def round_adaptively(self, current: Draft) -> Draft:
+    def round_adaptively(self, current: CalibratedModel) -> CalibratedModel:
         """AdaRound for every layer that it can do."""
         rounded = adaptive_weights(current, self._batches, self._progress)
         candidate = replace(current, weights=rounded)
         return self._better("adaptive rounding", current, candidate)
 
-    def correct(self, current: Draft) -> Draft:
+    def correct(self, current: CalibratedModel) -> CalibratedModel:
         """Bias correction."""
         some = self._some("Correcting biases")
         errors = mean_errors(current.model, current.weights, current.inputs, some)
@@ -113,7 +113,9 @@ class Improver:
         candidate = current.with_model(model)
         return self._better("bias correction", current, candidate)
 
-    def _better(self, name: str, current: Draft, candidate: Draft) -> Draft:
+    def _better(
+        self, name: str, current: CalibratedModel, candidate: CalibratedModel
+    ) -> CalibratedModel:
         without, with_it = (self._judge.sqnr_db(d.to_qdq()[0]) for d in (current, candidate))
         return candidate if self._keeps(name, without, with_it, 0.0) else current
 

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.quantize.layers import constant
-from edgeconv.export.runtimes import Tap
+from edgeconv.export.runtimes import IntermediateOutputs
 
 Float32 = npt.NDArray[np.float32]
 
@@ -33,7 +33,7 @@ def sample_patches(
         total: the number of batches; each gives its share of rows, at random output positions,
             always the same ones.
     """
-    tap = Tap(model, [str(node.inputs[0].name) for node in nodes if node.inputs[0]])
+    tap = IntermediateOutputs(model, [str(node.inputs[0].name) for node in nodes if node.inputs[0]])
     generator = np.random.default_rng(0)
     share = max(1, rows // max(total, 1))
     found: list[list[Float32]] = [[] for _ in nodes]

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batches
 from edgeconv.export.progress import Progress
-from edgeconv.export.quantize.accuracy.score import Judge
+from edgeconv.export.quantize.accuracy.score import SqnrScorer
 from edgeconv.export.quantize.calibrated import draft
 from edgeconv.export.quantize.calibration.clip_inputs import clip_inputs
 from edgeconv.export.quantize.options import QuantizeOptions, RangeMethod
@@ -21,8 +21,12 @@ from edgeconv.export.quantize.options import QuantizeOptions, RangeMethod
 _CANDIDATES = (RangeMethod.MINMAX, RangeMethod.PERCENTILE, RangeMethod.MSE)
 
 
-def settle_method(
-    model: ir.Model, batches: Batches, judge: Judge, options: QuantizeOptions, progress: Progress
+def choose_range_method(
+    model: ir.Model,
+    batches: Batches,
+    judge: SqnrScorer,
+    options: QuantizeOptions,
+    progress: Progress,
 ) -> QuantizeOptions:
     """``options`` with a method in the place of AUTO: the one that keeps most.
 

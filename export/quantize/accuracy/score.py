@@ -9,13 +9,13 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch
-from edgeconv.export.runtimes import Tap
+from edgeconv.export.runtimes import IntermediateOutputs
 
 # Stands for no noise at all, or nothing but noise.
 _LIMIT_DB = 200.0
 
 
-class Judge:
+class SqnrScorer:
     """Holds the float graph, and two sets of batches: candidates are fitted to the ``seen`` ones
     and compared on the others. A single batch is both."""
 
@@ -23,12 +23,12 @@ class Judge:
         self.seen = batches[::2]
         self._unseen = batches[1::2] or batches
         self._outputs = _float_outputs(model)
-        self._reference = Tap(model, self._outputs)
+        self._reference = IntermediateOutputs(model, self._outputs)
 
     def balanced_db(self, candidate: ir.Model) -> float:
         """The mean of two ratios in dB over all batches, of the worst output: that of all batches
         together, which a few with great numbers decide, and the mean of each batch's own."""
-        other = Tap(candidate, self._outputs)
+        other = IntermediateOutputs(candidate, self._outputs)
         powers = []
         for batch in {id(batch): batch for batch in (*self.seen, *self._unseen)}.values():
             pairs = zip(self._reference.run(batch), other.run(batch), strict=True)
@@ -51,7 +51,7 @@ class Judge:
 
         One batch of outputs is in memory at a time.
         """
-        other = Tap(candidate, self._outputs)
+        other = IntermediateOutputs(candidate, self._outputs)
         signal = np.zeros(len(self._outputs))
         noise = np.zeros(len(self._outputs))
         for batch in self._unseen:
@@ -74,7 +74,7 @@ def _decibels(signal: float, noise: float) -> float:
     return float(np.clip(10 * np.log10(signal / noise), -_LIMIT_DB, _LIMIT_DB))
 
 
-def judged_batches(batches: Iterable[Batch], samples: int, size: int) -> list[Batch]:
+def held_out_batches(batches: Iterable[Batch], samples: int, size: int) -> list[Batch]:
     """As many batches as hold at most ``samples`` samples and ``size`` bytes; at least one.
 
     Those whose bytes hash lowest: a choice that the order of the batches does not change.

@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from edgeconv.export.quantize.accuracy.score import Judge
-from edgeconv.export.quantize.calibrated import Draft
+from edgeconv.export.quantize.accuracy.score import SqnrScorer
+from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.plan import is_accumulator, plan
 
 
-def with_float_places(current: Draft, judge: Judge, count: int) -> Draft:
+def keep_worst_in_float(current: CalibratedModel, judge: SqnrScorer, count: int) -> CalibratedModel:
     """The draft with its ``count`` worst places in float, at most half of them."""
     places = worst_places(current, judge)
     chosen: frozenset[str] = frozenset().union(*places[: min(count, len(places) // 2)])
     return _keeping(current, chosen)
 
 
-def worst_places(current: Draft, judge: Judge) -> list[frozenset[str]]:
+def worst_places(current: CalibratedModel, judge: SqnrScorer) -> list[frozenset[str]]:
     """Every activation's neighborhood, that which gains most dB in float first.
 
     A neighborhood is the operators that write and read the activation, for it is in 8 bits as long
@@ -40,7 +40,7 @@ def _neighborhood(value: ir.Value) -> frozenset[str]:
     return frozenset(str(node.name) for node in nodes)
 
 
-def _keeping(current: Draft, names: frozenset[str]) -> Draft:
+def _keeping(current: CalibratedModel, names: frozenset[str]) -> CalibratedModel:
     options = replace(current.options, keep_float=current.options.keep_float | names)
     weights = {
         str(node.outputs[0].name): current.weights[str(node.outputs[0].name)]

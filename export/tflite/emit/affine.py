@@ -16,35 +16,37 @@ from edgeconv.export.tflite.graph import (
     Tensor,
 )
 from edgeconv.export.tflite.layout import Order, channels_last, permuted
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 
 LARGEST_BIAS = 2**30  # leaves the products room in an int32
 
 
-def per_channel_affine(site: Site, factor: Array, offset: Array) -> None:
+def per_channel_affine(ctx: NodeLowering, factor: Array, offset: Array) -> None:
     """factor * x + offset for each channel (axis 1) of the first input: a 1x1 DEPTHWISE_CONV_2D."""
-    shape = site.shape(0)
+    shape = ctx.shape(0)
     perm = channels_last(len(shape))
     order = Order.of(shape, perm)
     flat = (shape[0], prod(shape[2:]), 1, shape[1])
     pixels = permuted(shape, perm) if len(shape) == 4 else flat
-    x = site.builder.arranged(site.stored(0), order, pixels)
-    if site.integer:
-        weight, bias = _integer_operands(site, x, factor, offset)
+    x = ctx.builder.arranged(ctx.stored(0), order, pixels)
+    if ctx.integer:
+        weight, bias = _integer_operands(ctx, x, factor, offset)
     else:
         row = factor.astype(FLOAT).reshape(1, 1, 1, -1)
-        weight = site.builder.constant(row, f"{site.name}/factor")
-        bias = site.builder.constant(offset.astype(FLOAT), f"{site.name}/offset")
+        weight = ctx.builder.constant(row, f"{ctx.name}/factor")
+        bias = ctx.builder.constant(offset.astype(FLOAT), f"{ctx.name}/offset")
     options: Options = {
         "padding": Padding.VALID,
         "strideH": 1,
         "strideW": 1,
         "depthMultiplier": 1,
     }
-    site.emit_stored("DEPTHWISE_CONV_2D", [x, weight, bias], x.shape, order, options)
+    ctx.emit_stored("DEPTHWISE_CONV_2D", [x, weight, bias], x.shape, order, options)
 
 
-def _integer_operands(site: Site, x: Tensor, factor: Array, offset: Array) -> tuple[Tensor, Tensor]:
+def _integer_operands(
+    ctx: NodeLowering, x: Tensor, factor: Array, offset: Array
+) -> tuple[Tensor, Tensor]:
     """Codes of 64 to 127 for the factors, and the int32 biases that go with their scales.
 
     A factor so small that its offset would not fit beside it gets a smaller code, down to 0: the
@@ -59,10 +61,10 @@ def _integer_operands(site: Site, x: Tensor, factor: Array, offset: Array) -> tu
     codes = np.rint(factor / scales).clip(-127, 127).astype(INT8).reshape(1, 1, 1, -1)
     products = (np.float32(scale) * scales).astype(FLOAT)
     bias = np.rint(offset / products.astype(np.float64)).astype(np.int32)
-    builder = site.builder
+    builder = ctx.builder
     return (
-        builder.constant(codes, f"{site.name}/factor", ChannelQuantization(scales, 3)),
-        builder.constant(bias, f"{site.name}/offset", ChannelQuantization(products, 0)),
+        builder.constant(codes, f"{ctx.name}/factor", ChannelQuantization(scales, 3)),
+        builder.constant(bias, f"{ctx.name}/offset", ChannelQuantization(products, 0)),
     )
 
 

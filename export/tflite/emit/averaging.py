@@ -17,25 +17,25 @@ import numpy as np
 from edgeconv.export.tflite.builder import INT8
 from edgeconv.export.tflite.emit.windows import Pair, Window, map_result
 from edgeconv.export.tflite.graph import ChannelQuantization, Options, Padding, Quantization, Tensor
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 
 MOST_ELEMENTS = 25
 """Of an int8 depthwise kernel that XNNPACK runs in one pass."""
 
 
-def averages_by_convolution(site: Site, area: Window) -> bool:
+def averages_by_convolution(ctx: NodeLowering, area: Window) -> bool:
     """Whether the pool of ``area`` is better a convolution."""
-    return site.integer and prod(area.kernel) <= MOST_ELEMENTS
+    return ctx.integer and prod(area.kernel) <= MOST_ELEMENTS
 
 
-def emit_average(site: Site, x: Tensor, area: Window) -> None:
+def emit_average(ctx: NodeLowering, x: Tensor, area: Window) -> None:
     """The means of ``x``, N x H x W x C with its padding, as the node's result."""
-    operands, options = averaging(site, x, area.kernel, area.strides)
-    site.emit_stored("DEPTHWISE_CONV_2D", operands, *map_result(site), options)
+    operands, options = averaging(ctx, x, area.kernel, area.strides)
+    ctx.emit_stored("DEPTHWISE_CONV_2D", operands, *map_result(ctx), options)
 
 
 def averaging(
-    site: Site, x: Tensor, kernel: Pair, strides: Pair
+    ctx: NodeLowering, x: Tensor, kernel: Pair, strides: Pair
 ) -> tuple[Sequence[Tensor], Options]:
     """The operands and options of a DEPTHWISE_CONV_2D that gives the means of ``x``: every weight
     has the code 1 and the scale 1 / (kernel elements)."""
@@ -43,10 +43,10 @@ def averaging(
     channels = x.shape[-1]
     scales = np.full(channels, 1 / prod(kernel), np.float32)
     ones = np.ones((1, *kernel, channels), INT8)
-    weight = site.builder.constant(ones, f"{site.name}/ones", ChannelQuantization(scales, 3))
+    weight = ctx.builder.constant(ones, f"{ctx.name}/ones", ChannelQuantization(scales, 3))
     products = np.float32(x.quantization.scale) * scales
     zeros = np.zeros(channels, np.int32)
-    bias = site.builder.constant(zeros, f"{site.name}/zeros", ChannelQuantization(products, 0))
+    bias = ctx.builder.constant(zeros, f"{ctx.name}/zeros", ChannelQuantization(products, 0))
     options: Options = {
         "padding": Padding.VALID,
         "strideH": strides[0],

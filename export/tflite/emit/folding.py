@@ -20,7 +20,7 @@ from edgeconv.export.tflite.emit.weights import integer_bias, integer_weights, w
 from edgeconv.export.tflite.emit.windows import Window, map_result
 from edgeconv.export.tflite.graph import Array, ChannelQuantization, Options, Padding, Tensor
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 
 LANES = 8
 MOST_CHANNELS = 4
@@ -110,17 +110,17 @@ def _lanes(count: int) -> int:
     return -(-count // LANES) * LANES
 
 
-def emit_folded(site: Site, area: Window, found: Fold) -> None:
+def emit_folded(ctx: NodeLowering, area: Window, found: Fold) -> None:
     """CONV_2D over folded pixels, its result the same elements in the same order."""
-    n, channels = site.shape(0)[:2]
-    known = integer_weights(site, 1, channel_axis=0)
+    n, channels = ctx.shape(0)[:2]
+    known = integer_weights(ctx, 1, channel_axis=0)
     codes = _folded(known.codes.transpose(0, 2, 3, 1), area, found)
     tiled = known.scales if known.scales.size == 1 else np.tile(known.scales, found.outputs)
     units = len(known.codes)
-    x = _input(site, area, found, n, channels)
-    weight = weight_tensor(site, 1, codes, tiled, axis=0)
-    bias = _repeated(integer_bias(site, 2, x, known.scales, units), found.outputs)
-    shape, order = map_result(site)
+    x = _input(ctx, area, found, n, channels)
+    weight = weight_tensor(ctx, 1, codes, tiled, axis=0)
+    bias = _repeated(integer_bias(ctx, 2, x, known.scales, units), found.outputs)
+    shape, order = map_result(ctx)
     wide = (n, shape[1], shape[2] // found.outputs, units * found.outputs)
     options: Options = {
         "padding": Padding.VALID,
@@ -129,32 +129,32 @@ def emit_folded(site: Site, area: Window, found: Fold) -> None:
         "dilationHFactor": 1,
         "dilationWFactor": 1,
     }
-    site.emit_stored("CONV_2D", [x, weight, bias], wide, order, options)
+    ctx.emit_stored("CONV_2D", [x, weight, bias], wide, order, options)
 
 
-def _input(site: Site, area: Window, found: Fold, n: int, channels: int) -> Tensor:
+def _input(ctx: NodeLowering, area: Window, found: Fold, n: int, channels: int) -> Tensor:
     """The input as folded pixels, padded."""
     height, width = area.size
-    order = Order.of(site.shape(0), CHANNELS_LAST)
+    order = Order.of(ctx.shape(0), CHANNELS_LAST)
     pixel = found.rows * found.columns * channels
     if found.rows == 1:
         shape = (n, height, width // found.columns, pixel)
-        x = site.builder.arranged(site.stored(0), order, shape)
-        return _padded(site, x, ((area.low[0], area.high[0]), found.pad))
-    x = site.builder.arranged(site.stored(0), order, (n, height, width, channels))
+        x = ctx.builder.arranged(ctx.stored(0), order, shape)
+        return _padded(ctx, x, ((area.low[0], area.high[0]), found.pad))
+    x = ctx.builder.arranged(ctx.stored(0), order, (n, height, width, channels))
     behind = _rows_behind(area, found.rows, found.height)
-    x = _padded(site, x, ((area.low[0], behind), (0, 0)))
-    return site.builder.reshape(x, (n, x.shape[1] // found.rows, 1, pixel))
+    x = _padded(ctx, x, ((area.low[0], behind), (0, 0)))
+    return ctx.builder.reshape(x, (n, x.shape[1] // found.rows, 1, pixel))
 
 
-def _padded(site: Site, x: Tensor, pads: tuple[tuple[int, int], tuple[int, int]]) -> Tensor:
+def _padded(ctx: NodeLowering, x: Tensor, pads: tuple[tuple[int, int], tuple[int, int]]) -> Tensor:
     if pads == ((0, 0), (0, 0)):
         return x
     n, height, width, channels = x.shape
     shape = (n, height + sum(pads[0]), width + sum(pads[1]), channels)
-    result = site.fresh("pad", shape, x.quantization)
-    amounts = site.builder.integers(np.array(((0, 0), *pads, (0, 0))), f"{site.name}/paddings")
-    site.builder.emit("PAD", [x, amounts], [result])
+    result = ctx.fresh("pad", shape, x.quantization)
+    amounts = ctx.builder.integers(np.array(((0, 0), *pads, (0, 0))), f"{ctx.name}/paddings")
+    ctx.builder.emit("PAD", [x, amounts], [result])
     return result
 
 

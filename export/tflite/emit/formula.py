@@ -6,7 +6,7 @@ import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT
 from edgeconv.export.tflite.graph import Activation, Options, Tensor
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 
 
 class Formula:
@@ -17,12 +17,12 @@ class Formula:
     operators (ten at most) and each reads the result of the one before, once.
     """
 
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        stored = site.stored(0)
+    def __init__(self, ctx: NodeLowering) -> None:
+        self.ctx = ctx
+        stored = ctx.stored(0)
         self._order = stored.order
         self._count = 0
-        self.x = site.builder.to_float(stored.tensor) if site.integer else stored.tensor
+        self.x = ctx.builder.to_float(stored.tensor) if ctx.integer else stored.tensor
 
     def __call__(
         self,
@@ -31,24 +31,24 @@ class Formula:
         fused: Activation = Activation.NONE,
         options: Options | None = None,
     ) -> Tensor:
-        name_of_result = f"{self.site.result.name}/{name.lower()}{self._count}"
+        name_of_result = f"{self.ctx.result.name}/{name.lower()}{self._count}"
         result = Tensor(name_of_result, self.x.shape, FLOAT)
         self._count += 1
         stated: Options = {**(options or {})}
         if fused:
             stated["fusedActivationFunction"] = fused
-        self.site.builder.emit(name, [self._tensor(item) for item in operands], [result], stated)
+        self.ctx.builder.emit(name, [self._tensor(item) for item in operands], [result], stated)
         return result
 
     def finish(self, tensor: Tensor) -> None:
         """``tensor`` is the node's result."""
-        if self.site.integer:
-            self.site.emit_stored("QUANTIZE", [tensor], tensor.shape, self._order)
+        if self.ctx.integer:
+            self.ctx.emit_stored("QUANTIZE", [tensor], tensor.shape, self._order)
         else:
-            self.site.finish(tensor, self._order)
+            self.ctx.finish(tensor, self._order)
 
     def _tensor(self, operand: Tensor | float) -> Tensor:
         if isinstance(operand, Tensor):
             return operand
         number = np.array(operand, FLOAT)
-        return self.site.builder.constant(number, f"{self.site.name}/{operand:g}")
+        return self.ctx.builder.constant(number, f"{self.ctx.name}/{operand:g}")

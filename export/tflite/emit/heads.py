@@ -15,7 +15,7 @@ from math import prod
 from edgeconv.export.tflite.builder import Constant, Stored
 from edgeconv.export.tflite.channel_order import next_transpose
 from edgeconv.export.tflite.layout import Order, Shape, identity
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Heads:
     depth: int
 
 
-def heads(site: Site, rows: int, units: int) -> Heads | None:
+def heads(ctx: NodeLowering, rows: int, units: int) -> Heads | None:
     """How the result of a product is taken apart next; None where it is not, or where the operands
     do not allow it."""
-    constant = all(isinstance(site.held(index), Constant) for index in (1, 2) if site.has(index))
-    following = next_transpose(site.result)
-    if site.integer or not constant or following is None:
+    constant = all(isinstance(ctx.held(index), Constant) for index in (1, 2) if ctx.has(index))
+    following = next_transpose(ctx.result)
+    if ctx.integer or not constant or following is None:
         return None
     return heads_of(*following, rows=rows, units=units)
 
@@ -50,31 +50,31 @@ def heads_of(shape: Shape, perm: tuple[int, ...], *, rows: int, units: int) -> H
     return Heads(rows // shape[token], shape[token], units // shape[last], shape[last])
 
 
-def emit_heads(site: Site, source: Stored, found: Heads, *, units_first: bool) -> None:
+def emit_heads(ctx: NodeLowering, source: Stored, found: Heads, *, units_first: bool) -> None:
     """BATCH_MATMUL, and the bias as ADD where there is one.
 
     Args:
         source: the input, a matrix of rows x inputs.
         units_first: input 1 is units x inputs, not inputs x units.
     """
-    builder = site.builder
-    weight = site.demand_constant(1, "weight")
+    builder = ctx.builder
+    weight = ctx.demand_constant(1, "weight")
     weight = weight.T if units_first else weight
     inputs = len(weight)
     rows = found.groups * found.tokens
     split = weight.reshape(inputs, found.heads, found.depth).transpose(1, 0, 2)
-    name = site.value(1).name or f"{site.name}/weight"
+    name = ctx.value(1).name or f"{ctx.name}/weight"
     lead = () if found.groups == 1 else (found.groups, 1)
     plain = Order.of((rows, inputs), identity(2))
     x = builder.arranged(source, plain, (*(lead or (1,)), found.tokens, inputs))
     operands = [x, builder.constant(split, name)]
     shape = (*lead[:1], found.heads, found.tokens, found.depth)
     order = Order.of((found.groups, found.tokens, found.heads, found.depth), (0, 2, 1, 3))
-    if not site.has(2):
-        site.emit_stored("BATCH_MATMUL", operands, shape, order)
+    if not ctx.has(2):
+        ctx.emit_stored("BATCH_MATMUL", operands, shape, order)
         return
-    product = site.fresh("product", shape)
+    product = ctx.fresh("product", shape)
     builder.emit("BATCH_MATMUL", operands, [product])
-    bias = site.demand_constant(2, "bias").reshape(found.heads, 1, found.depth)
-    addend = builder.constant(bias, site.value(2).name or f"{site.name}/bias")
-    site.emit_stored("ADD", [product, addend], shape, order)
+    bias = ctx.demand_constant(2, "bias").reshape(found.heads, 1, found.depth)
+    addend = builder.constant(bias, ctx.value(2).name or f"{ctx.name}/bias")
+    ctx.emit_stored("ADD", [product, addend], shape, order)

@@ -13,27 +13,27 @@ from edgeconv.export.tflite.emit.weights import float_bias
 from edgeconv.export.tflite.emit.windows import Extents, border_factors, extents
 from edgeconv.export.tflite.graph import Array, NoIntegerForm, Options, Padding, Tensor
 from edgeconv.export.tflite.layout import DEPTH_CHANNELS_LAST, Order, Shape
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 
 
-def convolve_volume(site: Site) -> None:
+def convolve_volume(ctx: NodeLowering) -> None:
     """CONV_3D, which has no integer form. Groups become zeros in the weight."""
-    site.refuse_integer("TFLite convolves volumes in float")
-    real = site.demand_constant(1, "weight")
-    area = extents(site, real.shape[2:])
-    group = site.integer_attribute("group", 1)
+    ctx.refuse_integer("TFLite convolves volumes in float")
+    real = ctx.demand_constant(1, "weight")
+    area = extents(ctx, real.shape[2:])
+    group = ctx.integer_attribute("group", 1)
     dense = _ungrouped(real, group).transpose(2, 3, 4, 1, 0)
-    x = site.tensor(0, DEPTH_CHANNELS_LAST)
+    x = ctx.tensor(0, DEPTH_CHANNELS_LAST)
     if any(area.low) or any(area.high):
-        x = _padded(site, x, area, 0.0)
+        x = _padded(ctx, x, area, 0.0)
     options: Options = {
         "padding": Padding.VALID,
         **{f"stride{axis}": step for axis, step in zip("DHW", area.strides, strict=True)},
         **{f"dilation{axis}Factor": step for axis, step in zip("DHW", area.dilations, strict=True)},
     }
-    weight = site.builder.constant(dense, site.value(1).name or f"{site.name}/weight")
-    bias = float_bias(site, 2, dense.shape[-1])
-    site.emit("CONV_3D", [x, weight, bias], DEPTH_CHANNELS_LAST, options)
+    weight = ctx.builder.constant(dense, ctx.value(1).name or f"{ctx.name}/weight")
+    bias = float_bias(ctx, 2, dense.shape[-1])
+    ctx.emit("CONV_3D", [x, weight, bias], DEPTH_CHANNELS_LAST, options)
 
 
 def _ungrouped(weight: Array, group: int) -> Array:
@@ -48,7 +48,7 @@ def _ungrouped(weight: Array, group: int) -> Array:
     return whole
 
 
-def pool_volume(site: Site, name: str) -> None:
+def pool_volume(ctx: NodeLowering, name: str) -> None:
     """Two pools, one over height and width and one over depth, on a padded volume, or one of them.
 
     An average over zeros at a border is made good by a factor, as for maps. One that takes two
@@ -57,34 +57,34 @@ def pool_volume(site: Site, name: str) -> None:
     beside each other first (2x2x2 over 8x28x28x32 on a Cortex-A72, millions of instructions: 11.9,
     in float with DEQUANTIZE and QUANTIZE 0.96).
     """
-    kernel = site.integers_attribute("kernel_shape", ())
-    area = extents(site, kernel)
+    kernel = ctx.integers_attribute("kernel_shape", ())
+    area = extents(ctx, kernel)
     average = name == "AVERAGE_POOL_2D"
-    include = site.integer_attribute("count_include_pad", 0) == 1
-    factors = border_factors(site, area, kernel, include=include) if average else np.ones(1, FLOAT)
-    if site.integer and np.any(factors != 1):
+    include = ctx.integer_attribute("count_include_pad", 0) == 1
+    factors = border_factors(ctx, area, kernel, include=include) if average else np.ones(1, FLOAT)
+    if ctx.integer and np.any(factors != 1):
         raise NoIntegerForm("TFLite cannot leave its padding out of the average")
     over_maps = kernel[1:], area.strides[1:], area.dilations[1:]
     over_depth = (kernel[0], 1), (area.strides[0], 1), (area.dilations[0], 1)
     if average and not _is_nothing(*over_maps[:2]) and not _is_nothing(*over_depth[:2]):
-        site.refuse_integer("an average over three dimensions would be rounded twice in integers")
-    x = site.tensor(0, DEPTH_CHANNELS_LAST)
+        ctx.refuse_integer("an average over three dimensions would be rounded twice in integers")
+    x = ctx.tensor(0, DEPTH_CHANNELS_LAST)
     if any(area.low) or any(area.high):
-        x = _padded(site, x, area, 0.0 if average else float(np.finfo(FLOAT).min))
+        x = _padded(ctx, x, area, 0.0 if average else float(np.finfo(FLOAT).min))
     n, depth, height, width, channels = x.shape
     after = (n, *area.result, channels)
-    maps = site.builder.reshape(x, (n * depth, height, width, channels))
-    flat = _pooled(site, name, maps, *over_maps, after[2:4])
-    lines = site.builder.reshape(flat, (n, depth, prod(after[2:4]), channels))
-    pooled = _pooled(site, name, lines, *over_depth, (after[1], lines.shape[2]))
-    result = site.builder.reshape(pooled, after)
+    maps = ctx.builder.reshape(x, (n * depth, height, width, channels))
+    flat = _pooled(ctx, name, maps, *over_maps, after[2:4])
+    lines = ctx.builder.reshape(flat, (n, depth, prod(after[2:4]), channels))
+    pooled = _pooled(ctx, name, lines, *over_depth, (after[1], lines.shape[2]))
+    result = ctx.builder.reshape(pooled, after)
     if np.any(factors != 1):
-        whole = site.fresh("whole", after)
+        whole = ctx.fresh("whole", after)
         counted = factors.reshape(1, *factors.shape, 1)
-        factor = site.builder.constant(counted, f"{site.name}/factors")
-        site.builder.emit("MUL", [result, factor], [whole])
+        factor = ctx.builder.constant(counted, f"{ctx.name}/factors")
+        ctx.builder.emit("MUL", [result, factor], [whole])
         result = whole
-    site.finish(result, Order.of(site.result_shape, DEPTH_CHANNELS_LAST))
+    ctx.finish(result, Order.of(ctx.result_shape, DEPTH_CHANNELS_LAST))
 
 
 def _is_nothing(kernel: Shape, strides: Shape) -> bool:
@@ -92,7 +92,7 @@ def _is_nothing(kernel: Shape, strides: Shape) -> bool:
 
 
 def _pooled(
-    site: Site,
+    ctx: NodeLowering,
     name: str,
     x: Tensor,
     kernel: Shape,
@@ -105,12 +105,12 @@ def _pooled(
     if dilations != (1, 1):
         pool = dilated_maximum if name == "MAX_POOL_2D" else dilated_average
         (a, b), (c, d), (e, f), (g, h) = kernel, strides, dilations, size
-        return pool(site, x, (a, b), (c, d), (e, f), (g, h))
+        return pool(ctx, x, (a, b), (c, d), (e, f), (g, h))
     shape = (x.shape[0], *size, x.shape[3])
-    result = site.fresh(f"pool{kernel[0]}x{kernel[1]}", shape, x.quantization)
-    if site.integer and name == "AVERAGE_POOL_2D" and prod(kernel) <= MOST_ELEMENTS:
-        operands, options = averaging(site, x, (kernel[0], kernel[1]), (strides[0], strides[1]))
-        site.builder.emit("DEPTHWISE_CONV_2D", operands, [result], options)
+    result = ctx.fresh(f"pool{kernel[0]}x{kernel[1]}", shape, x.quantization)
+    if ctx.integer and name == "AVERAGE_POOL_2D" and prod(kernel) <= MOST_ELEMENTS:
+        operands, options = averaging(ctx, x, (kernel[0], kernel[1]), (strides[0], strides[1]))
+        ctx.builder.emit("DEPTHWISE_CONV_2D", operands, [result], options)
         return result
     options = {
         "padding": Padding.VALID,
@@ -119,20 +119,20 @@ def _pooled(
         "filterHeight": kernel[0],
         "filterWidth": kernel[1],
     }
-    site.builder.emit(name, [x], [result], options)
+    ctx.builder.emit(name, [x], [result], options)
     return result
 
 
-def _padded(site: Site, x: Tensor, area: Extents, number: float) -> Tensor:
+def _padded(ctx: NodeLowering, x: Tensor, area: Extents, number: float) -> Tensor:
     """``x`` with ``number`` around it: in integers its code, or the lowest for the lowest."""
     rows = np.array([(0, 0), *zip(area.low, area.high, strict=True), (0, 0)])
     shape = tuple(size + int(pair.sum()) for size, pair in zip(x.shape, rows, strict=True))
-    result = site.fresh("pad", shape, x.quantization)
-    paddings = site.builder.integers(rows, f"{site.name}/paddings")
+    result = ctx.fresh("pad", shape, x.quantization)
+    paddings = ctx.builder.integers(rows, f"{ctx.name}/paddings")
     if number == 0:
-        site.builder.emit("PAD", [x, paddings], [result])
+        ctx.builder.emit("PAD", [x, paddings], [result])
         return result
-    lowest = np.array([-128], np.int8) if site.integer else np.array([number], FLOAT)
-    value = site.builder.constant(lowest, f"{site.name}/lowest", x.quantization)
-    site.builder.emit("PADV2", [x, paddings, value], [result])
+    lowest = np.array([-128], np.int8) if ctx.integer else np.array([number], FLOAT)
+    value = ctx.builder.constant(lowest, f"{ctx.name}/lowest", x.quantization)
+    ctx.builder.emit("PADV2", [x, paddings, value], [result])
     return result

@@ -14,7 +14,7 @@ from edgeconv.export.tflite.graph import (
     Quantization,
     Tensor,
 )
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +30,14 @@ class Weights:
         return self.scales.size > 1
 
 
-def integer_weights(site: Site, index: int, channel_axis: int) -> Weights:
+def integer_weights(ctx: NodeLowering, index: int, channel_axis: int) -> Weights:
     """The codes of constant input ``index``, whose output channels lie along ``channel_axis``.
 
     Raises:
         NoIntegerForm: it is not constant, not int8, not symmetric, or scaled along another axis.
     """
-    held = site.held(index)
-    name = site.value(index).name
+    held = ctx.held(index)
+    name = ctx.value(index).name
     if not isinstance(held, Constant):
         raise NoIntegerForm(f"its weight {name} is computed by the network")
     quantization = held.quantization
@@ -65,13 +65,15 @@ def _with_positive_scales(codes: Array, scales: Array, axis: int) -> Weights:
     )
 
 
-def weight_tensor(site: Site, index: int, codes: Array, scales: Array, axis: int) -> Tensor:
+def weight_tensor(ctx: NodeLowering, index: int, codes: Array, scales: Array, axis: int) -> Tensor:
     """An int8 weight tensor, its ``scales`` along ``axis``."""
-    name = site.value(index).name or f"{site.name}/weight"
-    return site.builder.constant(codes, name, _stated(scales, axis))
+    name = ctx.value(index).name or f"{ctx.name}/weight"
+    return ctx.builder.constant(codes, name, _stated(scales, axis))
 
 
-def integer_bias(site: Site, index: int | None, x: Tensor, scales: Array, channels: int) -> Tensor:
+def integer_bias(
+    ctx: NodeLowering, index: int | None, x: Tensor, scales: Array, channels: int
+) -> Tensor:
     """The int32 bias of an operator that multiplies ``x`` with weights of ``scales``.
 
     Its scale is the product of the two, as the kernels assume. Zeros where ``index`` is None or
@@ -83,9 +85,9 @@ def integer_bias(site: Site, index: int | None, x: Tensor, scales: Array, channe
     assert isinstance(x.quantization, Quantization)
     product = (np.float32(x.quantization.scale) * scales).astype(FLOAT)
     held: Stored | Constant = Constant(np.zeros(channels, np.int32))
-    name: str | None = f"{site.name}/bias"
-    if index is not None and site.has(index):
-        held, name = site.held(index), site.value(index).name
+    name: str | None = f"{ctx.name}/bias"
+    if index is not None and ctx.has(index):
+        held, name = ctx.held(index), ctx.value(index).name
     if not isinstance(held, Constant):
         raise NoIntegerForm(f"its bias {name} is computed by the network")
     codes = held.array.reshape(-1)
@@ -94,14 +96,14 @@ def integer_bias(site: Site, index: int | None, x: Tensor, scales: Array, channe
         real = np.rint(held.real().reshape(-1) / product.astype(np.float64))
         codes = np.clip(real, limits.min, limits.max).astype(np.int32)
     codes = np.broadcast_to(codes, (channels,))
-    return site.builder.constant(codes, name or "bias", _stated(product, 0))
+    return ctx.builder.constant(codes, name or "bias", _stated(product, 0))
 
 
-def float_bias(site: Site, index: int, channels: int) -> Tensor:
+def float_bias(ctx: NodeLowering, index: int, channels: int) -> Tensor:
     """The bias as a float tensor of ``channels``; zeros where the node has none."""
-    if site.has(index):
-        return site.tensor(index)
-    return site.builder.constant(np.zeros(channels, FLOAT), f"{site.name}/bias")
+    if ctx.has(index):
+        return ctx.tensor(index)
+    return ctx.builder.constant(np.zeros(channels, FLOAT), f"{ctx.name}/bias")
 
 
 def _stated(scales: Array, axis: int) -> Quantization | ChannelQuantization:

@@ -10,7 +10,7 @@ import numpy as np
 from edgeconv.export.tflite.builder import FLOAT
 from edgeconv.export.tflite.graph import Array, Padding, Tensor
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Shape
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 
 Pair = tuple[int, int]
 
@@ -60,36 +60,36 @@ class Extents:
     result: Shape
 
 
-def extents(site: Site, kernel: Sequence[int]) -> Extents:
+def extents(ctx: NodeLowering, kernel: Sequence[int]) -> Extents:
     """The window of a Conv or pool node over its first input, for each spatial dimension."""
-    spatial = site.shape(0)[2:]
-    result = site.result_shape[2:]
+    spatial = ctx.shape(0)[2:]
+    result = ctx.result_shape[2:]
     rank = len(spatial)
     ones = (1,) * rank
-    strides = site.integers_attribute("strides", ones)
-    dilations = site.integers_attribute("dilations", ones)
+    strides = ctx.integers_attribute("strides", ones)
+    dilations = ctx.integers_attribute("dilations", ones)
     reach = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
     needed = [
         (result[axis] - 1) * strides[axis] + reach[axis] - spatial[axis] for axis in range(rank)
     ]
-    low = _low(site, needed)
+    low = _low(ctx, needed)
     high = tuple(max(0, total - before) for total, before in zip(needed, low, strict=True))
     return Extents(strides, dilations, low, high, spatial, result)
 
 
-def window(site: Site, kernel: Sequence[int]) -> Window:
+def window(ctx: NodeLowering, kernel: Sequence[int]) -> Window:
     """The window of a Conv or pool node over its first input. One spatial dimension becomes two,
     with a height of 1.
 
     Raises:
         UnsupportedOperator: there are more than two spatial dimensions.
     """
-    rank = len(site.shape(0)) - 2
+    rank = len(ctx.shape(0)) - 2
     if rank not in (1, 2):
-        raise site.unsupported(
+        raise ctx.unsupported(
             f"its input has {rank} spatial dimensions", "only 1, 2 and 3 have a TFLite form"
         )
-    found = extents(site, kernel)
+    found = extents(ctx, kernel)
     return Window(
         _pair(kernel, 1),
         _pair(found.strides, 1),
@@ -101,13 +101,15 @@ def window(site: Site, kernel: Sequence[int]) -> Window:
     )
 
 
-def border_factors(site: Site, area: Extents, kernel: Sequence[int], *, include: bool) -> Array:
+def border_factors(
+    ctx: NodeLowering, area: Extents, kernel: Sequence[int], *, include: bool
+) -> Array:
     """Elements of a window over those that count at each place, of the spatial shape of the result.
 
     ``include``: the padding that the node declares counts, as attribute count_include_pad says.
     """
     rank = len(kernel)
-    pads = site.integers_attribute("pads", (0,) * (2 * rank))
+    pads = ctx.integers_attribute("pads", (0,) * (2 * rank))
     factors = np.ones((1,) * rank)
     for axis in range(rank):
         before, behind = (area.low[axis], pads[axis + rank]) if include else (0, 0)
@@ -120,17 +122,17 @@ def border_factors(site: Site, area: Extents, kernel: Sequence[int], *, include:
     return factors.astype(FLOAT)
 
 
-def _low(site: Site, needed: Sequence[int]) -> tuple[int, ...]:
+def _low(ctx: NodeLowering, needed: Sequence[int]) -> tuple[int, ...]:
     """Padding in front, by attribute ``auto_pad`` or ``pads``."""
     rank = len(needed)
-    mode = site.string_attribute("auto_pad", "NOTSET")
+    mode = ctx.string_attribute("auto_pad", "NOTSET")
     if mode == "VALID":
         return (0,) * rank
     if mode == "SAME_UPPER":
         return tuple(max(0, total) // 2 for total in needed)
     if mode == "SAME_LOWER":
         return tuple((max(0, total) + 1) // 2 for total in needed)
-    return site.integers_attribute("pads", (0,) * (2 * rank))[:rank]
+    return ctx.integers_attribute("pads", (0,) * (2 * rank))[:rank]
 
 
 def _pair(values: Sequence[int], filler: int) -> Pair:
@@ -142,37 +144,37 @@ def as_map(shape: Shape) -> Shape:
     return shape if len(shape) == 4 else (*shape[:2], 1, shape[2])
 
 
-def map_input(site: Site) -> Tensor:
+def map_input(ctx: NodeLowering) -> Tensor:
     """The first input as N x H x W x C."""
-    n, c, h, w = shape = as_map(site.shape(0))
-    return site.builder.arranged(site.stored(0), Order.of(shape, CHANNELS_LAST), (n, h, w, c))
+    n, c, h, w = shape = as_map(ctx.shape(0))
+    return ctx.builder.arranged(ctx.stored(0), Order.of(shape, CHANNELS_LAST), (n, h, w, c))
 
 
-def map_result(site: Site) -> tuple[Shape, Order]:
+def map_result(ctx: NodeLowering) -> tuple[Shape, Order]:
     """Shape and order of the result as N x H x W x C."""
-    n, c, h, w = shape = as_map(site.result_shape)
+    n, c, h, w = shape = as_map(ctx.result_shape)
     return (n, h, w, c), Order.of(shape, CHANNELS_LAST)
 
 
-def padded(site: Site, x: Tensor, area: Window) -> Tensor:
+def padded(ctx: NodeLowering, x: Tensor, area: Window) -> Tensor:
     """``x``, N x H x W x C, with the padding of ``area`` around it: zero, or the code for it."""
-    result = site.fresh("pad", _padded_shape(x, area), x.quantization)
-    site.builder.emit("PAD", [x, _paddings(site, area)], [result])
+    result = ctx.fresh("pad", _padded_shape(x, area), x.quantization)
+    ctx.builder.emit("PAD", [x, _paddings(ctx, area)], [result])
     return result
 
 
-def padded_with_lowest(site: Site, x: Tensor, area: Window) -> Tensor:
+def padded_with_lowest(ctx: NodeLowering, x: Tensor, area: Window) -> Tensor:
     """``x`` with the lowest number of its type around it, which no maximum sees."""
-    lowest = np.array([-128], np.int8) if site.integer else np.array([np.finfo("f4").min], "f4")
-    value = site.builder.constant(lowest, f"{site.name}/lowest", x.quantization)
-    result = site.fresh("pad", _padded_shape(x, area), x.quantization)
-    site.builder.emit("PADV2", [x, _paddings(site, area), value], [result])
+    lowest = np.array([-128], np.int8) if ctx.integer else np.array([np.finfo("f4").min], "f4")
+    value = ctx.builder.constant(lowest, f"{ctx.name}/lowest", x.quantization)
+    result = ctx.fresh("pad", _padded_shape(x, area), x.quantization)
+    ctx.builder.emit("PADV2", [x, _paddings(ctx, area), value], [result])
     return result
 
 
-def _paddings(site: Site, area: Window) -> Tensor:
+def _paddings(ctx: NodeLowering, area: Window) -> Tensor:
     rows = ((0, 0), (area.low[0], area.high[0]), (area.low[1], area.high[1]), (0, 0))
-    return site.builder.integers(np.array(rows), f"{site.name}/paddings")
+    return ctx.builder.integers(np.array(rows), f"{ctx.name}/paddings")
 
 
 def _padded_shape(x: Tensor, area: Window) -> Shape:

@@ -59,4 +59,4 @@ class Call:
         return tuple(self.attributes[name].as_ints()) if name in self.attributes else default
 
     def unsupported(self, what: str, remedy: str) -> UnsupportedOperator:
-        return UnsupportedOperator(f"{title(self.node)}: {what}; {remedy}")
+        return UnsupportedOperator(f"{title(self.node)}: {what}", hint=remedy)

@@ -24,7 +24,7 @@ Operand = ir.Value | Array | np.generic | float | list[int]
 Attribute = int | float | str | list[int]
 
 
-class Composer(Call):
+class Decomposer(Call):
     """The node that is to be written as others, and one call for each of them.
 
     ``version`` is the node's opset. Arrays and numbers among the operands of a call become

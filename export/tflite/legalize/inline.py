@@ -16,11 +16,11 @@ import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite.builder import ORIGIN, Builder, title
-from edgeconv.export.tflite.constant_folding import folded
+from edgeconv.export.tflite.constant_folding import fold_node
 from edgeconv.export.tflite.graph import Array
 from edgeconv.export.tflite.legalize.call import Call
 from edgeconv.export.tflite.legalize.control_flow import CONTROL
-from edgeconv.export.tflite.legalize.decompose import Composer
+from edgeconv.export.tflite.legalize.decompose import Decomposer
 from edgeconv.export.tflite.legalize.functions import (
     Attributes,
     Opsets,
@@ -31,15 +31,15 @@ from edgeconv.export.tflite.legalize.functions import (
     schema_of,
     type_proto,
 )
-from edgeconv.export.tflite.legalize.no_ops import unchanged
+from edgeconv.export.tflite.legalize.no_ops import forwarded_input
 from edgeconv.export.tflite.qdq import is_dequantize
-from edgeconv.export.tflite.registry import STANDARD, composition, is_known
+from edgeconv.export.tflite.registry import STANDARD, decomposition, is_known
 
 TELLING = 1024
 """Elements of a constant that shape inference is shown: axes and sizes, and no weights."""
 
 
-def expanded(model: ir.Model) -> ir.Model:
+def inline_and_unroll(model: ir.Model) -> ir.Model:
     """``model`` without functions, branches and loops, and with every shape that can be known.
 
     A model that has nothing to write out is returned as it is; it is never changed.
@@ -54,7 +54,7 @@ def expanded(model: ir.Model) -> ir.Model:
 def _needs(node: ir.Node) -> bool:
     constant = all(value is None or value.const_value is not None for value in node.inputs)
     call = Call(node, node.inputs, node.attributes)
-    if not is_known(node) or (composition(call) is not None and not constant):
+    if not is_known(node) or (decomposition(call) is not None and not constant):
         return True
     named = [value for value in node.outputs if value.name]
     return any(value.shape is None or not value.shape.is_static() for value in named)
@@ -186,9 +186,9 @@ class Expansion:
         write = CONTROL.get(node.op_type) if node.domain in STANDARD else None
         if write is not None:
             return write(self, node, [*inputs], attributes, frame.inside(node))
-        compose = composition(call)
+        compose = decomposition(call)
         if compose is not None and not all(self.is_known(value) for value in inputs):
-            return [*compose(Composer(self, call, frame.writing(node)))]
+            return [*compose(Decomposer(self, call, frame.writing(node)))]
         if not is_known(node):
             function = function_of(node, inputs, attributes, self.model.functions, frame.opsets)
             if function is not None:
@@ -196,7 +196,7 @@ class Expansion:
                 opsets = {**frame.opsets, **function.opset_imports}
                 inner = frame.writing(node) if node.domain in STANDARD else frame.inside(node)
                 return self.body(function, inputs, replace(inner, opsets=opsets, given=given))
-        same = unchanged(node.op_type, inputs, self.elements)
+        same = forwarded_input(node.op_type, inputs, self.elements)
         return [*self.add(node, inputs, attributes, frame)] if same is None else [same]
 
     def body(
@@ -244,7 +244,7 @@ class Expansion:
         if frame.origin:
             copy.meta[ORIGIN] = frame.origin
         self._infer(copy, frame.opsets)
-        if is_dequantize(node) or not folded(copy, self._builder, frame.opsets.get("", 20)):
+        if is_dequantize(node) or not fold_node(copy, self._builder, frame.opsets.get("", 20)):
             self._nodes.append(copy)
             return outputs
         for index in range(len(inputs)):

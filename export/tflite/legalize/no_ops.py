@@ -15,7 +15,7 @@ NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}
 EITHER_SIDE = {"Add", "Mul"}
 
 
-def unchanged(
+def forwarded_input(
     op_type: str, inputs: Sequence[ir.Value | None], elements: Elements
 ) -> ir.Value | None:
     """The input that the result of a node is equal to; None where it is no input.

@@ -29,7 +29,7 @@ STAYS_IN_RANGE = {
 }
 
 
-def widened(model: ir.Model) -> ir.Model:
+def widen_types(model: ir.Model) -> ir.Model:
     """``model`` without arithmetic in a type of WIDER; it is returned as it is where it has none.
 
     Its outputs are wide as well. Codes of QuantizeLinear and DequantizeLinear keep their type.

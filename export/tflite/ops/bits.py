@@ -6,10 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.tflite.legalize.call import Call
-from edgeconv.export.tflite.legalize.decompose import Composer
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.legalize.decompose import Decomposer
+from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.ops.elementwise import binary
-from edgeconv.export.tflite.registry import composed, operator
+from edgeconv.export.tflite.registry import decomposition_of, operator
 
 
 def of_whole_words(call: Call) -> bool:
@@ -17,21 +17,21 @@ def of_whole_words(call: Call) -> bool:
 
 
 @operator("BitwiseXor")
-def bitwise_xor(site: Site) -> None:
+def bitwise_xor(ctx: NodeLowering) -> None:
     """BITWISE_XOR."""
-    binary(site, "BITWISE_XOR")
+    binary(ctx, "BITWISE_XOR")
 
 
-@composed("BitwiseNot", when=of_whole_words)
-def bitwise_not(f: Composer) -> list[ir.Value]:
+@decomposition_of("BitwiseNot", when=of_whole_words)
+def bitwise_not(f: Decomposer) -> list[ir.Value]:
     """-1 - x."""
     x = f.input(0)
     assert x.dtype is not None
     return [f("Sub", np.array(-1, x.dtype.numpy()), x)]
 
 
-@composed("BitwiseAnd", "BitwiseOr", when=of_whole_words)
-def bitwise(f: Composer) -> list[ir.Value]:
+@decomposition_of("BitwiseAnd", "BitwiseOr", when=of_whole_words)
+def bitwise(f: Decomposer) -> list[ir.Value]:
     """The sum of two numbers is twice what they share and once what they do not; in halves, which
     do not overflow."""
     x, y = f.input(0), f.input(1)
@@ -49,8 +49,8 @@ def bitwise(f: Composer) -> list[ir.Value]:
     return [both if f.op_type == "BitwiseAnd" else f("Add", both, differ)]
 
 
-@composed("BitShift", when=of_whole_words)
-def bit_shift(f: Composer) -> list[ir.Value]:
+@decomposition_of("BitShift", when=of_whole_words)
+def bit_shift(f: Decomposer) -> list[ir.Value]:
     """RIGHT_SHIFT, or a MUL with a power of two; a distance that no bit survives is as good as the
     width."""
     x, distance = f.input(0), f.input(1)
@@ -70,23 +70,23 @@ def bit_shift(f: Composer) -> list[ir.Value]:
 
 
 @operator("BitShift")
-def right_shift(site: Site) -> None:
+def right_shift(ctx: NodeLowering) -> None:
     """RIGHT_SHIFT."""
-    binary(site, "RIGHT_SHIFT")
+    binary(ctx, "RIGHT_SHIFT")
 
 
 @operator("BitCast")
-def bit_cast(site: Site) -> None:
+def bit_cast(ctx: NodeLowering) -> None:
     """BITCAST."""
-    stored = site.stored(0)
-    site.emit_stored("BITCAST", [stored.tensor], stored.tensor.shape, stored.order)
+    stored = ctx.stored(0)
+    ctx.emit_stored("BITCAST", [stored.tensor], stored.tensor.shape, stored.order)
 
 
 @operator("ReverseSequence")
-def reverse_sequence(site: Site) -> None:
+def reverse_sequence(ctx: NodeLowering) -> None:
     """REVERSE_SEQUENCE."""
     options = {
-        "seqDim": site.integer_attribute("time_axis", 0),
-        "batchDim": site.integer_attribute("batch_axis", 1),
+        "seqDim": ctx.integer_attribute("time_axis", 0),
+        "batchDim": ctx.integer_attribute("batch_axis", 1),
     }
-    site.emit("REVERSE_SEQUENCE", [site.tensor(0), site.tensor(1)], None, {**options})
+    ctx.emit("REVERSE_SEQUENCE", [ctx.tensor(0), ctx.tensor(1)], None, {**options})

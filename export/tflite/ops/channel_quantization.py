@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.tflite.legalize.call import Call
-from edgeconv.export.tflite.legalize.decompose import Composer
-from edgeconv.export.tflite.registry import composed
+from edgeconv.export.tflite.legalize.decompose import Decomposer
+from edgeconv.export.tflite.registry import decomposition_of
 
 
 def _per_channel(call: Call) -> bool:
@@ -23,7 +23,7 @@ def _per_channel(call: Call) -> bool:
     )
 
 
-def _along(f: Composer) -> list[int]:
+def _along(f: Decomposer) -> list[int]:
     """The shape in which scales and zero points broadcast to the first input."""
     rank = len(f.shape(f.input(0)))
     shape = [1] * rank
@@ -31,19 +31,19 @@ def _along(f: Composer) -> list[int]:
     return shape
 
 
-def _zero_points(f: Composer) -> ir.Value:
+def _zero_points(f: Decomposer) -> ir.Value:
     zeros = f.input(2) if not f.missing(2) else f("Identity", np.zeros(1, np.float32))
     return f("Reshape", f("Cast", zeros, to=int(ir.DataType.FLOAT)), _along(f))
 
 
-@composed("DequantizeLinear", when=_per_channel)
-def dequantize(f: Composer) -> list[ir.Value]:
+@decomposition_of("DequantizeLinear", when=_per_channel)
+def dequantize(f: Decomposer) -> list[ir.Value]:
     centered = f("Sub", f("Cast", f.input(0), to=int(ir.DataType.FLOAT)), _zero_points(f))
     return [f("Mul", centered, f("Reshape", f.input(1), _along(f)))]
 
 
-@composed("QuantizeLinear", when=_per_channel)
-def quantize(f: Composer) -> list[ir.Value]:
+@decomposition_of("QuantizeLinear", when=_per_channel)
+def quantize(f: Decomposer) -> list[ir.Value]:
     dtype = ir.DataType.UINT8 if f.missing(2) else f.input(2).dtype
     if dtype not in (ir.DataType.INT8, ir.DataType.UINT8):
         raise f.unsupported("its codes are not int8 or uint8", "quantize to one of them")

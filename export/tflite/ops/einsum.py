@@ -11,7 +11,7 @@ import numpy as np
 from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
 from edgeconv.export.tflite.graph import Tensor
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import operator
 
 ELLIPSIS_LABELS = "\u2460\u2461\u2462\u2463\u2464\u2465"
@@ -26,10 +26,10 @@ class Operand:
     shape: Shape
     labels: str
 
-    def sorted(self, site: Site, labels: str, shape: Shape) -> Tensor:
+    def sorted(self, ctx: NodeLowering, labels: str, shape: Shape) -> Tensor:
         """The tensor of ``shape`` with the axes in the order of ``labels``."""
-        tensor = site.builder.placed(self.stored, self.shape, self.perm(labels))
-        return site.builder.reshape(tensor, shape)
+        tensor = ctx.builder.placed(self.stored, self.shape, self.perm(labels))
+        return ctx.builder.reshape(tensor, shape)
 
     def perm(self, labels: str) -> Perm:
         return tuple(self.labels.index(label) for label in labels)
@@ -39,89 +39,89 @@ class Operand:
 
 
 @operator("Einsum")
-def einsum(site: Site) -> None:
+def einsum(ctx: NodeLowering) -> None:
     """One operand: a SUM, read in another order. Two: BATCH_MATMUL, or FULLY_CONNECTED where the
     second is constant and has no batch, with the labels sorted into batch, kept and summed ones."""
-    terms, result = _parsed(site)
+    terms, result = _parsed(ctx)
     operands = [
-        _summed(site, index, labels, "".join(terms[:index] + terms[index + 1 :]) + result)
+        _summed(ctx, index, labels, "".join(terms[:index] + terms[index + 1 :]) + result)
         for index, labels in enumerate(terms)
     ]
     if len(operands) == 1:
         (operand,) = operands
         order = operand.stored.order.transposed(operand.shape, operand.perm(result))
         assert order is not None
-        site.builder.bind(site.result, Stored(operand.stored.tensor, order))
+        ctx.builder.bind(ctx.result, Stored(operand.stored.tensor, order))
         return
-    _product(site, operands[0], operands[1], result)
+    _product(ctx, operands[0], operands[1], result)
 
 
-def _product(site: Site, a: Operand, b: Operand, result: str) -> None:
+def _product(ctx: NodeLowering, a: Operand, b: Operand, result: str) -> None:
     batch = "".join(label for label in a.labels if label in b.labels and label in result)
     summed = "".join(label for label in a.labels if label in b.labels and label not in result)
     left = "".join(label for label in a.labels if label not in b.labels)
     right = "".join(label for label in b.labels if label not in a.labels)
     count, rows, depth, units = a.size(batch), a.size(left), a.size(summed), b.size(right)
     perm = tuple(result.index(label) for label in batch + left + right)
-    order = Order.of(site.result_shape, perm)
-    if not batch and isinstance(site.held(1), Constant):
-        x = a.sorted(site, left + summed, (rows, depth))
-        weight = b.sorted(site, right + summed, (units, depth))
-        bias = site.builder.constant(np.zeros(units, FLOAT), f"{site.name}/bias")
-        site.emit_stored("FULLY_CONNECTED", [x, weight, bias], (rows, units), order)
+    order = Order.of(ctx.result_shape, perm)
+    if not batch and isinstance(ctx.held(1), Constant):
+        x = a.sorted(ctx, left + summed, (rows, depth))
+        weight = b.sorted(ctx, right + summed, (units, depth))
+        bias = ctx.builder.constant(np.zeros(units, FLOAT), f"{ctx.name}/bias")
+        ctx.emit_stored("FULLY_CONNECTED", [x, weight, bias], (rows, units), order)
         return
-    x = a.sorted(site, batch + left + summed, (count, rows, depth))
+    x = a.sorted(ctx, batch + left + summed, (count, rows, depth))
     plain = Order.of(b.shape, b.perm(batch + summed + right))
     exchanged = Order.of(b.shape, b.perm(batch + right + summed))
     adjoint = b.stored.order == exchanged != plain
     if adjoint:
-        y = b.sorted(site, batch + right + summed, (count, units, depth))
+        y = b.sorted(ctx, batch + right + summed, (count, units, depth))
     else:
-        y = b.sorted(site, batch + summed + right, (count, depth, units))
-    site.emit_stored("BATCH_MATMUL", [x, y], (count, rows, units), order, {"adjY": adjoint})
+        y = b.sorted(ctx, batch + summed + right, (count, depth, units))
+    ctx.emit_stored("BATCH_MATMUL", [x, y], (count, rows, units), order, {"adjY": adjoint})
 
 
-def _summed(site: Site, index: int, labels: str, elsewhere: str) -> Operand:
+def _summed(ctx: NodeLowering, index: int, labels: str, elsewhere: str) -> Operand:
     """An input with the axes summed over that nobody else names."""
-    shape = site.shape(index)
+    shape = ctx.shape(index)
     axes = [axis for axis, label in enumerate(labels) if label not in elsewhere]
     if not axes:
-        return Operand(site.stored(index), shape, labels)
+        return Operand(ctx.stored(index), shape, labels)
     kept = tuple(size for axis, size in enumerate(shape) if axis not in axes)
-    sums = site.fresh(f"sum{index}", kept)
-    along = site.builder.integers(axes, f"{site.name}/axes")
-    site.builder.emit("SUM", [site.tensor(index), along], [sums], {"keepDims": False})
+    sums = ctx.fresh(f"sum{index}", kept)
+    along = ctx.builder.integers(axes, f"{ctx.name}/axes")
+    ctx.builder.emit("SUM", [ctx.tensor(index), along], [sums], {"keepDims": False})
     remaining = "".join(label for label in labels if label in elsewhere)
     return Operand(Stored(sums, Order.of(kept, identity(len(kept)))), kept, remaining)
 
 
-def _parsed(site: Site) -> tuple[list[str], str]:
+def _parsed(ctx: NodeLowering) -> tuple[list[str], str]:
     """A label for each axis of each input and of the result."""
-    equation = site.string_attribute("equation", "").replace(" ", "")
+    equation = ctx.string_attribute("equation", "").replace(" ", "")
     left, arrow, result = equation.partition("->")
     terms = [
-        _spelled(site, term, len(site.shape(index))) for index, term in enumerate(left.split(","))
+        _spelled(ctx, term, len(ctx.shape(index))) for index, term in enumerate(left.split(","))
     ]
     if arrow:
-        result = _spelled(site, result, len(site.result_shape))
+        result = _spelled(ctx, result, len(ctx.result_shape))
     else:
         counts = Counter("".join(terms))
         hidden = sorted(label for label in counts if label in ELLIPSIS_LABELS)
         result = "".join(hidden + sorted(k for k, n in counts.items() if n == 1 and k.isalpha()))
     if len(terms) > 2:
-        raise site.unsupported(f"it has {len(terms)} operands", "multiply two at a time")
+        raise ctx.unsupported(f"it has {len(terms)} operands", "multiply two at a time")
     sizes: dict[str, int] = {}
     for index, term in enumerate(terms):
         if len(set(term)) < len(term):
-            raise site.unsupported("it takes a diagonal", "use Gather for that")
-        for label, size in zip(term, site.shape(index), strict=True):
+            raise ctx.unsupported("it takes a diagonal", "use Gather for that")
+        for label, size in zip(term, ctx.shape(index), strict=True):
             if sizes.setdefault(label, size) != size:
-                raise site.unsupported("an operand broadcasts", "expand it first")
+                raise ctx.unsupported("an operand broadcasts", "expand it first")
     return terms, result
 
 
-def _spelled(site: Site, term: str, rank: int) -> str:
+def _spelled(ctx: NodeLowering, term: str, rank: int) -> str:
     hidden = rank - len(term.replace("...", ""))
     if hidden < 0 or hidden > len(ELLIPSIS_LABELS) or (hidden and "..." not in term):
-        raise site.unsupported(f"{term} does not fit rank {rank}", "check the equation")
+        raise ctx.unsupported(f"{term} does not fit rank {rank}", "check the equation")
     return term.replace("...", ELLIPSIS_LABELS[len(ELLIPSIS_LABELS) - hidden :])

@@ -11,7 +11,7 @@ import numpy as np
 from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
 from edgeconv.export.tflite.graph import Array, Options, Tensor
 from edgeconv.export.tflite.layout import Order, Perm, Shape, permuted
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.ops.activation import leaky, unary
 from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
@@ -30,23 +30,23 @@ SLOW_COMPARISON = "TFLite's int8 kernel rescales each element, which is slower t
 LOGICAL = {"And": "LOGICAL_AND", "Or": "LOGICAL_OR", "Xor": "NOT_EQUAL"}
 
 
-def aligned(site: Site, indices: Sequence[int]) -> tuple[list[Tensor], Shape, Order]:
+def aligned(ctx: NodeLowering, indices: Sequence[int]) -> tuple[list[Tensor], Shape, Order]:
     """Inputs of a node in one order, ready to broadcast, and shape and order of the result.
 
     The order is one in which an input already is, so that the others move, constants for free.
     """
-    shapes = [site.shape(index) for index in indices]
-    stored = [site.stored(index) for index in indices]
-    known = [isinstance(site.held(index), Constant) for index in indices]
+    shapes = [ctx.shape(index) for index in indices]
+    stored = [ctx.stored(index) for index in indices]
+    known = [isinstance(ctx.held(index), Constant) for index in indices]
     if len(set(shapes)) == 1:
         leader = _leader(stored, known)
         shape = leader.tensor.shape
-        tensors = [site.builder.arranged(item, leader.order, shape) for item in stored]
+        tensors = [ctx.builder.arranged(item, leader.order, shape) for item in stored]
         return tensors, shape, leader.order
     result = np.broadcast_shapes(*shapes)
     perm = _broadcast_perm(shapes, stored, known, result)
     tensors = [
-        _extended(site, item, shape, perm) for item, shape in zip(stored, shapes, strict=True)
+        _extended(ctx, item, shape, perm) for item, shape in zip(stored, shapes, strict=True)
     ]
     return tensors, permuted(result, perm), Order.of(result, perm)
 
@@ -73,12 +73,12 @@ def _broadcast_perm(
     return item.order.nearest_perm(_padded(shape, len(result)))
 
 
-def _extended(site: Site, item: Stored, shape: Shape, perm: Perm) -> Tensor:
+def _extended(ctx: NodeLowering, item: Stored, shape: Shape, perm: Perm) -> Tensor:
     """An operand with the rank of the result. Constants drop leading ones again."""
-    tensor = site.builder.placed(item, _padded(shape, len(perm)), perm)
+    tensor = ctx.builder.placed(item, _padded(shape, len(perm)), perm)
     if tensor.data is not None:
         lead = next((axis for axis, size in enumerate(tensor.shape) if size != 1), len(perm))
-        tensor = site.builder.reshape(tensor, tensor.shape[min(lead, max(0, len(perm) - 1)) :])
+        tensor = ctx.builder.reshape(tensor, tensor.shape[min(lead, max(0, len(perm) - 1)) :])
     return tensor
 
 
@@ -86,10 +86,10 @@ def _padded(shape: Shape, rank: int) -> Shape:
     return (1,) * (rank - len(shape)) + shape
 
 
-def binary(site: Site, name: str) -> None:
+def binary(ctx: NodeLowering, name: str) -> None:
     """Emit an operator of two operands."""
-    tensors, shape, order = aligned(site, (0, 1))
-    site.emit_stored(name, tensors, shape, order)
+    tensors, shape, order = aligned(ctx, (0, 1))
+    ctx.emit_stored(name, tensors, shape, order)
 
 
 for _onnx, _tflite in ARITHMETIC.items():
@@ -101,44 +101,44 @@ for _onnx, _tflite in LOGICAL.items():
 
 
 @operator("Div", integer=Integer.COMPUTES, fuses=True)
-def div(site: Site) -> None:
+def div(ctx: NodeLowering) -> None:
     """DIV, which has no int8 kernel; by one number it is MUL."""
-    divisor = site.constant(1)
-    if site.dtype == np.dtype("int64"):
-        raise site.unsupported("DIV has no kernel for int64", "cast its inputs to int32")
-    if site.integer and not (divisor is not None and divisor.size == 1 and divisor.item() != 0):
-        site.refuse_integer("TFLite divides by nothing but a constant number in integers")
-    if divisor is None or divisor.size != 1 or site.dtype != FLOAT or not site.integer:
-        binary(site, "DIV")
+    divisor = ctx.constant(1)
+    if ctx.dtype == np.dtype("int64"):
+        raise ctx.unsupported("DIV has no kernel for int64", "cast its inputs to int32")
+    if ctx.integer and not (divisor is not None and divisor.size == 1 and divisor.item() != 0):
+        ctx.refuse_integer("TFLite divides by nothing but a constant number in integers")
+    if divisor is None or divisor.size != 1 or ctx.dtype != FLOAT or not ctx.integer:
+        binary(ctx, "DIV")
         return
-    factor = site.exact_codes(np.asarray(1 / divisor, FLOAT).reshape(()), "factor")
-    stored = site.stored(0)
+    factor = ctx.exact_codes(np.asarray(1 / divisor, FLOAT).reshape(()), "factor")
+    stored = ctx.stored(0)
     x = stored.tensor
-    site.emit_stored("MUL", [x, factor], x.shape, stored.order)
+    ctx.emit_stored("MUL", [x, factor], x.shape, stored.order)
 
 
 @operator("PRelu", integer=Integer.COMPUTES)
-def prelu(site: Site) -> None:
+def prelu(ctx: NodeLowering) -> None:
     """PRELU in float, whose slopes have no batch dimension; LEAKY_RELU where they are one number,
     in int8 a table. 28x28x128 on a Cortex-A72 takes millions of instructions: PRELU in float with
     DEQUANTIZE and QUANTIZE 0.47, its int8 kernel 5.22."""
-    slopes = site.constant(1)
+    slopes = ctx.constant(1)
     if slopes is not None and np.all(slopes == slopes.flat[0]):
-        leaky(site, float(slopes.flat[0]))
+        leaky(ctx, float(slopes.flat[0]))
         return
-    site.refuse_integer("its slopes differ, and TFLite's int8 kernel is slower than float")
-    tensors, shape, order = aligned(site, (0, 1))
-    site.emit_stored("PRELU", tensors, shape, order)
+    ctx.refuse_integer("its slopes differ, and TFLite's int8 kernel is slower than float")
+    tensors, shape, order = aligned(ctx, (0, 1))
+    ctx.emit_stored("PRELU", tensors, shape, order)
 
 
-def _extreme(site: Site, name: str) -> None:
+def _extreme(ctx: NodeLowering, name: str) -> None:
     """MAXIMUM or MINIMUM of any number of operands, in integers all of the result's scale: to
     saturate first and to compare first is the same."""
-    count = len(site.node.inputs)
-    tensors, shape, order = aligned(site, range(count))
-    if site.integer:
-        tensors = [site.builder.quantize(tensor, site.wanted) for tensor in tensors]
-    _chain(site, name, tensors, shape, order)
+    count = len(ctx.node.inputs)
+    tensors, shape, order = aligned(ctx, range(count))
+    if ctx.integer:
+        tensors = [ctx.builder.quantize(tensor, ctx.wanted) for tensor in tensors]
+    _chain(ctx, name, tensors, shape, order)
 
 
 for _onnx, _tflite in EXTREMES.items():
@@ -146,76 +146,74 @@ for _onnx, _tflite in EXTREMES.items():
 
 
 @operator("Sum", integer=Integer.COMPUTES, fuses=True)
-def sum_(site: Site) -> None:
+def sum_(ctx: NodeLowering) -> None:
     """ADDs; in integers of two inputs: nothing states a scale for the sum of some of them."""
-    if len(site.node.inputs) > 2:
-        site.refuse_integer("nothing states a scale for the sum of some of its inputs")
-    tensors, shape, order = aligned(site, range(len(site.node.inputs)))
-    _chain(site, "ADD", tensors, shape, order)
+    if len(ctx.node.inputs) > 2:
+        ctx.refuse_integer("nothing states a scale for the sum of some of its inputs")
+    tensors, shape, order = aligned(ctx, range(len(ctx.node.inputs)))
+    _chain(ctx, "ADD", tensors, shape, order)
 
 
 @operator("Mean")
-def mean(site: Site) -> None:
+def mean(ctx: NodeLowering) -> None:
     """The sum of the inputs, each times one over their number."""
-    count = len(site.node.inputs)
-    tensors, shape, order = aligned(site, range(count))
-    share = site.builder.constant(np.array(1 / count, FLOAT), f"{site.name}/share")
-    parts = [site.fresh(f"part{index}", tensor.shape) for index, tensor in enumerate(tensors)]
+    count = len(ctx.node.inputs)
+    tensors, shape, order = aligned(ctx, range(count))
+    share = ctx.builder.constant(np.array(1 / count, FLOAT), f"{ctx.name}/share")
+    parts = [ctx.fresh(f"part{index}", tensor.shape) for index, tensor in enumerate(tensors)]
     for tensor, part in zip(tensors, parts, strict=True):
-        site.builder.emit("MUL", [tensor, share], [part])
+        ctx.builder.emit("MUL", [tensor, share], [part])
     if count == 1:
-        site.same(0)
+        ctx.same(0)
     else:
-        _chain(site, "ADD", parts, shape, order)
+        _chain(ctx, "ADD", parts, shape, order)
 
 
-def _chain(site: Site, name: str, tensors: list[Tensor], shape: Shape, order: Order) -> None:
+def _chain(ctx: NodeLowering, name: str, tensors: list[Tensor], shape: Shape, order: Order) -> None:
     """One operator of two operands after the other."""
     if len(tensors) == 1:
-        site.same(0)
+        ctx.same(0)
         return
     first = tensors[0]
     for position, tensor in enumerate(tensors[1:-1]):
-        quantization = first.quantization if site.integer else None
+        quantization = first.quantization if ctx.integer else None
         grown = np.broadcast_shapes(first.shape, tensor.shape)
-        result = site.fresh(f"{name.lower()}{position}", grown, quantization)
-        site.builder.emit(name, [first, tensor], [result])
+        result = ctx.fresh(f"{name.lower()}{position}", grown, quantization)
+        ctx.builder.emit(name, [first, tensor], [result])
         first = result
-    site.emit_stored(name, [first, tensors[-1]], shape, order)
+    ctx.emit_stored(name, [first, tensors[-1]], shape, order)
 
 
 @operator("Where", integer=Integer.COMPUTES)
-def where(site: Site) -> None:
-    tensors, shape, order = aligned(site, (0, 1, 2))
-    if site.integer:
-        tensors[1:] = [site.builder.quantize(tensor, site.wanted) for tensor in tensors[1:]]
-    site.emit_stored("SELECT_V2", tensors, shape, order)
+def where(ctx: NodeLowering) -> None:
+    tensors, shape, order = aligned(ctx, (0, 1, 2))
+    if ctx.integer:
+        tensors[1:] = [ctx.builder.quantize(tensor, ctx.wanted) for tensor in tensors[1:]]
+    ctx.emit_stored("SELECT_V2", tensors, shape, order)
 
 
 @operator("Pow", integer=Integer.COMPUTES)
-def pow_(site: Site) -> None:
+def pow_(ctx: NodeLowering) -> None:
     """POW, which has no int8 kernel; squares and roots have cheaper forms."""
-    exponent = site.constant(1)
+    exponent = ctx.constant(1)
     number = _single(exponent)
     if number not in (0.5, 1, 2):
-        site.refuse_integer(
-            "TFLite has no integer form of it for other exponents than 1/2, 1 and 2"
-        )
+        ctx.refuse_integer("TFLite has no integer form of it for other exponents than 1/2, 1 and 2")
     if number == 1:
-        site.same(0)
+        ctx.same(0)
     elif number == 0.5:
-        unary(site, "SQRT")
+        unary(ctx, "SQRT")
     elif number in (2, 3):
-        stored = site.stored(0)
+        stored = ctx.stored(0)
         x = factor = stored.tensor
         if number == 3:
-            factor = site.fresh("square", x.shape)
-            site.builder.emit("MUL", [x, x], [factor])
-        site.emit_stored("MUL", [x, factor], x.shape, stored.order)
-    elif site.dtype == np.dtype("int64"):
-        raise site.unsupported("POW has no kernel for int64", "cast its inputs to int32")
+            factor = ctx.fresh("square", x.shape)
+            ctx.builder.emit("MUL", [x, x], [factor])
+        ctx.emit_stored("MUL", [x, factor], x.shape, stored.order)
+    elif ctx.dtype == np.dtype("int64"):
+        raise ctx.unsupported("POW has no kernel for int64", "cast its inputs to int32")
     else:
-        binary(site, "POW")
+        binary(ctx, "POW")
 
 
 def _single(array: Array | None) -> float | None:
@@ -223,19 +221,19 @@ def _single(array: Array | None) -> float | None:
 
 
 @operator("Mod")
-def mod(site: Site) -> None:
+def mod(ctx: NodeLowering) -> None:
     """FLOOR_MOD, the sign of which follows the divisor as in ONNX without ``fmod``."""
-    binary(site, "FLOOR_MOD")
+    binary(ctx, "FLOOR_MOD")
 
 
 @operator("CumSum")
-def cumsum(site: Site) -> None:
-    rank = len(site.shape(0))
-    axis = int(site.demand_constant(1, "axis").item()) % rank
-    perm = own_perm(site)
+def cumsum(ctx: NodeLowering) -> None:
+    rank = len(ctx.shape(0))
+    axis = int(ctx.demand_constant(1, "axis").item()) % rank
+    perm = own_perm(ctx)
     options: Options = {
-        "exclusive": bool(site.integer_attribute("exclusive", 0)),
-        "reverse": bool(site.integer_attribute("reverse", 0)),
+        "exclusive": bool(ctx.integer_attribute("exclusive", 0)),
+        "reverse": bool(ctx.integer_attribute("reverse", 0)),
     }
-    along = site.builder.integers(np.array(perm.index(axis)), f"{site.name}/axis")
-    site.emit("CUMSUM", [site.tensor(0, perm), along], perm, options)
+    along = ctx.builder.integers(np.array(perm.index(axis)), f"{ctx.name}/axis")
+    ctx.emit("CUMSUM", [ctx.tensor(0, perm), along], perm, options)

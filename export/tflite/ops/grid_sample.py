@@ -9,20 +9,20 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.tflite.layout import Shape
-from edgeconv.export.tflite.legalize.decompose import Composer
-from edgeconv.export.tflite.registry import composed
+from edgeconv.export.tflite.legalize.decompose import Decomposer
+from edgeconv.export.tflite.registry import decomposition_of
 
 MODES = {"bilinear": "linear", "bicubic": "cubic"}
 """Names of opset 16."""
 CUBIC = -0.75
 """The coefficient of the cubic kernel (Keys 1981) that the standard states."""
 
-Tap = tuple[ir.Value, ir.Value]
+IntermediateOutputs = tuple[ir.Value, ir.Value]
 """A neighbor along one axis: its index, int32 and inside the map, and its weight."""
 
 
-@composed("GridSample")
-def grid_sample(f: Composer) -> list[ir.Value]:
+@decomposition_of("GridSample")
+def grid_sample(f: Decomposer) -> list[ir.Value]:
     """For each neighbor a GATHER of all channels at once, times its weight."""
     x, grid = f.input(0), f.input(1)
     n, channels, *spatial = f.shape(x)
@@ -44,7 +44,7 @@ def grid_sample(f: Composer) -> list[ir.Value]:
     return [f("Transpose", whole, perm=[0, rank + 1, *range(1, rank + 1)])]
 
 
-def _row(f: Composer, indices: list[ir.Value], n: int, spatial: Shape) -> ir.Value:
+def _row(f: Decomposer, indices: list[ir.Value], n: int, spatial: Shape) -> ir.Value:
     """The place in all maps together, for the indices along each axis of its own map."""
     row = indices[0]
     for index, size in zip(indices[1:], spatial[1:], strict=True):
@@ -55,7 +55,7 @@ def _row(f: Composer, indices: list[ir.Value], n: int, spatial: Shape) -> ir.Val
     return f("Reshape", row, [-1])
 
 
-def _taps(f: Composer, grid: ir.Value, column: int, size: int) -> list[Tap]:
+def _taps(f: Decomposer, grid: ir.Value, column: int, size: int) -> list[IntermediateOutputs]:
     """The neighbors along one axis, with their weights."""
     mode = f.string("mode", "linear")
     mode = MODES.get(mode, mode)
@@ -85,7 +85,7 @@ def _taps(f: Composer, grid: ir.Value, column: int, size: int) -> list[Tap]:
     ]
 
 
-def _coordinate(f: Composer, grid: ir.Value, column: int, size: int) -> ir.Value:
+def _coordinate(f: Decomposer, grid: ir.Value, column: int, size: int) -> ir.Value:
     """A column of the grid, from -1 to 1, in units of elements."""
     at = f("Gather", grid, column, axis=-1)
     if f.integer("align_corners"):
@@ -93,7 +93,7 @@ def _coordinate(f: Composer, grid: ir.Value, column: int, size: int) -> ir.Value
     return f("Sub", f("Mul", f("Add", at, 1.0), size / 2), 0.5)
 
 
-def _inside(f: Composer, at: ir.Value, size: int) -> ir.Value:
+def _inside(f: Decomposer, at: ir.Value, size: int) -> ir.Value:
     """A coordinate brought into the map, by ``padding_mode``; zeros are put in later."""
     mode = f.string("padding_mode", "zeros")
     if mode == "zeros":
@@ -110,7 +110,7 @@ def _inside(f: Composer, at: ir.Value, size: int) -> ir.Value:
     return f("Clip", at, 0.0, float(size - 1))
 
 
-def _tap(f: Composer, at: ir.Value, weight: ir.Value | None, size: int) -> Tap:
+def _tap(f: Decomposer, at: ir.Value, weight: ir.Value | None, size: int) -> IntermediateOutputs:
     """A whole coordinate as an index; outside of the map its weight is 0."""
     if weight is None:
         weight = f("Add", f("Mul", at, 0.0), 1.0)
@@ -121,7 +121,7 @@ def _tap(f: Composer, at: ir.Value, weight: ir.Value | None, size: int) -> Tap:
     return f("Cast", limited, to=ir.DataType.INT32), weight
 
 
-def _cubic(f: Composer, distance: ir.Value, *, near: bool) -> ir.Value:
+def _cubic(f: Decomposer, distance: ir.Value, *, near: bool) -> ir.Value:
     """The kernel at a distance of at most 1 (``near``), or of 1 to 2."""
     if near:
         inner = f("Sub", f("Mul", distance, CUBIC + 2), CUBIC + 3)

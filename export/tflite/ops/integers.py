@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.tflite.legalize.call import Call
-from edgeconv.export.tflite.legalize.decompose import Composer
-from edgeconv.export.tflite.registry import composed
+from edgeconv.export.tflite.legalize.decompose import Decomposer
+from edgeconv.export.tflite.registry import decomposition_of
 
 FLOAT = int(ir.DataType.FLOAT)
 INT32, INT64 = ir.DataType.INT32, ir.DataType.INT64
@@ -35,8 +35,8 @@ def of_bytes(call: Call) -> bool:
     return call.takes(*BYTES)
 
 
-@composed(*ON_BYTES, *COMPARISONS, when=of_bytes)
-def on_bytes(f: Composer) -> Results:
+@decomposition_of(*ON_BYTES, *COMPARISONS, when=of_bytes)
+def on_bytes(f: Decomposer) -> Results:
     """In int32, because TFLite takes bytes for codes of real numbers; the result is cut to them."""
     x = f.input(0)
     assert x.dtype is not None
@@ -48,16 +48,16 @@ def on_bytes(f: Composer) -> Results:
     return [result if f.op_type in COMPARISONS else f("Cast", result, to=int(x.dtype))]
 
 
-@composed("Where", when=lambda call: call.input(1).dtype in BYTES)
-def where_of_bytes(f: Composer) -> Results:
+@decomposition_of("Where", when=lambda call: call.input(1).dtype in BYTES)
+def where_of_bytes(f: Decomposer) -> Results:
     yes, no = (f("Cast", f.input(index), to=int(INT32)) for index in (1, 2))
     dtype = f.input(1).dtype
     assert dtype is not None
     return [f("Cast", f.again([f.input(0), yes, no]), to=int(dtype))]
 
 
-@composed("BitCast", when=lambda call: call.integer("to") in {int(item) for item in BYTES})
-def bit_cast_to_bytes(f: Composer) -> Results:
+@decomposition_of("BitCast", when=lambda call: call.integer("to") in {int(item) for item in BYTES})
+def bit_cast_to_bytes(f: Decomposer) -> Results:
     """A CAST, which keeps the eight bits."""
     return [f("Cast", f.input(0), to=f.integer("to"))]
 
@@ -73,8 +73,8 @@ def _of_bare_bytes(call: Call) -> bool:
     return node is None
 
 
-@composed("MaxPool", when=_of_bare_bytes)
-def max_pool_of_bytes(f: Composer) -> Results:
+@decomposition_of("MaxPool", when=_of_bare_bytes)
+def max_pool_of_bytes(f: Decomposer) -> Results:
     x = f.input(0)
     assert x.dtype is not None
     return [f("Cast", f.again([f("Cast", x, to=FLOAT)]), to=int(x.dtype))]
@@ -85,14 +85,14 @@ def _zero(x: ir.Value) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
     return np.zeros((), x.dtype.numpy())
 
 
-@composed("Relu", when=of_integers)
-def relu(f: Composer) -> Results:
+@decomposition_of("Relu", when=of_integers)
+def relu(f: Decomposer) -> Results:
     x = f.input(0)
     return [f("Max", x, _zero(x))]
 
 
-@composed("Clip", when=of_integers)
-def clip(f: Composer) -> Results:
+@decomposition_of("Clip", when=of_integers)
+def clip(f: Decomposer) -> Results:
     x = f.input(0)
     if not f.missing(1):
         x = f("Max", x, f.input(1))
@@ -101,29 +101,29 @@ def clip(f: Composer) -> Results:
     return [x]
 
 
-@composed("PRelu", when=of_integers)
-def prelu(f: Composer) -> Results:
+@decomposition_of("PRelu", when=of_integers)
+def prelu(f: Decomposer) -> Results:
     x = f.input(0)
     return [f("Where", f("Less", x, _zero(x)), f("Mul", x, f.input(1)), x)]
 
 
-def _magnitude(f: Composer, x: ir.Value) -> ir.Value:
+def _magnitude(f: Decomposer, x: ir.Value) -> ir.Value:
     return f("Max", x, f("Neg", x))
 
 
-@composed("Abs", when=of_long_integers)
-def absolute(f: Composer) -> Results:
+@decomposition_of("Abs", when=of_long_integers)
+def absolute(f: Decomposer) -> Results:
     return [_magnitude(f, f.input(0))]
 
 
-@composed("Sign", when=of_long_integers)
-def sign(f: Composer) -> Results:
+@decomposition_of("Sign", when=of_long_integers)
+def sign(f: Decomposer) -> Results:
     x, long = f.input(0), int(INT64)
     above, below = f("Greater", x, _zero(x)), f("Less", x, _zero(x))
     return [f("Sub", f("Cast", above, to=long), f("Cast", below, to=long))]
 
 
-def _axes(f: Composer) -> list[ir.Value | list[int]]:
+def _axes(f: Decomposer) -> list[ir.Value | list[int]]:
     """The axes of a reduction: an input since opset 18, an attribute before."""
     if not f.missing(1):
         return [f.input(1)]
@@ -131,20 +131,20 @@ def _axes(f: Composer) -> list[ir.Value | list[int]]:
     return [list(stated)] if stated else []
 
 
-def _options(f: Composer) -> dict[str, int]:
+def _options(f: Decomposer) -> dict[str, int]:
     return {name: f.integer(name, default) for name, default in KEPT.items()}
 
 
 KEPT = {"keepdims": 1, "noop_with_empty_axes": 0}
 
 
-@composed("ReduceL1", when=of_long_integers)
-def reduce_l1(f: Composer) -> Results:
+@decomposition_of("ReduceL1", when=of_long_integers)
+def reduce_l1(f: Decomposer) -> Results:
     return [f("ReduceSum", _magnitude(f, f.input(0)), *_axes(f), **_options(f))]
 
 
-@composed("ReduceL2", when=of_integers)
-def reduce_l2(f: Composer) -> Results:
+@decomposition_of("ReduceL2", when=of_integers)
+def reduce_l2(f: Decomposer) -> Results:
     """In float32, cut to an integer."""
     x = f.input(0)
     assert x.dtype is not None

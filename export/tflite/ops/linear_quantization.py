@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.tflite.legalize.decompose import Composer
-from edgeconv.export.tflite.registry import composed
+from edgeconv.export.tflite.legalize.decompose import Decomposer
+from edgeconv.export.tflite.registry import decomposition_of
 
 FLOAT, INT32 = int(ir.DataType.FLOAT), int(ir.DataType.INT32)
 WINDOW = "strides", "pads", "dilations", "kernel_shape"
@@ -17,14 +17,14 @@ EXACT = 2**24
 Results = list[ir.Value]
 
 
-def _window(f: Composer) -> dict[str, int | str | list[int]]:
+def _window(f: Decomposer) -> dict[str, int | str | list[int]]:
     """The attributes of a convolution."""
     lists = {name: list(f.integers(name, ())) for name in WINDOW if f.integers(name, ())}
     return {**lists, "group": f.integer("group", 1), "auto_pad": f.string("auto_pad", "NOTSET")}
 
 
-@composed("QLinearConv")
-def qlinear_conv(f: Composer) -> Results:
+@decomposition_of("QLinearConv")
+def qlinear_conv(f: Decomposer) -> Results:
     """Conv between DequantizeLinear and QuantizeLinear."""
     x = f("DequantizeLinear", f.input(0), f.input(1), f.input(2), axis=1)
     weight = f("DequantizeLinear", f.input(3), f.input(4), f.input(5), axis=0)
@@ -36,15 +36,15 @@ def qlinear_conv(f: Composer) -> Results:
     return [f("QuantizeLinear", y, f.input(6), f.input(7))]
 
 
-@composed("QLinearMatMul")
-def qlinear_matmul(f: Composer) -> Results:
+@decomposition_of("QLinearMatMul")
+def qlinear_matmul(f: Decomposer) -> Results:
     """MatMul between DequantizeLinear and QuantizeLinear."""
     a = f("DequantizeLinear", f.input(0), f.input(1), f.input(2), axis=-2)
     b = f("DequantizeLinear", f.input(3), f.input(4), f.input(5), axis=-1)
     return [f("QuantizeLinear", f("MatMul", a, b), f.input(6), f.input(7))]
 
 
-def _centered(f: Composer, index: int, axis: int) -> ir.Value:
+def _centered(f: Decomposer, index: int, axis: int) -> ir.Value:
     """A byte input less its zero point, in float32."""
     x = f("Cast", f.input(index), to=FLOAT)
     if f.missing(index + 2):
@@ -56,7 +56,7 @@ def _centered(f: Composer, index: int, axis: int) -> ir.Value:
     return f("Sub", x, f("Reshape", zero, shape))
 
 
-def _refuse_inexact(f: Composer, depth: int) -> None:
+def _refuse_inexact(f: Decomposer, depth: int) -> None:
     if depth * 255 * 255 > EXACT:
         raise f.unsupported(
             f"its sums of {depth} products of bytes are not exact in float32",
@@ -64,16 +64,16 @@ def _refuse_inexact(f: Composer, depth: int) -> None:
         )
 
 
-@composed("ConvInteger")
-def conv_integer(f: Composer) -> Results:
+@decomposition_of("ConvInteger")
+def conv_integer(f: Decomposer) -> Results:
     """Conv in float32, which is exact for short sums."""
     _refuse_inexact(f, int(np.prod(f.shape(f.input(1))[1:])))
     y = f("Conv", _centered(f, 0, 1), _centered(f, 1, 0), **_window(f))
     return [f("Cast", y, to=INT32)]
 
 
-@composed("MatMulInteger")
-def matmul_integer(f: Composer) -> Results:
+@decomposition_of("MatMulInteger")
+def matmul_integer(f: Decomposer) -> Results:
     """MatMul in float32, which is exact for short sums."""
     _refuse_inexact(f, f.shape(f.input(0))[-1])
     y = f("MatMul", _centered(f, 0, -2), _centered(f, 1, -1))

@@ -13,66 +13,66 @@ from edgeconv.export.tflite.emit.heads import emit_heads, heads
 from edgeconv.export.tflite.emit.weights import integer_bias, integer_weights, weight_tensor
 from edgeconv.export.tflite.graph import Array, Options, Padding, Quantization, Tensor
 from edgeconv.export.tflite.layout import Matrix, Order, Perm, Shape, identity
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import Integer, operator
 
 
 @operator("Gemm", integer=Integer.COMPUTES, fuses=True)
-def gemm(site: Site) -> None:
+def gemm(ctx: NodeLowering) -> None:
     """alpha * A * B + beta * C. FULLY_CONNECTED adds one row; any other C is an ADD behind it."""
-    alpha = site.float_attribute("alpha", 1.0)
-    beta = site.float_attribute("beta", 1.0)
-    rows, units = site.result_shape
-    addend = 2 if site.has(2) and beta else None
-    row = addend is not None and prod(site.shape(2)) in (1, prod(site.shape(2)[-1:]))
-    row = row and prod(site.shape(2)) in (1, units)
+    alpha = ctx.float_attribute("alpha", 1.0)
+    beta = ctx.float_attribute("beta", 1.0)
+    rows, units = ctx.result_shape
+    addend = 2 if ctx.has(2) and beta else None
+    row = addend is not None and prod(ctx.shape(2)) in (1, prod(ctx.shape(2)[-1:]))
+    row = row and prod(ctx.shape(2)) in (1, units)
     if alpha != 1 or beta != 1:
-        site.refuse_integer("alpha or beta is not 1")
-    if addend is not None and not (row and isinstance(site.held(2), Constant)):
-        site.refuse_integer("its third input is not one constant row")
+        ctx.refuse_integer("alpha or beta is not 1")
+    if addend is not None and not (row and isinstance(ctx.held(2), Constant)):
+        ctx.refuse_integer("its third input is not one constant row")
 
-    source, depth = _first_operand(site)
-    rows_first = bool(site.integer_attribute("transB", 0))
-    if addend is None or (row and isinstance(site.held(2), Constant)):
-        plain = alpha == 1 and (addend is None or (beta == 1 and prod(site.shape(2)) == units))
-        split = heads(site, rows, units) if plain else None
+    source, depth = _first_operand(ctx)
+    rows_first = bool(ctx.integer_attribute("transB", 0))
+    if addend is None or (row and isinstance(ctx.held(2), Constant)):
+        plain = alpha == 1 and (addend is None or (beta == 1 and prod(ctx.shape(2)) == units))
+        split = heads(ctx, rows, units) if plain else None
         if split is not None:
-            emit_heads(site, source, split, units_first=rows_first)
+            emit_heads(ctx, source, split, units_first=rows_first)
             return
-        source, matrix = _matrix(site, source, rows, depth)
-        operands = _dense_operands(site, source, matrix, units, rows_first, addend)
-        _scale(site, operands, alpha, beta)
-        _emit_dense(site, operands, matrix.with_columns(units))
+        source, matrix = _matrix(ctx, source, rows, depth)
+        operands = _dense_operands(ctx, source, matrix, units, rows_first, addend)
+        _scale(ctx, operands, alpha, beta)
+        _emit_dense(ctx, operands, matrix.with_columns(units))
         return
-    source, matrix = _plain_matrix(site, source, rows, depth)
-    operands = _dense_operands(site, source, matrix, units, rows_first, None)
-    _scale(site, operands, alpha, 1.0)
-    product = site.fresh("product", (rows, units))
-    site.builder.emit("FULLY_CONNECTED", operands, [product])
-    other = site.tensor(2)
+    source, matrix = _plain_matrix(ctx, source, rows, depth)
+    operands = _dense_operands(ctx, source, matrix, units, rows_first, None)
+    _scale(ctx, operands, alpha, 1.0)
+    product = ctx.fresh("product", (rows, units))
+    ctx.builder.emit("FULLY_CONNECTED", operands, [product])
+    other = ctx.tensor(2)
     if beta != 1:
-        scaled = site.fresh("scaled", other.shape)
-        factor = site.builder.constant(np.array(beta, FLOAT), f"{site.name}/beta")
-        site.builder.emit("MUL", [other, factor], [scaled])
+        scaled = ctx.fresh("scaled", other.shape)
+        factor = ctx.builder.constant(np.array(beta, FLOAT), f"{ctx.name}/beta")
+        ctx.builder.emit("MUL", [other, factor], [scaled])
         other = scaled
-    site.emit("ADD", [product, other])
+    ctx.emit("ADD", [product, other])
 
 
-def _first_operand(site: Site) -> tuple[Stored, int]:
+def _first_operand(ctx: NodeLowering) -> tuple[Stored, int]:
     """A, read as its transpose where the node says so, and its columns."""
-    source, shape = site.stored(0), site.shape(0)
-    if not site.integer_attribute("transA", 0):
+    source, shape = ctx.stored(0), ctx.shape(0)
+    if not ctx.integer_attribute("transA", 0):
         return source, shape[1]
     order = source.order.transposed(shape, (1, 0))
     if order is None:
         plain = Order.of(shape, identity(2))
-        source = Stored(site.tensor(0), plain)
+        source = Stored(ctx.tensor(0), plain)
         order = plain.transposed(shape, (1, 0))
         assert order is not None
     return Stored(source.tensor, order), shape[0]
 
 
-def _scale(site: Site, operands: list[Tensor], alpha: float, beta: float) -> None:
+def _scale(ctx: NodeLowering, operands: list[Tensor], alpha: float, beta: float) -> None:
     """Multiply the constant weight by alpha and the constant bias by beta; a weight that the
     network computes hands alpha to its input."""
     for position, factor in ((1, alpha), (2, beta)):
@@ -81,9 +81,9 @@ def _scale(site: Site, operands: list[Tensor], alpha: float, beta: float) -> Non
             continue
         elements = tensor.elements
         if elements is None:
-            number = site.builder.constant(np.array(factor, FLOAT), f"{site.name}/alpha")
-            scaled = site.fresh("scaled", operands[0].shape)
-            site.builder.emit("MUL", [operands[0], number], [scaled])
+            number = ctx.builder.constant(np.array(factor, FLOAT), f"{ctx.name}/alpha")
+            scaled = ctx.fresh("scaled", operands[0].shape)
+            ctx.builder.emit("MUL", [operands[0], number], [scaled])
             operands[0] = scaled
         else:
             data = (elements * np.float32(factor)).astype(FLOAT)
@@ -91,73 +91,75 @@ def _scale(site: Site, operands: list[Tensor], alpha: float, beta: float) -> Non
 
 
 @operator("MatMul", integer=Integer.COMPUTES, fuses=True)
-def matmul(site: Site) -> None:
+def matmul(ctx: NodeLowering) -> None:
     """FULLY_CONNECTED for a constant matrix on the right, else BATCH_MATMUL; that in float, for
     which XNNPACK has kernels (3 x 196 x 64 by its transpose on a Cortex-A72, millions of
     instructions: int8 17.2, float 2.8, with DEQUANTIZE and QUANTIZE around it 3.0)."""
-    held = site.held(1)
+    held = ctx.held(1)
     if not isinstance(held, Constant):
-        site.refuse_integer("on ARM the product of two activations is faster in float")
-    left, right = site.shape(0), site.shape(1)
+        ctx.refuse_integer("on ARM the product of two activations is faster in float")
+    left, right = ctx.shape(0), ctx.shape(1)
     if isinstance(held, Constant) and len(right) == 2:
         rows, units = prod(left[:-1]), right[1]
-        source = site.stored(0)
-        split = heads(site, rows, units)
+        source = ctx.stored(0)
+        split = heads(ctx, rows, units)
         if split is not None:
-            emit_heads(site, source, split, units_first=False)
+            emit_heads(ctx, source, split, units_first=False)
             return
-        source, matrix = _matrix(site, source, rows, left[-1])
-        operands = _dense_operands(site, source, matrix, units, False, None)
-        _emit_dense(site, operands, matrix.with_columns(units))
+        source, matrix = _matrix(ctx, source, rows, left[-1])
+        operands = _dense_operands(ctx, source, matrix, units, False, None)
+        _emit_dense(ctx, operands, matrix.with_columns(units))
         return
     rank = max(2, len(left), len(right))
     left = (1,) * (rank - len(left)) + left
     right = (1,) * (rank - 2) + (*right, 1) if len(right) == 1 else _padded(right, rank)
-    a = site.builder.placed(site.stored(0), left, identity(rank))
-    b, adjoint = _second_operand(site, right)
+    a = ctx.builder.placed(ctx.stored(0), left, identity(rank))
+    b, adjoint = _second_operand(ctx, right)
     batch = np.broadcast_shapes(left[:-2], right[:-2])
     shape = (*batch, left[-2], right[-1])
     order = Order.of(shape, identity(rank))
-    site.emit_stored("BATCH_MATMUL", [a, b], shape, order, {"adjY": adjoint})
+    ctx.emit_stored("BATCH_MATMUL", [a, b], shape, order, {"adjY": adjoint})
 
 
-def _second_operand(site: Site, shape: Shape) -> tuple[Tensor, bool]:
+def _second_operand(ctx: NodeLowering, shape: Shape) -> tuple[Tensor, bool]:
     """The right operand, and whether it is stored with its last two axes exchanged."""
     rank = len(shape)
-    stored = site.stored(1)
+    stored = ctx.stored(1)
     exchanged = (*range(rank - 2), rank - 1, rank - 2)
     plain = Order.of(shape, identity(rank))
     adjoint = stored.order == Order.of(shape, exchanged) != plain
-    return site.builder.placed(stored, shape, exchanged if adjoint else identity(rank)), adjoint
+    return ctx.builder.placed(stored, shape, exchanged if adjoint else identity(rank)), adjoint
 
 
 def _padded(shape: Shape, rank: int) -> Shape:
     return (1,) * (rank - len(shape)) + shape
 
 
-def _matrix(site: Site, source: Stored, rows: int, depth: int) -> tuple[Stored, Matrix]:
+def _matrix(ctx: NodeLowering, source: Stored, rows: int, depth: int) -> tuple[Stored, Matrix]:
     """The input as a matrix whose rows lie together: as it is where that is so, else with its
     rows where the reader of the result will want them."""
-    if not isinstance(site.held(1), Constant):
-        return _plain_matrix(site, source, rows, depth)
+    if not isinstance(ctx.held(1), Constant):
+        return _plain_matrix(ctx, source, rows, depth)
     found = source.order.rows_and_columns(rows, depth)
     if found is not None:
         return source, found
-    found = Matrix(_wanted_rows(site, rows), ((depth,), (0,)))
+    found = Matrix(_wanted_rows(ctx, rows), ((depth,), (0,)))
     order = found.with_columns(depth)
-    return Stored(site.builder.arranged(source, order, (rows, depth)), order), found
+    return Stored(ctx.builder.arranged(source, order, (rows, depth)), order), found
 
 
-def _plain_matrix(site: Site, source: Stored, rows: int, depth: int) -> tuple[Stored, Matrix]:
+def _plain_matrix(
+    ctx: NodeLowering, source: Stored, rows: int, depth: int
+) -> tuple[Stored, Matrix]:
     order = Order.of((rows, depth), identity(2))
-    tensor = site.builder.arranged(source, order, (rows, depth))
+    tensor = ctx.builder.arranged(source, order, (rows, depth))
     return Stored(tensor, order), Matrix.plain(rows, depth)
 
 
-def _wanted_rows(site: Site, rows: int) -> tuple[Shape, Perm]:
+def _wanted_rows(ctx: NodeLowering, rows: int) -> tuple[Shape, Perm]:
     """``(dims, perm)`` of the rows as a Transpose behind the product orders them: where the input
     moves anyway it can do that as well. The plain order where none does."""
-    following = next_transpose(site.result)
+    following = next_transpose(ctx.result)
     plain = (rows,), (0,)
     if following is None:
         return plain
@@ -169,7 +171,12 @@ def _wanted_rows(site: Site, rows: int) -> tuple[Shape, Perm]:
 
 
 def _dense_operands(
-    site: Site, source: Stored, matrix: Matrix, units: int, rows_first: bool, bias: int | None
+    ctx: NodeLowering,
+    source: Stored,
+    matrix: Matrix,
+    units: int,
+    rows_first: bool,
+    bias: int | None,
 ) -> list[Tensor]:
     """Input, weight (output x input, as TFLite wants it) and bias of FULLY_CONNECTED.
 
@@ -184,36 +191,36 @@ def _dense_operands(
     """
     columns = matrix.columns
     depth = prod(columns[0])
-    if site.integer:
-        known = integer_weights(site, 1, channel_axis=0 if rows_first else 1)
+    if ctx.integer:
+        known = integer_weights(ctx, 1, channel_axis=0 if rows_first else 1)
         oriented = _arranged(known.codes, columns, rows_first)
-        offsets = integer_bias(site, bias, source.tensor, known.scales, units)
-        weight = weight_tensor(site, 1, oriented, known.scales, axis=0)
+        offsets = integer_bias(ctx, bias, source.tensor, known.scales, units)
+        weight = weight_tensor(ctx, 1, oriented, known.scales, axis=0)
         weight.shape = (units, depth)
         return [source.tensor, weight, offsets]
-    real = site.constant(1)
+    real = ctx.constant(1)
     if real is None:
-        weight = site.tensor(1, None if rows_first else (1, 0))
+        weight = ctx.tensor(1, None if rows_first else (1, 0))
     else:
-        name = site.value(1).name or f"{site.name}/weight"
-        weight = site.builder.constant(_arranged(real, columns, rows_first), name)
+        name = ctx.value(1).name or f"{ctx.name}/weight"
+        weight = ctx.builder.constant(_arranged(real, columns, rows_first), name)
         weight.shape = (units, depth)
-    return [source.tensor, weight, _bias(site, bias, units)]
+    return [source.tensor, weight, _bias(ctx, bias, units)]
 
 
-def _emit_dense(site: Site, operands: list[Tensor], order: Order) -> None:
+def _emit_dense(ctx: NodeLowering, operands: list[Tensor], order: Order) -> None:
     """FULLY_CONNECTED, or a 1x1 CONV_2D where an integer weight has a scale for each channel:
     FULLY_CONNECTED takes those since version 12, which older runtimes refuse."""
     x, weight, bias = operands
     units, depth = weight.shape
     rows = prod(x.shape) // depth
-    if not site.integer or isinstance(weight.quantization, Quantization):
-        site.emit_stored("FULLY_CONNECTED", operands, (rows, units), order)
+    if not ctx.integer or isinstance(weight.quantization, Quantization):
+        ctx.emit_stored("FULLY_CONNECTED", operands, (rows, units), order)
         return
-    kernel = site.builder.reshape(weight, (units, 1, 1, depth))
-    pixels = site.builder.reshape(x, (rows, 1, 1, depth))
+    kernel = ctx.builder.reshape(weight, (units, 1, 1, depth))
+    pixels = ctx.builder.reshape(x, (rows, 1, 1, depth))
     options: Options = {"padding": Padding.VALID, "strideH": 1, "strideW": 1}
-    site.emit_stored("CONV_2D", [pixels, kernel, bias], (rows, 1, 1, units), order, options)
+    ctx.emit_stored("CONV_2D", [pixels, kernel, bias], (rows, 1, 1, units), order, options)
 
 
 def _arranged(matrix: Array, columns: tuple[Shape, Perm], rows_first: bool) -> Array:
@@ -229,9 +236,9 @@ def _arranged(matrix: Array, columns: tuple[Shape, Perm], rows_first: bool) -> A
     return split
 
 
-def _bias(site: Site, index: int | None, units: int) -> Tensor:
+def _bias(ctx: NodeLowering, index: int | None, units: int) -> Tensor:
     if index is None:
-        return site.builder.constant(np.zeros(units, FLOAT), f"{site.name}/bias")
-    real = site.demand_constant(index, "bias").reshape(-1)
-    name = site.value(index).name or f"{site.name}/bias"
-    return site.builder.constant(np.broadcast_to(real, (units,)).astype(FLOAT), name)
+        return ctx.builder.constant(np.zeros(units, FLOAT), f"{ctx.name}/bias")
+    real = ctx.demand_constant(index, "bias").reshape(-1)
+    name = ctx.value(index).name or f"{ctx.name}/bias"
+    return ctx.builder.constant(np.broadcast_to(real, (units,)).astype(FLOAT), name)

@@ -7,7 +7,7 @@ import numpy as np
 from edgeconv.export.tflite.builder import FLOAT, codes
 from edgeconv.export.tflite.graph import Tensor
 from edgeconv.export.tflite.layout import Order
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
 
@@ -15,39 +15,39 @@ Pairs = list[tuple[int, int]]
 
 
 @operator("Pad", integer=Integer.MOVES)
-def pad(site: Site) -> None:
+def pad(ctx: NodeLowering) -> None:
     """PAD with zeros, PADV2 with another number, GATHER where elements of the input come again."""
-    pairs = _pairs(site)
+    pairs = _pairs(ctx)
     if any(min(pair) < 0 for pair in pairs):
-        raise site.unsupported("it pads by negative amounts", "crop with Slice instead")
+        raise ctx.unsupported("it pads by negative amounts", "crop with Slice instead")
     if not any(max(pair) for pair in pairs):
-        site.same(0)
+        ctx.same(0)
         return
-    perm = own_perm(site)
-    x = site.tensor(0, perm)
-    mode = site.string_attribute("mode", "constant")
+    perm = own_perm(ctx)
+    x = ctx.tensor(0, perm)
+    mode = ctx.string_attribute("mode", "constant")
     ordered = [pairs[axis] for axis in perm]
     if mode == "constant":
-        value = site.demand_constant(2, "value") if site.has(2) else np.zeros((), FLOAT)
-        amounts = site.builder.integers(np.array(ordered), f"{site.name}/paddings")
+        value = ctx.demand_constant(2, "value") if ctx.has(2) else np.zeros((), FLOAT)
+        amounts = ctx.builder.integers(np.array(ordered), f"{ctx.name}/paddings")
         if value.item() == 0:
-            site.emit("PAD", [x, amounts], perm)
+            ctx.emit("PAD", [x, amounts], perm)
         else:
-            site.emit("PADV2", [x, amounts, _filler(site, value.item(), x)], perm)
+            ctx.emit("PADV2", [x, amounts, _filler(ctx, value.item(), x)], perm)
         return
     for axis, (before, behind) in enumerate(ordered):
         if before or behind:
-            x = _repeated(site, x, axis, mode, before, behind)
-    site.finish(x, Order.of(site.result_shape, perm))
+            x = _repeated(ctx, x, axis, mode, before, behind)
+    ctx.finish(x, Order.of(ctx.result_shape, perm))
 
 
-def _pairs(site: Site) -> Pairs:
+def _pairs(ctx: NodeLowering) -> Pairs:
     """Elements before and behind, for each axis."""
-    rank = len(site.shape(0))
-    amounts = [int(number) for number in site.demand_constant(1, "pads")]
+    rank = len(ctx.shape(0))
+    amounts = [int(number) for number in ctx.demand_constant(1, "pads")]
     axes = list(range(rank))
-    if site.has(3):
-        axes = [int(axis) % rank for axis in site.demand_constant(3, "axes")]
+    if ctx.has(3):
+        axes = [int(axis) % rank for axis in ctx.demand_constant(3, "axes")]
     half = len(amounts) // 2
     pairs = [(0, 0)] * rank
     for axis, before, behind in zip(axes, amounts[:half], amounts[half:], strict=True):
@@ -55,21 +55,23 @@ def _pairs(site: Site) -> Pairs:
     return pairs
 
 
-def _filler(site: Site, number: float, x: Tensor) -> Tensor:
+def _filler(ctx: NodeLowering, number: float, x: Tensor) -> Tensor:
     """The number around ``x``, in its type and scale."""
-    array = np.array([number], x.dtype if not site.integer else FLOAT)
-    if site.integer:
-        array = codes(array, site.wanted)
-    return site.builder.constant(array, f"{site.name}/value", x.quantization)
+    array = np.array([number], x.dtype if not ctx.integer else FLOAT)
+    if ctx.integer:
+        array = codes(array, ctx.wanted)
+    return ctx.builder.constant(array, f"{ctx.name}/value", x.quantization)
 
 
-def _repeated(site: Site, x: Tensor, axis: int, mode: str, before: int, behind: int) -> Tensor:
+def _repeated(
+    ctx: NodeLowering, x: Tensor, axis: int, mode: str, before: int, behind: int
+) -> Tensor:
     """``x`` with elements of its own before and behind, along one axis."""
     size = x.shape[axis]
     # ONNX's modes have numpy's names.
     taken = np.pad(np.arange(size), (before, behind), mode=mode)  # type: ignore[call-overload]
     shape = (*x.shape[:axis], len(taken), *x.shape[axis + 1 :])
-    result = site.fresh(f"pad{axis}", shape, x.quantization)
-    indices = site.builder.integers(taken, f"{result.name}/indices")
-    site.builder.emit("GATHER", [x, indices], [result], {"axis": axis})
+    result = ctx.fresh(f"pad{axis}", shape, x.quantization)
+    indices = ctx.builder.integers(taken, f"{result.name}/indices")
+    ctx.builder.emit("GATHER", [x, indices], [result], {"axis": axis})
     return result

@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 from edgeconv.export.tflite.builder import INT8, Constant, Stored
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.qdq import outer, tensor_quantization
 from edgeconv.export.tflite.registry import operator
 
 
 @operator("QuantizeLinear")
-def quantize_linear(site: Site) -> None:
+def quantize_linear(ctx: NodeLowering) -> None:
     """A QUANTIZE, unless the value is already held in these codes."""
-    held = site.held(0)
+    held = ctx.held(0)
     assert not isinstance(held, Constant)
-    quantization = tensor_quantization(site.node, site.builder)
-    tensor = site.builder.quantize(held.tensor, quantization)
-    site.builder.bind(site.result, Stored(tensor, held.order))
+    quantization = tensor_quantization(ctx.node, ctx.builder)
+    tensor = ctx.builder.quantize(held.tensor, quantization)
+    ctx.builder.bind(ctx.result, Stored(tensor, held.order))
 
 
 @operator("DequantizeLinear")
-def dequantize_linear(site: Site) -> None:
+def dequantize_linear(ctx: NodeLowering) -> None:
     """Nothing: the float value is held by its codes.
 
     An integer input of the graph learns here what its codes mean.
     """
-    held = site.held(0)
+    held = ctx.held(0)
     assert not isinstance(held, Constant)
-    quantization = tensor_quantization(site.node, site.builder)
+    quantization = tensor_quantization(ctx.node, ctx.builder)
     tensor = held.tensor
     own = outer(quantization, tensor.dtype)
     if tensor.quantization is None:
         tensor.quantization = own
     elif tensor.quantization != own:
-        raise site.unsupported(
+        raise ctx.unsupported(
             "its scale or zero point differs from those that its input was quantized with",
             "use the same ones, or requantize between the two",
         )
     if tensor.dtype != INT8:
-        tensor = site.builder.quantize(tensor, quantization)
-    site.builder.bind(site.result, Stored(tensor, held.order))
+        tensor = ctx.builder.quantize(tensor, quantization)
+    ctx.builder.bind(ctx.result, Stored(tensor, held.order))

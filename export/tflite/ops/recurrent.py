@@ -13,7 +13,7 @@ import numpy as np
 from edgeconv.export.tflite.builder import FLOAT
 from edgeconv.export.tflite.graph import Array, Tensor
 from edgeconv.export.tflite.layout import identity, permuted
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import operator
 
 LONGEST = 512
@@ -41,8 +41,8 @@ class Direction:
 class Cell:
     """Emits float operators on batch x hidden tensors under names of their own."""
 
-    def __init__(self, site: Site, direction: Direction, suffix: str) -> None:
-        self.site = site
+    def __init__(self, ctx: NodeLowering, direction: Direction, suffix: str) -> None:
+        self.ctx = ctx
         self.direction = direction
         self.suffix = suffix
         self.hidden = direction.hidden_weight.shape[1]
@@ -52,15 +52,15 @@ class Cell:
     def __call__(self, name: str, *operands: Tensor) -> Tensor:
         shape = np.broadcast_shapes(*(operand.shape for operand in operands))
         result = self.fresh(name, shape)
-        self.site.builder.emit(name, list(operands), [result])
+        self.ctx.builder.emit(name, list(operands), [result])
         return result
 
     def fresh(self, name: str, shape: tuple[int, ...]) -> Tensor:
         self._count += 1
-        return self.site.fresh(f"{self.suffix}{self._count}/{name.lower()}", shape)
+        return self.ctx.fresh(f"{self.suffix}{self._count}/{name.lower()}", shape)
 
     def activation(self, index: int, x: Tensor) -> Tensor:
-        limit = self.site.float_attribute("clip", 0.0)
+        limit = self.ctx.float_attribute("clip", 0.0)
         if limit:
             x = self("MAXIMUM", self("MINIMUM", x, self.number(limit)), self.number(-limit))
         return self(self.direction.activations[index], x)
@@ -70,13 +70,13 @@ class Cell:
         if self.direction.peepholes is None:
             return x
         name = f"peephole{gate}"
-        weight = self.site.builder.constant(self.direction.peepholes[gate], name)
+        weight = self.ctx.builder.constant(self.direction.peepholes[gate], name)
         return self("ADD", x, self("MUL", memory, weight))
 
     def dense(self, x: Tensor, weight: Array, bias: Array, name: str) -> Tensor:
         """FULLY_CONNECTED with the weight and bias that go by ``name``, the same at every step."""
         result = self.fresh(name, (x.shape[0], len(weight)))
-        builder = self.site.builder
+        builder = self.ctx.builder
         if name not in self._constants:
             self._constants[name] = (
                 builder.constant(weight, f"{self.suffix}/{name}/weight"),
@@ -90,8 +90,8 @@ class Cell:
         begin = [start if other == axis else 0 for other in range(len(x.shape))]
         sizes = [size if other == axis else extent for other, extent in enumerate(x.shape)]
         result = self.fresh("part", tuple(sizes))
-        numbers = (self.site.builder.integers(item, "part") for item in (begin, sizes))
-        self.site.builder.emit("SLICE", [x, *numbers], [result])
+        numbers = (self.ctx.builder.integers(item, "part") for item in (begin, sizes))
+        self.ctx.builder.emit("SLICE", [x, *numbers], [result])
         return result
 
     def gates(self, x: Tensor, first: int, last: int) -> list[Tensor]:
@@ -99,7 +99,7 @@ class Cell:
         return [self.part(x, 1, index * size, size) for index in range(first, last)]
 
     def number(self, value: float) -> Tensor:
-        return self.site.builder.constant(np.array(value, FLOAT), f"{value:g}")
+        return self.ctx.builder.constant(np.array(value, FLOAT), f"{value:g}")
 
 
 def _lstm(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
@@ -109,7 +109,7 @@ def _lstm(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
     total = cell("ADD", x, cell.dense(h, direction.hidden_weight, direction.hidden_bias, "hidden"))
     i, o, f, candidate = cell.gates(total, 0, 4)
     i = cell.activation(0, cell.peep(0, i, c))
-    if cell.site.integer_attribute("input_forget", 0):
+    if cell.ctx.integer_attribute("input_forget", 0):
         f = cell("SUB", cell.number(1.0), i)
     else:
         f = cell.activation(0, cell.peep(2, f, c))
@@ -129,7 +129,7 @@ def _gru(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
     from_z, from_r = cell.gates(both, 0, 2)
     z = cell.activation(0, cell("ADD", z, from_z))
     r = cell.activation(0, cell("ADD", r, from_r))
-    if cell.site.integer_attribute("linear_before_reset", 0):
+    if cell.ctx.integer_attribute("linear_before_reset", 0):
         from_h = cell("MUL", r, cell.dense(h, weight[2 * size :], bias[2 * size :], "candidate"))
     else:
         from_h = cell.dense(cell("MUL", r, h), weight[2 * size :], bias[2 * size :], "candidate")
@@ -147,42 +147,46 @@ STEPS = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}
 
 
 @operator("LSTM", "GRU", "RNN")
-def recurrent(site: Site) -> None:
+def recurrent(ctx: NodeLowering) -> None:
     """FULLY_CONNECTED and elementwise operators for every step of the sequence, up to 512 steps."""
-    batch_first = site.integer_attribute("layout", 0) == 1
+    batch_first = ctx.integer_attribute("layout", 0) == 1
     order = (1, 0, 2) if batch_first else (0, 1, 2)
-    steps, batch, features = permuted(site.shape(0), order)
+    steps, batch, features = permuted(ctx.shape(0), order)
     if steps > LONGEST:
-        raise site.unsupported(
+        raise ctx.unsupported(
             f"its sequence has {steps} steps, more than the {LONGEST} that are unrolled",
             "feed the network a window at a time",
         )
-    x = site.builder.reshape(site.tensor(0, order), (steps * batch, features))
-    directions = _directions(site)
+    x = ctx.builder.reshape(ctx.tensor(0, order), (steps * batch, features))
+    directions = _directions(ctx)
     outputs: list[list[Tensor]] = []
     finals: list[list[Tensor]] = []
     for index, direction in enumerate(directions):
-        cell = Cell(site, direction, f"direction{index}/step")
-        state = _initial(site, index, batch, cell.hidden, batch_first=batch_first)
+        cell = Cell(ctx, direction, f"direction{index}/step")
+        state = _initial(ctx, index, batch, cell.hidden, batch_first=batch_first)
         every = cell.dense(x, direction.input_weight, direction.input_bias, "inputs")
         made: list[Tensor] = []
         for step in reversed(range(steps)) if direction.backward else range(steps):
             given = cell.part(every, 0, step * batch, batch) if steps > 1 else every
-            state = STEPS[site.node.op_type](cell, given, state)
+            state = STEPS[ctx.node.op_type](cell, given, state)
             made.append(state[0])
         outputs.append(made[::-1] if direction.backward else made)
         finals.append(state)
-    _bind(site, outputs, finals, batch_first=batch_first)
+    _bind(ctx, outputs, finals, batch_first=batch_first)
 
 
 def _bind(
-    site: Site, outputs: list[list[Tensor]], finals: list[list[Tensor]], *, batch_first: bool
+    ctx: NodeLowering,
+    outputs: list[list[Tensor]],
+    finals: list[list[Tensor]],
+    *,
+    batch_first: bool,
 ) -> None:
     """The results: steps x directions x batch x hidden, and the last state of each direction."""
-    builder = site.builder
+    builder = ctx.builder
     every = [outputs[side][step] for step in range(len(outputs[0])) for side in range(len(outputs))]
     last = [[state[index] for state in finals] for index in range(len(finals[0]))]
-    for index, (value, parts) in enumerate(zip(site.node.outputs, [every, *last], strict=False)):
+    for index, (value, parts) in enumerate(zip(ctx.node.outputs, [every, *last], strict=False)):
         if not value.name or not (value.is_graph_output() or value.consumers()):
             continue
         rank = 4 if index == 0 else 3
@@ -190,7 +194,7 @@ def _bind(
         if batch_first:
             # The value is batch first; the tensor is stored with the batch behind the directions.
             perm = (1, 2, 0, 3) if rank == 4 else (1, 0, 2)
-        result = site.output(index, perm)
+        result = ctx.output(index, perm)
         size = (len(parts) * parts[0].shape[0], parts[0].shape[1])
         joined = Tensor(f"{result.name}/joined", size, FLOAT)
         builder.emit("CONCATENATION", parts, [joined], {"axis": 0})
@@ -198,38 +202,40 @@ def _bind(
         builder.emit("RESHAPE", [joined, shape], [result], {"newShape": result.shape})
 
 
-def _initial(site: Site, index: int, batch: int, hidden: int, *, batch_first: bool) -> list[Tensor]:
+def _initial(
+    ctx: NodeLowering, index: int, batch: int, hidden: int, *, batch_first: bool
+) -> list[Tensor]:
     """The state before the first step: given, or zeros."""
     states: list[Tensor] = []
-    for position in (5, 6)[: 2 if site.node.op_type == "LSTM" else 1]:
-        if not site.has(position):
-            states.append(site.builder.constant(np.zeros((batch, hidden), FLOAT), "zeros"))
+    for position in (5, 6)[: 2 if ctx.node.op_type == "LSTM" else 1]:
+        if not ctx.has(position):
+            states.append(ctx.builder.constant(np.zeros((batch, hidden), FLOAT), "zeros"))
             continue
-        whole = site.tensor(position, (1, 0, 2) if batch_first else (0, 1, 2))
-        begin = site.builder.integers((index, 0, 0), f"{site.name}/begin")
-        size = site.builder.integers((1, batch, hidden), f"{site.name}/size")
-        taken = site.fresh(f"initial{position}{index}", (1, batch, hidden))
-        site.builder.emit("SLICE", [whole, begin, size], [taken])
-        states.append(site.builder.reshape(taken, (batch, hidden)))
+        whole = ctx.tensor(position, (1, 0, 2) if batch_first else (0, 1, 2))
+        begin = ctx.builder.integers((index, 0, 0), f"{ctx.name}/begin")
+        size = ctx.builder.integers((1, batch, hidden), f"{ctx.name}/size")
+        taken = ctx.fresh(f"initial{position}{index}", (1, batch, hidden))
+        ctx.builder.emit("SLICE", [whole, begin, size], [taken])
+        states.append(ctx.builder.reshape(taken, (batch, hidden)))
     return states
 
 
-def _directions(site: Site) -> list[Direction]:
+def _directions(ctx: NodeLowering) -> list[Direction]:
     """The weights of each direction; refuses what the unrolled form does not compute."""
-    kind = site.node.op_type
-    if site.has(4) and np.any(site.demand_constant(4, "sequence_lens") != _steps(site)):
-        raise site.unsupported("its sequences differ in length", "pad them and drop sequence_lens")
+    kind = ctx.node.op_type
+    if ctx.has(4) and np.any(ctx.demand_constant(4, "sequence_lens") != _steps(ctx)):
+        raise ctx.unsupported("its sequences differ in length", "pad them and drop sequence_lens")
     peepholes = None
-    if kind == "LSTM" and site.has(PEEPHOLES):
-        peepholes = site.demand_constant(PEEPHOLES, "P").reshape(-1, 3, site.shape(2)[2])
-    weights, hidden = site.demand_constant(1, "W"), site.demand_constant(2, "R")
+    if kind == "LSTM" and ctx.has(PEEPHOLES):
+        peepholes = ctx.demand_constant(PEEPHOLES, "P").reshape(-1, 3, ctx.shape(2)[2])
+    weights, hidden = ctx.demand_constant(1, "W"), ctx.demand_constant(2, "R")
     count, gates = weights.shape[:2]
     biases = np.zeros((count, 2 * gates), FLOAT)
-    if site.has(3):
-        biases = site.demand_constant(3, "B")
-    names = _activations(site, count * len(DEFAULTS[kind]))
+    if ctx.has(3):
+        biases = ctx.demand_constant(3, "B")
+    names = _activations(ctx, count * len(DEFAULTS[kind]))
     each = len(DEFAULTS[kind])
-    way = site.string_attribute("direction", "forward")
+    way = ctx.string_attribute("direction", "forward")
     return [
         Direction(
             weights[index],
@@ -244,16 +250,16 @@ def _directions(site: Site) -> list[Direction]:
     ]
 
 
-def _activations(site: Site, count: int) -> tuple[str, ...]:
-    stated = site.node.attributes.get("activations")
-    default = DEFAULTS[site.node.op_type]
+def _activations(ctx: NodeLowering, count: int) -> tuple[str, ...]:
+    stated = ctx.node.attributes.get("activations")
+    default = DEFAULTS[ctx.node.op_type]
     names = tuple(stated.as_strings()) if stated else default * (count // len(default))
     unknown = sorted(set(names) - set(ACTIVATIONS))
     if unknown or len(names) != count:
         what = unknown[0] if unknown else f"{len(names)} of them"
-        raise site.unsupported(f"its activations are {what}", "use Sigmoid, Tanh and Relu")
+        raise ctx.unsupported(f"its activations are {what}", "use Sigmoid, Tanh and Relu")
     return tuple(ACTIVATIONS[name] for name in names)
 
 
-def _steps(site: Site) -> int:
-    return site.shape(0)[1 if site.integer_attribute("layout", 0) else 0]
+def _steps(ctx: NodeLowering) -> int:
+    return ctx.shape(0)[1 if ctx.integer_attribute("layout", 0) else 0]

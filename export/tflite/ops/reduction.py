@@ -9,25 +9,25 @@ import numpy as np
 from edgeconv.export.tflite.builder import Stored
 from edgeconv.export.tflite.graph import Tensor
 from edgeconv.export.tflite.layout import Order, Shape, channels_last, permuted
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import Integer, operator
 
 
 @operator("GlobalAveragePool", integer=Integer.COMPUTES)
-def global_average_pool(site: Site) -> None:
+def global_average_pool(ctx: NodeLowering) -> None:
     """MEAN over the spatial axes, which XNNPACK takes in int8 where it leaves an average pool."""
-    reduce(site, "MEAN", tuple(range(2, len(site.shape(0)))))
+    reduce(ctx, "MEAN", tuple(range(2, len(ctx.shape(0)))))
 
 
 @operator("GlobalMaxPool", integer=Integer.MOVES)
-def global_max_pool(site: Site) -> None:
-    reduce(site, "REDUCE_MAX", tuple(range(2, len(site.shape(0)))))
+def global_max_pool(ctx: NodeLowering) -> None:
+    reduce(ctx, "REDUCE_MAX", tuple(range(2, len(ctx.shape(0)))))
 
 
-def _reduction(site: Site, name: str) -> None:
-    if site.dtype == np.dtype("bool"):
+def _reduction(ctx: NodeLowering, name: str) -> None:
+    if ctx.dtype == np.dtype("bool"):
         name = {"REDUCE_MAX": "REDUCE_ANY", "REDUCE_MIN": "REDUCE_ALL"}[name]
-    reduce(site, name, reduced_axes(site))
+    reduce(ctx, name, reduced_axes(ctx))
 
 
 for _onnx, _tflite, _integer in (
@@ -44,102 +44,104 @@ operator("ReduceProd", reason="TFLite's int8 kernel is slower than float")(
 
 
 @operator("ReduceL2", "ReduceSumSquare")
-def reduce_squares(site: Site) -> None:
+def reduce_squares(ctx: NodeLowering) -> None:
     """SUM of products with itself, and its root."""
-    stored = site.stored(0)
-    squares = Tensor(f"{site.name}/squares", stored.tensor.shape, stored.tensor.dtype)
-    site.builder.emit("MUL", [stored.tensor, stored.tensor], [squares])
+    stored = ctx.stored(0)
+    squares = Tensor(f"{ctx.name}/squares", stored.tensor.shape, stored.tensor.dtype)
+    ctx.builder.emit("MUL", [stored.tensor, stored.tensor], [squares])
     source = Stored(squares, stored.order)
-    axes = reduced_axes(site)
-    if site.node.op_type == "ReduceSumSquare":
-        reduce(site, "SUM", axes, source)
+    axes = reduced_axes(ctx)
+    if ctx.node.op_type == "ReduceSumSquare":
+        reduce(ctx, "SUM", axes, source)
         return
-    sums = reduced(site, "SUM", axes, source)
-    site.emit_stored("SQRT", [sums.tensor], sums.tensor.shape, sums.order)
+    sums = reduced(ctx, "SUM", axes, source)
+    ctx.emit_stored("SQRT", [sums.tensor], sums.tensor.shape, sums.order)
 
 
 @operator("ReduceL1")
-def reduce_l1(site: Site) -> None:
+def reduce_l1(ctx: NodeLowering) -> None:
     """SUM of magnitudes."""
-    stored = site.stored(0)
-    magnitudes = Tensor(f"{site.name}/magnitudes", stored.tensor.shape, stored.tensor.dtype)
-    site.builder.emit("ABS", [stored.tensor], [magnitudes])
-    reduce(site, "SUM", reduced_axes(site), Stored(magnitudes, stored.order))
+    stored = ctx.stored(0)
+    magnitudes = Tensor(f"{ctx.name}/magnitudes", stored.tensor.shape, stored.tensor.dtype)
+    ctx.builder.emit("ABS", [stored.tensor], [magnitudes])
+    reduce(ctx, "SUM", reduced_axes(ctx), Stored(magnitudes, stored.order))
 
 
 @operator("ReduceLogSum")
-def reduce_log_sum(site: Site) -> None:
+def reduce_log_sum(ctx: NodeLowering) -> None:
     """LOG of a SUM."""
-    sums = reduced(site, "SUM", reduced_axes(site), site.stored(0))
-    site.emit_stored("LOG", [sums.tensor], sums.tensor.shape, sums.order)
+    sums = reduced(ctx, "SUM", reduced_axes(ctx), ctx.stored(0))
+    ctx.emit_stored("LOG", [sums.tensor], sums.tensor.shape, sums.order)
 
 
 @operator("ReduceLogSumExp")
-def reduce_log_sum_exp(site: Site) -> None:
+def reduce_log_sum_exp(ctx: NodeLowering) -> None:
     """log of the sum of exp(x - max), plus max: exp never overflows."""
-    axes, builder = reduced_axes(site), site.builder
-    stored = site.stored(0)
-    shape = site.shape(0)
-    top = reduced(site, "REDUCE_MAX", axes, stored)
+    axes, builder = reduced_axes(ctx), ctx.builder
+    stored = ctx.stored(0)
+    shape = ctx.shape(0)
+    top = reduced(ctx, "REDUCE_MAX", axes, stored)
     perm = stored.order.nearest_perm(shape)
     if stored.order == Order.of(shape, channels_last(len(shape))):
         perm = channels_last(len(shape))
     x = builder.placed(stored, shape, perm)
-    below, powers = (site.fresh(name, x.shape) for name in ("below", "powers"))
+    below, powers = (ctx.fresh(name, x.shape) for name in ("below", "powers"))
     builder.emit("SUB", [x, top.tensor], [below])
     builder.emit("EXP", [below], [powers])
-    sums = reduced(site, "SUM", axes, Stored(powers, Order.of(shape, perm)))
-    logs = site.fresh("logs", sums.tensor.shape)
+    sums = reduced(ctx, "SUM", axes, Stored(powers, Order.of(shape, perm)))
+    logs = ctx.fresh("logs", sums.tensor.shape)
     builder.emit("LOG", [sums.tensor], [logs])
-    site.emit_stored("ADD", [logs, top.tensor], logs.shape, top.order)
+    ctx.emit_stored("ADD", [logs, top.tensor], logs.shape, top.order)
 
 
-def reduced_axes(site: Site) -> tuple[int, ...]:
+def reduced_axes(ctx: NodeLowering) -> tuple[int, ...]:
     """The axes of a reduction, from its second input (an attribute before opset 18)."""
-    rank = len(site.shape(0))
-    if site.has(1):
-        axes = tuple(int(axis) for axis in site.demand_constant(1, "axes").reshape(-1))
+    rank = len(ctx.shape(0))
+    if ctx.has(1):
+        axes = tuple(int(axis) for axis in ctx.demand_constant(1, "axes").reshape(-1))
     else:
-        axes = site.integers_attribute("axes", ())
-    if not axes and not site.integer_attribute("noop_with_empty_axes", 0):
+        axes = ctx.integers_attribute("axes", ())
+    if not axes and not ctx.integer_attribute("noop_with_empty_axes", 0):
         axes = tuple(range(rank))
     return tuple(sorted(axis % rank for axis in axes))
 
 
-def reduce(site: Site, name: str, axes: tuple[int, ...], source: Stored | None = None) -> None:
+def reduce(
+    ctx: NodeLowering, name: str, axes: tuple[int, ...], source: Stored | None = None
+) -> None:
     """Emit a reduction of ``source`` (default: the first input) as the node's result.
 
     It keeps the reduced axes: to drop them is a reshape, and costs nothing.
     """
     if not axes:
-        site.same(0)
+        ctx.same(0)
         return
-    x, along, shape, order = _prepared(site, axes, source or site.stored(0))
-    site.emit_stored(name, [x, along], shape, order, {"keepDims": True})
+    x, along, shape, order = _prepared(ctx, axes, source or ctx.stored(0))
+    ctx.emit_stored(name, [x, along], shape, order, {"keepDims": True})
 
 
-def reduced(site: Site, name: str, axes: tuple[int, ...], source: Stored) -> Stored:
+def reduced(ctx: NodeLowering, name: str, axes: tuple[int, ...], source: Stored) -> Stored:
     """Emit a reduction of ``source``, of the first input's shape, as an intermediate result."""
-    x, along, shape, order = _prepared(site, axes, source)
-    result = site.fresh(name.lower(), shape)
-    site.builder.emit(name, [x, along], [result], {"keepDims": True})
+    x, along, shape, order = _prepared(ctx, axes, source)
+    result = ctx.fresh(name.lower(), shape)
+    ctx.builder.emit(name, [x, along], [result], {"keepDims": True})
     return Stored(result, order)
 
 
 def _prepared(
-    site: Site, axes: tuple[int, ...], source: Stored
+    ctx: NodeLowering, axes: tuple[int, ...], source: Stored
 ) -> tuple[Tensor, Tensor, Shape, Order]:
     """The input and the axes along it, and shape and order of the result.
 
     The input stays in the order it is in, or one near it. A map stays with its channels last
     where that is the same as ONNX's order: XNNPACK reduces height and width.
     """
-    shape = site.shape(0)
+    shape = ctx.shape(0)
     rank = len(shape)
     perm = source.order.nearest_perm(shape)
     if source.order == Order.of(shape, channels_last(rank)):
         perm = channels_last(rank)
-    x = site.builder.placed(source, shape, perm)
+    x = ctx.builder.placed(source, shape, perm)
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
-    along = site.builder.integers(sorted(perm.index(axis) for axis in axes), f"{site.name}/axes")
+    along = ctx.builder.integers(sorted(perm.index(axis) for axis in axes), f"{ctx.name}/axes")
     return x, along, permuted(kept, perm), Order.of(kept, perm)

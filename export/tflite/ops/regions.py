@@ -7,12 +7,12 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.tflite.legalize.decompose import Composer
-from edgeconv.export.tflite.registry import composed
+from edgeconv.export.tflite.legalize.decompose import Decomposer
+from edgeconv.export.tflite.registry import decomposition_of
 
 
-@composed("Col2Im")
-def col2im(f: Composer) -> list[ir.Value]:
+@decomposition_of("Col2Im")
+def col2im(f: Decomposer) -> list[ir.Value]:
     """A transposed convolution that puts each element of a window to its place."""
     x = f.input(0)
     image = [int(size) for size in f.demand(1, "image_shape")]
@@ -39,7 +39,7 @@ Neighbors = list[tuple[ir.Value, ir.Value]]
 
 
 def _weighted(
-    f: Composer, rows: ir.Value, start: ir.Value, ys: Neighbors, xs: Neighbors, width: int
+    f: Decomposer, rows: ir.Value, start: ir.Value, ys: Neighbors, xs: Neighbors, width: int
 ) -> list[ir.Value]:
     """The four elements around each sample times their weights, each samples x channels.
 
@@ -58,7 +58,7 @@ def _weighted(
     return terms
 
 
-def _neighbors(f: Composer, at: ir.Value, size: int) -> Neighbors:
+def _neighbors(f: Decomposer, at: ir.Value, size: int) -> Neighbors:
     """The two elements around each coordinate, and their weights: 0 for those outside."""
     low = f("Floor", at)
     share = f("Sub", at, low)
@@ -71,8 +71,8 @@ def _neighbors(f: Composer, at: ir.Value, size: int) -> Neighbors:
     return found
 
 
-@composed("DeformConv")
-def deform_conv(f: Composer) -> list[ir.Value]:
+@decomposition_of("DeformConv")
+def deform_conv(f: Decomposer) -> list[ir.Value]:
     """Samples of the map for each element of the kernel, times the weight."""
     x, weight, offset = f.input(0), f.demand(1, "weight"), f.input(2)
     n, channels, height, width = f.shape(x)
@@ -115,8 +115,8 @@ def deform_conv(f: Composer) -> list[ir.Value]:
     return [f("Transpose", f("Reshape", result, [n, *out, units]), perm=[0, 3, 1, 2])]
 
 
-@composed("RoiAlign")
-def roi_align(f: Composer) -> list[ir.Value]:
+@decomposition_of("RoiAlign")
+def roi_align(f: Decomposer) -> list[ir.Value]:
     """Samples of the map in each bin of each region, and their mean or maximum."""
     x, rois, batches = f.input(0), f.input(1), f.input(2)
     _, channels, height, width = f.shape(x)
@@ -158,7 +158,7 @@ def roi_align(f: Composer) -> list[ir.Value]:
 
 
 def _bins(
-    f: Composer, low: ir.Value, high: ir.Value, count: int, size: int, half: float
+    f: Decomposer, low: ir.Value, high: ir.Value, count: int, size: int, half: float
 ) -> Neighbors:
     """The neighbors of ``count`` samples between ``low`` and ``high``. Those near the border are
     moved into the map, those farther away count nothing."""

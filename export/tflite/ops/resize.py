@@ -11,7 +11,7 @@ from edgeconv.export.tflite.builder import FLOAT
 from edgeconv.export.tflite.emit.sampling import Crop, Sampling, matrix
 from edgeconv.export.tflite.graph import Array, Options, Tensor
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, channels_last, permuted
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import Integer, operator
 
 HALF_PIXEL = {"half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"}
@@ -20,47 +20,47 @@ PLACES = {"align_corners", "asymmetric", CROP, *HALF_PIXEL}
 
 
 @operator("Resize", integer=Integer.MOVES)
-def resize(site: Site) -> None:
+def resize(ctx: NodeLowering) -> None:
     """RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR where they place their samples as ONNX does;
     else, for each axis, a GATHER of nearest neighbors or a matrix product with the weights, which
     runs in float (cubic, antialiased)."""
-    before, after = site.shape(0), site.result_shape
-    place = site.string_attribute("coordinate_transformation_mode", "half_pixel")
+    before, after = ctx.shape(0), ctx.result_shape
+    place = ctx.string_attribute("coordinate_transformation_mode", "half_pixel")
     if before == after and place != CROP:
-        site.same(0)
+        ctx.same(0)
         return
-    mode = site.string_attribute("mode", "nearest")
+    mode = ctx.string_attribute("mode", "nearest")
     if place not in PLACES:
-        raise site.unsupported(f"coordinate_transformation_mode is {place}", "use half_pixel")
+        raise ctx.unsupported(f"coordinate_transformation_mode is {place}", "use half_pixel")
     samplings = [
         Sampling(place, scale, size, result)
-        for scale, size, result in zip(_scales(site), before, after, strict=True)
+        for scale, size, result in zip(_scales(ctx), before, after, strict=True)
     ]
     if place == CROP:
-        site.refuse_integer("TFLite has no integer form of a crop with a resize")
-        samplings = _crops(site, samplings)
+        ctx.refuse_integer("TFLite has no integer form of a crop with a resize")
+        samplings = _crops(ctx, samplings)
         if all(item.is_nothing for item in samplings):
-            site.same(0)
+            ctx.same(0)
             return
     is_map = len(before) == 4 and before[:2] == after[:2]
     if mode == "nearest":
-        _nearest(site, samplings, is_map=is_map)
-    elif mode == "linear" and place != CROP and is_map and _natively(site, samplings[2:]):
+        _nearest(ctx, samplings, is_map=is_map)
+    elif mode == "linear" and place != CROP and is_map and _natively(ctx, samplings[2:]):
         options: Options = {
             "alignCorners": place == "align_corners",
             "halfPixelCenters": place in HALF_PIXEL,
         }
-        _emit(site, "RESIZE_BILINEAR", options)
+        _emit(ctx, "RESIZE_BILINEAR", options)
     else:
-        site.refuse_integer("TFLite has no integer form of this mode")
-        _products(site, samplings, cubic=mode == "cubic")
+        ctx.refuse_integer("TFLite has no integer form of this mode")
+        _products(ctx, samplings, cubic=mode == "cubic")
 
 
-def _crops(site: Site, samplings: list[Sampling]) -> list[Sampling]:
+def _crops(ctx: NodeLowering, samplings: list[Sampling]) -> list[Sampling]:
     """The samplings with the part of each axis that input ``roi`` states: starts, then ends."""
     rank = len(samplings)
-    axes = [axis % rank for axis in site.integers_attribute("axes", range(rank))]
-    roi = site.demand_constant(1, "roi").astype(float).reshape(2, -1)
+    axes = [axis % rank for axis in ctx.integers_attribute("axes", range(rank))]
+    roi = ctx.demand_constant(1, "roi").astype(float).reshape(2, -1)
     starts, ends = np.zeros(rank), np.ones(rank)
     starts[axes], ends[axes] = roi
     return [
@@ -69,9 +69,9 @@ def _crops(site: Site, samplings: list[Sampling]) -> list[Sampling]:
     ]
 
 
-def _natively(site: Site, samplings: list[Sampling]) -> bool:
+def _natively(ctx: NodeLowering, samplings: list[Sampling]) -> bool:
     """Whether TFLite, which samples by the sizes, takes the samples that ONNX does."""
-    if site.integer_attribute("antialias", 0):
+    if ctx.integer_attribute("antialias", 0):
         return False
     single = any(item.result == 1 for item in samplings)
     return all(item.whole for item in samplings) and not (
@@ -79,20 +79,20 @@ def _natively(site: Site, samplings: list[Sampling]) -> bool:
     )
 
 
-def _products(site: Site, samplings: list[Sampling], *, cubic: bool) -> None:
+def _products(ctx: NodeLowering, samplings: list[Sampling], *, cubic: bool) -> None:
     """A matrix product along each axis: BATCH_MATMUL from the left, FULLY_CONNECTED along the last
     axis of the stored tensor."""
     perm = channels_last(len(samplings))
-    x = site.tensor(0, perm)
-    builder = site.builder
+    x = ctx.tensor(0, perm)
+    builder = ctx.builder
     for axis, sampling in enumerate(samplings[place] for place in perm):
         if sampling.is_nothing:
             continue
         weights = matrix(
             sampling,
-            a=site.float_attribute("cubic_coeff_a", -0.75) if cubic else None,
-            antialias=bool(site.integer_attribute("antialias", 0)),
-            exclude_outside=bool(site.integer_attribute("exclude_outside", 0)),
+            a=ctx.float_attribute("cubic_coeff_a", -0.75) if cubic else None,
+            antialias=bool(ctx.integer_attribute("antialias", 0)),
+            exclude_outside=bool(ctx.integer_attribute("exclude_outside", 0)),
         )
         outer, inner = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
         shape = (*x.shape[:axis], sampling.result, *x.shape[axis + 1 :])
@@ -100,46 +100,46 @@ def _products(site: Site, samplings: list[Sampling], *, cubic: bool) -> None:
             rows = builder.reshape(x, (outer, sampling.size))
             operands = [
                 rows,
-                builder.constant(weights, f"{site.name}/weights{axis}"),
-                builder.constant(np.zeros(sampling.result, FLOAT), f"{site.name}/zeros"),
+                builder.constant(weights, f"{ctx.name}/weights{axis}"),
+                builder.constant(np.zeros(sampling.result, FLOAT), f"{ctx.name}/zeros"),
             ]
-            product = site.fresh(f"axis{axis}", (outer, sampling.result))
+            product = ctx.fresh(f"axis{axis}", (outer, sampling.result))
             builder.emit("FULLY_CONNECTED", operands, [product])
         else:
             columns = builder.reshape(x, (outer, sampling.size, inner))
             stack: Array = np.broadcast_to(weights, (outer, *weights.shape)).copy()
-            product = site.fresh(f"axis{axis}", (outer, sampling.result, inner))
-            left = builder.constant(stack, f"{site.name}/weights{axis}")
+            product = ctx.fresh(f"axis{axis}", (outer, sampling.result, inner))
+            left = builder.constant(stack, f"{ctx.name}/weights{axis}")
             builder.emit("BATCH_MATMUL", [left, columns], [product])
         x = builder.reshape(product, shape)
-    _finish(site, x, samplings)
+    _finish(ctx, x, samplings)
 
 
-def _nearest(site: Site, samplings: list[Sampling], *, is_map: bool) -> None:
-    rounding = site.string_attribute("nearest_mode", "round_prefer_floor")
+def _nearest(ctx: NodeLowering, samplings: list[Sampling], *, is_map: bool) -> None:
+    rounding = ctx.string_attribute("nearest_mode", "round_prefer_floor")
     taken = [item.nearest(rounding) for item in samplings]
     if is_map and all(
         np.array_equal(rows, np.arange(item.result) * item.size // item.result)
         for rows, item in zip(taken, samplings, strict=True)
     ):
-        _emit(site, "RESIZE_NEAREST_NEIGHBOR", {"alignCorners": False, "halfPixelCenters": False})
+        _emit(ctx, "RESIZE_NEAREST_NEIGHBOR", {"alignCorners": False, "halfPixelCenters": False})
         return
     perm = channels_last(len(samplings))
-    x = site.tensor(0, perm)
+    x = ctx.tensor(0, perm)
     for axis, rows in enumerate(taken[place] for place in perm):
         if np.array_equal(rows, np.arange(x.shape[axis])):
             continue
         shape = (*x.shape[:axis], len(rows), *x.shape[axis + 1 :])
-        result = site.fresh(f"axis{axis}", shape, x.quantization)
-        indices = site.builder.integers(rows, f"{result.name}/indices")
-        site.builder.emit("GATHER", [x, indices], [result], {"axis": axis})
+        result = ctx.fresh(f"axis{axis}", shape, x.quantization)
+        indices = ctx.builder.integers(rows, f"{result.name}/indices")
+        ctx.builder.emit("GATHER", [x, indices], [result], {"axis": axis})
         x = result
-    _finish(site, x, samplings)
+    _finish(ctx, x, samplings)
 
 
-def _finish(site: Site, x: Tensor, samplings: list[Sampling]) -> None:
+def _finish(ctx: NodeLowering, x: Tensor, samplings: list[Sampling]) -> None:
     """The result is ``x``; what a crop took from beyond the input becomes a number."""
-    shape = site.result_shape
+    shape = ctx.result_shape
     perm = channels_last(len(shape))
     assert x.shape == permuted(shape, perm)
     order = Order.of(shape, perm)
@@ -148,33 +148,33 @@ def _finish(site: Site, x: Tensor, samplings: list[Sampling]) -> None:
         if isinstance(sampling, Crop):
             outside |= np.expand_dims(sampling.outside, [*range(1, len(shape) - axis)])
     if not outside.any():
-        site.finish(x, order)
+        ctx.finish(x, order)
         return
-    builder = site.builder
-    number = np.array(site.float_attribute("extrapolation_value", 0.0), FLOAT)
+    builder = ctx.builder
+    number = np.array(ctx.float_attribute("extrapolation_value", 0.0), FLOAT)
     operands = [
-        builder.constant(outside, f"{site.name}/outside"),
-        builder.constant(number, f"{site.name}/extrapolation"),
+        builder.constant(outside, f"{ctx.name}/outside"),
+        builder.constant(number, f"{ctx.name}/extrapolation"),
         x,
     ]
-    site.emit_stored("SELECT_V2", operands, x.shape, order)
+    ctx.emit_stored("SELECT_V2", operands, x.shape, order)
 
 
-def _scales(site: Site) -> npt.NDArray[np.float64]:
+def _scales(ctx: NodeLowering) -> npt.NDArray[np.float64]:
     """Result over input for each axis: as stated, else by the sizes."""
-    before, after = site.shape(0), site.result_shape
-    axes = [axis % len(before) for axis in site.integers_attribute("axes", range(len(before)))]
+    before, after = ctx.shape(0), ctx.result_shape
+    axes = [axis % len(before) for axis in ctx.integers_attribute("axes", range(len(before)))]
     scales: npt.NDArray[np.float64] = np.array(after, float) / np.array(before, float)
-    if site.has(2) and not site.has(3):
-        scales[axes] = site.demand_constant(2, "scales").astype(float)
+    if ctx.has(2) and not ctx.has(3):
+        scales[axes] = ctx.demand_constant(2, "scales").astype(float)
         return scales
-    policy = site.string_attribute("keep_aspect_ratio_policy", "stretch")
+    policy = ctx.string_attribute("keep_aspect_ratio_policy", "stretch")
     if policy != "stretch":
-        asked = site.demand_constant(3, "sizes") / np.array([before[axis] for axis in axes])
+        asked = ctx.demand_constant(3, "sizes") / np.array([before[axis] for axis in axes])
         scales[axes] = asked.min() if policy == "not_larger" else asked.max()
     return scales
 
 
-def _emit(site: Site, name: str, options: Options) -> None:
-    size = site.builder.integers(site.result_shape[2:], f"{site.name}/size")
-    site.emit(name, [site.tensor(0, CHANNELS_LAST), size], CHANNELS_LAST, options)
+def _emit(ctx: NodeLowering, name: str, options: Options) -> None:
+    size = ctx.builder.integers(ctx.result_shape[2:], f"{ctx.name}/size")
+    ctx.emit(name, [ctx.tensor(0, CHANNELS_LAST), size], CHANNELS_LAST, options)

@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.tflite.legalize.call import Call
-from edgeconv.export.tflite.legalize.decompose import Composer
-from edgeconv.export.tflite.registry import composed
+from edgeconv.export.tflite.legalize.decompose import Decomposer
+from edgeconv.export.tflite.registry import decomposition_of
 
 REDUCTIONS = {
     "mul": ("ReduceProd", "Mul"),
@@ -25,8 +25,8 @@ def _reduces(call: Call) -> bool:
     return call.string("reduction", "none") in REDUCTIONS
 
 
-@composed("ScatterElements", when=_reduces)
-def scatter_elements(f: Composer) -> list[ir.Value]:
+@decomposition_of("ScatterElements", when=_reduces)
+def scatter_elements(f: Decomposer) -> list[ir.Value]:
     x, indices, updates = f.input(0), f.input(1), f.input(2)
     shape, taken = f.shape(x), f.shape(indices)
     axis = f.integer("axis") % len(shape)
@@ -39,8 +39,8 @@ def scatter_elements(f: Composer) -> list[ir.Value]:
     return _reduced(f, f("Reshape", places, [-1]), f("Reshape", updates, [-1, 1]), prod(shape))
 
 
-@composed("ScatterND", when=_reduces)
-def scatter_nd(f: Composer) -> list[ir.Value]:
+@decomposition_of("ScatterND", when=_reduces)
+def scatter_nd(f: Decomposer) -> list[ir.Value]:
     x, indices, updates = f.input(0), f.input(1), f.input(2)
     shape = f.shape(x)
     *taken, depth = f.shape(indices)
@@ -52,7 +52,7 @@ def scatter_nd(f: Composer) -> list[ir.Value]:
     return _reduced(f, f("Reshape", places, [-1]), rows, prod(shape[:depth]))
 
 
-def _reduced(f: Composer, places: ir.Value, rows: ir.Value, count: int) -> list[ir.Value]:
+def _reduced(f: Decomposer, places: ir.Value, rows: ir.Value, count: int) -> list[ir.Value]:
     """The rows of updates for each of ``count`` places, others neutral, reduced with the input."""
     x = f.input(0)
     updates, width = f.shape(rows)

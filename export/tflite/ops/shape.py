@@ -16,7 +16,7 @@ from edgeconv.export.tflite.layout import (
     identity,
     permuted,
 )
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
 
@@ -24,51 +24,51 @@ DELEGATED_PARTS = 5
 
 
 @operator("Reshape", "Flatten", "Squeeze", "Unsqueeze", integer=Integer.MOVES)
-def reshape(site: Site) -> None:
+def reshape(ctx: NodeLowering) -> None:
     """Nothing: the order of the elements stays, and the shape is ONNX's affair."""
-    site.same(0)
+    ctx.same(0)
 
 
 @operator("Transpose", integer=Integer.MOVES)
-def transpose(site: Site) -> None:
+def transpose(ctx: NodeLowering) -> None:
     """Nothing: the same elements, read in another order."""
-    shape = site.shape(0)
-    _transposed(site, shape, site.integers_attribute("perm", tuple(reversed(range(len(shape))))))
+    shape = ctx.shape(0)
+    _transposed(ctx, shape, ctx.integers_attribute("perm", tuple(reversed(range(len(shape))))))
 
 
-def _transposed(site: Site, shape: Shape, perm: Perm) -> None:
+def _transposed(ctx: NodeLowering, shape: Shape, perm: Perm) -> None:
     """The result is the first input, seen in ``shape``, transposed by ``perm``."""
-    held = site.held(0)
+    held = ctx.held(0)
     assert isinstance(held, Stored)
     order = held.order.transposed(shape, perm)
     if order is None:
         # The stored tensor mixes axes that are to part: put it into ONNX's order first.
         plain = Order.of(shape, identity(len(shape)))
-        held = Stored(site.builder.arranged(held, plain, shape), plain)
+        held = Stored(ctx.builder.arranged(held, plain, shape), plain)
         order = plain.transposed(shape, perm)
         assert order is not None
-    site.builder.bind(site.result, Stored(held.tensor, order))
+    ctx.builder.bind(ctx.result, Stored(held.tensor, order))
 
 
 @operator("Concat", integer=Integer.MOVES)
-def concat(site: Site) -> None:
+def concat(ctx: NodeLowering) -> None:
     """CONCATENATION, of five parts at most: XNNPACK takes no more; in integers all inputs come to
     the scale of the result first."""
-    perm = _common_perm(site)
-    axis = site.integer_attribute("axis", 0) % len(perm)
-    given = [index for index in range(len(site.node.inputs)) if 0 not in site.shape(index)]
-    if len(given) == 1 and not site.integer:
-        site.same(given[0])
+    perm = _common_perm(ctx)
+    axis = ctx.integer_attribute("axis", 0) % len(perm)
+    given = [index for index in range(len(ctx.node.inputs)) if 0 not in ctx.shape(index)]
+    if len(given) == 1 and not ctx.integer:
+        ctx.same(given[0])
         return
-    tensors = [site.tensor(index, perm) for index in given]
-    if site.integer:
-        tensors = [site.builder.quantize(tensor, site.wanted) for tensor in tensors]
+    tensors = [ctx.tensor(index, perm) for index in given]
+    if ctx.integer:
+        tensors = [ctx.builder.quantize(tensor, ctx.wanted) for tensor in tensors]
     while len(tensors) > DELEGATED_PARTS:
-        tensors = _with_smallest_joined(site, tensors, perm.index(axis))
-    site.emit("CONCATENATION", tensors, perm, {"axis": perm.index(axis)})
+        tensors = _with_smallest_joined(ctx, tensors, perm.index(axis))
+    ctx.emit("CONCATENATION", tensors, perm, {"axis": perm.index(axis)})
 
 
-def _with_smallest_joined(site: Site, tensors: Sequence[Tensor], axis: int) -> list[Tensor]:
+def _with_smallest_joined(ctx: NodeLowering, tensors: Sequence[Tensor], axis: int) -> list[Tensor]:
     """Tensors, of which those neighbors became one that are the least to copy."""
     width = min(DELEGATED_PARTS, len(tensors) - DELEGATED_PARTS + 1)
     sizes = [tensor.shape[axis] for tensor in tensors]
@@ -79,24 +79,24 @@ def _with_smallest_joined(site: Site, tensors: Sequence[Tensor], axis: int) -> l
     shape = list(parts[0].shape)
     shape[axis] = sum(sizes[start : start + width])
     joined = Tensor(
-        f"{site.name}/joined{len(tensors)}",
+        f"{ctx.name}/joined{len(tensors)}",
         tuple(shape),
         parts[0].dtype,
         None,
         parts[0].quantization,
     )
-    site.builder.emit("CONCATENATION", parts, [joined], {"axis": axis})
+    ctx.builder.emit("CONCATENATION", parts, [joined], {"axis": axis})
     return [*tensors[:start], joined, *tensors[start + width :]]
 
 
-def _common_perm(site: Site) -> Perm:
+def _common_perm(ctx: NodeLowering) -> Perm:
     """The order of axes in which most of the node's inputs already are."""
-    rank = len(site.result_shape)
+    rank = len(ctx.result_shape)
     votes: dict[Perm, int] = {}
-    for index in range(len(site.node.inputs)):
-        held = site.held(index)
+    for index in range(len(ctx.node.inputs)):
+        held = ctx.held(index)
         if isinstance(held, Stored):
-            perm = held.order.nearest_perm(site.shape(index))
+            perm = held.order.nearest_perm(ctx.shape(index))
             votes[perm] = votes.get(perm, 0) + 1
     # Channels last where there is a tie: that is where the neighbors will want it.
     return max(
@@ -107,69 +107,69 @@ def _common_perm(site: Site) -> Perm:
 
 
 @operator("Expand", integer=Integer.MOVES)
-def expand(site: Site) -> None:
+def expand(ctx: NodeLowering) -> None:
     """BROADCAST_TO, in the order in which the input is."""
-    shape = site.result_shape
+    shape = ctx.result_shape
     rank = len(shape)
-    own = (1,) * (rank - len(site.shape(0))) + site.shape(0)
+    own = (1,) * (rank - len(ctx.shape(0))) + ctx.shape(0)
     if own == shape:
-        site.same(0)
+        ctx.same(0)
         return
-    stored = site.stored(0)
+    stored = ctx.stored(0)
     perm = stored.order.nearest_perm(own)
-    x = site.builder.placed(stored, own, perm)
-    wanted = site.builder.integers(permuted(shape, perm), f"{site.name}/shape")
-    site.emit("BROADCAST_TO", [x, wanted], perm)
+    x = ctx.builder.placed(stored, own, perm)
+    wanted = ctx.builder.integers(permuted(shape, perm), f"{ctx.name}/shape")
+    ctx.emit("BROADCAST_TO", [x, wanted], perm)
 
 
 @operator("Tile", integer=Integer.MOVES)
-def tile(site: Site) -> None:
-    repeats = [int(count) for count in site.demand_constant(1, "repeats")]
-    perm = own_perm(site)
-    multiples = site.builder.integers(permuted(repeats, perm), f"{site.name}/repeats")
-    site.emit("TILE", [site.tensor(0, perm), multiples], perm)
+def tile(ctx: NodeLowering) -> None:
+    repeats = [int(count) for count in ctx.demand_constant(1, "repeats")]
+    perm = own_perm(ctx)
+    multiples = ctx.builder.integers(permuted(repeats, perm), f"{ctx.name}/repeats")
+    ctx.emit("TILE", [ctx.tensor(0, perm), multiples], perm)
 
 
 @operator("SpaceToDepth", integer=Integer.MOVES)
-def space_to_depth(site: Site) -> None:
+def space_to_depth(ctx: NodeLowering) -> None:
     """SPACE_TO_DEPTH, as :func:`depth_to_space` the other way."""
-    if site.string_attribute("mode", "DCR") == "DCR":
-        _blocks(site, "SPACE_TO_DEPTH")
+    if ctx.string_attribute("mode", "DCR") == "DCR":
+        _blocks(ctx, "SPACE_TO_DEPTH")
         return
-    n, c, h, w = site.shape(0)
-    size = site.integer_attribute("blocksize", 1)
-    _transposed(site, (n, c, h // size, size, w // size, size), (0, 1, 3, 5, 2, 4))
+    n, c, h, w = ctx.shape(0)
+    size = ctx.integer_attribute("blocksize", 1)
+    _transposed(ctx, (n, c, h // size, size, w // size, size), (0, 1, 3, 5, 2, 4))
 
 
 @operator("DepthToSpace", integer=Integer.MOVES)
-def depth_to_space(site: Site) -> None:
+def depth_to_space(ctx: NodeLowering) -> None:
     """DEPTH_TO_SPACE, where the block comes before the depth in the channels (mode DCR), or was
     put there by the convolution in front. With the depth first (mode CRD) it is a reshape and a
     transpose, and those are read, not written."""
-    if site.string_attribute("mode", "DCR") == "DCR":
-        _blocks(site, "DEPTH_TO_SPACE")
+    if ctx.string_attribute("mode", "DCR") == "DCR":
+        _blocks(ctx, "DEPTH_TO_SPACE")
         return
-    n, c, h, w = site.shape(0)
-    size = site.integer_attribute("blocksize", 1)
-    stored = site.stored(0)
+    n, c, h, w = ctx.shape(0)
+    size = ctx.integer_attribute("blocksize", 1)
+    stored = ctx.stored(0)
     if stored.order == shuffled_order((n, c, h, w), size):
-        x = site.builder.reshape(stored.tensor, (n, h, w, c))
-        site.emit("DEPTH_TO_SPACE", [x], CHANNELS_LAST, {"blockSize": size})
+        x = ctx.builder.reshape(stored.tensor, (n, h, w, c))
+        ctx.emit("DEPTH_TO_SPACE", [x], CHANNELS_LAST, {"blockSize": size})
         return
-    _transposed(site, (n, c // size**2, size, size, h, w), (0, 1, 4, 2, 5, 3))
+    _transposed(ctx, (n, c // size**2, size, size, h, w), (0, 1, 4, 2, 5, 3))
 
 
-def _blocks(site: Site, name: str) -> None:
-    options: Options = {"blockSize": site.integer_attribute("blocksize", 1)}
-    site.emit(name, [site.tensor(0, CHANNELS_LAST)], CHANNELS_LAST, options)
+def _blocks(ctx: NodeLowering, name: str) -> None:
+    options: Options = {"blockSize": ctx.integer_attribute("blocksize", 1)}
+    ctx.emit(name, [ctx.tensor(0, CHANNELS_LAST)], CHANNELS_LAST, options)
 
 
 @operator("Cast", "CastLike")
-def cast(site: Site) -> None:
-    if site.value(0).dtype == site.result.dtype:
-        site.same(0)
+def cast(ctx: NodeLowering) -> None:
+    if ctx.value(0).dtype == ctx.result.dtype:
+        ctx.same(0)
         return
-    source = site.stored(0)
+    source = ctx.stored(0)
     x = source.tensor
-    options: Options = {"inDataType": STORED[x.dtype], "outDataType": STORED[site.dtype]}
-    site.emit_stored("CAST", [x], x.shape, source.order, options)
+    options: Options = {"inDataType": STORED[x.dtype], "outDataType": STORED[ctx.dtype]}
+    ctx.emit_stored("CAST", [x], x.shape, source.order, options)

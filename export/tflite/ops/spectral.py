@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.tflite.graph import Array
-from edgeconv.export.tflite.legalize.decompose import Composer
-from edgeconv.export.tflite.registry import composed
+from edgeconv.export.tflite.legalize.decompose import Decomposer
+from edgeconv.export.tflite.registry import decomposition_of
 
 
 def _waves(length: int, parts: int, kept: int, *, inverse: bool = False) -> Array:
@@ -21,8 +21,8 @@ def _waves(length: int, parts: int, kept: int, *, inverse: bool = False) -> Arra
     return whole.reshape(length * parts, kept * 2).astype(np.float32)
 
 
-@composed("DFT")
-def dft(f: Composer) -> list[ir.Value]:
+@decomposition_of("DFT")
+def dft(f: Decomposer) -> list[ir.Value]:
     """The signals along an axis, cut or padded to the length, times the matrix of the transform."""
     x = f.input(0)
     *shape, parts = f.shape(x)
@@ -41,7 +41,7 @@ def dft(f: Composer) -> list[ir.Value]:
     return [_along(f, x, axis, waves, 2)]
 
 
-def _of_length(f: Composer, x: ir.Value, axis: int, length: int) -> ir.Value:
+def _of_length(f: Decomposer, x: ir.Value, axis: int, length: int) -> ir.Value:
     """``x`` with its first ``length`` elements along an axis, or zeros behind the ones it has."""
     size = f.shape(x)[axis]
     if length < size:
@@ -53,7 +53,7 @@ def _of_length(f: Composer, x: ir.Value, axis: int, length: int) -> ir.Value:
     return f("Pad", x, [0] * len(behind) + behind)
 
 
-def _along(f: Composer, x: ir.Value, axis: int, matrix: Array, parts: int) -> ir.Value:
+def _along(f: Decomposer, x: ir.Value, axis: int, matrix: Array, parts: int) -> ir.Value:
     """The matrix times the elements along an axis together with the last one."""
     rank = len(f.shape(x))
     others = [index for index in range(rank - 1) if index != axis]
@@ -65,7 +65,7 @@ def _along(f: Composer, x: ir.Value, axis: int, matrix: Array, parts: int) -> ir
     return f("Transpose", whole, perm=[perm.index(index) for index in range(rank)])
 
 
-def _real_signal(f: Composer, x: ir.Value, axis: int, length: int | None) -> ir.Value:
+def _real_signal(f: Decomposer, x: ir.Value, axis: int, length: int | None) -> ir.Value:
     """The real signal of which ``x`` is half of the spectrum; the other half mirrors it."""
     half = f.shape(x)[axis]
     length = length or 2 * (half - 1)
@@ -79,8 +79,8 @@ def _real_signal(f: Composer, x: ir.Value, axis: int, length: int | None) -> ir.
     return _along(f, x, axis, waves.reshape(kept * 2, length), 1)
 
 
-@composed("STFT")
-def stft(f: Composer) -> list[ir.Value]:
+@decomposition_of("STFT")
+def stft(f: Decomposer) -> list[ir.Value]:
     """A strided convolution whose filters are the windowed waves."""
     signal = f.input(0)
     shape = f.shape(signal)

@@ -15,40 +15,40 @@ from edgeconv.export.tflite.emit.weights import (
 from edgeconv.export.tflite.emit.windows import as_map, map_input, map_result
 from edgeconv.export.tflite.graph import Array, Options, Padding, Tensor
 from edgeconv.export.tflite.layout import DEPTH_CHANNELS_LAST, Shape
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import Integer, operator
 
 Pair = tuple[int, int]
 
 
 @operator("ConvTranspose", integer=Integer.COMPUTES, fuses=True)
-def conv_transpose(site: Site) -> None:
+def conv_transpose(ctx: NodeLowering) -> None:
     """TRANSPOSE_CONV; in int8 graphs, too, CONV_3D_TRANSPOSE over volumes runs in float, and so
     does a grouped one whose weight has a scale for each channel, which several groups share.
     Padding of a transposed convolution cuts its result; what SAME does not cut just so, a SLICE
     does. Groups and dilations become zeros in the weight."""
-    if len(site.shape(0)) == 5:
-        _volume(site)
+    if len(ctx.shape(0)) == 5:
+        _volume(ctx)
         return
-    if len(site.shape(0)) not in (3, 4):
-        raise site.unsupported(
-            f"its input has {len(site.shape(0)) - 2} spatial dimensions",
+    if len(ctx.shape(0)) not in (3, 4):
+        raise ctx.unsupported(
+            f"its input has {len(ctx.shape(0)) - 2} spatial dimensions",
             "only 1, 2 and 3 have a TFLite form",
         )
-    weight, bias = _operands(site)
-    strides = _pair(site, "strides", 1)
-    (n, height, width, channels), order = map_result(site)
-    x = map_input(site)
+    weight, bias = _operands(ctx)
+    strides = _pair(ctx, "strides", 1)
+    (n, height, width, channels), order = map_result(ctx)
+    x = map_input(ctx)
     result = (height, width)
-    low = _low(site)
+    low = _low(ctx)
     kernel = weight.shape[1:3]
     full = tuple((x.shape[1 + a] - 1) * strides[a] + kernel[a] for a in (0, 1))
     padding = _padding(low, x.shape[1:3], result, kernel, strides)
     options: Options = {"strideH": strides[0], "strideW": strides[1]}
     if padding is not None:
         options["padding"] = padding
-        to = site.builder.integers((n, *result, channels), f"{site.name}/shape")
-        site.emit_stored(
+        to = ctx.builder.integers((n, *result, channels), f"{ctx.name}/shape")
+        ctx.emit_stored(
             "TRANSPOSE_CONV", [to, weight, x, bias], (n, *result, channels), order, options
         )
         return
@@ -56,33 +56,33 @@ def conv_transpose(site: Site) -> None:
     reach = tuple(max(full[a], low[a] + result[a]) for a in (0, 1))
     whole = (n, *reach, channels)
     options["padding"] = Padding.VALID
-    to = site.builder.integers(whole, f"{site.name}/shape")
-    quantization = site.wanted if site.integer else None
-    uncut = site.fresh("uncut", whole, quantization)
-    site.builder.emit("TRANSPOSE_CONV", [to, weight, x, bias], [uncut], options)
-    begin = site.builder.integers((0, *low, 0), f"{site.name}/begin")
-    size = site.builder.integers((n, *result, channels), f"{site.name}/size")
-    site.emit_stored("SLICE", [uncut, begin, size], (n, *result, channels), order)
+    to = ctx.builder.integers(whole, f"{ctx.name}/shape")
+    quantization = ctx.wanted if ctx.integer else None
+    uncut = ctx.fresh("uncut", whole, quantization)
+    ctx.builder.emit("TRANSPOSE_CONV", [to, weight, x, bias], [uncut], options)
+    begin = ctx.builder.integers((0, *low, 0), f"{ctx.name}/begin")
+    size = ctx.builder.integers((n, *result, channels), f"{ctx.name}/size")
+    ctx.emit_stored("SLICE", [uncut, begin, size], (n, *result, channels), order)
 
 
-def _volume(site: Site) -> None:
+def _volume(ctx: NodeLowering) -> None:
     """CONV_3D_TRANSPOSE without padding, which has no integer form, and a SLICE of its result."""
-    site.refuse_integer("TFLite convolves volumes in float")
-    group = site.integer_attribute("group", 1)
-    real = site.demand_constant(1, "weight")
-    dilations = site.integers_attribute("dilations", (1, 1, 1))
+    ctx.refuse_integer("TFLite convolves volumes in float")
+    group = ctx.integer_attribute("group", 1)
+    real = ctx.demand_constant(1, "weight")
+    dilations = ctx.integers_attribute("dilations", (1, 1, 1))
     # From I O D H W to D H W O I.
     array = np.moveaxis(_dense(real, group, dilations), (0, 1), (4, 3))
-    weight = site.builder.constant(array, site.value(1).name or f"{site.name}/weight")
+    weight = ctx.builder.constant(array, ctx.value(1).name or f"{ctx.name}/weight")
     channels = array.shape[3]
-    strides = site.integers_attribute("strides", (1, 1, 1))
-    x = site.tensor(0, DEPTH_CHANNELS_LAST)
-    low, size = _cut(site), site.result_shape[2:]
+    strides = ctx.integers_attribute("strides", (1, 1, 1))
+    x = ctx.tensor(0, DEPTH_CHANNELS_LAST)
+    low, size = _cut(ctx), ctx.result_shape[2:]
     full = [(x.shape[1 + a] - 1) * strides[a] + array.shape[a] for a in range(3)]
     # Where the result reaches behind the last window, it is the bias alone.
     whole = (x.shape[0], *(max(full[a], low[a] + size[a]) for a in range(3)), channels)
-    to = site.builder.integers(whole, f"{site.name}/shape")
-    bias = float_bias(site, 2, channels)
+    to = ctx.builder.integers(whole, f"{ctx.name}/shape")
+    bias = float_bias(ctx, 2, channels)
     options: Options = {
         "padding": Padding.VALID,
         **{f"stride{axis}": step for axis, step in zip("DHW", strides, strict=True)},
@@ -90,13 +90,13 @@ def _volume(site: Site) -> None:
     }
     operands = [to, weight, x, bias]
     if not any(low) and whole[1:4] == size:
-        site.emit("CONV_3D_TRANSPOSE", operands, DEPTH_CHANNELS_LAST, options)
+        ctx.emit("CONV_3D_TRANSPOSE", operands, DEPTH_CHANNELS_LAST, options)
         return
-    uncut = site.fresh("uncut", whole)
-    site.builder.emit("CONV_3D_TRANSPOSE", operands, [uncut], options)
-    begin = site.builder.integers((0, *low, 0), f"{site.name}/begin")
-    sizes = site.builder.integers((x.shape[0], *size, channels), f"{site.name}/size")
-    site.emit("SLICE", [uncut, begin, sizes], DEPTH_CHANNELS_LAST)
+    uncut = ctx.fresh("uncut", whole)
+    ctx.builder.emit("CONV_3D_TRANSPOSE", operands, [uncut], options)
+    begin = ctx.builder.integers((0, *low, 0), f"{ctx.name}/begin")
+    sizes = ctx.builder.integers((x.shape[0], *size, channels), f"{ctx.name}/size")
+    ctx.emit("SLICE", [uncut, begin, sizes], DEPTH_CHANNELS_LAST)
 
 
 def _padding(
@@ -111,24 +111,24 @@ def _padding(
     return Padding.SAME
 
 
-def _operands(site: Site) -> tuple[Tensor, Tensor]:
+def _operands(ctx: NodeLowering) -> tuple[Tensor, Tensor]:
     """Weight, output channels x height x width x input channels, and bias."""
-    group = site.integer_attribute("group", 1)
-    shape = as_map(site.shape(1))
+    group = ctx.integer_attribute("group", 1)
+    shape = as_map(ctx.shape(1))
     channels = shape[1] * group
-    dilations = _pair(site, "dilations", 1)
-    if not site.integer:
-        real = site.demand_constant(1, "weight").reshape(shape)
+    dilations = _pair(ctx, "dilations", 1)
+    if not ctx.integer:
+        real = ctx.demand_constant(1, "weight").reshape(shape)
         array = _permuted(real, group, dilations)
-        name = site.value(1).name or f"{site.name}/weight"
-        return site.builder.constant(array, name), float_bias(site, 2, channels)
-    known = integer_weights(site, 1, channel_axis=1)
+        name = ctx.value(1).name or f"{ctx.name}/weight"
+        return ctx.builder.constant(array, name), float_bias(ctx, 2, channels)
+    known = integer_weights(ctx, 1, channel_axis=1)
     if group > 1 and known.per_channel:
-        site.refuse_integer("its weight has scales that several groups share")
+        ctx.refuse_integer("its weight has scales that several groups share")
     codes = _permuted(known.codes.reshape(shape), group, dilations)
-    weight = weight_tensor(site, 1, codes, known.scales, axis=0)
-    x = site.stored(0).tensor
-    return weight, integer_bias(site, 2, x, known.scales, channels)
+    weight = weight_tensor(ctx, 1, codes, known.scales, axis=0)
+    x = ctx.stored(0).tensor
+    return weight, integer_bias(ctx, 2, x, known.scales, channels)
 
 
 def _permuted(array: Array, group: int, dilations: Pair) -> Array:
@@ -155,29 +155,29 @@ def _dense(array: Array, group: int, dilations: Sequence[int]) -> Array:
     return whole
 
 
-def _low(site: Site) -> Pair:
+def _low(ctx: NodeLowering) -> Pair:
     """What is cut in front of height and width."""
-    low = _cut(site)
+    low = _cut(ctx)
     return (low[0], low[1]) if len(low) == 2 else (0, low[0])
 
 
-def _cut(site: Site) -> Shape:
+def _cut(ctx: NodeLowering) -> Shape:
     """What is cut in front: ``pads``, or by ``auto_pad`` or ``output_shape`` half of the rest."""
-    rank = len(site.shape(0)) - 2
-    mode = site.string_attribute("auto_pad", "NOTSET")
-    if mode in ("NOTSET", "VALID") and not site.integers_attribute("output_shape", ()):
-        return site.integers_attribute("pads", (0,) * (2 * rank))[:rank]
-    totals = _totals(site, rank)
+    rank = len(ctx.shape(0)) - 2
+    mode = ctx.string_attribute("auto_pad", "NOTSET")
+    if mode in ("NOTSET", "VALID") and not ctx.integers_attribute("output_shape", ()):
+        return ctx.integers_attribute("pads", (0,) * (2 * rank))[:rank]
+    totals = _totals(ctx, rank)
     upper = mode == "SAME_UPPER"
     return tuple(total // 2 if upper else total - total // 2 for total in totals)
 
 
-def _totals(site: Site, rank: int) -> list[int]:
+def _totals(ctx: NodeLowering, rank: int) -> list[int]:
     ones = (1,) * rank
-    strides = site.integers_attribute("strides", ones)
-    dilations = site.integers_attribute("dilations", ones)
-    extra = site.integers_attribute("output_padding", (0,) * rank)
-    size, kernel, result = site.shape(0)[2:], site.shape(1)[2:], site.result_shape[2:]
+    strides = ctx.integers_attribute("strides", ones)
+    dilations = ctx.integers_attribute("dilations", ones)
+    extra = ctx.integers_attribute("output_padding", (0,) * rank)
+    size, kernel, result = ctx.shape(0)[2:], ctx.shape(1)[2:], ctx.result_shape[2:]
     return [
         max(
             0,
@@ -187,6 +187,6 @@ def _totals(site: Site, rank: int) -> list[int]:
     ]
 
 
-def _pair(site: Site, name: str, default: int) -> Pair:
-    values = site.integers_attribute(name, (default,) * (len(site.shape(0)) - 2))
+def _pair(ctx: NodeLowering, name: str, default: int) -> Pair:
+    values = ctx.integers_attribute(name, (default,) * (len(ctx.shape(0)) - 2))
     return (values[0], values[1]) if len(values) == 2 else (default, values[0])

@@ -10,13 +10,13 @@ import numpy as np
 from edgeconv.export.tflite.builder import FLOAT
 from edgeconv.export.tflite.emit.formula import Formula
 from edgeconv.export.tflite.graph import Tensor
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import operator
 
 
 def _atan(f: Formula) -> Tensor:
     """ATAN2 of x and 1; it does not broadcast"""
-    ones = f.site.builder.constant(np.ones(f.x.shape, FLOAT), f"{f.site.name}/ones")
+    ones = f.ctx.builder.constant(np.ones(f.x.shape, FLOAT), f"{f.ctx.name}/ones")
     return f("ATAN2", f.x, ones)
 
 
@@ -59,8 +59,8 @@ FORMULAS: dict[str, Callable[[Formula], Tensor]] = {
 }
 
 
-def _formula(site: Site, formula: Callable[[Formula], Tensor]) -> None:
-    f = Formula(site)
+def _formula(ctx: NodeLowering, formula: Callable[[Formula], Tensor]) -> None:
+    f = Formula(ctx)
     f.finish(formula(f))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from edgeconv.export.tflite.builder import Stored
 from edgeconv.export.tflite.emit.formula import Formula
 from edgeconv.export.tflite.graph import Quantization, Tensor
-from edgeconv.export.tflite.node_lowering import Site
+from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.ops.activation import table, unary
 from edgeconv.export.tflite.registry import Integer, operator
 
@@ -36,13 +36,13 @@ operator("Not")(partial(unary, name="LOGICAL_NOT"))
 
 
 @operator("Elu", integer=Integer.COMPUTES)
-def elu(site: Site) -> None:
+def elu(ctx: NodeLowering) -> None:
     """ELU, whose alpha is 1; another alpha scales the negative half by a LEAKY_RELU."""
-    alpha = site.float_attribute("alpha", 1.0)
+    alpha = ctx.float_attribute("alpha", 1.0)
     if alpha == 1:
-        unary(site, "ELU")
+        unary(ctx, "ELU")
         return
-    f = Formula(site)
+    f = Formula(ctx)
     f.finish(_elu(f, alpha))
 
 
@@ -52,8 +52,8 @@ def _elu(f: Formula, alpha: float) -> Tensor:
 
 def _selu(f: Formula) -> Tensor:
     """gamma elu(x)."""
-    gamma = f.site.float_attribute("gamma", 1.05070102214813232421875)
-    alpha = f.site.float_attribute("alpha", 1.67326319217681884765625)
+    gamma = f.ctx.float_attribute("gamma", 1.05070102214813232421875)
+    alpha = f.ctx.float_attribute("alpha", 1.67326319217681884765625)
     return f("MUL", _elu(f, alpha), gamma)
 
 
@@ -63,9 +63,9 @@ LARGEST_POWER = 80.0
 
 def _softplus(f: Formula) -> Tensor:
     """log(1 + exp(x)), written so that exp never overflows."""
-    if f.site.integer:
-        if largest_magnitude(f.site.stored(0)) > LARGEST_POWER:
-            f.site.refuse_integer("its largest input is too large for exp")
+    if f.ctx.integer:
+        if largest_magnitude(f.ctx.stored(0)) > LARGEST_POWER:
+            f.ctx.refuse_integer("its largest input is too large for exp")
         return f("LOG", f("ADD", f("EXP", f.x), 1.0))
     tail = f("LOG", f("ADD", f("EXP", f("NEG", f("ABS", f.x))), 1.0))
     return f("ADD", f("RELU", f.x), tail)
@@ -85,7 +85,7 @@ def _erf(f: Formula) -> Tensor:
 
 def _celu(f: Formula) -> Tensor:
     """alpha elu(x / alpha)."""
-    alpha = f.site.float_attribute("alpha", 1.0)
+    alpha = f.ctx.float_attribute("alpha", 1.0)
     if alpha == 1:
         return f("ELU", f.x)
     return f("MUL", f("ELU", f("MUL", f.x, 1 / alpha)), alpha)
@@ -93,7 +93,7 @@ def _celu(f: Formula) -> Tensor:
 
 def _shrink(f: Formula) -> Tensor:
     """x without ``bias`` outside of -lambd to lambd, 0 inside."""
-    lambd, bias = f.site.float_attribute("lambd", 0.5), f.site.float_attribute("bias", 0.0)
+    lambd, bias = f.ctx.float_attribute("lambd", 0.5), f.ctx.float_attribute("bias", 0.0)
     above = f("SIGN", f("RELU", f("SUB", f.x, lambd)))
     below = f("SIGN", f("RELU", f("SUB", -lambd, f.x)))
     return f("ADD", f("MUL", above, f("SUB", f.x, bias)), f("MUL", below, f("ADD", f.x, bias)))
@@ -111,8 +111,8 @@ FORMULAS: dict[str, Callable[[Formula], Tensor]] = {
 }
 
 
-def _formula(site: Site, formula: Callable[[Formula], Tensor]) -> None:
-    f = Formula(site)
+def _formula(ctx: NodeLowering, formula: Callable[[Formula], Tensor]) -> None:
+    f = Formula(ctx)
     f.finish(formula(f))
 
 
@@ -128,21 +128,21 @@ UNIT_RANGE = Quantization(1 / 255, -128)
 """Codes for [0, 1]."""
 
 
-def _gated(site: Site, gate: Callable[[Formula], Tensor]) -> None:
+def _gated(ctx: NodeLowering, gate: Callable[[Formula], Tensor]) -> None:
     """x times a function of x between 0 and 1. In integers that has codes of its own, where they
     are fine enough to move the result by less than a step; XNNPACK makes a table of the whole."""
-    f = Formula(site)
+    f = Formula(ctx)
     share = gate(f)
-    if not site.integer:
+    if not ctx.integer:
         f.finish(f("MUL", f.x, share))
         return
-    stored = site.stored(0)
+    stored = ctx.stored(0)
     x = stored.tensor
-    if largest_magnitude(stored) * UNIT_RANGE.scale / 2 > site.wanted.scale:
-        site.refuse_integer("its factor in 8 bits is too coarse for the scale of its result")
-    codes = site.fresh("gate", x.shape, UNIT_RANGE)
-    site.builder.emit("QUANTIZE", [share], [codes])
-    site.emit_stored("MUL", [x, codes], x.shape, stored.order)
+    if largest_magnitude(stored) * UNIT_RANGE.scale / 2 > ctx.wanted.scale:
+        ctx.refuse_integer("its factor in 8 bits is too coarse for the scale of its result")
+    codes = ctx.fresh("gate", x.shape, UNIT_RANGE)
+    ctx.builder.emit("QUANTIZE", [share], [codes])
+    ctx.emit_stored("MUL", [x, codes], x.shape, stored.order)
 
 
 def largest_magnitude(stored: Stored) -> float:
@@ -153,20 +153,20 @@ def largest_magnitude(stored: Stored) -> float:
 
 
 @operator("Swish", integer=Integer.COMPUTES)
-def swish(site: Site) -> None:
+def swish(ctx: NodeLowering) -> None:
     """x times LOGISTIC of alpha x."""
-    alpha = site.float_attribute("alpha", 1.0)
-    _gated(site, lambda f: f("LOGISTIC", f.x if alpha == 1 else f("MUL", f.x, alpha)))
+    alpha = ctx.float_attribute("alpha", 1.0)
+    _gated(ctx, lambda f: f("LOGISTIC", f.x if alpha == 1 else f("MUL", f.x, alpha)))
 
 
 @operator("Mish", integer=Integer.COMPUTES)
-def mish(site: Site) -> None:
+def mish(ctx: NodeLowering) -> None:
     """x times TANH of softplus(x); in float n / (n + 2), where n is exp(x) (exp(x) + 2)."""
-    _gated(site, _mish_gate)
+    _gated(ctx, _mish_gate)
 
 
 def _mish_gate(f: Formula) -> Tensor:
-    if f.site.integer:
+    if f.ctx.integer:
         return f("TANH", _softplus(f))
     # The logarithm of nearly one has few digits left. Beyond 20 the quotient is one.
     power = f("EXP", f("MINIMUM", f.x, 20.0))
@@ -175,37 +175,37 @@ def _mish_gate(f: Formula) -> Tensor:
 
 
 @operator("ThresholdedRelu")
-def thresholded_relu(site: Site) -> None:
+def thresholded_relu(ctx: NodeLowering) -> None:
     """x where x exceeds alpha, else 0."""
-    alpha = site.float_attribute("alpha", 1.0)
-    f = Formula(site)
+    alpha = ctx.float_attribute("alpha", 1.0)
+    f = Formula(ctx)
     above = f("SIGN", f("RELU", f("SUB", f.x, alpha)))
     f.finish(f("MUL", f.x, above))
 
 
 @operator("IsNaN")
-def is_nan(site: Site) -> None:
+def is_nan(ctx: NodeLowering) -> None:
     """NOT_EQUAL of x and x."""
-    stored = site.stored(0)
+    stored = ctx.stored(0)
     x = stored.tensor
-    site.emit_stored("NOT_EQUAL", [x, x], x.shape, stored.order)
+    ctx.emit_stored("NOT_EQUAL", [x, x], x.shape, stored.order)
 
 
 @operator("IsInf")
-def is_inf(site: Site) -> None:
+def is_inf(ctx: NodeLowering) -> None:
     """EQUAL of x, or its magnitude, and infinity."""
-    stored = site.stored(0)
+    stored = ctx.stored(0)
     x = stored.tensor
     signs = (
-        site.integer_attribute("detect_negative", 1),
-        site.integer_attribute("detect_positive", 1),
+        ctx.integer_attribute("detect_negative", 1),
+        ctx.integer_attribute("detect_positive", 1),
     )
     if signs == (0, 0):
-        raise site.unsupported("it detects no infinity", "take it out")
+        raise ctx.unsupported("it detects no infinity", "take it out")
     if signs == (1, 1):
-        magnitude = site.fresh("magnitude", x.shape)
-        site.builder.emit("ABS", [x], [magnitude])
+        magnitude = ctx.fresh("magnitude", x.shape)
+        ctx.builder.emit("ABS", [x], [magnitude])
         x = magnitude
     number = np.array(np.inf if signs[1] else -np.inf, np.float32)
-    infinity = site.builder.constant(number, f"{site.name}/infinity")
-    site.emit_stored("EQUAL", [x, infinity], x.shape, stored.order)
+    infinity = ctx.builder.constant(number, f"{ctx.name}/infinity")
+    ctx.emit_stored("EQUAL", [x, infinity], x.shape, stored.order)

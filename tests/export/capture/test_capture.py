@@ -14,7 +14,7 @@ from torch import nn
 
 from edgeconv.errors import CaptureError, DataError, EdgeconvError, UsageError
 from edgeconv.export.capture.checks import refuse_bad_weights
-from edgeconv.export.capture.input_shape import ExactShape
+from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.capture.onnx_file import capture_file
 from edgeconv.export.passes import optimize
@@ -126,14 +126,14 @@ def test_open_sides_want_an_input_size(tmp_path: Path) -> None:
 
 def test_a_whole_shape_for_what_is_open(tmp_path: Path) -> None:
     path = onnx_network(tmp_path / "net.onnx", side="S")
-    shape = ExactShape((2, 3, 10, 12))
+    shape = InputShape((2, 3, 10, 12))
     model = capture_file(path, None, input_size=shape, batch=None)
     assert tuple(model.graph.inputs[0].shape) == shape
     with pytest.raises(UsageError, match="fixed size of 3 in dimension 1, not 4"):
-        capture_file(path, None, input_size=ExactShape((2, 4, 10, 12)), batch=None)
+        capture_file(path, None, input_size=InputShape((2, 4, 10, 12)), batch=None)
 
 
-@pytest.mark.parametrize("size", [ExactShape((1, 10, 12)), (1, 3, 10, 12)])
+@pytest.mark.parametrize("size", [InputShape((1, 10, 12)), (1, 3, 10, 12)])
 def test_a_size_that_fits_no_input(tmp_path: Path, size: tuple[int, ...]) -> None:
     path = onnx_network(tmp_path / "net.onnx", side="S")
     with pytest.raises(UsageError, match="fits none of its inputs, which have 4 dimensions"):

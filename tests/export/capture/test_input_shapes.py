@@ -13,7 +13,7 @@ from torch import nn
 from edgeconv.bundle import Format
 from edgeconv.cli.values import input_size
 from edgeconv.errors import UsageError
-from edgeconv.export import ExactShape, export
+from edgeconv.export import InputShape, export
 from edgeconv.export.capture.source import Source, input_shape, is_guess
 
 ONNX = [Format.ONNX]
@@ -50,7 +50,7 @@ def dense() -> nn.Module:
 )
 def test_sizes(text: str, size: tuple[int, ...]) -> None:
     assert input_size(text) == size
-    assert isinstance(input_size(text), ExactShape) == ("," in text)
+    assert isinstance(input_size(text), InputShape) == ("," in text)
 
 
 @pytest.mark.parametrize("text", ["", "0", "12,", "1,0,8", "1x2x3x4", "1,2x3", "-1,3", "a,b"])
@@ -66,26 +66,26 @@ def test_what_is_no_size(text: str) -> None:
 def test_a_whole_shape_is_used_as_it_is(
     network: nn.Module, shape: tuple[int, ...], tmp_path: Path
 ) -> None:
-    bundle = export(network.eval(), out=tmp_path / "b", input_size=ExactShape(shape), formats=ONNX)
+    bundle = export(network.eval(), out=tmp_path / "b", input_size=InputShape(shape), formats=ONNX)
     assert bundle.manifest.inputs[0].shape == shape
 
 
 def test_a_whole_shape_of_a_network_of_the_zoo(tmp_path: Path) -> None:
-    shape = ExactShape((2, 1, 32, 32))
+    shape = InputShape((2, 1, 32, 32))
     bundle = export("resnet8", out=tmp_path / "b", input_size=shape, formats=ONNX)
     assert bundle.manifest.inputs[0].shape == shape
     with pytest.raises(UsageError, match="reads inputs of 3×32×32, and the input size is 12×8"):
-        export("resnet8", out=tmp_path / "c", input_size=ExactShape((1, 12, 8)))
+        export("resnet8", out=tmp_path / "c", input_size=InputShape((1, 12, 8)))
 
 
 def test_four_numbers_want_to_be_a_whole_shape(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"ExactShape\(\(1, 2, 8, 16, 16\)\)"):
+    with pytest.raises(UsageError, match=r"InputShape\(\(1, 2, 8, 16, 16\)\)"):
         export(volume().eval(), out=tmp_path / "b", input_size=(2, 8, 16, 16))
 
 
 def test_a_batch_beside_a_whole_shape(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--batch 2 contradicts --input-size 1,8"):
-        export(dense().eval(), out=tmp_path / "b", input_size=ExactShape((1, 8)), batch=2)
+        export(dense().eval(), out=tmp_path / "b", input_size=InputShape((1, 8)), batch=2)
 
 
 def test_a_guess_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -95,7 +95,7 @@ def test_a_guess_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     assert "12x8 is taken for a color image, 1×3×12×8" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        export(dense().eval(), out=tmp_path / "c", input_size=ExactShape((1, 12, 8)), formats=ONNX)
+        export(dense().eval(), out=tmp_path / "c", input_size=InputShape((1, 12, 8)), formats=ONNX)
     assert caplog.text == ""
 
 
@@ -122,4 +122,4 @@ def test_which_sizes_are_guesses(
 def test_the_channels_of_the_first_layer() -> None:
     assert input_shape(Source("net", nn.Conv2d(5, 2, 3)), (12, 8)) == (5, 12, 8)
     assert input_shape(Source("net", nn.Conv1d(20, 2, 3)), (20, 64)) == (20, 64)
-    assert input_shape(Source("net", nn.Conv2d(5, 2, 3)), ExactShape((1, 12, 8))) == (12, 8)
+    assert input_shape(Source("net", nn.Conv2d(5, 2, 3)), InputShape((1, 12, 8))) == (12, 8)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgeconv.bundle import Preprocessing, TensorInfo
-from edgeconv.export.data.batches import Feed
+from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.checks import InputCheck
 from edgeconv.export.data.open import open_samples
 
@@ -21,7 +21,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (6, 3, 8, 8), dtype=np.uint8)
 def findings(tmp_path: Path, array: np.ndarray, how: Preprocessing | None) -> list[str]:
     np.save(tmp_path / "x.npy", array)
     samples = open_samples(tmp_path / "x.npy", INFO, how)
-    feed = Feed(samples, count=99, batch=1, keep=0, check=InputCheck(INFO, how))
+    feed = SampleBatches(samples, count=99, batch=1, keep=0, check=InputCheck(INFO, how))
     list(feed)
     list(feed)  # another pass changes nothing
     return feed.findings()

@@ -9,7 +9,7 @@ import pytest
 
 from edgeconv.bundle import Preprocessing, TensorInfo
 from edgeconv.errors import CaptureError, DataError, UsageError
-from edgeconv.export.data.batches import Feed
+from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import choose
 
@@ -66,7 +66,7 @@ def test_bytes_are_pixels(tmp_path: Path) -> None:
 
 def test_the_record_names_and_hashes_what_was_taken(tmp_path: Path) -> None:
     spec = write(tmp_path, "def samples():\n    yield from np.ones((9, 3, 4, 4), np.float32)")
-    feed = Feed(open_samples(spec, ONE, None), count=6, batch=1, keep=2)
+    feed = SampleBatches(open_samples(spec, ONE, None), count=6, batch=1, keep=2)
     assert len(feed) == 6
     list(feed)
     record = feed.record("mse")
@@ -77,7 +77,7 @@ def test_the_record_names_and_hashes_what_was_taken(tmp_path: Path) -> None:
 
 def test_a_function_is_called_once_for_all_passes(tmp_path: Path) -> None:
     spec = write(tmp_path, "def samples():\n    yield np.random.standard_normal((3, 4, 4))")
-    feed = Feed(open_samples(spec, ONE, None), count=4, batch=1, keep=0)
+    feed = SampleBatches(open_samples(spec, ONE, None), count=4, batch=1, keep=0)
     ((first,),), ((again,),) = list(feed), list(feed)
     assert np.array_equal(first, again)
 
@@ -85,9 +85,9 @@ def test_a_function_is_called_once_for_all_passes(tmp_path: Path) -> None:
 def test_what_finds_no_room_on_disk_has_to_come_again_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeconv.export.data.batches.SPOOLED_BYTES", 10)
+    monkeypatch.setattr("edgeconv.export.data.batches.CACHED_BYTES", 10)
     spec = write(tmp_path, "def samples():\n    yield np.random.standard_normal((3, 4, 4))")
-    feed = Feed(open_samples(spec, ONE, None), count=4, batch=1, keep=0)
+    feed = SampleBatches(open_samples(spec, ONE, None), count=4, batch=1, keep=0)
     list(feed)
     with pytest.raises(DataError, match="seed it"):
         list(feed)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from edgeconv.bundle import Preprocessing, TensorInfo
 from edgeconv.errors import DataError, UsageError
-from edgeconv.export.data.batches import Feed
+from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.images import load_image
 from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import choose
@@ -154,7 +154,7 @@ def test_no_such_source(tmp_path: Path, name: str) -> None:
 
 def test_batches_are_full_and_recorded() -> None:
     info = [TensorInfo(name="x", shape=(4, 3, 8, 8), dtype="float32")]
-    feed = Feed(open_samples("random", info, None), count=10, batch=4, keep=2)
+    feed = SampleBatches(open_samples("random", info, None), count=10, batch=4, keep=2)
     batches = list(feed)
     assert len(feed) == 3
     assert [batch[0].shape[0] for batch in batches] == [4, 4, 4]
@@ -162,6 +162,6 @@ def test_batches_are_full_and_recorded() -> None:
     assert len(feed.kept) == 2
     record = feed.record("minmax")
     assert (record.samples, len(set(record.names)), record.synthetic) == (10, 10, True)
-    again = Feed(open_samples("random", info, None), count=10, batch=4, keep=0)
+    again = SampleBatches(open_samples("random", info, None), count=10, batch=4, keep=0)
     list(again)
     assert again.record("minmax").sha256 == record.sha256

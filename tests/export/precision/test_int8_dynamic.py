@@ -66,7 +66,7 @@ def test_the_weights_are_the_same_integers(graph: ir.Model, dynamic: DynamicMode
 
 
 def test_what_keeps_float_weights_is_named(dynamic: DynamicModel) -> None:
-    (left,) = dynamic.left_in_float
+    (left,) = dynamic.float_fallback
     assert "grouped" in left
     kinds = Counter(node.op_type for node in dynamic.model.graph)
     assert (kinds["ConvInteger"], kinds["MatMulInteger"], kinds["Conv"]) == (3, 2, 1)
@@ -89,7 +89,7 @@ def test_recurrent_cells_are_named() -> None:
     """)
     proto.graph.node[1].name = "cell"
     found = quantize_dynamically(ir.from_proto(proto))
-    (left,) = found.left_in_float
+    (left,) = found.float_fallback
     assert left.startswith("cell (RNN): a recurrent cell")
 
 

@@ -123,7 +123,7 @@ def test_concatenation_and_pool_share_one_scale(quantized: QuantizedModel) -> No
 
 
 def test_what_has_no_integer_form_is_named(quantized: QuantizedModel) -> None:
-    assert [entry for entry in quantized.left_in_float if "(Erf)" in entry]
+    assert [entry for entry in quantized.float_fallback if "(Erf)" in entry]
     erf = next(node for node in quantized.model.graph if node.op_type == "Erf")
     assert erf.inputs[0].producer().op_type == "DequantizeLinear"
 
@@ -236,7 +236,7 @@ def test_a_linear_layer_on_tokens_is_integer_too(samples: list[Sample]) -> None:
     float_graph = optimize(captured, already_optimized=True)
     result = quantize(float_graph, samples)
     assert counts(float_graph)["MatMul"] == 0  # with its bias it is a Gemm
-    assert result.left_in_float == ()
+    assert result.float_fallback == ()
     expected = np.stack([run(float_graph, sample) for sample in samples])
     got = np.stack([run(result.model, sample) for sample in samples])
     # Per-channel weights and four layers: about 35 dB.

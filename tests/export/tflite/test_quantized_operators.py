@@ -52,7 +52,7 @@ def test_it_is_quantized_on_both_sides(name: str) -> None:
     model = optimize(as_model(net.proto()), already_optimized=False)
     batches = [[smooth(MAP, seed)] for seed in range(4)]
     quantized = quantize(model, batches)
-    assert quantized.left_in_float == ()
+    assert quantized.float_fallback == ()
     lowered = lower(quantized.model)
     assert lowered.float_fallback == ()
     feeds = {"x": batches[0][0]}

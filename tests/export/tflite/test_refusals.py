@@ -139,7 +139,7 @@ def test_attributes(build: Callable[[Net, str], str], message: str) -> None:
 
 def test_a_duplicate_registration() -> None:
     with pytest.raises(ValueError, match="Conv is registered twice"):
-        registry.operator("Conv")(lambda site: None)
+        registry.operator("Conv")(lambda ctx: None)
 
 
 def test_the_operators_that_are_known() -> None:

@@ -120,7 +120,7 @@ def test_a_network_that_arrived_quantized_is_its_own_reference(amount: float, pa
         REFERENCE.inputs,
         OUTPUTS,
         {Precision.INT8: Quantized((0.01,), OUTPUTS)},
-        arrived_quantized=True,
+        prequantized=True,
     )
     assert compare(OUTPUTS, reference, Precision.INT8, "r").passed
     assert compare(moved(amount), reference, Precision.INT8, "r").passed is passed

@@ -18,10 +18,10 @@ from edgeconv.export.quantize.accuracy.absorb import absorb
 from edgeconv.export.quantize.accuracy.channel_statistics import observe_channels
 from edgeconv.export.quantize.accuracy.equalize import equalize
 from edgeconv.export.quantize.accuracy.patches import sample_patches
-from edgeconv.export.quantize.accuracy.score import Judge
+from edgeconv.export.quantize.accuracy.score import SqnrScorer
 from edgeconv.export.quantize.accuracy.segments import find_segments
 from edgeconv.export.quantize.layers import Layer, grouped, is_weighted, ungrouped
-from edgeconv.export.runtimes import Tap
+from edgeconv.export.runtimes import IntermediateOutputs
 from edgeconv.models.randomize import randomize_, structured_input
 
 SHAPE = (4, 8, 8)
@@ -89,7 +89,9 @@ def test_the_float_network_computes_the_same(name: str) -> None:
     assert absorb(segments, statistics) + equalize(segments, statistics) > 0
     # On the samples that it saw; float32 rounds at 2^-24, a hundred operations lose two digits.
     for sample in samples(8):
-        (expected,), (got,) = (Tap(graph, ["output"]).run(sample) for graph in (model, changed))
+        (expected,), (got,) = (
+            IntermediateOutputs(graph, ["output"]).run(sample) for graph in (model, changed)
+        )
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
@@ -138,7 +140,9 @@ def test_patches_are_what_a_convolution_reads(
 def test_statistics_are_those_of_numpy() -> None:
     model = graph_of(NETWORKS["fork"])
     name = str(find_segments(model.graph)[0].value.name)
-    maps = np.concatenate([Tap(model, [name]).run(sample)[0] for sample in samples(5)])
+    maps = np.concatenate(
+        [IntermediateOutputs(model, [name]).run(sample)[0] for sample in samples(5)]
+    )
     observed = observe_channels(model, [name], samples(5))[name]
     np.testing.assert_allclose(observed.low, maps.min(axis=(0, 2, 3)))
     np.testing.assert_allclose(observed.high, maps.max(axis=(0, 2, 3)))
@@ -155,7 +159,7 @@ def test_a_grouped_transposed_convolution_is_quantized(groups: int) -> None:
     model = graph_of(network)
     result = quantize(model, samples(8), QuantizeOptions())
     # 8 bits, two layers: more than 35 dB.
-    assert Judge(model, samples(8)).sqnr_db(result.model) > 30
+    assert SqnrScorer(model, samples(8)).sqnr_db(result.model) > 30
 
 
 def test_dead_and_constant_channels_do_no_harm() -> None:
@@ -169,4 +173,4 @@ def test_dead_and_constant_channels_do_no_harm() -> None:
     captured = capture_module(network.eval(), samples(1)[0], ["output"], 20)
     model = prepare(optimize(captured, already_optimized=True))
     result = quantize(model, samples(8))
-    assert Judge(model, samples(8)).sqnr_db(result.model) > 30
+    assert SqnrScorer(model, samples(8)).sqnr_db(result.model) > 30

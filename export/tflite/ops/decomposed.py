@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.tflite.legalize.call import Call
-from edgeconv.export.tflite.legalize.decompose import Composer
-from edgeconv.export.tflite.registry import composed
+from edgeconv.export.tflite.legalize.decompose import Decomposer
+from edgeconv.export.tflite.registry import decomposition_of
 
 BYTES = ir.DataType.INT8, ir.DataType.UINT8
 INTEGERS = {ir.DataType.INT32, ir.DataType.INT64}
@@ -20,8 +20,8 @@ def second_output_used(call: Call) -> bool:
     return any(value.is_graph_output() or value.consumers() for value in call.node.outputs[1:])
 
 
-@composed("Hardmax")
-def hardmax(f: Composer) -> Results:
+@decomposition_of("Hardmax")
+def hardmax(f: Decomposer) -> Results:
     """1 at the first of the largest elements along an axis, else 0."""
     x = f.input(0)
     axis = f.integer("axis", -1) % len(f.shape(x))
@@ -30,8 +30,8 @@ def hardmax(f: Composer) -> Results:
     return [f("OneHot", place, [f.shape(x)[axis]], values, axis=axis)]
 
 
-@composed("LpPool")
-def lp_pool(f: Composer) -> Results:
+@decomposition_of("LpPool")
+def lp_pool(f: Decomposer) -> Results:
     """A convolution of the p-th powers with ones, and its p-th root."""
     x, p = f.input(0), f.integer("p", 2)
     channels = f.shape(x)[1]
@@ -76,8 +76,8 @@ def _rounded_up(
     return more
 
 
-@composed("CumProd")
-def cumprod(f: Composer) -> Results:
+@decomposition_of("CumProd")
+def cumprod(f: Decomposer) -> Results:
     """Products of ever longer runs, each of two of half the length."""
     x = f.input(0)
     shape = f.shape(x)
@@ -92,7 +92,7 @@ def cumprod(f: Composer) -> Results:
     return [x]
 
 
-def _shifted(f: Composer, x: ir.Value, axis: int, step: int, *, backward: bool) -> ir.Value:
+def _shifted(f: Decomposer, x: ir.Value, axis: int, step: int, *, backward: bool) -> ir.Value:
     """``x`` moved along an axis by ``step``, with ones in the place that gets free."""
     shape = list(f.shape(x))
     size = shape[axis]
@@ -104,8 +104,8 @@ def _shifted(f: Composer, x: ir.Value, axis: int, step: int, *, backward: bool) 
     return f("Concat", *((kept, ones) if backward else (ones, kept)), axis=axis)
 
 
-@composed("Mod", when=lambda call: bool(call.integer("fmod")) and not call.takes(*BYTES))
-def fmod(f: Composer) -> Results:
+@decomposition_of("Mod", when=lambda call: bool(call.integer("fmod")) and not call.takes(*BYTES))
+def fmod(f: Decomposer) -> Results:
     """The remainder whose sign follows the dividend, by that whose sign follows the divisor."""
     x, y = f.input(0), f.input(1)
     if x.dtype not in INTEGERS:
@@ -122,8 +122,8 @@ def _two_types(call: Call) -> bool:
     return call.input(0).dtype != call.input(1).dtype
 
 
-@composed("Pow", when=_two_types)
-def pow_of_two_types(f: Composer) -> Results:
+@decomposition_of("Pow", when=_two_types)
+def pow_of_two_types(f: Decomposer) -> Results:
     """POW has one type: that of the base, or float32 where the exponent is no integer."""
     base, exponent = f.input(0), f.input(1)
     assert base.dtype is not None
@@ -134,8 +134,8 @@ def pow_of_two_types(f: Composer) -> Results:
     return [f("Cast", f("Mul", power, 1 + 2**-21), to=int(base.dtype))]
 
 
-@composed("Compress")
-def compress(f: Composer) -> Results:
+@decomposition_of("Compress")
+def compress(f: Decomposer) -> Results:
     """The elements, or slices along an axis, where a constant condition holds."""
     x = f.input(0)
     places = np.flatnonzero(f.demand(1, "condition"))
@@ -145,8 +145,8 @@ def compress(f: Composer) -> Results:
     return [f("Gather", x, places, axis=axis)]
 
 
-@composed("Dropout", when=second_output_used)
-def dropout_with_mask(f: Composer) -> Results:
+@decomposition_of("Dropout", when=second_output_used)
+def dropout_with_mask(f: Decomposer) -> Results:
     """Outside of training everything is kept."""
     if not f.missing(2) and f.demand(2, "training_mode").item():
         raise f.unsupported("training_mode is set", "export the network in eval mode")
@@ -154,8 +154,8 @@ def dropout_with_mask(f: Composer) -> Results:
     return [f("Identity", x), f("Identity", np.ones(f.shape(x), bool))]
 
 
-@composed("LayerNormalization", when=second_output_used)
-def layer_normalization_with_statistics(f: Composer) -> Results:
+@decomposition_of("LayerNormalization", when=second_output_used)
+def layer_normalization_with_statistics(f: Decomposer) -> Results:
     """With the mean and the inverse of the standard deviation as results."""
     x = f.input(0)
     rank = len(f.shape(x))
@@ -170,8 +170,8 @@ def layer_normalization_with_statistics(f: Composer) -> Results:
     return [y, mean, inverse]
 
 
-@composed("TensorScatter")
-def tensor_scatter(f: Composer) -> Results:
+@decomposition_of("TensorScatter")
+def tensor_scatter(f: Decomposer) -> Results:
     """ScatterElements at the positions from each write index on."""
     cache, update = f.input(0), f.input(1)
     shape = f.shape(update)
@@ -190,8 +190,8 @@ def tensor_scatter(f: Composer) -> Results:
     return [f("ScatterElements", cache, places, update, axis=axis)]
 
 
-@composed("MaxUnpool")
-def max_unpool(f: Composer) -> Results:
+@decomposition_of("MaxUnpool")
+def max_unpool(f: Decomposer) -> Results:
     """ScatterElements into zeros, by indices that count the elements of the result."""
     x, indices = f.input(0), f.input(1)
     shape = f.shape(x)
@@ -214,8 +214,8 @@ def max_unpool(f: Composer) -> Results:
     return [result]
 
 
-@composed("MaxPool", when=second_output_used)
-def max_pool_with_indices(f: Composer) -> Results:
+@decomposition_of("MaxPool", when=second_output_used)
+def max_pool_with_indices(f: Decomposer) -> Results:
     """Every element of the kernel as a map of its own, the largest of them, and where it was."""
     x = f.input(0)
     n, channels, *size = f.shape(x)
@@ -265,8 +265,8 @@ def max_pool_with_indices(f: Composer) -> Results:
 LARGEST_DETERMINANT = 4
 
 
-@composed("Det")
-def det(f: Composer) -> Results:
+@decomposition_of("Det")
+def det(f: Decomposer) -> Results:
     """Laplace's expansion along the first row, of matrices up to 4 x 4."""
     x = f.input(0)
     size = f.shape(x)[-1]
@@ -275,7 +275,7 @@ def det(f: Composer) -> Results:
     return [_determinant(f, x, size)]
 
 
-def _determinant(f: Composer, x: ir.Value, size: int) -> ir.Value:
+def _determinant(f: Decomposer, x: ir.Value, size: int) -> ir.Value:
     row = f("Gather", x, 0, axis=-2)
     if size == 1:
         return f("Gather", row, 0, axis=-1)
