@@ -70,7 +70,8 @@ class Layout(str, Enum):
 
 class IoType(str, Enum):
     """Element type of the inputs and outputs: float32 everywhere; float16 in float16 ONNX files;
-    int8 and uint8 in int8 files; int16 in int16x8 files."""
+    int8 and uint8 in int8 files; int16 in int16x8 files.
+    """
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
@@ -99,7 +100,8 @@ class Record(BaseModel):
 
 class TensorInfo(Record):
     """An input or output. ``scale`` and ``zero_point`` are set where the dtype is an integer code
-    for a real number: real = scale * (code - zero_point)."""
+    for a real number: real = scale * (code - zero_point).
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -112,7 +114,8 @@ class TensorInfo(Record):
 class Preprocessing(Record):
     """How an image becomes the network's input: resize the shorter side to ``resize``, crop the
     center to the input size, scale bytes to [0, 1], then (x - mean) / std per channel.
-    ``assumed`` tells that nobody stated mean and std."""
+    ``assumed`` tells that nobody stated mean and std.
+    """
 
     resize: int | None
     mean: tuple[float, ...]
@@ -122,7 +125,8 @@ class Preprocessing(Record):
 
 class Calibration(Record):
     """Where the ranges of the int8 files come from. ``sha256`` is over the network's inputs as
-    float32 bytes in the order used."""
+    float32 bytes in the order used.
+    """
 
     source: str
     synthetic: bool

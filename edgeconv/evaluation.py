@@ -38,7 +38,8 @@ class Accuracy(Record):
 class Evaluation(Record):
     """One evaluation of all files of a bundle. ``data_sha256`` is over the data as it lies on disk:
     two evaluations with the same one, and the same samples skipped, saw the same samples in the
-    same order."""
+    same order.
+    """
 
     schema_version: int = SCHEMA_VERSION
     kind: Literal["accuracy"] = "accuracy"

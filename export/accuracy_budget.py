@@ -123,7 +123,8 @@ class _HeldBack(logging.Filter):
 @contextmanager
 def _only_the_last_warns(logger: logging.Logger) -> Iterator[_HeldBack]:
     """Every attempt meets the same data and would warn of it again, and of its own failings; those
-    count only if it stays."""
+    count only if it stays.
+    """
     held = _HeldBack()
     logger.addFilter(held)
     try:

@@ -23,7 +23,8 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True)
 class Request:
     """See :func:`edgeconv.export.export` for the fields. ``highest_opset`` bounds the opset where
-    none is stated."""
+    none is stated.
+    """
 
     model: str | Path | nn.Module
     out: Path

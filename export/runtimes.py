@@ -52,7 +52,8 @@ def open_runner(
 
 def session_options() -> ort.SessionOptions:
     """Quiet unless debugging, and one thread: a second one that waits for a core which somebody
-    else uses costs more than it gives."""
+    else uses costs more than it gives.
+    """
     options = ort.SessionOptions()
     options.log_severity_level = 2 if debugging() else 4
     options.intra_op_num_threads = 1

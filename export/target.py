@@ -34,7 +34,8 @@ _NAMES = {Format.ONNX: "ONNX", Format.TFLITE: "TFLite"}
 class Wish:
     """What was stated of an export; None is open. ``runtime`` is a release that has to load the
     TFLite files, as ``tflite-runtime==2.14``; ``own_opset`` tells that the network is a file, which
-    keeps the opset that it has."""
+    keeps the opset that it has.
+    """
 
     formats: Sequence[Format] | None = None
     precisions: Sequence[Precision] | None = None
@@ -46,7 +47,8 @@ class Wish:
 @dataclass(frozen=True)
 class Choice:
     """What an export writes. ``highest_opset`` bounds ONNX files where no opset is stated;
-    ``runtime`` is as in :class:`Wish`. ``note`` tells it to a person, where there is a target."""
+    ``runtime`` is as in :class:`Wish`. ``note`` tells it to a person, where there is a target.
+    """
 
     formats: tuple[Format, ...]
     highest_opset: int = MAX_OPSET
@@ -190,7 +192,8 @@ def _demanded(
     target: Target, wish: Wish, runnable: Sequence[Format]
 ) -> Iterator[tuple[Format, str]]:
     """The formats that were stated, or else those that the stated opset and runtime are about, each
-    with how to do without it."""
+    with how to do without it.
+    """
     if wish.formats is not None:
         alone = f"take --format {runnable[0].value} alone"
         yield from ((format, alone) for format in wish.formats)

@@ -27,7 +27,8 @@ class Convolution:
     @property
     def is_replaceable(self) -> bool:
         """A standard convolution with a spatial kernel, which a depthwise separable one can
-        replace."""
+        replace.
+        """
         return self.groups == 1 and math.prod(self.kernel) > 1 and self.in_channels > 1
 
 

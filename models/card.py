@@ -22,7 +22,8 @@ class Task(str, Enum):
 @dataclass(frozen=True)
 class Preprocessing:
     """From an image to the network's input: resize the shorter side to ``resize`` pixels, crop the
-    center to the input size, scale bytes to [0, 1], then (x - mean) / std for each channel."""
+    center to the input size, scale bytes to [0, 1], then (x - mean) / std for each channel.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]

@@ -64,14 +64,16 @@ class LayerCost:
     @property
     def intensity(self) -> float:
         """MACs for each byte moved: low means that memory, not arithmetic, sets the pace
-        (Williams et al. 2009, "Roofline")."""
+        (Williams et al. 2009, "Roofline").
+        """
         return self.macs / max(1, self.weight_bytes + self.activation_bytes)
 
 
 @dataclass(frozen=True)
 class Savings:
     """Replacing every standard convolution that has a spatial kernel by a depthwise separable
-    one: figures of the whole network, before and after."""
+    one: figures of the whole network, before and after.
+    """
 
     replaced: int
     parameters_before: int

@@ -68,7 +68,7 @@ class GoogLeNet(nn.Module):
 def _drop_heads(
     _module: nn.Module, state: dict[str, Tensor], prefix: str, *_unused: object
 ) -> None:
-    """torchvision's file has the auxiliary heads, which a network built without them leaves."""
+    """Torchvision's file has the auxiliary heads, which a network built without them leaves."""
     for key in [key for key in state if key.startswith((f"{prefix}aux1.", f"{prefix}aux2."))]:
         del state[key]
 

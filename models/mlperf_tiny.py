@@ -23,7 +23,8 @@ _TARGET = "benchmark's target"
 
 class _TinyBlock(nn.Module):
     """A residual block as the benchmark's reference has it: biased convolutions, and a projection
-    without normalization."""
+    without normalization.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()

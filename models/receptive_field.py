@@ -41,7 +41,8 @@ class Reach:
         self, first: Callable[[int], int], last: Callable[[int], int], every: int, advance: int
     ) -> Reach:
         """The reach of a map whose position o reads positions ``first(o)`` to ``last(o)`` of this
-        one; ``every`` positions further it reads ``advance`` positions further."""
+        one; ``every`` positions further it reads ``advance`` positions further.
+        """
         repeats = len(self.low) // math.gcd(len(self.low), advance)
         positions = range(every * repeats)
         step = self.step * (advance * repeats // len(self.low))
@@ -82,7 +83,8 @@ class Reach:
 
     def resized(self, size: int, after: int, taps: int) -> Reach:
         """After interpolation from ``size`` to ``after`` positions, by nearest neighbor (``taps``
-        = 1) or linearly between pixel centers (2)."""
+        = 1) or linearly between pixel centers (2).
+        """
         common = math.gcd(size, after)
         advance, every = size // common, after // common
         if taps == 1:

@@ -33,7 +33,8 @@ class SqueezeBottleneck(Bottleneck):
 
 class SelectiveBlock(nn.Module):
     """(N, C, H, W) to (N, W, H / stride, W / stride): a basic block that begins with a selective
-    kernel, each path of which reads half of the channels."""
+    kernel, each path of which reads half of the channels.
+    """
 
     def __init__(self, in_channels: int, width: int, stride: int = 1) -> None:
         super().__init__()

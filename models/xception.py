@@ -1,5 +1,6 @@
 """Xception: an Inception network taken to its end, where every channel has a filter of its own
-(Chollet 2016)."""
+(Chollet 2016).
+"""
 
 from __future__ import annotations
 

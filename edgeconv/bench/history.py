@@ -38,7 +38,8 @@ class Revision:
 @dataclass(frozen=True)
 class Entry:
     """One measured file of one run: its latency in nanoseconds, or the instructions of one
-    inference on an emulated board. ``started`` is ISO 8601 in UTC."""
+    inference on an emulated board. ``started`` is ISO 8601 in UTC.
+    """
 
     run: int
     started: str
@@ -128,7 +129,8 @@ class History:
 
     def entries(self, *, pattern: str = "*", limit: int = -1) -> list[Entry]:
         """Measured files whose name matches a shell pattern, of the ``limit`` latest runs that
-        have one; newest first."""
+        have one; newest first.
+        """
         if not self.path.exists():
             return []
         with self._connection() as connection:
@@ -155,7 +157,8 @@ class History:
 
     def of_revision(self, commit: str) -> tuple[Kept, ...]:
         """The latest result of each kind measured at a commit, with a clean work tree if there is
-        one."""
+        one.
+        """
         rows = (
             self._one(
                 "SELECT kind, result FROM runs WHERE revision = ? AND kind = ? "

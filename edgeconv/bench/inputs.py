@@ -40,7 +40,8 @@ def _no_inputs(path: Path) -> str:
 
 def channels_first(model: Path) -> tuple[str, ...]:
     """Inputs of a bundle's file that it takes as NHWC, and the network as NCHW: what holds the
-    network's inputs has them in the other order. None of a file outside of a bundle."""
+    network's inputs has them in the other order. None of a file outside of a bundle.
+    """
     found = _described(model)
     if found is None:
         return ()

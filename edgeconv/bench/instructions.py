@@ -27,7 +27,8 @@ RUNS = 2  # inferences counted after the first; they differ by less than 0.1 %
 
 class CountOptions(Record):
     """``runtime`` None is the usual one that reads the file. ``inputs`` is an .npz file; without
-    it the inputs are structured values made from ``seed``. One thread."""
+    it the inputs are structured values made from ``seed``. One thread.
+    """
 
     runtime: Runtime | None = None
     seed: int = Field(default=0, ge=0, lt=2**32)

@@ -27,7 +27,8 @@ def stolen_share(run: ProcessRun) -> float:
 
 def others_between(before: Conditions, after: Conditions, seconds: float) -> float:
     """Mean number of cores that other processes used between two states, so many seconds apart;
-    0 if they are too few to tell."""
+    0 if they are too few to tell.
+    """
     if seconds < SHORTEST_SECONDS:
         return 0.0
     used = after.all_cpu_seconds - before.all_cpu_seconds
@@ -37,7 +38,8 @@ def others_between(before: Conditions, after: Conditions, seconds: float) -> flo
 
 def stolen_between(before: Conditions, after: Conditions, seconds: float) -> float:
     """What the hypervisor gave to other machines between two states, in cores; 0 if the time is
-    too short to tell."""
+    too short to tell.
+    """
     if seconds < SHORTEST_SECONDS:
         return 0.0
     return (after.stolen_seconds - before.stolen_seconds) / seconds
@@ -75,7 +77,8 @@ def _bits(text: str | None) -> int:
 
 def disturbances(run: ProcessRun) -> tuple[str, ...]:
     """Why a process should be repeated. None of it looks at the latency: to repeat what is slow
-    would make a figure too good."""
+    would make a figure too good.
+    """
     found = []
     if others_cores(run) > OTHERS_CORES:
         found.append(f"others used {others_cores(run):.1f} cores")

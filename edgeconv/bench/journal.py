@@ -24,7 +24,8 @@ SUFFIX = ".partial"
 
 class Session(Record):
     """What is measured where. ``paths`` are the files' absolute ones, ``out`` the file that the
-    result goes to."""
+    result goes to.
+    """
 
     kind: Literal["session"] = "session"
     schema_version: int = SCHEMA_VERSION

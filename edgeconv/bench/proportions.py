@@ -27,7 +27,8 @@ LEVEL = 0.05  # of the tests, two-sided; the intervals are of 95 %
 @dataclass(frozen=True)
 class Difference:
     """The second share less the first, in [-1, 1], with its 95 % interval and its two-sided
-    p-value. The interval has zero inside exactly where the test finds nothing."""
+    p-value. The interval has zero inside exactly where the test finds nothing.
+    """
 
     value: float
     low: float
@@ -82,7 +83,8 @@ def mcnemar(lost: int, won: int) -> float:
 
 def _reconciled(value: float, center: float, half: float, p_value: float) -> Difference:
     """The interval around the value, within [-1, 1]. It is approximate where the test is exact: at
-    the edge of significance zero is put on the side that the test says."""
+    the edge of significance zero is put on the side that the test says.
+    """
     low, high = max(-1.0, min(center - half, value)), min(1.0, max(center + half, value))
     if p_value >= LEVEL:
         low, high = min(low, 0.0), max(high, 0.0)

@@ -22,7 +22,8 @@ class BenchOptions(Record):
     """How to measure. Times are seconds. Every process measures until ``runs`` AND ``seconds``
     are reached, or ``max_seconds``. ``inputs`` is an .npz file with one array an input; without
     it the inputs are structured values made from ``seed``. A process that was disturbed is repeated
-    up to ``retries`` times."""
+    up to ``retries`` times.
+    """
 
     repetitions: int = Field(default=3, ge=1, le=1000)
     runs: int = Field(default=50, ge=1)
@@ -76,7 +77,8 @@ class ProcessRun(Record):
 
 class SetAside(Record):
     """Samples that no figure counts: of a process that was disturbed and repeated, or cut short.
-    ``model`` is an index into the models of the session."""
+    ``model`` is an index into the models of the session.
+    """
 
     kind: Literal["set-aside"] = "set-aside"
     model: int = Field(ge=0)
@@ -87,7 +89,8 @@ class SetAside(Record):
 
 class Memory(Record):
     """Peak resident memory in bytes, in a process that measures nothing else: before the model was
-    loaded (Python, NumPy, the runtime), and after its first inference."""
+    loaded (Python, NumPy, the runtime), and after its first inference.
+    """
 
     before: int
     peak: int
@@ -96,7 +99,8 @@ class Memory(Record):
 class Agreement(Record):
     """The first inference's outputs on the device against those of this machine: the
     signal-to-noise ratio (None: no difference), and the share within one step where the outputs
-    are codes, or floats of at most 256 different values."""
+    are codes, or floats of at most 256 different values.
+    """
 
     sqnr_db: float | None
     within_one_step: float | None

@@ -43,7 +43,8 @@ LEAST_READINGS = 10  # for a trend: the first tenth and the last are then a read
 class Stretch(Record):
     """What was measured until a reading, and the reading. ``seconds`` are since the beginning.
     ``others_cores`` is the mean number of cores that other processes used meanwhile, and
-    ``stolen_cores`` what a hypervisor took."""
+    ``stolen_cores`` what a hypervisor took.
+    """
 
     seconds: float
     samples_ns: tuple[Duration, ...]
@@ -55,7 +56,8 @@ class Stretch(Record):
 
 class SustainedModel(Record):
     """One file. ``before`` is the board's state at the beginning; ``cut``: why it was measured for
-    a shorter time than asked; ``rest_ns``: samples after the last reading."""
+    a shorter time than asked; ``rest_ns``: samples after the last reading.
+    """
 
     file: ModelFile
     runtime: Runtime
@@ -75,7 +77,8 @@ class SustainedModel(Record):
     @property
     def lost(self) -> float | None:
         """Share of the throughput that the last tenth lost against the first, negative where it
-        won; None where there are too few readings for a trend."""
+        won; None where there are too few readings for a trend.
+        """
         count = len(self.stretches)
         if count < LEAST_READINGS:
             return None
@@ -93,7 +96,8 @@ class SustainedModel(Record):
 
 class SustainedResult(Record):
     """Everything of one session. ``seconds`` were asked for each file; ``cut``: why not all of it
-    was measured; ``warnings``: reasons to distrust it."""
+    was measured; ``warnings``: reasons to distrust it.
+    """
 
     schema_version: int = SCHEMA_VERSION
     kind: Literal["sustained"] = "sustained"

@@ -66,7 +66,8 @@ def cli(debug: bool) -> None:
 
 def _set_up_logging(debug: bool) -> None:
     """Our own warnings always show, as one line on standard error; everything else only if
-    debugging."""
+    debugging.
+    """
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.ERROR,
         format="%(levelname)s %(name)s: %(message)s",

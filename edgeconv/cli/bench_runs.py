@@ -1,5 +1,6 @@
 """The kinds of measurement of ``edgeconv bench``, each with its progress. ``out``, if any, gets the
-result as JSON; ``remember`` keeps it in the history."""
+result as JSON; ``remember`` keeps it in the history.
+"""
 
 from __future__ import annotations
 

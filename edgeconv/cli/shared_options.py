@@ -56,7 +56,8 @@ _RANGE_METHODS = ("auto", "minmax", "percentile", "mse", "entropy")
 
 def network_options(command: Command) -> Command:
     """Which network, with which weights, on which input: ``input_size``, ``weights``,
-    ``pretrained``, ``model_args``, ``mean`` and ``std``."""
+    ``pretrained``, ``model_args``, ``mean`` and ``std``.
+    """
     return _with(_NETWORK, command)
 
 

@@ -7,7 +7,8 @@ import click
 
 def input_size(text: str) -> tuple[int, ...]:
     """``224`` (a square), ``192x160`` (height x width), ``1x28x28`` (channels first), or a whole
-    shape, batch first, with commas: ``1,12,8``."""
+    shape, batch first, with commas: ``1,12,8``.
+    """
     whole = "," in text
     parts = text.lower().replace("×", "x").split("," if whole else "x")
     if (len(parts) > 3 and not whole) or not all(map(_is_count, parts)):

@@ -30,7 +30,8 @@ class Device(Protocol):
 
     def remove(self, files: Sequence[Path]) -> None:
         """Forget what was placed of ``files``, which are still here. A device that cannot be
-        reached keeps them, with a warning."""
+        reached keeps them, with a warning.
+        """
 
     def probe(self) -> DeviceFacts:
         """What the device is.

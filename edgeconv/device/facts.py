@@ -62,7 +62,8 @@ class PythonFacts(Message):
 
 class DeviceFacts(Message):
     """What the probe found; None where the system does not tell. ``bits`` are those of the
-    programs, which may be 32 under a 64-bit kernel."""
+    programs, which may be 32 under a 64-bit kernel.
+    """
 
     board: Text | None
     architecture: Text

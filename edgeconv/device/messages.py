@@ -89,7 +89,8 @@ class Machine(Message):
 
 class Conditions(Message):
     """The device's state at one moment. CPU seconds count from the start of the process (own)
-    or of the system (all cores together, stolen by a hypervisor)."""
+    or of the system (all cores together, stolen by a hypervisor).
+    """
 
     load_average: Seconds
     frequencies_hz: tuple[Count, ...]
@@ -114,7 +115,8 @@ class Start(Message):
 
 class Load(Message):
     """Reading the file and making it ready to run. ``delegates``: the parts of the graph that a
-    delegate runs; None where nobody asked, or the runtime does not tell."""
+    delegate runs; None where nobody asked, or the runtime does not tell.
+    """
 
     event: Literal["load"]
     ns: Nanoseconds
@@ -123,7 +125,8 @@ class Load(Message):
 
 class First(Message):
     """The first inference, where runtimes still pack weights and touch memory, and the most memory
-    that the process had in use by then."""
+    that the process had in use by then.
+    """
 
     event: Literal["first"]
     ns: Duration
@@ -184,7 +187,8 @@ class Done(Message):
 
 class Instructions(Message):
     """Executed instructions of inferences after the first, by class, in the order of the fields of
-    :class:`edgeconv.device.emulated.InstructionCounts`; None where the emulator does not tell."""
+    :class:`edgeconv.device.emulated.InstructionCounts`; None where the emulator does not tell.
+    """
 
     event: Literal["instructions"]
     counts: tuple[tuple[Count | None, ...], ...] = Field(min_length=1)

@@ -1,5 +1,6 @@
 """Give a device the runtimes: a virtual environment in its home, from wheels that this machine
-downloads. The device needs Python and SSH, but neither pip nor a way to the internet."""
+downloads. The device needs Python and SSH, but neither pip nor a way to the internet.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ OLDEST_GLIBC = 17
 @dataclass(frozen=True)
 class Plan:
     """What a device gets. ``packages`` by name, with the requirement for pip; ``dependencies``
-    tells whether pip fetches theirs, ``system`` whether the environment sees the system's NumPy."""
+    tells whether pip fetches theirs, ``system`` whether the environment sees the system's NumPy.
+    """
 
     python: PythonFacts
     packages: dict[str, str]

@@ -118,7 +118,8 @@ class SshDevice:
 
     def remove(self, files: Sequence[Path]) -> None:
         """Remove what was sent of ``files``, which are still here. A device that cannot be reached
-        keeps them, with a warning."""
+        keeps them, with a warning.
+        """
         if not files:
             return
         sent = {_remote_path(sha256_of(file), file) for file in files}

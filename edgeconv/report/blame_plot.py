@@ -20,7 +20,8 @@ _ALONE, _IN_PLACE = "#c2410c", "#1d4ed8"
 
 def draw(found: Blame) -> str:
     """One row a layer in the order of the network: a bar for its SQNR alone, a dot for the one in
-    place. The shorter the bar, the more the layer loses."""
+    place. The shorter the bar, the more the layer loses.
+    """
     highest = max(min(100.0, layer.alone_db) for layer in found.layers)
     ticks = range(0, int(highest // _STEP_DB + 2) * _STEP_DB, _STEP_DB)
     width = _LABELS + _WIDTH + 2 * _MARGIN

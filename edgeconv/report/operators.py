@@ -41,7 +41,8 @@ CONVERSIONS = {
 
 def operators_table(result: OperatorResult) -> Table:
     """The slowest nodes of each file, their share of the time, how fast they compute, and how fast
-    the board could."""
+    the board could.
+    """
     columns = (*COLUMNS, *ROOF_COLUMNS) if _has_roofs(result) else COLUMNS
     rows = [row[: len(columns)] for model in result.models for row in _rows(model)]
     return table(columns, rows)

@@ -94,7 +94,8 @@ def answer(asked: subprocess.Popen[bytes] | None) -> str | None:
 
 def pythons() -> list[dict[str, Any]]:
     """The Python that runs this, those named and every one in PATH, with the packages that
-    matter."""
+    matter.
+    """
     paths = [sys.executable, *sys.argv[1:], *(path for path in map(shutil.which, PYTHONS) if path)]
     asked = [ask([path, "-I", "-c", QUESTION, *PACKAGES]) for path in paths]
     found: dict[str, dict[str, Any]] = {}

@@ -73,7 +73,8 @@ class Request:
     inferences are counted and none is timed. With ``reading_seconds`` above 0 the conditions and
     the power are read that often, between inferences. ``operators``: ONNX Runtime's own profile of
     ``min_runs`` inferences, instead of times from outside; of a .tflite file, also how many parts
-    of it a delegate takes."""
+    of it a delegate takes.
+    """
 
     protocol: int
     model: str
@@ -157,7 +158,8 @@ class TfliteModel:
 
 class OnnxModel:
     """An .onnx file under ONNX Runtime on the CPU, its inputs and outputs bound once: a plain
-    ``run`` would add the conversion of every array to each sample."""
+    ``run`` would add the conversion of every array to each sample.
+    """
 
     def __init__(self, module: Any, path: str, threads: int, profile: str | None = None) -> None:
         getattr(module, "disable_telemetry_events", lambda: None)()
@@ -198,7 +200,8 @@ class OnnxModel:
         kernel, and the types and shapes of what goes in and out.
 
         A profile leaves out the weights that kernels have packed for themselves, so another session
-        that packs none tells the types and shapes."""
+        that packs none tells the types and shapes.
+        """
         measured = node_events(self._session)
         self._options.add_session_config_entry("session.disable_prepacking", "1")
         telling = self._open()
@@ -422,7 +425,8 @@ def steady_state(
 def count_instructions(infer: Callable[[], object], path: str, runs: int) -> list[list[int | None]]:
     """Instructions of each of ``runs`` inferences, a list of classes each: the differences of the
     lines that the emulator appends to ``path`` at every mark. What the marks themselves execute is
-    measured around nothing and taken off."""
+    measured around nothing and taken off.
+    """
     for index, work in enumerate([lambda: None, lambda: None, *[infer] * runs]):
         mark(2 * index)
         work()
@@ -500,7 +504,8 @@ def conditions() -> dict[str, Any]:
 
 def watts() -> float | None:
     """Power of the rails that a Raspberry Pi 5's power chip measures, summed: those that tell both
-    a current and a voltage. USB devices and the chip's own losses are not among them."""
+    a current and a voltage. USB devices and the chip's own losses are not among them.
+    """
     if shutil.which("vcgencmd") is None:
         return None
     command = ["vcgencmd", "pmic_read_adc"]
@@ -538,7 +543,8 @@ def describe(name: str, array: Any) -> dict[str, Any]:
 
 def is_emulated() -> bool:
     """Whether QEMU translates this program for another processor. It makes up what a program reads
-    of itself under /proc/self; a thread's files are the kernel's own, and show QEMU's code."""
+    of itself under /proc/self; a thread's files are the kernel's own, and show QEMU's code.
+    """
     maps = (read_text("/proc/thread-self/maps") or "").splitlines()
     return any(Path(line.split()[-1]).name.startswith("qemu") for line in maps if line)
 

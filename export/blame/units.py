@@ -38,7 +38,8 @@ def name_nodes(model: ir.Model) -> None:
 
 def find_units(draft: CalibratedModel) -> list[Unit]:
     """The layers in the graph's order. What only moves values is none of its own: its rounding is
-    its neighbors'; a concatenation is, because its inputs have to share one scale."""
+    its neighbors'; a concatenation is, because its inputs have to share one scale.
+    """
     decisions = plan(draft.model.graph, draft.options.keep_float)
     units = []
     for node in draft.model.graph:
@@ -77,7 +78,8 @@ def only(draft: CalibratedModel, unit: Unit) -> ir.Model:
 
 def integer_values(model: ir.Model, names: list[str]) -> dict[str, str]:
     """Of each named activation of a float graph: the value of the QDQ graph that stands for it
-    after its rounding."""
+    after its rounding.
+    """
     rounded = {}
     for node in model.graph:
         if node.op_type == "DequantizeLinear" and node.name:

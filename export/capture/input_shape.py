@@ -5,7 +5,8 @@ from __future__ import annotations
 
 class InputShape(tuple[int, ...]):
     """An input size that is the input's whole shape, batch first, and used as it is:
-    ``InputShape((1, 12, 8))``."""
+    ``InputShape((1, 12, 8))``.
+    """
 
     @property
     def batch(self) -> int:

@@ -153,7 +153,8 @@ def _fix_shapes(
     proto: onnx.ModelProto, path: Path, input_size: tuple[int, ...] | None, batch: int | None
 ) -> None:
     """Make the graph's inputs static. The stated shapes of other values are dropped where an
-    input was open, because shape inference makes them anew."""
+    input was open, because shape inference makes them anew.
+    """
     constants = {initializer.name for initializer in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in constants]
     ranks = {len(value.type.tensor_type.shape.dim) for value in inputs}

@@ -277,7 +277,8 @@ def input_shape(source: Source, input_size: tuple[int, ...] | None) -> tuple[int
 
 def is_guess(source: Source, input_size: tuple[int, ...] | None) -> bool:
     """Whether two numbers are taken for the sides of a color image, though neither a card nor the
-    first layer says that the network reads one."""
+    first layer says that the network reads one.
+    """
     return (
         isinstance(source.network, nn.Module)
         and source.input_shape is None

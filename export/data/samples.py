@@ -32,7 +32,8 @@ def batch_size(inputs: Sequence[TensorInfo]) -> int | None:
 
 def inputs_of_samples(inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:
     """The network's inputs with shapes of which everything after the first dimension is one
-    sample."""
+    sample.
+    """
     if batch_size(inputs) is not None:
         return tuple(inputs)
     return tuple(

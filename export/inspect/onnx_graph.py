@@ -63,7 +63,8 @@ class Border:
 @dataclass
 class Model:
     """The whole file. ``values`` holds every tensor whose type is known, ``scalars`` the value of
-    every constant of one element."""
+    every constant of one element.
+    """
 
     producer: str
     ir_version: int

@@ -30,7 +30,8 @@ _WEIGHT_INPUT = {
 @dataclass
 class Quantization:
     """``constants`` are names of constants, quantized or dequantized ones among them; ``fused``
-    the names of tensors that are float by the letter and integers in a runtime."""
+    the names of tensors that are float by the letter and integers in a runtime.
+    """
 
     report: QuantizationReport
     constants: set[str] = field(default_factory=set)
@@ -167,7 +168,8 @@ class _Analysis:
 
     def _scales_behind(self, node: Node) -> str:
         """The factor that turns the sums of a ConvInteger or MatMulInteger into real numbers: what
-        a Mul behind it, perhaps behind a Cast, multiplies by. Empty where there is none."""
+        a Mul behind it, perhaps behind a Cast, multiplies by. Empty where there is none.
+        """
         for reader in self._readers[node.outputs[0]]:
             if reader.operator == "Cast":
                 return self._scales_behind(reader)

@@ -30,7 +30,8 @@ class QuantizationKind(str, Enum):
 
 class TensorReport(Record):
     """An input or output. A dimension is a string where it is dynamic; the layout of a bare file
-    is not known. real = scale * (code - zero_point)."""
+    is not known. real = scale * (code - zero_point).
+    """
 
     name: str
     shape: tuple[int | str, ...]

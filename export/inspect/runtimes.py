@@ -220,7 +220,8 @@ def older_release(one: str, other: str) -> str:
 
 def highest_opset(version: str) -> int | None:
     """The highest opset that a release of ONNX Runtime loads, of what was tried; None if it is
-    older than every release tried. ``version`` may have a suffix, as in 1.20.0rc1."""
+    older than every release tried. ``version`` may have a suffix, as in 1.20.0rc1.
+    """
     stated = re.match(r"\d+(?:\.\d+)*", version)
     asked = _numbers(stated[0]) if stated else ()
     opsets = [opset for release, opset, _ in _ONNXRUNTIME if _numbers(release) <= asked]

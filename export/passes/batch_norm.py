@@ -12,7 +12,8 @@ import onnx_ir as ir
 
 class BatchNormToDepthwise(ir.passes.InPlacePass):
     """``BatchNormalization(x)`` → ``Conv(x, weight [C, 1, 1…], bias [C], group=C)`` for x of
-    [N, C, spatial…] with constant float32 statistics."""
+    [N, C, spatial…] with constant float32 statistics.
+    """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         changed = False

@@ -42,7 +42,8 @@ Channel = tuple[ir.Value, int]  # of a value that no move computes
 class ChannelShuffle(ir.passes.InPlacePass):
     """``Concat``, ``Reshape [N, g, C/g, …]``, ``Transpose (0, 2, 1, …)``, ``Reshape [N, C, …]``,
     ``Split`` → ``Split`` of what the convolutions in front compute, ``Concat`` of what those behind
-    read. It is done where dense convolutions with constant weights stand all around."""
+    read. It is done where dense convolutions with constant weights stand all around.
+    """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         moved = _follow(model.graph)
@@ -75,7 +76,8 @@ class _Moves:
 @dataclass
 class _Region:
     """Values whose channels come from the same places: ``sources`` are computed, ``read`` are those
-    that something else than a move reads."""
+    that something else than a move reads.
+    """
 
     sources: list[ir.Value]
     read: dict[ir.Value, list[Channel]]
@@ -103,7 +105,8 @@ class _Run:
 @dataclass(frozen=True)
 class _Plan:
     """Convolutions whose results and whose inputs change their order: by value, the dense ones and,
-    on the way to them, the depthwise ones."""
+    on the way to them, the depthwise ones.
+    """
 
     writers: dict[ir.Value, list[ir.Node]]
     readers: dict[ir.Value, list[ir.Node]]
@@ -368,7 +371,8 @@ def _describe(value: ir.Value, like: ir.Value, count: int) -> None:
 
 def _reorder(graph: ir.Graph, conv: ir.Node, order: Sequence[int], axis: int) -> None:
     """Take the weights of a convolution in another order along an axis; with that of the output
-    channels, 0, go the biases."""
+    channels, 0, go the biases.
+    """
     for index in (1, 2) if axis == 0 else (1,):
         old = conv.inputs[index] if index < len(conv.inputs) else None
         if old is not None and old.const_value is not None:

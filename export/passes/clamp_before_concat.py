@@ -15,7 +15,8 @@ FUSING = {"Conv", "ConvTranspose", "Gemm", "Add", "Sub", "Mul"}
 
 class ClampBeforeConcat(ir.passes.InPlacePass):
     """``Relu(Concat(a, b, …))`` → ``Concat(Relu(a), Relu(b), …)``; the same of Clip with constant
-    bounds."""
+    bounds.
+    """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         changed = False

@@ -14,7 +14,8 @@ import onnx_ir as ir
 class MatMulAddToGemm(ir.passes.InPlacePass):
     """``Add(MatMul(x [..., k], weight [k, n]), bias [n])`` →
     ``Reshape(Gemm(Reshape(x, [-1, k]), weight, bias), [..., n])``; without the reshapes where x
-    is a matrix. Weight and bias are constant float32, shapes are static."""
+    is a matrix. Weight and bias are constant float32, shapes are static.
+    """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         changed = False

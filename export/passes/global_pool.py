@@ -12,7 +12,8 @@ import onnx_ir as ir
 
 class MeanToGlobalPool(ir.passes.InPlacePass):
     """``ReduceMean(x, axes=[2, 3, …], keepdims=k)`` → ``GlobalAveragePool(x)``, and a Reshape
-    where the dimensions are dropped. x is [N, C, spatial…] with static shape, ai.onnx 18+."""
+    where the dimensions are dropped. x is [N, C, spatial…] with static shape, ai.onnx 18+.
+    """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         changed = False

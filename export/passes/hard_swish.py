@@ -48,7 +48,8 @@ def _of_hard_sigmoid(context: Any, gate: ir.Value, **_: Any) -> bool:
 
 class HardSwish(Rewrites):
     """``Clip(x + 3, 0, 6) / 6`` (or times 1/6) → ``HardSigmoid(x)``; x times that, in any of its
-    orders → ``HardSwish(x)``."""
+    orders → ``HardSwish(x)``.
+    """
 
     rules = (
         pattern.RewriteRule(

@@ -203,7 +203,8 @@ def _with_bias() -> pattern.RewriteRule:
 
 class LayerNorm(Rewrites):
     """The formula → ``LayerNormalization(x, scale, bias)``; scale and bias follow as constants of
-    the normalized shape, or are ones and nothing."""
+    the normalized shape, or are ones and nothing.
+    """
 
     rules = (
         *_layer_norm_rules(_divided),

@@ -57,6 +57,7 @@ def _rule(perm: tuple[int, ...], mode: str) -> pattern.RewriteRule:
 
 class PixelShuffle(Rewrites):
     """``Reshape [N, C, r, r, H, W]``, ``Transpose (0, 1, 4, 2, 5, 3)``, ``Reshape [N, C, rH, rW]``
-    → ``DepthToSpace`` of mode CRD; with the block in front of the depth, mode DCR."""
+    → ``DepthToSpace`` of mode CRD; with the block in front of the depth, mode DCR.
+    """
 
     rules = (_rule(DEPTH_FIRST, "CRD"), _rule(BLOCK_FIRST, "DCR"))

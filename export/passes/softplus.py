@@ -29,7 +29,8 @@ def _scaled(op: Any, x: Any, beta: Any) -> Any:
 
 class Softplus(Rewrites):
     """``Where(x > t, x, Softplus(x))`` → ``Softplus(x)``; the same of ``Softplus(b x) / b``, where
-    ``b x`` is compared. ``t`` is 15 or more."""
+    ``b x`` is compared. ``t`` is 15 or more.
+    """
 
     rules = (
         pattern.RewriteRule(

@@ -113,7 +113,8 @@ class _Widening:
 
     def _bound(self, quantize: ir.Node) -> None:
         """Put back the Relu that an int8 range from zero up stands for: a symmetric one does not
-        end there."""
+        end there.
+        """
         _, zero_point = _parameters(quantize)
         x = quantize.inputs[0]
         assert x is not None

@@ -130,7 +130,8 @@ class _Widening:
 
     def _is_bounded(self, operator: Operator, tensor: Tensor) -> bool:
         """Whether the int8 range of a result cut off what is below zero. A symmetric range does
-        not."""
+        not.
+        """
         quantization = tensor.quantization
         return (
             _is_code(tensor)

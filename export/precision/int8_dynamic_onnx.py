@@ -26,7 +26,8 @@ Array = npt.NDArray[Any]
 @dataclass(frozen=True)
 class DynamicModel:
     """The graph, and the names of the float weights that are integers in it. ``float_fallback``
-    says what keeps float weights, and why."""
+    says what keeps float weights, and why.
+    """
 
     model: ir.Model
     weights: frozenset[str]

@@ -53,7 +53,8 @@ _NAMED_KINDS = 5
 class QuantizedModel:
     """The QDQ graph, which nodes stayed in float ("name (operator): reason" each), what each pass
     that guards accuracy did, in words that ranges still moved at the end of calibration, and the
-    range method that was taken (None for a pre-quantized graph)."""
+    range method that was taken (None for a pre-quantized graph).
+    """
 
     model: ir.Model
     float_fallback: tuple[str, ...]

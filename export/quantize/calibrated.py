@@ -46,7 +46,8 @@ class CalibratedModel:
 
     def with_model(self, model: ir.Model) -> CalibratedModel:
         """For a graph that differs in biases alone; a layer whose scale depends on its bias is
-        rounded again."""
+        rounded again.
+        """
         weights = dict(self.weights)
         for node in model.graph:
             name = str(node.outputs[0].name)

@@ -60,7 +60,8 @@ class Inserter:
 
     def _quantize_before_clamps(self) -> None:
         """Quantize what a Relu or Clip that remains limits, in the scale of its result. That
-        changes nothing, and ONNX Runtime sees by it that the operator in front is quantized."""
+        changes nothing, and ONNX Runtime sees by it that the operator in front is quantized.
+        """
         for node in list(self._graph):
             operator = OPERATORS.get(node.op_type)
             users = list(node.outputs[0].uses())
@@ -153,7 +154,8 @@ class Inserter:
         axis: int | None = None,
     ) -> None:
         """Make input ``index`` of ``node`` DequantizeLinear of an integer initializer; without a
-        ``zero_point`` it is zero."""
+        ``zero_point`` it is zero.
+        """
         zeros = np.zeros(scale.shape, integers.dtype) if zero_point is None else zero_point
         inputs = [
             self._constant(f"{name}_quantized", integers),
@@ -176,7 +178,8 @@ class Inserter:
 
     def _free(self, name: str) -> str:
         """``name``, with an underscore for every value that has it already: a pass, or who made the
-        graph, may call things x_scale too."""
+        graph, may call things x_scale too.
+        """
         while name in self._names:
             name += "_"
         self._names.add(name)
@@ -185,7 +188,8 @@ class Inserter:
 
 def _drop_saturated_clamps(graph: ir.Graph) -> None:
     """Remove each Relu or Clip whose result is quantized into a range within its bounds: the
-    integers saturate at the same places."""
+    integers saturate at the same places.
+    """
     for node in list(graph):
         operator = OPERATORS.get(node.op_type)
         if operator is None or operator.kind is not Kind.CLAMP:

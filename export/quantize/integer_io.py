@@ -78,7 +78,8 @@ def _pair_node(
     graph: ir.Graph, op_type: str, x: ir.Value, like: ir.Node, dtype: np.dtype
 ) -> ir.Node:
     """A QuantizeLinear or DequantizeLinear of ``x`` with the scale of ``like`` and integers of
-    ``dtype``, whose zero point is that of ``like`` shifted by 128."""
+    ``dtype``, whose zero point is that of ``like`` shifted by 128.
+    """
     scale, old_zero_point = like.inputs[1], like.inputs[2]
     assert scale is not None
     assert old_zero_point is not None

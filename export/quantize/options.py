@@ -18,7 +18,8 @@ class ActivationType(str, Enum):
 
 class RangeMethod(str, Enum):
     """How the range of an activation follows from what calibration observed of it; ``AUTO`` tries
-    the others on the network and its samples."""
+    the others on the network and its samples.
+    """
 
     AUTO = "auto"
     MINMAX = "minmax"

@@ -120,7 +120,8 @@ def weight_parameters(
 
 def bias_scale(input_scale: float, weight_scale: Float32, size: int) -> Float32:
     """The product as the runtimes form it, in float32, for a bias of ``size``: the groups of a
-    transposed convolution share the scales of their outputs."""
+    transposed convolution share the scales of their outputs.
+    """
     product: Float32 = np.float32(input_scale) * weight_scale
     return np.tile(product, size // len(product))
 

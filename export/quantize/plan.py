@@ -34,7 +34,8 @@ class Plan:
 
     def groups(self) -> dict[str, list[str]]:
         """Names of the activations that share scale and zero point, by the name of their
-        representative; without those that the specification sets."""
+        representative; without those that the specification sets.
+        """
         groups: dict[str, list[str]] = {}
         for value, representative in self.activations.items():
             if representative not in self.fixed:
@@ -54,7 +55,8 @@ class Plan:
 
 def plan(graph: ir.Graph, keep_float: Collection[str] = ()) -> Plan:
     """Decide over a float graph with constant weights and static shapes. ``keep_float`` names the
-    nodes that were asked to stay in float."""
+    nodes that were asked to stay in float.
+    """
     result = Plan()
     shared = _UnionFind()
     wanted: dict[ir.Value, None] = {}
@@ -109,7 +111,8 @@ def is_constant(value: ir.Value) -> bool:
 
 def is_accumulator(value: ir.Value) -> bool:
     """Whether ``value`` only exists inside a fused operator: the result of a convolution, matrix
-    product or sum that nothing but a Relu or Clip reads."""
+    product or sum that nothing but a Relu or Clip reads.
+    """
     producer = value.producer()
     if producer is None or value.is_graph_output():
         return False

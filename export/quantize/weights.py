@@ -39,7 +39,8 @@ def round_to_nearest(
     node: ir.Node, activations: Mapping[str, ActivationParameters]
 ) -> QuantizedWeight:
     """The weight of a Conv, ConvTranspose, Gemm or MatMul, given the parameters of the activations
-    around it by their names."""
+    around it by their names.
+    """
     x = node.inputs[0]
     assert x is not None
     input_scale = activations[str(x.name)].scale

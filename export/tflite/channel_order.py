@@ -25,7 +25,8 @@ KEEPS_ORDER = {
 
 def consumer_order(value: ir.Value) -> Order | None:
     """The order in which the only reader of ``value`` wants it, seen through operators that leave
-    every element where it is; None where nothing is known."""
+    every element where it is; None where nothing is known.
+    """
     node = only_consumer(value)
     if node is None:
         return None
@@ -44,7 +45,8 @@ def consumer_order(value: ir.Value) -> Order | None:
 
 def next_transpose(value: ir.Value) -> tuple[Shape, Perm] | None:
     """The Transpose that is all that happens to ``value`` next, but for changes of its shape: the
-    shape it sees and its permutation."""
+    shape it sees and its permutation.
+    """
     node = only_consumer(value)
     while node is not None and node.op_type in RESHAPES:
         node = only_consumer(node.outputs[0])
@@ -79,7 +81,8 @@ def _before_transpose(node: ir.Node, shape: Shape) -> Order | None:
 
 def channel_permutation(order: Order, shape: Shape) -> npt.NDArray[np.int64] | None:
     """The channels of an N x C x H x W value as ``order`` has them, where that is channels last
-    but for a permutation of the channels; else None."""
+    but for a permutation of the channels; else None.
+    """
     grouped = order.grouped(shape)
     if grouped is None:
         return None

@@ -90,7 +90,8 @@ def _behind_codes(
 ) -> tuple[ir.Node, ...]:
     """The only reader of ``value``, and what follows where that is a QuantizeLinear and a
     DequantizeLinear of the scale that the result has anyway: an activation behind them can as well
-    stand in front. ONNX Runtime wants it there, to see that the operator is quantized."""
+    stand in front. ONNX Runtime wants it there, to see that the operator is quantized.
+    """
     first = only_consumer(value)
     if first is None or not is_quantize(first):
         return () if first is None else (first,)

@@ -64,7 +64,8 @@ class Quantization:
 @dataclass(frozen=True, eq=False)
 class ChannelQuantization:
     """One float32 scale for each slice along ``axis``, all zero points 0: how TFLite states
-    per-channel weights and their biases."""
+    per-channel weights and their biases.
+    """
 
     scales: npt.NDArray[np.float32]
     axis: int
@@ -93,7 +94,8 @@ class Tensor:
 @dataclass(eq=False)
 class Operator:
     """A builtin operator by its name in the schema; options by their names there. ``source`` is the
-    ONNX node that it was lowered from, as messages name it; empty where it is of no single one."""
+    ONNX node that it was lowered from, as messages name it; empty where it is of no single one.
+    """
 
     name: str
     inputs: Sequence[Tensor]

@@ -76,7 +76,8 @@ class Order:
 
     def refined(self, shape: Sequence[int]) -> tuple[Shape, Perm] | None:
         """``(dims, perm)`` of this order with dims split so that each axis of ``shape`` is a
-        group of neighbors; None where a boundary of ``shape`` cuts a dimension unevenly."""
+        group of neighbors; None where a boundary of ``shape`` cuts a dimension unevenly.
+        """
         cuts = _strides(self.dims) | _strides(shape)
         chain = sorted(cuts | {prod(shape)}, reverse=True)
         if any(above % below for above, below in pairwise(chain)):
@@ -111,7 +112,8 @@ class Order:
 
     def transposed(self, shape: Sequence[int], perm: Perm) -> Order | None:
         """The order of the same stored elements for ``value.transpose(perm)``; None where the
-        axes of ``shape`` cannot be told apart in the stored tensor."""
+        axes of ``shape`` cannot be told apart in the stored tensor.
+        """
         if 0 in shape:
             return self
         grouped = self.grouped(shape)
@@ -143,7 +145,8 @@ class Order:
 
     def nearest_perm(self, shape: Sequence[int]) -> Perm:
         """The permutation of axes to move to where an axis is stored in pieces: each axis stands
-        where its last piece is."""
+        where its last piece is.
+        """
         exact = self.as_perm(shape)
         grouped = self.grouped(shape)
         if exact is not None or grouped is None:

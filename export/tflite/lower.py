@@ -100,7 +100,8 @@ def lower(
 
 def demand_known(model: ir.Model) -> None:
     """Raise UnsupportedOperator for a node whose operator or element types :func:`lower` refuses
-    whatever its precision: before a calibration, which may take long."""
+    whatever its precision: before a calibration, which may take long.
+    """
     graph = _written_out(model)
     for node in fold_constants(_live_nodes(graph), Builder()):
         _check_types(node, _rule_of(node))

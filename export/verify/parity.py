@@ -215,7 +215,8 @@ def _share_within_one_step(
     a: list[Outputs], b: list[Outputs], steps: Sequence[float | None]
 ) -> float | None:
     """Share of all outputs that differ by at most one step. Outputs without a step do not count;
-    None where no output has one."""
+    None where no output has one.
+    """
     counted = [
         # A hundredth more than a step, for the rounding of float32 differences.
         np.abs(x - y) <= step * 1.01
@@ -229,7 +230,8 @@ def _share_within_one_step(
 
 def _argmax_agreement(expected: list[Outputs], got: list[Outputs]) -> float | None:
     """Share of rows of the first output with the same largest element; None unless it is a matrix
-    of scores."""
+    of scores.
+    """
     first, second = _pairs(expected, got)[0]
     if first.ndim != 3 or first.shape[-1] < 2:
         return None

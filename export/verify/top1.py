@@ -181,7 +181,8 @@ def _batches(
     pairs: Iterator[tuple[Sample, int]], size: int
 ) -> Iterator[tuple[Sample, npt.NDArray[np.int64]]]:
     """Batches of exactly ``size`` samples; the last is filled up by repetition, and its targets
-    tell how many count."""
+    tell how many count.
+    """
     group: list[tuple[Sample, int]] = []
     for pair in pairs:
         group.append(pair)

@@ -20,10 +20,10 @@ def relu6() -> nn.Module:
 
 
 def silu() -> nn.Module:
-    """x sigmoid(x), also called swish (Ramachandran et al. 2017, arXiv:1710.05941)."""
+    """X sigmoid(x), also called swish (Ramachandran et al. 2017, arXiv:1710.05941)."""
     return nn.SiLU(inplace=True)
 
 
 def hard_swish() -> nn.Module:
-    """x relu6(x + 3) / 6: swish without an exponential (Howard et al. 2019, arXiv:1905.02244)."""
+    """X relu6(x + 3) / 6: swish without an exponential (Howard et al. 2019, arXiv:1905.02244)."""
     return nn.Hardswish(inplace=True)

@@ -29,7 +29,8 @@ class ExitHead(nn.Module):
 
 class ExitStage(nn.Module):
     """A part of a network that ends in an exit: x to features, which the next stage reads, and
-    logits (N, num_classes). Parameters and MACs: those of ``body`` and ``head``."""
+    logits (N, num_classes). Parameters and MACs: those of ``body`` and ``head``.
+    """
 
     def __init__(self, body: nn.Module, head: ExitHead) -> None:
         super().__init__()
@@ -43,7 +44,8 @@ class ExitStage(nn.Module):
 
 class LastStage(nn.Sequential):
     """The part after the last early exit: features to logits (N, num_classes) alone. Parameters
-    and MACs: those of ``body`` and ``head``."""
+    and MACs: those of ``body`` and ``head``.
+    """
 
     def __init__(self, body: nn.Module, head: ExitHead) -> None:
         super().__init__()
@@ -88,7 +90,8 @@ class EarlyExitNetwork(nn.Module):
 
     def stage_input(self, index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of what stage ``index`` of :meth:`chain` reads when the whole network reads
-        ``shape``, both without the batch dimension. The modules must be on the meta device."""
+        ``shape``, both without the batch dimension. The modules must be on the meta device.
+        """
         x = torch.zeros(1, *shape, device="meta")
         for stage in self.chain()[:index]:
             x, _ = stage(x)

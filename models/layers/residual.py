@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 def projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
     """The shortcut where input and output differ in shape: a strided 1x1 convolution, C M
-    parameters; None where the identity serves."""
+    parameters; None where the identity serves.
+    """
     if stride == 1 and in_channels == out_channels:
         return None
     conv = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)

@@ -40,7 +40,8 @@ class AccuracyComparison:
 
     def sentence(self) -> str:
         """The verdict in words, such as "1.20 points less accurate, at least 0.51, at most
-        1.88"."""
+        1.88".
+        """
         low, value, high = (100 * x for x in (self.change.low, self.change.value, self.change.high))
         if self.verdict is AccuracyVerdict.UNDECIDED:
             return (
@@ -105,7 +106,8 @@ def gate_accuracy(
     report: ComparisonReport[AccuracyComparison], max_loss: float, max_regression: float
 ) -> GateReport[AccuracyComparison]:
     """Fail what is significantly less accurate and by more than ``max_loss`` (0.005 is half a
-    percentage point), or larger by more than ``max_regression`` (0.03 is 3 %)."""
+    percentage point), or larger by more than ``max_regression`` (0.03 is 3 %).
+    """
     return GateReport.of(report, (_row(c, max_loss, max_regression) for c in report.comparisons))
 
 

@@ -15,7 +15,8 @@ C = TypeVar("C")
 @dataclass(frozen=True)
 class GateRow(Generic[C]):
     """One file at the gate; ``reasons`` is empty where it passes. ``undecided``: too much chance in
-    it to tell a regression of more than the allowed size from none."""
+    it to tell a regression of more than the allowed size from none.
+    """
 
     comparison: C
     reasons: tuple[str, ...]
@@ -25,7 +26,8 @@ class GateRow(Generic[C]):
 @dataclass(frozen=True)
 class GateReport(Generic[C]):
     """All files at the gate, those in the baseline alone (``missing``) and in the result alone
-    (``added``), and what the reader must know."""
+    (``added``), and what the reader must know.
+    """
 
     rows: tuple[GateRow[C], ...]
     missing: tuple[str, ...]
@@ -46,7 +48,8 @@ class GateReport(Generic[C]):
 
 def gate(report: ComparisonReport[Comparison], max_regression: float) -> GateReport[Comparison]:
     """Fail what is significantly slower and by more than ``max_regression`` (0.03 is 3 %), or
-    larger by more than that."""
+    larger by more than that.
+    """
     return GateReport.of(report, (_row(c, max_regression) for c in report.comparisons))
 
 

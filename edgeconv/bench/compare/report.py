@@ -19,7 +19,8 @@ M = TypeVar("M")
 @dataclass(frozen=True)
 class ComparisonReport(Generic[C]):
     """All files in common, those in one result alone, why not to compare the two, and what is to
-    be said of each alone."""
+    be said of each alone.
+    """
 
     comparisons: tuple[C, ...]
     only_before: tuple[str, ...]

@@ -24,7 +24,8 @@ SUFFIX = ".json"
 class Matched:
     """Results to hold against each other, each pair of one kind and with a name: the file's in both
     folders, or what it holds. ``missing`` are files of the first folder, or kinds of results of
-    what was named first, that the second lacks; ``notes`` name what else has no partner."""
+    what was named first, that the second lacks; ``notes`` name what else has no partner.
+    """
 
     pairs: dict[str, tuple[Result, Result]]
     missing: tuple[str, ...]

@@ -31,7 +31,8 @@ def counterparts(
 ) -> list[tuple[int, int]]:
     """Indices of those that are the same operator of the network: the longest common sequences of
     kinds, then those that are the only ones left of their work, since runtimes run branches in any
-    order. Pairs whose outputs differ in size are none."""
+    order. Pairs whose outputs differ in size are none.
+    """
     mine, its = [_kind(one) for one in ones], [_kind(other) for other in others]
     pairs = [
         (block.a + step, block.b + step)
@@ -61,7 +62,8 @@ def _kind(operator: ProfiledOperator) -> _Kind:
 
 def _work(operator: ProfiledOperator) -> int | None:
     """Multiply-accumulates, as if the channels of every ONNX convolution were padded alike: in
-    float they are, in int8 not."""
+    float they are, in int8 not.
+    """
     place = WEIGHTS.get(operator.operator)
     weights = operator.inputs[place].shape if operator.macs and place is not None else ()
     if len(weights) < 2 or 0 in weights:

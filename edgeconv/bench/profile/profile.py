@@ -119,7 +119,8 @@ def _profile_onnx(path: Path, options: BenchOptions, device: Device, lock: Lock)
 
 def _profile_tflite(path: Path, options: BenchOptions, device: Device, lock: Lock) -> ProfiledModel:
     """Equal operators are measured once. Their inputs are structured values: ``options.inputs``
-    are the whole model's."""
+    are the whole model's.
+    """
     cuts = cut(path)
     measured: dict[bytes, Alone] = {}
     with _alone_on(device) as measure:

@@ -11,7 +11,8 @@ from edgeconv.versioned import Record
 class ProfiledOperator(Operator):
     """An operator and what it costs. ``delegated``: whether TFLite's delegate (XNNPACK) runs it;
     None where the runtime does not tell, and of ONNX files. ``roof`` is None on a board that is not
-    known."""
+    known.
+    """
 
     delegated: bool | None = None
     macs: int | None
@@ -26,7 +27,8 @@ class ProfiledOperator(Operator):
 class ProfiledModel(Record):
     """One file and the nodes that ran, in order. ``tick_ns`` is the step of the clock that told
     their times; ``frequency_hz`` the highest that the device told of its cores; ``peaks`` are None
-    of a board that is not known."""
+    of a board that is not known.
+    """
 
     file: ModelFile
     runtime_version: str

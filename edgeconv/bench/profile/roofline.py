@@ -63,7 +63,8 @@ class Roof(Record):
 
 class Peaks(Record):
     """Of a board as it ran: multiply-accumulates a ns of all its cores in use, of the kinds whose
-    peaks are known, and bytes a ns from and to its memory (None: not known)."""
+    peaks are known, and bytes a ns from and to its memory (None: not known).
+    """
 
     board: str
     cores: int
@@ -103,7 +104,8 @@ class Peaks(Record):
 
 def macs(operator: Operator) -> int | None:
     """Multiply-accumulates of a convolution or a product as it runs, with the channels that the
-    runtime pads; None of anything else."""
+    runtime pads; None of anything else.
+    """
     shapes = [tensor.shape for tensor in operator.inputs]
     results = math.prod(operator.outputs[0].shape) if operator.outputs else 0
     kind = operator.operator
@@ -120,7 +122,8 @@ def macs(operator: Operator) -> int | None:
 
 def arithmetic(operator: Operator) -> Arithmetic | None:
     """Of the products of an operator. Float activations and int8 weights are multiplied as int8,
-    which is what "dynamic range" means; None of other types."""
+    which is what "dynamic range" means; None of other types.
+    """
     activations, weights = _factors(operator)
     if activations is None or weights is None:
         return None

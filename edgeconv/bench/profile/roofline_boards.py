@@ -35,7 +35,8 @@ class Core:
 @dataclass(frozen=True)
 class Board:
     """``model`` is what the device tree says before "Rev". Bandwidths are bytes a second, read and
-    written bytes together: of one core, and the most that any number of cores reached."""
+    written bytes together: of one core, and the most that any number of cores reached.
+    """
 
     model: str
     core: Core

@@ -47,7 +47,8 @@ class NotFaster(Record):
 
 class Int8AgainstFloat(Record):
     """An int8 and a float file of one network. Times in ns; those of conversions count all between
-    float and int8, which the float file has none of. ``not_faster``: slowest first."""
+    float and int8, which the float file has none of. ``not_faster``: slowest first.
+    """
 
     int8_file: str
     float_file: str
@@ -60,7 +61,8 @@ class Int8AgainstFloat(Record):
 @dataclass(frozen=True)
 class Group:
     """An operator and the conversions right before and after it, if it runs in float; its time is
-    the sum of so many readings."""
+    the sum of so many readings.
+    """
 
     operator: ProfiledOperator
     ns: int

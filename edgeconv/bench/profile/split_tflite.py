@@ -27,7 +27,8 @@ PLAIN_INTEGERS = (schema.TensorType.INT32, schema.TensorType.INT64)
 @dataclass(frozen=True)
 class Cut:
     """One operator of a file. ``data`` is a whole TFLite file; operators that differ in nothing
-    but the values of their constants have the same ``key``. Shapes are NHWC, as in the file."""
+    but the values of their constants have the same ``key``. Shapes are NHWC, as in the file.
+    """
 
     name: str
     operator: str
@@ -94,7 +95,8 @@ def _cut(model: Any, operator: Any) -> Cut | None:
 
 def _key(single: Any) -> bytes:
     """The file without names, scales and the values of constants, but for integers that stand for
-    themselves: they are shapes and axes."""
+    themselves: they are shapes and axes.
+    """
     bare = copy.copy(single)
     bare.buffers = [copy.copy(buffer) for buffer in single.buffers]
     part = copy.copy(single.subgraphs[0])

@@ -72,7 +72,8 @@ _ARMV7 = "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 l
 class Board:
     """A Raspberry Pi. ``part``, ``variant`` and ``revision`` are those of its cores' Main ID
     Register (Arm's Technical Reference Manuals); frequencies are in kHz. Kernels of libraries are
-    chosen by these files as well as by the instructions at hand, so they belong to ``cpu``."""
+    chosen by these files as well as by the instructions at hand, so they belong to ``cpu``.
+    """
 
     name: str
     model: str

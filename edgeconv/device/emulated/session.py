@@ -73,7 +73,8 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def register(settings: Settings) -> None:
     """Let the kernel start the board's programs with QEMU, which it opens here and now (flag F):
-    inside the userland the path means nothing."""
+    inside the userland the path means nothing.
+    """
     name = Path(settings.qemu).name
     try:
         mount("binfmt_misc", os.fspath(BINFMT), "binfmt_misc", 0)

@@ -128,7 +128,8 @@ def _recipe(architecture: Architecture) -> str:
 
 def _unpack_packages(architecture: Architecture, root: Path) -> None:
     """Fetch the packages and all they depend on with an apt of its own: this machine's sources and
-    keys, but its own state, so that the system's apt and dpkg stay as they are."""
+    keys, but its own state, so that the system's apt and dpkg stay as they are.
+    """
     with tempfile.TemporaryDirectory(prefix="apt-", dir=cache_folder()) as name:
         state = Path(name)
         for folder in ("lists/partial", "cache/archives/partial", "state"):

@@ -33,7 +33,8 @@ _LEAST_SHARE = 0.1
 
 def absorb(segments: list[Segment], statistics: dict[str, ChannelStatistics]) -> int:
     """Shift channels in place; the number of segments changed. ``statistics`` are those of each
-    segment's value, by its name, and become those after the shift."""
+    segment's value, by its name, and become those after the shift.
+    """
     changed = 0
     for segment in segments:
         name = str(segment.value.name)

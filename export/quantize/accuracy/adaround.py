@@ -28,7 +28,8 @@ def adaptive_weights(
 ) -> dict[str, QuantizedWeight]:
     """The draft's integer weights with learned rounding; a layer that cannot be sampled keeps the
     nearest. Memory is bounded by _BYTES and the largest layer; the data is read once for each
-    group of layers that fits."""
+    group of layers that fits.
+    """
     from edgeconv.export.quantize.accuracy.adaround_layer import Clamp, learn_rounding
     from edgeconv.export.threads import one_torch_thread
 

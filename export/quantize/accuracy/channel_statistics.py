@@ -26,7 +26,8 @@ class ChannelStatistics:
 
     def shifted(self, offset: Float64) -> ChannelStatistics:
         """Of the activation less ``offset``. The mean square becomes that of values spread
-        evenly between the bounds."""
+        evenly between the bounds.
+        """
         low, high = self.low - offset, self.high - offset
         even = (low**2 + low * high + high**2) / 3
         return ChannelStatistics(low, high, np.where(offset == 0, self.mean_square, even))

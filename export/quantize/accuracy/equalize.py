@@ -31,7 +31,8 @@ _REACHED = 0.999
 
 def equalize(segments: list[Segment], statistics: Mapping[str, ChannelStatistics]) -> int:
     """Rescale channels in place where the noise model expects less noise for it; the number of
-    segments changed. ``statistics`` are those of each segment's value, by its name."""
+    segments changed. ``statistics`` are those of each segment's value, by its name.
+    """
     changed = 0
     for segment in segments:
         factors = _choose(segment, statistics[str(segment.value.name)])
@@ -61,7 +62,8 @@ def _choose(segment: Segment, observed: ChannelStatistics) -> Float64 | None:
 
 def _reach(producer: Layer, observed: ChannelStatistics) -> Float64:
     """The greatest magnitude of each channel, with a floor for channels that hardly lived; zero for
-    those that have no weights and were never seen to be anything but zero."""
+    those that have no weights and were never seen to be anything but zero.
+    """
     reach = np.maximum(np.abs(observed.low), np.abs(observed.high))
     norm = np.sqrt(np.square(producer.weight, dtype=np.float64).sum(axis=(2, 3))).ravel()
     alive = (norm > 0) & (reach > 0)
@@ -72,7 +74,8 @@ def _reach(producer: Layer, observed: ChannelStatistics) -> Float64:
 
 def _factors(reach: Float64, column: Float64) -> Float64:
     """reach^e / column^(1-e): factors that undo any earlier rescaling of the same kind. The
-    activation keeps its greatest magnitude."""
+    activation keeps its greatest magnitude.
+    """
     positive, alive = column > 0, reach > 0
     filled = np.where(positive, column, np.median(column[positive]) if positive.any() else 1.0)
     factors = np.where(alive, reach, 1.0) ** _EXPONENT * filled ** (_EXPONENT - 1)
@@ -90,7 +93,8 @@ def _quieten_dead(factors: Float64, reach: Float64, column: Float64) -> Float64:
 
 def expected_noise(segment: Segment, observed: ChannelStatistics, factors: Float64) -> float:
     """Noise over signal that the integers of the activation and of the consumers' weights bring
-    into the consumers' outputs, averaged over output channels; rounding errors are uniform."""
+    into the consumers' outputs, averaged over output channels; rounding errors are uniform.
+    """
     low, high = observed.low / factors, observed.high / factors
     step = (max(high.max(), 0.0) - min(low.min(), 0.0)) / 255
     ratios = []

@@ -68,7 +68,8 @@ class AccuracyPasses:
 
     def _choose(self, model: ir.Model) -> list[Rescaling]:
         """The passes, alone or together, that help most on samples which they have not seen: a
-        channel that fills the range on the seen ones saturates on others."""
+        channel that fills the range on the seen ones saturates on others.
+        """
         if not (segments := find_segments(model.graph)):
             return []
         statistics = observe_channels(model, _names(segments), self._judge.seen)

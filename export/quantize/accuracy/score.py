@@ -17,7 +17,8 @@ _LIMIT_DB = 200.0
 
 class SqnrScorer:
     """Holds the float graph, and two sets of batches: candidates are fitted to the ``seen`` ones
-    and compared on the others. A single batch is both."""
+    and compared on the others. A single batch is both.
+    """
 
     def __init__(self, model: ir.Model, batches: Sequence[Batch]) -> None:
         self.seen = batches[::2]
@@ -27,7 +28,8 @@ class SqnrScorer:
 
     def balanced_db(self, candidate: ir.Model) -> float:
         """The mean of two ratios in dB over all batches, of the worst output: that of all batches
-        together, which a few with great numbers decide, and the mean of each batch's own."""
+        together, which a few with great numbers decide, and the mean of each batch's own.
+        """
         other = IntermediateOutputs(candidate, self._outputs)
         powers = []
         for batch in {id(batch): batch for batch in (*self.seen, *self._unseen)}.values():

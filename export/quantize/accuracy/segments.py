@@ -46,7 +46,8 @@ class Segment:
 
 def find_segments(graph: ir.Graph) -> list[Segment]:
     """All of them, in the order of the graph. A residual sum, a gate, a concatenation or a graph
-    output ends a segment: whoever reads there sees the channels as they are."""
+    output ends a segment: whoever reads there sees the channels as they are.
+    """
     segments = []
     for node in graph:
         if is_weighted(node) and node.op_type != "MatMul":

@@ -42,7 +42,8 @@ class Calibration:
 
     def movement(self) -> dict[str, float]:
         """How far the ends of each range moved in the second half of the samples together, as a
-        share of the range."""
+        share of the range.
+        """
         return {
             key: (abs(now.low - before.low) + abs(now.high - before.high))
             / max(now.high - now.low, abs(now.high), abs(now.low), 1e-30)

@@ -17,7 +17,8 @@ from edgeconv.export.quantize.plan import plan
 
 class ClippedBatches:
     """Batches whose values outside of an input's range are moved to its ends. A value that the
-    first 8 bits cut off reaches no activation, and must widen none of their ranges."""
+    first 8 bits cut off reaches no activation, and must widen none of their ranges.
+    """
 
     def __init__(self, batches: Batches, ranges: list[Range | None]) -> None:
         self._batches = batches

@@ -22,7 +22,7 @@ LARGEST_BIAS = 2**30  # leaves the products room in an int32
 
 
 def per_channel_affine(ctx: NodeLowering, factor: Array, offset: Array) -> None:
-    """factor * x + offset for each channel (axis 1) of the first input: a 1x1 DEPTHWISE_CONV_2D."""
+    """Factor * x + offset for each channel (axis 1) of the first input: a 1x1 DEPTHWISE_CONV_2D."""
     shape = ctx.shape(0)
     perm = channels_last(len(shape))
     order = Order.of(shape, perm)
@@ -70,7 +70,8 @@ def _integer_operands(
 
 def _fitting_codes(factor: Array, offset: Array) -> Array:
     """For each channel the code of its factor beside which the offset, in steps of the input, is
-    nearest to a whole number: what the bias loses by rounding, the result would be off by."""
+    nearest to a whole number: what the bias loses by rounding, the result would be off by.
+    """
     candidates = np.arange(127.0, 63.0, -1.0)
     steps = np.where(factor == 0, 1, np.abs(factor))
     biases = (offset / steps)[:, np.newaxis] * candidates

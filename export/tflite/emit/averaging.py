@@ -38,7 +38,8 @@ def averaging(
     ctx: NodeLowering, x: Tensor, kernel: Pair, strides: Pair
 ) -> tuple[Sequence[Tensor], Options]:
     """The operands and options of a DEPTHWISE_CONV_2D that gives the means of ``x``: every weight
-    has the code 1 and the scale 1 / (kernel elements)."""
+    has the code 1 and the scale 1 / (kernel elements).
+    """
     assert isinstance(x.quantization, Quantization)
     channels = x.shape[-1]
     scales = np.full(channels, 1 / prod(kernel), np.float32)

@@ -16,7 +16,8 @@ def dilated_maximum(
     ctx: NodeLowering, x: Tensor, kernel: Pair, strides: Pair, dilations: Pair, size: Pair
 ) -> Tensor:
     """The maximum along the height, then along the width of ``x``, N x H x W x C and padded: each
-    of one slice for every row or column of the kernel."""
+    of one slice for every row or column of the kernel.
+    """
     for axis in (0, 1):
         slices = [
             _every(ctx, x, axis + 1, row * dilations[axis], strides[axis], size[axis])

@@ -69,7 +69,8 @@ def fold(area: Window, channels: int) -> Fold | None:
 
 def _blocks(area: Window) -> Iterator[Fold]:
     """Some columns as one: the padding is whole blocks, and stands behind the reshape, where
-    XNNPACK takes it into the convolution."""
+    XNNPACK takes it into the convolution.
+    """
     stride, width, count = area.strides[1], area.size[1], area.result[1]
     for columns in range(2, 17):
         outputs = columns // stride
@@ -87,7 +88,8 @@ def _blocks(area: Window) -> Iterator[Fold]:
 
 def _whole_rows(area: Window, channels: int) -> Iterator[Fold]:
     """Every column as one: what lies outside needs no padding, only no weight. As many rows as
-    the stride may then be one as well."""
+    the stride may then be one as well.
+    """
     width, count, low = area.size[1], area.result[1], area.low[1]
     if width * channels > WIDEST:
         return

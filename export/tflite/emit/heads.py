@@ -21,7 +21,8 @@ from edgeconv.export.tflite.node_lowering import NodeLowering
 @dataclass(frozen=True)
 class Heads:
     """The result seen as groups x tokens rows and heads x depth columns, wanted as
-    groups x heads x tokens x depth."""
+    groups x heads x tokens x depth.
+    """
 
     groups: int
     tokens: int
@@ -31,7 +32,8 @@ class Heads:
 
 def heads(ctx: NodeLowering, rows: int, units: int) -> Heads | None:
     """How the result of a product is taken apart next; None where it is not, or where the operands
-    do not allow it."""
+    do not allow it.
+    """
     constant = all(isinstance(ctx.held(index), Constant) for index in (1, 2) if ctx.has(index))
     following = next_transpose(ctx.result)
     if ctx.integer or not constant or following is None:

@@ -20,7 +20,8 @@ from edgeconv.export.tflite.node_lowering import NodeLowering
 @dataclass(frozen=True, eq=False)
 class Weights:
     """An int8 operand: its codes as ONNX has them, and a float32 scale for each output channel
-    (or one for all)."""
+    (or one for all).
+    """
 
     codes: Array
     scales: Array

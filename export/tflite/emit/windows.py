@@ -18,7 +18,8 @@ Pair = tuple[int, int]
 @dataclass(frozen=True)
 class Window:
     """A 2-D window, height first. ``low`` and ``high`` count the padding that a window touches:
-    rows behind the last one need no padding, so ``high`` may be less than the node says."""
+    rows behind the last one need no padding, so ``high`` may be less than the node says.
+    """
 
     kernel: Pair
     strides: Pair

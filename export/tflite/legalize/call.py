@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 class Call:
     """A node with the inputs and attributes that it has where it is used. ``inputs`` has None for
-    an input that is left out."""
+    an input that is left out.
+    """
 
     def __init__(
         self, node: ir.Node, inputs: Sequence[ir.Value | None], attributes: Attributes

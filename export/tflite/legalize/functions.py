@@ -39,7 +39,8 @@ def function_of(
     opsets: Opsets,
 ) -> ir.Function | None:
     """The function that ``node`` calls, from a model's ``own`` or from the standard; None where
-    it has none."""
+    it has none.
+    """
     called = own.get((node.domain, node.op_type, node.overload))
     if called is not None:
         return called

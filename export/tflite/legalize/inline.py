@@ -63,7 +63,8 @@ def _needs(node: ir.Node) -> bool:
 @dataclass(frozen=True)
 class Frame:
     """Where a node stands: a prefix of its name, the operator versions, the attributes of the
-    function around it, and the title of the operator that is written as others here."""
+    function around it, and the title of the operator that is written as others here.
+    """
 
     scope: str
     opsets: Opsets
@@ -127,7 +128,8 @@ class Expansion:
 
     def now(self, value: ir.Value | None) -> ir.Value | None:
         """What ``value`` is at this point of the pass. Initializers come along when they are used,
-        and inputs with a default are inputs."""
+        and inputs with a default are inputs.
+        """
         if value is None:
             return None
         if value not in self._became:

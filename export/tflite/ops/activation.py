@@ -56,7 +56,8 @@ def clip(ctx: NodeLowering) -> None:
 def _integer_clip(ctx: NodeLowering, limits: tuple[float, float]) -> None:
     """Limits that the codes of the result saturate at need a change of scale and no more; the
     others are MAXIMUM and MINIMUM, because TFLite's own RELU in int8 has no vector code
-    (28x28x128 on a Cortex-A72, millions of instructions: RELU 4.33, MAXIMUM 0.05)."""
+    (28x28x128 on a Cortex-A72, millions of instructions: RELU 4.33, MAXIMUM 0.05).
+    """
     order = ctx.stored(0).order
     x = ctx.builder.quantize(ctx.stored(0).tensor, ctx.wanted)
     low, high = needed(limits, ctx.wanted)
@@ -116,14 +117,16 @@ def _fixed(ctx: NodeLowering, name: str, own: Quantization) -> None:
 @operator("HardSwish", integer=Integer.COMPUTES)
 def hard_swish(ctx: NodeLowering) -> None:
     """In integers by way of float, which XNNPACK makes a table of: that is exact, and on ARM faster
-    than TFLite's int8 kernel, whose 16-bit multipliers miss one code in 170 (docs/rewrites.md)."""
+    than TFLite's int8 kernel, whose 16-bit multipliers miss one code in 170 (docs/rewrites.md).
+    """
     table(ctx, "HARD_SWISH")
 
 
 @operator("LeakyRelu", integer=Integer.COMPUTES)
 def leaky_relu(ctx: NodeLowering) -> None:
     """LEAKY_RELU; in integers by way of float, which XNNPACK makes a table of: it is exact, and has
-    half the instructions of XNNPACK's int8 kernel, an eighth of tflite-runtime 2.14's."""
+    half the instructions of XNNPACK's int8 kernel, an eighth of tflite-runtime 2.14's.
+    """
     leaky(ctx, ctx.float_attribute("alpha", 0.01))
 
 
@@ -134,7 +137,8 @@ def leaky(ctx: NodeLowering, slope: float) -> None:
 @operator("Gelu", integer=Integer.COMPUTES)
 def gelu(ctx: NodeLowering) -> None:
     """GELU, an operator of ONNX since opset 20; under an earlier one the formula with Erf or Tanh
-    stays written out, partly in float."""
+    stays written out, partly in float.
+    """
     approximate = ctx.string_attribute("approximate", "none") == "tanh"
     unary(ctx, "GELU", options={"approximate": approximate})
 

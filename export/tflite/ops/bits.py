@@ -33,7 +33,8 @@ def bitwise_not(f: Decomposer) -> list[ir.Value]:
 @decomposition_of("BitwiseAnd", "BitwiseOr", when=of_whole_words)
 def bitwise(f: Decomposer) -> list[ir.Value]:
     """The sum of two numbers is twice what they share and once what they do not; in halves, which
-    do not overflow."""
+    do not overflow.
+    """
     x, y = f.input(0), f.input(1)
     if x.dtype != ir.DataType.INT32:
         raise f.unsupported("its numbers are not int32", "cast them to int32")
@@ -52,7 +53,8 @@ def bitwise(f: Decomposer) -> list[ir.Value]:
 @decomposition_of("BitShift", when=of_whole_words)
 def bit_shift(f: Decomposer) -> list[ir.Value]:
     """RIGHT_SHIFT, or a MUL with a power of two; a distance that no bit survives is as good as the
-    width."""
+    width.
+    """
     x, distance = f.input(0), f.input(1)
     assert x.dtype is not None
     dtype = x.dtype.numpy()

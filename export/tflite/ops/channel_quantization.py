@@ -1,5 +1,6 @@
 """QuantizeLinear and DequantizeLinear of values with a scale for each channel, which TFLite's
-tensors have for weights alone: the arithmetic that they stand for."""
+tensors have for weights alone: the arithmetic that they stand for.
+"""
 
 from __future__ import annotations
 

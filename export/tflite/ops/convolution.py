@@ -37,7 +37,8 @@ def conv(ctx: NodeLowering) -> None:
     """CONV_2D, or DEPTHWISE_CONV_2D where every group has one input channel; in int8 graphs, too,
     CONV_3D over volumes and depthwise kernels of more than 25 elements run in float. Padding that
     TFLite cannot state is a PAD in front, which XNNPACK takes into the convolution. The result's
-    channels lie in the order in which they will be read (see ``foresight``)."""
+    channels lie in the order in which they will be read (see ``foresight``).
+    """
     if len(ctx.shape(0)) == 5:
         convolve_volume(ctx)
         return

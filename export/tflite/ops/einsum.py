@@ -41,7 +41,8 @@ class Operand:
 @operator("Einsum")
 def einsum(ctx: NodeLowering) -> None:
     """One operand: a SUM, read in another order. Two: BATCH_MATMUL, or FULLY_CONNECTED where the
-    second is constant and has no batch, with the labels sorted into batch, kept and summed ones."""
+    second is constant and has no batch, with the labels sorted into batch, kept and summed ones.
+    """
     terms, result = _parsed(ctx)
     operands = [
         _summed(ctx, index, labels, "".join(terms[:index] + terms[index + 1 :]) + result)

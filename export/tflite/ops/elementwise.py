@@ -53,7 +53,8 @@ def aligned(ctx: NodeLowering, indices: Sequence[int]) -> tuple[list[Tensor], Sh
 
 def _leader(stored: Sequence[Stored], known: Sequence[bool]) -> Stored:
     """The operand whose order the others take: one that is not constant, and rather one that was
-    moved out of the plain order, which its neighbors had a reason for."""
+    moved out of the plain order, which its neighbors had a reason for.
+    """
     ranked = sorted(
         zip(stored, known, strict=True), key=lambda item: (item[1], item[0].order.is_identity)
     )
@@ -64,7 +65,8 @@ def _broadcast_perm(
     shapes: Sequence[Shape], stored: Sequence[Stored], known: Sequence[bool], result: Shape
 ) -> Perm:
     """The order of axes of the largest operand that is not constant; among equals, of one that
-    is not in the plain order."""
+    is not in the plain order.
+    """
     ranked = sorted(
         zip(shapes, stored, known, strict=True),
         key=lambda item: (item[2], -prod(item[0]), item[1].order.is_identity),
@@ -121,7 +123,8 @@ def div(ctx: NodeLowering) -> None:
 def prelu(ctx: NodeLowering) -> None:
     """PRELU in float, whose slopes have no batch dimension; LEAKY_RELU where they are one number,
     in int8 a table. 28x28x128 on a Cortex-A72 takes millions of instructions: PRELU in float with
-    DEQUANTIZE and QUANTIZE 0.47, its int8 kernel 5.22."""
+    DEQUANTIZE and QUANTIZE 0.47, its int8 kernel 5.22.
+    """
     slopes = ctx.constant(1)
     if slopes is not None and np.all(slopes == slopes.flat[0]):
         leaky(ctx, float(slopes.flat[0]))
@@ -133,7 +136,8 @@ def prelu(ctx: NodeLowering) -> None:
 
 def _extreme(ctx: NodeLowering, name: str) -> None:
     """MAXIMUM or MINIMUM of any number of operands, in integers all of the result's scale: to
-    saturate first and to compare first is the same."""
+    saturate first and to compare first is the same.
+    """
     count = len(ctx.node.inputs)
     tensors, shape, order = aligned(ctx, range(count))
     if ctx.integer:

@@ -72,7 +72,8 @@ def _numbers(ctx: NodeLowering, index: int, what: str) -> list[int]:
 @operator("Split", integer=Integer.MOVES)
 def split(ctx: NodeLowering) -> None:
     """SPLIT into equal parts; a SLICE for each part where they differ, because XNNPACK takes
-    those and not SPLIT_V."""
+    those and not SPLIT_V.
+    """
     shape = ctx.shape(0)
     axis = ctx.integer_attribute("axis", 0) % len(shape)
     sizes = [static_shape(value)[axis] for value in ctx.node.outputs]
@@ -96,7 +97,8 @@ def split(ctx: NodeLowering) -> None:
 @operator("Gather", integer=Integer.MOVES)
 def gather(ctx: NodeLowering) -> None:
     """GATHER; one constant index is a SLICE, and to drop its axis costs nothing. FLOOR_MOD counts
-    computed indices from the front."""
+    computed indices from the front.
+    """
     shape = ctx.shape(0)
     axis = ctx.integer_attribute("axis", 0) % len(shape)
     held = ctx.held(1)
@@ -166,7 +168,8 @@ def from_the_front(ctx: NodeLowering, indices: Tensor, sizes: Sequence[int]) -> 
 @operator("ArgMax", "ArgMin", integer=Integer.INDEX_RESULT)
 def arg_extreme(ctx: NodeLowering) -> None:
     """ARG_MAX or ARG_MIN, which find the first of several equal elements; to find the last, they
-    count from the other end."""
+    count from the other end.
+    """
     name = "ARG_MAX" if ctx.node.op_type == "ArgMax" else "ARG_MIN"
     if ctx.value(0).dtype == ir.DataType.INT64:
         raise ctx.unsupported(f"{name} has no kernel for int64", "cast its input to int32")
@@ -195,7 +198,8 @@ def arg_extreme(ctx: NodeLowering) -> None:
 @operator("TopK", integer=Integer.MOVES)
 def top_k(ctx: NodeLowering) -> None:
     """TOPK_V2 along the last axis, its int32 indices cast to ONNX's int64. The smallest are the
-    largest of the negated input."""
+    largest of the negated input.
+    """
     smallest = not ctx.integer_attribute("largest", 1)
     if smallest:
         ctx.refuse_integer("TFLite negates no integers")

@@ -1,5 +1,6 @@
 """QLinearConv, QLinearMatMul and their like: operators on codes, as the same operators on real
-numbers between DequantizeLinear and QuantizeLinear."""
+numbers between DequantizeLinear and QuantizeLinear.
+"""
 
 from __future__ import annotations
 

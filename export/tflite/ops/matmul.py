@@ -19,7 +19,7 @@ from edgeconv.export.tflite.registry import Integer, operator
 
 @operator("Gemm", integer=Integer.COMPUTES, fuses=True)
 def gemm(ctx: NodeLowering) -> None:
-    """alpha * A * B + beta * C. FULLY_CONNECTED adds one row; any other C is an ADD behind it."""
+    """Alpha * A * B + beta * C. FULLY_CONNECTED adds one row; any other C is an ADD behind it."""
     alpha = ctx.float_attribute("alpha", 1.0)
     beta = ctx.float_attribute("beta", 1.0)
     rows, units = ctx.result_shape
@@ -74,7 +74,8 @@ def _first_operand(ctx: NodeLowering) -> tuple[Stored, int]:
 
 def _scale(ctx: NodeLowering, operands: list[Tensor], alpha: float, beta: float) -> None:
     """Multiply the constant weight by alpha and the constant bias by beta; a weight that the
-    network computes hands alpha to its input."""
+    network computes hands alpha to its input.
+    """
     for position, factor in ((1, alpha), (2, beta)):
         tensor = operands[position]
         if factor == 1:
@@ -94,7 +95,8 @@ def _scale(ctx: NodeLowering, operands: list[Tensor], alpha: float, beta: float)
 def matmul(ctx: NodeLowering) -> None:
     """FULLY_CONNECTED for a constant matrix on the right, else BATCH_MATMUL; that in float, for
     which XNNPACK has kernels (3 x 196 x 64 by its transpose on a Cortex-A72, millions of
-    instructions: int8 17.2, float 2.8, with DEQUANTIZE and QUANTIZE around it 3.0)."""
+    instructions: int8 17.2, float 2.8, with DEQUANTIZE and QUANTIZE around it 3.0).
+    """
     held = ctx.held(1)
     if not isinstance(held, Constant):
         ctx.refuse_integer("on ARM the product of two activations is faster in float")
@@ -137,7 +139,8 @@ def _padded(shape: Shape, rank: int) -> Shape:
 
 def _matrix(ctx: NodeLowering, source: Stored, rows: int, depth: int) -> tuple[Stored, Matrix]:
     """The input as a matrix whose rows lie together: as it is where that is so, else with its
-    rows where the reader of the result will want them."""
+    rows where the reader of the result will want them.
+    """
     if not isinstance(ctx.held(1), Constant):
         return _plain_matrix(ctx, source, rows, depth)
     found = source.order.rows_and_columns(rows, depth)
@@ -158,7 +161,8 @@ def _plain_matrix(
 
 def _wanted_rows(ctx: NodeLowering, rows: int) -> tuple[Shape, Perm]:
     """``(dims, perm)`` of the rows as a Transpose behind the product orders them: where the input
-    moves anyway it can do that as well. The plain order where none does."""
+    moves anyway it can do that as well. The plain order where none does.
+    """
     following = next_transpose(ctx.result)
     plain = (rows,), (0,)
     if following is None:
@@ -210,7 +214,8 @@ def _dense_operands(
 
 def _emit_dense(ctx: NodeLowering, operands: list[Tensor], order: Order) -> None:
     """FULLY_CONNECTED, or a 1x1 CONV_2D where an integer weight has a scale for each channel:
-    FULLY_CONNECTED takes those since version 12, which older runtimes refuse."""
+    FULLY_CONNECTED takes those since version 12, which older runtimes refuse.
+    """
     x, weight, bias = operands
     units, depth = weight.shape
     rows = prod(x.shape) // depth

@@ -133,7 +133,8 @@ def group_normalization(ctx: NodeLowering) -> None:
 
 def _grouped(ctx: NodeLowering, groups: int) -> None:
     """Standardize the elements of each group, wherever they are stored, then scale and shift each
-    channel."""
+    channel.
+    """
     shape = ctx.shape(0)
     n, channels, pixels = shape[0], shape[1], prod(shape[2:])
     logical = (n, groups, channels // groups, pixels)
@@ -169,7 +170,7 @@ def _grouped(ctx: NodeLowering, groups: int) -> None:
 # 196 x 64 on a Cortex-A72, millions of instructions: L2_NORMALIZATION in int8 0.58, this 0.07.
 @operator("LpNormalization", reason="TFLite's int8 kernel is slower than float")
 def lp_normalization(ctx: NodeLowering) -> None:
-    """x over its L1 or L2 norm along an axis; 0 stays 0."""
+    """X over its L1 or L2 norm along an axis; 0 stays 0."""
     power = ctx.integer_attribute("p", 2)
     shape = ctx.shape(0)
     perm = own_perm(ctx)
@@ -209,7 +210,8 @@ def mean_variance_normalization(ctx: NodeLowering) -> None:
 @operator("LRN")
 def local_response_normalization(ctx: NodeLowering) -> None:
     """LOCAL_RESPONSE_NORMALIZATION, whose window has a middle and whose alpha counts each
-    neighbor."""
+    neighbor.
+    """
     size = ctx.integer_attribute("size", 1)
     if size % 2 == 0:
         raise ctx.unsupported(f"size is {size}", "use an odd size")

@@ -31,7 +31,8 @@ KEEPS_SIGN = {"MaxPool", "AveragePool", "GlobalAveragePool", "Reshape", "Transpo
 @operator("MaxPool", integer=Integer.MOVES)
 def max_pool(ctx: NodeLowering) -> None:
     """MAX_POOL_2D. Its SAME padding never wins; explicit padding must not either. With dilations,
-    MAXIMUM of slices; over a volume, two pools one after the other."""
+    MAXIMUM of slices; over a volume, two pools one after the other.
+    """
     if len(ctx.shape(0)) == 5:
         pool_volume(ctx, "MAX_POOL_2D")
         return

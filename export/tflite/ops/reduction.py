@@ -76,7 +76,7 @@ def reduce_log_sum(ctx: NodeLowering) -> None:
 
 @operator("ReduceLogSumExp")
 def reduce_log_sum_exp(ctx: NodeLowering) -> None:
-    """log of the sum of exp(x - max), plus max: exp never overflows."""
+    """Log of the sum of exp(x - max), plus max: exp never overflows."""
     axes, builder = reduced_axes(ctx), ctx.builder
     stored = ctx.stored(0)
     shape = ctx.shape(0)

@@ -161,7 +161,8 @@ def _bins(
     f: Decomposer, low: ir.Value, high: ir.Value, count: int, size: int, half: float
 ) -> Neighbors:
     """The neighbors of ``count`` samples between ``low`` and ``high``. Those near the border are
-    moved into the map, those farther away count nothing."""
+    moved into the map, those farther away count nothing.
+    """
     extent = f("Sub", high, low)
     if not half:
         extent = f("Max", extent, 1.0)

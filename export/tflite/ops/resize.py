@@ -23,7 +23,8 @@ PLACES = {"align_corners", "asymmetric", CROP, *HALF_PIXEL}
 def resize(ctx: NodeLowering) -> None:
     """RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR where they place their samples as ONNX does;
     else, for each axis, a GATHER of nearest neighbors or a matrix product with the weights, which
-    runs in float (cubic, antialiased)."""
+    runs in float (cubic, antialiased).
+    """
     before, after = ctx.shape(0), ctx.result_shape
     place = ctx.string_attribute("coordinate_transformation_mode", "half_pixel")
     if before == after and place != CROP:
@@ -81,7 +82,8 @@ def _natively(ctx: NodeLowering, samplings: list[Sampling]) -> bool:
 
 def _products(ctx: NodeLowering, samplings: list[Sampling], *, cubic: bool) -> None:
     """A matrix product along each axis: BATCH_MATMUL from the left, FULLY_CONNECTED along the last
-    axis of the stored tensor."""
+    axis of the stored tensor.
+    """
     perm = channels_last(len(samplings))
     x = ctx.tensor(0, perm)
     builder = ctx.builder

@@ -113,7 +113,8 @@ def _merge(ctx: NodeLowering, places: Array) -> None:
 
 def _scatter(ctx: NodeLowering, indices: Tensor, shape: Shape, updated: Shape) -> None:
     """SCATTER_ND of the updates into zeros, which adds where indices repeat; then a sum with the
-    input, or a selection by where anything was put."""
+    input, or a selection by where anything was put.
+    """
     ctx.refuse_integer("its indices are computed by the network")
     reduction = ctx.string_attribute("reduction", "none")
     builder = ctx.builder
@@ -154,7 +155,7 @@ def one_hot(ctx: NodeLowering) -> None:
 
 
 def _not_negative(ctx: NodeLowering, indices: Tensor, size: Tensor) -> Tensor:
-    """indices + size * (indices < 0), which leaves those beyond the size where they are."""
+    """Indices + size * (indices < 0), which leaves those beyond the size where they are."""
     builder = ctx.builder
     negative = Tensor(f"{ctx.name}/negative", indices.shape, BOOL)
     zero = builder.integers(np.array(0), f"{ctx.name}/zero")

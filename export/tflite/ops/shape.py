@@ -53,7 +53,8 @@ def _transposed(ctx: NodeLowering, shape: Shape, perm: Perm) -> None:
 @operator("Concat", integer=Integer.MOVES)
 def concat(ctx: NodeLowering) -> None:
     """CONCATENATION, of five parts at most: XNNPACK takes no more; in integers all inputs come to
-    the scale of the result first."""
+    the scale of the result first.
+    """
     perm = _common_perm(ctx)
     axis = ctx.integer_attribute("axis", 0) % len(perm)
     given = [index for index in range(len(ctx.node.inputs)) if 0 not in ctx.shape(index)]
@@ -145,7 +146,8 @@ def space_to_depth(ctx: NodeLowering) -> None:
 def depth_to_space(ctx: NodeLowering) -> None:
     """DEPTH_TO_SPACE, where the block comes before the depth in the channels (mode DCR), or was
     put there by the convolution in front. With the depth first (mode CRD) it is a reshape and a
-    transpose, and those are read, not written."""
+    transpose, and those are read, not written.
+    """
     if ctx.string_attribute("mode", "DCR") == "DCR":
         _blocks(ctx, "DEPTH_TO_SPACE")
         return

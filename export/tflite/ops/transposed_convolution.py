@@ -26,7 +26,8 @@ def conv_transpose(ctx: NodeLowering) -> None:
     """TRANSPOSE_CONV; in int8 graphs, too, CONV_3D_TRANSPOSE over volumes runs in float, and so
     does a grouped one whose weight has a scale for each channel, which several groups share.
     Padding of a transposed convolution cuts its result; what SAME does not cut just so, a SLICE
-    does. Groups and dilations become zeros in the weight."""
+    does. Groups and dilations become zeros in the weight.
+    """
     if len(ctx.shape(0)) == 5:
         _volume(ctx)
         return
@@ -133,13 +134,15 @@ def _operands(ctx: NodeLowering) -> tuple[Tensor, Tensor]:
 
 def _permuted(array: Array, group: int, dilations: Pair) -> Array:
     """IOHW, O counted in a group, to OHWI of all groups, with the kernel spread by its
-    dilations."""
+    dilations.
+    """
     return np.transpose(_dense(array, group, dilations), (1, 2, 3, 0))
 
 
 def _dense(array: Array, group: int, dilations: Sequence[int]) -> Array:
     """I, O counted in a group and the kernel, to I, O of all groups and the kernel spread by its
-    dilations."""
+    dilations.
+    """
     inputs, outputs, *kernel = array.shape
     reach = [(size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True)]
     spread: Array = np.zeros((inputs, outputs, *reach), array.dtype)

@@ -51,7 +51,7 @@ def _elu(f: Formula, alpha: float) -> Tensor:
 
 
 def _selu(f: Formula) -> Tensor:
-    """gamma elu(x)."""
+    """Gamma elu(x)."""
     gamma = f.ctx.float_attribute("gamma", 1.05070102214813232421875)
     alpha = f.ctx.float_attribute("alpha", 1.67326319217681884765625)
     return f("MUL", _elu(f, alpha), gamma)
@@ -84,7 +84,7 @@ def _erf(f: Formula) -> Tensor:
 
 
 def _celu(f: Formula) -> Tensor:
-    """alpha elu(x / alpha)."""
+    """Alpha elu(x / alpha)."""
     alpha = f.ctx.float_attribute("alpha", 1.0)
     if alpha == 1:
         return f("ELU", f.x)
@@ -92,7 +92,7 @@ def _celu(f: Formula) -> Tensor:
 
 
 def _shrink(f: Formula) -> Tensor:
-    """x without ``bias`` outside of -lambd to lambd, 0 inside."""
+    """X without ``bias`` outside of -lambd to lambd, 0 inside."""
     lambd, bias = f.ctx.float_attribute("lambd", 0.5), f.ctx.float_attribute("bias", 0.0)
     above = f("SIGN", f("RELU", f("SUB", f.x, lambd)))
     below = f("SIGN", f("RELU", f("SUB", -lambd, f.x)))
@@ -129,8 +129,9 @@ UNIT_RANGE = Quantization(1 / 255, -128)
 
 
 def _gated(ctx: NodeLowering, gate: Callable[[Formula], Tensor]) -> None:
-    """x times a function of x between 0 and 1. In integers that has codes of its own, where they
-    are fine enough to move the result by less than a step; XNNPACK makes a table of the whole."""
+    """X times a function of x between 0 and 1. In integers that has codes of its own, where they
+    are fine enough to move the result by less than a step; XNNPACK makes a table of the whole.
+    """
     f = Formula(ctx)
     share = gate(f)
     if not ctx.integer:
@@ -154,14 +155,14 @@ def largest_magnitude(stored: Stored) -> float:
 
 @operator("Swish", integer=Integer.COMPUTES)
 def swish(ctx: NodeLowering) -> None:
-    """x times LOGISTIC of alpha x."""
+    """X times LOGISTIC of alpha x."""
     alpha = ctx.float_attribute("alpha", 1.0)
     _gated(ctx, lambda f: f("LOGISTIC", f.x if alpha == 1 else f("MUL", f.x, alpha)))
 
 
 @operator("Mish", integer=Integer.COMPUTES)
 def mish(ctx: NodeLowering) -> None:
-    """x times TANH of softplus(x); in float n / (n + 2), where n is exp(x) (exp(x) + 2)."""
+    """X times TANH of softplus(x); in float n / (n + 2), where n is exp(x) (exp(x) + 2)."""
     _gated(ctx, _mish_gate)
 
 
@@ -176,7 +177,7 @@ def _mish_gate(f: Formula) -> Tensor:
 
 @operator("ThresholdedRelu")
 def thresholded_relu(ctx: NodeLowering) -> None:
-    """x where x exceeds alpha, else 0."""
+    """X where x exceeds alpha, else 0."""
     alpha = ctx.float_attribute("alpha", 1.0)
     f = Formula(ctx)
     above = f("SIGN", f("RELU", f("SUB", f.x, alpha)))

@@ -22,7 +22,8 @@ CLIPPING: dict[RangeMethod, Callable[[Distribution], Range]] = {
 
 def choose_range(method: RangeMethod, activations: Sequence[Histogram]) -> Range:
     """The range that activations with one scale and zero point share. It lies within their
-    extremes; min-max takes these and reads no counts."""
+    extremes; min-max takes these and reads no counts.
+    """
     if method is not RangeMethod.MINMAX:
         return CLIPPING[method](merge(activations))
     return Range(

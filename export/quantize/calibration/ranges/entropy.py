@@ -37,7 +37,8 @@ def entropy(values: Distribution) -> Range:
 
 def _divergence(bins: Float64, kept: int, levels: int) -> float:
     """Kullback-Leibler divergence in nats when ``kept`` bins become ``levels`` and what lies
-    beyond falls into the last bin."""
+    beyond falls into the last bin.
+    """
     inside = bins[:kept]
     if not inside.any():
         return np.inf
