@@ -96,7 +96,7 @@ def main() -> None:
             "",
             f"SQNR in dB against the float network on {HELD_OUT} held-out inputs of "
             f"{arguments.size}x{arguments.size}; calibration used {SAMPLES} samples. A pass is "
-            "kept only where it helps on samples that it was not fitted to.",
+            "kept only where it helps on some of the calibration samples.",
             f"Rescaled: the channels are divided by factors from 1/{LARGEST:.0f} to {LARGEST:.0f}, "
             "and the next layer multiplies them back.",
             machine("edgeconv", "onnxruntime", "torch"),
