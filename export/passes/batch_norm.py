@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from edgeconv.export.graph_edit import GraphEditor
+
 
 class BatchNormToDepthwise(ir.passes.InPlacePass):
     """``BatchNormalization(x)`` → ``Conv(x, weight [C, 1, 1…], bias [C], group=C)`` for x of
@@ -16,10 +18,11 @@ class BatchNormToDepthwise(ir.passes.InPlacePass):
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        editor = GraphEditor(model.graph)
         changed = False
         for node in list(model.graph):
             if node.op_type == "BatchNormalization" and node.domain == "" and _applies(node):
-                _replace(model.graph, node)
+                _replace(editor, node)
                 changed = True
         return ir.passes.PassResult(model, modified=changed)
 
@@ -36,7 +39,7 @@ def _applies(node: ir.Node) -> bool:
     )
 
 
-def _replace(graph: ir.Graph, node: ir.Node) -> None:
+def _replace(editor: GraphEditor, node: ir.Node) -> None:
     x, out = node.inputs[0], node.outputs[0]
     assert x is not None
     assert x.shape is not None
@@ -50,10 +53,10 @@ def _replace(graph: ir.Graph, node: ir.Node) -> None:
     ones = (1,) * (len(x.shape) - 2)
     weight = scale.astype(np.float32).reshape(channels, 1, *ones)
     bias = (beta - mean * scale).astype(np.float32)
-    constants = []
-    for name, array in ((f"{out.name}_scale", weight), (f"{out.name}_shift", bias)):
-        constants.append(ir.val(name, const_value=ir.tensor(array, name=name)))
-        graph.register_initializer(constants[-1])
+    constants = [
+        editor.constant(f"{out.name}_scale", weight),
+        editor.constant(f"{out.name}_shift", bias),
+    ]
     convolution = ir.node(
         "Conv",
         [x, *constants],
@@ -61,5 +64,5 @@ def _replace(graph: ir.Graph, node: ir.Node) -> None:
         name=node.name,
     )
     ir.convenience.replace_nodes_and_values(
-        graph, node, [node], [convolution], [out], [convolution.outputs[0]]
+        editor.graph, node, [node], [convolution], [out], [convolution.outputs[0]]
     )

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from itertools import chain, count, groupby
+from itertools import groupby
 
 import numpy as np
 import onnx_ir as ir
+
+from edgeconv.export.graph_edit import GraphEditor, describe, only_consumer
 
 CHANNELS = 1  # the axis
 SHUFFLE = (0, 2, 1)  # and the spatial axes after them
@@ -47,10 +49,11 @@ class ChannelShuffle(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         moved = _follow(model.graph)
+        editor = GraphEditor(model.graph)
         changed = False
         for region in _regions(moved):
             if region.shuffles and (plan := _plan(region)) is not None:
-                _apply(model.graph, region, plan)
+                _apply(editor, region, plan)
                 changed = True
         return ir.passes.PassResult(model, modified=changed)
 
@@ -185,7 +188,7 @@ def _producer(node: ir.Node, operator: str) -> ir.Node | None:
     producer = None if value is None else value.producer()
     if value is None or producer is None or producer.op_type != operator:
         return None
-    return producer if len(value.uses()) == 1 and not value.is_graph_output() else None
+    return producer if only_consumer(value) is not None else None
 
 
 def _regions(moves: _Moves) -> Iterator[_Region]:
@@ -285,27 +288,27 @@ def _constant_weights(node: ir.Node) -> bool:
     )
 
 
-def _apply(graph: ir.Graph, region: _Region, plan: _Plan) -> None:
+def _apply(editor: GraphEditor, region: _Region, plan: _Plan) -> None:
     readers_of: dict[Channel, tuple[int, ...]] = {}
     for index, channels in enumerate(region.read.values()):
         for channel in channels:
             readers_of[channel] = (*readers_of.get(channel, ()), index)
     runs: list[_Run] = []
     for source in region.sources:
-        runs += _write_runs(graph, source, plan.writers[source], readers_of)
+        runs += _write_runs(editor, source, plan.writers[source], readers_of)
     for index, (value, channels) in enumerate(region.read.items()):
         parts = [run for run in runs if index in run.readers]
         places = {channel: place for place, channel in enumerate(channels)}
         order = [places[channel] for run in parts for channel in run.channels]
         for conv in plan.readers[value]:
             axis = CHANNELS if _kind(conv) is _Kind.DENSE else 0
-            _reorder(graph, conv, order, axis)
+            _reorder(editor, conv, order, axis)
         if value not in region.sources:  # such a one is in the order of its runs already
-            _read_runs(graph, value, parts, region.nodes)
+            _read_runs(editor, value, parts, region.nodes)
 
 
 def _write_runs(
-    graph: ir.Graph,
+    editor: GraphEditor,
     source: ir.Value,
     writers: Sequence[ir.Node],
     readers_of: Mapping[Channel, tuple[int, ...]],
@@ -317,30 +320,30 @@ def _write_runs(
     assert node is not None
     order = sorted(range(channel_count), key=lambda channel: readers_of.get((source, channel), ()))
     for conv in writers:
-        _reorder(graph, conv, order, 0)
+        _reorder(editor, conv, order, 0)
     channels = ((source, channel) for channel in order)
     grouped = groupby(channels, key=lambda channel: readers_of.get(channel, ()))
     groups = [(readers, list(members)) for readers, members in grouped]
     if len(groups) == 1:
         return [_Run(source, *groups[0])]
-    sizes = ir.tensor([len(members) for _, members in groups], ir.DataType.INT64)
+    sizes = np.array([len(members) for _, members in groups], np.int64)
     split = ir.node(
         "Split",
-        [source, _initializer(graph, f"{source.name}_runs", sizes)],
+        [source, editor.constant(f"{source.name}_runs", sizes)],
         attributes={"axis": CHANNELS},
         num_outputs=len(groups),
         name=f"{source.name}_split",
     )
     for index, value in enumerate(split.outputs):
-        value.name = f"{source.name}_run{index}"
-        _describe(value, source, len(groups[index][1]))
-    graph.insert_after(node, split)
+        value.name = editor.free_name(f"{source.name}_run{index}")
+        describe(value, source, shape=_with_channels(source, len(groups[index][1])))
+    editor.graph.insert_after(node, split)
     pairs = zip(split.outputs, groups, strict=True)
     return [_Run(value, readers, members) for value, (readers, members) in pairs]
 
 
 def _read_runs(
-    graph: ir.Graph, value: ir.Value, parts: Sequence[_Run], moves: Iterable[ir.Node]
+    editor: GraphEditor, value: ir.Value, parts: Sequence[_Run], moves: Iterable[ir.Node]
 ) -> None:
     """Let those who read a moved value read its runs instead."""
     node = value.producer()
@@ -354,41 +357,30 @@ def _read_runs(
             name=f"{value.name}_concat",
         )
         joined = concat.outputs[0]
-        joined.name = f"{value.name}_runs"
-        _describe(joined, value, sum(len(run.channels) for run in parts))
-        graph.insert_before(node, concat)
+        joined.name = editor.free_name(f"{value.name}_runs")
+        describe(
+            joined, value, shape=_with_channels(value, sum(len(run.channels) for run in parts))
+        )
+        editor.graph.insert_before(node, concat)
     for use in list(value.uses()):
         if use.node not in moves:
             use.node.replace_input_with(use.idx, joined)
 
 
-def _describe(value: ir.Value, like: ir.Value, count: int) -> None:
+def _with_channels(like: ir.Value, count: int) -> tuple[int, ...]:
+    """The shape of ``like`` with another number of channels."""
     assert like.shape is not None
     dims = list(like.shape.numpy())
     dims[CHANNELS] = count
-    value.shape, value.type = ir.Shape(dims), like.type
+    return tuple(dims)
 
 
-def _reorder(graph: ir.Graph, conv: ir.Node, order: Sequence[int], axis: int) -> None:
+def _reorder(editor: GraphEditor, conv: ir.Node, order: Sequence[int], axis: int) -> None:
     """Take the weights of a convolution in another order along an axis; with that of the output
     channels, 0, go the biases.
     """
     for index in (1, 2) if axis == 0 else (1,):
         old = conv.inputs[index] if index < len(conv.inputs) else None
         if old is not None and old.const_value is not None:
-            tensor = ir.tensor(np.take(old.const_value.numpy(), order, axis))
-            conv.replace_input_with(index, _initializer(graph, f"{old.name}_ordered", tensor))
-
-
-def _initializer(graph: ir.Graph, name: str, tensor: ir.TensorProtocol) -> ir.Value:
-    """A new one; two convolutions may have shared the old one, so its name may be taken."""
-    numbered = (f"{name}_{number}" for number in count(1))
-    unique = next(free for free in chain((name,), numbered) if free not in graph.initializers)
-    value = ir.Value(
-        name=unique,
-        shape=ir.Shape(tensor.numpy().shape),
-        type=ir.TensorType(tensor.dtype),
-        const_value=tensor,
-    )
-    graph.register_initializer(value)
-    return value
+            ordered = np.take(old.const_value.numpy(), order, axis)
+            conv.replace_input_with(index, editor.constant(f"{old.name}_ordered", ordered))

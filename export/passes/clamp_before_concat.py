@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-CLAMPS = {"Relu", "Clip"}
+from edgeconv.export.graph_edit import GraphEditor, clamp_bounds, describe, only_consumer
+
 FUSING = {"Conv", "ConvTranspose", "Gemm", "Add", "Sub", "Mul"}
 
 
@@ -19,10 +20,11 @@ class ClampBeforeConcat(ir.passes.InPlacePass):
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        editor = GraphEditor(model.graph)
         changed = False
         for node in list(model.graph):
-            if node.op_type in CLAMPS and node.domain == "" and _applies(node):
-                _move(model.graph, node)
+            if clamp_bounds(node) is not None and _applies(node):
+                _move(editor, node)
                 changed = True
         return ir.passes.PassResult(model, modified=changed)
 
@@ -30,24 +32,18 @@ class ClampBeforeConcat(ir.passes.InPlacePass):
 def _applies(node: ir.Node) -> bool:
     x = node.inputs[0]
     concat = None if x is None else x.producer()
-    if x is None or concat is None or concat.op_type != "Concat" or not _used_once(x):
-        return False
-    if any(bound is not None and bound.const_value is None for bound in node.inputs[1:]):
+    if x is None or concat is None or concat.op_type != "Concat" or only_consumer(x) is None:
         return False
     return all(
         value is not None
         and (producer := value.producer()) is not None
         and producer.op_type in FUSING
-        and _used_once(value)
+        and only_consumer(value) is not None
         for value in concat.inputs
     )
 
 
-def _used_once(value: ir.Value) -> bool:
-    return not value.is_graph_output() and len(value.uses()) == 1
-
-
-def _move(graph: ir.Graph, clamp: ir.Node) -> None:
+def _move(editor: GraphEditor, clamp: ir.Node) -> None:
     x = clamp.inputs[0]
     concat = None if x is None else x.producer()
     assert x is not None
@@ -57,8 +53,10 @@ def _move(graph: ir.Graph, clamp: ir.Node) -> None:
         name = f"{clamp.name}_{index}"
         node = ir.node(clamp.op_type, [value, *clamp.inputs[1:]], name=name)
         result = node.outputs[0]
-        result.name = f"{clamp.outputs[0].name}_{index}"
-        result.shape, result.type = value.shape, value.type
-        graph.insert_before(concat, node)
+        result.name = editor.free_name(f"{clamp.outputs[0].name}_{index}")
+        describe(result, value)
+        editor.graph.insert_before(concat, node)
         concat.replace_input_with(index, result)
-    ir.convenience.replace_nodes_and_values(graph, clamp, [clamp], [], [clamp.outputs[0]], [x])
+    ir.convenience.replace_nodes_and_values(
+        editor.graph, clamp, [clamp], [], [clamp.outputs[0]], [x]
+    )

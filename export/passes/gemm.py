@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from edgeconv.export.graph_edit import GraphEditor, describe, only_consumer
+
 
 class MatMulAddToGemm(ir.passes.InPlacePass):
     """``Add(MatMul(x [..., k], weight [k, n]), bias [n])`` →
@@ -18,13 +20,14 @@ class MatMulAddToGemm(ir.passes.InPlacePass):
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        editor = GraphEditor(model.graph)
         changed = False
         for node in list(model.graph):
             if node.op_type != "MatMul" or node.domain != "":
                 continue
             add = _bias_add(node)
             if add is not None:
-                _replace(model.graph, node, add)
+                _replace(editor, node, add)
                 changed = True
         return ir.passes.PassResult(model, modified=changed)
 
@@ -32,21 +35,23 @@ class MatMulAddToGemm(ir.passes.InPlacePass):
 def _bias_add(node: ir.Node) -> ir.Node | None:
     """The only reader of ``node``, if it adds a constant row."""
     x, weight = node.inputs
-    product = node.outputs[0]
-    users = list(product.uses())
-    if product.is_graph_output() or len(users) != 1 or users[0].node.op_type != "Add":
+    add = only_consumer(node.outputs[0], "Add")
+    if add is None:
         return None
     if x is None or x.shape is None or not x.shape.is_static() or len(x.shape) < 2:
         return None
     if not _is_constant(weight, rank=2) or x.dtype != ir.DataType.FLOAT:
         return None
-    add = users[0].node
-    bias = add.inputs[1 - users[0].idx]
+    bias = _other_input(add, node.outputs[0])
     assert weight is not None
     assert weight.shape is not None
     if not _is_constant(bias, rank=1) or bias is None or bias.shape is None:
         return None
     return add if bias.shape[0] == weight.shape[1] else None
+
+
+def _other_input(add: ir.Node, product: ir.Value) -> ir.Value | None:
+    return next(value for value in add.inputs if value is not product)
 
 
 def _is_constant(value: ir.Value | None, rank: int) -> bool:
@@ -58,9 +63,9 @@ def _is_constant(value: ir.Value | None, rank: int) -> bool:
     )
 
 
-def _replace(graph: ir.Graph, node: ir.Node, add: ir.Node) -> None:
+def _replace(editor: GraphEditor, node: ir.Node, add: ir.Node) -> None:
     x, weight = node.inputs
-    bias = next(value for value in add.inputs if value is not node.outputs[0])
+    bias = _other_input(add, node.outputs[0])
     result = add.outputs[0]
     assert x is not None
     assert x.shape is not None
@@ -72,25 +77,26 @@ def _replace(graph: ir.Graph, node: ir.Node, add: ir.Node) -> None:
     rows = int(np.prod(shape[:-1]))
     matrix = x
     if len(shape) > 2:
-        matrix = _reshaped(graph, nodes, x, (rows, shape[-1]), f"{result.name}_rows")
+        matrix = _reshaped(editor, nodes, x, (rows, shape[-1]), f"{result.name}_rows")
     gemm = ir.node("Gemm", [matrix, weight, bias], name=node.name)
     nodes.append(gemm)
     final = gemm.outputs[0]
     if len(shape) > 2:
-        final.name = f"{result.name}_matrix"
-        final.shape, final.type = ir.Shape((rows, units)), x.type
-        final = _reshaped(graph, nodes, final, (*shape[:-1], units), f"{result.name}_tokens")
-    ir.convenience.replace_nodes_and_values(graph, add, [node, add], nodes, [result], [final])
+        final.name = editor.free_name(f"{result.name}_matrix")
+        describe(final, x, shape=(rows, units))
+        final = _reshaped(editor, nodes, final, (*shape[:-1], units), f"{result.name}_tokens")
+    ir.convenience.replace_nodes_and_values(
+        editor.graph, add, [node, add], nodes, [result], [final]
+    )
 
 
 def _reshaped(
-    graph: ir.Graph, nodes: list[ir.Node], value: ir.Value, shape: tuple[int, ...], name: str
+    editor: GraphEditor, nodes: list[ir.Node], value: ir.Value, shape: tuple[int, ...], name: str
 ) -> ir.Value:
-    target = ir.tensor(np.array(shape, np.int64), name=f"{name}_shape")
-    constant = ir.val(target.name, const_value=target)
-    graph.register_initializer(constant)
-    node = ir.node("Reshape", [value, constant], name=name)
+    target = editor.constant(f"{name}_shape", np.array(shape, np.int64))
+    node = ir.node("Reshape", [value, target], name=name)
     result = node.outputs[0]
-    result.name, result.shape, result.type = name, ir.Shape(shape), value.type
+    result.name = editor.free_name(name)
+    describe(result, value, shape=shape)
     nodes.append(node)
     return result

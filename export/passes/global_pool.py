@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from edgeconv.export.graph_edit import GraphEditor, describe
+
 
 class MeanToGlobalPool(ir.passes.InPlacePass):
     """``ReduceMean(x, axes=[2, 3, …], keepdims=k)`` → ``GlobalAveragePool(x)``, and a Reshape
@@ -16,10 +18,11 @@ class MeanToGlobalPool(ir.passes.InPlacePass):
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        editor = GraphEditor(model.graph)
         changed = False
         for node in list(model.graph):
             if node.op_type == "ReduceMean" and node.domain == "" and _is_spatial(node):
-                _replace(model.graph, node)
+                _replace(editor, node)
                 changed = True
         return ir.passes.PassResult(model, modified=changed)
 
@@ -36,24 +39,22 @@ def _is_spatial(node: ir.Node) -> bool:
     return sorted(int(axis) % rank for axis in axes.numpy()) == list(range(2, rank))
 
 
-def _replace(graph: ir.Graph, node: ir.Node) -> None:
+def _replace(editor: GraphEditor, node: ir.Node) -> None:
     x, out = node.inputs[0], node.outputs[0]
     assert x is not None
     assert x.shape is not None
     shape = [*list(x.shape)[:2], *[1] * (len(x.shape) - 2)]
     pool = ir.node("GlobalAveragePool", [x], name=node.name)
     pooled = pool.outputs[0]
-    pooled.shape, pooled.type = ir.Shape(shape), x.type
+    describe(pooled, x, shape=shape)
     nodes = [pool]
     keepdims = node.attributes.get_int("keepdims", 1)
     if not keepdims:
-        target = ir.tensor(np.array(shape[:2], np.int64), name=f"{out.name}_shape")
-        constant = ir.val(target.name, const_value=target)
-        graph.register_initializer(constant)
-        reshape = ir.node("Reshape", [pooled, constant], name=f"{node.name}_squeeze")
-        reshape.outputs[0].shape, reshape.outputs[0].type = ir.Shape(shape[:2]), x.type
+        target = editor.constant(f"{out.name}_shape", np.array(shape[:2], np.int64))
+        reshape = ir.node("Reshape", [pooled, target], name=f"{node.name}_squeeze")
+        describe(reshape.outputs[0], x, shape=shape[:2])
         nodes.append(reshape)
-        pooled.name = f"{out.name}_pooled"
+        pooled.name = editor.free_name(f"{out.name}_pooled")
     ir.convenience.replace_nodes_and_values(
-        graph, node, [node], nodes, [out], [nodes[-1].outputs[0]]
+        editor.graph, node, [node], nodes, [out], [nodes[-1].outputs[0]]
     )

@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
+from edgeconv.export.graph_edit import GraphEditor
 from edgeconv.export.passes.rewriting import Rewrites, number
 
 FIRST_OPSET_RMS = 23
@@ -83,9 +84,11 @@ def _keeps_axes(value: ir.Value) -> bool:
 
 def _ones(op: Any, x: ir.Value, axis: int) -> ir.Value:
     assert x.shape is not None
+    assert x.graph is not None
     shape = x.shape.numpy()[axis:]
     value: ir.Value = op.initializer(
-        ir.tensor(np.ones(shape, np.float32)), name=f"{x.name}_unscaled"
+        ir.tensor(np.ones(shape, np.float32)),
+        name=GraphEditor(x.graph).free_name(f"{x.name}_unscaled"),
     )
     return value
 

@@ -9,20 +9,23 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from edgeconv.export.graph_edit import GraphEditor
+
 
 class SumToAdd(ir.passes.InPlacePass):
     """``Sum(a, b, c)`` → ``Add(Add(a, b), c)``; ``Sum(a)`` → ``Identity(a)``."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        editor = GraphEditor(model.graph)
         changed = False
         for node in list(model.graph):
             if node.op_type == "Sum" and node.domain == "":
-                _replace(model.graph, node)
+                _replace(editor, node)
                 changed = True
         return ir.passes.PassResult(model, modified=changed)
 
 
-def _replace(graph: ir.Graph, node: ir.Node) -> None:
+def _replace(editor: GraphEditor, node: ir.Node) -> None:
     first, *rest = (value for value in node.inputs if value is not None)
     out = node.outputs[0]
     nodes = [] if rest else [ir.node("Identity", [first], name=node.name)]
@@ -30,12 +33,12 @@ def _replace(graph: ir.Graph, node: ir.Node) -> None:
     for index, value in enumerate(rest):
         last = index == len(rest) - 1
         add = ir.node("Add", [total, value], name=node.name if last else f"{node.name}_{index}")
-        add.outputs[0].name = None if last else f"{out.name}_{index}"
+        add.outputs[0].name = None if last else editor.free_name(f"{out.name}_{index}")
         add.outputs[0].shape, add.outputs[0].type = _broadcast(total, value), first.type
         nodes.append(add)
         total = add.outputs[0]
     ir.convenience.replace_nodes_and_values(
-        graph, node, [node], nodes, [out], [nodes[-1].outputs[0]]
+        editor.graph, node, [node], nodes, [out], [nodes[-1].outputs[0]]
     )
 
 

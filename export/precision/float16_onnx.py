@@ -7,8 +7,6 @@ own where it has no half-precision kernel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -16,6 +14,7 @@ import onnx_ir as ir
 
 from edgeconv.bundle import IoType
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.graph_edit import GraphEditor, constant_array, describe
 from edgeconv.export.precision.float16_tflite import to_half
 
 FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
@@ -42,6 +41,7 @@ def float16_model(model: ir.Model, io: IoType = IoType.FLOAT32) -> ir.Model:
 class _Conversion:
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
+        self._editor = GraphEditor(graph)
         self._cast: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
         self._constants: set[ir.Value] = set()
 
@@ -100,11 +100,9 @@ class _Conversion:
         name = f"{value.name}_{dtype.name.lower()}"
         if value.const_value is not None and value.is_initializer():
             array = _half_constant(value) if dtype is HALF else value.const_value.numpy()
-            made = ir.val(name, const_value=ir.tensor(array.astype(dtype.numpy()), name=name))
-            self.graph.register_initializer(made)
             self._constants.add(value)
-            return made
-        cast = _cast(value, dtype, name)
+            return self._editor.constant(name, array.astype(dtype.numpy()))
+        cast = _cast(value, dtype, self._editor.free_name(name))
         producer = value.producer()
         if producer is None:
             # Before the first reader: what reads it later comes later in the graph too.
@@ -116,23 +114,20 @@ class _Conversion:
     def _output(self, index: int, value: ir.Value, dtype: ir.DataType) -> None:
         """The interface keeps its name; the value before the Cast gets another."""
         name = str(value.name)
-        value.name = f"{name}_{'float' if value.dtype == FLOAT else 'half'}"
+        suffix = "float" if value.dtype == FLOAT else "half"
+        value.name = self._editor.free_name(f"{name}_{suffix}")
         cast = _cast(value, dtype, name)
         self.graph.append(cast)
         self.graph.outputs[index] = cast.outputs[0]
 
 
 def _half_constant(value: ir.Value) -> npt.NDArray[np.float16]:
-    assert value.const_value is not None
-    return to_half(value.const_value.numpy(), str(value.name), _operators(value.consumers()))
-
-
-def _operators(nodes: Sequence[ir.Node]) -> set[str]:
-    return {node.op_type for node in nodes}
+    readers = {node.op_type for node in value.consumers()}
+    return to_half(constant_array(value), str(value.name), readers)
 
 
 def _cast(value: ir.Value, dtype: ir.DataType, name: str) -> ir.Node:
     node = ir.node("Cast", [value], attributes={"to": dtype.value}, name=f"{name}_cast")
-    node.outputs[0].name, node.outputs[0].shape = name, value.shape
-    node.outputs[0].type = ir.TensorType(dtype)
+    node.outputs[0].name = name
+    describe(node.outputs[0], value, dtype=dtype)
     return node

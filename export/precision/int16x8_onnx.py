@@ -8,15 +8,13 @@ QuantizeLinear has int16 since opset 21.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes import common
 from onnxscript import version_converter
 
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.graph_edit import GraphEditor, clamp_bounds, constant_array, describe
 from edgeconv.export.opset import INT16_OPSET
 from edgeconv.export.quiet import quiet_python
 
@@ -32,8 +30,6 @@ _KEEP_BOUNDS = {
     *("GlobalAveragePool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand"),
     *("Slice", "Split", "Gather", "Concat", "DepthToSpace", "SpaceToDepth"),
 }
-
-Array = npt.NDArray[Any]
 
 
 def widen(model: ir.Model) -> ir.Model:
@@ -55,32 +51,30 @@ def refuse_lost_bounds(model: ir.Model) -> None:
     end at the same distance on both sides of zero.
     """
     for node in model.graph:
-        if node.op_type != "Clip" or any(value is None for value in node.inputs[1:3]):
+        bounds = clamp_bounds(node)
+        if bounds is None or not np.isfinite(bounds).all():
             continue
-        bounds = [
-            float(value.const_value.numpy())
-            for value in node.inputs[1:3]
-            if value is not None and value.const_value is not None
-        ]
-        if len(bounds) == 2 and bounds[0] < 0 and bounds[0] != -bounds[1]:
+        low, high = bounds
+        if low < 0 and low != -high:
             raise UnsupportedOperator(
-                f"{node.name} (Clip): int16x8 has no asymmetric bounds such as {bounds[0]:g} and "
-                f"{bounds[1]:g}; use --precision int8"
+                f"{node.name} (Clip): int16x8 has no asymmetric bounds such as "
+                f"{low:g} and {high:g}",
+                hint="use --precision int8",
             )
 
 
 class _Widening:
     def __init__(self, graph: ir.Graph) -> None:
-        self._graph = graph
+        self._editor = GraphEditor(graph)
         self._zero: ir.Value | None = None
         self._scales: dict[float, ir.Value] = {}
 
     def run(self) -> None:
-        for node in list(self._graph):
+        for node in list(self._editor.graph):
             if node.op_type == "QuantizeLinear":
                 self._bound(node)
                 self._activation(node)
-        for node in list(self._graph):
+        for node in list(self._editor.graph):
             if node.op_type != "DequantizeLinear":
                 continue
             codes = node.inputs[0]
@@ -91,7 +85,7 @@ class _Widening:
                 _is_weight(node)
             ):
                 self._constant(node)
-        for node in list(self._graph):
+        for node in list(self._editor.graph):
             if node.op_type == "DequantizeLinear" and _is_bias(node):
                 self._bias(node)
 
@@ -104,10 +98,10 @@ class _Widening:
 
     def _set(self, node: ir.Node, scale: float) -> None:
         if self._zero is None:
-            self._zero = self._initializer("int16_zero_point", np.zeros((), INT16))
+            self._zero = self._editor.constant("int16_zero_point", np.zeros((), INT16))
         if scale not in self._scales:
             name = f"int16_scale_{len(self._scales)}"
-            self._scales[scale] = self._initializer(name, np.array(scale, np.float32))
+            self._scales[scale] = self._editor.constant(name, np.array(scale, np.float32))
         node.replace_input_with(1, self._scales[scale])
         node.replace_input_with(2, self._zero)
 
@@ -123,8 +117,9 @@ class _Widening:
             return
         relu = ir.node("Relu", [x], name=f"{x.name}_relu")
         result = relu.outputs[0]
-        result.name, result.shape, result.type = f"{x.name}_relu", x.shape, x.type
-        self._graph.insert_before(quantize, relu)
+        result.name = self._editor.free_name(f"{x.name}_relu")
+        describe(result, x)
+        self._editor.graph.insert_before(quantize, relu)
         quantize.replace_input_with(0, result)
 
     def _constant(self, node: ir.Node) -> None:
@@ -138,7 +133,7 @@ class _Widening:
         real = (array - shift - zero_point) * scale
         wide = symmetric(scale, zero_point)
         integers = np.rint(real / np.float32(wide)).clip(-LARGEST, LARGEST).astype(INT16)
-        node.replace_input_with(0, self._initializer(f"{codes.name}_int16", integers))
+        node.replace_input_with(0, self._editor.constant(f"{codes.name}_int16", integers))
         self._set(node, wide)
 
     def _bias(self, node: ir.Node) -> None:
@@ -150,20 +145,13 @@ class _Widening:
         codes, old = node.inputs[:2]
         assert codes is not None
         assert old is not None
-        new = np.float32(_array(x.inputs[1])) * _array(weight.inputs[1])
-        real = _array(codes).astype(np.float64) * _array(old)
+        new = np.float32(constant_array(x.inputs[1])) * constant_array(weight.inputs[1])
+        real = constant_array(codes).astype(np.float64) * constant_array(old)
         limits = np.iinfo(np.int32)
         integers = np.rint(real / new).clip(limits.min, limits.max).astype(np.int32)
-        node.replace_input_with(0, self._initializer(f"{codes.name}_int16", integers))
+        node.replace_input_with(0, self._editor.constant(f"{codes.name}_int16", integers))
         scale = np.asarray(new, np.float32)
-        node.replace_input_with(1, self._initializer(f"{old.name}_int16", scale))
-
-    def _initializer(self, name: str, array: Array) -> ir.Value:
-        while name in self._graph.initializers:
-            name += "_"
-        value = ir.val(name, const_value=ir.tensor(array, name=name))
-        self._graph.register_initializer(value)
-        return value
+        node.replace_input_with(1, self._editor.constant(f"{old.name}_int16", scale))
 
 
 def symmetric(scale: float, zero_point: int) -> float:
@@ -175,9 +163,9 @@ def symmetric(scale: float, zero_point: int) -> float:
 
 def _parameters(node: ir.Node) -> tuple[float, int]:
     """Scale and zero point of a Q or DQ node, as of int8."""
-    zero_point = _array(node.inputs[2])
+    zero_point = constant_array(node.inputs[2])
     shift = 128 if zero_point.dtype == np.uint8 else 0
-    return float(_array(node.inputs[1])), int(zero_point) - shift
+    return float(constant_array(node.inputs[1])), int(zero_point) - shift
 
 
 def _is_weight(dequantize: ir.Node) -> bool:
@@ -190,9 +178,3 @@ def _is_weight(dequantize: ir.Node) -> bool:
 def _is_bias(dequantize: ir.Node) -> bool:
     codes = dequantize.inputs[0]
     return codes is not None and codes.const_value is not None and codes.dtype == ir.DataType.INT32
-
-
-def _array(value: ir.Value | None) -> Array:
-    assert value is not None
-    assert value.const_value is not None
-    return value.const_value.numpy()

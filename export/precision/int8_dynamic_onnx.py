@@ -18,6 +18,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgeconv.errors import UsageError
+from edgeconv.export.graph_edit import GraphEditor, describe
 from edgeconv.export.quantize.parameters import weight_parameters
 
 Array = npt.NDArray[Any]
@@ -109,13 +110,14 @@ def _is_plain(node: ir.Node) -> bool:
 
 class _Rewriter:
     def __init__(self, graph: ir.Graph) -> None:
-        self.graph = graph
+        self._editor = GraphEditor(graph)
         self.weights: set[str] = set()
         self._dynamic: dict[ir.Value, ir.Node] = {}
-        self._stored: dict[tuple[str, int], tuple[ir.Value, ir.Value]] = {}
+        self._stored: dict[tuple[str, int], tuple[ir.Value, ir.Value, ir.Value]] = {}
 
     def rewrite(self, node: ir.Node) -> None:
         """Put the integer form of ``node`` in its place."""
+        graph, free_name = self._editor.graph, self._editor.free_name
         x, weight = node.inputs[0], node.inputs[1]
         assert x is not None
         assert weight is not None
@@ -137,19 +139,19 @@ class _Rewriter:
         bias = node.inputs[2] if len(node.inputs) > 2 else None
         if bias is not None:
             nodes.append(ir.node("Add", [scaled.outputs[0], self._bias(bias, scale, name)]))
-        _describe(product.outputs[0], result.shape, ir.DataType.INT32)
+        describe(product.outputs[0], result, dtype=ir.DataType.INT32)
         for position, step in enumerate((cast, scaled, nodes[-1])):
-            _describe(step.outputs[0], result.shape, ir.DataType.FLOAT)
-            step.outputs[0].name = f"{name}_{('sum', 'scaled', 'biased')[position]}"
-            step.name = step.outputs[0].name
-        _describe(scales.outputs[0], scale.shape, ir.DataType.FLOAT)
-        product.outputs[0].name = f"{name}_integers"
-        scales.name = scales.outputs[0].name = f"{name}_scales"
-        self.graph.insert_before(node, nodes)
+            describe(step.outputs[0], result)
+            step.name = free_name(f"{name}_{('sum', 'scaled', 'biased')[position]}")
+            step.outputs[0].name = step.name
+        describe(scales.outputs[0], scale)
+        product.outputs[0].name = free_name(f"{name}_integers")
+        scales.name = scales.outputs[0].name = free_name(f"{name}_scales")
+        graph.insert_before(node, nodes)
         final = nodes[-1].outputs[0]
-        final.name = f"{name}_new"
+        final.name = free_name(f"{name}_new")
         result.replace_all_uses_with(final, replace_graph_outputs=True)
-        self.graph.remove(node, safe=True)
+        graph.remove(node, safe=True)
         final.name = name
 
     def _quantizer(self, x: ir.Value) -> ir.Node:
@@ -160,8 +162,8 @@ class _Rewriter:
             (ir.DataType.UINT8, ir.DataType.FLOAT, ir.DataType.UINT8),
             strict=True,
         ):
-            value.name = f"{x.name}_dynamic_{suffix}"
-            _describe(value, x.shape if suffix == "quantized" else ir.Shape([]), dtype)
+            value.name = self._editor.free_name(f"{x.name}_dynamic_{suffix}")
+            describe(value, x, shape=None if suffix == "quantized" else (), dtype=dtype)
         self._dynamic[x] = node
         return node
 
@@ -185,14 +187,14 @@ class _Rewriter:
             elif axis == 0:
                 codes = codes.T
             scale = parameters.scale.reshape(-1, *[1] * (array.ndim - 2 if convolves else 0))
+            zero_point = np.array([128], np.uint8) if convolves else np.array([0], np.int8)
             self._stored[name, axis] = (
-                self._constant(f"{name}_quantized", codes),
-                self._constant(f"{name}_scale", scale),
+                self._editor.constant(f"{name}_quantized", codes),
+                self._editor.constant(f"{name}_scale", scale),
+                self._editor.constant(f"{name}_zero_point", zero_point),
             )
             self.weights.add(name)
-        stored, scales = self._stored[name, axis]
-        number = np.uint8(128) if convolves else np.int8(0)
-        return stored, scales, self._constant(f"{name}_zero_point", np.asarray(number))
+        return self._stored[name, axis]
 
     def _bias(self, bias: ir.Value, scale: ir.Value, name: str) -> ir.Value:
         """The bias in the shape of the scales."""
@@ -201,17 +203,5 @@ class _Rewriter:
         array = bias.const_value.numpy()
         if array.size == 1:
             return bias
-        return self._constant(f"{name}_bias", array.reshape(scale.const_value.shape.numpy()))
-
-    def _constant(self, name: str, array: Array) -> ir.Value:
-        known = self.graph.initializers.get(name)
-        if known is not None:
-            return known
-        value = ir.val(name, const_value=ir.tensor(np.ascontiguousarray(array), name=name))
-        self.graph.register_initializer(value)
-        return value
-
-
-def _describe(value: ir.Value, shape: ir.Shape | None, dtype: ir.DataType) -> None:
-    value.shape = shape
-    value.type = ir.TensorType(dtype)
+        row = array.reshape(scale.const_value.shape.numpy())
+        return self._editor.constant(f"{name}_bias", row)

@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from edgeconv.bundle import Precision
 from edgeconv.errors import CaptureError
+from edgeconv.export.graph_edit import GraphEditor, describe, only_consumer
 
 _BY_ACTIVATION = {
     ir.DataType.INT8: Precision.INT8,
@@ -47,25 +48,20 @@ def state_pooled_scales(model: ir.Model) -> None:
     A mean over a map becomes those two, and only the second is followed by its QuantizeLinear. A
     Reshape changes no number, so the scale holds for both.
     """
+    editor = GraphEditor(model.graph)
     for node in list(model.graph):
         if node.op_type != "GlobalAveragePool":
             continue
-        reshape = _only_reader(node, "Reshape")
-        quantize = _only_reader(reshape, "QuantizeLinear") if reshape else None
+        reshape = only_consumer(node.outputs[0], "Reshape")
+        quantize = only_consumer(reshape.outputs[0], "QuantizeLinear") if reshape else None
         if reshape is None or quantize is None:
             continue
         pooled = node.outputs[0]
         first = ir.node("QuantizeLinear", [pooled, *quantize.inputs[1:]])
         second = ir.node("DequantizeLinear", [first.outputs[0], *quantize.inputs[1:]])
         for step, suffix in ((first, "quantized"), (second, "dequantized")):
-            step.name = step.outputs[0].name = f"{pooled.name}_{suffix}"
-            step.outputs[0].shape = pooled.shape
-        first.outputs[0].type, second.outputs[0].type = quantize.outputs[0].type, pooled.type
+            step.name = step.outputs[0].name = editor.free_name(f"{pooled.name}_{suffix}")
+            describe(step.outputs[0], pooled)
+        first.outputs[0].type = quantize.outputs[0].type
         model.graph.insert_after(node, [first, second])
         reshape.replace_input_with(0, second.outputs[0])
-
-
-def _only_reader(node: ir.Node, op_type: str) -> ir.Node | None:
-    readers = node.outputs[0].consumers()
-    single = len(readers) == 1 and not node.outputs[0].is_graph_output()
-    return readers[0] if single and readers[0].op_type == op_type else None

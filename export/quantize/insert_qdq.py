@@ -9,6 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgeconv.export.graph_edit import (
+    GraphEditor,
+    clamp_bounds,
+    constant_array,
+    describe,
+    only_consumer,
+)
 from edgeconv.export.quantize.layers import constant, has_bias
 from edgeconv.export.quantize.operators import OPERATORS, Kind
 from edgeconv.export.quantize.parameters import (
@@ -35,12 +42,10 @@ class Inserter:
         weights: Mapping[str, QuantizedWeight],
     ) -> None:
         self._graph = model.graph
+        self._editor = GraphEditor(model.graph)
         self._weights = weights
         self._parameters = parameters
         self._dtype = np.dtype(activation_dtype)
-        values = [*self._graph.inputs, *self._graph.initializers.values()]
-        values += [value for node in self._graph for value in node.outputs]
-        self._names = {value.name for value in values}
 
     def run(self, plan: Plan) -> None:
         for node in list(self._graph):
@@ -64,41 +69,43 @@ class Inserter:
         """
         for node in list(self._graph):
             operator = OPERATORS.get(node.op_type)
-            users = list(node.outputs[0].uses())
-            if operator is None or operator.kind is not Kind.CLAMP or len(users) != 1:
+            quantize = only_consumer(node.outputs[0], "QuantizeLinear")
+            if operator is None or operator.kind is not Kind.CLAMP or quantize is None:
                 continue
-            x, quantize = node.inputs[0], users[0].node
+            x = node.inputs[0]
             producer = None if x is None else x.producer()
-            if x is None or producer is None or quantize.op_type != "QuantizeLinear":
+            if x is None or producer is None or only_consumer(x) is None:
                 continue
-            if producer.op_type == "DequantizeLinear" or len(x.uses()) != 1:
+            if producer.op_type == "DequantizeLinear":
                 continue
             pair = [value for value in quantize.inputs[1:3] if value is not None]
-            first = _node("QuantizeLinear", [x, *pair], self._free(f"{x.name}_quantized"))
+            first = self._node("QuantizeLinear", [x, *pair], f"{x.name}_quantized")
             codes = first.outputs[0]
-            second = _node("DequantizeLinear", [codes, *pair], self._free(f"{x.name}_dequantized"))
-            _describe(codes, x.shape, ir.DataType.from_numpy(self._dtype))
-            _describe(second.outputs[0], x.shape, ir.DataType.FLOAT)
+            second = self._node("DequantizeLinear", [codes, *pair], f"{x.name}_dequantized")
+            describe(codes, x, dtype=ir.DataType.from_numpy(self._dtype))
+            describe(second.outputs[0], x)
             self._graph.insert_before(node, [first, second])
             node.replace_input_with(0, second.outputs[0])
 
     def _quantize_activation(self, value: ir.Value, parameters: ActivationParameters) -> None:
         users = list(value.uses())
         is_output = value.is_graph_output()
-        scale = self._constant(f"{value.name}_scale", np.float32(parameters.scale))
-        zero_point = self._constant(
+        scale = self._editor.constant(f"{value.name}_scale", np.float32(parameters.scale))
+        zero_point = self._editor.constant(
             f"{value.name}_zero_point", parameters.stored_zero_point(self._dtype)
         )
-        quantize = _node(
-            "QuantizeLinear", [value, scale, zero_point], self._free(f"{value.name}_quantized")
+        quantize = self._node(
+            "QuantizeLinear",
+            [value, scale, zero_point],
+            f"{value.name}_quantized",
         )
-        dequantize = _node(
+        dequantize = self._node(
             "DequantizeLinear",
             [quantize.outputs[0], scale, zero_point],
-            self._free(f"{value.name}_dequantized"),
+            f"{value.name}_dequantized",
         )
-        _describe(quantize.outputs[0], value.shape, ir.DataType.from_numpy(self._dtype))
-        _describe(dequantize.outputs[0], value.shape, ir.DataType.FLOAT)
+        describe(quantize.outputs[0], value, dtype=ir.DataType.from_numpy(self._dtype))
+        describe(dequantize.outputs[0], value)
         producer = value.producer()
         if producer is None:
             first = next(iter(self._graph))
@@ -110,7 +117,7 @@ class Inserter:
         if is_output:
             # The graph's interface keeps its name; the value before quantization gets another.
             name = value.name
-            value.name = self._free(f"{name}_float")
+            value.name = self._editor.free_name(f"{name}_float")
             dequantize.outputs[0].name = name
             for index, output in enumerate(self._graph.outputs):
                 if output is value:
@@ -130,7 +137,7 @@ class Inserter:
             self._replace_constant(node, 2, f"{name}_bias", integers, scale, axis=0)
 
     def _quantize_constant(self, node: ir.Node, value: ir.Value) -> None:
-        array = _array(value)
+        array = constant_array(value)
         parameters = activation_parameters(Range(float(array.min()), float(array.max())))
         index = next(i for i, candidate in enumerate(node.inputs) if candidate is value)
         name = f"{node.outputs[0].name}_input_{index}"
@@ -158,32 +165,27 @@ class Inserter:
         """
         zeros = np.zeros(scale.shape, integers.dtype) if zero_point is None else zero_point
         inputs = [
-            self._constant(f"{name}_quantized", integers),
-            self._constant(f"{name}_scale", scale),
-            self._constant(f"{name}_zero_point", zeros),
+            self._editor.constant(f"{name}_quantized", integers),
+            self._editor.constant(f"{name}_scale", scale),
+            self._editor.constant(f"{name}_zero_point", zeros),
         ]
         attributes = {} if axis is None else {"axis": axis}
-        dequantize = _node(
-            "DequantizeLinear", inputs, self._free(f"{name}_dequantized"), attributes
-        )
-        _describe(dequantize.outputs[0], ir.Shape(integers.shape), ir.DataType.FLOAT)
+        dequantize = self._node("DequantizeLinear", inputs, f"{name}_dequantized", attributes)
+        describe(dequantize.outputs[0], inputs[0], dtype=ir.DataType.FLOAT)
         self._graph.insert_before(node, dequantize)
         node.replace_input_with(index, dequantize.outputs[0])
 
-    def _constant(self, name: str, array: Array | np.generic) -> ir.Value:
-        name = self._free(name)
-        value = ir.val(name, const_value=ir.tensor(np.asarray(array), name=name))
-        self._graph.register_initializer(value)
-        return value
-
-    def _free(self, name: str) -> str:
-        """``name``, with an underscore for every value that has it already: a pass, or who made the
-        graph, may call things x_scale too.
-        """
-        while name in self._names:
-            name += "_"
-        self._names.add(name)
-        return name
+    def _node(
+        self,
+        op_type: str,
+        inputs: list[ir.Value],
+        name: str,
+        attributes: dict[str, int] | None = None,
+    ) -> ir.Node:
+        name = self._editor.free_name(name)
+        node = ir.node(op_type, inputs, attributes=attributes or {}, name=name)
+        node.outputs[0].name = name
+        return node
 
 
 def _drop_saturated_clamps(graph: ir.Graph) -> None:
@@ -194,11 +196,11 @@ def _drop_saturated_clamps(graph: ir.Graph) -> None:
         operator = OPERATORS.get(node.op_type)
         if operator is None or operator.kind is not Kind.CLAMP:
             continue
-        users = list(node.outputs[0].uses())
-        if len(users) != 1 or users[0].node.op_type != "QuantizeLinear":
+        quantize, bounds = only_consumer(node.outputs[0], "QuantizeLinear"), clamp_bounds(node)
+        if quantize is None or bounds is None:
             continue
-        low, high = clamp_bounds(node)
-        represented = _represented_range(users[0].node)
+        low, high = bounds
+        represented = _represented_range(quantize)
         # Rounding of the zero point moves the ends of the range by up to half a step, and the
         # clamp's own bound rounds to the same integer.
         half = (represented.high - represented.low) / 255 / 2
@@ -209,38 +211,11 @@ def _drop_saturated_clamps(graph: ir.Graph) -> None:
             graph.remove(node, safe=True)
 
 
-def clamp_bounds(node: ir.Node) -> tuple[float, float]:
-    """Lower and upper bound of a Relu, or of a Clip with constant bounds."""
-    if node.op_type == "Relu":
-        return 0.0, np.inf
-    bounds = [-np.inf, np.inf]
-    for index, value in enumerate(node.inputs[1:3]):
-        if value is not None:
-            bounds[index] = float(_array(value))
-    return bounds[0], bounds[1]
-
-
 def _represented_range(quantize: ir.Node) -> Range:
-    scale, zero_point = (_array(value) for value in quantize.inputs[1:3] if value is not None)
+    scale, zero_point = (
+        constant_array(value) for value in quantize.inputs[1:3] if value is not None
+    )
     info = np.iinfo(zero_point.dtype)
     return Range(
         float(scale) * (info.min - int(zero_point)), float(scale) * (info.max - int(zero_point))
     )
-
-
-def _array(value: ir.Value) -> Array:
-    assert value.const_value is not None
-    return value.const_value.numpy()
-
-
-def _node(
-    op_type: str, inputs: list[ir.Value], name: str, attributes: dict[str, int] | None = None
-) -> ir.Node:
-    node = ir.node(op_type, inputs, attributes=attributes or {}, name=name)
-    node.outputs[0].name = name
-    return node
-
-
-def _describe(value: ir.Value, shape: ir.Shape | None, dtype: ir.DataType) -> None:
-    value.shape = shape
-    value.type = ir.TensorType(dtype)

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from edgeconv.bundle import IoType
 from edgeconv.errors import UsageError
+from edgeconv.export.graph_edit import GraphEditor, constant_array, describe
 
 
 def apply_io(model: ir.Model, io: IoType) -> ir.Model:
@@ -21,17 +22,18 @@ def apply_io(model: ir.Model, io: IoType) -> ir.Model:
     if io is IoType.FLOAT32:
         return model
     model = model.clone()
+    editor = GraphEditor(model.graph)
     dtype = np.dtype(io.value)
     for graph_input in list(model.graph.inputs):
         if graph_input.dtype == ir.DataType.FLOAT:
-            _integer_input(model.graph, graph_input, dtype)
+            _integer_input(editor, graph_input, dtype)
     for index, output in enumerate(model.graph.outputs):
         if output.dtype == ir.DataType.FLOAT:
-            _integer_output(model.graph, index, dtype)
+            _integer_output(editor, index, dtype)
     return model
 
 
-def _integer_input(graph: ir.Graph, value: ir.Value, dtype: np.dtype) -> None:
+def _integer_input(editor: GraphEditor, value: ir.Value, dtype: np.dtype) -> None:
     quantizers = list(value.consumers())
     if len(quantizers) != 1 or quantizers[0].op_type != "QuantizeLinear":
         raise UsageError(
@@ -42,15 +44,16 @@ def _integer_input(graph: ir.Graph, value: ir.Value, dtype: np.dtype) -> None:
     value.type = ir.TensorType(ir.DataType.from_numpy(dtype))
     if stored.dtype == value.dtype:
         stored.replace_all_uses_with(value)
-        graph.remove(quantizer, safe=True)
+        editor.graph.remove(quantizer, safe=True)
         return
     # The other sign: the same integers, shifted by 128.
-    dequantize = _pair_node(graph, "DequantizeLinear", value, quantizer, dtype)
+    dequantize = _pair_node(editor, "DequantizeLinear", value, quantizer, dtype)
     quantizer.replace_input_with(0, dequantize.outputs[0])
-    graph.insert_before(quantizer, dequantize)
+    editor.graph.insert_before(quantizer, dequantize)
 
 
-def _integer_output(graph: ir.Graph, index: int, dtype: np.dtype) -> None:
+def _integer_output(editor: GraphEditor, index: int, dtype: np.dtype) -> None:
+    graph = editor.graph
     output = graph.outputs[index]
     dequantizer = output.producer()
     if dequantizer is None or dequantizer.op_type != "DequantizeLinear":
@@ -61,37 +64,33 @@ def _integer_output(graph: ir.Graph, index: int, dtype: np.dtype) -> None:
     stored = dequantizer.inputs[0]
     assert stored is not None
     name = output.name
-    output.name = f"{name}_dequantized"
+    output.name = editor.free_name(f"{name}_dequantized")
     if stored.dtype == ir.DataType.from_numpy(dtype):
         stored.name = name
         graph.outputs[index] = stored
         if not output.uses():
             graph.remove(dequantizer, safe=True)
         return
-    quantize = _pair_node(graph, "QuantizeLinear", output, dequantizer, dtype)
+    quantize = _pair_node(editor, "QuantizeLinear", output, dequantizer, dtype)
     quantize.outputs[0].name = name
     graph.insert_after(dequantizer, quantize)
     graph.outputs[index] = quantize.outputs[0]
 
 
 def _pair_node(
-    graph: ir.Graph, op_type: str, x: ir.Value, like: ir.Node, dtype: np.dtype
+    editor: GraphEditor, op_type: str, x: ir.Value, like: ir.Node, dtype: np.dtype
 ) -> ir.Node:
     """A QuantizeLinear or DequantizeLinear of ``x`` with the scale of ``like`` and integers of
     ``dtype``, whose zero point is that of ``like`` shifted by 128.
     """
     scale, old_zero_point = like.inputs[1], like.inputs[2]
-    assert scale is not None
-    assert old_zero_point is not None
-    assert old_zero_point.const_value is not None
     shift = 128 if dtype == np.uint8 else -128
-    array = np.asarray(old_zero_point.const_value.numpy().astype(np.int32) + shift).astype(dtype)
-    name = f"{x.name}_{dtype}_zero_point"
-    zero_point = ir.val(name, const_value=ir.tensor(array, name=name))
-    graph.register_initializer(zero_point)
-    node = ir.node(op_type, [x, scale, zero_point], name=f"{x.name}_{dtype}")
-    out = node.outputs[0]
-    out.name, out.shape = f"{x.name}_{dtype}", x.shape
+    array = np.asarray(constant_array(old_zero_point).astype(np.int32) + shift).astype(dtype)
+    zero_point = editor.constant(f"{x.name}_{dtype}_zero_point", array)
+    name = editor.free_name(f"{x.name}_{dtype}")
+    node = ir.node(op_type, [x, scale, zero_point], name=name)
+    node.outputs[0].name = name
     quantizes = op_type == "QuantizeLinear"
-    out.type = ir.TensorType(ir.DataType.from_numpy(dtype) if quantizes else ir.DataType.FLOAT)
+    stored = ir.DataType.from_numpy(dtype) if quantizes else ir.DataType.FLOAT
+    describe(node.outputs[0], x, dtype=stored)
     return node

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgeconv.export.graph_edit import GraphEditor, constant_array
 from edgeconv.export.quantize.operators import OPERATORS, Kind
 
 Array = npt.NDArray[Any]
@@ -57,11 +58,8 @@ class Layer:
 
     def _set(self, index: int, array: Array) -> None:
         """A constant of its own: other nodes may share the one that it has."""
-        name = f"{self.name}_parameter_{index}"
-        while name in self._graph.initializers:
-            name += "_"
-        value = ir.val(name, const_value=ir.tensor(array.astype(np.float32), name=name))
-        self._graph.register_initializer(value)
+        editor = GraphEditor(self._graph)
+        value = editor.constant(f"{self.name}_parameter_{index}", array.astype(np.float32))
         if index == len(self.node.inputs):
             self.node.resize_inputs(index + 1)
         self.node.replace_input_with(index, value)
@@ -72,11 +70,7 @@ def has_bias(node: ir.Node) -> bool:
 
 
 def constant(node: ir.Node, index: int) -> Array:
-    value = node.inputs[index]
-    assert value is not None
-    assert value.const_value is not None
-    array: Array = value.const_value.numpy()
-    return array
+    return constant_array(node.inputs[index])
 
 
 def is_weighted(node: ir.Node) -> bool:

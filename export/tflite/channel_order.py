@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgeconv.export.graph_edit import only_consumer
 from edgeconv.export.tflite.builder import static_shape
-from edgeconv.export.tflite.fusion import only_consumer
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity
 
 RESHAPES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}

@@ -7,8 +7,9 @@ from math import inf
 
 import onnx_ir as ir
 
+from edgeconv.export.graph_edit import clamp_bounds, only_consumer
 from edgeconv.export.tflite.builder import Builder
-from edgeconv.export.tflite.graph import Activation, Quantization
+from edgeconv.export.tflite.graph import Activation, Array, Quantization
 from edgeconv.export.tflite.qdq import is_dequantize, is_quantize, targets, tensor_quantization
 
 LOWEST, HIGHEST = -128, 127
@@ -25,19 +26,12 @@ class Fusion:
 
 def bounds(node: ir.Node, builder: Builder) -> tuple[float, float] | None:
     """The interval that a Relu or Clip limits to; None for another node or computed bounds."""
-    if node.op_type == "Relu":
-        return 0.0, inf
-    if node.op_type != "Clip":
-        return None
-    limits = [-inf, inf]
-    for position, value in enumerate(node.inputs[1:3]):
-        if value is None:
-            continue
-        known = builder.known(value)
-        if known is None:
-            return None
-        limits[position] = float(known.real().item())
-    return limits[0], limits[1]
+
+    def known(value: ir.Value) -> Array | None:
+        constant = builder.known(value)
+        return None if constant is None else constant.real()
+
+    return clamp_bounds(node, known)
 
 
 def code(real: float, quantization: Quantization) -> float:
@@ -63,13 +57,6 @@ def activation(limits: tuple[float, float], quantization: Quantization | None) -
     if limits[0] == 0 and not upper:
         return Activation.RELU
     return {(0.0, 6.0): Activation.RELU6, (-1.0, 1.0): Activation.RELU_N1_TO_1}.get(limits)
-
-
-def only_consumer(value: ir.Value) -> ir.Node | None:
-    consumers = value.consumers()
-    if value.is_graph_output() or len(consumers) != 1:
-        return None
-    return consumers[0]
 
 
 def fusion(node: ir.Node, builder: Builder, quantization: Quantization | None) -> Fusion:

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.errors import EdgeconvError, UnsupportedOperator
+from edgeconv.export.graph_edit import only_consumer
 from edgeconv.export.tflite.builder import (
     FLOAT,
     Builder,
@@ -25,7 +26,7 @@ from edgeconv.export.tflite.builder import (
     title,
 )
 from edgeconv.export.tflite.constant_folding import SHAPED_BY_VALUES, fold_constants, nothing_of
-from edgeconv.export.tflite.fusion import Fusion, bounds, fusion, only_consumer
+from edgeconv.export.tflite.fusion import Fusion, bounds, fusion
 from edgeconv.export.tflite.graph import (
     TYPES,
     Activation,

@@ -9,10 +9,10 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batches
+from edgeconv.export.graph_edit import clamp_bounds
 from edgeconv.export.progress import Progress
 from edgeconv.export.quantize.accuracy.patches import can_be_sampled, sample_patches
 from edgeconv.export.quantize.calibrated import CalibratedModel
-from edgeconv.export.quantize.insert_qdq import clamp_bounds
 from edgeconv.export.quantize.layers import Layer, constant, grouped
 from edgeconv.export.quantize.plan import is_accumulator
 from edgeconv.export.quantize.weights import QuantizedWeight
@@ -87,4 +87,5 @@ def _row_length(node: ir.Node) -> int:
 def _clamp_after(node: ir.Node) -> tuple[float, float]:
     """The bounds of a Relu or Clip that alone reads the layer."""
     value = node.outputs[0]
-    return clamp_bounds(value.consumers()[0]) if is_accumulator(value) else (-np.inf, np.inf)
+    bounds = clamp_bounds(value.consumers()[0]) if is_accumulator(value) else None
+    return bounds or (-np.inf, np.inf)

@@ -13,8 +13,9 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch
+from edgeconv.export.graph_edit import GraphEditor
 from edgeconv.export.quantize.accuracy.channel_statistics import Float64
-from edgeconv.export.quantize.layers import Array, Layer
+from edgeconv.export.quantize.layers import Layer
 from edgeconv.export.quantize.parameters import ActivationParameters
 from edgeconv.export.quantize.weights import QuantizedWeight
 from edgeconv.export.runtimes import IntermediateOutputs
@@ -37,11 +38,12 @@ def mean_errors(
         inputs: parameters of the activation that each layer reads, by the layer's name.
     """
     twin = model.clone()
+    editor = GraphEditor(twin.graph)
     names = {}
     for node in list(twin.graph):
         name = str(node.outputs[0].name)
         if name in layers and node.op_type != "MatMul":
-            names[name] = _add_twin(twin.graph, node, layers[name], inputs[name])
+            names[name] = _add_twin(editor, node, layers[name], inputs[name])
     if not names:
         return {}
     tap = IntermediateOutputs(twin, list(names.values()))
@@ -66,24 +68,18 @@ def subtract(graph: ir.Graph, errors: Mapping[str, Float64]) -> None:
 
 
 def _add_twin(
-    graph: ir.Graph, node: ir.Node, weight: QuantizedWeight, parameters: ActivationParameters
+    editor: GraphEditor, node: ir.Node, weight: QuantizedWeight, parameters: ActivationParameters
 ) -> str:
     """The name of the twin's error: [N, C, 1…] after a convolution, [N, C] after a product."""
     prefix = f"{node.outputs[0].name}/twin"
     x = node.inputs[0]
-
-    def constant(name: str, array: Array) -> ir.Value:
-        value = ir.val(f"{prefix}/{name}", const_value=ir.tensor(array, name=f"{prefix}/{name}"))
-        graph.register_initializer(value)
-        return value
-
-    scale = constant("scale", np.array(parameters.scale, np.float32))
-    zero_point = constant("zero_point", np.array(parameters.zero_point, np.int8))
+    scale = editor.constant(f"{prefix}/scale", np.float32(parameters.scale))
+    zero_point = editor.constant(f"{prefix}/zero_point", np.int8(parameters.zero_point))
     quantize = ir.node("QuantizeLinear", [x, scale, zero_point])
     dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], scale, zero_point])
     same = ir.node(
         node.op_type,
-        [dequantize.outputs[0], constant("weight", weight.real), *node.inputs[2:]],
+        [dequantize.outputs[0], editor.constant(f"{prefix}/weight", weight.real), *node.inputs[2:]],
         attributes=dict(node.attributes),
     )
     error = ir.node("Sub", [same.outputs[0], node.outputs[0]])
@@ -91,6 +87,6 @@ def _add_twin(
     if node.op_type != "Gemm":
         added.append(ir.node("GlobalAveragePool", [error.outputs[0]]))
     for index, part in enumerate(added):
-        part.outputs[0].name = f"{prefix}/{index}"
-    graph.insert_after(node, added)
-    return f"{prefix}/{len(added) - 1}"
+        part.outputs[0].name = editor.free_name(f"{prefix}/{index}")
+    editor.graph.insert_after(node, added)
+    return str(added[-1].outputs[0].name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.quantize.insert_qdq import clamp_bounds
+from edgeconv.export.graph_edit import clamp_bounds
 from edgeconv.export.quantize.layers import Layer, is_weighted
 from edgeconv.export.quantize.plan import fused_output
 
@@ -72,8 +72,8 @@ def _segment(graph: ir.Graph, producer: ir.Node) -> Segment | None:
             if is_weighted(node) and _reads_channels(node, value):
                 consumers.append(node)
             elif node.op_type in _HOMOGENEOUS and node.domain == "" and _keeps_channels(node):
-                if node.op_type == "Clip":
-                    low, high = clamp_bounds(node)
+                if node.op_type == "Clip" and (bounds := clamp_bounds(node)) is not None:
+                    low, high = bounds
                     if low not in (0.0, -np.inf):
                         return None
                     bound = min(bound, high)

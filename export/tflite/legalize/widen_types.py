@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.graph_edit import GraphEditor, all_values, describe
 from edgeconv.export.tflite.builder import title
 from edgeconv.export.tflite.qdq import is_dequantize, is_quantize
 from edgeconv.export.tflite.registry import COMPUTED, Integer, rule
@@ -37,20 +38,11 @@ def widen_types(model: ir.Model) -> ir.Model:
     Raises:
         UnsupportedOperator: a BitCast reads or makes float16.
     """
-    if not any(value.dtype in WIDER for value in _values(model.graph)):
+    if not any(value.dtype in WIDER for value in all_values(model.graph)):
         return model
     model = model.clone()
     _Widening(model.graph).run()
     return model
-
-
-def _values(graph: ir.Graph) -> Iterator[ir.Value]:
-    """Every value of a graph, those of its bodies included."""
-    for part in (graph, *graph.subgraphs()):
-        yield from part.inputs
-        yield from part.initializers.values()
-    for node in graph.all_nodes():
-        yield from node.outputs
 
 
 class _Widening:
@@ -58,11 +50,12 @@ class _Widening:
 
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
+        self._editor = GraphEditor(graph)
         self._parts = (graph, *graph.subgraphs())
         codes = {value for node in graph.all_nodes() for value in _codes(node)}
         self._narrow = {
             value: value.dtype
-            for value in _values(graph)
+            for value in all_values(graph)
             if value.dtype is not None and value.dtype in WIDER and value not in codes
         }
 
@@ -87,7 +80,7 @@ class _Widening:
                     _widen(value)
         for name, value in zip(names, self._graph.outputs, strict=True):
             if value.name != name:
-                (source,) = (item for item in _values(self._graph) if item.name == name)
+                (source,) = (item for item in all_values(self._graph) if item.name == name)
                 source.name, value.name = value.name, name
 
     def _node(self, node: ir.Node) -> None:
@@ -127,10 +120,11 @@ class _Widening:
     def _cast(self, value: ir.Value, to: ir.DataType) -> ir.Value:
         """Let everybody who reads ``value`` read it as ``to``."""
         users = list(value.uses())
-        node = ir.node("Cast", [value], {"to": int(to)}, name=f"{value.name}_{to.name}")
+        name = self._editor.free_name(f"{value.name}_{to.name}")
+        node = ir.node("Cast", [value], {"to": int(to)}, name=name)
         result = node.outputs[0]
-        result.name, result.shape = f"{value.name}_{to.name}", value.shape
-        result.type = ir.TensorType(to)
+        result.name = name
+        describe(result, value, dtype=to)
         for user, index in users:
             user.replace_input_with(index, result)
         for part in self._parts:
@@ -176,7 +170,7 @@ def _stated(like: ir.Node, dtype: ir.DataType) -> ir.Node:
     """A CastLike, or a BitCast of integers, as a Cast to ``dtype``."""
     value = like.outputs[0]
     cast = ir.node("Cast", [like.inputs[0]], {"to": int(dtype)}, name=like.name)
-    cast.outputs[0].shape, cast.outputs[0].type = value.shape, ir.TensorType(dtype)
+    describe(cast.outputs[0], value, dtype=dtype)
     assert like.graph is not None
     ir.convenience.replace_nodes_and_values(like.graph, like, [like], [cast], [value], cast.outputs)
     return cast
