@@ -1,13 +1,13 @@
-"""Arm instructions of every network of the zoo, float32 and int8 TFLite, on Cortex-A72 and A76.
+"""Count Arm instructions of every network of the zoo, float32 and int8, on Cortex-A72 and A76.
 
-Counted under QEMU (docs/emulated-pi.md), so any machine gives the same figures. What was counted is
-kept in a JSON file: an interrupted run goes on where it stopped, and after a change of the exporter
-only the files that became others are counted again. Weights are random but not degenerate;
-calibration is synthetic.
+QEMU counts them (docs/emulated-pi.md), so any machine gives the same figures. A JSON file keeps the
+counts: an interrupted run continues where it stopped, and after a change of the exporter the script
+counts only the files that changed. The weights are random but not degenerate; the calibration is
+synthetic.
 
-    python benchmarks/arm_instructions.py                      # inputs of 64x64 pixels
-    python benchmarks/arm_instructions.py --full               # each network's own input size
-    python benchmarks/arm_instructions.py --peer-folder DIR    # NETWORK_{float32,int8}.tflite
+    .venv/bin/python -m benchmarks.arm_instructions                      # inputs of 64x64 pixels
+    .venv/bin/python -m benchmarks.arm_instructions --full               # each network's own size
+    .venv/bin/python -m benchmarks.arm_instructions --peer-folder DIR    # NETWORK_PRECISION.tflite
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from measuring import markdown_table, publish
 
 import edgeconv.export
+from benchmarks.measuring import markdown_table, publish
 from edgeconv import models
 from edgeconv.bundle import Format, Precision, sha256_of
 from edgeconv.device.emulated import Cpu, InstructionCounts, count_instructions
@@ -44,13 +44,16 @@ CALIBRATION_SIZE = 8
 MISSING = "-"
 OURS = "edgeconv"
 
-Counts = dict[str, int | None] | str  # or why there are none
+Counts = dict[str, int | None] | str  # a text is the reason why there are no counts
 logger = logging.getLogger("arm_instructions")
 
 
 class Cache:
-    """``files``: SHA-256 of a network's files by who wrote them, network, shape and precision;
-    ``counts`` by SHA-256 and CPU. Those of the exporter hold for one state of its sources."""
+    """Keeps hashes of files and counts of instructions on disk.
+
+    ``files`` maps writer, network, shape and precision to the SHA-256 of the file; those entries
+    hold for one state of the exporter's sources. ``counts`` maps SHA-256 and CPU to the counts.
+    """
 
     def __init__(self, path: Path, sources: str) -> None:
         self._path = path
@@ -75,7 +78,7 @@ class Cache:
 
 
 def sources() -> str:
-    """Changes with whatever may change an exported file."""
+    """Hash all sources that can change an exported file."""
     digest = hashlib.sha256()
     for folder in (models, edgeconv.export):
         for path in sorted(Path(folder.__file__).parent.rglob("*.py")):
@@ -127,7 +130,7 @@ def peer_files(subject: Subject, folder: Path) -> dict[Precision, Path]:
 def count_files(
     subject: Subject, who: str, files: dict[Precision, Path], cache: Cache, jobs: int
 ) -> None:
-    """A file that does not run has its reason in place of counts."""
+    """Count the files on every CPU; a file that does not run gets the reason instead of counts."""
     wanted = {}
     for precision, file in files.items():
         digest = sha256_of(file)
@@ -206,9 +209,14 @@ def ratio(part: int | None, whole: int | None) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--networks", default="*", help="shell pattern of their names; the result is printed alone"
+        "--networks", default="*", help="shell pattern of names; the result is then only printed"
     )
-    parser.add_argument("--size", type=int, default=0, help="pixels; 0: 64, or less by default")
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=0,
+        help="pixels per side; 0 means 64, or the network's own size if that is smaller",
+    )
     parser.add_argument("--full", action="store_true", help="each network's own input size")
     parser.add_argument("--peer-folder", type=Path, help="NETWORK_PRECISION.tflite of another tool")
     parser.add_argument("--cache", type=Path, default=Path("build/arm_instructions.json"))
@@ -228,9 +236,9 @@ def main() -> None:
     lines = [
         "# Arm instructions of one inference",
         "",
-        f"Million instructions under LiteRT {litert_version()} on one thread, emulated:",
-        f"{', '.join(CPUS.values())}. A cost that is the same on every machine, not a time.",
-        "Random weights that keep every layer alive.",
+        f"Million instructions under LiteRT {litert_version()} on one thread, on emulated cores:",
+        f"{', '.join(CPUS.values())}. A count is the same on every machine; it is not a time.",
+        "The weights are random, but every layer matters for the output.",
         "",
         *markdown_table(table.columns(), table.rows(subjects)),
         *(["", "Not counted:", "", *failures] if failures else []),
@@ -242,7 +250,7 @@ def main() -> None:
 
 
 def litert_version() -> str:
-    """Of the emulated board's, which is pinned."""
+    """Read the LiteRT release of the emulated boards, which is pinned."""
     lines = (WHEELS / "arm64.txt").read_text(encoding="utf-8").splitlines()
     (line,) = (line for line in lines if line.startswith("ai-edge-litert=="))
     return line.split()[0].partition("==")[2]

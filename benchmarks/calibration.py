@@ -1,10 +1,10 @@
-"""Calibration: which range method keeps most of trained networks, what it costs, what it holds.
+"""Compare range methods on trained networks, and measure time and memory of calibration.
 
     .venv/bin/python -m benchmarks.calibration ranges FOLDER
     .venv/bin/python -m benchmarks.calibration cost
 
-``FOLDER`` is what ``benchmarks.trained.train`` wrote. The first writes
-``results/calibration_ranges.md``, the second ``results/calibration_cost.md``.
+``FOLDER`` is the folder that ``benchmarks.trained.train`` wrote. The first command writes
+``results/calibration_ranges.md``, the second writes ``results/calibration_cost.md``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from edgeconv.models.randomize import randomize_, structured_input
 
 METHODS = list(RangeMethod)
 FIXED = [method for method in METHODS if method is not RangeMethod.AUTO]
-SAMPLES = 128  # of calibration, as `edgeconv export` takes by default
+SAMPLES = 128  # calibration samples, the default of `edgeconv export`
 HELD_OUT = 512
 WITHOUT_PASSES = QuantizeOptions(equalization=False, bias_absorption=False, bias_correction=False)
 
@@ -78,7 +78,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Score:
-    """int8 on held-out samples: top-1 in percent (None for masks) and SQNR in dB against float."""
+    """Figures of int8 on held-out samples: top-1 in percent (None for masks) and SQNR in dB."""
 
     top1: float | None
     sqnr_db: float
@@ -87,18 +87,21 @@ class Score:
 def compare_ranges(folder: Path, only: Sequence[str] | None) -> None:
     trained = [t for t in read_index(folder) if only is None or t.name in only]
     if not trained:
-        sys.exit(f"{folder} has no trained networks; python -m benchmarks.trained.train makes them")
+        sys.exit(
+            f"{folder} has no trained networks; train them: python -m benchmarks.trained.train"
+        )
     lines = [
         "# Range methods on trained networks",
         "",
-        f"int8 against float on up to {HELD_OUT} held-out samples, {SAMPLES} calibration samples.",
-        "Top-1 of int8 less that of float in points / SQNR in dB.",
+        f"int8 compared with float on up to {HELD_OUT} held-out samples, after calibration on",
+        f"{SAMPLES} samples. A cell has the top-1 of int8 minus that of float in points / the SQNR",
+        "in dB.",
         machine("edgeconv", "onnxruntime"),
     ]
     classifiers = [t for t in trained if t.metric is Metric.TOP1]
     settings = [
         ("As exported by default", trained, QuantizeOptions(), False),
-        ("Without the passes that guard accuracy", trained, WITHOUT_PASSES, False),
+        ("Without the accuracy passes", trained, WITHOUT_PASSES, False),
         ("One value 200 times too large in 3 % of the images", classifiers, WITHOUT_PASSES, True),
     ]
     for title, networks, options, spoilt in settings:
@@ -117,7 +120,7 @@ def compare_ranges(folder: Path, only: Sequence[str] | None) -> None:
 def _scores(
     trained: Trained, folder: Path, options: QuantizeOptions, *, spoilt: bool
 ) -> dict[RangeMethod | None, Score]:
-    """By method; None is the float network."""
+    """Score one network by range method; the key None stands for the float network."""
     x = read_data(folder / trained.calibration).x[:SAMPLES]
     held_out = read_data(folder / trained.evaluation)
     graph = _graph(trained.network(folder).eval(), x[:1])
@@ -144,7 +147,7 @@ def _graph(network: torch.nn.Module, example: npt.NDArray[Any]) -> ir.Model:
 
 
 def _run(model: ir.Model, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The last output for each input: the final one where a network has early exits."""
+    """Return the last output for each input: the final exit of a network with early exits."""
     proto = ir.to_proto(model).SerializeToString()
     runner = OnnxRunner(proto, input_infos(model), output_infos(model))
     return np.concatenate([runner.run((row[None],))[-1] for row in inputs])
@@ -178,10 +181,10 @@ def measure_cost() -> None:
     lines = [
         "# What calibration costs",
         "",
-        "Milliseconds a sample, the median of five runs in turns; in parentheses the throughput as",
-        "a share of that of float inference under ONNX Runtime with one thread: the goal is 0.5.",
-        "What a calibration costs once (the session, choosing the ranges) is measured with two",
-        "samples and taken off.",
+        "Milliseconds per sample: the median of five runs in turns. In parentheses: the throughput",
+        "divided by that of float inference under ONNX Runtime with one thread; the goal is 0.5.",
+        "The cost that a calibration has once (the session, choosing the ranges) is measured with",
+        "two samples and subtracted.",
         machine("edgeconv", "onnxruntime", "numpy"),
         "",
         *_throughput(),
@@ -266,13 +269,13 @@ def _memory() -> list[str]:
 
 
 def report_memory(data: Path, count: int) -> None:
-    """Calibrate once, and print what the process held before and at most during it, in MiB."""
+    """Calibrate once, and print the resident memory before and the peak during it, in MiB."""
     shape = (3, MEMORY_SIZE, MEMORY_SIZE)
     network = randomize_(create_model("mobilenet_v2", width_mult=0.35), shape=shape)
     graph = _graph(network, structured_input((1, *shape), 0).numpy())
     info = TensorInfo(name="x", shape=(1, *shape), dtype="float32")
     feed = SampleBatches(open_samples(data, [info], None), count=count, batch=1, keep=0)
-    # Linux: the peak starts again at what is held now; the capture's own is not of interest.
+    # On Linux this resets the peak to the present size, so that the capture's peak does not count.
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _resident("VmRSS")
     calibrate(graph, plan(graph.graph).groups(), feed, RangeMethod.MSE)
@@ -280,7 +283,7 @@ def report_memory(data: Path, count: int) -> None:
 
 
 def _resident(field: str) -> float:
-    """A figure of /proc/self/status in MiB."""
+    """Read a memory field of /proc/self/status, in MiB."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition(f"{field}:")[2].split()[0]) / 1024
 

@@ -1,9 +1,9 @@
-"""How long a probe over SSH takes, and an emulated Pi from nothing and from its cache.
+"""Measure how long a probe over SSH takes, and the start of an emulated Pi.
 
-    python benchmarks/device_times.py [--board pi4] [--runs 5]
+    .venv/bin/python -m benchmarks.device_times [--board pi4] [--runs 5]
 
-The SSH server is on loopback, so a real link adds the round trips of its one connection. "From
-nothing" downloads packages and wheels.
+The SSH server is on loopback; a real link adds the round trips of one connection. The board starts
+once "from nothing", which downloads packages and wheels, and once from its cache.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.append(str(REPOSITORY / "tests" / "device"))
+from benchmarks.measuring import machine, markdown_table, median_and_range, publish, wall_seconds
 
-from loopback import Server, write_ssh  # noqa: E402  # the path comes first
-from measuring import machine, markdown_table, median_and_range, publish, wall_seconds  # noqa: E402
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+from support.ssh_server import Server, write_ssh  # the path comes first
 
 PROGRAM = (sys.executable, "-c", "from edgeconv.cli import main; main()")
 
@@ -28,14 +28,16 @@ def main() -> None:
     parser.add_argument("--board", default="pi4")
     parser.add_argument("--runs", type=int, default=5)
     given = parser.parse_args()
-    rows = [("probe over SSH, of a command", median_and_range(probes(given.runs)))]
+    rows = [("one `devices probe` over SSH", median_and_range(probes(given.runs)))]
     with tempfile.TemporaryDirectory() as name:
         for variable in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
             os.environ[variable] = str(Path(name) / variable)
         for what in ("from nothing", "from the cache"):
             rows.append((f"devices up {given.board}, {what}", median_and_range([up(given.board)])))
             wall_seconds([*PROGRAM, "devices", "down", given.board])
-    publish("device_times", [machine("edgeconv"), "", *markdown_table(("what", "time"), rows)])
+    title = "# Time to probe a device and to start an emulated one"
+    table = markdown_table(("what", "time"), rows)
+    publish("device_times", [title, "", machine("edgeconv"), "", *table])
 
 
 def probes(runs: int) -> list[float]:

@@ -1,6 +1,6 @@
-"""Top-1 accuracy of the demo's files on held-out handwritten digits, int8 against float.
+"""Measure the top-1 accuracy of the demo's files on held-out handwritten digits.
 
-PYTHONPATH=. python benchmarks/digits.py
+.venv/bin/python -m benchmarks.digits
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from measuring import machine, markdown_table, publish
-
+from benchmarks.measuring import machine, markdown_table, publish
 from edgeconv.bench import BenchOptions
 from edgeconv.report.units import format_percent
 from examples.digits import EPOCHS, Demo, run
 
-# Latency is the demo's business, and other scripts'; here the harness only has to run.
+# Other scripts measure latency; here the harness only has to run.
 NO_LATENCY = BenchOptions(repetitions=1, runs=1, seconds=0, warmup=0)
 
 
@@ -47,8 +46,9 @@ def report(demo: Demo, epochs: int) -> list[str]:
     return [
         "# MobileNetV2 (width 0.35) on handwritten digits",
         "",
-        f"Trained for {epochs} epochs with a fixed seed on 1347 digits, calibrated on 128 of them,",
-        f"top-1 on {demo.evaluation.samples} held-out digits; the goal is int8 within 0.5 points.",
+        f"Trained for {epochs} epochs with a fixed seed on 1347 digits, and calibrated on 128 of",
+        f"them. Top-1 on {demo.evaluation.samples} held-out digits. The goal is that int8 stays",
+        "within 0.5 points of PyTorch.",
         machine("edgeconv", "torch", "onnxruntime", "ai-edge-litert", "scikit-learn"),
         "",
         *markdown_table(["file", "top-1", "points to PyTorch", "SQNR"], rows),

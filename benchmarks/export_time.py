@@ -1,9 +1,10 @@
-"""Time and memory of an export of MobileNetV2, against PyTorch's own exporter alone.
+"""Measure time and memory of an export of MobileNetV2, beside PyTorch's own exporter.
 
-Each measurement is a fresh process, all kinds in turns. The clock starts when the network is built
-and the libraries are imported; the memory is the process's highest resident size, imports included.
+Each measurement runs in a fresh process, and the kinds of export take turns. The clock starts once
+the network is built and the libraries are imported. The memory is the process's highest resident
+size, imports included.
 
-    python benchmarks/export_time.py
+    .venv/bin/python -m benchmarks.export_time
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from measuring import machine, markdown_table, median_and_range, publish
 from PIL import Image
 
+from benchmarks.measuring import machine, markdown_table, median_and_range, publish
 from edgeconv.report.units import format_bytes, format_duration, format_ratio
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def nothing(images: Path, out: Path) -> Callable[[], object]:
     return lambda: None
 
 
-def torch_alone(images: Path, out: Path) -> Callable[[], object]:
+def torch_only(images: Path, out: Path) -> Callable[[], object]:
     import torch
 
     network = _network()
@@ -82,16 +83,17 @@ def four_files(images: Path, out: Path) -> Callable[[], object]:
     )
 
 
+TORCH = "only `torch.export` and `torch.onnx.export`"
 KINDS = {
     "import and build the network": nothing,
-    "`torch.export` and `torch.onnx.export` alone": torch_alone,
+    TORCH: torch_only,
     "float32 TFLite, verified": float_tflite,
     f"four files, {IMAGES} calibration images, verified": four_files,
 }
 
 
 def _network() -> nn.Module:
-    """Both torch and edgeconv are imported, so that every kind carries the same."""
+    """Build MobileNetV2, and import all of torch and edgeconv, so that every kind starts equal."""
     import torch
     from torch import nn
 
@@ -116,7 +118,7 @@ class Measurement:
 
 
 def measure_here(kind: str, images: Path) -> Measurement:
-    """In a process of its own; see :func:`measure`."""
+    """Run one kind of export in this process, which :func:`measure` started for it."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as out:
@@ -129,13 +131,21 @@ def measure_here(kind: str, images: Path) -> Measurement:
 
 
 def measure(kind: str, images: Path) -> Measurement:
-    command = [sys.executable, __file__, "--kind", kind, "--images", str(images)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.export_time",
+        "--kind",
+        kind,
+        "--images",
+        str(images),
+    ]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return Measurement(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def write_images(folder: Path) -> None:
-    """Smooth color gradients with a few edges, as JPEG: structure, unlike noise."""
+    """Write JPEG files of smooth color gradients with edges, which have structure, unlike noise."""
     random = np.random.default_rng(0)
     y, x = np.mgrid[0 : SIZE + 32, 0 : SIZE + 32] / SIZE
     for index in range(IMAGES):
@@ -166,7 +176,7 @@ def main() -> None:
 
 
 def report(measured: dict[str, list[Measurement]], repetitions: int) -> list[str]:
-    base = measured["`torch.export` and `torch.onnx.export` alone"]
+    base = measured[TORCH]
     rows = []
     for kind, found in measured.items():
         times = median_and_range([one.seconds for one in found])
@@ -182,9 +192,10 @@ def report(measured: dict[str, list[Measurement]], repetitions: int) -> list[str
     return [
         "# Export of MobileNetV2, 1x3x224x224",
         "",
-        f"Fresh processes in turns, {repetitions} of each kind: median wall time [least, most],",
-        "median processor time, the median of its ratio to PyTorch's exporter in the same turn,",
-        "median peak memory. On a machine shared with others the processor time is the steadier.",
+        f"Each kind ran in {repetitions} fresh processes, and the kinds took turns. The columns",
+        "are the median wall time [minimum, maximum], the median processor time, the median ratio",
+        "of processor times to PyTorch's exporter in the same turn, and the median peak memory. On",
+        "a machine with other work the processor time is steadier than the wall time.",
         machine("edgeconv", "torch", "onnx", "onnxruntime", "ai-edge-litert"),
         "",
         *markdown_table(["kind", "wall time", "processor time", "ratio", "peak memory"], rows),

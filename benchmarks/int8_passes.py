@@ -1,10 +1,11 @@
-"""What each pass that guards int8 accuracy brings, over networks of the zoo.
+"""Measure how much each accuracy pass gains in int8, over networks of the zoo.
 
     .venv/bin/python -m benchmarks.int8_passes [NETWORK ...] [--size 64] [--without-adaptive]
 
-Writes ``results/int8_passes.md``. Weights are random but alive, ranges are min-max. Every network
-is taken as it is, and with the channels between its layers rescaled by factors up to 1000 in pairs
-that preserve the function, as training with weight decay on one side of a ReLU does.
+Writes ``results/int8_passes.md``. The weights are random, but every layer matters for the output;
+the ranges are min-max. Every network is measured as it is, and once more with rescaled channels:
+factors of up to 1000 scale the channels between two layers and are divided out again in the second
+one, so the function stays the same. Training with weight decay on one side of a ReLU does the same.
 """
 
 from __future__ import annotations
@@ -91,13 +92,13 @@ def main() -> None:
     publish(
         "int8_passes",
         [
-            "# SQNR of int8 with each pass alone, and with all",
+            "# SQNR of int8 with each pass by itself, and with all of them",
             "",
-            f"dB against float on {HELD_OUT} held-out inputs of {arguments.size}x{arguments.size}, "
-            f"calibrated on {SAMPLES}; a pass applies only where it helps on samples that it has "
-            "not seen.",
-            f"Rescaled: channels divided by factors from 1/{LARGEST:.0f} to {LARGEST:.0f}, and "
-            "multiplied back by the next layer.",
+            f"SQNR in dB against the float network on {HELD_OUT} held-out inputs of "
+            f"{arguments.size}x{arguments.size}; calibration used {SAMPLES} samples. A pass is "
+            "kept only where it helps on some of the calibration samples.",
+            f"Rescaled: the channels are divided by factors from 1/{LARGEST:.0f} to {LARGEST:.0f}, "
+            "and the next layer multiplies them back.",
             machine("edgeconv", "onnxruntime", "torch"),
             "",
             *markdown_table(["network", "channels", *columns], rows),
@@ -107,9 +108,9 @@ def main() -> None:
 
 def compare(subject: Subject, model: ir.Model, options: Sequence[QuantizeOptions]) -> list[str]:
     samples = subject.samples(0, SAMPLES)
-    # A judge fits to every other batch and compares on the rest.
-    judge = SqnrScorer(model, [held for held in subject.samples(1000, HELD_OUT) for _ in range(2)])
-    return [f"{judge.sqnr_db(quantize(model, samples, each).model):.1f}" for each in options]
+    # The scorer fits to every other batch and compares on the rest, so each input is given twice.
+    scorer = SqnrScorer(model, [held for held in subject.samples(1000, HELD_OUT) for _ in range(2)])
+    return [f"{scorer.sqnr_db(quantize(model, samples, each).model):.1f}" for each in options]
 
 
 def rescaled(graph: ir.Model) -> ir.Model:
@@ -117,7 +118,7 @@ def rescaled(graph: ir.Model) -> ir.Model:
     generator = np.random.default_rng(0)
     for segment in find_segments(graph.graph):
         if segment.bound < np.inf:
-            continue  # a ReLU6 is no linear function of its scale
+            continue  # a ReLU6 does not commute with a scale
         weight = segment.producer.weight
         factors = LARGEST ** generator.uniform(-1, 1, weight.shape[0] * weight.shape[1])
         segment.producer.set_bias(segment.producer.bias / factors)

@@ -1,10 +1,10 @@
-"""Time and memory of the lowering alone, for every network of the zoo at its own input size.
+"""Measure time and memory of the lowering to TFLite, for every network of the zoo.
 
-One process captures and quantizes a network and saves the graphs; another, fresh one loads a graph
-and lowers it. Memory is the size of the ONNX file and what the process grows by while lowering,
-set against the larger of the two files.
+One process captures and quantizes a network at its own input size and saves the graphs; a fresh
+process loads a graph and lowers it. The memory is the size of the ONNX file plus the growth of the
+process during the lowering; the table divides it by the size of the larger of the two files.
 
-    python benchmarks/lowering_time.py [NETWORK ...]
+    .venv/bin/python -m benchmarks.lowering_time [NETWORK ...]
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 
 import onnx_ir as ir
-from measuring import machine, markdown_table, median_and_range, publish
 
+from benchmarks.measuring import machine, markdown_table, median_and_range, publish
 from edgeconv.report.units import format_bytes
 
 RUNS = 5
@@ -29,7 +29,7 @@ PRECISIONS = ("float32", "int8")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*")
     parser.add_argument("--save", nargs=2, metavar=("NETWORK", "FOLDER"), help=argparse.SUPPRESS)
     parser.add_argument("--lower", type=Path, help=argparse.SUPPRESS)
@@ -37,7 +37,7 @@ def main() -> None:
     if arguments.save:
         save(arguments.save[0], Path(arguments.save[1]))
     elif arguments.lower:
-        sys.stdout.write(json.dumps(lower_alone(arguments.lower)))
+        sys.stdout.write(json.dumps(measure_lowering(arguments.lower)))
     else:
         report(arguments.networks)
 
@@ -54,14 +54,15 @@ def report(networks: list[str]) -> None:
     publish(
         "lowering_time",
         [
-            "# Lowering alone: ONNX in memory to TFLite bytes",
+            "# Lowering: ONNX in memory to TFLite bytes",
             "",
-            f"{RUNS} runs in one process: median [least, most]. Memory is the size of the "
-            "ONNX file and the growth of the process at its peak; × model sets it against the "
-            "larger of the two files.",
-            "The goals: MobileNetV2 in 300 ms, any network in 1 s for 100 MB of weights, memory "
-            "under 2.5 times the model. Below some MB of weights the graph's Python objects, about "
-            "1 MB, and a few milliseconds are most of it.",
+            f"{RUNS} runs in one process: median [minimum, maximum]. The memory is the size of the "
+            "ONNX file plus the growth of the process at its peak; the column × model divides it "
+            "by the size of the larger of the two files.",
+            "The goals are MobileNetV2 in 300 ms, any network in 1 s per 100 MB of weights, and "
+            "memory under 2.5 times the model. In networks with less than a few MB of weights the "
+            "graph's Python objects (about 1 MB) dominate the memory, and a few fixed milliseconds "
+            "dominate the time.",
             machine("edgeconv", "onnx-ir", "flatbuffers"),
             "",
             *markdown_table(
@@ -88,13 +89,13 @@ def row(network: str, precision: str, folder: Path) -> list[str]:
 
 
 def again(*arguments: str) -> str:
-    """What this script prints in a fresh process."""
-    command = [sys.executable, __file__, *arguments]
+    """Run this script in a fresh process, and return what it prints."""
+    command = [sys.executable, "-m", "benchmarks.lowering_time", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def save(network: str, folder: Path) -> None:
-    """The optimized float graph and the int8 graph of a network with random weights."""
+    """Save the optimized float graph and the int8 graph of a network with random weights."""
     from edgeconv.export.capture.module import capture_module
     from edgeconv.export.data.samples import Sample
     from edgeconv.export.passes import optimize
@@ -112,13 +113,14 @@ def save(network: str, folder: Path) -> None:
     ir.save(quantize(graph, samples, plain).model, folder / "int8.onnx")
 
 
-def lower_alone(path: Path) -> dict[str, object]:
+def measure_lowering(path: Path) -> dict[str, object]:
+    """Lower the graph of an ONNX file several times, and return seconds and bytes."""
     from edgeconv.export.tflite import lower
 
     lower(one_operator())  # imports and caches
     model = in_memory(path)
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed must not hide what is taken
+    ctypes.CDLL(None).malloc_trim(0)  # memory freed before must not hide new growth
     before = resident("VmRSS")
     forget_peak()
     data = lower(model).data
@@ -143,7 +145,7 @@ def one_operator() -> ir.Model:
 
 
 def in_memory(path: Path) -> ir.Model:
-    """A graph whose weights are NumPy arrays, as capture leaves them."""
+    """Load a graph with its weights as NumPy arrays, as capture leaves them."""
     model = ir.load(path)
     for value in model.graph.initializers.values():
         assert value.const_value is not None
@@ -152,7 +154,7 @@ def in_memory(path: Path) -> ir.Model:
 
 
 def resident(field: str) -> int:
-    """Bytes of this process: VmRSS now, VmHWM at its peak."""
+    """Read the resident bytes of this process: VmRSS for now, VmHWM for its peak."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     line = next(line for line in lines if line.startswith(field))
     return int(line.split()[1]) * 1024

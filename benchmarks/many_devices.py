@@ -1,10 +1,11 @@
-"""How many devices can one host measure at once? Ten SSH servers on loopback stand for ten boards.
+"""Measure what it costs a host to measure several devices at once.
 
-    python benchmarks/many_devices.py [--devices 10] [--seconds 2]
+    .venv/bin/python -m benchmarks.many_devices [--devices 10] [--seconds 2]
 
-Each device gets the same small network with one thread. All share this machine's cores, so the
-latencies mean nothing here; what is measured is the host's part: wall time against one device
-alone, and the CPU time and memory of the command that leads them.
+Ten SSH servers on loopback stand for ten boards. Each device gets the same small network with one
+thread. All of them share this machine's cores, so their latencies mean nothing. The script measures
+the host's part: the wall time beside that of a single device, and the CPU time and memory of the
+command that drives the devices.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path += [str(REPOSITORY / "tests" / "device"), str(REPOSITORY / "tests" / "bench")]
+from benchmarks.measuring import machine, markdown_table, publish, wall_seconds
 
-from loopback import Server, write_ssh  # noqa: E402  # the path comes first
-from measuring import machine, markdown_table, publish, wall_seconds  # noqa: E402
-from tiny_models import write_onnx  # noqa: E402
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+from support.ssh_server import Server, write_ssh  # the path comes first
+from support.tiny_models import write_onnx
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--devices", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of measurement a process")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="seconds of measurement per process"
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name).resolve()
@@ -38,19 +41,21 @@ def main() -> None:
         os.environ["PATH"] = f"{folder / 'bin'}:{os.environ['PATH']}"
         os.environ["EDGECONV_HISTORY"] = str(folder / "history.db")
         model = write_onnx(folder / "m.onnx")
-        bench(model, servers[:1], given.seconds)  # sends the files, warms the caches
-        alone = bench(model, servers[:1], given.seconds)
+        bench(model, servers[:1], given.seconds)  # sends the files and warms the caches
+        single = bench(model, servers[:1], given.seconds)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         together = bench(model, servers, given.seconds)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     host = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     rows = [
-        ("one device", f"{alone:.1f} s"),
+        ("one device", f"{single:.1f} s"),
         (f"{given.devices} devices at once", f"{together:.1f} s"),
-        ("CPU time of the host's part, a device", f"{host / given.devices:.1f} s"),
+        ("CPU time of the host's part, per device", f"{host / given.devices:.1f} s"),
         ("largest process of the host's part", f"{after.ru_maxrss / 1024:.0f} MiB"),
     ]
-    publish("many_devices", [machine("edgeconv"), "", *markdown_table(("what", "figure"), rows)])
+    title = "# Many devices measured at once"
+    table = markdown_table(("what", "figure"), rows)
+    publish("many_devices", [title, "", machine("edgeconv"), "", *table])
 
 
 def started(folder: Path, stack: contextlib.ExitStack) -> Server:
@@ -71,7 +76,7 @@ def trust_one_user(servers: list[Server]) -> None:
 
 
 def bench(model: Path, servers: list[Server], seconds: float) -> float:
-    """Wall seconds of one command."""
+    """Run one command on the devices, and return its wall seconds."""
     devices = [part for server in servers for part in ("--device", server.name)]
     options = ["--retries", "0", "--seconds", str(seconds), "--no-history", "-q"]
     program = "from edgeconv.cli import main; main()"

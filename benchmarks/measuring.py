@@ -1,4 +1,4 @@
-"""What the benchmark scripts share: fresh processes, medians, the machine, Markdown."""
+"""Helpers of the benchmark scripts: fresh processes, medians, the machine, Markdown."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def wall_seconds(command: Sequence[str]) -> float:
-    """Seconds from the start of a process to its end; its output is dropped."""
+    """Run a process, drop its output, and return the seconds from its start to its end."""
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
 def median_and_range(seconds: Sequence[float]) -> str:
-    """ "12.1 ms [11.9, 13.0]": the median, the least and the most."""
+    """Format the median, minimum and maximum, as in "12.1 ms [11.9, 13.0]"."""
     return format_duration(statistics.median(seconds), interval=(min(seconds), max(seconds)))
 
 
 def machine(*packages: str) -> str:
-    """One line on where the figures come from; the load tells how busy others kept it."""
+    """Describe the machine and the versions in one line; the load average shows other work."""
     cores = len(os.sched_getaffinity(0))
     tools = ", ".join(f"{package} {version(package)}" for package in packages)
     python = platform.python_version()

@@ -1,12 +1,13 @@
-"""Do comparisons keep their promises on this machine's own noise?
+"""Check on this machine's own noise how often comparisons give a false alarm or miss a change.
 
-    python benchmarks/recorded_noise.py [RESULT.json] [--pairs 40]
+    .venv/bin/python -m benchmarks.recorded_noise [RESULT.json] [--pairs 40]
 
-One network under two names is measured in turns, as `edgeconv bench` does it; or RESULT names the
-result of such a session of two equal files. A trial draws some of the recorded pairs and swaps the
-two of each at random, so that nothing but noise differs. A/A trials should give an alarm in at most
-5 %; with every sample of one side 3 % longer, at least 90 % should find it. The drift is laid over
-the recorded samples: up to 10 % from the first process to the last, as a board that heats up.
+The script measures one network under two names in turns, as `edgeconv bench` does; or RESULT is the
+result of such a session with two equal files. A trial draws some of the recorded pairs of processes
+and swaps the two of each pair at random, so the two sides differ only by noise. At most 5 % of
+these A/A trials should give an alarm. When every sample of one side is made 3 % longer, at least
+90 % of the trials should find that. A drift of up to 10 % from the first process to the last, like
+that of a board that heats up, is added to the recorded samples.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from measuring import machine, markdown_table, publish
 
+from benchmarks.measuring import machine, markdown_table, publish
 from edgeconv.bench import BenchOptions, BenchResult, measure
 from edgeconv.bench.statistics import ratio
 from edgeconv.bundle import Format, Precision
@@ -35,7 +36,7 @@ Samples = list[list[int]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("result", nargs="?", type=Path)
-    parser.add_argument("--pairs", type=int, default=40, help="processes of each to record")
+    parser.add_argument("--pairs", type=int, default=40, help="processes of each name to record")
     given = parser.parse_args()
     result = BenchResult.load(given.result) if given.result else recorded(given.pairs)
     rows = []
@@ -51,12 +52,14 @@ def main() -> None:
         )
     columns = ("drift", "repetitions", "false alarms (A/A)", "3 % slow-downs found")
     pairs = len(result.models[0].processes)
-    note = f"{TRIALS} trials, drawn from {pairs} recorded pairs."
-    publish("recorded_noise", [machine("edgeconv"), "", note, "", *markdown_table(columns, rows)])
+    title = "# Comparisons on recorded noise"
+    note = f"Each row has {TRIALS} trials, drawn from {pairs} recorded pairs of processes."
+    table = markdown_table(columns, rows)
+    publish("recorded_noise", [title, "", machine("edgeconv"), "", note, "", *table])
 
 
 def recorded(pairs: int) -> BenchResult:
-    """A session of one small network under two names."""
+    """Measure a session of one small network under two names."""
     from edgeconv.export import export
 
     options = BenchOptions(repetitions=pairs, runs=100, seconds=0.5, warmup=0.2, retries=0)
@@ -73,26 +76,28 @@ def recorded(pairs: int) -> BenchResult:
 
 
 def drifted(result: BenchResult, model: int, drift: float) -> Samples:
-    """The samples of each process, stretched by its place in the session."""
+    """Stretch the samples of each process in proportion to its place in the session."""
     runs = result.models[model].processes
     last = max(run.order for m in result.models for run in m.processes)
     return [[round(ns * (1 + drift * run.order / last)) for ns in run.samples_ns] for run in runs]
 
 
 def share(a: Samples, b: Samples, slowdown: float, processes: int) -> float:
-    """Of the trials, those whose interval leaves out "no difference" (on the right side, if there
-    is one)."""
+    """Return the share of the trials whose interval excludes "no difference".
+
+    With a slow-down the interval must lie on its side.
+    """
     random = np.random.default_rng(1)
     slow_a, slow_b = ([[round(ns * slowdown) for ns in p] for p in side] for side in (a, b))
-    told = 0
+    found = 0
     for trial in range(TRIALS):
         drawn = random.choice(len(a), size=processes, replace=False)
         swapped = random.random(processes) < 0.5
         left = [b[i] if swap else a[i] for i, swap in zip(drawn, swapped, strict=True)]
         right = [slow_a[i] if swap else slow_b[i] for i, swap in zip(drawn, swapped, strict=True)]
         estimate = ratio(right, left, paired=True, seed=trial)
-        told += estimate.low > 1.0 if slowdown > 1.0 else not estimate.covers_one
-    return told / TRIALS
+        found += estimate.low > 1.0 if slowdown > 1.0 else not estimate.covers_one
+    return found / TRIALS
 
 
 if __name__ == "__main__":

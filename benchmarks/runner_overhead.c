@@ -1,10 +1,10 @@
 /* The yardstick of runner_overhead.py: ONNX Runtime called and timed from C.
  *
- * As a program: runner_overhead LIBRARY MODEL ELEMENTS SECONDS prints one duration in nanoseconds
- * a line. As a shared library: prepare, infer and timed.
- * The model has one float input "x" and one float output "y", both vectors of ELEMENTS. Only
- * functions from the head of OrtApi are used, whose places never change (the structure only grows
- * at its end), so no header is needed.
+ * The program `runner_overhead LIBRARY MODEL ELEMENTS SECONDS` prints one duration per line, in
+ * nanoseconds. The shared library offers prepare, infer and timed.
+ * The model has one float input "x" and one float output "y", both vectors of ELEMENTS. The code
+ * calls only functions from the head of OrtApi, whose positions never change because the structure
+ * only grows at its end; so it needs no header.
  */
 #include <dlfcn.h>
 #include <stdint.h>
@@ -62,7 +62,7 @@ int prepare(const char *library_path, const char *model, int64_t elements) {
   const ApiBase *(*base)(void) = library ? dlsym(library, "OrtGetApiBase") : NULL;
   const Handle *api = base ? base()->get_api(14) : NULL;
   if (api == NULL) {
-    fprintf(stderr, "%s is no ONNX Runtime\n", library_path);
+    fprintf(stderr, "%s is not an ONNX Runtime library\n", library_path);
     return 1;
   }
   Status (*create_env)(int, const char *, Handle *) = api[CREATE_ENV];
@@ -83,13 +83,13 @@ int prepare(const char *library_path, const char *model, int64_t elements) {
   return 0;
 }
 
-/* One inference. */
+/* Runs one inference. */
 void infer(void) {
   static const char *input_name = "x", *output_name = "y";
   check(run(session, NULL, &input_name, &input, 1, &output_name, 1, &output), "run");
 }
 
-/* The durations of so many inferences in nanoseconds. */
+/* Writes the durations of `runs` inferences, in nanoseconds, to `samples`. */
 void timed(int64_t *samples, int64_t runs) {
   for (int64_t i = 0; i < runs; i++) {
     int64_t before = now();

@@ -1,13 +1,13 @@
-"""How much the harness adds to an inference: the runner against loops in C.
+"""Measure how much the runner adds to an inference, beside loops in C.
 
-Apart: the runner and a C program, each measurement a process of its own, in turns (C, runner,
-runner, C, …). This has everything in it, and also that the Python package brings its own build of
-the library. Together: the runner's timing function and a C loop take turns, one inference each,
-within one process over one session. This has the harness alone.
+"Apart": the runner and a C program run in turns (C, runner, runner, C, …), each measurement in a
+process of its own. This includes every difference between the two, also that the Python package
+loads its own build of the library. "Together": the runner's timing function and a C loop take turns
+in one process over one session, with one inference each. This shows only the harness.
 
-Needs gcc and taskset. Run it on a quiet machine:
+The script needs gcc and taskset. Run it on a quiet machine:
 
-    python benchmarks/runner_overhead.py --out benchmarks/results/runner_overhead.md
+    .venv/bin/python -m benchmarks.runner_overhead --out benchmarks/results/runner_overhead.md
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ HEAD = ("", "Layers", "C", "Runner", "Added", "Added, of 1 ms")
 
 INTRODUCTION = """# What the runner adds to an inference
 
-A chain of small matrix products under ONNX Runtime {version}, one thread on one core; medians with
-95 % intervals. "Apart": the runner against a C program, each measurement a process of its own;
-this also holds what else differs between the two, which load different builds of the library.
-A bare Python loop differs from the C program as the runner does. "Together": the runner's timing
-function against a C loop, one inference each in turns, over the same session. Made by
-`benchmarks/runner_overhead.py`.
+The network is a chain of small matrix products under ONNX Runtime {version}, with one thread on one
+core; figures are medians with 95 % intervals. "Apart": the runner beside a C program, each
+measurement in a process of its own. This includes the other differences between the two, which load
+different builds of the library: a bare Python loop differs from the C program as much as the runner
+does. "Together": the runner's timing function and a C loop take turns over the same session, with
+one inference each. The script is `benchmarks/runner_overhead.py`.
 
 """
 
@@ -53,8 +53,11 @@ Pair = tuple[list[list[int]], list[list[int]]]
 
 
 def write_model(path: Path, layers: int) -> None:
-    """A vector of SIZE times the same matrix again and again: fits the cache, the same for any
-    values, and its latency is set by the number of layers."""
+    """Write a network that multiplies a vector of SIZE by the same matrix ``layers`` times.
+
+    It fits into the cache, its latency does not depend on the values, and the number of layers
+    sets the latency.
+    """
     # Scaled so that the product keeps the vector's length: no overflow, no denormals.
     weights = np.random.default_rng(0).normal(scale=SIZE**-0.5, size=(SIZE, SIZE))
     names = ["x", *(f"h{i}" for i in range(1, layers)), "y"]
@@ -131,7 +134,7 @@ def together(yardstick: Path, model: Path, pairs: int, seconds: float) -> Pair:
 
 
 def runners_timed() -> Callable[[Callable[[], object], int], list[int]]:
-    """The function of the runner that takes the times."""
+    """Load the runner's timing function."""
     spec = importlib.util.spec_from_file_location("runner", RUNNER)
     assert spec is not None
     assert spec.loader is not None
@@ -180,9 +183,9 @@ def rows(folder: Path, layers: list[int], pairs: int, seconds: float) -> Iterato
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=20, help="processes of each kind")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each process")
+    parser.add_argument("--seconds", type=float, default=1.0, help="seconds of each process")
     parser.add_argument("--layers", type=int, nargs="+", default=[1, 32, 512])
-    parser.add_argument("--out", type=Path, help="write the table here too, as Markdown")
+    parser.add_argument("--out", type=Path, help="also write the table to this Markdown file")
     arguments = parser.parse_args()
     lines = []
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
-"""How long ``edgeconv --help`` takes, against a Python that does nothing.
+"""Measure how long ``edgeconv --help`` takes, beside a Python process that does nothing.
 
-python benchmarks/startup.py
+.venv/bin/python -m benchmarks.startup
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ import argparse
 import sys
 from pathlib import Path
 
-from measuring import machine, markdown_table, median_and_range, publish, wall_seconds
+from benchmarks.measuring import machine, markdown_table, median_and_range, publish, wall_seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=50, help="of each command, in turns")
+    parser.add_argument("--runs", type=int, default=50, help="runs of each command, in turns")
     arguments = parser.parse_args()
     commands = {
         "`edgeconv --help`": [str(Path(sys.executable).with_name("edgeconv")), "--help"],
         "`python -c pass`": [sys.executable, "-c", "pass"],
     }
     for command in commands.values():
-        wall_seconds(command)  # fills the caches of the file system
+        wall_seconds(command)  # fills the file system's caches
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(arguments.runs):
         for name, command in commands.items():
@@ -30,9 +30,9 @@ def main() -> None:
     publish(
         "startup",
         [
-            "# Start of the command line",
+            "# Start time of the command line",
             "",
-            f"Median wall time [least, most] of {arguments.runs} runs.",
+            f"Median wall time [minimum, maximum] of {arguments.runs} runs.",
             machine("edgeconv", "click"),
             "",
             *markdown_table(["command", "wall time"], rows),

@@ -1,8 +1,9 @@
-"""TRANSPOSE operators in the TFLite files of attention, window and pooling networks.
+"""Count TRANSPOSE operators in the TFLite files of attention, window and pooling networks.
 
-The networks are timm's, untrained; timm and torchvision have to be importable beside edgeconv:
+The networks are timm's, untrained. timm and torchvision must be importable beside edgeconv:
+
     python -m pip install --no-deps --target DIR timm torchvision huggingface_hub
-    PYTHONPATH=DIR python benchmarks/transposes.py
+    PYTHONPATH=DIR .venv/bin/python -m benchmarks.transposes
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import timm
 import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
-from measuring import machine, markdown_table, publish
 
+from benchmarks.measuring import machine, markdown_table, publish
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.opset import DEFAULT_OPSET
 from edgeconv.export.passes import optimize
@@ -25,7 +26,7 @@ from edgeconv.export.runtimes import session_options
 from edgeconv.export.tflite import lower
 from edgeconv.models.randomize import randomize_
 
-# What litert-torch 0.10 leaves in each, counted in the files that it writes.
+# TRANSPOSE operators in the files that litert-torch 0.10 writes.
 LITERT_TORCH = {
     "mobilenetv4_hybrid_medium": 49,
     "vit_tiny_patch16_224": 39,
@@ -44,8 +45,8 @@ def main() -> None:
             "# Transposes in float32 TFLite files",
             "",
             "timm's networks at their own input size. The error is the largest difference to ONNX",
-            "Runtime on one random input, over the largest output. The goal is half of the",
-            "transposes that litert-torch 0.10 leaves.",
+            "Runtime on one random input, divided by the largest output. The goal is at most half",
+            "of the transposes that litert-torch 0.10 leaves.",
             machine("edgeconv", "torch", "ai-edge-litert"),
             "",
             *markdown_table(columns, rows),
@@ -75,11 +76,11 @@ def row(name: str, theirs: int) -> list[str]:
 
 
 def operators(data: bytes) -> Counter[str]:
-    """How many of each operator a TFLite file has."""
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
+    """Count each operator of a TFLite file."""
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
     model = schema.ModelT.InitFromPackedBuf(data, 0)
-    codes = [names[code.builtinCode] for code in model.operatorCodes]
-    return Counter(codes[operator.opcodeIndex] for operator in model.subgraphs[0].operators)
+    kinds = [names[code.builtinCode] for code in model.operatorCodes]
+    return Counter(kinds[operator.opcodeIndex] for operator in model.subgraphs[0].operators)
 
 
 def difference(onnx: bytes, tflite: bytes, x: np.ndarray) -> float:

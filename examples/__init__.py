@@ -1,1 +1,1 @@
-"""Small real trainings, exported and measured."""
+"""Examples that train small networks on real data, export them and measure the files."""

@@ -1,7 +1,8 @@
-"""From a network to measured files in one go: ``python -m examples.digits --out build/demo``.
+"""Train, export, verify and measure a network: ``python -m examples.digits --out build/demo``.
 
-Trains a small MobileNetV2 on handwritten digits, exports it to four files, verifies them, takes
-their accuracy on the held-out digits and their latency on this machine, and prints one table.
+The network is a small MobileNetV2 on handwritten digits. The script exports it to four files,
+verifies them, measures their accuracy on held-out digits and their latency on this machine, and
+prints one table.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from edgeconv.report.tables import Column, console, progress, table
 from edgeconv.report.units import format_bytes, format_duration, format_percent, format_ratio
 from examples.digits_data import Split, load
 
-SIZE = 32  # pixels a side: MobileNetV2 halves it five times
+SIZE = 32  # pixels per side: MobileNetV2 halves it five times
 EPOCHS = 20
 BATCH = 64
-# A file runs for microseconds: a quarter of a second has thousands of its runs.
+# An inference takes microseconds, so a quarter of a second holds thousands of them.
 BRIEF = BenchOptions(seconds=0.25, warmup=0.25, retries=1)
 PIXELS = Preprocessing(resize=None, mean=(0.5,), std=(0.5,))  # from bytes to [-1, 1]
 
@@ -60,7 +61,7 @@ def main(out: Path, epochs: int) -> None:
 
 
 def run(out: Path, epochs: int, options: BenchOptions) -> Demo:
-    """Do all of it below ``out``, with progress on a terminal."""
+    """Train, export, evaluate and measure; write below ``out`` and show progress on a terminal."""
     torch.manual_seed(0)
     out.mkdir(parents=True, exist_ok=True)
     train, test = load(SIZE)
@@ -98,7 +99,7 @@ def fit(
     progress: Callable[[int], None],
     max_lr: float = 5e-3,
 ) -> None:
-    """Train with AdamW on a one-cycle schedule; shifts by up to two pixels vary the digits."""
+    """Train with AdamW on a one-cycle schedule, and shift each batch by up to two pixels."""
     x, y = torch.from_numpy(train.x), torch.from_numpy(train.y)
     # PyTorch trains depthwise convolutions faster with the channels last in memory.
     x, network = (
@@ -125,7 +126,7 @@ def fit(
 
 
 def shift(images: torch.Tensor, pixels: int = 2) -> torch.Tensor:
-    """Move a batch by the same few pixels; the paper's white comes in from the border."""
+    """Move a batch by the same few pixels, and fill the border with the white of the paper."""
     rows, columns = torch.randint(0, 2 * pixels + 1, (2,)).tolist()
     height, width = images.shape[-2:]
     padded = functional.pad(images, (pixels,) * 4, value=-1.0)
@@ -134,14 +135,14 @@ def shift(images: torch.Tensor, pixels: int = 2) -> torch.Tensor:
 
 @one_torch_thread()
 def top1(network: nn.Module, data: Split) -> float:
-    """The share of the samples that the network classifies right."""
+    """Return the share of the samples that the network classifies correctly."""
     with torch.inference_mode():
         guesses = network(torch.from_numpy(data.x)).argmax(1).numpy()
     return float((guesses == data.y).mean())
 
 
 def show(demo: Demo) -> None:
-    """Print the table. The speed-up is over the float32 file on the same runtime."""
+    """Print the table; the speed-up is relative to the float32 file on the same runtime."""
     columns = ["file", *(Column(name, numeric=True) for name in _NUMBERS)]
     rows = [["PyTorch float32", "", format_percent(demo.pytorch_top1, places=2), "", "", ""]]
     artifacts = demo.bundle.manifest.artifacts

@@ -34,7 +34,7 @@ class Split:
 
 
 def load(size: int) -> tuple[Split, Split]:
-    """Training and held-out digits, three to one, enlarged to ``size`` pixels a side."""
+    """Return training and held-out digits, three to one, enlarged to ``size`` pixels per side."""
     digits = load_digits()
     scans = torch.from_numpy(digits.images).float()[:, None] / (MAX_INK / 2) - 1
     images = functional.interpolate(scans, size=(size, size), mode="bilinear")

@@ -1,11 +1,11 @@
-"""Handwritten digits with 4-bit weights: quantization-aware fine-tuning against rounding alone.
+"""Compare quantization-aware fine-tuning with plain rounding, for 4-bit weights.
 
-python -m examples.qat_digits
+    .venv/bin/python -m examples.qat_digits
 
-A MobileNetV1 of width 0.25 is trained in float. Then the same quantizer is applied twice: once
-after the training, with ranges from calibration; once during a short fine-tuning, in which the
-network sees its own rounding. Both are exported to int8 files, whose weights use 15 of the 255
-values, and measured on held-out digits.
+The script trains a MobileNetV1 of width 0.25 on handwritten digits in float. Then it applies the
+same quantizer twice: once after the training, with ranges from calibration, and once during a short
+fine-tuning, in which the network sees its own rounding. It exports both to int8 files, whose
+weights use 15 of the 255 values, and measures them on held-out digits.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Step = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Accuracy of the float network, and the files of both ways with theirs."""
+    """The accuracy of the float network, and both bundles with the accuracy of their files."""
 
     float_top1: float
     rounded: tuple[Bundle, Evaluation]
@@ -83,7 +83,10 @@ def run(
     bits: int,
     progress: Step,
 ) -> Comparison:
-    """Train ``network`` on [N, 1, size, size] digits for ``epochs`` (float, tuning) and compare."""
+    """Train ``network`` on digits [N, 1, size, size], quantize it both ways, and evaluate both.
+
+    ``epochs`` has the epochs of the float training and of the fine-tuning.
+    """
     torch.manual_seed(0)
     out.mkdir(parents=True, exist_ok=True)
     train, test = data
@@ -109,14 +112,14 @@ def run(
     tuned = prepare(deepcopy(network), train, bits)
     calibrate(tuned, train)  # so that tuning begins with sensible ranges
     fit(tuned, train, epochs[1], lambda done: progress("Tuning", done, epochs[1]), TUNING_RATE)
-    calibrate(tuned, train)  # the weights moved with every step; ranges follow for the last time
+    calibrate(tuned, train)  # the tuning changed the weights, so the ranges are measured again
     return Comparison(float_top1, finish(rounded, "rounded"), finish(tuned, "tuned"))
 
 
 def prepare(network: nn.Module, train: Split, bits: int) -> fx.GraphModule:
-    """The network with fake quantization wherever its int8 file will have integers.
+    """Insert fake quantization wherever the int8 file of the network will have integers.
 
-    Batch norms are folded first, so that tuning changes the very weights that the file will have.
+    Batch norms are folded first, so that tuning changes the weights that the file will contain.
     """
     from torch.fx.experimental.optimization import fuse
     from torchao.quantization.pt2e import allow_exported_model_train_eval
@@ -131,12 +134,12 @@ def prepare(network: nn.Module, train: Split, bits: int) -> fx.GraphModule:
         folded = fuse(network.eval())
         program = torch.export.export(folded, (example,), dynamic_shapes=(batch,)).module()
         prepared: Any = prepare_qat_pt2e(program, EdgeQuantizer(bits))
-    # PT2E's modules refuse train() and eval(), which `fit` calls, until they are told otherwise.
+    # PT2E's modules refuse train() and eval(), which `fit` calls, unless this allows them.
     return allow_exported_model_train_eval(prepared)
 
 
 def calibrate(prepared: fx.GraphModule, train: Split) -> None:
-    """Show the fake quantizers all of the data; nothing is learned."""
+    """Run all data through the fake quantizers, so that they observe the ranges."""
     prepared.eval()
     with torch.no_grad():
         for batch in torch.from_numpy(train.x).split(CALIBRATION_BATCH):
@@ -144,7 +147,7 @@ def calibrate(prepared: fx.GraphModule, train: Split) -> None:
 
 
 def convert(prepared: fx.GraphModule) -> fx.GraphModule:
-    """The network in integers."""
+    """Replace the fake quantization by integers."""
     from torchao.quantization.pt2e import move_exported_model_to_eval
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 

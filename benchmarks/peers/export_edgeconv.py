@@ -1,8 +1,9 @@
-"""edgeconv itself, with its defaults, from the same weights and calibration inputs.
+"""Export with edgeconv's defaults from the same weights and calibration inputs as the peers.
 
-A failed verification is a warning in the log here: the scores tell, and no peer verifies.
+A failed verification is only a warning in the log here, because no peer verifies its files; the
+scores show how good a file is.
 
-.venv/bin/python -m benchmarks.peers.export_edgeconv NETWORKS OUT
+    .venv/bin/python -m benchmarks.peers.export_edgeconv NETWORKS OUT
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def float32(subject: Subject, out: Path) -> Path:
 
 
 def int8(subject: Subject, out: Path) -> Path:
-    """Both formats at once, so that they hold the same integers."""
+    """Export both formats at once, so that they hold the same integers."""
     bundle = export(
         subject.factory,
         model_args=subject.args,
@@ -48,7 +49,7 @@ def int8(subject: Subject, out: Path) -> Path:
 
 
 def int8_onnx(subject: Subject, out: Path) -> Path:
-    """The other file of :func:`int8`."""
+    """Return the ONNX file that :func:`int8` wrote."""
     return _file(Bundle.load(_int8_bundle(subject, out)), Format.ONNX)
 
 

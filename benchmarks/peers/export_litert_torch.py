@@ -1,6 +1,6 @@
-"""litert-torch and ai-edge-quantizer, each as its own documentation has it.
+"""Export with litert-torch and ai-edge-quantizer, each as its own documentation shows.
 
-Runs in an environment of its own, made from ``requirements-litert-torch.txt``:
+The script runs in an environment of its own, made from ``requirements-litert-torch.txt``:
 
     PEER/bin/python -m benchmarks.peers.export_litert_torch NETWORKS OUT
 """
@@ -25,7 +25,7 @@ PACKAGES = ("litert-torch", "ai-edge-quantizer", "torch")
 
 
 def float32(subject: Subject, out: Path) -> Path:
-    """The interface is NCHW, as in PyTorch: what ``convert`` gives by default."""
+    """Convert with the defaults; inputs and outputs stay NCHW as in PyTorch."""
     sample = torch.from_numpy(subject.calibration_inputs()[:1])
     path = out / f"{subject.name}_float32.tflite"
     litert_torch.convert(subject.network(), (sample,)).export(str(path))
@@ -33,7 +33,7 @@ def float32(subject: Subject, out: Path) -> Path:
 
 
 def int8(subject: Subject, out: Path) -> Path:
-    """Full integer with the tool's own calibration, a moving average of the extremes."""
+    """Quantize to full integer with the tool's own calibration, a moving average of min and max."""
     source = out / f"{subject.name}_float32.tflite"
     tool = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
     ranges = tool.calibrate(_data(subject, source), num_threads=1)
@@ -41,7 +41,7 @@ def int8(subject: Subject, out: Path) -> Path:
 
 
 def int8_minmax(subject: Subject, out: Path) -> Path:
-    """The same with the extremes over all samples, which the tool offers one level below."""
+    """Quantize with the min and max over all samples, which the tool's lower-level API offers."""
     source = out / f"{subject.name}_float32.tflite"
     tool = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
     recipes = RecipeManager()
@@ -53,7 +53,7 @@ def int8_minmax(subject: Subject, out: Path) -> Path:
 
 
 def _data(subject: Subject, source: Path) -> dict[str, list[dict[str, object]]]:
-    """The calibration samples by signature and input."""
+    """Arrange the calibration samples by signature and input."""
     (signature,) = create_tfl_interpreter(str(source)).get_signature_list().items()
     key, interface = signature
     (name,) = interface["inputs"]

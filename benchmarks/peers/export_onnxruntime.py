@@ -1,4 +1,4 @@
-"""PyTorch's own ONNX export and ONNX Runtime's static quantization, as its documentation has it.
+"""Export with PyTorch's ONNX exporter, and quantize as ONNX Runtime's documentation shows.
 
 .venv/bin/python -m benchmarks.peers.export_onnxruntime NETWORKS OUT
 """
@@ -28,7 +28,7 @@ OPSET = 20
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]  # it comes without types
-    """One sample after another, by the name of the file's input."""
+    """Gives one calibration sample after another, by the name of the file's input."""
 
     def __init__(self, subject: Subject, file: Path) -> None:
         session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
@@ -52,7 +52,7 @@ def float32(subject: Subject, out: Path) -> Path:
 
 
 def int8(subject: Subject, out: Path) -> Path:
-    """QDQ, weights int8 per channel, activations uint8 by their extremes over all samples."""
+    """Quantize to QDQ: int8 weights per channel, uint8 activations with min-max ranges."""
     source = out / f"{subject.name}_float32.onnx"
     prepared = out / f"{subject.name}_prepared.onnx"
     path = out / f"{subject.name}_int8.onnx"

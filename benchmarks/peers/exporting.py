@@ -1,8 +1,8 @@
-"""The loop that every exporter shares: a process a network, a record a network, resumable.
+"""The loop that every exporter shares: one process and one record per network, resumable.
 
-What a tool does with a network is a list of steps, each of which writes one file. A step that
-fails is recorded with the first line of its error and does not stop the next network; nor does
-one that takes the process down.
+What a tool does with a network is a list of steps, each of which writes one file. A step that fails
+is recorded with the first line of its error. Neither a failing step nor one that ends the process
+stops the next network.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from pathlib import Path
 
 from benchmarks.peers.subjects import Subject, read_subjects
 
-LIMIT_SECONDS = 1800  # for one network; more is a failure
+LIMIT_SECONDS = 1800  # per network; more is a failure
 DIED = "the process died or took too long"
 
-# Gets the network and the folder for its files, and returns the file that it wrote.
+# Takes the network and the folder for its files, and returns the file that it wrote.
 Step = Callable[[Subject, Path], Path]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One step: the file it wrote, relative to the folder, or the first line of its error.
-    ``seconds`` is wall time, the tool's import excluded."""
+    """The result of one step: the file it wrote, relative to the folder, or its error's first line.
+
+    ``seconds`` is wall time without the tool's import.
+    """
 
     file: str | None = None
     seconds: float | None = None
@@ -38,7 +40,7 @@ class Outcome:
 
 @dataclass
 class Record:
-    """What became of one network under one tool."""
+    """The results of one network under one tool."""
 
     name: str
     tool: str
@@ -52,7 +54,7 @@ class Record:
         partial.replace(path)
 
     def file(self, folder: Path, step: str) -> Path | None:
-        """The file that a step wrote, or None if it failed."""
+        """Return the file that a step wrote, or None if the step failed."""
         name = self.outcomes[step].file
         return None if name is None else folder / name
 
@@ -62,7 +64,7 @@ def record_path(folder: Path, name: str) -> Path:
 
 
 def read_record(folder: Path, name: str) -> Record | None:
-    """The record of a network; None if it was not tried."""
+    """Read the record of a network; None if the tool did not try it."""
     path = record_path(folder, name)
     if not path.is_file():
         return None
@@ -72,12 +74,12 @@ def read_record(folder: Path, name: str) -> Record | None:
 
 
 def run_exporter(module: str, tool: str, steps: Mapping[str, Step]) -> None:
-    """The command line of an exporter.
+    """Run the command line of an exporter.
 
     Args:
-        module: its dotted name, to start the process of each network.
-        tool: names and versions, for the record.
-        steps: by the names under which files are asked for later, in order.
+        module: The exporter's dotted name, to start the process of each network.
+        tool: Names and versions of the tool, for the record.
+        steps: The steps in order, by the names under which their files are found later.
     """
     parser = argparse.ArgumentParser(description=f"Export networks with {tool}.")
     parser.add_argument("networks", type=Path, help="folder with networks.json")
@@ -97,8 +99,11 @@ def run_exporter(module: str, tool: str, steps: Mapping[str, Step]) -> None:
 
 
 def _export_apart(module: str, subject: Subject, networks: Path, out: Path) -> None:
-    """In a process of its own, unless a complete record is there. One that dies is not tried
-    again; one that was interrupted together with this process is."""
+    """Export a network in a process of its own, unless it has a complete record.
+
+    A network whose process died is not tried again. One that was interrupted together with this
+    process is.
+    """
     record = read_record(out, subject.name)
     if record is None or not record.complete:
         command = [sys.executable, "-m", module, str(networks), str(out), "--here", subject.name]
@@ -119,14 +124,14 @@ def export(subject: Subject, out: Path, tool: str, steps: Mapping[str, Step]) ->
     """Run the steps one after another, and keep the record up to date on disk."""
     record = Record(subject.name, tool)
     for name, step in steps.items():
-        record.outcomes[name] = Outcome(failure=DIED)  # until something better is known
+        record.outcomes[name] = Outcome(failure=DIED)  # stands if the process dies now
         record.save(out)
         start = time.perf_counter()
         try:
             file = step(subject, out)
             seconds = time.perf_counter() - start
             record.outcomes[name] = Outcome(str(file.relative_to(out)), seconds)
-        except Exception as error:  # another tool's code: anything can come out of it
+        except Exception as error:  # another tool's code can raise anything
             record.outcomes[name] = Outcome(failure=first_line(error))
     record.complete = True
     record.save(out)
@@ -134,7 +139,7 @@ def export(subject: Subject, out: Path, tool: str, steps: Mapping[str, Step]) ->
 
 
 def first_line(error: BaseException) -> str:
-    """ "KeyError: 'x'": the kind and the first line that says something."""
+    """Format an error's kind and first line that is not blank, as in "KeyError: 'x'"."""
     lines: Sequence[str] = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

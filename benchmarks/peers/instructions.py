@@ -1,11 +1,11 @@
-"""Arm instructions of edgeconv's TFLite files and a peer's, float32 and int8, under one LiteRT.
+"""Count Arm instructions of edgeconv's TFLite files and a peer's under one LiteRT.
 
     .venv/bin/python -m benchmarks.peers.instructions NETWORKS --ours OURS --theirs THEIRS \
         --cache CACHE.json
 
-OURS and THEIRS are folders that ``export_edgeconv.py`` and ``export_litert_torch.py`` wrote. QEMU
-counts (docs/emulated-pi.md), so no quiet machine is needed. What is in CACHE is not counted again;
-counts go by the file's SHA-256.
+``export_edgeconv.py`` and ``export_litert_torch.py`` write the folders OURS and THEIRS. QEMU counts
+(docs/emulated-pi.md), so the machine need not be quiet. CACHE keeps the counts by the SHA-256 of
+the file, and a file that it knows is not counted again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SIDES = ("ours", "theirs")
 
 @dataclass
 class Counts:
-    """Totals by SHA-256 and CPU, or why there is none; kept in a file."""
+    """Keeps totals, or the reason why there is none, by SHA-256 and CPU in a file."""
 
     path: Path
     known: dict[str, int | str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Counts:
             self.known = json.loads(self.path.read_text(encoding="utf-8"))
 
     def take(self, file: Path, cpu: Cpu) -> int | str:
-        """Count a file unless it was counted before."""
+        """Count a file, unless it was counted before."""
         key = f"{sha256_of(file)}/{cpu.value}"
         if key not in self.known:
             try:
@@ -63,14 +63,17 @@ class Counts:
 
 @dataclass(frozen=True)
 class Pair:
-    """One network in one precision; counts are None where a file was not made or does not run."""
+    """One network in one precision.
+
+    ``counts`` lacks a file that was not made, and has the error of one that does not run.
+    """
 
     network: str
     precision: str
     counts: dict[tuple[Cpu, str], int | str]
 
     def ratio(self, cpu: Cpu) -> float | None:
-        """Ours divided by theirs."""
+        """Divide our count by theirs; None if one is missing."""
         ours, theirs = (self.counts.get((cpu, side)) for side in SIDES)
         if not isinstance(ours, int) or not isinstance(theirs, int):
             return None
@@ -123,10 +126,11 @@ def report(pairs: Sequence[Pair], peer: str) -> list[str]:
     return [
         "# Arm instructions, edgeconv against litert-torch with ai-edge-quantizer",
         "",
-        "Million instructions of one inference under LiteRT on one thread, emulated Cortex-A72",
-        "(Pi 4) and Cortex-A76 (Pi 5): a cost that is the same on every machine, not a time.",
-        "Untrained networks of the zoo at their own sizes, batch 1; ratio of ours to theirs.",
-        f"The goal is at most 1.00. {peer}.",
+        "Million instructions of one inference under LiteRT on one thread, on emulated Cortex-A72",
+        "(Pi 4) and Cortex-A76 (Pi 5). A count is the same on every machine; it is not a time. The",
+        "networks are untrained ones of the zoo at their own sizes, batch 1. The ratio is our",
+        "count divided by theirs. The goal is at most 1.00; from 1.001 on a ratio is above it.",
+        f"{peer}.",
         "",
         *_summary(pairs),
         "",
@@ -140,7 +144,7 @@ def report(pairs: Sequence[Pair], peer: str) -> list[str]:
 
 
 def _summary(pairs: Sequence[Pair]) -> Iterator[str]:
-    """A line a precision and CPU: the geometric mean, the worst, and how many miss the goal."""
+    """Summarize each precision and CPU: geometric mean, worst, and how many miss the goal."""
     for precision, (cpu, name) in product(PRECISIONS, CPUS.items()):
         found = [
             (ratio, pair.network)

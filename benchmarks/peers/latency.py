@@ -1,10 +1,10 @@
-"""Latency of edgeconv's TFLite files and a peer's, float and int8, in turns under one LiteRT.
+"""Measure the latency of edgeconv's TFLite files and a peer's in turns under one LiteRT.
 
     .venv/bin/python -m benchmarks.peers.latency NETWORKS --ours OURS --theirs THEIRS --cache CACHE
 
-OURS and THEIRS are folders that ``export_edgeconv.py`` and ``export_litert_torch.py`` wrote. Every
-pair of files is measured by itself, ours and theirs in fresh processes in the order A B B A. What
-is in CACHE is not measured again, so the run can be interrupted; remove a file to repeat it.
+``export_edgeconv.py`` and ``export_litert_torch.py`` write the folders OURS and THEIRS. Every pair
+of files has its own session: ours and theirs run in fresh processes in the order A B B A. CACHE
+keeps what was measured, so the run can be interrupted; remove a file there to measure it again.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.report.units import format_duration, significant
 
 PRECISIONS = ("float32", "int8")
-GOAL = 1.0  # at most this, ours divided by theirs
+GOAL = 1.0  # the highest ratio of ours to theirs
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One network in one precision: what was measured, or why it was not."""
+    """One network in one precision: the measurement, or the reason why there is none."""
 
     network: str
     precision: str
@@ -41,7 +41,7 @@ class Pair:
 
     @property
     def ratio(self) -> Interval | None:
-        """Ours divided by theirs; the processes of a session are paired."""
+        """Our latency divided by theirs; the processes of a session are paired."""
         return None if self.result is None else self.result.speedup(0, 1)
 
 
@@ -53,8 +53,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("--repetitions", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each process")
-    parser.add_argument("--name", default="peers_latency", help="of the result's file")
+    parser.add_argument("--seconds", type=float, default=1.0, help="seconds of each process")
+    parser.add_argument("--name", default="peers_latency", help="name of the result's file")
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
     options = BenchOptions(repetitions=arguments.repetitions, seconds=arguments.seconds, runs=10)
@@ -75,7 +75,7 @@ def main() -> None:
 def measured(
     network: str, precision: str, folders: Sequence[Path], cache: Path, options: BenchOptions
 ) -> Pair:
-    """Measure ours (folder 0) and theirs (folder 1), unless the cache has just these files."""
+    """Measure ours (folder 0) and theirs (folder 1), unless the cache has exactly these files."""
     files = []
     for folder, side in zip(folders, ("ours", "theirs"), strict=True):
         record = read_record(folder, network)
@@ -104,11 +104,12 @@ def report(pairs: Sequence[Pair], peer: str, options: BenchOptions) -> list[str]
     return [
         "# Latency under LiteRT, edgeconv against litert-torch with ai-edge-quantizer",
         "",
-        "Untrained networks of the zoo at their own sizes, batch 1, one thread. Medians of",
-        f"{options.repetitions} processes a file, ours and theirs in turns, {options.seconds:g} s",
-        "each; ratio of ours to theirs with its 95 % interval. Inputs and outputs are what each",
-        "tool makes by default: ours NHWC and float32; theirs NCHW, and int8 in the int8 file.",
-        "The goal is a ratio of at most 1.00.",
+        "The networks are untrained ones of the zoo at their own sizes, batch 1, one thread.",
+        f"Latencies are medians of {options.repetitions} processes per file, of "
+        f"{options.seconds:g} s each, ours",
+        "and theirs in turns. The ratio is our latency divided by theirs, with its 95 %",
+        "interval. Inputs and outputs have each tool's defaults: NHWC and float32 in our files;",
+        "NCHW in theirs, and int8 in the int8 file. The goal is a ratio of at most 1.00.",
         f"{peer}. {machine('edgeconv', 'torch', 'ai-edge-litert')}",
         "",
         *_summary(pairs),
@@ -121,7 +122,7 @@ def report(pairs: Sequence[Pair], peer: str, options: BenchOptions) -> list[str]
 
 
 def _summary(pairs: Sequence[Pair]) -> list[str]:
-    """One line a precision: the geometric mean, the worst, and how many miss the goal."""
+    """Summarize each precision: the geometric mean, the worst, and how many miss the goal."""
     lines = []
     for precision in PRECISIONS:
         found = [
@@ -136,7 +137,7 @@ def _summary(pairs: Sequence[Pair]) -> list[str]:
         slower = sum(ratio.low > GOAL for ratio, _ in found)
         lines.append(
             f"- {precision}: {len(found)} networks, geometric mean {mean:.3f}, worst "
-            f"{worst.value:.3f} ({where}), {slower} slower beyond doubt."
+            f"{worst.value:.3f} ({where}), {slower} significantly slower."
         )
     return lines
 

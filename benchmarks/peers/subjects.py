@@ -1,10 +1,16 @@
 """The networks that every tool gets: the same weights and the same calibration inputs.
 
-A folder holds ``networks.json``, a list of objects with ``name``, ``factory`` (a name of the zoo),
-``args`` (its options), ``weights`` (safetensors), ``calibration`` and ``evaluation`` (``.npz`` with
-``x``, float32 inputs in the network's own layout, and ``y``, classes, if there are any); the files
-are named relative to the folder. ``write_zoo.py`` writes one, ``benchmarks/trained`` another.
-Runs in the environment of every tool.
+A folder holds ``networks.json``, a list of objects with these fields; the files are named relative
+to the folder:
+
+- ``name``
+- ``factory``: a name of the zoo, and ``args``: its options
+- ``weights``: a safetensors file
+- ``calibration`` and ``evaluation``: ``.npz`` files with ``x``, float32 inputs in the network's own
+  layout, and ``y``, classes, if there are any
+
+``write_zoo.py`` writes one such folder, ``benchmarks/trained`` another. This module runs in the
+environment of every tool.
 """
 
 from __future__ import annotations
@@ -26,7 +32,7 @@ INDEX = "networks.json"
 
 @dataclass(frozen=True)
 class Subject:
-    """A network with its data. ``metric`` is what ``y`` is good for, if anything."""
+    """A network with its data. ``metric`` names the score that ``y`` allows, if there is one."""
 
     name: str
     factory: str
@@ -37,18 +43,18 @@ class Subject:
     metric: str | None = None
 
     def network(self) -> nn.Module:
-        """In eval mode, with its weights."""
+        """Build the network in eval mode with its weights."""
         network = create_model(self.factory, **self.args)
         network.load_state_dict(load_file(self.weights))
         return network.eval()
 
     def calibration_inputs(self) -> npt.NDArray[np.float32]:
-        """[N, …], each sample an input of the network."""
+        """Read the calibration inputs [N, …]; each sample is one input of the network."""
         return read_arrays(self.calibration)["x"]
 
 
 def read_subjects(folder: Path) -> list[Subject]:
-    """The networks of a folder, by ``networks.json``."""
+    """Read the networks that a folder's ``networks.json`` lists."""
     entries = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     return [
         Subject(

@@ -1,6 +1,8 @@
-"""Write every network of the zoo, untrained yet alive, with structured inputs.
+"""Write every network of the zoo with random weights and structured inputs.
 
-.venv/bin/python -m benchmarks.peers.write_zoo FOLDER
+The weights are such that every layer matters for the output.
+
+    .venv/bin/python -m benchmarks.peers.write_zoo FOLDER
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from edgeconv.models import create_model, input_shape, list_models, model_info
 from edgeconv.models.randomize import randomize_, structured_input
 
 CALIBRATION, EVALUATION = 16, 16  # samples
-# Far from each other, and from the small seeds that batch-norm statistics come from.
+# These seeds are far from each other and from the small ones of the batch-norm statistics.
 CALIBRATION_SEED, EVALUATION_SEED = 1000, 2000
 
 
@@ -28,14 +30,14 @@ def main() -> None:
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    # Few MACs first: whoever gets through a part of the list has most of the networks.
+    # Networks with few MACs come first, so that a part of the run covers most networks.
     names = sorted(list_models(), key=lambda name: model_info(name).macs)
     entries = [write(name, folder) for name in names]
     (folder / INDEX).write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
 
 
 def write(name: str, folder: Path) -> dict[str, object]:
-    """Write one network's files, and return its entry of the index."""
+    """Write the files of one network, and return its entry for the index."""
     shape = input_shape(name)
     network = randomize_(create_model(name), shape=shape)
     files = {part: f"{name}_{part}.npz" for part in ("calibration", "evaluation")}

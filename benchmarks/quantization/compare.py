@@ -1,9 +1,11 @@
-"""int8 accuracy of edgeconv and its peers: the same weights, calibration and held-out inputs.
+"""Compare the int8 accuracy of edgeconv and its peers.
+
+All tools get the same weights, calibration inputs and held-out inputs:
 
     .venv/bin/python -m benchmarks.quantization.compare NETWORKS --ours OURS --litert LITERT \
         --onnxruntime ORT --cache CACHE
 
-The last folders are what the exporters of ``benchmarks/peers`` wrote.
+The exporters of ``benchmarks/peers`` write the folders OURS, LITERT and ORT.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ OURS = "edgeconv"
 
 @dataclass(frozen=True)
 class Column:
-    """One way to an int8 file: a folder of an exporter, and the step that wrote the file."""
+    """One int8 file per network: the folder of an exporter, and the step that wrote the file."""
 
     title: str
     folder: Path
@@ -44,7 +46,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One network: its scores by the column's title, and the first line of each failure."""
+    """The scores of one network and the first lines of its failures, by the column's title."""
 
     network: str
     float_top1: float | None
@@ -52,13 +54,13 @@ class Row:
     failures: dict[str, str]
 
     def best_peer(self) -> float | None:
-        """The highest SQNR in dB among the files of others."""
+        """Return the highest SQNR in dB among the files of other tools."""
         return max(
             (s.sqnr_db for t, s in self.scores.items() if not t.startswith(OURS)), default=None
         )
 
     def margin(self) -> float | None:
-        """Our TFLite file's SQNR less the best peer's, in dB."""
+        """Subtract the best peer's SQNR from that of our TFLite file, in dB."""
         best, ours = self.best_peer(), self.scores.get(f"{OURS} TFLite")
         return None if best is None or ours is None else ours.sqnr_db - best
 
@@ -72,7 +74,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("--title", default="untrained networks of the zoo")
-    parser.add_argument("--name", default="quantization", help="of the result's file")
+    parser.add_argument("--name", default="quantization", help="name of the result's file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     columns = [
@@ -92,7 +94,7 @@ def main() -> None:
 
 
 def compare(subject: Subject, columns: Sequence[Column], cache: Path) -> Row:
-    """Score the files of one network; a file that was scored before is not run again."""
+    """Score the files of one network, except those that the cache knows."""
     cached = _Cache(cache / f"{subject.name}.json")
     held_out: HeldOut | None = None
     scores: dict[str, Score] = {}
@@ -110,7 +112,7 @@ def compare(subject: Subject, columns: Sequence[Column], cache: Path) -> Row:
             cached.float_top1 = float_top1(held_out)
             try:
                 cached.scores[digest] = score(file, held_out)
-            except Exception as error:  # a file that its runtime refuses
+            except Exception as error:  # the runtime refuses the file
                 failures[column.title] = str(error).splitlines()[0]
                 continue
             cached.save()
@@ -119,7 +121,7 @@ def compare(subject: Subject, columns: Sequence[Column], cache: Path) -> Row:
 
 
 class _Cache:
-    """The scores of one network's files on disk, by the hash of the file."""
+    """Keeps the scores of one network's files on disk, by the hash of the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -147,11 +149,12 @@ def report(rows: Sequence[Row], columns: Sequence[Column], title: str) -> list[s
     return [
         f"# int8 accuracy side by side: {title}",
         "",
-        "SQNR in dB on held-out inputs against PyTorch's float32, of a network's worst output;",
-        "top-1 behind it where the network was trained on classes. All tools had the same weights",
-        "and calibration inputs, each its defaults; `min-max` is ai-edge-quantizer without its",
-        "moving average. The margin is our TFLite file's to the best peer's file. The goal: never",
-        "below by more than 0.1 dB, at least 1 dB above on average.",
+        "A cell has the SQNR in dB on held-out inputs against PyTorch's float32, for the worst",
+        "output of a network; networks that were trained on classes have the top-1 in parentheses.",
+        "All tools had the same weights, calibration inputs and their own defaults; `min-max` is",
+        "ai-edge-quantizer without its moving average. The last column is our TFLite file's SQNR",
+        "minus that of the best peer's file. The goal: at least 1 dB on average, and no network",
+        "below -0.1 dB.",
         f"{_tools(rows, columns)} " + machine("ai-edge-litert"),
         "",
         *_summary(rows),
@@ -162,7 +165,7 @@ def report(rows: Sequence[Row], columns: Sequence[Column], title: str) -> list[s
 
 
 def _tools(rows: Sequence[Row], columns: Sequence[Column]) -> str:
-    """What the records of the first network say wrote the peers' files."""
+    """Name the tools that wrote the files, as the records of the first network state them."""
     records = (read_record(column.folder, rows[0].network) for column in columns)
     return "; ".join(dict.fromkeys(record.tool for record in records if record is not None)) + "."
 
@@ -170,7 +173,7 @@ def _tools(rows: Sequence[Row], columns: Sequence[Column]) -> str:
 def _summary(rows: Sequence[Row]) -> list[str]:
     margins = {row.network: margin for row in rows if (margin := row.margin()) is not None}
     if not margins:
-        return ["No network has files of ours and of a peer."]
+        return ["No network has both a file of ours and one of a peer."]
     below = sum(margin < -0.1 for margin in margins.values())
     worst = min(margins, key=lambda name: margins[name])
     return [

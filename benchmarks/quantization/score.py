@@ -1,4 +1,4 @@
-"""What a written file computes on held-out inputs, against PyTorch's float network."""
+"""Score a written file on held-out inputs against PyTorch's float network."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ TOP1 = "top1"
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Inputs [N, …] that no calibration saw, PyTorch's outputs for them, and classes [N] where
-    the network was trained to tell them."""
+    """Inputs [N, …] that no calibration used, and PyTorch's outputs for them.
+
+    ``classes`` [N] is None unless the network is a trained classifier.
+    """
 
     inputs: Array
     outputs: tuple[Array, ...]
@@ -33,7 +35,7 @@ class HeldOut:
 
     @classmethod
     def of(cls, subject: Subject, most: int) -> HeldOut:
-        """The first ``most`` samples of the subject's evaluation file."""
+        """Read the first ``most`` samples of the subject's evaluation file, and run PyTorch."""
         arrays = read_arrays(subject.evaluation)
         inputs = arrays["x"][:most]
         network = subject.network()
@@ -46,15 +48,17 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Score:
-    """Figures of one file. ``sqnr_db`` is that of the worst output; ``top1`` that of the last,
-    which is the end of a network with early exits."""
+    """Figures of one file: the SQNR of its worst output, and the top-1 of its last output.
+
+    In a network with early exits the last output is the final exit.
+    """
 
     sqnr_db: float
     top1: float | None
 
 
 def score(file: Path, held_out: HeldOut) -> Score:
-    """Run a ``.tflite`` or ``.onnx`` file, of whatever tool, on its runtime."""
+    """Run a ``.tflite`` or ``.onnx`` file of any tool on its runtime, and score its outputs."""
     first = tuple(output[:1].shape for output in held_out.outputs)
     if file.suffix == ".tflite":
         got = _run_tflite(file, held_out.inputs, first)
@@ -74,7 +78,7 @@ def _top1(scores: Array, classes: Array | None) -> float | None:
 
 
 def _like(expected: Array, got: Sequence[Array]) -> Array:
-    """Tools order the outputs as they like; the one that resembles ``expected`` most is meant."""
+    """Pick the output that is closest to ``expected``, because tools order outputs differently."""
     same = [array for array in got if array.shape == expected.shape]
     return max(same, key=lambda array: sqnr_db(expected, array))
 
@@ -105,7 +109,7 @@ def _run_tflite(file: Path, inputs: Array, shapes: Sequence[tuple[int, ...]]) ->
 
 
 def _tflite_info(detail: dict[str, Any], known: Sequence[tuple[int, ...]]) -> TensorInfo:
-    """The interface of a file; it is NHWC where its shape is none of the network's own."""
+    """Describe a tensor of a file; it is NHWC if its shape is not one of the network's shapes."""
     shape = tuple(int(side) for side in detail["shape"])
     scale, zero_point = detail["quantization"]
     return TensorInfo(
@@ -119,7 +123,7 @@ def _tflite_info(detail: dict[str, Any], known: Sequence[tuple[int, ...]]) -> Te
 
 
 def _run(file: Path, format: Format, infos: list[list[TensorInfo]], inputs: Array) -> list[Array]:
-    """Each output of the file, all samples of it, in the layout of the network."""
+    """Run all samples; one array for each output, in the layout of the network."""
     runner = open_runner(file, format, *infos)
     outputs = [runner.run([x[None]]) for x in inputs]
     return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]

@@ -1,9 +1,10 @@
-"""Accuracy of int8 against float on held-out data, for every trained network and for spoiled ones.
+"""Measure the accuracy of int8 against float on held-out data.
 
-python -m benchmarks.trained.accuracy [--folder FOLDER] [--only mobilenet_v2_digits …] [--again]
+    .venv/bin/python -m benchmarks.trained.accuracy [--folder FOLDER] [--only NAME …] [--again]
 
-Networks are trained by benchmarks.trained.train. What is measured is kept in FOLDER/accuracy.json:
-the next run measures what is missing, and the report always covers everything.
+The networks are those that benchmarks.trained.train trained, and four of them once more after
+changes that make them hard to quantize. FOLDER/accuracy.json keeps what was measured: the next run
+measures only what is missing, and the report always covers everything.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from edgeconv.export.verify.reference import load_reference
 
 Array = npt.NDArray[Any]
 
-# What others do by default: extremes as ranges, and nothing that guards accuracy.
+# What other tools do by default: min-max ranges, and no accuracy passes.
 MIN_MAX = QuantizeOptions(
     range_method=RangeMethod.MINMAX,
     equalization=False,
     bias_absorption=False,
     bias_correction=False,
 )
-# Networks of Relu or of nothing between convolutions, so that channels can be rescaled unseen.
+# Networks with a Relu or nothing between convolutions: rescaling channels keeps their function.
 SPOILED = ("mobilenet_v1_digits", "resnet8_digits", "mobilenet_v1_shapes", "resnet8_shapes")
 HEAVY_TAIL = "heavy-tailed inputs"
 
@@ -49,8 +50,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Result:
-    """One output of a network. ``float_score`` and the others are top-1 or mean IoU; the last
-    three compare the two int8 files with each other and with float."""
+    """Figures of one output of a network.
+
+    The scores are top-1 or mean IoU. The last three fields compare the two int8 files with each
+    other and with float.
+    """
 
     name: str
     metric: str
@@ -65,7 +69,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Spoiled:
-    """A network after an attack: float, plain min-max int8, and int8 with the default options."""
+    """Scores of an attacked network: float, plain min-max int8, int8 with the default options."""
 
     name: str
     attack: str
@@ -78,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=default_folder())
     parser.add_argument("--only", nargs="+", help="names of networks")
-    parser.add_argument("--again", action="store_true", help="measure also what is known")
+    parser.add_argument("--again", action="store_true", help="measure known networks again")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(message)s")
     logger.setLevel(logging.INFO)
@@ -108,7 +112,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def results(trained: Trained, folder: Path) -> list[Result]:
-    """One for each output."""
+    """Export and measure a network; one result for each output."""
     data = read_data(folder / trained.evaluation)
     with tempfile.TemporaryDirectory() as out:
         bundle = _export(
@@ -150,7 +154,10 @@ def results(trained: Trained, folder: Path) -> list[Result]:
 
 
 def spoiled(trained: Trained, folder: Path) -> list[Spoiled]:
-    """One for each attack; int8 is the ONNX file, which the TFLite file follows."""
+    """Attack and measure a network; one result for each attack.
+
+    int8 is measured on the ONNX file, because the TFLite file has the same integers.
+    """
     data = read_data(folder / trained.evaluation)
     found = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -212,7 +219,7 @@ def _key(artifact: Artifact) -> tuple[Format, Precision]:
 
 
 def _run(bundle: Bundle, artifact: Artifact, x: npt.NDArray[np.float32]) -> list[Array]:
-    """Every output over all of ``x``."""
+    """Run a file on all of ``x``; one array for each output."""
     runner = open_runner(bundle.file(artifact), artifact.format, artifact.inputs, artifact.outputs)
     rows = [runner.run((x[index : index + 1],)) for index in range(len(x))]
     return [np.concatenate(column) for column in zip(*rows, strict=True)]
@@ -224,12 +231,12 @@ def report(networks: list[Trained], known: dict[str, Any]) -> list[str]:
     lines = [
         "# Accuracy of int8 on held-out data",
         "",
-        "Networks of the zoo at small widths, trained for minutes on one core: on the UCI",
+        "The networks are small versions of the zoo's, trained for minutes on one core: on the UCI",
         "handwritten digits, and on drawn figures in clutter (12 classes; masks for the U-Net).",
-        "Calibrated on 128 training samples with the default options. Top-1, for the U-Net mean",
-        "IoU, in percent; differences in points to float32. The goal is 0.3 points on average and",
-        "1.0 at worst, the same argmax of both int8 files in 99.9% of inputs, and 99% of outputs",
-        "within one step.",
+        "Calibration used 128 training samples and the default options. Scores are top-1 (for the",
+        "U-Net the mean IoU) in percent; int8 columns are differences to float32 in points. The",
+        "goals: a loss of at most 0.3 points on average and 1.0 at worst, the same argmax in both",
+        "int8 files for 99.9% of the inputs, and 99% of the outputs within one step.",
         machine("edgeconv", "torch", "onnxruntime", "ai-edge-litert"),
         "",
         *markdown_table(
@@ -253,11 +260,11 @@ def report(networks: list[Trained], known: dict[str, Any]) -> list[str]:
             "",
             "## Networks made hard to quantize",
             "",
-            "The same function in float, with parameters (or inputs) that spoil the ranges of 8",
-            "bits: channels rescaled by factors of up to 1000, dead channels that are read by",
-            "large weights, channels that carry a large constant, inputs with rare values 200",
-            "times too large. Min-max is int8 without the passes that guard accuracy; points are",
-            "those of the default to float32.",
+            "The function in float stays the same, but parameters (or inputs) are chosen to spoil",
+            "8-bit ranges: channels rescaled by factors of up to 1000, dead channels that are read",
+            "by large weights, channels that carry a large constant, inputs with rare values 200",
+            "times too large. Min-max is int8 without the accuracy passes; the last column is the",
+            "difference of the default to float32 in points.",
             "",
             *markdown_table(
                 ["network", "attack", "float32", "int8 min-max", "int8 default", "points"],
@@ -278,7 +285,7 @@ def _summary(found: list[Result]) -> str:
     argmax = sum(r.same_argmax * r.samples for r in found) / sum(r.samples for r in found)
     within = float(np.mean([r.within_one_step for r in found]))
     return (
-        f"Lost on average {np.mean(losses):.2f} points, at worst {max(losses):.2f}; "
+        f"int8 loses {np.mean(losses):.2f} points on average and {max(losses):.2f} at worst; "
         f"{argmax:.2%} of all inputs have the same argmax in both int8 files, and {within:.2%} of "
         "the outputs are within one step."
     )

@@ -1,7 +1,7 @@
-"""Networks made hard to quantize without changing what they compute.
+"""Make networks hard to quantize without changing what they compute.
 
-Each attack changes the parameters of a float graph whose batch norm is folded, in a way that leaves
-its function as it was up to float rounding, and spoils the ranges that 8 bits have to cover.
+Each attack changes the parameters of a float graph with folded batch norms. The function stays the
+same up to float rounding, but the ranges that 8 bits have to cover become bad.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ import onnx_ir as ir
 
 Array = npt.NDArray[np.float32]
 
-FACTOR = 1000.0  # between the channels that are rescaled most and least
+FACTOR = 1000.0  # the ratio of the largest scale of a channel to the smallest
 SPOILED = 300.0  # the weights of dead channels, as a multiple of the others' spread
-ADDED = 0.25  # channels added, as a share of those there are
+ADDED = 0.25  # channels added, as a share of the existing ones
 CONSTANT = 300.0  # the value of added constant channels, as a multiple of the layer's largest bias
 
 
 def rescale_channels(model: ir.Model, seed: int = 0) -> ir.Model:
-    """Multiply each output channel of a convolution by up to FACTOR, and divide it out again in the
-    convolution that reads it."""
+    """Scale the output channels of a convolution, and divide the scale out in the next one.
+
+    The scales of two channels differ by a factor of up to FACTOR.
+    """
     rng = np.random.default_rng(seed)
     model = model.clone()
     for chain in _chains(model.graph):
@@ -36,7 +38,7 @@ def rescale_channels(model: ir.Model, seed: int = 0) -> ir.Model:
 
 
 def add_dead_channels(model: ir.Model, seed: int = 0) -> ir.Model:
-    """Add channels that are zero for every input, and give those who read them large weights.
+    """Add channels that are zero for every input, and read them with large weights.
 
     Half of them have weights of 1e-12, too small for a scale of their own.
     """
@@ -57,8 +59,10 @@ def add_dead_channels(model: ir.Model, seed: int = 0) -> ir.Model:
 
 
 def add_constant_channels(model: ir.Model, seed: int = 0) -> ir.Model:
-    """Add channels whose large bias is all that they carry; the bias of who reads them takes their
-    weight back out."""
+    """Add channels that carry only a large bias.
+
+    The bias of the convolution that reads them subtracts their contribution again.
+    """
     rng = np.random.default_rng(seed)
 
     def widen(chain: _Chain) -> None:
@@ -69,7 +73,7 @@ def add_constant_channels(model: ir.Model, seed: int = 0) -> ir.Model:
             largest = np.abs(conv.bias).max() or 1.0
             values = CONSTANT * largest * rng.uniform(0.5, 1, count)
             conv.widen(np.zeros((count, 1)), values)
-        # At a padded border the constant is missing, so there nobody may read it.
+        # At a padded border the constant is missing, so a padded convolution must not read it.
         spread = 0.0 if last.is_padded else _spread(last) / CONSTANT
         shape = (len(last.weight), count, *last.weight.shape[2:])
         last.read_more(rng.normal(0, spread, shape), values)
@@ -78,8 +82,10 @@ def add_constant_channels(model: ir.Model, seed: int = 0) -> ir.Model:
 
 
 def heavy_tail(x: Array, seed: int = 0, share: float = 0.03, factor: float = 200.0) -> Array:
-    """Inputs [N, C, H, W] with one value ``factor`` times too large in a ``share`` of the samples,
-    as a dead pixel or a decoder's glitch gives."""
+    """Make one value ``factor`` times too large in a ``share`` of the inputs [N, C, H, W].
+
+    Dead pixels and faulty decoders produce such inputs.
+    """
     rng = np.random.default_rng(seed)
     changed = x.copy()
     for index in np.flatnonzero(rng.random(len(x)) < share):
@@ -118,7 +124,7 @@ class _Conv:
 
     @property
     def input_axis(self) -> int:
-        """Where input channels lie in the weight."""
+        """The axis of the weight that belongs to the input channels."""
         return 0 if self.is_depthwise else 1
 
     def set(self, weight: Array, bias: Array) -> None:
@@ -146,23 +152,27 @@ class _Conv:
         self.set(np.concatenate([self.weight, more]), np.concatenate([self.bias, bias]))
 
     def read_more(self, weight: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> None:
-        """Read further input channels of constant ``values`` without a change of the output."""
+        """Read further input channels with constant ``values``; the output stays the same."""
         carried = (weight.reshape(*weight.shape[:2], -1).sum(-1)) @ values
         self.set(np.concatenate([self.weight, weight], axis=1), self.bias - carried)
 
 
 @dataclass(frozen=True)
 class _Chain:
-    """Convolutions that read nothing but each other, through Relu or nothing: a full one, any
-    number of depthwise ones, a full one. ``clamped``: a Relu follows the first."""
+    """A full convolution, any number of depthwise ones, and a full one, which read only each other.
+
+    Between two of them is a Relu or nothing. ``clamped`` is true if a Relu follows the first one.
+    """
 
     convs: list[_Conv]
     clamped: bool
 
 
 def _chains(graph: ir.Graph) -> Iterator[_Chain]:
-    """One by one, with the weights of the moment: a convolution may end one chain and begin the
-    next."""
+    """Find the chains one by one, each with the weights of that moment.
+
+    A convolution may end one chain and begin the next, and the caller changes weights in between.
+    """
     for node in graph:
         if not _is_conv(node):
             continue
@@ -180,7 +190,11 @@ def _chains(graph: ir.Graph) -> Iterator[_Chain]:
 
 
 def _follower(node: ir.Node) -> tuple[ir.Node | None, bool]:
-    """The convolution that alone reads ``node``'s output, and whether a Relu lies between."""
+    """Find the convolution that is the only reader of ``node``'s output.
+
+    Returns:
+        The convolution or None, and whether a Relu lies between the two.
+    """
     clamped = False
     value = node.outputs[0]
     while len(uses := list(value.uses())) == 1 and not value.is_graph_output():
@@ -199,8 +213,7 @@ def _is_conv(node: ir.Node) -> bool:
 
 
 def _widened(model: ir.Model, widen: Callable[[_Chain], None], *, clamped: bool) -> ir.Model:
-    """A copy in which chains that have no convolution in common are widened; the shapes inside are
-    inferred again."""
+    """Copy the model, widen chains that share no convolution, and infer the inner shapes again."""
     model = model.clone()
     taken: set[ir.Node] = set()
     for chain in _chains(model.graph):
@@ -226,7 +239,7 @@ def _spread(conv: _Conv) -> float:
 
 
 def _along(values: npt.NDArray[np.floating], axis: int) -> npt.NDArray[np.floating]:
-    """[C] to the shape that multiplies a weight [O, I, H, W] along ``axis``."""
+    """Reshape [C] so that it multiplies a weight [O, I, H, W] along ``axis``."""
     shape = [1, 1, 1, 1]
     shape[axis] = -1
     return values.reshape(shape)

@@ -1,4 +1,4 @@
-"""Training and scoring on one core, the same for every network of the benchmarks."""
+"""Train and score every network of the benchmarks in the same way, on one core."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 BATCH = 64
 _SHIFT = 2  # pixels
-_STATISTICS = 1024  # samples that the final batch-norm statistics are taken over
+_STATISTICS = 1024  # samples for the final batch-norm statistics
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ def fit(
     flips: bool,
     progress: Callable[[int, float], None],
 ) -> None:
-    """Train with AdamW on a one-cycle schedule, in place; ends in eval mode.
+    """Train in place with AdamW on a one-cycle schedule, and leave the network in eval mode.
 
-    Each batch is shifted by up to two pixels, and with ``flips`` every second one is mirrored. The
-    running statistics of batch norm are taken anew at the end: a short training leaves them behind
-    the weights.
+    Each batch is shifted by up to two pixels; with ``flips`` half of the batches are mirrored. The
+    running statistics of batch norm are computed again at the end, because after a short training
+    they lag behind the weights.
     """
     # Channels last: convolutions with few channels take little more than half the time.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -65,7 +65,7 @@ def fit(
 
 
 def outputs(network: nn.Module, x: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-    """Every output over all of ``x``, earliest exit first."""
+    """Run the network on all of ``x``; one array for each output, earliest exit first."""
     parts = []
     with torch.inference_mode():
         for batch in torch.from_numpy(x).split(BATCH):
@@ -75,7 +75,7 @@ def outputs(network: nn.Module, x: npt.NDArray[np.float32]) -> list[npt.NDArray[
 
 
 def score(scores: npt.NDArray[np.floating], y: npt.NDArray[np.int64]) -> float:
-    """Top-1 of class scores [N, K]; mean IoU over the classes of pixel scores [N, K, H, W]."""
+    """Compute the top-1 of class scores [N, K], or the mean IoU of pixel scores [N, K, H, W]."""
     guesses = scores.argmax(1)
     if y.ndim == 1:
         return float((guesses == y).mean())
@@ -87,14 +87,14 @@ def score(scores: npt.NDArray[np.floating], y: npt.NDArray[np.int64]) -> float:
 
 
 def _loss(result: Tensor | tuple[Tensor, ...], targets: Tensor) -> Tensor:
-    """Cross entropy; of every exit alike."""
+    """Average the cross entropy over all exits."""
     exits = result if isinstance(result, tuple) else (result,)
     losses = [functional.cross_entropy(logits, targets, label_smoothing=0.05) for logits in exits]
     return torch.stack(losses).mean()
 
 
 def _vary(images: Tensor, targets: Tensor, flips: bool) -> tuple[Tensor, Tensor]:
-    """Move a batch, and masks with it, by the same few pixels, borders repeating; mirror it."""
+    """Shift a batch and its masks by the same few pixels, repeat the borders, and mirror half."""
     mirror = flips and torch.rand(()).item() < 0.5
     rows, columns = torch.randint(0, 2 * _SHIFT + 1, (2,)).tolist()
     height, width = images.shape[-2:]

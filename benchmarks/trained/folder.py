@@ -25,9 +25,12 @@ class Metric(str, Enum):
 
 @dataclass(frozen=True)
 class Trained:
-    """One network. ``factory`` is a name of the zoo and ``args`` its options; ``weights``,
-    ``calibration`` and ``evaluation`` are files of the folder. The data files hold ``x``, float32
-    inputs, and ``y``, classes or masks. ``scores`` has PyTorch's figure for each output."""
+    """One trained network.
+
+    ``factory`` is a name of the zoo and ``args`` has its options. ``weights``, ``calibration`` and
+    ``evaluation`` are files of the folder. The data files hold ``x``, float32 inputs, and ``y``,
+    classes or masks. ``scores`` has PyTorch's score for each output.
+    """
 
     name: str
     factory: str
@@ -45,13 +48,13 @@ class Trained:
 
 
 def default_folder() -> Path:
-    """Below the user's cache."""
+    """The folder in the user's cache."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "edgeconv" / "trained"
 
 
 def read_index(folder: Path) -> list[Trained]:
-    """What is trained so far, in the order of training; nothing if there is no index."""
+    """Read the trained networks in the order of training; without an index there are none."""
     path = folder / INDEX
     if not path.is_file():
         return []
@@ -63,7 +66,7 @@ def read_index(folder: Path) -> list[Trained]:
 
 
 def add_to_index(folder: Path, trained: Trained) -> None:
-    """Replaces an entry of the same name; a reader never sees half a file."""
+    """Add or replace the entry of a network; a reader never sees half a file."""
     entries = [entry for entry in read_index(folder) if entry.name != trained.name] + [trained]
     text = json.dumps([asdict(entry) for entry in entries], indent=2)
     partial = folder / f"{INDEX}.partial"

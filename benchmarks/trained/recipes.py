@@ -1,4 +1,4 @@
-"""How each network of the benchmarks is trained: small widths, few epochs, one processor core."""
+"""Training recipes of the benchmarks' networks: small widths, few epochs, one processor core."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.trained.shapes import CLASSES
 
 
 class Data(str, Enum):
-    """What a network is trained on; masks are the shapes with their figures to be found."""
+    """The data sets. MASKS has the images of SHAPES, labeled with the pixels of the figure."""
 
     DIGITS = "digits"
     SHAPES = "shapes"
@@ -18,8 +18,11 @@ class Data(str, Enum):
 
 @dataclass(frozen=True)
 class Recipe:
-    """``network`` is a name of the zoo and ``args`` its options; ``rate`` the highest learning
-    rate of a one-cycle schedule."""
+    """How one network is trained.
+
+    ``network`` is a name of the zoo and ``args`` has its options. ``rate`` is the highest learning
+    rate of a one-cycle schedule.
+    """
 
     network: str
     data: Data

@@ -1,8 +1,9 @@
-"""Drawn figures in clutter: a data set without files, harder than handwritten digits.
+"""Draw figures in clutter: a data set without files, harder than handwritten digits.
 
-An image shows one figure, at any place, size, tilt and color; its class is its outline together
-with its texture, twelve in all. Around it lie the textures and outlines of other classes as small
-scraps, over it some more, and noise over all. The same seed gives the same images everywhere.
+An image shows one figure with a random position, size, tilt and color. Its outline and its texture
+make its class; there are twelve. Small scraps with the outlines and textures of other classes lie
+behind the figure and in front of it, and noise covers everything. The same seed gives the same
+images everywhere.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
 
-SIZE = 48  # pixels a side
+SIZE = 48  # pixels per side
 OUTLINES = ("disc", "triangle", "square", "star")
 TEXTURES = ("plain", "stripes", "checks")
 CLASSES = tuple(f"{texture} {outline}" for outline in OUTLINES for texture in TEXTURES)
@@ -26,8 +27,10 @@ _CHUNK = 250  # images drawn at once
 
 @dataclass(frozen=True)
 class Shapes:
-    """Images [N, 3, SIZE, SIZE] float32 in [-1, 1], their classes [N] int64, and ``masks``
-    [N, SIZE, SIZE] int64: 1 where the figure is seen, 0 elsewhere."""
+    """Images [N, 3, SIZE, SIZE] float32 in [-1, 1] and their classes [N] int64.
+
+    ``masks`` [N, SIZE, SIZE] int64 is 1 where the figure is visible and 0 elsewhere.
+    """
 
     x: Array
     y: npt.NDArray[np.int64]
@@ -35,7 +38,7 @@ class Shapes:
 
 
 def draw(count: int, seed: int) -> Shapes:
-    """``count`` images with equally frequent classes, in random order."""
+    """Draw ``count`` images with equally frequent classes, in random order."""
     rng = np.random.default_rng(seed)
     y = rng.permutation(np.arange(count) % len(CLASSES))
     parts = [_draw(rng, y[start : start + _CHUNK]) for start in range(0, count, _CHUNK)]
@@ -62,7 +65,7 @@ def _draw(
 
 
 def _background(rng: np.random.Generator, count: int) -> Array:
-    """[count, 3, SIZE, SIZE]: one color into another, in waves or a slope."""
+    """Blend one color into another in waves or a slope, [count, 3, SIZE, SIZE]."""
     column, row = _grid()
     turn, wave = _uniform(rng, count, 0, 2 * np.pi), _uniform(rng, count, 0.5, 9)
     phase = _uniform(rng, count, 0, 2 * np.pi)
@@ -76,7 +79,7 @@ def _paint(
     classes: npt.NDArray[np.int64],
     radius: tuple[float, float],
 ) -> tuple[Array, Array]:
-    """The images with one figure more each, and the figures' coverage [N, 1, SIZE, SIZE]."""
+    """Add one figure to each image, and return the figures' coverage [N, 1, SIZE, SIZE] too."""
     count = len(classes)
     size = _uniform(rng, count, *radius)
     reach = np.maximum(1 - size, 0.0)  # a figure lies wholly inside where it can
@@ -95,7 +98,7 @@ def _paint(
 
 
 def _outlines(angle: Array) -> list[Array]:
-    """How far from the center each of OUTLINES ends in the direction ``angle``."""
+    """Compute how far each of OUTLINES extends from the center in the direction ``angle``."""
     fifth = 2 * np.pi / 5
     spike = np.abs(np.mod(angle, fifth) / fifth - 0.5) * 2
     return [
@@ -112,7 +115,7 @@ def _polygon(angle: Array, corners: int) -> Array:
 
 
 def _textures(across: Array, along: Array, frequency: Array) -> list[Array]:
-    """How much of the second color each of TEXTURES mixes in, 0 to 1."""
+    """Compute the share of the second color, 0 to 1, for each of TEXTURES."""
     stripes = np.sin(frequency * (across + along))
     checks = 1.4 * np.sin(frequency * across) * np.sin(frequency * along)
     return [
@@ -122,7 +125,7 @@ def _textures(across: Array, along: Array, frequency: Array) -> list[Array]:
 
 
 def _two_colors(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
-    """Two colors [count, 3, 1, 1] that differ in lightness by a quarter at least."""
+    """Draw two colors [count, 3, 1, 1] that differ in lightness by at least a quarter."""
     first = rng.uniform(0, 1, (count, 3, 1, 1))
     step = rng.uniform(0.25, 0.5, (count, 1, 1, 1)) * rng.choice([-1, 1], (count, 1, 1, 1))
     step = np.where(np.abs(first.mean(1, keepdims=True) + step - 0.5) > 0.5, -step, step)
@@ -134,7 +137,7 @@ def _blend(share: Array, first: Array, second: Array) -> Array:
 
 
 def _grid() -> tuple[Array, Array]:
-    """Coordinates of the columns and rows, -1 to 1, [1, 1, 1, SIZE] and [1, 1, SIZE, 1]."""
+    """Return the coordinates of columns [1, 1, 1, SIZE] and rows [1, 1, SIZE, 1], from -1 to 1."""
     axis = (np.arange(SIZE, dtype=np.float32) + 0.5) * 2 / SIZE - 1
     return axis.reshape(1, 1, 1, -1), axis.reshape(1, 1, -1, 1)
 

@@ -1,6 +1,6 @@
 """Train the networks that the accuracy benchmarks need, unless they are trained already.
 
-python -m benchmarks.trained.train [--folder FOLDER] [--only mobilenet_v2_digits …]
+.venv/bin/python -m benchmarks.trained.train [--folder FOLDER] [--only NAME …]
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def train(recipe: Recipe, folder: Path) -> Trained:
 
 
 def _data_files(data: Data, folder: Path) -> dict[str, Path]:
-    """The files of a data set by part, made where they are missing."""
+    """Return the files of a data set by part, and make them if one is missing."""
     files = {part: folder / f"{data.value}_{part}.npz" for part in _PARTS}
     if not all(file.is_file() for file in files.values()):
         for part, labeled in _make(data).items():

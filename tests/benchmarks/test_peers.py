@@ -1,4 +1,4 @@
-"""The benchmarks' own code, apart from the tools that it measures."""
+"""Test the code of the side-by-side benchmarks without the tools that it compares."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def networks(tmp_path: Path) -> Path:
-    """A folder with one network, as write_zoo.py makes them."""
+    """Write a folder with one network, in the form of write_zoo.py."""
     folder = tmp_path / "networks"
     folder.mkdir()
     save_file(
@@ -88,7 +88,7 @@ def test_an_error_without_words_is_its_kind() -> None:
 
 
 class _Twice(nn.Module):
-    """Two outputs of the same shape, of which one is a map of features."""
+    """A network with two outputs of the same shape, one of which is a feature map."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def test_files_of_either_layout_are_scored(layout: Layout, tmp_path: Path) -> No
     x = structured_input((2, 3, 10, 12))
     with torch.no_grad():
         outputs = tuple(y.numpy() for y in network(x))
-    # The pairing must not rest on the order in which a tool lists the outputs.
+    # The pairing must not depend on the order in which a tool lists the outputs.
     held_out = HeldOut(x.numpy(), outputs[::-1], None)
     bundle = export_network(network, out=tmp_path / "bundle", input_size=(10, 12), layout=layout)
     for artifact in bundle.manifest.artifacts:

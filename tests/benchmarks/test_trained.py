@@ -1,4 +1,4 @@
-"""The benchmarks' own networks: data the same everywhere, attacks that change no function."""
+"""Test the trained networks of the benchmarks: their data, their training and the attacks."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_iou_is_the_mean_over_classes() -> None:
 
 
 class Separable(nn.Module):
-    """Full, depthwise and full convolutions with Relu, then two that follow each other bare."""
+    """Full, depthwise and full convolutions with Relu, then two convolutions without one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ def test_the_index_keeps_what_was_trained_last(tmp_path: Path) -> None:
 
 
 def _run(model: ir.Model, x: np.ndarray) -> tuple[np.ndarray, float]:
-    """The output, and the largest value in the graph."""
+    """Run the model, and return its output and the largest value in the graph."""
     proto = ir.to_proto(model)
     inner = [value.name for node in model.graph for value in node.outputs]
     del proto.graph.output[:]

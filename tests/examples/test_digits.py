@@ -1,4 +1,4 @@
-"""The demo runs end to end; how well it does after a full training is in the README."""
+"""Test that the demo runs end to end; the README has its figures after a full training."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ def test_training_and_held_out_digits_do_not_meet() -> None:
     assert train.x.min() >= -1
     assert train.x.max() <= 1
     seen = {image.tobytes() for image in train.x}
-    # A few scans of the data set are equal to the byte; the split itself repeats none.
+    # A few scans of the data set are identical; the split itself repeats none.
     assert sum(image.tobytes() in seen for image in test.x) <= 2

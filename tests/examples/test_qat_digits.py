@@ -1,4 +1,4 @@
-"""Quantization-aware fine-tuning end to end, on a network small enough for a test."""
+"""Test quantization-aware fine-tuning end to end, on a network small enough for a test."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ SIZE = 8
 
 
 def tiny() -> nn.Module:
-    """Two convolutions and a dense layer, on 8×8 digits. Without batch norms, whose folding takes
-    PT2E ten seconds."""
+    """Build two convolutions and a dense layer for 8×8 digits.
+
+    It has no batch norms, because PT2E takes ten seconds to fold them.
+    """
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(1, 12, 3, stride=2, padding=1),

@@ -1,0 +1,26 @@
+"""Test that every benchmark script finds the modules that it imports."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# These need a package of their own environment (benchmarks/README.md).
+PACKAGES = {
+    "benchmarks.peers.export_litert_torch": "litert_torch",
+    "benchmarks.transposes": "timm",
+}
+SCRIPTS = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "benchmarks").rglob("*.py")
+)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_import(script: str) -> None:
+    if script in PACKAGES:
+        pytest.importorskip(PACKAGES[script])
+    importlib.import_module(script)
