@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-if TYPE_CHECKING:
-    from edgeconv.export.tflite.legalize.call import Call
-    from edgeconv.export.tflite.legalize.decompose import Decomposer
-    from edgeconv.export.tflite.node_lowering import NodeLowering
+from edgeconv.export.tflite.legalize.call import Call
+from edgeconv.export.tflite.legalize.decompose import Decomposer
+from edgeconv.export.tflite.node_lowering import NodeLowering
 
-Lower = Callable[["NodeLowering"], None]
-Decompose = Callable[["Decomposer"], Sequence[ir.Value]]
+Lower = Callable[[NodeLowering], None]
+Decompose = Callable[[Decomposer], Sequence[ir.Value]]
 
 STANDARD = ("", "ai.onnx")
 """The names of the standard's own domain."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
@@ -11,9 +10,6 @@ from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite.builder import title
 from edgeconv.export.tflite.layout import Shape
 from edgeconv.export.tflite.legalize.functions import Attributes
-
-if TYPE_CHECKING:
-    pass
 
 
 class Call:

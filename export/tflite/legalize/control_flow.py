@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite.builder import title
-from edgeconv.export.tflite.legalize.functions import Attributes
-
-if TYPE_CHECKING:
-    from edgeconv.export.tflite.legalize.inline import Expansion, Frame
+from edgeconv.export.tflite.legalize.call import Call
+from edgeconv.export.tflite.legalize.new_graph import Frame, NewGraph
 
 LONGEST = 512
 """Iterations that are written out; a file with more has tens of thousands of operators."""
 
 Values = list[ir.Value | None]
-Write = Callable[["Expansion", ir.Node, Values, Attributes, "Frame"], Values]
+WriteBody = Callable[[ir.Graph, Sequence[ir.Value | None], Frame], Values]
+"""Writes the nodes of a body for these inputs and returns its outputs."""
+Write = Callable[[NewGraph, WriteBody, Call, Frame], Values]
 
 
-def _if(
-    whole: Expansion, node: ir.Node, inputs: Values, attributes: Attributes, frame: Frame
-) -> Values:
+def _if(new: NewGraph, write_body: WriteBody, call: Call, frame: Frame) -> Values:
     """The side that is taken; where the network decides, both and a choice of their results."""
-    condition = inputs[0]
-    known = whole.elements(condition)
-    sides = [attributes[name].as_graph() for name in ("then_branch", "else_branch")]
+    node, condition = call.node, call.inputs[0]
+    known = new.elements(condition)
+    sides = [call.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
     if known is not None:
-        return whole.body(sides[0 if known.item() else 1], [], frame)
-    yes, no = (whole.body(side, [], frame) for side in sides)
+        return write_body(sides[0 if known.item() else 1], [], frame)
+    yes, no = (write_body(side, [], frame) for side in sides)
     results: Values = []
     for first, second in zip(yes, no, strict=True):
         assert condition is not None
@@ -42,55 +39,53 @@ def _if(
                 f"{title(node)}: its condition is computed by the network, and its results "
                 f"{first.name} and {second.name} differ in shape; make the condition constant"
             )
-        results.append(whole.emit("Where", [condition, first, second], [], frame))
+        results.append(new.emit("Where", [condition, first, second], [], frame))
     return results
 
 
-def _loop(
-    whole: Expansion, node: ir.Node, inputs: Values, attributes: Attributes, frame: Frame
-) -> Values:
+def _loop(new: NewGraph, write_body: WriteBody, call: Call, frame: Frame) -> Values:
     """Its iterations, one after the other."""
-    body = attributes["body"].as_graph()
-    count = whole.elements(inputs[0])
-    if inputs[0] is not None and count is None:
+    node, body = call.node, call.attributes["body"].as_graph()
+    count = new.elements(call.inputs[0])
+    if call.inputs[0] is not None and count is None:
         raise _unknown_length(node)
     trips = LONGEST + 1 if count is None else int(count.item())
-    going: ir.Value | None = inputs[1] if len(inputs) > 1 else None
-    carried = inputs[2:]
+    going: ir.Value | None = call.inputs[1] if len(call.inputs) > 1 else None
+    carried: Values = [*call.inputs[2:]]
     rows: list[Values] = [[] for _ in body.outputs[1 + len(carried) :]]
     for index in range(trips):
         if going is not None:
-            known = whole.elements(going)
+            known = new.elements(going)
             if known is None:
                 raise _unknown_length(node)
             if not known.item():
                 break
         if index == LONGEST:
             raise _too_long(node)
-        number = whole.constant(np.array(index, np.int64), f"{frame.scope}{index}")
-        start = going or whole.constant(np.array(True), f"{frame.scope}going")
-        going, *results = whole.body(body, [number, start, *carried], frame)
+        number = new.constant(np.array(index, np.int64), f"{frame.scope}{index}")
+        start = going or new.constant(np.array(True), f"{frame.scope}going")
+        going, *results = write_body(body, [number, start, *carried], frame)
         carried = results[: len(carried)]
         for row, result in zip(rows, results[len(carried) :], strict=True):
             row.append(result)
     results = [
-        _stacked(whole, node, row, 0, frame, value)
+        _stacked(new, node, row, 0, frame, value)
         for row, value in zip(rows, body.outputs[1 + len(carried) :], strict=True)
     ]
     return [*carried, *results]
 
 
-def _scan(
-    whole: Expansion, node: ir.Node, inputs: Values, attributes: Attributes, frame: Frame
-) -> Values:
+def _scan(new: NewGraph, write_body: WriteBody, call: Call, frame: Frame) -> Values:
     """Its iterations, each with a slice of the scanned inputs."""
-    body = attributes["body"].as_graph()
-    scanned = attributes["num_scan_inputs"].as_int()
-    carried, sources = inputs[: len(inputs) - scanned], inputs[len(inputs) - scanned :]
+    node, body = call.node, call.attributes["body"].as_graph()
+    scanned = call.attributes["num_scan_inputs"].as_int()
+    first_scanned = len(call.inputs) - scanned
+    carried: Values = [*call.inputs[:first_scanned]]
+    sources = call.inputs[first_scanned:]
     outputs = body.outputs[len(carried) :]
 
     def stated(name: str, size: int) -> Sequence[int]:
-        return attributes[name].as_ints() if name in attributes else (0,) * size
+        return call.attributes[name].as_ints() if name in call.attributes else (0,) * size
 
     axes = stated("scan_input_axes", scanned)
     backward = stated("scan_input_directions", scanned)
@@ -103,15 +98,15 @@ def _scan(
     rows: list[Values] = [[] for _ in outputs]
     for index in range(length):
         given = [
-            _slice(whole, source, axis, length - 1 - index if turned else index, frame)
+            _slice(new, source, axis, length - 1 - index if turned else index, frame)
             for source, axis, turned in zip(sources, axes, backward, strict=True)
         ]
-        results = whole.body(body, [*carried, *given], frame)
+        results = write_body(body, [*carried, *given], frame)
         carried = results[: len(carried)]
         for row, result in zip(rows, results[len(carried) :], strict=True):
             row.append(result)
     stacked = [
-        _stacked(whole, node, row[::-1] if turned else row, axis, frame, value)
+        _stacked(new, node, row[::-1] if turned else row, axis, frame, value)
         for row, axis, turned, value in zip(
             rows,
             stated("scan_output_axes", len(rows)),
@@ -123,16 +118,14 @@ def _scan(
     return [*carried, *stacked]
 
 
-def _slice(
-    whole: Expansion, source: ir.Value | None, axis: int, index: int, frame: Frame
-) -> ir.Value:
+def _slice(new: NewGraph, source: ir.Value | None, axis: int, index: int, frame: Frame) -> ir.Value:
     assert source is not None
-    number = whole.constant(np.array(index, np.int64), f"{frame.scope}{index}")
-    return whole.emit("Gather", [source, number], [ir.AttrInt64("axis", axis)], frame)
+    number = new.constant(np.array(index, np.int64), f"{frame.scope}{index}")
+    return new.emit("Gather", [source, number], [ir.AttrInt64("axis", axis)], frame)
 
 
 def _stacked(
-    whole: Expansion,
+    new: NewGraph,
     node: ir.Node,
     row: Values,
     axis: int,
@@ -146,10 +139,10 @@ def _stacked(
             raise _unknown_length(node)
         empty = [*shape.numpy()]
         empty.insert(axis % (len(empty) + 1), 0)
-        return whole.constant(np.zeros(empty, dtype.numpy()), f"{frame.scope}nothing")
-    along = whole.constant(np.array([axis], np.int64), f"{frame.scope}axis")
-    raised = [whole.emit("Unsqueeze", [item, along], [], frame) for item in row if item is not None]
-    return whole.emit("Concat", raised, [ir.AttrInt64("axis", axis)], frame)
+        return new.constant(np.zeros(empty, dtype.numpy()), f"{frame.scope}nothing")
+    along = new.constant(np.array([axis], np.int64), f"{frame.scope}axis")
+    raised = [new.emit("Unsqueeze", [item, along], [], frame) for item in row if item is not None]
+    return new.emit("Concat", raised, [ir.AttrInt64("axis", axis)], frame)
 
 
 def _unknown_length(node: ir.Node) -> UnsupportedOperator:

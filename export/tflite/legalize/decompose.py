@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -13,9 +12,10 @@ from edgeconv.export.tflite.builder import FLOAT, static_shape
 from edgeconv.export.tflite.graph import Array
 from edgeconv.export.tflite.layout import Shape
 from edgeconv.export.tflite.legalize.call import Call
+from edgeconv.export.tflite.legalize.new_graph import Frame, NewGraph
 
-if TYPE_CHECKING:
-    from edgeconv.export.tflite.legalize.inline import Expansion, Frame
+Place = Callable[[Call, Frame], Sequence[ir.Value | None]]
+"""Writes out a node, decomposed or not, and returns its results."""
 
 VERSION = 20
 """The opset of what is written here, if the model has not a later one."""
@@ -31,9 +31,9 @@ class Decomposer(Call):
     constants: floats float32, integers int64 (numpy's keep their type).
     """
 
-    def __init__(self, whole: Expansion, call: Call, frame: Frame) -> None:
+    def __init__(self, new: NewGraph, place: Place, call: Call, frame: Frame) -> None:
         super().__init__(call.node, call.inputs, call.attributes)
-        self._whole = whole
+        self._new, self._place = new, place
         self.version = frame.opsets.get("", VERSION)
         opsets = {**frame.opsets, "": max(VERSION, self.version)}
         self._outer = frame
@@ -43,12 +43,12 @@ class Decomposer(Call):
         """The result of a node of ``op_type``, which is not composed itself."""
         values = [self._value(operand) for operand in operands]
         stated = [ir.convenience.convert_attribute(name, item) for name, item in attributes.items()]
-        return self._whole.emit(op_type, values, stated, self._frame)
+        return self._new.emit(op_type, values, stated, self._frame)
 
     def again(self, inputs: Sequence[ir.Value | None]) -> ir.Value:
         """The result of the same operator for other inputs, composed again if it has to be."""
         call = Call(self.node, inputs, self.attributes)
-        (result,) = self._whole.place(call, self._outer)
+        (result,) = self._place(call, self._outer)
         assert result is not None
         return result
 
@@ -58,7 +58,7 @@ class Decomposer(Call):
     def known(self, index: int) -> Array | None:
         """The elements of an input, if they are known; None if it is left out, too."""
         value = self.inputs[index] if index < len(self.inputs) else None
-        return self._whole.elements(value)
+        return self._new.elements(value)
 
     def demand(self, index: int, what: str) -> Array:
         """The elements of an input that has to be constant."""
@@ -75,4 +75,4 @@ class Decomposer(Call):
         array = np.asarray(operand)
         if array.dtype == np.float64:
             array = array.astype(FLOAT)
-        return self._whole.constant(array, f"{self._frame.scope}constant")
+        return self._new.constant(array, f"{self._frame.scope}constant")

@@ -1,54 +1,37 @@
-"""Writes out what TFLite has no word for: functions, branches and loops.
+"""Inlines functions, resolves If, unrolls Loop and Scan, and writes operators as others.
 
 One pass through the graph, as a runtime would make it, with shapes in place of data: what depends
-on constants alone is computed, every other node is kept and gets the shape that follows from its
-inputs. So a loop of known length becomes its iterations, a branch with a known condition the side
-that is taken, and a function its body.
+on constants only is computed, every other node is kept and gets the shape that follows from its
+inputs. So a loop of known length becomes its iterations, a branch with a known condition becomes
+the side that is taken, and a function becomes its body.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import onnx
 import onnx_ir as ir
 
-from edgeconv.errors import UnsupportedOperator
-from edgeconv.export.tflite.builder import ORIGIN, Builder, title
-from edgeconv.export.tflite.constant_folding import fold_node
-from edgeconv.export.tflite.graph import Array
 from edgeconv.export.tflite.legalize.call import Call
 from edgeconv.export.tflite.legalize.control_flow import CONTROL
 from edgeconv.export.tflite.legalize.decompose import Decomposer
-from edgeconv.export.tflite.legalize.functions import (
-    Attributes,
-    Opsets,
-    arguments,
-    as_proto,
-    function_of,
-    resolved,
-    schema_of,
-    type_proto,
-)
+from edgeconv.export.tflite.legalize.functions import arguments, function_of, resolved
+from edgeconv.export.tflite.legalize.new_graph import Frame, NewGraph
 from edgeconv.export.tflite.legalize.no_ops import forwarded_input
-from edgeconv.export.tflite.qdq import is_dequantize
 from edgeconv.export.tflite.registry import STANDARD, decomposition, is_known
-
-TELLING = 1024
-"""Elements of a constant that shape inference is shown: axes and sizes, and no weights."""
 
 
 def inline_and_unroll(model: ir.Model) -> ir.Model:
-    """``model`` without functions, branches and loops, and with every shape that can be known.
+    """Return ``model`` without functions, branches and loops, with every shape that can be known.
 
-    A model that has nothing to write out is returned as it is; it is never changed.
+    A model in which nothing has to be written out is returned as it is; it is never changed.
 
     Raises:
-        UnsupportedOperator: a loop has too many iterations, or their number is computed by the
-            network; a branch is, and its sides differ in shape.
+        UnsupportedOperator: A loop has too many iterations, or the network computes their number;
+            or it computes the condition of a branch whose sides differ in shape.
     """
-    return Expansion(model).run() if any(map(_needs, model.graph)) else model
+    return _Inliner(model).run() if any(map(_needs, model.graph)) else model
 
 
 def _needs(node: ir.Node) -> bool:
@@ -60,230 +43,55 @@ def _needs(node: ir.Node) -> bool:
     return any(value.shape is None or not value.shape.is_static() for value in named)
 
 
-@dataclass(frozen=True)
-class Frame:
-    """Where a node stands: a prefix of its name, the operator versions, the attributes of the
-    function around it, and the title of the operator that is written as others here.
-    """
-
-    scope: str
-    opsets: Opsets
-    given: Attributes
-    origin: str = ""
-
-    def inside(self, node: ir.Node) -> Frame:
-        label = node.name or next((value.name for value in node.outputs if value.name), "")
-        return replace(self, scope=f"{self.scope}{label}/")
-
-    def writing(self, node: ir.Node) -> Frame:
-        """The place of the operators that ``node``, an operator of the standard, is written as."""
-        return replace(self.inside(node), origin=self.origin or title(node))
-
-
-class Expansion:
-    """The new graph so far, and what each value of the old one is in it."""
+class _Inliner:
+    """Visits the nodes of a model in their order and writes the new graph."""
 
     def __init__(self, model: ir.Model) -> None:
-        self.model = model
-        self._builder = Builder()
-        self._nodes: list[ir.Node] = []
-        self._initializers: list[ir.Value] = []
-        self._became: dict[ir.Value, ir.Value | None] = {}
-        self._names: set[str] = set()
+        self._model = model
+        self._new = NewGraph([value.name or "" for value in model.graph.outputs])
 
     def run(self) -> ir.Model:
-        graph = self.model.graph
-        self._names.update(value.name or "" for value in graph.outputs)
-        inputs = [self._input(value) for value in graph.inputs]
+        graph = self._model.graph
+        inputs = [self._new.input(value) for value in graph.inputs]
         frame = Frame("", graph.opset_imports, {})
         for node in graph:
             self._visit(node, frame)
-        outputs = [self._output(value) for value in graph.outputs]
-        whole = ir.Graph(
-            inputs,
-            outputs,
-            nodes=self._nodes,
-            initializers=self._initializers,
-            opset_imports=dict(graph.opset_imports),
-            name=graph.name,
-        )
-        return ir.Model(whole, ir_version=self.model.ir_version)
-
-    # Values
-
-    def _input(self, value: ir.Value) -> ir.Value:
-        copy = ir.Value(
-            name=self._unused(value.name or "input"), shape=value.shape, type=value.type
-        )
-        self._became[value] = copy
-        return copy
-
-    def _output(self, value: ir.Value) -> ir.Value:
-        """A result of the model under its own name."""
-        now = self.now(value)
-        assert now is not None
-        copy = ir.Value(name=value.name, shape=now.shape, type=now.type)
-        self._nodes.append(ir.Node("", "Identity", [now], outputs=[copy]))
-        return copy
-
-    def now(self, value: ir.Value | None) -> ir.Value | None:
-        """What ``value`` is at this point of the pass. Initializers come along when they are used,
-        and inputs with a default are inputs.
-        """
-        if value is None:
-            return None
-        if value not in self._became:
-            if value.const_value is None:
-                raise UnsupportedOperator(
-                    f"value {value.name} is used before any node computes it; "
-                    "check the model with onnx.checker"
-                )
-            self._became[value] = self._keep(value.const_value, value.name or "constant")
-        return self._became[value]
-
-    def bind(self, value: ir.Value, now: ir.Value | None) -> None:
-        self._became[value] = now
-
-    def elements(self, value: ir.Value | None) -> Array | None:
-        """The elements of a value of the new graph, if they are known by now."""
-        known = None if value is None else self._builder.known(value)
-        return None if known is None else known.array
-
-    def is_known(self, value: ir.Value | None) -> bool:
-        """Whether ``value`` is constant, or left out."""
-        return value is None or self._builder.known(value) is not None
-
-    def constant(self, array: Array, name: str) -> ir.Value:
-        return self._keep(ir.tensor(array), self._unused(name))
-
-    def _keep(self, tensor: ir.TensorProtocol, name: str) -> ir.Value:
-        value = ir.Value(
-            name=name,
-            shape=ir.Shape(tensor.shape.numpy()),
-            type=ir.TensorType(tensor.dtype),
-            const_value=tensor,
-        )
-        self._names.add(name)
-        self._initializers.append(value)
-        return value
-
-    def _unused(self, name: str) -> str:
-        found, count = name, 0
-        while found in self._names:
-            count += 1
-            found = f"{name}.{count}"
-        self._names.add(found)
-        return found
-
-    # Nodes
+        outputs = [self._new.output(value) for value in graph.outputs]
+        whole = self._new.finish(graph.name, graph.opset_imports, inputs, outputs)
+        return ir.Model(whole, ir_version=self._model.ir_version)
 
     def _visit(self, node: ir.Node, frame: Frame) -> None:
-        inputs = [self.now(value) for value in node.inputs]
-        results = self.place(Call(node, inputs, resolved(node, frame.given)), frame)
-        self._became.update(zip(node.outputs, results, strict=False))
+        inputs = [self._new.now(value) for value in node.inputs]
+        results = self._place(Call(node, inputs, resolved(node, frame.given)), frame)
+        for value, result in zip(node.outputs, results, strict=False):
+            self._new.bind(value, result)
 
-    def place(self, call: Call, frame: Frame) -> list[ir.Value | None]:
+    def _place(self, call: Call, frame: Frame) -> list[ir.Value | None]:
         """Write out a node; returns its results."""
         node, inputs, attributes = call.node, call.inputs, call.attributes
         write = CONTROL.get(node.op_type) if node.domain in STANDARD else None
         if write is not None:
-            return write(self, node, [*inputs], attributes, frame.inside(node))
+            return write(self._new, self._body, call, frame.inside(node))
         compose = decomposition(call)
-        if compose is not None and not all(self.is_known(value) for value in inputs):
-            return [*compose(Decomposer(self, call, frame.writing(node)))]
+        if compose is not None and not all(self._new.is_known(value) for value in inputs):
+            return [*compose(Decomposer(self._new, self._place, call, frame.writing(node)))]
         if not is_known(node):
-            function = function_of(node, inputs, attributes, self.model.functions, frame.opsets)
+            function = function_of(node, inputs, attributes, self._model.functions, frame.opsets)
             if function is not None:
                 given = arguments(function, node, attributes, frame.opsets)
                 opsets = {**frame.opsets, **function.opset_imports}
                 inner = frame.writing(node) if node.domain in STANDARD else frame.inside(node)
-                return self.body(function, inputs, replace(inner, opsets=opsets, given=given))
-        same = forwarded_input(node.op_type, inputs, self.elements)
-        return [*self.add(node, inputs, attributes, frame)] if same is None else [same]
+                return self._body(function, inputs, replace(inner, opsets=opsets, given=given))
+        same = forwarded_input(node.op_type, inputs, self._new.elements)
+        return [*self._new.add(node, inputs, attributes, frame)] if same is None else [same]
 
-    def body(
+    def _body(
         self, body: ir.Graph | ir.Function, inputs: Sequence[ir.Value | None], frame: Frame
     ) -> list[ir.Value | None]:
         """Write out the nodes of a body for these inputs; returns its outputs."""
         missing = [None] * (len(body.inputs) - len(inputs))
-        self._became.update(zip(body.inputs, [*inputs, *missing], strict=True))
+        for value, given in zip(body.inputs, [*inputs, *missing], strict=True):
+            self._new.bind(value, given)
         for node in body:
             self._visit(node, frame)
-        return [self.now(value) for value in body.outputs]
-
-    def emit(
-        self, op_type: str, inputs: Sequence[ir.Value], attributes: Sequence[ir.Attr], frame: Frame
-    ) -> ir.Value:
-        """Add a node with one result that stands in no graph so far."""
-        model = ir.Node("", op_type, [], outputs=[ir.Value(name=op_type.lower())])
-        named = {item.name: item for item in attributes}
-        return self.add(model, inputs, named, frame)[0]
-
-    def add(
-        self,
-        node: ir.Node,
-        inputs: Sequence[ir.Value | None],
-        attributes: Attributes,
-        frame: Frame,
-    ) -> list[ir.Value]:
-        """Add a copy of ``node`` with these inputs, or the constants that it amounts to."""
-        outputs = [
-            ir.Value(
-                name=self._unused(f"{frame.scope}{value.name}") if value.name else "",
-                shape=value.shape,
-                type=value.type,
-            )
-            for value in node.outputs
-        ]
-        copy = ir.Node(
-            node.domain,
-            node.op_type,
-            inputs,
-            list(attributes.values()),
-            outputs=outputs,
-            name=f"{frame.scope}{node.name}" if node.name else None,
-        )
-        if frame.origin:
-            copy.meta[ORIGIN] = frame.origin
-        self._infer(copy, frame.opsets)
-        if is_dequantize(node) or not fold_node(copy, self._builder, frame.opsets.get("", 20)):
-            self._nodes.append(copy)
-            return outputs
-        for index in range(len(inputs)):
-            copy.replace_input_with(index, None)
-        return [self._folded(value) for value in outputs]
-
-    def _folded(self, value: ir.Value) -> ir.Value:
-        held = self._builder.known(value)
-        assert held is not None
-        return self._keep(ir.tensor(held.array), value.name or "")
-
-    def _infer(self, node: ir.Node, opsets: Opsets) -> None:
-        """Give the outputs of ``node`` the types and shapes that follow from its inputs."""
-        schema = schema_of(node, opsets)
-        if schema is None:
-            return
-        used = {value.name or "": value for value in node.inputs if value is not None}
-        data = {
-            name: ir.serde.serialize_tensor(ir.tensor(array))
-            for name, value in used.items()
-            if (array := self.elements(value)) is not None and array.size <= TELLING
-        }
-        try:
-            found = onnx.shape_inference.infer_node_outputs(
-                schema,
-                as_proto(node, node.inputs, node.attributes),
-                {name: type_proto(value) for name, value in used.items()},
-                data,
-                opset_imports=[onnx.helper.make_opsetid(*item) for item in opsets.items()],
-            )
-        except Exception:  # what onnx cannot infer, the lowering refuses by name
-            return
-        for value in node.outputs:
-            proto = found.get(value.name or "")
-            if proto is None:
-                continue
-            value.type = ir.serde.deserialize_type_proto_for_type(proto)
-            shape = ir.serde.deserialize_type_proto_for_shape(proto)
-            if shape is not None and (value.shape is None or shape.is_static()):
-                value.shape = shape
+        return [self._new.now(value) for value in body.outputs]
