@@ -16,7 +16,7 @@ ARGS      ?=
 TYPECHECK ?= build/typecheck
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck format export bench gate docs dist clean
+.PHONY: help setup demo test check lint typecheck copy format export bench gate docs dist clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,14 +45,22 @@ demo: setup ## Train on handwritten digits, export four files, verify, evaluate,
 test: setup $(TFLITE_VENV)/.installed ## Run the whole test suite
 	EDGECONV_TFLITE214=$(CURDIR)/$(TFLITE_VENV)/bin/python $(BIN)/python -m pytest -n auto $(ARGS)
 
-lint: setup ## Check style and formatting
+check: lint typecheck ## Check style, types and the fast tests, in about two minutes
+	$(BIN)/python -m pytest -n auto -m 'not slow and not device' $(ARGS)
+
+# mypy and import-linter do not follow the package-dir mapping of the work tree, so they read a copy.
+copy: setup
+	@rm -rf $(TYPECHECK)/edgeconv build/lib
+	@mkdir -p $(TYPECHECK)/edgeconv
+	@cp -r edgeconv/. $(TYPECHECK)/edgeconv
+	@cp -r export models $(TYPECHECK)/edgeconv
+
+lint: copy ## Check style, formatting and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	cd $(TYPECHECK) && PYTHONPATH=. $(CURDIR)/$(BIN)/lint-imports $(CURDIR)/pyproject.toml
 
-# mypy does not follow the package-dir mapping of the work tree, so it reads an installed copy.
-typecheck: setup ## Check types (mypy, strict)
-	rm -rf $(TYPECHECK) build/lib
-	$(PIP) install --no-deps --target $(TYPECHECK) .
+typecheck: copy ## Check types (mypy, strict)
 	cd $(TYPECHECK) && $(CURDIR)/$(BIN)/python -m mypy --config-file $(CURDIR)/pyproject.toml -p edgeconv
 
 format: setup ## Rewrite the sources in the project's style

@@ -1,7 +1,9 @@
-"""The package list in pyproject.toml names every folder with Python in it."""
+"""The package list in pyproject.toml is whole, and no files import each other in a circle."""
 
 from __future__ import annotations
 
+import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,25 @@ def test_every_folder_is_listed() -> None:
         for init in (ROOT / top).rglob("__init__.py")
     }
     assert sorted(listed) == sorted(found)
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    tops = {"edgeconv": ["edgeconv"], "models": ["edgeconv", "models"]}
+    tops["export"] = ["edgeconv", "export"]
+    files = {
+        ".".join((*prefix, *path.relative_to(ROOT / top).with_suffix("").parts)): path
+        for top, prefix in tops.items()
+        for path in (ROOT / top).rglob("*.py")
+    }
+    modules = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    imports: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        tree = ast.parse(path.read_text("utf-8"))
+        named = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        targets = {
+            whole if (whole := f"{node.module}.{alias.name}") in modules else str(node.module)
+            for node in named
+            for alias in node.names
+        }
+        imports[name] = (targets & set(modules)) - {name}
+    TopologicalSorter(imports).prepare()  # raises CycleError
