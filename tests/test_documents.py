@@ -65,3 +65,24 @@ def test_pages_are_found() -> None:
     assert {"README.md", "docs/quantization.md", "benchmarks/README.md"} <= {
         page.relative_to(ROOT).as_posix() for page in PAGES
     }
+
+
+def test_the_change_log_has_the_version_of_every_schema() -> None:
+    stated = dict(
+        re.findall(r"\| `([\w/]+\.py)` \| (\d+) \|", (ROOT / "CHANGELOG.md").read_text("utf-8"))
+    )
+    found = {
+        str(path.relative_to(ROOT)): version
+        for top in ("edgeconv", "export", "models")
+        for path in (ROOT / top).rglob("*.py")
+        if path.name != "writer.py"  # the version of TFLite's own schema
+        for version in re.findall(r"^SCHEMA_VERSION = (\d+)", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert found
+    assert stated == found
+
+
+def test_ci_runs_what_the_readme_says() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
+    assert "run: bash .ci/run" in workflow
+    assert "make test" in (ROOT / ".ci" / "run").read_text("utf-8")
