@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 import torch
 from torch import nn
@@ -18,9 +17,9 @@ from benchmarks.trained.recipes import RECIPES, Recipe
 from benchmarks.trained.shapes import CLASSES, SIZE, draw
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
-from edgeconv.export.runtimes import session_options
 from edgeconv.models import create_model, input_shape
 from edgeconv.models.randomize import randomize_, structured_input
+from support.runtimes import run_onnx
 
 
 def test_the_same_seed_draws_the_same_images() -> None:
@@ -141,10 +140,8 @@ def _run(model: ir.Model, x: np.ndarray) -> tuple[np.ndarray, float]:
     inner = [value.name for node in model.graph for value in node.outputs]
     del proto.graph.output[:]
     proto.graph.output.extend([ir.serde.serialize_value(ir.Value(name=name)) for name in inner])
-    session = ort.InferenceSession(proto.SerializeToString(), session_options())
-    arrays = session.run(inner, {session.get_inputs()[0].name: x})
-    by_name = dict(zip(inner, arrays, strict=True))
-    widest = max(float(np.abs(array).max()) for array in arrays)
+    by_name = run_onnx(proto, x)
+    widest = max(float(np.abs(array).max()) for array in by_name.values())
     return by_name[str(model.graph.outputs[0].name)], widest
 
 

@@ -6,10 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
@@ -19,6 +17,7 @@ from edgeconv.bundle import Bundle, Format, TensorInfo
 from edgeconv.errors import DataError
 from edgeconv.export import export
 from edgeconv.models.randomize import randomize_, structured_input
+from support.runtimes import run_onnx, run_tflite
 
 NAME = "resnet_early_exit"
 OPTIONS = {"input_size": 64, "num_classes": 5}
@@ -47,20 +46,6 @@ def chain(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> list[
         )
         for index in range(STAGES)
     ]
-
-
-def run_onnx(path: Path, x: Image) -> dict[str, Image]:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {session.get_inputs()[0].name: x}), strict=True))
-
-
-def run_tflite(path: Path, x: Image) -> dict[str, Image]:
-    # One signature names the outputs; a file's own order of outputs is not the network's.
-    runner = Interpreter(str(path)).get_signature_runner()
-    (name,) = runner.get_input_details()
-    result: dict[str, Image] = runner(**{name: x})
-    return result
 
 
 def infer(

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
-from ai_edge_litert.interpreter import Interpreter
 
 from edgeconv.device.messages import EVENT, RunRequest
 from edgeconv.runner import RUNNER
+from support.runtimes import run_onnx, tflite_interpreter
 from support.tiny_models import write_onnx, write_tflite
 
 QUICK = {
@@ -116,8 +115,7 @@ def test_outputs_are_those_of_onnxruntime(tmp_path: Path) -> None:
     x = np.random.default_rng(1).normal(size=(2, 3, 16, 16)).astype(np.float32)
     np.savez(tmp_path / "in.npz", x=x)
     events = run(model, inputs=str(tmp_path / "in.npz"))
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    (expected,) = session.run(None, {"x": x})
+    (expected,) = run_onnx(model, x, fused=True).values()
     np.testing.assert_array_equal(output_of(events), expected)
 
 
@@ -128,8 +126,7 @@ def test_outputs_are_those_of_litert(tmp_path: Path, dtype: str) -> None:
     a, b = (random.integers(-60, 60, (1, 4, 4, 2)).astype(dtype) for _ in range(2))
     np.savez(tmp_path / "in.npz", b=b, a=a)  # by name, not by place
     events = run(model, inputs=str(tmp_path / "in.npz"))
-    interpreter = Interpreter(str(model))
-    interpreter.allocate_tensors()
+    interpreter = tflite_interpreter(model)
     for detail, array in zip(interpreter.get_input_details(), (a, b), strict=True):
         interpreter.set_tensor(detail["index"], array)
     interpreter.invoke()

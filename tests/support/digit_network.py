@@ -11,7 +11,6 @@ from itertools import pairwise
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 import torch
 from torch import nn
 from torch.nn import functional
@@ -19,8 +18,8 @@ from torch.nn import functional
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.passes import optimize
-from edgeconv.export.runtimes import session_options
 from examples.digits_data import load
+from support.runtimes import onnx_session, run_onnx
 
 SIZE = 8
 
@@ -164,11 +163,7 @@ def spiked(samples: list[Sample], size: float = 100.0) -> list[Sample]:
 def top1(model: ir.Model) -> float:
     """Of the held-out digits, in percent."""
     _, test = load(SIZE)
-    session = ort.InferenceSession(
-        ir.to_proto(model).SerializeToString(),
-        session_options(),
-        providers=["CPUExecutionProvider"],
-    )
-    name = session.get_inputs()[0].name
-    guesses = [session.run(None, {name: image[None]})[0].argmax() for image in test.x]
+    session = onnx_session(model, fused=True)
+    outputs = (run_onnx(session, image[None]) for image in test.x)
+    guesses = [next(iter(output.values())).argmax() for output in outputs]
     return 100 * float(np.mean(np.array(guesses) == test.y))

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeconv.bundle import Layout
 from edgeconv.export.tflite import LoweredModel, lower
+from support.runtimes import run_onnx, run_tflite
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -110,23 +109,6 @@ def in_layout(array: Array, layout: Layout) -> Array:
     if array.ndim == 4 and layout is Layout.NHWC:
         return np.ascontiguousarray(array.transpose(0, 2, 3, 1))
     return array
-
-
-def run_onnx(proto: onnx.ModelProto, feeds: Mapping[str, Array], *, fused: bool = False) -> Arrays:
-    """The graph on ONNX Runtime: as it is written, or with fusions, which round on their own."""
-    options = ort.SessionOptions()
-    if not fused:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(proto.SerializeToString(), options)
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, map(np.asarray, session.run(None, dict(feeds))), strict=True))
-
-
-def run_tflite(data: bytes | bytearray, feeds: Mapping[str, Array]) -> Arrays:
-    interpreter = Interpreter(model_content=bytes(data), num_threads=1)
-    interpreter.allocate_tensors()
-    return dict(interpreter.get_signature_runner()(**feeds))
 
 
 def operators(lowered: LoweredModel) -> list[str]:

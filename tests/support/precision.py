@@ -8,43 +8,30 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 from ai_edge_litert.interpreter import Interpreter
 
 from edgeconv.export.tflite import LoweredModel, lower
 from edgeconv.export.tflite.graph import Graph
+from support.runtimes import onnx_session, run_onnx, tflite_interpreter
 
 Samples = Sequence[tuple[np.ndarray, ...]]
 
 
-def run_onnx(model: ir.Model, samples: Samples) -> np.ndarray:
+def first_outputs_onnx(model: ir.Model, samples: Samples) -> np.ndarray:
     """The first output for every sample, after a full check of the model."""
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
-    options = ort.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 3, 1
-    session = ort.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    names = [item.name for item in session.get_inputs()]
-    return np.stack(
-        [session.run(None, dict(zip(names, sample, strict=True)))[0] for sample in samples]
-    )
+    session = onnx_session(proto, fused=True)
+    return np.stack([next(iter(run_onnx(session, sample).values())) for sample in samples])
 
 
 def lowered(model: ir.Model, finish: Callable[[Graph], tuple[str, ...]]) -> LoweredModel:
     return lower(model, finish=finish)
 
 
-def interpreter(data: bytes) -> Interpreter:
-    loaded = Interpreter(model_content=bytes(data), num_threads=1)
-    loaded.allocate_tensors()
-    return loaded
-
-
-def run_tflite(data: bytes, samples: Samples) -> np.ndarray:
+def first_outputs_tflite(data: bytes, samples: Samples) -> np.ndarray:
     """The first output for every sample; images come as NCHW and are given as NHWC."""
-    loaded = interpreter(data)
+    loaded = tflite_interpreter(data)
     results = []
     for sample in samples:
         for detail, array in zip(loaded.get_input_details(), sample, strict=True):
@@ -57,7 +44,7 @@ def run_tflite(data: bytes, samples: Samples) -> np.ndarray:
 
 def constants(data: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
     """Every stored tensor of a TFLite file with its scales, none for a float one."""
-    loaded = interpreter(data)
+    loaded = tflite_interpreter(data)
     found = []
     for detail in _details(loaded):
         try:
@@ -71,7 +58,7 @@ def constants(data: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
 def activation_scales(data: bytes, dtype: type) -> dict[float, int]:
     """Scale to zero point of every tensor of ``dtype`` that has one of each."""
     found = {}
-    for detail in _details(interpreter(data)):
+    for detail in _details(tflite_interpreter(data)):
         parameters = detail["quantization_parameters"]
         if detail["dtype"] is dtype and len(parameters["scales"]) == 1:
             found[float(parameters["scales"][0])] = int(parameters["zero_points"][0])

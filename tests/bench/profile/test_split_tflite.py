@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.interpreter import OpResolverType
 from torch import nn
 
 from edgeconv.bench.profile.profile import OperatorResult
@@ -18,6 +18,7 @@ from edgeconv.device.messages import Operator
 from edgeconv.errors import MeasurementError
 from edgeconv.export import export
 from support.command_line import CommandLine
+from support.runtimes import tflite_interpreter
 from support.tiny_models import write_tflite
 
 PLAIN = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # every tensor stays readable
@@ -58,10 +59,9 @@ def network(files: dict[tuple[Format, Precision], Path]) -> Path:
 
 
 def test_each_computes_what_it_computes_inside(network: Path) -> None:
-    whole = Interpreter(
-        str(network), experimental_op_resolver_type=PLAIN, experimental_preserve_all_tensors=True
+    whole = tflite_interpreter(
+        network, experimental_op_resolver_type=PLAIN, experimental_preserve_all_tensors=True
     )
-    whole.allocate_tensors()
     (given,) = whole.get_input_details()
     image = np.random.default_rng(0).normal(size=given["shape"]).astype(np.float32)
     whole.set_tensor(given["index"], image)
@@ -70,8 +70,7 @@ def test_each_computes_what_it_computes_inside(network: Path) -> None:
     cuts = cut(network)
     assert len(cuts) >= 8
     for one in cuts:
-        single = Interpreter(model_content=one.data, experimental_op_resolver_type=PLAIN)
-        single.allocate_tensors()
+        single = tflite_interpreter(one.data, experimental_op_resolver_type=PLAIN)
         for detail in single.get_input_details():
             single.set_tensor(detail["index"], values[detail["name"]])
         single.invoke()
@@ -146,7 +145,6 @@ def test_damaged_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("inputs", [1, 2])
 def test_int8(tmp_path: Path, inputs: int) -> None:
     (one,) = cut(write_tflite(tmp_path / "m.tflite", dtype="int8", inputs=inputs))
-    single = Interpreter(model_content=one.data)
-    single.allocate_tensors()
+    single = tflite_interpreter(one.data)
     assert len(single.get_input_details()) == inputs
     assert single.get_input_details()[0]["quantization"] == (1 / 64, 0)

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +16,7 @@ from edgeconv.export.inspect import inspect_file
 from edgeconv.export.inspect.report import FileReport, QuantizationKind
 from edgeconv.models.mobilenet_v2 import mobilenet_v2
 from edgeconv.models.randomize import randomize_
+from support.runtimes import onnx_session
 
 RANDOM = np.random.default_rng(0)
 
@@ -311,7 +311,7 @@ def test_damaged_files_are_read_or_refused(
 
 
 def test_files_that_onnxruntime_takes_are_read(small: Path) -> None:
-    session = onnxruntime.InferenceSession(small, providers=["CPUExecutionProvider"])
+    session = onnx_session(small)
     report = inspect_file(small)
     assert [border.name for border in report.inputs] == [i.name for i in session.get_inputs()]
     assert [border.name for border in report.outputs] == [o.name for o in session.get_outputs()]

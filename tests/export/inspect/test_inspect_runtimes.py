@@ -6,7 +6,6 @@ from pathlib import Path
 import onnx
 import onnxruntime
 import pytest
-from ai_edge_litert.interpreter import Interpreter
 from onnx import TensorProto, helper
 
 from edgeconv.export.inspect import runtimes
@@ -15,6 +14,7 @@ from edgeconv.export.inspect.runtimes import (
     lowest_tflite_runtime,
     newest_before,
 )
+from support.runtimes import onnx_session, tflite_interpreter
 from support.tflite_files import operator_only
 
 HIGHEST = next(reversed(runtimes._tflite_releases().values()))
@@ -55,14 +55,14 @@ def test_a_release_that_is_newer_than_all_known(requirement: str, newest: str | 
 
 def test_litert_takes_every_version_of_the_table() -> None:
     for name, version in HIGHEST.items():
-        Interpreter(model_content=operator_only(name, version))
+        tflite_interpreter(operator_only(name, version))
 
 
 def test_litert_refuses_the_version_after_the_last() -> None:
     # Of the installed release only: a later one may take more, and the table is then due.
     for name in ("FULLY_CONNECTED", "CONV_2D", "ADD", "SQRT", "GATHER"):
         with pytest.raises(ValueError, match="Didn't find op"):
-            Interpreter(model_content=operator_only(name, HIGHEST[name] + 1))
+            tflite_interpreter(operator_only(name, HIGHEST[name] + 1))
 
 
 @pytest.mark.skipif("EDGECONV_TFLITE214" not in os.environ, reason="no tflite-runtime 2.14")
@@ -126,7 +126,7 @@ def test_onnxruntime_agrees_with_its_line() -> None:
 
 def _loads(model: onnx.ModelProto) -> bool:
     try:
-        onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        onnx_session(model)
     except Exception:
         return False
     return True

@@ -6,13 +6,14 @@ import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.interpreter import OpResolverType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.inspect import inspect_file
 from edgeconv.export.inspect.report import FileReport, QuantizationKind
+from support.runtimes import tflite_interpreter
 from support.tflite_files import File, Op, Tensor, pack
 
 RANDOM = np.random.default_rng(0)
@@ -109,11 +110,9 @@ def test_a_float_file(tmp_path: Path) -> None:
 def test_operators_agree_with_litert(tmp_path: Path) -> None:
     for network in (float_network(), int8_network(), int8_network(float_middle=True)):
         data = network.pack()
-        interpreter = Interpreter(
-            model_content=data,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        interpreter = tflite_interpreter(
+            data, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         )
-        interpreter.allocate_tensors()
         truth = sorted(op["op_name"] for op in interpreter._get_ops_details())
         report = inspect(tmp_path, data)
         assert sorted(op.name for op in report.operators for _ in range(op.count)) == truth

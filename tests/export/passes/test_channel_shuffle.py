@@ -6,13 +6,13 @@ from itertools import count
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeconv.export.passes.channel_shuffle import ChannelShuffle
 from edgeconv.models.randomize import structured_input
+from support.runtimes import run_onnx
 
 SIDE = 4
 
@@ -88,12 +88,8 @@ class Writer:
 
 
 def run(model: ir.Model) -> list[np.ndarray]:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(ir.to_proto(model).SerializeToString(), options)
     x = structured_input((1, 3, SIDE, SIDE)).numpy()
-    return [np.asarray(result) for result in session.run(None, {"x": x})]
+    return [*run_onnx(model, x, fused=False).values()]
 
 
 def dissolved(model: ir.Model) -> tuple[bool, list[str]]:

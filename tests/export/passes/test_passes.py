@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 
 from edgeconv.export.passes import optimize
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.passes.global_pool import MeanToGlobalPool
 from edgeconv.models.randomize import structured_input
+from support.runtimes import run_onnx
 
 
 def mean_graph(axes: list[int], keepdims: int, tail: bool = False) -> ir.Model:
@@ -29,10 +29,7 @@ def mean_graph(axes: list[int], keepdims: int, tail: bool = False) -> ir.Model:
 
 
 def run(model: ir.Model, x: np.ndarray) -> np.ndarray:
-    session = ort.InferenceSession(
-        ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return session.run(None, {"x": x})[0]
+    return next(iter(run_onnx(model, x).values()))
 
 
 @pytest.mark.parametrize("tail", [False, True])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 
 from edgeconv.export.passes import optimize
@@ -20,6 +19,7 @@ from edgeconv.export.passes.sigmoid import Sigmoid
 from edgeconv.export.passes.softplus import Softplus
 from edgeconv.export.passes.sums import SumToAdd
 from edgeconv.models.randomize import structured_input
+from support.runtimes import run_onnx
 
 SHAPE = (2, 4, 6, 8)
 SCALARS = {
@@ -62,12 +62,7 @@ def graph(body: str, opset: int = 20, shape: tuple[int, ...] = SHAPE) -> ir.Mode
 
 
 def run(model: ir.Model, *inputs: np.ndarray) -> np.ndarray:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(ir.to_proto(model).SerializeToString(), options)
-    feeds = {info.name: array for info, array in zip(session.get_inputs(), inputs, strict=True)}
-    return np.asarray(session.run(None, feeds)[0])
+    return next(iter(run_onnx(model, inputs, fused=False).values()))
 
 
 def kinds(model: ir.Model) -> list[str]:

@@ -17,7 +17,7 @@ from edgeconv.export.precision.float16_onnx import float16_model
 from edgeconv.export.precision.float16_tflite import LARGEST, halve_constants, to_half
 from edgeconv.export.tflite import lower
 from edgeconv.export.verify.parity import sqnr_db
-from support.precision import Samples, constants, run_onnx, run_tflite
+from support.precision import Samples, constants, first_outputs_onnx, first_outputs_tflite
 
 # Half precision has 11 bits, which is 66 dB for one rounding; a few layers take some of it.
 LEAST_SQNR_DB = 50.0
@@ -30,14 +30,14 @@ def test_onnx_computes_in_half_precision(
     types = {value.dtype for value in model.graph.initializers.values()}
     assert ir.DataType.FLOAT not in types
     assert {value.dtype for value in graph.graph.initializers.values()} >= {ir.DataType.FLOAT}
-    got = run_onnx(model, samples)
+    got = first_outputs_onnx(model, samples)
     assert got.dtype == np.float32
     assert sqnr_db(expected, got) > LEAST_SQNR_DB
 
 
 def test_half_inputs_and_outputs(graph: ir.Model, samples: Samples, expected: np.ndarray) -> None:
     model = float16_model(graph, IoType.FLOAT16)
-    got = run_onnx(model, [(sample[0].astype(np.float16),) for sample in samples])
+    got = first_outputs_onnx(model, [(sample[0].astype(np.float16),) for sample in samples])
     assert got.dtype == np.float16
     assert not any(node.op_type == "Cast" for node in model.graph)
     assert sqnr_db(expected, got) > LEAST_SQNR_DB
@@ -50,7 +50,7 @@ def test_tflite_stores_halves_and_computes_floats(
     large = [array for array, _ in constants(lowered.data) if array.dtype == np.float16]
     assert sum(array.size for array in large) > 5000
     assert lowered.operators["DEQUANTIZE"] == 3
-    got = run_tflite(lowered.data, samples)
+    got = first_outputs_tflite(lowered.data, samples)
     assert got.dtype == np.float32
     assert sqnr_db(expected, got) > LEAST_SQNR_DB
 
@@ -60,7 +60,9 @@ def test_the_old_runtime_takes_it(graph: ir.Model, samples: Samples, tflite214: 
     image = np.ascontiguousarray(np.moveaxis(samples[0][0], 1, -1))
     (got,) = tflite214(bytes(lowered.data), {lowered.inputs[0].name: image}).values()  # type: ignore[operator]
     # Both compute in float32 with the same weights; the order of summation differs.
-    np.testing.assert_allclose(got, run_tflite(lowered.data, samples[:1])[0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        got, first_outputs_tflite(lowered.data, samples[:1])[0], rtol=1e-4, atol=1e-4
+    )
 
 
 def test_what_takes_float32_alone_keeps_it() -> None:
@@ -77,7 +79,7 @@ def test_what_takes_float32_alone_keeps_it() -> None:
     assert types == {"scales": ir.DataType.FLOAT, "one_float16": ir.DataType.FLOAT16}
     x = np.arange(32, dtype=np.float32).reshape(1, 2, 4, 4)
     np.testing.assert_array_equal(
-        run_onnx(model, [(x,)])[0], (x + 1).repeat(2, axis=2).repeat(2, axis=3)
+        first_outputs_onnx(model, [(x,)])[0], (x + 1).repeat(2, axis=2).repeat(2, axis=3)
     )
 
 
@@ -91,7 +93,7 @@ def test_a_constant_in_two_roles_is_stored_once_for_each() -> None:
     proto = onnx.shape_inference.infer_shapes(proto)
     model = float16_model(ir.from_proto(proto))
     assert list(model.graph.initializers) == ["c_float16"]
-    np.testing.assert_array_equal(run_onnx(model, [(np.ones(2, np.float32),)])[0], [2, 3])
+    np.testing.assert_array_equal(first_outputs_onnx(model, [(np.ones(2, np.float32),)])[0], [2, 3])
 
 
 def test_weights_beyond_half_precision_are_refused_and_bounds_are_limited() -> None:

@@ -18,7 +18,7 @@ from edgeconv.export.tflite.graph import (
 )
 from edgeconv.export.tflite.versions import INT16_VERSIONS
 from edgeconv.export.tflite.writer import write
-from support.precision import interpreter
+from support.runtimes import tflite_interpreter
 
 INT16 = np.dtype("int16")
 SCALE = Quantization(1 / 8192, 0)  # reaches from -4 to 4
@@ -177,7 +177,7 @@ def copied(tensor: Tensor, *, integer: bool) -> Tensor:
 
 
 def run(data: bytes, arrays: tuple[np.ndarray, ...]) -> list[np.ndarray]:
-    loaded = interpreter(data)
+    loaded = tflite_interpreter(data)
     for detail, array in zip(loaded.get_input_details(), arrays, strict=True):
         loaded.set_tensor(detail["index"], array)
     loaded.invoke()

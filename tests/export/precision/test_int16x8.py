@@ -19,7 +19,13 @@ from edgeconv.export.precision.int16x8_tflite import widen_graph
 from edgeconv.export.quantize import QuantizedModel, quantize
 from edgeconv.export.tflite import lower
 from edgeconv.export.verify.parity import sqnr_db
-from support.precision import Samples, activation_scales, constants, run_onnx, run_tflite
+from support.precision import (
+    Samples,
+    activation_scales,
+    constants,
+    first_outputs_onnx,
+    first_outputs_tflite,
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +41,9 @@ def wide(quantized: QuantizedModel) -> ir.Model:
 def test_both_formats_compute_the_same_and_better_than_int8(
     quantized: QuantizedModel, wide: ir.Model, samples: Samples, expected: np.ndarray
 ) -> None:
-    by_int8 = sqnr_db(expected, run_onnx(quantized.model, samples))
-    by_onnx = run_onnx(wide, samples)
-    by_tflite = run_tflite(lower(quantized.model, finish=widen_graph).data, samples)
+    by_int8 = sqnr_db(expected, first_outputs_onnx(quantized.model, samples))
+    by_onnx = first_outputs_onnx(wide, samples)
+    by_tflite = first_outputs_tflite(lower(quantized.model, finish=widen_graph).data, samples)
     # What is left is the error of 8-bit weights; that of 8-bit activations is gone.
     assert sqnr_db(expected, by_onnx) > by_int8 + 3
     assert sqnr_db(expected, by_tflite) > by_int8 + 3
@@ -90,7 +96,7 @@ def test_the_old_runtime_takes_it(
     data = bytes(lower(quantized.model, finish=widen_graph).data)
     image = np.ascontiguousarray(np.moveaxis(samples[0][0], 1, -1))
     (got,) = tflite214(data, {"x": image}).values()  # type: ignore[operator]
-    assert sqnr_db(run_tflite(data, samples[:1])[0], got) > 60
+    assert sqnr_db(first_outputs_tflite(data, samples[:1])[0], got) > 60
 
 
 @pytest.mark.parametrize(

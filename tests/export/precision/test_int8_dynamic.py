@@ -21,7 +21,13 @@ from edgeconv.export.precision.int8_dynamic_onnx import DynamicModel, quantize_d
 from edgeconv.export.precision.int8_dynamic_tflite import quantize_weights
 from edgeconv.export.tflite import lower
 from edgeconv.export.verify.parity import sqnr_db
-from support.precision import Samples, constants, initializer, run_onnx, run_tflite
+from support.precision import (
+    Samples,
+    constants,
+    first_outputs_onnx,
+    first_outputs_tflite,
+    initializer,
+)
 
 
 def tflite_of(graph: ir.Model, dynamic: DynamicModel) -> bytes:
@@ -36,8 +42,8 @@ def dynamic(graph: ir.Model) -> DynamicModel:
 def test_both_formats_compute_the_same(
     graph: ir.Model, dynamic: DynamicModel, samples: Samples, expected: np.ndarray
 ) -> None:
-    by_onnx = run_onnx(dynamic.model, samples)
-    by_tflite = run_tflite(tflite_of(graph, dynamic), samples)
+    by_onnx = first_outputs_onnx(dynamic.model, samples)
+    by_tflite = first_outputs_tflite(tflite_of(graph, dynamic), samples)
     # 8 bits, of which a handful of layers takes one or two.
     assert sqnr_db(expected, by_onnx) > 25
     assert sqnr_db(expected, by_tflite) > 25
@@ -99,7 +105,7 @@ def test_the_old_runtime_takes_it(
     data = tflite_of(graph, dynamic)
     image = np.ascontiguousarray(np.moveaxis(samples[0][0], 1, -1))
     (got,) = tflite214(data, {"x": image}).values()  # type: ignore[operator]
-    assert sqnr_db(run_tflite(data, samples[:1])[0], got) > 40
+    assert sqnr_db(first_outputs_tflite(data, samples[:1])[0], got) > 40
 
 
 @settings(max_examples=25, deadline=None)
@@ -159,9 +165,9 @@ def check_close(node: onnx.NodeProto, x: np.ndarray, weights: dict[str, np.ndarr
     )
     graph = ir.from_proto(onnx.shape_inference.infer_shapes(proto))
     dynamic = quantize_dynamically(graph)
-    wanted = run_onnx(graph, [(x,)])[0]
-    by_onnx = run_onnx(dynamic.model, [(x,)])[0]
-    by_tflite = run_tflite(tflite_of(graph, dynamic), [(x,)])[0]
+    wanted = first_outputs_onnx(graph, [(x,)])[0]
+    by_onnx = first_outputs_onnx(dynamic.model, [(x,)])[0]
+    by_tflite = first_outputs_tflite(tflite_of(graph, dynamic), [(x,)])[0]
     if by_tflite.ndim == 4:
         by_tflite = np.moveaxis(by_tflite, -1, 1)
     # Half a step of each factor of every product: |w| <= 127 steps and |x| <= 255 steps.

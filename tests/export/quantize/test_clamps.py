@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
-from ai_edge_litert.interpreter import Interpreter
 
 from edgeconv.export.quantize import quantize
 from edgeconv.export.tflite import lower
 from edgeconv.models.randomize import structured_input
+from support.runtimes import onnx_session, run_onnx, tflite_interpreter
 
 SHAPE = (1, 4, 8, 8)
 
@@ -39,19 +38,17 @@ def test_the_convolution_in_front_is_integer_on_both_runtimes(tmp_path: Path) ->
     assert producer.op_type == "DequantizeLinear"
 
     proto = ir.to_proto(quantized)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    session = ort.InferenceSession(proto.SerializeToString(), options)
+    session = onnx_session(
+        proto, fused=True, optimized_model_filepath=str(tmp_path / "optimized.onnx")
+    )
     optimized = onnx.load(tmp_path / "optimized.onnx")
     kinds = [node.op_type for node in optimized.graph.node]
     assert kinds.count("QLinearConv") == 2
 
     x = samples[0][0]
-    expected = session.run(None, {"x": x})[0]
+    (expected,) = run_onnx(session, x).values()
     lowered = lower(quantized)
-    interpreter = Interpreter(model_content=bytes(lowered.data), num_threads=1)
-    interpreter.allocate_tensors()
+    interpreter = tflite_interpreter(lowered.data)
     names = [detail["op_name"] for detail in interpreter._get_ops_details()]
     assert not {"RELU", "MAXIMUM"} & set(names)
     got = interpreter.get_signature_runner()(x=x.transpose(0, 2, 3, 1))["y"]

@@ -26,6 +26,7 @@ from edgeconv.export.quantize import (
     quantize,
 )
 from edgeconv.models.randomize import randomize_, structured_input
+from support.runtimes import onnx_session
 
 SHAPE = (3, 12, 12)
 
@@ -67,15 +68,9 @@ def quantized(graph: ir.Model, samples: list[Sample]) -> QuantizedModel:
 
 
 def session(model: ir.Model, **options: str) -> ort.InferenceSession:
-    settings = ort.SessionOptions()
-    settings.log_severity_level = 3
-    for name, value in options.items():
-        setattr(settings, name, value)
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
-    return ort.InferenceSession(
-        proto.SerializeToString(), settings, providers=["CPUExecutionProvider"]
-    )
+    return onnx_session(proto, fused=True, **options)
 
 
 def run(model: ir.Model, sample: Sample) -> np.ndarray:

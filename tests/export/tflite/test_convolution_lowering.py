@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
-from support.lowering import Net, as_model, check, operators, run_onnx, run_tflite, smooth
+from support.lowering import Net, as_model, check, operators, smooth
+from support.runtimes import run_onnx, run_tflite
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from onnx.reference import ReferenceEvaluator
 from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
-from support.lowering import Net, as_model, check, run_tflite, smooth
+from support.lowering import Net, as_model, check, smooth
+from support.runtimes import run_tflite
 
 SHAPE = (2, 3, 4)
 KINDS = {"int32": 6, "int64": 7}

@@ -19,7 +19,8 @@ from edgeconv.bundle import Layout
 from edgeconv.export.inspect.runtimes import refused_by, tflite_release
 from edgeconv.export.tflite import lower
 from edgeconv.export.tflite.registry import Integer, names, rule
-from support.lowering import Array, Net, as_model, check, in_layout, run_onnx, run_tflite
+from support.lowering import Array, Net, as_model, check, in_layout
+from support.runtimes import run_onnx, run_tflite
 
 OLD_RUNTIME = tflite_release("tflite-runtime==2.14")
 NOT_FOR_REALS = {"QuantizeLinear", "DequantizeLinear"}

@@ -21,7 +21,8 @@ from edgeconv.export.quantize import QuantizeOptions, RangeMethod, apply_io, qua
 from edgeconv.export.tflite import lower
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
-from support.lowering import Array, Arrays, in_layout, operators, run_onnx, run_tflite
+from support.lowering import Array, Arrays, in_layout, operators
+from support.runtimes import run_onnx, run_tflite
 
 OldRuntime = Callable[[bytes, Mapping[str, Array]], Arrays]
 

@@ -11,7 +11,8 @@ from onnx import TensorProto, helper
 from edgeconv.bundle import Layout
 from edgeconv.export.inspect.runtimes import refused_by, tflite_release
 from edgeconv.export.tflite import lower
-from support.lowering import Array, Net, as_model, in_layout, run_onnx, smooth
+from support.lowering import Array, Net, as_model, in_layout, smooth
+from support.runtimes import run_onnx
 
 MAP = (1, 4, 6, 6)
 VOLUME = (1, 4, 5, 6, 6)

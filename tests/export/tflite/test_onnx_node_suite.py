@@ -23,7 +23,8 @@ from onnx.backend.test.loader import load_model_tests
 from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
-from support.lowering import as_model, run_tflite
+from support.lowering import as_model
+from support.runtimes import run_tflite
 
 NODE_TEST = "onnx_node_test"  # the property that the summary is made of, in conftest.py
 OLDEST_OPSET = 13

@@ -12,7 +12,8 @@ from edgeconv.bundle import Layout
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import quantize
 from edgeconv.export.tflite import lower
-from support.lowering import Array, Net, as_model, in_layout, run_onnx, run_tflite, smooth
+from support.lowering import Array, Net, as_model, in_layout, smooth
+from support.runtimes import run_onnx, run_tflite
 
 MAP = (1, 4, 6, 6)
 Build = Callable[[Net, str], str]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
-from support.lowering import Net, as_model, check, run_onnx, run_tflite, smooth
+from support.lowering import Net, as_model, check, smooth
+from support.runtimes import run_onnx, run_tflite
 
 ROUNDING = 1e-4
 """Places are computed in float32, in an order of our own."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from support.lowering import Net, check, operators, run_onnx
+from support.lowering import Net, check, operators
+from support.runtimes import run_onnx
 
 UNIT = np.linspace(-1, 1, 41, dtype=np.float32)
 WIDE = np.linspace(-6, 6, 49, dtype=np.float32)

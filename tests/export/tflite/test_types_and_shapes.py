@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from ai_edge_litert.interpreter import Interpreter
 from onnx import TensorProto, helper
 
 from edgeconv.errors import UnsupportedOperator, UsageError
 from edgeconv.export.capture.onnx_file import capture_file
 from edgeconv.export.tflite import LoweredModel, lower
 from support.lowering import Net, as_model, check, smooth
+from support.runtimes import tflite_interpreter
 
 MAP = (1, 4, 6, 6)
 
 
 def types(lowered: LoweredModel) -> set[str]:
     """Element types of the tensors of a file."""
-    interpreter = Interpreter(model_content=bytes(lowered.data))
+    interpreter = tflite_interpreter(lowered.data)
     return {np.dtype(item["dtype"]).name for item in interpreter.get_tensor_details()}
 
 

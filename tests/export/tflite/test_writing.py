@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 
 from edgeconv.bundle import Layout
 from edgeconv.export.tflite import lower
@@ -13,6 +12,7 @@ from edgeconv.export.tflite.graph import Graph, Operator, Padding, Quantization,
 from edgeconv.export.tflite.versions import version
 from edgeconv.export.tflite.writer import write
 from support.lowering import Net, as_model, check, smooth
+from support.runtimes import tflite_interpreter
 
 FLOAT, INT8 = np.dtype("float32"), np.dtype("int8")
 
@@ -33,7 +33,7 @@ def test_several_inputs_and_outputs_keep_their_names_and_order() -> None:
     ]
     assert [info.layout for info in lowered.inputs] == [Layout.NHWC, None]
     assert [info.shape for info in lowered.outputs] == [(1, 3, 2, 4), (2, 5)]
-    signatures = Interpreter(model_content=bytes(lowered.data)).get_signature_list()
+    signatures = tflite_interpreter(lowered.data).get_signature_list()
     assert signatures["serving_default"]["inputs"] == ["left", "right"]
 
 

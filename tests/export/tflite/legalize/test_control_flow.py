@@ -10,7 +10,8 @@ from onnx import TensorProto, helper, numpy_helper, parser
 from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
-from support.lowering import Net, as_model, check, operators, run_onnx, run_tflite, smooth
+from support.lowering import Net, as_model, check, operators, smooth
+from support.runtimes import run_onnx, run_tflite
 
 
 def read(text: str) -> onnx.ModelProto:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from edgeconv.bundle import Layout
 from edgeconv.export.tflite import lower
-from support.lowering import Net, as_model, check, operators, run_onnx, run_tflite, smooth
+from support.lowering import Net, as_model, check, operators, smooth
+from support.runtimes import run_onnx, run_tflite
 
 ROUNDING = 1e-4
 """Places of samples are computed in float32, and bicubic weights in an order of our own."""

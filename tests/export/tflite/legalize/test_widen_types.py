@@ -10,16 +10,8 @@ from onnx import TensorProto, helper
 from edgeconv.bundle import Layout
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import LoweredModel, lower
-from support.lowering import (
-    Array,
-    Net,
-    as_model,
-    in_layout,
-    operators,
-    run_onnx,
-    run_tflite,
-    smooth,
-)
+from support.lowering import Array, Net, as_model, in_layout, operators, smooth
+from support.runtimes import run_onnx, run_tflite
 
 MAP = (1, 3, 4, 5)
 # float16 has 11 bits.

@@ -1,0 +1,75 @@
+"""Runs models on ONNX Runtime and LiteRT, on one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+OnnxModel = Path | bytes | onnx.ModelProto | ir.Model
+TfliteModel = Path | bytes | bytearray
+
+
+def onnx_session(model: OnnxModel, *, fused: bool = False, **settings: Any) -> ort.InferenceSession:
+    """Load a model.
+
+    Args:
+        fused: Whether ONNX Runtime may optimize it; without, it computes node by node.
+        settings: Attributes of the session's options.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    if not fused:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    for name, value in settings.items():
+        setattr(options, name, value)
+    if isinstance(model, ir.Model):
+        model = ir.to_proto(model)
+    if isinstance(model, onnx.ModelProto):
+        model = model.SerializeToString()
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def run_onnx(
+    model: OnnxModel | ort.InferenceSession,
+    feeds: Mapping[str, Array] | Array | Sequence[Array],
+    *,
+    fused: bool = False,
+) -> Arrays:
+    """Run a model on inputs by name, or in its own order; returns its outputs by name."""
+    session = model if isinstance(model, ort.InferenceSession) else onnx_session(model, fused=fused)
+    if not isinstance(feeds, Mapping):
+        arrays = [feeds] if isinstance(feeds, np.ndarray) else feeds
+        names = [item.name for item in session.get_inputs()]
+        feeds = dict(zip(names, arrays, strict=True))
+    outputs = [item.name for item in session.get_outputs()]
+    return dict(zip(outputs, map(np.asarray, session.run(outputs, dict(feeds))), strict=True))
+
+
+def tflite_interpreter(model: TfliteModel, **settings: Any) -> Interpreter:
+    """Load a model and allocate its tensors; ``settings`` are those of LiteRT's interpreter."""
+    source = (
+        {"model_path": str(model)} if isinstance(model, Path) else {"model_content": bytes(model)}
+    )
+    interpreter = Interpreter(**source, num_threads=1, **settings)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def run_tflite(model: TfliteModel, feeds: Mapping[str, Array] | Array | Sequence[Array]) -> Arrays:
+    """Run a model through its signature on inputs by name, or in its own order of inputs."""
+    interpreter = tflite_interpreter(model)
+    if not isinstance(feeds, Mapping):
+        arrays = [feeds] if isinstance(feeds, np.ndarray) else feeds
+        names = interpreter.get_signature_list()["serving_default"]["inputs"]
+        feeds = dict(zip(names, arrays, strict=True))
+    return dict(interpreter.get_signature_runner()(**feeds))
