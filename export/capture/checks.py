@@ -6,8 +6,11 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import CaptureError, DataError
+from edgeconv.export.traits import Trait, operators
 
-_MULTIPLYING = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"}
+_MULTIPLYING = operators(Trait.MULTIPLIES)
+# A product with a float64 constant may be arithmetic on sizes; a layer is the network itself.
+_LAYERS = operators(Trait.WEIGHTED | Trait.RECURRENT | Trait.NORMALIZES)
 
 
 def refuse_bad_weights(model: ir.Model) -> None:
@@ -36,7 +39,7 @@ def refuse_foreign_types(model: ir.Model) -> None:
             raise CaptureError(f"{value.name!r} holds strings; use float32")
     for name, value in model.graph.initializers.items():
         for node in value.consumers():
-            if value.dtype == ir.DataType.DOUBLE and node.op_type in _MULTIPLYING:
+            if value.dtype == ir.DataType.DOUBLE and node.op_type in _LAYERS:
                 raise CaptureError(
                     f"{node.name} ({node.op_type}) computes in float64, by its weight {name!r}; "
                     "use float32: call .float() on the network before it is exported to ONNX"

@@ -10,9 +10,10 @@ import onnx_ir as ir
 from edgeconv.errors import CaptureError, UsageError, first_line
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
+from edgeconv.export.traits import Trait, operators
 
 _OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QGemm"}
-_SHAPED_BY_SECOND = {"Expand", "Reshape", "Tile"}
+_SHAPED_BY_SECOND = operators(Trait.SHAPED_BY_SECOND)
 _MAX_PROTO_BYTES = 2**31 - 1  # protobuf's limit for one message
 
 

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
+from edgeconv.export.traits import Trait, operators
+
 # Flags and masks, which most integers that are no indices are.
 FLAGS = range(2)
 _BYTES = (ir.DataType.INT8, ir.DataType.UINT8)
 _FACTORS = range(1, 10)
 # Operators that hand integers on: nothing is known of them but what their readers make of them.
-_MOVING = {
-    *{"Cast", "Concat", "Expand", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze"},
-    *{"Tile", "Transpose", "Unsqueeze"},
-}
+_MOVING = operators(Trait.MOVES) | {"Cast"}
+_JOINING = operators(Trait.JOINS)
 
 
 def integer_spans(model: ir.Model) -> dict[str, range]:
@@ -53,7 +53,7 @@ def _readers(value: ir.Value, seen: set[ir.Value]) -> Iterator[tuple[ir.Node, in
     seen.add(value)
     for node, index in value.uses():
         yield node, index
-        if node.op_type in _MOVING and (index == 0 or node.op_type == "Concat"):
+        if node.op_type in _MOVING and (index == 0 or node.op_type in _JOINING):
             for output in node.outputs:
                 yield from _readers(output, seen)
 

@@ -19,8 +19,9 @@ from edgeconv.export.inspect.report import (
     unknown_macs,
 )
 from edgeconv.export.inspect.runtimes import lowest_onnxruntime
+from edgeconv.export.traits import Trait, operators
 
-_VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"}
+_VIEWS = operators(Trait.VIEWS)
 _IN_PLACE = {
     *{"Relu", "Clip", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "ThresholdedRelu"},
     *{"Sigmoid", "HardSigmoid", "HardSwish", "Mish", "Softplus", "Softsign", "Tanh", "Erf"},

@@ -18,25 +18,12 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.graph_edit import GraphEditor, describe, only_consumer
+from edgeconv.export.traits import Trait, operators
 
 CHANNELS = 1  # the axis
 SHUFFLE = (0, 2, 1)  # and the spatial axes after them
 # They treat every channel alike and by itself.
-CHANNELWISE = {
-    "AveragePool",
-    "Clip",
-    "Elu",
-    "Gelu",
-    "GlobalAveragePool",
-    "GlobalMaxPool",
-    "HardSigmoid",
-    "HardSwish",
-    "LeakyRelu",
-    "MaxPool",
-    "Relu",
-    "Sigmoid",
-    "Tanh",
-}
+CHANNELWISE = operators(Trait.FUNCTION | Trait.POOLS)
 
 Channel = tuple[ir.Value, int]  # of a value that no move computes
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-COMMUTATIVE = {"Add", "Mul", "Max", "Min"}
+from edgeconv.export.traits import Trait, operators
 
 
 class ConstantsSecond(ir.passes.InPlacePass):
     """``Add(c, x)`` → ``Add(x, c)``, and the same of Mul, Max and Min, for constant c."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        commutative = operators(Trait.COMMUTES)
         changed = False
         for node in model.graph:
-            if node.op_type not in COMMUTATIVE or len(node.inputs) != 2:
+            if node.op_type not in commutative or len(node.inputs) != 2:
                 continue
             first, second = node.inputs
             if _is_constant(first) and not _is_constant(second):

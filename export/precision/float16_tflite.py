@@ -11,12 +11,14 @@ import numpy.typing as npt
 from edgeconv.errors import DataError
 from edgeconv.export.tflite.builder import FLOAT
 from edgeconv.export.tflite.graph import Graph, Operator, Tensor
+from edgeconv.export.traits import Trait, operators
 
 HALF = np.dtype("float16")
 LARGEST = float(np.finfo(HALF).max)
 _MULTIPLYING = {
-    *("Conv", "ConvTranspose", "Gemm", "MatMul", "Mul", "BatchNormalization"),
-    *("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "CONV_3D", "MUL"),
+    *operators(Trait.MULTIPLIES),
+    *("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "CONV_3D"),
+    *("BATCH_MATMUL", "MUL", "DIV", "PRELU"),
 }
 # A smaller constant takes less than the operator and the tensor that half precision adds.
 _LEAST_ELEMENTS = 64

@@ -17,6 +17,7 @@ from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.graph_edit import GraphEditor, clamp_bounds, constant_array, describe
 from edgeconv.export.opset import INT16_OPSET
 from edgeconv.export.quiet import quiet_python
+from edgeconv.export.traits import Trait, operators
 
 IR_VERSION = 10
 INT16 = np.dtype("int16")
@@ -24,12 +25,10 @@ LARGEST = 32767
 # Results that the specification fixes: those of Softmax, Sigmoid and Tanh, as int8 has them.
 _FIXED_INT8 = {(1 / 256, -128), (1 / 128, 0)}
 _FIXED_SCALE = 1 / 32768
-# Operators whose result lies in the range of their input, so that a bound on that holds for it.
-_KEEP_BOUNDS = {
-    *("Relu", "Clip", "Softmax", "Sigmoid", "MaxPool", "GlobalMaxPool", "AveragePool"),
-    *("GlobalAveragePool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand"),
-    *("Slice", "Split", "Gather", "Concat", "DepthToSpace", "SpaceToDepth"),
-}
+_NON_NEGATIVE = operators(Trait.NON_NEGATIVE)
+_KEEPS_RANGE = operators(Trait.KEEPS_RANGE)
+_JOINS = operators(Trait.JOINS)
+_WEIGHTED = operators(Trait.WEIGHTED)
 
 
 def widen(model: ir.Model) -> ir.Model:
@@ -52,7 +51,7 @@ def refuse_lost_bounds(model: ir.Model) -> None:
     """
     for node in model.graph:
         bounds = clamp_bounds(node)
-        if bounds is None or not np.isfinite(bounds).all():
+        if bounds is None or not np.isfinite(bounds).any():
             continue
         low, high = bounds
         if low < 0 and low != -high:
@@ -71,8 +70,10 @@ class _Widening:
 
     def run(self) -> None:
         for node in list(self._editor.graph):
-            if node.op_type == "QuantizeLinear":
+            if node.op_type == "QuantizeLinear" and _cuts_negatives(node):
                 self._bound(node)
+        for node in list(self._editor.graph):
+            if node.op_type == "QuantizeLinear":
                 self._activation(node)
         for node in list(self._editor.graph):
             if node.op_type != "DequantizeLinear":
@@ -106,15 +107,9 @@ class _Widening:
         node.replace_input_with(2, self._zero)
 
     def _bound(self, quantize: ir.Node) -> None:
-        """Put back the Relu that an int8 range from zero up stands for: a symmetric one does not
-        end there.
-        """
-        _, zero_point = _parameters(quantize)
+        """Put back the Relu that an int8 range from zero up stands for."""
         x = quantize.inputs[0]
         assert x is not None
-        producer = x.producer()
-        if zero_point != -128 or producer is None or producer.op_type in _KEEP_BOUNDS:
-            return
         relu = ir.node("Relu", [x], name=f"{x.name}_relu")
         result = relu.outputs[0]
         result.name = self._editor.free_name(f"{x.name}_relu")
@@ -161,6 +156,31 @@ def symmetric(scale: float, zero_point: int) -> float:
     return float(np.float32(scale * max(128 + zero_point, 127 - zero_point) / LARGEST))
 
 
+def _cuts_negatives(quantize: ir.Node) -> bool:
+    """Whether an int8 range that begins at zero may stand for a Relu in front of ``quantize``.
+
+    It does not where the operator in front gives nothing below zero by itself, or gives nothing
+    below its inputs, whose ranges begin at zero too.
+    """
+    value = quantize.inputs[0]
+    producer = None if value is None else value.producer()
+    if producer is None or not _begins_at_zero(quantize):
+        return False
+    bounds = clamp_bounds(producer)
+    if producer.op_type in _NON_NEGATIVE or (bounds is not None and bounds[0] >= 0):
+        return False
+    count = len(producer.inputs) if producer.op_type in _JOINS else 1
+    sources = [None if value is None else value.producer() for value in producer.inputs[:count]]
+    return producer.op_type not in _KEEPS_RANGE or not all(
+        source is not None and source.op_type == "DequantizeLinear" and _begins_at_zero(source)
+        for source in sources
+    )
+
+
+def _begins_at_zero(node: ir.Node) -> bool:
+    return _parameters(node)[1] == -128
+
+
 def _parameters(node: ir.Node) -> tuple[float, int]:
     """Scale and zero point of a Q or DQ node, as of int8."""
     zero_point = constant_array(node.inputs[2])
@@ -170,8 +190,7 @@ def _parameters(node: ir.Node) -> tuple[float, int]:
 
 def _is_weight(dequantize: ir.Node) -> bool:
     return any(
-        use.idx == 1 and use.node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")
-        for use in dequantize.outputs[0].uses()
+        use.idx == 1 and use.node.op_type in _WEIGHTED for use in dequantize.outputs[0].uses()
     )
 
 

@@ -33,12 +33,12 @@ _WEIGHTED = {
     "FULLY_CONNECTED": (0, 1, 2),
     "TRANSPOSE_CONV": (2, 1, 3),
 }
-# Their results keep within the range of their input, or within [0, 1].
-_KEEP_BOUNDS = {
+_NON_NEGATIVE = {"RELU", "RELU6", "LOGISTIC", "SOFTMAX"}
+# Nothing in their results is below all of their inputs.
+_KEEPS_RANGE = {
     *("RESHAPE", "EXPAND_DIMS", "SQUEEZE", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "SPLIT"),
     *("GATHER", "CONCATENATION", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "PAD", "PADV2"),
-    *("MAXIMUM", "MINIMUM", "RELU", "RELU6", "LOGISTIC", "SOFTMAX", "RESIZE_BILINEAR"),
-    *("RESIZE_NEAREST_NEIGHBOR", "DEQUANTIZE"),
+    *("MAXIMUM", "MINIMUM", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "DEQUANTIZE"),
 }
 _LOWEST_INT8 = -128
 
@@ -132,12 +132,17 @@ class _Widening:
         """Whether the int8 range of a result cut off what is below zero. A symmetric range does
         not.
         """
-        quantization = tensor.quantization
-        return (
-            _is_code(tensor)
-            and isinstance(quantization, Quantization)
-            and quantization.zero_point == _LOWEST_INT8
-            and operator.name not in _KEEP_BOUNDS
+        if not self._begins_at_zero(tensor) or operator.name in _NON_NEGATIVE:
+            return False
+        read = [item for item in operator.inputs if _is_code(item) or id(item) in self._old]
+        return operator.name not in _KEEPS_RANGE or not all(map(self._begins_at_zero, read))
+
+    def _begins_at_zero(self, tensor: Tensor) -> bool:
+        """Whether the int8 range of ``tensor`` begins, or began, at zero."""
+        quantization = self._old.get(id(tensor), tensor.quantization)
+        known = _is_code(tensor) or id(tensor) in self._old
+        return known and (
+            isinstance(quantization, Quantization) and quantization.zero_point == _LOWEST_INT8
         )
 
     def _in_float(self, operator: Operator) -> None:

@@ -20,6 +20,7 @@ from onnx_ir.passes import common
 from edgeconv.errors import UsageError
 from edgeconv.export.graph_edit import GraphEditor, describe
 from edgeconv.export.quantize.parameters import weight_parameters
+from edgeconv.export.traits import Trait, operators
 
 Array = npt.NDArray[Any]
 
@@ -74,8 +75,8 @@ def channel_axis(node: ir.Node) -> int:
     return {"Conv": 0, "MatMul": 1}[node.op_type]
 
 
-_WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
-_RECURRENT = {"GRU", "LSTM", "RNN"}
+_WEIGHTED = operators(Trait.WEIGHTED)
+_RECURRENT = operators(Trait.RECURRENT)
 
 
 def _reason_for_float(node: ir.Node) -> str:

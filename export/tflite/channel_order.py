@@ -14,11 +14,11 @@ import onnx_ir as ir
 from edgeconv.export.graph_edit import only_consumer
 from edgeconv.export.tflite.builder import static_shape
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity
+from edgeconv.export.traits import Trait, operators
 
-RESHAPES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}
+RESHAPES = operators(Trait.VIEWS)
 KEEPS_ORDER = {
-    *RESHAPES,
-    *("Relu", "Clip", "LeakyRelu", "Elu", "Gelu", "HardSwish", "HardSigmoid", "Sigmoid", "Tanh"),
+    *operators(Trait.VIEWS | Trait.FUNCTION),
     *("QuantizeLinear", "DequantizeLinear", "Cast"),
 }
 

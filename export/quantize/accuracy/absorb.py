@@ -13,20 +13,10 @@ import numpy as np
 from edgeconv.export.quantize.accuracy.channel_statistics import ChannelStatistics, Float64
 from edgeconv.export.quantize.accuracy.segments import Segment
 from edgeconv.export.quantize.layers import Layer
+from edgeconv.export.traits import Trait, operators
 
-# Operators that pass a constant on as it is, for values above zero.
-_PASSES_CONSTANTS = {
-    "Relu",
-    "LeakyRelu",
-    "PRelu",
-    "MaxPool",
-    "GlobalAveragePool",
-    "GlobalMaxPool",
-    "Flatten",
-    "Reshape",
-    "Squeeze",
-}
-_CURVED = {"Relu", "LeakyRelu", "PRelu"}
+_KEEPS_POSITIVE = operators(Trait.KEEPS_POSITIVE)
+_CURVED = operators(Trait.KEEPS_POSITIVE, without=Trait.VIEWS | Trait.POOLS)
 # A channel whose greatest magnitude would shrink by less than this is left alone.
 _LEAST_SHARE = 0.1
 
@@ -48,7 +38,7 @@ def absorb(segments: list[Segment], statistics: dict[str, ChannelStatistics]) ->
 
 def _offset(segment: Segment, observed: ChannelStatistics) -> Float64 | None:
     """What to take from each channel; None to leave all."""
-    if not all(node.op_type in _PASSES_CONSTANTS for node in segment.between):
+    if not all(node.op_type in _KEEPS_POSITIVE for node in segment.between):
         return None
     if not all(_sees_every_tap(layer) for layer in segment.consumers):
         return None

@@ -10,21 +10,9 @@ import onnx_ir as ir
 from edgeconv.export.graph_edit import clamp_bounds
 from edgeconv.export.quantize.layers import Layer, is_weighted
 from edgeconv.export.quantize.plan import fused_output
+from edgeconv.export.traits import Trait, operators
 
-# f(a * x) = a * f(x) for a > 0, each channel by itself.
-_HOMOGENEOUS = {
-    "Relu",
-    "LeakyRelu",
-    "PRelu",
-    "Clip",
-    "MaxPool",
-    "AveragePool",
-    "GlobalAveragePool",
-    "GlobalMaxPool",
-    "Flatten",
-    "Reshape",
-    "Squeeze",
-}
+_HOMOGENEOUS = operators(Trait.HOMOGENEOUS)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.tflite.graph import Array
+from edgeconv.export.traits import Trait, operators
 
 Elements = Callable[[ir.Value | None], Array | None]
 
 NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}
-EITHER_SIDE = {"Add", "Mul"}
+EITHER_SIDE = operators(Trait.COMMUTES)
 
 
 def forwarded_input(

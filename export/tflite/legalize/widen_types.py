@@ -16,6 +16,7 @@ from edgeconv.export.graph_edit import GraphEditor, all_values, describe
 from edgeconv.export.tflite.builder import title
 from edgeconv.export.tflite.qdq import is_dequantize, is_quantize
 from edgeconv.export.tflite.registry import COMPUTED, Integer, rule
+from edgeconv.export.traits import Trait, operators
 
 WIDER: Mapping[ir.DataType, ir.DataType] = {
     ir.DataType.FLOAT16: ir.DataType.FLOAT,
@@ -25,8 +26,9 @@ WIDER: Mapping[ir.DataType, ir.DataType] = {
 }
 STATES_ITS_TYPE = {"Cast", *COMPUTED}
 STAYS_IN_RANGE = {
-    *("Max", "Min", "Mod", "Where", "Clip", "Relu"),
-    *("BitwiseAnd", "BitwiseOr", "BitwiseXor", "If", "Loop", "Scan"),
+    *operators(Trait.KEEPS_RANGE),
+    *("Mod", "Where", "Clip", "Relu", "BitwiseAnd", "BitwiseOr", "BitwiseXor"),
+    *("If", "Loop", "Scan"),
 }
 
 

@@ -23,9 +23,10 @@ from edgeconv.export.tflite.fusion import LOWEST, bounds
 from edgeconv.export.tflite.graph import Array, NoIntegerForm, Options, Padding
 from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import Integer, operator
+from edgeconv.export.traits import Trait, operators
 
-NON_NEGATIVE = {"Sigmoid", "HardSigmoid", "Softmax", "Abs", "Exp", "Sqrt"}
-KEEPS_SIGN = {"MaxPool", "AveragePool", "GlobalAveragePool", "Reshape", "Transpose", "Identity"}
+NON_NEGATIVE = operators(Trait.NON_NEGATIVE)
+KEEPS_SIGN = operators(Trait.KEEPS_RANGE, without=Trait.JOINS)
 
 
 @operator("MaxPool", integer=Integer.MOVES)

@@ -9,11 +9,14 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+import torch
 from torch import nn
 
 from edgeconv.bundle import Format, IoType, Precision
 from edgeconv.errors import UnsupportedOperator, UsageError
 from edgeconv.export import export
+from edgeconv.export.capture.module import capture_module
+from edgeconv.export.passes import optimize
 from edgeconv.export.precision.int16x8_onnx import refuse_lost_bounds, symmetric, widen
 from edgeconv.export.precision.int16x8_tflite import widen_graph
 from edgeconv.export.quantize import QuantizedModel, quantize
@@ -125,6 +128,60 @@ def test_bounds_that_symmetric_ranges_lose_are_refused(low: float, high: float) 
     model = ir.from_proto(proto)
     with pytest.raises(UnsupportedOperator, match="asymmetric bounds"):
         refuse_lost_bounds(model)
+
+
+@pytest.mark.parametrize("clip", ["Clip(x, low)", "Clip(x, , high)"])
+def test_a_bound_on_one_side_is_refused_too(clip: str) -> None:
+    model = ir.from_proto(
+        onnx.parser.parse_model(
+            f"""
+            <ir_version: 9, opset_import: ["" : 20]>
+            g (float[2] x) => (float[2] y)
+            <float low = {{-0.5}}, float high = {{0.3}}> {{ y = {clip} }}
+            """
+        )
+    )
+    with pytest.raises(UnsupportedOperator, match="asymmetric bounds"):
+        refuse_lost_bounds(model)
+
+
+class PooledRelu(nn.Module):
+    """A Relu behind a pool over maps of both signs, which int8 expresses by a range from zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 8, 3)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.convolution(x).mean((2, 3), keepdim=True)
+        return self.head(torch.relu(y).flatten(1))
+
+
+def test_a_relu_behind_a_pool_is_put_back() -> None:
+    torch.manual_seed(0)
+    network = PooledRelu().eval()
+    noise = np.random.default_rng(0)
+    samples = [
+        ((noise.normal(size=(1, 3, 16, 16)) + 2 * noise.normal(size=(1, 3, 1, 1))).astype("f4"),)
+        for _ in range(32)
+    ]
+    with torch.inference_mode():
+        expected = np.stack([network(torch.from_numpy(sample[0])).numpy() for sample in samples])
+    graph = optimize(capture_module(network, samples[0], ["output"], 20), already_optimized=True)
+    quantized = quantize(graph, samples)
+    by_int8 = sqnr_db(expected, run_onnx(quantized.model, samples))
+    by_tflite = run_tflite(lower(quantized.model, finish=widen_graph).data, samples)
+    assert sqnr_db(expected, run_onnx(widen(quantized.model), samples)) > by_int8 + 3
+    assert sqnr_db(expected, by_tflite) > by_int8 + 3
+
+
+def test_no_relu_is_put_behind_what_keeps_above_zero(wide: ir.Model) -> None:
+    for node in wide.graph:
+        if node.op_type == "Relu":
+            producer = node.inputs[0].producer()
+            assert producer is not None
+            assert producer.op_type not in ("MaxPool", "Sigmoid", "Concat")
 
 
 def test_files_are_as_small_as_int8_and_verified(
