@@ -12,10 +12,12 @@ from pathlib import Path
 
 from edgeconv.bundle import Artifact, Bundle, Precision, refuse_occupied, staged
 from edgeconv.errors import UsageError
+from edgeconv.export import warnings
 from edgeconv.export.pipeline import find_source, run
 from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, repair
-from edgeconv.export.quantize.options import QuantizeOptions
-from edgeconv.export.request import Request
+from edgeconv.export.quantize_options import QuantizeOptions
+from edgeconv.export.request import ResolvedRequest
+from edgeconv.export.verify import check_export
 from edgeconv.export.verify.top1 import evaluate
 
 # The median latency of each file in nanoseconds.
@@ -31,25 +33,27 @@ class Repaired:
 
 
 def export_within(
-    request: Request, budget: Budget, *, labeled: Path | None, latency: Latency
+    request: ResolvedRequest, budget: Budget, *, labeled: Path | None, latency: Latency
 ) -> Repaired:
-    """Carry out ``request`` with ever more effort for accuracy, in the order of
-    :func:`edgeconv.export.quantize.accuracy.escalation.repair`.
+    """Carry out a request with ever more effort for accuracy, until the int8 files meet a budget.
 
-    An attempt counts by its worst int8 file: least SQNR, largest loss of top-1, most bytes,
-    longest latency.
+    The order is that of :func:`edgeconv.export.quantize.accuracy.escalation.repair`. An attempt
+    counts by its worst int8 file: lowest SQNR, largest loss of top-1, most bytes, longest latency.
 
     Args:
-        labeled: what the loss of accuracy is measured on: a folder with a folder of images for
+        request: What to export.
+        budget: What the int8 files have to meet.
+        labeled: What the loss of accuracy is measured on: a folder with a folder of images for
             each class, or an ``.npz`` with ``x`` and ``y``.
-        latency: measures files on this machine.
+        latency: Measures files on this machine.
 
     Raises:
-        UsageError: the request is wrong; nothing was done.
-        EdgeconvError: an attempt failed, and left no bundle.
+        UsageError: The request is wrong; nothing was done.
+        EdgeconvError: An attempt failed, and left no bundle.
     """
-    request = _checked(request, budget, labeled)
-    source = find_source(request)
+    _check(request, budget, labeled)
+    refuse_occupied(request.out, force=request.asked.force)
+    source = find_source(request.asked)
     with tempfile.TemporaryDirectory(prefix="edgeconv-") as temporary:
         folder = Path(temporary) / "attempt"
 
@@ -60,30 +64,32 @@ def export_within(
             manifest = run(replace(request, quantization=options), source, folder)
             return _assess(Bundle(folder, manifest), labeled, latency)
 
-        with _only_the_last_warns(logging.getLogger(run.__module__)) as held:
+        with _only_the_last_warns(warnings.logger, check_export.logger) as held:
             attempts = repair(request.quantization, budget, assess)
             if not attempts[-1].met:
-                held.records.clear()  # they tell of files that are not kept
+                held.records.clear()  # they are about files that are not kept
         if not attempts[-1].met:
             return Repaired(tuple(attempts), None)
-        with staged(request.out, force=request.force) as stage:
+        with staged(request.out, force=request.asked.force) as stage:
             shutil.copytree(folder, stage, dirs_exist_ok=True)
     return Repaired(tuple(attempts), Bundle.load(request.out))
 
 
-def _checked(request: Request, budget: Budget, labeled: Path | None) -> Request:
-    """The request with its precisions stated; accuracy is lost against the float32 file."""
-    request.check()
-    refuse_occupied(request.out, force=request.force)
-    precisions = request.precisions or (Precision.FLOAT32, Precision.INT8)
-    if Precision.INT8 not in precisions or request.calibration is None:
-        raise UsageError("a budget is for int8 files; pass --precision int8 and --calibration")
+def _check(request: ResolvedRequest, budget: Budget, labeled: Path | None) -> None:
+    if Precision.INT8 not in request.precisions or request.asked.calibration is None:
+        raise UsageError(
+            "a budget applies to int8 files", hint="pass --precision int8 and --calibration"
+        )
     if budget.max_accuracy_drop is not None:
         if labeled is None:
-            raise UsageError("--accuracy-budget needs --labeled: FOLDER/CLASS/image or x and y")
-        if Precision.FLOAT32 not in precisions:
-            raise UsageError("--accuracy-budget compares with float32; add --precision float32")
-    return replace(request, precisions=precisions)
+            raise UsageError(
+                "--accuracy-budget needs labeled data",
+                hint="pass --labeled with FOLDER/CLASS/image, or an .npz with x and y",
+            )
+        if Precision.FLOAT32 not in request.precisions:
+            raise UsageError(
+                "--accuracy-budget compares with float32", hint="add --precision float32"
+            )
 
 
 def _assess(bundle: Bundle, labeled: Path | None, latency: Latency) -> Assessment:
@@ -121,15 +127,19 @@ class _HeldBack(logging.Filter):
 
 
 @contextmanager
-def _only_the_last_warns(logger: logging.Logger) -> Iterator[_HeldBack]:
-    """Every attempt meets the same data and would warn of it again, and of its own failings; those
-    count only if it stays.
+def _only_the_last_warns(*loggers: logging.Logger) -> Iterator[_HeldBack]:
+    """Hold warnings back until the end.
+
+    Every attempt sees the same data and would warn of it again, and of its own failings; those
+    count only if the attempt is kept.
     """
     held = _HeldBack()
-    logger.addFilter(held)
+    for logger in loggers:
+        logger.addFilter(held)
     try:
         yield held
     finally:
-        logger.removeFilter(held)
+        for logger in loggers:
+            logger.removeFilter(held)
         for record in held.records:
-            logger.handle(record)
+            logging.getLogger(record.name).handle(record)

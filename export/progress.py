@@ -6,3 +6,7 @@ from collections.abc import Callable
 
 # Called with the name of a step, how much of it is done and how much there is.
 Progress = Callable[[str, int, int], None]
+
+
+def no_progress(step: str, done: int, total: int) -> None:
+    """Report nothing."""

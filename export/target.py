@@ -1,6 +1,6 @@
 """What to write for a device: formats, opset and operator versions, by the runtimes it has.
 
-None of this needs torch, so that what a device cannot run is refused at once.
+None of this needs torch, so that what a device cannot run is refused before torch is loaded.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from edgeconv.bundle import Format, Precision, Target
 from edgeconv.errors import UnsupportedOperator, UsageError
@@ -21,6 +22,8 @@ from edgeconv.export.inspect.runtimes import (
     tflite_release,
 )
 from edgeconv.export.opset import DEFAULT_OPSET, INT16_OPSET, MAX_OPSET, MIN_OPSET
+from edgeconv.export.quantize_options import QuantizeOptions
+from edgeconv.export.request import ExportRequest, ResolvedRequest, file_stem
 
 logger = logging.getLogger(__name__)
 
@@ -31,32 +34,6 @@ _NAMES = {Format.ONNX: "ONNX", Format.TFLITE: "TFLite"}
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What was stated of an export; None is open. ``runtime`` is a release that has to load the
-    TFLite files, as ``tflite-runtime==2.14``; ``own_opset`` tells that the network is a file, which
-    keeps the opset that it has.
-    """
-
-    formats: Sequence[Format] | None = None
-    precisions: Sequence[Precision] | None = None
-    opset: int | None = None
-    runtime: str | None = None
-    own_opset: bool = False
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What an export writes. ``highest_opset`` bounds ONNX files where no opset is stated;
-    ``runtime`` is as in :class:`Wish`. ``note`` tells it to a person, where there is a target.
-    """
-
-    formats: tuple[Format, ...]
-    highest_opset: int = MAX_OPSET
-    runtime: str | None = None
-    note: str | None = None
-
-
-@dataclass(frozen=True)
 class _Obstacle:
     """Why a device cannot run a format, and the ways around it."""
 
@@ -64,30 +41,46 @@ class _Obstacle:
     ways: tuple[str, ...]
 
 
-def choose(target: Target | None, wish: Wish) -> Choice:
-    """Settle what is open by what ``target`` runs, and hold what was stated against it.
+def resolve_request(asked: ExportRequest) -> ResolvedRequest:
+    """Check a request, and decide what it leaves open by the runtimes of its target.
 
-    Without a target, every format is written. A stated ``runtime`` older than the target's holds,
-    because the target's loads what the older one loads; of a newer one the target's takes the
-    place. Warns of a stated ``runtime`` that is newer than every release known.
+    Without a target, every format is written. Of a stated ``runtime`` and the target's, the older
+    one counts, because newer releases load what it loads. Warns of a stated ``runtime`` that is
+    newer than every release known.
 
     Raises:
-        UsageError: the target cannot run what was stated, or nothing at all; ``runtime`` is not a
-            release.
+        UsageError: The request is wrong, or the target cannot run what it asks for.
     """
-    newest = None if wish.runtime is None else newest_before(wish.runtime)
+    asked.check()
+    newest = None if asked.runtime is None else newest_before(asked.runtime)
     if newest is not None:
         logger.warning(
-            "nothing is known of %s; the files are held against %s, the newest release known",
-            wish.runtime,
+            "%s is newer than every release known; the files are checked against %s",
+            asked.runtime,
             newest,
         )
-    if target is None:
-        return Choice(_stated_or(wish, Format), runtime=wish.runtime)
+    name = str(asked.model) if isinstance(asked.model, (str, Path)) else type(asked.model).__name__
+    resolved = ResolvedRequest(
+        asked=asked,
+        out=Path(file_stem(name) if asked.out is None else asked.out),
+        formats=_stated_or(asked, Format),
+        precisions=asked.float_precisions(),
+        quantization=asked.quantization or QuantizeOptions(),
+        runtime=asked.runtime,
+    )
+    if asked.target is not None:
+        resolved = _for_target(resolved, asked.target)
+    resolved.check()
+    return resolved
+
+
+def _for_target(resolved: ResolvedRequest, target: Target) -> ResolvedRequest:
+    """Choose what is left open by what the target runs, and refuse what it does not run."""
+    asked = resolved.asked
     obstacles = {
         format: obstacle
         for format, obstacle in (
-            (Format.ONNX, _onnx_obstacle(target, wish)),
+            (Format.ONNX, _onnx_obstacle(target, asked.opset, int16=_has_int16(asked))),
             (Format.TFLITE, _tflite_obstacle(target)),
         )
         if obstacle is not None
@@ -95,25 +88,25 @@ def choose(target: Target | None, wish: Wish) -> Choice:
     runnable = [format for format in Format if format not in obstacles]
     if not runnable:
         raise _refusal(target, "any of the files", obstacles.values())
-    for format, without in _demanded(target, wish, runnable):
+    for format, without in _demanded(target, asked, runnable):
         if format in obstacles:
             raise _refusal(target, f"{_NAMES[format]} files", [obstacles[format]], without)
-    formats = _stated_or(wish, runnable)
+    formats = _stated_or(asked, runnable)
     left_out = [
         f"no {_NAMES[format]}: {obstacle.reason}"
         for format, obstacle in obstacles.items()
-        if wish.formats is None
+        if asked.formats is None
     ]
-    made, highest, runtime = [], MAX_OPSET, wish.runtime
+    made, highest, runtime = [], MAX_OPSET, asked.runtime
     if Format.ONNX in formats:
         version = target.runtimes[_ONNXRUNTIME]
         highest = min(highest_opset(version) or MAX_OPSET, MAX_OPSET)
-        made.append(f"ONNX up to opset {_last_opset(wish, highest)} for {_ONNXRUNTIME} {version}")
+        made.append(f"ONNX up to opset {_last_opset(asked, highest)} for {_ONNXRUNTIME} {version}")
     if Format.TFLITE in formats:
-        runtime = _older(wish.runtime, _requirement(target))
+        runtime = _older(asked.runtime, _requirement(target))
         made.append(f"TFLite for {runtime.replace('==', ' ')}")
     note = f"for {target.device} ({target.architecture}): {'; '.join((*made, *left_out))}"
-    return Choice(formats, highest, runtime, note)
+    return replace(resolved, formats=formats, highest_opset=highest, runtime=runtime, note=note)
 
 
 def caution(
@@ -139,14 +132,14 @@ def demand_loadable(
     """Refuse a TFLite file that a release does not load.
 
     Args:
-        file: its name, for the message.
-        operators: builtin operator name to the highest version in the file.
-        runtime: the release, as ``tflite-runtime==2.14``.
-        target: the device that may have asked for it.
-        origins: builtin operator name to the node of the network that it was written for.
+        file: The name of the file, for the message.
+        operators: Builtin operator name to the highest version in the file.
+        runtime: The release, as ``tflite-runtime==2.14``.
+        target: The device that the file is for, if one was stated.
+        origins: Builtin operator name to the node of the network that it was written for.
 
     Raises:
-        UnsupportedOperator: the release lacks an operator.
+        UnsupportedOperator: The release lacks an operator.
     """
     release = tflite_release(runtime)
     refused = [_with_node(what, origins or {}) for what in refused_by(release, operators)]
@@ -156,16 +149,16 @@ def demand_loadable(
     failing = f"{file}: {release} does not load {', '.join(refused)}"
     if target is None or runtime != _requirement(target):
         raise UnsupportedOperator(
-            f"{failing}; install {lowest} or later on the device, or replace the operator in the "
-            "network"
+            failing,
+            hint=f"install {lowest} or later on the device, or replace the operator in the network",
         )
     ways = ["replace the operator in the network"]
-    if _onnx_obstacle(target, Wish()) is None:
-        ways.insert(0, "take --format onnx alone")
+    if _onnx_obstacle(target) is None:
+        ways.insert(0, "pass only --format onnx")
     if target.bits == 64 or lowest.startswith(_TFLITE_PACKAGES[1]):
         ways.insert(0, _installation(target, _TFLITE_PACKAGES[0]))
     raise UnsupportedOperator(
-        f"{failing}, {target.device} needs {lowest} or later; {', or '.join(ways)}"
+        f"{failing}, {target.device} needs {lowest} or later", hint=", or ".join(ways)
     )
 
 
@@ -181,31 +174,35 @@ def _refusal(
     met = list(obstacles)
     ways = dict.fromkeys([way for obstacle in met for way in obstacle.ways] + list(without))
     reasons = ", and ".join(obstacle.reason for obstacle in met)
-    return UsageError(f"{target.device} cannot run {what}: {reasons}; {', or '.join(ways)}")
+    return UsageError(f"{target.device} cannot run {what}: {reasons}", hint=", or ".join(ways))
 
 
-def _stated_or(wish: Wish, formats: Iterable[Format]) -> tuple[Format, ...]:
-    return tuple(formats if wish.formats is None else wish.formats)
+def _stated_or(asked: ExportRequest, formats: Iterable[Format]) -> tuple[Format, ...]:
+    return tuple(formats if asked.formats is None else asked.formats)
 
 
 def _demanded(
-    target: Target, wish: Wish, runnable: Sequence[Format]
+    target: Target, asked: ExportRequest, runnable: Sequence[Format]
 ) -> Iterator[tuple[Format, str]]:
-    """The formats that were stated, or else those that the stated opset and runtime are about, each
-    with how to do without it.
+    """Yield the formats that the request cannot do without, each with how to do without it.
+
+    They are the stated ones, or else those that the stated opset and runtime are about.
     """
-    if wish.formats is not None:
-        alone = f"take --format {runnable[0].value} alone"
-        yield from ((format, alone) for format in wish.formats)
+    if asked.formats is not None:
+        alone = f"pass only --format {runnable[0].value}"
+        yield from ((format, alone) for format in asked.formats)
         return
     # Where there is no ONNX Runtime, an opset may still be that of the captured graph.
-    if wish.opset is not None and _ONNXRUNTIME in target.runtimes:
+    if asked.opset is not None and _ONNXRUNTIME in target.runtimes:
         yield Format.ONNX, "leave --opset out"
-    if wish.runtime is not None:
+    if asked.runtime is not None:
         yield Format.TFLITE, "leave --runtime out"
 
 
-def _onnx_obstacle(target: Target, wish: Wish) -> _Obstacle | None:
+def _onnx_obstacle(
+    target: Target, opset: int | None = None, *, int16: bool = False
+) -> _Obstacle | None:
+    """Why the target cannot run ONNX files, of a stated opset or with int16 activations."""
     version = target.runtimes.get(_ONNXRUNTIME)
     if version is None:
         reason = target.unusable.get(_ONNXRUNTIME, f"{_ONNXRUNTIME} is not installed")
@@ -217,10 +214,10 @@ def _onnx_obstacle(target: Target, wish: Wish) -> _Obstacle | None:
         reason = f"{_ONNXRUNTIME} {version} loads no opset {MIN_OPSET}, the lowest that is written"
         return _Obstacle(reason, (_installation(target, _ONNXRUNTIME),))
     limit = f"{_ONNXRUNTIME} {version} loads opsets up to {highest}"
-    if wish.opset is not None and wish.opset > highest:
-        return _Obstacle(f"{limit}, not {wish.opset}", (f"pass --opset {min(highest, MAX_OPSET)}",))
-    if _has_int16(wish) and highest < INT16_OPSET:
-        ways = (_installation(target, _ONNXRUNTIME), "take another --precision")
+    if opset is not None and opset > highest:
+        return _Obstacle(f"{limit}, not {opset}", (f"pass --opset {min(highest, MAX_OPSET)}",))
+    if int16 and highest < INT16_OPSET:
+        ways = (_installation(target, _ONNXRUNTIME), "choose another --precision")
         return _Obstacle(f"{limit}, int16x8 needs {INT16_OPSET}", ways)
     return None
 
@@ -232,7 +229,7 @@ def _tflite_obstacle(target: Target) -> _Obstacle | None:
         try:
             tflite_release(_requirement(target))
         except UsageError as error:
-            reason = str(error)
+            reason = error.message
         else:
             return None
     return _Obstacle(reason, (_installation(target, _TFLITE_PACKAGES[0]),))
@@ -243,7 +240,7 @@ def _has_tflite(target: Target) -> bool:
 
 
 def _requirement(target: Target) -> str:
-    """The TFLite runtime that the target takes, without a suffix as in 2.5.0.post1."""
+    """The TFLite runtime that the target uses, without a suffix as in 2.5.0.post1."""
     name = next((name for name in _TFLITE_PACKAGES if name in target.runtimes), "")
     version = re.match(r"[\d.]*\d", target.runtimes.get(name, ""))
     return f"{name}=={version[0] if version else ''}"
@@ -256,21 +253,21 @@ def _older(stated: str | None, there: str) -> str:
     return stated if older_release(release, tflite_release(there)) == release else there
 
 
-def _has_int16(wish: Wish) -> bool:
-    return Precision.INT16X8 in (wish.precisions or ())
+def _has_int16(asked: ExportRequest) -> bool:
+    return Precision.INT16X8 in (asked.precisions or ())
 
 
-def _last_opset(wish: Wish, highest: int) -> int:
-    """The highest opset that the files can come to have."""
-    usual = wish.opset or (highest if wish.own_opset else min(DEFAULT_OPSET, highest))
-    return max(usual, INT16_OPSET) if _has_int16(wish) else usual
+def _last_opset(asked: ExportRequest, highest: int) -> int:
+    """The highest opset that the files can have in the end."""
+    usual = asked.opset or (highest if asked.is_onnx_file else min(DEFAULT_OPSET, highest))
+    return max(usual, INT16_OPSET) if _has_int16(asked) else usual
 
 
 def _installation(target: Target, package: str) -> str:
-    """How a package comes to a device."""
+    """How to install a package on a device, as a hint."""
     if target.device.partition(":")[0] == "local":
         return f"install a current {package} there with pip"
     return (
-        f"`edgeconv devices provision {target.device}` installs the current runtimes and names "
-        "the device to use then"
+        f"run `edgeconv devices provision {target.device}`, which installs the current runtimes "
+        "and names the device to use then"
     )

@@ -3,22 +3,58 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from edgeconv.bundle import MANIFEST_NAME, Bundle, Format, Precision
-from edgeconv.cli.shared_options import calibration_options, network_options, preprocessing
+from edgeconv.cli.settings import takes
+from edgeconv.cli.shared_options import (
+    calibration_options,
+    given_options,
+    network_options,
+    preprocessing,
+)
 from edgeconv.errors import UsageError
+from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
+from edgeconv.export.request import ExportRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from edgeconv.export.progress import Progress
 
-    from edgeconv.export.quantize import QuantizeOptions
-
-# What only a MODEL takes; a bundle has all of it in its manifest.
+# What applies only to a MODEL; a bundle has all of it in its manifest.
 _OF_MODELS = ("weights", "pretrained", "model_args", "input_size", "mean", "std")
+
+
+@dataclass(frozen=True)
+class BlameSettings:
+    """What the command line asks of ``edgeconv blame``.
+
+    Attributes:
+        request: The export of the float network, where MODEL is not a bundle.
+        quantization: How to quantize it, but for the range method.
+        range_method: How calibration chooses ranges; None for the bundle's own method.
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
+        data: The samples to calibrate and measure on.
+        limit: How many layers to show.
+        plot: The file to draw into.
+        as_json: Whether to print JSON.
+        quiet: Whether to show no progress.
+    """
+
+    request: ExportRequest
+    quantization: QuantizeOptions
+    range_method: RangeMethod | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    data: str
+    limit: int | None
+    plot: Path | None
+    as_json: bool
+    quiet: bool
 
 
 @click.command("blame")
@@ -27,38 +63,32 @@ _OF_MODELS = ("weights", "pretrained", "model_args", "input_size", "mean", "std"
     "--data",
     required=True,
     metavar="PATH",
-    help="Samples to calibrate and measure on: folder of images, .npy or .npz.",
+    help="Samples to calibrate and measure on: a folder of images, .npy or .npz.",
 )
 @calibration_options(range_default="as the bundle, or as export")
 @network_options
-@click.option("--limit", type=click.IntRange(min=1), help="Show so many layers, the worst.")
+@click.option("--limit", type=click.IntRange(min=1), help="Show only so many layers, the worst.")
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.svg",
-    help="Draw all layers in the order of the network.",
+    help="Draw all layers in the order of the network into this file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def command(
-    model: str,
-    data: str,
-    limit: int | None,
-    plot: Path | None,
-    as_json: bool,
-    quiet: bool,
-    **options: Any,
-) -> None:
+@takes(BlameSettings)
+def command(settings: BlameSettings) -> None:
     """List the layers that lose most in int8, worst first, with the reason.
 
-    MODEL is what `edgeconv export` takes. Of a BUNDLE, the float32 ONNX file is quantized again on
+    MODEL is what `edgeconv export` takes. The float32 ONNX file of a BUNDLE is quantized again on
     the data.
     """
     from edgeconv.report.tables import progress
 
+    plot = settings.plot
     if plot is not None and plot.suffix != ".svg":
-        raise UsageError(f"--plot {plot}: the plot is an SVG; name it {plot.stem}.svg")
-    with progress(quiet or as_json) as bar:
+        raise UsageError(f"--plot {plot}: the plot is an SVG", hint=f"name it {plot.stem}.svg")
+    with progress(settings.quiet or settings.as_json) as bar:
         task = bar.add_task("Starting", total=None)
 
         def show(step: str, done: int, total: int) -> None:
@@ -67,64 +97,55 @@ def command(
         from edgeconv.export.blame import blame
 
         with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
-            bundle = _bundle(model, Path(folder) / "bundle", options, show)
+            bundle = _bundle(settings, Path(folder) / "bundle", show)
             found = blame(
                 bundle,
-                data,
-                options=_quantization(bundle, options),
-                calibration_size=options["calibration_size"],
+                settings.data,
+                options=_quantization(bundle, settings),
+                calibration_size=settings.request.calibration_size,
                 progress=show,
             )
     if plot is not None:
         from edgeconv.report.blame_plot import draw
 
         plot.write_text(draw(found), encoding="utf-8")
-    if as_json:
+    if settings.as_json:
         click.echo(found.model_dump_json(indent=2))
         return
     from edgeconv.report.blame import print_blame
 
-    print_blame(found, limit)
+    print_blame(found, settings.limit)
 
 
-def _bundle(
-    model: str, out: Path, options: dict[str, Any], progress: Callable[[str, int, int], None]
-) -> Bundle:
-    """The bundle that ``model`` is, or else a temporary one of its float network."""
-    if (Path(model) / MANIFEST_NAME).is_file():
-        for name in _OF_MODELS:
-            if options[name]:
-                option = "--model-arg" if name == "model_args" else f"--{name.replace('_', '-')}"
-                raise UsageError(f"{option} does not apply to {model}: a bundle is complete")
-        return Bundle.load(Path(model))
-    from edgeconv.export import export
+def _bundle(settings: BlameSettings, out: Path, progress: Progress) -> Bundle:
+    """The bundle that MODEL is, or else a temporary one of its float network."""
+    path = Path(str(settings.request.model))
+    if (path / MANIFEST_NAME).is_file():
+        for option in given_options(_OF_MODELS):
+            raise UsageError(
+                f"{option} does not apply to {path}: a bundle is complete", hint="leave it out"
+            )
+        return Bundle.load(path)
+    from edgeconv.export.api import carry_out
+    from edgeconv.export.target import resolve_request
 
-    return export(
-        model,
+    request = replace(
+        settings.request,
         out=out,
         formats=[Format.ONNX],
         precisions=[Precision.FLOAT32],
-        weights=options["weights"],
-        pretrained=options["pretrained"],
-        model_args=dict(options["model_args"]),
-        input_size=options["input_size"],
-        preprocessing=preprocessing(options["mean"], options["std"]),
+        preprocessing=preprocessing(settings.mean, settings.std),
         progress=progress,
     )
+    return carry_out(resolve_request(request))
 
 
-def _quantization(bundle: Bundle, options: dict[str, Any]) -> QuantizeOptions:
-    """As asked for; a bundle's own range method where nobody asked."""
-    from edgeconv.export.quantize import QuantizeOptions, RangeMethod
-
-    defaults = QuantizeOptions()
+def _quantization(bundle: Bundle, settings: BlameSettings) -> QuantizeOptions:
+    """The options as asked for; the bundle's own range method where none was stated."""
+    method = settings.range_method
     calibration = bundle.manifest.calibration
-    methods = [method.value for method in RangeMethod]
-    method = options["range_method"]
-    if method is None and calibration is not None and calibration.method in methods:
-        method = calibration.method
-    return QuantizeOptions(
-        range_method=RangeMethod(method) if method else defaults.range_method,
-        equalization=options["equalization"],
-        bias_absorption=options["bias_absorption"],
-    )
+    if method is None and calibration is not None:
+        method = next((m for m in RangeMethod if m.value == calibration.method), None)
+    if method is None:
+        return settings.quantization
+    return replace(settings.quantization, range_method=method)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
-from edgeconv.cli import values
+from edgeconv.bundle import Precision
+from edgeconv.cli.settings import takes
+from edgeconv.cli.shared_options import given_options, input_size_option, model_args_option
+from edgeconv.cli.values import EnumChoice, negated
 from edgeconv.errors import CaptureError, UsageError
 from edgeconv.report.tables import Column, console, table
 from edgeconv.report.units import format_bytes, format_count, format_percent, significant
@@ -20,89 +23,91 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-_OF_A_MODEL = ("model_args", "input_size", "precision", "no_layers")
+_OF_A_MODEL = ("model_args", "input_size", "precision", "layers")
 _OF_CONV = ("groups", "dilation", "size")
-_BYTES = {"float32": 4, "int8": 1}
+_BYTES = {Precision.FLOAT32: 4, Precision.INT8: 1}
+
+
+@dataclass(frozen=True)
+class CostSettings:
+    """What the command line asks of ``edgeconv cost``: a network, or a convolution.
+
+    Attributes:
+        model: The network; None for a convolution.
+        model_args: Arguments of the network's factory.
+        input_size: Size of its input, where the network leaves it open.
+        precision: The precision of weights and activations.
+        layers: Whether to show each layer.
+        conv: Channels in and out and kernel side, with commas.
+        groups: Groups of the grouped convolution.
+        dilation: Dilation of the dilated convolution.
+        size: Side of the convolution's output, for MACs.
+        as_json: Whether to print JSON.
+    """
+
+    model: str | None
+    model_args: dict[str, str | int | float | bool]
+    input_size: tuple[int, ...] | None
+    precision: Precision
+    layers: bool
+    conv: str | None
+    groups: int
+    dilation: int
+    size: int | None
+    as_json: bool
 
 
 @click.command("cost")
 @click.argument("model", required=False)
-@click.option(
-    "--model-arg",
-    "model_args",
-    metavar="KEY=VALUE",
-    type=values.key_value,
-    multiple=True,
-    help="Argument of the network's factory, as in width_mult=0.5. Repeatable.",
-)
-@click.option(
-    "--input-size",
-    metavar="SIZE",
-    type=values.input_size,
-    help="224, 192x160 (height x width) or 1x28x28 (channels first); 20x184 for networks that "
-    "begin with a Conv1d. Any other input: its whole shape, batch first, with commas: 1,12,8.",
-)
+@model_args_option
+@input_size_option
 @click.option(
     "--precision",
-    type=click.Choice(list(_BYTES)),
-    default="float32",
+    type=EnumChoice(_BYTES),
+    default=Precision.FLOAT32.value,
     show_default=True,
-    help="What weights and activations are stored in.",
+    help="The precision that weights and activations are stored in.",
 )
-@click.option("--no-layers", is_flag=True, help="The sums alone.")
+@click.option("--no-layers", "layers", is_flag=True, callback=negated, help="Show only the sums.")
 @click.option(
     "--conv",
     metavar="IN,OUT,K",
-    help="Compare the kinds of convolution; channels in and out, kernel side: 32,64,3.",
+    help="Compare the kinds of convolution, by channels in and out and kernel side: 32,64,3.",
 )
-@click.option("--groups", type=click.IntRange(1), default=2, show_default=True, help="For --conv.")
 @click.option(
-    "--dilation", type=click.IntRange(1), default=2, show_default=True, help="For --conv."
+    "--groups", type=click.IntRange(1), default=2, show_default=True, help="Groups, for --conv."
 )
-@click.option("--size", type=click.IntRange(1), help="For --conv: side of the output, for MACs.")
+@click.option(
+    "--dilation", type=click.IntRange(1), default=2, show_default=True, help="Dilation, for --conv."
+)
+@click.option("--size", type=click.IntRange(1), help="Side of the output, for the MACs of --conv.")
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON instead of tables.")
-@click.pass_context
-def command(
-    context: click.Context,
-    model: str | None,
-    model_args: tuple[tuple[str, str | int | float | bool], ...],
-    input_size: tuple[int, ...] | None,
-    precision: str,
-    no_layers: bool,
-    conv: str | None,
-    groups: int,
-    dilation: int,
-    size: int | None,
-    as_json: bool,
-) -> None:
+@takes(CostSettings)
+def command(settings: CostSettings) -> None:
     """Show what MODEL costs by layer, or compare the kinds of convolution with --conv.
 
     MODEL is a zoo name, file.py:factory or package.module:factory.
     """
-    if (model is None) == (conv is None):
-        raise UsageError("name a MODEL, or pass --conv in,out,kernel such as --conv 32,64,3")
-    _refuse_stray_options(context, _OF_A_MODEL if conv is not None else _OF_CONV)
-    if conv is not None:
-        kinds = _compare(conv, groups, dilation)
-        _print_kinds_json(kinds, size) if as_json else _print_kinds(kinds, size)
+    if (settings.model is None) == (settings.conv is None):
+        raise UsageError(
+            "cost takes either a MODEL or --conv",
+            hint="name a MODEL, or pass --conv in,out,kernel such as --conv 32,64,3",
+        )
+    for option in given_options(_OF_CONV if settings.conv is None else _OF_A_MODEL):
+        other = "--conv" if settings.conv is None else "a MODEL"
+        raise UsageError(f"{option} applies to {other}", hint="leave it out")
+    if settings.model is None:
+        kinds = _compare(str(settings.conv), settings.groups, settings.dilation)
+        show = _print_kinds_json if settings.as_json else _print_kinds
+        show(kinds, settings.size)
         return
-    assert model is not None
-    cost = _cost(model, dict(model_args), input_size, _BYTES[precision])
-    if as_json:
+    cost = _cost(settings.model, settings)
+    if settings.as_json:
         click.echo(json.dumps(_plain(cost), indent=2))
         return
-    if not no_layers:
+    if settings.layers:
         _print_layers(cost)
     _print_sums(cost)
-
-
-def _refuse_stray_options(context: click.Context, stray: tuple[str, ...]) -> None:
-    """Raise UsageError for an option given that the other mode alone reads."""
-    for parameter in context.command.params:
-        given = context.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT
-        if parameter.name in stray and given:
-            mode = "--conv" if stray is _OF_CONV else "a MODEL"
-            raise UsageError(f"{parameter.opts[0]} applies to {mode}; leave it out")
 
 
 def _compare(conv: str, groups: int, dilation: int) -> tuple[ConvKind, ...]:
@@ -110,7 +115,10 @@ def _compare(conv: str, groups: int, dilation: int) -> tuple[ConvKind, ...]:
 
     parts = conv.split(",")
     if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
-        raise UsageError(f"--conv {conv}: give channels in, channels out, kernel side: 32,64,3")
+        raise UsageError(
+            f"--conv {conv} is not three numbers",
+            hint="give channels in, channels out, kernel side, such as 32,64,3",
+        )
     c, m, k = (int(part) for part in parts)
     try:
         return compare_convolutions(c, m, k, groups=groups, dilation=dilation)
@@ -118,23 +126,22 @@ def _compare(conv: str, groups: int, dilation: int) -> tuple[ConvKind, ...]:
         raise UsageError(f"--conv: {error}") from error
 
 
-def _cost(
-    model: str,
-    args: dict[str, str | int | float | bool],
-    input_size: tuple[int, ...] | None,
-    bytes_per_value: int,
-) -> NetworkCost:
+def _cost(model: str, settings: CostSettings) -> NetworkCost:
     from torch import nn
 
     from edgeconv.export.capture.source import input_shape, resolve
     from edgeconv.models.cost import network_cost
     from edgeconv.models.graph import TraceError
 
-    source = resolve(model, args=args, input_size=input_size, weights=None)
+    size = settings.input_size
+    source = resolve(model, args=settings.model_args, input_size=size, weights=None)
     if not isinstance(source.network, nn.Module):
-        raise UsageError(f"{model} is a file; `edgeconv inspect` shows what it costs")
+        raise UsageError(
+            f"{model} is a file, not a PyTorch network",
+            hint=f"run `edgeconv inspect {model}` for what it costs",
+        )
     try:
-        return network_cost(source.network, input_shape(source, input_size), bytes_per_value)
+        return network_cost(source.network, input_shape(source, size), _BYTES[settings.precision])
     except TraceError as error:
         raise CaptureError(str(error)) from error
 
@@ -193,7 +200,7 @@ def _print_sums(cost: NetworkCost) -> None:
         ["weights", format_bytes(cost.weight_bytes)],
         ["activations read and written", format_bytes(cost.activation_bytes)],
         ["most alive at one time", format_bytes(cost.peak_bytes)],
-        ["arithmetic intensity", f"{significant(cost.intensity)} MACs a byte"],
+        ["arithmetic intensity", f"{significant(cost.intensity)} MACs per byte"],
         ["receptive field", "-" if field is None else f"{field} px"],
     ]
     savings = cost.separable_savings()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from edgeconv.bundle import Bundle
+from edgeconv.cli.settings import takes
 from edgeconv.report.tables import Column, console, printable, table
 from edgeconv.report.units import format_bytes, format_count
 
@@ -16,27 +18,42 @@ if TYPE_CHECKING:
     from edgeconv.export.inspect.report import BundleReport, FileReport, TensorReport
 
 
+@dataclass(frozen=True)
+class InspectSettings:
+    """What the command line asks of ``edgeconv inspect``.
+
+    Attributes:
+        path: A model file, or a bundle.
+        as_json: Whether to print JSON.
+    """
+
+    path: Path
+    as_json: bool
+
+
 @click.command("inspect")
 @click.argument("path", type=click.Path(path_type=Path), metavar="FILE|BUNDLE")
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON.")
-def command(path: Path, as_json: bool) -> None:
+@takes(InspectSettings)
+def command(settings: InspectSettings) -> None:
     """Show what is inside an ONNX or TFLite file.
 
     Operators and their versions, parameters, MACs, memory, quantization, and the lowest runtime
     release that loads the file. For a bundle: all of its files side by side.
     """
-    from edgeconv.export.inspect import inspect_file
+    from edgeconv.export.inspect import FileReport, inspect_file
 
-    if path.is_dir():
-        bundle = _inspect_bundle(path)
-        _print_json(bundle) if as_json else _print_bundle(bundle)
+    report: FileReport | BundleReport
+    if settings.path.is_dir():
+        report = _inspect_bundle(settings.path)
     else:
-        file = inspect_file(path)
-        _print_json(file) if as_json else _print_file(file)
-
-
-def _print_json(report: FileReport | BundleReport) -> None:
-    click.echo(report.model_dump_json(indent=2))
+        report = inspect_file(settings.path)
+    if settings.as_json:
+        click.echo(report.model_dump_json(indent=2))
+    elif isinstance(report, FileReport):
+        _print_file(report)
+    else:
+        _print_bundle(report)
 
 
 def _inspect_bundle(path: Path) -> BundleReport:

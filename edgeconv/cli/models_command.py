@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.settings import takes
 from edgeconv.errors import UsageError
 from edgeconv.report.tables import Column, console, table
 from edgeconv.report.units import format_count
@@ -19,10 +21,24 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 
+@dataclass(frozen=True)
+class ModelsSettings:
+    """What the command line asks of ``edgeconv models``.
+
+    Attributes:
+        pattern: Shell-style pattern of the names to list.
+        as_json: Whether to print JSON.
+    """
+
+    pattern: str
+    as_json: bool
+
+
 @click.command("models")
 @click.argument("pattern", default="*")
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON instead of a table.")
-def command(pattern: str, as_json: bool) -> None:
+@takes(ModelsSettings)
+def command(settings: ModelsSettings) -> None:
     """List the networks of the zoo whose name matches PATTERN (shell style, such as 'mobile*').
 
     The full name of one network shows its card.
@@ -30,12 +46,15 @@ def command(pattern: str, as_json: bool) -> None:
     from edgeconv.models import list_models, model_info, model_options
     from edgeconv.models.pretrained import FILES
 
+    pattern = settings.pattern
     cards = [model_info(name) for name in list_models(pattern)]
     if not cards:
         near = difflib.get_close_matches(pattern, list_models(), n=3)
-        hint = f"did you mean {', '.join(near)}?" if near else "`edgeconv models` lists them all"
-        raise UsageError(f"no network matches {pattern!r}; {hint}")
-    if as_json:
+        meant = f"try {' or '.join(near)}, or " if near else ""
+        raise UsageError(
+            f"no network matches {pattern!r}", hint=f"{meant}list them all with `edgeconv models`"
+        )
+    if settings.as_json:
         networks = [
             dataclasses.asdict(card)
             | {"options": list(model_options(card.name)), "pretrained": card.name in FILES}

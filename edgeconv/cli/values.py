@@ -1,13 +1,55 @@
-"""Values on the command line that click has no type for, as functions of the text."""
+"""Values on the command line that click has no type for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
 import click
+
+from edgeconv.errors import UsageError
+
+T = TypeVar("T")
+
+
+class EnumChoice(click.Choice):  # type: ignore[type-arg]  # generic only since click 8.2
+    """One of some members of an enum, by their values."""
+
+    def __init__(self, members: Iterable[Enum]) -> None:
+        self.members = {str(member.value): member for member in members}
+        super().__init__(list(self.members))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Enum:
+        return self.members[super().convert(value, param, ctx)]
+
+
+def none_if_empty(
+    context: click.Context, parameter: click.Parameter, value: tuple[T, ...]
+) -> tuple[T, ...] | None:
+    """Turn the value of a repeatable option that was not given into None."""
+    return value or None
+
+
+def as_dict(
+    context: click.Context, parameter: click.Parameter, value: tuple[tuple[str, T], ...]
+) -> dict[str, T]:
+    """Turn the pairs of a repeatable option into a dict; the last one of a name counts."""
+    return dict(value)
+
+
+def negated(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    """Turn a flag such as ``--no-verify`` into the value of what it switches off."""
+    return not value
 
 
 def input_size(text: str) -> tuple[int, ...]:
-    """``224`` (a square), ``192x160`` (height x width), ``1x28x28`` (channels first), or a whole
-    shape, batch first, with commas: ``1,12,8``.
+    """Read the size of an input.
+
+    Returns:
+        (height, width) for ``224`` (a square) or ``192x160``, (channels, height, width) for
+        ``1x28x28``, and an ``InputShape`` for a whole shape, batch first, with commas: ``1,12,8``.
     """
     whole = "," in text
     parts = text.lower().replace("×", "x").split("," if whole else "x")
@@ -29,7 +71,7 @@ def _is_count(text: str) -> bool:
 
 
 def numbers(text: str) -> tuple[float, ...]:
-    """Numbers separated by commas: ``0.485,0.456,0.406``."""
+    """Read numbers separated by commas: ``0.485,0.456,0.406``."""
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -39,7 +81,7 @@ def numbers(text: str) -> tuple[float, ...]:
 
 
 def percent(text: str) -> float:
-    """``1%`` or ``0.5 %`` as a share: 0.01, 0.005."""
+    """Read ``1%`` or ``0.5 %`` as a share: 0.01, 0.005."""
     number = text.strip().removesuffix("%")
     try:
         share = float(number) / 100
@@ -50,8 +92,23 @@ def percent(text: str) -> float:
     return share
 
 
+def lines(text: str) -> tuple[str, ...]:
+    """Read the lines of the text file at a path.
+
+    Raises:
+        UsageError: There is no such file, or it is not text.
+    """
+    path = Path(text)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not a text file in UTF-8") from error
+
+
 def key_value(text: str) -> tuple[str, str | int | float | bool]:
-    """``key=value``; the value is an integer, a float, true, false, or else text."""
+    """Read ``key=value``; the value is an integer, a float, true, false, or else text."""
     key, separator, value = text.partition("=")
     if not separator or not key.isidentifier():
         raise click.BadParameter(f"{text!r} is not key=value")

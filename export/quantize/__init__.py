@@ -18,13 +18,13 @@ from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float
 from edgeconv.export.quantize.calibrated import CalibratedModel, draft
 from edgeconv.export.quantize.calibration.clip_inputs import clip_inputs
 from edgeconv.export.quantize.integer_io import apply_io
-from edgeconv.export.quantize.options import (
+from edgeconv.export.quantize.plan import plan
+from edgeconv.export.quantize_options import (
     ActivationType,
     QuantizeOptions,
     RangeMethod,
     Rounding,
 )
-from edgeconv.export.quantize.plan import plan
 
 __all__ = [
     "ActivationType",

@@ -12,10 +12,10 @@ from edgeconv.export.progress import Progress
 from edgeconv.export.quantize.calibration.calibrate import calibrate
 from edgeconv.export.quantize.insert_qdq import Inserter
 from edgeconv.export.quantize.layers import is_weighted
-from edgeconv.export.quantize.options import QuantizeOptions
 from edgeconv.export.quantize.parameters import ActivationParameters
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize.weights import QuantizedWeight, round_to_nearest
+from edgeconv.export.quantize_options import QuantizeOptions
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from edgeconv.export.quantize.options import QuantizeOptions, RangeMethod, Rounding
+from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod, Rounding
 
 # How many of the worst places stay in float, in turn.
 _FLOAT_PLACES = (1, 2, 4, 8, 16)

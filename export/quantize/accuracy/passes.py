@@ -18,7 +18,7 @@ from edgeconv.export.quantize.accuracy.equalize import equalize
 from edgeconv.export.quantize.accuracy.score import SqnrScorer
 from edgeconv.export.quantize.accuracy.segments import Segment, find_segments
 from edgeconv.export.quantize.calibrated import CalibratedModel, draft
-from edgeconv.export.quantize.options import QuantizeOptions
+from edgeconv.export.quantize_options import QuantizeOptions
 
 # A pass has to gain this to be kept: less may be the samples' chance.
 _LEAST_GAIN_DB = 0.1

@@ -15,7 +15,7 @@ from edgeconv.export.progress import Progress
 from edgeconv.export.quantize.accuracy.score import SqnrScorer
 from edgeconv.export.quantize.calibrated import draft
 from edgeconv.export.quantize.calibration.clip_inputs import clip_inputs
-from edgeconv.export.quantize.options import QuantizeOptions, RangeMethod
+from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
 
 # Entropy was the best on none of the networks it was measured on, or by less than chance.
 _CANDIDATES = (RangeMethod.MINMAX, RangeMethod.PERCENTILE, RangeMethod.MSE)

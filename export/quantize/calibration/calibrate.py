@@ -16,8 +16,8 @@ from edgeconv.export.data.samples import Batches
 from edgeconv.export.progress import Progress
 from edgeconv.export.quantize.calibration.observer import Observer
 from edgeconv.export.quantize.calibration.ranges import choose_range
-from edgeconv.export.quantize.options import RangeMethod
 from edgeconv.export.quantize.parameters import Range
+from edgeconv.export.quantize_options import RangeMethod
 from edgeconv.export.runtimes import run_session, session_options
 
 # Activations of small networks are looked at many batches at a time, for NumPy's calls cost more

@@ -9,8 +9,8 @@ from edgeconv.export.quantize.calibration.ranges.entropy import entropy
 from edgeconv.export.quantize.calibration.ranges.histogram import Histogram, merge
 from edgeconv.export.quantize.calibration.ranges.mse import mse
 from edgeconv.export.quantize.calibration.ranges.percentile import percentile
-from edgeconv.export.quantize.options import RangeMethod
 from edgeconv.export.quantize.parameters import Range
+from edgeconv.export.quantize_options import RangeMethod
 
 # Each clips a distribution; min-max needs none.
 CLIPPING: dict[RangeMethod, Callable[[Distribution], Range]] = {

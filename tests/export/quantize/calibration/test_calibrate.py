@@ -21,9 +21,9 @@ from edgeconv.export.passes import optimize
 from edgeconv.export.quantize.calibration.calibrate import Calibration, calibrate
 from edgeconv.export.quantize.calibration.observer import Observer, stride
 from edgeconv.export.quantize.calibration.ranges.histogram import count
-from edgeconv.export.quantize.options import RangeMethod
 from edgeconv.export.quantize.parameters import Range
 from edgeconv.export.quantize.plan import plan
+from edgeconv.export.quantize_options import RangeMethod
 from edgeconv.models.randomize import randomize_, structured_input
 
 METHODS = [method for method in RangeMethod if method is not RangeMethod.AUTO]

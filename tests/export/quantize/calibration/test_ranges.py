@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from edgeconv.export.quantize.calibration.ranges import choose_range
 from edgeconv.export.quantize.calibration.ranges.histogram import BINS, Histogram, count, merge
-from edgeconv.export.quantize.options import RangeMethod
 from edgeconv.export.quantize.parameters import Range, activation_parameters
+from edgeconv.export.quantize_options import RangeMethod
 
 METHODS = [method for method in RangeMethod if method is not RangeMethod.AUTO]
 CLIPPING = [RangeMethod.PERCENTILE, RangeMethod.MSE, RangeMethod.ENTROPY]

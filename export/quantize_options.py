@@ -1,4 +1,4 @@
-"""What a quantization is asked to do."""
+"""What a quantization is asked to do; importing it needs no torch."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ class ActivationType(str, Enum):
 
 
 class RangeMethod(str, Enum):
-    """How the range of an activation follows from what calibration observed of it; ``AUTO`` tries
-    the others on the network and its samples.
+    """How the range of an activation follows from what calibration observed of it.
+
+    ``AUTO`` tries the others on the network and its samples.
     """
 
     AUTO = "auto"
@@ -37,10 +38,18 @@ class Rounding(str, Enum):
 
 @dataclass(frozen=True)
 class QuantizeOptions:
-    """Each pass that guards accuracy can be switched off.
+    """How int8 files are made; each pass that guards accuracy can be switched off.
 
-    ``keep_float`` holds the names of nodes that stay in float; of all other places in the network
-    the ``float_places`` stay so that lose most, at most half of them.
+    Attributes:
+        activation_type: How ONNX files store activations.
+        range_method: How calibration chooses the ranges of activations.
+        equalization: Whether to even out the ranges of channels across layers, where it helps.
+        bias_absorption: Whether to move high biases into the next layer, where it helps.
+        bias_correction: Whether to correct the mean error of each channel, where it helps.
+        rounding: How weights become integers.
+        keep_float: Names of nodes that stay in float.
+        float_places: How many more places of the network stay in float, those that lose most; at
+            most half of all places.
     """
 
     activation_type: ActivationType = ActivationType.UINT8

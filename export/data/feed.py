@@ -1,0 +1,98 @@
+"""What an export feeds to the network: how images become inputs, and the batches of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.errors import UsageError
+from edgeconv.export.data.batches import SampleBatches
+from edgeconv.export.data.checks import InputCheck
+from edgeconv.export.data.open import open_samples
+from edgeconv.export.data.samples import batch_size, inputs_of_samples
+from edgeconv.export.data.synthetic import SYNTHETIC
+
+# Samples that verification runs on: enough for shares of a percent over the outputs of a
+# classifier, and a reference.npz that does not outweigh the models.
+_VERIFIED_SAMPLES = 16
+_VERIFIED_BYTES = 8_000_000
+# A float file differs only by rounding, which any input shows.
+_VERIFIED_SYNTHETIC = 2
+
+
+def choose_preprocessing(
+    stated: Preprocessing | None,
+    card: Preprocessing | None,
+    inputs: Sequence[TensorInfo],
+    network: str,
+) -> Preprocessing | None:
+    """Choose how images become the network's input.
+
+    Args:
+        stated: What the user asked for, if anything.
+        card: What the network's card says, if it has one.
+        inputs: The network's inputs.
+        network: The name of the network, for the message.
+
+    Returns:
+        ``stated`` or else ``card``; for other networks on images a scaling to [0, 1]; None for a
+        network that is not on images.
+
+    Raises:
+        UsageError: ``stated`` has another number of channels than the input.
+    """
+    channels = inputs[0].shape[1] if len(inputs) == 1 and len(inputs[0].shape) == 4 else None
+    if stated is not None:
+        if len(stated.mean) != channels:
+            raise UsageError(
+                f"--mean and --std have {len(stated.mean)} numbers, and the input of {network} "
+                f"has {channels or 'no'} channels",
+                hint="give one number per channel" if channels else "leave --mean and --std out",
+            )
+        return stated.model_copy(update={"resize": stated.resize or (card and card.resize)})
+    if card is not None:
+        return card
+    if channels not in (1, 3):
+        return None
+    return Preprocessing(resize=None, mean=(0.0,) * channels, std=(1.0,) * channels, assumed=True)
+
+
+def open_batches(
+    calibration: str | Path | None,
+    inputs: Sequence[TensorInfo],
+    preprocessing: Preprocessing | None,
+    spans: Mapping[str, range],
+    *,
+    count: int,
+    calibrates: bool,
+) -> SampleBatches:
+    """Open the samples for calibration and verification; the first ones are kept for the latter.
+
+    Args:
+        calibration: Where the samples come from; None for a few synthetic ones.
+        inputs: The network's inputs, with the batch.
+        preprocessing: How images become inputs.
+        spans: The values that synthetic integers are drawn from, by the input's name.
+        count: How many samples of ``calibration`` to use at the most.
+        calibrates: Whether scales are found on them; otherwise verification needs only a few.
+
+    Raises:
+        UsageError: There is no such source, or its kind does not fit the network.
+        DataError: The source is damaged, empty or of the wrong shape.
+    """
+    shapes = [info.shape for info in inputs]
+    batch, single = batch_size(inputs) or 1, inputs_of_samples(inputs)
+    size = sum(int(np.prod(i.shape[1:])) * np.dtype(i.dtype).itemsize for i in single)
+    keep = max(1, min(_VERIFIED_SAMPLES, _VERIFIED_BYTES // max(size, 1)) // batch)
+    source = SYNTHETIC if calibration is None else calibration
+    samples = open_samples(source, single, preprocessing, spans)
+    if calibration is None:
+        keep = min(keep, _VERIFIED_SYNTHETIC)
+        return SampleBatches(samples, count=keep * batch, batch=batch, keep=keep, shapes=shapes)
+    if not calibrates:
+        count = min(count, keep * batch)
+    check = InputCheck(single, preprocessing)
+    return SampleBatches(samples, count=count, batch=batch, keep=keep, check=check, shapes=shapes)

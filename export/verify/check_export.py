@@ -1,0 +1,108 @@
+"""Run the network itself, and check every file of an export against it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx_ir as ir
+
+from edgeconv.bundle import Artifact, Format
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.data.samples import Sample
+from edgeconv.export.precision import Variant
+from edgeconv.export.progress import Progress
+from edgeconv.export.runtimes import OnnxRunner
+from edgeconv.export.tensor_info import input_infos, output_infos
+from edgeconv.export.verify.parity import Outputs, Quantized, Reference, failure, verify_artifacts
+from edgeconv.export.verify.reference import Oracle, refuse_non_finite_outputs
+
+logger = logging.getLogger(__name__)
+
+
+def run_reference(
+    oracle: Oracle,
+    runtime: str,
+    samples: list[Sample],
+    variants: Sequence[Variant],
+    formats: Sequence[Format],
+    progress: Progress,
+    *,
+    prequantized: bool,
+) -> Reference:
+    """Run the network on the samples, and collect what the files are held against.
+
+    Args:
+        oracle: Runs the network itself.
+        runtime: What the oracle runs on, ``pytorch`` or ``onnxruntime``.
+        samples: Inputs in the network's own layout.
+        variants: The network in each precision that is written.
+        formats: The formats that are written.
+        progress: Called with (step, done, total).
+        prequantized: Whether the network is quantized already.
+
+    Raises:
+        DataError: The network computes a NaN or an infinity.
+    """
+    outputs: list[Outputs] = []
+    for done, sample in enumerate(samples):
+        progress("Running the network itself", done, len(samples))
+        outputs.append(oracle(sample))
+        refuse_non_finite_outputs(outputs[-1])
+    quantized = {}
+    for variant in variants:
+        if variant.checked is None:
+            continue
+        integers = None
+        if prequantized:
+            integers = outputs
+        elif Format.ONNX not in formats:
+            integers = _run_graph(variant.checked, samples)
+        quantized[variant.precision] = Quantized(variant.steps, integers)
+    return Reference(runtime, samples, outputs, quantized, prequantized)
+
+
+def _run_graph(model: ir.Model, samples: Sequence[Sample]) -> list[Outputs]:
+    runner = OnnxRunner(
+        ir.to_proto(model).SerializeToString(), input_infos(model), output_infos(model)
+    )
+    return [runner.run(sample) for sample in samples]
+
+
+def verified(
+    folder: Path, artifacts: Sequence[Artifact], reference: Reference, *, strict: bool
+) -> list[Artifact]:
+    """Run every file on its runtime, and hold it against the network.
+
+    Args:
+        folder: Where the files are.
+        artifacts: The files.
+        reference: What they are held against.
+        strict: Whether a failure is an error; otherwise it is a warning.
+
+    Returns:
+        The artifacts with their figures; without them where a runtime refused a file.
+
+    Raises:
+        VerificationError: A file differs from the network more than its precision explains.
+        EdgeconvError: A runtime refuses its file.
+    """
+    try:
+        figures = verify_artifacts(folder, artifacts, reference)
+    except EdgeconvError as error:
+        if strict:
+            raise
+        logger.warning("not verified: %s", error.message)
+        return list(artifacts)
+    for artifact in artifacts:
+        verification = figures[artifact.path]
+        if not verification.passed:
+            failed = failure(artifact.path, artifact.precision, verification, reference.runtime)
+            if strict:
+                raise failed
+            logger.warning("%s", failed.message)
+    return [
+        artifact.model_copy(update={"verification": figures[artifact.path]})
+        for artifact in artifacts
+    ]

@@ -1,0 +1,110 @@
+"""What an export warns of: weights, data and files that may be worth less than they seem."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from edgeconv.bundle import Artifact, Precision, Preprocessing, Target
+from edgeconv.export.capture.source import Source, is_guess
+from edgeconv.export.data.batches import SampleBatches
+from edgeconv.export.quantize import QuantizedModel
+from edgeconv.export.request import ResolvedRequest
+from edgeconv.export.target import caution
+from edgeconv.models import pretrained
+
+logger = logging.getLogger(__name__)
+
+# Under this a file has lost most of what the network computes.
+_POOR_SQNR_DB = 10.0
+# How many files a warning names.
+_NAMED_FILES = 3
+
+
+def warn_of_source(source: Source, input_size: tuple[int, ...] | None) -> None:
+    """Warn of random weights, and of an input that only looks like an image."""
+    if source.untrained:
+        option = "--pretrained" if source.spec in pretrained.FILES else "--weights"
+        logger.warning("the weights of %s are random; pass %s", source.spec, option)
+    if input_size is not None and is_guess(source, input_size):
+        height, width = input_size
+        logger.warning(
+            "the input size %dx%d is taken for a color image, 1×3×%d×%d; if the input is not an "
+            "image, give its whole shape, batch first, with commas, as in --input-size 1,12,8",
+            *(height, width, height, width),
+        )
+
+
+def warn_of_device(request: ResolvedRequest, target: Target | None) -> None:
+    """Warn of what may go wrong on the device although its runtimes load the files."""
+    if target is not None:
+        warning = caution(target, request.formats, request.precisions)
+        if warning is not None:
+            logger.warning("%s", warning)
+
+
+def warn_of_random_integers(spans: Mapping[str, range]) -> None:
+    """Warn that integer inputs are drawn at random.
+
+    Random integers are weak evidence: we cannot know which values matter.
+    """
+    drawn = {name: span for name, span in spans.items() if len(span) > 1}
+    if drawn:
+        named = ", ".join(f"{name!r} from {span[0]} to {span[-1]}" for name, span in drawn.items())
+        logger.warning("integer inputs are random: %s; give real ones with --calibration", named)
+
+
+def warn_of_data(
+    batches: SampleBatches,
+    preprocessing: Preprocessing | None,
+    quantized: QuantizedModel | None,
+    *,
+    calibrates: bool,
+) -> None:
+    """Warn of samples that were skipped, look wrong or are too few."""
+    samples = batches.samples
+    if samples.skipped:
+        more = ", …" if len(samples.skipped) > _NAMED_FILES else ""
+        names = ", ".join(samples.skipped[:_NAMED_FILES]) + more
+        logger.warning("unreadable images skipped (%d): %s", len(samples.skipped), names)
+    if samples.pixels and preprocessing and preprocessing.assumed:
+        logger.warning(
+            "pixels were scaled to [0, 1] and nothing else; pass --mean and --std if the network "
+            "was trained with them"
+        )
+    for finding in batches.findings():
+        logger.warning("%s", finding)
+    if quantized is not None and quantized.unsettled and not samples.synthetic:
+        logger.warning("%s", quantized.unsettled)
+    if samples.synthetic and calibrates:
+        logger.warning(
+            "int8 is calibrated on synthetic inputs, which say nothing about its accuracy"
+        )
+
+
+def warn_of_float_fallback(artifacts: Sequence[Artifact]) -> None:
+    """Warn of quantized files in which operators run in float."""
+    files = [a.path for a in artifacts if a.precision.calibrated and a.float_fallback]
+    if files:
+        logger.warning(
+            "some operators run in float in %s; the summary and the manifest name them",
+            " and ".join(files),
+        )
+
+
+def warn_of_poor_accuracy(artifacts: Sequence[Artifact]) -> None:
+    """Warn of files of a reduced precision that keep little of the network."""
+    for artifact in artifacts:
+        figures = artifact.verification
+        if figures is None or artifact.precision is Precision.FLOAT32:
+            continue
+        if figures.sqnr_db < _POOR_SQNR_DB:
+            advice = (
+                "check the calibration data and its preprocessing, and run `edgeconv blame`"
+                if artifact.precision.calibrated
+                else "try --precision float16"
+            )
+            logger.warning(
+                "%s keeps little of the network: SQNR %.1f dB; %s",
+                *(artifact.path, figures.sqnr_db, advice),
+            )
