@@ -1,4 +1,4 @@
-"""The command line: one module a command, imported only when that command runs."""
+"""The command line: one module per command, imported only when that command runs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SCHEMA_VERSION = 1  # of the JSON that a failed command prints
 COMMANDS = {
     "bench": "Measure the latency of model files on this machine or a board.",
     "blame": "List the layers that lose most in int8, and why.",
-    "compare": "Say whether files became faster or more accurate between two results.",
+    "compare": "Compare two results: which files became faster or more accurate.",
     "cost": "Show what a network costs: parameters, MACs, memory, receptive field.",
-    "devices": "Tell what a device is and what runs there; start an emulated Raspberry Pi.",
+    "devices": "Show what a device is and what runs there; start an emulated Raspberry Pi.",
     "evaluate": "Measure the top-1 accuracy of every file in a bundle.",
     "export": "Export a network to verified ONNX and TFLite files.",
     "gate": "Fail if a file is significantly slower, larger or less accurate than a baseline.",
-    "history": "List what was measured before.",
+    "history": "List earlier measurements.",
     "inspect": "Show what is inside an ONNX or TFLite file.",
     "models": "List the networks of the zoo.",
     "verify": "Check a bundle's files against PyTorch again, from disk.",
@@ -36,15 +36,17 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports ``edgeconv.cli.<name>`` on use.
+    """A group that knows its commands by name and imports ``edgeconv.cli.<name>_command`` on use.
 
-    Listing them reads COMMANDS alone, which keeps ``edgeconv --help`` free of heavy imports.
+    Listing them only reads COMMANDS, which keeps ``edgeconv --help`` free of heavy imports.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands, without importing any."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"edgeconv.cli.{cmd_name}_command")
@@ -52,6 +54,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands for ``edgeconv --help``."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
 
@@ -65,9 +68,7 @@ def cli(debug: bool) -> None:
 
 
 def _set_up_logging(debug: bool) -> None:
-    """Our own warnings always show, as one line on standard error; everything else only if
-    debugging.
-    """
+    """Show our own warnings, one line each on standard error; everything else only if debugging."""
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.ERROR,
         format="%(levelname)s %(name)s: %(message)s",
@@ -88,7 +89,7 @@ class _LowerCaseLevel(logging.Formatter):
 
 
 def main() -> NoReturn:
-    """Run the command line; every expected failure becomes one line and an exit code."""
+    """Run the command line; every failure becomes an error, a hint and an exit code."""
     debug = "--debug" in sys.argv[1:]
     # A polite kill is an interruption too: temporary folders are removed, children are ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -96,9 +97,7 @@ def main() -> NoReturn:
         # What ctx.exit() was given comes back as the result; a command's own result is None.
         code = cli.main(prog_name="edgeconv", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        _print_json(error.format_message(), "", error.exit_code)
-        sys.exit(error.exit_code)
+        _fail_usage(error, debug=debug)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted", code=1, debug=debug)
     except EdgeconvError as error:
@@ -118,6 +117,18 @@ def main() -> NoReturn:
         hint = f"report it with the output of --debug at {_issues_page()}"
         _fail(f"internal: {kind}: {error}", code=1, debug=False, hint=hint)
     sys.exit(code or 0)
+
+
+def _fail_usage(error: click.ClickException, *, debug: bool) -> NoReturn:
+    """Print what click found wrong with the command line, as :func:`_fail` does."""
+    # `edgeconv` without a command: click 8.2 and later raise its help as an error.
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        error.show()
+        sys.exit(error.exit_code)
+    message = " ".join(error.format_message().split()).removesuffix(".")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f"see `{context.command_path} --help`" if context is not None else ""
+    _fail(message[:1].lower() + message[1:], code=error.exit_code, debug=debug, hint=hint)
 
 
 def _fail(message: str, *, code: int, debug: bool, hint: str = "") -> NoReturn:

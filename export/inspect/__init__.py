@@ -13,17 +13,17 @@ TFLITE_IDENTIFIER = b"TFL3"
 
 
 def inspect_file(path: Path) -> FileReport:
-    """Describe an ONNX or TFLite file; its content tells which, not its name.
+    """Describe an ONNX or TFLite file; its content decides which of them it is, not its name.
 
     Raises:
-        UsageError: there is no file at ``path``.
-        DataError: the file is neither, is damaged, or keeps data outside its folder.
+        UsageError: There is no file at ``path``.
+        DataError: The file is neither, is damaged, or keeps data outside its folder.
     """
     if not path.is_file():
-        raise UsageError(f"there is no file {path}; name an .onnx or .tflite file")
+        raise UsageError(f"there is no file {path}", hint="name an .onnx or .tflite file")
     data = path.read_bytes()
     if not data:
-        raise DataError(f"{path} is empty; make or copy it again")
+        raise DataError(f"{path} is empty", hint="make or copy it again")
     if path.suffix == ".tflite" or data[4:8] == TFLITE_IDENTIFIER:
         from edgeconv.export.inspect.tflite_file import inspect_tflite
 

@@ -93,12 +93,17 @@ def edgeconv(folder: Path, *arguments: object) -> subprocess.CompletedProcess[st
 
 
 def failed(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
-    """It ended with ``code`` and one line that has all the words."""
+    """It ended with ``code``, and its error with the hint, a line each, has all the words."""
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
-    last = done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr
-    assert last.lower().startswith("error: ")
+    lines = done.stderr.strip().splitlines()
+    if lines[-1].startswith("hint: "):
+        assert lines[-2].startswith("error: ")
+        last = "; ".join(lines[-2:])
+    else:
+        assert lines[-1].startswith("error: ")
+        last = lines[-1]
     for word in words:
         assert word in last
 
@@ -307,7 +312,8 @@ def test_a_full_disk_is_one_line(folder: Path) -> None:
         timeout=300,
     )
     assert done.stdout.strip() == "1", done.stderr
-    assert "No space left on device" in done.stderr.splitlines()[-1]
+    assert "error: No space left on device" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("hint: free some space")
     assert "Traceback" not in done.stderr
 
 

@@ -1,17 +1,35 @@
-"""The command line as a whole: light, complete, and true to the enums behind it."""
+"""The command line as a whole: light, complete, and true to the settings behind it."""
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import click
 import pytest
+from pydantic import ConfigDict, TypeAdapter
+from torch import nn
 
-from edgeconv.bundle import Format, IoType, Layout, Precision
-from edgeconv.cli import COMMANDS, cli
-from edgeconv.export import ActivationType, RangeMethod, Rounding
+from edgeconv.cli import (
+    COMMANDS,
+    blame_command,
+    cli,
+    cost_command,
+    export_command,
+    inspect_command,
+    models_command,
+)
+from edgeconv.cli.settings import fill, groups_of
+from edgeconv.export import QuantizeOptions, export
+from edgeconv.export.request import ExportRequest
+from edgeconv.report.tables import printable
 
 
 def run(code: str) -> str:
@@ -36,9 +54,7 @@ def test_importing_the_package_imports_no_torch() -> None:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_is_there_with_help(name: str) -> None:
-    with click.Context(cli) as context:
-        command = cli.get_command(context, name)
-    assert command is not None
+    command = command_of(name)
     assert command.name == name
     assert command.help
     for parameter in command.params:
@@ -47,32 +63,186 @@ def test_every_command_is_there_with_help(name: str) -> None:
             assert "--quiet" not in parameter.opts or "-q" in parameter.opts
 
 
-def test_choices_are_the_enums() -> None:
+SETTINGS = {
+    "blame": blame_command.BlameSettings,
+    "cost": cost_command.CostSettings,
+    "export": export_command.ExportSettings,
+    "inspect": inspect_command.InspectSettings,
+    "models": models_command.ModelsSettings,
+}
+# What a parameter may be given, where its type does not say it.
+TEXTS = {
+    **dict.fromkeys(("input_size",), ("224", "1x28x28", "1,12,8")),
+    **dict.fromkeys(("mean", "std"), ("0.5,0.25",)),
+    **dict.fromkeys(("model_args",), ("classes=3", "flag=true")),
+    **dict.fromkeys(("accuracy_budget",), ("1%",)),
+    **dict.fromkeys(("labels",), (__file__,)),
+}
+
+
+def command_of(name: str) -> click.Command:
     with click.Context(cli) as context:
-        command = cli.get_command(context, "export")
+        command = cli.get_command(context, name)
     assert command is not None
-    choices = {
-        parameter.name: list(parameter.type.choices)
-        for parameter in command.params
-        if isinstance(parameter.type, click.Choice)
-    }
-    assert choices == {
-        "formats": [item.value for item in Format],
-        "precisions": [item.value for item in Precision],
-        "layout": [item.value for item in reversed(Layout)],
-        "io": [item.value for item in IoType],
-        "onnx_activations": [item.value for item in ActivationType],
-        "range_method": [item.value for item in RangeMethod],
-        "rounding": [item.value for item in Rounding],
+    return command
+
+
+def field_types(kind: type[Any]) -> dict[str, Any]:
+    """Every field of a settings object and of its groups, with its type."""
+    found: dict[str, Any] = {}
+    for group in (*groups_of(kind).values(), kind):
+        found |= get_type_hints(group, localns={"nn": nn})
+    return {name: hint for name, hint in found.items() if name not in groups_of(kind)}
+
+
+def given(parameter: click.Parameter) -> Iterator[list[str]]:
+    """Ways to give a parameter on the command line."""
+    if isinstance(parameter, click.Option) and parameter.is_flag:
+        yield from ([option] for option in (*parameter.opts, *parameter.secondary_opts))
+        return
+    texts = list(TEXTS.get(str(parameter.name), ["1"]))
+    if isinstance(parameter.type, click.Choice):
+        texts = [str(choice) for choice in parameter.type.choices]
+    option = parameter.opts[:1] if isinstance(parameter, click.Option) else []
+    for text in texts:
+        yield [*option, text] * (2 if parameter.multiple else 1)
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_what_click_parses_has_the_type_of_its_field(name: str) -> None:
+    command, hints = command_of(name), field_types(SETTINGS[name])
+    strict = ConfigDict(strict=True, arbitrary_types_allowed=True)
+    required = {p.name: next(given(p)) for p in command.params if p.required}
+    for parameter in command.params:
+        rest = [
+            text for name, texts in required.items() if name != parameter.name for text in texts
+        ]
+        for texts in given(parameter):
+            parsed = command.make_context(name, [*rest, *texts]).params
+            for field, value in parsed.items():
+                TypeAdapter(hints[field], config=strict).validate_python(value)
+            fill(SETTINGS[name], parsed)
+
+
+def test_every_option_of_a_request_is_on_the_command_line() -> None:
+    names = {parameter.name for parameter in command_of("export").params}
+    asked = {field.name for field in fields(ExportRequest)}
+    # Made of --mean and --std, --target, the options of QuantizeOptions, and the display.
+    assert asked - names == {"preprocessing", "target", "quantization", "progress"}
+    # The steps of a budget set these two; a person does not.
+    assert {field.name for field in fields(QuantizeOptions)} - names == {
+        "keep_float",
+        "float_places",
     }
 
 
-def test_unknown_command() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "edgeconv", "exprot"], capture_output=True, text=True, check=False
+def test_a_parameter_without_a_field_is_an_error() -> None:
+    with pytest.raises(TypeError, match="no field for force"):
+        fill(models_command.ModelsSettings, {"pattern": "*", "as_json": True, "force": True})
+
+
+def test_the_function_takes_the_arguments_of_a_request() -> None:
+    assert signature(export).parameters == signature(ExportRequest).parameters
+    for field in fields(ExportRequest):
+        assert f"\n    {field.name}: " in str(export.__doc__)
+
+
+def edgeconv(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command line, after some code."""
+    program = f"import sys\nsys.argv = ['edgeconv', *{arguments!r}]\n{code}\n"
+    return subprocess.run(
+        [sys.executable, "-c", f"{program}from edgeconv.cli import main\nmain()"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
+
+
+BROKEN = """
+import edgeconv.models
+def broken(pattern): raise ValueError("the flux\\ncapacitor")
+edgeconv.models.list_models = broken
+"""
+FAILURES = [
+    (["exprot"], "", 2, "no such command 'exprot'", "see `edgeconv --help`"),
+    (["--debgu"], "", 2, "no such option", "see `edgeconv --help`"),
+    (["export"], "", 2, "missing argument 'MODEL'", "see `edgeconv export --help`"),
+    (["export", "x", "--formt", "onnx"], "", 2, "--formt", "see `edgeconv export --help`"),
+    (
+        ["export", "x", "--batch", "0"],
+        "",
+        2,
+        "0 is not in the range",
+        "see `edgeconv export --help`",
+    ),
+    (["models", "a", "b"], "", 2, "unexpected extra argument", "see `edgeconv models --help`"),
+    (["cost"], "", 2, "cost takes either a MODEL or --conv", "name a MODEL"),
+    (["inspect", "nowhere.onnx"], "", 2, "there is no file nowhere.onnx", "name an .onnx"),
+    (["verify", "nowhere"], "", 2, "nowhere", ""),
+    (["models"], BROKEN, 1, "internal: ValueError: the flux\\ncapacitor", "report it with"),
+]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(("arguments", "code", "exit_code", "message", "hint"), FAILURES)
+def test_a_failure_is_an_error_and_a_hint(
+    arguments: list[str], code: str, exit_code: int, message: str, hint: str, as_json: bool
+) -> None:
+    done = edgeconv(*arguments, *(["--json"] if as_json else []), code=code)
+    assert done.returncode == exit_code, done.stderr
+    error, *rest = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert message in error
+    if hint:
+        assert rest[0].startswith(f"hint: {hint}")
+    assert len(rest) <= 1
+    if not as_json:
+        assert done.stdout == ""
+        return
+    printed = json.loads(done.stdout)
+    assert printed["schema_version"] == 1
+    assert printed["exit_code"] == exit_code
+    assert f"error: {printable(printed['error']['message'])}" == error
+    assert [f"hint: {printed['error']['hint']}"] == (rest or ["hint: "])
+
+
+def test_faults_are_reported_where_the_project_says() -> None:
+    pyproject = Path(__file__).parents[2] / "pyproject.toml"
+    (line,) = (x for x in pyproject.read_text().splitlines() if x.startswith("Issues = "))
+    address = line.partition('"')[2].rstrip('"')
+    assert edgeconv("models", code=BROKEN).stderr.endswith(f" at {address}\n")
+
+
+def test_the_traceback_of_an_internal_error_is_in_debug() -> None:
+    done = edgeconv("--debug", "models", code=BROKEN)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_no_command_shows_the_help() -> None:
+    done = edgeconv()
     assert done.returncode == 2
-    assert "exprot" in done.stderr
+    assert "Commands:" in done.stderr
+    assert "error:" not in done.stderr
+
+
+def test_help_is_quick() -> None:
+    """In CPU time, because other programs may run beside the test."""
+    times = []
+    for _ in range(3):
+        before = os.times()
+        subprocess.run(
+            [sys.executable, "-m", "edgeconv", "--help"], stdout=subprocess.DEVNULL, check=True
+        )
+        after = os.times()
+        times.append(
+            after.children_user
+            + after.children_system
+            - before.children_user
+            - before.children_system
+        )
+    assert min(times) < 0.2
 
 
 def test_version() -> None:

@@ -78,7 +78,7 @@ def test_no_match_is_an_error() -> None:
 
 
 def test_a_slip_in_a_name_is_met_with_near_names() -> None:
-    assert "did you mean mobilenet_v2" in str(run("models", "mobilenet_v9").exception)
+    assert "hint: try mobilenet_v2" in str(run("models", "mobilenet_v9").exception)
 
 
 def test_the_card_tells_the_options_and_their_defaults() -> None:
@@ -147,7 +147,7 @@ def test_cost_of_the_users_own_module(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ((), "name a MODEL, or pass --conv"),
-        (("resnet8", "--conv", "3,4,3"), "name a MODEL, or pass --conv"),
+        (("resnet8", "--conv", "3,4,3"), "cost takes either a MODEL or --conv"),
         (("--conv", "3,4"), "channels in, channels out, kernel side"),
         (("--conv", "3,4,0"), "must be positive"),
         (("--conv", "3,4,3"), "2 groups do not divide 3 and 4 channels"),
@@ -160,4 +160,4 @@ def test_bad_requests_are_one_line(arguments: tuple[str, ...], message: str) -> 
     result = run("cost", *arguments)
     assert result.exit_code != 0
     assert message in str(result.exception)
-    assert "\n" not in str(result.exception)
+    assert "\n" not in str(result.exception).replace("\nhint: ", "", 1)

@@ -21,9 +21,9 @@ from edgeconv.export import (
     Precision,
     Preprocessing,
     export,
-    pipeline,
     runtimes,
 )
+from edgeconv.export.request import file_stem
 from edgeconv.export.verify.bundle import verify_bundle
 from edgeconv.export.verify.top1 import evaluate
 from edgeconv.models import create_model
@@ -418,10 +418,10 @@ def test_several_outputs_in_both_formats(calibration: Path, tmp_path: Path) -> N
 
 
 def test_names_of_files() -> None:
-    assert pipeline.file_stem("mobilenet_v2") == "mobilenet_v2"
-    assert pipeline.file_stem("folder/net.py:make") == "make"
-    assert pipeline.file_stem("folder/net.onnx") == "net"
-    assert pipeline.file_stem("../..") == "model"
+    assert file_stem("mobilenet_v2") == "mobilenet_v2"
+    assert file_stem("folder/net.py:make") == "make"
+    assert file_stem("folder/net.onnx") == "net"
+    assert file_stem("../..") == "model"
 
 
 @pytest.mark.parametrize("opset", [18, 21, 23])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -25,13 +26,14 @@ from edgeconv.export.inspect.runtimes import (
     refused_by,
     tflite_release,
 )
-from edgeconv.export.target import Choice, Wish, caution, choose, demand_loadable
+from edgeconv.export.request import ExportRequest, ResolvedRequest
+from edgeconv.export.target import caution, demand_loadable, resolve_request
 from edgeconv.models.randomize import randomize_
 
 ONNX, TFLITE = Format.ONNX, Format.TFLITE
 INT16 = [Precision.INT16X8]
 SHAPE = (3, 8, 8)
-PROVISION = "`edgeconv devices provision ssh://pi` installs the current runtimes"
+PROVISION = "run `edgeconv devices provision ssh://pi`, which installs the current runtimes"
 
 
 def target(device: str = "ssh://pi", bits: int = 64, **runtimes: str) -> Target:
@@ -47,76 +49,107 @@ LITERT = "ai-edge-litert==2.3.0"
 OLD = "tflite-runtime==2.14.0"
 
 
+def asks(
+    formats: list[Format] | None = None,
+    precisions: list[Precision] | None = None,
+    *,
+    model: str = "network",
+    opset: int | None = None,
+    runtime: str | None = None,
+) -> ExportRequest:
+    """A request that lacks nothing else."""
+    return ExportRequest(
+        model,
+        formats=formats,
+        precisions=precisions,
+        calibration="random",
+        opset=opset,
+        runtime=runtime,
+    )
+
+
+def resolved(there: Target | None, asked: ExportRequest) -> ResolvedRequest:
+    return resolve_request(replace(asked, target=there))
+
+
 def network() -> nn.Module:
     layers = nn.Conv2d(3, 4, 3, padding=1), nn.GELU(), nn.Flatten(), nn.Linear(256, 5)
     return randomize_(nn.Sequential(*layers), shape=SHAPE)
 
 
 @pytest.mark.parametrize(
-    ("there", "wish", "formats", "highest", "runtime"),
+    ("there", "asked", "formats", "highest", "runtime"),
     [
-        (None, Wish(), (ONNX, TFLITE), 23, None),
-        (None, Wish([TFLITE], runtime="tflite-runtime==2.7"), (TFLITE,), 23, "tflite-runtime==2.7"),
-        (BOTH, Wish(), (ONNX, TFLITE), 23, LITERT),
-        (BOTH, Wish([ONNX]), (ONNX,), 23, None),
-        (BOTH, Wish([TFLITE]), (TFLITE,), 23, LITERT),
-        (ONLY_TFLITE, Wish(), (TFLITE,), 23, OLD),
-        (ONLY_TFLITE, Wish(opset=19), (TFLITE,), 23, OLD),
-        (ONLY_ONNX, Wish(), (ONNX,), 20, None),
-        (ONLY_ONNX, Wish(opset=20), (ONNX,), 20, None),
-        (OLD_BOTH, Wish(), (ONNX, TFLITE), 20, OLD),
+        (None, asks(), (ONNX, TFLITE), 23, None),
+        (None, asks([TFLITE], runtime="tflite-runtime==2.7"), (TFLITE,), 23, "tflite-runtime==2.7"),
+        (BOTH, asks(), (ONNX, TFLITE), 23, LITERT),
+        (BOTH, asks([ONNX]), (ONNX,), 23, None),
+        (BOTH, asks([TFLITE]), (TFLITE,), 23, LITERT),
+        (ONLY_TFLITE, asks(), (TFLITE,), 23, OLD),
+        (ONLY_TFLITE, asks(opset=19), (TFLITE,), 23, OLD),
+        (ONLY_ONNX, asks(), (ONNX,), 20, None),
+        (ONLY_ONNX, asks(opset=20), (ONNX,), 20, None),
+        (OLD_BOTH, asks(), (ONNX, TFLITE), 20, OLD),
         # A format that is open goes where another one holds what was stated.
-        (OLD_BOTH, Wish(precisions=INT16), (TFLITE,), 23, OLD),
-        (target(onnxruntime="1.14.0"), Wish(), (ONNX,), 18, None),
-        (target(onnxruntime="1.16.0rc1"), Wish(), (ONNX,), 19, None),
-        (target(onnxruntime="1.18.1"), Wish(precisions=INT16), (ONNX,), 21, None),
-        (target(tflite_runtime="2.5.0.post1"), Wish(), (TFLITE,), 23, "tflite-runtime==2.5.0"),
-        (target(onnxruntime="1.10.0", tflite_runtime="2.14.0"), Wish(), (TFLITE,), 23, OLD),
+        (OLD_BOTH, asks(precisions=INT16), (TFLITE,), 23, OLD),
+        (target(onnxruntime="1.14.0"), asks(), (ONNX,), 18, None),
+        (target(onnxruntime="1.16.0rc1"), asks(), (ONNX,), 19, None),
+        (target(onnxruntime="1.18.1"), asks(precisions=INT16), (ONNX,), 21, None),
+        (target(tflite_runtime="2.5.0.post1"), asks(), (TFLITE,), 23, "tflite-runtime==2.5.0"),
+        (target(onnxruntime="1.10.0", tflite_runtime="2.14.0"), asks(), (TFLITE,), 23, OLD),
         # LiteRT is what the device takes where both are installed.
-        (target(tflite_runtime="2.14.0", ai_edge_litert="2.3.0"), Wish(), (TFLITE,), 23, LITERT),
+        (target(tflite_runtime="2.14.0", ai_edge_litert="2.3.0"), asks(), (TFLITE,), 23, LITERT),
         # The older of the release that was stated and the one that is there.
-        (BOTH, Wish(runtime=OLD), (ONNX, TFLITE), 23, OLD),
-        (ONLY_TFLITE, Wish(runtime=LITERT), (TFLITE,), 23, OLD),
-        (target(tflite_runtime="2.7.0"), Wish(runtime=OLD), (TFLITE,), 23, "tflite-runtime==2.7.0"),
+        (BOTH, asks(runtime=OLD), (ONNX, TFLITE), 23, OLD),
+        (ONLY_TFLITE, asks(runtime=LITERT), (TFLITE,), 23, OLD),
+        (target(tflite_runtime="2.7.0"), asks(runtime=OLD), (TFLITE,), 23, "tflite-runtime==2.7.0"),
     ],
 )
 def test_what_is_chosen(
-    there: Target | None, wish: Wish, formats: tuple[Format, ...], highest: int, runtime: str | None
+    there: Target | None,
+    asked: ExportRequest,
+    formats: tuple[Format, ...],
+    highest: int,
+    runtime: str | None,
 ) -> None:
-    choice = choose(there, wish)
+    choice = resolved(there, asked)
     assert (choice.formats, choice.highest_opset, choice.runtime) == (formats, highest, runtime)
     assert (choice.note is None) == (there is None)
 
 
 @pytest.mark.parametrize(
-    ("there", "wish", "words"),
+    ("there", "asked", "words"),
     [
-        (target(), Wish(), ["onnxruntime is not installed", "nor tflite-runtime", PROVISION]),
-        (target("local"), Wish(), ["local cannot run", "install a current onnxruntime there"]),
-        (target("local:/py"), Wish([TFLITE]), ["install a current ai-edge-litert there with pip"]),
-        (ONLY_ONNX, Wish([TFLITE]), ["nor tflite-runtime", PROVISION, "take --format onnx alone"]),
-        (ONLY_ONNX, Wish([ONNX, TFLITE]), ["cannot run TFLite files", PROVISION]),
-        (ONLY_ONNX, Wish(runtime=OLD), ["cannot run TFLite files", "leave --runtime out"]),
+        (target(), asks(), ["onnxruntime is not installed", "nor tflite-runtime", PROVISION]),
+        (target("local"), asks(), ["local cannot run", "install a current onnxruntime there"]),
+        (target("local:/py"), asks([TFLITE]), ["install a current ai-edge-litert there with pip"]),
+        (ONLY_ONNX, asks([TFLITE]), ["nor tflite-runtime", PROVISION, "pass only --format onnx"]),
+        (ONLY_ONNX, asks([ONNX, TFLITE]), ["cannot run TFLite files", PROVISION]),
+        (ONLY_ONNX, asks(runtime=OLD), ["cannot run TFLite files", "leave --runtime out"]),
         (
             ONLY_TFLITE,
-            Wish([ONNX]),
-            ["onnxruntime is not", PROVISION, "take --format tflite alone"],
+            asks([ONNX]),
+            ["onnxruntime is not", PROVISION, "pass only --format tflite"],
         ),
-        (OLD_BOTH, Wish(opset=21), ["1.17.3 loads opsets up to 20, not 21", "pass --opset 20"]),
-        (BOTH, Wish(opset=99), ["pass --opset 23"]),
-        (ONLY_ONNX, Wish(opset=21), ["not 21", "pass --opset 20"]),
-        (ONLY_ONNX, Wish(precisions=INT16), ["int16x8 needs 21", "take another --precision"]),
-        (OLD_BOTH, Wish([ONNX], INT16), ["int16x8 needs 21", "take --format tflite alone"]),
-        (target(onnxruntime="1.10.0"), Wish(), ["1.10.0 loads no opset 18", PROVISION]),
-        (target(onnxruntime="unknown"), Wish(), ["unknown loads no opset 18", PROVISION]),
-        (target(tflite_runtime="2.1"), Wish(), ["nothing is known of tflite-runtime==2.1"]),
-        (target(bits=32, tflite_runtime="2.14.0"), Wish([ONNX]), ["for 32-bit systems; take --f"]),
-        (target(bits=32), Wish(), ["for 32-bit systems, and neither", PROVISION]),
+        (OLD_BOTH, asks(opset=21), ["1.17.3 loads opsets up to 20, not 21", "pass --opset 20"]),
+        (BOTH, asks(opset=99), ["opset must be from 18 to 23, not 99"]),
+        (ONLY_ONNX, asks(opset=21), ["not 21", "pass --opset 20"]),
+        (ONLY_ONNX, asks(precisions=INT16), ["int16x8 needs 21", "choose another --precision"]),
+        (OLD_BOTH, asks([ONNX], INT16), ["int16x8 needs 21", "pass only --format tflite"]),
+        (target(onnxruntime="1.10.0"), asks(), ["1.10.0 loads no opset 18", PROVISION]),
+        (target(onnxruntime="unknown"), asks(), ["unknown loads no opset 18", PROVISION]),
+        (target(tflite_runtime="2.1"), asks(), ["nothing is known of tflite-runtime==2.1"]),
+        (
+            target(bits=32, tflite_runtime="2.14.0"),
+            asks([ONNX]),
+            ["for 32-bit systems\nhint: pass only --f"],
+        ),
+        (target(bits=32), asks(), ["for 32-bit systems, and neither", PROVISION]),
     ],
 )
-def test_what_is_refused(there: Target, wish: Wish, words: list[str]) -> None:
+def test_what_is_refused(there: Target, asked: ExportRequest, words: list[str]) -> None:
     with pytest.raises(UsageError) as refused:
-        choose(there, wish)
+        resolved(there, asked)
     for word in words:
         assert word in str(refused.value)
 
@@ -125,52 +158,52 @@ def test_a_runtime_that_does_not_work_is_not_there() -> None:
     reason = "tflite-runtime 2.14.0 does not import with NumPy 2.1.0"
     broken = target().model_copy(update={"unusable": {"tflite-runtime": reason}})
     with pytest.raises(UsageError, match=reason):
-        choose(broken, Wish([TFLITE]))
+        resolved(broken, asks([TFLITE]))
     both = broken.model_copy(update={"runtimes": {"onnxruntime": "1.20.0"}})
-    choice = choose(both, Wish())
+    choice = resolved(both, asks())
     assert choice.formats == (ONNX,)
     assert f"no TFLite: {reason}" in str(choice.note)
 
 
 @pytest.mark.parametrize(
-    ("there", "wish", "note"),
+    ("there", "asked", "note"),
     [
         (
             BOTH,
-            Wish(),
+            asks(),
             "for ssh://pi (aarch64): ONNX up to opset 20 for onnxruntime 1.31.1; "
             "TFLite for ai-edge-litert 2.3.0",
         ),
         (
             BOTH,
-            Wish([ONNX], opset=23),
+            asks([ONNX], opset=23),
             "for ssh://pi (aarch64): ONNX up to opset 23 for onnxruntime 1.31.1",
         ),
         (
             ONLY_TFLITE,
-            Wish(),
+            asks(),
             "for ssh://pi (aarch64): TFLite for tflite-runtime 2.14.0; "
             "no ONNX: onnxruntime is not installed",
         ),
         (
             target(onnxruntime="1.15.1"),
-            Wish([ONNX]),
+            asks([ONNX]),
             "for ssh://pi (aarch64): ONNX up to opset 18 for onnxruntime 1.15.1",
         ),
         (
             target(onnxruntime="1.31.1"),
-            Wish([ONNX], own_opset=True),
+            asks([ONNX], model="m.onnx"),
             "for ssh://pi (aarch64): ONNX up to opset 23 for onnxruntime 1.31.1",
         ),
         (
             target(onnxruntime="1.31.1"),
-            Wish([ONNX], INT16),
+            asks([ONNX], INT16),
             "for ssh://pi (aarch64): ONNX up to opset 21 for onnxruntime 1.31.1",
         ),
     ],
 )
-def test_the_note(there: Target, wish: Wish, note: str) -> None:
-    assert choose(there, wish).note == note
+def test_the_note(there: Target, asked: ExportRequest, note: str) -> None:
+    assert resolved(there, asked).note == note
 
 
 VERSIONS = st.from_regex(r"[0-9]{1,2}(\.[0-9]{1,2}){0,4}[a-z0-9.+-]{0,5}", fullmatch=True)
@@ -184,8 +217,8 @@ TARGETS = st.builds(
         st.sampled_from(["onnxruntime", "ai-edge-litert", "tflite-runtime"]), VERSIONS
     ),
 )
-WISHES = st.builds(
-    Wish,
+REQUESTS = st.builds(
+    asks,
     formats=st.none() | st.lists(st.sampled_from(Format), min_size=1, unique=True),
     precisions=st.none() | st.lists(st.sampled_from(Precision), min_size=1, unique=True),
     opset=st.none() | st.integers(18, 23),
@@ -193,29 +226,31 @@ WISHES = st.builds(
 )
 
 
-def chosen(there: Target, wish: Wish) -> tuple[Choice | None, str]:
+def chosen(there: Target, asked: ExportRequest) -> tuple[ResolvedRequest | None, UsageError | None]:
     try:
-        return choose(there, wish), ""
+        return resolved(there, asked), None
     except UsageError as refused:
-        return None, str(refused)
+        return None, refused
 
 
-@given(TARGETS, WISHES)
+@given(TARGETS, REQUESTS)
 def test_whatever_is_there_the_choice_runs_or_one_line_says_why_not(
-    there: Target, wish: Wish
+    there: Target, asked: ExportRequest
 ) -> None:
-    choice, refusal = chosen(there, wish)
+    choice, refusal = chosen(there, asked)
     if choice is None:
-        assert refusal.isprintable()
-        assert "; " in refusal
+        assert refusal is not None
+        assert refusal.message.isprintable()
+        assert refusal.hint
+        assert refusal.hint.isprintable()
         return
     assert choice.formats
-    assert wish.formats is None or choice.formats == tuple(wish.formats)
+    assert asked.formats is None or choice.formats == tuple(asked.formats)
     assert str(choice.note).isprintable()
     if ONNX in choice.formats:
         loads = highest_opset(there.runtimes["onnxruntime"])
         assert loads is not None
-        assert max(choice.highest_opset, wish.opset or 0) <= loads
+        assert max(choice.highest_opset, asked.opset or 0) <= loads
     if TFLITE in choice.formats:
         assert choice.runtime is not None
         tflite_release(choice.runtime)
@@ -261,7 +296,7 @@ def test_the_older_release_loads_less() -> None:
         (
             target(tflite_runtime="2.7.0", onnxruntime="1.20.0"),
             "tflite-runtime==2.7.0",
-            ["or take --format onnx alone"],
+            ["or pass only --format onnx"],
             [],
         ),
         (target(bits=32, tflite_runtime="2.7.0"), "tflite-runtime==2.7.0", [PROVISION], []),
@@ -280,7 +315,7 @@ def test_an_operator_that_the_target_does_not_load(
 
 def test_the_node_of_an_operator_that_the_target_does_not_load() -> None:
     origins = {"CONV_2D": "c (Conv)", "SIGN": "block/erf (Erf)"}
-    message = "does not load GELU version 1, SIGN version 1 for block/erf \\(Erf\\); install"
+    message = "does not load GELU version 1, SIGN version 1 for block/erf \\(Erf\\)\nhint: install"
     operators = {"CONV_2D": 3, "GELU": 1, "SIGN": 1}
     with pytest.raises(UnsupportedOperator, match=message):
         demand_loadable("m.tflite", operators, "tflite-runtime==2.7", None, origins)
@@ -311,7 +346,7 @@ def test_int8_kernels_that_saturate(
 def test_what_no_32_bit_runtime_loads() -> None:
     there = target(bits=32, tflite_runtime="2.14.0")
     with pytest.raises(
-        UnsupportedOperator, match=r"needs ai-edge-litert 1\.0\.1 or later; replace"
+        UnsupportedOperator, match=r"needs ai-edge-litert 1\.0\.1 or later\nhint: replace"
     ):
         demand_loadable("m.tflite", {"FULLY_CONNECTED": 12}, OLD, there)
 
@@ -351,8 +386,8 @@ def test_a_file_whose_operators_the_target_does_not_have(tmp_path: Path) -> None
     made = export(network(), out=tmp_path / "made", input_size=SHAPE, formats=[ONNX])
     path = made.file(made.manifest.artifacts[0])
     words = (
-        r"has opset 20, which cannot be converted to 18: No Previous Version of Gelu exists; "
-        r"export it anew with opset 18, install a later onnxruntime on the device, or take --format"
+        r"has opset 20, which cannot be converted to 18: No Previous Version of Gelu exists"
+        r"(; |\nhint: )export it anew with opset 18, install a later onnxruntime on the device, or "
     )
     both = target(onnxruntime="1.15.1", tflite_runtime="2.14.0")
     with pytest.raises(CaptureError, match=words):
