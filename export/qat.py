@@ -1,9 +1,9 @@
-"""Quantization-aware training with torchao's PT2E flow, for networks that shall run in int8.
+"""Quantization-aware training with torchao's PT2E flow, for networks that run in int8.
 
-:class:`EdgeQuantizer` tells ``prepare_qat_pt2e`` where the 8-bit specification of TFLite
+:class:`EdgeQuantizer` makes ``prepare_qat_pt2e`` quantize where the 8-bit specification of TFLite
 (https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec) has
 integers, so that training sees the rounding of the files. What ``convert_pt2e`` returns is exported
-as any module; its scales are kept. Needs the extra ``edgeconv[qat]``.
+like any module; its scales are kept. Needs the extra ``edgeconv[qat]``.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from torchao.quantization.pt2e.quantizer import (
 from edgeconv.errors import UsageError
 
 _aten = torch.ops.aten
-_KEY = "quantization_annotation"  # under which PT2E looks for it in a node's meta
-_LEAST_SCALE = 2.0**-24  # PT2E's own of 2**-12 is more than the weights of many layers need
+_KEY = "quantization_annotation"  # where PT2E looks for it in a node's meta
+_LEAST_SCALE = 2.0**-24  # PT2E's own, 2**-12, is coarser than the weights of many layers need
 # Share of a range that each batch renews: fine-tuning has a few hundred.
 _RENEWAL = 0.05
 
@@ -67,16 +67,16 @@ _SAME_SCALE = {
 
 
 class EdgeQuantizer(Quantizer):  # type: ignore[misc]  # torchao has no types
-    """int8 everywhere that TFLite and ONNX Runtime compute in int8.
+    """Quantizes to int8 wherever TFLite and ONNX Runtime compute in int8.
 
-    Activations: int8 [-128, 127] per tensor, asymmetric, ranges as moving averages. Weights: int8
-    [-127, 127] symmetric, a scale for each output channel, ranges those of the weights as they are.
-    Biases stay float until the export. A batch norm behind a convolution, and an activation behind
-    either or behind a sum, are part of it.
+    Activations are int8 [-128, 127] per tensor, asymmetric, with moving averages as ranges. Weights
+    are int8 [-127, 127] per output channel, symmetric, with their present range. Biases stay float
+    until the export. A batch norm behind a convolution, and an activation behind either or behind a
+    sum, belong to it.
 
     Args:
-        weight_bits: 2 to 8; fewer bits leave fewer of the int8 weights' values in use, which a
-            compressed file gains from.
+        weight_bits: 2 to 8. With fewer bits the int8 weights take fewer different values, which
+            makes a compressed file smaller.
     """
 
     def __init__(self, weight_bits: int = 8) -> None:
@@ -86,6 +86,7 @@ class EdgeQuantizer(Quantizer):  # type: ignore[misc]  # torchao has no types
         self._largest = 2 ** (weight_bits - 1) - 1
 
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
+        """Mark what is quantized, and how, in the nodes' meta; PT2E calls this."""
         for node in model.graph.nodes:
             if node.op != "call_function" or _KEY in node.meta:
                 continue
@@ -101,7 +102,7 @@ class EdgeQuantizer(Quantizer):  # type: ignore[misc]  # torchao has no types
         return model
 
     def validate(self, model: fx.GraphModule) -> None:
-        """Nothing that :meth:`annotate` writes can be wrong."""
+        """Check nothing: :meth:`annotate` only writes what PT2E accepts."""
 
 
 def _annotate_weighted(node: fx.Node, largest: int) -> None:
@@ -162,7 +163,7 @@ def _activation() -> QuantizationSpec:
 
 
 def _weight(axis: int, largest: int) -> QuantizationSpec:
-    # Not the fused kind: while training it counts on -largest - 1 too, and convert_pt2e does not.
+    # Not the fused kind: in training it also uses -largest - 1, which convert_pt2e does not.
     fake = FakeQuantize.with_args(
         observer=MovingAveragePerChannelMinMaxObserver, averaging_constant=1.0, eps=_LEAST_SCALE
     )

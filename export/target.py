@@ -28,7 +28,7 @@ from edgeconv.export.request import ExportRequest, ResolvedRequest, file_stem
 logger = logging.getLogger(__name__)
 
 _ONNXRUNTIME = "onnxruntime"
-# In the order in which a device takes them.
+# In the order in which a device uses them.
 _TFLITE_PACKAGES = ("ai-edge-litert", "tflite-runtime")
 _NAMES = {Format.ONNX: "ONNX", Format.TFLITE: "TFLite"}
 
@@ -112,7 +112,7 @@ def _for_target(resolved: ResolvedRequest, target: Target) -> ResolvedRequest:
 def caution(
     target: Target, formats: Sequence[Format], precisions: Sequence[Precision]
 ) -> str | None:
-    """What may go wrong on a device although its runtimes load the files."""
+    """Say what may go wrong on a device although its runtimes load the files; None if nothing."""
     saturating = target.architecture == "x86_64" and not any("VNNI" in f for f in target.features)
     if saturating and Format.ONNX in formats and Precision.INT8 in precisions:
         return (
@@ -163,7 +163,7 @@ def demand_loadable(
 
 
 def _with_node(operator: str, origins: Mapping[str, str]) -> str:
-    """ "SIGN version 1" as "SIGN version 1 for a/b (Erf)"."""
+    """Name the node that an operator such as "SIGN version 1" was written for."""
     node = origins.get(operator.partition(" ")[0])
     return operator if node is None else f"{operator} for {node}"
 

@@ -33,20 +33,24 @@ def write_artifact(
     float_fallback: tuple[str, ...] = (),
     finish: Finish = lambda graph: (),
 ) -> Artifact:
-    """Write ``model`` to ``path``, not verified yet.
+    """Write one model file, and describe it without figures of verification.
 
     Args:
-        model: a float graph, or the quantized graph with the interface that the file shall have.
-        layout: of the inputs and outputs of a TFLite file; ONNX is NCHW.
-        runtime: the release that has to load a TFLite file, as ``tflite-runtime==2.14``.
-        target: the device that the files are for, if one is named.
-        float_fallback: nodes that the quantizer left in float, with the reason. TFLite has integer
-            kernels for some of them, so that the lowering makes its own list of a QDQ graph.
-        finish: changes the graph of a TFLite file before it is written; returns what that leaves
+        path: The file to write.
+        model: A float graph, or the quantized graph with the inputs and outputs of the file.
+        format: The format of the file.
+        precision: What the file computes in.
+        layout: The layout of the inputs and outputs of a TFLite file; ONNX is NCHW.
+        runtime: The release that has to load a TFLite file, as ``tflite-runtime==2.14``.
+        target: The device that the files are for, if one is named.
+        float_fallback: Nodes that the quantizer left in float, with the reason. TFLite has integer
+            kernels for some of them, so that the lowering of a QDQ graph makes its own list.
+        finish: Changes the graph of a TFLite file before it is written; returns what that leaves
             in float.
 
     Raises:
         UnsupportedOperator: TFLite cannot express a node, or ``runtime`` does not load its form.
+        CaptureError: The graph is too large for an ONNX file.
     """
     if format is Format.ONNX:
         return _write_onnx(path, model, precision, float_fallback)
@@ -76,12 +80,15 @@ def _write_onnx(
     path: Path, model: ir.Model, precision: Precision, float_fallback: tuple[str, ...]
 ) -> Artifact:
     proto = ir.to_proto(model)
-    # What an initializer's entry says again, tools that change the initializer forget to change.
-    said = [info for info in proto.graph.value_info if info.name not in model.graph.initializers]
+    # An initializer describes itself. Tools that change one often forget its entry in value_info.
+    needed = [info for info in proto.graph.value_info if info.name not in model.graph.initializers]
     del proto.graph.value_info[:]
-    proto.graph.value_info.extend(said)
+    proto.graph.value_info.extend(needed)
     if proto.ByteSize() > _MAX_PROTO_BYTES:
-        raise CaptureError(f"{path.name} would exceed 2 GiB, the limit of one ONNX file")
+        raise CaptureError(
+            f"{path.name} would exceed 2 GiB, the limit of one ONNX file",
+            hint="export a smaller network, or only --format tflite",
+        )
     onnx.checker.check_model(proto)
     path.write_bytes(proto.SerializeToString())
     opset = model.graph.opset_imports[""]

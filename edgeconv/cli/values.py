@@ -22,6 +22,7 @@ class EnumChoice(click.Choice):  # type: ignore[type-arg]  # generic only since 
         super().__init__(list(self.members))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Enum:
+        """Turn the text into its member."""
         return self.members[super().convert(value, param, ctx)]
 
 

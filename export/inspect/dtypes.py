@@ -1,4 +1,4 @@
-"""Element types: their width, and which of them hold codes for real numbers."""
+"""Element types: their width, and which of them hold quantized values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUANTIZED = {"int2", "uint2", "int4", "uint4", "int8", "uint8", "int16", "uint16
 
 
 def size_of(dtype: str, elements: int) -> int:
-    """Bytes of so many elements; 0 for strings and resources, which have no fixed size."""
+    """The size of that many elements; 0 for strings and resources, which have no fixed size."""
     return (elements * BITS.get(dtype, 0) + 7) // 8
 
 

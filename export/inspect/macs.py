@@ -1,9 +1,8 @@
 """Multiply-accumulate operations (MACs) of one operator, from its shapes.
 
-Counted are convolutions, matrix products and recurrent cells, one MAC for each product of a weight
-(or second operand) with an input value; adding a bias is not counted, nor is anything element by
-element, nor pooling. Padding is counted as if it were data, as papers do. Control flow: each body
-counts once.
+Convolutions, matrix products and recurrent cells count, with one MAC for each product of a weight
+(or second operand) with an input value. Biases, elementwise operators and pooling do not count.
+Padding counts as if it were data, as in papers. Each body of control flow counts once.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def onnx_macs(operator: str, inputs: Shapes, outputs: Shapes, attributes: Attrib
 
 
 def tflite_macs(operator: str, inputs: Shapes, outputs: Shapes, options: Attributes) -> int | None:
-    """MACs of one TFLite operator; as :func:`onnx_macs`."""
+    """MACs of one TFLite operator; see :func:`onnx_macs`."""
     return _apply(_TFLITE, operator, inputs, outputs, options)
 
 
@@ -98,7 +97,7 @@ def _recurrent(inputs: Shapes, outputs: Shapes, attributes: Attributes) -> int:
     return length_and_batch * (prod(_shape(inputs, 1)) + prod(_shape(inputs, 2)))
 
 
-# None: it multiplies and accumulates, by a formula that is not here.
+# None: the operator multiplies and accumulates, and its formula is not implemented.
 _ONNX: dict[str, Formula | None] = {
     "Conv": _conv(1),
     "FusedConv": _conv(1),

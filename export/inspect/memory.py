@@ -15,12 +15,12 @@ class Storage(Enum):
 
     NEW = "memory of its own"
     VIEW = "the memory of its first input, always: a reshape"
-    IN_PLACE = "the memory of its first input where nobody else needs that: an activation"
+    IN_PLACE = "the memory of its first input where no other operator needs that: an activation"
 
 
 @dataclass(frozen=True)
 class Step(Generic[T]):
-    """One operator in execution order; only tensors that the sizes name matter."""
+    """One operator in execution order; tensors without a known size do not count."""
 
     inputs: tuple[T, ...]
     outputs: tuple[T, ...]
@@ -38,14 +38,14 @@ def peak_bytes(
     A tensor lives from the step that writes it to the last step that reads it. The graph's inputs
     live from the start and, like its outputs, to the end: both belong to the caller. While a step
     runs, its inputs and outputs all live. Tensors that share storage count once, with the largest
-    size. What a runtime adds (alignment, gaps, packed weights, scratch) is not in it, so this is
-    what no runtime that keeps to the order can go below.
+    size. What a runtime adds (alignment, gaps, packed weights, scratch) is not counted, so this is
+    a lower limit for every runtime that keeps to the order.
 
     Args:
-        steps: the operators in execution order.
-        sizes: bytes of every activation; constants are left out.
-        inputs: the graph's inputs.
-        outputs: the graph's outputs.
+        steps: The operators in execution order.
+        sizes: Bytes of every activation; constants are left out.
+        inputs: The graph's inputs.
+        outputs: The graph's outputs.
     """
     owner = _owners(steps, sizes, inputs, outputs)
     end = len(steps)
@@ -83,7 +83,7 @@ def _owners(
     inputs: Collection[T],
     outputs: Collection[T],
 ) -> dict[T, T]:
-    """Every tensor to the one whose memory it uses."""
+    """Map every tensor to the one whose memory it uses."""
     owner = {tensor: tensor for tensor in sizes}
     readers: dict[T, int] = {}
     for index, step in enumerate(steps):

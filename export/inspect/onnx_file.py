@@ -54,7 +54,7 @@ def inspect_onnx(path: Path, data: bytes) -> FileReport:
     """Describe an ONNX file; its external data is measured, not read.
 
     Raises:
-        DataError: the bytes are not a whole and consistent ONNX file, or its external data is
+        DataError: The bytes are not a whole and consistent ONNX file, or its external data is
             missing or lies outside its folder.
     """
     model = read_model(data, path)
@@ -64,7 +64,7 @@ def inspect_onnx(path: Path, data: bytes) -> FileReport:
     peak = _peak(model, quantization)
     notes = [*model.notes, *unknown_macs(operators)]
     if peak is None:
-        notes.append("activation memory is not known, because shapes are not")
+        notes.append("activation memory is not known, because some shapes are not")
     return FileReport(
         path=str(path),
         format=Format.ONNX,
@@ -121,7 +121,7 @@ def _parameter_dtypes(model: Model) -> dict[str, int]:
             value = model.constants.get(name)
             if value is None or not value.shape or index in steering:
                 continue
-            # Of an operator of integers, the constants that are left are weights and biases.
+            # The remaining constants of an integer operator are weights and biases.
             scaled = [1.0] if node.operator in _INTEGER_WEIGHTS else []
             if is_real(value.dtype, scaled):
                 names.add(name)
@@ -132,7 +132,7 @@ def _parameter_dtypes(model: Model) -> dict[str, int]:
 
 
 def _peak(model: Model, quantization: Quantization) -> int | None:
-    """As a runtime runs it that fuses QuantizeLinear and DequantizeLinear where it can."""
+    """The peak in a runtime that fuses QuantizeLinear and DequantizeLinear where it can."""
     inputs = [border.name for border in model.inputs]
     outputs = [border.name for border in model.outputs]
     nodes = [node for node in model.nodes if not node.nested]
@@ -160,7 +160,10 @@ def _storage(node: Node, quantization: Quantization) -> Storage:
 
 
 def _border(model: Model, border: Border, converter: str) -> TensorReport:
-    """An integer input is read by DequantizeLinear, an integer output written by QuantizeLinear."""
+    """Describe an input or output; the ``converter`` beside it has its scale and zero point.
+
+    DequantizeLinear reads an integer input, QuantizeLinear writes an integer output.
+    """
     scale = zero_point = None
     for node in model.nodes:
         names = node.inputs[:1] if converter == "DequantizeLinear" else node.outputs

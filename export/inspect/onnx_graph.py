@@ -36,12 +36,13 @@ class Value:
 
     @property
     def elements(self) -> int:
+        """The number of elements; 1 where the shape is not known."""
         return prod(self.shape or ())
 
 
 @dataclass(frozen=True)
 class Node:
-    """``nested`` tells a node in the body of an If, Loop or Scan."""
+    """One node; ``nested`` is whether it is in the body of an If, Loop or Scan."""
 
     operator: str
     domain: str
@@ -62,8 +63,10 @@ class Border:
 
 @dataclass
 class Model:
-    """The whole file. ``values`` holds every tensor whose type is known, ``scalars`` the value of
-    every constant of one element.
+    """The whole file.
+
+    ``values`` holds every tensor whose type is known, ``scalars`` the value of every constant of
+    one element.
     """
 
     producer: str
@@ -84,14 +87,14 @@ def read_model(data: bytes, path: Path) -> Model:
     """Read an ONNX protobuf; ``path`` is for messages and for its external data.
 
     Raises:
-        DataError: the bytes are not a whole and consistent ONNX file, or its external data is
+        DataError: The bytes are not a whole and consistent ONNX file, or its external data is
             missing or lies outside its folder.
     """
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
     except Exception as error:  # protobuf's own, which has no types to name it by
-        raise DataError(f"{path} is not a whole ONNX file; make or copy it again") from error
+        raise DataError(f"{path} is not a whole ONNX file", hint="make or copy it again") from error
     if not proto.ir_version or not proto.HasField("graph") or not proto.graph.output:
         raise DataError(f"{path} is not an ONNX file: it has no graph")
     opsets = {_text(entry.domain): entry.version for entry in proto.opset_import}
@@ -108,7 +111,7 @@ def read_model(data: bytes, path: Path) -> Model:
 
 
 def _text(value: str | bytes) -> str:
-    """Protobuf hands out bytes where a string is no UTF-8."""
+    """Decode a string; protobuf returns bytes where it is not UTF-8."""
     return value if isinstance(value, str) else value.decode("utf-8", errors="replace")
 
 
@@ -171,8 +174,8 @@ def _read_constant(model: Model, name: str, tensor: onnx.TensorProto, path: Path
         stored = expected if entries * 4 >= value.elements else 0
     if stored < expected:
         raise DataError(
-            f"{path} is damaged: the constant {name!r} takes {expected} bytes and has {stored}; "
-            "make or copy it again"
+            f"{path} is damaged: the constant {name!r} takes {expected} bytes and has {stored}",
+            hint="make or copy it again",
         )
     model.constants[name] = value
     model.constant_bytes += max(stored, expected)
@@ -184,17 +187,21 @@ def _read_constant(model: Model, name: str, tensor: onnx.TensorProto, path: Path
 
 
 def _external_bytes(model: Model, name: str, tensor: onnx.TensorProto, path: Path) -> int:
-    """Bytes of a tensor that lies in another file; that file is not opened."""
+    """The size of a tensor that is stored in another file, which is not opened."""
     entries = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
     folder = path.parent.resolve()
     target = (folder / entries.get("location", "")).resolve()
     if not target.is_relative_to(folder) or target == folder:
         raise DataError(
             f"{path} keeps the constant {name!r} outside its folder, in "
-            f"{entries.get('location', '')!r}; move that file beside the model and name it so"
+            f"{entries.get('location', '')!r}",
+            hint="move that file beside the model, and write its new place into the model",
         )
     if not target.is_file():
-        raise DataError(f"{path} keeps the constant {name!r} in {target}, which is not there")
+        raise DataError(
+            f"{path} keeps the constant {name!r} in {target}, which is not there",
+            hint="copy that file too, beside the model",
+        )
     model.external_files.add(target)
     try:
         offset = int(entries.get("offset", "0"))
@@ -206,15 +213,19 @@ def _external_bytes(model: Model, name: str, tensor: onnx.TensorProto, path: Pat
 
 
 def _check_order(model: Model, path: Path) -> None:
-    """Every node reads what stands before it. Bodies of control flow also read from outside."""
+    """Refuse a graph in which a node reads what no earlier node writes.
+
+    Bodies of control flow also read from outside, and are not checked.
+    """
     known = {border.name for border in model.inputs} | set(model.constants) | {""}
     for node in model.nodes:
         if not node.nested:
             for name in node.inputs:
                 if name not in known:
                     raise DataError(
-                        f"{path} is damaged: {node.operator} reads {name!r}, which nothing before "
-                        "it writes; make the file again"
+                        f"{path} is damaged: {node.operator} reads {name!r}, which no earlier node "
+                        "writes",
+                        hint="make the file again",
                     )
         known.update(node.outputs)
 
@@ -250,7 +261,7 @@ def _infer(model: Model, proto: onnx.ModelProto) -> None:
 
 
 def _drop_large(graph: onnx.GraphProto) -> None:
-    """Turn large initializers into inputs of their type: inference needs no more of them."""
+    """Turn large initializers into inputs of their type: inference needs only their types."""
     named = {info.name for info in graph.input}
     kept = []
     for tensor in graph.initializer:

@@ -1,9 +1,9 @@
 """Which nodes of an ONNX graph compute in integers.
 
-A QDQ graph computes in float by the letter. A runtime takes a node as an integer one where its real
+By the standard, a QDQ graph computes in float. A runtime runs a node in integers where its real
 inputs come from DequantizeLinear and its results go to QuantizeLinear, the result of a convolution
-also through one Relu or Clip. Whether that runtime has an integer kernel for the operator, or
-computes between the two in float after all, the file cannot tell.
+also through one Relu or Clip. The file does not say whether that runtime has an integer kernel for
+the operator, or computes between the two in float after all.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edgeconv.export.inspect.report import QuantizationReport, quantization_kind
 
 _FUSED = {"Relu", "Clip"}
 _CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast"}
-# Operators of integers: where they keep their weights, and the scales of those.
+# Integer operators: which inputs are their weights and the scales of those.
 _WEIGHT_INPUT = {
     "QLinearConv": (3, 4),
     "QLinearMatMul": (3, 4),
@@ -29,8 +29,12 @@ _WEIGHT_INPUT = {
 
 @dataclass
 class Quantization:
-    """``constants`` are names of constants, quantized or dequantized ones among them; ``fused``
-    the names of tensors that are float by the letter and integers in a runtime.
+    """What of a graph computes in integers.
+
+    Attributes:
+        report: The figures.
+        constants: Names of constants, quantized and dequantized ones among them.
+        fused: Names of tensors that are float by the standard and integers in a runtime.
     """
 
     report: QuantizationReport
@@ -136,7 +140,7 @@ class _Analysis:
         return fused
 
     def _activations(self) -> set[str]:
-        """Integer types of what is quantized while the network runs, by ranges known before."""
+        """Integer types of the activations that are quantized with ranges known in advance."""
         found = set()
         for node in self._model.nodes:
             static = node.operator == "QuantizeLinear" or node.operator.startswith("QLinear")
@@ -146,7 +150,7 @@ class _Analysis:
         return found
 
     def _zero_point_type(self, node: Node) -> str:
-        """uint8 is the standard's default where there is no zero point to tell."""
+        """The type of the zero point; uint8, the standard's default, where there is none."""
         zero_point = self._model.constants.get(node.inputs[2] if len(node.inputs) > 2 else "")
         return zero_point.dtype if zero_point else "uint8"
 
@@ -167,8 +171,9 @@ class _Analysis:
         return weights
 
     def _scales_behind(self, node: Node) -> str:
-        """The factor that turns the sums of a ConvInteger or MatMulInteger into real numbers: what
-        a Mul behind it, perhaps behind a Cast, multiplies by. Empty where there is none.
+        """The factor that turns the sums of a ConvInteger or MatMulInteger into real numbers.
+
+        A Mul behind the node, perhaps behind a Cast, multiplies by it. Empty where there is none.
         """
         for reader in self._readers[node.outputs[0]]:
             if reader.operator == "Cast":

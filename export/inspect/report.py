@@ -1,4 +1,4 @@
-"""What an inspection tells, as versioned JSON."""
+"""What an inspection reports, as versioned JSON."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ class QuantizationKind(str, Enum):
 
 
 class TensorReport(Record):
-    """An input or output. A dimension is a string where it is dynamic; the layout of a bare file
-    is not known. real = scale * (code - zero_point).
+    """An input or output.
+
+    A dimension is a string where it is dynamic; the layout of a bare file is not known. A quantized
+    value q stands for the real number scale * (q - zero_point).
     """
 
     name: str
@@ -81,8 +83,8 @@ class FileReport(Record):
     producer: str
     opset: int | None = Field(description="ONNX opset of the default domain")
     ir_version: int | None = Field(description="ONNX only")
-    bytes: int = Field(description="of the file and of the external data it names")
-    weight_bytes: int = Field(description="of all constants")
+    bytes: int = Field(description="size of the file and of the external data it names")
+    weight_bytes: int = Field(description="size of all constants")
     parameters: int
     parameter_dtypes: dict[str, int] = Field(description="dtype to number of parameters")
     macs: int | None
@@ -96,7 +98,7 @@ class FileReport(Record):
 
 
 def total_macs(operators: Iterable[OperatorReport]) -> int | None:
-    """MACs of all operators, None where those of one are not known."""
+    """Add up the MACs of all operators; None where those of one are not known."""
     total = 0
     for operator in operators:
         if operator.macs is None:
@@ -106,7 +108,7 @@ def total_macs(operators: Iterable[OperatorReport]) -> int | None:
 
 
 def unknown_macs(operators: Iterable[OperatorReport]) -> list[str]:
-    """A note for each operator whose MACs are not known."""
+    """Write a note for each operator whose MACs are not known."""
     return [
         f"the MACs of {operator.name} are not known"
         for operator in operators
@@ -120,9 +122,13 @@ def quantization_kind(
     float_operators: bool,
     dynamic: bool = False,
 ) -> QuantizationKind:
-    """The kind, from whether there is any of each; operators that only convert do not count.
+    """Classify a file; operators that only convert do not count.
 
-    ``dynamic``: activations are quantized while the network runs, by ranges found then.
+    Args:
+        integer_activations: Whether any activation is quantized with ranges known in advance.
+        integer_weights: Whether any weight is quantized.
+        float_operators: Whether any operator computes in float.
+        dynamic: Whether activations are quantized while the network runs, by ranges found then.
     """
     if integer_activations:
         return QuantizationKind.MIXED if float_operators else QuantizationKind.INTEGER

@@ -1,14 +1,14 @@
 """The lowest runtime release that loads a file, by its operator versions or its opset.
 
-Every line here was tried: one tiny file an operator version (or opset, or IR version) was given to
-every release named, and the release that first took it is noted. What a release takes, all later
-ones take. TensorFlow's own list (``tensorflow/lite/tools/versioning/runtime_version.cc``) and ONNX
-Runtime's own compatibility page name in places an earlier release than the first that really loads
+Every line here was tried: one tiny file per operator version (or opset, or IR version) was given to
+every release named, and the first release that loads it is noted. What a release loads, all later
+ones load. TensorFlow's own list (``tensorflow/lite/tools/versioning/runtime_version.cc``) and ONNX
+Runtime's own compatibility page sometimes name an earlier release than the first that really loads
 the file (FULLY_CONNECTED version 10: 2.11 by the list, 2.13 in fact; opset 19: 1.15 by the page,
-1.16 in fact). Their word stands here only for releases too old to try: tflite-runtime 2.5, which
-is credited with what the list gives to TensorFlow 2.3 and before, and onnxruntime up to 1.10.
+1.16 in fact). They are believed only for releases too old to try: tflite-runtime 2.5, which is
+credited with what the list gives to TensorFlow 2.3 and before, and onnxruntime up to 1.10.
 
-Loading says nothing of kernels: an operator's element types may still be refused by a release.
+Loading says nothing about kernels: a release may still refuse an operator's element types.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ _ONNXRUNTIME = (
     ("1.25", 26, 13),
 )
 _NEWEST_LITERT = "2.3.0"
-# The last release that there is of the one, and the last that was tried of the other.
+# The last release of tflite-runtime that there is, and the last of ai-edge-litert that was tried.
 _NEWEST = {"tflite-runtime": "2.14.0", "ai-edge-litert": _NEWEST_LITERT}
 _NEWEST_ONNXRUNTIME = "onnxruntime 1.31"
 
@@ -138,7 +138,7 @@ def lowest_tflite_runtime(operators: Mapping[str, Iterable[int]]) -> str:
     """The lowest release that loads a TFLite file with these builtin operators.
 
     Args:
-        operators: builtin operator name, as the schema spells it (``CONV_2D``), to the versions
+        operators: Builtin operator name, as the schema spells it (``CONV_2D``), to the versions
             of it that the file asks for.
 
     Returns:
@@ -164,17 +164,20 @@ def lowest_tflite_runtime(operators: Mapping[str, Iterable[int]]) -> str:
 
 
 def tflite_release(requirement: str) -> str:
-    """The release that a requirement such as ``tflite-runtime==2.14`` stands for: the newest one
-    tried that is not newer than it.
+    """The release that a requirement such as ``tflite-runtime==2.14`` stands for.
+
+    It is the newest release tried that is not newer than the requirement.
 
     Raises:
-        UsageError: it is no such requirement, or older than every release tried.
+        UsageError: It is not such a requirement, or older than every release tried.
     """
     name, asked = _stated_release(requirement)
     known = [release for release in _tflite_releases() if release.startswith(f"{name} ")]
     fitting = [release for release in known if _numbers(release.partition(" ")[2]) <= asked]
     if not fitting:
-        raise UsageError(f"nothing is known of {requirement}; the oldest known is {known[0]}")
+        raise UsageError(
+            f"nothing is known about {requirement}", hint=f"the oldest known release is {known[0]}"
+        )
     return fitting[-1]
 
 
@@ -182,7 +185,7 @@ def newest_before(requirement: str) -> str | None:
     """The newest release known, "tflite-runtime 2.14.0", if ``requirement`` names a newer one.
 
     Raises:
-        UsageError: it is no such requirement.
+        UsageError: It is not such a requirement.
     """
     name, asked = _stated_release(requirement)
     return f"{name} {_NEWEST[name]}" if asked > _numbers(_NEWEST[name]) else None
@@ -192,8 +195,8 @@ def _stated_release(requirement: str) -> tuple[str, tuple[int, ...]]:
     stated = re.fullmatch(r"(tflite-runtime|ai-edge-litert)==(\d+(?:\.\d+){0,3})", requirement)
     if stated is None:
         raise UsageError(
-            f"runtime {requirement!r} is not a release of a TFLite runtime; write it as in "
-            "tflite-runtime==2.14 or ai-edge-litert==2.1.0"
+            f"runtime {requirement!r} is not a release of a TFLite runtime",
+            hint="write it as in tflite-runtime==2.14 or ai-edge-litert==2.1.0",
         )
     return stated[1], _numbers(stated[2])
 
@@ -202,8 +205,8 @@ def refused_by(release: str, operators: Mapping[str, int]) -> list[str]:
     """The operators that ``release`` does not load: "GELU version 1", by name.
 
     Args:
-        release: as :func:`tflite_release` gives it.
-        operators: builtin operator name to the highest version that the file asks for.
+        release: What :func:`tflite_release` returns.
+        operators: Builtin operator name to the highest version that the file asks for.
     """
     takes = _tflite_releases()[release]
     return [
@@ -214,13 +217,15 @@ def refused_by(release: str, operators: Mapping[str, int]) -> list[str]:
 
 
 def older_release(one: str, other: str) -> str:
-    """The one of two releases, as :func:`tflite_release` gives them, that loads less."""
+    """The one of two releases, as :func:`tflite_release` returns them, that loads less."""
     return min(one, other, key=list(_tflite_releases()).index)
 
 
 def highest_opset(version: str) -> int | None:
-    """The highest opset that a release of ONNX Runtime loads, of what was tried; None if it is
-    older than every release tried. ``version`` may have a suffix, as in 1.20.0rc1.
+    """The highest opset that a release of ONNX Runtime loads, among those tried.
+
+    None if the release is older than every release tried. ``version`` may have a suffix, as in
+    1.20.0rc1.
     """
     stated = re.match(r"\d+(?:\.\d+)*", version)
     asked = _numbers(stated[0]) if stated else ()

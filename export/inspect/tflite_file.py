@@ -36,7 +36,7 @@ def inspect_tflite(path: Path, data: bytes) -> FileReport:
     """Describe a TFLite file.
 
     Raises:
-        DataError: the bytes are not a whole and consistent TFLite file.
+        DataError: The bytes are not a whole and consistent TFLite file.
     """
     model = read_model(data, str(path))
     main = model.graphs[0]
@@ -49,7 +49,7 @@ def inspect_tflite(path: Path, data: bytes) -> FileReport:
             custom.add(operator.name)
         else:
             versions[operator.name].append(operator.version)
-    notes = [f"the runtime must bring the custom operator {name}" for name in sorted(custom)]
+    notes = [f"the runtime needs the custom operator {name}" for name in sorted(custom)]
     notes += unknown_macs(operators)
     if any(any(tensor.dynamic) for tensor in main.tensors):
         notes.append("MACs and activation memory take every dynamic dimension as 1")
@@ -107,7 +107,7 @@ def _operators(model: Model) -> tuple[OperatorReport, ...]:
 
 
 def _parameter_dtypes(model: Model) -> dict[str, int]:
-    """Elements by dtype; tensors that share a buffer count once."""
+    """Elements of the parameters by dtype; tensors that share a buffer count once."""
     counted: dict[int, Tensor] = {}
     for graph, operator in _walk(model):
         for tensor in _inputs(graph, operator):
@@ -131,7 +131,7 @@ def _peak(graph: Graph) -> int:
 
 
 def _computed_at_load(graph: Graph) -> set[int]:
-    """Constants that are stored in another type: runtimes dequantize them once."""
+    """Constants that are stored in another type; runtimes dequantize them once, at load."""
     return {
         index
         for operator in graph.operators
@@ -183,7 +183,7 @@ def _is_weight(tensor: Tensor) -> bool:
 
 
 def _is_quantized(tensor: Tensor) -> bool:
-    """Whether the codes stand for real numbers; an int32 bias is no weight and no activation."""
+    """Whether the integers stand for real numbers; an int32 bias does not count as a weight."""
     return bool(tensor.scales) and tensor.dtype in QUANTIZED
 
 

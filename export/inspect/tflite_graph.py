@@ -1,4 +1,4 @@
-"""A TFLite flatbuffer read into plain records, believing nothing that it says.
+"""A TFLite flatbuffer read into plain records; everything that it states is checked.
 
 Source of the format: TensorFlow Lite's schema (``schema.fbs``), as LiteRT carries it.
 """
@@ -41,7 +41,7 @@ _TYPES = {code: name.lower() for code, name in _names(schema.TensorType).items()
 
 @dataclass(frozen=True)
 class Tensor:
-    """``stored`` is the number of bytes in the file, None for an activation."""
+    """One tensor; ``stored`` is its number of bytes in the file, None for an activation."""
 
     name: str
     shape: tuple[int, ...]
@@ -54,16 +54,18 @@ class Tensor:
 
     @property
     def elements(self) -> int:
+        """The number of elements, with every dynamic dimension as 1."""
         return prod(self.shape)
 
     @property
     def bytes(self) -> int:
+        """The size of all elements."""
         return size_of(self.dtype, self.elements)
 
 
 @dataclass(frozen=True)
 class Operator:
-    """``custom`` tells a custom operator's name from a builtin's. Missing inputs are -1."""
+    """One operator; ``custom`` is whether its name is not a builtin's. Missing inputs are -1."""
 
     name: str
     custom: bool
@@ -96,25 +98,25 @@ def read_model(data: bytes, where: str) -> Model:
     """Read a flatbuffer; ``where`` is for the message.
 
     Raises:
-        DataError: the bytes are not a whole and consistent TFLite file.
+        DataError: The bytes are not a whole and consistent TFLite file.
     """
     if data[4:8] != IDENTIFIER:
         raise DataError(f"{where} is not a TFLite file: it lacks the identifier TFL3")
     try:
         return _Reader(data).model()
     except _DAMAGE as error:
-        # Only a plain ValueError is in words that help; others tell of offsets and Python's types.
+        # Only the text of a plain ValueError helps; others mention offsets and Python's types.
         reason = "it is cut short, or its parts do not fit together"
         if type(error) is ValueError:
             reason = next(iter(str(error).splitlines()), reason)
-        raise DataError(f"{where} is damaged: {reason}; make or copy it again") from error
+        raise DataError(f"{where} is damaged: {reason}", hint="make or copy it again") from error
 
 
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._model = schema.Model.GetRootAs(data)
-        # A file can point at one vector from everywhere; reading then takes more than its size.
+        # Many tables of a file can point at one vector; reading them takes more than its size.
         self._budget = len(data) + 1_000_000
 
     def model(self) -> Model:

@@ -138,7 +138,7 @@ def test_what_is_chosen(
         (OLD_BOTH, asks([ONNX], INT16), ["int16x8 needs 21", "pass only --format tflite"]),
         (target(onnxruntime="1.10.0"), asks(), ["1.10.0 loads no opset 18", PROVISION]),
         (target(onnxruntime="unknown"), asks(), ["unknown loads no opset 18", PROVISION]),
-        (target(tflite_runtime="2.1"), asks(), ["nothing is known of tflite-runtime==2.1"]),
+        (target(tflite_runtime="2.1"), asks(), ["nothing is known about tflite-runtime==2.1"]),
         (
             target(bits=32, tflite_runtime="2.14.0"),
             asks([ONNX]),

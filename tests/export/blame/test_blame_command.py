@@ -51,7 +51,7 @@ def test_a_bundle_as_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--plot", "plot.png"], "the plot is an SVG; name it plot.svg"),
+        (["--plot", "plot.png"], "the plot is an SVG\nhint: name it plot.svg"),
         (["--weights", "w.safetensors"], "--weights does not apply to .*: a bundle is complete"),
         (["--model-arg", "a=1"], "--model-arg does not apply to .*: a bundle is complete"),
     ],

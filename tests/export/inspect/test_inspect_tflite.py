@@ -178,7 +178,7 @@ def test_custom_operators_are_named(tmp_path: Path) -> None:
     tensors = [Tensor("x", (1, 4)), Tensor("y", (1, 4))]
     report = inspect(tmp_path, File(tensors, [Op("", (0,), (1,), custom="MyOp")], [0], [1]).pack())
     assert (report.operators[0].domain, report.operators[0].name) == ("custom", "MyOp")
-    assert report.notes == ("the runtime must bring the custom operator MyOp",)
+    assert report.notes == ("the runtime needs the custom operator MyOp",)
 
 
 def test_operators_newer_than_the_schema(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_wrong_files_are_refused_in_one_line(tmp_path: Path) -> None:
     for data in (b"", b"TFL3", b"\0" * 64, b"\x10\0\0\0TFL3"):
         with pytest.raises(DataError) as caught:
             inspect(tmp_path, data)
-        assert "\n" not in str(caught.value)
+        assert (caught.value.message + caught.value.hint).isprintable()
 
 
 @pytest.mark.parametrize("shape", [(2**31 - 1,) * 4, (-7, 3, 3, 3), (1000, 3, 3, 3)])
@@ -290,7 +290,7 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, data: st.DataObject) 
     try:
         inspect(tmp_path, bytes(content))
     except DataError as error:
-        message = str(error)
+        message = error.message + error.hint
     else:
         message = ""
     assert "\n" not in message
