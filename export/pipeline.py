@@ -15,6 +15,7 @@ from edgeconv.bundle import (
     Artifact,
     Format,
     Manifest,
+    Precision,
     Preprocessing,
     TensorInfo,
     sha256_of,
@@ -36,7 +37,7 @@ from edgeconv.export.quantize import QuantizedModel, quantize
 from edgeconv.export.request import ExportRequest, ResolvedRequest, file_stem
 from edgeconv.export.tensor_info import input_infos, output_infos, tool_versions, weights_sha256
 from edgeconv.export.tflite import demand_known
-from edgeconv.export.verify.check_export import run_reference, verified
+from edgeconv.export.verify.check_export import QuantizedGraph, run_reference, verified
 from edgeconv.export.verify.reference import Oracle, module_outputs, onnx_oracle, save_reference
 from edgeconv.export.warnings import (
     warn_of_data,
@@ -94,9 +95,9 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
         oracle,
         "pytorch" if isinstance(source.network, nn.Module) else "onnxruntime",
         batches.kept,
-        variants + integers,
-        request.formats,
+        _quantized_graphs(variants + integers),
         asked.progress,
+        has_onnx=Format.ONNX in request.formats,
         prequantized=request.existing is not None,
     )
     asked.progress("Verifying", 0, 1)
@@ -213,6 +214,14 @@ def _quantize(
     for _ in batches:
         pass  # keeps what verification needs
     return None if request.existing is None else QuantizedModel(graph, ())
+
+
+def _quantized_graphs(variants: Sequence[Variant]) -> dict[Precision, QuantizedGraph]:
+    return {
+        variant.precision: QuantizedGraph(variant.checked, variant.steps)
+        for variant in variants
+        if variant.checked is not None
+    }
 
 
 def _write(

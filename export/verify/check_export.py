@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
 
-from edgeconv.bundle import Artifact, Format
+from edgeconv.bundle import Artifact, Precision
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.data.samples import Sample
-from edgeconv.export.precision import Variant
 from edgeconv.export.progress import Progress
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.tensor_info import input_infos, output_infos
@@ -21,14 +21,27 @@ from edgeconv.export.verify.reference import Oracle, refuse_non_finite_outputs
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class QuantizedGraph:
+    """What the files of a quantized precision should compute.
+
+    Attributes:
+        model: The quantized graph with float inputs and outputs.
+        steps: The real size of one step of each output; None for a float one.
+    """
+
+    model: ir.Model
+    steps: tuple[float | None, ...]
+
+
 def run_reference(
     oracle: Oracle,
     runtime: str,
     samples: list[Sample],
-    variants: Sequence[Variant],
-    formats: Sequence[Format],
+    graphs: Mapping[Precision, QuantizedGraph],
     progress: Progress,
     *,
+    has_onnx: bool,
     prequantized: bool,
 ) -> Reference:
     """Run the network on the samples, and collect what the files are held against.
@@ -37,9 +50,9 @@ def run_reference(
         oracle: Runs the network itself.
         runtime: What the oracle runs on, ``pytorch`` or ``onnxruntime``.
         samples: Inputs in the network's own layout.
-        variants: The network in each precision that is written.
-        formats: The formats that are written.
+        graphs: What the files of each quantized precision should compute.
         progress: Called with (step, done, total).
+        has_onnx: Whether ONNX files are written, which show what the graphs compute.
         prequantized: Whether the network is quantized already.
 
     Raises:
@@ -51,15 +64,13 @@ def run_reference(
         outputs.append(oracle(sample))
         refuse_non_finite_outputs(outputs[-1])
     quantized = {}
-    for variant in variants:
-        if variant.checked is None:
-            continue
+    for precision, graph in graphs.items():
         integers = None
         if prequantized:
             integers = outputs
-        elif Format.ONNX not in formats:
-            integers = _run_graph(variant.checked, samples)
-        quantized[variant.precision] = Quantized(variant.steps, integers)
+        elif not has_onnx:
+            integers = _run_graph(graph.model, samples)
+        quantized[precision] = Quantized(graph.steps, integers)
     return Reference(runtime, samples, outputs, quantized, prequantized)
 
 
