@@ -116,7 +116,7 @@ def _figures(report: FileReport) -> list[tuple[str, str]]:
     floats = [f"{count} {name}" for name, count in quantization.float_operators.items()]
     return [
         ("format", _format(report)),
-        ("producer", report.producer or "not said"),
+        ("producer", report.producer or "not stated"),
         ("file", format_bytes(report.bytes)),
         ("weights", format_bytes(report.weight_bytes)),
         ("parameters", _parameters(report)),

@@ -23,7 +23,6 @@ from edgeconv.export import (
     export,
     runtimes,
 )
-from edgeconv.export.request import file_stem
 from edgeconv.export.verify.bundle import verify_bundle
 from edgeconv.export.verify.top1 import evaluate
 from edgeconv.models import create_model
@@ -415,13 +414,6 @@ def test_several_outputs_in_both_formats(calibration: Path, tmp_path: Path) -> N
         assert [output.name for output in artifact.outputs] == ["scores", "map"]
         assert artifact.verification
         assert artifact.verification.passed
-
-
-def test_names_of_files() -> None:
-    assert file_stem("mobilenet_v2") == "mobilenet_v2"
-    assert file_stem("folder/net.py:make") == "make"
-    assert file_stem("folder/net.onnx") == "net"
-    assert file_stem("../..") == "model"
 
 
 @pytest.mark.parametrize("opset", [18, 21, 23])
