@@ -57,6 +57,7 @@ class NodeLowering:
     ) -> None:
         self.builder = builder
         self.node = node
+        self.attributes = node.attributes
         self.integer = integer
         self._wanted = wanted
         self._fusion = fusion
@@ -80,19 +81,6 @@ class NodeLowering:
 
     def unsupported(self, what: str, remedy: str) -> UnsupportedOperator:
         return UnsupportedOperator(f"{title(self.node)}: {what}", hint=remedy)
-
-    def integer_attribute(self, name: str, default: int) -> int:
-        return self.node.attributes.get_int(name, default)
-
-    def float_attribute(self, name: str, default: float) -> float:
-        return self.node.attributes.get_float(name, default)
-
-    def string_attribute(self, name: str, default: str) -> str:
-        return self.node.attributes.get_string(name, default)
-
-    def integers_attribute(self, name: str, default: Sequence[int]) -> tuple[int, ...]:
-        attribute = self.node.attributes.get(name)
-        return tuple(default) if attribute is None else tuple(attribute.as_ints())
 
     # Inputs
 

@@ -21,7 +21,7 @@ def convolve_volume(ctx: NodeLowering) -> None:
     ctx.refuse_integer("TFLite convolves volumes in float")
     real = ctx.demand_constant(1, "weight")
     area = extents(ctx, real.shape[2:])
-    group = ctx.integer_attribute("group", 1)
+    group = ctx.attributes.get_int("group", 1)
     dense = _ungrouped(real, group).transpose(2, 3, 4, 1, 0)
     x = ctx.tensor(0, DEPTH_CHANNELS_LAST)
     if any(area.low) or any(area.high):
@@ -57,10 +57,10 @@ def pool_volume(ctx: NodeLowering, name: str) -> None:
     beside each other first (2x2x2 over 8x28x28x32 on a Cortex-A72, millions of instructions: 11.9,
     in float with DEQUANTIZE and QUANTIZE 0.96).
     """
-    kernel = ctx.integers_attribute("kernel_shape", ())
+    kernel = tuple(ctx.attributes.get_ints("kernel_shape", ()))
     area = extents(ctx, kernel)
     average = name == "AVERAGE_POOL_2D"
-    include = ctx.integer_attribute("count_include_pad", 0) == 1
+    include = ctx.attributes.get_int("count_include_pad", 0) == 1
     factors = border_factors(ctx, area, kernel, include=include) if average else np.ones(1, FLOAT)
     if ctx.integer and np.any(factors != 1):
         raise NoIntegerForm("TFLite cannot leave its padding out of the average")

@@ -67,8 +67,8 @@ def extents(ctx: NodeLowering, kernel: Sequence[int]) -> Extents:
     result = ctx.result_shape[2:]
     rank = len(spatial)
     ones = (1,) * rank
-    strides = ctx.integers_attribute("strides", ones)
-    dilations = ctx.integers_attribute("dilations", ones)
+    strides = tuple(ctx.attributes.get_ints("strides", ones))
+    dilations = tuple(ctx.attributes.get_ints("dilations", ones))
     reach = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
     needed = [
         (result[axis] - 1) * strides[axis] + reach[axis] - spatial[axis] for axis in range(rank)
@@ -110,7 +110,7 @@ def border_factors(
     ``include``: the padding that the node declares counts, as attribute count_include_pad says.
     """
     rank = len(kernel)
-    pads = ctx.integers_attribute("pads", (0,) * (2 * rank))
+    pads = ctx.attributes.get_ints("pads", (0,) * (2 * rank))
     factors = np.ones((1,) * rank)
     for axis in range(rank):
         before, behind = (area.low[axis], pads[axis + rank]) if include else (0, 0)
@@ -126,14 +126,14 @@ def border_factors(
 def _low(ctx: NodeLowering, needed: Sequence[int]) -> tuple[int, ...]:
     """Padding in front, by attribute ``auto_pad`` or ``pads``."""
     rank = len(needed)
-    mode = ctx.string_attribute("auto_pad", "NOTSET")
+    mode = ctx.attributes.get_string("auto_pad", "NOTSET")
     if mode == "VALID":
         return (0,) * rank
     if mode == "SAME_UPPER":
         return tuple(max(0, total) // 2 for total in needed)
     if mode == "SAME_LOWER":
         return tuple((max(0, total) + 1) // 2 for total in needed)
-    return ctx.integers_attribute("pads", (0,) * (2 * rank))[:rank]
+    return tuple(ctx.attributes.get_ints("pads", (0,) * (2 * rank)))[:rank]
 
 
 def _pair(values: Sequence[int], filler: int) -> Pair:

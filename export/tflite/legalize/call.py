@@ -8,7 +8,6 @@ import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite.builder import title
-from edgeconv.export.tflite.layout import Shape
 from edgeconv.export.tflite.legalize.functions import Attributes
 
 
@@ -22,7 +21,7 @@ class Call:
     ) -> None:
         self.node = node
         self.inputs = inputs
-        self.attributes = attributes
+        self.attributes = ir.Node(node.domain, node.op_type, (), attributes).attributes
 
     @property
     def op_type(self) -> str:
@@ -42,18 +41,6 @@ class Call:
         if value is None:
             raise self.unsupported(f"input {index} is missing", "check the model with onnx.checker")
         return value
-
-    def integer(self, name: str, default: int = 0) -> int:
-        return self.attributes[name].as_int() if name in self.attributes else default
-
-    def real(self, name: str, default: float = 0.0) -> float:
-        return self.attributes[name].as_float() if name in self.attributes else default
-
-    def string(self, name: str, default: str = "") -> str:
-        return self.attributes[name].as_string() if name in self.attributes else default
-
-    def integers(self, name: str, default: Shape) -> Shape:
-        return tuple(self.attributes[name].as_ints()) if name in self.attributes else default
 
     def unsupported(self, what: str, remedy: str) -> UnsupportedOperator:
         return UnsupportedOperator(f"{title(self.node)}: {what}", hint=remedy)

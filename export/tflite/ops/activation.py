@@ -127,7 +127,7 @@ def leaky_relu(ctx: NodeLowering) -> None:
     """LEAKY_RELU; in integers by way of float, which XNNPACK makes a table of: it is exact, and has
     half the instructions of XNNPACK's int8 kernel, an eighth of tflite-runtime 2.14's.
     """
-    leaky(ctx, ctx.float_attribute("alpha", 0.01))
+    leaky(ctx, ctx.attributes.get_float("alpha", 0.01))
 
 
 def leaky(ctx: NodeLowering, slope: float) -> None:
@@ -139,14 +139,14 @@ def gelu(ctx: NodeLowering) -> None:
     """GELU, an operator of ONNX since opset 20; under an earlier one the formula with Erf or Tanh
     stays written out, partly in float.
     """
-    approximate = ctx.string_attribute("approximate", "none") == "tanh"
+    approximate = ctx.attributes.get_string("approximate", "none") == "tanh"
     unary(ctx, "GELU", options={"approximate": approximate})
 
 
 @operator("HardSigmoid", integer=Integer.COMPUTES)
 def hard_sigmoid(ctx: NodeLowering) -> None:
     """relu6(6 alpha x + 6 beta) / 6; in integers by way of float, which is a table in XNNPACK."""
-    alpha, beta = ctx.float_attribute("alpha", 0.2), ctx.float_attribute("beta", 0.5)
+    alpha, beta = ctx.attributes.get_float("alpha", 0.2), ctx.attributes.get_float("beta", 0.5)
     f = Formula(ctx)
     if ctx.integer:
         # As ONNX Runtime computes it: a half may lie between two codes.
@@ -162,7 +162,7 @@ def softmax(ctx: NodeLowering) -> None:
     """SOFTMAX over the last axis of the stored tensor."""
     shape = ctx.shape(0)
     rank = len(shape)
-    axis = ctx.integer_attribute("axis", -1) % rank
+    axis = ctx.attributes.get_int("axis", -1) % rank
     stored = ctx.stored(0)
     perm = stored.order.nearest_perm(shape)
     if perm[-1] != axis:

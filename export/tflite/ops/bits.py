@@ -59,7 +59,7 @@ def bit_shift(f: Decomposer) -> list[ir.Value]:
     assert x.dtype is not None
     dtype = x.dtype.numpy()
     width = 8 * dtype.itemsize
-    right = f.string("direction") == "RIGHT"
+    right = f.attributes.get_string("direction", "") == "RIGHT"
     if right and x.dtype != ir.DataType.INT32:
         raise f.unsupported("its numbers are not int32", "cast them to int32")
     limit = np.array(width - 1 if right else width, dtype)
@@ -88,7 +88,7 @@ def bit_cast(ctx: NodeLowering) -> None:
 def reverse_sequence(ctx: NodeLowering) -> None:
     """REVERSE_SEQUENCE."""
     options = {
-        "seqDim": ctx.integer_attribute("time_axis", 0),
-        "batchDim": ctx.integer_attribute("batch_axis", 1),
+        "seqDim": ctx.attributes.get_int("time_axis", 0),
+        "batchDim": ctx.attributes.get_int("batch_axis", 1),
     }
     ctx.emit("REVERSE_SEQUENCE", [ctx.tensor(0), ctx.tensor(1)], None, {**options})

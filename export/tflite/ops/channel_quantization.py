@@ -20,7 +20,7 @@ def _per_channel(call: Call) -> bool:
         shape is not None
         and shape.is_static()
         and prod(shape.numpy()) > 1
-        and not call.integer("block_size")
+        and not call.attributes.get_int("block_size", 0)
     )
 
 
@@ -28,7 +28,7 @@ def _along(f: Decomposer) -> list[int]:
     """The shape in which scales and zero points broadcast to the first input."""
     rank = len(f.shape(f.input(0)))
     shape = [1] * rank
-    shape[f.integer("axis", 1) % rank] = -1
+    shape[f.attributes.get_int("axis", 1) % rank] = -1
     return shape
 
 

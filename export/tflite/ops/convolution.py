@@ -43,7 +43,7 @@ def conv(ctx: NodeLowering) -> None:
         convolve_volume(ctx)
         return
     weight_shape = as_map(ctx.shape(1))
-    group = ctx.integer_attribute("group", 1)
+    group = ctx.attributes.get_int("group", 1)
     channels, depth = weight_shape[:2]
     depthwise = group > 1 and depth == 1
     perm = OIHW_TO_IHWO if depthwise else OIHW_TO_OHWI
@@ -82,7 +82,7 @@ def _foreseen(ctx: NodeLowering) -> tuple[Array, Order] | None:
     """The channels as the reader of the result wants them, and the order that this is."""
     constant = all(isinstance(ctx.held(i), Constant) for i in (1, 2) if ctx.has(i))
     order = consumer_order(ctx.result)
-    if order is None or not constant or ctx.integer_attribute("group", 1) != 1:
+    if order is None or not constant or ctx.attributes.get_int("group", 1) != 1:
         return None
     channels = channel_permutation(order, as_map(ctx.result_shape))
     return None if channels is None else (channels, order)

@@ -24,7 +24,7 @@ def second_output_used(call: Call) -> bool:
 def hardmax(f: Decomposer) -> Results:
     """1 at the first of the largest elements along an axis, else 0."""
     x = f.input(0)
-    axis = f.integer("axis", -1) % len(f.shape(x))
+    axis = f.attributes.get_int("axis", -1) % len(f.shape(x))
     place = f("ArgMax", x, axis=axis, keepdims=0)
     values = np.array([0, 1], np.float32)
     return [f("OneHot", place, [f.shape(x)[axis]], values, axis=axis)]
@@ -33,21 +33,21 @@ def hardmax(f: Decomposer) -> Results:
 @decomposition_of("LpPool")
 def lp_pool(f: Decomposer) -> Results:
     """A convolution of the p-th powers with ones, and its p-th root."""
-    x, p = f.input(0), f.integer("p", 2)
+    x, p = f.input(0), f.attributes.get_int("p", 2)
     channels = f.shape(x)[1]
-    kernel = f.integers("kernel_shape", ())
+    kernel = tuple(f.attributes.get_ints("kernel_shape", ()))
     ones = (1,) * len(kernel)
     window = {
-        "strides": [*f.integers("strides", ones)],
-        "dilations": [*f.integers("dilations", ones)],
+        "strides": [*f.attributes.get_ints("strides", ones)],
+        "dilations": [*f.attributes.get_ints("dilations", ones)],
     }
-    pads = [*f.integers("pads", (0,) * (2 * len(kernel)))]
+    pads = [*f.attributes.get_ints("pads", (0,) * (2 * len(kernel)))]
     weight = np.ones((channels, 1, *kernel), np.float32)
     size = f("Abs", x)
     power = size if p == 1 else f("Mul", x, x) if p == 2 else f("Pow", size, float(p))
-    mode = f.string("auto_pad", "NOTSET")
+    mode = f.attributes.get_string("auto_pad", "NOTSET")
     if mode == "NOTSET":
-        if f.integer("ceil_mode"):
+        if f.attributes.get_int("ceil_mode", 0):
             pads = _rounded_up(f.shape(x)[2:], kernel, window["strides"], window["dilations"], pads)
         sums = f("Conv", power, weight, group=channels, pads=pads, **window)
     else:
@@ -82,8 +82,8 @@ def cumprod(f: Decomposer) -> Results:
     x = f.input(0)
     shape = f.shape(x)
     axis = int(f.demand(1, "axis").item()) % len(shape)
-    backward = bool(f.integer("reverse"))
-    if f.integer("exclusive"):
+    backward = bool(f.attributes.get_int("reverse", 0))
+    if f.attributes.get_int("exclusive", 0):
         x = _shifted(f, x, axis, 1, backward=backward)
     step = 1
     while step < shape[axis]:
@@ -104,7 +104,9 @@ def _shifted(f: Decomposer, x: ir.Value, axis: int, step: int, *, backward: bool
     return f("Concat", *((kept, ones) if backward else (ones, kept)), axis=axis)
 
 
-@decomposition_of("Mod", when=lambda call: bool(call.integer("fmod")) and not call.takes(*BYTES))
+@decomposition_of(
+    "Mod", when=lambda call: bool(call.attributes.get_int("fmod", 0)) and not call.takes(*BYTES)
+)
 def fmod(f: Decomposer) -> Results:
     """The remainder whose sign follows the dividend, by that whose sign follows the divisor."""
     x, y = f.input(0), f.input(1)
@@ -139,7 +141,7 @@ def compress(f: Decomposer) -> Results:
     """The elements, or slices along an axis, where a constant condition holds."""
     x = f.input(0)
     places = np.flatnonzero(f.demand(1, "condition"))
-    axis = f.integer("axis", -(2**31))
+    axis = f.attributes.get_int("axis", -(2**31))
     if axis == -(2**31):
         return [f("Gather", f("Reshape", x, [-1]), places)]
     return [f("Gather", x, places, axis=axis)]
@@ -159,11 +161,13 @@ def layer_normalization_with_statistics(f: Decomposer) -> Results:
     """With the mean and the inverse of the standard deviation as results."""
     x = f.input(0)
     rank = len(f.shape(x))
-    axes = list(range(f.integer("axis", -1) % rank, rank))
+    axes = list(range(f.attributes.get_int("axis", -1) % rank, rank))
     mean = f("ReduceMean", x, axes)
     centered = f("Sub", x, mean)
     variance = f("ReduceMean", f("Mul", centered, centered), axes)
-    inverse = f("Reciprocal", f("Sqrt", f("Add", variance, f.real("epsilon", 1e-5))))
+    inverse = f(
+        "Reciprocal", f("Sqrt", f("Add", variance, f.attributes.get_float("epsilon", 1e-5)))
+    )
     y = f("Mul", f("Mul", centered, inverse), f.input(1))
     if not f.missing(2):
         y = f("Add", y, f.input(2))
@@ -175,7 +179,7 @@ def tensor_scatter(f: Decomposer) -> Results:
     """ScatterElements at the positions from each write index on."""
     cache, update = f.input(0), f.input(1)
     shape = f.shape(update)
-    axis = f.integer("axis", -2) % len(shape)
+    axis = f.attributes.get_int("axis", -2) % len(shape)
     along = [1] * len(shape)
     along[axis] = shape[axis]
     steps = np.arange(shape[axis], dtype=np.int64).reshape(along)
@@ -184,7 +188,7 @@ def tensor_scatter(f: Decomposer) -> Results:
         places = f("Add", starts, steps)
     else:
         places = f("Identity", steps)
-    if f.string("mode", "linear") == "circular":
+    if f.attributes.get_string("mode", "linear") == "circular":
         places = f("Mod", places, np.int64(f.shape(cache)[axis]))
     places = f("Expand", places, list(shape))
     return [f("ScatterElements", cache, places, update, axis=axis)]
@@ -195,10 +199,10 @@ def max_unpool(f: Decomposer) -> Results:
     """ScatterElements into zeros, by indices that count the elements of the result."""
     x, indices = f.input(0), f.input(1)
     shape = f.shape(x)
-    kernel = f.integers("kernel_shape", ())
+    kernel = tuple(f.attributes.get_ints("kernel_shape", ()))
     rank = len(kernel)
-    strides = f.integers("strides", (1,) * rank)
-    pads = f.integers("pads", (0,) * (2 * rank))
+    strides = f.attributes.get_ints("strides", (1,) * rank)
+    pads = f.attributes.get_ints("pads", (0,) * (2 * rank))
     sizes = [
         (size - 1) * strides[axis] + kernel[axis] - pads[axis] - pads[axis + rank]
         for axis, size in enumerate(shape[2:])
@@ -219,14 +223,17 @@ def max_pool_with_indices(f: Decomposer) -> Results:
     """Every element of the kernel as a map of its own, the largest of them, and where it was."""
     x = f.input(0)
     n, channels, *size = f.shape(x)
-    kernel = f.integers("kernel_shape", ())
+    kernel = tuple(f.attributes.get_ints("kernel_shape", ()))
     rank = len(kernel)
     ones = (1,) * rank
-    strides, dilations = f.integers("strides", ones), f.integers("dilations", ones)
-    pads = list(f.integers("pads", (0,) * (2 * rank)))
-    if f.string("auto_pad", "NOTSET") != "NOTSET":
+    strides, dilations = (
+        f.attributes.get_ints("strides", ones),
+        f.attributes.get_ints("dilations", ones),
+    )
+    pads = list(f.attributes.get_ints("pads", (0,) * (2 * rank)))
+    if f.attributes.get_string("auto_pad", "NOTSET") != "NOTSET":
         raise f.unsupported("auto_pad is set beside its indices", "state pads")
-    if f.integer("ceil_mode"):
+    if f.attributes.get_int("ceil_mode", 0):
         pads = _rounded_up(tuple(size), kernel, list(strides), list(dilations), pads)
     padded = f("Pad", x, [0, 0, *pads[:rank], 0, 0, *pads[rank:]], float(np.finfo("f4").min))
     room = f.shape(padded)[2:]
@@ -246,7 +253,7 @@ def max_pool_with_indices(f: Decomposer) -> Results:
     stack = f("Concat", *maps, axis=0)
     best = f("ArgMax", stack, axis=0, keepdims=0)
     # Elements per step along each axis: the last axis counts ones, the first with storage_order 1.
-    order = range(rank) if f.integer("storage_order") else range(rank)[::-1]
+    order = range(rank) if f.attributes.get_int("storage_order", 0) else range(rank)[::-1]
     steps, step = [0] * rank, 1
     for axis in order:
         steps[axis], step = step, step * size[axis]

@@ -98,7 +98,7 @@ def _summed(ctx: NodeLowering, index: int, labels: str, elsewhere: str) -> Opera
 
 def _parsed(ctx: NodeLowering) -> tuple[list[str], str]:
     """A label for each axis of each input and of the result."""
-    equation = ctx.string_attribute("equation", "").replace(" ", "")
+    equation = ctx.attributes.get_string("equation", "").replace(" ", "")
     left, arrow, result = equation.partition("->")
     terms = [
         _spelled(ctx, term, len(ctx.shape(index))) for index, term in enumerate(left.split(","))

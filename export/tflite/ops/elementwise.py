@@ -236,8 +236,8 @@ def cumsum(ctx: NodeLowering) -> None:
     axis = int(ctx.demand_constant(1, "axis").item()) % rank
     perm = own_perm(ctx)
     options: Options = {
-        "exclusive": bool(ctx.integer_attribute("exclusive", 0)),
-        "reverse": bool(ctx.integer_attribute("reverse", 0)),
+        "exclusive": bool(ctx.attributes.get_int("exclusive", 0)),
+        "reverse": bool(ctx.attributes.get_int("reverse", 0)),
     }
     along = ctx.builder.integers(np.array(perm.index(axis)), f"{ctx.name}/axis")
     ctx.emit("CUMSUM", [ctx.tensor(0, perm), along], perm, options)

@@ -57,7 +57,7 @@ def _row(f: Decomposer, indices: list[ir.Value], n: int, spatial: Shape) -> ir.V
 
 def _taps(f: Decomposer, grid: ir.Value, column: int, size: int) -> list[IntermediateOutputs]:
     """The neighbors along one axis, with their weights."""
-    mode = f.string("mode", "linear")
+    mode = f.attributes.get_string("mode", "linear")
     mode = MODES.get(mode, mode)
     at = _coordinate(f, grid, column, size)
     if mode == "nearest":
@@ -88,18 +88,18 @@ def _taps(f: Decomposer, grid: ir.Value, column: int, size: int) -> list[Interme
 def _coordinate(f: Decomposer, grid: ir.Value, column: int, size: int) -> ir.Value:
     """A column of the grid, from -1 to 1, in units of elements."""
     at = f("Gather", grid, column, axis=-1)
-    if f.integer("align_corners"):
+    if f.attributes.get_int("align_corners", 0):
         return f("Mul", f("Add", at, 1.0), (size - 1) / 2)
     return f("Sub", f("Mul", f("Add", at, 1.0), size / 2), 0.5)
 
 
 def _inside(f: Decomposer, at: ir.Value, size: int) -> ir.Value:
     """A coordinate brought into the map, by ``padding_mode``; zeros are put in later."""
-    mode = f.string("padding_mode", "zeros")
+    mode = f.attributes.get_string("padding_mode", "zeros")
     if mode == "zeros":
         return at
     if mode == "reflection":
-        low = 0.0 if f.integer("align_corners") else -0.5
+        low = 0.0 if f.attributes.get_int("align_corners", 0) else -0.5
         span = size - 1 - 2 * low
         if span == 0:
             return f("Mul", at, 0.0)
@@ -115,7 +115,7 @@ def _tap(f: Decomposer, at: ir.Value, weight: ir.Value | None, size: int) -> Int
     if weight is None:
         weight = f("Add", f("Mul", at, 0.0), 1.0)
     limited = f("Clip", at, 0.0, float(size - 1))
-    if f.string("padding_mode", "zeros") == "zeros":
+    if f.attributes.get_string("padding_mode", "zeros") == "zeros":
         inside = f("Cast", f("Equal", at, limited), to=ir.DataType.FLOAT)
         weight = f("Mul", weight, inside)
     return f("Cast", limited, to=ir.DataType.INT32), weight

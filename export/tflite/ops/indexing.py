@@ -75,7 +75,7 @@ def split(ctx: NodeLowering) -> None:
     those and not SPLIT_V.
     """
     shape = ctx.shape(0)
-    axis = ctx.integer_attribute("axis", 0) % len(shape)
+    axis = ctx.attributes.get_int("axis", 0) % len(shape)
     sizes = [static_shape(value)[axis] for value in ctx.node.outputs]
     perm = own_perm(ctx)
     x = ctx.tensor(0, perm)
@@ -100,7 +100,7 @@ def gather(ctx: NodeLowering) -> None:
     computed indices from the front.
     """
     shape = ctx.shape(0)
-    axis = ctx.integer_attribute("axis", 0) % len(shape)
+    axis = ctx.attributes.get_int("axis", 0) % len(shape)
     held = ctx.held(1)
     rank = len(ctx.shape(1))
     perm = own_perm(ctx) if rank < 2 else identity(len(shape))
@@ -128,7 +128,7 @@ def gather(ctx: NodeLowering) -> None:
 @operator("GatherND", integer=Integer.MOVES)
 def gather_nd(ctx: NodeLowering) -> None:
     """GATHER_ND, whose indices count all dimensions: those of the batch are put in front."""
-    batch = ctx.integer_attribute("batch_dims", 0)
+    batch = ctx.attributes.get_int("batch_dims", 0)
     held = ctx.held(1)
     shape = ctx.shape(0)
     if isinstance(held, Constant):
@@ -174,7 +174,7 @@ def arg_extreme(ctx: NodeLowering) -> None:
     if ctx.value(0).dtype == ir.DataType.INT64:
         raise ctx.unsupported(f"{name} has no kernel for int64", "cast its input to int32")
     shape = ctx.shape(0)
-    axis = ctx.integer_attribute("axis", 0) % len(shape)
+    axis = ctx.attributes.get_int("axis", 0) % len(shape)
     source = ctx.raw(0)
     perm = source.order.nearest_perm(shape)
     kept = tuple(1 if other == axis else size for other, size in enumerate(shape))
@@ -183,7 +183,7 @@ def arg_extreme(ctx: NodeLowering) -> None:
     x = ctx.builder.placed(source, shape, perm)
     order = Order.of(kept, perm)
     options: Options = {"outputType": INT64}
-    if not ctx.integer_attribute("select_last_index", 0):
+    if not ctx.attributes.get_int("select_last_index", 0):
         ctx.emit_stored(name, [x, along], stored, order, options)
         return
     turned = Tensor(f"{ctx.name}/turned", x.shape, x.dtype, None, x.quantization)
@@ -200,11 +200,11 @@ def top_k(ctx: NodeLowering) -> None:
     """TOPK_V2 along the last axis, its int32 indices cast to ONNX's int64. The smallest are the
     largest of the negated input.
     """
-    smallest = not ctx.integer_attribute("largest", 1)
+    smallest = not ctx.attributes.get_int("largest", 1)
     if smallest:
         ctx.refuse_integer("TFLite negates no integers")
     shape = ctx.shape(0)
-    axis = ctx.integer_attribute("axis", -1) % len(shape)
+    axis = ctx.attributes.get_int("axis", -1) % len(shape)
     others = tuple(other for other in range(len(shape)) if other != axis)
     perm = (*others, axis)
     count = int(ctx.demand_constant(1, "k").item())

@@ -56,10 +56,12 @@ def where_of_bytes(f: Decomposer) -> Results:
     return [f("Cast", f.again([f.input(0), yes, no]), to=int(dtype))]
 
 
-@decomposition_of("BitCast", when=lambda call: call.integer("to") in {int(item) for item in BYTES})
+@decomposition_of(
+    "BitCast", when=lambda call: call.attributes.get_int("to", 0) in {int(item) for item in BYTES}
+)
 def bit_cast_to_bytes(f: Decomposer) -> Results:
     """A CAST, which keeps the eight bits."""
-    return [f("Cast", f.input(0), to=f.integer("to"))]
+    return [f("Cast", f.input(0), to=f.attributes.get_int("to", 0))]
 
 
 def _of_bare_bytes(call: Call) -> bool:
@@ -127,12 +129,12 @@ def _axes(f: Decomposer) -> list[ir.Value | list[int]]:
     """The axes of a reduction: an input since opset 18, an attribute before."""
     if not f.missing(1):
         return [f.input(1)]
-    stated = f.integers("axes", ())
+    stated = f.attributes.get_ints("axes", ())
     return [list(stated)] if stated else []
 
 
 def _options(f: Decomposer) -> dict[str, int]:
-    return {name: f.integer(name, default) for name, default in KEPT.items()}
+    return {name: f.attributes.get_int(name, default) for name, default in KEPT.items()}
 
 
 KEPT = {"keepdims": 1, "noop_with_empty_axes": 0}

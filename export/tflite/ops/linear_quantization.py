@@ -20,8 +20,16 @@ Results = list[ir.Value]
 
 def _window(f: Decomposer) -> dict[str, int | str | list[int]]:
     """The attributes of a convolution."""
-    lists = {name: list(f.integers(name, ())) for name in WINDOW if f.integers(name, ())}
-    return {**lists, "group": f.integer("group", 1), "auto_pad": f.string("auto_pad", "NOTSET")}
+    lists = {
+        name: list(f.attributes.get_ints(name, ()))
+        for name in WINDOW
+        if f.attributes.get_ints(name, ())
+    }
+    return {
+        **lists,
+        "group": f.attributes.get_int("group", 1),
+        "auto_pad": f.attributes.get_string("auto_pad", "NOTSET"),
+    }
 
 
 @decomposition_of("QLinearConv")

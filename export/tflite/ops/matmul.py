@@ -20,8 +20,8 @@ from edgeconv.export.tflite.registry import Integer, operator
 @operator("Gemm", integer=Integer.COMPUTES, fuses=True)
 def gemm(ctx: NodeLowering) -> None:
     """Alpha * A * B + beta * C. FULLY_CONNECTED adds one row; any other C is an ADD behind it."""
-    alpha = ctx.float_attribute("alpha", 1.0)
-    beta = ctx.float_attribute("beta", 1.0)
+    alpha = ctx.attributes.get_float("alpha", 1.0)
+    beta = ctx.attributes.get_float("beta", 1.0)
     rows, units = ctx.result_shape
     addend = 2 if ctx.has(2) and beta else None
     row = addend is not None and prod(ctx.shape(2)) in (1, prod(ctx.shape(2)[-1:]))
@@ -32,7 +32,7 @@ def gemm(ctx: NodeLowering) -> None:
         ctx.refuse_integer("its third input is not one constant row")
 
     source, depth = _first_operand(ctx)
-    rows_first = bool(ctx.integer_attribute("transB", 0))
+    rows_first = bool(ctx.attributes.get_int("transB", 0))
     if addend is None or (row and isinstance(ctx.held(2), Constant)):
         plain = alpha == 1 and (addend is None or (beta == 1 and prod(ctx.shape(2)) == units))
         split = heads(ctx, rows, units) if plain else None
@@ -61,7 +61,7 @@ def gemm(ctx: NodeLowering) -> None:
 def _first_operand(ctx: NodeLowering) -> tuple[Stored, int]:
     """A, read as its transpose where the node says so, and its columns."""
     source, shape = ctx.stored(0), ctx.shape(0)
-    if not ctx.integer_attribute("transA", 0):
+    if not ctx.attributes.get_int("transA", 0):
         return source, shape[1]
     order = source.order.transposed(shape, (1, 0))
     if order is None:

@@ -64,13 +64,13 @@ def batch_normalization(ctx: NodeLowering) -> None:
     XNNPACK runs it as one multiply-add a number. In int8 it is exact but for the rounding of the
     result: with a scale for each channel, one number a channel is always 127 or -127.
     """
-    if ctx.integer_attribute("training_mode", 0):
+    if ctx.attributes.get_int("training_mode", 0):
         raise ctx.unsupported("training_mode is 1", "export the network in eval mode")
     scale, shift, mean, variance = (
         ctx.demand_constant(index, what).astype(np.float64)
         for index, what in enumerate(("scale", "bias", "mean", "variance"), start=1)
     )
-    factor = scale / np.sqrt(variance + ctx.float_attribute("epsilon", 1e-5))
+    factor = scale / np.sqrt(variance + ctx.attributes.get_float("epsilon", 1e-5))
     per_channel_affine(ctx, factor, shift - mean * factor)
 
 
@@ -86,11 +86,11 @@ def layer_normalization(ctx: NodeLowering) -> None:
     """Over the last axes, wherever they are stored."""
     shape = ctx.shape(0)
     rank = len(shape)
-    first = ctx.integer_attribute("axis", -1) % rank
+    first = ctx.attributes.get_int("axis", -1) % rank
     perm = own_perm(ctx)
     steps = Steps(ctx)
     axes = [perm.index(axis) for axis in range(first, rank)]
-    epsilon = ctx.float_attribute("epsilon", 1e-5)
+    epsilon = ctx.attributes.get_float("epsilon", 1e-5)
     result = standardized(steps, ctx.tensor(0, perm), axes, epsilon)
     result = steps("MUL", result, _along(ctx, 1, perm))
     if ctx.has(2):
@@ -102,12 +102,12 @@ def layer_normalization(ctx: NodeLowering) -> None:
 def rms_normalization(ctx: NodeLowering) -> None:
     shape = ctx.shape(0)
     rank = len(shape)
-    first = ctx.integer_attribute("axis", -1) % rank
+    first = ctx.attributes.get_int("axis", -1) % rank
     perm = own_perm(ctx)
     steps = Steps(ctx)
     x = ctx.tensor(0, perm)
     square = steps.mean(steps("MUL", x, x), [perm.index(axis) for axis in range(first, rank)])
-    root = steps("RSQRT", steps("ADD", square, ctx.float_attribute("epsilon", 1e-5)))
+    root = steps("RSQRT", steps("ADD", square, ctx.attributes.get_float("epsilon", 1e-5)))
     result = steps("MUL", steps("MUL", x, root), _along(ctx, 1, perm))
     ctx.finish(result, Order.of(shape, perm))
 
@@ -128,7 +128,7 @@ def instance_normalization(ctx: NodeLowering) -> None:
 @operator("GroupNormalization")
 def group_normalization(ctx: NodeLowering) -> None:
     """Over the spatial axes and the channels of each group."""
-    _grouped(ctx, groups=ctx.integer_attribute("num_groups", 1))
+    _grouped(ctx, groups=ctx.attributes.get_int("num_groups", 1))
 
 
 def _grouped(ctx: NodeLowering, groups: int) -> None:
@@ -153,7 +153,7 @@ def _grouped(ctx: NodeLowering, groups: int) -> None:
         axes = [*range(len(x.shape))]
     else:
         x = ctx.builder.reshape(x, permuted(dims, perm))
-    result = standardized(steps, x, axes, ctx.float_attribute("epsilon", 1e-5))
+    result = standardized(steps, x, axes, ctx.attributes.get_float("epsilon", 1e-5))
     parts = [dims[index] if index in (*group, *inner) else 1 for index in range(len(dims))]
     for index, name, neutral in ((1, "MUL", 1), (2, "ADD", 0)):
         parameter = ctx.demand_constant(index, "scale and bias")
@@ -171,10 +171,10 @@ def _grouped(ctx: NodeLowering, groups: int) -> None:
 @operator("LpNormalization", reason="TFLite's int8 kernel is slower than float")
 def lp_normalization(ctx: NodeLowering) -> None:
     """X over its L1 or L2 norm along an axis; 0 stays 0."""
-    power = ctx.integer_attribute("p", 2)
+    power = ctx.attributes.get_int("p", 2)
     shape = ctx.shape(0)
     perm = own_perm(ctx)
-    axis = perm.index(ctx.integer_attribute("axis", -1) % len(shape))
+    axis = perm.index(ctx.attributes.get_int("axis", -1) % len(shape))
     steps = Steps(ctx)
     x = ctx.tensor(0, perm)
     magnitude = steps("MUL", x, x) if power == 2 else steps("ABS", x)
@@ -189,7 +189,7 @@ def lp_normalization(ctx: NodeLowering) -> None:
 def log_softmax(ctx: NodeLowering) -> None:
     """LOG_SOFTMAX over the last axis of the stored tensor."""
     rank = len(ctx.shape(0))
-    axis = ctx.integer_attribute("axis", -1) % rank
+    axis = ctx.attributes.get_int("axis", -1) % rank
     perm = own_perm(ctx)
     if perm[-1] != axis:
         perm = (*(other for other in identity(rank) if other != axis), axis)
@@ -201,7 +201,7 @@ def mean_variance_normalization(ctx: NodeLowering) -> None:
     """(x - mean) / sqrt(variance), over the batch and the spatial axes if none are named."""
     shape = ctx.shape(0)
     perm = own_perm(ctx)
-    named = ctx.integers_attribute("axes", (0, 2, 3))
+    named = ctx.attributes.get_ints("axes", (0, 2, 3))
     axes = [perm.index(axis % len(shape)) for axis in named]
     result = standardized(Steps(ctx), ctx.tensor(0, perm), axes, 1e-9)
     ctx.finish(result, Order.of(shape, perm))
@@ -212,7 +212,7 @@ def local_response_normalization(ctx: NodeLowering) -> None:
     """LOCAL_RESPONSE_NORMALIZATION, whose window has a middle and whose alpha counts each
     neighbor.
     """
-    size = ctx.integer_attribute("size", 1)
+    size = ctx.attributes.get_int("size", 1)
     if size % 2 == 0:
         raise ctx.unsupported(f"size is {size}", "use an odd size")
     shape = ctx.shape(0)
@@ -222,8 +222,8 @@ def local_response_normalization(ctx: NodeLowering) -> None:
     x = ctx.builder.arranged(ctx.stored(0), order, flat)
     options: Options = {
         "radius": size // 2,
-        "bias": ctx.float_attribute("bias", 1.0),
-        "alpha": ctx.float_attribute("alpha", 1e-4) / size,
-        "beta": ctx.float_attribute("beta", 0.75),
+        "bias": ctx.attributes.get_float("bias", 1.0),
+        "alpha": ctx.attributes.get_float("alpha", 1e-4) / size,
+        "beta": ctx.attributes.get_float("beta", 0.75),
     }
     ctx.emit_stored("LOCAL_RESPONSE_NORMALIZATION", [x], flat, order, options)

@@ -25,7 +25,7 @@ def pad(ctx: NodeLowering) -> None:
         return
     perm = own_perm(ctx)
     x = ctx.tensor(0, perm)
-    mode = ctx.string_attribute("mode", "constant")
+    mode = ctx.attributes.get_string("mode", "constant")
     ordered = [pairs[axis] for axis in perm]
     if mode == "constant":
         value = ctx.demand_constant(2, "value") if ctx.has(2) else np.zeros((), FLOAT)

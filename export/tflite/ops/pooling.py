@@ -37,7 +37,7 @@ def max_pool(ctx: NodeLowering) -> None:
     if len(ctx.shape(0)) == 5:
         pool_volume(ctx, "MAX_POOL_2D")
         return
-    if any(step > 1 for step in ctx.integers_attribute("dilations", ())):
+    if any(step > 1 for step in ctx.attributes.get_ints("dilations", ())):
         area = _area(ctx)
         x = padded_with_lowest(ctx, map_input(ctx), area)
         pool = area.kernel, area.strides, area.dilations, area.result
@@ -64,7 +64,7 @@ def average_pool(ctx: NodeLowering) -> None:
         pool_volume(ctx, "AVERAGE_POOL_2D")
         return
     area = _area(ctx)
-    include = ctx.integer_attribute("count_include_pad", 0) == 1
+    include = ctx.attributes.get_int("count_include_pad", 0) == 1
     x = map_input(ctx)
     plain = area.dilations == (1, 1)
     by_convolution = plain and averages_by_convolution(ctx, area)
@@ -100,14 +100,14 @@ def average_pool(ctx: NodeLowering) -> None:
 
 def _factors(ctx: NodeLowering, *, include: bool) -> Array:
     """What makes good the zeros around the map, 1 x H x W x 1."""
-    kernel = ctx.integers_attribute("kernel_shape", ())
+    kernel = ctx.attributes.get_ints("kernel_shape", ())
     factors = border_factors(ctx, extents(ctx, kernel), kernel, include=include)
     height, width = factors.shape if factors.ndim == 2 else (1, factors.size)
     return factors.reshape(1, height, width, 1)
 
 
 def _area(ctx: NodeLowering) -> Window:
-    area = window(ctx, ctx.integers_attribute("kernel_shape", ()))
+    area = window(ctx, ctx.attributes.get_ints("kernel_shape", ()))
     for axis in (0, 1):
         start = (area.result[axis] - 1) * area.strides[axis] - area.low[axis]
         if start >= area.size[axis]:

@@ -60,7 +60,7 @@ class Cell:
         return self.ctx.fresh(f"{self.suffix}{self._count}/{name.lower()}", shape)
 
     def activation(self, index: int, x: Tensor) -> Tensor:
-        limit = self.ctx.float_attribute("clip", 0.0)
+        limit = self.ctx.attributes.get_float("clip", 0.0)
         if limit:
             x = self("MAXIMUM", self("MINIMUM", x, self.number(limit)), self.number(-limit))
         return self(self.direction.activations[index], x)
@@ -109,7 +109,7 @@ def _lstm(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
     total = cell("ADD", x, cell.dense(h, direction.hidden_weight, direction.hidden_bias, "hidden"))
     i, o, f, candidate = cell.gates(total, 0, 4)
     i = cell.activation(0, cell.peep(0, i, c))
-    if cell.ctx.integer_attribute("input_forget", 0):
+    if cell.ctx.attributes.get_int("input_forget", 0):
         f = cell("SUB", cell.number(1.0), i)
     else:
         f = cell.activation(0, cell.peep(2, f, c))
@@ -129,7 +129,7 @@ def _gru(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
     from_z, from_r = cell.gates(both, 0, 2)
     z = cell.activation(0, cell("ADD", z, from_z))
     r = cell.activation(0, cell("ADD", r, from_r))
-    if cell.ctx.integer_attribute("linear_before_reset", 0):
+    if cell.ctx.attributes.get_int("linear_before_reset", 0):
         from_h = cell("MUL", r, cell.dense(h, weight[2 * size :], bias[2 * size :], "candidate"))
     else:
         from_h = cell.dense(cell("MUL", r, h), weight[2 * size :], bias[2 * size :], "candidate")
@@ -149,7 +149,7 @@ STEPS = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}
 @operator("LSTM", "GRU", "RNN")
 def recurrent(ctx: NodeLowering) -> None:
     """FULLY_CONNECTED and elementwise operators for every step of the sequence, up to 512 steps."""
-    batch_first = ctx.integer_attribute("layout", 0) == 1
+    batch_first = ctx.attributes.get_int("layout", 0) == 1
     order = (1, 0, 2) if batch_first else (0, 1, 2)
     steps, batch, features = permuted(ctx.shape(0), order)
     if steps > LONGEST:
@@ -235,7 +235,7 @@ def _directions(ctx: NodeLowering) -> list[Direction]:
         biases = ctx.demand_constant(3, "B")
     names = _activations(ctx, count * len(DEFAULTS[kind]))
     each = len(DEFAULTS[kind])
-    way = ctx.string_attribute("direction", "forward")
+    way = ctx.attributes.get_string("direction", "forward")
     return [
         Direction(
             weights[index],
@@ -251,7 +251,7 @@ def _directions(ctx: NodeLowering) -> list[Direction]:
 
 
 def _activations(ctx: NodeLowering, count: int) -> tuple[str, ...]:
-    stated = ctx.node.attributes.get("activations")
+    stated = ctx.attributes.get("activations")
     default = DEFAULTS[ctx.node.op_type]
     names = tuple(stated.as_strings()) if stated else default * (count // len(default))
     unknown = sorted(set(names) - set(ACTIVATIONS))
@@ -262,4 +262,4 @@ def _activations(ctx: NodeLowering, count: int) -> tuple[str, ...]:
 
 
 def _steps(ctx: NodeLowering) -> int:
-    return ctx.shape(0)[1 if ctx.integer_attribute("layout", 0) else 0]
+    return ctx.shape(0)[1 if ctx.attributes.get_int("layout", 0) else 0]

@@ -100,8 +100,8 @@ def reduced_axes(ctx: NodeLowering) -> tuple[int, ...]:
     if ctx.has(1):
         axes = tuple(int(axis) for axis in ctx.demand_constant(1, "axes").reshape(-1))
     else:
-        axes = ctx.integers_attribute("axes", ())
-    if not axes and not ctx.integer_attribute("noop_with_empty_axes", 0):
+        axes = tuple(ctx.attributes.get_ints("axes", ()))
+    if not axes and not ctx.attributes.get_int("noop_with_empty_axes", 0):
         axes = tuple(range(rank))
     return tuple(sorted(axis % rank for axis in axes))
 

@@ -22,8 +22,11 @@ def col2im(f: Decomposer) -> list[ir.Value]:
     taps = prod(block)
     channels = rows // taps
     ones, zeros = (1,) * rank, (0,) * (2 * rank)
-    strides, dilations = f.integers("strides", ones), f.integers("dilations", ones)
-    pads = f.integers("pads", zeros)
+    strides, dilations = (
+        f.attributes.get_ints("strides", ones),
+        f.attributes.get_ints("dilations", ones),
+    )
+    pads = f.attributes.get_ints("pads", zeros)
     reach = [step * (size - 1) + 1 for step, size in zip(dilations, block, strict=True)]
     room = [image[a] + pads[a] + pads[a + rank] - reach[a] for a in range(rank)]
     counts = [room[a] // strides[a] + 1 for a in range(rank)]
@@ -77,9 +80,12 @@ def deform_conv(f: Decomposer) -> list[ir.Value]:
     x, weight, offset = f.input(0), f.demand(1, "weight"), f.input(2)
     n, channels, height, width = f.shape(x)
     units, depth, *kernel = weight.shape
-    group, sets = f.integer("group", 1), f.integer("offset_group", 1)
-    strides, dilations = f.integers("strides", (1, 1)), f.integers("dilations", (1, 1))
-    pads = f.integers("pads", (0, 0, 0, 0))
+    group, sets = f.attributes.get_int("group", 1), f.attributes.get_int("offset_group", 1)
+    strides, dilations = (
+        f.attributes.get_ints("strides", (1, 1)),
+        f.attributes.get_ints("dilations", (1, 1)),
+    )
+    pads = f.attributes.get_ints("pads", (0, 0, 0, 0))
     out = f.shape(offset)[2:]
     taps, each = prod(kernel), channels // sets
     # Offsets as N x sets x taps x (y, x) x H x W, around where a convolution would look.
@@ -121,16 +127,18 @@ def roi_align(f: Decomposer) -> list[ir.Value]:
     x, rois, batches = f.input(0), f.input(1), f.input(2)
     _, channels, height, width = f.shape(x)
     count = f.shape(rois)[0]
-    bins = f.integer("output_height", 1), f.integer("output_width", 1)
-    ratio = f.integer("sampling_ratio")
+    bins = f.attributes.get_int("output_height", 1), f.attributes.get_int("output_width", 1)
+    ratio = f.attributes.get_int("sampling_ratio", 0)
     if ratio < 1:
         raise f.unsupported(
             "the size of its regions decides how often they are sampled", "set sampling_ratio"
         )
-    largest = f.string("mode", "avg") == "max"
-    mode = f.string("coordinate_transformation_mode", "half_pixel" if f.version >= 16 else "")
+    largest = f.attributes.get_string("mode", "avg") == "max"
+    mode = f.attributes.get_string(
+        "coordinate_transformation_mode", "half_pixel" if f.version >= 16 else ""
+    )
     half = 0.5 if mode == "half_pixel" else 0.0
-    scaled = f("Sub", f("Mul", rois, f.real("spatial_scale", 1.0)), half)
+    scaled = f("Sub", f("Mul", rois, f.attributes.get_float("spatial_scale", 1.0)), half)
     left, top, right, bottom = (
         f("Reshape", f("Gather", scaled, index, axis=1), [count, 1]) for index in range(4)
     )

@@ -26,11 +26,11 @@ def resize(ctx: NodeLowering) -> None:
     runs in float (cubic, antialiased).
     """
     before, after = ctx.shape(0), ctx.result_shape
-    place = ctx.string_attribute("coordinate_transformation_mode", "half_pixel")
+    place = ctx.attributes.get_string("coordinate_transformation_mode", "half_pixel")
     if before == after and place != CROP:
         ctx.same(0)
         return
-    mode = ctx.string_attribute("mode", "nearest")
+    mode = ctx.attributes.get_string("mode", "nearest")
     if place not in PLACES:
         raise ctx.unsupported(f"coordinate_transformation_mode is {place}", "use half_pixel")
     samplings = [
@@ -60,7 +60,7 @@ def resize(ctx: NodeLowering) -> None:
 def _crops(ctx: NodeLowering, samplings: list[Sampling]) -> list[Sampling]:
     """The samplings with the part of each axis that input ``roi`` states: starts, then ends."""
     rank = len(samplings)
-    axes = [axis % rank for axis in ctx.integers_attribute("axes", range(rank))]
+    axes = [axis % rank for axis in ctx.attributes.get_ints("axes", range(rank))]
     roi = ctx.demand_constant(1, "roi").astype(float).reshape(2, -1)
     starts, ends = np.zeros(rank), np.ones(rank)
     starts[axes], ends[axes] = roi
@@ -72,7 +72,7 @@ def _crops(ctx: NodeLowering, samplings: list[Sampling]) -> list[Sampling]:
 
 def _natively(ctx: NodeLowering, samplings: list[Sampling]) -> bool:
     """Whether TFLite, which samples by the sizes, takes the samples that ONNX does."""
-    if ctx.integer_attribute("antialias", 0):
+    if ctx.attributes.get_int("antialias", 0):
         return False
     single = any(item.result == 1 for item in samplings)
     return all(item.whole for item in samplings) and not (
@@ -92,9 +92,9 @@ def _products(ctx: NodeLowering, samplings: list[Sampling], *, cubic: bool) -> N
             continue
         weights = matrix(
             sampling,
-            a=ctx.float_attribute("cubic_coeff_a", -0.75) if cubic else None,
-            antialias=bool(ctx.integer_attribute("antialias", 0)),
-            exclude_outside=bool(ctx.integer_attribute("exclude_outside", 0)),
+            a=ctx.attributes.get_float("cubic_coeff_a", -0.75) if cubic else None,
+            antialias=bool(ctx.attributes.get_int("antialias", 0)),
+            exclude_outside=bool(ctx.attributes.get_int("exclude_outside", 0)),
         )
         outer, inner = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
         shape = (*x.shape[:axis], sampling.result, *x.shape[axis + 1 :])
@@ -118,7 +118,7 @@ def _products(ctx: NodeLowering, samplings: list[Sampling], *, cubic: bool) -> N
 
 
 def _nearest(ctx: NodeLowering, samplings: list[Sampling], *, is_map: bool) -> None:
-    rounding = ctx.string_attribute("nearest_mode", "round_prefer_floor")
+    rounding = ctx.attributes.get_string("nearest_mode", "round_prefer_floor")
     taken = [item.nearest(rounding) for item in samplings]
     if is_map and all(
         np.array_equal(rows, np.arange(item.result) * item.size // item.result)
@@ -153,7 +153,7 @@ def _finish(ctx: NodeLowering, x: Tensor, samplings: list[Sampling]) -> None:
         ctx.finish(x, order)
         return
     builder = ctx.builder
-    number = np.array(ctx.float_attribute("extrapolation_value", 0.0), FLOAT)
+    number = np.array(ctx.attributes.get_float("extrapolation_value", 0.0), FLOAT)
     operands = [
         builder.constant(outside, f"{ctx.name}/outside"),
         builder.constant(number, f"{ctx.name}/extrapolation"),
@@ -165,12 +165,12 @@ def _finish(ctx: NodeLowering, x: Tensor, samplings: list[Sampling]) -> None:
 def _scales(ctx: NodeLowering) -> npt.NDArray[np.float64]:
     """Result over input for each axis: as stated, else by the sizes."""
     before, after = ctx.shape(0), ctx.result_shape
-    axes = [axis % len(before) for axis in ctx.integers_attribute("axes", range(len(before)))]
+    axes = [axis % len(before) for axis in ctx.attributes.get_ints("axes", range(len(before)))]
     scales: npt.NDArray[np.float64] = np.array(after, float) / np.array(before, float)
     if ctx.has(2) and not ctx.has(3):
         scales[axes] = ctx.demand_constant(2, "scales").astype(float)
         return scales
-    policy = ctx.string_attribute("keep_aspect_ratio_policy", "stretch")
+    policy = ctx.attributes.get_string("keep_aspect_ratio_policy", "stretch")
     if policy != "stretch":
         asked = ctx.demand_constant(3, "sizes") / np.array([before[axis] for axis in axes])
         scales[axes] = asked.min() if policy == "not_larger" else asked.max()

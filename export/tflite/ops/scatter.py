@@ -22,7 +22,7 @@ BOOL = np.dtype("bool")
 def gather_elements(ctx: NodeLowering) -> None:
     """GATHER from the flat input, where a place is its index times a stride plus the rest."""
     shape, taken = ctx.shape(0), ctx.shape(1)
-    axis = ctx.integer_attribute("axis", 0) % len(shape)
+    axis = ctx.attributes.get_int("axis", 0) % len(shape)
     x = ctx.builder.reshape(ctx.tensor(0), (prod(shape),))
     places = _places(ctx, 1, shape, axis)
     order = Order.of(taken, identity(len(taken)))
@@ -57,9 +57,9 @@ def as_int32(ctx: NodeLowering, tensor: Tensor) -> Tensor:
 def scatter_elements(ctx: NodeLowering) -> None:
     """With constant indices a GATHER from the input and the updates; else SCATTER_ND."""
     shape = ctx.shape(0)
-    axis = ctx.integer_attribute("axis", 0) % len(shape)
+    axis = ctx.attributes.get_int("axis", 0) % len(shape)
     places = _places(ctx, 1, shape, axis)
-    if places.data is not None and ctx.string_attribute("reduction", "none") == "none":
+    if places.data is not None and ctx.attributes.get_string("reduction", "none") == "none":
         _merge(ctx, places.data.reshape(-1))
         return
     column = ctx.builder.reshape(places, (prod(places.shape), 1))
@@ -71,7 +71,7 @@ def scatter_nd(ctx: NodeLowering) -> None:
     """With constant indices a GATHER from the input and the updates; else SCATTER_ND."""
     shape = ctx.shape(0)
     held = ctx.held(1)
-    if isinstance(held, Constant) and ctx.string_attribute("reduction", "none") == "none":
+    if isinstance(held, Constant) and ctx.attributes.get_string("reduction", "none") == "none":
         depth = held.array.shape[-1]
         columns = np.moveaxis(held.array % np.array(shape[:depth]), -1, 0)
         numbers = np.arange(prod(shape)).reshape(shape)
@@ -116,7 +116,7 @@ def _scatter(ctx: NodeLowering, indices: Tensor, shape: Shape, updated: Shape) -
     input, or a selection by where anything was put.
     """
     ctx.refuse_integer("its indices are computed by the network")
-    reduction = ctx.string_attribute("reduction", "none")
+    reduction = ctx.attributes.get_string("reduction", "none")
     builder = ctx.builder
     data = builder.reshape(ctx.tensor(0), shape)
     updates = builder.reshape(ctx.tensor(2), updated)
@@ -150,7 +150,7 @@ def one_hot(ctx: NodeLowering) -> None:
     else:
         indices = _not_negative(ctx, as_int32(ctx, ctx.tensor(0)), size)
     off, on = (builder.constant(np.array(number), f"{ctx.name}/value") for number in values)
-    axis = ctx.integer_attribute("axis", -1) % len(ctx.result_shape)
+    axis = ctx.attributes.get_int("axis", -1) % len(ctx.result_shape)
     ctx.emit("ONE_HOT", [indices, size, on, off], None, {"axis": axis})
 
 
@@ -175,7 +175,7 @@ def trilu(ctx: NodeLowering) -> None:
     rows, columns = x.shape[-2:]
     diagonal = int(ctx.demand_constant(1, "k").item()) if ctx.has(1) else 0
     ones = np.ones((1,) * (len(x.shape) - 2) + (rows, columns), bool)
-    upper = ctx.integer_attribute("upper", 1)
+    upper = ctx.attributes.get_int("upper", 1)
     mask = np.triu(ones, diagonal) if upper else np.tril(ones, diagonal)
     zero: Array = np.zeros(1, x.dtype)
     if ctx.value(0).dtype == ir.DataType.FLOAT and isinstance(x.quantization, Quantization):

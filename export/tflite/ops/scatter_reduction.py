@@ -22,14 +22,14 @@ LARGEST = 2**24
 
 
 def _reduces(call: Call) -> bool:
-    return call.string("reduction", "none") in REDUCTIONS
+    return call.attributes.get_string("reduction", "none") in REDUCTIONS
 
 
 @decomposition_of("ScatterElements", when=_reduces)
 def scatter_elements(f: Decomposer) -> list[ir.Value]:
     x, indices, updates = f.input(0), f.input(1), f.input(2)
     shape, taken = f.shape(x), f.shape(indices)
-    axis = f.integer("axis") % len(shape)
+    axis = f.attributes.get_int("axis", 0) % len(shape)
     strides = [prod(shape[other + 1 :]) for other in range(len(shape))]
     grid = np.indices(taken)
     rest = sum(grid[other] * strides[other] for other in range(len(shape)) if other != axis)
@@ -61,12 +61,13 @@ def _reduced(f: Decomposer, places: ir.Value, rows: ir.Value, count: int) -> lis
             f"its {updates} updates of {count} places are too many to compare",
             "scatter with reduction none or add",
         )
-    reduce, combine = REDUCTIONS[f.string("reduction")]
+    reduce, combine = REDUCTIONS[f.attributes.get_string("reduction", "")]
     assert x.dtype is not None
     dtype = x.dtype.numpy()
     limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
     neutral = np.array(
-        {"mul": 1, "max": limits.min, "min": limits.max}[f.string("reduction")], dtype
+        {"mul": 1, "max": limits.min, "min": limits.max}[f.attributes.get_string("reduction", "")],
+        dtype,
     )
     numbers = np.arange(count, dtype=np.int64).reshape(1, count, 1)
     there = f("Equal", f("Reshape", places, [updates, 1, 1]), numbers)

@@ -33,7 +33,8 @@ def reshape(ctx: NodeLowering) -> None:
 def transpose(ctx: NodeLowering) -> None:
     """Nothing: the same elements, read in another order."""
     shape = ctx.shape(0)
-    _transposed(ctx, shape, ctx.integers_attribute("perm", tuple(reversed(range(len(shape))))))
+    backward = tuple(reversed(range(len(shape))))
+    _transposed(ctx, shape, tuple(ctx.attributes.get_ints("perm", backward)))
 
 
 def _transposed(ctx: NodeLowering, shape: Shape, perm: Perm) -> None:
@@ -56,7 +57,7 @@ def concat(ctx: NodeLowering) -> None:
     the scale of the result first.
     """
     perm = _common_perm(ctx)
-    axis = ctx.integer_attribute("axis", 0) % len(perm)
+    axis = ctx.attributes.get_int("axis", 0) % len(perm)
     given = [index for index in range(len(ctx.node.inputs)) if 0 not in ctx.shape(index)]
     if len(given) == 1 and not ctx.integer:
         ctx.same(given[0])
@@ -134,11 +135,11 @@ def tile(ctx: NodeLowering) -> None:
 @operator("SpaceToDepth", integer=Integer.MOVES)
 def space_to_depth(ctx: NodeLowering) -> None:
     """SPACE_TO_DEPTH, as :func:`depth_to_space` the other way."""
-    if ctx.string_attribute("mode", "DCR") == "DCR":
+    if ctx.attributes.get_string("mode", "DCR") == "DCR":
         _blocks(ctx, "SPACE_TO_DEPTH")
         return
     n, c, h, w = ctx.shape(0)
-    size = ctx.integer_attribute("blocksize", 1)
+    size = ctx.attributes.get_int("blocksize", 1)
     _transposed(ctx, (n, c, h // size, size, w // size, size), (0, 1, 3, 5, 2, 4))
 
 
@@ -148,11 +149,11 @@ def depth_to_space(ctx: NodeLowering) -> None:
     put there by the convolution in front. With the depth first (mode CRD) it is a reshape and a
     transpose, and those are read, not written.
     """
-    if ctx.string_attribute("mode", "DCR") == "DCR":
+    if ctx.attributes.get_string("mode", "DCR") == "DCR":
         _blocks(ctx, "DEPTH_TO_SPACE")
         return
     n, c, h, w = ctx.shape(0)
-    size = ctx.integer_attribute("blocksize", 1)
+    size = ctx.attributes.get_int("blocksize", 1)
     stored = ctx.stored(0)
     if stored.order == shuffled_order((n, c, h, w), size):
         x = ctx.builder.reshape(stored.tensor, (n, h, w, c))
@@ -162,7 +163,7 @@ def depth_to_space(ctx: NodeLowering) -> None:
 
 
 def _blocks(ctx: NodeLowering, name: str) -> None:
-    options: Options = {"blockSize": ctx.integer_attribute("blocksize", 1)}
+    options: Options = {"blockSize": ctx.attributes.get_int("blocksize", 1)}
     ctx.emit(name, [ctx.tensor(0, CHANNELS_LAST)], CHANNELS_LAST, options)
 
 

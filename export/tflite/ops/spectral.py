@@ -28,12 +28,15 @@ def dft(f: Decomposer) -> list[ir.Value]:
     x = f.input(0)
     *shape, parts = f.shape(x)
     # An input since opset 20, an attribute before, and another default.
-    axis = f.integer("axis", 1 if f.version < 20 else -2)
+    axis = f.attributes.get_int("axis", 1 if f.version < 20 else -2)
     if not f.missing(2):
         axis = int(f.demand(2, "axis").item())
     axis %= len(shape) + 1
     length = shape[axis] if f.missing(1) else int(f.demand(1, "dft_length").item())
-    inverse, onesided = bool(f.integer("inverse")), bool(f.integer("onesided"))
+    inverse, onesided = (
+        bool(f.attributes.get_int("inverse", 0)),
+        bool(f.attributes.get_int("onesided", 0)),
+    )
     if inverse and onesided:
         return [_real_signal(f, x, axis, None if f.missing(1) else length)]
     x = _of_length(f, x, axis, length)
@@ -93,7 +96,7 @@ def stft(f: Decomposer) -> list[ir.Value]:
     else:
         length = int(f.demand(3, "frame_length").item())
         window = np.ones(length)
-    kept = length // 2 + 1 if f.integer("onesided", 1) else length
+    kept = length // 2 + 1 if f.attributes.get_int("onesided", 1) else length
     waves = _waves(length, parts, kept).reshape(length, parts, kept * 2)
     filters = (waves * window[:, np.newaxis, np.newaxis]).transpose(2, 1, 0).astype(np.float32)
     rows = f("Transpose", f("Reshape", signal, [shape[0], shape[1], parts]), perm=[0, 2, 1])

@@ -69,14 +69,14 @@ def conv_transpose(ctx: NodeLowering) -> None:
 def _volume(ctx: NodeLowering) -> None:
     """CONV_3D_TRANSPOSE without padding, which has no integer form, and a SLICE of its result."""
     ctx.refuse_integer("TFLite convolves volumes in float")
-    group = ctx.integer_attribute("group", 1)
+    group = ctx.attributes.get_int("group", 1)
     real = ctx.demand_constant(1, "weight")
-    dilations = ctx.integers_attribute("dilations", (1, 1, 1))
+    dilations = ctx.attributes.get_ints("dilations", (1, 1, 1))
     # From I O D H W to D H W O I.
     array = np.moveaxis(_dense(real, group, dilations), (0, 1), (4, 3))
     weight = ctx.builder.constant(array, ctx.value(1).name or f"{ctx.name}/weight")
     channels = array.shape[3]
-    strides = ctx.integers_attribute("strides", (1, 1, 1))
+    strides = ctx.attributes.get_ints("strides", (1, 1, 1))
     x = ctx.tensor(0, DEPTH_CHANNELS_LAST)
     low, size = _cut(ctx), ctx.result_shape[2:]
     full = [(x.shape[1 + a] - 1) * strides[a] + array.shape[a] for a in range(3)]
@@ -114,7 +114,7 @@ def _padding(
 
 def _operands(ctx: NodeLowering) -> tuple[Tensor, Tensor]:
     """Weight, output channels x height x width x input channels, and bias."""
-    group = ctx.integer_attribute("group", 1)
+    group = ctx.attributes.get_int("group", 1)
     shape = as_map(ctx.shape(1))
     channels = shape[1] * group
     dilations = _pair(ctx, "dilations", 1)
@@ -167,9 +167,9 @@ def _low(ctx: NodeLowering) -> Pair:
 def _cut(ctx: NodeLowering) -> Shape:
     """What is cut in front: ``pads``, or by ``auto_pad`` or ``output_shape`` half of the rest."""
     rank = len(ctx.shape(0)) - 2
-    mode = ctx.string_attribute("auto_pad", "NOTSET")
-    if mode in ("NOTSET", "VALID") and not ctx.integers_attribute("output_shape", ()):
-        return ctx.integers_attribute("pads", (0,) * (2 * rank))[:rank]
+    mode = ctx.attributes.get_string("auto_pad", "NOTSET")
+    if mode in ("NOTSET", "VALID") and not ctx.attributes.get_ints("output_shape", ()):
+        return tuple(ctx.attributes.get_ints("pads", (0,) * (2 * rank)))[:rank]
     totals = _totals(ctx, rank)
     upper = mode == "SAME_UPPER"
     return tuple(total // 2 if upper else total - total // 2 for total in totals)
@@ -177,9 +177,9 @@ def _cut(ctx: NodeLowering) -> Shape:
 
 def _totals(ctx: NodeLowering, rank: int) -> list[int]:
     ones = (1,) * rank
-    strides = ctx.integers_attribute("strides", ones)
-    dilations = ctx.integers_attribute("dilations", ones)
-    extra = ctx.integers_attribute("output_padding", (0,) * rank)
+    strides = ctx.attributes.get_ints("strides", ones)
+    dilations = ctx.attributes.get_ints("dilations", ones)
+    extra = ctx.attributes.get_ints("output_padding", (0,) * rank)
     size, kernel, result = ctx.shape(0)[2:], ctx.shape(1)[2:], ctx.result_shape[2:]
     return [
         max(
@@ -191,5 +191,5 @@ def _totals(ctx: NodeLowering, rank: int) -> list[int]:
 
 
 def _pair(ctx: NodeLowering, name: str, default: int) -> Pair:
-    values = ctx.integers_attribute(name, (default,) * (len(ctx.shape(0)) - 2))
+    values = ctx.attributes.get_ints(name, (default,) * (len(ctx.shape(0)) - 2))
     return (values[0], values[1]) if len(values) == 2 else (default, values[0])

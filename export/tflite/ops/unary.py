@@ -38,7 +38,7 @@ operator("Not")(partial(unary, name="LOGICAL_NOT"))
 @operator("Elu", integer=Integer.COMPUTES)
 def elu(ctx: NodeLowering) -> None:
     """ELU, whose alpha is 1; another alpha scales the negative half by a LEAKY_RELU."""
-    alpha = ctx.float_attribute("alpha", 1.0)
+    alpha = ctx.attributes.get_float("alpha", 1.0)
     if alpha == 1:
         unary(ctx, "ELU")
         return
@@ -52,8 +52,8 @@ def _elu(f: Formula, alpha: float) -> Tensor:
 
 def _selu(f: Formula) -> Tensor:
     """Gamma elu(x)."""
-    gamma = f.ctx.float_attribute("gamma", 1.05070102214813232421875)
-    alpha = f.ctx.float_attribute("alpha", 1.67326319217681884765625)
+    gamma = f.ctx.attributes.get_float("gamma", 1.05070102214813232421875)
+    alpha = f.ctx.attributes.get_float("alpha", 1.67326319217681884765625)
     return f("MUL", _elu(f, alpha), gamma)
 
 
@@ -85,7 +85,7 @@ def _erf(f: Formula) -> Tensor:
 
 def _celu(f: Formula) -> Tensor:
     """Alpha elu(x / alpha)."""
-    alpha = f.ctx.float_attribute("alpha", 1.0)
+    alpha = f.ctx.attributes.get_float("alpha", 1.0)
     if alpha == 1:
         return f("ELU", f.x)
     return f("MUL", f("ELU", f("MUL", f.x, 1 / alpha)), alpha)
@@ -93,7 +93,7 @@ def _celu(f: Formula) -> Tensor:
 
 def _shrink(f: Formula) -> Tensor:
     """X without ``bias`` outside of -lambd to lambd, 0 inside."""
-    lambd, bias = f.ctx.float_attribute("lambd", 0.5), f.ctx.float_attribute("bias", 0.0)
+    lambd, bias = f.ctx.attributes.get_float("lambd", 0.5), f.ctx.attributes.get_float("bias", 0.0)
     above = f("SIGN", f("RELU", f("SUB", f.x, lambd)))
     below = f("SIGN", f("RELU", f("SUB", -lambd, f.x)))
     return f("ADD", f("MUL", above, f("SUB", f.x, bias)), f("MUL", below, f("ADD", f.x, bias)))
@@ -156,7 +156,7 @@ def largest_magnitude(stored: Stored) -> float:
 @operator("Swish", integer=Integer.COMPUTES)
 def swish(ctx: NodeLowering) -> None:
     """X times LOGISTIC of alpha x."""
-    alpha = ctx.float_attribute("alpha", 1.0)
+    alpha = ctx.attributes.get_float("alpha", 1.0)
     _gated(ctx, lambda f: f("LOGISTIC", f.x if alpha == 1 else f("MUL", f.x, alpha)))
 
 
@@ -178,7 +178,7 @@ def _mish_gate(f: Formula) -> Tensor:
 @operator("ThresholdedRelu")
 def thresholded_relu(ctx: NodeLowering) -> None:
     """X where x exceeds alpha, else 0."""
-    alpha = ctx.float_attribute("alpha", 1.0)
+    alpha = ctx.attributes.get_float("alpha", 1.0)
     f = Formula(ctx)
     above = f("SIGN", f("RELU", f("SUB", f.x, alpha)))
     f.finish(f("MUL", f.x, above))
@@ -198,8 +198,8 @@ def is_inf(ctx: NodeLowering) -> None:
     stored = ctx.stored(0)
     x = stored.tensor
     signs = (
-        ctx.integer_attribute("detect_negative", 1),
-        ctx.integer_attribute("detect_positive", 1),
+        ctx.attributes.get_int("detect_negative", 1),
+        ctx.attributes.get_int("detect_positive", 1),
     )
     if signs == (0, 0):
         raise ctx.unsupported("it detects no infinity", "take it out")
