@@ -1,34 +1,9 @@
 """The network zoo: networks by name, their layers, and what they cost."""
 
-from edgeconv.models import (
-    colorization,
-    densenet,
-    early_exit,
-    efficientnet,
-    espcn,
-    fastdepth,
-    fpn,
-    ghostnet,
-    googlenet,
-    mlperf_tiny,
-    mnasnet,
-    mobilenet_v1,
-    mobilenet_v2,
-    mobilenet_v3,
-    mobilenet_v4,
-    nin,
-    preact_resnet,
-    resnet,
-    resnet_variants,
-    segmentation,
-    shufflenet_v2,
-    squeezenet,
-    unet,
-    vgg,
-    wavenet,
-    xception,
-)
+import sys
+
 from edgeconv.models.card import Accuracy, NetworkInfo, Preprocessing, Task
+from edgeconv.models.families import find_families
 from edgeconv.models.options import UnknownOption
 from edgeconv.models.registry import (
     UnknownNetwork,
@@ -41,35 +16,8 @@ from edgeconv.models.registry import (
     preprocessing,
 )
 
-# Importing a family registers its networks.
-FAMILIES = (
-    colorization,
-    densenet,
-    early_exit,
-    efficientnet,
-    espcn,
-    fastdepth,
-    fpn,
-    ghostnet,
-    googlenet,
-    mlperf_tiny,
-    mnasnet,
-    mobilenet_v1,
-    mobilenet_v2,
-    mobilenet_v3,
-    mobilenet_v4,
-    nin,
-    preact_resnet,
-    resnet,
-    resnet_variants,
-    segmentation,
-    shufflenet_v2,
-    squeezenet,
-    unet,
-    vgg,
-    wavenet,
-    xception,
-)
+# A module of this package is a family because it registers a network; there is no list to edit.
+FAMILIES = find_families(sys.modules[__name__])
 
 __all__ = [
     "FAMILIES",

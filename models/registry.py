@@ -106,6 +106,11 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(_networks, pattern))
 
 
+def registering_modules() -> set[str]:
+    """Names of the modules whose factories are registered."""
+    return {entry.factory.__module__ for entry in _networks.values()}
+
+
 def model_info(name: str) -> NetworkInfo:
     """The card of a network.
 

@@ -1,11 +1,27 @@
 """The zoo's front door: names, options, cards."""
 
+import importlib
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from edgeconv import models
+from edgeconv.models import registry
+from edgeconv.models.families import find_families
 from edgeconv.models.registry import register
+
+FAMILY = """
+from torch import nn
+from edgeconv.models.registry import register
+
+@register(
+    family="Tiny", paper="none", parameters=12, macs=12, receptive_field=None, input_shape=(3,)
+)
+def tiny_net(num_classes: int = 4) -> nn.Module:
+    return nn.Linear(3, num_classes, bias=False)
+"""
 
 
 def test_a_pattern_selects_names_in_order() -> None:
@@ -89,3 +105,32 @@ def test_a_name_is_registered_once() -> None:
     again = register(family="", paper="", parameters=0, macs=0, receptive_field=None)
     with pytest.raises(ValueError, match="'resnet18' is registered twice"):
         again(resnet18)
+
+
+def test_a_new_file_is_a_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "zoo_of_a_test"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "arithmetic.py").write_text("# Registers nothing.", "utf-8")
+    (package / "tiny.py").write_text(FAMILY, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_networks", registry._networks.copy())
+
+    families = find_families(importlib.import_module("zoo_of_a_test"))
+
+    assert [family.__name__ for family in families] == ["zoo_of_a_test.tiny"]
+    assert models.create_model("tiny_net", num_classes=2)(torch.zeros(1, 3)).shape == (1, 2)
+
+
+def test_a_new_file_in_the_folder_of_the_zoo_is_a_family(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny_in_the_zoo.py").write_text(FAMILY, "utf-8")
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+    monkeypatch.setattr(registry, "_networks", registry._networks.copy())
+
+    families = find_families(models)
+
+    new = set(families) - set(models.FAMILIES)
+    assert [family.__name__ for family in new] == ["edgeconv.models.tiny_in_the_zoo"]
+    assert "tiny_net" in models.list_models()
