@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 
 import onnx_ir as ir
-import onnxscript.optimizer
-import onnxscript.rewriter
 from onnx_ir.passes import common
 
 from edgeconv.export.passes import gelu, layer_norm
@@ -19,6 +17,7 @@ from edgeconv.export.passes.hard_swish import HardSwish
 from edgeconv.export.passes.pixel_shuffle import PixelShuffle
 from edgeconv.export.passes.prelu import PReluToLeakyRelu
 from edgeconv.export.passes.sigmoid import Sigmoid
+from edgeconv.export.passes.simplify import simplify
 from edgeconv.export.passes.softplus import Softplus
 from edgeconv.export.passes.sums import SumToAdd
 from edgeconv.export.quiet import quiet_python
@@ -43,9 +42,7 @@ def optimize(model: ir.Model, *, already_optimized: bool) -> ir.Model:
     """
     opset = model.graph.opset_imports.get("", 0)
     with quiet_python():
-        if not already_optimized:
-            onnxscript.optimizer.optimize_ir(model)
-            onnxscript.rewriter.rewrite(model)
+        simplify(model)
         cleanup = ir.passes.Sequential(
             common.ClearMetadataAndDocStringPass(),
             common.LiftConstantsToInitializersPass(lift_all_constants=True),

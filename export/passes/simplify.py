@@ -1,0 +1,151 @@
+"""Exact simplification of a float graph: only what gives the same bits for every input may go.
+
+The optimizer of PyTorch's exporter drops ``x + c`` for |c| <= 1e-8 and ``x * c`` for c within 1e-5
+of 1. A logarithm behind such an epsilon then gives -inf. So that optimizer stays off. Here run
+constant folding, and those of onnxscript's rules that move, merge or drop nodes and compute nothing
+else. The one exception folds batch norm into convolutions, which rounds differently in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+from onnx_ir.passes import common
+from onnxscript.optimizer import fold_constants_ir
+from onnxscript.rewriter import RewritePass
+from onnxscript.rewriter.rules import common as rules
+
+_RULES = (
+    rules.dropout_zero_rule,
+    rules.dropout_inference_rule,
+    rules.one_reshape_matmul_reshape_rule,
+    rules.two_reshapes_matmul_reshape_rule,
+    rules.cast_constant_of_shape_rule,
+    rules.cast_constant_of_shape_without_value_rule,
+    rules.collapse_slice_rule,
+    rules.collapse_slice2_rule,
+    rules.materialize_reshape_shape_rule,
+    rules.max_max_rule,
+    rules.min_min_rule,
+    rules.max_min_rule,
+    rules.min_max_rule,
+    rules.successive_relu_rule,
+    rules.no_op_cast_rule,
+    rules.no_op_expand_rule,
+    rules.flatten_to_reshape_rule,
+    rules.reshape_reshape_rule,
+    rules.slice_split_rule,
+    rules.no_op_transpose_rule,
+    rules.transpose_transpose_rule,
+    rules.unsqueeze_unsqueeze_rule,
+    rules.squeeze_reshape_1d_rule,
+    rules.no_op_dynamic_scatter_nd_rule,
+    rules.no_op_static_scatter_nd_rule,
+    rules.normalize_pad_format_conv_rule,
+    rules.normalize_pad_format_conv_integer_rule,
+    rules.fuse_pad_into_conv_rule,
+    rules.fuse_pad_into_conv_integer_rule,
+    rules.fuse_batchnorm_into_conv_rule,
+    rules.fuse_batchnorm_into_conv_transpose_rule,
+    rules.fuse_batchnorm_into_gemm_rule,
+    rules.remove_optional_bias_from_conv_rule,
+    rules.remove_optional_bias_from_conv_transpose_rule,
+    rules.remove_optional_bias_from_gemm_rule,
+)
+"""onnxscript's default rules without three kinds: ``cast_cast`` rounds once, not twice; merging
+a Clip with a Relu or Clip is wrong where their bounds do not meet; the no-op arithmetic has
+tolerances, so :class:`NoOpArithmetic` stands for it."""
+
+
+def simplify(model: ir.Model) -> None:
+    """Inline functions, fold constants and drop what changes nothing, in place."""
+    ir.passes.Sequential(
+        common.InlinePass(),
+        ir.passes.PassManager(
+            [
+                FoldConstants(),
+                NoOpArithmetic(),
+                RewritePass(_RULES),
+                common.RemoveUnusedNodesPass(),
+                common.RemoveUnusedFunctionsPass(),
+                common.RemoveUnusedOpsetsPass(),
+            ],
+            steps=2,
+            early_stop=True,
+        ),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.LiftSubgraphInitializersToMainGraphPass(),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    )(model)
+
+
+class FoldConstants(ir.passes.InPlacePass):
+    """Compute what depends on constants only, with ONNX's reference implementation."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Fold the constants of ``model``."""
+        result = fold_constants_ir(model, onnx_shape_inference=True)
+        return ir.passes.PassResult(model, modified=result.modified)
+
+
+class NoOpArithmetic(ir.passes.InPlacePass):
+    """Drop additions, subtractions, products and quotients whose result has the bits of an input.
+
+    For floats ``x + 0`` is not among them: it turns -0 into 0, which a division can see. ``x - 0``
+    and ``x + (-0)`` are.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Put an Identity in the place of each such node."""
+        changed = False
+        for node in list(model.graph):
+            kept = _kept_operand(node)
+            if kept is not None and kept.shape is not None and kept.shape == node.outputs[0].shape:
+                identity = ir.node("Identity", [kept], name=node.name)
+                ir.convenience.replace_nodes_and_values(
+                    model.graph, node, [node], [identity], node.outputs, identity.outputs
+                )
+                changed = True
+        return ir.passes.PassResult(model, modified=changed)
+
+
+def _is_zero(array: npt.NDArray[np.generic]) -> bool:
+    return not np.any(array) and not np.any(np.signbit(array))
+
+
+def _is_negative_zero(array: npt.NDArray[np.generic]) -> bool:
+    if np.issubdtype(array.dtype, np.integer):
+        return not np.any(array)
+    return not np.any(array) and bool(np.all(np.signbit(array)))
+
+
+def _is_one(array: npt.NDArray[np.generic]) -> bool:
+    return bool(np.all(array == 1))
+
+
+_NEUTRAL: dict[str, tuple[Callable[[npt.NDArray[np.generic]], bool], bool]] = {
+    "Add": (_is_negative_zero, True),
+    "Sub": (_is_zero, False),
+    "Mul": (_is_one, True),
+    "Div": (_is_one, False),
+}
+"""Per operator, whether a constant second operand changes nothing, and whether operands commute."""
+
+
+def _kept_operand(node: ir.Node) -> ir.Value | None:
+    """The input that ``node`` returns as it is; None where it computes something."""
+    if node.op_type not in _NEUTRAL or node.domain != "" or len(node.inputs) != 2:
+        return None
+    is_neutral, commutes = _NEUTRAL[node.op_type]
+    first, second = node.inputs
+    for kept, other in ((first, second), (second, first))[: 1 + commutes]:
+        tensor = None if other is None else ir.convenience.get_const_tensor(other)
+        if tensor is not None and is_neutral(tensor.numpy()):
+            return kept
+    return None

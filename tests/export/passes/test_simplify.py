@@ -1,0 +1,121 @@
+"""Simplification is exact: the graph gives the same bits before and after, for every input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+import torch
+from ai_edge_litert.interpreter import Interpreter
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from edgeconv.bundle import Format
+from edgeconv.export import export
+from edgeconv.export.passes.simplify import NoOpArithmetic, simplify
+
+PROBES = np.array(
+    [0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 1e-8, 3e38, np.inf, -np.inf, 0.1, 1234.5], np.float32
+)
+
+
+def graph(body: str, constants: str = "") -> ir.Model:
+    return ir.from_onnx_text(
+        f'<ir_version: 9, opset_import: ["" : 20]>\n'
+        f"g (float[{len(PROBES)}] x) => (float[{len(PROBES)}] y)\n"
+        f"<{constants}>\n{{ {body} }}"
+    )
+
+
+def bits(model: ir.Model) -> bytes:
+    """The bits of the result on ONNX Runtime, with its own optimizer off."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(
+        ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    result: bytes = session.run(None, {"x": PROBES})[0].tobytes()
+    return result
+
+
+@given(
+    operator=st.sampled_from(["Add", "Sub", "Mul", "Div"]),
+    constant=st.one_of(
+        st.sampled_from([0.0, 1.0, 1e-10, 1e-8, 1 + 2**-23, 1 - 2**-24, 1e-38]),
+        st.floats(width=32, allow_nan=False, allow_infinity=False),
+    ),
+    swapped=st.booleans(),
+)
+def test_arithmetic_keeps_its_bits(operator: str, constant: float, swapped: bool) -> None:
+    operands = "c, x" if swapped else "x, c"
+    stated = f"float c = {{{np.float32(constant)!r}}}".replace("np.float32(", "").replace(")", "")
+    model = graph(f"y = {operator}({operands})", stated)
+    before = bits(model)
+    simplify(model)
+    assert bits(model) == before
+
+
+@pytest.mark.parametrize(
+    ("body", "constant", "goes"),
+    [
+        ("y = Mul(x, c)", "1.0", True),
+        ("y = Mul(c, x)", "1.0", True),
+        ("y = Div(x, c)", "1.0", True),
+        ("y = Sub(x, c)", "0.0", True),
+        ("y = Add(x, c)", "-0.0", True),
+        ("y = Add(x, c)", "0.0", False),  # -0 becomes 0
+        ("y = Add(x, c)", "1e-10", False),
+        ("y = Mul(x, c)", "1.000001", False),
+        ("y = Sub(c, x)", "0.0", False),
+        ("y = Div(c, x)", "1.0", False),
+    ],
+)
+def test_only_what_changes_nothing_goes(body: str, constant: str, goes: bool) -> None:
+    model = graph(body, f"float c = {{{constant}}}")
+    assert NoOpArithmetic()(model).modified is goes
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0, 2.0, 3.0), (-3.0, -1.0, 0.0, 9.0)])
+def test_clips_whose_bounds_do_not_meet_stay(bounds: tuple[float, ...]) -> None:
+    names = "abcd"
+    constants = ", ".join(
+        f"float {name} = {{{value}}}" for name, value in zip(names, bounds, strict=True)
+    )
+    model = graph("t = Clip(x, a, b)\n y = Clip(t, c, d)", constants)
+    before = bits(model)
+    simplify(model)
+    assert bits(model) == before
+
+
+class LogOfRelu(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.log(torch.relu(x) + 1e-10)
+
+
+class LogOfSquare(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.log(x * x + 1e-10)
+
+
+@pytest.mark.parametrize("network", [LogOfRelu(), LogOfSquare()])
+def test_an_epsilon_behind_a_logarithm_stays(network: nn.Module, tmp_path: Path) -> None:
+    bundle = export(network, out=tmp_path / "out", input_size=(8,))
+    zeros = np.zeros((1, 8), np.float32)
+    # float32 holds 1e-10 to 6e-8 of it, and a logarithm of -23 to 2e-6.
+    expected = np.full((1, 8), np.log(1e-10), np.float32)
+    for artifact in bundle.manifest.artifacts:
+        path = bundle.file(artifact)
+        if artifact.format is Format.ONNX:
+            session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+            got = session.run(None, {session.get_inputs()[0].name: zeros})[0]
+        else:
+            interpreter = Interpreter(model_path=str(path), num_threads=1)
+            interpreter.allocate_tensors()
+            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], zeros)
+            interpreter.invoke()
+            got = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        np.testing.assert_allclose(got, expected, rtol=2e-7)
