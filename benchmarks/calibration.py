@@ -143,7 +143,7 @@ def _graph(network: torch.nn.Module, example: npt.NDArray[Any]) -> ir.Model:
         outputs = network(torch.from_numpy(example))
     count = len(outputs) if isinstance(outputs, (tuple, list)) else 1
     names = [f"output{index}" for index in range(count)]
-    return optimize(capture_module(network, (example,), names, 20), already_optimized=True)
+    return optimize(capture_module(network, (example,), names, 20))
 
 
 def _run(model: ir.Model, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:

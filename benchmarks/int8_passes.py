@@ -69,7 +69,7 @@ class Subject:
     def graph(self) -> ir.Model:
         module = randomize_(create_model(self.network), shape=(3, self.size, self.size))
         captured = capture_module(module, self.samples(0, 1)[0], ["output"], 20)
-        return prepare(optimize(captured, already_optimized=True))
+        return prepare(optimize(captured))
 
 
 def main() -> None:

@@ -107,7 +107,7 @@ def save(network: str, folder: Path) -> None:
     module = randomize_(create_model(network), shape=shape)
     samples: list[Sample] = [(structured_input((1, *shape), 0).numpy(),)]
     names = output_names(network) or ("output",)
-    graph = optimize(capture_module(module, samples[0], names, 20), already_optimized=True)
+    graph = optimize(capture_module(module, samples[0], names, 20))
     ir.save(graph, folder / "float32.onnx")
     plain = QuantizeOptions(equalization=False, bias_absorption=False, bias_correction=False)
     ir.save(quantize(graph, samples, plain).model, folder / "int8.onnx")

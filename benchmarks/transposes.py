@@ -61,7 +61,7 @@ def row(name: str, theirs: int) -> list[str]:
     randomize_(network, shape=shape).eval()
     x = torch.randn(1, *shape).numpy()
     captured = capture_module(network, (x,), ["output"], DEFAULT_OPSET)
-    graph = optimize(captured, already_optimized=True)
+    graph = optimize(captured)
     data = bytes(lower(graph).data)
     counts = operators(data)
     error = difference(ir.to_proto(graph).SerializeToString(), data, x)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir as ir
-from torch import nn
 
 import edgeconv
 from edgeconv.bundle import (
@@ -28,7 +27,7 @@ from edgeconv.export.capture.onnx_file import capture_file
 from edgeconv.export.capture.source import Source, input_shape, resolve
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.feed import choose_preprocessing, open_batches
-from edgeconv.export.data.integer_ranges import integer_spans
+from edgeconv.export.data.integer_ranges import integer_ranges
 from edgeconv.export.data.synthetic import SyntheticSamples
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.passes import optimize
@@ -37,7 +36,12 @@ from edgeconv.export.quantize import QuantizedModel, quantize
 from edgeconv.export.request import ExportRequest, ResolvedRequest, file_stem
 from edgeconv.export.tensor_info import input_infos, output_infos, tool_versions, weights_sha256
 from edgeconv.export.tflite import demand_known
-from edgeconv.export.verify.check_export import QuantizedGraph, run_reference, verified
+from edgeconv.export.verify.check_export import (
+    NetworkItself,
+    QuantizedGraph,
+    run_reference,
+    verified,
+)
 from edgeconv.export.verify.reference import Oracle, module_outputs, onnx_oracle, save_reference
 from edgeconv.export.warnings import (
     warn_of_data,
@@ -79,7 +83,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
         asked.preprocessing, source.preprocessing, inputs, source.spec
     )
     _check_labels(asked.labels, output_infos(graph))
-    batches = _open_batches(request, graph, preprocessing)
+    batches = _open_batches(request, graph, preprocessing, oracle)
 
     # Float files come first: what cannot be written is refused before a calibration.
     variants = _variants(request, graph, None, calibrated=False)
@@ -92,13 +96,13 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     warn_of_float_fallback(artifacts)
 
     reference = run_reference(
-        oracle,
-        "pytorch" if isinstance(source.network, nn.Module) else "onnxruntime",
+        NetworkItself(source.network, oracle, graph),
         batches.kept,
         _quantized_graphs(variants + integers),
         asked.progress,
         has_onnx=Format.ONNX in request.formats,
         prequantized=request.existing is not None,
+        has_float32=Precision.FLOAT32 in request.precisions,
     )
     asked.progress("Verifying", 0, 1)
     artifacts = verified(folder, artifacts, reference, strict=asked.verify)
@@ -143,7 +147,7 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Oracle
     graph = capture_module(
         network, example, names, opset or min(DEFAULT_OPSET, request.highest_opset)
     )
-    graph = optimize(graph, already_optimized=True)
+    graph = optimize(graph)
     return graph, lambda sample: list(module_outputs(network, sample).values())
 
 
@@ -156,7 +160,7 @@ def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, Oracl
         input_size=request.asked.input_size,
         batch=request.asked.batch,
     )
-    graph = optimize(graph, already_optimized=False)
+    graph = optimize(graph)
     refuse_foreign_types(graph)
     return graph, onnx_oracle(path, input_infos(graph), output_infos(graph))
 
@@ -171,20 +175,24 @@ def _check_labels(labels: Sequence[str] | None, outputs: Sequence[TensorInfo]) -
 
 
 def _open_batches(
-    request: ResolvedRequest, graph: ir.Model, preprocessing: Preprocessing | None
+    request: ResolvedRequest,
+    graph: ir.Model,
+    preprocessing: Preprocessing | None,
+    oracle: Oracle,
 ) -> SampleBatches:
     """The samples for calibration and verification."""
-    spans = integer_spans(graph)
+    ranges = integer_ranges(graph)
     batches = open_batches(
         request.asked.calibration,
         input_infos(graph),
         preprocessing,
-        spans,
+        ranges,
+        oracle,
         count=request.asked.calibration_size,
         calibrates=request.calibrates,
     )
     if batches.samples.synthetic:
-        warn_of_random_integers(spans)
+        warn_of_random_integers(ranges)
     return batches
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from edgeconv.bundle import Artifact, Precision, Preprocessing, Target
 from edgeconv.export.capture.source import Source, is_guess
 from edgeconv.export.data.batches import SampleBatches
+from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.target import caution
@@ -43,12 +44,12 @@ def warn_of_device(request: ResolvedRequest, target: Target | None) -> None:
             logger.warning("%s", warning)
 
 
-def warn_of_random_integers(spans: Mapping[str, range]) -> None:
+def warn_of_random_integers(ranges: Mapping[str, IntegerRange]) -> None:
     """Warn that integer inputs are drawn at random.
 
     Random integers are weak evidence: we cannot know which values matter.
     """
-    drawn = {name: span for name, span in spans.items() if len(span) > 1}
+    drawn = {name: found.values for name, found in ranges.items() if len(found.values) > 1}
     if drawn:
         named = ", ".join(f"{name!r} from {span[0]} to {span[-1]}" for name, span in drawn.items())
         logger.warning("integer inputs are random: %s; give real ones with --calibration", named)

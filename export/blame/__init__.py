@@ -19,7 +19,7 @@ from edgeconv.export.blame.statistics import Ratio
 from edgeconv.export.blame.units import Unit, find_units, name_nodes
 from edgeconv.export.capture.onnx_file import capture_file
 from edgeconv.export.data.batches import SampleBatches
-from edgeconv.export.data.integer_ranges import integer_spans
+from edgeconv.export.data.integer_ranges import integer_ranges
 from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import batch_size, inputs_of_samples
 from edgeconv.export.passes import optimize
@@ -68,7 +68,7 @@ def blame(
     batch = batch_size(manifest.inputs) or 1
     graph = _float_graph(bundle.file(source))
     inputs = inputs_of_samples(manifest.inputs)
-    samples = open_samples(data, inputs, manifest.preprocessing, integer_spans(graph))
+    samples = open_samples(data, inputs, manifest.preprocessing, integer_ranges(graph))
     shapes = [info.shape for info in manifest.inputs]
     feed = SampleBatches(samples, count=calibration_size, batch=batch, keep=0, shapes=shapes)
     draft, _ = fit(graph, feed, replace(options, bias_correction=False), progress)
@@ -117,7 +117,7 @@ def _find(bundle: Bundle, precision: Precision) -> Artifact | None:
 
 
 def _float_graph(path: Path) -> ir.Model:
-    return optimize(capture_file(path, None, input_size=None, batch=None), already_optimized=False)
+    return optimize(capture_file(path, None, input_size=None, batch=None))
 
 
 def _shares(alone: list[float]) -> list[float]:

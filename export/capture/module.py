@@ -44,7 +44,7 @@ def capture_module(
                 opset_version=opset,
                 output_names=output_names,
                 verbose=False,
-                optimize=False,  # its optimizer is not exact; see passes/simplify.py
+                optimize=False,  # its optimizer is not exact; see passes/simplification.py
             )
         except Exception as error:
             raise CaptureError(

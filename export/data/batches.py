@@ -32,7 +32,7 @@ class SampleBatches:
         *,
         count: int,
         batch: int,
-        keep: int,
+        keep: int = 0,
         check: InputCheck | None = None,
         shapes: Sequence[tuple[int, ...]] | None = None,
     ) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgeconv.bundle import Preprocessing, TensorInfo
 from edgeconv.errors import UsageError
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.checks import InputCheck
+from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.data.open import open_samples
-from edgeconv.export.data.samples import batch_size, inputs_of_samples
-from edgeconv.export.data.synthetic import SYNTHETIC
+from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
+from edgeconv.export.data.synthetic import SYNTHETIC, Domain, SyntheticSamples, find_domain
 
 # Samples that verification runs on: enough for shares of a percent over the outputs of a
 # classifier, and a reference.npz that does not outweigh the models.
@@ -64,7 +67,8 @@ def open_batches(
     calibration: str | Path | None,
     inputs: Sequence[TensorInfo],
     preprocessing: Preprocessing | None,
-    spans: Mapping[str, range],
+    ranges: Mapping[str, IntegerRange],
+    run: Callable[[Sample], Sequence[npt.NDArray[Any]]],
     *,
     count: int,
     calibrates: bool,
@@ -75,7 +79,8 @@ def open_batches(
         calibration: Where the samples come from; None for a few synthetic ones.
         inputs: The network's inputs, with the batch.
         preprocessing: How images become inputs.
-        spans: The values that synthetic integers are drawn from, by the input's name.
+        ranges: What synthetic integers are drawn from, by the name of the input.
+        run: Runs the network, which shows what synthetic reals it takes.
         count: How many samples of ``calibration`` to use at the most.
         calibrates: Whether scales are found on them; otherwise verification needs only a few.
 
@@ -88,7 +93,13 @@ def open_batches(
     size = sum(int(np.prod(i.shape[1:])) * np.dtype(i.dtype).itemsize for i in single)
     keep = max(1, min(_VERIFIED_SAMPLES, _VERIFIED_BYTES // max(size, 1)) // batch)
     source = SYNTHETIC if calibration is None else calibration
-    samples = open_samples(source, single, preprocessing, spans)
+
+    def outputs_on(domain: Domain) -> Sequence[npt.NDArray[Any]]:
+        synthetic = SyntheticSamples(single, ranges, domain)
+        return run(next(iter(SampleBatches(synthetic, count=batch, batch=batch, shapes=shapes))))
+
+    domain = find_domain(outputs_on) if source == SYNTHETIC else Domain.REAL
+    samples = open_samples(source, single, preprocessing, ranges, domain)
     if calibration is None:
         keep = min(keep, _VERIFIED_SYNTHETIC)
         return SampleBatches(samples, count=keep * batch, batch=batch, keep=keep, shapes=shapes)

@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.traits import Trait, operators
 
-# Flags and masks, which most integers that are no indices are.
+
+@dataclass(frozen=True)
+class IntegerRange:
+    """What synthetic integers of an input are drawn from.
+
+    Attributes:
+        values: Every integer that is allowed.
+        distinct: Whether the rows (slices along the first axis) of a sample must differ, because a
+            scatter writes through them and ONNX leaves repeated indices undefined.
+    """
+
+    values: range
+    distinct: bool = False
+
+
+# Most integers that are not indices are flags and masks.
 FLAGS = range(2)
 _BYTES = (ir.DataType.INT8, ir.DataType.UINT8)
 _FACTORS = range(1, 10)
+_SCATTERS = {"ScatterND", "ScatterElements"}
 # Operators that hand integers on: nothing is known of them but what their readers make of them.
 _MOVING = operators(Trait.MOVES) | {"Cast"}
 _JOINING = operators(Trait.JOINS)
 
 
-def integer_spans(model: ir.Model) -> dict[str, range]:
-    """For each integer input of an optimized graph: the values that synthetic ones are drawn from.
+def integer_ranges(model: ir.Model) -> dict[str, IntegerRange]:
+    """Find what the synthetic values of each integer input of an optimized graph are drawn from.
 
-    Indices reach as far as the smallest table that they are looked up in, bytes all the way, and
-    what is divided by is not zero. Codes that stand for reals are no integers here.
+    Indices stay below the smallest size that they index, bytes have their whole range, and
+    divisors are not zero. Quantized values that stand for reals are left out.
     """
     return {
-        str(value.name): _span(value, value.dtype)
+        str(value.name): IntegerRange(_span(value, value.dtype), _is_distinct(value))
         for value in model.graph.inputs
         if value.dtype is not None and value.dtype.is_integer()
         if not any(node.op_type == "DequantizeLinear" for node in value.consumers())
@@ -46,6 +63,16 @@ def _span(value: ir.Value, dtype: ir.DataType) -> range:
     return FLAGS
 
 
+def _is_distinct(value: ir.Value) -> bool:
+    """Whether a scatter without a reduction reads the integers as indices."""
+    return any(
+        node.op_type in _SCATTERS
+        and index == 1
+        and node.attributes.get_string("reduction", "none") == "none"
+        for node, index in _readers(value, set())
+    )
+
+
 def _readers(value: ir.Value, seen: set[ir.Value]) -> Iterator[tuple[ir.Node, int]]:
     """Who reads the integers, and as which of its inputs."""
     if value in seen:
@@ -60,8 +87,10 @@ def _readers(value: ir.Value, seen: set[ir.Value]) -> Iterator[tuple[ir.Node, in
 
 def _limit(node: ir.Node, index: int) -> int | None:
     """What an index that ``node`` reads has to stay below; None if it is none."""
-    if node.op_type in ("Gather", "GatherElements") and index == 1:
+    if node.op_type in ("Gather", "GatherElements", "ScatterElements") and index == 1:
         return _size(node.inputs[0], node.attributes.get_int("axis", 0))
+    if node.op_type in ("GatherND", "ScatterND") and index == 1:
+        return _smallest_indexed(node)
     if node.op_type == "RoiAlign" and index == 2:
         return _size(node.inputs[0], 0)
     if node.op_type == "OneHot" and index == 0:
@@ -70,6 +99,16 @@ def _limit(node: ir.Node, index: int) -> int | None:
     if node.op_type == "Cast" and node.attributes.get_int("to", 0) == ir.DataType.BOOL:
         return len(FLAGS)
     return None
+
+
+def _smallest_indexed(node: ir.Node) -> int | None:
+    """The smallest dimension that the index tuples of GatherND or ScatterND index."""
+    indices = node.inputs[1]
+    length = _size(indices, -1)
+    first = node.attributes.get_int("batch_dims", 0)
+    sizes = [_size(node.inputs[0], first + axis) for axis in range(length or 0)]
+    known = [size for size in sizes if size is not None]
+    return min(known) if known and len(known) == len(sizes) else None
 
 
 def _size(value: ir.Value | None, axis: int) -> int | None:

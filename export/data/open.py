@@ -14,8 +14,9 @@ from edgeconv.errors import UsageError
 from edgeconv.export.data.arrays import ArrayFile
 from edgeconv.export.data.function import FunctionSamples
 from edgeconv.export.data.images import ImageFolder, load_image, one_image_input
+from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.data.samples import IndexedSamples, Sample, Samples, choose
-from edgeconv.export.data.synthetic import SYNTHETIC, SyntheticSamples, synthetic_input
+from edgeconv.export.data.synthetic import SYNTHETIC, Domain, SyntheticSamples, synthetic_input
 
 __all__ = [
     "SYNTHETIC",
@@ -37,19 +38,21 @@ def open_samples(
     source: str | Path,
     inputs: Sequence[TensorInfo],
     preprocessing: Preprocessing | None,
-    spans: Mapping[str, range] | None = None,
+    ranges: Mapping[str, IntegerRange] | None = None,
+    domain: Domain = Domain.REAL,
 ) -> Samples:
     """Open a source of samples for a network with these inputs.
 
     Args:
-        spans: what synthetic integers are drawn from, by the input's name.
+        ranges: What synthetic integers are drawn from, by the name of the input.
+        domain: What synthetic reals are drawn from.
 
     Raises:
         UsageError: there is no such source, or its kind does not fit the network.
         DataError: the source is damaged, empty or of the wrong shape.
     """
     if str(source) == SYNTHETIC:
-        return SyntheticSamples(inputs, spans)
+        return SyntheticSamples(inputs, ranges, domain)
     if ".py:" in str(source):
         return FunctionSamples(str(source), inputs, preprocessing)
     path = Path(source)

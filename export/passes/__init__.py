@@ -17,7 +17,7 @@ from edgeconv.export.passes.hard_swish import HardSwish
 from edgeconv.export.passes.pixel_shuffle import PixelShuffle
 from edgeconv.export.passes.prelu import PReluToLeakyRelu
 from edgeconv.export.passes.sigmoid import Sigmoid
-from edgeconv.export.passes.simplify import simplify
+from edgeconv.export.passes.simplification import simplify
 from edgeconv.export.passes.softplus import Softplus
 from edgeconv.export.passes.sums import SumToAdd
 from edgeconv.export.quiet import quiet_python
@@ -29,18 +29,15 @@ logger = logging.getLogger(__name__)
 _IR_VERSION = {18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
 
 
-def optimize(model: ir.Model, *, already_optimized: bool) -> ir.Model:
+def optimize(model: ir.Model) -> ir.Model:
     """Simplify a float graph in place and return it.
-
-    Args:
-        already_optimized: PyTorch's exporter has folded constants and batch norm by itself; a
-            file of another producer has not been through that.
 
     Ensures: constants folded, batch norm folded into convolutions, constants are initializers,
     no unused nodes, no metadata (the exporter's stack traces name the author's folders), every
     node has a name. Warns of a GELU that stays written out under an opset without the operator.
     """
     opset = model.graph.opset_imports.get("", 0)
+    _name_nodes(model)
     with quiet_python():
         simplify(model)
         cleanup = ir.passes.Sequential(
@@ -60,12 +57,17 @@ def optimize(model: ir.Model, *, already_optimized: bool) -> ir.Model:
             opset,
             gelu.FIRST_OPSET,
         )
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        node.name = node.name or node.outputs[0].name
+    _name_nodes(model)
     model.ir_version = _IR_VERSION[opset]
     model.producer_name = "edgeconv"
     model.producer_version = None
     return model
+
+
+def _name_nodes(model: ir.Model) -> None:
+    """Give every node without a name that of its first result."""
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        node.name = node.name or node.outputs[0].name
 
 
 def _rewrites(opset: int) -> list[ir.passes.InPlacePass]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import onnx_ir as ir
+from torch import nn
 
 from edgeconv.bundle import Artifact, Precision
 from edgeconv.errors import EdgeconvError
@@ -15,7 +17,16 @@ from edgeconv.export.data.samples import Sample
 from edgeconv.export.progress import Progress
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.tensor_info import input_infos, output_infos
-from edgeconv.export.verify.parity import Outputs, Quantized, Reference, failure, verify_artifacts
+from edgeconv.export.verify.float64 import float32_allowances, run_probes
+from edgeconv.export.verify.parity import (
+    Allowances,
+    Outputs,
+    Probes,
+    Quantized,
+    Reference,
+    failure,
+    verify_artifacts,
+)
 from edgeconv.export.verify.reference import Oracle, refuse_non_finite_outputs
 
 logger = logging.getLogger(__name__)
@@ -34,26 +45,46 @@ class QuantizedGraph:
     steps: tuple[float | None, ...]
 
 
+@dataclass(frozen=True)
+class NetworkItself:
+    """The network that the files are held against.
+
+    Attributes:
+        source: The module or the ``.onnx`` file.
+        run: Runs it in float32.
+        graph: The optimized graph that was captured from it.
+    """
+
+    source: nn.Module | Path
+    run: Oracle
+    graph: ir.Model
+
+    @property
+    def runtime(self) -> str:
+        """What :attr:`run` runs on."""
+        return "pytorch" if isinstance(self.source, nn.Module) else "onnxruntime"
+
+
 def run_reference(
-    oracle: Oracle,
-    runtime: str,
+    network: NetworkItself,
     samples: list[Sample],
     graphs: Mapping[Precision, QuantizedGraph],
     progress: Progress,
     *,
     has_onnx: bool,
     prequantized: bool,
+    has_float32: bool,
 ) -> Reference:
     """Run the network on the samples, and collect what the files are held against.
 
     Args:
-        oracle: Runs the network itself.
-        runtime: What the oracle runs on, ``pytorch`` or ``onnxruntime``.
+        network: The network itself.
         samples: Inputs in the network's own layout.
         graphs: What the files of each quantized precision should compute.
         progress: Called with (step, done, total).
         has_onnx: Whether ONNX files are written, which show what the graphs compute.
         prequantized: Whether the network is quantized already.
+        has_float32: Whether float32 files are written, which are held against probes too.
 
     Raises:
         DataError: The network computes a NaN or an infinity.
@@ -61,7 +92,7 @@ def run_reference(
     outputs: list[Outputs] = []
     for done, sample in enumerate(samples):
         progress("Running the network itself", done, len(samples))
-        outputs.append(oracle(sample))
+        outputs.append(network.run(sample))
         refuse_non_finite_outputs(outputs[-1])
     quantized = {}
     for precision, graph in graphs.items():
@@ -71,7 +102,18 @@ def run_reference(
         elif not has_onnx:
             integers = _run_graph(graph.model, samples)
         quantized[precision] = Quantized(graph.steps, integers)
-    return Reference(runtime, samples, outputs, quantized, prequantized)
+    probes = run_probes(network.run, samples[0]) if has_float32 else Probes([], [])
+    allowances = partial(
+        float32_allowances,
+        network.graph,
+        network.source,
+        network.run,
+        [*samples, *probes.inputs],
+        [*outputs, *probes.outputs],
+    )
+    return Reference(
+        network.runtime, samples, outputs, quantized, prequantized, probes, Allowances(allowances)
+    )
 
 
 def _run_graph(model: ir.Model, samples: Sequence[Sample]) -> list[Outputs]:

@@ -18,7 +18,7 @@ from edgeconv.errors import BundleError, CaptureError, DataError, UsageError, fi
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.threads import one_torch_thread
-from edgeconv.export.verify.parity import Outputs, Quantized, Reference
+from edgeconv.export.verify.parity import Allowances, Outputs, Quantized, Reference
 
 Oracle = Callable[[Sample], Outputs]
 
@@ -107,6 +107,9 @@ def save_reference(path: Path, reference: Reference) -> None:
         arrays[f"{precision.value}_steps"] = np.array(steps, np.float64)
         if quantized.outputs is not None:
             arrays |= _stacked(f"{precision.value}_output", quantized.outputs)
+    allowed = reference.allowances.known
+    if allowed is not None:
+        arrays["allowed_error"] = allowed[: len(reference.inputs)]
     np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy's stub wants bool for allow_pickle
 
 
@@ -128,6 +131,7 @@ def load_reference(bundle: Bundle) -> Reference:
         runtime=bundle.manifest.reference,
         inputs=[tuple(sample) for sample in _unstacked("input", arrays)],
         outputs=_unstacked("output", arrays),
+        allowances=Allowances(lambda: arrays.get("allowed_error")),
         quantized={
             precision: _quantized(precision, arrays)
             for precision in Precision

@@ -95,7 +95,7 @@ class Separable(nn.Module):
 def graph() -> ir.Model:
     network = randomize_(Separable(), shape=(3, 12, 12))
     example = (structured_input((1, 3, 12, 12)).numpy(),)
-    return optimize(capture_module(network, example, ("output",), 20), already_optimized=True)
+    return optimize(capture_module(network, example, ("output",), 20))
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         network[3].weight *= factors.reshape(1, -1, 1, 1)
     x = structured_input((200, *SHAPE)).numpy()
     captured = capture_module(network, (x[:1],), ["output"], 20)
-    ir.save(optimize(captured, already_optimized=True), path / "network.onnx")
+    ir.save(optimize(captured), path / "network.onnx")
     with torch.inference_mode():
         labels = network(torch.from_numpy(x)).argmax(1).numpy()
     np.savez(path / "train.npz", x=x[:48])

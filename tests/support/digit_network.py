@@ -140,7 +140,7 @@ def kill_channels(network: DigitNetwork) -> None:
 def graph_of(network: nn.Module) -> ir.Model:
     example = (np.zeros((1, 1, SIZE, SIZE), np.float32),)
     captured = capture_module(network, example, ["output"], 20)
-    return optimize(captured, already_optimized=True)
+    return optimize(captured)
 
 
 @functools.cache

@@ -103,7 +103,7 @@ def test_bad_weights_are_named(value: float) -> None:
 
 
 def test_metadata_with_folders_is_gone(network: nn.Module) -> None:
-    model = optimize(capture_module(network, [X], ["output"], 20), already_optimized=True)
+    model = optimize(capture_module(network, [X], ["output"], 20))
     assert str(Path(__file__).parents[3]).encode() not in _bytes(model)
     assert b"stack_trace" not in _bytes(model)
 
@@ -151,7 +151,7 @@ def test_a_fixed_size_cannot_be_changed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("opset", [9, 13, 17, 21])
 def test_files_of_other_opsets_and_their_results(tmp_path: Path, opset: int) -> None:
     path = onnx_network(tmp_path / "net.onnx", opset=opset)
-    model = optimize(capture_file(path, None, input_size=None, batch=None), already_optimized=False)
+    model = optimize(capture_file(path, None, input_size=None, batch=None))
     assert model.graph.opset_imports[""] == max(opset, 18)
     assert "BatchNormalization" not in {node.op_type for node in model.graph}
     x = structured_input((1, 3, 8, 8)).numpy()

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeconv.bundle import Bundle, Format, Precision, TensorInfo
 from edgeconv.errors import CaptureError, EdgeconvError, MismatchedData, UnsupportedOperator
 from edgeconv.export import export
-from edgeconv.export.data.integer_ranges import integer_spans
+from edgeconv.export.data.integer_ranges import IntegerRange, integer_ranges
 from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import batch_size, choose, inputs_of_samples
 from edgeconv.export.data.synthetic import SyntheticSamples
@@ -196,10 +196,10 @@ def test_what_integers_are_drawn_from(
         **{"d": np.array(5), "v": np.array([0.0, 1.0], np.float32)},
     }
     path = save(tmp_path / "n.onnx", nodes, [("x", dtype, [1, 7])], [("y", FLOAT, [1])], constants)
-    spans = integer_spans(ir.from_proto(onnx.shape_inference.infer_shapes(onnx.load(path))))
-    assert spans == {"x": span}
+    ranges = integer_ranges(ir.from_proto(onnx.shape_inference.infer_shapes(onnx.load(path))))
+    assert ranges == {"x": IntegerRange(span)}
     inputs = [TensorInfo(name="x", shape=(1, 7), dtype=np.dtype(np.int64).name)]
-    drawn = [sample[0] for _, sample in choose(SyntheticSamples(inputs, spans), 200)]
+    drawn = [sample[0] for _, sample in choose(SyntheticSamples(inputs, ranges), 200)]
     assert set(np.ravel(drawn)) <= set(span)
     assert {span[0], span[-1]} <= set(np.ravel(drawn))
 
@@ -208,7 +208,7 @@ def test_codes_are_no_integers(tmp_path: Path) -> None:
     constants = {"scale": np.array(0.1, np.float32), "zero": np.array(3, np.uint8)}
     border = [("x", UINT8, [1, 7])], [("y", FLOAT, [1, 7])]
     nodes = [node("DequantizeLinear", "x scale zero")]
-    assert integer_spans(ir.load(save(tmp_path / "n.onnx", nodes, *border, constants))) == {}
+    assert integer_ranges(ir.load(save(tmp_path / "n.onnx", nodes, *border, constants))) == {}
 
 
 def test_synthetic_integers_without_a_graph_are_flags() -> None:

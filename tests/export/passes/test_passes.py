@@ -69,7 +69,7 @@ def test_a_file_of_another_producer_is_simplified() -> None:
         }""")
     x = np.array([[1, 2]], np.float32)
     expected = run(model, x)
-    optimize(model, already_optimized=False)
+    optimize(model)
     assert [node.op_type for node in model.graph] == ["Add"]
     assert np.array_equal(run(model, x), expected)
 

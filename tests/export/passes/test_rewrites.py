@@ -158,15 +158,15 @@ def test_a_written_out_gelu_is_one_operator(body: str) -> None:
 
 def test_a_gelu_without_an_operator_is_told(caplog: pytest.LogCaptureFixture) -> None:
     body = f"{ERF} m = Mul(x, a) y = Mul(m, half)"
-    assert "Gelu" in kinds(optimize(graph(body), already_optimized=True))
+    assert "Gelu" in kinds(optimize(graph(body)))
     assert "GELU" not in caplog.text
-    assert "Gelu" not in kinds(optimize(graph(body, opset=18), already_optimized=True))
+    assert "Gelu" not in kinds(optimize(graph(body, opset=18)))
     assert "the network's GELU stays written out" in caplog.text
     assert "--opset 20" in caplog.text
 
 
 def test_a_node_without_a_name_has_that_of_its_result() -> None:
-    model = optimize(graph("a = Neg(x) y = Exp(a)"), already_optimized=True)
+    model = optimize(graph("a = Neg(x) y = Exp(a)"))
     assert [node.name for node in model.graph] == ["a", "y"]
 
 

@@ -57,4 +57,4 @@ def expected(mixed: nn.Module, samples: list[tuple[np.ndarray]]) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def graph(mixed: nn.Module, samples: list[tuple[np.ndarray]]) -> ir.Model:
-    return optimize(capture_module(mixed, samples[0], ["output"], 20), already_optimized=True)
+    return optimize(capture_module(mixed, samples[0], ["output"], 20))

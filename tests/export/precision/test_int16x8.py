@@ -168,7 +168,7 @@ def test_a_relu_behind_a_pool_is_put_back() -> None:
     ]
     with torch.inference_mode():
         expected = np.stack([network(torch.from_numpy(sample[0])).numpy() for sample in samples])
-    graph = optimize(capture_module(network, samples[0], ["output"], 20), already_optimized=True)
+    graph = optimize(capture_module(network, samples[0], ["output"], 20))
     quantized = quantize(graph, samples)
     by_int8 = sqnr_db(expected, first_outputs_onnx(quantized.model, samples))
     by_tflite = first_outputs_tflite(lower(quantized.model, finish=widen_graph).data, samples)

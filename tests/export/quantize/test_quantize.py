@@ -59,7 +59,7 @@ def samples() -> list[Sample]:
 def graph(samples: list[Sample]) -> ir.Model:
     network = randomize_(Branches(), shape=SHAPE)
     captured = capture_module(network, samples[0], ["output"], 20)
-    return optimize(captured, already_optimized=True)
+    return optimize(captured)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_integer_interface(
 def test_a_float_output_cannot_be_an_integer(samples: list[Sample]) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(400, 3), Erf())
     captured = capture_module(randomize_(network, shape=SHAPE), samples[0], ["output"], 20)
-    model = quantize(optimize(captured, already_optimized=True), samples).model
+    model = quantize(optimize(captured), samples).model
     with pytest.raises(UsageError, match="computed in float"):
         apply_io(model, IoType.INT8)
 
@@ -198,7 +198,7 @@ class Overflow(nn.Module):
 def test_infinite_activations_are_an_error_that_names_one(samples: list[Sample]) -> None:
     captured = capture_module(Overflow().eval(), samples[0], ["output"], 20)
     with pytest.raises(DataError, match="NaN or infinite"):
-        quantize(optimize(captured, already_optimized=True), samples)
+        quantize(optimize(captured), samples)
 
 
 def test_names_that_are_taken_are_avoided(graph: ir.Model, samples: list[Sample]) -> None:
@@ -228,7 +228,7 @@ class Tokens(nn.Module):
 def test_a_linear_layer_on_tokens_is_integer_too(samples: list[Sample]) -> None:
     network = randomize_(Tokens(), shape=SHAPE)
     captured = capture_module(network, samples[0], ["output"], 20)
-    float_graph = optimize(captured, already_optimized=True)
+    float_graph = optimize(captured)
     result = quantize(float_graph, samples)
     assert counts(float_graph)["MatMul"] == 0  # with its bias it is a Gemm
     assert result.float_fallback == ()
@@ -247,5 +247,5 @@ def test_a_network_without_weights_is_quantized() -> None:
         (np.random.default_rng(seed).normal(size=(1, 3, 8, 8)).astype("f4"),) for seed in (0, 1)
     ]
     captured = capture_module(Sum().eval(), samples[0], ["output"], 20)
-    model = quantize(optimize(captured, already_optimized=True), samples).model
+    model = quantize(optimize(captured), samples).model
     assert any(node.op_type == "QuantizeLinear" for node in model.graph)

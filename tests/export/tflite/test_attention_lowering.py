@@ -111,7 +111,7 @@ def export(network: nn.Module) -> tuple[ir.Model, np.ndarray]:
     randomize_(network, shape=shape).eval()
     x = structured_input((1, *shape)).numpy()
     captured = capture_module(network, (x,), ["output"], DEFAULT_OPSET)
-    return optimize(captured, already_optimized=True), x
+    return optimize(captured), x
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,5 @@ def test_the_zoo(name: str, transposes: int) -> None:
         (1, channels, *(min(side, 64) if len(size) == 2 else side for side in size))
     )
     network = create_model(name).eval()
-    model = optimize(
-        capture_module(network, [example], ["y"], DEFAULT_OPSET), already_optimized=True
-    )
+    model = optimize(capture_module(network, [example], ["y"], DEFAULT_OPSET))
     assert operators(lower(model)).count("TRANSPOSE") == transposes

@@ -74,9 +74,7 @@ def network(request: pytest.FixtureRequest) -> Network:
     size = SIZES.get(request.param, SIZE)
     net = randomize_(create_model(request.param), shape=(3, size, size))
     inputs = structured_input((4, 3, size, size)).numpy()
-    model = optimize(
-        capture_module(net, [inputs[:1]], ["scores"], DEFAULT_OPSET), already_optimized=True
-    )
+    model = optimize(capture_module(net, [inputs[:1]], ["scores"], DEFAULT_OPSET))
     batches = [[inputs[index : index + 1]] for index in range(len(inputs))]
     int8 = quantize(model, batches, PLAIN).model
     return Network(request.param, model, inputs, int8)

@@ -50,7 +50,7 @@ def test_it_is_quantized_on_both_sides(name: str) -> None:
     first, second = net.constant(weight(4, 4, 1, 1)), net.constant(weight(3, 4, 1, 1))
     y = BUILDS[name](net, net.op("Conv", net.input("x", MAP), first))
     net.output(net.op("Conv", y, second))
-    model = optimize(as_model(net.proto()), already_optimized=False)
+    model = optimize(as_model(net.proto()))
     batches = [[smooth(MAP, seed)] for seed in range(4)]
     quantized = quantize(model, batches)
     assert quantized.float_fallback == ()

@@ -30,7 +30,7 @@ SHAPE = (4, 8, 8)
 def graph_of(network: nn.Module, shape: tuple[int, ...] = SHAPE) -> ir.Model:
     randomize_(network, shape=shape)
     captured = capture_module(network, samples(1, shape)[0], ["output"], 20)
-    return prepare(optimize(captured, already_optimized=True))
+    return prepare(optimize(captured))
 
 
 def samples(count: int, shape: tuple[int, ...] = SHAPE) -> list[Sample]:
@@ -171,6 +171,6 @@ def test_dead_and_constant_channels_do_no_harm() -> None:
         network[2].weight[:2] = 0
         network[2].bias[:2] = torch.tensor([0.0, 2.0])
     captured = capture_module(network.eval(), samples(1)[0], ["output"], 20)
-    model = prepare(optimize(captured, already_optimized=True))
+    model = prepare(optimize(captured))
     result = quantize(model, samples(8))
     assert SqnrScorer(model, samples(8)).sqnr_db(result.model) > 30

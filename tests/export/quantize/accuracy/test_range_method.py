@@ -29,7 +29,7 @@ def graph(samples: list[Sample]) -> ir.Model:
         nn.Conv2d(3, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 6, 3), nn.Flatten()
     )
     captured = capture_module(randomize_(network.eval(), shape=(3, 16, 16)), samples[0], ["y"], 20)
-    return optimize(captured, already_optimized=True)
+    return optimize(captured)
 
 
 def test_the_choice_is_the_one_that_is_told(graph: ir.Model, samples: list[Sample]) -> None:

@@ -48,7 +48,7 @@ class Small(nn.Module):
 
 def captured(network: nn.Module, batch: int = 1) -> ir.Model:
     example = (structured_input((batch, *SHAPE), 0).numpy(),)
-    return optimize(capture_module(network, example, ["output"], 20), already_optimized=True)
+    return optimize(capture_module(network, example, ["output"], 20))
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def simplify(model: ir.Model) -> None:
                 NoOpArithmetic(),
                 RewritePass(_RULES),
                 common.RemoveUnusedNodesPass(),
-                common.RemoveUnusedFunctionsPass(),
+                common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]
                 common.RemoveUnusedOpsetsPass(),
             ],
             steps=2,

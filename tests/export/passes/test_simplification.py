@@ -16,7 +16,7 @@ from torch import nn
 
 from edgeconv.bundle import Format
 from edgeconv.export import export
-from edgeconv.export.passes.simplify import NoOpArithmetic, simplify
+from edgeconv.export.passes.simplification import NoOpArithmetic, simplify
 
 PROBES = np.array(
     [0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 1e-8, 3e38, np.inf, -np.inf, 0.1, 1234.5], np.float32

@@ -1,0 +1,157 @@
+"""The float network in float64, against which the rounding errors of float32 are measured."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+import torch
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+from torch import nn
+
+from edgeconv.errors import EdgeconvError
+from edgeconv.export.data.samples import Sample
+from edgeconv.export.data.synthetic import probes
+from edgeconv.export.quiet import quiet_python
+from edgeconv.export.verify.parity import Probes
+from edgeconv.export.verify.reference import Oracle, module_outputs
+from edgeconv.export.verify.rounding import allowances, moved
+
+logger = logging.getLogger(__name__)
+
+Arrays = list[npt.NDArray[Any]]
+
+
+def run_probes(oracle: Oracle, sample: Sample) -> Probes:
+    """Run the network on the probes that are made of ``sample``, but those that it refuses."""
+    runs = [(probe, _run(oracle, probe)) for probe in probes(sample)]
+    ran = [(probe, outputs) for probe, outputs in runs if outputs is not None]
+    return Probes([probe for probe, _ in ran], [outputs for _, outputs in ran])
+
+
+def _run(oracle: Oracle, sample: Sample) -> Arrays | None:
+    try:
+        return oracle(sample)
+    except EdgeconvError as error:
+        logger.debug("a probe is left out: %s", error)
+        return None
+
+
+def float32_allowances(
+    graph: ir.Model,
+    network: nn.Module | Path,
+    oracle: Oracle,
+    samples: Sequence[Sample],
+    outputs: Sequence[Arrays],
+) -> npt.NDArray[np.float64] | None:
+    """Compute the allowances of :mod:`edgeconv.export.verify.rounding` for a network.
+
+    Args:
+        graph: The optimized float graph.
+        network: The module or the ``.onnx`` file that it was captured from.
+        oracle: Runs the network in float32.
+        outputs: What it gave for ``samples``.
+
+    Returns:
+        An array of shape [samples, outputs], or None where the network does not run in float64.
+    """
+    if isinstance(network, Path):
+        double = file_in_float64(network, samples)
+    else:
+        double = module_in_float64(network, samples)
+    if double is None:
+        return None
+    again = [oracle(moved(sample)) for sample in samples]
+    return allowances(graph, samples, double, [outputs, again])
+
+
+def module_in_float64(network: nn.Module, samples: Sequence[Sample]) -> list[Arrays] | None:
+    """Run a copy of ``network`` whose weights, buffers and float inputs are float64.
+
+    Returns:
+        The outputs for each sample, or None where the module does not run in float64, for instance
+        because its ``forward`` makes float32 tensors of its own.
+    """
+    before = torch.get_default_dtype()
+    try:
+        with quiet_python():
+            double = copy.deepcopy(network).double()
+            torch.set_default_dtype(torch.float64)
+            return [list(module_outputs(double, _doubled(sample)).values()) for sample in samples]
+    except (EdgeconvError, RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+        logger.debug("%s does not run in float64: %s", type(network).__name__, error)
+        return None
+    finally:
+        torch.set_default_dtype(before)
+
+
+def file_in_float64(path: Path, samples: Sequence[Sample]) -> list[Arrays] | None:
+    """Run an ``.onnx`` file on ONNX's reference implementation, in float64.
+
+    Args:
+        samples: One array per input of the graph, in the graph's order.
+
+    Returns:
+        The outputs for each sample, or None where the reference implementation cannot run it.
+    """
+    try:
+        model = _doubled_model(onnx.load(path))
+        evaluator = ReferenceEvaluator(model)
+        names = evaluator.input_names
+        return [
+            [
+                np.asarray(output)
+                for output in evaluator.run(None, dict(zip(names, _doubled(sample), strict=True)))
+            ]
+            for sample in samples
+        ]
+    except Exception as error:  # the reference implementation raises whatever NumPy raises
+        logger.debug("%s does not run in float64: %s", path, error)
+        return None
+
+
+def _doubled(sample: Sample) -> Sample:
+    return tuple(a.astype(np.float64) if a.dtype == np.float32 else a for a in sample)
+
+
+def _doubled_model(model: onnx.ModelProto) -> onnx.ModelProto:
+    _double_graph(model.graph)
+    for function in model.functions:
+        for node in function.node:
+            _double_node(node)
+    return model
+
+
+def _double_graph(graph: onnx.GraphProto) -> None:
+    for tensor in graph.initializer:
+        _double_tensor(tensor)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    for node in graph.node:
+        _double_node(node)
+
+
+def _double_node(node: onnx.NodeProto) -> None:
+    for attribute in node.attribute:
+        if attribute.HasField("t"):
+            _double_tensor(attribute.t)
+        if attribute.HasField("g"):
+            _double_graph(attribute.g)
+        to_float = node.op_type == "Cast" and attribute.name == "to"
+        if to_float and attribute.i == onnx.TensorProto.FLOAT:
+            attribute.i = onnx.TensorProto.DOUBLE
+
+
+def _double_tensor(tensor: onnx.TensorProto) -> None:
+    if tensor.data_type == onnx.TensorProto.FLOAT:
+        array = numpy_helper.to_array(tensor).astype(np.float64)
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))

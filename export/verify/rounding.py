@@ -1,0 +1,150 @@
+"""What float32 arithmetic can promise: how far two right float32 files may lie apart.
+
+Two runtimes sum in different orders. So a float32 file is judged by the error that the network's
+own float32 run makes against float64, on the sample itself and on the sample with every input moved
+by a unit in its last place: a backward-stable program computes the exact result of such an input.
+The allowance for an output of a sample is
+
+    SAFETY × (largest error of the two runs) + ULPS × 2^-23 × terms,
+
+where terms is the largest magnitude among the terms of the output's last operator: what a sum adds
+up, or 1 where the operator saturates (Sigmoid, Softmax).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeconv.export.data.samples import Sample
+from edgeconv.export.runtimes import IntermediateOutputs
+
+SAFETY = 8.0
+"""One run is one draw of the rounding errors: see benchmarks/results/float_rounding.md."""
+ULPS = 4.0
+"""Kernels approximate a transcendental function to one or two units in the last place."""
+EPSILON = 2.0**-23
+
+_MOVES = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split"}
+_SATURATES = {"Sigmoid", "Softmax", "HardSigmoid", "Tanh", "Erf", "Softsign", "Sin", "Cos"}
+_PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+
+
+def moved(sample: Sample, seed: int = 0) -> Sample:
+    """``sample`` with every float moved by at most one unit in its last place."""
+    rng = np.random.default_rng(seed)
+    return tuple(
+        (array * (1 + EPSILON * rng.uniform(-1, 1, array.shape))).astype(array.dtype)
+        if array.dtype == np.float32
+        else array
+        for array in sample
+    )
+
+
+def allowances(
+    model: ir.Model,
+    samples: Sequence[Sample],
+    float64: Sequence[Sequence[npt.NDArray[Any]]],
+    runs: Sequence[Sequence[Sequence[npt.NDArray[Any]]]],
+) -> npt.NDArray[np.float64]:
+    """The largest absolute error that a right float32 file may have.
+
+    Args:
+        model: The optimized float graph.
+        samples: The inputs.
+        float64: The outputs for each sample in float64.
+        runs: For each float32 run of the network, its outputs for each sample.
+
+    Returns:
+        An array of shape [samples, outputs].
+    """
+    terms = _terms(model, samples)
+    found = np.zeros((len(samples), len(model.graph.outputs)))
+    for sample, output in np.ndindex(found.shape):
+        double = float64[sample][output]
+        error = max(largest_error(run[sample][output], double) for run in runs)
+        found[sample, output] = SAFETY * error + ULPS * EPSILON * terms[sample][output]
+    return found
+
+
+def largest_error(got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
+    """The largest absolute difference over the elements of ``expected`` that are finite.
+
+    Infinite where ``got`` is not finite at one of them.
+    """
+    finite = np.isfinite(expected)
+    if not np.isfinite(got[finite]).all():
+        return float("inf")
+    difference = np.abs(got[finite].astype(np.float64) - expected[finite].astype(np.float64))
+    return float(difference.max(initial=0.0))
+
+
+def _terms(model: ir.Model, samples: Sequence[Sample]) -> list[list[float]]:
+    """For each sample and output: the largest magnitude among the terms of its last operator."""
+    lasts = [_last_operator(value) for value in model.graph.outputs]
+    names = sorted(
+        {
+            str(value.name)
+            for node in lasts
+            if node is not None
+            for value in node.inputs
+            if value is not None and value.const_value is None and value.dtype == ir.DataType.FLOAT
+        }
+    )
+    outputs = [str(value.name) for value in model.graph.outputs]
+    runner = IntermediateOutputs(model, [*names, *outputs])
+    found = []
+    for sample in samples:
+        arrays = dict(zip([*names, *outputs], runner.run(sample), strict=True))
+        found.append(
+            [_size(node, arrays, arrays[name]) for node, name in zip(lasts, outputs, strict=True)]
+        )
+    return found
+
+
+def _last_operator(value: ir.Value) -> ir.Node | None:
+    """The operator that computed the elements of ``value``; None for an input of the graph."""
+    node = value.producer()
+    while node is not None and node.op_type in _MOVES:
+        source = node.inputs[0]
+        node = None if source is None else source.producer()
+    return node
+
+
+def _size(
+    node: ir.Node | None,
+    arrays: dict[str, npt.NDArray[np.float32]],
+    output: npt.NDArray[Any],
+) -> float:
+    own = _magnitude(output)
+    if node is None:
+        return own
+    if node.op_type in _SATURATES:
+        return max(1.0, own)
+    inputs = [
+        arrays[str(value.name)]
+        if value.const_value is None and str(value.name) in arrays
+        else value.const_value.numpy()
+        if value.const_value is not None
+        else np.zeros(0)
+        for value in node.inputs
+        if value is not None
+    ]
+    sizes = [_magnitude(array) for array in inputs]
+    if node.op_type in _PRODUCTS and len(inputs) > 1:
+        # Each element of the result sums products: the largest input times the weights of a unit.
+        weights = inputs[1]
+        units = weights.reshape(weights.shape[0], -1) if node.op_type == "Conv" else weights
+        axis = -1 if node.op_type == "Conv" else 0
+        return max(own, sizes[0] * float(np.abs(units).sum(axis=axis).max(initial=0.0)))
+    return max(own, *sizes) if sizes else own
+
+
+def _magnitude(array: npt.NDArray[Any]) -> float:
+    """The largest finite absolute value."""
+    finite = np.abs(array[np.isfinite(array)].astype(np.float64))
+    return float(finite.max(initial=0.0))

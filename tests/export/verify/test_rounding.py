@@ -1,0 +1,104 @@
+"""Float files are judged by what float32 can promise: right files pass, wrong ones do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgeconv.errors import VerificationError
+from edgeconv.export import Bundle, Format, export
+from edgeconv.export.passes import simplification
+from edgeconv.export.verify.bundle import verify_bundle
+from edgeconv.export.verify.float64 import file_in_float64, module_in_float64
+from edgeconv.export.verify.rounding import largest_error, moved
+from edgeconv.models.randomize import structured_input
+
+
+class Unlit(nn.Module):
+    """A detector that sees nothing: all scores are about 2e-6, where a runtime's Sigmoid is off by
+    a large part of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 4, 3)
+        nn.init.constant_(self.conv.bias, -13.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.conv(x))
+
+
+def test_scores_near_zero_are_right(tmp_path: Path) -> None:
+    bundle = export(Unlit(), out=tmp_path / "a", input_size=(3, 16, 16))
+    (onnx,) = (bundle.file(a) for a in bundle.manifest.artifacts if a.format is Format.ONNX)
+    again = export(onnx, out=tmp_path / "b")
+    for artifact in (*bundle.manifest.artifacts, *again.manifest.artifacts):
+        assert artifact.verification
+        assert artifact.verification.passed
+    assert all(
+        figures.passed for figures in verify_bundle(Bundle.load(again.path)).artifacts.values()
+    )
+
+
+class Logarithm(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.log(x * x + 1e-10)
+
+
+def test_a_lost_epsilon_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The fault of optimizers with an absolute tolerance, put back in.
+    monkeypatch.setitem(
+        simplification._NEUTRAL, "Add", (lambda array: bool(np.all(np.abs(array) < 1e-8)), True)
+    )
+    with pytest.raises(VerificationError, match="more than float32 rounding"):
+        export(Logarithm(), out=tmp_path / "out", input_size=(8,))
+
+
+def test_both_ways_to_float64_agree(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1),
+        nn.BatchNorm2d(8),
+        nn.GELU(),
+        nn.Flatten(),
+        nn.Linear(8 * 64, 5),
+        nn.Softmax(-1),
+    ).eval()
+    bundle = export(network, out=tmp_path / "out", input_size=(3, 16, 16), formats=[Format.ONNX])
+    samples = [(structured_input((1, 3, 16, 16), seed).numpy(),) for seed in range(3)]
+    module = module_in_float64(network, samples)
+    file = file_in_float64(bundle.file(bundle.manifest.artifacts[0]), samples)
+    assert module is not None
+    assert file is not None
+    for (a,), (b,) in zip(module, file, strict=True):
+        assert a.dtype == b.dtype == np.float64
+        # The file's weights are float32 and its batch norm is folded in float32.
+        assert largest_error(a, b) < 1e-6
+
+
+def test_a_module_of_fixed_types_has_no_float64() -> None:
+    class Fixed(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ torch.ones(8, 8, dtype=torch.float32)
+
+    assert module_in_float64(Fixed(), [(np.zeros((1, 8), np.float32),)]) is None
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_moving_stays_within_a_unit_in_the_last_place() -> None:
+    x = structured_input((1, 3, 8, 8)).numpy()
+    (y,) = moved((x,))
+    assert y.dtype == x.dtype
+    assert np.any(x != y)
+    # Twice: the product itself is rounded once more.
+    assert np.all(np.abs(x - y) <= 2 * np.spacing(np.abs(x)))
+
+
+def test_a_number_in_the_place_of_an_infinity_does_not_count() -> None:
+    expected = np.array([1.0, np.inf, np.nan])
+    assert largest_error(np.array([1.5, 7.0, 7.0]), expected) == 0.5
+    assert largest_error(np.array([np.nan, np.inf, 0.0]), expected) == np.inf
