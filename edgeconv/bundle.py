@@ -17,18 +17,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    ValidationError,
     field_validator,
     model_serializer,
 )
 
 from edgeconv.errors import BundleError, UsageError
+from edgeconv.versioned import Record, Versioned
 
-SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 REFERENCE_NAME = "reference.npz"
 # Share of the outputs of two int8 files that lie within one output step when the files agree:
@@ -90,12 +87,6 @@ _IO_OF = {
     IoType.UINT8: (Precision.INT8,),
     IoType.INT16: (Precision.INT16X8,),
 }
-
-
-class Record(BaseModel):
-    """Base of everything in the manifest: immutable, and strict about unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class TensorInfo(Record):
@@ -200,13 +191,17 @@ class Target(Record):
     features: tuple[str, ...] = ()
     python: str
     runtimes: dict[str, str]
-    unusable: dict[str, str] = {}
+    unusable: dict[str, str] = Field(default_factory=dict)
 
 
-class Manifest(Record):
+class Manifest(Versioned):
     """The whole of ``manifest.json``."""
 
-    schema_version: int = SCHEMA_VERSION
+    WHAT = "a manifest of edgeconv export"
+    REDO = "export again"
+    ERROR = BundleError
+
+    schema_version: int = 1
     edgeconv_version: str
     model: str
     model_args: dict[str, str | int | float | bool]
@@ -250,8 +245,7 @@ class Bundle:
         manifest_path = path / MANIFEST_NAME
         if not manifest_path.is_file():
             raise UsageError(f"{path} is not a bundle: it has no {MANIFEST_NAME}")
-        text = manifest_path.read_text(encoding="utf-8")
-        manifest = parse_manifest(text, manifest_path)
+        manifest = Manifest.load(manifest_path)
         bundle = cls(path, manifest)
         for artifact in manifest.artifacts:
             bundle.check(artifact)
@@ -267,22 +261,6 @@ class Bundle:
             raise BundleError(f"{path} is missing from the bundle; export again")
         if sha256_of(path) != artifact.sha256:
             raise BundleError(f"{path} was changed after the export; export again")
-
-
-def parse_manifest(text: str, path: Path) -> Manifest:
-    """Validate the text of a manifest; ``path`` is for the message."""
-    try:
-        manifest = Manifest.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BundleError(f"{path} is damaged at {where}: {first['msg']}; export again") from error
-    if manifest.schema_version != SCHEMA_VERSION:
-        raise BundleError(
-            f"{path} has schema version {manifest.schema_version}, this edgeconv reads "
-            f"{SCHEMA_VERSION}; export again"
-        )
-    return manifest
 
 
 def sha256_of(path: Path) -> str:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from edgeconv.bundle import Record
 from edgeconv.errors import DataError
-from edgeconv.versioned import parse_versioned
-
-# Version 1 had no kind and no outcomes.
-SCHEMA_VERSION = 2
+from edgeconv.versioned import Record, Versioned
 
 
 def packed(right: npt.NDArray[np.bool_]) -> str:
@@ -35,13 +30,17 @@ class Accuracy(Record):
     outcomes: str = Field(description="see packed(): a sample's bit is 1 if it was recognized")
 
 
-class Evaluation(Record):
+class Evaluation(Versioned):
     """One evaluation of all files of a bundle. ``data_sha256`` is over the data as it lies on disk:
     two evaluations with the same one, and the same samples skipped, saw the same samples in the
     same order.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    WHAT = "a result of edgeconv evaluate"
+    REDO = "evaluate again"
+    ERROR = DataError
+
+    schema_version: int = 2  # 1 had no kind and no outcomes
     kind: Literal["accuracy"] = "accuracy"
     data: str
     data_sha256: str
@@ -72,20 +71,3 @@ class Evaluation(Record):
         """Whether sample i of both is the same."""
         mine, others = ((e.data_sha256, e.samples, frozenset(e.skipped)) for e in (self, other))
         return mine == others
-
-
-def parse_evaluation(text: str, path: Path) -> Evaluation:
-    """Validate the text of an evaluation; ``path`` is for the message.
-
-    Raises:
-        DataError: it is damaged or from another schema version.
-    """
-    return parse_versioned(
-        Evaluation,
-        SCHEMA_VERSION,
-        text,
-        path,
-        maker="edgeconv evaluate",
-        remedy="evaluate again",
-        error=DataError,
-    )

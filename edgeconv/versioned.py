@@ -1,61 +1,107 @@
-"""JSON that states the version of its schema, read from files that anybody may have written."""
+"""Records, and the JSON documents made of them, which state the version of their schema."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 
-Document = TypeVar("Document", bound=BaseModel)
-
-
-class _Versioned(BaseModel):
-    schema_version: int
-
-
-def parse_versioned(
-    kind: type[Document],
-    version: int,
-    text: str,
-    path: Path,
-    *,
-    maker: str,
-    remedy: str,
-    error: type[EdgeconvError],
-) -> Document:
-    """Validate the text of a document.
-
-    Args:
-        version: the only one that is read.
-        path: where the text is from, for the message.
-        maker: the command that writes such documents.
-        remedy: what to do about another version.
-        error: to raise if the text is damaged or from another version.
-    """
-    try:
-        found = _Versioned.model_validate_json(text).schema_version
-        if found != version:
-            raise error(
-                f"{path} has schema version {found}, this edgeconv reads {version}; {remedy}"
-            )
-        return kind.model_validate_json(text)
-    except ValidationError as invalid:
-        first = invalid.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise error(f"{path} is not a result of {maker}: {where}: {first['msg']}") from invalid
+D = TypeVar("D", bound="Versioned")
 
 
 class Record(BaseModel):
-    """Base of everything in a result: immutable, and strict about unknown fields."""
+    """Base of everything that is written as JSON: immutable, and strict about unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def save_json(record: BaseModel, path: Path) -> None:
-    """Write a record as JSON, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(record.model_dump_json(indent=1), encoding="utf-8")
-    part.replace(path)
+class Versioned(Record):
+    """A whole JSON document.
+
+    The default that a subclass gives ``schema_version`` is the only version that it reads. ``WHAT``
+    and ``REDO`` complete the messages about a document that it does not read, and ``ERROR`` is
+    raised with them.
+    """
+
+    WHAT: ClassVar[str] = "a result of edgeconv"
+    REDO: ClassVar[str] = "make it again"
+    ERROR: ClassVar[type[EdgeconvError]] = EdgeconvError
+
+    schema_version: int
+
+    @classmethod
+    def parse(cls: type[D], text: str | bytes, path: Path) -> D:
+        """Validate the text of a document.
+
+        Args:
+            text: The JSON.
+            path: Where the text is from, for the message.
+
+        Raises:
+            EdgeconvError: The text is damaged, another kind of document, or from another version
+                (an ``ERROR`` of the class).
+        """
+        kind, version = cls._default("kind"), cls._default("schema_version")
+        try:
+            head = Head.model_validate_json(text)
+            if head.kind != kind:
+                found = head.kind or "not stated"
+                raise cls.ERROR(
+                    f"{path} is not {cls.WHAT}: its kind is {found}",
+                    hint=f"name another file, or {cls.REDO}",
+                )
+            if head.schema_version != version:
+                raise cls.ERROR(
+                    f"{path} has schema version {head.schema_version}, this edgeconv reads "
+                    f"{version}",
+                    hint=cls.REDO,
+                )
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise cls.ERROR(
+                f"{path} is damaged, or not {cls.WHAT}: {first_problem(error)}", hint=cls.REDO
+            ) from error
+
+    @classmethod
+    def load(cls: type[D], path: Path) -> D:
+        """Read a document from a file.
+
+        Raises:
+            UsageError: There is no such file, or it cannot be read.
+            EdgeconvError: See :meth:`parse`.
+        """
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError as error:
+            raise UsageError(f"{path} does not exist") from error
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        return cls.parse(text, path)
+
+    def save(self, path: Path) -> None:
+        """Write the JSON, whole or not at all."""
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(self.model_dump_json(indent=1), encoding="utf-8")
+        part.replace(path)
+
+    @classmethod
+    def _default(cls, field: str) -> Any:
+        found = cls.model_fields.get(field)
+        return None if found is None else found.default
+
+
+class Head(BaseModel):
+    """What says which document a text holds; results of latencies state no ``kind``."""
+
+    schema_version: int
+    kind: str | None = None
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong and where, such as "models.0.file: Field required"."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the whole"
+    return f"{where}: {first['msg']}"

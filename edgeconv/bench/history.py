@@ -8,23 +8,13 @@ import subprocess
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
+from edgeconv.bench.compare.kinds import KINDS, kind_named, kind_of
 from edgeconv.bench.history_schema import bring_up_to_date
-from edgeconv.bench.instructions import CountResult, parse_counts
-from edgeconv.bench.result import BenchResult, ModelFile, parse_result
 from edgeconv.errors import MeasurementError, UsageError
-
-Kept = BenchResult | CountResult
-
-
-class Kind(str, Enum):
-    """What a run measured."""
-
-    LATENCY = "latency"
-    INSTRUCTIONS = "instructions"
+from edgeconv.versioned import Versioned
 
 
 @dataclass(frozen=True)
@@ -100,8 +90,12 @@ class History:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def add(self, result: Kept, revision: Revision | None) -> int:
+    def add(self, result: Versioned, revision: Revision | None) -> int:
         """Keep a result and return its number."""
+        kind = kind_of(result)
+        if kind.history_run is None:
+            raise TypeError(f"the history does not keep {kind.plural}")
+        run = kind.history_run(result)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -111,21 +105,21 @@ class History:
                 "INSERT INTO runs (kind, started, device, revision, changed, result) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
                 (
-                    _kind(result).value,
-                    result.started.isoformat(),
-                    result.device,
+                    kind.name,
+                    run.started.isoformat(),
+                    run.device,
                     revision.commit if revision else None,
                     revision is not None and revision.changed,
                     zlib.compress(result.model_dump_json().encode()),
                 ),
             )
-            run = cursor.lastrowid
-            assert run is not None
+            number = cursor.lastrowid
+            assert number is not None
             connection.executemany(
                 "INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [(run, *columns) for columns in _columns(result)],
+                [(number, *astuple(file)) for file in run.files],
             )
-        return run
+        return number
 
     def entries(self, *, pattern: str = "*", limit: int = -1) -> list[Entry]:
         """Measured files whose name matches a shell pattern, of the ``limit`` latest runs that
@@ -144,7 +138,7 @@ class History:
             ).fetchall()
         return [replace(Entry(*row), changed=bool(row[4])) for row in rows]
 
-    def get(self, run: int) -> Kept:
+    def get(self, run: int) -> Versioned:
         """The whole result of a run.
 
         Raises:
@@ -155,7 +149,7 @@ class History:
             raise UsageError(f"the history has no run {run}; `edgeconv history` lists them")
         return self._decode(*row)
 
-    def of_revision(self, commit: str) -> tuple[Kept, ...]:
+    def of_revision(self, commit: str) -> tuple[Versioned, ...]:
         """The latest result of each kind measured at a commit, with a clean work tree if there is
         one.
         """
@@ -163,9 +157,9 @@ class History:
             self._one(
                 "SELECT kind, result FROM runs WHERE revision = ? AND kind = ? "
                 "ORDER BY changed, id DESC LIMIT 1",
-                (commit, kind.value),
+                (commit, kind.name),
             )
-            for kind in Kind
+            for kind in KINDS
         )
         return tuple(self._decode(*row) for row in rows if row is not None)
 
@@ -176,16 +170,16 @@ class History:
             row: tuple[str, bytes] | None = connection.execute(query, values).fetchone()
         return row
 
-    def _decode(self, kind: str, blob: bytes) -> Kept:
+    def _decode(self, kind: str, blob: bytes) -> Versioned:
         try:
             text = zlib.decompress(blob).decode()
         except (zlib.error, UnicodeDecodeError) as error:
             raise self._unusable("a result is damaged") from error
-        parse = parse_counts if kind == Kind.INSTRUCTIONS.value else parse_result
         try:
-            return parse(text, self.path)
+            result: Versioned = kind_named(kind).result.parse(text, self.path)
         except MeasurementError as error:
-            raise UsageError(str(error)) from error
+            raise UsageError(error.message, hint=error.hint) from error
+        return result
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -203,27 +197,3 @@ class History:
             f"{self.path} cannot be used as the history: {why}; set EDGECONV_HISTORY to another "
             "file"
         )
-
-
-def _kind(result: Kept) -> Kind:
-    return Kind.INSTRUCTIONS if isinstance(result, CountResult) else Kind.LATENCY
-
-
-def _columns(result: Kept) -> list[tuple[object, ...]]:
-    """What the table of files has of each, beside the run; emulated boards use one thread."""
-    if isinstance(result, CountResult):
-        return [
-            (*_of_file(m.file), m.runtime.value, 1, None, None, None, m.counts.total)
-            for m in result.models
-        ]
-    threads = result.options.threads
-    found: list[tuple[object, ...]] = []
-    for model in result.models:
-        runtime, median = model.processes[0].runtime.value, model.summary.median
-        times = (median.value, median.low, median.high)
-        found.append((*_of_file(model.file), runtime, threads, *times, None))
-    return found
-
-
-def _of_file(file: ModelFile) -> tuple[str, str, int]:
-    return file.name, file.sha256, file.bytes

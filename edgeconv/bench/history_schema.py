@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from edgeconv.errors import UsageError
@@ -47,6 +49,33 @@ INSERT INTO models SELECT run, name, sha256, bytes, runtime, threads, median_ns,
     NULL FROM models_1 ORDER BY rowid;
 DROP TABLE models_1;
 """
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One file of a run: the columns of the table of models, in their order, without the run.
+
+    Durations are nanoseconds; ``instructions`` are those of one inference on an emulated board.
+    """
+
+    name: str
+    sha256: str
+    bytes: int
+    runtime: str
+    threads: int
+    median_ns: float | None = None
+    low_ns: float | None = None
+    high_ns: float | None = None
+    instructions: int | None = None
+
+
+@dataclass(frozen=True)
+class HistoryRun:
+    """What the history has of a measurement beside the whole of it."""
+
+    started: datetime
+    device: str
+    files: tuple[HistoryRow, ...]
 
 
 def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeconv.bundle import MANIFEST_NAME, Artifact, Layout, Manifest, parse_manifest
+from edgeconv.bundle import MANIFEST_NAME, Artifact, Layout, Manifest
 from edgeconv.errors import BundleError, UsageError
 
 
@@ -58,8 +58,8 @@ def _described(model: Path) -> tuple[Manifest, Artifact] | None:
     if not path.is_file():
         return None
     try:
-        manifest = parse_manifest(path.read_text(encoding="utf-8"), path)
-    except (BundleError, UnicodeDecodeError):  # manifest.json is no name of ours alone
+        manifest = Manifest.load(path)
+    except BundleError:  # other programs have files of the name manifest.json too
         return None
     artifact = next((a for a in manifest.artifacts if a.path == model.name), None)
     return None if artifact is None else (manifest, artifact)

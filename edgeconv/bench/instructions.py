@@ -18,9 +18,8 @@ from edgeconv.bench.result import BenchOptions, ModelFile
 from edgeconv.device.emulated import EmulatedDevice, InstructionCounts
 from edgeconv.device.messages import Instructions, Output, Outputs, RunRequest, Runtime, Start
 from edgeconv.errors import MeasurementError
-from edgeconv.versioned import Record, parse_versioned, save_json
+from edgeconv.versioned import Record, Versioned
 
-SCHEMA_VERSION = 1
 DEADLINE_SECONDS = 3600  # large networks take minutes where they take seconds on a board
 RUNS = 2  # inferences counted after the first; they differ by less than 0.1 %
 
@@ -47,10 +46,14 @@ class CountedModel(Record):
     outputs: tuple[Output, ...] = Field(description="of the first inference, without their bytes")
 
 
-class CountResult(Record):
+class CountResult(Versioned):
     """Everything that one session counted. ``cpu`` is QEMU's name of the core."""
 
-    schema_version: int = SCHEMA_VERSION
+    WHAT = "a result of edgeconv bench on an emulated board"
+    REDO = "count again"
+    ERROR = MeasurementError
+
+    schema_version: int = 1
     kind: Literal["instructions"] = "instructions"
     emulated: Literal[True] = True
     edgeconv_version: str
@@ -60,27 +63,6 @@ class CountResult(Record):
     cpu: str
     options: CountOptions
     models: tuple[CountedModel, ...] = Field(min_length=1)
-
-    def save(self, path: Path) -> None:
-        """Write the JSON, whole or not at all."""
-        save_json(self, path)
-
-
-def parse_counts(text: str, path: Path) -> CountResult:
-    """Validate the text of a result; ``path`` is for the message.
-
-    Raises:
-        MeasurementError: it is damaged or from another schema version.
-    """
-    return parse_versioned(
-        CountResult,
-        SCHEMA_VERSION,
-        text,
-        path,
-        maker="edgeconv bench on an emulated board",
-        remedy="count again",
-        error=MeasurementError,
-    )
 
 
 def count(

@@ -16,19 +16,22 @@ from pydantic import Field, TypeAdapter, ValidationError
 from edgeconv.bench.result import BenchOptions, ModelFile, ProcessRun, SetAside
 from edgeconv.device.messages import Machine
 from edgeconv.errors import UsageError
-from edgeconv.versioned import Record
+from edgeconv.versioned import Record, Versioned, first_problem
 
-SCHEMA_VERSION = 1
 SUFFIX = ".partial"
 
 
-class Session(Record):
+class Session(Versioned):
     """What is measured where. ``paths`` are the files' absolute ones, ``out`` the file that the
     result goes to.
     """
 
+    WHAT = "an unfinished measurement of edgeconv bench"
+    REDO = "measure again"
+    ERROR = UsageError
+
+    schema_version: int = 1
     kind: Literal["session"] = "session"
-    schema_version: int = SCHEMA_VERSION
     edgeconv_version: str
     started: datetime
     device: str
@@ -48,7 +51,7 @@ class Finished(Record):
     run: ProcessRun
 
 
-Entry = Annotated[Session | Finished | SetAside, Field(discriminator="kind")]
+Entry = Annotated[Finished | SetAside, Field(discriminator="kind")]
 ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
 
 
@@ -95,22 +98,15 @@ class Journal:
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}") from error
         whole = text[: text.rfind(b"\n") + 1]
-        try:
-            session, *entries = [ENTRY.validate_json(line) for line in whole.splitlines()]
-        except (ValidationError, ValueError) as error:
-            raise UsageError(
-                f"{path} is not an unfinished measurement of this edgeconv; measure again"
-            ) from error
-        if not isinstance(session, Session) or session.schema_version != SCHEMA_VERSION:
-            raise UsageError(f"{path} is of another edgeconv; measure again")
-        journal = cls(session, path)
-        for entry in entries:
-            journal._take(entry)
+        first, *lines = whole.splitlines() or [b""]
+        journal = cls(Session.parse(first, path), path)
+        for number, line in enumerate(lines, 2):
+            journal._take(_entry(line, f"{path} is damaged in line {number}"))
         if len(whole) < len(text):
             os.truncate(path, len(whole))
         return journal
 
-    def add(self, entry: Finished | SetAside) -> None:
+    def add(self, entry: Entry) -> None:
         """Keep an entry, on disk when this returns."""
         self._take(entry)
         self._append(entry)
@@ -143,17 +139,27 @@ class Journal:
                 raise UsageError(f"{name}: changed since {self.path} was begun; measure again")
 
     def _take(self, entry: Entry) -> None:
-        if isinstance(entry, Session) or entry.model >= len(self.session.files):
-            raise UsageError(f"{self.path} is damaged; measure again")
+        if entry.model >= len(self.session.files):
+            raise UsageError(
+                f"{self.path} is damaged: it has no file {entry.model}", hint="measure again"
+            )
         if isinstance(entry, Finished):
             self.finished.append(entry)
         else:
             self.set_aside.append(entry)
 
-    def _append(self, entry: Entry) -> None:
+    def _append(self, entry: Session | Entry) -> None:
         if self.path is None:
             return
         with self.path.open("ab") as file:
             file.write(entry.model_dump_json().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _entry(line: bytes, damaged: str) -> Entry:
+    """Validate one line; ``damaged`` begins the message."""
+    try:
+        return ENTRY.validate_json(line)
+    except ValidationError as error:
+        raise UsageError(f"{damaged}: {first_problem(error)}", hint="measure again") from error

@@ -7,15 +7,13 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
 from edgeconv.bench import statistics
 from edgeconv.bundle import sha256_of
 from edgeconv.device.messages import Conditions, Duration, Machine, Nanoseconds, Output, Runtime
-from edgeconv.errors import MeasurementError, UsageError
-from edgeconv.versioned import Record, save_json
-
-SCHEMA_VERSION = 1
+from edgeconv.errors import MeasurementError
+from edgeconv.versioned import Record, Versioned
 
 
 class BenchOptions(Record):
@@ -149,10 +147,14 @@ class ModelResult(Record):
         return [process.samples_ns for process in self.processes]
 
 
-class BenchResult(Record):
+class BenchResult(Versioned):
     """Everything that one session measured, and on what."""
 
-    schema_version: int = SCHEMA_VERSION
+    WHAT = "a result of edgeconv bench"
+    REDO = "measure again"
+    ERROR = MeasurementError
+
+    schema_version: int = 1
     edgeconv_version: str
     started: datetime
     device: str
@@ -174,58 +176,10 @@ class BenchResult(Record):
         estimate = statistics.ratio(slow.samples, fast.samples, paired=True, seed=self.options.seed)
         return Interval.of(estimate)
 
-    def save(self, path: Path) -> None:
-        """Write the JSON, whole or not at all."""
-        save_json(self, path)
-
     @classmethod
-    def load(cls, path: Path) -> BenchResult:
-        """Read a result back.
-
-        Raises:
-            UsageError: there is no such file.
-            MeasurementError: it is damaged or from another schema version.
-        """
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError as error:
-            raise UsageError(f"{path} does not exist") from error
-        except UnicodeDecodeError as error:
-            raise MeasurementError(f"{path} is not a result of edgeconv bench") from error
-        return parse_result(text, path)
-
-
-class _Versioned(BaseModel):
-    schema_version: int
-    kind: str | None = None
-
-
-def parse_result(text: str, path: Path) -> BenchResult:
-    """Validate the text of a result; ``path`` is for the message.
-
-    Its summaries are those of its samples, whatever the text says.
-    """
-    try:
-        head = _Versioned.model_validate_json(text)
-        if head.kind in ("sustained", "operators"):
-            raise MeasurementError(
-                f"{path} is of `edgeconv bench --{head.kind}`; measure without it"
-            )
-        if head.kind is not None:
-            raise MeasurementError(f"{path} holds results of kind {head.kind!r}, not latencies")
-        version = head.schema_version
-        if version != SCHEMA_VERSION:
-            raise MeasurementError(
-                f"{path} has schema version {version}, this edgeconv reads {SCHEMA_VERSION}; "
-                "measure again"
-            )
-        return _summarized(BenchResult.model_validate_json(text))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise MeasurementError(
-            f"{path} is not a result of edgeconv bench: {where}: {first['msg']}"
-        ) from error
+    def parse(cls, text: str | bytes, path: Path) -> BenchResult:
+        """Validate the text of a result, and compute its summaries from its samples again."""
+        return _summarized(super().parse(text, path))
 
 
 def _summarized(result: BenchResult) -> BenchResult:

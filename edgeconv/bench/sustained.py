@@ -32,9 +32,8 @@ from edgeconv.device.messages import (
     Warmup,
 )
 from edgeconv.errors import MeasurementError
-from edgeconv.versioned import Record, save_json
+from edgeconv.versioned import Record, Versioned
 
-SCHEMA_VERSION = 2  # 1 told nothing of what others used
 SLACK_SECONDS = 60.0
 READINGS = 60  # in the whole time, but at most one a second
 LEAST_READINGS = 10  # for a trend: the first tenth and the last are then a reading each or more
@@ -94,12 +93,14 @@ class SustainedModel(Record):
         return sum(powers) / len(powers) / self.throughput(0, len(self.stretches))
 
 
-class SustainedResult(Record):
+class SustainedResult(Versioned):
     """Everything of one session. ``seconds`` were asked for each file; ``cut``: why not all of it
     was measured; ``warnings``: reasons to distrust it.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    WHAT = "a result of edgeconv bench --sustained"
+
+    schema_version: int = 2  # 1 had no figures of what other processes used
     kind: Literal["sustained"] = "sustained"
     edgeconv_version: str
     started: datetime
@@ -109,10 +110,6 @@ class SustainedResult(Record):
     models: tuple[SustainedModel, ...]
     warnings: tuple[str, ...]
     cut: str | None = None
-
-    def save(self, path: Path) -> None:
-        """Write the JSON, whole or not at all."""
-        save_json(self, path)
 
 
 def sustain(

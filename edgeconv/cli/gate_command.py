@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.settings import takes
+
 if TYPE_CHECKING:
-    from edgeconv.bench.compare.result_selector import Result
+    from edgeconv.bench.compare.comparison import Limits
 
 
 class Share(click.ParamType[float]):
@@ -34,6 +37,23 @@ class Share(click.ParamType[float]):
         return share
 
 
+@dataclass(frozen=True)
+class GateSettings:
+    """What to hold against what, and what is allowed; the limits are shares."""
+
+    result: str
+    baseline: str
+    max_regression: float
+    max_accuracy_loss: float
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that every kind of result knows."""
+        from edgeconv.bench.compare.comparison import Limits
+
+        return Limits(self.max_regression, self.max_accuracy_loss)
+
+
 @click.command("gate")
 @click.argument("result")
 @click.option(
@@ -55,24 +75,31 @@ class Share(click.ParamType[float]):
     show_default="0.5",
     help="How many percentage points of top-1 a file may lose.",
 )
-def command(result: str, baseline: str, max_regression: float, max_accuracy_loss: float) -> None:
-    """Exit with 1 if a file of RESULT is significantly slower or less accurate, or larger, than in
-    the baseline, or missing; with 2 if RESULT or the baseline cannot be used.
+@takes(GateSettings)
+def command(settings: GateSettings) -> None:
+    """Fail if a file of RESULT is worse than in the baseline: exit with 1.
 
-    RESULT is named like the baseline, and is held against it by what it holds: latencies,
-    instruction counts (of an emulated board) or accuracies (of `edgeconv evaluate`). Of two folders
-    it is every file of the baseline's, of two revisions every kind of result. Prints a Markdown
-    table for a pull request.
+    A file is worse if it is significantly slower or less accurate, takes more instructions, is
+    larger, or is missing. The exit code is 2 if RESULT or the baseline cannot be used.
+
+    RESULT is named like the baseline. What it holds decides what is checked: latencies, instruction
+    counts (of an emulated board) or accuracies (of `edgeconv evaluate`). Two folders are compared
+    file by file, two git revisions kind by kind. Prints a Markdown table for a pull request.
     """
+    from edgeconv.bench.compare.gate import gate
+    from edgeconv.bench.compare.kinds import kind_of
     from edgeconv.bench.compare.result_selector import match
     from edgeconv.bench.history import History, default_path
-    from edgeconv.report.gate import missing_markdown
+    from edgeconv.report.gate import markdown, missing_markdown
 
-    matched = match(baseline, result, History(default_path()), Path.cwd())
+    limits = settings.limits
+    matched = match(settings.baseline, settings.result, History(default_path()), Path.cwd())
     passed, parts = not matched.missing, []
     for name, (before, after) in matched.pairs.items():
-        good, text = _gate(before, after, max_regression, max_accuracy_loss)
-        passed = passed and good
+        kind = kind_of(before)
+        report = gate(kind.compare(before, after), limits)
+        passed = passed and report.passed
+        text = markdown(report, kind, limits)
         parts += [f"### {name}", text] if len(matched.pairs) > 1 else [text]
     if matched.missing:
         parts.append(missing_markdown(matched.missing))
@@ -81,28 +108,3 @@ def command(result: str, baseline: str, max_regression: float, max_accuracy_loss
     click.echo("\n\n".join(parts))
     if not passed:
         sys.exit(1)
-
-
-def _gate(
-    before: Result, after: Result, max_regression: float, max_loss: float
-) -> tuple[bool, str]:
-    """Whether two results of one kind pass, and the table."""
-    from edgeconv.bench.compare.accuracy import compare_accuracy, gate_accuracy
-    from edgeconv.bench.compare.gate import gate
-    from edgeconv.bench.compare.instructions import compare_counts, gate_counts
-    from edgeconv.bench.compare.latency import compare
-    from edgeconv.bench.instructions import CountResult
-    from edgeconv.bench.result import BenchResult
-    from edgeconv.evaluation import Evaluation
-    from edgeconv.report.gate import accuracy_markdown, counts_markdown, markdown
-
-    if isinstance(before, BenchResult) and isinstance(after, BenchResult):
-        latency = gate(compare(before, after), max_regression)
-        return latency.passed, markdown(latency, max_regression)
-    if isinstance(before, CountResult) and isinstance(after, CountResult):
-        counts = gate_counts(compare_counts(before, after), max_regression)
-        return counts.passed, counts_markdown(counts, max_regression)
-    assert isinstance(before, Evaluation)
-    assert isinstance(after, Evaluation)
-    accuracy = gate_accuracy(compare_accuracy(before, after), max_loss, max_regression)
-    return accuracy.passed, accuracy_markdown(accuracy, max_loss, max_regression)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from edgeconv.device.messages import EVENT, Done, Event, Failed, Instructions, Operators, printable
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.versioned import first_problem
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +61,8 @@ def events_of(
         try:
             event = EVENT.validate_json(line)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            field = ".".join(str(part) for part in first["loc"]) or "the line"
             raise MeasurementError(
-                f"{device}: the runner sent an invalid event ({field}: {first['msg']})"
+                f"{device}: the runner sent an invalid event ({first_problem(error)})"
             ) from error
         if isinstance(event, Failed):
             logger.debug("%s", process.stderr)

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from edgeconv.bundle import Artifact, Format, Target
 from edgeconv.device.messages import Count, Message, Runtime, Seconds, Text
 from edgeconv.errors import MeasurementError
+from edgeconv.versioned import first_problem
 
 # Arm's part numbers (Main ID Register) of the boards' cores; implementer 0x41 is Arm itself.
 ARM_PARTS = {
@@ -108,10 +109,8 @@ def parse_facts(text: str, device: str) -> DeviceFacts:
     try:
         return DeviceFacts.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "its whole"
         raise MeasurementError(
-            f"{device}: the probe's answer is invalid ({where}: {first['msg']})"
+            f"{device}: the probe's answer is invalid ({first_problem(error)})"
         ) from error
 
 

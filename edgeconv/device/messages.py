@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter
+
+from edgeconv.versioned import Record
 
 
 class Runtime(str, Enum):
@@ -35,8 +37,8 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Watts = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Message(Record):
+    """Base of everything that travels between host and runner."""
 
 
 class RunRequest(Message):

@@ -82,6 +82,12 @@ def table(
     return drawn
 
 
+def print_notes(notes: Iterable[str]) -> None:
+    """Print what a reader must know besides the table, one line per note, on standard error."""
+    for note in notes:
+        error_console().print(f"note: {printable(note)}")
+
+
 @contextmanager
 def progress(quiet: bool) -> Iterator[Progress]:
     """Progress of long steps on standard error, shown only on a terminal and gone at the end.

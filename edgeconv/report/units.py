@@ -79,6 +79,11 @@ def format_percent(share: float, *, places: int = 1) -> str:
     return f"{100 * share:.{places}f}%"
 
 
+def format_change(ratio: float) -> str:
+    """``1.031`` as "+3.1%"."""
+    return f"{100 * (ratio - 1):+.1f}%"
+
+
 def significant(value: float, digits: int = _DIGITS) -> str:
     """``value`` with so many significant digits, never in exponent form."""
     return f"{value:.{_places(value, digits)}f}"

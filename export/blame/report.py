@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from edgeconv.bundle import Record
-
-SCHEMA_VERSION = 1
+from edgeconv.versioned import Record, Versioned
 
 
 class Span(Record):
@@ -37,10 +35,10 @@ class LayerBlame(Record):
     reason: str
 
 
-class Blame(Record):
+class Blame(Versioned):
     """``edgeconv blame --json``: the layers, worst first."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
     model: str
     data: str
     calibration_samples: int

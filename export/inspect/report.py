@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from edgeconv.bundle import Format
-
-SCHEMA_VERSION = 1
-
-
-class Record(BaseModel):
-    """Base of every part: immutable, and strict about unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from edgeconv.versioned import Record, Versioned
 
 
 class QuantizationKind(str, Enum):
@@ -68,7 +61,7 @@ class QuantizationReport(Record):
     float_operators: dict[str, int]
 
 
-class FileReport(Record):
+class FileReport(Versioned):
     """One model file.
 
     ``parameters`` are the elements of the constants that hold real numbers (weights, biases,
@@ -77,7 +70,7 @@ class FileReport(Record):
     :mod:`edgeconv.export.inspect.memory`; None where shapes are missing.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
     path: str
     format: Format
     producer: str
@@ -137,10 +130,10 @@ def quantization_kind(
     return QuantizationKind.WEIGHTS if integer_weights else QuantizationKind.FLOAT
 
 
-class BundleReport(Record):
+class BundleReport(Versioned):
     """Every model file of a bundle."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
     path: str
     model: str
     files: tuple[FileReport, ...]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from edgeconv.bundle import Bundle, Record, Verification
+from edgeconv.bundle import Bundle, Verification
 from edgeconv.export.verify.parity import verify_artifacts
 from edgeconv.export.verify.reference import load_reference
+from edgeconv.versioned import Versioned
 
-SCHEMA_VERSION = 1
 
-
-class VerificationReport(Record):
+class VerificationReport(Versioned):
     """``edgeconv verify --json``: figures by the artifact's path."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
     artifacts: dict[str, Verification]
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from edgeconv.bench import BenchOptions, BenchResult, Progress, measure
 from edgeconv.bench.check import Checked
 from edgeconv.bench.protocol import schedule
-from edgeconv.bench.result import parse_result, summarize
+from edgeconv.bench.result import summarize
 from edgeconv.device import DeviceFacts, Event, Lock, RunRequest, Runtime, open_device
 from edgeconv.device.messages import EVENT
 from edgeconv.errors import EdgeconvError, MeasurementError, UsageError
@@ -333,18 +333,18 @@ def test_on_this_machine(tmp_path: Path) -> None:
         assert model.summary.p90.value is not None
         assert model.summary.median.low <= model.summary.median.value
         assert len({run.outputs for run in model.processes}) == 1
-    assert parse_result(result.model_dump_json(), tmp_path) == result
+    assert BenchResult.parse(result.model_dump_json(), tmp_path) == result
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is not a result"),
-        ("[]", "is not a result"),
+        ("", "or not a result"),
+        ("[]", "or not a result"),
         ("{}", "schema_version"),
         ('{"schema_version": 2}', "has schema version 2"),
-        ('{"schema_version": 1, "device": 3}', "is not a result"),
-        ("\udcff", "is not a result"),
+        ('{"schema_version": 1, "device": 3}', "or not a result"),
+        ("\udcff", "or not a result"),
     ],
 )
 def test_a_result_that_is_none(tmp_path: Path, text: str, said: str) -> None:
@@ -359,21 +359,21 @@ def test_samples_are_positive(pair: list[Path], tmp_path: Path) -> None:
     result = measure(pair, QUICK, Scripted(lambda i, name: answer([1000] * 4)))
     text = result.model_dump_json().replace("1000,1000,1000,1000", "1000,-5,1000,1000")
     with pytest.raises(EdgeconvError, match=r"samples_ns\.1: Input should be greater than 0"):
-        parse_result(text, tmp_path)
+        BenchResult.parse(text, tmp_path)
 
 
 def test_figures_are_those_of_the_samples(pair: list[Path], tmp_path: Path) -> None:
     result = measure(pair, QUICK, Scripted(lambda i, name: answer([1000] * 4)))
     told = json.loads(result.model_dump_json())
     told["models"][0]["summary"]["median"]["value"] = 1
-    assert parse_result(json.dumps(told), tmp_path) == result
+    assert BenchResult.parse(json.dumps(told), tmp_path) == result
 
 
 def test_a_result_without_models(pair: list[Path], tmp_path: Path) -> None:
     result = measure(pair, QUICK, Scripted(lambda i, name: answer([1000] * 4)))
     text = result.model_copy(update={"models": ()}).model_dump_json()
     with pytest.raises(EdgeconvError, match="models"):
-        parse_result(text, tmp_path)
+        BenchResult.parse(text, tmp_path)
 
 
 def test_a_result_that_is_missing(tmp_path: Path) -> None:

@@ -10,5 +10,14 @@ class Ran:
     stdout: str
     stderr: str
 
+    @property
+    def error(self) -> str:
+        """The line of a failure, which nothing but one line with a hint may follow."""
+        line, *hints = self.stderr.strip().splitlines()
+        assert line.startswith("error: "), self.stderr
+        assert len(hints) < 2, self.stderr
+        assert all(hint.startswith("hint: ") for hint in hints), self.stderr
+        return line
+
 
 CommandLine = Callable[..., Ran]

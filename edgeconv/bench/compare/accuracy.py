@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from enum import Enum
 
-from edgeconv.bench.compare.gate import GateReport, GateRow, percent
-from edgeconv.bench.compare.report import ComparisonReport, pair
+from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits, changed, pair
+from edgeconv.bench.compare.kind import ResultKind
 from edgeconv.bench.proportions import Difference, paired_difference, unpaired_difference
 from edgeconv.evaluation import Accuracy, Evaluation
+from edgeconv.report.units import format_percent
 
 
 class AccuracyVerdict(str, Enum):
+    """What two accuracies show."""
+
     MORE = "more accurate"
     LESS = "less accurate"
     UNDECIDED = "no difference shown"
 
 
 @dataclass(frozen=True)
-class AccuracyComparison:
-    """One file in both evaluations. ``change`` is in shares: 0.01 is one percentage point."""
+class AccuracyComparison(Comparison[Accuracy, Difference]):
+    """One file in both evaluations.
 
-    name: str
-    before: Accuracy
-    after: Accuracy
-    change: Difference
+    ``change`` is a difference of shares: 0.01 is one percentage point. ``paired``: both saw the
+    same samples.
+    """
+
     paired: bool
 
     @property
-    def size_change(self) -> float:
-        """New number of bytes divided by the old one."""
-        return self.after.bytes / self.before.bytes
-
-    @property
     def verdict(self) -> AccuracyVerdict:
+        """Undecided unless the test of the difference is significant."""
         if not self.change.significant:
             return AccuracyVerdict.UNDECIDED
         return AccuracyVerdict.MORE if self.change.value > 0 else AccuracyVerdict.LESS
 
     def sentence(self) -> str:
-        """The verdict in words, such as "1.20 points less accurate, at least 0.51, at most
-        1.88".
-        """
+        """Such as "1.20 points less accurate, at least 0.51, at most 1.88"."""
         low, value, high = (100 * x for x in (self.change.low, self.change.value, self.change.high))
         if self.verdict is AccuracyVerdict.UNDECIDED:
             return (
@@ -53,12 +51,50 @@ class AccuracyComparison:
             f"{abs(value):.2f} points {self.verdict.value}, at least {near:.2f}, at most {far:.2f}"
         )
 
+    def regression(self, limits: Limits) -> str | None:
+        """How many points the file lost, if significantly and more than allowed."""
+        less = self.verdict is AccuracyVerdict.LESS
+        if less and -self.change.value > limits.accuracy_loss:
+            return f"{100 * self.change.value:+.2f} points"
+        return None
+
+    def undecided(self, limits: Limits) -> bool:
+        """Whether more may be lost than allowed; without any loss there is no doubt."""
+        lost = self.change.value < 0 and self.change.low < -limits.accuracy_loss
+        return lost and self.regression(limits) is None
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of the file before and after."""
+        return self.before.bytes, self.after.bytes
+
+    def figures(self) -> tuple[str, str]:
+        """Top-1 in percent."""
+        before, after = (format_percent(a.top1, places=2) for a in (self.before, self.after))
+        return before, after
+
+    def format_change(self) -> str:
+        """Percentage points, such as "-2.00 [-2.91, -1.09]"."""
+        change = self.change
+        low, value, high = (f"{100 * x:+.2f}" for x in (change.low, change.value, change.high))
+        return f"{value} [{low}, {high}]"
+
+    def plain(self) -> dict[str, object]:
+        """Shares, their difference with its p-value, and whether the samples are paired."""
+        return {
+            "before_top1": self.before.top1,
+            "after_top1": self.after.top1,
+            "change": dataclasses.asdict(self.change),
+            "size_change": self.size_change,
+            "paired": self.paired,
+        }
+
 
 def compare_accuracy(before: Evaluation, after: Evaluation) -> ComparisonReport[AccuracyComparison]:
     """Pair the files of two evaluations by name (or take the one of each) and compare them.
 
     Raises:
-        UsageError: no file is in both.
+        UsageError: No file is in both.
     """
     pairs, only_before, only_after = pair(before.results, after.results, lambda r: r.path)
     paired = before.same_samples(after)
@@ -92,8 +128,7 @@ def _cautions(
             f"{after.data}), so only large differences can be told from chance"
         )
     runtimes = {(old.runtime, new.runtime) for old, new in pairs}
-    found += [f"the runtime changed from {a} to {b}" for a, b in sorted(runtimes) if a != b]
-    return tuple(found)
+    return (*found, *changed([("runtime", old, new) for old, new in sorted(runtimes)]))
 
 
 def _unreadable(evaluation: Evaluation) -> tuple[str, ...]:
@@ -102,25 +137,19 @@ def _unreadable(evaluation: Evaluation) -> tuple[str, ...]:
     return (f"{what} unreadable",) if count else ()
 
 
-def gate_accuracy(
-    report: ComparisonReport[AccuracyComparison], max_loss: float, max_regression: float
-) -> GateReport[AccuracyComparison]:
-    """Fail what is significantly less accurate and by more than ``max_loss`` (0.005 is half a
-    percentage point), or larger by more than ``max_regression`` (0.03 is 3 %).
-    """
-    return GateReport.of(report, (_row(c, max_loss, max_regression) for c in report.comparisons))
+def _headline(limits: Limits) -> str:
+    return (
+        f"(top-1 accuracy): at most {100 * limits.accuracy_loss:g} points lost, at most "
+        f"{100 * limits.regression:g}% larger."
+    )
 
 
-def _row(
-    comparison: AccuracyComparison, max_loss: float, max_regression: float
-) -> GateRow[AccuracyComparison]:
-    change = comparison.change
-    reasons = []
-    worse = comparison.verdict is AccuracyVerdict.LESS and -change.value > max_loss
-    if worse:
-        reasons.append(f"{100 * change.value:+.2f} points")
-    if comparison.size_change > 1 + max_regression:
-        reasons.append(f"larger by {percent(comparison.size_change)}")
-    # Without any loss there is nothing to be in doubt about, however few the samples.
-    undecided = not worse and change.value < 0 and change.low < -max_loss
-    return GateRow(comparison, tuple(reasons), undecided)
+ACCURACY = ResultKind(
+    name="accuracy",
+    plural="accuracies",
+    result=Evaluation,
+    compare=compare_accuracy,
+    headline=_headline,
+    change_column="Points",
+    doubt="too few samples to be sure",
+)

@@ -1,100 +1,149 @@
-"""Two counts of instructions side by side. They repeat to 0.1 %: what is more is a change."""
+"""Two counts of instructions side by side; they repeat to 0.1 %, so more than that is a change."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import ClassVar
 
-from edgeconv.bench.compare.gate import GateReport, GateRow, percent
-from edgeconv.bench.compare.report import ComparisonReport, pair
+from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits, changed, pair
+from edgeconv.bench.compare.kind import ResultKind
+from edgeconv.bench.history_schema import HistoryRow, HistoryRun
 from edgeconv.bench.instructions import CountedModel, CountResult
+from edgeconv.bench.result import Interval
+from edgeconv.report.units import format_change, format_count
 
 REPEATS_TO = 0.001
 
 
 class CountVerdict(str, Enum):
+    """What two instruction counts show."""
+
     FEWER = "fewer"
     MORE = "more"
     SAME = "no difference shown"
 
 
 @dataclass(frozen=True)
-class CountComparison:
-    """One file in both results."""
+class CountComparison(Comparison[CountedModel, Interval]):
+    """One file in both results. ``change`` is the new count divided by the old one."""
 
-    name: str
-    before: CountedModel
-    after: CountedModel
-
-    @property
-    def change(self) -> float:
-        """Instructions after, divided by those before."""
-        return self.after.counts.total / max(1, self.before.counts.total)
-
-    @property
-    def size_change(self) -> float:
-        """New number of bytes divided by the old one."""
-        return self.after.file.bytes / self.before.file.bytes
+    UNIT: ClassVar[str] = "instr."
 
     @property
     def verdict(self) -> CountVerdict:
-        if abs(self.change - 1) <= REPEATS_TO:
+        """No difference within the repeatability of the counts."""
+        if abs(self.change.value - 1) <= REPEATS_TO:
             return CountVerdict.SAME
-        return CountVerdict.MORE if self.change > 1 else CountVerdict.FEWER
+        return CountVerdict.MORE if self.change.value > 1 else CountVerdict.FEWER
 
     def sentence(self) -> str:
         """The verdict in words, such as "3.1% more instructions, at least 3.0%, at most 3.2%"."""
         if self.verdict is CountVerdict.SAME:
             return f"no difference shown; counts repeat to {100 * REPEATS_TO:g}%"
-        size = 100 * abs(self.change - 1)
-        doubt = 100 * REPEATS_TO * self.change
+        bounds = (abs(x - 1) for x in (self.change.low, self.change.high))
+        near, far = sorted(100 * bound for bound in bounds)
         return (
-            f"{size:.1f}% {self.verdict.value} instructions, at least {size - doubt:.1f}%, at most "
-            f"{size + doubt:.1f}%"
+            f"{100 * abs(self.change.value - 1):.1f}% {self.verdict.value} instructions, at least "
+            f"{near:.1f}%, at most {far:.1f}%"
         )
+
+    def regression(self, limits: Limits) -> str | None:
+        """How many more instructions the file takes, if more than allowed."""
+        more = self.verdict is CountVerdict.MORE
+        if more and self.change.value > 1 + limits.regression:
+            return f"{format_change(self.change.value)} instructions"
+        return None
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of the file before and after."""
+        return self.before.file.bytes, self.after.file.bytes
+
+    def figures(self) -> tuple[str, str]:
+        """The counts, without their unit."""
+        return format_count(self.before.counts.total), format_count(self.after.counts.total)
+
+    def format_change(self) -> str:
+        """Such as "+4.0%"; the bounds are the same for every file."""
+        return format_change(self.change.value)
+
+    def plain(self) -> dict[str, object]:
+        """The counts and ratios."""
+        return {
+            "before_instructions": self.before.counts.total,
+            "after_instructions": self.after.counts.total,
+            "change": self.change.value,
+            "size_change": self.size_change,
+        }
 
 
 def compare_counts(before: CountResult, after: CountResult) -> ComparisonReport[CountComparison]:
     """Pair the files of two results by name (or take the one of each) and compare them.
 
     Raises:
-        UsageError: no file is in both.
+        UsageError: No file is in both.
     """
     pairs, only_before, only_after = pair(before.models, after.models, lambda m: m.file.name)
     return ComparisonReport(
-        comparisons=tuple(CountComparison(name, *both) for name, both in pairs.items()),
+        comparisons=tuple(_compared(name, old, new) for name, (old, new) in pairs.items()),
         only_before=only_before,
         only_after=only_after,
         cautions=_cautions(before, after, list(pairs.values())),
     )
 
 
+def _compared(name: str, before: CountedModel, after: CountedModel) -> CountComparison:
+    ratio = after.counts.total / max(1, before.counts.total)
+    low, high = ratio * (1 - REPEATS_TO), ratio * (1 + REPEATS_TO)
+    return CountComparison(name, before, after, Interval(value=ratio, low=low, high=high))
+
+
 def _cautions(
     before: CountResult, after: CountResult, pairs: list[tuple[CountedModel, CountedModel]]
 ) -> tuple[str, ...]:
-    found = []
-    for what, old, new in (
-        ("CPU", before.cpu, after.cpu),
-        ("inputs' seed", before.options.seed, after.options.seed),
-    ):
-        if old != new:
-            found.append(f"the {what} changed from {old} to {new}")
-    runtimes = {tuple(f"{m.runtime.value} {m.runtime_version}" for m in both) for both in pairs}
-    found += [f"the runtime changed from {a} to {b}" for a, b in sorted(runtimes) if a != b]
+    runtimes = {(_runtime(old), _runtime(new)) for old, new in pairs}
+    found = changed(
+        [
+            ("CPU", before.cpu, after.cpu),
+            ("inputs' seed", before.options.seed, after.options.seed),
+            *(("runtime", old, new) for old, new in sorted(runtimes)),
+        ]
+    )
     return tuple(found)
 
 
-def gate_counts(
-    report: ComparisonReport[CountComparison], max_regression: float
-) -> GateReport[CountComparison]:
-    """Fail what executes more instructions, or is larger, by more than ``max_regression``."""
-    return GateReport.of(report, (_row(c, max_regression) for c in report.comparisons))
+def _runtime(model: CountedModel) -> str:
+    return f"{model.runtime.value} {model.runtime_version}"
 
 
-def _row(comparison: CountComparison, max_regression: float) -> GateRow[CountComparison]:
-    limit, reasons = 1 + max_regression, []
-    if comparison.verdict is CountVerdict.MORE and comparison.change > limit:
-        reasons.append(f"{percent(comparison.change)} instructions")
-    if comparison.size_change > limit:
-        reasons.append(f"larger by {percent(comparison.size_change)}")
-    return GateRow(comparison, tuple(reasons))
+def _headline(limits: Limits) -> str:
+    return (
+        f"(emulated, instructions of one inference): at most {100 * limits.regression:g}% more or "
+        "larger."
+    )
+
+
+def _history_run(result: CountResult) -> HistoryRun:
+    files = tuple(
+        HistoryRow(
+            name=model.file.name,
+            sha256=model.file.sha256,
+            bytes=model.file.bytes,
+            runtime=model.runtime.value,
+            threads=1,
+            instructions=model.counts.total,
+        )
+        for model in result.models
+    )
+    return HistoryRun(result.started, result.device, files)
+
+
+INSTRUCTIONS = ResultKind(
+    name="instructions",
+    plural="instruction counts",
+    result=CountResult,
+    compare=compare_counts,
+    headline=_headline,
+    history_run=_history_run,
+)

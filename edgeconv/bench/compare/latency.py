@@ -1,4 +1,4 @@
-"""Two results side by side: ratios with intervals, and what they say in words."""
+"""Two measured latencies side by side: ratios with intervals, and what they say in words."""
 
 from __future__ import annotations
 
@@ -6,42 +6,36 @@ from dataclasses import dataclass
 from enum import Enum
 
 from edgeconv.bench import statistics
-from edgeconv.bench.compare.report import ComparisonReport, pair
+from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits, changed, pair
+from edgeconv.bench.compare.kind import ResultKind
+from edgeconv.bench.history_schema import HistoryRow, HistoryRun
 from edgeconv.bench.result import BenchResult, Interval, ModelResult
+from edgeconv.report.units import format_change, format_duration
 
 
-class Verdict(str, Enum):
+class LatencyVerdict(str, Enum):
+    """What two latencies show."""
+
     FASTER = "faster"
     SLOWER = "slower"
     UNDECIDED = "no difference shown"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class LatencyComparison(Comparison[ModelResult, Interval]):
     """One file in both results. ``change`` is the new median divided by the old one."""
 
-    name: str
-    before: ModelResult
-    after: ModelResult
-    change: Interval
-
     @property
-    def verdict(self) -> Verdict:
-        if self.single:
-            return Verdict.UNDECIDED
-        if self.change.low <= 1.0 <= self.change.high:
-            return Verdict.UNDECIDED
-        return Verdict.SLOWER if self.change.value > 1.0 else Verdict.FASTER
+    def verdict(self) -> LatencyVerdict:
+        """Undecided if the interval of the change has 1 inside."""
+        if self.single or self.change.low <= 1.0 <= self.change.high:
+            return LatencyVerdict.UNDECIDED
+        return LatencyVerdict.SLOWER if self.change.value > 1.0 else LatencyVerdict.FASTER
 
     @property
     def single(self) -> bool:
-        """Whether a side has one process alone, which cannot tell how much processes differ."""
+        """Whether one result has a single process, which cannot show how much processes differ."""
         return min(len(self.before.processes), len(self.after.processes)) < 2
-
-    @property
-    def size_change(self) -> float:
-        """New number of bytes divided by the old one."""
-        return self.after.file.bytes / self.before.file.bytes
 
     def sentence(self) -> str:
         """The verdict in words, such as "3.1% slower, at least 2.0%, at most 4.2%"."""
@@ -50,23 +44,62 @@ class Comparison:
         )
         if self.single:
             return f"{value:+.1f}%, of one process a side: measure with --repetitions 5 or more"
-        if self.verdict is Verdict.UNDECIDED:
+        if self.verdict is LatencyVerdict.UNDECIDED:
             return (
                 f"no difference shown; if there is one, it is between {low:+.1f}% and {high:+.1f}%"
             )
         near, far = sorted((abs(low), abs(high)))
         return f"{abs(value):.1f}% {self.verdict.value}, at least {near:.1f}%, at most {far:.1f}%"
 
+    def regression(self, limits: Limits) -> str | None:
+        """How much slower the file is, if significantly and by more than allowed."""
+        slower = self.verdict is LatencyVerdict.SLOWER
+        if slower and self.change.value > 1 + limits.regression:
+            return f"slower by {format_change(self.change.value)}"
+        return None
 
-def compare(before: BenchResult, after: BenchResult) -> ComparisonReport[Comparison]:
+    def undecided(self, limits: Limits) -> bool:
+        """Whether the interval reaches to both sides of the limit."""
+        around = self.change.low < 1 + limits.regression < self.change.high
+        return around and self.regression(limits) is None
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of the file before and after."""
+        return self.before.file.bytes, self.after.file.bytes
+
+    def figures(self) -> tuple[str, str]:
+        """The medians."""
+        before, after = (m.summary.median.value / 1e9 for m in (self.before, self.after))
+        return format_duration(before), format_duration(after)
+
+    def format_change(self) -> str:
+        """Such as "+5.0% [+4.9%, +5.1%]"."""
+        change = self.change
+        low, high = format_change(change.low), format_change(change.high)
+        return f"{format_change(change.value)} [{low}, {high}]"
+
+    def plain(self) -> dict[str, object]:
+        """Medians in nanoseconds with their intervals, and ratios."""
+        return {
+            "before_ns": self.before.summary.median.model_dump(),
+            "after_ns": self.after.summary.median.model_dump(),
+            "change": self.change.model_dump(),
+            "size_change": self.size_change,
+        }
+
+
+def compare_latencies(
+    before: BenchResult, after: BenchResult
+) -> ComparisonReport[LatencyComparison]:
     """Pair the files of two results by name (or take the one of each) and compare them.
 
     Raises:
-        UsageError: no file is in both.
+        UsageError: No file is in both.
     """
     pairs, only_before, only_after = pair(before.models, after.models, lambda m: m.file.name)
     return ComparisonReport(
-        comparisons=tuple(_compare(name, old, new) for name, (old, new) in pairs.items()),
+        comparisons=tuple(_compared(name, old, new) for name, (old, new) in pairs.items()),
         only_before=only_before,
         only_after=only_after,
         cautions=_cautions(before, after, list(pairs.values())),
@@ -75,29 +108,60 @@ def compare(before: BenchResult, after: BenchResult) -> ComparisonReport[Compari
     )
 
 
-def _compare(name: str, before: ModelResult, after: ModelResult) -> Comparison:
+def _compared(name: str, before: ModelResult, after: ModelResult) -> LatencyComparison:
     estimate = statistics.ratio(after.samples, before.samples, paired=False)
-    return Comparison(name, before, after, Interval.of(estimate))
+    return LatencyComparison(name, before, after, Interval.of(estimate))
 
 
 def _cautions(
     before: BenchResult, after: BenchResult, pairs: list[tuple[ModelResult, ModelResult]]
 ) -> tuple[str, ...]:
-    found = []
-    for what, old, new in (
-        ("device", before.device, after.device),
-        ("CPU", before.machine.cpu, after.machine.cpu),
-        ("governor", before.machine.governor, after.machine.governor),
-        ("threads", before.options.threads, after.options.threads),
-        ("cores", before.options.affinity, after.options.affinity),
-    ):
-        if old != new:
-            found.append(f"the {what} changed from {old} to {new}")
     runtimes = {(_runtime(old), _runtime(new)) for old, new in pairs}
-    found += [f"the runtime changed from {a} to {b}" for a, b in sorted(runtimes) if a != b]
+    found = changed(
+        [
+            ("device", before.device, after.device),
+            ("CPU", before.machine.cpu, after.machine.cpu),
+            ("governor", before.machine.governor, after.machine.governor),
+            ("threads", before.options.threads, after.options.threads),
+            ("cores", before.options.affinity, after.options.affinity),
+            *(("runtime", old, new) for old, new in sorted(runtimes)),
+        ]
+    )
     return tuple(found)
 
 
 def _runtime(model: ModelResult) -> str:
     run = model.processes[0]
     return f"{run.runtime.value} {run.runtime_version}"
+
+
+def _headline(limits: Limits) -> str:
+    return f"(latency): at most {100 * limits.regression:g}% slower or larger."
+
+
+def _history_run(result: BenchResult) -> HistoryRun:
+    files = tuple(
+        HistoryRow(
+            name=model.file.name,
+            sha256=model.file.sha256,
+            bytes=model.file.bytes,
+            runtime=model.processes[0].runtime.value,
+            threads=result.options.threads,
+            median_ns=model.summary.median.value,
+            low_ns=model.summary.median.low,
+            high_ns=model.summary.median.high,
+        )
+        for model in result.models
+    )
+    return HistoryRun(result.started, result.device, files)
+
+
+LATENCY = ResultKind(
+    name="latency",
+    plural="latencies",
+    result=BenchResult,
+    compare=compare_latencies,
+    headline=_headline,
+    doubt="too noisy to be sure: repeat more",
+    history_run=_history_run,
+)

@@ -6,17 +6,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from edgeconv.bench.compare.kinds import kind_named, kind_of
 from edgeconv.bench.history import History, commit_of
-from edgeconv.bench.instructions import CountResult, parse_counts
-from edgeconv.bench.result import BenchResult, parse_result
 from edgeconv.bundle import MANIFEST_NAME
 from edgeconv.errors import DataError, MeasurementError, UsageError
-from edgeconv.evaluation import Evaluation, parse_evaluation
+from edgeconv.versioned import Head, Versioned
 
-Result = BenchResult | CountResult | Evaluation
-WORDS = {BenchResult: "latencies", CountResult: "instruction counts", Evaluation: "accuracies"}
 SUFFIX = ".json"
 
 
@@ -27,38 +24,33 @@ class Matched:
     what was named first, that the second lacks; ``notes`` name what else has no partner.
     """
 
-    pairs: dict[str, tuple[Result, Result]]
+    pairs: dict[str, tuple[Versioned, Versioned]]
     missing: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-class _Head(BaseModel):
-    kind: str | None = None
-
-
-def read_result(path: Path) -> Result:
-    """A result file, whatever it holds.
+def read_result(path: Path) -> Versioned:
+    """Read a result file, whatever kind of result it holds.
 
     Raises:
-        UsageError: there is no such file, it holds no result, or one of another schema version.
+        UsageError: There is no such file, it holds no result, or one of another schema version.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        kind = _Head.model_validate_json(text).kind
-        if kind == "instructions":
-            return parse_counts(text, path)
-        return parse_evaluation(text, path) if kind == "accuracy" else parse_result(text, path)
+        text = path.read_bytes()
+        kind = kind_named(Head.model_validate_json(text).kind)
+        result: Versioned = kind.result.parse(text, path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, ValidationError) as error:
+    except ValidationError as error:
         raise UsageError(
-            f"{path} is no result of `edgeconv bench -o` or `edgeconv evaluate -o`"
+            f"{path} is not a result of `edgeconv bench -o` or `edgeconv evaluate -o`"
         ) from error
     except (MeasurementError, DataError) as error:  # here the file is what was asked for
-        raise UsageError(str(error)) from error
+        raise UsageError(error.message, hint=error.hint) from error
+    return result
 
 
-def resolve(reference: str, history: History, folder: Path) -> tuple[Result, ...]:
+def resolve(reference: str, history: History, folder: Path) -> tuple[Versioned, ...]:
     """What a user names: a file, a run's number in the history, or a git revision. Of a revision,
     the latest result of each kind.
 
@@ -113,7 +105,7 @@ def match(before: str, after: str, history: History, folder: Path) -> Matched:
                 f"{one} is a folder of results and {other} is not; name two folders or two results"
             )
     old, new = (resolve(reference, history, folder) for reference in (before, after))
-    pairs = {WORDS[type(a)]: (a, b) for a in old for b in new if type(a) is type(b)}
+    pairs = {kind_of(a).plural: (a, b) for a in old for b in new if type(a) is type(b)}
     if not pairs:
         raise UsageError(
             f"{before} holds {_words(old)} and {after} holds {_words(new)}; name two of one kind"
@@ -121,10 +113,13 @@ def match(before: str, after: str, history: History, folder: Path) -> Matched:
     _refuse_same_path(Path(before), Path(after))
     for a, b in pairs.values():
         # Two evaluations of the same file may well be equal; two measurements never are.
-        if a == b and not isinstance(a, Evaluation):
+        history_run = kind_of(a).history_run
+        if a == b and history_run is not None:
+            run = history_run(a)
             raise UsageError(
-                f"{before} and {after} are the same run, of {a.started:%Y-%m-%d %H:%M} UTC on "
-                f"{a.device}; name two, `edgeconv history` lists them"
+                f"{before} and {after} are the same run, of {run.started:%Y-%m-%d %H:%M} UTC on "
+                f"{run.device}",
+                hint="name two; `edgeconv history` lists them",
             )
     gone, added = _without_partner(old, pairs), _without_partner(new, pairs)
     if Path(after).is_file() or _is_run(after):  # one result; the kinds it is not were not asked
@@ -142,9 +137,9 @@ def _refuse_same_path(before: Path, after: Path) -> None:
         raise UsageError(f"{before} and {after} are the same; name two")
 
 
-def _without_partner(results: Sequence[Result], pairs: Collection[str]) -> tuple[str, ...]:
+def _without_partner(results: Sequence[Versioned], pairs: Collection[str]) -> tuple[str, ...]:
     """The kinds of results that are in no pair."""
-    return tuple(words for result in results if (words := WORDS[type(result)]) not in pairs)
+    return tuple(words for result in results if (words := kind_of(result).plural) not in pairs)
 
 
 def _result_files(path: Path) -> set[str]:
@@ -161,7 +156,7 @@ def _match_folders(before: Path, old: set[str], after: Path, new: set[str]) -> M
             f"no file is in both folders: {before} has {', '.join(sorted(old))}, {after} has "
             f"{', '.join(sorted(new))}"
         )
-    pairs: dict[str, tuple[Result, Result]] = {}
+    pairs: dict[str, tuple[Versioned, Versioned]] = {}
     for name in sorted(old & new):
         a, b = read_result(before / name), read_result(after / name)
         if type(a) is not type(b):
@@ -174,5 +169,5 @@ def _match_folders(before: Path, old: set[str], after: Path, new: set[str]) -> M
     return Matched(pairs, tuple(sorted(old - new)), notes)
 
 
-def _words(results: Sequence[Result]) -> str:
-    return " and ".join(WORDS[type(result)] for result in results)
+def _words(results: Sequence[Versioned]) -> str:
+    return " and ".join(kind_of(result).plural for result in results)

@@ -30,19 +30,20 @@ from edgeconv.bench.result import BenchOptions, ModelFile
 from edgeconv.device import Device, Lock
 from edgeconv.device.messages import Conditions, Operator, Operators, Start, Warmup
 from edgeconv.errors import MeasurementError
-from edgeconv.versioned import Record, save_json
+from edgeconv.versioned import Versioned
 
-SCHEMA_VERSION = 3  # 1 had no types, no roofs and no delegates; 2 no ticks
 ALONE_SECONDS = 0.1  # at least, of measurement and warm-up of one operator
 TEXT = 4096  # what a name may be long
-PROFILE_TICK_NS = 1000  # ONNX Runtime's profile tells whole microseconds
+PROFILE_TICK_NS = 1000  # ONNX Runtime's profile has whole microseconds
 TICK_NS = 1
 
 
-class OperatorResult(Record):
+class OperatorResult(Versioned):
     """Everything of one session."""
 
-    schema_version: int = SCHEMA_VERSION
+    WHAT = "a result of edgeconv bench --operators"
+
+    schema_version: int = 3  # 1 had no types, no roofs and no delegates; 2 no clock ticks
     kind: Literal["operators"] = "operators"
     edgeconv_version: str
     started: datetime
@@ -50,10 +51,6 @@ class OperatorResult(Record):
     options: BenchOptions
     models: tuple[ProfiledModel, ...]
     int8_against_float: tuple[Int8AgainstFloat, ...] = ()
-
-    def save(self, path: Path) -> None:
-        """Write the JSON, whole or not at all."""
-        save_json(self, path)
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from edgeconv.bench.compare.accuracy import AccuracyVerdict, compare_accuracy, gate_accuracy
+from edgeconv.bench.compare.accuracy import ACCURACY, AccuracyVerdict, compare_accuracy
+from edgeconv.bench.compare.comparison import Limits
+from edgeconv.bench.compare.gate import gate
 from edgeconv.errors import DataError, UsageError
-from edgeconv.evaluation import Evaluation, parse_evaluation
-from edgeconv.report.gate import accuracy_markdown
-from edgeconv.versioned import save_json
+from edgeconv.evaluation import Evaluation
+from edgeconv.report.gate import markdown
 from support.command_line import CommandLine
 from support.results import made_evaluation
 
 SAMPLES = 1000
 RIGHT = np.arange(SAMPLES) >= 100  # 90 %
+LIMITS = Limits(regression=0.03, accuracy_loss=0.005)
 
 
 def worse(by: int) -> npt.NDArray[np.bool_]:
@@ -32,7 +34,7 @@ def worse(by: int) -> npt.NDArray[np.bool_]:
 
 
 def save(path: Path, evaluation: Evaluation) -> Path:
-    save_json(evaluation, path)
+    evaluation.save(path)
     return path
 
 
@@ -87,9 +89,10 @@ def test_other_samples_are_not_paired() -> None:
 )
 def test_gate(after: npt.NDArray[np.bool_], max_loss: float, passed: bool, words: str) -> None:
     report = compare_accuracy(made_evaluation({"m": RIGHT}), made_evaluation({"m": after}))
-    gated = gate_accuracy(report, max_loss, 0.03)
+    limits = Limits(0.03, max_loss)
+    gated = gate(report, limits)
     assert gated.passed is passed
-    text = accuracy_markdown(gated, max_loss, 0.03)
+    text = markdown(gated, ACCURACY, limits)
     assert words in text
     assert ("FAILED" in text) is not passed
 
@@ -98,15 +101,15 @@ def test_a_larger_file_fails_the_gate() -> None:
     report = compare_accuracy(
         made_evaluation({"m": RIGHT}), made_evaluation({"m": RIGHT}, size=1040)
     )
-    assert gate_accuracy(report, 0.005, 0.03).rows[0].reasons == ("larger by +4.0%",)
-    assert gate_accuracy(report, 0.005, 0.05).passed
+    assert gate(report, LIMITS).rows[0].reasons == ("larger by +4.0%",)
+    assert gate(report, Limits(0.05, 0.005)).passed
 
 
 def test_a_file_that_is_gone_fails_the_gate() -> None:
     before = made_evaluation({"a": RIGHT, "b": RIGHT})
-    gated = gate_accuracy(compare_accuracy(before, made_evaluation({"a": RIGHT})), 0.005, 0.03)
+    gated = gate(compare_accuracy(before, made_evaluation({"a": RIGHT})), LIMITS)
     assert not gated.passed
-    assert "| b | | | | | **failed**: not measured |" in accuracy_markdown(gated, 0.005, 0.03)
+    assert "| b | | | | | **failed**: not measured |" in markdown(gated, ACCURACY, LIMITS)
     with pytest.raises(UsageError, match="no file is in both"):
         compare_accuracy(before, made_evaluation({"c": RIGHT, "d": RIGHT}))
 
@@ -135,7 +138,7 @@ def test_commands(tmp_path: Path, edgeconv: CommandLine) -> None:
 @given(arrays.arrays(np.bool_, st.integers(1, 100)))
 def test_outcomes_come_back(right: npt.NDArray[np.bool_]) -> None:
     evaluation = made_evaluation({"m": right})
-    again = parse_evaluation(evaluation.model_dump_json(), Path("r.json"))
+    again = Evaluation.parse(evaluation.model_dump_json(), Path("r.json"))
     assert again == evaluation
     assert np.array_equal(again.outcomes(again.results[0]), right)
 
@@ -152,5 +155,7 @@ def test_outcomes_come_back(right: npt.NDArray[np.bool_]) -> None:
 def test_damaged_outcomes(field: str, value: object, words: str) -> None:
     plain = json.loads(made_evaluation({"m": RIGHT}).model_dump_json())
     plain["results"][0][field] = value
-    with pytest.raises(DataError, match=f"r.json is not a result of edgeconv evaluate.*{words}"):
-        parse_evaluation(json.dumps(plain), Path("r.json"))
+    with pytest.raises(
+        DataError, match=f"r.json is damaged, or not a result of edgeconv evaluate.*{words}"
+    ):
+        Evaluation.parse(json.dumps(plain), Path("r.json"))

@@ -12,7 +12,7 @@ import pytest
 from edgeconv.bench.compare.result_selector import match, resolve
 from edgeconv.bench.history import History, Revision, current_revision
 from edgeconv.errors import UsageError
-from edgeconv.versioned import save_json
+from edgeconv.versioned import Versioned
 from support.command_line import CommandLine
 from support.results import STARTED, made_counts, made_evaluation, made_model, made_result
 
@@ -37,10 +37,10 @@ def commit(repository: Path) -> Revision:
     return revision
 
 
-def write(folder: Path, **results: object) -> Path:
+def write(folder: Path, **results: Versioned) -> Path:
     folder.mkdir()
     for name, result in results.items():
-        save_json(result, folder / f"{name}.json")  # type: ignore[arg-type]
+        result.save(folder / f"{name}.json")
     return folder
 
 
@@ -57,8 +57,8 @@ def test_a_file_a_run_and_a_revision(history: History, repository: Path) -> None
 
 
 @pytest.mark.parametrize("result", [TIMES, COUNTS, ACCURACY])
-def test_a_file_of_any_kind(history: History, tmp_path: Path, result: object) -> None:
-    save_json(result, tmp_path / "r.json")  # type: ignore[arg-type]
+def test_a_file_of_any_kind(history: History, tmp_path: Path, result: Versioned) -> None:
+    result.save(tmp_path / "r.json")
     assert resolve(str(tmp_path / "r.json"), history, tmp_path) == (result,)
 
 
@@ -133,7 +133,7 @@ def test_a_missing_revision_is_one_line(repository: Path, edgeconv: CommandLine)
         done = edgeconv("gate", "HEAD", "--baseline", name)
         assert done.returncode == 2
         assert words in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
+        assert done.error
 
 
 def test_counts_of_the_history_and_of_a_file(
@@ -195,8 +195,8 @@ def test_one_regression_in_a_folder_fails_it(tmp_path: Path, edgeconv: CommandLi
 def test_folders_that_do_not_go_together(
     tmp_path: Path,
     edgeconv: CommandLine,
-    old: dict[str, object],
-    new: dict[str, object],
+    old: dict[str, Versioned],
+    new: dict[str, Versioned],
     words: str,
 ) -> None:
     done = edgeconv(
@@ -204,7 +204,7 @@ def test_folders_that_do_not_go_together(
     )
     assert done.returncode == 2
     assert words in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.error
 
 
 def test_a_folder_and_a_file(history: History, tmp_path: Path) -> None:
@@ -252,13 +252,13 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, edgeconv: CommandLine, text:
         done = edgeconv(*command)
         assert done.returncode == 2
         assert "broken.json" in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
+        assert done.error
 
 
 @pytest.mark.parametrize("result", [TIMES, COUNTS, ACCURACY])
-def test_a_newer_schema(tmp_path: Path, edgeconv: CommandLine, result: object) -> None:
+def test_a_newer_schema(tmp_path: Path, edgeconv: CommandLine, result: Versioned) -> None:
     path = tmp_path / "new.json"
-    save_json(result.model_copy(update={"schema_version": 99}), path)  # type: ignore[attr-defined]
+    result.model_copy(update={"schema_version": 99}).save(path)
     done = edgeconv("compare", path, path)
     assert done.returncode == 2
     assert "schema version 99, this edgeconv reads" in done.stderr

@@ -15,7 +15,7 @@ from torch import nn
 from edgeconv.bundle import MANIFEST_NAME, Bundle, sha256_of
 from edgeconv.cli import cli
 from edgeconv.errors import DataError, EdgeconvError
-from edgeconv.evaluation import parse_evaluation
+from edgeconv.evaluation import Evaluation
 from edgeconv.export.verify.top1 import evaluate
 from edgeconv.models.randomize import structured_input
 
@@ -44,7 +44,7 @@ def run(*arguments: object) -> tuple[int, str]:
 def test_saved_and_gated(bundle: Bundle, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "old.json"
     assert run("evaluate", bundle.path, "--data", data, "-o", out, "--quiet")[0] == 0
-    saved = parse_evaluation(out.read_text(), out)
+    saved = Evaluation.parse(out.read_text(), out)
     assert saved == evaluate(bundle, data)
     assert [saved.outcomes(r).sum() for r in saved.results] == [r.correct for r in saved.results]
     again = tmp_path / "new.json"

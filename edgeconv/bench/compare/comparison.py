@@ -1,0 +1,180 @@
+"""What the comparisons of every kind of result have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import PurePath
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+from edgeconv.errors import UsageError
+from edgeconv.report.units import format_change
+
+
+class Change(Protocol):
+    """How large a change is, with its bounds: a ratio or a difference."""
+
+    @property
+    def value(self) -> float:
+        """The best estimate."""
+
+    @property
+    def low(self) -> float:
+        """The lower bound."""
+
+    @property
+    def high(self) -> float:
+        """The upper bound."""
+
+
+F = TypeVar("F")  # what a result has of one file
+D = TypeVar("D", bound=Change)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a gate allows.
+
+    ``regression`` is the share by which a file may become slower or larger, or take more
+    instructions (0.03 is 3 %); ``accuracy_loss`` the share of samples that it may lose (0.005 is
+    half a percentage point of top-1).
+    """
+
+    regression: float
+    accuracy_loss: float = 0.0
+
+
+@dataclass(frozen=True)
+class Comparison(ABC, Generic[F, D]):
+    """One file in two results of a kind.
+
+    ``UNIT`` follows the figures where they do not have one already.
+    """
+
+    UNIT: ClassVar[str] = ""
+
+    name: str
+    before: F
+    after: F
+    change: D
+
+    @property
+    @abstractmethod
+    def verdict(self) -> Enum:
+        """Whether the file became better or worse, or whether no difference is shown."""
+
+    @abstractmethod
+    def sentence(self) -> str:
+        """The verdict in words, with the bounds of the change."""
+
+    @abstractmethod
+    def regression(self, limits: Limits) -> str | None:
+        """What became worse than ``limits`` allow, the size of the file aside."""
+
+    def undecided(self, limits: Limits) -> bool:
+        """Whether there is too much chance in the figures to exclude a regression."""
+        return False
+
+    def regressions(self, limits: Limits) -> tuple[str, ...]:
+        """Why the file fails a gate; empty if it passes."""
+        worse = self.regression(limits)
+        reasons = [] if worse is None else [worse]
+        if self.size_change > 1 + limits.regression:
+            reasons.append(f"larger by {format_change(self.size_change)}")
+        return tuple(reasons)
+
+    @property
+    @abstractmethod
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of the file before and after."""
+
+    @property
+    def size_change(self) -> float:
+        """The new number of bytes divided by the old one."""
+        before, after = self.sizes
+        return after / before
+
+    @abstractmethod
+    def figures(self) -> tuple[str, str]:
+        """The compared figure before and after, as people read it."""
+
+    @abstractmethod
+    def format_change(self) -> str:
+        """The change and its bounds, as people read them."""
+
+    @abstractmethod
+    def plain(self) -> dict[str, object]:
+        """The figures for JSON; shares and ratios are fractions."""
+
+
+C = TypeVar("C", bound="Comparison[object, Change]", covariant=True)
+
+
+@dataclass(frozen=True)
+class ComparisonReport(Generic[C]):
+    """Two results of a kind side by side.
+
+    ``comparisons`` are of the files in both; ``cautions`` say why the two should not be compared,
+    ``of_before`` and ``of_after`` what a reader must know about one of them.
+    """
+
+    comparisons: tuple[C, ...]
+    only_before: tuple[str, ...]
+    only_after: tuple[str, ...]
+    cautions: tuple[str, ...]
+    of_before: tuple[str, ...] = ()
+    of_after: tuple[str, ...] = ()
+
+    def remarks(self, before: str, after: str) -> tuple[str, ...]:
+        """All that the reader must know.
+
+        Args:
+            before: What the first result is called, such as "the baseline".
+            after: What the second one is called.
+        """
+        return (
+            *self.cautions,
+            *(f"in {before} {remark}" for remark in self.of_before),
+            *(f"in {after} {remark}" for remark in self.of_after),
+        )
+
+
+def pair(
+    before: Sequence[F], after: Sequence[F], name_of: Callable[[F], str]
+) -> tuple[dict[str, tuple[F, F]], tuple[str, ...], tuple[str, ...]]:
+    """Pair the files of two results by file name, or the one file of each.
+
+    Returns:
+        The pairs in the order of ``after``, and the names that only one result has.
+
+    Raises:
+        UsageError: No file is in both.
+    """
+    if len(before) == len(after) == 1:
+        name = name_of(after[0])
+        return {name: (before[0], after[0])}, (), ()
+    old, new = _by_name(before, name_of), _by_name(after, name_of)
+    pairs = {name: (old[name], new[name]) for name in new if name in old}
+    if not pairs:
+        raise UsageError(
+            f"no file is in both results: one has {', '.join(old)}, the other {', '.join(new)}"
+        )
+    return pairs, tuple(n for n in old if n not in new), tuple(n for n in new if n not in old)
+
+
+def _by_name(files: Sequence[F], name_of: Callable[[F], str]) -> dict[str, F]:
+    """By file name, where that is unique: the folders of two exports have different names."""
+    short = [PurePath(name_of(file)).name for file in files]
+    count = Counter(short)
+    return {
+        name if count[name] == 1 else name_of(file): file
+        for name, file in zip(short, files, strict=True)
+    }
+
+
+def changed(settings: Sequence[tuple[str, object, object]]) -> list[str]:
+    """A caution for each setting that differs; each is given as name, before and after."""
+    return [f"the {what} changed from {old} to {new}" for what, old, new in settings if old != new]
