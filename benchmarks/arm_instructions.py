@@ -35,7 +35,7 @@ from edgeconv.device.messages import Runtime
 from edgeconv.errors import EdgeconvError
 from edgeconv.export import export
 from edgeconv.models.randomize import randomize_
-from edgeconv.report.units import significant
+from edgeconv.units import significant
 
 SMALL = 64  # pixels
 CPUS = {Cpu.A72: "Cortex-A72 (Pi 4)", Cpu.A76: "Cortex-A76 (Pi 5)"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.measuring import machine, markdown_table, publish
 from edgeconv.bench import BenchOptions
-from edgeconv.report.units import format_percent
+from edgeconv.units import format_percent
 from examples.digits import EPOCHS, Demo, run
 
 # Other scripts measure latency; here the harness only has to run.

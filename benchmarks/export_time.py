@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.measuring import machine, markdown_table, median_and_range, publish
-from edgeconv.report.units import format_bytes, format_duration, format_ratio
+from edgeconv.units import format_bytes, format_duration, format_ratio
 
 if TYPE_CHECKING:
     from torch import nn

@@ -22,7 +22,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from benchmarks.measuring import machine, markdown_table, median_and_range, publish
-from edgeconv.report.units import format_bytes
+from edgeconv.units import format_bytes
 
 RUNS = 5
 PRECISIONS = ("float32", "int8")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from edgeconv.report.units import format_duration
+from edgeconv.units import format_duration
 
 RESULTS = Path(__file__).parent / "results"
 

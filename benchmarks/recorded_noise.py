@@ -25,7 +25,7 @@ from edgeconv.bench import BenchOptions, BenchResult, measure
 from edgeconv.bench.statistics import ratio
 from edgeconv.bundle import Format, Precision
 from edgeconv.device import open_device
-from edgeconv.report.units import format_percent
+from edgeconv.units import format_percent
 
 TRIALS = 500
 PROCESSES = (8, 12, 16)  # repetitions of a session

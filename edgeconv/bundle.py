@@ -258,9 +258,9 @@ class Bundle:
         """Raise BundleError unless the artifact's file is the one that the manifest describes."""
         path = self.file(artifact)
         if not path.is_file():
-            raise BundleError(f"{path} is missing from the bundle; export again")
+            raise BundleError(f"{path} is missing from the bundle", hint="export again")
         if sha256_of(path) != artifact.sha256:
-            raise BundleError(f"{path} was changed after the export; export again")
+            raise BundleError(f"{path} was changed after the export", hint="export again")
 
 
 def sha256_of(path: Path) -> str:
@@ -287,7 +287,7 @@ def staged(path: Path, *, force: bool) -> Iterator[Path]:
         stage = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     except OSError as error:
         raise UsageError(
-            f"cannot write to {path}: {error.strerror}; choose another --out"
+            f"cannot write to {path}: {error.strerror}", hint="choose another --out"
         ) from error
     try:
         yield stage
@@ -312,9 +312,11 @@ def refuse_occupied(path: Path, *, force: bool) -> None:
     if not path.exists() and not path.is_symlink():
         return
     if not (path / MANIFEST_NAME).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise UsageError(f"{path} exists and is not a bundle; choose another --out")
+        raise UsageError(f"{path} exists and is not a bundle", hint="choose another --out")
     if not force and any(path.iterdir()):
-        raise UsageError(f"{path} exists; pass --force to replace it, or choose another --out")
+        raise UsageError(
+            f"{path} exists", hint="pass --force to replace it, or choose another --out"
+        )
 
 
 def _umask() -> int:

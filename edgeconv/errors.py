@@ -10,14 +10,17 @@ class EdgeconvError(Exception):
         message: What happened and where, on one line.
         hint: What the user can do about it, on one line without a final period; empty where
             nothing is known.
+        after_result: Whether the command has already printed its result, which explains the
+            failure. With ``--json`` nothing else is printed on standard output then.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", *, after_result: bool = False) -> None:
         super().__init__(message, hint)
         self.message = message
         self.hint = hint
+        self.after_result = after_result
 
     def __str__(self) -> str:
         """The lines that the command line prints after ``error:``."""

@@ -27,7 +27,7 @@ from edgeconv.export.verify.top1 import Evaluation, evaluate
 from edgeconv.models import create_model
 from edgeconv.report.bundle import format_error
 from edgeconv.report.tables import Column, console, progress, table
-from edgeconv.report.units import format_bytes, format_duration, format_percent, format_ratio
+from edgeconv.units import format_bytes, format_duration, format_percent, format_ratio
 from examples.digits_data import Split, load
 
 SIZE = 32  # pixels per side: MobileNetV2 halves it five times

@@ -28,7 +28,7 @@ from edgeconv.export.threads import one_torch_thread
 from edgeconv.export.verify.top1 import Evaluation, evaluate
 from edgeconv.models import create_model
 from edgeconv.report.tables import Column, console, progress, table
-from edgeconv.report.units import format_bytes, format_percent
+from edgeconv.units import format_bytes, format_percent
 from examples.digits import PIXELS, fit, top1
 from examples.digits_data import Split, load
 

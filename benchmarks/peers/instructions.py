@@ -27,7 +27,7 @@ from edgeconv.bundle import sha256_of
 from edgeconv.device.emulated import Cpu, count_instructions
 from edgeconv.device.messages import Runtime
 from edgeconv.errors import EdgeconvError
-from edgeconv.report.units import significant
+from edgeconv.units import significant
 
 CPUS = {Cpu.A72: "A72", Cpu.A76: "A76"}
 PRECISIONS = ("float32", "int8")

@@ -24,7 +24,7 @@ from edgeconv.bench.result import Interval
 from edgeconv.bundle import sha256_of
 from edgeconv.device import open_device
 from edgeconv.errors import EdgeconvError
-from edgeconv.report.units import format_duration, significant
+from edgeconv.units import format_duration, significant
 
 PRECISIONS = ("float32", "int8")
 GOAL = 1.0  # the highest ratio of ours to theirs

@@ -25,7 +25,7 @@ from benchmarks.peers.exporting import read_record
 from benchmarks.peers.subjects import Subject, read_subjects
 from benchmarks.quantization.score import HeldOut, Score, float_top1, score
 from edgeconv.bundle import sha256_of
-from edgeconv.report.units import format_percent
+from edgeconv.units import format_percent
 
 HELD_OUT = 512  # samples at most
 OURS = "edgeconv"

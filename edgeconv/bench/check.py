@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.bench.process_events import Answer
 from edgeconv.bench.result import Agreement, Memory
 from edgeconv.bundle import MIN_WITHIN_ONE_STEP
 from edgeconv.device import Device, RunRequest
 from edgeconv.device.local import LocalDevice
-from edgeconv.device.messages import First, Output, Outputs, Start
+from edgeconv.device.messages import Output
 from edgeconv.errors import MeasurementError, UsageError
 
 # Kernels round differently, and a Pi may compute in half precision: tens of dB remain. A network
@@ -75,7 +76,7 @@ def _check(model: Path, request: RunRequest, inputs: Path | None, device: Device
     try:
         here, _ = _once(request.model_copy(update=own), host)
     except (MeasurementError, UsageError) as error:
-        return Checked(memory, None, f"{model}: its outputs were not compared: {error}")
+        return Checked(memory, None, f"{model}: its outputs were not compared: {error.message}")
     return compared(there, here, memory, f"{model} on {device.name}")
 
 
@@ -85,23 +86,17 @@ def naming(model: Path) -> Iterator[None]:
     try:
         yield
     except (MeasurementError, UsageError) as error:
-        raise type(error)(f"{model} on {error}") from error
+        raise type(error)(f"{model} on {error.message}", hint=error.hint) from error
 
 
 def _once(request: RunRequest, device: Device) -> tuple[tuple[Output, ...], Memory | None]:
     """The outputs of the first inference, and the memory until then."""
     once = {"min_runs": 1, "min_seconds": 0.0, "warmup_runs": 0, "warmup_seconds": 0.0}
-    start: Start | None = None
-    first: First | None = None
-    outputs: Outputs | None = None
+    answer = Answer()
     with closing(device.run(request.model_copy(update=once))) as events:
         for event in events:
-            if isinstance(event, Start):
-                start = event
-            elif isinstance(event, First):
-                first = event
-            elif isinstance(event, Outputs):
-                outputs = event
+            answer.take(event)
+    start, first, outputs = answer.start, answer.first, answer.outputs
     if not (start and first and outputs):
         raise MeasurementError(f"{device.name}: the runner left out a part of its answer")
     before, peak = start.conditions.peak_rss_bytes, first.peak_rss_bytes
@@ -141,8 +136,9 @@ def compared(
         if figure.within_one_step is None or figure.within_one_step < MIN_WITHIN_ONE_STEP:
             raise MeasurementError(
                 f"{where}: it computes something else than on this machine (signal-to-noise "
-                f"{figure.sqnr_db:.1f} dB, {MIN_SQNR_DB:.0f} dB asked); its runtime or its kernels "
-                "are wrong, so its latency means nothing"
+                f"{figure.sqnr_db:.1f} dB, at least {MIN_SQNR_DB:.0f} dB expected), so its latency "
+                "means nothing",
+                hint="use another runtime there; this one, or its kernels, compute wrong results",
             )
     return Checked(memory, worst, None)
 

@@ -146,7 +146,7 @@ class History:
         """
         row = self._one("SELECT kind, result FROM runs WHERE id = ?", (run,))
         if row is None:
-            raise UsageError(f"the history has no run {run}; `edgeconv history` lists them")
+            raise UsageError(f"the history has no run {run}", hint="`edgeconv history` lists them")
         return self._decode(*row)
 
     def of_revision(self, commit: str) -> tuple[Versioned, ...]:
@@ -194,6 +194,6 @@ class History:
 
     def _unusable(self, why: object) -> UsageError:
         return UsageError(
-            f"{self.path} cannot be used as the history: {why}; set EDGECONV_HISTORY to another "
-            "file"
+            f"{self.path} cannot be used as the history: {why}",
+            hint="set EDGECONV_HISTORY to another file",
         )

@@ -90,8 +90,8 @@ def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
         return
     if version not in (0, 1):
         raise UsageError(
-            f"{path} has schema version {version}, this edgeconv reads up to {SCHEMA_VERSION}; "
-            "update edgeconv, or set EDGECONV_HISTORY to another file"
+            f"{path} has schema version {version}, this edgeconv reads up to {SCHEMA_VERSION}",
+            hint="update edgeconv, or set EDGECONV_HISTORY to another file",
         )
     # Not executescript(), which would commit first.
     for statement in (_FROM_1 if version else _SCHEMA).split(";"):

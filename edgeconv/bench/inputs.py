@@ -13,10 +13,10 @@ from edgeconv.errors import BundleError, UsageError
 
 
 def check_inputs(path: Path) -> None:
-    """Refuse what is no .npz file of plain arrays.
+    """Refuse a file that is not an .npz file of plain arrays.
 
     Raises:
-        UsageError: it is missing or something else.
+        UsageError: It is missing or something else.
     """
     if not path.is_file():
         raise UsageError(f"{path} does not exist or is not a file")
@@ -24,17 +24,17 @@ def check_inputs(path: Path) -> None:
         with np.load(path, allow_pickle=False) as archive:
             arrays = [archive[name] for name in archive.files]
     except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
-        raise UsageError(_no_inputs(path)) from error
+        raise _not_inputs(path) from error
     except (zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{path} is damaged; write it again") from error
+        raise UsageError(f"{path} is damaged", hint="write it again") from error
     if not all(isinstance(array, np.ndarray) for array in arrays):
-        raise UsageError(_no_inputs(path))
+        raise _not_inputs(path)
 
 
-def _no_inputs(path: Path) -> str:
-    return (
-        f"{path} is not an .npz file of plain arrays; write one with "
-        'numpy.savez("inputs.npz", x=array)'
+def _not_inputs(path: Path) -> UsageError:
+    return UsageError(
+        f"{path} is not an .npz file of plain arrays",
+        hint='write one with numpy.savez("inputs.npz", x=array)',
     )
 
 

@@ -77,13 +77,17 @@ class Journal:
                 pass
         except FileExistsError as error:
             raise UsageError(
-                f"{path} has an unfinished measurement: continue it with `edgeconv bench --resume "
-                f"{path}`, or delete it"
+                f"{path} is an unfinished measurement",
+                hint=f"continue it with `edgeconv bench --resume {path}`, or delete it",
             ) from error
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}") from error
         journal = cls(session, path)
-        journal._append(session)
+        try:
+            journal._append(session)
+        except BaseException:
+            journal.remove()
+            raise
         return journal
 
     @classmethod
@@ -131,12 +135,16 @@ class Journal:
                 option = name.replace("_", "-")
                 raise UsageError(f"{self.path} was begun with {option} {value}, not {asked}")
         if len(session.files) != len(begun.files):
-            raise UsageError(f"{self.path} was begun with {len(begun.files)} files; name the same")
+            raise UsageError(
+                f"{self.path} was begun with {len(begun.files)} files", hint="name the same files"
+            )
         hashes = [(f.name, f.sha256) for f in begun.files] + [("the inputs", begun.inputs_sha256)]
         now = [f.sha256 for f in session.files] + [session.inputs_sha256]
         for (name, before), after in zip(hashes, now, strict=True):
             if before != after:
-                raise UsageError(f"{name}: changed since {self.path} was begun; measure again")
+                raise UsageError(
+                    f"{name} changed since {self.path} was begun", hint="measure again"
+                )
 
     def _take(self, entry: Entry) -> None:
         if entry.model >= len(self.session.files):

@@ -14,11 +14,11 @@ from edgeconv.device.messages import (
     Start,
     Warmup,
 )
-from edgeconv.errors import MeasurementError
+from edgeconv.errors import MeasurementError, first_line
 
 
 class Answer:
-    """Takes events; ``samples`` are there even if the process is cut short."""
+    """What a process has said so far; ``samples`` are kept even if it is cut short."""
 
     def __init__(self) -> None:
         self.start: Start | None = None
@@ -30,6 +30,7 @@ class Answer:
         self.samples: list[int] = []
 
     def take(self, event: Event) -> None:
+        """Add an event."""
         if isinstance(event, Start):
             self.start = event
         elif isinstance(event, Load):
@@ -46,10 +47,14 @@ class Answer:
             self.done = event
 
     def process(self, repetition: int, order: int) -> tuple[Machine, ProcessRun]:
-        """The whole.
+        """Put everything together.
+
+        Args:
+            repetition: Which process of its model this is, from 0.
+            order: Its place among all processes of the session, from 0.
 
         Raises:
-            MeasurementError: a part is missing, or the parts contradict each other.
+            MeasurementError: A part is missing, or the parts contradict each other.
         """
         start, load, first, outputs = self.start, self.load, self.first, self.outputs
         warmup, done = self.warmup, self.done
@@ -79,3 +84,8 @@ class Answer:
             after=done.conditions,
             outputs=tuple(o.model_copy(update={"base64": None}) for o in outputs.outputs),
         )
+
+
+def why_cut(error: BaseException) -> str:
+    """Why a measurement ended early, on one line."""
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else first_line(error)

@@ -144,7 +144,7 @@ def _measure_one(
             machine, run = answer.process(step.repetition, step.order)
         except BaseException as error:
             if answer.samples:
-                journal.add(_set_aside(step, answer.samples, str(error) or "interrupted"))
+                journal.add(_set_aside(step, answer.samples, why_cut(error)))
             raise
         disturbed = disturbances(run)
         if disturbed and left:
@@ -174,15 +174,16 @@ def _check_same_machine(entry: Finished, journal: Journal) -> None:
             was, now = getattr(before.machine, name), getattr(entry.machine, name)
             if was != now:
                 raise MeasurementError(
-                    f"{device}: it is another machine than before ({name} {now}, was {was}); "
-                    "measure again from the beginning"
+                    f"{device}: it is another machine than before ({name} {now}, was {was})",
+                    hint="measure again from the beginning",
                 )
         if before.model == entry.model:
             was = f"{before.run.runtime.value} {before.run.runtime_version}"
             now = f"{entry.run.runtime.value} {entry.run.runtime_version}"
             if was != now:
                 raise MeasurementError(
-                    f"{device}: it has {now} now and had {was}; measure again from the beginning"
+                    f"{device}: it has {now} now and had {was}",
+                    hint="measure again from the beginning",
                 )
 
 
@@ -223,18 +224,20 @@ def check_files(models: Sequence[Path], options: BenchOptions) -> None:
             not read, or inputs that cannot be read.
     """
     if not models:
-        raise UsageError("nothing to measure: name at least one .onnx or .tflite file")
+        raise UsageError(
+            "there is nothing to measure", hint="name at least one .onnx or .tflite file"
+        )
     for index, path in enumerate(models):
         if path in models[:index]:
-            raise UsageError(f"{path} is named twice; name each file once")
+            raise UsageError(f"{path} is named twice", hint="name each file once")
         if not path.is_file():
             raise UsageError(f"{path}: no such file or bundle")
         if path.suffix not in (".onnx", ".tflite"):
             raise UsageError(f"{path} is neither an .onnx nor a .tflite file")
         if options.runtime is not None and path.suffix != options.runtime.suffix:
             raise UsageError(
-                f"{options.runtime.value} reads {options.runtime.suffix} files, not {path}; "
-                "leave --runtime out or name other files"
+                f"{options.runtime.value} reads {options.runtime.suffix} files, not {path}",
+                hint="leave --runtime out or name other files",
             )
         with path.open("rb") as file:
             head = file.read(8)

@@ -148,7 +148,7 @@ def sustain(
             except (KeyboardInterrupt, MeasurementError) as error:
                 if not measured:
                     raise
-                reason = str(error) or "interrupted"
+                reason = why_cut(error)
             if reason is not None:
                 cut = f"{path}: {reason}"
                 break
@@ -185,9 +185,11 @@ def _sustain_one(path: Path, request: RunRequest, device: Device) -> SustainedMo
     except (KeyboardInterrupt, MeasurementError) as error:
         if not stretches:
             raise
-        cut = str(error) or "interrupted"
+        cut = why_cut(error)
     if start is None or before is None or not stretches:
-        raise MeasurementError(f"{path} on {device.name}: no reading came; measure for longer")
+        raise MeasurementError(
+            f"{path} on {device.name}: no reading came", hint="measure for longer"
+        )
     return SustainedModel(
         file=ModelFile.of(path),
         runtime=start.runtime,

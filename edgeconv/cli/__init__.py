@@ -101,7 +101,8 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted", code=1, debug=debug)
     except EdgeconvError as error:
-        _fail(error.message, code=error.exit_code, debug=debug, hint=error.hint)
+        shown = error.after_result
+        _fail(error.message, code=error.exit_code, debug=debug, hint=error.hint, after_result=shown)
     except BrokenPipeError:
         # The reader left (`| head`): leave quietly, and keep Python from flushing into the pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -131,14 +132,20 @@ def _fail_usage(error: click.ClickException, *, debug: bool) -> NoReturn:
     _fail(message[:1].lower() + message[1:], code=error.exit_code, debug=debug, hint=hint)
 
 
-def _fail(message: str, *, code: int, debug: bool, hint: str = "") -> NoReturn:
-    """Print the error and its hint on standard error; with --json, also on standard output."""
+def _fail(
+    message: str, *, code: int, debug: bool, hint: str = "", after_result: bool = False
+) -> NoReturn:
+    """Print the error and its hint on standard error; with --json, also on standard output.
+
+    Standard output has one JSON document at most: none follows a result that was printed.
+    """
     if debug:
         logging.getLogger("edgeconv").exception(message)
     click.secho(f"error: {printable(message)}", err=True, fg="red")
     if hint:
         click.echo(f"hint: {printable(hint)}", err=True)
-    _print_json(message, hint, code)
+    if not after_result:
+        _print_json(message, hint, code)
     sys.exit(code)
 
 

@@ -18,7 +18,7 @@ from typing import IO
 import click
 from click.core import ParameterSource
 
-from edgeconv.cli.bench_options import EMULATED
+from edgeconv.cli.bench_options import EMULATED, BenchSettings
 from edgeconv.device import open_device
 from edgeconv.device.emulated.boards import board_named
 from edgeconv.device.names import address_of
@@ -46,56 +46,74 @@ class Member:
         return self.stderr.read().decode("utf-8", "replace").strip().splitlines()
 
     @property
+    def failure(self) -> tuple[str, str]:
+        """The message of its error, and the hint below it or an empty string."""
+        message, hint = f"ended with status {self.process.returncode}", ""
+        for line in self.said:
+            if line.startswith("error: "):
+                message, hint = line.removeprefix("error: "), ""
+            elif line.startswith("hint: "):
+                hint = line.removeprefix("hint: ")
+        return message, hint
+
+    @property
     def written(self) -> str:
         self.stdout.seek(0)
         return self.stdout.read().decode("utf-8", "replace")
 
 
-def bench_side_by_side(devices: Sequence[str], out: Path | None, quiet: bool) -> None:
+def bench_side_by_side(settings: BenchSettings) -> None:
     """Run the current ``edgeconv bench`` on every device at once, and print what each found.
 
-    Args:
-        out: a folder that gets one result a device.
+    ``--out`` names a folder, which gets one result per device.
 
     Raises:
         UsageError: a device is named twice or unknown, an option goes with one device only, or all
             that failed refused the request.
         MeasurementError: some devices failed; what the others found is printed nevertheless.
     """
-    context = click.get_current_context()
-    if context.params["resume"] is not None:
-        raise UsageError("--resume goes on with the measurement of one device; name no other")
+    devices = settings.devices
+    if settings.resume is not None:
+        raise UsageError(
+            "--resume continues the measurement of one device", hint="name no other device"
+        )
     twice = [device for device in devices if devices.count(device) > 1]
     if twice:
-        raise UsageError(f"device {twice[0]} is named twice; name each once")
+        raise UsageError(f"device {twice[0]} is named twice", hint="name each device once")
     for device in devices:
         _refuse_unknown(device)
-    results = _result_files(devices, out)
+    results = _result_files(devices, settings.out)
     with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
         members = [
             _start(device, result, Path(folder) / str(index))
             for index, (device, result) in enumerate(zip(devices, results, strict=True))
         ]
-        with _ended(members), progress(quiet) as bar:
+        with _ended(members), progress(settings.quiet) as bar:
             task = bar.add_task(f"Measuring on {len(members)} devices", total=len(members))
             while running := sum(member.process.poll() is None for member in members):
                 bar.update(task, completed=len(members) - running)
                 time.sleep(LOOK_SECONDS)
-        _print(members, as_json=context.params["as_json"])
+        _print(members, as_json=settings.as_json)
         failed = [member for member in members if member.process.returncode != 0]
         if failed:
             why = "; ".join(_reason(member) for member in failed)
             refused = all(member.process.returncode == UsageError.exit_code for member in failed)
             kind = UsageError if refused else MeasurementError
-            raise kind(f"{len(failed)} of {len(members)} devices failed: {why}")
+            raise kind(
+                f"{len(failed)} of {len(members)} devices failed: {why}",
+                hint=_hint(failed),
+                after_result=True,
+            )
 
 
 def _result_files(devices: Sequence[str], out: Path | None) -> list[Path | None]:
-    """A file a device, in a folder, of the characters that are safe in names."""
+    """A file per device in the folder ``out``; their names have only characters that are safe."""
     if out is None:
         return [None] * len(devices)
     if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; with several devices, --out names a folder")
+        raise UsageError(
+            f"{out} is a file; with several devices, --out names a folder", hint="name a folder"
+        )
     out.mkdir(parents=True, exist_ok=True)
     names = [re.sub(r"[^A-Za-z0-9.-]+", "_", device).strip("._") for device in devices]
     return [
@@ -144,8 +162,9 @@ def _ended(members: Sequence[Member]) -> Iterator[None]:
             member.process.wait()
         if not isinstance(error, KeyboardInterrupt):
             raise
-        why = "; ".join(_kept(member) for member in members if member.process.returncode)
-        raise MeasurementError(f"interrupted: {why}") from error
+        failed = [member for member in members if member.process.returncode]
+        why = "; ".join(map(_kept, failed))
+        raise MeasurementError(f"interrupted: {why}", hint=_hint(failed)) from error
 
 
 def _kept(member: Member) -> str:
@@ -155,15 +174,14 @@ def _kept(member: Member) -> str:
 
 def _reason(member: Member) -> str:
     """Why it failed, with the device's name once."""
-    line = _last_line(member)
-    named = line.startswith(f"{member.device}: ") or f" on {member.device}: " in line
-    return line if named else f"{member.device}: {line}"
+    why = member.failure[0]
+    named = why.startswith(f"{member.device}: ") or f" on {member.device}: " in why
+    return why if named else f"{member.device}: {why}"
 
 
-def _last_line(member: Member) -> str:
-    if not member.said:
-        return f"ended with status {member.process.returncode}"
-    return member.said[-1].removeprefix("error: ")
+def _hint(members: Sequence[Member]) -> str:
+    """What the failed ones say to do, each thing once."""
+    return "; ".join(dict.fromkeys(filter(None, (member.failure[1] for member in members))))
 
 
 def _refuse_unknown(device: str) -> None:

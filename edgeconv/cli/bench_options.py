@@ -1,8 +1,10 @@
-"""The options of ``edgeconv bench`` that say how to measure, and which of them exclude others."""
+"""The options of ``edgeconv bench``, and which of them exclude others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,10 +20,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 EMULATED = "emulated:"
 RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
-# Each of these asks for something that one process a file, or no process, cannot give.
+# Options that --operators, --sustained and emulated boards have no use for: the first two run one
+# process per file, and an emulated board takes no times.
 OF_REPETITIONS = ("repetitions", "seconds", "retries", "resume", "sustained")
 OF_PROCESSES = ("runs", "seconds", "max_seconds", "repetitions", "retries", "resume")
-# They say how to take times, of which an emulated board has none worth telling.
+# Timing options; they have no meaning on an emulated board.
 OF_TIMES = (*OF_PROCESSES, "warmup", "threads", "cpus", "sustained", "operators")
 
 _MEASURING = (
@@ -30,98 +33,170 @@ _MEASURING = (
         type=click.IntRange(1),
         default=50,
         show_default=True,
-        help="Least runs a process.",
+        help="Inferences that each process measures at least.",
     ),
     click.option(
         "--seconds",
         type=click.FloatRange(0, 86400),
         default=1.0,
         show_default=True,
-        help="Least seconds of measurement a process, beside the runs.",
+        help="Seconds that each process measures at least; --runs must be reached as well.",
     ),
     click.option(
         "--max-seconds",
         type=click.FloatRange(0, 86400, min_open=True),
         default=60.0,
         show_default=True,
-        help="Most seconds of measurement a process, whatever the runs.",
+        help="Seconds after which a process stops, even if --runs is not reached.",
     ),
     click.option(
         "--warmup",
         type=click.FloatRange(0, 3600),
         default=0.5,
         show_default=True,
-        help="Least seconds of warm-up; it goes on until the latency is stable.",
+        help="Seconds of warm-up at least; it continues until the latency is stable.",
     ),
     click.option(
         "--repetitions",
         type=click.IntRange(1, 1000),
         default=3,
         show_default=True,
-        help="Processes a file; use 5 or more to find differences of a few percent.",
+        help="Processes per file. Use 5 or more to find differences of a few percent.",
     ),
     click.option(
         "--threads",
         type=click.IntRange(1, 1024),
         default=1,
         show_default=True,
-        help="Of the runtime.",
+        help="Threads that the runtime uses.",
     ),
-    click.option("--cpus", metavar="LIST", help="Run on these CPUs alone, such as 0,2."),
+    click.option("--cpus", metavar="LIST", help="Run only on these CPUs, such as 0,2."),
     click.option(
         "--runtime",
         type=click.Choice(RUNTIMES),
-        help="Instead of the first installed one; of a bundle, measure only the files it reads.",
+        help="Use this runtime, not the first one installed. Of a bundle, only the files that it "
+        "reads are measured.",
     ),
     click.option(
         "--seed",
         type=click.IntRange(0, 2**32 - 1),
         default=0,
         show_default=True,
-        help="Of the inputs and of the bootstrap.",
+        help="Random seed of the inputs and of the confidence intervals.",
     ),
     click.option(
         "--inputs",
         type=click.Path(path_type=Path),
-        help="An .npz file with one array an input, instead of structured random values. Files of "
-        "a bundle take the network's layout or their own, others their own.",
+        help="An .npz file with one array per input, used instead of structured random values. The "
+        "arrays have the layout of the model file; for files of a bundle they may also have the "
+        "network's own layout.",
     ),
     click.option(
         "--retries",
         type=click.IntRange(0, 100),
         default=2,
         show_default=True,
-        help="Times to repeat a process that was disturbed: by load, throttling, changing "
-        "frequencies.",
+        help="How often to repeat a process that was disturbed by other load, throttling or a "
+        "changing frequency.",
     ),
 )
 
 
 def measuring(command: Command) -> Command:
-    """Give a command the options that :func:`bench_options` reads."""
+    """Give a command the options that say how to measure."""
     for option in reversed(_MEASURING):
         command = option(command)
     return command
 
 
-def bench_options(values: Mapping[str, Any]) -> BenchOptions:
-    """From the values of the options of :func:`measuring`, by their names.
+@dataclass(frozen=True)
+class BenchSettings:
+    """What ``edgeconv bench`` was asked to do; a field for each of its parameters."""
 
-    Raises:
-        UsageError: ``cpus`` is no list of cores.
-    """
-    from edgeconv.bench import BenchOptions
-    from edgeconv.device import Runtime
+    paths: tuple[Path, ...]
+    devices: tuple[str, ...]
+    runs: int
+    seconds: float
+    max_seconds: float
+    warmup: float
+    repetitions: int
+    threads: int
+    cpus: str | None
+    runtime: str | None
+    seed: int
+    inputs: Path | None
+    retries: int
+    resume: Path | None
+    sustained: str | None
+    operators: bool
+    no_history: bool
+    out: Path | None
+    as_json: bool
+    quiet: bool
 
-    rest = {name: value for name, value in values.items() if name not in ("cpus", "runtime")}
-    runtime = values["runtime"]
-    return BenchOptions(
-        **rest, affinity=_cores(values["cpus"]), runtime=Runtime(runtime) if runtime else None
-    )
+    def bench_options(self) -> BenchOptions:
+        """How to measure.
+
+        Raises:
+            UsageError: ``cpus`` is not a list of core numbers.
+        """
+        from edgeconv.bench import BenchOptions
+        from edgeconv.device import Runtime
+
+        return BenchOptions(
+            repetitions=self.repetitions,
+            runs=self.runs,
+            seconds=self.seconds,
+            max_seconds=self.max_seconds,
+            warmup=self.warmup,
+            threads=self.threads,
+            affinity=None if self.cpus is None else _cores(self.cpus),
+            runtime=None if self.runtime is None else Runtime(self.runtime),
+            seed=self.seed,
+            inputs=self.inputs,
+            retries=self.retries,
+        )
+
+    def sustained_seconds(self) -> float | None:
+        """The seconds of ``--sustained``, which is a time such as 5m; None if it was not given.
+
+        Raises:
+            UsageError: It is not a time, or not from a second to a day.
+        """
+        text = self.sustained
+        if text is None:
+            return None
+        match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smh])", text)
+        seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+        if not 1 <= seconds <= 86400:
+            raise UsageError(
+                f"--sustained {text} is not a time from 1s to 24h",
+                hint="give a time such as 90s, 5m or 1h",
+            )
+        return seconds
+
+    def refuse_useless_options(self, address: str) -> None:
+        """Refuse options that have no meaning for this measurement on the device of an address.
+
+        Raises:
+            UsageError: One was given.
+        """
+        emulated = address.startswith(EMULATED)
+        if emulated and (self.operators or self.sustained is not None):
+            raise UsageError(
+                f"{address} counts instructions, it takes no times", hint="name a board"
+            )
+        if self.operators:
+            _refuse(OF_REPETITIONS, "--operators runs one process per file")
+        elif self.sustained is not None:
+            _refuse(OF_PROCESSES, "--sustained runs one process of that time per file")
+        elif emulated:
+            because = f"{address} counts the instructions of single inferences on one thread"
+            _refuse(OF_TIMES, because)
 
 
 def given() -> set[str]:
-    """Names of the parameters on the command line."""
+    """Names of the parameters that stand on the command line."""
     context = click.get_current_context()
     return {
         name
@@ -130,35 +205,19 @@ def given() -> set[str]:
     }
 
 
-def refuse_options(device: str, *, operators: bool, sustained: bool) -> None:
-    """Refuse options that a kind of measurement, or a device (an address), has no use for.
-
-    Raises:
-        UsageError: there is one.
-    """
-    emulated = device.startswith(EMULATED)
-    if emulated and (operators or sustained):
-        raise UsageError(f"{device} counts instructions, it takes no times; name a board")
-    if operators:
-        refuse(OF_REPETITIONS, "--operators is one process a file")
-    elif sustained:
-        refuse(OF_PROCESSES, "--sustained is one process of that time")
-    elif emulated:
-        refuse(OF_TIMES, f"{device} counts the instructions of single inferences on one thread")
-
-
-def refuse(options: tuple[str, ...], because: str) -> None:
+def _refuse(options: tuple[str, ...], because: str) -> None:
     """Raise UsageError if one of the options was given."""
     present = given()
     named = [f"--{name.replace('_', '-')}" for name in options if name in present]
     if named:
-        raise UsageError(f"{because}; leave out {', '.join(named)}")
+        raise UsageError(because, hint=f"leave out {', '.join(named)}")
 
 
-def _cores(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
+def _cores(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if not all(part.isascii() and part.isdigit() and int(part) < 4096 for part in parts):
-        raise UsageError(f"--cpus {text}: give core numbers with commas between, such as 0,2")
+        raise UsageError(
+            f"--cpus {text} is not a list of core numbers",
+            hint="give numbers with commas between them, such as 0,2",
+        )
     return tuple(int(part) for part in parts)

@@ -1,96 +1,119 @@
-"""The kinds of measurement of ``edgeconv bench``, each with its progress. ``out``, if any, gets the
-result as JSON; ``remember`` keeps it in the history.
+"""The kinds of measurement of ``edgeconv bench``, each with its progress.
+
+Each keeps its result where the settings say: in a file as JSON, and in the history.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from edgeconv.bench import BenchOptions, BenchResult, Journal, Progress
 from edgeconv.bench.sustained import SustainedResult, sustain
 from edgeconv.cli import bench_session
+from edgeconv.cli.bench_options import BenchSettings
 from edgeconv.device import open_device
-from edgeconv.errors import EdgeconvError, MeasurementError, UsageError
-from edgeconv.report.tables import error_console, printable, progress
+from edgeconv.errors import EdgeconvError, MeasurementError
+from edgeconv.report import instructions, latency, operators, sustained
+from edgeconv.report.tables import print_notes, printable, progress
+from edgeconv.versioned import Versioned
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from edgeconv.bench.instructions import CountResult
     from edgeconv.bench.profile.profile import OperatorResult
 
 Show = Callable[[Progress], None]
+R = TypeVar("R", bound=Versioned)
+
+
+@dataclass(frozen=True)
+class Measured(Generic[R]):
+    """A result, how it is shown, and why not all that was asked was measured, if so."""
+
+    result: R
+    draw: Callable[[R], Table]
+    note: Callable[[R], list[str]]
+    cut: str | None = None
+
+    def table(self) -> Table:
+        """The figures."""
+        return self.draw(self.result)
+
+    def notes(self) -> list[str]:
+        """What the reader of the table must know."""
+        return self.note(self.result)
 
 
 def measure(
-    files: list[Path], journal: Journal, quiet: bool, out: Path | None, *, remember: bool
-) -> BenchResult:
-    """Measure what the journal says and lacks; it goes when the result is kept elsewhere."""
+    files: list[Path], journal: Journal, settings: BenchSettings, out: Path | None
+) -> Measured[BenchResult]:
+    """Measure what the journal lacks; the journal is removed when the result is kept elsewhere."""
     total = len(files) * journal.session.options.repetitions
     with bench_session.keeping(journal, total):
-        with _shown("Measuring", total, quiet) as show:
+        with _shown("Measuring", total, settings.quiet) as show:
             result = bench_session.measure_all(files, journal, show)
-        if remember:
+        if not settings.no_history:
             _remember(result)
         if out is not None:
             result.save(out)
     journal.remove()
-    return result
+    return Measured(result, latency.latency_table, latency.notes)
 
 
 def count_on(
-    files: list[Path],
-    options: BenchOptions,
-    device: str,
-    quiet: bool,
-    out: Path | None,
-    *,
-    remember: bool,
-) -> CountResult:
-    """Instructions on an emulated board, instead of times."""
+    files: list[Path], options: BenchOptions, device: str, settings: BenchSettings
+) -> Measured[CountResult]:
+    """Count instructions on an emulated board, instead of taking times."""
     from edgeconv.bench.instructions import CountOptions, count
     from edgeconv.device.emulated import EmulatedDevice
 
     asked = CountOptions(runtime=options.runtime, seed=options.seed, inputs=options.inputs)
-    with _not_resumable("counts"), _shown("Counting", len(files), quiet) as show:
+    with _not_resumable("counts"), _shown("Counting", len(files), settings.quiet) as show:
         result = count(files, asked, EmulatedDevice.parse(device), show)
-    if remember:
+    if not settings.no_history:
         _remember(result)
-    if out is not None:
-        result.save(out)
-    return result
+    if settings.out is not None:
+        result.save(settings.out)
+    return Measured(result, instructions.counts_table, instructions.notes)
 
 
 def sustain_on(
     files: list[Path],
     options: BenchOptions,
-    time: str,
+    seconds: float,
     device: str,
-    quiet: bool,
-    out: Path | None,
-) -> SustainedResult:
-    """Throughput over a time such as 5m."""
-    seconds = sustained_seconds(time)
-    with _not_resumable("--sustained"), _shown("Sustaining", len(files), quiet) as show:
+    settings: BenchSettings,
+) -> Measured[SustainedResult]:
+    """Measure throughput over so many seconds for each file."""
+    with (
+        _not_resumable("--sustained"),
+        _shown("Sustaining", len(files), settings.quiet) as show,
+    ):
         result = sustain(files, options, seconds, open_device(device), show)
-    if out is not None:
-        result.save(out)
-    return result
+    if settings.out is not None:
+        result.save(settings.out)
+    return Measured(result, sustained.sustained_table, sustained.notes, result.cut)
 
 
 def profile_on(
-    files: list[Path], options: BenchOptions, device: str, quiet: bool, out: Path | None
-) -> OperatorResult:
-    """Times by operator."""
+    files: list[Path], options: BenchOptions, device: str, settings: BenchSettings
+) -> Measured[OperatorResult]:
+    """Measure the time of each operator."""
     from edgeconv.bench.profile.profile import profile
 
-    with _not_resumable("--operators"), _shown("Profiling", len(files), quiet) as show:
+    with (
+        _not_resumable("--operators"),
+        _shown("Profiling", len(files), settings.quiet) as show,
+    ):
         result = profile(files, options, open_device(device), show)
-    if out is not None:
-        result.save(out)
-    return result
+    if settings.out is not None:
+        result.save(settings.out)
+    return Measured(result, operators.operators_table, operators.notes)
 
 
 @contextmanager
@@ -115,24 +138,12 @@ def _shown(verb: str, total: int, quiet: bool) -> Iterator[Show]:
         yield show
 
 
-def sustained_seconds(text: str) -> float:
-    """Of a time such as 5m.
-
-    Raises:
-        UsageError: it is none, or not from a second to a day.
-    """
-    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smh])", text)
-    seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
-    if not 1 <= seconds <= 86400:
-        raise UsageError(f"--sustained {text}: give a time from 1s to 24h, such as 90s, 5m or 1h")
-    return seconds
-
-
-def _remember(result: BenchResult | CountResult) -> None:
+def _remember(result: Versioned) -> None:
     """Keep the result in the history; a history that cannot be written must not cost the result."""
     from edgeconv.bench.history import History, current_revision, default_path
 
     try:
         History(default_path()).add(result, current_revision(Path.cwd()))
     except (EdgeconvError, OSError) as error:
-        error_console().print(f"note: not kept in the history: {printable(str(error))}")
+        why = error.message if isinstance(error, EdgeconvError) else str(error)
+        print_notes([f"not kept in the history: {why}"])

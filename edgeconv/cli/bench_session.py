@@ -11,7 +11,8 @@ from pathlib import Path
 
 from edgeconv.bench import BenchOptions, BenchResult, Journal, Progress, measure, new_session
 from edgeconv.bench.history import default_path
-from edgeconv.bench.journal import SUFFIX
+from edgeconv.bench.journal import SUFFIX, Session
+from edgeconv.bench.process_events import why_cut
 from edgeconv.device import open_device
 from edgeconv.errors import MeasurementError, UsageError
 
@@ -21,19 +22,27 @@ NOTHING_KEPT = "nothing is kept"
 
 
 def begin(files: Sequence[Path], options: BenchOptions, device: str, out: Path | None) -> Journal:
-    """A journal beside the result, or beside the history if the result goes nowhere else.
+    """Begin a journal beside the result, or beside the history if the result goes nowhere else.
 
     Raises:
-        UsageError: a file or the device cannot be measured, or an unfinished measurement is there.
+        UsageError: A file or the device cannot be measured, or an unfinished measurement is there.
+        MeasurementError: It was interrupted.
     """
     session = new_session(files, options, open_device(device).name, out)
+    try:
+        return _begin(session, out)
+    except KeyboardInterrupt as error:
+        raise MeasurementError(f"interrupted; {NOTHING_KEPT}") from error
+
+
+def _begin(session: Session, out: Path | None) -> Journal:
     if out is not None:
         return Journal.create(out.with_name(out.name + SUFFIX), session)
     name = f"{session.started:%Y%m%dT%H%M%S}-{os.getpid()}{SUFFIX}"
     try:
         return Journal.create(default_path().parent / "unfinished" / name, session)
     except UsageError as error:
-        logger.warning("nothing is kept if this is cut short: %s", error)
+        logger.warning("nothing is kept if this is cut short: %s", error.message)
         return Journal(session)
 
 
@@ -93,6 +102,7 @@ def keeping(journal: Journal, total: int) -> Iterator[None]:
                 raise MeasurementError(f"interrupted; {NOTHING_KEPT}") from error
             raise
         command = f"edgeconv bench --resume {shlex.quote(str(journal.path))}"
-        what = f"{done} of {total} processes {'is' if done == 1 else 'are'} kept"
-        why = str(error) or "interrupted"
-        raise MeasurementError(f"{why}; {what}, go on with `{command}`") from error
+        kept = f"{done} of {total} processes {'is' if done == 1 else 'are'} kept"
+        hints = [error.hint] if isinstance(error, MeasurementError) and error.hint else []
+        hint = "; ".join([*hints, f"continue with `{command}`"])
+        raise MeasurementError(f"{why_cut(error)}; {kept}", hint=hint) from error

@@ -37,8 +37,8 @@ def command(settings: CompareSettings) -> None:
     not be the same run.
     """
     from edgeconv.bench.compare.kinds import kind_of
-    from edgeconv.bench.compare.result_selector import match
     from edgeconv.bench.history import History, default_path
+    from edgeconv.bench.result_selector import match
     from edgeconv.report import compare as report
     from edgeconv.report.tables import console, print_notes
 

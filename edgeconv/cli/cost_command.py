@@ -15,7 +15,7 @@ from edgeconv.cli.shared_options import given_options, input_size_option, model_
 from edgeconv.cli.values import EnumChoice, negated
 from edgeconv.errors import CaptureError, UsageError
 from edgeconv.report.tables import Column, console, table
-from edgeconv.report.units import format_bytes, format_count, format_percent, significant
+from edgeconv.units import format_bytes, format_count, format_percent, significant
 
 if TYPE_CHECKING:
     from edgeconv.models.conv_cost import ConvKind

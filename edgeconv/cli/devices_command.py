@@ -126,7 +126,7 @@ def down(board: str) -> None:
 
 def _print(facts: DeviceFacts) -> None:
     from edgeconv.report.tables import console, table
-    from edgeconv.report.units import format_bytes
+    from edgeconv.units import format_bytes
 
     rows = [
         ("Board", facts.board),

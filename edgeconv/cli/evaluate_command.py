@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
+
+from edgeconv.cli.outputs import refuse_unwritable
+from edgeconv.cli.settings import takes
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """What to evaluate on which data, and where the result goes."""
+
+    bundle: Path
+    data: Path
+    out: Path | None
+    as_json: bool
+    quiet: bool
 
 
 @click.command("evaluate")
@@ -13,7 +28,7 @@ import click
     "--data",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder with a folder of images a class, or .npz with x and y.",
+    help="A folder with one folder of images per class, or an .npz file with x and y.",
 )
 @click.option(
     "-o",
@@ -23,44 +38,28 @@ import click
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def command(bundle: Path, data: Path, out: Path | None, as_json: bool, quiet: bool) -> None:
+@takes(EvaluateSettings)
+def command(settings: EvaluateSettings) -> None:
     """Measure the top-1 accuracy of every file of BUNDLE, each on its own runtime."""
     from edgeconv.bundle import Bundle
-    from edgeconv.errors import UsageError
-    from edgeconv.report.tables import Column, console, progress, table
-    from edgeconv.report.units import format_percent
-    from edgeconv.versioned import save_json
+    from edgeconv.report.accuracy import accuracy_table, notes
+    from edgeconv.report.tables import console, print_notes, progress
 
-    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise UsageError(f"{out} cannot be written: its folder is missing, or it is a folder")
-    loaded = Bundle.load(bundle)
-    with progress(quiet or as_json) as bar:
+    refuse_unwritable(settings.out)
+    loaded = Bundle.load(settings.bundle)
+    with progress(settings.quiet or settings.as_json) as bar:
         task = bar.add_task("Evaluating", total=None)
         from edgeconv.export.verify.top1 import evaluate
 
         result = evaluate(
-            loaded, data, lambda done, total: bar.update(task, completed=done, total=total)
+            loaded,
+            settings.data,
+            lambda done, total: bar.update(task, completed=done, total=total),
         )
-    if out is not None:
-        save_json(result, out)
-    if as_json:
+    if settings.out is not None:
+        result.save(settings.out)
+    if settings.as_json:
         click.echo(result.model_dump_json(indent=2))
         return
-    columns: list[Column | str] = [
-        "file",
-        Column("top-1", numeric=True),
-        Column("correct", numeric=True),
-        "runtime",
-    ]
-    rows = [
-        [
-            accuracy.path,
-            format_percent(accuracy.top1, places=2),
-            f"{accuracy.correct} of {result.samples}",
-            accuracy.runtime,
-        ]
-        for accuracy in result.results
-    ]
-    console().print(table(columns, rows))
-    if result.skipped:
-        click.echo(f"{len(result.skipped)} unreadable: {', '.join(result.skipped[:3])}", err=True)
+    console().print(accuracy_table(result))
+    print_notes(notes(result))

@@ -88,8 +88,8 @@ def command(settings: GateSettings) -> None:
     """
     from edgeconv.bench.compare.gate import gate
     from edgeconv.bench.compare.kinds import kind_of
-    from edgeconv.bench.compare.result_selector import match
     from edgeconv.bench.history import History, default_path
+    from edgeconv.bench.result_selector import match
     from edgeconv.report.gate import markdown, missing_markdown
 
     limits = settings.limits

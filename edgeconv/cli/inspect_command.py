@@ -12,7 +12,7 @@ import click
 from edgeconv.bundle import Bundle
 from edgeconv.cli.settings import takes
 from edgeconv.report.tables import Column, console, printable, table
-from edgeconv.report.units import format_bytes, format_count
+from edgeconv.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from edgeconv.export.inspect.report import BundleReport, FileReport, TensorReport

@@ -13,7 +13,7 @@ import click
 from edgeconv.cli.settings import takes
 from edgeconv.errors import UsageError
 from edgeconv.report.tables import Column, console, table
-from edgeconv.report.units import format_count
+from edgeconv.units import format_count
 
 if TYPE_CHECKING:
     from edgeconv.models import NetworkInfo

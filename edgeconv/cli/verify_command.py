@@ -10,11 +10,11 @@ import click
 @click.command("verify")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress, no table: the exit code tells.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no table, only the exit code.")
 def command(bundle: Path, as_json: bool, quiet: bool) -> None:
     """Run every file of BUNDLE on its runtime and compare it with the network's own outputs.
 
-    Those outputs were stored at export with the inputs that led to them. Exits with 1 if a file
+    The export stored those outputs in the bundle, with their inputs. The exit code is 1 if a file
     does not compute what the network computes.
     """
     from edgeconv.bundle import Bundle
@@ -35,4 +35,7 @@ def command(bundle: Path, as_json: bool, quiet: bool) -> None:
     for artifact in loaded.manifest.artifacts:
         figures = report.artifacts[artifact.path]
         if not figures.passed:
-            raise failure(artifact.path, artifact.precision, figures, loaded.manifest.reference)
+            reference = loaded.manifest.reference
+            error = failure(artifact.path, artifact.precision, figures, reference)
+            error.after_result = True
+            raise error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeconv.report.tables import Column, console, table
-from edgeconv.report.units import format_percent, significant
+from edgeconv.units import format_percent, significant
 
 if TYPE_CHECKING:
     from edgeconv.export.blame.report import Blame, LayerBlame, Span

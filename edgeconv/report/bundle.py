@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from edgeconv.bundle import MIN_WITHIN_ONE_STEP, Artifact, Bundle, Verification
 from edgeconv.report.tables import Column, console, table
-from edgeconv.report.units import format_bytes, format_percent, significant
+from edgeconv.units import format_bytes, format_percent, significant
 
 # The ratio that stands for no difference at all.
 EQUAL_DB = 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgeconv.report.units import format_bytes, format_change
+from edgeconv.units import format_bytes, format_change
 
 if TYPE_CHECKING:
     from edgeconv.bench.compare.comparison import Comparison, Limits

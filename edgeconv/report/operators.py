@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from edgeconv.report.tables import Column, table
-from edgeconv.report.units import format_duration, format_percent, format_ratio, significant
+from edgeconv.units import format_duration, format_percent, format_ratio, significant
 
 if TYPE_CHECKING:
     from rich.table import Table

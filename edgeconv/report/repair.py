@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgeconv.report.tables import Column, console, table
-from edgeconv.report.units import format_bytes, format_duration
+from edgeconv.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
     from edgeconv.export.quantize.accuracy.escalation import Attempt

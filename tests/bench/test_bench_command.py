@@ -43,16 +43,18 @@ def bench(edgeconv: CommandLine) -> CommandLine:
 
 @pytest.fixture
 def failed(bench: CommandLine) -> Callable[..., str]:
-    """Runs what fails with an exit code; the one line of the failure."""
+    """Runs what fails with an exit code; returns the line of the failure and that of its hint."""
 
     def run(code: int, *arguments: object) -> str:
         done = bench(*arguments)
         assert done.returncode == code, done.stderr
         assert done.stdout == ""
         assert "Traceback" not in done.stderr
-        *usage, line = done.stderr.strip().splitlines()
-        assert all(u.startswith(("Usage:", "Try ")) or not u for u in usage)
-        return line
+        lines = [u for u in done.stderr.splitlines() if u and not u.startswith(("Usage:", "Try "))]
+        assert lines[0].lower().startswith("error: "), done.stderr
+        assert all(line.startswith("hint: ") for line in lines[1:]), done.stderr
+        assert len(lines) < 3, done.stderr
+        return "\n".join(lines)
 
     return run
 

@@ -10,7 +10,7 @@ from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limi
 from edgeconv.bench.compare.kind import ResultKind
 from edgeconv.bench.proportions import Difference, paired_difference, unpaired_difference
 from edgeconv.evaluation import Accuracy, Evaluation
-from edgeconv.report.units import format_percent
+from edgeconv.units import format_percent
 
 
 class AccuracyVerdict(str, Enum):

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePath
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from edgeconv.errors import UsageError
-from edgeconv.report.units import format_change
+from edgeconv.units import format_change
 
 
 class Change(Protocol):
@@ -110,7 +110,7 @@ class Comparison(ABC, Generic[F, D]):
         """The figures for JSON; shares and ratios are fractions."""
 
 
-C = TypeVar("C", bound="Comparison[object, Change]", covariant=True)
+C = TypeVar("C", bound="Comparison[Any, Any]", covariant=True)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from edgeconv.bench.compare.kind import ResultKind
 from edgeconv.bench.history_schema import HistoryRow, HistoryRun
 from edgeconv.bench.instructions import CountedModel, CountResult
 from edgeconv.bench.result import Interval
-from edgeconv.report.units import format_change, format_count
+from edgeconv.units import format_change, format_count
 
 REPEATS_TO = 0.001
 

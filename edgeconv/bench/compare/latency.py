@@ -10,7 +10,7 @@ from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limi
 from edgeconv.bench.compare.kind import ResultKind
 from edgeconv.bench.history_schema import HistoryRow, HistoryRun
 from edgeconv.bench.result import BenchResult, Interval, ModelResult
-from edgeconv.report.units import format_change, format_duration
+from edgeconv.units import format_change, format_duration
 
 
 class LatencyVerdict(str, Enum):

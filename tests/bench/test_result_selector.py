@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeconv.bench.compare.result_selector import match, resolve
 from edgeconv.bench.history import History, Revision, current_revision
+from edgeconv.bench.result_selector import match, resolve
 from edgeconv.errors import UsageError
 from edgeconv.versioned import Versioned
 from support.command_line import CommandLine

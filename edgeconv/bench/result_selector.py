@@ -66,8 +66,9 @@ def resolve(reference: str, history: History, folder: Path) -> tuple[Versioned, 
         return (read_result(path),)
     if (path / MANIFEST_NAME).is_file():
         raise UsageError(
-            f"{reference} is a bundle, not a result; make one with `edgeconv bench {reference} -o "
-            f"FILE` or `edgeconv evaluate {reference} --data DATA -o FILE`"
+            f"{reference} is a bundle, not a result",
+            hint=f"make one with `edgeconv bench {reference} -o FILE` or "
+            f"`edgeconv evaluate {reference} --data DATA -o FILE`",
         )
     if _is_run(reference):
         return (history.get(int(reference)),)
@@ -76,13 +77,14 @@ def resolve(reference: str, history: History, folder: Path) -> tuple[Versioned, 
         raise UsageError(f"{reference} is a folder that has no {SUFFIX} results")
     if commit is None:
         raise UsageError(
-            f"{reference} is no result file or folder of them, no run of the history and no git "
+            f"{reference} is not a result file, a folder of them, a run of the history or a git "
             "revision"
         )
     results = history.of_revision(commit)
     if not results:
         raise UsageError(
-            f"nothing was measured at {reference} ({commit[:12]}); see `edgeconv history`"
+            f"nothing was measured at {reference} ({commit[:12]})",
+            hint="`edgeconv history` lists what was",
         )
     return results
 
@@ -102,13 +104,15 @@ def match(before: str, after: str, history: History, folder: Path) -> Matched:
         if files and commit_of(one, folder) is None:  # a branch may be called like a folder
             resolve(other, history, folder)  # which may be nothing at all
             raise UsageError(
-                f"{one} is a folder of results and {other} is not; name two folders or two results"
+                f"{one} is a folder of results and {other} is not",
+                hint="name two folders or two results",
             )
     old, new = (resolve(reference, history, folder) for reference in (before, after))
     pairs = {kind_of(a).plural: (a, b) for a in old for b in new if type(a) is type(b)}
     if not pairs:
         raise UsageError(
-            f"{before} holds {_words(old)} and {after} holds {_words(new)}; name two of one kind"
+            f"{before} holds {_words(old)} and {after} holds {_words(new)}",
+            hint="name two of one kind",
         )
     _refuse_same_path(Path(before), Path(after))
     for a, b in pairs.values():
@@ -134,7 +138,7 @@ def _is_run(reference: str) -> bool:
 
 def _refuse_same_path(before: Path, after: Path) -> None:
     if before.exists() and after.exists() and before.samefile(after):
-        raise UsageError(f"{before} and {after} are the same; name two")
+        raise UsageError(f"{before} and {after} are the same", hint="name two")
 
 
 def _without_partner(results: Sequence[Versioned], pairs: Collection[str]) -> tuple[str, ...]:
@@ -161,8 +165,8 @@ def _match_folders(before: Path, old: set[str], after: Path, new: set[str]) -> M
         a, b = read_result(before / name), read_result(after / name)
         if type(a) is not type(b):
             raise UsageError(
-                f"{name} holds {_words([a])} in {before} and {_words([b])} in {after}; name files "
-                "of one kind alike"
+                f"{name} holds {_words([a])} in {before} and {_words([b])} in {after}",
+                hint="give files of one kind the same name",
             )
         pairs[name] = (a, b)
     notes = tuple(f"only {after} has {name}" for name in sorted(new - old))

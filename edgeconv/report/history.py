@@ -1,0 +1,60 @@
+"""The table of what was measured before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edgeconv.report.tables import Column, table
+from edgeconv.units import format_count, format_duration
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgeconv.bench.history import Entry
+
+COLUMNS = (
+    Column("Run", numeric=True),
+    "When (UTC)",
+    "Revision",
+    "Device",
+    "File",
+    "Runtime",
+    Column("Threads", numeric=True),
+    Column("Median [95 % interval] or count", numeric=True),
+)
+
+
+def history_table(entries: Sequence[Entry]) -> Table:
+    """One row per measured file."""
+    rows = [
+        (
+            str(entry.run),
+            entry.started[:16].replace("T", " "),
+            (entry.revision or "-")[:12] + ("+" if entry.changed else ""),
+            entry.device,
+            entry.name,
+            entry.runtime,
+            str(entry.threads),
+            _figure(entry),
+        )
+        for entry in entries
+    ]
+    return table(COLUMNS, rows)
+
+
+def notes(entries: Sequence[Entry]) -> list[str]:
+    """What the reader of the table must know."""
+    changed = any(entry.changed for entry in entries)
+    return ["+ marks a work tree with changes beside the revision"] if changed else []
+
+
+def _figure(entry: Entry) -> str:
+    if entry.instructions is not None:
+        return f"{format_count(entry.instructions)} instr."
+    assert entry.median_ns is not None
+    assert entry.low_ns is not None
+    assert entry.high_ns is not None
+    return format_duration(
+        entry.median_ns / 1e9, interval=(entry.low_ns / 1e9, entry.high_ns / 1e9)
+    )
