@@ -18,7 +18,7 @@ from edgeconv.bench.check import Checked, check_models, naming
 from edgeconv.bench.inputs import channels_first, check_inputs
 from edgeconv.bench.interference import disturbances, warnings
 from edgeconv.bench.journal import Finished, Journal, Session
-from edgeconv.bench.process_events import Answer
+from edgeconv.bench.process_events import Answer, why_cut
 from edgeconv.bench.result import (
     BenchOptions,
     BenchResult,

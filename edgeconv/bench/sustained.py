@@ -19,6 +19,7 @@ from edgeconv.bench.interference import (
     stolen_between,
     too_many_threads,
 )
+from edgeconv.bench.process_events import why_cut
 from edgeconv.bench.protocol import LEASE_SECONDS, Progress, check_files, request_for
 from edgeconv.bench.result import BenchOptions, ModelFile
 from edgeconv.device import Device, RunRequest, Runtime

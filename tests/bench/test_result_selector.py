@@ -52,7 +52,7 @@ def test_a_file_a_run_and_a_revision(history: History, repository: Path) -> None
     for reference in (str(repository / "r.json"), "1", "HEAD", "trunk", "trunk~0"):
         assert resolve(reference, history, repository) == (TIMES,)
     for reference in ("no-such", "--all", "99999999999", "HEAD~5"):
-        with pytest.raises(UsageError, match="is no result file or folder of them, no run"):
+        with pytest.raises(UsageError, match="is not a result file, a folder of them, a run"):
             resolve(reference, history, repository)
 
 
@@ -122,14 +122,14 @@ def test_two_names_of_one_run_are_refused(
     for name in (folder, folder / "accuracy.json"):
         done = edgeconv("compare", name, name)
         assert done.returncode == 2
-        assert "are the same; name two" in done.stderr
+        assert "are the same\nhint: name two" in done.stderr
     # Two evaluations may come to the same.
     equal = edgeconv("compare", folder / "accuracy.json", folder / "again.json")
     assert equal.returncode == 0
 
 
 def test_a_missing_revision_is_one_line(repository: Path, edgeconv: CommandLine) -> None:
-    for name, words in (("nowhere", "no git revision"), ("HEAD", "nothing was measured at HEAD")):
+    for name, words in (("nowhere", "or a git revision"), ("HEAD", "nothing was measured at HEAD")):
         done = edgeconv("gate", "HEAD", "--baseline", name)
         assert done.returncode == 2
         assert words in done.stderr
@@ -146,7 +146,7 @@ def test_counts_of_the_history_and_of_a_file(
     mixed = edgeconv("gate", tmp_path / "new.json", "--baseline", 2)
     assert mixed.returncode == 2
     assert "2 holds latencies and " in mixed.stderr
-    assert "holds instruction counts; name two of one kind" in mixed.stderr
+    assert "holds instruction counts\nhint: name two of one kind" in mixed.stderr
 
 
 def test_folders_are_held_against_each_other_file_by_file(
@@ -219,7 +219,7 @@ def test_a_folder_and_nothing(tmp_path: Path, edgeconv: CommandLine) -> None:
     for command in (("gate", folder, "--baseline", nothing), ("compare", folder, nothing)):
         done = edgeconv(*command)
         assert done.returncode == 2
-        assert f"{nothing} is no result file or folder of them" in done.stderr
+        assert f"{nothing} is not a result file, a folder of them" in done.stderr
 
 
 def test_a_branch_that_is_called_like_a_folder(history: History, repository: Path) -> None:
@@ -233,7 +233,9 @@ def test_a_branch_that_is_called_like_a_folder(history: History, repository: Pat
 
 def test_a_bundle_is_no_result(history: History, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(UsageError, match="is a bundle, not a result; make one with `edgeconv"):
+    with pytest.raises(
+        UsageError, match="is a bundle, not a result\nhint: make one with `edgeconv"
+    ):
         match(str(tmp_path), str(tmp_path), history, tmp_path)
 
 

@@ -96,7 +96,7 @@ def test_counts_and_times_do_not_mix(edgeconv: CommandLine, baseline: Path, tmp_
         done = edgeconv(*command)
         assert done.returncode == 2
         assert "times.json holds latencies and" in done.stderr
-        assert "holds instruction counts; name two of one kind" in done.stderr
+        assert "holds instruction counts\nhint: name two of one kind" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["{}", "", '{"kind": "instructions"}', "[]"])

@@ -59,7 +59,7 @@ def test_command(tmp_path: Path, edgeconv: CommandLine) -> None:
     assert profiled.peaks is None
     assert "no roofline" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "r.json"]
-    assert "bench --operators" in edgeconv("compare", out, out).stderr
+    assert "its kind is operators" in edgeconv("compare", out, out).stderr
 
 
 class Pi4(LocalDevice):
