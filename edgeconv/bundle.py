@@ -34,6 +34,8 @@ MIN_WITHIN_ONE_STEP = 0.99
 
 
 class Format(str, Enum):
+    """The format of a model file."""
+
     ONNX = "onnx"
     TFLITE = "tflite"
 
@@ -66,8 +68,10 @@ class Layout(str, Enum):
 
 
 class IoType(str, Enum):
-    """Element type of the inputs and outputs: float32 everywhere; float16 in float16 ONNX files;
-    int8 and uint8 in int8 files; int16 in int16x8 files.
+    """Element type of the inputs and outputs.
+
+    float32 is possible everywhere, float16 in float16 ONNX files, int8 and uint8 in int8 files,
+    int16 in int16x8 files.
     """
 
     FLOAT32 = "float32"
@@ -90,8 +94,10 @@ _IO_OF = {
 
 
 class TensorInfo(Record):
-    """An input or output. ``scale`` and ``zero_point`` are set where the dtype is an integer code
-    for a real number: real = scale * (code - zero_point).
+    """An input or output.
+
+    ``scale`` and ``zero_point`` are set where the elements are quantized values:
+    real = scale * (quantized - zero_point).
     """
 
     name: str
@@ -103,9 +109,11 @@ class TensorInfo(Record):
 
 
 class Preprocessing(Record):
-    """How an image becomes the network's input: resize the shorter side to ``resize``, crop the
-    center to the input size, scale bytes to [0, 1], then (x - mean) / std per channel.
-    ``assumed`` tells that nobody stated mean and std.
+    """How an image becomes the network's input.
+
+    Resize the shorter side to ``resize``, crop the center to the input size, scale bytes to [0, 1],
+    then (x - mean) / std per channel. ``assumed``: mean and std are a default, not stated by the
+    user or the model.
     """
 
     resize: int | None
@@ -115,8 +123,9 @@ class Preprocessing(Record):
 
 
 class Calibration(Record):
-    """Where the ranges of the int8 files come from. ``sha256`` is over the network's inputs as
-    float32 bytes in the order used.
+    """Where the ranges of the int8 files come from.
+
+    ``sha256`` is over the network's inputs as float32 bytes in the order used.
     """
 
     source: str
@@ -135,8 +144,9 @@ class Verification(Record):
     output (1e9 for a NaN or infinity); ``sqnr_db`` the signal-to-quantization-noise ratio;
     ``argmax_agreement`` the share of samples with the same largest output (None where the output
     is not a vector of scores).
-    The fields ``*_other_format`` compare a file of integers with that of the other format:
-    share of outputs within one output step, and SQNR of the difference.
+
+    The fields ``*_other_format`` compare an integer file with the one of the other format: the
+    share of outputs within one output step, and the SQNR of the difference.
     """
 
     passed: bool
@@ -177,12 +187,12 @@ class Artifact(Record):
 
 
 class Target(Record):
-    """A device that files are made for, as its probe told.
+    """A device that files are made for, as its probe reported it.
 
     ``runtimes`` are the installed releases by package name (``onnxruntime``, ``ai-edge-litert``,
-    ``tflite-runtime``), of the Python that runs files there; ``unusable`` tells of installed ones
-    that do not work, why. ``bits`` are those of its programs, which may be 32 under a 64-bit
-    kernel; ``features`` what its cores have for inference, as in "dot product".
+    ``tflite-runtime``), of the Python that runs files there; ``unusable`` has the installed ones
+    that do not work, and why. ``bits`` are those of its programs, which may be 32 under a 64-bit
+    kernel; ``features`` are what its cores have for inference, such as "dot product".
     """
 
     device: str
@@ -208,7 +218,7 @@ class Manifest(Versioned):
     weights_sha256: str
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
-    reference: str = Field(description="who computed the reference: pytorch or onnxruntime")
+    reference: str = Field(description="what computed the reference: pytorch or onnxruntime")
     preprocessing: Preprocessing | None
     labels: tuple[str, ...] | None
     calibration: Calibration | None
@@ -252,6 +262,7 @@ class Bundle:
         return bundle
 
     def file(self, artifact: Artifact) -> Path:
+        """The path of an artifact on disk."""
         return self.path / artifact.path
 
     def check(self, artifact: Artifact) -> None:
@@ -264,6 +275,7 @@ class Bundle:
 
 
 def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while chunk := file.read(1 << 20):

@@ -1,4 +1,4 @@
-"""What ``edgeconv evaluate`` found out: versioned JSON that keeps what each sample came to."""
+"""What ``edgeconv evaluate`` found: versioned JSON that keeps the outcome of every sample."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ class Accuracy(Record):
 
 
 class Evaluation(Versioned):
-    """One evaluation of all files of a bundle. ``data_sha256`` is over the data as it lies on disk:
-    two evaluations with the same one, and the same samples skipped, saw the same samples in the
-    same order.
+    """One evaluation of all files of a bundle.
+
+    ``data_sha256`` is over the data as it lies on disk: two evaluations with the same one, and the
+    same samples skipped, saw the same samples in the same order.
     """
 
     WHAT = "a result of edgeconv evaluate"
@@ -61,7 +62,7 @@ class Evaluation(Versioned):
         try:
             data = base64.b64decode(result.outcomes, validate=True)
         except binascii.Error as error:
-            raise ValueError(f"the outcomes of {result.path} are no base64") from error
+            raise ValueError(f"the outcomes of {result.path} are not base64") from error
         if len(data) != (self.samples + 7) // 8:
             raise ValueError(f"the outcomes of {result.path} are not {self.samples}")
         bits = np.unpackbits(np.frombuffer(data, np.uint8), count=self.samples)

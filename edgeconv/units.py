@@ -38,10 +38,11 @@ def format_duration(
     """A duration in the unit that suits it.
 
     Args:
-        seconds: the duration, in seconds.
-        error: its uncertainty in seconds, giving "12.1 ± 0.2 ms".
-        interval: its confidence interval in seconds, giving "3.52 ms [3.49, 3.58]".
-        tick: the step in seconds of the clock that told it, giving "2 µs", and "< 1 µs" below it.
+        seconds: The duration.
+        error: Its uncertainty in seconds, giving "12.1 ± 0.2 ms".
+        interval: Its confidence interval in seconds, giving "3.52 ms [3.49, 3.58]".
+        tick: The step in seconds of the clock that measured it, giving "2 µs", and "< 1 µs" for
+            less than a step.
     """
     if not math.isfinite(seconds):
         return str(seconds)

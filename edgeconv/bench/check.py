@@ -30,7 +30,7 @@ from edgeconv.errors import MeasurementError, UsageError
 # Kernels round differently, and a Pi may compute in half precision: tens of dB remain. A network
 # that computes something else has none.
 MIN_SQNR_DB = 20.0
-CODES = 256  # a float output with at most so many values is taken for dequantized codes
+LEVELS = 256  # a float output with at most so many values counts as dequantized
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,14 @@ def check_models(
     """Run every model once on the device, and here unless the device is this Python.
 
     Args:
-        requests: what is about to be measured, a request a model.
-        inputs: this machine's file of inputs, if any.
+        models: The files.
+        requests: What is about to be measured, one request per model.
+        inputs: This machine's file of inputs, if any.
+        device: Where to run them.
 
     Raises:
-        UsageError: the inputs do not fit, or the device lacks the CPUs asked.
-        MeasurementError: a model cannot be run, or its outputs are not those computed here.
+        UsageError: The inputs do not fit, or the device lacks the CPUs that were asked for.
+        MeasurementError: A model cannot be run, or its outputs are not those computed here.
     """
     return [
         _check(model, request, inputs, device)
@@ -82,7 +84,7 @@ def _check(model: Path, request: RunRequest, inputs: Path | None, device: Device
 
 @contextmanager
 def naming(model: Path) -> Iterator[None]:
-    """Say in a device's errors, which begin with its name, what it was asked to run."""
+    """Name the model in a device's errors, which begin with the device's name."""
     try:
         yield
     except (MeasurementError, UsageError) as error:
@@ -107,10 +109,10 @@ def _once(request: RunRequest, device: Device) -> tuple[tuple[Output, ...], Memo
 def compared(
     there: Sequence[Output], here: Sequence[Output], memory: Memory | None, where: str
 ) -> Checked:
-    """Hold a device's outputs against this machine's.
+    """Compare a device's outputs with this machine's.
 
     Raises:
-        MeasurementError: they are others.
+        MeasurementError: They are not those of the same network.
     """
     shapes = [[(output.dtype, output.shape) for output in side] for side in (there, here)]
     if shapes[0] != shapes[1]:
@@ -152,7 +154,7 @@ def agreement(there: NDArray[np.float64], here: NDArray[np.float64]) -> Agreemen
     noise, signal = float(((there - here) ** 2).sum()), float((here**2).sum())
     values = np.unique(here)
     steps = None
-    if 1 < values.size <= CODES:
+    if 1 < values.size <= LEVELS:
         step = float(np.diff(values).min())
         steps = float((np.abs(there - here) <= step * 1.01).mean())
     if noise == 0:

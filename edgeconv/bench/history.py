@@ -19,7 +19,7 @@ from edgeconv.versioned import Versioned
 
 @dataclass(frozen=True)
 class Revision:
-    """A git commit; ``changed``: the work tree had changes beside it."""
+    """A git commit; ``changed``: the work tree had changes that were not committed."""
 
     commit: str
     changed: bool
@@ -27,8 +27,10 @@ class Revision:
 
 @dataclass(frozen=True)
 class Entry:
-    """One measured file of one run: its latency in nanoseconds, or the instructions of one
-    inference on an emulated board. ``started`` is ISO 8601 in UTC.
+    """One measured file of one run.
+
+    It has either a latency in nanoseconds, or the instructions of one inference on an emulated
+    board. ``started`` is ISO 8601 in UTC.
     """
 
     run: int
@@ -84,7 +86,7 @@ class History:
     """The history in one file, made when the first result is added.
 
     Raises (every method):
-        UsageError: the file is no history, cannot be used, or is from another schema version.
+        UsageError: The file is not a history, cannot be used, or is from another schema version.
     """
 
     def __init__(self, path: Path) -> None:
@@ -122,8 +124,9 @@ class History:
         return number
 
     def entries(self, *, pattern: str = "*", limit: int = -1) -> list[Entry]:
-        """Measured files whose name matches a shell pattern, of the ``limit`` latest runs that
-        have one; newest first.
+        """List the measured files whose name matches a shell pattern, newest first.
+
+        ``limit`` counts the latest runs that have such a file.
         """
         if not self.path.exists():
             return []
@@ -150,8 +153,9 @@ class History:
         return self._decode(*row)
 
     def of_revision(self, commit: str) -> tuple[Versioned, ...]:
-        """The latest result of each kind measured at a commit, with a clean work tree if there is
-        one.
+        """Find the latest result of each kind that was measured at a commit.
+
+        A result from a clean work tree is preferred.
         """
         rows = (
             self._one(

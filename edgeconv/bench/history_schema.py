@@ -1,4 +1,4 @@
-"""The tables of the history, and how an older file becomes one of today."""
+"""The tables of the history, and how those of an older file are brought up to date."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_revision ON runs (revision);
 {_MODELS}
 """
-# Version 1 knew latency alone, and a file had to have one.
+# Version 1 only had latencies, and a file had to have one.
 _FROM_1 = f"""
 ALTER TABLE runs ADD COLUMN kind TEXT NOT NULL DEFAULT 'latency';
 DROP INDEX models_by_run;
@@ -79,11 +79,14 @@ class HistoryRun:
 
 
 def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables in a new file, or those of today from older ones, within the transaction that
-    ``connection`` is in: it happens whole or not at all. ``path`` is for the message.
+    """Make the tables in a new file, or bring those of an older edgeconv up to date.
+
+    Args:
+        connection: It is in a transaction, so the change happens whole or not at all.
+        path: The file, for the message.
 
     Raises:
-        UsageError: the file is of a newer edgeconv.
+        UsageError: The file is from a newer edgeconv.
     """
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == SCHEMA_VERSION:

@@ -39,8 +39,10 @@ def _not_inputs(path: Path) -> UsageError:
 
 
 def channels_first(model: Path) -> tuple[str, ...]:
-    """Inputs of a bundle's file that it takes as NHWC, and the network as NCHW: what holds the
-    network's inputs has them in the other order. None of a file outside of a bundle.
+    """Find the inputs that a bundle's file takes as NHWC although the network takes NCHW.
+
+    Arrays made for the network have these dimensions in the other order. A file outside of a
+    bundle has no such inputs.
     """
     found = _described(model)
     if found is None:

@@ -25,8 +25,10 @@ RUNS = 2  # inferences counted after the first; they differ by less than 0.1 %
 
 
 class CountOptions(Record):
-    """``runtime`` None is the usual one that reads the file. ``inputs`` is an .npz file; without
-    it the inputs are structured values made from ``seed``. One thread.
+    """How to count, on one thread.
+
+    ``runtime`` None is the usual runtime that reads the file. ``inputs`` is an .npz file; without
+    it the inputs are structured values made from ``seed``.
     """
 
     runtime: Runtime | None = None

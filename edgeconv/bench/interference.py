@@ -1,4 +1,4 @@
-"""What went on beside a measurement: reasons to distrust it, in words."""
+"""What disturbed a measurement: reasons to distrust it, in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STOLEN_SHARE = 0.02
 FREQUENCY_CHANGE = 0.05
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 THROTTLE_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
-SHORTEST_SECONDS = 0.5  # below, the system's CPU times (ticks of 10 ms) are too coarse to tell
+SHORTEST_SECONDS = 0.5  # the system's CPU times have ticks of 10 ms, too coarse for less
 
 
 def others_cores(run: ProcessRun) -> float:
@@ -26,8 +26,12 @@ def stolen_share(run: ProcessRun) -> float:
 
 
 def others_between(before: Conditions, after: Conditions, seconds: float) -> float:
-    """Mean number of cores that other processes used between two states, so many seconds apart;
-    0 if they are too few to tell.
+    """Mean number of cores that other processes used between two states.
+
+    Args:
+        before: The first state.
+        after: The second state.
+        seconds: The time between them; 0.0 is returned if it is too short to measure.
     """
     if seconds < SHORTEST_SECONDS:
         return 0.0
@@ -37,8 +41,12 @@ def others_between(before: Conditions, after: Conditions, seconds: float) -> flo
 
 
 def stolen_between(before: Conditions, after: Conditions, seconds: float) -> float:
-    """What the hypervisor gave to other machines between two states, in cores; 0 if the time is
-    too short to tell.
+    """Mean number of cores that the hypervisor gave to other machines between two states.
+
+    Args:
+        before: The first state.
+        after: The second state.
+        seconds: The time between them; 0.0 is returned if it is too short to measure.
     """
     if seconds < SHORTEST_SECONDS:
         return 0.0
@@ -46,7 +54,7 @@ def stolen_between(before: Conditions, after: Conditions, seconds: float) -> flo
 
 
 def too_many_threads(threads: int, machine: Machine) -> str | None:
-    """What to know where threads share CPUs; None where each has its own."""
+    """A warning if threads share CPUs; None if each has its own."""
     if threads <= machine.cores_allowed:
         return None
     cpus = "one CPU" if machine.cores_allowed == 1 else f"{machine.cores_allowed} CPUs"
@@ -60,7 +68,7 @@ def frequency_change(run: ProcessRun) -> float:
 
 
 def throttled(run: ProcessRun) -> str | None:
-    """What the board's throttle bits say of this process, in words; None if nothing."""
+    """Describe the throttling during this process in words; None if there was none."""
     before, after = _bits(run.before.throttled), _bits(run.after.throttled)
     # The upper half remembers what happened since the start of the board.
     bits = (before | after) & 0xF | ((after & ~before) >> 16) & 0xF
@@ -76,8 +84,9 @@ def _bits(text: str | None) -> int:
 
 
 def disturbances(run: ProcessRun) -> tuple[str, ...]:
-    """Why a process should be repeated. None of it looks at the latency: to repeat what is slow
-    would make a figure too good.
+    """List the reasons to repeat a process.
+
+    None of them looks at the latency: repeating what is slow would make a figure too good.
     """
     found = []
     if others_cores(run) > OTHERS_CORES:

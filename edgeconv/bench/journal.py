@@ -1,7 +1,7 @@
 """What a session has measured so far, on disk: it survives the session.
 
-One JSON object a line: what the session is, then every process as it ends. A line is on the disk
-before the next process starts, so whatever happens costs at most the process that was running.
+One JSON object per line: what the session is, then every process as it ends. A line is on the disk
+before the next process starts, so a failure costs at most the process that was running.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ SUFFIX = ".partial"
 
 
 class Session(Versioned):
-    """What is measured where. ``paths`` are the files' absolute ones, ``out`` the file that the
-    result goes to.
+    """What is measured where.
+
+    ``paths`` are the absolute paths of the files, ``out`` is the file that the result goes to.
     """
 
     WHAT = "an unfinished measurement of edgeconv bench"
@@ -92,10 +93,10 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path) -> Journal:
-        """Read one from disk, to go on with it. A last line that was cut is dropped.
+        """Read one from disk, to continue it. A last line that was cut is dropped.
 
         Raises:
-            UsageError: there is no such file, it is damaged, or from another edgeconv.
+            UsageError: There is no such file, it is damaged, or from another edgeconv.
         """
         try:
             text = path.read_bytes()

@@ -26,8 +26,10 @@ LEVEL = 0.05  # of the tests, two-sided; the intervals are of 95 %
 
 @dataclass(frozen=True)
 class Difference:
-    """The second share less the first, in [-1, 1], with its 95 % interval and its two-sided
-    p-value. The interval has zero inside exactly where the test finds nothing.
+    """The second share less the first, in [-1, 1].
+
+    It has its 95 % interval and its two-sided p-value. The interval contains zero exactly where the
+    test finds nothing.
     """
 
     value: float
@@ -37,14 +39,16 @@ class Difference:
 
     @property
     def significant(self) -> bool:
+        """Whether the test finds a difference."""
         return self.p_value < LEVEL
 
 
 def paired_difference(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_]) -> Difference:
-    """Of two networks on the same samples.
+    """The difference of two networks on the same samples.
 
     Args:
-        before, after: bool [samples]; whether each is right, in the same order.
+        before: Bool [samples], whether the first network is right.
+        after: Bool [samples], whether the second one is, in the same order.
     """
     total = len(before)
     lost = int(np.sum(before & ~after))
@@ -56,10 +60,11 @@ def paired_difference(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_
 
 
 def unpaired_difference(before: tuple[int, int], after: tuple[int, int]) -> Difference:
-    """Of shares of different samples.
+    """The difference of two shares of different samples.
 
     Args:
-        before, after: how many are right, of how many.
+        before: How many are right, of how many.
+        after: The same of the second network.
     """
     (right, total), (new_right, new_total) = before, after
     value = new_right / new_total - right / total
@@ -82,8 +87,10 @@ def mcnemar(lost: int, won: int) -> float:
 
 
 def _reconciled(value: float, center: float, half: float, p_value: float) -> Difference:
-    """The interval around the value, within [-1, 1]. It is approximate where the test is exact: at
-    the edge of significance zero is put on the side that the test says.
+    """The interval around the value, within [-1, 1].
+
+    It is approximate where the test is exact: at the edge of significance, zero is put on the side
+    that the test says.
     """
     low, high = max(-1.0, min(center - half, value)), min(1.0, max(center + half, value))
     if p_value >= LEVEL:

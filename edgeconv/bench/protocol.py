@@ -99,15 +99,19 @@ def measure(
     """Measure every model in ``options.repetitions`` processes.
 
     Args:
-        journal: has the processes that were measured before, and gets every further one.
-        alone: keep other harnesses off the device meanwhile.
+        models: The files.
+        options: How to measure.
+        device: Where to measure.
+        progress: Called before every process.
+        journal: Has the processes that were measured before, and gets every further one.
+        alone: Keep other harnesses off the device meanwhile.
 
     Raises:
-        UsageError: no file, a file twice, one that is missing or that the runtime does not read;
-            inputs that do not fit, or CPUs that the device lacks; or the journal is of something
-            else.
-        MeasurementError: a model could not be measured, or computes something else on the device
-            than here, or another harness has the device.
+        UsageError: There is no file, a file is named twice, is missing, or is not read by the
+            runtime; the inputs do not fit, the device lacks the CPUs, or the journal is of another
+            measurement.
+        MeasurementError: A model could not be measured, or computes something else on the device
+            than here, or another harness uses the device.
     """
     session = new_session(models, options, device.name)
     if journal is None:

@@ -17,10 +17,11 @@ from edgeconv.versioned import Record, Versioned
 
 
 class BenchOptions(Record):
-    """How to measure. Times are seconds. Every process measures until ``runs`` AND ``seconds``
-    are reached, or ``max_seconds``. ``inputs`` is an .npz file with one array an input; without
-    it the inputs are structured values made from ``seed``. A process that was disturbed is repeated
-    up to ``retries`` times.
+    """How to measure. Times are seconds.
+
+    Every process measures until ``runs`` AND ``seconds`` are reached, or ``max_seconds``.
+    ``inputs`` is an .npz file with one array per input; without it the inputs are structured values
+    made from ``seed``. A process that was disturbed is repeated up to ``retries`` times.
     """
 
     repetitions: int = Field(default=3, ge=1, le=1000)
@@ -45,6 +46,7 @@ class ModelFile(Record):
 
     @classmethod
     def of(cls, path: Path) -> ModelFile:
+        """Describe a file on this machine."""
         return cls(name=str(path), bytes=path.stat().st_size, sha256=sha256_of(path))
 
 
@@ -74,8 +76,10 @@ class ProcessRun(Record):
 
 
 class SetAside(Record):
-    """Samples that no figure counts: of a process that was disturbed and repeated, or cut short.
-    ``model`` is an index into the models of the session.
+    """Samples that no figure counts.
+
+    They are of a process that was disturbed and repeated, or cut short. ``model`` is an index into
+    the models of the session.
     """
 
     kind: Literal["set-aside"] = "set-aside"
@@ -86,8 +90,10 @@ class SetAside(Record):
 
 
 class Memory(Record):
-    """Peak resident memory in bytes, in a process that measures nothing else: before the model was
-    loaded (Python, NumPy, the runtime), and after its first inference.
+    """Peak resident memory in bytes, in a process that measures nothing else.
+
+    ``before`` is from before the model was loaded (Python, NumPy, the runtime), ``peak`` from after
+    its first inference.
     """
 
     before: int
@@ -95,9 +101,11 @@ class Memory(Record):
 
 
 class Agreement(Record):
-    """The first inference's outputs on the device against those of this machine: the
-    signal-to-noise ratio (None: no difference), and the share within one step where the outputs
-    are codes, or floats of at most 256 different values.
+    """The first inference's outputs on the device against those of this machine.
+
+    ``sqnr_db`` is the signal-to-noise ratio (None: no difference). ``within_one_step`` is the share
+    within one step, where the outputs are quantized values, or floats of at most 256 different
+    values.
     """
 
     sqnr_db: float | None
@@ -113,6 +121,7 @@ class Interval(Record):
 
     @classmethod
     def of(cls, estimate: statistics.Estimate) -> Interval:
+        """Take over an estimate."""
         return cls(value=estimate.value, low=estimate.low, high=estimate.high)
 
 
@@ -135,6 +144,8 @@ class Summary(Record):
 
 
 class ModelResult(Record):
+    """All that was measured of one file."""
+
     file: ModelFile
     processes: tuple[ProcessRun, ...] = Field(min_length=1)
     summary: Summary

@@ -19,9 +19,11 @@ SUFFIX = ".json"
 
 @dataclass(frozen=True)
 class Matched:
-    """Results to hold against each other, each pair of one kind and with a name: the file's in both
-    folders, or what it holds. ``missing`` are files of the first folder, or kinds of results of
-    what was named first, that the second lacks; ``notes`` name what else has no partner.
+    """Results to compare.
+
+    ``pairs`` are of one kind each, by name: the file's name in both folders, or the kind.
+    ``missing`` are files of the first folder, or kinds of results of what was named first, that the
+    second lacks. ``notes`` name what else has no partner.
     """
 
     pairs: dict[str, tuple[Versioned, Versioned]]
@@ -51,14 +53,18 @@ def read_result(path: Path) -> Versioned:
 
 
 def resolve(reference: str, history: History, folder: Path) -> tuple[Versioned, ...]:
-    """What a user names: a file, a run's number in the history, or a git revision. Of a revision,
-    the latest result of each kind.
+    """Find what a user names: a file, a run's number in the history, or a git revision.
 
     Args:
-        folder: in the git work tree that revisions are looked up in.
+        reference: What the user wrote.
+        history: Where runs and revisions are looked up.
+        folder: A folder in the git work tree that revisions are looked up in.
+
+    Returns:
+        One result; for a revision, the latest result of each kind.
 
     Raises:
-        UsageError: it is none of these or cannot be used as such, or nothing was measured at that
+        UsageError: It is none of these or cannot be used as such, or nothing was measured at that
             revision.
     """
     path = Path(reference)
@@ -90,11 +96,12 @@ def resolve(reference: str, history: History, folder: Path) -> tuple[Versioned, 
 
 
 def match(before: str, after: str, history: History, folder: Path) -> Matched:
-    """Find what ``before`` and ``after`` name, and pair it: files of two folders by their names,
-    the rest by kind.
+    """Find what ``before`` and ``after`` name, and pair the results.
+
+    Files of two folders are paired by their names, everything else by kind.
 
     Raises:
-        UsageError: one names nothing that can be used, both name the same, or they have no kind in
+        UsageError: One names nothing that can be used, both name the same, or they have no kind in
             common.
     """
     folders = [_result_files(Path(reference)) for reference in (before, after)]

@@ -40,7 +40,7 @@ class Estimate:
 
     @property
     def covers_one(self) -> bool:
-        """For a ratio: no difference is shown."""
+        """Whether a ratio shows no difference."""
         return self.low <= 1.0 <= self.high
 
 
@@ -75,10 +75,11 @@ def ratio(
     """How many times the median of ``slow`` is that of ``fast``, and its interval.
 
     Args:
-        slow, fast: the samples of each process.
-        paired: process i of both ran side by side in one interleaved session. What drifted hit
+        slow: The samples of each process.
+        fast: The same of the other model.
+        paired: Process i of both ran side by side in one interleaved session. What drifted hit
             both alike, so their ratio is taken first and the processes are drawn in pairs.
-        seed: of the bootstrap.
+        seed: The random seed of the bootstrap.
     """
     log_ratio = float(_log_medians(slow).mean() - _log_medians(fast).mean())
     if paired:
@@ -130,8 +131,9 @@ def _bootstrap_variance(
 def _resampled_log_medians(
     processes: Sequence[Sequence[int]], drawn: npt.NDArray[np.int64], random: np.random.Generator
 ) -> Samples:
-    """Draw, for every entry of ``drawn``, that process's samples with replacement and return the
-    log of their median.
+    """Draw samples with replacement for every entry of ``drawn``, and take the log of their median.
+
+    An entry of ``drawn`` is the index of the process whose samples are drawn.
 
     Nothing is drawn one by one: the k-th smallest of n draws with replacement is the sample at
     rank floor(n U), where U, the k-th smallest of n uniforms, is Beta(k, n + 1 - k).
@@ -171,7 +173,7 @@ def _interval(log_value: float, variance: float, degrees: int) -> Estimate:
 
 
 def _student(degrees: int) -> float:
-    """The 97.5 % quantile. One process (no degree of freedom) tells of its samples alone."""
+    """The 97.5 % quantile; of the normal distribution for no degree of freedom (one process)."""
     if degrees < 1:
         return NORMAL_975
     if degrees <= len(STUDENT_975):

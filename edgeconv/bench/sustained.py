@@ -36,14 +36,15 @@ from edgeconv.errors import MeasurementError
 from edgeconv.versioned import Record, Versioned
 
 SLACK_SECONDS = 60.0
-READINGS = 60  # in the whole time, but at most one a second
+READINGS = 60  # in the whole time, but at most one per second
 LEAST_READINGS = 10  # for a trend: the first tenth and the last are then a reading each or more
 
 
 class Stretch(Record):
-    """What was measured until a reading, and the reading. ``seconds`` are since the beginning.
-    ``others_cores`` is the mean number of cores that other processes used meanwhile, and
-    ``stolen_cores`` what a hypervisor took.
+    """What was measured until a reading, and the reading.
+
+    ``seconds`` are since the beginning. ``others_cores`` is the mean number of cores that other
+    processes used meanwhile, and ``stolen_cores`` what a hypervisor took.
     """
 
     seconds: float
@@ -55,8 +56,10 @@ class Stretch(Record):
 
 
 class SustainedModel(Record):
-    """One file. ``before`` is the board's state at the beginning; ``cut``: why it was measured for
-    a shorter time than asked; ``rest_ns``: samples after the last reading.
+    """One file.
+
+    ``before`` is the board's state at the beginning; ``cut`` is why it was measured for a shorter
+    time than asked; ``rest_ns`` are the samples after the last reading.
     """
 
     file: ModelFile
@@ -69,15 +72,17 @@ class SustainedModel(Record):
     rest_ns: tuple[Duration, ...] = ()
 
     def throughput(self, first: int, last: int) -> float:
-        """Inferences a second of the stretches from ``first`` up to ``last``, exclusive."""
+        """Inferences per second of the stretches from ``first`` up to ``last``, exclusive."""
         begin = self.stretches[first - 1].seconds if first else 0.0
         runs = sum(len(stretch.samples_ns) for stretch in self.stretches[first:last])
         return runs / (self.stretches[last - 1].seconds - begin)
 
     @property
     def lost(self) -> float | None:
-        """Share of the throughput that the last tenth lost against the first, negative where it
-        won; None where there are too few readings for a trend.
+        """Share of the throughput that the last tenth lost against the first.
+
+        It is negative if the throughput rose, and None where there are too few readings for a
+        trend.
         """
         count = len(self.stretches)
         if count < LEAST_READINGS:
@@ -95,8 +100,10 @@ class SustainedModel(Record):
 
 
 class SustainedResult(Versioned):
-    """Everything of one session. ``seconds`` were asked for each file; ``cut``: why not all of it
-    was measured; ``warnings``: reasons to distrust it.
+    """Everything that one session measured.
+
+    ``seconds`` were asked for each file; ``cut`` is why not all of it was measured; ``warnings``
+    are reasons to distrust it.
     """
 
     WHAT = "a result of edgeconv bench --sustained"

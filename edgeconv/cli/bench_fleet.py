@@ -58,6 +58,7 @@ class Member:
 
     @property
     def written(self) -> str:
+        """What it wrote on standard output: the table or the JSON."""
         self.stdout.seek(0)
         return self.stdout.read().decode("utf-8", "replace")
 
@@ -151,7 +152,7 @@ def _given() -> list[str]:
 
 @contextmanager
 def _ended(members: Sequence[Member]) -> Iterator[None]:
-    """None outlives the block. An interruption is passed on, so that each keeps what it has."""
+    """End all of them with the block; pass an interruption on, so that each keeps its results."""
     try:
         yield
     except BaseException as error:

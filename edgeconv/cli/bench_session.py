@@ -1,4 +1,4 @@
-"""What a measurement leaves behind when it is cut short, and how it goes on."""
+"""What a measurement leaves behind when it is cut short, and how it continues."""
 
 from __future__ import annotations
 
@@ -47,14 +47,15 @@ def _begin(session: Session, out: Path | None) -> Journal:
 
 
 def resume(path: Path, options: BenchOptions, given: set[str]) -> Journal:
-    """The journal of a measurement that was cut short.
+    """Open the journal of a measurement that was cut short.
 
     Args:
-        options: from the command line; only those in ``given`` count.
-        given: parameters that the user stated.
+        path: The journal.
+        options: From the command line; only those in ``given`` count.
+        given: Parameters that the user stated.
 
     Raises:
-        UsageError: there is no such file, it is damaged, or it was begun with other options.
+        UsageError: There is no such file, it is damaged, or it was begun with other options.
     """
     journal = Journal.open(path)
     begun = journal.session
@@ -81,12 +82,13 @@ def measure_all(
 
 @contextmanager
 def keeping(journal: Journal, total: int) -> Iterator[None]:
-    """Say in the error what was kept of the measurement and how to go on; keep nothing of one that
-    finished no process.
+    """Say in the error what was kept of the measurement and how to continue.
+
+    Nothing is kept of a measurement that finished no process.
 
     Raises:
-        UsageError: the measurement refused the request.
-        MeasurementError: it failed or was interrupted.
+        UsageError: The measurement refused the request.
+        MeasurementError: It failed or was interrupted.
     """
     try:
         yield

@@ -25,6 +25,7 @@ class Share(click.ParamType[float]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
+        """The share; anything else is a usage error."""
         if isinstance(value, float):
             return value
         try:

@@ -16,7 +16,8 @@ def print_bundle(bundle: Bundle, figures: Mapping[str, Verification | None] | No
     """Print the files with their verification figures, and what a person should know besides.
 
     Args:
-        figures: by artifact path, instead of those in the manifest.
+        bundle: The bundle.
+        figures: Figures by artifact path, instead of those in the manifest.
     """
     manifest = bundle.manifest
     if figures is None:

@@ -22,7 +22,7 @@ CLASSES = {
 
 
 def counts_table(result: CountResult) -> Table:
-    """One row a file: all instructions, and the share of each class."""
+    """One row per file: all instructions, and the share of each class."""
     most = max(model.counts.total for model in result.models)
     several = len(result.models) > 1
     columns = [

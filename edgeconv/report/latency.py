@@ -26,7 +26,7 @@ SPEEDUP = Column("Speed-up over the slowest", numeric=True)
 
 
 def latency_table(result: BenchResult) -> Table:
-    """One row a file; speed-ups are against the slowest file, where there are several."""
+    """One row per file; speed-ups are against the slowest file, where there are several."""
     rows = []
     for index, model in enumerate(result.models):
         run, summary = model.processes[0], model.summary
@@ -59,7 +59,7 @@ def notes(result: BenchResult) -> list[str]:
 
 
 def _median(model: ModelResult) -> str:
-    """With its interval, if more than one process shows how much processes differ."""
+    """The median, with its interval if several processes show how much processes differ."""
     value, low, high = (
         x / 1e9
         for x in (

@@ -40,8 +40,9 @@ CONVERSIONS = {
 
 
 def operators_table(result: OperatorResult) -> Table:
-    """The slowest nodes of each file, their share of the time, how fast they compute, and how fast
-    the board could.
+    """List the slowest nodes of each file.
+
+    The columns are their share of the time, how fast they compute, and how fast the board could.
     """
     columns = (*COLUMNS, *ROOF_COLUMNS) if _has_roofs(result) else COLUMNS
     rows = [row[: len(columns)] for model in result.models for row in _rows(model)]
@@ -84,13 +85,14 @@ def _roofs(result: OperatorResult) -> str:
     if peaks is None:
         name = model.machine.board or model.machine.cpu or model.machine.architecture
         known = ", ".join(board.model for board in BOARDS)
-        return f"no roofline: nothing is known of the peaks of {name}; known are {known}"
-    told = "as it told" if model.frequency_hz else "its nominal frequency"
+        return f"no roofline: the peaks of {name} are not known (only those of {known})"
+    frequency = "as reported" if model.frequency_hz else "its nominal frequency"
     bandwidth = "memory bandwidth unknown"
     if peaks.bytes_per_ns is not None:
         bandwidth = f"{significant(peaks.bytes_per_ns)} GB/s of memory"
     return (
-        f"roofs of {peaks.board}, cores: {peaks.cores} at {peaks.hertz / 1e6:.0f} MHz ({told}): "
+        f"roofs of {peaks.board}, cores: {peaks.cores} at {peaks.hertz / 1e6:.0f} MHz "
+        f"({frequency}): "
         f"{significant(peaks.macs_per_ns[Arithmetic.FLOAT32])} GMAC/s in float32, "
         f"{significant(peaks.macs_per_ns[Arithmetic.INT8])} GMAC/s in int8, {bandwidth}"
     )
@@ -121,12 +123,12 @@ def _rows(model: ProfiledModel) -> list[list[str]]:
 
 
 def _time(ns: int, model: ProfiledModel) -> str:
-    """With the digits that the clock told."""
+    """A time with the digits that the clock resolves."""
     return format_duration(ns / 1e9, tick=model.tick_ns / 1e9)
 
 
 def _share(ns: int, total: int, model: ProfiledModel) -> str:
-    """Tenths of a percent only where the clock told them."""
+    """A share, in tenths of a percent only where the clock resolves them."""
     return format_percent(ns / total, places=1 if 1000 * model.tick_ns <= total else 0)
 
 
@@ -135,12 +137,12 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _digits(ns: int, model: ProfiledModel) -> int:
-    """How many digits of a time the clock told, three at most."""
+    """How many digits of a time the clock resolves, three at most."""
     return min(len(str(ns // model.tick_ns)), 3)
 
 
 def _speed(operator: ProfiledOperator, model: ProfiledModel) -> str:
-    """With no more digits than the time has."""
+    """GMAC/s, with no more digits than the time has."""
     if not operator.macs or not operator.ns:
         return "-"
     digits = _digits(operator.ns, model)
@@ -206,5 +208,5 @@ def _words(reason: Reason, model: ProfiledModel) -> str:
         Reason.NOT_DELEGATED: "XNNPACK does not take it in int8, TFLite's own kernel runs it",
         Reason.MEMORY: "its tensors move about as fast as the memory allows",
         Reason.DEPTHWISE: "a depthwise convolution sums no products across channels, so dot "
-        "products, where int8 is fastest, are no help to it",
+        "products, where int8 is fastest, do not help",
     }.get(reason, "nothing that is known here explains it")

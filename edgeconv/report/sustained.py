@@ -21,7 +21,7 @@ COLUMNS = (
     Column("Power", numeric=True),
     Column("Throttle bits"),
 )
-ROWS = 12  # a file
+ROWS = 12  # per file
 
 
 def sustained_table(result: SustainedResult) -> Table:
@@ -30,7 +30,7 @@ def sustained_table(result: SustainedResult) -> Table:
 
 
 def notes(result: SustainedResult) -> list[str]:
-    """What was lost from the beginning to the end, what an inference costs, and what disturbed."""
+    """What was lost from the beginning to the end, the energy of an inference, and disturbances."""
     from edgeconv.bench.sustained import LEAST_READINGS
 
     found = []
@@ -44,7 +44,7 @@ def notes(result: SustainedResult) -> list[str]:
             found.append(f"{name}: {format_percent(abs(lost))} {word} at the end than at first")
         if model.joules is not None:
             found.append(
-                f"{name}: {significant(model.joules)} J an inference, of the rails that the board "
+                f"{name}: {significant(model.joules)} J per inference, of the rails that the board "
                 "measures"
             )
         if model.cut is not None:

@@ -119,7 +119,7 @@ def progress(quiet: bool) -> Iterator[Progress]:
 
 
 def printable(text: str) -> str:
-    """``text`` with what a terminal would obey (escapes, line breaks) written as ``\\x1b``."""
+    r"""Write what a terminal would obey (escapes, line breaks) as ``\x1b``."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in text

@@ -1,4 +1,4 @@
-"""Which operators of two files of one network stand at the same place of it."""
+"""Which operators of two files of one network correspond to each other."""
 
 from __future__ import annotations
 
@@ -29,9 +29,14 @@ class _Kind:
 def counterparts(
     ones: Sequence[ProfiledOperator], others: Sequence[ProfiledOperator]
 ) -> list[tuple[int, int]]:
-    """Indices of those that are the same operator of the network: the longest common sequences of
-    kinds, then those that are the only ones left of their work, since runtimes run branches in any
-    order. Pairs whose outputs differ in size are none.
+    """Find the operators of two files that are the same operator of the network.
+
+    Runtimes run branches in any order. So the longest common sequences of kinds are matched first,
+    then the operators that are the only ones left with their amount of work. Operators whose
+    outputs differ in size do not match.
+
+    Returns:
+        Pairs of indices.
     """
     mine, its = [_kind(one) for one in ones], [_kind(other) for other in others]
     pairs = [
@@ -46,7 +51,7 @@ def counterparts(
 
 
 def _alone(kinds: Sequence[_Kind], taken: set[int]) -> dict[_Kind, int]:
-    """Indices of those that are not taken, of kinds that are then there once."""
+    """Indices of the operators that are not taken and whose kind occurs once among those."""
     rest = [
         (kind, index)
         for index, kind in enumerate(kinds)
@@ -61,8 +66,9 @@ def _kind(operator: ProfiledOperator) -> _Kind:
 
 
 def _work(operator: ProfiledOperator) -> int | None:
-    """Multiply-accumulates, as if the channels of every ONNX convolution were padded alike: in
-    float they are, in int8 not.
+    """Multiply-accumulates, as if the channels of every ONNX convolution were padded alike.
+
+    In float they are padded, in int8 they are not.
     """
     place = WEIGHTS.get(operator.operator)
     weights = operator.inputs[place].shape if operator.macs and place is not None else ()

@@ -1,8 +1,8 @@
 """Where the time of a model goes on a device, operator by operator.
 
-ONNX Runtime tells it in its own profile. TFLite's runtimes tell nothing, so each operator is cut
-out into a file of its own and measured alone; what a runtime would fuse across operators, and the
-caches that one leaves warm for the next, are lost there.
+For ONNX the times are from ONNX Runtime's own profile. TFLite's runtimes have no such profile, so
+each operator is cut out into a file of its own and measured separately. That loses what a runtime
+would fuse across operators, and the caches that one operator leaves warm for the next.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TICK_NS = 1
 
 
 class OperatorResult(Versioned):
-    """Everything of one session."""
+    """Everything that one session profiled."""
 
     WHAT = "a result of edgeconv bench --operators"
 
@@ -69,13 +69,14 @@ def profile(
     device: Device,
     progress: Callable[[Progress], None] | None = None,
 ) -> OperatorResult:
-    """Profile ``options.runs`` inferences of every model: of an ONNX file in one process, of a
-    TFLite file in one for each different operator.
+    """Profile ``options.runs`` inferences of every model.
+
+    An ONNX file runs in one process, a TFLite file in one process for each different operator.
 
     Raises:
-        UsageError: no file, a file twice, one that is missing, inputs that do not fit, or CPUs that
-            the device lacks.
-        MeasurementError: a model could not be run.
+        UsageError: There is no file, a file is named twice or missing, the inputs do not fit, or
+            the device lacks the CPUs.
+        MeasurementError: A model could not be run.
     """
     check_files(models, options)
     started = datetime.now(timezone.utc).replace(microsecond=0)
@@ -115,8 +116,9 @@ def _profile_onnx(path: Path, options: BenchOptions, device: Device, lock: Lock)
 
 
 def _profile_tflite(path: Path, options: BenchOptions, device: Device, lock: Lock) -> ProfiledModel:
-    """Equal operators are measured once. Their inputs are structured values: ``options.inputs``
-    are the whole model's.
+    """Measure each different operator of a TFLite file once.
+
+    Their inputs are structured values: ``options.inputs`` are those of the whole model.
     """
     cuts = cut(path)
     measured: dict[bytes, Alone] = {}
@@ -134,7 +136,7 @@ def _profile_tflite(path: Path, options: BenchOptions, device: Device, lock: Loc
 
 @contextmanager
 def _alone_on(device: Device) -> Iterator[Callable[[Cut, BenchOptions], Alone]]:
-    """Measures operators on a device, and leaves nothing of them there."""
+    """Yield a function that measures operators on a device; at the end remove their files there."""
     with tempfile.TemporaryDirectory() as folder:
         files: list[Path] = []
 

@@ -1,4 +1,4 @@
-"""What a profile by operator tells of a file."""
+"""What a profile by operator records of a file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from edgeconv.versioned import Record
 
 
 class ProfiledOperator(Operator):
-    """An operator and what it costs. ``delegated``: whether TFLite's delegate (XNNPACK) runs it;
-    None where the runtime does not tell, and of ONNX files. ``roof`` is None on a board that is not
-    known.
+    """An operator and what it costs.
+
+    ``delegated``: whether TFLite's delegate (XNNPACK) runs it; None for ONNX files and where the
+    runtime does not report it. ``roof`` is None on an unknown board.
     """
 
     delegated: bool | None = None
@@ -20,14 +21,15 @@ class ProfiledOperator(Operator):
 
     @property
     def share_of_roof(self) -> float | None:
-        """How much of what the board can do it reaches; above 1 if its tensors are in a cache."""
+        """How much of the board's limit it reaches; above 1 if its tensors are in a cache."""
         return self.roof.ns / self.ns if self.roof and self.ns else None
 
 
 class ProfiledModel(Record):
-    """One file and the nodes that ran, in order. ``tick_ns`` is the step of the clock that told
-    their times; ``frequency_hz`` the highest that the device told of its cores; ``peaks`` are None
-    of a board that is not known.
+    """One file and the nodes that ran, in order.
+
+    ``tick_ns`` is the step of the clock that measured their times; ``frequency_hz`` the highest
+    frequency that the device reported for its cores; ``peaks`` is None for an unknown board.
     """
 
     file: ModelFile

@@ -1,6 +1,8 @@
-"""How fast an operator could run on a known board: no faster than its arithmetic at the peak of the
-cores, and no faster than its tensors move at the bandwidth of the memory (Williams, Waterman and
-Patterson, "Roofline", 2009, doi:10.1145/1498765.1498785).
+"""How fast an operator could run on a known board.
+
+It runs no faster than its arithmetic at the peak of the cores, and no faster than its tensors move
+at the bandwidth of the memory (Williams, Waterman and Patterson, "Roofline", 2009,
+doi:10.1145/1498765.1498785).
 
 Tensors count as read or written once. Those that are still in a cache move faster than that, so an
 operator can exceed the roof of the memory, never that of the arithmetic.
@@ -40,7 +42,7 @@ BYTES = {
 
 
 class Arithmetic(str, Enum):
-    """What the products are of."""
+    """What kind of numbers an operator multiplies."""
 
     FLOAT32 = "float32"
     INT8 = "int8"
@@ -62,8 +64,10 @@ class Roof(Record):
 
 
 class Peaks(Record):
-    """Of a board as it ran: multiply-accumulates a ns of all its cores in use, of the kinds whose
-    peaks are known, and bytes a ns from and to its memory (None: not known).
+    """What a board can do at most, as it ran.
+
+    ``macs_per_ns`` are multiply-accumulates per nanosecond of all its cores in use, for the kinds
+    whose peaks are known; ``bytes_per_ns`` goes from and to its memory (None: not known).
     """
 
     board: str
@@ -74,7 +78,7 @@ class Peaks(Record):
 
     @classmethod
     def of(cls, board: Board, hertz: float, threads: int) -> Peaks:
-        """With ``threads`` threads at ``hertz``; more threads than cores are of no use."""
+        """Scale a board's peaks to a frequency and threads; only as many threads as cores count."""
         cores = min(threads, board.cores)
         cycles = hertz / 1e9 * cores
         each = {
@@ -92,7 +96,7 @@ class Peaks(Record):
         )
 
     def roof(self, operator: Operator) -> Roof | None:
-        """None where neither bound is known."""
+        """The roof of an operator; None where neither bound is known."""
         count, kind, size = macs(operator), arithmetic(operator), moved_bytes(operator)
         roofs = []
         if count and kind in self.macs_per_ns:
@@ -103,8 +107,9 @@ class Peaks(Record):
 
 
 def macs(operator: Operator) -> int | None:
-    """Multiply-accumulates of a convolution or a product as it runs, with the channels that the
-    runtime pads; None of anything else.
+    """Multiply-accumulates of a convolution or a product; None for other operators.
+
+    They count as they run, with the channels that the runtime pads.
     """
     shapes = [tensor.shape for tensor in operator.inputs]
     results = math.prod(operator.outputs[0].shape) if operator.outputs else 0
@@ -121,8 +126,9 @@ def macs(operator: Operator) -> int | None:
 
 
 def arithmetic(operator: Operator) -> Arithmetic | None:
-    """Of the products of an operator. Float activations and int8 weights are multiplied as int8,
-    which is what "dynamic range" means; None of other types.
+    """The arithmetic of an operator's products; None for types without a known peak.
+
+    Float activations and int8 weights are multiplied as int8: that is what dynamic range means.
     """
     activations, weights = _factors(operator)
     if activations is None or weights is None:
@@ -134,7 +140,7 @@ def arithmetic(operator: Operator) -> Arithmetic | None:
 
 
 def is_depthwise(operator: Operator) -> bool:
-    """Whether it is a convolution of each channel with itself alone."""
+    """Whether it is a depthwise convolution, which does not mix channels."""
     activations, weights = _factors(operator)
     if operator.operator not in WEIGHTS or activations is None or weights is None:
         return operator.operator == "DEPTHWISE_CONV_2D"

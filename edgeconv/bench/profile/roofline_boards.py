@@ -1,7 +1,7 @@
-"""What boards can do at most: multiply-accumulates a cycle, and bytes a second.
+"""What boards can do at most: multiply-accumulates per cycle, and bytes per second.
 
-Every figure was measured by somebody on that core or board, and names where. What nobody was found
-to have measured is None.
+Every figure names the measurement on that core or board that it is from. A figure for which no
+measurement was found is None.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ MEASURED_BY_SBC_BENCH = (
 
 @dataclass(frozen=True)
 class Core:
-    """Multiply-accumulates a cycle of one core, with operands in registers.
+    """Multiply-accumulates per cycle of one core, with operands in registers.
 
     Without dot products a core widens int8: SMULL and SMLAL make sixteen products of 16 bits, which
-    SADALP adds to sums of 32. Depthwise convolutions sum no neighboring products, so dot products
-    are of no use to them, and two SADDW take the place of the SADALP.
+    SADALP adds to sums of 32. Depthwise convolutions sum no neighboring products, so they cannot
+    use dot products, and two SADDW take the place of the SADALP.
     """
 
     name: str
@@ -34,7 +34,9 @@ class Core:
 
 @dataclass(frozen=True)
 class Board:
-    """``model`` is what the device tree says before "Rev". Bandwidths are bytes a second, read and
+    """A board with known peaks.
+
+    ``model`` is what the device tree says before "Rev". Bandwidths are bytes per second, read and
     written bytes together: of one core, and the most that any number of cores reached.
     """
 
@@ -120,6 +122,6 @@ BOARDS = (
 
 
 def board_called(text: str | None) -> Board | None:
-    """The board that a device tree calls "Raspberry Pi 4 Model B Rev 1.4"; None of any other."""
+    """Find the board by its device tree's name, such as "Raspberry Pi 4 Model B Rev 1.4"."""
     match = re.fullmatch(r"(.+) Rev [\d.]+", text or "")
     return next((board for board in BOARDS if match and board.model == match[1]), None)

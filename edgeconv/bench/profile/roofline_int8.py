@@ -16,7 +16,7 @@ from edgeconv.versioned import Record
 TO_FLOAT = ("DEQUANTIZE", "DequantizeLinear")
 TO_CODES = ("QUANTIZE", "QuantizeLinear")
 FLOATS = ("float16", "float32")
-NOT_FLOAT32 = ("int8", "uint8", "int16", "float16")  # not in a file of float32 alone
+NOT_FLOAT32 = ("int8", "uint8", "int16", "float16")  # types that a pure float32 file does not have
 SAME_NETWORK = 0.5  # of the operators have a counterpart, or it is another network
 NEAR_ROOF = 0.5  # of it, or the memory is not what an operator waits for
 MOST = 5  # operators to explain
@@ -46,8 +46,10 @@ class NotFaster(Record):
 
 
 class Int8AgainstFloat(Record):
-    """An int8 and a float file of one network. Times in ns; those of conversions count all between
-    float and int8, which the float file has none of. ``not_faster``: slowest first.
+    """An int8 and a float file of one network.
+
+    Times are nanoseconds. ``conversions_ns`` counts all conversions between float and int8, of
+    which the float file has none. ``not_faster`` has the slowest first.
     """
 
     int8_file: str
@@ -60,8 +62,9 @@ class Int8AgainstFloat(Record):
 
 @dataclass(frozen=True)
 class Group:
-    """An operator and the conversions right before and after it, if it runs in float; its time is
-    the sum of so many readings.
+    """An operator and, if it runs in float, the conversions right before and after it.
+
+    Its time is the sum of ``readings`` readings of the clock.
     """
 
     operator: ProfiledOperator
@@ -88,6 +91,8 @@ def int8_against_float(models: Sequence[ProfiledModel]) -> tuple[Int8AgainstFloa
 
 @dataclass(frozen=True)
 class Pair:
+    """An operator of the int8 file and the operator that it corresponds to in the float file."""
+
     int8: Group
     float32: ProfiledOperator
     other: ProfiledModel
@@ -105,7 +110,7 @@ def _compare(model: ProfiledModel, other: ProfiledModel, pairs: Sequence[Pair]) 
     slow = [
         pair
         for pair in pairs
-        # Within a tick of the clock for each reading, nobody knows which is faster.
+        # A difference below one tick per reading does not show which is faster.
         if pair.int8.ns - pair.float32.ns > tick * pair.int8.readings
         and pair.int8.ns >= LEAST_SHARE * total
         and pair.float32.ns
@@ -174,7 +179,7 @@ def _until(operators: Iterable[ProfiledOperator], kinds: tuple[str, ...]) -> lis
 
 
 def _types(operator: ProfiledOperator) -> set[str]:
-    """Of what goes in first and comes out first: the activations'."""
+    """The types of the activations: of the first input and the first output."""
     return {tensor.dtype for tensor in (*operator.inputs[:1], *operator.outputs[:1])}
 
 

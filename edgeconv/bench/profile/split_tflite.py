@@ -1,4 +1,4 @@
-"""A TFLite file cut into files of one operator, because its runtimes tell no times of operators."""
+"""A TFLite file cut into files of one operator, because its runtimes do not profile operators."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ PLAIN_INTEGERS = (schema.TensorType.INT32, schema.TensorType.INT64)
 
 @dataclass(frozen=True)
 class Cut:
-    """One operator of a file. ``data`` is a whole TFLite file; operators that differ in nothing
-    but the values of their constants have the same ``key``. Shapes are NHWC, as in the file.
+    """One operator of a file.
+
+    ``data`` is a whole TFLite file. Operators that only differ in the values of their constants
+    have the same ``key``. Shapes are NHWC, as in the file.
     """
 
     name: str
@@ -94,8 +96,9 @@ def _cut(model: Any, operator: Any) -> Cut | None:
 
 
 def _key(single: Any) -> bytes:
-    """The file without names, scales and the values of constants, but for integers that stand for
-    themselves: they are shapes and axes.
+    """The file without names, scales and the values of constants.
+
+    Plain integers stay: they are shapes and axes.
     """
     bare = copy.copy(single)
     bare.buffers = [copy.copy(buffer) for buffer in single.buffers]
@@ -138,7 +141,7 @@ def _text(name: bytes | None) -> str:
 
 
 def _tensors(graph: Any, indices: Sequence[int]) -> tuple[Tensor, ...]:
-    """An input that is left out has no elements."""
+    """The tensors at some indices; an input that is left out has no elements."""
     return tuple(
         Tensor(dtype="", shape=(0,)) if index < 0 else _tensor(graph.tensors[index])
         for index in indices
