@@ -87,11 +87,15 @@ class NetworkCost:
     """The layers of a network in order of execution, and their sums.
 
     ``peak_bytes`` is the most that the activations alive at one time need, in this order.
+    ``receptive_field`` is the widest field, in input pixels, of the last feature maps: those that
+    only global operators read, if any. It can be smaller than the field of an inner layer, where a
+    stride after an upsampling keeps only positions that see little. None without such maps.
     """
 
     layers: tuple[LayerCost, ...]
     parameters: int
     peak_bytes: int
+    receptive_field: int | None
 
     @property
     def macs(self) -> int:
@@ -109,12 +113,6 @@ class NetworkCost:
     def intensity(self) -> float:
         """MACs for each byte moved, over the whole network."""
         return self.macs / max(1, self.weight_bytes + self.activation_bytes)
-
-    @property
-    def receptive_field(self) -> int | None:
-        """The largest of the layers' fields: the last feature map's."""
-        fields = [layer.receptive_field for layer in self.layers if layer.receptive_field]
-        return max(fields, default=None)
 
     def separable_savings(self) -> Savings:
         """What depthwise separable convolutions in place of standard ones would save."""
@@ -147,7 +145,7 @@ def network_cost(
     for node in traced.nodes:
         rows.add(node)
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    return NetworkCost(rows.layers(), parameters, rows.peak_bytes())
+    return NetworkCost(rows.layers(), parameters, rows.peak_bytes(), rows.receptive_field())
 
 
 @dataclass
@@ -158,6 +156,11 @@ class _Row:
     reads: tuple[int, ...]
     parameters: int
     reach: receptive_field.Reaches
+
+    @property
+    def field(self) -> int | None:
+        """The receptive field along the axis where it is widest; None after a global pool."""
+        return max((reach.field for reach in self.reach or ()), default=None)
 
 
 class _Rows:
@@ -216,7 +219,6 @@ class _Rows:
         return tuple(self._layer(row) for row in self.rows)
 
     def _layer(self, row: _Row) -> LayerCost:
-        fields = [reach.field for reach in row.reach or ()]
         reads = sum(self._size(index) for index in row.reads)
         return LayerCost(
             name=module_name(row.node),
@@ -226,13 +228,20 @@ class _Rows:
             macs=macs(row.node),
             weight_bytes=row.parameters * self._bytes,
             activation_bytes=reads + math.prod(shape_of(row.node)) * self._bytes,
-            receptive_field=max(fields, default=None),
+            receptive_field=row.field,
             convolution=geometry(row.node),
         )
 
     def _size(self, index: int) -> int:
         node = self._input if index < 0 else self.rows[index].node
         return math.prod(shape_of(node)) * self._bytes
+
+    def receptive_field(self) -> int | None:
+        """The widest field of the feature maps that no other feature map is computed from."""
+        maps = [row for row in self.rows if row.field is not None]
+        read = {source for row in maps for source in row.reads}
+        last = [row.field for index, row in enumerate(self.rows) if index not in read and row.field]
+        return max(last, default=None)
 
     def peak_bytes(self) -> int:
         last_read = {source: index for index, row in enumerate(self.rows) for source in row.reads}

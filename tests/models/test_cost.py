@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -149,8 +149,21 @@ def chains(draw: st.DrawFn) -> nn.Sequential:
     return nn.Sequential(*(_layer(draw) for _ in range(draw(st.integers(1, 4)))))
 
 
+def _upsampled_and_strided() -> nn.Sequential:
+    """Only every other position of the inner map sees two pixels, and the stride skips those."""
+    chain = nn.Sequential(
+        nn.ConvTranspose2d(1, 1, (1, 2), (1, 2)),
+        nn.Conv2d(1, 1, (1, 2)),
+        nn.Conv2d(1, 1, (1, 1), (1, 2)),
+    )
+    for layer in chain:
+        nn.init.ones_(layer.weight)
+    return chain
+
+
 @settings(max_examples=40, deadline=None)
 @given(chains())
+@example(_upsampled_and_strided())
 def test_receptive_fields_are_what_gradients_reach(chain: nn.Sequential) -> None:
     # All weights are positive, so every path from an input pixel to the output shows.
     size = 160
@@ -165,6 +178,25 @@ def test_receptive_fields_are_what_gradients_reach(chain: nn.Sequential) -> None
         reached = gradient.flatten().nonzero()
         widths.append(int(reached.max() - reached.min()) + 1)
     assert max(widths) == field
+
+
+def test_a_stride_may_skip_the_wide_positions_of_an_upsampling() -> None:
+    cost = network_cost(_upsampled_and_strided(), (1, 1, 160))
+    assert [layer.receptive_field for layer in cost.layers] == [1, 2, 1]
+    assert cost.receptive_field == 1
+
+
+def test_the_last_map_of_a_residual_network_is_the_sum() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide, self.narrow = nn.Conv2d(1, 1, 5, padding=2), nn.Conv2d(1, 1, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            total: torch.Tensor = (self.wide(x) + self.narrow(x)).mean((2, 3))
+            return total
+
+    assert network_cost(Residual(), (1, 16, 16)).receptive_field == 5
 
 
 @pytest.mark.parametrize("name", ["resnet8", "espcn", "ds_cnn"])
