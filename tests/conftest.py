@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,36 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Variables of the user's shell that change what programs print or where they look.
+USERS_OWN = (
+    *("CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PY_COLORS"),
+    *("EDGECONV_HISTORY", "TORCH_HOME"),
+)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Where the lock of this machine lies: other tests may measure at the same time."""
-    os.environ["XDG_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("run"))
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give the run a home of its own, so that the user's files and settings change no result.
+
+    The lock of this machine is in there too: other runs may measure at the same time. Only the
+    cache stays the user's: a userland in it is named after all that it is made from.
+    """
+    home = tmp_path_factory.mktemp("user")
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in USERS_OWN:
+            patch.delenv(name, raising=False)
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_CACHE_HOME", cache)
+        patch.setenv("TERM", "dumb")
+        patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"):
+            folder = home / name.lower()
+            folder.mkdir(mode=0o700)
+            patch.setenv(name, str(folder))
+        patch.setenv("TORCH_HOME", str(home / "torch"))
+        yield
 
 
 @pytest.fixture(scope="session")

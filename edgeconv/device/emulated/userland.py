@@ -3,7 +3,7 @@
 Made without root rights and without running a line of foreign code: apt fetches the packages that
 this machine's own configuration trusts (it checks their signatures), dpkg-deb unpacks them, and no
 maintainer script runs. Wheels come through pip and must have the hashes in ``wheels/``. It is made
-once; the folder's name tells the recipe, so another recipe makes another folder.
+once: the folder is named after a digest of all that it is made from, this file included.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from edgeconv.errors import EdgeconvError
 logger = logging.getLogger(__name__)
 
 WHEELS = Path(__file__).with_name("wheels")
-RECIPE = 1  # add one when the code below makes something else of the same packages
 PYTHON = "python3.11"  # Debian 12's
 PACKAGES = (
     *("base-files", "bash", "coreutils", "gawk", "grep", "gzip", "hostname", "libc-bin"),
@@ -120,9 +119,12 @@ def run_tool(command: Sequence[str | Path], what: str) -> None:
 
 
 def _recipe(architecture: Architecture) -> str:
-    """Changes whenever what is made changes."""
-    wheels = [(WHEELS / name).read_text() for _, name, _ in ENVIRONMENTS[architecture]]
-    what = (RECIPE, PACKAGES, NUMPY_PACKAGES[architecture], MOUNT_POINTS, wheels)
+    """A digest of all that a userland is made from, this code included.
+
+    A userland in the cache that another version of this file made is therefore never used.
+    """
+    wheels = [(WHEELS / name).read_bytes() for _, name, _ in ENVIRONMENTS[architecture]]
+    what = (Path(__file__).read_bytes(), architecture, wheels)
     return hashlib.sha256(repr(what).encode()).hexdigest()[:12]
 
 
