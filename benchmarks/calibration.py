@@ -40,7 +40,7 @@ from edgeconv.export.quantize.calibration.calibrate import calibrate
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.tensor_info import input_infos, output_infos
-from edgeconv.export.verify.parity import sqnr_db
+from edgeconv.metrics import sqnr_db
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
 

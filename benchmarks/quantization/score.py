@@ -16,7 +16,7 @@ from benchmarks.peers.subjects import Subject, read_arrays
 from edgeconv.bundle import Format, Layout, TensorInfo
 from edgeconv.export.quiet import quiet_native
 from edgeconv.export.runtimes import open_runner
-from edgeconv.export.verify.parity import sqnr_db
+from edgeconv.metrics import sqnr_db
 
 Array = npt.NDArray[Any]
 TOP1 = "top1"

@@ -29,8 +29,8 @@ from benchmarks.trained.folder import Metric, Trained, default_folder, read_data
 from edgeconv.bundle import Artifact, Bundle, Format, Precision
 from edgeconv.export import QuantizeOptions, RangeMethod, export
 from edgeconv.export.runtimes import open_runner
-from edgeconv.export.verify.parity import sqnr_db
 from edgeconv.export.verify.reference import load_reference
+from edgeconv.metrics import sqnr_db
 
 Array = npt.NDArray[Any]
 

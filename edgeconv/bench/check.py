@@ -26,6 +26,7 @@ from edgeconv.device import Device, RunRequest
 from edgeconv.device.local import LocalDevice
 from edgeconv.device.messages import Output
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.metrics import EQUAL_DB, Sqnr
 
 # Kernels round differently, and a Pi may compute in half precision: tens of dB remain. A network
 # that computes something else has none.
@@ -149,18 +150,15 @@ def agreement(there: NDArray[np.float64], here: NDArray[np.float64]) -> Agreemen
     """How near two outputs of the same shape are. Values that are not finite must be equal."""
     wild = ~(np.isfinite(there) & np.isfinite(here))
     if not np.array_equal(there[wild], here[wild], equal_nan=True):
-        return Agreement(sqnr_db=-math.inf, within_one_step=0.0)
+        return Agreement(sqnr_db=-EQUAL_DB, within_one_step=0.0)
     there, here = there[~wild], here[~wild]
-    noise, signal = float(((there - here) ** 2).sum()), float((here**2).sum())
+    ratio = Sqnr.between(here, there)
     values = np.unique(here)
     steps = None
     if 1 < values.size <= LEVELS:
         step = float(np.diff(values).min())
         steps = float((np.abs(there - here) <= step * 1.01).mean())
-    if noise == 0:
-        return Agreement(sqnr_db=None, within_one_step=steps)
-    sqnr = -math.inf if signal == 0 else 10 * math.log10(signal / noise)
-    return Agreement(sqnr_db=sqnr, within_one_step=steps)
+    return Agreement(sqnr_db=ratio.db if ratio.noise else None, within_one_step=steps)
 
 
 def _values(output: Output, kind: np.dtype[np.generic], where: str) -> NDArray[np.float64]:

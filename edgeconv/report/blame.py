@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeconv.metrics import EQUAL_DB
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_percent, significant
 
@@ -75,7 +76,7 @@ def _row(layer: LayerBlame, worst: float) -> list[str]:
 
 
 def _decibels(value: float) -> str:
-    return "equal" if value >= 200 else f"{significant(value)} dB"
+    return "equal" if value >= EQUAL_DB else f"{significant(value)} dB"
 
 
 def _interval(span: Span) -> str:

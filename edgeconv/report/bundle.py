@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from edgeconv.bundle import MIN_WITHIN_ONE_STEP, Artifact, Bundle, Verification
+from edgeconv.metrics import EQUAL_DB
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_bytes, format_percent, significant
-
-# The ratio that stands for no difference at all.
-EQUAL_DB = 200
 
 
 def print_bundle(bundle: Bundle, figures: Mapping[str, Verification | None] | None = None) -> None:

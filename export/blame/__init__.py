@@ -15,7 +15,6 @@ from edgeconv.export.blame.causes import ALL
 from edgeconv.export.blame.measure import InPlace, Meter
 from edgeconv.export.blame.reasons import explain
 from edgeconv.export.blame.report import Blame, LayerBlame, Span
-from edgeconv.export.blame.statistics import Ratio
 from edgeconv.export.blame.units import Unit, find_units, name_nodes
 from edgeconv.export.capture.onnx_file import capture_file
 from edgeconv.export.data.batches import SampleBatches
@@ -27,6 +26,7 @@ from edgeconv.export.quantize import Batch, QuantizeOptions, fit
 from edgeconv.export.quantize.accuracy.score import held_out_batches
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.runtimes import open_runner
+from edgeconv.metrics import worst_db
 
 __all__ = ["Blame", "LayerBlame", "Span", "blame"]
 
@@ -179,8 +179,4 @@ def _file_sqnr_db(bundle: Bundle, batches: list[Batch]) -> float | None:
         for artifact in artifacts
         if artifact is not None
     )
-    ratios = [Ratio() for _ in bundle.manifest.outputs]
-    for batch in batches:
-        for ratio, a, b in zip(ratios, expected.run(batch), got.run(batch), strict=True):
-            ratio.add(a, b)
-    return min(ratio.db for ratio in ratios)
+    return worst_db((expected.run(batch), got.run(batch)) for batch in batches)

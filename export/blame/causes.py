@@ -1,48 +1,56 @@
-"""Which tensor of a layer costs it most when it alone is rounded: an input, the weight, the output.
+"""Which tensor of a layer costs it most when only that one is rounded: input, weight or output.
 
-Each is measured at the layer's own output, where errors count as they do to what follows: that of
-an input may be small against the input and large against what a convolution keeps of it.
+Each is measured at the layer's own output, where errors count as they do for the layers after it:
+the error of an input may be small compared with the input, and large compared with what a
+convolution keeps of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 
-from edgeconv.export.blame.statistics import Float32, Ratio, round_trip
+from edgeconv.export.blame.statistics import Float32, round_trip
 from edgeconv.export.blame.units import Unit
 from edgeconv.export.quantize.calibrated import CalibratedModel
-from edgeconv.export.runtimes import session_options
+from edgeconv.export.runtimes import IntermediateOutputs
+from edgeconv.metrics import Sqnr
 
 WEIGHT, OUTPUT, ALL = "weight", "output", "all"
 
 
 class Trial:
-    """One layer cut out of the float graph, run with some of its tensors rounded to 8 bits."""
+    """One layer, extracted from the float graph and run with some of its tensors in 8 bits.
 
-    def __init__(self, unit: Unit, draft: CalibratedModel, extractor: onnx.utils.Extractor) -> None:
+    Args:
+        unit: the layer.
+        draft: the float graph, with the parameters and integer weights of its layers.
+    """
+
+    def __init__(self, unit: Unit, draft: CalibratedModel) -> None:
         self._unit, self._parameters = unit, draft.activations
-        proto = extractor.extract_model(list(unit.inputs), [unit.output])
-        self._float = _session(proto)
+        graph = ir.convenience.extract(draft.model.graph, unit.inputs, [unit.output])
+        layer = ir.Model(graph, ir_version=draft.model.ir_version)
+        self._float = IntermediateOutputs(layer, [unit.output])
         self._integer = self._float
         weight = draft.weights.get(str(unit.node.outputs[0].name))
         if weight is not None and unit.node.inputs[1] is not None:
             name = str(unit.node.inputs[1].name)
-            kept = [tensor for tensor in proto.graph.initializer if tensor.name != name]
-            del proto.graph.initializer[:]
-            proto.graph.initializer.extend([*kept, onnx.numpy_helper.from_array(weight.real, name)])
-            self._integer = _session(proto)
+            graph.initializers[name].const_value = ir.tensor(weight.real, name=name)
+            self._integer = IntermediateOutputs(layer, [unit.output])
         # Inputs are counted: "input 0".
         causes = [*(input_name(index) for index in range(len(unit.inputs))), OUTPUT, ALL]
         if weight is not None:
             causes.append(WEIGHT)
-        self._ratios = {cause: Ratio() for cause in causes}
+        self._ratios = dict.fromkeys(causes, Sqnr())
 
     def add(self, activations: Mapping[str, Float32]) -> None:
-        """``activations``: the float values of one batch, by name."""
+        """Run the layer on one batch.
+
+        Args:
+            activations: the float values of the batch, by the activation's name.
+        """
         unit = self._unit
         inputs = {name: activations[name] for name in unit.inputs}
         rounded = {name: round_trip(inputs[name], self._parameters[name]) for name in inputs}
@@ -50,32 +58,23 @@ class Trial:
         ratios, output = self._ratios, self._parameters[unit.output]
         for index, name in enumerate(unit.inputs):
             feed = {**inputs, name: rounded[name]}
-            ratios[input_name(index)].add(expected, self._run(self._float, feed))
+            ratios[input_name(index)] += Sqnr.between(expected, _run(self._float, feed))
         if WEIGHT in ratios:
-            ratios[WEIGHT].add(expected, self._run(self._integer, inputs))
-        ratios[OUTPUT].add(expected, round_trip(expected, output))
-        everything = self._run(self._integer, rounded)
-        ratios[ALL].add(expected, round_trip(everything, output))
+            ratios[WEIGHT] += Sqnr.between(expected, _run(self._integer, inputs))
+        ratios[OUTPUT] += Sqnr.between(expected, round_trip(expected, output))
+        everything = _run(self._integer, rounded)
+        ratios[ALL] += Sqnr.between(expected, round_trip(everything, output))
 
     def decibels(self) -> dict[str, float]:
-        """SQNR of the layer's output by what alone is rounded; ALL for everything."""
+        """SQNR of the layer's output by the tensor that was rounded; ALL for all of them."""
         return {cause: ratio.db for cause, ratio in self._ratios.items()}
-
-    def _run(self, session: ort.InferenceSession, feed: Mapping[str, Float32]) -> Float32:
-        result: Float32 = session.run([self._unit.output], dict(feed))[0]
-        return result
 
 
 def input_name(index: int) -> str:
+    """The name of input ``index`` of a layer as a cause of noise."""
     return f"input {index}"
 
 
-def trials(units: list[Unit], draft: CalibratedModel) -> list[Trial]:
-    extractor = onnx.utils.Extractor(ir.to_proto(draft.model))
-    return [Trial(unit, draft, extractor) for unit in units]
-
-
-def _session(proto: onnx.ModelProto) -> ort.InferenceSession:
-    return ort.InferenceSession(
-        proto.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
-    )
+def _run(layer: IntermediateOutputs, inputs: dict[str, Float32]) -> Float32:
+    """The layer's output. ``inputs`` are in the layer's order."""
+    return layer.run(list(inputs.values()))[0]

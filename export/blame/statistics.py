@@ -76,23 +76,3 @@ def round_trip(values: Float32, parameters: ActivationParameters) -> Float32:
     integers = parameters.quantize(values, np.int8).astype(np.float32)
     real: Float32 = np.float32(parameters.scale) * (integers - parameters.zero_point)
     return real
-
-
-class Ratio:
-    """A signal-to-quantization-noise ratio over several arrays."""
-
-    def __init__(self) -> None:
-        self._signal = self._noise = 0.0
-
-    def add(self, expected: npt.NDArray[np.floating], got: npt.NDArray[np.floating]) -> Ratio:
-        self._signal += float(np.sum(np.square(expected, dtype=np.float64)))
-        self._noise += float(np.sum(np.square(expected.astype(np.float64) - got)))
-        return self
-
-    @property
-    def db(self) -> float:
-        if self._noise == 0:
-            return 200.0
-        if self._signal == 0 or not np.isfinite(self._noise):
-            return -200.0
-        return float(np.clip(10 * np.log10(self._signal / self._noise), -200, 200))

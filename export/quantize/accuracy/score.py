@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.runtimes import IntermediateOutputs
-
-# Stands for no noise at all, or nothing but noise.
-_LIMIT_DB = 200.0
+from edgeconv.metrics import EQUAL_DB, Arrays, by_output, together, worst_db
 
 
 class SqnrScorer:
@@ -23,57 +21,38 @@ class SqnrScorer:
     def __init__(self, model: ir.Model, batches: Sequence[Batch]) -> None:
         self.seen = batches[::2]
         self._unseen = batches[1::2] or batches
-        self._outputs = _float_outputs(model)
+        self._outputs = float_outputs(model)
         self._reference = IntermediateOutputs(model, self._outputs)
 
     def balanced_db(self, candidate: ir.Model) -> float:
         """The mean of two ratios in dB over all batches, of the worst output: that of all batches
         together, which a few with great numbers decide, and the mean of each batch's own.
         """
-        other = IntermediateOutputs(candidate, self._outputs)
-        powers = []
-        for batch in {id(batch): batch for batch in (*self.seen, *self._unseen)}.values():
-            pairs = zip(self._reference.run(batch), other.run(batch), strict=True)
-            powers.append(
-                [
-                    (
-                        np.sum(np.square(expected, dtype=np.float64)),
-                        np.sum(np.square(expected.astype(np.float64) - got)),
-                    )
-                    for expected, got in pairs
-                ]
-            )
-        each = [[_decibels(*pair) for pair in outputs] for outputs in powers]
-        together = [_decibels(*pair) for pair in np.sum(powers, axis=0)]
-        balanced = (np.mean(each, axis=0) + together) / 2
-        return float(min(balanced, default=_LIMIT_DB))
+        batches = {id(batch): batch for batch in (*self.seen, *self._unseen)}.values()
+        ratios = list(by_output(self._outputs_of(candidate, batches)))
+        mean = np.mean([[output.db for output in batch] for batch in ratios], axis=0)
+        balanced = (mean + [output.db for output in together(ratios)]) / 2
+        return float(min(balanced, default=EQUAL_DB))
 
     def sqnr_db(self, candidate: ir.Model) -> float:
         """Signal-to-quantization-noise ratio on the unseen batches, of the worst output.
 
         One batch of outputs is in memory at a time.
         """
-        other = IntermediateOutputs(candidate, self._outputs)
-        signal = np.zeros(len(self._outputs))
-        noise = np.zeros(len(self._outputs))
-        for batch in self._unseen:
-            pairs = zip(self._reference.run(batch), other.run(batch), strict=True)
-            for index, (expected, got) in enumerate(pairs):
-                signal[index] += np.sum(np.square(expected, dtype=np.float64))
-                noise[index] += np.sum(np.square(expected.astype(np.float64) - got))
-        return min((_decibels(s, n) for s, n in zip(signal, noise, strict=True)), default=_LIMIT_DB)
+        return worst_db(self._outputs_of(candidate, self._unseen))
+
+    def _outputs_of(
+        self, candidate: ir.Model, batches: Iterable[Batch]
+    ) -> Iterator[tuple[Arrays, Arrays]]:
+        """The outputs of the float graph and those of the candidate, for each batch."""
+        integers = IntermediateOutputs(candidate, self._outputs)
+        for batch in batches:
+            yield self._reference.run(batch), integers.run(batch)
 
 
-def _float_outputs(model: ir.Model) -> list[str]:
+def float_outputs(model: ir.Model) -> list[str]:
+    """The names of the graph's float outputs, which can be compared in dB."""
     return [str(value.name) for value in model.graph.outputs if value.dtype == ir.DataType.FLOAT]
-
-
-def _decibels(signal: float, noise: float) -> float:
-    if noise == 0:
-        return _LIMIT_DB
-    if signal == 0 or not np.isfinite(noise):
-        return -_LIMIT_DB
-    return float(np.clip(10 * np.log10(signal / noise), -_LIMIT_DB, _LIMIT_DB))
 
 
 def held_out_batches(batches: Iterable[Batch], samples: int, size: int) -> list[Batch]:

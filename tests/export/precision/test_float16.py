@@ -16,7 +16,7 @@ from edgeconv.export import export
 from edgeconv.export.precision.float16_onnx import float16_model
 from edgeconv.export.precision.float16_tflite import LARGEST, halve_constants, to_half
 from edgeconv.export.tflite import lower
-from edgeconv.export.verify.parity import sqnr_db
+from edgeconv.metrics import sqnr_db
 from support.precision import Samples, constants, first_outputs_onnx, first_outputs_tflite
 
 # Half precision has 11 bits, which is 66 dB for one rounding; a few layers take some of it.

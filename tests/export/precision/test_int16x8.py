@@ -21,7 +21,7 @@ from edgeconv.export.precision.int16x8_onnx import refuse_lost_bounds, symmetric
 from edgeconv.export.precision.int16x8_tflite import widen_graph
 from edgeconv.export.quantize import QuantizedModel, quantize
 from edgeconv.export.tflite import lower
-from edgeconv.export.verify.parity import sqnr_db
+from edgeconv.metrics import sqnr_db
 from support.precision import (
     Samples,
     activation_scales,

@@ -20,7 +20,7 @@ from edgeconv.export import export
 from edgeconv.export.precision.int8_dynamic_onnx import DynamicModel, quantize_dynamically
 from edgeconv.export.precision.int8_dynamic_tflite import quantize_weights
 from edgeconv.export.tflite import lower
-from edgeconv.export.verify.parity import sqnr_db
+from edgeconv.metrics import sqnr_db
 from support.precision import (
     Samples,
     constants,

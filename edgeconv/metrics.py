@@ -1,0 +1,93 @@
+"""The signal-to-quantization-noise ratio (SQNR) between expected and computed arrays, in dB.
+
+One rule holds everywhere:
+
+- Without any noise the ratio is ``EQUAL_DB``, also where the signal is zero.
+- It is ``-EQUAL_DB`` where the noise is NaN or infinite, and where there is noise but no signal.
+- Every other ratio, 10 log10(signal / noise), is limited to ±``EQUAL_DB``. Only float32 arrays that
+  differ in the last bit of one element in a million come close to that limit.
+
+A ratio is therefore always a finite number, which JSON can hold and which can be averaged.
+
+This module needs only NumPy, because both the exporter and the latency harness use it, and the
+harness imports neither PyTorch nor a runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+EQUAL_DB = 200.0
+
+Arrays = Sequence[npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Sqnr:
+    """The ratio over some elements; ratios over others can be added to it.
+
+    Attributes:
+        signal: the sum of the squares of the expected elements.
+        noise: the sum of the squares of the differences.
+    """
+
+    signal: float = 0.0
+    noise: float = 0.0
+
+    @classmethod
+    def between(cls, expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> Sqnr:
+        """Compare two arrays of the same shape, in any real dtypes; the sums are in float64."""
+        return cls(
+            signal=float(np.sum(np.square(expected, dtype=np.float64))),
+            noise=float(np.sum(np.square(expected.astype(np.float64) - got))),
+        )
+
+    def __add__(self, other: Sqnr) -> Sqnr:
+        return Sqnr(self.signal + other.signal, self.noise + other.noise)
+
+    @property
+    def db(self) -> float:
+        """The ratio in dB, from -EQUAL_DB to EQUAL_DB."""
+        if self.noise == 0:
+            return EQUAL_DB
+        if self.signal == 0 or not np.isfinite(self.noise):
+            return -EQUAL_DB
+        return float(np.clip(10 * np.log10(self.signal / self.noise), -EQUAL_DB, EQUAL_DB))
+
+
+def sqnr_db(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
+    """The ratio in dB between two arrays of the same shape."""
+    return Sqnr.between(expected, got).db
+
+
+def by_output(batches: Iterable[tuple[Arrays, Arrays]]) -> Iterator[list[Sqnr]]:
+    """Compare the outputs of a network, for one batch after the other.
+
+    Args:
+        batches: the expected outputs of each batch, and the computed ones. Only one batch has to
+            be in memory at a time.
+
+    Yields:
+        For each batch, the ratio of each output.
+    """
+    for expected, got in batches:
+        yield [Sqnr.between(a, b) for a, b in zip(expected, got, strict=True)]
+
+
+def together(ratios: Iterable[Sequence[Sqnr]]) -> list[Sqnr]:
+    """Add up the ratios of several batches, output by output."""
+    return [sum(output, Sqnr()) for output in zip(*ratios, strict=True)]
+
+
+def worst_db(batches: Iterable[tuple[Arrays, Arrays]]) -> float:
+    """The ratio in dB of the worst output over all batches; EQUAL_DB where nothing is compared.
+
+    Args:
+        batches: as :func:`by_output` takes them.
+    """
+    return min((ratio.db for ratio in together(by_output(batches))), default=EQUAL_DB)

@@ -1,0 +1,70 @@
+"""One rule for the signal-to-quantization-noise ratio, whoever asks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from edgeconv.metrics import EQUAL_DB, Sqnr, sqnr_db, worst_db
+
+ONE = np.ones(4)
+
+
+@pytest.mark.parametrize("signal", [ONE, 0 * ONE], ids=["signal", "no signal"])
+def test_no_noise_is_equal(signal: np.ndarray) -> None:
+    assert sqnr_db(signal, signal.copy()) == EQUAL_DB
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_leaves_nothing(wrong: float) -> None:
+    assert sqnr_db(ONE, np.where(np.arange(4) == 2, wrong, ONE)) == -EQUAL_DB
+
+
+def test_noise_without_a_signal_leaves_nothing() -> None:
+    assert sqnr_db(0 * ONE, ONE) == -EQUAL_DB
+
+
+def test_ratios_are_limited() -> None:
+    assert sqnr_db(ONE, ONE + 1e-15) == EQUAL_DB
+    assert sqnr_db(1e-15 * ONE, ONE) == -EQUAL_DB
+
+
+def test_a_tenth_of_the_amplitude_is_20_db() -> None:
+    assert sqnr_db(ONE, 1.1 * ONE) == pytest.approx(20)
+    assert sqnr_db((10 * ONE).astype(np.int8), (11 * ONE).astype(np.int8)) == pytest.approx(20)
+
+
+@given(arrays(np.float32, 8, elements=st.floats(-1e3, 1e3, width=32)), st.floats(0.125, 8))
+def test_the_ratio_does_not_depend_on_scale(x: np.ndarray, factor: float) -> None:
+    y = x + np.float32(0.5)
+    expected = sqnr_db(x.astype(np.float64), y.astype(np.float64))
+    assert sqnr_db(x.astype(np.float64) * factor, y.astype(np.float64) * factor) == pytest.approx(
+        expected, abs=1e-6
+    )
+
+
+@given(arrays(np.float32, (2, 8), elements=st.floats(-1e3, 1e3, width=32)), st.integers(1, 7))
+def test_parts_add_up_to_the_whole(both: np.ndarray, cut: int) -> None:
+    expected, got = both
+    parts = Sqnr.between(expected[:cut], got[:cut]) + Sqnr.between(expected[cut:], got[cut:])
+    assert parts.db == pytest.approx(sqnr_db(expected, got), abs=1e-9)
+
+
+def test_the_worst_output_counts_over_all_batches() -> None:
+    # The second output has noise in one of two batches only, which halves it: 3 dB more.
+    batches = [([ONE, ONE], [ONE, 1.1 * ONE]), ([ONE, ONE], [ONE, ONE])]
+    assert worst_db(batches) == pytest.approx(20 + 10 * np.log10(2))
+    assert worst_db([]) == EQUAL_DB
+
+
+def test_only_numpy_is_imported() -> None:
+    heavy = "{'torch', 'onnx', 'onnx_ir', 'onnxruntime', 'pydantic'}"
+    code = f"import sys, edgeconv.metrics; print({heavy} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
