@@ -12,7 +12,6 @@ from collections import Counter
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 import timm
 import torch
 from ai_edge_litert import schema_py_generated as schema
@@ -22,7 +21,7 @@ from benchmarks.measuring import machine, markdown_table, publish
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.opset import DEFAULT_OPSET
 from edgeconv.export.passes import optimize
-from edgeconv.export.runtimes import session_options
+from edgeconv.export.runtimes import open_session
 from edgeconv.export.tflite import lower
 from edgeconv.models.randomize import randomize_
 
@@ -84,7 +83,7 @@ def operators(data: bytes) -> Counter[str]:
 
 
 def difference(onnx: bytes, tflite: bytes, x: np.ndarray) -> float:
-    session = ort.InferenceSession(onnx, session_options(), providers=["CPUExecutionProvider"])
+    session = open_session(onnx)
     (expected,) = session.run(None, {session.get_inputs()[0].name: x})
     interpreter = Interpreter(model_content=tflite, num_threads=1)
     interpreter.allocate_tensors()

@@ -1,7 +1,10 @@
-"""Run a written file on its real runtime, in terms of the network's own float inputs and outputs.
+"""Run models on the real runtimes.
 
-A runner takes NCHW float32 arrays and returns NCHW float32 arrays; the layout and the integer
-codes of the file's interface are its own business, read from the file's :class:`TensorInfo`.
+A :class:`Runner` loads a written file and computes in terms of the network's own inputs and
+outputs: it takes and returns NCHW float32 arrays, and converts to and from the layout and the
+quantized values of the file's interface, which the file's :class:`TensorInfo` describe.
+
+:class:`IntermediateOutputs` runs an ONNX graph for the values inside of it.
 """
 
 from __future__ import annotations
@@ -23,15 +26,29 @@ from edgeconv.export.quiet import debugging, quiet_native
 
 Arrays = Sequence[npt.NDArray[Any]]
 
+_ONNX_RUNTIME = f"onnxruntime {ort.__version__}"
+
 ort.disable_telemetry_events()
 
 
 class Runner(Protocol):
-    """A loaded model file. ``name`` is the runtime and its version."""
+    """A loaded model file.
+
+    Attributes:
+        name: the runtime and its version.
+    """
 
     name: str
 
-    def run(self, inputs: Arrays) -> list[npt.NDArray[Any]]: ...
+    def run(self, inputs: Arrays) -> list[npt.NDArray[Any]]:
+        """Compute the outputs in the order of the interface.
+
+        Args:
+            inputs: one array per input, in the same order and in the network's own layout.
+
+        Raises:
+            EdgeconvError: an operator fails on the inputs, as Gather does on an index out of range.
+        """
 
 
 def open_runner(
@@ -42,6 +59,12 @@ def open_runner(
 ) -> Runner:
     """Load a model file.
 
+    Args:
+        path: the file.
+        format: its format, which decides the runtime.
+        inputs: its inputs, as the manifest describes them.
+        outputs: its outputs, likewise.
+
     Raises:
         EdgeconvError: the runtime refuses the file.
     """
@@ -50,51 +73,62 @@ def open_runner(
     return LiteRtRunner(path, inputs, outputs)
 
 
-def session_options() -> ort.SessionOptions:
-    """Quiet unless debugging, and one thread: a second one that waits for a core which somebody
-    else uses costs more than it gives.
+def open_session(model: Path | bytes) -> ort.InferenceSession:
+    """Load a model on the CPU, on one thread and quietly unless debugging.
+
+    A second thread that waits for a core which another process uses costs more than it gives.
+
+    Args:
+        model: the path of an ``.onnx`` file, or its bytes.
+
+    Raises:
+        EdgeconvError: ONNX Runtime refuses the model.
     """
     options = ort.SessionOptions()
     options.log_severity_level = 2 if debugging() else 4
     options.intra_op_num_threads = 1
-    return options
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions have no common base
+        raise _refused(_ONNX_RUNTIME, error) from error
 
 
-def run_session(
+def _run(
     session: ort.InferenceSession, names: Sequence[str], feed: Mapping[str, npt.NDArray[Any]]
 ) -> list[npt.NDArray[Any]]:
-    """The named outputs for inputs by name.
-
-    Raises:
-        EdgeconvError: an operator fails on the inputs, as Gather does on an index out of range.
-    """
+    """Compute the named outputs from inputs by name."""
     try:
         arrays: list[npt.NDArray[Any]] = session.run(list(names), dict(feed))
     except Exception as error:  # ONNX Runtime's exceptions have no common base
-        raise _failed(f"onnxruntime {ort.__version__}", error) from error
+        raise _failed(_ONNX_RUNTIME, error) from error
     return arrays
 
 
 class OnnxRunner:
-    """ONNX Runtime on the CPU; ``model`` is a path or the bytes of a file."""
+    """A model on ONNX Runtime.
+
+    Args:
+        model: the path of an ``.onnx`` file, or its bytes.
+        inputs: the model's inputs, in the order of the arrays that :meth:`run` takes.
+        outputs: the outputs to compute.
+
+    Raises:
+        EdgeconvError: ONNX Runtime refuses the model.
+    """
 
     def __init__(
         self, model: Path | bytes, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
     ) -> None:
-        self.name = f"onnxruntime {ort.__version__}"
+        self.name = _ONNX_RUNTIME
         self._inputs, self._outputs = inputs, outputs
-        try:
-            self._session = ort.InferenceSession(
-                model, session_options(), providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's exceptions have no common base
-            raise _refused(self.name, error) from error
+        self._session = open_session(model)
 
     def run(self, inputs: Arrays) -> list[npt.NDArray[Any]]:
+        """Compute the outputs; see :meth:`Runner.run`."""
         feed = {
             info.name: encode(array, info) for info, array in zip(self._inputs, inputs, strict=True)
         }
-        arrays = run_session(self._session, [info.name for info in self._outputs], feed)
+        arrays = _run(self._session, [info.name for info in self._outputs], feed)
         return [decode(array, info) for array, info in zip(arrays, self._outputs, strict=True)]
 
 
@@ -120,6 +154,7 @@ class LiteRtRunner:
         self._output_indices = [item["index"] for item in self._interpreter.get_output_details()]
 
     def run(self, inputs: Arrays) -> list[npt.NDArray[Any]]:
+        """Compute the outputs; see :meth:`Runner.run`."""
         try:
             for index, info, array in zip(self._input_indices, self._inputs, inputs, strict=True):
                 self._interpreter.set_tensor(index, encode(array, info))
@@ -133,7 +168,7 @@ class LiteRtRunner:
 
 
 def encode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
-    """A float NCHW array in the layout and dtype of an interface."""
+    """Convert a float NCHW array to the layout and dtype of an interface."""
     if info.layout is Layout.NHWC:
         array = np.moveaxis(array, 1, -1)
     if info.scale is not None and info.zero_point is not None:
@@ -145,7 +180,7 @@ def encode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
 
 
 def decode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
-    """The inverse of :func:`encode`."""
+    """Convert an array of an interface back to float NCHW: the inverse of :func:`encode`."""
     if info.scale is not None and info.zero_point is not None:
         array = (array.astype(np.float32) - info.zero_point) * np.float32(info.scale)
     if info.layout is Layout.NHWC:
@@ -154,18 +189,26 @@ def decode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
 
 
 def _refused(runtime: str, error: Exception) -> EdgeconvError:
-    return EdgeconvError(f"{runtime} refuses the file: {first_line(error)}")
+    return EdgeconvError(f"{runtime} refuses the model: {first_line(error)}")
 
 
 def _failed(runtime: str, error: Exception) -> EdgeconvError:
     return EdgeconvError(
-        f"{runtime} fails on the network's inputs: {first_line(error)}; check their values, or "
-        "give others with --calibration"
+        f"{runtime} fails on the network's inputs: {first_line(error)}",
+        hint="check their values, or give others with --calibration",
     )
 
 
 class IntermediateOutputs:
-    """A session whose outputs are the named float values, inner ones too."""
+    """An ONNX Runtime session that computes any float values of a graph, inner ones too.
+
+    Args:
+        model: the graph; what it computes stays as it is.
+        names: the values to compute. Those that are not outputs of the graph must be float.
+
+    Raises:
+        EdgeconvError: ONNX Runtime refuses the graph.
+    """
 
     def __init__(self, model: ir.Model, names: Sequence[str]) -> None:
         proto = ir.to_proto(model)
@@ -176,11 +219,16 @@ class IntermediateOutputs:
                     onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
                 )
         self._names = list(names)
-        self._session = ort.InferenceSession(
-            proto.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(proto.SerializeToString())
         self._inputs = [value.name for value in self._session.get_inputs()]
 
     def run(self, batch: Batch) -> list[npt.NDArray[np.float32]]:
-        feed = dict(zip(self._inputs, batch, strict=True))
-        return run_session(self._session, self._names, feed)
+        """Compute the values, in the order of the names.
+
+        Args:
+            batch: one array per input of the graph.
+
+        Raises:
+            EdgeconvError: an operator fails on the inputs.
+        """
+        return _run(self._session, self._names, dict(zip(self._inputs, batch, strict=True)))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
-import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 
 from edgeconv.export.data.samples import Batches
 from edgeconv.export.progress import Progress
@@ -18,7 +16,7 @@ from edgeconv.export.quantize.calibration.observer import Observer
 from edgeconv.export.quantize.calibration.ranges import choose_range
 from edgeconv.export.quantize.parameters import Range
 from edgeconv.export.quantize_options import RangeMethod
-from edgeconv.export.runtimes import run_session, session_options
+from edgeconv.export.runtimes import IntermediateOutputs
 
 # Activations of small networks are looked at many batches at a time, for NumPy's calls cost more
 # than their work there; this many bytes at most wait for it.
@@ -105,25 +103,17 @@ def calibrate(
             for key, members in groups.items()
         }
 
+    activations = IntermediateOutputs(model, names)
     total = len(batches)
     progress("Calibrating", 0, total)
     with _Pipe(observer) as pipe:
-        for done, arrays in enumerate(_activations(model, names, batches), start=1):
-            pipe.put(arrays)
+        for done, batch in enumerate(batches, start=1):
+            pipe.put(activations.run(batch))
             if 2 * done == total or 2 * done == total + 1 > 2:
                 pipe.flush()
                 halfway = ranges()
             progress("Calibrating", done, total)
     return Calibration(ranges(), halfway)
-
-
-def _activations(
-    model: ir.Model, names: list[str], batches: Batches
-) -> Iterator[list[npt.NDArray[Any]]]:
-    session = _session_with_outputs(model, names)
-    feeds = [graph_input.name for graph_input in session.get_inputs()]
-    for batch in batches:
-        yield run_session(session, names, dict(zip(feeds, batch, strict=True)))
 
 
 class _Pipe:
@@ -173,16 +163,3 @@ def _batch_size(model: ir.Model) -> int:
     """The first dimension of the first input."""
     shape = model.graph.inputs[0].shape
     return int(shape[0]) if shape is not None and len(shape) and isinstance(shape[0], int) else 1
-
-
-def _session_with_outputs(model: ir.Model, names: list[str]) -> ort.InferenceSession:
-    proto = ir.to_proto(model)
-    present = {output.name for output in proto.graph.output}
-    for name in names:
-        if name not in present:
-            proto.graph.output.append(
-                onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-            )
-    return ort.InferenceSession(
-        proto.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
-    )
