@@ -166,15 +166,14 @@ class NodeLowering:
         shape = self.shape(index)
         return self.builder.placed(self.stored(index), shape, perm or identity(len(shape)))
 
-    def exact_codes(self, array: Array, name: str) -> Tensor:
-        """A constant of one number as int8 codes."""
-        array, quantization = single_code(array)
-        return self.builder.constant(array, f"{self.name}/{name}", quantization)
-
     def refuse_integer(self, reason: str) -> None:
         """Leave integer mode, if the node is in it, for ``reason``."""
         if self.integer:
             raise NoIntegerForm(reason)
+
+    def own_perm(self, index: int = 0) -> Perm:
+        """The order of axes in which an input is stored, or the nearest one."""
+        return self.stored(index).order.nearest_perm(self.shape(index))
 
     # Results
 

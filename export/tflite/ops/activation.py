@@ -7,11 +7,11 @@ from math import inf
 import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT, Stored, codes
-from edgeconv.export.tflite.emit.formula import Formula
+from edgeconv.export.tflite.emit.arithmetic import Formula
+from edgeconv.export.tflite.emit.elementwise import leaky, table, unary
 from edgeconv.export.tflite.fusion import activation, bounds, needed
 from edgeconv.export.tflite.graph import (
     Activation,
-    Options,
     Quantization,
     Tensor,
 )
@@ -21,18 +21,6 @@ from edgeconv.export.tflite.registry import Integer, operator
 SIGMOID_OUTPUT = Quantization(1 / 256, -128)
 TANH_OUTPUT = Quantization(1 / 128, 0)
 """What the int8 kernels of LOGISTIC, SOFTMAX and TANH demand of their results."""
-
-
-def unary(
-    ctx: NodeLowering,
-    name: str,
-    quantization: Quantization | None = None,
-    options: Options | None = None,
-) -> None:
-    """Emit an operator that leaves every element where it is."""
-    stored = ctx.stored(0)
-    x = stored.tensor
-    ctx.emit_stored(name, [x], x.shape, stored.order, options, quantization)
 
 
 @operator("Relu", "Clip", integer=Integer.COMPUTES)
@@ -86,15 +74,6 @@ def _number(ctx: NodeLowering, number: float, like: Tensor) -> Tensor:
     return ctx.builder.constant(np.asarray(real), f"{ctx.name}/bound", like.quantization)
 
 
-def table(ctx: NodeLowering, name: str, options: Options | None = None) -> None:
-    """A function of one element; in integers by way of float, which XNNPACK makes a table of."""
-    if not ctx.integer:
-        unary(ctx, name, options=options)
-        return
-    f = Formula(ctx)
-    f.finish(f(name, f.x, options=options))
-
-
 @operator("Sigmoid", integer=Integer.COMPUTES)
 def sigmoid(ctx: NodeLowering) -> None:
     """LOGISTIC, whose int8 kernel has one scale for its results; for others by way of float."""
@@ -128,10 +107,6 @@ def leaky_relu(ctx: NodeLowering) -> None:
     half the instructions of XNNPACK's int8 kernel, an eighth of tflite-runtime 2.14's.
     """
     leaky(ctx, ctx.attributes.get_float("alpha", 0.01))
-
-
-def leaky(ctx: NodeLowering, slope: float) -> None:
-    table(ctx, "LEAKY_RELU", {"alpha": slope})
 
 
 @operator("Gelu", integer=Integer.COMPUTES)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from edgeconv.export.tflite.emit.elementwise import binary
 from edgeconv.export.tflite.legalize.call import Call
 from edgeconv.export.tflite.legalize.decompose import Decomposer
 from edgeconv.export.tflite.node_lowering import NodeLowering
-from edgeconv.export.tflite.ops.elementwise import binary
 from edgeconv.export.tflite.registry import decomposition_of, operator
 
 

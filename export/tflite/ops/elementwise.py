@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
-from math import prod
 
 import numpy as np
 
-from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
-from edgeconv.export.tflite.graph import Array, Options, Tensor
-from edgeconv.export.tflite.layout import Order, Perm, Shape, permuted
+from edgeconv.export.tflite.builder import FLOAT
+from edgeconv.export.tflite.emit.arithmetic import Arithmetic, emit_formula
+from edgeconv.export.tflite.emit.elementwise import aligned, binary, chain, leaky, table
+from edgeconv.export.tflite.graph import Array, Options
 from edgeconv.export.tflite.node_lowering import NodeLowering
-from edgeconv.export.tflite.ops.activation import leaky, unary
-from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
 
 ARITHMETIC = {"Add": "ADD", "Sub": "SUB", "Mul": "MUL"}
@@ -30,70 +27,6 @@ SLOW_COMPARISON = "TFLite's int8 kernel rescales each element, which is slower t
 LOGICAL = {"And": "LOGICAL_AND", "Or": "LOGICAL_OR", "Xor": "NOT_EQUAL"}
 
 
-def aligned(ctx: NodeLowering, indices: Sequence[int]) -> tuple[list[Tensor], Shape, Order]:
-    """Inputs of a node in one order, ready to broadcast, and shape and order of the result.
-
-    The order is one in which an input already is, so that the others move, constants for free.
-    """
-    shapes = [ctx.shape(index) for index in indices]
-    stored = [ctx.stored(index) for index in indices]
-    known = [isinstance(ctx.held(index), Constant) for index in indices]
-    if len(set(shapes)) == 1:
-        leader = _leader(stored, known)
-        shape = leader.tensor.shape
-        tensors = [ctx.builder.arranged(item, leader.order, shape) for item in stored]
-        return tensors, shape, leader.order
-    result = np.broadcast_shapes(*shapes)
-    perm = _broadcast_perm(shapes, stored, known, result)
-    tensors = [
-        _extended(ctx, item, shape, perm) for item, shape in zip(stored, shapes, strict=True)
-    ]
-    return tensors, permuted(result, perm), Order.of(result, perm)
-
-
-def _leader(stored: Sequence[Stored], known: Sequence[bool]) -> Stored:
-    """The operand whose order the others take: one that is not constant, and rather one that was
-    moved out of the plain order, which its neighbors had a reason for.
-    """
-    ranked = sorted(
-        zip(stored, known, strict=True), key=lambda item: (item[1], item[0].order.is_identity)
-    )
-    return ranked[0][0]
-
-
-def _broadcast_perm(
-    shapes: Sequence[Shape], stored: Sequence[Stored], known: Sequence[bool], result: Shape
-) -> Perm:
-    """The order of axes of the largest operand that is not constant; among equals, of one that
-    is not in the plain order.
-    """
-    ranked = sorted(
-        zip(shapes, stored, known, strict=True),
-        key=lambda item: (item[2], -prod(item[0]), item[1].order.is_identity),
-    )
-    shape, item, _ = ranked[0]
-    return item.order.nearest_perm(_padded(shape, len(result)))
-
-
-def _extended(ctx: NodeLowering, item: Stored, shape: Shape, perm: Perm) -> Tensor:
-    """An operand with the rank of the result. Constants drop leading ones again."""
-    tensor = ctx.builder.placed(item, _padded(shape, len(perm)), perm)
-    if tensor.data is not None:
-        lead = next((axis for axis, size in enumerate(tensor.shape) if size != 1), len(perm))
-        tensor = ctx.builder.reshape(tensor, tensor.shape[min(lead, max(0, len(perm) - 1)) :])
-    return tensor
-
-
-def _padded(shape: Shape, rank: int) -> Shape:
-    return (1,) * (rank - len(shape)) + shape
-
-
-def binary(ctx: NodeLowering, name: str) -> None:
-    """Emit an operator of two operands."""
-    tensors, shape, order = aligned(ctx, (0, 1))
-    ctx.emit_stored(name, tensors, shape, order)
-
-
 for _onnx, _tflite in ARITHMETIC.items():
     operator(_onnx, integer=Integer.COMPUTES, fuses=True)(partial(binary, name=_tflite))
 for _onnx, _tflite in COMPARISONS.items():
@@ -104,7 +37,7 @@ for _onnx, _tflite in LOGICAL.items():
 
 @operator("Div", integer=Integer.COMPUTES, fuses=True)
 def div(ctx: NodeLowering) -> None:
-    """DIV, which has no int8 kernel; by one number it is MUL."""
+    """DIV, which has no int8 kernel; by one number it is a table in int8."""
     divisor = ctx.constant(1)
     if ctx.dtype == np.dtype("int64"):
         raise ctx.unsupported("DIV has no kernel for int64", "cast its inputs to int32")
@@ -113,10 +46,7 @@ def div(ctx: NodeLowering) -> None:
     if divisor is None or divisor.size != 1 or ctx.dtype != FLOAT or not ctx.integer:
         binary(ctx, "DIV")
         return
-    factor = ctx.exact_codes(np.asarray(1 / divisor, FLOAT).reshape(()), "factor")
-    stored = ctx.stored(0)
-    x = stored.tensor
-    ctx.emit_stored("MUL", [x, factor], x.shape, stored.order)
+    emit_formula(ctx, lambda f: f("DIV", f.x, float(divisor.item())))
 
 
 @operator("PRelu", integer=Integer.COMPUTES)
@@ -142,7 +72,7 @@ def _extreme(ctx: NodeLowering, name: str) -> None:
     tensors, shape, order = aligned(ctx, range(count))
     if ctx.integer:
         tensors = [ctx.builder.quantize(tensor, ctx.wanted) for tensor in tensors]
-    _chain(ctx, name, tensors, shape, order)
+    chain(ctx, name, tensors, shape, order)
 
 
 for _onnx, _tflite in EXTREMES.items():
@@ -155,7 +85,7 @@ def sum_(ctx: NodeLowering) -> None:
     if len(ctx.node.inputs) > 2:
         ctx.refuse_integer("nothing states a scale for the sum of some of its inputs")
     tensors, shape, order = aligned(ctx, range(len(ctx.node.inputs)))
-    _chain(ctx, "ADD", tensors, shape, order)
+    chain(ctx, "ADD", tensors, shape, order)
 
 
 @operator("Mean")
@@ -163,29 +93,8 @@ def mean(ctx: NodeLowering) -> None:
     """The sum of the inputs, each times one over their number."""
     count = len(ctx.node.inputs)
     tensors, shape, order = aligned(ctx, range(count))
-    share = ctx.builder.constant(np.array(1 / count, FLOAT), f"{ctx.name}/share")
-    parts = [ctx.fresh(f"part{index}", tensor.shape) for index, tensor in enumerate(tensors)]
-    for tensor, part in zip(tensors, parts, strict=True):
-        ctx.builder.emit("MUL", [tensor, share], [part])
-    if count == 1:
-        ctx.same(0)
-    else:
-        _chain(ctx, "ADD", parts, shape, order)
-
-
-def _chain(ctx: NodeLowering, name: str, tensors: list[Tensor], shape: Shape, order: Order) -> None:
-    """One operator of two operands after the other."""
-    if len(tensors) == 1:
-        ctx.same(0)
-        return
-    first = tensors[0]
-    for position, tensor in enumerate(tensors[1:-1]):
-        quantization = first.quantization if ctx.integer else None
-        grown = np.broadcast_shapes(first.shape, tensor.shape)
-        result = ctx.fresh(f"{name.lower()}{position}", grown, quantization)
-        ctx.builder.emit(name, [first, tensor], [result])
-        first = result
-    ctx.emit_stored(name, [first, tensors[-1]], shape, order)
+    f = Arithmetic(ctx)
+    chain(ctx, "ADD", [f("MUL", tensor, 1 / count) for tensor in tensors], shape, order)
 
 
 @operator("Where", integer=Integer.COMPUTES)
@@ -206,7 +115,7 @@ def pow_(ctx: NodeLowering) -> None:
     if number == 1:
         ctx.same(0)
     elif number == 0.5:
-        unary(ctx, "SQRT")
+        table(ctx, "SQRT")
     elif number in (2, 3):
         stored = ctx.stored(0)
         x = factor = stored.tensor
@@ -234,7 +143,7 @@ def mod(ctx: NodeLowering) -> None:
 def cumsum(ctx: NodeLowering) -> None:
     rank = len(ctx.shape(0))
     axis = int(ctx.demand_constant(1, "axis").item()) % rank
-    perm = own_perm(ctx)
+    perm = ctx.own_perm()
     options: Options = {
         "exclusive": bool(ctx.attributes.get_int("exclusive", 0)),
         "reverse": bool(ctx.attributes.get_int("reverse", 0)),

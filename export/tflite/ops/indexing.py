@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.tflite.builder import Constant, static_shape
+from edgeconv.export.tflite.emit.arithmetic import Arithmetic
+from edgeconv.export.tflite.emit.indices import from_the_front
 from edgeconv.export.tflite.graph import TYPES, Options, Tensor
-from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, permuted
+from edgeconv.export.tflite.layout import Order, Shape, identity, permuted
 from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import Integer, operator
 
 INT32, INT64 = TYPES[np.dtype("int32")], TYPES[np.dtype("int64")]
-
-
-def own_perm(ctx: NodeLowering, index: int = 0) -> Perm:
-    """The order of axes in which an input is stored, or the nearest one."""
-    return ctx.stored(index).order.nearest_perm(ctx.shape(index))
 
 
 @operator("Slice", integer=Integer.MOVES)
@@ -39,7 +34,7 @@ def slice_(ctx: NodeLowering) -> None:
     ):
         ctx.same(0)
     elif all(taken.step == 1 for taken in ranges):
-        perm = own_perm(ctx)
+        perm = ctx.own_perm()
         begin = permuted([taken.start for taken in ranges], perm)
         sizes = permuted([len(taken) for taken in ranges], perm)
         ctx.emit("SLICE", [ctx.tensor(0, perm), *_begin_and_size(ctx, begin, sizes)], perm)
@@ -53,7 +48,7 @@ def _begin_and_size(ctx: NodeLowering, begin: Shape, size: Shape) -> list[Tensor
 
 
 def _strided_slice(ctx: NodeLowering, ranges: list[range]) -> None:
-    perm = own_perm(ctx)
+    perm = ctx.own_perm()
     taken = [ranges[axis] for axis in perm]
     # Behind a backward range that ends at 0 lies -1, which would mean the last element: its bit
     # in the mask says "to the end".
@@ -77,7 +72,7 @@ def split(ctx: NodeLowering) -> None:
     shape = ctx.shape(0)
     axis = ctx.attributes.get_int("axis", 0) % len(shape)
     sizes = [static_shape(value)[axis] for value in ctx.node.outputs]
-    perm = own_perm(ctx)
+    perm = ctx.own_perm()
     x = ctx.tensor(0, perm)
     if len(set(sizes)) == 1:
         along = ctx.builder.integers(np.array(perm.index(axis)), f"{ctx.name}/axis")
@@ -103,7 +98,7 @@ def gather(ctx: NodeLowering) -> None:
     axis = ctx.attributes.get_int("axis", 0) % len(shape)
     held = ctx.held(1)
     rank = len(ctx.shape(1))
-    perm = own_perm(ctx) if rank < 2 else identity(len(shape))
+    perm = ctx.own_perm() if rank < 2 else identity(len(shape))
     kept = tuple(
         int(np.prod(ctx.shape(1))) if other == axis else size for other, size in enumerate(shape)
     )
@@ -120,7 +115,7 @@ def gather(ctx: NodeLowering) -> None:
         count = int(np.prod(ctx.shape(1)))
         order = Order.of(ctx.shape(1), identity(rank))
         wanted = ctx.builder.arranged(ctx.raw(1), order, (count,))
-        wanted = from_the_front(ctx, wanted, [shape[axis]])
+        wanted = from_the_front(Arithmetic(ctx), wanted, [shape[axis]])
     options: Options = {"axis": perm.index(axis)}
     ctx.emit_stored("GATHER", [ctx.tensor(0, perm), wanted], *place, options)
 
@@ -140,7 +135,7 @@ def gather_nd(ctx: NodeLowering) -> None:
     else:
         indices = ctx.tensor(1)
         depth = indices.shape[-1]
-        indices = from_the_front(ctx, indices, shape[batch : batch + depth])
+        indices = from_the_front(Arithmetic(ctx), indices, shape[batch : batch + depth])
         if batch:
             indices = _with_batch(ctx, indices, batch)
     ctx.emit("GATHER_ND", [ctx.tensor(0), indices])
@@ -154,15 +149,6 @@ def _with_batch(ctx: NodeLowering, indices: Tensor, batch: int) -> Tensor:
     parts = [ctx.builder.constant(grid, f"{ctx.name}/batch"), indices]
     ctx.builder.emit("CONCATENATION", parts, [whole], {"axis": len(shape) - 1})
     return whole
-
-
-def from_the_front(ctx: NodeLowering, indices: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Indices along axes of ``sizes``, one for each column; TFLite takes none below zero."""
-    limits = np.array(sizes[0] if len(sizes) == 1 else sizes, indices.dtype)
-    result = Tensor(f"{indices.name}/counted", indices.shape, indices.dtype)
-    limit = ctx.builder.constant(limits, f"{ctx.name}/sizes")
-    ctx.builder.emit("FLOOR_MOD", [indices, limit], [result])
-    return result
 
 
 @operator("ArgMax", "ArgMin", integer=Integer.INDEX_RESULT)
@@ -213,9 +199,10 @@ def top_k(ctx: NodeLowering) -> None:
     short = Tensor(f"{indices.name}/int32", indices.shape, np.dtype("int32"))
     x, found = ctx.tensor(0, perm), values
     if smallest:
-        negated = Tensor(f"{ctx.name}/negated", x.shape, x.dtype)
-        ctx.builder.emit("NEG", [x], [negated])
-        x, found = negated, Tensor(f"{ctx.name}/found", values.shape, values.dtype)
+        x, found = (
+            Arithmetic(ctx)("NEG", x),
+            Tensor(f"{ctx.name}/found", values.shape, values.dtype),
+        )
     ctx.builder.emit("TOPK_V2", [x, number], [found, short])
     if smallest:
         ctx.builder.emit("NEG", [found], [values])

@@ -9,52 +9,20 @@ import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT, Stored
 from edgeconv.export.tflite.emit.affine import per_channel_affine
-from edgeconv.export.tflite.graph import Array, Options, Tensor
+from edgeconv.export.tflite.emit.arithmetic import Arithmetic
+from edgeconv.export.tflite.graph import Options, Tensor
 from edgeconv.export.tflite.layout import (
     Order,
     Perm,
-    Shape,
     channels_last,
     identity,
     permuted,
 )
 from edgeconv.export.tflite.node_lowering import NodeLowering
-from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
 
 LARGEST_RANK = 5
 """Of the tensors that every runtime broadcasts."""
-
-
-class Steps:
-    """Float operators on tensors of one rank, one call each; numbers become constants."""
-
-    def __init__(self, ctx: NodeLowering) -> None:
-        self.ctx = ctx
-        self._count = 0
-
-    def __call__(self, name: str, *operands: Tensor | float | Array) -> Tensor:
-        tensors = [self._tensor(operand) for operand in operands]
-        return self._emit(name, tensors, np.broadcast_shapes(*(item.shape for item in tensors)))
-
-    def mean(self, x: Tensor, axes: Sequence[int]) -> Tensor:
-        """The mean over ``axes`` of the tensor, which stay with a size of 1."""
-        along = self.ctx.builder.integers(sorted(axes), f"{self.ctx.name}/axes")
-        shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
-        return self._emit("MEAN", [x, along], shape, {"keepDims": True})
-
-    def _emit(
-        self, name: str, inputs: list[Tensor], shape: Shape, options: Options | None = None
-    ) -> Tensor:
-        result = self.ctx.fresh(f"{name.lower()}{self._count}", shape)
-        self._count += 1
-        self.ctx.builder.emit(name, inputs, [result], options)
-        return result
-
-    def _tensor(self, operand: Tensor | float | Array) -> Tensor:
-        if isinstance(operand, Tensor):
-            return operand
-        return self.ctx.builder.constant(np.asarray(operand, FLOAT), f"{self.ctx.name}/constant")
 
 
 @operator("BatchNormalization", integer=Integer.COMPUTES, fuses=True)
@@ -74,7 +42,7 @@ def batch_normalization(ctx: NodeLowering) -> None:
     per_channel_affine(ctx, factor, shift - mean * factor)
 
 
-def standardized(steps: Steps, x: Tensor, axes: Sequence[int], epsilon: float) -> Tensor:
+def standardized(steps: Arithmetic, x: Tensor, axes: Sequence[int], epsilon: float) -> Tensor:
     """(x - mean) / sqrt(variance + epsilon), both over ``axes`` of the tensor."""
     centered = steps("SUB", x, steps.mean(x, axes))
     variance = steps.mean(steps("MUL", centered, centered), axes)
@@ -87,8 +55,8 @@ def layer_normalization(ctx: NodeLowering) -> None:
     shape = ctx.shape(0)
     rank = len(shape)
     first = ctx.attributes.get_int("axis", -1) % rank
-    perm = own_perm(ctx)
-    steps = Steps(ctx)
+    perm = ctx.own_perm()
+    steps = Arithmetic(ctx)
     axes = [perm.index(axis) for axis in range(first, rank)]
     epsilon = ctx.attributes.get_float("epsilon", 1e-5)
     result = standardized(steps, ctx.tensor(0, perm), axes, epsilon)
@@ -103,8 +71,8 @@ def rms_normalization(ctx: NodeLowering) -> None:
     shape = ctx.shape(0)
     rank = len(shape)
     first = ctx.attributes.get_int("axis", -1) % rank
-    perm = own_perm(ctx)
-    steps = Steps(ctx)
+    perm = ctx.own_perm()
+    steps = Arithmetic(ctx)
     x = ctx.tensor(0, perm)
     square = steps.mean(steps("MUL", x, x), [perm.index(axis) for axis in range(first, rank)])
     root = steps("RSQRT", steps("ADD", square, ctx.attributes.get_float("epsilon", 1e-5)))
@@ -146,7 +114,7 @@ def _grouped(ctx: NodeLowering, groups: int) -> None:
         found = order.grouped(logical)
         assert found is not None
     (_, group, inner, spatial), dims, perm = found
-    steps = Steps(ctx)
+    steps = Arithmetic(ctx)
     axes = [place for place, index in enumerate(perm) if index in (*inner, *spatial)]
     x = source.tensor
     if len(axes) == len(perm):
@@ -173,9 +141,9 @@ def lp_normalization(ctx: NodeLowering) -> None:
     """X over its L1 or L2 norm along an axis; 0 stays 0."""
     power = ctx.attributes.get_int("p", 2)
     shape = ctx.shape(0)
-    perm = own_perm(ctx)
+    perm = ctx.own_perm()
     axis = perm.index(ctx.attributes.get_int("axis", -1) % len(shape))
-    steps = Steps(ctx)
+    steps = Arithmetic(ctx)
     x = ctx.tensor(0, perm)
     magnitude = steps("MUL", x, x) if power == 2 else steps("ABS", x)
     # The mean times the count is the sum.
@@ -190,7 +158,7 @@ def log_softmax(ctx: NodeLowering) -> None:
     """LOG_SOFTMAX over the last axis of the stored tensor."""
     rank = len(ctx.shape(0))
     axis = ctx.attributes.get_int("axis", -1) % rank
-    perm = own_perm(ctx)
+    perm = ctx.own_perm()
     if perm[-1] != axis:
         perm = (*(other for other in identity(rank) if other != axis), axis)
     ctx.emit("LOG_SOFTMAX", [ctx.tensor(0, perm)], perm)
@@ -200,10 +168,10 @@ def log_softmax(ctx: NodeLowering) -> None:
 def mean_variance_normalization(ctx: NodeLowering) -> None:
     """(x - mean) / sqrt(variance), over the batch and the spatial axes if none are named."""
     shape = ctx.shape(0)
-    perm = own_perm(ctx)
+    perm = ctx.own_perm()
     named = ctx.attributes.get_ints("axes", (0, 2, 3))
     axes = [perm.index(axis % len(shape)) for axis in named]
-    result = standardized(Steps(ctx), ctx.tensor(0, perm), axes, 1e-9)
+    result = standardized(Arithmetic(ctx), ctx.tensor(0, perm), axes, 1e-9)
     ctx.finish(result, Order.of(shape, perm))
 
 

@@ -8,7 +8,6 @@ from edgeconv.export.tflite.builder import FLOAT, codes
 from edgeconv.export.tflite.graph import Tensor
 from edgeconv.export.tflite.layout import Order
 from edgeconv.export.tflite.node_lowering import NodeLowering
-from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
 
 Pairs = list[tuple[int, int]]
@@ -23,7 +22,7 @@ def pad(ctx: NodeLowering) -> None:
     if not any(max(pair) for pair in pairs):
         ctx.same(0)
         return
-    perm = own_perm(ctx)
+    perm = ctx.own_perm()
     x = ctx.tensor(0, perm)
     mode = ctx.attributes.get_string("mode", "constant")
     ordered = [pairs[axis] for axis in perm]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT
+from edgeconv.export.tflite.emit.arithmetic import Arithmetic
 from edgeconv.export.tflite.graph import Array, Tensor
 from edgeconv.export.tflite.layout import identity, permuted
 from edgeconv.export.tflite.node_lowering import NodeLowering
@@ -38,68 +39,48 @@ class Direction:
     """Weights of the memory in the gates i, o and f, 3 x hidden."""
 
 
-class Cell:
-    """Emits float operators on batch x hidden tensors under names of their own."""
+class Cell(Arithmetic):
+    """Emits float operators on batch x hidden tensors, with the weights of one direction."""
 
-    def __init__(self, ctx: NodeLowering, direction: Direction, suffix: str) -> None:
-        self.ctx = ctx
+    def __init__(self, ctx: NodeLowering, direction: Direction, scope: str) -> None:
+        super().__init__(ctx, scope)
         self.direction = direction
-        self.suffix = suffix
         self.hidden = direction.hidden_weight.shape[1]
-        self._count = 0
         self._constants: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def __call__(self, name: str, *operands: Tensor) -> Tensor:
-        shape = np.broadcast_shapes(*(operand.shape for operand in operands))
-        result = self.fresh(name, shape)
-        self.ctx.builder.emit(name, list(operands), [result])
-        return result
-
-    def fresh(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        self._count += 1
-        return self.ctx.fresh(f"{self.suffix}{self._count}/{name.lower()}", shape)
 
     def activation(self, index: int, x: Tensor) -> Tensor:
         limit = self.ctx.attributes.get_float("clip", 0.0)
         if limit:
-            x = self("MAXIMUM", self("MINIMUM", x, self.number(limit)), self.number(-limit))
+            x = self("MAXIMUM", self("MINIMUM", x, limit), -limit)
         return self(self.direction.activations[index], x)
 
     def peep(self, gate: int, x: Tensor, memory: Tensor) -> Tensor:
         """``x`` of a gate with what it sees of the memory."""
         if self.direction.peepholes is None:
             return x
-        name = f"peephole{gate}"
-        weight = self.ctx.builder.constant(self.direction.peepholes[gate], name)
-        return self("ADD", x, self("MUL", memory, weight))
+        return self("ADD", x, self("MUL", memory, self.direction.peepholes[gate]))
 
     def dense(self, x: Tensor, weight: Array, bias: Array, name: str) -> Tensor:
         """FULLY_CONNECTED with the weight and bias that go by ``name``, the same at every step."""
-        result = self.fresh(name, (x.shape[0], len(weight)))
         builder = self.ctx.builder
         if name not in self._constants:
             self._constants[name] = (
-                builder.constant(weight, f"{self.suffix}/{name}/weight"),
-                builder.constant(bias, f"{self.suffix}/{name}/bias"),
+                builder.constant(weight, f"{self.scope}{name}/weight"),
+                builder.constant(bias, f"{self.scope}{name}/bias"),
             )
-        builder.emit("FULLY_CONNECTED", [x, *self._constants[name]], [result])
-        return result
+        operands = [x, *self._constants[name]]
+        return self.emit("FULLY_CONNECTED", operands, (x.shape[0], len(weight)))
 
     def part(self, x: Tensor, axis: int, start: int, size: int) -> Tensor:
         """``size`` elements of ``x`` along ``axis``, from ``start``."""
         begin = [start if other == axis else 0 for other in range(len(x.shape))]
         sizes = [size if other == axis else extent for other, extent in enumerate(x.shape)]
-        result = self.fresh("part", tuple(sizes))
         numbers = (self.ctx.builder.integers(item, "part") for item in (begin, sizes))
-        self.ctx.builder.emit("SLICE", [x, *numbers], [result])
-        return result
+        return self.emit("SLICE", [x, *numbers], tuple(sizes))
 
     def gates(self, x: Tensor, first: int, last: int) -> list[Tensor]:
         size = self.hidden
         return [self.part(x, 1, index * size, size) for index in range(first, last)]
-
-    def number(self, value: float) -> Tensor:
-        return self.ctx.builder.constant(np.array(value, FLOAT), f"{value:g}")
 
 
 def _lstm(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
@@ -110,7 +91,7 @@ def _lstm(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
     i, o, f, candidate = cell.gates(total, 0, 4)
     i = cell.activation(0, cell.peep(0, i, c))
     if cell.ctx.attributes.get_int("input_forget", 0):
-        f = cell("SUB", cell.number(1.0), i)
+        f = cell("SUB", 1.0, i)
     else:
         f = cell.activation(0, cell.peep(2, f, c))
     kept, new = cell("MUL", f, c), cell("MUL", i, cell.activation(1, candidate))
@@ -162,7 +143,7 @@ def recurrent(ctx: NodeLowering) -> None:
     outputs: list[list[Tensor]] = []
     finals: list[list[Tensor]] = []
     for index, direction in enumerate(directions):
-        cell = Cell(ctx, direction, f"direction{index}/step")
+        cell = Cell(ctx, direction, f"direction{index}/")
         state = _initial(ctx, index, batch, cell.hidden, batch_first=batch_first)
         every = cell.dense(x, direction.input_weight, direction.input_bias, "inputs")
         made: list[Tensor] = []

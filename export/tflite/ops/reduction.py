@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from edgeconv.export.tflite.builder import Stored
+from edgeconv.export.tflite.emit.arithmetic import Arithmetic
 from edgeconv.export.tflite.graph import Tensor
 from edgeconv.export.tflite.layout import Order, Shape, channels_last, permuted
 from edgeconv.export.tflite.node_lowering import NodeLowering
@@ -47,8 +48,7 @@ operator("ReduceProd", reason="TFLite's int8 kernel is slower than float")(
 def reduce_squares(ctx: NodeLowering) -> None:
     """SUM of products with itself, and its root."""
     stored = ctx.stored(0)
-    squares = Tensor(f"{ctx.name}/squares", stored.tensor.shape, stored.tensor.dtype)
-    ctx.builder.emit("MUL", [stored.tensor, stored.tensor], [squares])
+    squares = Arithmetic(ctx)("MUL", stored.tensor, stored.tensor)
     source = Stored(squares, stored.order)
     axes = reduced_axes(ctx)
     if ctx.node.op_type == "ReduceSumSquare":
@@ -62,8 +62,7 @@ def reduce_squares(ctx: NodeLowering) -> None:
 def reduce_l1(ctx: NodeLowering) -> None:
     """SUM of magnitudes."""
     stored = ctx.stored(0)
-    magnitudes = Tensor(f"{ctx.name}/magnitudes", stored.tensor.shape, stored.tensor.dtype)
-    ctx.builder.emit("ABS", [stored.tensor], [magnitudes])
+    magnitudes = Arithmetic(ctx)("ABS", stored.tensor)
     reduce(ctx, "SUM", reduced_axes(ctx), Stored(magnitudes, stored.order))
 
 
@@ -77,20 +76,18 @@ def reduce_log_sum(ctx: NodeLowering) -> None:
 @operator("ReduceLogSumExp")
 def reduce_log_sum_exp(ctx: NodeLowering) -> None:
     """Log of the sum of exp(x - max), plus max: exp never overflows."""
-    axes, builder = reduced_axes(ctx), ctx.builder
+    axes = reduced_axes(ctx)
     stored = ctx.stored(0)
     shape = ctx.shape(0)
     top = reduced(ctx, "REDUCE_MAX", axes, stored)
     perm = stored.order.nearest_perm(shape)
     if stored.order == Order.of(shape, channels_last(len(shape))):
         perm = channels_last(len(shape))
-    x = builder.placed(stored, shape, perm)
-    below, powers = (ctx.fresh(name, x.shape) for name in ("below", "powers"))
-    builder.emit("SUB", [x, top.tensor], [below])
-    builder.emit("EXP", [below], [powers])
+    x = ctx.builder.placed(stored, shape, perm)
+    f = Arithmetic(ctx)
+    powers = f("EXP", f("SUB", x, top.tensor))
     sums = reduced(ctx, "SUM", axes, Stored(powers, Order.of(shape, perm)))
-    logs = ctx.fresh("logs", sums.tensor.shape)
-    builder.emit("LOG", [sums.tensor], [logs])
+    logs = f("LOG", sums.tensor)
     ctx.emit_stored("ADD", [logs, top.tensor], logs.shape, top.order)
 
 

@@ -8,14 +8,18 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.tflite.builder import Constant, codes
+from edgeconv.export.tflite.emit.arithmetic import Arithmetic
+from edgeconv.export.tflite.emit.indices import (
+    BOOL,
+    as_int32,
+    flat_places,
+    from_the_front,
+    not_negative,
+)
 from edgeconv.export.tflite.graph import Array, Quantization, Tensor
 from edgeconv.export.tflite.layout import Order, Shape, identity
 from edgeconv.export.tflite.node_lowering import NodeLowering
-from edgeconv.export.tflite.ops.indexing import from_the_front
 from edgeconv.export.tflite.registry import Integer, operator
-
-INT32 = np.dtype("int32")
-BOOL = np.dtype("bool")
 
 
 @operator("GatherElements", integer=Integer.MOVES)
@@ -24,33 +28,9 @@ def gather_elements(ctx: NodeLowering) -> None:
     shape, taken = ctx.shape(0), ctx.shape(1)
     axis = ctx.attributes.get_int("axis", 0) % len(shape)
     x = ctx.builder.reshape(ctx.tensor(0), (prod(shape),))
-    places = _places(ctx, 1, shape, axis)
+    places = flat_places(ctx, 1, shape, axis)
     order = Order.of(taken, identity(len(taken)))
     ctx.emit_stored("GATHER", [x, places], taken, order, {"axis": 0})
-
-
-def _places(ctx: NodeLowering, index: int, shape: Shape, axis: int) -> Tensor:
-    """Places in the flat value of ``shape`` for indices along one axis, in int32."""
-    strides = [prod(shape[other + 1 :]) for other in range(len(shape))]
-    grid = np.indices(ctx.shape(index))
-    rest = sum(grid[other] * strides[other] for other in range(len(shape)) if other != axis)
-    held = ctx.held(index)
-    if isinstance(held, Constant):
-        places = held.array % shape[axis] * strides[axis] + rest
-        return ctx.builder.integers(places, f"{ctx.name}/places")
-    indices = from_the_front(ctx, as_int32(ctx, ctx.tensor(index)), [shape[axis]])
-    scaled = Tensor(f"{ctx.name}/scaled", indices.shape, INT32)
-    stride = ctx.builder.integers(np.array(strides[axis]), f"{ctx.name}/stride")
-    ctx.builder.emit("MUL", [indices, stride], [scaled])
-    places = Tensor(f"{ctx.name}/places", indices.shape, INT32)
-    offsets = ctx.builder.integers(np.asarray(rest) + np.zeros(indices.shape, int), "offsets")
-    ctx.builder.emit("ADD", [scaled, offsets], [places])
-    return places
-
-
-def as_int32(ctx: NodeLowering, tensor: Tensor) -> Tensor:
-    """Indices in the type that every kernel takes."""
-    return tensor if tensor.dtype == INT32 else ctx.builder.cast(tensor, INT32)
 
 
 @operator("ScatterElements", "Scatter", integer=Integer.MOVES)
@@ -58,7 +38,7 @@ def scatter_elements(ctx: NodeLowering) -> None:
     """With constant indices a GATHER from the input and the updates; else SCATTER_ND."""
     shape = ctx.shape(0)
     axis = ctx.attributes.get_int("axis", 0) % len(shape)
-    places = _places(ctx, 1, shape, axis)
+    places = flat_places(ctx, 1, shape, axis)
     if places.data is not None and ctx.attributes.get_string("reduction", "none") == "none":
         _merge(ctx, places.data.reshape(-1))
         return
@@ -82,7 +62,7 @@ def scatter_nd(ctx: NodeLowering) -> None:
         indices = ctx.builder.integers(held.array % limits, f"{ctx.name}/indices")
     else:
         indices = as_int32(ctx, ctx.tensor(1))
-        indices = from_the_front(ctx, indices, shape[: indices.shape[-1]])
+        indices = from_the_front(Arithmetic(ctx), indices, shape[: indices.shape[-1]])
     _scatter(ctx, indices, shape, ctx.shape(2))
 
 
@@ -121,18 +101,15 @@ def _scatter(ctx: NodeLowering, indices: Tensor, shape: Shape, updated: Shape) -
     data = builder.reshape(ctx.tensor(0), shape)
     updates = builder.reshape(ctx.tensor(2), updated)
     sizes = builder.integers(shape, f"{ctx.name}/shape")
-    put = Tensor(f"{ctx.name}/put", shape, data.dtype)
-    builder.emit("SCATTER_ND", [indices, updates, sizes], [put])
+    f = Arithmetic(ctx)
+    put = f.emit("SCATTER_ND", [indices, updates, sizes], shape, dtype=data.dtype)
     order = Order.of(ctx.result_shape, identity(len(ctx.result_shape)))
     if reduction == "add":
         ctx.emit_stored("ADD", [data, put], shape, order)
         return
     ones = builder.integers(np.ones(updated), f"{ctx.name}/ones")
-    counts = Tensor(f"{ctx.name}/counts", shape, INT32)
-    builder.emit("SCATTER_ND", [indices, ones, sizes], [counts])
-    changed = Tensor(f"{ctx.name}/changed", shape, BOOL)
-    zero = builder.integers(np.array(0), f"{ctx.name}/zero")
-    builder.emit("GREATER", [counts, zero], [changed])
+    counts = f.emit("SCATTER_ND", [indices, ones, sizes], shape)
+    changed = f("GREATER", counts, 0, dtype=BOOL)
     ctx.emit_stored("SELECT_V2", [changed, put, data], shape, order)
 
 
@@ -148,24 +125,10 @@ def one_hot(ctx: NodeLowering) -> None:
         array = held.array.astype(np.int64)
         indices = builder.integers(np.where(array < 0, array + depth, array), "indices")
     else:
-        indices = _not_negative(ctx, as_int32(ctx, ctx.tensor(0)), size)
+        indices = not_negative(Arithmetic(ctx), as_int32(ctx, ctx.tensor(0)), size)
     off, on = (builder.constant(np.array(number), f"{ctx.name}/value") for number in values)
     axis = ctx.attributes.get_int("axis", -1) % len(ctx.result_shape)
     ctx.emit("ONE_HOT", [indices, size, on, off], None, {"axis": axis})
-
-
-def _not_negative(ctx: NodeLowering, indices: Tensor, size: Tensor) -> Tensor:
-    """Indices + size * (indices < 0), which leaves those beyond the size where they are."""
-    builder = ctx.builder
-    negative = Tensor(f"{ctx.name}/negative", indices.shape, BOOL)
-    zero = builder.integers(np.array(0), f"{ctx.name}/zero")
-    builder.emit("LESS", [indices, zero], [negative])
-    more = builder.cast(negative, INT32)
-    scaled = Tensor(f"{ctx.name}/scaled", indices.shape, INT32)
-    builder.emit("MUL", [more, size], [scaled])
-    result = Tensor(f"{ctx.name}/indices", indices.shape, INT32)
-    builder.emit("ADD", [indices, scaled], [result])
-    return result
 
 
 @operator("Trilu", integer=Integer.MOVES)

@@ -17,7 +17,6 @@ from edgeconv.export.tflite.layout import (
     permuted,
 )
 from edgeconv.export.tflite.node_lowering import NodeLowering
-from edgeconv.export.tflite.ops.indexing import own_perm
 from edgeconv.export.tflite.registry import Integer, operator
 
 DELEGATED_PARTS = 5
@@ -127,7 +126,7 @@ def expand(ctx: NodeLowering) -> None:
 @operator("Tile", integer=Integer.MOVES)
 def tile(ctx: NodeLowering) -> None:
     repeats = [int(count) for count in ctx.demand_constant(1, "repeats")]
-    perm = own_perm(ctx)
+    perm = ctx.own_perm()
     multiples = ctx.builder.integers(permuted(repeats, perm), f"{ctx.name}/repeats")
     ctx.emit("TILE", [ctx.tensor(0, perm), multiples], perm)
 

@@ -8,9 +8,8 @@ from functools import partial
 import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT
-from edgeconv.export.tflite.emit.formula import Formula
+from edgeconv.export.tflite.emit.arithmetic import Formula, emit_formula
 from edgeconv.export.tflite.graph import Tensor
-from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import operator
 
 
@@ -59,10 +58,5 @@ FORMULAS: dict[str, Callable[[Formula], Tensor]] = {
 }
 
 
-def _formula(ctx: NodeLowering, formula: Callable[[Formula], Tensor]) -> None:
-    f = Formula(ctx)
-    f.finish(formula(f))
-
-
 for _onnx, _expression in FORMULAS.items():
-    operator(_onnx)(partial(_formula, formula=_expression))
+    operator(_onnx)(partial(emit_formula, formula=_expression))

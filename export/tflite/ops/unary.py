@@ -8,16 +8,17 @@ from functools import partial
 import numpy as np
 
 from edgeconv.export.tflite.builder import Stored
-from edgeconv.export.tflite.emit.formula import Formula
+from edgeconv.export.tflite.emit.arithmetic import Arithmetic, Formula, emit_formula
+from edgeconv.export.tflite.emit.elementwise import table, unary
 from edgeconv.export.tflite.graph import Quantization, Tensor
 from edgeconv.export.tflite.node_lowering import NodeLowering
-from edgeconv.export.tflite.ops.activation import table, unary
 from edgeconv.export.tflite.registry import Integer, operator
 
 TABLES = {
     "Abs": "ABS",
     "Ceil": "CEIL",
     "Cos": "COS",
+    "Exp": "EXP",
     "Floor": "FLOOR",
     "Log": "LOG",
     "Neg": "NEG",
@@ -26,10 +27,13 @@ TABLES = {
     "Sin": "SIN",
     "Sqrt": "SQRT",
 }
-"""Operators without a good int8 kernel: ABS takes 100 times the instructions of a table, SQRT 30
-times with 43 of 100 codes off by one, and tflite-runtime 2.14 has neither SQRT nor LOG in int8."""
+"""Operators without a good int8 kernel.
 
-operator("Exp", integer=Integer.COMPUTES)(partial(unary, name="EXP"))
+ABS takes 100 times the instructions of a table, EXP 8 times, and SQRT 30 times with half of the
+values off by one (benchmarks/results/integer_operators.md); tflite-runtime 2.14 has neither SQRT
+nor LOG in int8.
+"""
+
 for _onnx, _tflite in TABLES.items():
     operator(_onnx, integer=Integer.COMPUTES)(partial(table, name=_tflite))
 operator("Not")(partial(unary, name="LOGICAL_NOT"))
@@ -111,17 +115,12 @@ FORMULAS: dict[str, Callable[[Formula], Tensor]] = {
 }
 
 
-def _formula(ctx: NodeLowering, formula: Callable[[Formula], Tensor]) -> None:
-    f = Formula(ctx)
-    f.finish(formula(f))
-
-
 CHAINS = {"Celu", "Reciprocal", "Selu", "Softplus"}
 """Formulas whose operators each read the result of the one before: XNNPACK makes a table of it."""
 
 for _onnx, _expression in FORMULAS.items():
     _integer = Integer.COMPUTES if _onnx in CHAINS else Integer.NONE
-    operator(_onnx, integer=_integer)(partial(_formula, formula=_expression))
+    operator(_onnx, integer=_integer)(partial(emit_formula, formula=_expression))
 
 
 UNIT_RANGE = Quantization(1 / 255, -128)
@@ -204,9 +203,7 @@ def is_inf(ctx: NodeLowering) -> None:
     if signs == (0, 0):
         raise ctx.unsupported("it detects no infinity", "take it out")
     if signs == (1, 1):
-        magnitude = ctx.fresh("magnitude", x.shape)
-        ctx.builder.emit("ABS", [x], [magnitude])
-        x = magnitude
+        x = Arithmetic(ctx)("ABS", x)
     number = np.array(np.inf if signs[1] else -np.inf, np.float32)
     infinity = ctx.builder.constant(number, f"{ctx.name}/infinity")
     ctx.emit_stored("EQUAL", [x, infinity], x.shape, stored.order)
