@@ -31,10 +31,12 @@ class FixedRange:
 
 @dataclass(frozen=True)
 class QuantizedOperator:
-    """``data_inputs`` is the number of leading inputs that are activations; None means all."""
+    """``data_inputs`` is the number of leading inputs that are activations, or their positions;
+    None means all.
+    """
 
     kind: Kind
-    data_inputs: int | None = 1
+    data_inputs: int | tuple[int, ...] | None = 1
     fixed: FixedRange | None = None
 
 
@@ -77,6 +79,10 @@ OPERATORS: dict[str, QuantizedOperator] = {
     "Slice": QuantizedOperator(Kind.SAME),
     "Split": QuantizedOperator(Kind.SAME),
     "Gather": QuantizedOperator(Kind.SAME),
+    "GatherElements": QuantizedOperator(Kind.SAME),
+    "GatherND": QuantizedOperator(Kind.SAME),
+    "ScatterElements": QuantizedOperator(Kind.SAME, data_inputs=(0, 2)),
+    "ScatterND": QuantizedOperator(Kind.SAME, data_inputs=(0, 2)),
     "Pad": QuantizedOperator(Kind.SAME),
     "Resize": QuantizedOperator(Kind.SAME),
     "DepthToSpace": QuantizedOperator(Kind.SAME),

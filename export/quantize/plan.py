@@ -99,8 +99,9 @@ def plan(graph: ir.Graph, keep_float: Collection[str] = ()) -> Plan:
 
 def data_inputs(node: ir.Node, operator: QuantizedOperator) -> Iterator[ir.Value]:
     """The inputs of ``node`` that are activations, or constants in an activation's place."""
-    count = len(node.inputs) if operator.data_inputs is None else operator.data_inputs
-    for value in node.inputs[:count]:
+    places = operator.data_inputs
+    inputs = node.inputs
+    for value in [inputs[i] for i in places] if isinstance(places, tuple) else inputs[:places]:
         if value is not None:
             yield value
 

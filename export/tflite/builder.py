@@ -101,8 +101,8 @@ class Builder:
             return known
         if value not in self._held:
             raise UnsupportedOperator(
-                f"value {value.name} is used before any node computes it; "
-                "check the model with onnx.checker"
+                f"value {value.name} is used before any node computes it",
+                hint="check the model with onnx.checker",
             )
         return self._held[value]
 
@@ -255,12 +255,13 @@ def static_shape(value: ir.Value) -> Shape:
     """
     if value.shape is None:
         raise UnsupportedOperator(
-            f"value {value.name} has no shape; run onnx.shape_inference on the model first"
+            f"value {value.name} has no shape",
+            hint="run onnx.shape_inference on the model first",
         )
     if not value.shape.is_static():
         raise UnsupportedOperator(
-            f"value {value.name} has the dynamic shape {value.shape}; "
-            "TFLite files are written for fixed shapes, so export with fixed ones"
+            f"value {value.name} has the dynamic shape {value.shape}",
+            hint="export with fixed shapes: a TFLite file has no others",
         )
     shape = value.shape.numpy()
     demand_room(value.name, shape, itemsize(value))
@@ -281,5 +282,6 @@ def demand_room(name: str | None, shape: Sequence[int], element: float) -> None:
     """
     if prod(shape) * element >= LARGEST:
         raise UnsupportedOperator(
-            f"value {name} of shape {list(shape)} has 2 GiB or more; make it smaller"
+            f"value {name} of shape {list(shape)} has 2 GiB or more",
+            hint="make it smaller",
         )

@@ -61,8 +61,8 @@ def fold_node(node: ir.Node, builder: Builder, version: int) -> bool:
     """
     if node.op_type in RANDOM:
         raise UnsupportedOperator(
-            f"{title(node)}: it draws random numbers, which would be the same in every run; "
-            "feed them as an input"
+            f"{title(node)}: it draws random numbers, which would be the same in every run",
+            hint="feed them as an input",
         )
     if node.op_type == "Shape" and node.inputs[0] is not None:
         shape = np.array(static_shape(node.inputs[0]), np.int64)
@@ -141,7 +141,8 @@ def _evaluate(node: ir.Node, known: list[Constant | None], builder: Builder, ver
     except Exception as error:  # whatever a node that contradicts itself makes numpy raise
         raise UnsupportedOperator(
             f"{title(node)}: it cannot be computed from its constant inputs "
-            f"({type(error).__name__}); check the model with onnx.checker"
+            f"({type(error).__name__})",
+            hint="check the model with onnx.checker",
         ) from error
     for value, array in zip(node.outputs, results, strict=True):
         builder.bind(value, Constant(np.asarray(array)))

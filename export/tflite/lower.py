@@ -113,8 +113,8 @@ def _written_out(model: ir.Model) -> ir.Graph:
     opset = model.opset_imports.get("", OLDEST_OPSET)
     if opset < OLDEST_OPSET:
         raise UnsupportedOperator(
-            f"the model uses opset {opset}, older than {OLDEST_OPSET}; "
-            "convert it with onnx.version_converter first"
+            f"the model uses opset {opset}, older than {OLDEST_OPSET}",
+            hint="convert it with onnx.version_converter first",
         )
     return inline_and_unroll(widen_types(model)).graph
 
@@ -162,8 +162,8 @@ class _Lowering:
         except Exception as error:
             raise UnsupportedOperator(
                 f"{title(node)}: its shapes and attributes make no sense to the TFLite export "
-                f"({type(error).__name__}: {str(error).partition(chr(10))[0]}); "
-                "check the model with onnx.checker, and report it if that finds nothing"
+                f"({type(error).__name__}: {str(error).partition(chr(10))[0]})",
+                hint="check the model with onnx.checker, and report it if that finds nothing",
             ) from error
 
     def _node(self, node: ir.Node) -> tuple[Fusion, str]:
@@ -177,8 +177,8 @@ class _Lowering:
             )
             if used and value not in self.builder:
                 raise UnsupportedOperator(
-                    f"{title(node)}: its output {value.name} is used, which TFLite does not give; "
-                    "use its first output only"
+                    f"{title(node)}: its output {value.name} is used, which TFLite does not give",
+                    hint="use its first output only",
                 )
         return fused, reason
 
@@ -249,8 +249,8 @@ class _Lowering:
         if value.dtype not in CASTABLE_TYPES:
             known = "no type" if value.dtype is None else f"the type {value.dtype.name}"
             raise UnsupportedOperator(
-                f"input {value.name} has {known}, which the TFLite export does not write; "
-                "use float32"
+                f"input {value.name} has {known}, which the TFLite export does not write",
+                hint="use float32",
             )
         perm = self._perm(len(shape))
         tensor = Tensor(value.name or "input", permuted(shape, perm), value.dtype.numpy())
@@ -292,13 +292,13 @@ def _rule_of(node: ir.Node) -> Rule:
     standard = node.domain in STANDARD or node.op_type in SHARED
     if node.op_type in SHAPED_BY_VALUES and standard:
         raise UnsupportedOperator(
-            f"{title(node)}: the shape of its result is computed by the network; "
-            "make its inputs constant"
+            f"{title(node)}: the shape of its result is computed by the network",
+            hint="make its inputs constant",
         )
     if found is None or not standard:
         raise UnsupportedOperator(
-            f"{title(node)}: TFLite export does not know this operator; "
-            "replace it in the network or take it out of the exported part"
+            f"{title(node)}: TFLite export does not know this operator",
+            hint="replace it in the network or take it out of the exported part",
         )
     return found
 
@@ -313,12 +313,14 @@ def _check_types(node: ir.Node, found: Rule) -> None:
         if value.dtype not in castable:
             raise UnsupportedOperator(
                 f"{title(node)}: value {value.name} is of type {value.dtype.name}, which the "
-                "TFLite export does not write; use float32"
+                "TFLite export does not write",
+                hint="use float32",
             )
         if not codes and node.op_type != "Cast" and value.dtype in BYTES:
             raise UnsupportedOperator(
                 f"{title(node)}: it computes with {value.dtype.name} numbers, which TFLite "
-                "takes for quantized ones; cast them to int32"
+                "takes for quantized ones",
+                hint="cast them to int32",
             )
 
 

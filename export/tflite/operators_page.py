@@ -29,29 +29,41 @@ INT8 = {
     Integer.COMPUTES: "yes",
 }
 
+FOLLOWS = "between int8 values"
+
 HEAD = """\
 # ONNX operators in TFLite files
 
 Written by `python -m edgeconv.export.tflite.operators_page`; do not edit it by hand.
 
-Every operator here is lowered in float32. The column *int8* says what becomes of it in a quantized
-graph: an operator "in float" runs between a DEQUANTIZE and a QUANTIZE, and the export names it with
-the reason. So does one whose node has no integer form for another reason: computed weights, a
-result without a QuantizeLinear, an attribute that the integer kernel does not know.
+edgeconv lowers every operator here in float32. The column *int8* says how it runs in a quantized
+graph:
 
-A function of one element is mostly written in float in an int8 graph, too, between a DEQUANTIZE
-and a QUANTIZE of its own: XNNPACK makes a table of its 256 codes, which is exact and takes fewer
-instructions than TFLite's int8 kernel. That counts as int8 here; a runtime without such tables
-computes it in float.
+- **yes**: on int8 values.
+- **yes, keeps the scale of its input**: it moves or selects int8 values.
+- **between int8 values**: on int8 values if the values before and behind it are quantized, as in
+  `Conv → Exp → Conv` or in a QDQ graph that quantizes them. The quantizer of `edgeconv export` does
+  not quantize them for this operator's sake; the notes say why. A run of such operators stays in
+  float from its first input to its last result.
+- **in float**: between a DEQUANTIZE and a QUANTIZE. The export names the node and the reason.
 
-An operator whose inputs are all known before the network runs is computed at export and leaves no
-trace, whichever it is: shapes, ranges, constant masks. Constant, ConstantOfShape, EyeLike, Range,
-Shape and Size exist in this way alone.
+A node of the first three groups also runs in float, and is named, if it has computed weights, a
+result without a QuantizeLinear, or an attribute that the integer kernel does not have.
 
-Operators that ONNX defines as functions of others (Attention, RotaryEmbedding, CenterCropPad,
-SoftmaxCrossEntropyLoss, ...) and a model's own functions are written out first. So are If, Loop and
-Scan: the side of a branch that is taken, or both and a choice between their results where the
-network decides; the iterations of a loop of known length, up to 512.
+Most functions of one element are a DEQUANTIZE, float operators and a QUANTIZE in int8 graphs, too:
+XNNPACK replaces such a sequence with a table of 256 values. The table is exact and takes fewer
+instructions than TFLite's int8 kernel ([figures](../benchmarks/results/integer_operators.md)). It
+counts as int8 here. A runtime without such tables computes the operators in float.
+
+The exporter computes an operator whose inputs are all constant, whichever operator it is: shapes,
+ranges, constant masks. Constant, ConstantOfShape, EyeLike, Range, Shape and Size are always
+computed so.
+
+The exporter first writes out the operators that ONNX defines as functions of others (Attention,
+RotaryEmbedding, CenterCropPad, SoftmaxCrossEntropyLoss, ...) and the model's own functions. It
+replaces an If whose condition is constant with the branch that is taken, any other If with both
+branches and a selection between their results, and a Loop or Scan of known length with its
+iterations, up to 512.
 
 {table}
 
@@ -62,50 +74,56 @@ network decides; the iterations of a loop of known length, up to 512.
 | float32, int32, int64, bool | kept |
 | int8, uint8 with a scale (QuantizeLinear, DequantizeLinear) | int8 inside; at the inputs and \
 outputs as the graph states them |
-| int8, uint8 without a scale | moved, cast and compared, as they are; arithmetic in int32, cut \
-to the byte again |
+| int8, uint8 without a scale | moved, cast and compared as they are; arithmetic in int32, reduced \
+to 8 bits again |
 | constant axes, shapes, indices, counts in int64 | int32, as TFLite's kernels want them |
 | int64 tensors that the network computes | kept in int64; TFLite has no kernel for Div, Pow and \
-ArgMax of them, which are refused: "cast to int32" |
+ArgMax of them, which are refused; the hint is "cast its inputs to int32" |
 | float16 | computed in float32, which loses nothing; inputs and outputs stay float16, with a CAST |
-| int16, uint16, uint32 without a scale | computed in int32 or int64, cut to their own type again; \
-inputs and outputs keep it, with a CAST |
+| int16, uint16, uint32 without a scale | computed in int32 or int64, reduced to their own type \
+again; inputs and outputs keep it, with a CAST |
 | int16, uint16 with a scale | refused: `--precision int16x8` writes such files |
-| float64, bfloat16, float8, uint64, types of less than 8 bits, strings, complex | refused: \
-"which the TFLite export does not write; use float32" |
-| a dimension without a size | refused: "export with fixed ones"; a file that is exported gets \
-`--batch` (1 if not given) and `--input-size` in their place |
-| a shape that only run time knows (NonZero, a computed Reshape) | refused, by the name of the \
-operator that computes it |
-| a tensor without elements | known before the network runs, so computed at export; kept at inputs \
-and outputs |
+| float64, bfloat16, float8, uint64, types of less than 8 bits, strings, complex | refused; the \
+hint is "use float32" |
+| a dimension without a size | refused by the lowering, which needs fixed shapes; \
+`edgeconv export` puts `--batch` (1 by default) and `--input-size` in their place |
+| a shape that is only known at run time (NonZero, a computed Reshape) | refused; the message \
+names the operator that computes it |
+| a tensor without elements | computed at export; kept at inputs and outputs |
 | a value of 2 GiB or more | refused: no runtime could hold it |
-| opset below 13 | refused: "convert it with onnx.version_converter first"; a file that is \
-exported is converted |
+| opset below 13 | refused by the lowering; `edgeconv export` converts the file first |
 """
 
 
 def page() -> str:
-    """The whole text of the page."""
+    """Write the text of the page."""
     rows = ["| operator | float | int8 | notes |", "|---|---|---|---|"]
     for name in names():
         found = rule(name)
         if found is None:
             rows.append(f"| {name} | yes | in float | {_sentence(decompositions()[name])} |")
             continue
-        integer = "" if name.endswith("Linear") else INT8[found.integer]
+        integer = "" if name.endswith("Linear") else _int8(found)
         rows.append(f"| {name} | yes | {integer} | {_note(found)} |")
     return HEAD.format(table="\n".join(rows))
 
 
+def _int8(found: Rule) -> str:
+    follows = found.integer is not Integer.NONE and found.reason
+    return FOLLOWS if follows else INT8[found.integer]
+
+
 def _note(found: Rule) -> str:
-    """What the operator becomes, and why it has no integer form if TFLite has a kernel."""
-    reason = "" if found.reason == NO_KERNEL else f"in float because {found.reason}"
-    return "; ".join(filter(None, (_form(found.lower), reason)))
+    """Say what the operator becomes, and why it is in float unless TFLite just has no kernel."""
+    form = _form(found.lower)
+    if found.reason in ("", NO_KERNEL):
+        return form
+    left = "in float" if found.integer is Integer.NONE else "not quantized by edgeconv"
+    return "; ".join(filter(None, (form, f"{left} because {found.reason}")))
 
 
 def _form(function: Lower) -> str:
-    """The first sentence of the lowering function, or the TFLite operator that a table names."""
+    """Take the first sentence of the lowering function, or the operator that a table names."""
     if not isinstance(function, partial):
         return _sentence(function)
     stated = [value for value in function.keywords.values() if isinstance(value, str)]

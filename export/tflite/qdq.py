@@ -36,8 +36,8 @@ def parameters(node: ir.Node, builder: Builder) -> tuple[Array, Array, np.dtype[
     known = [None if value is None else builder.known(value) for value in node.inputs[1:3]]
     if not known or any(item is None for item in known):
         raise UnsupportedOperator(
-            f"{title(node)}: scale and zero point are not constant; "
-            "TFLite fixes them in the file, so quantize statically"
+            f"{title(node)}: scale and zero point are not constant",
+            hint="quantize statically, because TFLite fixes them in the file",
         )
     scale = known[0].real() if known[0] is not None else np.float32(1)
     codes = node.inputs[0] if is_dequantize(node) else node.outputs[0]
@@ -56,8 +56,8 @@ def tensor_quantization(node: ir.Node, builder: Builder) -> Quantization:
     if scale.size != 1 or dtype not in (INT8, UINT8):
         kind = dtype.name if scale.size == 1 else "per-channel"
         raise UnsupportedOperator(
-            f"{title(node)}: {kind} activations have no TFLite form; "
-            "quantize activations per tensor to int8 or uint8"
+            f"{title(node)}: {kind} activations have no TFLite form",
+            hint="quantize activations per tensor to int8 or uint8",
         )
     shift = SHIFT if dtype == UINT8 else 0
     return Quantization(float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]) - shift)

@@ -37,7 +37,8 @@ def _if(new: NewGraph, write_body: WriteBody, call: Call, frame: Frame) -> Value
         if first.shape != second.shape or first.shape is None:
             raise UnsupportedOperator(
                 f"{title(node)}: its condition is computed by the network, and its results "
-                f"{first.name} and {second.name} differ in shape; make the condition constant"
+                f"{first.name} and {second.name} differ in shape",
+                hint="make the condition constant",
             )
         results.append(new.emit("Where", [condition, first, second], [], frame))
     return results
@@ -147,15 +148,15 @@ def _stacked(
 
 def _unknown_length(node: ir.Node) -> UnsupportedOperator:
     return UnsupportedOperator(
-        f"{title(node)}: the number of its iterations is computed by the network; "
-        "make it constant, and export with fixed shapes"
+        f"{title(node)}: the number of its iterations is computed by the network",
+        hint="make it constant, and export with fixed shapes",
     )
 
 
 def _too_long(node: ir.Node) -> UnsupportedOperator:
     return UnsupportedOperator(
-        f"{title(node)}: it has more than the {LONGEST} iterations that are written out; "
-        "feed the network a window at a time"
+        f"{title(node)}: it has more than the {LONGEST} iterations that are written out",
+        hint="feed the network a window at a time",
     )
 
 

@@ -102,8 +102,8 @@ class NewGraph:
         if value not in self._became:
             if value.const_value is None:
                 raise UnsupportedOperator(
-                    f"value {value.name} is used before any node computes it; "
-                    "check the model with onnx.checker"
+                    f"value {value.name} is used before any node computes it",
+                    hint="check the model with onnx.checker",
                 )
             self._became[value] = self._keep(value.const_value, value.name or "constant")
         return self._became[value]

@@ -115,8 +115,8 @@ class _Widening:
         values = [value for value in (*node.inputs, *node.outputs) if value is not None]
         if ir.DataType.FLOAT16 in {self._narrow.get(value) for value in values}:
             raise UnsupportedOperator(
-                f"{title(node)}: it reads the bits of a float16, which TFLite has no operator for; "
-                "use Cast"
+                f"{title(node)}: it reads the bits of a float16, which TFLite has no operator for",
+                hint="use Cast",
             )
 
     def _cast(self, value: ir.Value, to: ir.DataType) -> ir.Value:

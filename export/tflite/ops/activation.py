@@ -18,6 +18,8 @@ from edgeconv.export.tflite.graph import (
 from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import Integer, operator
 
+REMOVED = "it is removed before the quantization"
+
 SIGMOID_OUTPUT = Quantization(1 / 256, -128)
 TANH_OUTPUT = Quantization(1 / 128, 0)
 """What the int8 kernels of LOGISTIC, SOFTMAX and TANH demand of their results."""
@@ -148,12 +150,12 @@ def softmax(ctx: NodeLowering) -> None:
     ctx.emit("SOFTMAX", [x], perm, {"beta": 1.0}, quantization)
 
 
-@operator("Identity", integer=Integer.MOVES)
+@operator("Identity", integer=Integer.MOVES, reason=REMOVED)
 def same(ctx: NodeLowering) -> None:
     ctx.same(0)
 
 
-@operator("Dropout", integer=Integer.MOVES)
+@operator("Dropout", integer=Integer.MOVES, reason=REMOVED)
 def dropout(ctx: NodeLowering) -> None:
     """Nothing, outside of training."""
     if ctx.has(2) and ctx.demand_constant(2, "training_mode").item():

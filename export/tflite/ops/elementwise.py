@@ -11,7 +11,7 @@ from edgeconv.export.tflite.emit.arithmetic import Arithmetic, emit_formula
 from edgeconv.export.tflite.emit.elementwise import aligned, binary, chain, leaky, table
 from edgeconv.export.tflite.graph import Array, Options
 from edgeconv.export.tflite.node_lowering import NodeLowering
-from edgeconv.export.tflite.registry import Integer, operator
+from edgeconv.export.tflite.registry import ROUNDS_IN_A_RUN, Integer, operator
 
 ARITHMETIC = {"Add": "ADD", "Sub": "SUB", "Mul": "MUL"}
 EXTREMES = {"Max": "MAXIMUM", "Min": "MINIMUM"}
@@ -35,7 +35,7 @@ for _onnx, _tflite in LOGICAL.items():
     operator(_onnx)(partial(binary, name=_tflite))
 
 
-@operator("Div", integer=Integer.COMPUTES, fuses=True)
+@operator("Div", integer=Integer.COMPUTES, fuses=True, reason=ROUNDS_IN_A_RUN)
 def div(ctx: NodeLowering) -> None:
     """DIV, which has no int8 kernel; by one number it is a table in int8."""
     divisor = ctx.constant(1)
@@ -49,7 +49,11 @@ def div(ctx: NodeLowering) -> None:
     emit_formula(ctx, lambda f: f("DIV", f.x, float(divisor.item())))
 
 
-@operator("PRelu", integer=Integer.COMPUTES)
+@operator(
+    "PRelu",
+    integer=Integer.COMPUTES,
+    reason="TFLite's int8 kernel is slower than float; with one slope it becomes a LeakyRelu first",
+)
 def prelu(ctx: NodeLowering) -> None:
     """PRELU in float, whose slopes have no batch dimension; LEAKY_RELU where they are one number,
     in int8 a table. 28x28x128 on a Cortex-A72 takes millions of instructions: PRELU in float with
@@ -79,7 +83,9 @@ for _onnx, _tflite in EXTREMES.items():
     operator(_onnx, integer=Integer.COMPUTES)(partial(_extreme, name=_tflite))
 
 
-@operator("Sum", integer=Integer.COMPUTES, fuses=True)
+@operator(
+    "Sum", integer=Integer.COMPUTES, fuses=True, reason="it becomes Adds before the quantization"
+)
 def sum_(ctx: NodeLowering) -> None:
     """ADDs; in integers of two inputs: nothing states a scale for the sum of some of them."""
     if len(ctx.node.inputs) > 2:
@@ -97,7 +103,11 @@ def mean(ctx: NodeLowering) -> None:
     chain(ctx, "ADD", [f("MUL", tensor, 1 / count) for tensor in tensors], shape, order)
 
 
-@operator("Where", integer=Integer.COMPUTES)
+@operator(
+    "Where",
+    integer=Integer.COMPUTES,
+    reason="what a mask fills in, such as -1e9, would take the whole range of the int8 values",
+)
 def where(ctx: NodeLowering) -> None:
     tensors, shape, order = aligned(ctx, (0, 1, 2))
     if ctx.integer:
@@ -105,7 +115,7 @@ def where(ctx: NodeLowering) -> None:
     ctx.emit_stored("SELECT_V2", tensors, shape, order)
 
 
-@operator("Pow", integer=Integer.COMPUTES)
+@operator("Pow", integer=Integer.COMPUTES, reason=ROUNDS_IN_A_RUN)
 def pow_(ctx: NodeLowering) -> None:
     """POW, which has no int8 kernel; squares and roots have cheaper forms."""
     exponent = ctx.constant(1)

@@ -151,7 +151,12 @@ def _with_batch(ctx: NodeLowering, indices: Tensor, batch: int) -> Tensor:
     return whole
 
 
-@operator("ArgMax", "ArgMin", integer=Integer.INDEX_RESULT)
+@operator(
+    "ArgMax",
+    "ArgMin",
+    integer=Integer.INDEX_RESULT,
+    reason="it reads its input as it is, and its result is an index",
+)
 def arg_extreme(ctx: NodeLowering) -> None:
     """ARG_MAX or ARG_MIN, which find the first of several equal elements; to find the last, they
     count from the other end.

@@ -25,7 +25,12 @@ LARGEST_RANK = 5
 """Of the tensors that every runtime broadcasts."""
 
 
-@operator("BatchNormalization", integer=Integer.COMPUTES, fuses=True)
+@operator(
+    "BatchNormalization",
+    integer=Integer.COMPUTES,
+    fuses=True,
+    reason="it becomes a Conv, or a part of one, before the quantization",
+)
 def batch_normalization(ctx: NodeLowering) -> None:
     """A 1x1 depthwise convolution with what the four statistics amount to for each channel.
 

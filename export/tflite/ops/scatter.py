@@ -33,7 +33,8 @@ def gather_elements(ctx: NodeLowering) -> None:
     ctx.emit_stored("GATHER", [x, places], taken, order, {"axis": 0})
 
 
-@operator("ScatterElements", "Scatter", integer=Integer.MOVES)
+@operator("Scatter", integer=Integer.MOVES, reason="opset 11 replaced it by ScatterElements")
+@operator("ScatterElements", integer=Integer.MOVES)
 def scatter_elements(ctx: NodeLowering) -> None:
     """With constant indices a GATHER from the input and the updates; else SCATTER_ND."""
     shape = ctx.shape(0)
@@ -131,7 +132,11 @@ def one_hot(ctx: NodeLowering) -> None:
     ctx.emit("ONE_HOT", [indices, size, on, off], None, {"axis": axis})
 
 
-@operator("Trilu", integer=Integer.MOVES)
+@operator(
+    "Trilu",
+    integer=Integer.MOVES,
+    reason="it masks products of activations, which are in float before and behind it",
+)
 def trilu(ctx: NodeLowering) -> None:
     """SELECT_V2 between the input and zeros, by a constant mask."""
     x = ctx.tensor(0)

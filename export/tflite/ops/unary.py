@@ -12,13 +12,15 @@ from edgeconv.export.tflite.emit.arithmetic import Arithmetic, Formula, emit_for
 from edgeconv.export.tflite.emit.elementwise import table, unary
 from edgeconv.export.tflite.graph import Quantization, Tensor
 from edgeconv.export.tflite.node_lowering import NodeLowering
-from edgeconv.export.tflite.registry import Integer, operator
+from edgeconv.export.tflite.registry import ROUNDS_IN_A_RUN, Integer, operator
+
+QUANTIZED = {"Abs", "Neg", "Celu", "Selu", "Softplus"}
+"""Those that the quantizer quantizes: activations of networks, and what does not round."""
 
 TABLES = {
     "Abs": "ABS",
     "Ceil": "CEIL",
     "Cos": "COS",
-    "Exp": "EXP",
     "Floor": "FLOOR",
     "Log": "LOG",
     "Neg": "NEG",
@@ -29,13 +31,14 @@ TABLES = {
 }
 """Operators without a good int8 kernel.
 
-ABS takes 100 times the instructions of a table, EXP 8 times, and SQRT 30 times with half of the
-values off by one (benchmarks/results/integer_operators.md); tflite-runtime 2.14 has neither SQRT
-nor LOG in int8.
+ABS takes 100 times the instructions of a table, and SQRT 30 times with half of the values off by
+one (benchmarks/results/integer_operators.md); tflite-runtime 2.14 has neither SQRT nor LOG in int8.
 """
 
+operator("Exp", integer=Integer.COMPUTES, reason=ROUNDS_IN_A_RUN)(partial(unary, name="EXP"))
 for _onnx, _tflite in TABLES.items():
-    operator(_onnx, integer=Integer.COMPUTES)(partial(table, name=_tflite))
+    _reason = "" if _onnx in QUANTIZED else ROUNDS_IN_A_RUN
+    operator(_onnx, integer=Integer.COMPUTES, reason=_reason)(partial(table, name=_tflite))
 operator("Not")(partial(unary, name="LOGICAL_NOT"))
 
 
@@ -120,7 +123,8 @@ CHAINS = {"Celu", "Reciprocal", "Selu", "Softplus"}
 
 for _onnx, _expression in FORMULAS.items():
     _integer = Integer.COMPUTES if _onnx in CHAINS else Integer.NONE
-    operator(_onnx, integer=_integer)(partial(emit_formula, formula=_expression))
+    _reason = ROUNDS_IN_A_RUN if _onnx in CHAINS - QUANTIZED else ""
+    operator(_onnx, integer=_integer, reason=_reason)(partial(emit_formula, formula=_expression))
 
 
 UNIT_RANGE = Quantization(1 / 255, -128)

@@ -14,9 +14,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "operators.md"
 
 
 def test_it_is_current() -> None:
-    assert PAGE.read_text("utf-8") == document.page(), (
-        "run python -m edgeconv.export.tflite.document"
-    )
+    assert PAGE.read_text("utf-8") == document.page(), "run make docs"
 
 
 @pytest.mark.parametrize("name", ["Conv", "MaxPool", "Softplus", "QuantizeLinear"])
