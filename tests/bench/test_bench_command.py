@@ -28,6 +28,8 @@ from edgeconv.errors import MeasurementError
 from support.command_line import CommandLine, Ran
 from support.tiny_models import write_onnx, write_tflite
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--runs", "40", "--seconds", "0", "--warmup", "0")
 
 

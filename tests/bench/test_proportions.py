@@ -11,6 +11,8 @@ from scipy import stats
 
 from edgeconv.bench.proportions import mcnemar, paired_difference, unpaired_difference
 
+pytestmark = pytest.mark.slow
+
 Outcomes = list[tuple[bool, bool]]
 outcomes = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=200)
 counts = st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

@@ -17,6 +17,8 @@ from edgeconv.bench.statistics import (
     ratio,
 )
 
+pytestmark = pytest.mark.slow
+
 Processes = list[list[int]]
 
 samples = st.lists(st.integers(1, 10**12), min_size=1, max_size=30)

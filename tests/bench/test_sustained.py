@@ -18,6 +18,8 @@ from support.command_line import CommandLine
 from support.results import CALM
 from support.tiny_models import write_onnx, write_tflite
 
+pytestmark = pytest.mark.slow
+
 # As a Raspberry Pi 5 answers: 1.8 A at 0.75 V, 0.5 A at 1.1 V; the input tells no current.
 PMIC = """\
    VDD_CORE_A current(7)=1.80000000A

@@ -21,6 +21,8 @@ from edgeconv.models import create_model, input_shape
 from edgeconv.models.randomize import randomize_, structured_input
 from support.runtimes import run_onnx
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_same_seed_draws_the_same_images() -> None:
     first, again, other = draw(24, seed=5), draw(24, seed=5), draw(24, seed=6)

@@ -16,6 +16,8 @@ import pytest
 
 from edgeconv.models.randomize import structured_input
 
+pytestmark = pytest.mark.slow
+
 NETWORK = """
 import torch
 from torch import nn

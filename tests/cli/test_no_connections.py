@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # Python tells its audit hooks of every socket before it is used; native code is kept from the
 # network by the namespace of the second test.
 WATCHED = """

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ARGUMENTS = ["export", "resnet8", "--calibration", "random", "--calibration-size", "8"]
 
 

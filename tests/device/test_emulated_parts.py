@@ -30,6 +30,8 @@ from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.runner import runner
 from support.tiny_models import write_tflite
 
+pytestmark = pytest.mark.device
+
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_cpuinfo_names_the_core_that_runs(name: str, tmp_path: Path) -> None:

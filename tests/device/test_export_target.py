@@ -25,6 +25,8 @@ from edgeconv.errors import MeasurementError, UsageError
 from support.ssh_server import Server
 from support.tiny_models import write_onnx
 
+pytestmark = pytest.mark.device
+
 MISSING = missing_packages()
 OBSTACLE = f"needs {', '.join(MISSING)}" if MISSING else session_obstacle()
 OLD_PYTHON = os.environ.get("EDGECONV_TFLITE214", "")

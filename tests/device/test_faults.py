@@ -22,6 +22,8 @@ from edgeconv.errors import MeasurementError, UsageError
 from support.ssh_server import Server, arguments, processes_with, wait_until
 from support.tiny_models import write_onnx, write_tflite
 
+pytestmark = pytest.mark.device
+
 OPTIONS = BenchOptions(runs=20, seconds=0.3, warmup=0.0, repetitions=2, retries=0)
 
 

@@ -20,6 +20,8 @@ from edgeconv.bench.journal import SUFFIX
 from support.ssh_server import Server, wait_until, write_config, write_ssh
 from support.tiny_models import write_onnx, write_tflite
 
+pytestmark = pytest.mark.device
+
 QUICK = ("--runs", "20", "--seconds", "0", "--warmup", "0", "--repetitions", "2", "--retries", "0")
 Start = Callable[..., "subprocess.Popen[str]"]
 

@@ -15,6 +15,8 @@ from edgeconv.bench import BenchResult, Journal
 from support.ssh_server import Server, wait_until
 from support.tiny_models import write_onnx, write_tflite
 
+pytestmark = pytest.mark.device
+
 QUICK = ("--runs", "20", "--seconds", "0", "--warmup", "0", "--repetitions", "2", "--retries", "0")
 
 

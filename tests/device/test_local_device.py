@@ -18,6 +18,8 @@ from edgeconv.device.messages import Done, Samples, Start
 from edgeconv.errors import MeasurementError, UsageError
 from support.tiny_models import write_tflite
 
+pytestmark = pytest.mark.device
+
 QUICK = {"warmup_seconds": 0.0, "warmup_runs": 1, "min_runs": 5, "min_seconds": 0.0}
 
 

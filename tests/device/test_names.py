@@ -13,6 +13,8 @@ from edgeconv.device.names import named_devices, names_path
 from edgeconv.device.ssh import SshDevice
 from edgeconv.errors import UsageError
 
+pytestmark = pytest.mark.device
+
 
 @pytest.fixture
 def devices_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -25,6 +25,8 @@ from edgeconv.device.local import LocalDevice
 from edgeconv.errors import MeasurementError
 from edgeconv.runner import PROBE
 
+pytestmark = pytest.mark.device
+
 PI4: dict[str, Any] = {
     "board": "Raspberry Pi 4 Model B Rev 1.4",
     "architecture": "aarch64",

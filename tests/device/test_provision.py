@@ -19,6 +19,8 @@ from edgeconv.device.provision import plan
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.runner import ENVIRONMENT
 
+pytestmark = pytest.mark.device
+
 
 def facts(version: str = "3.11.2", numpy: str | None = "1.24.2", **changes: Any) -> DeviceFacts:
     packages = {} if numpy is None else {"numpy": numpy}

@@ -19,6 +19,8 @@ from edgeconv.errors import MeasurementError, UsageError
 from support.ssh_server import Server, processes_with, wait_until, write_config, write_ssh
 from support.tiny_models import write_onnx, write_tflite
 
+pytestmark = pytest.mark.device
+
 QUICK = {"warmup_seconds": 0.0, "warmup_runs": 1, "min_runs": 5, "min_seconds": 0.0}
 
 

@@ -10,6 +10,8 @@ from edgeconv.bench import BenchOptions
 from examples import digits
 from examples.digits_data import load
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_demo_in_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quick = BenchOptions(repetitions=2, runs=2, seconds=0, warmup=0)

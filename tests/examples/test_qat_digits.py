@@ -15,6 +15,8 @@ from examples.digits_data import load
 pytest.importorskip("torchao")
 from examples import qat_digits
 
+pytestmark = pytest.mark.slow
+
 SIZE = 8
 
 

@@ -18,6 +18,8 @@ from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
 from edgeconv.models.randomize import randomize_, structured_input
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (2, 8, 8)
 
 

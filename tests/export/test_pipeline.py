@@ -28,6 +28,8 @@ from edgeconv.export.verify.top1 import evaluate
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (3, 16, 16)
 
 

@@ -30,6 +30,8 @@ from edgeconv.export.request import ExportRequest, ResolvedRequest
 from edgeconv.export.target import caution, demand_loadable, resolve_request
 from edgeconv.models.randomize import randomize_
 
+pytestmark = pytest.mark.slow
+
 ONNX, TFLITE = Format.ONNX, Format.TFLITE
 INT16 = [Precision.INT16X8]
 SHAPE = (3, 8, 8)

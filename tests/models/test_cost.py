@@ -12,6 +12,8 @@ from edgeconv import models
 from edgeconv.models.cost import network_cost
 from edgeconv.models.graph import TraceError
 
+pytestmark = pytest.mark.slow
+
 
 def test_one_convolution_by_hand() -> None:
     cost = network_cost(nn.Conv2d(3, 8, 3, stride=2, padding=1), (3, 16, 16))

@@ -19,6 +19,8 @@ from edgeconv.export import export
 from edgeconv.models.randomize import randomize_, structured_input
 from support.runtimes import run_onnx, run_tflite
 
+pytestmark = pytest.mark.slow
+
 NAME = "resnet_early_exit"
 OPTIONS = {"input_size": 64, "num_classes": 5}
 SHAPE = (3, 64, 64)

@@ -36,6 +36,8 @@ from edgeconv.models.layers.unet import UNetSkip
 from edgeconv.models.layers.unpooling import PoolUnpool
 from edgeconv.models.randomize import randomize_, structured_input
 
+pytestmark = pytest.mark.slow
+
 # Sums in another order: float32 agrees to a few parts in a million of values about 1.
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 

@@ -42,6 +42,8 @@ from edgeconv.models.layers.unet import DoubleConv, UNetSkip
 from edgeconv.models.layers.universal_bottleneck import UniversalBottleneck
 from edgeconv.models.randomize import randomize_, structured_input
 
+pytestmark = pytest.mark.slow
+
 C, M, H, W = 16, 32, 12, 8  # channels in and out, height, width
 AREA = H * W
 QUARTER = AREA // 4  # positions after a stride of 2

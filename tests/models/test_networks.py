@@ -16,6 +16,8 @@ from edgeconv.models.cost import network_cost
 from edgeconv.models.early_exit import EarlyExitNetwork
 from edgeconv.models.randomize import randomize_, structured_input
 
+pytestmark = pytest.mark.slow
+
 NAMES = models.list_models()
 
 # Digests of "key [shape]" lines, sorted, of torchvision 0.29's own networks.

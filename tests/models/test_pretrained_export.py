@@ -22,6 +22,8 @@ from edgeconv.models import pretrained
 from edgeconv.models.pretrained import load_pretrained
 from edgeconv.models.randomize import randomize_
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def published(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:

@@ -15,6 +15,8 @@ from edgeconv.export import export
 from edgeconv.export.capture.source import input_shape, resolve
 from edgeconv.models.randomize import randomize_
 
+pytestmark = pytest.mark.slow
+
 # Networks that TFLite cannot express yet, each with the operator that it lacks. When one starts to
 # pass, its test fails until the name is taken off this list.
 LACKING: dict[str, str] = {}

@@ -19,6 +19,8 @@ from edgeconv.runner import RUNNER
 from support.runtimes import run_onnx, tflite_interpreter
 from support.tiny_models import write_onnx, write_tflite
 
+pytestmark = pytest.mark.slow
+
 QUICK = {
     "warmup_seconds": 0.01,
     "warmup_runs": 2,

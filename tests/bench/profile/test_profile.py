@@ -19,6 +19,8 @@ from support.command_line import CommandLine
 from support.profiles import PI4
 from support.tiny_models import write_onnx
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("operator", "inputs", "outputs", "expected"),

@@ -21,6 +21,8 @@ from support.command_line import CommandLine
 from support.runtimes import tflite_interpreter
 from support.tiny_models import write_tflite
 
+pytestmark = pytest.mark.slow
+
 PLAIN = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # every tensor stays readable
 
 

@@ -27,6 +27,8 @@ from support.blame_graphs import (
     weights,
 )
 
+pytestmark = pytest.mark.slow
+
 # Without the passes, or they would mend what blame is to find.
 PLAIN = QuantizeOptions(equalization=False, bias_absorption=False)
 

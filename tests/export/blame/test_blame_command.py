@@ -13,6 +13,8 @@ from edgeconv.cli import cli
 from edgeconv.errors import EdgeconvError
 from support.blame_graphs import data, float_bundle, save, weights
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: str | Path) -> str:
     result = CliRunner().invoke(

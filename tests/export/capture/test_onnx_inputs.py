@@ -22,6 +22,8 @@ from edgeconv.export.data.synthetic import SyntheticSamples
 from edgeconv.export.verify.bundle import verify_bundle
 from edgeconv.export.verify.top1 import evaluate
 
+pytestmark = pytest.mark.slow
+
 FLOAT, INT64, UINT8, BOOL = (
     *(TensorProto.FLOAT, TensorProto.INT64),
     *(TensorProto.UINT8, TensorProto.BOOL),

@@ -18,6 +18,8 @@ from edgeconv.models.mobilenet_v2 import mobilenet_v2
 from edgeconv.models.randomize import randomize_
 from support.runtimes import onnx_session
 
+pytestmark = pytest.mark.slow
+
 RANDOM = np.random.default_rng(0)
 
 

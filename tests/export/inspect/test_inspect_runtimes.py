@@ -17,6 +17,8 @@ from edgeconv.export.inspect.runtimes import (
 from support.runtimes import onnx_session, tflite_interpreter
 from support.tflite_files import operator_only
 
+pytestmark = pytest.mark.slow
+
 HIGHEST = next(reversed(runtimes._tflite_releases().values()))
 
 

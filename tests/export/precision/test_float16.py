@@ -19,6 +19,8 @@ from edgeconv.export.tflite import lower
 from edgeconv.metrics import sqnr_db
 from support.precision import Samples, constants, first_outputs_onnx, first_outputs_tflite
 
+pytestmark = pytest.mark.slow
+
 # Half precision has 11 bits, which is 66 dB for one rounding; a few layers take some of it.
 LEAST_SQNR_DB = 50.0
 

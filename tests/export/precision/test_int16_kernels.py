@@ -20,6 +20,8 @@ from edgeconv.export.tflite.versions import INT16_VERSIONS
 from edgeconv.export.tflite.writer import write
 from support.runtimes import tflite_interpreter
 
+pytestmark = pytest.mark.slow
+
 INT16 = np.dtype("int16")
 SCALE = Quantization(1 / 8192, 0)  # reaches from -4 to 4
 UNIT = Quantization(1 / 32768, 0)

@@ -30,6 +30,8 @@ from support.precision import (
     first_outputs_tflite,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def quantized(graph: ir.Model, samples: Samples) -> QuantizedModel:

@@ -29,6 +29,8 @@ from support.precision import (
     initializer,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def tflite_of(graph: ir.Model, dynamic: DynamicModel) -> bytes:
     return bytes(lower(graph, finish=partial(quantize_weights, weights=dynamic.weights)).data)

@@ -19,6 +19,8 @@ from edgeconv.export.inspect.report import FileReport
 from edgeconv.export.verify.top1 import evaluate
 from support.precision import Samples
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def everything(

@@ -24,6 +24,8 @@ from edgeconv.export.precision.int8_dynamic_onnx import quantize_dynamically
 from edgeconv.export.verify.bundle import verify_bundle
 from support.precision import Samples, constants
 
+pytestmark = pytest.mark.slow
+
 TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 
 

@@ -28,6 +28,8 @@ from edgeconv.export.quantize import (
 from edgeconv.models.randomize import randomize_, structured_input
 from support.runtimes import onnx_session
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (3, 12, 12)
 
 

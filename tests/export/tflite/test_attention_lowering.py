@@ -15,6 +15,8 @@ from edgeconv.export.tflite.emit.heads import Heads, heads_of
 from edgeconv.models.randomize import randomize_, structured_input
 from support.lowering import check, operators
 
+pytestmark = pytest.mark.slow
+
 WIDTH, HEADS, SIDE, WINDOW = 24, 3, 8, 4
 MAP = (1, WIDTH, SIDE, SIDE)
 

@@ -19,6 +19,8 @@ from edgeconv.export.capture.onnx_file import capture_file
 from edgeconv.export.tflite import lower
 from support.lowering import Net
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 5.0  # one mutant; a slow machine included, a hang not
 KIBIBYTES = 600_000  # what all of them together may add to this process
 

@@ -22,6 +22,8 @@ from edgeconv.export.tflite.registry import Integer, names, rule
 from support.lowering import Array, Net, as_model, check, in_layout
 from support.runtimes import run_onnx, run_tflite
 
+pytestmark = pytest.mark.slow
+
 OLD_RUNTIME = tflite_release("tflite-runtime==2.14")
 NOT_FOR_REALS = {"QuantizeLinear", "DequantizeLinear"}
 

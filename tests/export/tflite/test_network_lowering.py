@@ -24,6 +24,8 @@ from edgeconv.models.randomize import randomize_, structured_input
 from support.lowering import Array, Arrays, in_layout, operators
 from support.runtimes import run_onnx, run_tflite
 
+pytestmark = pytest.mark.slow
+
 OldRuntime = Callable[[bytes, Mapping[str, Array]], Arrays]
 
 NETWORKS = ["mobilenet_v1", "mobilenet_v2", "resnet18", "resnet50", "resnet8"]

@@ -14,6 +14,8 @@ from edgeconv.export.tflite import lower
 from support.lowering import Array, Net, as_model, in_layout, smooth
 from support.runtimes import run_onnx
 
+pytestmark = pytest.mark.slow
+
 MAP = (1, 4, 6, 6)
 VOLUME = (1, 4, 5, 6, 6)
 RELEASE = tflite_release("tflite-runtime==2.14")

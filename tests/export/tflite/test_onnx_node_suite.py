@@ -26,6 +26,8 @@ from edgeconv.export.tflite import lower
 from support.lowering import as_model
 from support.runtimes import run_tflite
 
+pytestmark = pytest.mark.slow
+
 NODE_TEST = "onnx_node_test"  # the property that the summary is made of, in conftest.py
 OLDEST_OPSET = 13
 TYPES = {

@@ -9,6 +9,8 @@ from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
 from support.lowering import Net, as_model, check, operators, smooth
 
+pytestmark = pytest.mark.slow
+
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 STEPS, BATCH, FEATURES, HIDDEN = 5, 2, 6, 3
 

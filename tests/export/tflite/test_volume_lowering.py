@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from support.lowering import Net, check, operators, smooth
 
+pytestmark = pytest.mark.slow
+
 VOLUME = (2, 4, 5, 6, 7)
 SCALE, ZERO = 0.05, 120
 small = st.integers(0, 1)

@@ -19,6 +19,8 @@ from edgeconv.evaluation import Evaluation
 from edgeconv.export.verify.top1 import evaluate
 from edgeconv.models.randomize import structured_input
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (3, 16, 16)
 
 

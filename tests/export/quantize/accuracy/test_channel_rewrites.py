@@ -24,6 +24,8 @@ from edgeconv.export.quantize.layers import Layer, grouped, is_weighted, ungroup
 from edgeconv.export.runtimes import IntermediateOutputs
 from edgeconv.models.randomize import randomize_, structured_input
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (4, 8, 8)
 
 

@@ -7,6 +7,8 @@ import pytest
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod, Rounding
 from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, repair
 
+pytestmark = pytest.mark.slow
+
 
 def figures(sqnr_db: float, drop: float | None = None) -> Assessment:
     return Assessment(sqnr_db, drop, bytes=1000, latency_ns=1e6)

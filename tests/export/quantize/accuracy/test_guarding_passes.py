@@ -27,6 +27,8 @@ from support.digit_network import (
     with_coarse_weights,
 )
 
+pytestmark = pytest.mark.slow
+
 PLAIN = QuantizeOptions(
     range_method=RangeMethod.MINMAX,
     equalization=False,
