@@ -3,92 +3,111 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from edgeconv.export.passes import gelu, layer_norm
+from edgeconv.export.passes import gelu
 from edgeconv.export.passes.channel_shuffle import ChannelShuffle
 from edgeconv.export.passes.clamp_before_concat import ClampBeforeConcat
 from edgeconv.export.passes.constants_second import ConstantsSecond
+from edgeconv.export.passes.finish import NameNodes, StateVersions
 from edgeconv.export.passes.gemm import MatMulAddToGemm
 from edgeconv.export.passes.global_pool import MeanToGlobalPool
 from edgeconv.export.passes.hard_swish import HardSwish
+from edgeconv.export.passes.layer_norm import FIRST_OPSET_RMS, LayerNorm, RMSNorm
 from edgeconv.export.passes.pixel_shuffle import PixelShuffle
 from edgeconv.export.passes.prelu import PReluToLeakyRelu
+from edgeconv.export.passes.rewriting import Rewrites
 from edgeconv.export.passes.sigmoid import Sigmoid
-from edgeconv.export.passes.simplification import simplify
+from edgeconv.export.passes.simplification import Simplify
 from edgeconv.export.passes.softplus import Softplus
+from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.passes.sums import SumToAdd
 from edgeconv.export.quiet import quiet_python
 
 logger = logging.getLogger(__name__)
 
-# The lowest IR version that goes with each opset (ONNX's own Versioning table), so that the
-# oldest runtime that knows the opset loads the file.
-_IR_VERSION = {18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
+# The places of one rewrite that a warning names.
+_NAMED_PLACES = 3
+
+
+def float_steps() -> tuple[Step, ...]:
+    """What is done to every float graph, whatever precisions are made of it."""
+    return (
+        Step(NameNodes(), "first: what is folded would number the nodes without a name"),
+        Step(Simplify(), "before the rewrites, which know the forms that it leaves"),
+        Step(
+            common.ClearMetadataAndDocStringPass(),
+            "the exporter's stack traces name the author's folders; no rewrite reads them",
+        ),
+        Step(
+            common.LiftConstantsToInitializersPass(lift_all_constants=True),
+            "the rewrites and the quantizer know constants as initializers",
+        ),
+        Step(SumToAdd(), "before the patterns, which know Adds"),
+        Step(ConstantsSecond(), "before the patterns, which look for a constant on one side only"),
+        Step(
+            gelu.Gelu(),
+            "anywhere among the patterns: no other reads Erf or Tanh",
+            first_opset=gelu.FIRST_OPSET,
+        ),
+        Step(PReluToLeakyRelu(), "anywhere: nothing else reads a PRelu"),
+        Step(HardSwish(), "anywhere among the patterns: no other reads a Clip between sums"),
+        Step(Sigmoid(), "anywhere among the patterns: no other reads Exp"),
+        Step(Softplus(), "anywhere among the patterns: no other reads Where"),
+        Step(LayerNorm(), "before MeanToGlobalPool: its mean may be over a whole map"),
+        Step(
+            RMSNorm(),
+            "after LayerNorm, whose formula contains this one",
+            first_opset=FIRST_OPSET_RMS,
+        ),
+        Step(PixelShuffle(), "before ChannelShuffle, which reads the same three operators"),
+        Step(MatMulAddToGemm(), "before ClampBeforeConcat, which moves a clamp into a Gemm"),
+        Step(ClampBeforeConcat(), "before ChannelShuffle, which a clamp behind a Concat ends"),
+        Step(MeanToGlobalPool(), "before ChannelShuffle, which follows channels through pools"),
+        Step(ChannelShuffle(), "last of the rewrites: it needs the operators as they stay"),
+        Step(common.IdentityEliminationPass(), "after the rewrites, of which SumToAdd writes some"),
+        Step(common.RemoveUnusedNodesPass(), "after whatever leaves nodes without a reader"),
+        Step(common.RemoveUnusedOpsetsPass(), "after the last node of an opset may have gone"),
+        Step(NameNodes(), "after the last rewrite that makes nodes"),
+        Step(StateVersions(), "last: it describes the finished file"),
+    )
 
 
 def optimize(model: ir.Model) -> ir.Model:
     """Simplify a float graph in place and return it.
 
-    Ensures: constants folded, batch norm folded into convolutions, constants are initializers,
-    no unused nodes, no metadata (the exporter's stack traces name the author's folders), every
-    node has a name. Warns of a GELU that stays written out under an opset without the operator.
+    A warning says what nearly became one operator, and what only the opset keeps written out.
+
+    Args:
+        model: a float graph of opset 18 to 23.
+
+    Returns:
+        ``model``: constants and batch norms are folded, constants are initializers, there are no
+        unused nodes and no metadata, and every node has a name.
     """
-    opset = model.graph.opset_imports.get("", 0)
-    _name_nodes(model)
+    steps = float_steps()
     with quiet_python():
-        simplify(model)
-        cleanup = ir.passes.Sequential(
-            common.ClearMetadataAndDocStringPass(),
-            common.LiftConstantsToInitializersPass(lift_all_constants=True),
-            *_rewrites(opset),
-            common.IdentityEliminationPass(),
-            common.RemoveUnusedNodesPass(),
-            common.RemoveUnusedOpsetsPass(),
-        )
-        cleanup(model)
-        without_operator = opset < gelu.FIRST_OPSET and gelu.is_written_out(model)
+        model = run(model, steps)
+        missing = model.graph.opset_imports[""] < gelu.FIRST_OPSET
+        without_operator = missing and gelu.Gelu().search(model).matches
     if without_operator:
         logger.warning(
             "opset %d has no Gelu, so the network's GELU stays written out, which is slower, and "
             "partly in float in int8 files; pass --opset %d, or --format tflite alone",
-            opset,
+            model.graph.opset_imports[""],
             gelu.FIRST_OPSET,
         )
-    _name_nodes(model)
-    model.ir_version = _IR_VERSION[opset]
-    model.producer_name = "edgeconv"
-    model.producer_version = None
+    _warn_of_near_misses(steps)
     return model
 
 
-def _name_nodes(model: ir.Model) -> None:
-    """Give every node without a name that of its first result."""
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        node.name = node.name or node.outputs[0].name
-
-
-def _rewrites(opset: int) -> list[ir.passes.InPlacePass]:
-    """The rewrites that have an operator to write in ``opset``, in their order."""
-    rewrites: list[ir.passes.InPlacePass] = [
-        SumToAdd(),
-        ConstantsSecond(),
-        PReluToLeakyRelu(),
-        HardSwish(),
-        Sigmoid(),
-        Softplus(),
-        layer_norm.LayerNorm(),
-        PixelShuffle(),
-        MatMulAddToGemm(),
-        ClampBeforeConcat(),
-        MeanToGlobalPool(),
-        ChannelShuffle(),
-    ]
-    if opset >= gelu.FIRST_OPSET:
-        rewrites.insert(0, gelu.Gelu())
-        rewrites.insert(0, ConstantsSecond())
-    if opset >= layer_norm.FIRST_OPSET_RMS:
-        rewrites.append(layer_norm.RMSNorm())
-    return rewrites
+def _warn_of_near_misses(steps: Iterable[Step]) -> None:
+    for step in steps:
+        misses = step.rewrite.near_misses if isinstance(step.rewrite, Rewrites) else ()
+        for miss in misses[:_NAMED_PLACES]:
+            logger.warning("%s; that is slower, and partly in float in int8 files", miss)
+        if len(misses) > _NAMED_PLACES:
+            logger.warning("%d more like them stay written out", len(misses) - _NAMED_PLACES)

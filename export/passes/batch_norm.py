@@ -10,24 +10,24 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.graph_edit import GraphEditor
+from edgeconv.export.passes.steps import NodePass
 
 
-class BatchNormToDepthwise(ir.passes.InPlacePass):
+class BatchNormToDepthwise(NodePass):
     """``BatchNormalization(x)`` → ``Conv(x, weight [C, 1, 1…], bias [C], group=C)`` for x of
     [N, C, spatial…] with constant float32 statistics.
     """
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
-        editor = GraphEditor(model.graph)
-        changed = False
-        for node in list(model.graph):
-            if node.op_type == "BatchNormalization" and node.domain == "" and _applies(node):
-                _replace(editor, node)
-                changed = True
-        return ir.passes.PassResult(model, modified=changed)
+    def applies(self, node: ir.Node) -> bool:
+        """Apply to a norm of maps that gives nothing but its result."""
+        return node.op_type == "BatchNormalization" and node.domain == "" and _is_fixed(node)
+
+    def replace(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Write the convolution."""
+        _replace(editor, node)
 
 
-def _applies(node: ir.Node) -> bool:
+def _is_fixed(node: ir.Node) -> bool:
     x = node.inputs[0]
     return (
         x is not None

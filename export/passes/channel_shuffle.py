@@ -16,8 +16,10 @@ from itertools import groupby
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from edgeconv.export.graph_edit import GraphEditor, describe, only_consumer
+from edgeconv.export.passes.steps import broken
 from edgeconv.export.traits import Trait, operators
 
 CHANNELS = 1  # the axis
@@ -35,14 +37,27 @@ class ChannelShuffle(ir.passes.InPlacePass):
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        moved = _follow(model.graph)
+        """Dissolve each shuffle between convolutions that can take its order."""
         editor = GraphEditor(model.graph)
-        changed = False
-        for region in _regions(moved):
-            if region.shuffles and (plan := _plan(region)) is not None:
-                _apply(editor, region, plan)
-                changed = True
-        return ir.passes.PassResult(model, modified=changed)
+        modified = False
+        for region, plan in _plans(model.graph):
+            _apply(editor, region, plan)
+            modified = True
+        if modified:
+            common.RemoveUnusedNodesPass()(model)  # the moves, which nothing reads now
+        return ir.passes.PassResult(model, modified)
+
+    def ensures(self, model: ir.Model) -> None:
+        """Ensure that no shuffle is left that could dissolve."""
+        if any(_plans(model.graph)):
+            raise broken(self, "it left a shuffle")
+
+
+def _plans(graph: ir.Graph) -> Iterator[tuple[_Region, _Plan]]:
+    """The regions with a shuffle whose convolutions can take another order."""
+    for region in _regions(_follow(graph)):
+        if region.shuffles and (plan := _plan(region)) is not None:
+            yield region, plan
 
 
 @dataclass

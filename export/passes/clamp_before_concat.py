@@ -10,26 +10,26 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from edgeconv.export.graph_edit import GraphEditor, clamp_bounds, describe, only_consumer
+from edgeconv.export.passes.steps import NodePass
 
 FUSING = {"Conv", "ConvTranspose", "Gemm", "Add", "Sub", "Mul"}
 
 
-class ClampBeforeConcat(ir.passes.InPlacePass):
+class ClampBeforeConcat(NodePass):
     """``Relu(Concat(a, b, …))`` → ``Concat(Relu(a), Relu(b), …)``; the same of Clip with constant
     bounds.
     """
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
-        editor = GraphEditor(model.graph)
-        changed = False
-        for node in list(model.graph):
-            if clamp_bounds(node) is not None and _applies(node):
-                _move(editor, node)
-                changed = True
-        return ir.passes.PassResult(model, modified=changed)
+    def applies(self, node: ir.Node) -> bool:
+        """Apply to a clamp that can move into what computes the parts."""
+        return clamp_bounds(node) is not None and _reads_fusing_parts(node)
+
+    def replace(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Move the clamp."""
+        _move(editor, node)
 
 
-def _applies(node: ir.Node) -> bool:
+def _reads_fusing_parts(node: ir.Node) -> bool:
     x = node.inputs[0]
     concat = None if x is None else x.producer()
     if x is None or concat is None or concat.op_type != "Concat" or only_consumer(x) is None:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from edgeconv.export.graph_edit import GraphEditor
+from edgeconv.export.passes.steps import NodePass
 from edgeconv.export.traits import Trait, operators
 
+COMMUTATIVE = operators(Trait.COMMUTES)
 
-class ConstantsSecond(ir.passes.InPlacePass):
+
+class ConstantsSecond(NodePass):
     """``Add(c, x)`` → ``Add(x, c)``, and the same of Mul, Max and Min, for constant c."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
-        commutative = operators(Trait.COMMUTES)
-        changed = False
-        for node in model.graph:
-            if node.op_type not in commutative or len(node.inputs) != 2:
-                continue
-            first, second = node.inputs
-            if _is_constant(first) and not _is_constant(second):
-                node.replace_input_with(0, second)
-                node.replace_input_with(1, first)
-                changed = True
-        return ir.passes.PassResult(model, modified=changed)
+    def applies(self, node: ir.Node) -> bool:
+        """Apply where the constant stands first."""
+        if node.op_type not in COMMUTATIVE or node.domain != "" or len(node.inputs) != 2:
+            return False
+        return _is_constant(node.inputs[0]) and not _is_constant(node.inputs[1])
+
+    def replace(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Swap the operands."""
+        first, second = node.inputs
+        node.replace_input_with(0, second)
+        node.replace_input_with(1, first)
 
 
 def _is_constant(value: ir.Value | None) -> bool:

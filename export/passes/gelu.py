@@ -7,22 +7,17 @@ x^3))) (Hendrycks and Gimpel 2016, arXiv:1606.08415). Needs opset 20, the first 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
-from edgeconv.export.passes.constants_second import ConstantsSecond
-from edgeconv.export.passes.rewriting import Rewrites, is_number
+from edgeconv.export.passes.rewriting import Build, Rewrites, check_numbers
 
 FIRST_OPSET = 20
 
 _ROOT = math.sqrt(2)
 _FACTOR = math.sqrt(2 / math.pi)
 _CUBIC = 0.044715
-
-Build = Callable[..., Any]
 
 
 def _erf_of_quotient(op: Any, x: Any, inner: Any) -> Any:
@@ -58,8 +53,8 @@ def _orders(core: Build) -> tuple[Build, ...]:
 def _fits(**expected: float) -> Build:
     expected = {"half": 0.5, "one": 1.0, **expected}
 
-    def check(context: Any, **values: Any) -> bool:
-        return all(is_number(values[name], wanted) for name, wanted in expected.items())
+    def check(context: Any, **values: Any) -> pattern.MatchResult:
+        return check_numbers(values, expected)
 
     return check
 
@@ -102,16 +97,10 @@ def _by_power(order: Build) -> pattern.RewriteRule:
     )
 
 
-def is_written_out(model: ir.Model) -> bool:
-    """Whether :class:`Gelu` would find one, be there an operator in the opset or not."""
-    copy = model.clone()
-    ConstantsSecond()(copy)
-    return bool(Gelu()(copy).modified)
-
-
 class Gelu(Rewrites):
     """The formula in any of its orders → ``Gelu(x)``."""
 
+    subject = "GELU"
     rules = (
         *(_exact(order, _ROOT) for order in _orders(_erf_of_quotient)),
         *(_exact(order, 1 / _ROOT) for order in _orders(_erf_of_product)),

@@ -11,25 +11,24 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.graph_edit import GraphEditor, describe, only_consumer
+from edgeconv.export.passes.steps import NodePass
 
 
-class MatMulAddToGemm(ir.passes.InPlacePass):
+class MatMulAddToGemm(NodePass):
     """``Add(MatMul(x [..., k], weight [k, n]), bias [n])`` →
     ``Reshape(Gemm(Reshape(x, [-1, k]), weight, bias), [..., n])``; without the reshapes where x
     is a matrix. Weight and bias are constant float32, shapes are static.
     """
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
-        editor = GraphEditor(model.graph)
-        changed = False
-        for node in list(model.graph):
-            if node.op_type != "MatMul" or node.domain != "":
-                continue
-            add = _bias_add(node)
-            if add is not None:
-                _replace(editor, node, add)
-                changed = True
-        return ir.passes.PassResult(model, modified=changed)
+    def applies(self, node: ir.Node) -> bool:
+        """Apply to a product with a constant matrix, to which only a constant row is added."""
+        return node.op_type == "MatMul" and node.domain == "" and _bias_add(node) is not None
+
+    def replace(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Write the Gemm."""
+        add = _bias_add(node)
+        assert add is not None
+        _replace(editor, node, add)
 
 
 def _bias_add(node: ir.Node) -> ir.Node | None:

@@ -10,21 +10,21 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.graph_edit import GraphEditor, describe
+from edgeconv.export.passes.steps import NodePass
 
 
-class MeanToGlobalPool(ir.passes.InPlacePass):
+class MeanToGlobalPool(NodePass):
     """``ReduceMean(x, axes=[2, 3, …], keepdims=k)`` → ``GlobalAveragePool(x)``, and a Reshape
     where the dimensions are dropped. x is [N, C, spatial…] with static shape, ai.onnx 18+.
     """
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
-        editor = GraphEditor(model.graph)
-        changed = False
-        for node in list(model.graph):
-            if node.op_type == "ReduceMean" and node.domain == "" and _is_spatial(node):
-                _replace(editor, node)
-                changed = True
-        return ir.passes.PassResult(model, modified=changed)
+    def applies(self, node: ir.Node) -> bool:
+        """Apply to a mean over all spatial axes."""
+        return node.op_type == "ReduceMean" and node.domain == "" and _is_spatial(node)
+
+    def replace(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Write the pool."""
+        _replace(editor, node)
 
 
 def _is_spatial(node: ir.Node) -> bool:

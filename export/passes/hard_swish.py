@@ -11,23 +11,22 @@ from typing import Any
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
-from edgeconv.export.passes.rewriting import Rewrites, is_number
+from edgeconv.export.passes.rewriting import Rewrites, check_numbers, compare, no_match
 
 
 def _clipped(op: Any, x: Any, three: Any, low: Any, high: Any) -> Any:
     return op.Clip(op.Add(x, three), low, high)
 
 
-def _bounds_fit(three: ir.Value, low: ir.Value, high: ir.Value) -> bool:
-    return is_number(three, 3) and is_number(low, 0) and is_number(high, 6)
+_BOUNDS = {"three": 3.0, "low": 0.0, "high": 6.0}
 
 
-def _divided(context: Any, three: Any, low: Any, high: Any, six: Any, **_: Any) -> bool:
-    return _bounds_fit(three, low, high) and is_number(six, 6)
+def _divided(context: Any, **values: Any) -> pattern.MatchResult:
+    return check_numbers(values, {**_BOUNDS, "six": 6.0})
 
 
-def _multiplied(context: Any, three: Any, low: Any, high: Any, sixth: Any, **_: Any) -> bool:
-    return _bounds_fit(three, low, high) and is_number(sixth, 1 / 6)
+def _multiplied(context: Any, **values: Any) -> pattern.MatchResult:
+    return check_numbers(values, {**_BOUNDS, "sixth": 1 / 6})
 
 
 def _hard_sigmoid(op: Any, x: Any, **_: Any) -> Any:
@@ -38,12 +37,13 @@ def _hard_swish(op: Any, x: Any, **_: Any) -> Any:
     return op.HardSwish(x)
 
 
-def _of_hard_sigmoid(context: Any, gate: ir.Value, **_: Any) -> bool:
+def _of_hard_sigmoid(context: Any, gate: ir.Value, **_: Any) -> pattern.MatchResult:
     node = gate.producer()
     if node is None:
-        return False
-    alpha, beta = (node.attributes.get_float(name, 0.0) for name in ("alpha", "beta"))
-    return abs(alpha - 1 / 6) < 1e-5 and abs(beta - 0.5) < 1e-5
+        return no_match("its gate is an input")
+    stated = node.attributes
+    found = {"alpha": stated.get_float("alpha", 0.2), "beta": stated.get_float("beta", 0.5)}
+    return compare(found, {"alpha": 1 / 6, "beta": 0.5})
 
 
 class HardSwish(Rewrites):
@@ -51,6 +51,7 @@ class HardSwish(Rewrites):
     orders → ``HardSwish(x)``.
     """
 
+    subject = "HardSwish or HardSigmoid"
     rules = (
         pattern.RewriteRule(
             lambda op, x, three, low, high, six: op.Div(

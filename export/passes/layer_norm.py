@@ -7,7 +7,6 @@ RMSNormalization exists since opset 23; LayerNormalization since 17.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,9 @@ import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
 from edgeconv.export.graph_edit import GraphEditor
-from edgeconv.export.passes.rewriting import Rewrites, number
+from edgeconv.export.passes.rewriting import MATCH, Build, Rewrites, no_match, number
 
 FIRST_OPSET_RMS = 23
-
-Build = Callable[..., Any]
 
 
 def _square_by_product(op: Any, x: Any) -> Any:
@@ -66,15 +63,19 @@ def _applies(
     again: ir.Value | None = None,
     two: ir.Value | None = None,
     **_: Any,
-) -> bool:
+) -> pattern.MatchResult:
     if x.shape is None or not x.shape.is_static() or x.dtype != ir.DataType.FLOAT:
-        return False
+        return no_match("its input has no static shape, or is not float32")
     first = _first_axis(x, axes)
-    if first is None or (again is not None and _first_axis(x, again) != first):
-        return False
+    if first is None:
+        return no_match("it does not reduce the last axes")
+    if again is not None and _first_axis(x, again) != first:
+        return no_match("its mean and its variance reduce different axes")
     if not all(_keeps_axes(value) for value in (mean, variance) if value is not None):
-        return False
-    return number(epsilon) is not None and (two is None or number(two) == 2)
+        return no_match("it drops the axes that it reduces")
+    if number(epsilon) is None:
+        return no_match("its epsilon is not a constant")
+    return MATCH if two is None or number(two) == 2 else no_match("it does not square")
 
 
 def _keeps_axes(value: ir.Value) -> bool:
@@ -162,18 +163,24 @@ def _parameter(normalized: ir.Value, value: ir.Value) -> bool:
     return scale is not None and scale.shape == value.shape
 
 
-def _unscaled(context: Any, normalized: ir.Value, scale: ir.Value, **_: Any) -> bool:
+def _unscaled(context: Any, normalized: ir.Value, scale: ir.Value, **_: Any) -> pattern.MatchResult:
     node = normalized.producer()
     if node is None or len(node.inputs) > 2 or not _parameter(normalized, scale):
-        return False
+        return no_match("the factor is not a constant of the normalized shape")
     own = node.inputs[1]
     known = None if own is None else ir.convenience.get_const_tensor(own)
-    return known is not None and bool(np.all(known.numpy() == 1))
+    if known is None or np.any(known.numpy() != 1):
+        return no_match("it has a scale already")
+    return MATCH
 
 
-def _unbiased(context: Any, normalized: ir.Value, bias: ir.Value, **_: Any) -> bool:
+def _unbiased(context: Any, normalized: ir.Value, bias: ir.Value, **_: Any) -> pattern.MatchResult:
     node = normalized.producer()
-    return node is not None and len(node.inputs) == 2 and _parameter(normalized, bias)
+    if node is None or len(node.inputs) != 2:
+        return no_match("it has a bias already")
+    if not _parameter(normalized, bias):
+        return no_match("the summand is not a constant of the normalized shape")
+    return MATCH
 
 
 def _with_scale(name: str) -> pattern.RewriteRule:
@@ -209,6 +216,7 @@ class LayerNorm(Rewrites):
     the normalized shape, or are ones and nothing.
     """
 
+    subject = "layer norm"
     rules = (
         *_layer_norm_rules(_divided),
         *_layer_norm_rules(_multiplied),
@@ -220,6 +228,7 @@ class LayerNorm(Rewrites):
 class RMSNorm(Rewrites):
     """The formula → ``RMSNormalization(x, scale)``, opset 23 or later."""
 
+    subject = "RMS norm"
     rules = (
         *_rms_norm_rules(_divided),
         *_rms_norm_rules(_multiplied),

@@ -11,7 +11,7 @@ from typing import Any
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
-from edgeconv.export.passes.rewriting import Rewrites
+from edgeconv.export.passes.rewriting import MATCH, Rewrites, no_match
 
 DEPTH_FIRST = (0, 1, 4, 2, 5, 3)
 BLOCK_FIRST = (0, 3, 4, 1, 5, 2)
@@ -46,8 +46,12 @@ def _rule(perm: tuple[int, ...], mode: str) -> pattern.RewriteRule:
         moved = op.Transpose(split, perm=list(perm))
         return op.Reshape(moved, second, _allow_other_attributes=True, _outputs=["y"])
 
-    def check(context: Any, x: ir.Value, split: ir.Value, y: ir.Value, **_: Any) -> bool:
-        return _block(x, split, y, depth_first) is not None
+    def check(
+        context: Any, x: ir.Value, split: ir.Value, y: ir.Value, **_: Any
+    ) -> pattern.MatchResult:
+        if _block(x, split, y, depth_first) is None:
+            return no_match("its shapes are not those of a pixel shuffle")
+        return MATCH
 
     def build(op: Any, x: ir.Value, split: ir.Value, y: ir.Value, **_: Any) -> Any:
         return op.DepthToSpace(x, blocksize=_block(x, split, y, depth_first), mode=mode)
@@ -60,4 +64,5 @@ class PixelShuffle(Rewrites):
     → ``DepthToSpace`` of mode CRD; with the block in front of the depth, mode DCR.
     """
 
+    subject = "pixel shuffle"
     rules = (_rule(DEPTH_FIRST, "CRD"), _rule(BLOCK_FIRST, "DCR"))

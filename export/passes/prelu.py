@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
-from edgeconv.export.passes.rewriting import Rewrites
+from edgeconv.export.passes.rewriting import MATCH, Rewrites, no_match
 
 
 def _slope(value: ir.Value) -> float | None:
@@ -24,17 +24,20 @@ def _slope(value: ir.Value) -> float | None:
     return float(slopes[0])
 
 
-def _applies(context: Any, x: ir.Value, slope: ir.Value, **_: Any) -> bool:
-    return x.dtype == ir.DataType.FLOAT and _slope(slope) is not None
+def _has_one_slope(context: Any, x: ir.Value, slope: ir.Value, **_: Any) -> pattern.MatchResult:
+    if x.dtype != ir.DataType.FLOAT:
+        return no_match("it does not compute in float32")
+    return MATCH if _slope(slope) is not None else no_match("its slopes differ")
 
 
 class PReluToLeakyRelu(Rewrites):
     """``PRelu(x, slope)`` → ``LeakyRelu(x, alpha=slope)``, where the constant slopes are equal."""
 
+    subject = "PRelu"
     rules = (
         pattern.RewriteRule(
             lambda op, x, slope: op.PRelu(x, slope),
             lambda op, x, slope: op.LeakyRelu(x, alpha=_slope(slope)),
-            _applies,
+            _has_one_slope,
         ),
     )

@@ -10,20 +10,22 @@ from typing import Any
 
 from onnxscript.rewriter import pattern
 
-from edgeconv.export.passes.rewriting import Rewrites, is_number
+from edgeconv.export.passes.rewriting import Rewrites, check_numbers
 
 
 def _raised(op: Any, x: Any, one: Any) -> Any:
     return op.Add(op.Exp(op.Neg(x)), one)
 
 
-def _is_one(context: Any, one: Any, **numbers: Any) -> bool:
-    return is_number(one, 1) and is_number(numbers.get("above", one), 1)
+def _is_one(context: Any, one: Any, above: Any = None, **_: Any) -> pattern.MatchResult:
+    values = {"one": one} if above is None else {"one": one, "above": above}
+    return check_numbers(values, dict.fromkeys(values, 1.0))
 
 
 class Sigmoid(Rewrites):
     """``1 / (1 + Exp(-x))`` → ``Sigmoid(x)``; ``x / (1 + Exp(-x))`` → ``x * Sigmoid(x)``."""
 
+    subject = "sigmoid"
     rules = (
         pattern.RewriteRule(
             lambda op, x, one: op.Div(x, _raised(op, x, one)),

@@ -60,29 +60,12 @@ a Clip with a Relu or Clip is wrong where their bounds do not meet; the no-op ar
 tolerances, so :class:`NoOpArithmetic` stands for it."""
 
 
-def simplify(model: ir.Model) -> None:
-    """Inline functions, fold constants and drop what changes nothing, in place."""
-    ir.passes.Sequential(
-        common.InlinePass(),
-        ir.passes.PassManager(
-            [
-                FoldConstants(),
-                NoOpArithmetic(),
-                RewritePass(_RULES),
-                common.RemoveUnusedNodesPass(),
-                common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]
-                common.RemoveUnusedOpsetsPass(),
-            ],
-            steps=2,
-            early_stop=True,
-        ),
-        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        common.LiftSubgraphInitializersToMainGraphPass(),
-        common.DeduplicateInitializersPass(),
-        common.CommonSubexpressionEliminationPass(),
-        common.OutputFixPass(),
-        common.NameFixPass(),
-    )(model)
+class Simplify(ir.passes.InPlacePass):
+    """Inline functions, fold constants and drop what changes nothing."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Simplify ``model``."""
+        return ir.passes.PassResult(model, modified=_SEQUENCE(model).modified)
 
 
 class FoldConstants(ir.passes.InPlacePass):
@@ -149,3 +132,26 @@ def _kept_operand(node: ir.Node) -> ir.Value | None:
         if tensor is not None and is_neutral(tensor.numpy()):
             return kept
     return None
+
+
+_SEQUENCE = ir.passes.Sequential(
+    common.InlinePass(),
+    ir.passes.PassManager(
+        [
+            FoldConstants(),
+            NoOpArithmetic(),
+            RewritePass(_RULES),
+            common.RemoveUnusedNodesPass(),
+            common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]
+            common.RemoveUnusedOpsetsPass(),
+        ],
+        steps=2,
+        early_stop=True,
+    ),
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+    common.LiftSubgraphInitializersToMainGraphPass(),
+    common.DeduplicateInitializersPass(),
+    common.CommonSubexpressionEliminationPass(),
+    common.OutputFixPass(),
+    common.NameFixPass(),
+)

@@ -12,15 +12,21 @@ from typing import Any
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
-from edgeconv.export.passes.rewriting import Rewrites, number
+from edgeconv.export.passes.rewriting import MATCH, NearMiss, Rewrites, no_match, number
 
 # exp(-15) / 15 is a quarter of float32's epsilon: from there on the difference is rounded away.
 LEAST_THRESHOLD = 15.0
 
 
-def _exact(context: Any, threshold: ir.Value, **_: Any) -> bool:
+def _exact(context: Any, threshold: ir.Value, **_: Any) -> pattern.MatchResult:
     known = number(threshold)
-    return known is not None and known >= LEAST_THRESHOLD
+    if known is None:
+        return no_match("its threshold is not a constant")
+    if known < LEAST_THRESHOLD:
+        return no_match(
+            NearMiss(f"its threshold is {known:g}, and below {LEAST_THRESHOLD:g} the two differ")
+        )
+    return MATCH
 
 
 def _scaled(op: Any, x: Any, beta: Any) -> Any:
@@ -32,6 +38,7 @@ class Softplus(Rewrites):
     ``b x`` is compared. ``t`` is 15 or more.
     """
 
+    subject = "Softplus"
     rules = (
         pattern.RewriteRule(
             lambda op, x, threshold: op.Where(op.Greater(x, threshold), x, op.Softplus(x)),

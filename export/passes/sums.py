@@ -10,19 +10,19 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.graph_edit import GraphEditor
+from edgeconv.export.passes.steps import NodePass
 
 
-class SumToAdd(ir.passes.InPlacePass):
+class SumToAdd(NodePass):
     """``Sum(a, b, c)`` → ``Add(Add(a, b), c)``; ``Sum(a)`` → ``Identity(a)``."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
-        editor = GraphEditor(model.graph)
-        changed = False
-        for node in list(model.graph):
-            if node.op_type == "Sum" and node.domain == "":
-                _replace(editor, node)
-                changed = True
-        return ir.passes.PassResult(model, modified=changed)
+    def applies(self, node: ir.Node) -> bool:
+        """Apply to every Sum."""
+        return node.op_type == "Sum" and node.domain == ""
+
+    def replace(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Write the Adds."""
+        _replace(editor, node)
 
 
 def _replace(editor: GraphEditor, node: ir.Node) -> None:

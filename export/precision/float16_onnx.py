@@ -7,6 +7,8 @@ own where it has no half-precision kernel.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -15,9 +17,11 @@ import onnx_ir as ir
 from edgeconv.bundle import IoType
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.graph_edit import GraphEditor, constant_array, describe
+from edgeconv.export.passes.steps import Step, broken, run
 from edgeconv.export.precision.float16_tflite import to_half
 
 FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
+HALF_TEXT = "tensor(float16)"
 # Their result type is an attribute, not the type of an input.
 _TYPED_BY_ATTRIBUTE = {"Cast": "to", "EyeLike": "dtype", "RandomNormalLike": "dtype"}
 
@@ -33,9 +37,34 @@ def float16_model(model: ir.Model, io: IoType = IoType.FLOAT32) -> ir.Model:
         UnsupportedOperator: the graph has control flow.
         DataError: a weight is too large for float16.
     """
-    model = model.clone()
-    _Conversion(model.graph).run(io)
-    return model
+    return run(
+        model.clone(), [Step(ToFloat16(io), "the only one: nothing is simplified or removed by it")]
+    )
+
+
+class ToFloat16(ir.passes.InPlacePass):
+    """Computes in float16 whatever ONNX allows to."""
+
+    def __init__(self, io: IoType) -> None:
+        super().__init__()
+        self._io = io
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Convert values, constants and the interface.
+
+        Raises:
+            UnsupportedOperator: the graph has control flow.
+            DataError: a weight is too large for float16.
+        """
+        _Conversion(model.graph).run(self._io)
+        return ir.passes.PassResult(model, modified=True)
+
+    def ensures(self, model: ir.Model) -> None:
+        """Ensure that only a Cast, and what has no other form, reads float32."""
+        for node in model.graph:
+            for value, formal in _formal_inputs(model.graph, node):
+                if value.dtype == FLOAT and HALF_TEXT in formal.types and node.op_type != "Cast":
+                    raise broken(self, f"{node.name} ({node.op_type}) reads float32")
 
 
 class _Conversion:
@@ -67,14 +96,13 @@ class _Conversion:
                 f"{node.name} ({node.op_type}): control flow has no float16 form; "
                 "use --precision float32"
             )
-        opset = self.graph.opset_imports.get(node.domain, 1)
-        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+        schema = _schema(self.graph, node)
         halved: set[str] = set()
         for index, value in enumerate(node.inputs):
             if value is None or value.dtype not in (FLOAT, HALF):
                 continue
             formal = schema.inputs[min(index, len(schema.inputs) - 1)]
-            wanted = HALF if "tensor(float16)" in formal.types else FLOAT
+            wanted = HALF if HALF_TEXT in formal.types else FLOAT
             if wanted is HALF:
                 halved.add(formal.type_str)
             node.replace_input_with(index, self._as(value, wanted, node))
@@ -119,6 +147,21 @@ class _Conversion:
         cast = _cast(value, dtype, name)
         self.graph.append(cast)
         self.graph.outputs[index] = cast.outputs[0]
+
+
+def _schema(graph: ir.Graph, node: ir.Node) -> onnx.defs.OpSchema:
+    opset = graph.opset_imports.get(node.domain, 1)
+    return onnx.defs.get_schema(node.op_type, opset, node.domain)
+
+
+def _formal_inputs(
+    graph: ir.Graph, node: ir.Node
+) -> Iterator[tuple[ir.Value, onnx.defs.OpSchema.FormalParameter]]:
+    """The inputs that are there, each with what its operator states of it."""
+    schema = _schema(graph, node)
+    for index, value in enumerate(node.inputs):
+        if value is not None:
+            yield value, schema.inputs[min(index, len(schema.inputs) - 1)]
 
 
 def _half_constant(value: ir.Value) -> npt.NDArray[np.float16]:

@@ -16,6 +16,7 @@ from onnxscript import version_converter
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.graph_edit import GraphEditor, clamp_bounds, constant_array, describe
 from edgeconv.export.opset import INT16_OPSET
+from edgeconv.export.passes.steps import NodePass, Step, broken, run
 from edgeconv.export.quiet import quiet_python
 from edgeconv.export.traits import Trait, operators
 
@@ -33,14 +34,13 @@ _WEIGHTED = operators(Trait.WEIGHTED)
 
 def widen(model: ir.Model) -> ir.Model:
     """A copy of an int8 QDQ graph with float inputs and outputs whose activations are int16."""
-    model = model.clone()
-    if model.graph.opset_imports[""] < INT16_OPSET:
-        with quiet_python():
-            version_converter.convert_version(model, INT16_OPSET)
-        model.ir_version = IR_VERSION
-    _Widening(model.graph).run()
-    common.RemoveUnusedNodesPass()(model)
-    return model
+    steps = [
+        Step(RaiseOpset(), "first: QuantizeLinear has int16 only from there on"),
+        Step(PutBackRelus(), "before WidenActivations: it reads the int8 ranges"),
+        Step(WidenActivations(), "after the last reader of int8 ranges"),
+        Step(common.RemoveUnusedNodesPass(), "last: nothing reads the int8 parameters now"),
+    ]
+    return run(model.clone(), steps)
 
 
 def refuse_lost_bounds(model: ir.Model) -> None:
@@ -62,6 +62,63 @@ def refuse_lost_bounds(model: ir.Model) -> None:
             )
 
 
+class RaiseOpset(ir.passes.InPlacePass):
+    """Raises a graph to the first opset with int16 activations."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Convert the operators."""
+        if model.graph.opset_imports[""] >= INT16_OPSET:
+            return ir.passes.PassResult(model, modified=False)
+        with quiet_python():
+            version_converter.convert_version(model, INT16_OPSET)
+        model.ir_version = IR_VERSION
+        return ir.passes.PassResult(model, modified=True)
+
+    def ensures(self, model: ir.Model) -> None:
+        """Ensure that the opset has int16."""
+        if model.graph.opset_imports[""] < INT16_OPSET:
+            raise broken(self, f"the opset is still {model.graph.opset_imports['']}")
+
+
+class PutBackRelus(NodePass):
+    """Writes the Relu that an int8 range from zero up stands for: a symmetric one goes below."""
+
+    def applies(self, node: ir.Node) -> bool:
+        """Apply to a QuantizeLinear whose range alone cuts off what is below zero."""
+        return node.op_type == "QuantizeLinear" and _cuts_negatives(node)
+
+    def replace(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Write a Relu in front of the QuantizeLinear."""
+        x = node.inputs[0]
+        assert x is not None
+        name = editor.free_name(f"{x.name}_relu")
+        relu = ir.node("Relu", [x], name=name)
+        relu.outputs[0].name = name
+        describe(relu.outputs[0], x)
+        editor.graph.insert_before(node, relu)
+        node.replace_input_with(0, relu.outputs[0])
+
+
+class WidenActivations(ir.passes.InPlacePass):
+    """States every activation in int16, around zero point 0, and the biases in their new scales."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Widen them."""
+        _Widening(model.graph).run()
+        return ir.passes.PassResult(model, modified=True)
+
+    def ensures(self, model: ir.Model) -> None:
+        """Ensure that only weights are int8, and that every other zero point is an int16 zero."""
+        for node in model.graph:
+            if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+                continue
+            zero_point = constant_array(node.inputs[2])
+            if zero_point.any() or not (
+                zero_point.dtype == INT16 or _is_weight(node) or _is_bias(node)
+            ):
+                raise broken(self, f"{node.name} ({node.op_type}) is not in int16")
+
+
 class _Widening:
     def __init__(self, graph: ir.Graph) -> None:
         self._editor = GraphEditor(graph)
@@ -69,9 +126,6 @@ class _Widening:
         self._scales: dict[float, ir.Value] = {}
 
     def run(self) -> None:
-        for node in list(self._editor.graph):
-            if node.op_type == "QuantizeLinear" and _cuts_negatives(node):
-                self._bound(node)
         for node in list(self._editor.graph):
             if node.op_type == "QuantizeLinear":
                 self._activation(node)
@@ -105,17 +159,6 @@ class _Widening:
             self._scales[scale] = self._editor.constant(name, np.array(scale, np.float32))
         node.replace_input_with(1, self._scales[scale])
         node.replace_input_with(2, self._zero)
-
-    def _bound(self, quantize: ir.Node) -> None:
-        """Put back the Relu that an int8 range from zero up stands for."""
-        x = quantize.inputs[0]
-        assert x is not None
-        relu = ir.node("Relu", [x], name=f"{x.name}_relu")
-        result = relu.outputs[0]
-        result.name = self._editor.free_name(f"{x.name}_relu")
-        describe(result, x)
-        self._editor.graph.insert_before(quantize, relu)
-        quantize.replace_input_with(0, result)
 
     def _constant(self, node: ir.Node) -> None:
         """A constant in an activation's place."""

@@ -19,6 +19,7 @@ from onnx_ir.passes import common
 
 from edgeconv.errors import UsageError
 from edgeconv.export.graph_edit import GraphEditor, describe
+from edgeconv.export.passes.steps import Step, broken, run
 from edgeconv.export.quantize.parameters import weight_parameters
 from edgeconv.export.traits import Trait, operators
 
@@ -42,28 +43,65 @@ def quantize_dynamically(model: ir.Model) -> DynamicModel:
     Raises:
         UsageError: no operator of the network can have int8 weights.
     """
-    model = model.clone()
-    rewriter = _Rewriter(model.graph)
-    left: dict[str, list[str]] = defaultdict(list)
-    for node in list(model.graph):
-        if node.op_type not in _WEIGHTED | _RECURRENT or node.domain != "":
-            continue
-        reason = _reason_for_float(node)
-        if reason:
-            left[reason].append(f"{node.name} ({node.op_type})")
-        else:
-            rewriter.rewrite(node)
-    if not rewriter.weights:
-        raise UsageError(
-            "the network has no convolution or matrix product that int8-dynamic covers; use "
-            "--precision float16"
-        )
-    common.RemoveUnusedNodesPass()(model)  # float weights and biases that nothing reads now
-    reasons = tuple(_told(names, reason) for reason, names in left.items())
-    return DynamicModel(model, frozenset(rewriter.weights), reasons)
+    quantization = QuantizeDynamically()
+    steps = [
+        Step(quantization, "first: it reads the float weights"),
+        Step(common.RemoveUnusedNodesPass(), "after it: nothing reads those float weights now"),
+    ]
+    model = run(model.clone(), steps)
+    return DynamicModel(model, frozenset(quantization.weights), quantization.float_fallback)
 
 
-def _told(names: list[str], reason: str) -> str:
+class QuantizeDynamically(ir.passes.InPlacePass):
+    """Gives each layer int8 weights where ONNX has an integer form of it.
+
+    Attributes:
+        weights: the names of the float weights that became integers.
+        float_fallback: what keeps float weights, and why.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: set[str] = set()
+        self.float_fallback: tuple[str, ...] = ()
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Quantize the layers.
+
+        Raises:
+            UsageError: no operator of the network can have int8 weights.
+        """
+        rewriter = _Rewriter(model.graph)
+        left: dict[str, list[str]] = defaultdict(list)
+        for node in list(model.graph):
+            if not _has_weights(node):
+                continue
+            reason = _reason_for_float(node)
+            if reason:
+                left[reason].append(f"{node.name} ({node.op_type})")
+            else:
+                rewriter.rewrite(node)
+        self.weights = rewriter.weights
+        self.float_fallback = tuple(_describe(names, reason) for reason, names in left.items())
+        if not rewriter.weights:
+            raise UsageError(
+                "the network has no convolution or matrix product that int8-dynamic covers",
+                hint="use --precision float16",
+            )
+        return ir.passes.PassResult(model, modified=True)
+
+    def ensures(self, model: ir.Model) -> None:
+        """Ensure that every layer with float weights has a reason for them."""
+        for node in model.graph:
+            if _has_weights(node) and not _reason_for_float(node):
+                raise broken(self, f"{node.name} ({node.op_type}) keeps float weights")
+
+
+def _has_weights(node: ir.Node) -> bool:
+    return node.op_type in _WEIGHTED | _RECURRENT and node.domain == ""
+
+
+def _describe(names: list[str], reason: str) -> str:
     others = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return f"{names[0]}{others}: {reason}"
 

@@ -7,6 +7,7 @@ import onnx_ir as ir
 from edgeconv.bundle import Precision
 from edgeconv.errors import CaptureError
 from edgeconv.export.graph_edit import GraphEditor, describe, only_consumer
+from edgeconv.export.passes.steps import NodePass, Step, run
 
 _BY_ACTIVATION = {
     ir.DataType.INT8: Precision.INT8,
@@ -43,19 +44,26 @@ def existing_precision(model: ir.Model, name: str) -> Precision | None:
 
 
 def state_pooled_scales(model: ir.Model) -> None:
-    """Quantize the result of each GlobalAveragePool as that of the Reshape behind it is.
+    """State every scale that the integers of a pre-quantized graph need, in place."""
+    run(model, [Step(StatePooledScales(), "the only one: a quantized graph is kept as it is")])
+
+
+class StatePooledScales(NodePass):
+    """Quantizes the result of each GlobalAveragePool as that of the Reshape behind it is.
 
     A mean over a map becomes those two, and only the second is followed by its QuantizeLinear. A
     Reshape changes no number, so the scale holds for both.
     """
-    editor = GraphEditor(model.graph)
-    for node in list(model.graph):
-        if node.op_type != "GlobalAveragePool":
-            continue
-        reshape = only_consumer(node.outputs[0], "Reshape")
-        quantize = only_consumer(reshape.outputs[0], "QuantizeLinear") if reshape else None
-        if reshape is None or quantize is None:
-            continue
+
+    def applies(self, node: ir.Node) -> bool:
+        """Apply to a pool whose result only a Reshape and then a QuantizeLinear reads."""
+        return node.op_type == "GlobalAveragePool" and _quantized_reshape(node) is not None
+
+    def replace(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Write the pair of the Reshape between the two."""
+        found = _quantized_reshape(node)
+        assert found is not None
+        reshape, quantize = found
         pooled = node.outputs[0]
         first = ir.node("QuantizeLinear", [pooled, *quantize.inputs[1:]])
         second = ir.node("DequantizeLinear", [first.outputs[0], *quantize.inputs[1:]])
@@ -63,5 +71,11 @@ def state_pooled_scales(model: ir.Model) -> None:
             step.name = step.outputs[0].name = editor.free_name(f"{pooled.name}_{suffix}")
             describe(step.outputs[0], pooled)
         first.outputs[0].type = quantize.outputs[0].type
-        model.graph.insert_after(node, [first, second])
+        editor.graph.insert_after(node, [first, second])
         reshape.replace_input_with(0, second.outputs[0])
+
+
+def _quantized_reshape(pool: ir.Node) -> tuple[ir.Node, ir.Node] | None:
+    reshape = only_consumer(pool.outputs[0], "Reshape")
+    quantize = only_consumer(reshape.outputs[0], "QuantizeLinear") if reshape else None
+    return None if reshape is None or quantize is None else (reshape, quantize)

@@ -10,6 +10,7 @@ from onnx_ir.passes import common
 from edgeconv.errors import UsageError
 from edgeconv.export.data.samples import Batch, Batches
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
+from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.progress import Progress
 from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
 from edgeconv.export.quantize.accuracy.range_method import choose_range_method
@@ -116,8 +117,9 @@ def fit(
 
 def prepare(model: ir.Model) -> ir.Model:
     """A copy of a float graph in the form that quantization works on."""
-    model = model.clone()
-    BatchNormToDepthwise()(model)
-    common.RemoveUnusedNodesPass()(model)
-    common.NameFixPass()(model)
-    return model
+    steps = [
+        Step(BatchNormToDepthwise(), "first: what it writes is planned like any convolution"),
+        Step(common.RemoveUnusedNodesPass(), "after it: nothing reads its statistics now"),
+        Step(common.NameFixPass(), "last: ranges and weights are kept by the names of values"),
+    ]
+    return run(model.clone(), steps)

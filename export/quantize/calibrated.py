@@ -8,9 +8,10 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgeconv.export.data.samples import Batches
+from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.progress import Progress
 from edgeconv.export.quantize.calibration.calibrate import calibrate
-from edgeconv.export.quantize.insert_qdq import Inserter
+from edgeconv.export.quantize.insert_qdq import InsertQdq
 from edgeconv.export.quantize.layers import is_weighted
 from edgeconv.export.quantize.parameters import ActivationParameters
 from edgeconv.export.quantize.plan import plan
@@ -63,8 +64,14 @@ class CalibratedModel:
         decisions = plan(model.graph, self.options.keep_float)
         parameters = {value: self.activations[str(value.name)] for value in decisions.activations}
         dtype = self.options.activation_type.value
-        Inserter(model, parameters, dtype, self.weights).run(decisions)
-        common.RemoveUnusedNodesPass()(model)
+        steps = [
+            Step(
+                InsertQdq(decisions, parameters, dtype, self.weights),
+                "first: the plan is one of this very graph",
+            ),
+            Step(common.RemoveUnusedNodesPass(), "after it: nothing reads the float weights now"),
+        ]
+        model = run(model, steps)
         left = tuple(
             f"{node.name} ({node.op_type}): {reason}"
             for node, reason in decisions.float_fallback.items()

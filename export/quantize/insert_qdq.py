@@ -16,6 +16,7 @@ from edgeconv.export.graph_edit import (
     describe,
     only_consumer,
 )
+from edgeconv.export.passes.steps import broken
 from edgeconv.export.quantize.layers import constant, has_bias
 from edgeconv.export.quantize.operators import OPERATORS, Kind
 from edgeconv.export.quantize.parameters import (
@@ -31,21 +32,56 @@ from edgeconv.export.quantize.weights import QuantizedWeight
 Array = npt.NDArray[Any]
 
 
-class Inserter:
-    """Turns the float graph of ``model`` into its QDQ form, in place."""
+class InsertQdq(ir.passes.InPlacePass):
+    """Turns a float graph into its QDQ form.
+
+    Args:
+        plan: what becomes an integer in this very graph.
+        parameters: scale and zero point of each activation of ``plan``.
+        activation_dtype: int8 or uint8, in which the integers are stored.
+        weights: integer weights, by the name of the layer's result.
+    """
 
     def __init__(
         self,
-        model: ir.Model,
+        plan: Plan,
         parameters: Mapping[ir.Value, ActivationParameters],
         activation_dtype: npt.DTypeLike,
         weights: Mapping[str, QuantizedWeight],
     ) -> None:
-        self._graph = model.graph
-        self._editor = GraphEditor(model.graph)
-        self._weights = weights
+        super().__init__()
+        self._plan = plan
         self._parameters = parameters
         self._dtype = np.dtype(activation_dtype)
+        self._weights = weights
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Insert the pairs."""
+        _Inserter(model.graph, self._parameters, self._dtype, self._weights).run(self._plan)
+        return ir.passes.PassResult(model, modified=True)
+
+    def ensures(self, model: ir.Model) -> None:
+        """Ensure that nothing reads an activation of the plan in float."""
+        for value in self._parameters:
+            if value.is_graph_output() or any(
+                node.op_type != "QuantizeLinear" for node in value.consumers()
+            ):
+                raise broken(self, f"{value.name} is read in float")
+
+
+class _Inserter:
+    def __init__(
+        self,
+        graph: ir.Graph,
+        parameters: Mapping[ir.Value, ActivationParameters],
+        dtype: np.dtype[Any],
+        weights: Mapping[str, QuantizedWeight],
+    ) -> None:
+        self._graph = graph
+        self._editor = GraphEditor(graph)
+        self._weights = weights
+        self._parameters = parameters
+        self._dtype = dtype
 
     def run(self, plan: Plan) -> None:
         for node in list(self._graph):

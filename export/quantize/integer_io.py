@@ -8,6 +8,7 @@ import onnx_ir as ir
 from edgeconv.bundle import IoType
 from edgeconv.errors import UsageError
 from edgeconv.export.graph_edit import GraphEditor, constant_array, describe
+from edgeconv.export.passes.steps import Step, broken, run
 
 
 def apply_io(model: ir.Model, io: IoType) -> ir.Model:
@@ -21,16 +22,36 @@ def apply_io(model: ir.Model, io: IoType) -> ir.Model:
     """
     if io is IoType.FLOAT32:
         return model
-    model = model.clone()
-    editor = GraphEditor(model.graph)
-    dtype = np.dtype(io.value)
-    for graph_input in list(model.graph.inputs):
-        if graph_input.dtype == ir.DataType.FLOAT:
-            _integer_input(editor, graph_input, dtype)
-    for index, output in enumerate(model.graph.outputs):
-        if output.dtype == ir.DataType.FLOAT:
-            _integer_output(editor, index, dtype)
-    return model
+    return run(model.clone(), [Step(IntegerIo(io), "the only one: the rest of the graph stays")])
+
+
+class IntegerIo(ir.passes.InPlacePass):
+    """Gives a QDQ graph inputs and outputs of integers."""
+
+    def __init__(self, io: IoType) -> None:
+        super().__init__()
+        self._dtype = np.dtype(io.value)
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Replace the float inputs and outputs.
+
+        Raises:
+            UsageError: an input or output is computed in float.
+        """
+        editor = GraphEditor(model.graph)
+        for graph_input in list(model.graph.inputs):
+            if graph_input.dtype == ir.DataType.FLOAT:
+                _integer_input(editor, graph_input, self._dtype)
+        for index, output in enumerate(model.graph.outputs):
+            if output.dtype == ir.DataType.FLOAT:
+                _integer_output(editor, index, self._dtype)
+        return ir.passes.PassResult(model, modified=True)
+
+    def ensures(self, model: ir.Model) -> None:
+        """Ensure that no input or output is float."""
+        for value in (*model.graph.inputs, *model.graph.outputs):
+            if value.dtype == ir.DataType.FLOAT:
+                raise broken(self, f"{value.name} is float32")
 
 
 def _integer_input(editor: GraphEditor, value: ir.Value, dtype: np.dtype) -> None:

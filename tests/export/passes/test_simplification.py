@@ -16,7 +16,7 @@ from torch import nn
 
 from edgeconv.bundle import Format
 from edgeconv.export import export
-from edgeconv.export.passes.simplification import NoOpArithmetic, simplify
+from edgeconv.export.passes.simplification import NoOpArithmetic, Simplify
 
 PROBES = np.array(
     [0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 1e-8, 3e38, np.inf, -np.inf, 0.1, 1234.5], np.float32
@@ -55,7 +55,7 @@ def test_arithmetic_keeps_its_bits(operator: str, constant: float, swapped: bool
     stated = f"float c = {{{np.float32(constant)!r}}}".replace("np.float32(", "").replace(")", "")
     model = graph(f"y = {operator}({operands})", stated)
     before = bits(model)
-    simplify(model)
+    Simplify()(model)
     assert bits(model) == before
 
 
@@ -87,7 +87,7 @@ def test_clips_whose_bounds_do_not_meet_stay(bounds: tuple[float, ...]) -> None:
     )
     model = graph("t = Clip(x, a, b)\n y = Clip(t, c, d)", constants)
     before = bits(model)
-    simplify(model)
+    Simplify()(model)
     assert bits(model) == before
 
 

@@ -46,7 +46,7 @@ def test_what_is_said_to_be_gone_before_the_quantization_is_gone(name: str) -> N
         y = net.op(name, x, *(net.constant(np.full(4, 0.5, np.float32)) for _ in range(4)))
     else:
         y = net.op(name, x)
-    model = optimize(as_model(net.output(net.op("Relu", y)).proto()), already_optimized=False)
+    model = optimize(as_model(net.output(net.op("Relu", y)).proto()))
     BatchNormToDepthwise()(model)  # the quantizer's first step
     assert name not in {node.op_type for node in model.graph}
 
