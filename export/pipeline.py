@@ -12,6 +12,7 @@ from edgeconv.bundle import (
     MANIFEST_NAME,
     REFERENCE_NAME,
     Artifact,
+    Calibration,
     Format,
     Manifest,
     Precision,
@@ -78,9 +79,8 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     if request.existing is not None:
         state_pooled_scales(graph)
     refuse_bad_weights(graph)
-    inputs = input_infos(graph)
     preprocessing = choose_preprocessing(
-        asked.preprocessing, source.preprocessing, inputs, source.spec
+        asked.preprocessing, source.preprocessing, input_infos(graph), source.spec
     )
     _check_labels(asked.labels, output_infos(graph))
     batches = _open_batches(request, graph, preprocessing, oracle)
@@ -111,24 +111,47 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     calibration = None
     if quantized is not None and quantized.range_method is not None:
         calibration = batches.record(quantized.range_method.value)
-    manifest = Manifest(
+    manifest = _manifest(
+        asked,
+        source,
+        graph,
+        reference=reference.runtime,
+        preprocessing=preprocessing,
+        calibration=calibration,
+        artifacts=artifacts,
+        reference_sha256=sha256_of(folder / REFERENCE_NAME),
+    )
+    (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+    return manifest
+
+
+def _manifest(
+    asked: ExportRequest,
+    source: Source,
+    graph: ir.Model,
+    *,
+    reference: str,
+    preprocessing: Preprocessing | None,
+    calibration: Calibration | None,
+    artifacts: Sequence[Artifact],
+    reference_sha256: str,
+) -> Manifest:
+    return Manifest(
         edgeconv_version=edgeconv.__version__,
         model=source.spec,
         model_args=dict(source.args),
         weights_sha256=weights_sha256(graph),
-        inputs=inputs,
+        inputs=input_infos(graph),
         outputs=output_infos(graph),
-        reference=reference.runtime,
+        reference=reference,
         preprocessing=preprocessing,
         labels=None if asked.labels is None else tuple(asked.labels),
         calibration=calibration,
         artifacts=tuple(artifacts),
-        reference_sha256=sha256_of(folder / REFERENCE_NAME),
+        reference_sha256=reference_sha256,
         tools=tool_versions(),
         target=asked.target,
     )
-    (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
-    return manifest
 
 
 def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Oracle]:
