@@ -50,6 +50,7 @@ class Stored:
 
     @property
     def quantization(self) -> Quantization | None:
+        """The scale and zero point of the tensor; None if it is a float tensor."""
         quantization = self.tensor.quantization
         return quantization if isinstance(quantization, Quantization) else None
 
@@ -75,6 +76,7 @@ class Constant:
         return np.asarray(self.array * scales, FLOAT)
 
     def transposed(self, perm: Perm) -> Constant:
+        """Transpose the elements, and the axis of a per-channel scale with them."""
         quantization = self.quantization
         if isinstance(quantization, ChannelQuantization):
             quantization = ChannelQuantization(
@@ -92,6 +94,7 @@ class Builder:
         self._made: dict[Hashable, Tensor] = {}
 
     def bind(self, value: ir.Value, held: Stored | Constant) -> None:
+        """Record what ``value`` became."""
         self._held[value] = held
 
     def held(self, value: ir.Value) -> Stored | Constant:
@@ -142,6 +145,7 @@ class Builder:
         name: str,
         quantization: Quantization | ChannelQuantization | None = None,
     ) -> Tensor:
+        """Make a constant tensor of ``array``."""
         return Tensor(name, array.shape, array.dtype, array, quantization)
 
     def integers(self, values: Sequence[int] | Array, name: str) -> Tensor:
@@ -149,6 +153,7 @@ class Builder:
         return self.constant(np.asarray(values, np.int32), name)
 
     def reshape(self, tensor: Tensor, shape: Shape) -> Tensor:
+        """Emit RESHAPE, unless the tensor is constant or has the shape already."""
         if tensor.shape == shape:
             return tensor
         if tensor.data is not None:
@@ -162,6 +167,7 @@ class Builder:
         return self._made[key]
 
     def transpose(self, tensor: Tensor, perm: Perm) -> Tensor:
+        """Emit TRANSPOSE; a constant is transposed at export."""
         if perm == identity(len(perm)):
             return tensor
         if tensor.elements is not None:
@@ -177,6 +183,7 @@ class Builder:
         return self._made[key]
 
     def dequantize(self, tensor: Tensor) -> Tensor:
+        """Emit DEQUANTIZE, once for all readers of the result."""
         key = ("dequantize", id(tensor))
         if key not in self._made:
             made = Tensor(f"{tensor.name}/float", tensor.shape, FLOAT)
@@ -185,11 +192,11 @@ class Builder:
         return self._made[key]
 
     def quantize(self, tensor: Tensor, to: Quantization, dtype: np.dtype[Any] = INT8) -> Tensor:
-        """Quantize a float tensor, or state a quantized one in another scale or type.
+        """Quantize a float tensor, or convert a quantized one to another scale or type.
 
-        From int8 to int8 that is DEQUANTIZE and QUANTIZE, of which XNNPACK makes a table (28x28x128
-        on a Cortex-A72, millions of instructions: 0.06, MUL by one 0.21, QUANTIZE alone 0.08; that
-        rounds the ratio of the scales to eight bits, which moves up to one code in 25).
+        The latter is DEQUANTIZE and QUANTIZE, which XNNPACK replaces with a table (28x28x128 on a
+        Cortex-A72, millions of instructions: 0.06, MUL by one 0.21, a single QUANTIZE 0.08, which
+        rounds the ratio of the scales to eight bits and so moves up to one value in 25).
         """
         if tensor.quantization == to and tensor.dtype == dtype:
             return tensor
@@ -205,7 +212,10 @@ class Builder:
         return self._made[key]
 
     def to_float(self, tensor: Tensor) -> Tensor:
-        """A DEQUANTIZE that nobody else reads: XNNPACK makes tables of chains alone."""
+        """Emit a DEQUANTIZE for one reader.
+
+        XNNPACK makes tables only of sequences in which nothing else reads the intermediate results.
+        """
         made = Tensor(f"{tensor.name}/real", tensor.shape, FLOAT)
         self.emit("DEQUANTIZE", [tensor], [made])
         return made
@@ -276,9 +286,15 @@ def itemsize(value: ir.Value) -> float:
 
 
 def demand_room(name: str | None, shape: Sequence[int], element: float) -> None:
-    """Raise UnsupportedOperator for a value that reaches LARGEST, before anybody makes it.
+    """Refuse a value that reaches LARGEST, before anything allocates it.
 
-    ``element`` is the size of an element in bytes.
+    Args:
+        name: The value's name, for the message.
+        shape: Its shape.
+        element: The size of an element in bytes.
+
+    Raises:
+        UnsupportedOperator: The value has LARGEST bytes or more.
     """
     if prod(shape) * element >= LARGEST:
         raise UnsupportedOperator(

@@ -1,9 +1,4 @@
-"""What is wanted of a convolution's result further on.
-
-A pixel shuffle (DepthToSpace, mode CRD) and a softmax over a part of the channels read their
-input in an order of channels that is not ONNX's. A convolution can write its channels in any
-order, because its weights are constant: permuting those replaces a transpose of the map.
-"""
+"""The channel order in which the consumer of a convolution reads it."""
 
 from __future__ import annotations
 
@@ -24,8 +19,12 @@ KEEPS_ORDER = {
 
 
 def consumer_order(value: ir.Value) -> Order | None:
-    """The order in which the only reader of ``value`` wants it, seen through operators that leave
-    every element where it is; None where nothing is known.
+    """Find the order in which the only consumer of ``value`` reads it.
+
+    Operators that leave every element where it is are looked through.
+
+    Returns:
+        None if the order is unknown.
     """
     node = only_consumer(value)
     if node is None:
@@ -44,8 +43,10 @@ def consumer_order(value: ir.Value) -> Order | None:
 
 
 def next_transpose(value: ir.Value) -> tuple[Shape, Perm] | None:
-    """The Transpose that is all that happens to ``value`` next, but for changes of its shape: the
-    shape it sees and its permutation.
+    """Find the Transpose that is the only consumer of ``value``, through changes of its shape.
+
+    Returns:
+        The shape that the Transpose reads, and its permutation; None if there is no such Transpose.
     """
     node = only_consumer(value)
     while node is not None and node.op_type in RESHAPES:
@@ -80,8 +81,10 @@ def _before_transpose(node: ir.Node, shape: Shape) -> Order | None:
 
 
 def channel_permutation(order: Order, shape: Shape) -> npt.NDArray[np.int64] | None:
-    """The channels of an N x C x H x W value as ``order`` has them, where that is channels last
-    but for a permutation of the channels; else None.
+    """Find the order of the channels of an N x C x H x W value that is stored in ``order``.
+
+    Returns:
+        The permutation of the channels; None unless ``order`` is channels last but for it.
     """
     grouped = order.grouped(shape)
     if grouped is None:

@@ -35,7 +35,7 @@ least its elements."""
 
 
 SHAPED_BY_VALUES = {"ConstantOfShape", "EyeLike", "Range"}
-"""Operators that exist at export alone: their values say how large their result is."""
+"""Operators that are always computed at export: their inputs determine the size of their result."""
 
 
 RANDOM = {
@@ -45,7 +45,7 @@ RANDOM = {
 
 
 def fold_constants(nodes: Iterable[ir.Node], builder: Builder) -> list[ir.Node]:
-    """Bind the results of the nodes that depend on constants alone; returns the other nodes."""
+    """Bind the results of the nodes that depend only on constants; returns the other nodes."""
     return [node for node in nodes if not fold_node(node, builder, _version(node))]
 
 

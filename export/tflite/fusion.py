@@ -60,7 +60,13 @@ def activation(limits: tuple[float, float], quantization: Quantization | None) -
 
 
 def fusion(node: ir.Node, builder: Builder, quantization: Quantization | None) -> Fusion:
-    """What ``node`` may absorb; ``quantization`` is that of the result after the activation."""
+    """Find out what ``node`` may absorb.
+
+    Args:
+        node: The node.
+        builder: Knows the constants.
+        quantization: That of the result after the activation; None in float.
+    """
     result = node.outputs[0]
     followers = _behind_codes(result, builder, quantization)
     clamp = followers[-1] if followers else None
@@ -75,9 +81,14 @@ def fusion(node: ir.Node, builder: Builder, quantization: Quantization | None) -
 def _behind_codes(
     value: ir.Value, builder: Builder, quantization: Quantization | None
 ) -> tuple[ir.Node, ...]:
-    """The only reader of ``value``, and what follows where that is a QuantizeLinear and a
-    DequantizeLinear of the scale that the result has anyway: an activation behind them can as well
-    stand in front. ONNX Runtime wants it there, to see that the operator is quantized.
+    """Find the clamp that may be fused into the operator that computes ``value``.
+
+    It is the only consumer of ``value``, or stands behind a QuantizeLinear and a DequantizeLinear
+    with the scale that the result has anyway: it can as well stand in front of them. ONNX Runtime
+    needs the pair there, to see that the operator is quantized.
+
+    Returns:
+        The nodes from ``value`` to the clamp.
     """
     first = only_consumer(value)
     if first is None or not is_quantize(first):

@@ -37,7 +37,7 @@ STORED: dict[np.dtype[Any], int] = {
 
 
 class Activation(IntEnum):
-    """What an operator applies to its result before it stores it."""
+    """A function that an operator applies to its result before it stores it."""
 
     NONE = schema.ActivationFunctionType.NONE
     RELU = schema.ActivationFunctionType.RELU
@@ -46,13 +46,15 @@ class Activation(IntEnum):
 
 
 class Padding(IntEnum):
+    """How a window treats the border: SAME pads, so that the result has the size input / stride."""
+
     SAME = schema.Padding.SAME
     VALID = schema.Padding.VALID
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """One scale for a whole tensor: real = scale * (code - zero_point)."""
+    """One scale for a whole tensor: real = scale * (quantized value - zero_point)."""
 
     scale: float
     zero_point: int
@@ -60,8 +62,9 @@ class Quantization:
 
 @dataclass(frozen=True, eq=False)
 class ChannelQuantization:
-    """One float32 scale for each slice along ``axis``, all zero points 0: how TFLite states
-    per-channel weights and their biases.
+    """One float32 scale for each slice along ``axis``, with zero points of 0.
+
+    TFLite states per-channel weights and their biases in this way.
     """
 
     scales: npt.NDArray[np.float32]
@@ -90,8 +93,10 @@ class Tensor:
 
 @dataclass(eq=False)
 class Operator:
-    """A builtin operator by its name in the schema; options by their names there. ``source`` is the
-    ONNX node that it was lowered from, as messages name it; empty where it is of no single one.
+    """A builtin operator, with its name and options as they are called in the schema.
+
+    ``source`` is the ONNX node that it was lowered from, as messages name it; it is empty if there
+    is not exactly one.
     """
 
     name: str

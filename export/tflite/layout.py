@@ -32,10 +32,12 @@ DEPTH_CHANNELS_LAST: Perm = (0, 2, 3, 4, 1)
 
 
 def identity(rank: int) -> Perm:
+    """Return the permutation that leaves ``rank`` axes where they are."""
     return tuple(range(rank))
 
 
 def permuted(shape: Sequence[int], perm: Perm) -> Shape:
+    """Put the sizes of ``shape`` into the order ``perm``."""
     return tuple(shape[axis] for axis in perm)
 
 
@@ -72,11 +74,15 @@ class Order:
 
     @property
     def is_identity(self) -> bool:
+        """Whether the elements lie in ONNX's order."""
         return len(self.dims) <= 1
 
     def refined(self, shape: Sequence[int]) -> tuple[Shape, Perm] | None:
-        """``(dims, perm)`` of this order with dims split so that each axis of ``shape`` is a
-        group of neighbors; None where a boundary of ``shape`` cuts a dimension unevenly.
+        """Split dims so that each axis of ``shape`` is a group of neighbors.
+
+        Returns:
+            ``(dims, perm)`` of this order; None if a boundary of ``shape`` cuts a dimension
+            unevenly.
         """
         cuts = _strides(self.dims) | _strides(shape)
         chain = sorted(cuts | {prod(shape)}, reverse=True)
@@ -111,8 +117,10 @@ class Order:
         return groups, dims, perm
 
     def transposed(self, shape: Sequence[int], perm: Perm) -> Order | None:
-        """The order of the same stored elements for ``value.transpose(perm)``; None where the
-        axes of ``shape`` cannot be told apart in the stored tensor.
+        """Compute the order of the same stored elements for ``value.transpose(perm)``.
+
+        Returns:
+            None if the axes of ``shape`` cannot be told apart in the stored tensor.
         """
         if 0 in shape:
             return self
@@ -144,15 +152,16 @@ class Order:
         return candidate if Order.of(shape, candidate) == self else None
 
     def nearest_perm(self, shape: Sequence[int]) -> Perm:
-        """The permutation of axes to move to where an axis is stored in pieces: each axis stands
-        where its last piece is.
+        """Compute the order of axes that is nearest to the stored one.
+
+        An axis that is stored in pieces goes to where its last piece is.
         """
         exact = self.as_perm(shape)
         grouped = self.grouped(shape)
         if exact is not None or grouped is None:
             return exact or identity(len(shape))
         groups, _, stored = grouped
-        # An axis of size 1 goes to the front, where it is no one's neighbor.
+        # An axis of size 1 goes to the front, where it does not separate neighbors.
         place = [max((stored.index(index) for index in group), default=-1) for group in groups]
         return tuple(sorted(range(len(shape)), key=lambda axis: place[axis]))
 
@@ -187,6 +196,7 @@ class Matrix:
 
     @classmethod
     def plain(cls, rows: int, columns: int) -> Matrix:
+        """Describe a matrix whose elements lie in the plain order."""
         return cls(((rows,), (0,)), ((columns,), (0,)))
 
     def with_columns(self, count: int) -> Order:

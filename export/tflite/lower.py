@@ -1,8 +1,8 @@
 """ONNX graph to TFLite file, node by node in the graph's order.
 
-A node runs in integers where its data comes from DequantizeLinear nodes and its result goes to
-QuantizeLinear nodes. Neither of the two is an operator then: a float value is held by the integer
-tensor that stands for it, and only where somebody asks for real floats is there a DEQUANTIZE.
+A node runs in integers if its data comes from DequantizeLinear nodes and its result goes to
+QuantizeLinear nodes. Q and DQ nodes emit nothing: the float value between them is represented by
+the quantized tensor, and a DEQUANTIZE is emitted only where a consumer needs float data.
 """
 
 from __future__ import annotations
@@ -79,11 +79,13 @@ def lower(
     The model is not changed.
 
     Args:
-        finish: changes the TFLite graph in place before it is written; returns what it thereby
+        model: The model.
+        layout: The order of the dimensions of four-dimensional inputs and outputs.
+        finish: Changes the TFLite graph in place before it is written; returns what it thereby
             leaves in float, each with the reason.
 
     Raises:
-        UnsupportedOperator: a node or a value has no counterpart in TFLite.
+        UnsupportedOperator: A node or a value has no counterpart in TFLite.
     """
     declared = [value.dtype for value in model.graph.outputs]
     graph, float_fallback = _Lowering(_written_out(model), layout).run(declared)
@@ -100,8 +102,12 @@ def lower(
 
 
 def demand_known(model: ir.Model) -> None:
-    """Raise UnsupportedOperator for a node whose operator or element types :func:`lower` refuses
-    whatever its precision: before a calibration, which may take long.
+    """Refuse a node that :func:`lower` refuses whatever the precision.
+
+    The export does so before a calibration, which may take long.
+
+    Raises:
+        UnsupportedOperator: The lowering does not know an operator or an element type.
     """
     graph = _written_out(model)
     for node in fold_constants(_live_nodes(graph), Builder()):
@@ -190,7 +196,7 @@ class _Lowering:
             return self._attempt(node, found, integer=True, wanted=wanted)[0], ""
         except NoIntegerForm as answer:
             fused, ctx = self._attempt(node, found, integer=False, wanted=None)
-            # Arithmetic on indices and shapes is no matter of float or int8.
+            # Arithmetic on indices and shapes runs neither in float nor in int8.
             real = any(
                 value is not None and value.dtype == ir.DataType.FLOAT for value in node.inputs
             )
@@ -212,7 +218,7 @@ class _Lowering:
             (value, held)
             for value in node.inputs
             if value is not None and isinstance(held := self.builder.held(value), Stored)
-            # Indices and conditions are no data that could be quantized.
+            # Indices and conditions are not quantized.
             if value.dtype == ir.DataType.FLOAT or held.quantization is not None
         ]
         for value, held in data:
@@ -277,7 +283,7 @@ class _Lowering:
         if tensor.data is not None or any(tensor is other for other in taken):
             copy = Tensor("", tensor.shape, tensor.dtype, None, tensor.quantization)
             to = builder.integers(tensor.shape, f"{value.name}/shape")
-            if 0 in shape:  # a constant without elements is no constant to TFLite
+            if 0 in shape:  # TFLite does not take a constant without elements for one
                 zero = builder.constant(np.zeros((), tensor.dtype), f"{value.name}/zero")
                 builder.emit("FILL", [to, zero], [copy])
             else:

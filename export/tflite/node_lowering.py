@@ -1,4 +1,4 @@
-"""What a lowering function sees: one ONNX node, its inputs as tensors, and a place for results."""
+"""The context of a lowering function: one ONNX node, its inputs as tensors, and its results."""
 
 from __future__ import annotations
 
@@ -67,10 +67,12 @@ class NodeLowering:
 
     @property
     def name(self) -> str:
+        """The node's name, or that of its result."""
         return self.node.name or self.result.name or self.node.op_type
 
     @property
     def result(self) -> ir.Value:
+        """The first output."""
         return self.node.outputs[0]
 
     @property
@@ -80,14 +82,21 @@ class NodeLowering:
         return self._wanted
 
     def unsupported(self, what: str, remedy: str) -> UnsupportedOperator:
+        """Make the error that says why this node cannot be lowered, and what to do."""
         return UnsupportedOperator(f"{title(self.node)}: {what}", hint=remedy)
 
     # Inputs
 
     def has(self, index: int) -> bool:
+        """Return whether an input is given."""
         return index < len(self.node.inputs) and self.node.inputs[index] is not None
 
     def value(self, index: int) -> ir.Value:
+        """Return an input that the operator demands.
+
+        Raises:
+            UnsupportedOperator: It is left out.
+        """
         value = self.node.inputs[index] if index < len(self.node.inputs) else None
         if value is None:
             raise self.unsupported(f"input {index} is missing", "check the model with onnx.checker")
@@ -99,9 +108,11 @@ class NodeLowering:
 
     @property
     def result_shape(self) -> Shape:
+        """The ONNX shape of the first output."""
         return static_shape(self.result)
 
     def held(self, index: int) -> Stored | Constant:
+        """Look up what an input became: a tensor or a constant."""
         return self.builder.held(self.value(index))
 
     def constant(self, index: int) -> Array | None:
@@ -110,6 +121,15 @@ class NodeLowering:
         return held.real() if isinstance(held, Constant) else None
 
     def demand_constant(self, index: int, what: str) -> Array:
+        """Return the elements of an input that has to be constant, dequantized.
+
+        Args:
+            index: The input.
+            what: Its name in the message.
+
+        Raises:
+            UnsupportedOperator: The network computes it.
+        """
         array = self.constant(index)
         if array is None:
             raise self.unsupported(
@@ -212,7 +232,13 @@ class NodeLowering:
     ) -> None:
         """Emit the operator that computes the node's result in a tensor of ``shape``.
 
-        ``quantization`` is the result's in integer mode where it is not the wanted one.
+        Args:
+            operator: The operator's name in the schema.
+            inputs: Its operands.
+            shape: The shape of the tensor.
+            order: The order in which it holds the elements of the result.
+            options: The operator's options.
+            quantization: The result's quantization in integer mode, if it is not the wanted one.
         """
         result = self._fusion.result
         tensor = Tensor(result.name or self.name, shape, self.dtype)

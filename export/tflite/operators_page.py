@@ -123,7 +123,7 @@ def _note(found: Rule) -> str:
 
 
 def _form(function: Lower) -> str:
-    """Take the first sentence of the lowering function, or the operator that a table names."""
+    """Take the note of the lowering function, or the operator that a table names."""
     if not isinstance(function, partial):
         return _sentence(function)
     stated = [value for value in function.keywords.values() if isinstance(value, str)]
@@ -132,9 +132,16 @@ def _form(function: Lower) -> str:
 
 
 def _sentence(function: object) -> str:
-    text = inspect.getdoc(function) or ""
-    first = re.split(r"(?<=\.)\s", text.replace("\n", " "), maxsplit=1)[0]
-    return re.sub(r":\w+:`(\w+)`", r"\1", first).replace("``", "`").rstrip(".:").replace("|", "\\|")
+    """Take the summary of a docstring, and a sentence in it that begins with "In int8"."""
+    text = (inspect.getdoc(function) or "").replace("\n", " ")
+    sentences = re.split(r"(?<=[.:])\s+", text)
+    kept = [item for item in sentences[1:] if item.startswith("In int8")]
+    note = ". ".join(item.rstrip(".:") for item in [_summary(text), *kept])
+    return re.sub(r":\w+:`(\w+)`", r"\1", note).replace("``", "`").replace("|", "\\|")
+
+
+def _summary(text: str) -> str:
+    return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
 
 
 @click.command()

@@ -20,10 +20,12 @@ SHIFT = 128
 
 
 def is_quantize(node: ir.Node) -> bool:
+    """Return whether ``node`` is a QuantizeLinear."""
     return node.op_type == "QuantizeLinear"
 
 
 def is_dequantize(node: ir.Node) -> bool:
+    """Return whether ``node`` is a DequantizeLinear."""
     return node.op_type == "DequantizeLinear"
 
 

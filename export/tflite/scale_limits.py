@@ -1,7 +1,7 @@
-"""How much finer the scale of a result may be than what an integer kernel multiplies.
+"""Limits on the requantization ratio input scale(s) / output scale.
 
 Kernels hold the ratio as a fixed-point factor, and XNNPACK adds a magic number to round. Beyond a
-bound they refuse to load, or give any code where the result should saturate; ADD ends the process.
+limit they refuse to load, or give any value where the result should saturate; ADD ends the process.
 A result that calibration saw at (nearly) one value has such a scale.
 """
 
@@ -20,10 +20,10 @@ PRODUCTS = {
 """Operators whose sums have the product of the operands' scales."""
 
 PRODUCT_REACH = 2**8
-"""Of a product's scale over the result's: XNNPACK takes no more."""
+"""The limit of a product's scale over the result's: XNNPACK takes no more."""
 
 REACHES = {"ADD": 2**7, "SUB": 2**7}
-"""Of the largest scale of the operands over the result's."""
+"""The limits of the largest scale of the operands over the result's."""
 
 
 def check_requantization_ratio(name: str, inputs: Sequence[Tensor], result: Tensor) -> None:

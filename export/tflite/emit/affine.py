@@ -69,8 +69,10 @@ def _integer_operands(
 
 
 def _fitting_codes(factor: Array, offset: Array) -> Array:
-    """For each channel the code of its factor beside which the offset, in steps of the input, is
-    nearest to a whole number: what the bias loses by rounding, the result would be off by.
+    """Choose the quantized value of each channel's factor.
+
+    The bias of a channel is its offset in units of the product's scale, rounded. The choice brings
+    that quotient closest to a whole number, because the result is off by what the rounding loses.
     """
     candidates = np.arange(127.0, 63.0, -1.0)
     steps = np.where(factor == 0, 1, np.abs(factor))

@@ -20,7 +20,7 @@ from edgeconv.export.tflite.graph import ChannelQuantization, Options, Padding, 
 from edgeconv.export.tflite.node_lowering import NodeLowering
 
 MOST_ELEMENTS = 25
-"""Of an int8 depthwise kernel that XNNPACK runs in one pass."""
+"""The largest int8 depthwise kernel that XNNPACK runs in one pass."""
 
 
 def averages_by_convolution(ctx: NodeLowering, area: Window) -> bool:
@@ -37,8 +37,9 @@ def emit_average(ctx: NodeLowering, x: Tensor, area: Window) -> None:
 def averaging(
     ctx: NodeLowering, x: Tensor, kernel: Pair, strides: Pair
 ) -> tuple[Sequence[Tensor], Options]:
-    """The operands and options of a DEPTHWISE_CONV_2D that gives the means of ``x``: every weight
-    has the code 1 and the scale 1 / (kernel elements).
+    """Make the operands and options of a DEPTHWISE_CONV_2D that gives the means of ``x``.
+
+    Every weight is the quantized value 1 with the scale 1 / (kernel elements).
     """
     assert isinstance(x.quantization, Quantization)
     channels = x.shape[-1]

@@ -15,8 +15,10 @@ from edgeconv.export.tflite.node_lowering import NodeLowering
 def dilated_maximum(
     ctx: NodeLowering, x: Tensor, kernel: Pair, strides: Pair, dilations: Pair, size: Pair
 ) -> Tensor:
-    """The maximum along the height, then along the width of ``x``, N x H x W x C and padded: each
-    of one slice for every row or column of the kernel.
+    """Compute the maximum along the height, then along the width of ``x``.
+
+    Each is the maximum of one slice for every row or column of the kernel. ``x`` is N x H x W x C
+    and padded.
     """
     for axis in (0, 1):
         slices = [

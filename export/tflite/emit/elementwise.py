@@ -27,7 +27,10 @@ def unary(
 
 
 def table(ctx: NodeLowering, name: str, options: Options | None = None) -> None:
-    """A function of one element; in integers by way of float, which XNNPACK makes a table of."""
+    """Emit a function of one element.
+
+    In integer mode it is computed in float, in a sequence that XNNPACK replaces with a table.
+    """
     if not ctx.integer:
         unary(ctx, name, options=options)
         return
@@ -36,13 +39,18 @@ def table(ctx: NodeLowering, name: str, options: Options | None = None) -> None:
 
 
 def leaky(ctx: NodeLowering, slope: float) -> None:
+    """Emit LEAKY_RELU with this slope of the negative half."""
     table(ctx, "LEAKY_RELU", {"alpha": slope})
 
 
 def aligned(ctx: NodeLowering, indices: Sequence[int]) -> tuple[list[Tensor], Shape, Order]:
-    """Inputs of a node in one order, ready to broadcast, and shape and order of the result.
+    """Bring inputs of a node into one order, ready to broadcast.
 
-    The order is one in which an input already is, so that the others move, constants for free.
+    It is an order in which one of the inputs is stored, so that the others move; constants do so at
+    export.
+
+    Returns:
+        The tensors, and shape and order of the result.
     """
     shapes = [ctx.shape(index) for index in indices]
     stored = [ctx.stored(index) for index in indices]
@@ -61,8 +69,10 @@ def aligned(ctx: NodeLowering, indices: Sequence[int]) -> tuple[list[Tensor], Sh
 
 
 def _leader(stored: Sequence[Stored], known: Sequence[bool]) -> Stored:
-    """The operand whose order the others take: one that is not constant, and rather one that was
-    moved out of the plain order, which its neighbors had a reason for.
+    """Choose the operand whose order the others take.
+
+    It is not a constant if possible, and rather one that is not in the plain order: its neighbors
+    had a reason to move it.
     """
     ranked = sorted(
         zip(stored, known, strict=True), key=lambda item: (item[1], item[0].order.is_identity)
@@ -73,8 +83,9 @@ def _leader(stored: Sequence[Stored], known: Sequence[bool]) -> Stored:
 def _broadcast_perm(
     shapes: Sequence[Shape], stored: Sequence[Stored], known: Sequence[bool], result: Shape
 ) -> Perm:
-    """The order of axes of the largest operand that is not constant; among equals, of one that
-    is not in the plain order.
+    """Take the order of axes of the largest operand that is not constant.
+
+    Among equals it is one that is not in the plain order.
     """
     ranked = sorted(
         zip(shapes, stored, known, strict=True),
@@ -85,7 +96,7 @@ def _broadcast_perm(
 
 
 def _extended(ctx: NodeLowering, item: Stored, shape: Shape, perm: Perm) -> Tensor:
-    """An operand with the rank of the result. Constants drop leading ones again."""
+    """Give an operand the rank of the result; constants drop leading ones again."""
     tensor = ctx.builder.placed(item, _padded(shape, len(perm)), perm)
     if tensor.data is not None:
         lead = next((axis for axis, size in enumerate(tensor.shape) if size != 1), len(perm))
@@ -104,7 +115,7 @@ def binary(ctx: NodeLowering, name: str) -> None:
 
 
 def chain(ctx: NodeLowering, name: str, tensors: list[Tensor], shape: Shape, order: Order) -> None:
-    """One operator of two operands after the other."""
+    """Emit operators of two operands, each on the result of the one before."""
     if len(tensors) == 1:
         ctx.same(0)
         return

@@ -25,9 +25,9 @@ from edgeconv.export.tflite.node_lowering import NodeLowering
 LANES = 8
 MOST_CHANNELS = 4
 WIDEST = 64
-"""Elements of a row that is read as one pixel."""
+"""The most elements of a row that is read as one pixel."""
 WORTHWHILE = 0.8
-"""Share of the multiplications that may remain."""
+"""The largest share of the multiplications that may remain."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,10 @@ def fold(area: Window, channels: int) -> Fold | None:
 
 
 def _blocks(area: Window) -> Iterator[Fold]:
-    """Some columns as one: the padding is whole blocks, and stands behind the reshape, where
-    XNNPACK takes it into the convolution.
+    """List the folds that read a block of columns as one pixel.
+
+    The padding is whole blocks, and is emitted behind the reshape, where XNNPACK takes it into the
+    convolution.
     """
     stride, width, count = area.strides[1], area.size[1], area.result[1]
     for columns in range(2, 17):
@@ -87,8 +89,10 @@ def _blocks(area: Window) -> Iterator[Fold]:
 
 
 def _whole_rows(area: Window, channels: int) -> Iterator[Fold]:
-    """Every column as one: what lies outside needs no padding, only no weight. As many rows as
-    the stride may then be one as well.
+    """List the folds that read a whole row as one pixel.
+
+    What lies beside the map then needs no padding; it only has no weight. As many rows as the
+    stride may be one pixel as well.
     """
     width, count, low = area.size[1], area.result[1], area.low[1]
     if width * channels > WIDEST:

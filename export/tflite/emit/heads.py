@@ -20,7 +20,9 @@ from edgeconv.export.tflite.node_lowering import NodeLowering
 
 @dataclass(frozen=True)
 class Heads:
-    """The result seen as groups x tokens rows and heads x depth columns, wanted as
+    """How attention takes a product apart.
+
+    The product has groups x tokens rows and heads x depth columns; attention reads it as
     groups x heads x tokens x depth.
     """
 
@@ -31,8 +33,10 @@ class Heads:
 
 
 def heads(ctx: NodeLowering, rows: int, units: int) -> Heads | None:
-    """How the result of a product is taken apart next; None where it is not, or where the operands
-    do not allow it.
+    """Find out how attention takes the result of a product apart.
+
+    Returns:
+        None if nothing does, or if the operands do not allow to write it so.
     """
     constant = all(isinstance(ctx.held(index), Constant) for index in (1, 2) if ctx.has(index))
     following = next_transpose(ctx.result)
@@ -53,11 +57,13 @@ def heads_of(shape: Shape, perm: tuple[int, ...], *, rows: int, units: int) -> H
 
 
 def emit_heads(ctx: NodeLowering, source: Stored, found: Heads, *, units_first: bool) -> None:
-    """BATCH_MATMUL, and the bias as ADD where there is one.
+    """Emit BATCH_MATMUL, and ADD for the bias if there is one.
 
     Args:
-        source: the input, a matrix of rows x inputs.
-        units_first: input 1 is units x inputs, not inputs x units.
+        ctx: The node, a product.
+        source: The input, a matrix of rows x inputs.
+        found: How the result is taken apart.
+        units_first: Input 1 is units x inputs, not inputs x units.
     """
     builder = ctx.builder
     weight = ctx.demand_constant(1, "weight")

@@ -26,8 +26,9 @@ def from_the_front(f: Arithmetic, indices: Tensor, sizes: Sequence[int]) -> Tens
     """Count negative indices from the front.
 
     Args:
-        indices: indices along one axis, or along as many axes as they have columns.
-        sizes: the sizes of those axes.
+        f: Emits the operators.
+        indices: Indices along one axis, or along as many axes as they have columns.
+        sizes: The sizes of those axes.
     """
     return f("FLOOR_MOD", indices, np.array(sizes[0] if len(sizes) == 1 else sizes))
 
@@ -43,7 +44,10 @@ def flat_places(ctx: NodeLowering, index: int, shape: Shape, axis: int) -> Tenso
     """Turn indices along one axis into int32 places in the flat value of ``shape``.
 
     Args:
-        index: the node's input that holds the indices.
+        ctx: The node.
+        index: The node's input that holds the indices.
+        shape: The shape of the value.
+        axis: The axis.
     """
     strides = [prod(shape[other + 1 :]) for other in range(len(shape))]
     grid = np.indices(ctx.shape(index))

@@ -67,10 +67,12 @@ class Crop(Sampling):
 
     @property
     def is_nothing(self) -> bool:
+        """Whether every element stays as it is."""
         return self.size == self.result and (self.start, self.end) == (0, 1)
 
     @property
     def coordinates(self) -> Reals:
+        """The place in the input that each element of the result is taken from."""
         if self.is_nothing:
             return np.arange(self.result, dtype=np.float64)
         last = self.size - 1
@@ -88,12 +90,13 @@ class Crop(Sampling):
 def matrix(
     sampling: Sampling, *, a: float | None, antialias: bool, exclude_outside: bool
 ) -> npt.NDArray[np.float32]:
-    """Weights of the input's elements for each element of the result, result x input.
+    """Compute the weights of the input's elements for each element of the result, result x input.
 
     Args:
-        a: the coefficient of the cubic kernel (Keys 1981); None means linear.
-        antialias: widen the kernel by the factor of a reduction.
-        exclude_outside: leave out what lies beyond the borders, instead of repeating the border.
+        sampling: The places of the samples along one axis.
+        a: The coefficient of the cubic kernel (Keys 1981); None means linear.
+        antialias: Widen the kernel by the factor of a reduction.
+        exclude_outside: Leave out what lies beyond the borders, instead of repeating the border.
     """
     reach = 1 if a is None else 2
     narrow = min(sampling.scale, 1.0) if antialias else 1.0

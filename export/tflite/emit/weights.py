@@ -19,8 +19,10 @@ from edgeconv.export.tflite.node_lowering import NodeLowering
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """An int8 operand: its codes as ONNX has them, and a float32 scale for each output channel
-    (or one for all).
+    """A constant int8 operand.
+
+    It has its quantized values in ONNX's order, and one float32 scale per output channel or one for
+    all.
     """
 
     codes: Array
@@ -28,6 +30,7 @@ class Weights:
 
     @property
     def per_channel(self) -> bool:
+        """Whether there is one scale per output channel."""
         return self.scales.size > 1
 
 

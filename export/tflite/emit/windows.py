@@ -17,8 +17,10 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Window:
-    """A 2-D window, height first. ``low`` and ``high`` count the padding that a window touches:
-    rows behind the last one need no padding, so ``high`` may be less than the node says.
+    """A 2-D window, height first.
+
+    ``low`` and ``high`` count the padding that a window touches. Rows behind the last window need
+    no padding, so ``high`` may be less than the node says.
     """
 
     kernel: Pair
@@ -79,11 +81,12 @@ def extents(ctx: NodeLowering, kernel: Sequence[int]) -> Extents:
 
 
 def window(ctx: NodeLowering, kernel: Sequence[int]) -> Window:
-    """The window of a Conv or pool node over its first input. One spatial dimension becomes two,
-    with a height of 1.
+    """Compute the window of a Conv or pool node over its first input.
+
+    One spatial dimension becomes two, with a height of 1.
 
     Raises:
-        UnsupportedOperator: there are more than two spatial dimensions.
+        UnsupportedOperator: There are more than two spatial dimensions.
     """
     rank = len(ctx.shape(0)) - 2
     if rank not in (1, 2):

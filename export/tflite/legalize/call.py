@@ -12,8 +12,9 @@ from edgeconv.export.tflite.legalize.functions import Attributes
 
 
 class Call:
-    """A node with the inputs and attributes that it has where it is used. ``inputs`` has None for
-    an input that is left out.
+    """A node with the inputs and attributes that it has where it is used.
+
+    ``inputs`` has None for an input that is left out.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class Call:
 
     @property
     def op_type(self) -> str:
+        """The operator's name in ONNX."""
         return self.node.op_type
 
     def takes(self, *types: ir.DataType) -> bool:
@@ -43,4 +45,5 @@ class Call:
         return value
 
     def unsupported(self, what: str, remedy: str) -> UnsupportedOperator:
+        """Make the error that says why this node cannot be written, and what to do."""
         return UnsupportedOperator(f"{title(self.node)}: {what}", hint=remedy)

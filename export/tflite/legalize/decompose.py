@@ -53,6 +53,7 @@ class Decomposer(Call):
         return result
 
     def shape(self, value: ir.Value) -> Shape:
+        """Return the shape of a value of the new graph."""
         return static_shape(value)
 
     def known(self, index: int) -> Array | None:

@@ -38,8 +38,10 @@ def function_of(
     own: Mapping[ir.OperatorIdentifier, ir.Function],
     opsets: Opsets,
 ) -> ir.Function | None:
-    """The function that ``node`` calls, from a model's ``own`` or from the standard; None where
-    it has none.
+    """Find the function that ``node`` calls, among the model's ``own`` and those of the standard.
+
+    Returns:
+        None if it has none.
     """
     called = own.get((node.domain, node.op_type, node.overload))
     if called is not None:

@@ -42,6 +42,7 @@ class Frame:
     origin: str = ""
 
     def inside(self, node: ir.Node) -> Frame:
+        """Return the place of the nodes in the body of ``node``."""
         label = node.name or next((value.name for value in node.outputs if value.name), "")
         return replace(self, scope=f"{self.scope}{label}/")
 
@@ -94,8 +95,9 @@ class NewGraph:
         return copy
 
     def now(self, value: ir.Value | None) -> ir.Value | None:
-        """What ``value`` is at this point of the pass. Initializers come along when they are used,
-        and inputs with a default are inputs.
+        """Look up what ``value`` is at this point of the pass.
+
+        Initializers are added when they are first used. Inputs with a default are inputs.
         """
         if value is None:
             return None
@@ -109,6 +111,7 @@ class NewGraph:
         return self._became[value]
 
     def bind(self, value: ir.Value, now: ir.Value | None) -> None:
+        """Record what ``value`` of the old graph is in the new one."""
         self._became[value] = now
 
     def elements(self, value: ir.Value | None) -> Array | None:
@@ -121,6 +124,7 @@ class NewGraph:
         return value is None or self._builder.known(value) is not None
 
     def constant(self, array: Array, name: str) -> ir.Value:
+        """Add an initializer, under a name that is not used yet."""
         return self._keep(ir.tensor(array), self._unused(name))
 
     def _keep(self, tensor: ir.TensorProtocol, name: str) -> ir.Value:

@@ -19,7 +19,7 @@ EITHER_SIDE = operators(Trait.COMMUTES)
 def forwarded_input(
     op_type: str, inputs: Sequence[ir.Value | None], elements: Elements
 ) -> ir.Value | None:
-    """The input that the result of a node is equal to; None where it is no input.
+    """Find the input that the result of a node is equal to; None if there is none.
 
     ``elements`` gives those of a value that is known.
     """

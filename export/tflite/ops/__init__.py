@@ -1,4 +1,4 @@
-"""The operators, one file a family. Importing this package registers all of them."""
+"""The operators, one file per family. Importing this package registers all of them."""
 
 from edgeconv.export.tflite.ops import (
     activation,

@@ -1,4 +1,4 @@
-"""Functions of one element."""
+"""Activation functions, and the operators that do nothing."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ REMOVED = "it is removed before the quantization"
 
 SIGMOID_OUTPUT = Quantization(1 / 256, -128)
 TANH_OUTPUT = Quantization(1 / 128, 0)
-"""What the int8 kernels of LOGISTIC, SOFTMAX and TANH demand of their results."""
+"""What the int8 kernels of LOGISTIC, SOFTMAX and TANH require of the scales of their results."""
 
 
 @operator("Relu", "Clip", integer=Integer.COMPUTES)
 def clip(ctx: NodeLowering) -> None:
-    """An activation that the operator before it could not apply itself."""
+    """Relu or Clip that the operator before it could not apply itself."""
     limits = bounds(ctx.node, ctx.builder)
     if limits is None:
         raise ctx.unsupported("its bounds are computed by the network", "make them constant")
@@ -44,9 +44,11 @@ def clip(ctx: NodeLowering) -> None:
 
 
 def _integer_clip(ctx: NodeLowering, limits: tuple[float, float]) -> None:
-    """Limits that the codes of the result saturate at need a change of scale and no more; the
-    others are MAXIMUM and MINIMUM, because TFLite's own RELU in int8 has no vector code
-    (28x28x128 on a Cortex-A72, millions of instructions: RELU 4.33, MAXIMUM 0.05).
+    """Limit an int8 tensor.
+
+    Where the range of the result ends at a limit, a change of scale is enough. The other limits are
+    MAXIMUM and MINIMUM, because TFLite's own RELU in int8 has no vector code (28x28x128 on a
+    Cortex-A72, millions of instructions: RELU 4.33, MAXIMUM 0.05).
     """
     order = ctx.stored(0).order
     x = ctx.builder.quantize(ctx.stored(0).tensor, ctx.wanted)
@@ -78,13 +80,13 @@ def _number(ctx: NodeLowering, number: float, like: Tensor) -> Tensor:
 
 @operator("Sigmoid", integer=Integer.COMPUTES)
 def sigmoid(ctx: NodeLowering) -> None:
-    """LOGISTIC, whose int8 kernel has one scale for its results; for others by way of float."""
+    """LOGISTIC, whose int8 kernel has one scale for its results; a table for other scales."""
     _fixed(ctx, "LOGISTIC", SIGMOID_OUTPUT)
 
 
 @operator("Tanh", integer=Integer.COMPUTES)
 def tanh(ctx: NodeLowering) -> None:
-    """TANH, whose int8 kernel has one scale for its results; for others by way of float."""
+    """TANH, whose int8 kernel has one scale for its results; a table for other scales."""
     _fixed(ctx, "TANH", TANH_OUTPUT)
 
 
@@ -97,24 +99,29 @@ def _fixed(ctx: NodeLowering, name: str, own: Quantization) -> None:
 
 @operator("HardSwish", integer=Integer.COMPUTES)
 def hard_swish(ctx: NodeLowering) -> None:
-    """In integers by way of float, which XNNPACK makes a table of: that is exact, and on ARM faster
-    than TFLite's int8 kernel, whose 16-bit multipliers miss one code in 170 (docs/rewrites.md).
+    """HARD_SWISH; in int8 a table, which is exact and takes fewer instructions on ARM.
+
+    TFLite's int8 kernel has 16-bit multipliers and gives one value in 170 one step off
+    (docs/rewrites.md).
     """
     table(ctx, "HARD_SWISH")
 
 
 @operator("LeakyRelu", integer=Integer.COMPUTES)
 def leaky_relu(ctx: NodeLowering) -> None:
-    """LEAKY_RELU; in integers by way of float, which XNNPACK makes a table of: it is exact, and has
-    half the instructions of XNNPACK's int8 kernel, an eighth of tflite-runtime 2.14's.
+    """LEAKY_RELU; in int8 a table, which is exact and takes fewer instructions.
+
+    It takes half the instructions of XNNPACK's int8 kernel, an eighth of tflite-runtime 2.14's.
     """
     leaky(ctx, ctx.attributes.get_float("alpha", 0.01))
 
 
 @operator("Gelu", integer=Integer.COMPUTES)
 def gelu(ctx: NodeLowering) -> None:
-    """GELU, an operator of ONNX since opset 20; under an earlier one the formula with Erf or Tanh
-    stays written out, partly in float.
+    """GELU, an operator of ONNX since opset 20.
+
+    In int8 graphs of an earlier opset the formula with Erf or Tanh stays written out, partly in
+    float.
     """
     approximate = ctx.attributes.get_string("approximate", "none") == "tanh"
     unary(ctx, "GELU", options={"approximate": approximate})
@@ -122,7 +129,7 @@ def gelu(ctx: NodeLowering) -> None:
 
 @operator("HardSigmoid", integer=Integer.COMPUTES)
 def hard_sigmoid(ctx: NodeLowering) -> None:
-    """relu6(6 alpha x + 6 beta) / 6; in integers by way of float, which is a table in XNNPACK."""
+    """relu6(6 alpha x + 6 beta) / 6; in int8 a table."""
     alpha, beta = ctx.attributes.get_float("alpha", 0.2), ctx.attributes.get_float("beta", 0.5)
     f = Formula(ctx)
     if ctx.integer:
@@ -152,12 +159,13 @@ def softmax(ctx: NodeLowering) -> None:
 
 @operator("Identity", integer=Integer.MOVES, reason=REMOVED)
 def same(ctx: NodeLowering) -> None:
+    """No operator: the result is the input."""
     ctx.same(0)
 
 
 @operator("Dropout", integer=Integer.MOVES, reason=REMOVED)
 def dropout(ctx: NodeLowering) -> None:
-    """Nothing, outside of training."""
+    """No operator, outside of training."""
     if ctx.has(2) and ctx.demand_constant(2, "training_mode").item():
         raise ctx.unsupported("training_mode is set", "export the network in eval mode")
     ctx.same(0)

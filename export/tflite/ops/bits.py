@@ -1,4 +1,4 @@
-"""Operators on the bits of integers, and on sequences of different lengths."""
+"""Operators on the bits of integers, and ReverseSequence."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edgeconv.export.tflite.registry import decomposition_of, operator
 
 
 def of_whole_words(call: Call) -> bool:
+    """Select nodes whose first input is not of one byte per element."""
     return not call.takes(ir.DataType.INT8, ir.DataType.UINT8)
 
 
@@ -32,8 +33,9 @@ def bitwise_not(f: Decomposer) -> list[ir.Value]:
 
 @decomposition_of("BitwiseAnd", "BitwiseOr", when=of_whole_words)
 def bitwise(f: Decomposer) -> list[ir.Value]:
-    """The sum of two numbers is twice what they share and once what they do not; in halves, which
-    do not overflow.
+    """Half of x + y - (x xor y) for And, that plus (x xor y) for Or.
+
+    The halves are computed separately, so that nothing overflows.
     """
     x, y = f.input(0), f.input(1)
     if x.dtype != ir.DataType.INT32:
@@ -52,8 +54,9 @@ def bitwise(f: Decomposer) -> list[ir.Value]:
 
 @decomposition_of("BitShift", when=of_whole_words)
 def bit_shift(f: Decomposer) -> list[ir.Value]:
-    """RIGHT_SHIFT, or a MUL with a power of two; a distance that no bit survives is as good as the
-    width.
+    """RIGHT_SHIFT, or a MUL with a power of two.
+
+    A distance that no bit survives counts as the width of the type.
     """
     x, distance = f.input(0), f.input(1)
     assert x.dtype is not None

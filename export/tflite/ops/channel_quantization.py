@@ -1,5 +1,6 @@
-"""QuantizeLinear and DequantizeLinear of values with a scale for each channel, which TFLite's
-tensors have for weights alone: the arithmetic that they stand for.
+"""QuantizeLinear and DequantizeLinear of activations with a scale per channel.
+
+TFLite has such scales only for weights, so the two are written as the arithmetic that they are.
 """
 
 from __future__ import annotations
@@ -39,15 +40,17 @@ def _zero_points(f: Decomposer) -> ir.Value:
 
 @decomposition_of("DequantizeLinear", when=_per_channel)
 def dequantize(f: Decomposer) -> list[ir.Value]:
+    """(x - zero point) * scale, with a scale per channel."""
     centered = f("Sub", f("Cast", f.input(0), to=int(ir.DataType.FLOAT)), _zero_points(f))
     return [f("Mul", centered, f("Reshape", f.input(1), _along(f)))]
 
 
 @decomposition_of("QuantizeLinear", when=_per_channel)
 def quantize(f: Decomposer) -> list[ir.Value]:
+    """round(x / scale) + zero point, with a scale per channel, limited to the type."""
     dtype = ir.DataType.UINT8 if f.missing(2) else f.input(2).dtype
     if dtype not in (ir.DataType.INT8, ir.DataType.UINT8):
-        raise f.unsupported("its codes are not int8 or uint8", "quantize to one of them")
+        raise f.unsupported("its result is not int8 or uint8", "quantize to one of them")
     limits = np.iinfo(dtype.numpy())
     steps = f("Round", f("Div", f.input(0), f("Reshape", f.input(1), _along(f))))
     codes = f("Clip", f("Add", steps, _zero_points(f)), float(limits.min), float(limits.max))

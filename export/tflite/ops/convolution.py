@@ -1,4 +1,4 @@
-"""Conv."""
+"""Conv, over lines, maps and volumes."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ from edgeconv.export.tflite.registry import Integer, operator
 
 OIHW_TO_OHWI: Perm = (0, 2, 3, 1)
 OIHW_TO_IHWO: Perm = (1, 2, 3, 0)
-"""Of depthwise weights, whose I is 1."""
+"""The order of the axes of depthwise weights, whose I is 1."""
 
 
 @operator("Conv", integer=Integer.COMPUTES, fuses=True)
 def conv(ctx: NodeLowering) -> None:
-    """CONV_2D, or DEPTHWISE_CONV_2D where every group has one input channel; in int8 graphs, too,
-    CONV_3D over volumes and depthwise kernels of more than 25 elements run in float. Padding that
-    TFLite cannot state is a PAD in front, which XNNPACK takes into the convolution. The result's
-    channels lie in the order in which they will be read (see ``foresight``).
+    """CONV_2D, DEPTHWISE_CONV_2D if every group has one input channel, or CONV_3D over volumes.
+
+    In int8 graphs CONV_3D and depthwise kernels of more than 25 elements run in float. Padding that
+    TFLite cannot state is a PAD in front, which XNNPACK takes into the convolution. The channels of
+    the result lie in the order in which their consumer reads them (``channel_order``).
     """
     if len(ctx.shape(0)) == 5:
         convolve_volume(ctx)

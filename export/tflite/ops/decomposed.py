@@ -1,4 +1,4 @@
-"""Operators of elements, rows and windows that are short in terms of others."""
+"""Operators that are short when written as others: of elements, rows and windows."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ Results = list[ir.Value]
 
 
 def second_output_used(call: Call) -> bool:
+    """Select nodes whose second output is read."""
     return any(value.is_graph_output() or value.consumers() for value in call.node.outputs[1:])
 
 
@@ -126,7 +127,7 @@ def _two_types(call: Call) -> bool:
 
 @decomposition_of("Pow", when=_two_types)
 def pow_of_two_types(f: Decomposer) -> Results:
-    """POW has one type: that of the base, or float32 where the exponent is no integer."""
+    """POW of operands of one type: the base's, or float32 if the exponent is not an integer."""
     base, exponent = f.input(0), f.input(1)
     assert base.dtype is not None
     if exponent.dtype in INTEGERS or base.dtype == ir.DataType.FLOAT:

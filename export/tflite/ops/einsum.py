@@ -1,4 +1,4 @@
-"""Einsum."""
+"""Einsum of one or two operands."""
 
 from __future__ import annotations
 
@@ -27,21 +27,25 @@ class Operand:
     labels: str
 
     def sorted(self, ctx: NodeLowering, labels: str, shape: Shape) -> Tensor:
-        """The tensor of ``shape`` with the axes in the order of ``labels``."""
+        """Transpose and reshape the tensor to ``shape``, its axes in the order of ``labels``."""
         tensor = ctx.builder.placed(self.stored, self.shape, self.perm(labels))
         return ctx.builder.reshape(tensor, shape)
 
     def perm(self, labels: str) -> Perm:
+        """Return the permutation that puts the axes into the order of ``labels``."""
         return tuple(self.labels.index(label) for label in labels)
 
     def size(self, labels: str) -> int:
+        """Return the number of elements along the axes ``labels``."""
         return prod(self.shape[self.labels.index(label)] for label in labels)
 
 
 @operator("Einsum")
 def einsum(ctx: NodeLowering) -> None:
-    """One operand: a SUM, read in another order. Two: BATCH_MATMUL, or FULLY_CONNECTED where the
-    second is constant and has no batch, with the labels sorted into batch, kept and summed ones.
+    """SUM for one operand; BATCH_MATMUL for two, or FULLY_CONNECTED if the second is constant.
+
+    FULLY_CONNECTED needs a second operand without a batch. The labels are sorted into those of the
+    batch, those that stay and those that are summed.
     """
     terms, result = _parsed(ctx)
     operands = [
@@ -83,7 +87,7 @@ def _product(ctx: NodeLowering, a: Operand, b: Operand, result: str) -> None:
 
 
 def _summed(ctx: NodeLowering, index: int, labels: str, elsewhere: str) -> Operand:
-    """An input with the axes summed over that nobody else names."""
+    """An input with the axes summed over that no other operand has."""
     shape = ctx.shape(index)
     axes = [axis for axis, label in enumerate(labels) if label not in elsewhere]
     if not axes:

@@ -55,9 +55,10 @@ def div(ctx: NodeLowering) -> None:
     reason="TFLite's int8 kernel is slower than float; with one slope it becomes a LeakyRelu first",
 )
 def prelu(ctx: NodeLowering) -> None:
-    """PRELU in float, whose slopes have no batch dimension; LEAKY_RELU where they are one number,
-    in int8 a table. 28x28x128 on a Cortex-A72 takes millions of instructions: PRELU in float with
-    DEQUANTIZE and QUANTIZE 0.47, its int8 kernel 5.22.
+    """PRELU in float; LEAKY_RELU if the slopes are one number, in int8 a table.
+
+    TFLite's slopes have no batch dimension. 28x28x128 on a Cortex-A72 takes millions of
+    instructions: PRELU in float with DEQUANTIZE and QUANTIZE 0.47, its int8 kernel 5.22.
     """
     slopes = ctx.constant(1)
     if slopes is not None and np.all(slopes == slopes.flat[0]):
@@ -69,8 +70,10 @@ def prelu(ctx: NodeLowering) -> None:
 
 
 def _extreme(ctx: NodeLowering, name: str) -> None:
-    """MAXIMUM or MINIMUM of any number of operands, in integers all of the result's scale: to
-    saturate first and to compare first is the same.
+    """MAXIMUM or MINIMUM of any number of operands.
+
+    In integers all operands have the scale of the result: it makes no difference whether they
+    saturate before or after the comparison.
     """
     count = len(ctx.node.inputs)
     tensors, shape, order = aligned(ctx, range(count))
@@ -87,7 +90,10 @@ for _onnx, _tflite in EXTREMES.items():
     "Sum", integer=Integer.COMPUTES, fuses=True, reason="it becomes Adds before the quantization"
 )
 def sum_(ctx: NodeLowering) -> None:
-    """ADDs; in integers of two inputs: nothing states a scale for the sum of some of them."""
+    """ADDs; in int8 only of two inputs.
+
+    With more inputs, the graph states no scale for the sum of some of them.
+    """
     if len(ctx.node.inputs) > 2:
         ctx.refuse_integer("nothing states a scale for the sum of some of its inputs")
     tensors, shape, order = aligned(ctx, range(len(ctx.node.inputs)))
@@ -96,7 +102,7 @@ def sum_(ctx: NodeLowering) -> None:
 
 @operator("Mean")
 def mean(ctx: NodeLowering) -> None:
-    """The sum of the inputs, each times one over their number."""
+    """ADDs of the inputs, each times one over their number."""
     count = len(ctx.node.inputs)
     tensors, shape, order = aligned(ctx, range(count))
     f = Arithmetic(ctx)
@@ -109,6 +115,7 @@ def mean(ctx: NodeLowering) -> None:
     reason="what a mask fills in, such as -1e9, would take the whole range of the int8 values",
 )
 def where(ctx: NodeLowering) -> None:
+    """SELECT_V2."""
     tensors, shape, order = aligned(ctx, (0, 1, 2))
     if ctx.integer:
         tensors[1:] = [ctx.builder.quantize(tensor, ctx.wanted) for tensor in tensors[1:]]
@@ -151,6 +158,7 @@ def mod(ctx: NodeLowering) -> None:
 
 @operator("CumSum")
 def cumsum(ctx: NodeLowering) -> None:
+    """CUMSUM."""
     rank = len(ctx.shape(0))
     axis = int(ctx.demand_constant(1, "axis").item()) % rank
     perm = ctx.own_perm()

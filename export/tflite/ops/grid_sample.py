@@ -17,7 +17,7 @@ MODES = {"bilinear": "linear", "bicubic": "cubic"}
 CUBIC = -0.75
 """The coefficient of the cubic kernel (Keys 1981) that the standard states."""
 
-IntermediateOutputs = tuple[ir.Value, ir.Value]
+Tap = tuple[ir.Value, ir.Value]
 """A neighbor along one axis: its index, int32 and inside the map, and its weight."""
 
 
@@ -55,7 +55,7 @@ def _row(f: Decomposer, indices: list[ir.Value], n: int, spatial: Shape) -> ir.V
     return f("Reshape", row, [-1])
 
 
-def _taps(f: Decomposer, grid: ir.Value, column: int, size: int) -> list[IntermediateOutputs]:
+def _taps(f: Decomposer, grid: ir.Value, column: int, size: int) -> list[Tap]:
     """The neighbors along one axis, with their weights."""
     mode = f.attributes.get_string("mode", "linear")
     mode = MODES.get(mode, mode)
@@ -110,7 +110,7 @@ def _inside(f: Decomposer, at: ir.Value, size: int) -> ir.Value:
     return f("Clip", at, 0.0, float(size - 1))
 
 
-def _tap(f: Decomposer, at: ir.Value, weight: ir.Value | None, size: int) -> IntermediateOutputs:
+def _tap(f: Decomposer, at: ir.Value, weight: ir.Value | None, size: int) -> Tap:
     """A whole coordinate as an index; outside of the map its weight is 0."""
     if weight is None:
         weight = f("Add", f("Mul", at, 0.0), 1.0)

@@ -1,4 +1,4 @@
-"""Operators that select elements."""
+"""Operators that select elements: Slice, Split, Gather, ArgMax, TopK."""
 
 from __future__ import annotations
 
@@ -66,8 +66,9 @@ def _numbers(ctx: NodeLowering, index: int, what: str) -> list[int]:
 
 @operator("Split", integer=Integer.MOVES)
 def split(ctx: NodeLowering) -> None:
-    """SPLIT into equal parts; a SLICE for each part where they differ, because XNNPACK takes
-    those and not SPLIT_V.
+    """SPLIT into equal parts; a SLICE for each part if they differ.
+
+    XNNPACK takes SLICE, and does not take SPLIT_V.
     """
     shape = ctx.shape(0)
     axis = ctx.attributes.get_int("axis", 0) % len(shape)
@@ -91,8 +92,9 @@ def split(ctx: NodeLowering) -> None:
 
 @operator("Gather", integer=Integer.MOVES)
 def gather(ctx: NodeLowering) -> None:
-    """GATHER; one constant index is a SLICE, and to drop its axis costs nothing. FLOOR_MOD counts
-    computed indices from the front.
+    """GATHER; SLICE for one constant index.
+
+    To drop its axis costs nothing. FLOOR_MOD counts computed indices from the front.
     """
     shape = ctx.shape(0)
     axis = ctx.attributes.get_int("axis", 0) % len(shape)
@@ -122,7 +124,10 @@ def gather(ctx: NodeLowering) -> None:
 
 @operator("GatherND", integer=Integer.MOVES)
 def gather_nd(ctx: NodeLowering) -> None:
-    """GATHER_ND, whose indices count all dimensions: those of the batch are put in front."""
+    """GATHER_ND, with the indices of the batch in front.
+
+    TFLite's indices count all dimensions, those of the batch included.
+    """
     batch = ctx.attributes.get_int("batch_dims", 0)
     held = ctx.held(1)
     shape = ctx.shape(0)
@@ -158,8 +163,9 @@ def _with_batch(ctx: NodeLowering, indices: Tensor, batch: int) -> Tensor:
     reason="it reads its input as it is, and its result is an index",
 )
 def arg_extreme(ctx: NodeLowering) -> None:
-    """ARG_MAX or ARG_MIN, which find the first of several equal elements; to find the last, they
-    count from the other end.
+    """ARG_MAX or ARG_MIN, which find the first of several equal elements.
+
+    To find the last, they count from the other end.
     """
     name = "ARG_MAX" if ctx.node.op_type == "ArgMax" else "ARG_MIN"
     if ctx.value(0).dtype == ir.DataType.INT64:
@@ -188,8 +194,9 @@ def arg_extreme(ctx: NodeLowering) -> None:
 
 @operator("TopK", integer=Integer.MOVES)
 def top_k(ctx: NodeLowering) -> None:
-    """TOPK_V2 along the last axis, its int32 indices cast to ONNX's int64. The smallest are the
-    largest of the negated input.
+    """TOPK_V2 along the last axis, its int32 indices cast to ONNX's int64.
+
+    The smallest elements are the largest of the negated input.
     """
     smallest = not ctx.attributes.get_int("largest", 1)
     if smallest:

@@ -1,4 +1,4 @@
-"""Operators of integers whose TFLite forms know real numbers only."""
+"""Operators on integers that TFLite has only for real numbers."""
 
 from __future__ import annotations
 
@@ -24,20 +24,26 @@ ON_BYTES = (
 
 
 def of_integers(call: Call) -> bool:
+    """Select nodes whose first input is int32 or int64."""
     return call.takes(INT32, INT64)
 
 
 def of_long_integers(call: Call) -> bool:
+    """Select nodes whose first input is int64."""
     return call.takes(INT64)
 
 
 def of_bytes(call: Call) -> bool:
+    """Select nodes whose first input is int8 or uint8."""
     return call.takes(*BYTES)
 
 
 @decomposition_of(*ON_BYTES, *COMPARISONS, when=of_bytes)
 def on_bytes(f: Decomposer) -> Results:
-    """In int32, because TFLite takes bytes for codes of real numbers; the result is cut to them."""
+    """The same operator on int32, and a CAST of its result.
+
+    TFLite takes bytes for quantized values.
+    """
     x = f.input(0)
     assert x.dtype is not None
     wide = [
@@ -50,6 +56,7 @@ def on_bytes(f: Decomposer) -> Results:
 
 @decomposition_of("Where", when=lambda call: call.input(1).dtype in BYTES)
 def where_of_bytes(f: Decomposer) -> Results:
+    """Where on int32, and a CAST of its result."""
     yes, no = (f("Cast", f.input(index), to=int(INT32)) for index in (1, 2))
     dtype = f.input(1).dtype
     assert dtype is not None
@@ -77,6 +84,7 @@ def _of_bare_bytes(call: Call) -> bool:
 
 @decomposition_of("MaxPool", when=_of_bare_bytes)
 def max_pool_of_bytes(f: Decomposer) -> Results:
+    """MaxPool on float32, and a CAST of its result."""
     x = f.input(0)
     assert x.dtype is not None
     return [f("Cast", f.again([f("Cast", x, to=FLOAT)]), to=int(x.dtype))]
@@ -89,12 +97,14 @@ def _zero(x: ir.Value) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
 
 @decomposition_of("Relu", when=of_integers)
 def relu(f: Decomposer) -> Results:
+    """The maximum of x and 0."""
     x = f.input(0)
     return [f("Max", x, _zero(x))]
 
 
 @decomposition_of("Clip", when=of_integers)
 def clip(f: Decomposer) -> Results:
+    """Max and Min with the bounds."""
     x = f.input(0)
     if not f.missing(1):
         x = f("Max", x, f.input(1))
@@ -105,6 +115,7 @@ def clip(f: Decomposer) -> Results:
 
 @decomposition_of("PRelu", when=of_integers)
 def prelu(f: Decomposer) -> Results:
+    """Where x is negative, x times the slope; else x."""
     x = f.input(0)
     return [f("Where", f("Less", x, _zero(x)), f("Mul", x, f.input(1)), x)]
 
@@ -115,11 +126,13 @@ def _magnitude(f: Decomposer, x: ir.Value) -> ir.Value:
 
 @decomposition_of("Abs", when=of_long_integers)
 def absolute(f: Decomposer) -> Results:
+    """The maximum of x and -x."""
     return [_magnitude(f, f.input(0))]
 
 
 @decomposition_of("Sign", when=of_long_integers)
 def sign(f: Decomposer) -> Results:
+    """(x > 0) - (x < 0)."""
     x, long = f.input(0), int(INT64)
     above, below = f("Greater", x, _zero(x)), f("Less", x, _zero(x))
     return [f("Sub", f("Cast", above, to=long), f("Cast", below, to=long))]
@@ -142,12 +155,13 @@ KEPT = {"keepdims": 1, "noop_with_empty_axes": 0}
 
 @decomposition_of("ReduceL1", when=of_long_integers)
 def reduce_l1(f: Decomposer) -> Results:
+    """SUM of the magnitudes."""
     return [f("ReduceSum", _magnitude(f, f.input(0)), *_axes(f), **_options(f))]
 
 
 @decomposition_of("ReduceL2", when=of_integers)
 def reduce_l2(f: Decomposer) -> Results:
-    """In float32, cut to an integer."""
+    """ReduceL2 on float32, truncated to an integer."""
     x = f.input(0)
     assert x.dtype is not None
     norm = f("ReduceL2", f("Cast", x, to=FLOAT), *_axes(f), **_options(f))

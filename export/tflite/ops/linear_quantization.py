@@ -1,5 +1,6 @@
-"""QLinearConv, QLinearMatMul and their like: operators on codes, as the same operators on real
-numbers between DequantizeLinear and QuantizeLinear.
+"""QLinearConv, QLinearMatMul and the like, which compute with quantized values.
+
+They become the same operators on real numbers, between DequantizeLinear and QuantizeLinear.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Matrix products."""
+"""Matrix products: Gemm and MatMul."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from edgeconv.export.tflite.registry import Integer, operator
 
 @operator("Gemm", integer=Integer.COMPUTES, fuses=True)
 def gemm(ctx: NodeLowering) -> None:
-    """Alpha * A * B + beta * C. FULLY_CONNECTED adds one row; any other C is an ADD behind it."""
+    """FULLY_CONNECTED of alpha * A * B + beta * C, with one row C.
+
+    Any other C is an ADD behind it.
+    """
     alpha = ctx.attributes.get_float("alpha", 1.0)
     beta = ctx.attributes.get_float("beta", 1.0)
     rows, units = ctx.result_shape
@@ -73,8 +76,9 @@ def _first_operand(ctx: NodeLowering) -> tuple[Stored, int]:
 
 
 def _scale(ctx: NodeLowering, operands: list[Tensor], alpha: float, beta: float) -> None:
-    """Multiply the constant weight by alpha and the constant bias by beta; a weight that the
-    network computes hands alpha to its input.
+    """Multiply the constant weight by alpha and the constant bias by beta.
+
+    If the network computes the weight, alpha multiplies its input.
     """
     for position, factor in ((1, alpha), (2, beta)):
         tensor = operands[position]
@@ -93,9 +97,10 @@ def _scale(ctx: NodeLowering, operands: list[Tensor], alpha: float, beta: float)
 
 @operator("MatMul", integer=Integer.COMPUTES, fuses=True)
 def matmul(ctx: NodeLowering) -> None:
-    """FULLY_CONNECTED for a constant matrix on the right, else BATCH_MATMUL; that in float, for
-    which XNNPACK has kernels (3 x 196 x 64 by its transpose on a Cortex-A72, millions of
-    instructions: int8 17.2, float 2.8, with DEQUANTIZE and QUANTIZE around it 3.0).
+    """FULLY_CONNECTED for a constant matrix on the right, else BATCH_MATMUL in float.
+
+    XNNPACK has float kernels for the latter (3 x 196 x 64 by its transpose on a Cortex-A72,
+    millions of instructions: int8 17.2, float 2.8, with DEQUANTIZE and QUANTIZE around it 3.0).
     """
     held = ctx.held(1)
     if not isinstance(held, Constant):
@@ -138,8 +143,9 @@ def _padded(shape: Shape, rank: int) -> Shape:
 
 
 def _matrix(ctx: NodeLowering, source: Stored, rows: int, depth: int) -> tuple[Stored, Matrix]:
-    """The input as a matrix whose rows lie together: as it is where that is so, else with its
-    rows where the reader of the result will want them.
+    """Arrange the input as a matrix whose rows lie together.
+
+    It stays as it is if they do. Otherwise its rows go where the consumer of the result reads them.
     """
     if not isinstance(ctx.held(1), Constant):
         return _plain_matrix(ctx, source, rows, depth)
@@ -160,8 +166,12 @@ def _plain_matrix(
 
 
 def _wanted_rows(ctx: NodeLowering, rows: int) -> tuple[Shape, Perm]:
-    """``(dims, perm)`` of the rows as a Transpose behind the product orders them: where the input
-    moves anyway it can do that as well. The plain order where none does.
+    """Find the order in which a Transpose behind the product reads the rows.
+
+    An input that is moved anyway can be moved to that order.
+
+    Returns:
+        ``(dims, perm)`` of the rows; the plain order if there is no such Transpose.
     """
     following = next_transpose(ctx.result)
     plain = (rows,), (0,)
@@ -182,16 +192,18 @@ def _dense_operands(
     rows_first: bool,
     bias: int | None,
 ) -> list[Tensor]:
-    """Input, weight (output x input, as TFLite wants it) and bias of FULLY_CONNECTED.
+    """Make input, weight (output x input, as TFLite has it) and bias of FULLY_CONNECTED.
+
+    If the input's columns are stored in another order than ONNX's (a flattened map), the constant
+    weight is permuted instead of the input.
 
     Args:
-        source: the input, stored as ``matrix`` says.
-        units: the columns of the result.
-        rows_first: input 1 is units x depth already, not depth x units.
-        bias: the input that is added, one number or one row.
-
-    Where the input's columns are stored in another order than ONNX's (a flattened map), the
-    constant weight is permuted instead of the input.
+        ctx: The node.
+        source: The input, stored as ``matrix`` says.
+        matrix: Where the rows and columns of the input lie.
+        units: The columns of the result.
+        rows_first: Input 1 is units x depth already, not depth x units.
+        bias: The input that is added, one number or one row.
     """
     columns = matrix.columns
     depth = prod(columns[0])
@@ -213,8 +225,9 @@ def _dense_operands(
 
 
 def _emit_dense(ctx: NodeLowering, operands: list[Tensor], order: Order) -> None:
-    """FULLY_CONNECTED, or a 1x1 CONV_2D where an integer weight has a scale for each channel:
-    FULLY_CONNECTED takes those since version 12, which older runtimes refuse.
+    """Emit FULLY_CONNECTED, or a 1x1 CONV_2D for an integer weight with a scale per channel.
+
+    FULLY_CONNECTED takes such weights since version 12, which older runtimes refuse.
     """
     x, weight, bias = operands
     units, depth = weight.shape

@@ -1,4 +1,4 @@
-"""Normalizations, as the arithmetic that they are."""
+"""Normalizations, written as arithmetic."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import Integer, operator
 
 LARGEST_RANK = 5
-"""Of the tensors that every runtime broadcasts."""
+"""The most dimensions that every runtime broadcasts over."""
 
 
 @operator(
@@ -32,10 +32,10 @@ LARGEST_RANK = 5
     reason="it becomes a Conv, or a part of one, before the quantization",
 )
 def batch_normalization(ctx: NodeLowering) -> None:
-    """A 1x1 depthwise convolution with what the four statistics amount to for each channel.
+    """A 1x1 depthwise convolution with factor and offset of each channel.
 
-    XNNPACK runs it as one multiply-add a number. In int8 it is exact but for the rounding of the
-    result: with a scale for each channel, one number a channel is always 127 or -127.
+    XNNPACK runs it as one multiply-add per element. In int8 it is exact but for the rounding of the
+    result, because each channel has a scale of its own.
     """
     if ctx.attributes.get_int("training_mode", 0):
         raise ctx.unsupported("training_mode is 1", "export the network in eval mode")
@@ -48,7 +48,7 @@ def batch_normalization(ctx: NodeLowering) -> None:
 
 
 def standardized(steps: Arithmetic, x: Tensor, axes: Sequence[int], epsilon: float) -> Tensor:
-    """(x - mean) / sqrt(variance + epsilon), both over ``axes`` of the tensor."""
+    """Compute (x - mean) / sqrt(variance + epsilon), both over ``axes`` of the tensor."""
     centered = steps("SUB", x, steps.mean(x, axes))
     variance = steps.mean(steps("MUL", centered, centered), axes)
     return steps("MUL", centered, steps("RSQRT", steps("ADD", variance, epsilon)))
@@ -56,7 +56,10 @@ def standardized(steps: Arithmetic, x: Tensor, axes: Sequence[int], epsilon: flo
 
 @operator("LayerNormalization")
 def layer_normalization(ctx: NodeLowering) -> None:
-    """Over the last axes, wherever they are stored."""
+    """(x - mean) / sqrt(variance + epsilon) over the last axes, times scale, plus bias.
+
+    The axes are reduced where they are stored.
+    """
     shape = ctx.shape(0)
     rank = len(shape)
     first = ctx.attributes.get_int("axis", -1) % rank
@@ -73,6 +76,7 @@ def layer_normalization(ctx: NodeLowering) -> None:
 
 @operator("RMSNormalization")
 def rms_normalization(ctx: NodeLowering) -> None:
+    """Divide x by sqrt(mean of x² + epsilon) over the last axes, and multiply by scale."""
     shape = ctx.shape(0)
     rank = len(shape)
     first = ctx.attributes.get_int("axis", -1) % rank
@@ -94,19 +98,20 @@ def _along(ctx: NodeLowering, index: int, perm: Perm) -> Tensor:
 
 @operator("InstanceNormalization")
 def instance_normalization(ctx: NodeLowering) -> None:
-    """Over the spatial axes of each channel."""
+    """(x - mean) / sqrt(variance + epsilon) over the spatial axes of each channel."""
     _grouped(ctx, groups=ctx.shape(0)[1])
 
 
 @operator("GroupNormalization")
 def group_normalization(ctx: NodeLowering) -> None:
-    """Over the spatial axes and the channels of each group."""
+    """(x - mean) / sqrt(variance + epsilon) over the spatial axes and the channels of a group."""
     _grouped(ctx, groups=ctx.attributes.get_int("num_groups", 1))
 
 
 def _grouped(ctx: NodeLowering, groups: int) -> None:
-    """Standardize the elements of each group, wherever they are stored, then scale and shift each
-    channel.
+    """Standardize the elements of each group, then scale and shift each channel.
+
+    The elements stay where they are stored.
     """
     shape = ctx.shape(0)
     n, channels, pixels = shape[0], shape[1], prod(shape[2:])
@@ -143,7 +148,7 @@ def _grouped(ctx: NodeLowering, groups: int) -> None:
 # 196 x 64 on a Cortex-A72, millions of instructions: L2_NORMALIZATION in int8 0.58, this 0.07.
 @operator("LpNormalization", reason="TFLite's int8 kernel is slower than float")
 def lp_normalization(ctx: NodeLowering) -> None:
-    """X over its L1 or L2 norm along an axis; 0 stays 0."""
+    """Divide x by its L1 or L2 norm along an axis; 0 stays 0."""
     power = ctx.attributes.get_int("p", 2)
     shape = ctx.shape(0)
     perm = ctx.own_perm()
@@ -182,8 +187,9 @@ def mean_variance_normalization(ctx: NodeLowering) -> None:
 
 @operator("LRN")
 def local_response_normalization(ctx: NodeLowering) -> None:
-    """LOCAL_RESPONSE_NORMALIZATION, whose window has a middle and whose alpha counts each
-    neighbor.
+    """LOCAL_RESPONSE_NORMALIZATION.
+
+    Its window has a middle, and its alpha counts for each neighbor.
     """
     size = ctx.attributes.get_int("size", 1)
     if size % 2 == 0:

@@ -1,4 +1,4 @@
-"""Pools over windows, and over whole maps."""
+"""MaxPool and AveragePool."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ KEEPS_SIGN = operators(Trait.KEEPS_RANGE, without=Trait.JOINS)
 
 @operator("MaxPool", integer=Integer.MOVES)
 def max_pool(ctx: NodeLowering) -> None:
-    """MAX_POOL_2D. Its SAME padding never wins; explicit padding must not either. With dilations,
-    MAXIMUM of slices; over a volume, two pools one after the other.
+    """MAX_POOL_2D; with dilations MAXIMUM of slices; over a volume two pools in a row.
+
+    The padding must never be the maximum: TFLite's SAME padding never is, and explicit padding is
+    low enough.
     """
     if len(ctx.shape(0)) == 5:
         pool_volume(ctx, "MAX_POOL_2D")
@@ -54,11 +56,12 @@ def max_pool(ctx: NodeLowering) -> None:
 
 @operator("AveragePool", integer=Integer.MOVES)
 def average_pool(ctx: NodeLowering) -> None:
-    """AVERAGE_POOL_2D, which divides by the number of elements inside the map; with dilations, and
-    in int8 up to 25 elements, a DEPTHWISE_CONV_2D of equal weights; over three dimensions in float.
+    """AVERAGE_POOL_2D, which divides by the number of elements inside the map.
 
-    Where ONNX counts otherwise, zeros around the map become elements of it, and a factor for each
-    position makes good what a border should count less.
+    In int8 graphs a pool of up to 25 elements, or with dilations, is a DEPTHWISE_CONV_2D of equal
+    weights, and one over three dimensions runs in float. Where ONNX counts otherwise, zeros around
+    the map become elements of it, and a factor for each position corrects what a border should
+    count less.
     """
     if len(ctx.shape(0)) == 5:
         pool_volume(ctx, "AVERAGE_POOL_2D")

@@ -10,7 +10,7 @@ from edgeconv.export.tflite.registry import operator
 
 @operator("QuantizeLinear")
 def quantize_linear(ctx: NodeLowering) -> None:
-    """A QUANTIZE, unless the value is already held in these codes."""
+    """QUANTIZE, unless the value is already stored with this scale."""
     held = ctx.held(0)
     assert not isinstance(held, Constant)
     quantization = tensor_quantization(ctx.node, ctx.builder)
@@ -20,9 +20,9 @@ def quantize_linear(ctx: NodeLowering) -> None:
 
 @operator("DequantizeLinear")
 def dequantize_linear(ctx: NodeLowering) -> None:
-    """Nothing: the float value is held by its codes.
+    """No operator: the float value is represented by its quantized tensor.
 
-    An integer input of the graph learns here what its codes mean.
+    An integer input of the graph gets its scale here.
     """
     held = ctx.held(0)
     assert not isinstance(held, Constant)

@@ -1,4 +1,4 @@
-"""LSTM, GRU and RNN, unrolled: every step becomes operators of its own.
+"""LSTM, GRU and RNN, unrolled into operators for every step.
 
 Gates are stacked as ONNX has them: i, o, f, c of an LSTM, z, r, h of a GRU. The inputs of all
 steps meet their weights in one FULLY_CONNECTED; what depends on the step before is one more each.
@@ -49,19 +49,20 @@ class Cell(Arithmetic):
         self._constants: dict[str, tuple[Tensor, Tensor]] = {}
 
     def activation(self, index: int, x: Tensor) -> Tensor:
+        """Emit an activation of the direction, with the node's ``clip`` before it."""
         limit = self.ctx.attributes.get_float("clip", 0.0)
         if limit:
             x = self("MAXIMUM", self("MINIMUM", x, limit), -limit)
         return self(self.direction.activations[index], x)
 
     def peep(self, gate: int, x: Tensor, memory: Tensor) -> Tensor:
-        """``x`` of a gate with what it sees of the memory."""
+        """Add to ``x`` of a gate what it sees of the memory."""
         if self.direction.peepholes is None:
             return x
         return self("ADD", x, self("MUL", memory, self.direction.peepholes[gate]))
 
     def dense(self, x: Tensor, weight: Array, bias: Array, name: str) -> Tensor:
-        """FULLY_CONNECTED with the weight and bias that go by ``name``, the same at every step."""
+        """Emit FULLY_CONNECTED; the weight and bias ``name`` are the same at every step."""
         builder = self.ctx.builder
         if name not in self._constants:
             self._constants[name] = (
@@ -72,13 +73,14 @@ class Cell(Arithmetic):
         return self.emit("FULLY_CONNECTED", operands, (x.shape[0], len(weight)))
 
     def part(self, x: Tensor, axis: int, start: int, size: int) -> Tensor:
-        """``size`` elements of ``x`` along ``axis``, from ``start``."""
+        """Take ``size`` elements of ``x`` along ``axis``, from ``start``."""
         begin = [start if other == axis else 0 for other in range(len(x.shape))]
         sizes = [size if other == axis else extent for other, extent in enumerate(x.shape)]
         numbers = (self.ctx.builder.integers(item, "part") for item in (begin, sizes))
         return self.emit("SLICE", [x, *numbers], tuple(sizes))
 
     def gates(self, x: Tensor, first: int, last: int) -> list[Tensor]:
+        """Split the gates from ``first`` up to ``last`` off their common tensor."""
         size = self.hidden
         return [self.part(x, 1, index * size, size) for index in range(first, last)]
 

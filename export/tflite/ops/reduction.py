@@ -16,12 +16,13 @@ from edgeconv.export.tflite.registry import Integer, operator
 
 @operator("GlobalAveragePool", integer=Integer.COMPUTES)
 def global_average_pool(ctx: NodeLowering) -> None:
-    """MEAN over the spatial axes, which XNNPACK takes in int8 where it leaves an average pool."""
+    """MEAN over the spatial axes, which XNNPACK takes in int8, unlike an average pool."""
     reduce(ctx, "MEAN", tuple(range(2, len(ctx.shape(0)))))
 
 
 @operator("GlobalMaxPool", integer=Integer.MOVES)
 def global_max_pool(ctx: NodeLowering) -> None:
+    """REDUCE_MAX over the spatial axes."""
     reduce(ctx, "REDUCE_MAX", tuple(range(2, len(ctx.shape(0)))))
 
 
@@ -50,7 +51,7 @@ operator("ReduceProd", reason="TFLite's int8 kernel is slower than float")(
 
 @operator("ReduceL2", "ReduceSumSquare")
 def reduce_squares(ctx: NodeLowering) -> None:
-    """SUM of products with itself, and its root."""
+    """SUM of the squares, and its root for ReduceL2."""
     stored = ctx.stored(0)
     squares = Arithmetic(ctx)("MUL", stored.tensor, stored.tensor)
     source = Stored(squares, stored.order)
@@ -64,7 +65,7 @@ def reduce_squares(ctx: NodeLowering) -> None:
 
 @operator("ReduceL1")
 def reduce_l1(ctx: NodeLowering) -> None:
-    """SUM of magnitudes."""
+    """SUM of the magnitudes."""
     stored = ctx.stored(0)
     magnitudes = Arithmetic(ctx)("ABS", stored.tensor)
     reduce(ctx, "SUM", reduced_axes(ctx), Stored(magnitudes, stored.order))
@@ -79,7 +80,7 @@ def reduce_log_sum(ctx: NodeLowering) -> None:
 
 @operator("ReduceLogSumExp")
 def reduce_log_sum_exp(ctx: NodeLowering) -> None:
-    """Log of the sum of exp(x - max), plus max: exp never overflows."""
+    """Log of the sum of exp(x - max), plus max, so that exp never overflows."""
     axes = reduced_axes(ctx)
     stored = ctx.stored(0)
     shape = ctx.shape(0)

@@ -1,4 +1,4 @@
-"""Operators that sample a map at computed places, or put windows together to one."""
+"""Operators that sample a map at computed places, or that assemble a map of windows."""
 
 from __future__ import annotations
 
@@ -44,12 +44,15 @@ Neighbors = list[tuple[ir.Value, ir.Value]]
 def _weighted(
     f: Decomposer, rows: ir.Value, start: ir.Value, ys: Neighbors, xs: Neighbors, width: int
 ) -> list[ir.Value]:
-    """The four elements around each sample times their weights, each samples x channels.
+    """Compute the four elements around each sample times their weights, each samples x channels.
 
     Args:
-        rows: the elements of all maps, places x channels.
-        start: the place at which the map of each sample begins, int32.
-        ys, xs: neighbors along the height and the width, of shapes that broadcast to the samples.
+        f: The node.
+        rows: The elements of all maps, places x channels.
+        start: The place at which the map of each sample begins, int32.
+        ys: Neighbors along the height, of shapes that broadcast to the samples.
+        xs: Neighbors along the width, likewise.
+        width: The width of a map.
     """
     terms = []
     for index_y, weight_y in ys:
@@ -168,8 +171,9 @@ def roi_align(f: Decomposer) -> list[ir.Value]:
 def _bins(
     f: Decomposer, low: ir.Value, high: ir.Value, count: int, size: int, half: float
 ) -> Neighbors:
-    """The neighbors of ``count`` samples between ``low`` and ``high``. Those near the border are
-    moved into the map, those farther away count nothing.
+    """Compute the neighbors of ``count`` samples between ``low`` and ``high``.
+
+    Those near the border are moved into the map; those farther away count nothing.
     """
     extent = f("Sub", high, low)
     if not half:

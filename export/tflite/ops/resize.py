@@ -1,4 +1,4 @@
-"""Resize."""
+"""Resize in all its modes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ PLACES = {"align_corners", "asymmetric", CROP, *HALF_PIXEL}
 
 @operator("Resize", integer=Integer.MOVES)
 def resize(ctx: NodeLowering) -> None:
-    """RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR where they place their samples as ONNX does;
-    else, for each axis, a GATHER of nearest neighbors or a matrix product with the weights, which
-    runs in float (cubic, antialiased).
+    """RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR if they place their samples as ONNX does.
+
+    Otherwise it is, for each axis, a GATHER of nearest neighbors or a matrix product with the
+    weights of the samples. In int8 graphs that product (cubic, antialiased) runs in float.
     """
     before, after = ctx.shape(0), ctx.result_shape
     place = ctx.attributes.get_string("coordinate_transformation_mode", "half_pixel")
@@ -81,8 +82,9 @@ def _natively(ctx: NodeLowering, samplings: list[Sampling]) -> bool:
 
 
 def _products(ctx: NodeLowering, samplings: list[Sampling], *, cubic: bool) -> None:
-    """A matrix product along each axis: BATCH_MATMUL from the left, FULLY_CONNECTED along the last
-    axis of the stored tensor.
+    """Emit a matrix product along each axis.
+
+    It is BATCH_MATMUL from the left, or FULLY_CONNECTED along the last axis of the stored tensor.
     """
     perm = channels_last(len(samplings))
     x = ctx.tensor(0, perm)

@@ -1,4 +1,4 @@
-"""Elements taken from and put to single places: GatherElements, Scatter, OneHot, Trilu."""
+"""Operators on single places of a tensor: GatherElements, Scatter, OneHot, Trilu."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edgeconv.export.tflite.registry import Integer, operator
 
 @operator("GatherElements", integer=Integer.MOVES)
 def gather_elements(ctx: NodeLowering) -> None:
-    """GATHER from the flat input, where a place is its index times a stride plus the rest."""
+    """GATHER from the flat input."""
     shape, taken = ctx.shape(0), ctx.shape(1)
     axis = ctx.attributes.get_int("axis", 0) % len(shape)
     x = ctx.builder.reshape(ctx.tensor(0), (prod(shape),))
@@ -68,7 +68,7 @@ def scatter_nd(ctx: NodeLowering) -> None:
 
 
 def _merge(ctx: NodeLowering, places: Array) -> None:
-    """The input with the updates at the ``places`` of its flat form; the last one wins."""
+    """Put the updates at the ``places`` of the flat input; the last one wins."""
     shape = ctx.shape(0)
     total = prod(shape)
     source = np.arange(total)
@@ -93,8 +93,9 @@ def _merge(ctx: NodeLowering, places: Array) -> None:
 
 
 def _scatter(ctx: NodeLowering, indices: Tensor, shape: Shape, updated: Shape) -> None:
-    """SCATTER_ND of the updates into zeros, which adds where indices repeat; then a sum with the
-    input, or a selection by where anything was put.
+    """Emit SCATTER_ND of the updates into zeros, which adds where indices repeat.
+
+    The result is then the sum with the input, or the input where nothing was put.
     """
     ctx.refuse_integer("its indices are computed by the network")
     reduction = ctx.attributes.get_string("reduction", "none")

@@ -1,4 +1,4 @@
-"""Scatter with a product, a maximum or a minimum, which TFLite's SCATTER_ND does not know."""
+"""Scatter with a product, a maximum or a minimum, which TFLite's SCATTER_ND does not have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REDUCTIONS = {
 }
 
 LARGEST = 2**24
-"""Comparisons of an update with a place: every one with each."""
+"""The most comparisons of an update with a place that are written."""
 
 
 def _reduces(call: Call) -> bool:
@@ -27,6 +27,7 @@ def _reduces(call: Call) -> bool:
 
 @decomposition_of("ScatterElements", when=_reduces)
 def scatter_elements(f: Decomposer) -> list[ir.Value]:
+    """Rows of updates for each place, reduced with the input."""
     x, indices, updates = f.input(0), f.input(1), f.input(2)
     shape, taken = f.shape(x), f.shape(indices)
     axis = f.attributes.get_int("axis", 0) % len(shape)
@@ -41,6 +42,7 @@ def scatter_elements(f: Decomposer) -> list[ir.Value]:
 
 @decomposition_of("ScatterND", when=_reduces)
 def scatter_nd(f: Decomposer) -> list[ir.Value]:
+    """Rows of updates for each place, reduced with the input."""
     x, indices, updates = f.input(0), f.input(1), f.input(2)
     shape = f.shape(x)
     *taken, depth = f.shape(indices)

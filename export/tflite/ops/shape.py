@@ -24,13 +24,13 @@ DELEGATED_PARTS = 5
 
 @operator("Reshape", "Flatten", "Squeeze", "Unsqueeze", integer=Integer.MOVES)
 def reshape(ctx: NodeLowering) -> None:
-    """Nothing: the order of the elements stays, and the shape is ONNX's affair."""
+    """No operator: the elements keep their order."""
     ctx.same(0)
 
 
 @operator("Transpose", integer=Integer.MOVES)
 def transpose(ctx: NodeLowering) -> None:
-    """Nothing: the same elements, read in another order."""
+    """No operator: the same elements, read in another order."""
     shape = ctx.shape(0)
     backward = tuple(reversed(range(len(shape))))
     _transposed(ctx, shape, tuple(ctx.attributes.get_ints("perm", backward)))
@@ -52,8 +52,9 @@ def _transposed(ctx: NodeLowering, shape: Shape, perm: Perm) -> None:
 
 @operator("Concat", integer=Integer.MOVES)
 def concat(ctx: NodeLowering) -> None:
-    """CONCATENATION, of five parts at most: XNNPACK takes no more; in integers all inputs come to
-    the scale of the result first.
+    """CONCATENATION of at most five parts, because XNNPACK takes no more.
+
+    In integers all inputs get the scale of the result first.
     """
     perm = _common_perm(ctx)
     axis = ctx.attributes.get_int("axis", 0) % len(perm)
@@ -125,6 +126,7 @@ def expand(ctx: NodeLowering) -> None:
 
 @operator("Tile", integer=Integer.MOVES)
 def tile(ctx: NodeLowering) -> None:
+    """TILE."""
     repeats = [int(count) for count in ctx.demand_constant(1, "repeats")]
     perm = ctx.own_perm()
     multiples = ctx.builder.integers(permuted(repeats, perm), f"{ctx.name}/repeats")
@@ -133,7 +135,7 @@ def tile(ctx: NodeLowering) -> None:
 
 @operator("SpaceToDepth", integer=Integer.MOVES)
 def space_to_depth(ctx: NodeLowering) -> None:
-    """SPACE_TO_DEPTH, as :func:`depth_to_space` the other way."""
+    """SPACE_TO_DEPTH."""
     if ctx.attributes.get_string("mode", "DCR") == "DCR":
         _blocks(ctx, "SPACE_TO_DEPTH")
         return
@@ -144,9 +146,10 @@ def space_to_depth(ctx: NodeLowering) -> None:
 
 @operator("DepthToSpace", integer=Integer.MOVES)
 def depth_to_space(ctx: NodeLowering) -> None:
-    """DEPTH_TO_SPACE, where the block comes before the depth in the channels (mode DCR), or was
-    put there by the convolution in front. With the depth first (mode CRD) it is a reshape and a
-    transpose, and those are read, not written.
+    """DEPTH_TO_SPACE, whose channels have the block before the depth (mode DCR).
+
+    With the depth first (mode CRD), the convolution in front writes its channels in that order;
+    otherwise it is a reshape and a transpose of the order only.
     """
     if ctx.attributes.get_string("mode", "DCR") == "DCR":
         _blocks(ctx, "DEPTH_TO_SPACE")
@@ -168,6 +171,7 @@ def _blocks(ctx: NodeLowering, name: str) -> None:
 
 @operator("Cast", "CastLike")
 def cast(ctx: NodeLowering) -> None:
+    """CAST."""
     if ctx.value(0).dtype == ctx.result.dtype:
         ctx.same(0)
         return

@@ -11,8 +11,9 @@ from edgeconv.export.tflite.registry import decomposition_of
 
 
 def _waves(length: int, parts: int, kept: int, *, inverse: bool = False) -> Array:
-    """The matrix of a transform, (length x parts) x (kept x 2): ``parts`` is 1 for a real input,
-    and 2 for one of real and imaginary parts.
+    """Compute the matrix of a transform, (length x parts) x (kept x 2).
+
+    ``parts`` is 1 for a real input, and 2 for one of real and imaginary parts.
     """
     angle = 2 * np.pi * np.outer(np.arange(length), np.arange(kept)) / length
     turn = np.exp(angle * (1j if inverse else -1j)) / (length if inverse else 1)

@@ -1,4 +1,4 @@
-"""ConvTranspose."""
+"""ConvTranspose, over lines, maps and volumes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ Pair = tuple[int, int]
 
 @operator("ConvTranspose", integer=Integer.COMPUTES, fuses=True)
 def conv_transpose(ctx: NodeLowering) -> None:
-    """TRANSPOSE_CONV; in int8 graphs, too, CONV_3D_TRANSPOSE over volumes runs in float, and so
-    does a grouped one whose weight has a scale for each channel, which several groups share.
-    Padding of a transposed convolution cuts its result; what SAME does not cut just so, a SLICE
-    does. Groups and dilations become zeros in the weight.
+    """TRANSPOSE_CONV, or CONV_3D_TRANSPOSE over volumes.
+
+    In int8 graphs CONV_3D_TRANSPOSE runs in float, and so does a grouped one whose weight has a
+    scale per channel, which several groups share. Padding of a transposed convolution cuts its
+    result; what SAME does not cut exactly, a SLICE does. Groups and dilations become zeros in the
+    weight.
     """
     if len(ctx.shape(0)) == 5:
         _volume(ctx)
@@ -53,7 +55,7 @@ def conv_transpose(ctx: NodeLowering) -> None:
             "TRANSPOSE_CONV", [to, weight, x, bias], (n, *result, channels), order, options
         )
         return
-    # Where the result reaches behind the last window, it is the bias alone.
+    # Where the result reaches behind the last window, it is only the bias.
     reach = tuple(max(full[a], low[a] + result[a]) for a in (0, 1))
     whole = (n, *reach, channels)
     options["padding"] = Padding.VALID
@@ -80,7 +82,7 @@ def _volume(ctx: NodeLowering) -> None:
     x = ctx.tensor(0, DEPTH_CHANNELS_LAST)
     low, size = _cut(ctx), ctx.result_shape[2:]
     full = [(x.shape[1 + a] - 1) * strides[a] + array.shape[a] for a in range(3)]
-    # Where the result reaches behind the last window, it is the bias alone.
+    # Where the result reaches behind the last window, it is only the bias.
     whole = (x.shape[0], *(max(full[a], low[a] + size[a]) for a in range(3)), channels)
     to = ctx.builder.integers(whole, f"{ctx.name}/shape")
     bias = float_bias(ctx, 2, channels)
@@ -133,15 +135,17 @@ def _operands(ctx: NodeLowering) -> tuple[Tensor, Tensor]:
 
 
 def _permuted(array: Array, group: int, dilations: Pair) -> Array:
-    """IOHW, O counted in a group, to OHWI of all groups, with the kernel spread by its
-    dilations.
+    """Permute IOHW to OHWI, with the kernel spread by its dilations.
+
+    O is counted per group in ``array``, and over all groups in the result.
     """
     return np.transpose(_dense(array, group, dilations), (1, 2, 3, 0))
 
 
 def _dense(array: Array, group: int, dilations: Sequence[int]) -> Array:
-    """I, O counted in a group and the kernel, to I, O of all groups and the kernel spread by its
-    dilations.
+    """Write I x O x kernel without groups, with the kernel spread by its dilations.
+
+    O is counted per group in ``array``, and over all groups in the result.
     """
     inputs, outputs, *kernel = array.shape
     reach = [(size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True)]

@@ -1,4 +1,4 @@
-"""Trigonometric and hyperbolic functions and their inverses, from what TFLite has of them."""
+"""Trigonometric and hyperbolic functions and their inverses, from the functions that TFLite has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgeconv.export.tflite.registry import operator
 
 
 def _atan(f: Formula) -> Tensor:
-    """ATAN2 of x and 1; it does not broadcast"""
+    """ATAN2 of x and 1; it does not broadcast."""
     ones = f.ctx.builder.constant(np.ones(f.x.shape, FLOAT), f"{f.ctx.name}/ones")
     return f("ATAN2", f.x, ones)
 
@@ -29,20 +29,20 @@ def _sum_of_exponentials(f: Formula, name: str) -> Tensor:
 
 
 def _asinh(f: Formula) -> Tensor:
-    """sign(x) log(|x| + sqrt(x² + 1))"""
+    """sign(x) log(|x| + sqrt(x² + 1))."""
     distance = f("ABS", f.x)
     root = f("SQRT", f("ADD", f("MUL", f.x, f.x), 1.0))
     return f("MUL", f("SIGN", f.x), f("LOG", f("ADD", distance, root)))
 
 
 def _acosh(f: Formula) -> Tensor:
-    """log(x + sqrt((x - 1) (x + 1)))"""
+    """log(x + sqrt((x - 1) (x + 1)))."""
     root = f("SQRT", f("MUL", f("SUB", f.x, 1.0), f("ADD", f.x, 1.0)))
     return f("LOG", f("ADD", f.x, root))
 
 
 def _atanh(f: Formula) -> Tensor:
-    """log((1 + x) / (1 - x)) / 2"""
+    """log((1 + x) / (1 - x)) / 2."""
     return f("MUL", f("LOG", f("DIV", f("ADD", f.x, 1.0), f("SUB", 1.0, f.x))), 0.5)
 
 

@@ -15,7 +15,7 @@ from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import ROUNDS_IN_A_RUN, Integer, operator
 
 QUANTIZED = {"Abs", "Neg", "Celu", "Selu", "Softplus"}
-"""Those that the quantizer quantizes: activations of networks, and what does not round."""
+"""The functions that the quantizer quantizes: activation functions, and those that lose nothing."""
 
 TABLES = {
     "Abs": "ABS",
@@ -44,7 +44,7 @@ operator("Not")(partial(unary, name="LOGICAL_NOT"))
 
 @operator("Elu", integer=Integer.COMPUTES)
 def elu(ctx: NodeLowering) -> None:
-    """ELU, whose alpha is 1; another alpha scales the negative half by a LEAKY_RELU."""
+    """ELU, whose alpha is 1; for another alpha, LEAKY_RELU scales the negative half."""
     alpha = ctx.attributes.get_float("alpha", 1.0)
     if alpha == 1:
         unary(ctx, "ELU")
@@ -58,14 +58,14 @@ def _elu(f: Formula, alpha: float) -> Tensor:
 
 
 def _selu(f: Formula) -> Tensor:
-    """Gamma elu(x)."""
+    """Multiply elu(x) by gamma."""
     gamma = f.ctx.attributes.get_float("gamma", 1.05070102214813232421875)
     alpha = f.ctx.attributes.get_float("alpha", 1.67326319217681884765625)
     return f("MUL", _elu(f, alpha), gamma)
 
 
 LARGEST_POWER = 80.0
-"""exp of it is far from overflowing."""
+"""The largest number whose exp is far from overflowing."""
 
 
 def _softplus(f: Formula) -> Tensor:
@@ -91,7 +91,7 @@ def _erf(f: Formula) -> Tensor:
 
 
 def _celu(f: Formula) -> Tensor:
-    """Alpha elu(x / alpha)."""
+    """Multiply elu(x / alpha) by alpha."""
     alpha = f.ctx.attributes.get_float("alpha", 1.0)
     if alpha == 1:
         return f("ELU", f.x)
@@ -99,7 +99,7 @@ def _celu(f: Formula) -> Tensor:
 
 
 def _shrink(f: Formula) -> Tensor:
-    """X without ``bias`` outside of -lambd to lambd, 0 inside."""
+    """Move x by ``bias`` towards 0 outside of -lambd to lambd; 0 inside."""
     lambd, bias = f.ctx.attributes.get_float("lambd", 0.5), f.ctx.attributes.get_float("bias", 0.0)
     above = f("SIGN", f("RELU", f("SUB", f.x, lambd)))
     below = f("SIGN", f("RELU", f("SUB", -lambd, f.x)))
@@ -119,7 +119,8 @@ FORMULAS: dict[str, Callable[[Formula], Tensor]] = {
 
 
 CHAINS = {"Celu", "Reciprocal", "Selu", "Softplus"}
-"""Formulas whose operators each read the result of the one before: XNNPACK makes a table of it."""
+"""Formulas whose operators each read the result of the one before: XNNPACK makes a table of
+them."""
 
 for _onnx, _expression in FORMULAS.items():
     _integer = Integer.COMPUTES if _onnx in CHAINS else Integer.NONE
@@ -128,12 +129,14 @@ for _onnx, _expression in FORMULAS.items():
 
 
 UNIT_RANGE = Quantization(1 / 255, -128)
-"""Codes for [0, 1]."""
+"""The quantization of numbers from 0 to 1."""
 
 
 def _gated(ctx: NodeLowering, gate: Callable[[Formula], Tensor]) -> None:
-    """X times a function of x between 0 and 1. In integers that has codes of its own, where they
-    are fine enough to move the result by less than a step; XNNPACK makes a table of the whole.
+    """Emit x times a function of x between 0 and 1.
+
+    In integers the function is quantized by itself, if 8 bits move the result by less than a step.
+    XNNPACK makes a table of the whole.
     """
     f = Formula(ctx)
     share = gate(f)
@@ -150,7 +153,7 @@ def _gated(ctx: NodeLowering, gate: Callable[[Formula], Tensor]) -> None:
 
 
 def largest_magnitude(stored: Stored) -> float:
-    """Of the real numbers that the codes of a tensor can mean."""
+    """Return the largest real number that the tensor can represent, without its sign."""
     codes = stored.quantization
     assert codes is not None
     return codes.scale * max(127 - codes.zero_point, 128 + codes.zero_point)
@@ -158,14 +161,14 @@ def largest_magnitude(stored: Stored) -> float:
 
 @operator("Swish", integer=Integer.COMPUTES)
 def swish(ctx: NodeLowering) -> None:
-    """X times LOGISTIC of alpha x."""
+    """LOGISTIC of alpha x, times x."""
     alpha = ctx.attributes.get_float("alpha", 1.0)
     _gated(ctx, lambda f: f("LOGISTIC", f.x if alpha == 1 else f("MUL", f.x, alpha)))
 
 
 @operator("Mish", integer=Integer.COMPUTES)
 def mish(ctx: NodeLowering) -> None:
-    """X times TANH of softplus(x); in float n / (n + 2), where n is exp(x) (exp(x) + 2)."""
+    """TANH of softplus(x), times x; in float x n / (n + 2), where n is exp(x) (exp(x) + 2)."""
     _gated(ctx, _mish_gate)
 
 
@@ -180,7 +183,7 @@ def _mish_gate(f: Formula) -> Tensor:
 
 @operator("ThresholdedRelu")
 def thresholded_relu(ctx: NodeLowering) -> None:
-    """X where x exceeds alpha, else 0."""
+    """Keep x where it exceeds alpha; 0 elsewhere."""
     alpha = ctx.attributes.get_float("alpha", 1.0)
     f = Formula(ctx)
     above = f("SIGN", f("RELU", f("SUB", f.x, alpha)))
