@@ -48,7 +48,7 @@ class Fold:
     pad: tuple[int, int]
 
     def multiplications(self, channels: int) -> int:
-        """For each channel of a result, idle ones included."""
+        """Count the multiplications per channel of a result, idle ones included."""
         return self.height * self.width * _lanes(self.rows * self.columns * channels)
 
 

@@ -1,4 +1,4 @@
-"""If, Loop and Scan, written out."""
+"""Writes out If, Loop and Scan."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Write = Callable[[NewGraph, WriteBody, Call, Frame], Values]
 
 
 def _if(new: NewGraph, write_body: WriteBody, call: Call, frame: Frame) -> Values:
-    """The side that is taken; where the network decides, both and a choice of their results."""
+    """Write out the branch that is taken; if the network decides, both and a selection."""
     node, condition = call.node, call.inputs[0]
     known = new.elements(condition)
     sides = [call.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
@@ -45,7 +45,7 @@ def _if(new: NewGraph, write_body: WriteBody, call: Call, frame: Frame) -> Value
 
 
 def _loop(new: NewGraph, write_body: WriteBody, call: Call, frame: Frame) -> Values:
-    """Its iterations, one after the other."""
+    """Write out the iterations, one after the other."""
     node, body = call.node, call.attributes["body"].as_graph()
     count = new.elements(call.inputs[0])
     if call.inputs[0] is not None and count is None:
@@ -77,7 +77,7 @@ def _loop(new: NewGraph, write_body: WriteBody, call: Call, frame: Frame) -> Val
 
 
 def _scan(new: NewGraph, write_body: WriteBody, call: Call, frame: Frame) -> Values:
-    """Its iterations, each with a slice of the scanned inputs."""
+    """Write out the iterations, each with a slice of the scanned inputs."""
     node, body = call.node, call.attributes["body"].as_graph()
     scanned = call.attributes["num_scan_inputs"].as_int()
     first_scanned = len(call.inputs) - scanned
@@ -133,7 +133,7 @@ def _stacked(
     frame: Frame,
     declared: ir.Value,
 ) -> ir.Value:
-    """The results of all iterations, along a new axis."""
+    """Join the results of all iterations along a new axis."""
     if not row:
         shape, dtype = declared.shape, declared.dtype
         if shape is None or not shape.is_static() or dtype is None:

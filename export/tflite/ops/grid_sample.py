@@ -23,7 +23,7 @@ Tap = tuple[ir.Value, ir.Value]
 
 @decomposition_of("GridSample")
 def grid_sample(f: Decomposer) -> list[ir.Value]:
-    """For each neighbor a GATHER of all channels at once, times its weight."""
+    """A GATHER of all channels at once for each neighbor, times its weight."""
     x, grid = f.input(0), f.input(1)
     n, channels, *spatial = f.shape(x)
     places = f.shape(grid)[1:-1]

@@ -24,7 +24,8 @@ def resize(ctx: NodeLowering) -> None:
     """RESIZE_BILINEAR or RESIZE_NEAREST_NEIGHBOR if they place their samples as ONNX does.
 
     Otherwise it is, for each axis, a GATHER of nearest neighbors or a matrix product with the
-    weights of the samples. In int8 graphs that product (cubic, antialiased) runs in float.
+    weights of the samples. In int8 graphs other samples than nearest neighbors (cubic, antialiased)
+    are then computed in float.
     """
     before, after = ctx.shape(0), ctx.result_shape
     place = ctx.attributes.get_string("coordinate_transformation_mode", "half_pixel")
