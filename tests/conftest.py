@@ -34,16 +34,20 @@ USERS_OWN = (
 def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Give the run a home of its own, so that the user's files and settings change no result.
 
-    The lock of this machine is in there too: other runs may measure at the same time. Only the
-    cache stays the user's: a userland in it is named after all that it is made from.
+    The lock of this machine is in there too: other runs may measure at the same time. The cache
+    stays the user's (a userland in it is named after all that it is made from), and so does the
+    way to the package index.
     """
     home = tmp_path_factory.mktemp("user")
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    pip = os.environ.get("PIP_CONFIG_FILE") or str(config / "pip" / "pip.conf")
     with pytest.MonkeyPatch.context() as patch:
         for name in USERS_OWN:
             patch.delenv(name, raising=False)
         patch.setenv("HOME", str(home))
         patch.setenv("XDG_CACHE_HOME", cache)
+        patch.setenv("PIP_CONFIG_FILE", pip)
         patch.setenv("TERM", "dumb")
         patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")

@@ -25,7 +25,9 @@ def ensure_sysroot(board: Board) -> Path:
         EdgeconvError: a download failed.
     """
     userland = ensure_userland(board.architecture)
-    recipe = hashlib.sha256(f"{userland} {board}".encode()).hexdigest()[:12]
+    recipe = hashlib.sha256(
+        f"{userland} {board}".encode() + Path(__file__).read_bytes()
+    ).hexdigest()[:12]
     folder = cache_folder() / f"{board.name}-{recipe}"
     if folder.is_dir():
         return folder
