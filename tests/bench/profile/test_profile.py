@@ -96,7 +96,7 @@ def test_roofline_of_a_known_board(
     assert done.returncode == 0, done.stderr
     assert "Of roof" in done.stdout
     cores = min(threads, len(os.sched_getaffinity(0)))
-    assert f"Raspberry Pi 4 Model B, cores: {cores} at 1500 MHz (as it told)" in done.stderr
+    assert f"Raspberry Pi 4 Model B, cores: {cores} at 1500 MHz (as reported)" in done.stderr
     bandwidth = "5.56 GB/s of memory" if cores == 1 else "memory bandwidth unknown"
     assert bandwidth in done.stderr
     result = json.loads(out.read_text())
