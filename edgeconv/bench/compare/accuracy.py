@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from enum import Enum
 
-from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits, changed, pair
+from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits, compare_files
 from edgeconv.bench.compare.kind import ResultKind
 from edgeconv.bench.proportions import Difference, paired_difference, unpaired_difference
 from edgeconv.evaluation import Accuracy, Evaluation
@@ -91,12 +91,11 @@ class AccuracyComparison(Comparison[Accuracy, Difference]):
 
 
 def compare_accuracy(before: Evaluation, after: Evaluation) -> ComparisonReport[AccuracyComparison]:
-    """Pair the files of two evaluations by name (or take the one of each) and compare them.
+    """Compare the files that two evaluations have in common.
 
     Raises:
         UsageError: No file is in both.
     """
-    pairs, only_before, only_after = pair(before.results, after.results, lambda r: r.path)
     paired = before.same_samples(after)
 
     def compared(name: str, old: Accuracy, new: Accuracy) -> AccuracyComparison:
@@ -108,27 +107,21 @@ def compare_accuracy(before: Evaluation, after: Evaluation) -> ComparisonReport[
             )
         return AccuracyComparison(name, old, new, change, paired)
 
-    return ComparisonReport(
-        comparisons=tuple(compared(name, *both) for name, both in pairs.items()),
-        only_before=only_before,
-        only_after=only_after,
-        cautions=_cautions(before, after, list(pairs.values())),
-        of_before=_unreadable(before),
-        of_after=_unreadable(after),
-    )
-
-
-def _cautions(
-    before: Evaluation, after: Evaluation, pairs: list[tuple[Accuracy, Accuracy]]
-) -> tuple[str, ...]:
-    found = []
-    if not before.same_samples(after):
-        found.append(
+    cautions = []
+    if not paired:
+        cautions.append(
             f"the samples changed ({before.samples} of {before.data}, {after.samples} of "
             f"{after.data}), so only large differences can be told from chance"
         )
-    runtimes = {(old.runtime, new.runtime) for old, new in pairs}
-    return (*found, *changed([("runtime", old, new) for old, new in sorted(runtimes)]))
+    report = compare_files(
+        before.results,
+        after.results,
+        compared,
+        name_of=lambda result: result.path,
+        runtime_of=lambda result: result.runtime,
+        cautions=cautions,
+    )
+    return dataclasses.replace(report, of_before=_unreadable(before), of_after=_unreadable(after))
 
 
 def _unreadable(evaluation: Evaluation) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePath
@@ -142,27 +142,47 @@ class ComparisonReport(Generic[C]):
         )
 
 
-def pair(
-    before: Sequence[F], after: Sequence[F], name_of: Callable[[F], str]
-) -> tuple[dict[str, tuple[F, F]], tuple[str, ...], tuple[str, ...]]:
-    """Pair the files of two results by file name, or the one file of each.
+def compare_files(
+    before: Sequence[F],
+    after: Sequence[F],
+    compare: Callable[[str, F, F], C],
+    *,
+    name_of: Callable[[F], str],
+    runtime_of: Callable[[F], str],
+    cautions: Sequence[str] = (),
+) -> ComparisonReport[C]:
+    """Pair the files of two results by file name, or the one file of each, and compare them.
+
+    Args:
+        before: The files of the first result.
+        after: The files of the second result.
+        compare: Compares one file, given its name.
+        name_of: A file's name, with its folder.
+        runtime_of: The runtime that ran a file; another one than before is a caution.
+        cautions: Other reasons why the two results should not be compared.
 
     Returns:
-        The pairs in the order of ``after``, and the names that only one result has.
+        The comparisons in the order of ``after``.
 
     Raises:
         UsageError: No file is in both.
     """
     if len(before) == len(after) == 1:
-        name = name_of(after[0])
-        return {name: (before[0], after[0])}, (), ()
-    old, new = _by_name(before, name_of), _by_name(after, name_of)
-    pairs = {name: (old[name], new[name]) for name in new if name in old}
-    if not pairs:
+        old, new = {name_of(after[0]): before[0]}, {name_of(after[0]): after[0]}
+    else:
+        old, new = _by_name(before, name_of), _by_name(after, name_of)
+    both = [name for name in new if name in old]
+    if not both:
         raise UsageError(
             f"no file is in both results: one has {', '.join(old)}, the other {', '.join(new)}"
         )
-    return pairs, tuple(n for n in old if n not in new), tuple(n for n in new if n not in old)
+    runtimes = sorted({(runtime_of(old[name]), runtime_of(new[name])) for name in both})
+    return ComparisonReport(
+        comparisons=tuple(compare(name, old[name], new[name]) for name in both),
+        only_before=tuple(name for name in old if name not in new),
+        only_after=tuple(name for name in new if name not in old),
+        cautions=(*cautions, *changed([("runtime", *pair) for pair in runtimes])),
+    )
 
 
 def _by_name(files: Sequence[F], name_of: Callable[[F], str]) -> dict[str, F]:
@@ -175,6 +195,6 @@ def _by_name(files: Sequence[F], name_of: Callable[[F], str]) -> dict[str, F]:
     }
 
 
-def changed(settings: Sequence[tuple[str, object, object]]) -> list[str]:
+def changed(settings: Iterable[tuple[str, object, object]]) -> list[str]:
     """A caution for each setting that differs; each is given as name, before and after."""
     return [f"the {what} changed from {old} to {new}" for what, old, new in settings if old != new]

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
 
-from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits, changed, pair
+from edgeconv.bench.compare.comparison import (
+    Comparison,
+    ComparisonReport,
+    Limits,
+    changed,
+    compare_files,
+)
 from edgeconv.bench.compare.kind import ResultKind
 from edgeconv.bench.history_schema import HistoryRow, HistoryRun
 from edgeconv.bench.instructions import CountedModel, CountResult
@@ -79,17 +85,24 @@ class CountComparison(Comparison[CountedModel, Interval]):
 
 
 def compare_counts(before: CountResult, after: CountResult) -> ComparisonReport[CountComparison]:
-    """Pair the files of two results by name (or take the one of each) and compare them.
+    """Compare the files that two results have in common.
 
     Raises:
         UsageError: No file is in both.
     """
-    pairs, only_before, only_after = pair(before.models, after.models, lambda m: m.file.name)
-    return ComparisonReport(
-        comparisons=tuple(_compared(name, old, new) for name, (old, new) in pairs.items()),
-        only_before=only_before,
-        only_after=only_after,
-        cautions=_cautions(before, after, list(pairs.values())),
+    cautions = changed(
+        [
+            ("CPU", before.cpu, after.cpu),
+            ("inputs' seed", before.options.seed, after.options.seed),
+        ]
+    )
+    return compare_files(
+        before.models,
+        after.models,
+        _compared,
+        name_of=lambda model: model.file.name,
+        runtime_of=lambda model: f"{model.runtime.value} {model.runtime_version}",
+        cautions=cautions,
     )
 
 
@@ -97,24 +110,6 @@ def _compared(name: str, before: CountedModel, after: CountedModel) -> CountComp
     ratio = after.counts.total / max(1, before.counts.total)
     low, high = ratio * (1 - REPEATS_TO), ratio * (1 + REPEATS_TO)
     return CountComparison(name, before, after, Interval(value=ratio, low=low, high=high))
-
-
-def _cautions(
-    before: CountResult, after: CountResult, pairs: list[tuple[CountedModel, CountedModel]]
-) -> tuple[str, ...]:
-    runtimes = {(_runtime(old), _runtime(new)) for old, new in pairs}
-    found = changed(
-        [
-            ("CPU", before.cpu, after.cpu),
-            ("inputs' seed", before.options.seed, after.options.seed),
-            *(("runtime", old, new) for old, new in sorted(runtimes)),
-        ]
-    )
-    return tuple(found)
-
-
-def _runtime(model: CountedModel) -> str:
-    return f"{model.runtime.value} {model.runtime_version}"
 
 
 def _headline(limits: Limits) -> str:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from enum import Enum
 
 from edgeconv.bench import statistics
-from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits, changed, pair
+from edgeconv.bench.compare.comparison import (
+    Comparison,
+    ComparisonReport,
+    Limits,
+    changed,
+    compare_files,
+)
 from edgeconv.bench.compare.kind import ResultKind
 from edgeconv.bench.history_schema import HistoryRow, HistoryRun
 from edgeconv.bench.result import BenchResult, Interval, ModelResult
@@ -92,42 +99,34 @@ class LatencyComparison(Comparison[ModelResult, Interval]):
 def compare_latencies(
     before: BenchResult, after: BenchResult
 ) -> ComparisonReport[LatencyComparison]:
-    """Pair the files of two results by name (or take the one of each) and compare them.
+    """Compare the files that two results have in common.
 
     Raises:
         UsageError: No file is in both.
     """
-    pairs, only_before, only_after = pair(before.models, after.models, lambda m: m.file.name)
-    return ComparisonReport(
-        comparisons=tuple(_compared(name, old, new) for name, (old, new) in pairs.items()),
-        only_before=only_before,
-        only_after=only_after,
-        cautions=_cautions(before, after, list(pairs.values())),
-        of_before=before.warnings,
-        of_after=after.warnings,
-    )
-
-
-def _compared(name: str, before: ModelResult, after: ModelResult) -> LatencyComparison:
-    estimate = statistics.ratio(after.samples, before.samples, paired=False)
-    return LatencyComparison(name, before, after, Interval.of(estimate))
-
-
-def _cautions(
-    before: BenchResult, after: BenchResult, pairs: list[tuple[ModelResult, ModelResult]]
-) -> tuple[str, ...]:
-    runtimes = {(_runtime(old), _runtime(new)) for old, new in pairs}
-    found = changed(
+    cautions = changed(
         [
             ("device", before.device, after.device),
             ("CPU", before.machine.cpu, after.machine.cpu),
             ("governor", before.machine.governor, after.machine.governor),
             ("threads", before.options.threads, after.options.threads),
             ("cores", before.options.affinity, after.options.affinity),
-            *(("runtime", old, new) for old, new in sorted(runtimes)),
         ]
     )
-    return tuple(found)
+    report = compare_files(
+        before.models,
+        after.models,
+        _compared,
+        name_of=lambda model: model.file.name,
+        runtime_of=_runtime,
+        cautions=cautions,
+    )
+    return dataclasses.replace(report, of_before=before.warnings, of_after=after.warnings)
+
+
+def _compared(name: str, before: ModelResult, after: ModelResult) -> LatencyComparison:
+    estimate = statistics.ratio(after.samples, before.samples, paired=False)
+    return LatencyComparison(name, before, after, Interval.of(estimate))
 
 
 def _runtime(model: ModelResult) -> str:
