@@ -103,5 +103,5 @@ class Head(BaseModel):
 def first_problem(error: ValidationError) -> str:
     """The first thing that is wrong and where, such as "models.0.file: Field required"."""
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the whole"
-    return f"{where}: {first['msg']}"
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]

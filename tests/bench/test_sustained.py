@@ -55,7 +55,7 @@ def test_energy(tmp_path: Path, edgeconv: CommandLine, vcgencmd: Callable[[str],
     models = write_onnx(tmp_path / "a.onnx"), write_tflite(tmp_path / "b.tflite")
     done = edgeconv("bench", *models, *LONG, "-o", tmp_path / "r.json")
     assert done.returncode == 0, done.stderr
-    assert "J an inference" in done.stderr
+    assert "J per inference" in done.stderr
     result = read(tmp_path / "r.json")
     for model in result.models:
         assert model.cut is None
@@ -75,7 +75,7 @@ def test_a_board_that_tells_no_power(
     vcgencmd(body)
     out = tmp_path / "r.json"
     done = edgeconv("bench", write_tflite(tmp_path / "b.tflite"), *LONG[:3], "1s", "-o", out)
-    assert "J an inference" not in done.stderr
+    assert "J per inference" not in done.stderr
     assert read(out).models[0].joules is None
 
 

@@ -197,7 +197,7 @@ def test_resume_refuses_what_is_another_measurement(bench: Bench) -> None:
     with pytest.raises(UsageError, match="was begun on ssh"):
         measure(bench.models, OPTIONS, open_device("local"), journal=Journal.open(bench.journal))
     write_onnx(bench.models[0], shape=("N", 5, 16, 16))
-    refused(bench.models, OPTIONS, "a.onnx: changed since")
+    refused(bench.models, OPTIONS, "a.onnx changed since")
 
 
 def test_another_board_under_the_same_name(bench: Bench) -> None:

@@ -43,12 +43,14 @@ def start(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> St
 
 
 def failed(process: subprocess.Popen[str], code: int = 1) -> str:
-    """The one line of a failure."""
+    """Wait for a failure, and return its line and that of its hint, if any."""
     out, err = process.communicate(timeout=300)
     assert (process.returncode, out) == (code, ""), err
-    (line,) = err.strip().splitlines()
+    line, *hints = err.strip().splitlines()
     assert line.startswith("error: ")
-    return line
+    assert len(hints) < 2
+    assert all(hint.startswith("hint: ") for hint in hints)
+    return "\n".join((line, *hints))
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ def test_outcomes_come_back(right: npt.NDArray[np.bool_]) -> None:
     ("field", "value", "words"),
     [
         ("outcomes", "AAAA", "are not 1000"),
-        ("outcomes", "?", "no base64"),
+        ("outcomes", "?", "not base64"),
         ("correct", 3, "are not those of its top-1"),
         ("top1", 0.3, "are not those of its top-1"),
     ],
