@@ -295,6 +295,4 @@ def test_columns_of_a_known_board() -> None:
 def test_no_columns_of_another_machine() -> None:
     result = made_profile(profiled("f.tflite", [conv("float32", 892_000)]))
     assert "Roof" not in [column.header for column in operators_table(result).columns]
-    assert any(
-        "no roofline: the peaks of Cortex-A72 are not known" in n for n in notes(result)
-    )
+    assert any("no roofline: the peaks of Cortex-A72 are not known" in n for n in notes(result))
