@@ -1,17 +1,11 @@
 """What an export leaves on disk: a folder of model files, and ``manifest.json`` to describe it.
 
-The manifest is versioned JSON. A bundle is written whole or not at all: :func:`staged` hands out a
-temporary sibling folder and renames it into place when everything in it is complete.
+The manifest is versioned JSON. A bundle is written whole or not at all; see ``staging.py``.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -281,57 +275,3 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-@contextmanager
-def staged(path: Path, *, force: bool) -> Iterator[Path]:
-    """Yield an empty temporary sibling of ``path``; on success it becomes ``path``.
-
-    An existing bundle at ``path`` is replaced only with ``force``, and only at the end. Anything
-    else that exists there is never replaced.
-
-    Raises:
-        UsageError: ``path`` exists and may not be replaced, or its folder cannot be written to.
-    """
-    refuse_occupied(path, force=force)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    except OSError as error:
-        raise UsageError(
-            f"cannot write to {path}: {error.strerror}", hint="choose another --out"
-        ) from error
-    try:
-        yield stage
-        stage.chmod(0o777 & ~_umask())
-        if path.exists():
-            old = path.with_name(f"{stage.name}.old")
-            path.rename(old)
-            try:
-                stage.rename(path)
-            except BaseException:
-                old.rename(path)
-                raise
-            shutil.rmtree(old)
-        else:
-            stage.rename(path)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-
-
-def refuse_occupied(path: Path, *, force: bool) -> None:
-    """Raise UsageError unless an export may write to ``path``."""
-    if not path.exists() and not path.is_symlink():
-        return
-    if not (path / MANIFEST_NAME).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise UsageError(f"{path} exists and is not a bundle", hint="choose another --out")
-    if not force and any(path.iterdir()):
-        raise UsageError(
-            f"{path} exists", hint="pass --force to replace it, or choose another --out"
-        )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

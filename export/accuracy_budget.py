@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgeconv.bundle import Artifact, Bundle, Precision, refuse_occupied, staged
+from edgeconv.bundle import Artifact, Bundle, Precision
 from edgeconv.errors import UsageError
 from edgeconv.export import warnings
 from edgeconv.export.pipeline import find_source, run
@@ -19,6 +19,7 @@ from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.verify import check_export
 from edgeconv.export.verify.top1 import evaluate
+from edgeconv.staging import refuse_occupied, staged
 
 # The median latency of each file in nanoseconds.
 Latency = Callable[[Sequence[Path]], Sequence[float]]

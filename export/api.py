@@ -8,10 +8,11 @@ import logging
 from collections.abc import Callable
 from typing import ParamSpec
 
-from edgeconv.bundle import Bundle, staged
+from edgeconv.bundle import Bundle
 from edgeconv.export.pipeline import find_source, run
 from edgeconv.export.request import ExportRequest, ResolvedRequest
 from edgeconv.export.target import resolve_request
+from edgeconv.staging import staged
 
 logger = logging.getLogger(__name__)
 

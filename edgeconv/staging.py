@@ -1,0 +1,175 @@
+"""Write a bundle whole or not at all, and replace only what an export wrote."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgeconv.bundle import MANIFEST_NAME, REFERENCE_NAME, Format, Manifest
+from edgeconv.errors import BundleError, UsageError
+
+logger = logging.getLogger(__name__)
+
+_STAGE = ".tmp"
+_OLD = ".old"
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+@contextmanager
+def staged(path: Path, *, force: bool) -> Iterator[Path]:
+    """Yield an empty temporary sibling of ``path``; on success it becomes ``path``.
+
+    An existing bundle at ``path`` is replaced only with ``force``, at the end and in one step. A
+    symbolic link stays, and what it points to is replaced. What killed exports left beside
+    ``path`` is removed.
+
+    Raises:
+        UsageError: ``path`` exists and may not be replaced, its folder cannot be written to, or
+            another export is writing to it.
+    """
+    refuse_occupied(path, force=force)
+    path = path.resolve()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _only_export_to(path):
+            _clear_remains(path)
+            stage = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_STAGE, dir=path.parent))
+            try:
+                yield stage
+                stage.chmod(0o777 & ~_umask())
+                refuse_occupied(path, force=force)  # an export is long enough to copy a file there
+                _put(stage, path)
+            finally:
+                shutil.rmtree(stage, ignore_errors=True)
+    except OSError as error:
+        if error.filename is not None and Path(error.filename).parent != path.parent:
+            raise
+        raise UsageError(
+            f"cannot write to {path}: {error.strerror}", hint="choose another --out"
+        ) from error
+
+
+def refuse_occupied(path: Path, *, force: bool) -> None:
+    """Raise UsageError unless an export may write to ``path``."""
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise UsageError(
+            f"{path} is the current folder or one above it, and would be replaced",
+            hint="name a folder of its own, as in --out out",
+        )
+    recover(path)
+    if not path.exists():
+        if path.is_symlink():
+            raise UsageError(f"{path} is a link to nothing", hint="choose another --out")
+        return
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    try:
+        manifest = Manifest.load(path / MANIFEST_NAME)
+    except (UsageError, BundleError) as error:
+        raise UsageError(
+            f"{path} exists and is not a bundle", hint="choose another --out"
+        ) from error
+    ours = {MANIFEST_NAME, REFERENCE_NAME, *(artifact.path for artifact in manifest.artifacts)}
+    foreign = sorted(item.name for item in path.iterdir() if item.name not in ours)
+    if foreign:
+        raise UsageError(
+            f"{path} holds {foreign[0]}, which is not part of the bundle",
+            hint="move it away, or choose another --out",
+        )
+    if not force:
+        raise UsageError(
+            f"{path} exists", hint="pass --force to replace it, or choose another --out"
+        )
+
+
+def recover(path: Path) -> None:
+    """Bring back the bundle of a replacement that was killed between two renames.
+
+    That can happen only where the file system cannot exchange two folders.
+    """
+    if path.exists() or not path.parent.is_dir():
+        return
+    for old in sorted(path.parent.glob(f".{glob_escape(path.name)}.*{_STAGE}{_OLD}")):
+        if (old / MANIFEST_NAME).is_file():
+            old.rename(path)
+            logger.warning("%s was brought back: an export that replaced it was killed", path)
+            return
+
+
+def glob_escape(name: str) -> str:
+    """``name`` for a pattern in which it stands for itself."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in name)
+
+
+@contextmanager
+def _only_export_to(path: Path) -> Iterator[None]:
+    """Hold the lock on ``path``; the system releases it when the process ends, however it ends."""
+    lock = path.with_name(f".{path.name}.lock")
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+            raise UsageError(
+                f"another export is writing to {path}", hint="wait for it, or choose another --out"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _clear_remains(path: Path) -> None:
+    """Remove the temporary folders of killed exports to ``path``; the lock says none is in use."""
+    pattern = f".{glob_escape(path.name)}.*{_STAGE}"
+    for remains in (*path.parent.glob(pattern), *path.parent.glob(f"{pattern}{_OLD}")):
+        if remains.is_dir() and not remains.is_symlink() and all(map(_is_ours, remains.iterdir())):
+            shutil.rmtree(remains)
+
+
+def _is_ours(file: Path) -> bool:
+    named = file.name in (MANIFEST_NAME, REFERENCE_NAME)
+    written = file.suffix in {f".{format.value}" for format in Format}
+    return (named or written) and file.is_file() and not file.is_symlink()
+
+
+def _put(stage: Path, path: Path) -> None:
+    """Make ``stage`` the folder ``path``, in one step where the system can do that."""
+    if not path.exists() or not any(path.iterdir()):
+        stage.rename(path)
+    elif _exchange(stage, path):
+        shutil.rmtree(stage)
+    else:
+        old = path.with_name(f"{stage.name}{_OLD}")
+        path.rename(old)
+        try:
+            stage.rename(path)
+        except BaseException:
+            old.rename(path)
+            raise
+        shutil.rmtree(old)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two folders atomically (Linux's renameat2); False where that cannot be done."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    names = os.fsencode(first), os.fsencode(second)
+    result: int = renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE)
+    return result == 0
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

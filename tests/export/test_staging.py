@@ -1,0 +1,144 @@
+"""A bundle appears whole or not at all, and nothing that an export did not write is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeconv import staging
+from edgeconv.bundle import Bundle
+from edgeconv.errors import UsageError
+from edgeconv.staging import recover, refuse_occupied, staged
+
+
+@pytest.fixture
+def existing(bundle: Bundle, tmp_path: Path) -> Path:
+    path = tmp_path / "out"
+    shutil.copytree(bundle.path, path)
+    return path
+
+
+def write(path: Path, *, force: bool = True) -> None:
+    """Replace what is at ``path`` by a folder with one file."""
+    with staged(path, force=force) as stage:
+        (stage / "new.onnx").write_text("new")
+
+
+def names(folder: Path) -> set[str]:
+    return {item.name for item in folder.iterdir()}
+
+
+def test_a_bundle_is_replaced_with_force_only(existing: Path) -> None:
+    with pytest.raises(UsageError, match="exists\nhint: pass --force"):
+        write(existing, force=False)
+    write(existing)
+    assert names(existing) == {"new.onnx"}
+    assert names(existing.parent) == {"out"}
+
+
+def test_a_web_application_with_a_manifest_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "app"
+    (folder / ".git").mkdir(parents=True)
+    (folder / "index.html").write_text("<html>")
+    (folder / "manifest.json").write_text(json.dumps({"name": "app", "schema_version": 1}))
+    with pytest.raises(UsageError, match="is not a bundle"):
+        write(folder)
+    assert names(folder) == {".git", "index.html", "manifest.json"}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", ".git"])
+def test_what_is_not_of_the_bundle_is_named(existing: Path, name: str) -> None:
+    (existing / name).mkdir() if name == ".git" else (existing / name).write_text("mine")
+    before = names(existing)
+    with pytest.raises(UsageError, match=f"holds {name}, which is not part of the bundle"):
+        write(existing)
+    assert names(existing) == before
+
+
+def test_a_file_that_came_during_the_export_stays(existing: Path) -> None:
+    with pytest.raises(UsageError, match="holds late"), staged(existing, force=True):
+        (existing / "late").write_text("mine")
+    assert (existing / "late").read_text() == "mine"
+    assert names(existing.parent) == {"out"}
+
+
+def test_a_link_stays_and_its_target_is_replaced(existing: Path) -> None:
+    link = existing.with_name("link")
+    link.symlink_to(existing)
+    write(link)
+    assert link.is_symlink()
+    assert names(existing) == {"new.onnx"}
+
+
+@pytest.mark.parametrize("path", [".", "..", "../here"])
+def test_the_current_folder_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(UsageError, match="current folder"):
+        write(Path(path))
+
+
+def test_remains_of_a_killed_export_are_removed(tmp_path: Path) -> None:
+    program = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from edgeconv.staging import staged\n"
+        "with staged(Path(sys.argv[1]), force=False) as stage:\n"
+        "    (stage / 'a.onnx').write_text('half')\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    out = tmp_path / "out"
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", program, out], check=False)
+    mine = tmp_path / ".out.mine.tmp"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("mine")
+    write(out, force=False)
+    assert names(tmp_path) == {"out", ".out.mine.tmp"}
+    assert (mine / "thesis.txt").read_text() == "mine"
+
+
+def test_a_second_export_at_the_same_time_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with staged(out, force=False) as stage:
+        (stage / "a.onnx").write_text("first")
+        with pytest.raises(UsageError, match="another export is writing"):
+            write(out)
+    assert names(out) == {"a.onnx"}
+
+
+def test_without_an_exchange_a_killed_replacement_is_brought_back(
+    existing: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(staging, "_exchange", lambda first, second: False)
+    write(existing)
+    assert names(existing) == {"new.onnx"}
+    # Killed between the two renames: the old bundle lies beside its place.
+    existing.rename(existing.with_name(".out.abc.tmp.old"))
+    shutil.copy(Path(__file__), existing.with_name(".out.abc.tmp.old") / "manifest.json")
+    recover(existing)
+    assert names(existing) == {"new.onnx", "manifest.json"}
+    assert "was brought back" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="renameat2 is Linux's")
+def test_folders_are_exchanged_in_one_step(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    assert staging._exchange(tmp_path / "a", tmp_path / "b")
+    assert names(tmp_path / "a") == {"b"}
+
+
+def test_a_folder_of_any_name_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "out[1]*?"
+    write(path, force=False)
+    assert names(tmp_path) == {path.name}
+    refuse_occupied(tmp_path / "other", force=False)
