@@ -28,8 +28,6 @@ Arrays = Sequence[npt.NDArray[Any]]
 
 _ONNX_RUNTIME = f"onnxruntime {ort.__version__}"
 
-ort.disable_telemetry_events()
-
 
 class Runner(Protocol):
     """A loaded model file.

@@ -162,7 +162,6 @@ class OnnxModel:
     """
 
     def __init__(self, module: Any, path: str, threads: int, profile: str | None = None) -> None:
-        getattr(module, "disable_telemetry_events", lambda: None)()
         self._options = module.SessionOptions()
         self._options.intra_op_num_threads = threads
         self._options.inter_op_num_threads = 1
@@ -280,6 +279,8 @@ def find_runtime(model: str, wanted: str | None) -> tuple[str, str, Any]:
         raise RunnerError("runtime", f"{wanted} does not read {Path(model).name}")
     for name in [wanted] if wanted else list(table):
         _, package, module_name = table[name]
+        # ONNX Runtime 1.31 and later connects to a telemetry host when it is imported without this.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         try:
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as error:

@@ -1,13 +1,16 @@
-"""No command opens a connection that was not asked for."""
+"""No command opens a connection that was not asked for, or writes where it was not told to."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 pytestmark = pytest.mark.slow
 
@@ -61,3 +64,48 @@ def test_everything_works_without_a_network(tmp_path: Path) -> None:
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("needs unshare with user namespaces, to take the network away")
     run(unshare, tmp_path)
+
+
+# ONNX Runtime reports from a thread of its own, some time after the import.
+LOADS = {
+    "package": "from pathlib import Path\nfrom edgeconv.export.runtimes import open_session\n"
+    "open_session(Path('m').read_bytes())",
+    "runner": "import sys\nsys.argv = ['runner']\nfrom edgeconv.runner import runner\n"
+    "runner.find_runtime('m.onnx', None)",
+}
+
+
+def traced(folder: Path, program: str) -> str:
+    """Run Python in an empty home; returns its system calls for sockets and new files."""
+    log = folder / "calls"
+    command = ["strace", "-f", "-qq", "-e", "trace=network,openat,mkdir", "-o", log]
+    variables = {"HOME": str(folder / "home"), "PATH": os.environ["PATH"]}
+    (folder / "home").mkdir(exist_ok=True)
+    subprocess.run(
+        [*command, sys.executable, "-B", "-c", program],
+        cwd=folder,
+        env=variables,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    return log.read_text("utf-8", "replace")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+@pytest.mark.parametrize("what", ["package", "runner"])
+def test_runtimes_keep_quiet_in_system_calls(tmp_path: Path, what: str) -> None:
+    (tmp_path / "m").write_bytes(small_onnx())
+    (tmp_path / "m.onnx").write_bytes(small_onnx())
+    calls = traced(tmp_path, LOADS[what] + "\nimport time\ntime.sleep(5)")
+    assert "AF_INET" not in calls
+    assert not any((tmp_path / "home").iterdir())
+
+
+def small_onnx() -> bytes:
+    """A network of one operator."""
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [3]) for n in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    opsets = [helper.make_opsetid("", 20)]
+    data: bytes = helper.make_model(graph, ir_version=9, opset_imports=opsets).SerializeToString()
+    return data
