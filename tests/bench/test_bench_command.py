@@ -159,7 +159,7 @@ def test_blank_tail_is_explained(tmp_path: Path, bench: CommandLine) -> None:
 
 def test_usage(tmp_path: Path, bundle: Path, failed: Callable[..., str]) -> None:
     model = write_tflite(tmp_path / "m.tflite")
-    assert "Missing argument" in failed(2)
+    assert "missing argument" in failed(2)
     assert "no such file" in failed(2, tmp_path / "none.onnx")
     assert "is not one of" in failed(2, model, "--runtime", "tensorrt")
     assert "onnxruntime reads .onnx files" in failed(2, model, "--runtime", "onnxruntime")
