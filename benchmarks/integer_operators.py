@@ -39,7 +39,7 @@ from edgeconv.export.tflite import lower, registry
 from edgeconv.export.tflite.emit.elementwise import table as in_float_steps
 from edgeconv.export.tflite.emit.elementwise import unary
 from edgeconv.export.tflite.registry import Integer
-from edgeconv.report.units import significant
+from edgeconv.units import significant
 
 Array = npt.NDArray[Any]
 
