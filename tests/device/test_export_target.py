@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from test_probe import PI4
 
 from edgeconv.bundle import Bundle, Format
 from edgeconv.cli import cli
@@ -22,6 +21,7 @@ from edgeconv.device.emulated.requirements import missing_packages, session_obst
 from edgeconv.device.facts import DeviceFacts, target_of, why_not
 from edgeconv.device.messages import Done, Instructions
 from edgeconv.errors import MeasurementError, UsageError
+from support.board_facts import PI4
 from support.ssh_server import Server
 from support.tiny_models import write_onnx
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from test_probe import PI4
 
 from edgeconv.cli.devices_command import command
 from edgeconv.device.facts import DeviceFacts
 from edgeconv.device.provision import plan
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.runner import ENVIRONMENT
+from support.board_facts import PI4
 
 pytestmark = pytest.mark.device
 

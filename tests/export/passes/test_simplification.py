@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 import torch
-from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -17,6 +15,7 @@ from torch import nn
 from edgeconv.bundle import Format
 from edgeconv.export import export
 from edgeconv.export.passes.simplification import NoOpArithmetic, Simplify
+from support.runtimes import run_onnx, run_tflite
 
 PROBES = np.array(
     [0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 1e-8, 3e38, np.inf, -np.inf, 0.1, 1234.5], np.float32
@@ -33,12 +32,7 @@ def graph(body: str, constants: str = "") -> ir.Model:
 
 def bits(model: ir.Model) -> bytes:
     """The bits of the result on ONNX Runtime, with its own optimizer off."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(
-        ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    result: bytes = session.run(None, {"x": PROBES})[0].tobytes()
+    result: bytes = run_onnx(model, PROBES)["y"].tobytes()
     return result
 
 
@@ -109,13 +103,7 @@ def test_an_epsilon_behind_a_logarithm_stays(network: nn.Module, tmp_path: Path)
     expected = np.full((1, 8), np.log(1e-10), np.float32)
     for artifact in bundle.manifest.artifacts:
         path = bundle.file(artifact)
-        if artifact.format is Format.ONNX:
-            session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-            got = session.run(None, {session.get_inputs()[0].name: zeros})[0]
-        else:
-            interpreter = Interpreter(model_path=str(path), num_threads=1)
-            interpreter.allocate_tensors()
-            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], zeros)
-            interpreter.invoke()
-            got = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        onnx = artifact.format is Format.ONNX
+        outputs = run_onnx(path, zeros, fused=True) if onnx else run_tflite(path, zeros)
+        (got,) = outputs.values()
         np.testing.assert_allclose(got, expected, rtol=2e-7)
