@@ -52,8 +52,8 @@ check: lint typecheck ## Check style, types and the fast tests, in about two min
 copy: setup
 	@rm -rf $(TYPECHECK)/edgeconv build/lib
 	@mkdir -p $(TYPECHECK)/edgeconv
-	@cp -r edgeconv/. $(TYPECHECK)/edgeconv
-	@cp -r export models $(TYPECHECK)/edgeconv
+	@cp -rp edgeconv/. $(TYPECHECK)/edgeconv
+	@cp -rp export models $(TYPECHECK)/edgeconv
 
 lint: copy ## Check style, formatting and who imports whom
 	$(BIN)/ruff check .
