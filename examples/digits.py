@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from edgeconv.export import export
 from edgeconv.export.threads import one_torch_thread
 from edgeconv.export.verify.top1 import Evaluation, evaluate
 from edgeconv.models import create_model
+from edgeconv.progress import Progress
 from edgeconv.report.bundle import format_error
 from edgeconv.report.tables import Column, console, progress, table
 from edgeconv.units import format_bytes, format_duration, format_percent, format_ratio
@@ -65,12 +65,11 @@ def run(out: Path, epochs: int, options: BenchOptions) -> Demo:
     torch.manual_seed(0)
     out.mkdir(parents=True, exist_ok=True)
     train, test = load(SIZE)
-    with progress(quiet=False) as bar:
-        task = bar.add_task("Training", total=epochs)
+    with progress("Training", quiet=False) as show_progress:
         network = create_model(
             "mobilenet_v2", num_classes=10, in_channels=1, width_mult=0.35, dropout=0.0
         )
-        fit(network, train, epochs, lambda epoch: bar.update(task, completed=epoch))
+        fit(network, train, epochs, show_progress)
         bundle = export(
             network,
             out=out / "bundle",
@@ -79,15 +78,11 @@ def run(out: Path, epochs: int, options: BenchOptions) -> Demo:
             preprocessing=PIXELS,
             labels=[str(digit) for digit in range(10)],
             force=True,
-            progress=lambda step, done, total: bar.update(
-                task, description=step, completed=done, total=total
-            ),
+            progress=show_progress,
         )
-        bar.update(task, description="Evaluating", completed=0)
-        evaluation = evaluate(bundle, test.save(out / "digits_test.npz"))
-        bar.update(task, description="Measuring latency")
+        evaluation = evaluate(bundle, test.save(out / "digits_test.npz"), show_progress)
         files = [bundle.file(artifact) for artifact in bundle.manifest.artifacts]
-        latency = measure(files, options, open_device("local"))
+        latency = measure(files, options, open_device("local"), show_progress)
     return Demo(bundle, evaluation, latency, top1(network, test))
 
 
@@ -96,8 +91,10 @@ def fit(
     network: nn.Module,
     train: Split,
     epochs: int,
-    progress: Callable[[int], None],
+    progress: Progress,
+    *,
     max_lr: float = 5e-3,
+    step: str = "Training",
 ) -> None:
     """Train with AdamW on a one-cycle schedule, and shift each batch by up to two pixels."""
     x, y = torch.from_numpy(train.x), torch.from_numpy(train.y)
@@ -121,7 +118,7 @@ def fit(
             loss.backward()
             optimizer.step()
             schedule.step()
-        progress(epoch + 1)
+        progress(step, epoch + 1, epochs)
     network.eval()
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from edgeconv.export import export
 from edgeconv.export.threads import one_torch_thread
 from edgeconv.export.verify.top1 import Evaluation, evaluate
 from edgeconv.models import create_model
+from edgeconv.progress import Progress
 from edgeconv.report.tables import Column, console, progress, table
 from edgeconv.units import format_bytes, format_percent
 from examples.digits import PIXELS, fit, top1
@@ -38,7 +38,6 @@ TUNING_EPOCHS = 8
 TUNING_RATE = 1e-3
 WEIGHT_BITS = 4
 CALIBRATION_BATCH = 128
-Step = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -59,17 +58,14 @@ def main(out: Path, epochs: int, tuning: int, bits: int) -> None:
     """Compare quantization after training with quantization-aware fine-tuning."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
     network = create_model("mobilenet_v1", num_classes=10, in_channels=1, width_mult=0.25)
-    with progress(quiet=False) as bar:
-        task = bar.add_task("Training", total=epochs)
+    with progress("Training", quiet=False) as show_progress:
         result = run(
             network,
             load(SIZE),
             out,
             (epochs, tuning),
             bits,
-            lambda step, done, total: bar.update(
-                task, description=step, completed=done, total=total
-            ),
+            show_progress,
         )
     show(result)
 
@@ -81,7 +77,7 @@ def run(
     out: Path,
     epochs: tuple[int, int],
     bits: int,
-    progress: Step,
+    progress: Progress,
 ) -> Comparison:
     """Train ``network`` on digits [N, 1, size, size], quantize it both ways, and evaluate both.
 
@@ -90,7 +86,7 @@ def run(
     torch.manual_seed(0)
     out.mkdir(parents=True, exist_ok=True)
     train, test = data
-    fit(network, train, epochs[0], lambda done: progress("Training", done, epochs[0]))
+    fit(network, train, epochs[0], progress)
     float_top1 = top1(network, test)
     samples = test.save(out / "digits_test.npz")
 
@@ -105,13 +101,13 @@ def run(
             force=True,
             progress=progress,
         )
-        return bundle, evaluate(bundle, samples)
+        return bundle, evaluate(bundle, samples, progress)
 
     rounded = prepare(deepcopy(network), train, bits)
     calibrate(rounded, train)
     tuned = prepare(deepcopy(network), train, bits)
     calibrate(tuned, train)  # so that tuning begins with sensible ranges
-    fit(tuned, train, epochs[1], lambda done: progress("Tuning", done, epochs[1]), TUNING_RATE)
+    fit(tuned, train, epochs[1], progress, max_lr=TUNING_RATE, step="Tuning")
     calibrate(tuned, train)  # the tuning changed the weights, so the ranges are measured again
     return Comparison(float_top1, finish(rounded, "rounded"), finish(tuned, "tuned"))
 

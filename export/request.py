@@ -18,8 +18,8 @@ from edgeconv.errors import UsageError
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.inspect.runtimes import tflite_release
 from edgeconv.export.opset import INT16_OPSET, MAX_OPSET, MIN_OPSET
-from edgeconv.export.progress import Progress, no_progress
 from edgeconv.export.quantize_options import QuantizeOptions
+from edgeconv.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from torch import nn

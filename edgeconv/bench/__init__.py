@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeconv.bench.journal import Journal
-from edgeconv.bench.protocol import Progress, measure, new_session
+from edgeconv.bench.protocol import measure, new_session
 from edgeconv.bench.result import BenchOptions, BenchResult
 
-__all__ = ["BenchOptions", "BenchResult", "Journal", "Progress", "measure", "new_session"]
+__all__ = ["BenchOptions", "BenchResult", "Journal", "measure", "new_session"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,11 +13,12 @@ from pydantic import Field
 from edgeconv import __version__
 from edgeconv.bench.check import naming
 from edgeconv.bench.inputs import channels_first
-from edgeconv.bench.protocol import Progress, check_files
+from edgeconv.bench.protocol import check_files
 from edgeconv.bench.result import BenchOptions, ModelFile
 from edgeconv.device.emulated import EmulatedDevice, InstructionCounts
 from edgeconv.device.messages import Instructions, Output, Outputs, RunRequest, Runtime, Start
 from edgeconv.errors import MeasurementError
+from edgeconv.progress import Progress, no_progress
 from edgeconv.versioned import Record, Versioned
 
 DEADLINE_SECONDS = 3600  # large networks take minutes where they take seconds on a board
@@ -71,7 +72,7 @@ def count(
     models: Sequence[Path],
     options: CountOptions,
     device: EmulatedDevice,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Progress = no_progress,
 ) -> CountResult:
     """Count the instructions of every model, each in a process of its own.
 
@@ -84,8 +85,7 @@ def count(
     started = datetime.now(timezone.utc).replace(microsecond=0)
     counted = []
     for index, path in enumerate(models):
-        if progress is not None:
-            progress(Progress(index, len(models), path))
+        progress(f"Counting {path.name}", index, len(models))
         with naming(path):
             counted.append(_count_one(path, options, device))
     return CountResult(

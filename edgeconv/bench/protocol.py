@@ -7,7 +7,7 @@ models (A B C, C B A, …), so that a drift of the machine adds as much to one a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -30,6 +30,7 @@ from edgeconv.bench.result import (
 from edgeconv.bundle import sha256_of
 from edgeconv.device import Device, Lock, RunRequest
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.progress import Progress, no_progress
 
 WARMUP_RUNS = 3
 WARMUP_LIMIT = 5  # the runner's: an unstable warm-up ends after so many times its time
@@ -44,15 +45,6 @@ class Step:
     order: int
     repetition: int
     model: int
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Told before each process: its number from 0, the number of all, and the file."""
-
-    index: int
-    total: int
-    file: Path
 
 
 def schedule(models: int, repetitions: int) -> Iterator[Step]:
@@ -91,7 +83,7 @@ def measure(
     models: Sequence[Path],
     options: BenchOptions,
     device: Device,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Progress = no_progress,
     *,
     journal: Journal | None = None,
     alone: bool = True,
@@ -124,8 +116,7 @@ def measure(
         done = {entry.run.order for entry in journal.finished}
         steps = list(schedule(len(models), options.repetitions))
         for step in steps:
-            if progress is not None:
-                progress(Progress(step.order, len(steps), models[step.model]))
+            progress(f"Measuring {models[step.model].name}", step.order, len(steps))
             if step.order in done:
                 continue
             with naming(models[step.model]):

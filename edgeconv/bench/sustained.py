@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,7 +20,7 @@ from edgeconv.bench.interference import (
     too_many_threads,
 )
 from edgeconv.bench.process_events import why_cut
-from edgeconv.bench.protocol import LEASE_SECONDS, Progress, check_files, request_for
+from edgeconv.bench.protocol import LEASE_SECONDS, check_files, request_for
 from edgeconv.bench.result import BenchOptions, ModelFile
 from edgeconv.device import Device, RunRequest, Runtime
 from edgeconv.device.messages import (
@@ -33,6 +33,7 @@ from edgeconv.device.messages import (
     Warmup,
 )
 from edgeconv.errors import MeasurementError
+from edgeconv.progress import Progress, no_progress
 from edgeconv.versioned import Record, Versioned
 
 SLACK_SECONDS = 60.0
@@ -125,7 +126,7 @@ def sustain(
     options: BenchOptions,
     seconds: float,
     device: Device,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Progress = no_progress,
 ) -> SustainedResult:
     """Run every model for ``seconds`` in one process, reading the board's state meanwhile.
 
@@ -146,8 +147,7 @@ def sustain(
         requests = [request_for(path, long, device) for path in models]
         check_models(models, requests, options.inputs, device)
         for index, (path, request) in enumerate(zip(models, requests, strict=True)):
-            if progress is not None:
-                progress(Progress(index, len(models), path))
+            progress(f"Sustaining {path.name}", index, len(models))
             lock.renew()
             every = {"reading_seconds": max(1.0, seconds / READINGS)}
             try:

@@ -89,10 +89,10 @@ def bench_side_by_side(settings: BenchSettings) -> None:
             _start(device, result, Path(folder) / str(index))
             for index, (device, result) in enumerate(zip(devices, results, strict=True))
         ]
-        with _ended(members), progress(settings.quiet) as bar:
-            task = bar.add_task(f"Measuring on {len(members)} devices", total=len(members))
+        with _ended(members), progress("Measuring", settings.quiet) as show:
             while running := sum(member.process.poll() is None for member in members):
-                bar.update(task, completed=len(members) - running)
+                done, total = len(members) - running, len(members)
+                show(f"Measuring on {total} devices", done, total)
                 time.sleep(LOOK_SECONDS)
         _print(members, as_json=settings.as_json)
         failed = [member for member in members if member.process.returncode != 0]

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from edgeconv.bench import BenchOptions, BenchResult, Journal, Progress
+from edgeconv.bench import BenchOptions, BenchResult, Journal
 from edgeconv.bench.sustained import SustainedResult, sustain
 from edgeconv.cli import bench_session
 from edgeconv.cli.bench_options import BenchSettings
 from edgeconv.device import open_device
 from edgeconv.errors import EdgeconvError, MeasurementError
 from edgeconv.report import instructions, latency, operators, sustained
-from edgeconv.report.tables import print_notes, printable, progress
+from edgeconv.report.tables import print_notes, progress
 from edgeconv.versioned import Versioned
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from edgeconv.bench.instructions import CountResult
     from edgeconv.bench.profile.profile import OperatorResult
 
-Show = Callable[[Progress], None]
 R = TypeVar("R", bound=Versioned)
 
 
@@ -55,7 +54,7 @@ def measure(
     """Measure what the journal lacks; the journal is removed when the result is kept elsewhere."""
     total = len(files) * journal.session.options.repetitions
     with bench_session.keeping(journal, total):
-        with _shown("Measuring", total, settings.quiet) as show:
+        with progress("Measuring", settings.quiet) as show:
             result = bench_session.measure_all(files, journal, show)
         if not settings.no_history:
             _remember(result)
@@ -73,7 +72,7 @@ def count_on(
     from edgeconv.device.emulated import EmulatedDevice
 
     asked = CountOptions(runtime=options.runtime, seed=options.seed, inputs=options.inputs)
-    with _not_resumable("counts"), _shown("Counting", len(files), settings.quiet) as show:
+    with _not_resumable("counts"), progress("Counting", settings.quiet) as show:
         result = count(files, asked, EmulatedDevice.parse(device), show)
     if not settings.no_history:
         _remember(result)
@@ -92,7 +91,7 @@ def sustain_on(
     """Measure throughput over so many seconds for each file."""
     with (
         _not_resumable("--sustained"),
-        _shown("Sustaining", len(files), settings.quiet) as show,
+        progress("Sustaining", settings.quiet) as show,
     ):
         result = sustain(files, options, seconds, open_device(device), show)
     if settings.out is not None:
@@ -108,7 +107,7 @@ def profile_on(
 
     with (
         _not_resumable("--operators"),
-        _shown("Profiling", len(files), settings.quiet) as show,
+        progress("Profiling", settings.quiet) as show,
     ):
         result = profile(files, options, open_device(device), show)
     if settings.out is not None:
@@ -124,18 +123,6 @@ def _not_resumable(what: str) -> Iterator[None]:
     except KeyboardInterrupt as error:
         kept = f"interrupted; {bench_session.NOTHING_KEPT}, {what} cannot be resumed"
         raise MeasurementError(kept) from error
-
-
-@contextmanager
-def _shown(verb: str, total: int, quiet: bool) -> Iterator[Show]:
-    with progress(quiet) as bar:
-        task = bar.add_task(verb, total=total)
-
-        def show(step: Progress) -> None:
-            name = printable(step.file.name)
-            bar.update(task, completed=step.index, description=f"{verb} {name}")
-
-        yield show
 
 
 def _remember(result: Versioned) -> None:

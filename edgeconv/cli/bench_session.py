@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgeconv.bench import BenchOptions, BenchResult, Journal, Progress, measure, new_session
+from edgeconv.bench import BenchOptions, BenchResult, Journal, measure, new_session
 from edgeconv.bench.history import default_path
 from edgeconv.bench.journal import SUFFIX, Session
 from edgeconv.bench.process_events import why_cut
 from edgeconv.device import open_device
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -66,9 +67,7 @@ def resume(path: Path, options: BenchOptions, given: set[str]) -> Journal:
     return journal
 
 
-def measure_all(
-    files: Sequence[Path], journal: Journal, progress: Callable[[Progress], None]
-) -> BenchResult:
+def measure_all(files: Sequence[Path], journal: Journal, progress: Progress) -> BenchResult:
     """Measure what the journal lacks.
 
     Raises:

@@ -22,7 +22,7 @@ from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
 from edgeconv.export.request import ExportRequest
 
 if TYPE_CHECKING:
-    from edgeconv.export.progress import Progress
+    from edgeconv.progress import Progress
 
 # What applies only to a MODEL; a bundle has all of it in its manifest.
 _OF_MODELS = ("weights", "pretrained", "model_args", "input_size", "mean", "std")
@@ -88,12 +88,7 @@ def command(settings: BlameSettings) -> None:
     plot = settings.plot
     if plot is not None and plot.suffix != ".svg":
         raise UsageError(f"--plot {plot}: the plot is an SVG", hint=f"name it {plot.stem}.svg")
-    with progress(settings.quiet or settings.as_json) as bar:
-        task = bar.add_task("Starting", total=None)
-
-        def show(step: str, done: int, total: int) -> None:
-            bar.update(task, description=step, completed=done, total=total)
-
+    with progress("Starting", settings.quiet or settings.as_json) as show:
         from edgeconv.export.blame import blame
 
         with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:

@@ -47,14 +47,13 @@ def command(settings: EvaluateSettings) -> None:
 
     refuse_unwritable(settings.out)
     loaded = Bundle.load(settings.bundle)
-    with progress(settings.quiet or settings.as_json) as bar:
-        task = bar.add_task("Evaluating", total=None)
+    with progress("Evaluating", settings.quiet or settings.as_json) as show:
         from edgeconv.export.verify.top1 import evaluate
 
         result = evaluate(
             loaded,
             settings.data,
-            lambda done, total: bar.update(task, completed=done, total=total),
+            show,
         )
     if settings.out is not None:
         result.save(settings.out)

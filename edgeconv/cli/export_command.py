@@ -171,7 +171,7 @@ def command(settings: ExportSettings) -> None:
     file.onnx, float or quantized.
     """
     from edgeconv.export.target import resolve_request
-    from edgeconv.report.tables import printable, progress
+    from edgeconv.report.tables import print_notes, progress
 
     request = replace(
         settings.request,
@@ -182,15 +182,10 @@ def command(settings: ExportSettings) -> None:
     silent = settings.quiet or settings.as_json
     if settings.device is not None:
         request = replace(request, target=_probe(settings.device, silent))
-    with progress(silent) as bar:
-        task = bar.add_task("Starting", total=None)
-
-        def show(step: str, done: int, total: int) -> None:
-            bar.update(task, description=step, completed=done, total=total)
-
+    with progress("Starting", silent) as show:
         resolved = resolve_request(replace(request, progress=show))
         if resolved.note is not None and not settings.quiet:
-            bar.console.print(f"note: {printable(resolved.note)}")
+            print_notes([resolved.note])
         result = _carry_out(resolved, settings)
     _print(result, settings)
 
@@ -229,10 +224,9 @@ def _print(result: Repaired, settings: ExportSettings) -> None:
 def _probe(device: str, quiet: bool) -> Target:
     from edgeconv.device import open_device
     from edgeconv.device.facts import target_of
-    from edgeconv.report.tables import printable, progress
+    from edgeconv.report.tables import progress
 
-    with progress(quiet) as bar:
-        bar.add_task(f"Probing {printable(device)}", total=None)
+    with progress(f"Probing {device}", quiet):
         opened = open_device(device)
         return target_of(opened.name, opened.probe())
 

@@ -22,8 +22,7 @@ def command(bundle: Path, as_json: bool, quiet: bool) -> None:
     from edgeconv.report.tables import progress
 
     loaded = Bundle.load(bundle)
-    with progress(quiet or as_json) as bar:
-        bar.add_task("Verifying", total=None)
+    with progress("Verifying", quiet or as_json):
         from edgeconv.export.verify.bundle import verify_bundle
         from edgeconv.export.verify.parity import failure
 

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgeconv.progress import Progress
+
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
     from rich.table import Table
 
 # Wide enough that nothing is ever wrapped or cut: a terminal that is narrower lets lines run over,
@@ -89,33 +90,34 @@ def print_notes(notes: Iterable[str]) -> None:
 
 
 @contextmanager
-def progress(quiet: bool) -> Iterator[Progress]:
-    """Progress of long steps on standard error, shown only on a terminal and gone at the end.
+def progress(first: str, quiet: bool) -> Iterator[Progress]:
+    """Draw progress on standard error, only on a terminal, and remove it at the end.
 
-    Use the yielded object as rich's: ``task = bar.add_task("Calibrating", total=128)``, then
-    ``bar.advance(task)``.
+    Args:
+        first: the step to show until one is reported.
+        quiet: draw nothing.
+
+    Yields:
+        What to report to.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-    )
+    from rich import progress as rich_progress
 
-    target = error_console()
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=target,
+    with rich_progress.Progress(
+        rich_progress.SpinnerColumn(),
+        rich_progress.TextColumn("{task.description}", markup=False),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeElapsedColumn(),
+        console=error_console(),
         disable=quiet or not sys.stderr.isatty(),
         transient=True,
     ) as bar:
-        yield bar
+        task = bar.add_task(printable(first), total=None)
+
+        def show(step: str, done: int, total: int) -> None:
+            bar.update(task, description=printable(step), completed=done, total=total)
+
+        yield show
 
 
 def printable(text: str) -> str:

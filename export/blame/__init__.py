@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from edgeconv.export.quantize.accuracy.score import held_out_batches
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.runtimes import open_runner
 from edgeconv.metrics import worst_db
+from edgeconv.progress import Progress, no_progress
 
 __all__ = ["Blame", "LayerBlame", "Span", "blame"]
 
@@ -43,7 +43,7 @@ def blame(
     *,
     options: QuantizeOptions | None = None,
     calibration_size: int = 128,
-    progress: Callable[[str, int, int], None] = lambda step, done, total: None,
+    progress: Progress = no_progress,
 ) -> Blame:
     """Quantize the float network of a bundle, layer by layer and as a whole.
 

@@ -11,7 +11,6 @@ from edgeconv.errors import UsageError
 from edgeconv.export.data.samples import Batch, Batches
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.passes.steps import Step, run
-from edgeconv.export.progress import Progress
 from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
 from edgeconv.export.quantize.accuracy.range_method import choose_range_method
 from edgeconv.export.quantize.accuracy.score import SqnrScorer, held_out_batches
@@ -26,6 +25,7 @@ from edgeconv.export.quantize_options import (
     RangeMethod,
     Rounding,
 )
+from edgeconv.progress import Progress, no_progress
 
 __all__ = [
     "ActivationType",
@@ -68,7 +68,7 @@ def quantize(
     model: ir.Model,
     batches: Batches,
     options: QuantizeOptions = DEFAULTS,
-    progress: Progress = lambda step, done, total: None,
+    progress: Progress = no_progress,
 ) -> QuantizedModel:
     """Quantize a copy of a float graph with ranges from calibration batches.
 
@@ -91,7 +91,7 @@ def fit(
     model: ir.Model,
     batches: Batches,
     options: QuantizeOptions = DEFAULTS,
-    progress: Progress = lambda step, done, total: None,
+    progress: Progress = no_progress,
 ) -> tuple[CalibratedModel, tuple[Improvement, ...]]:
     """What :func:`quantize` writes out, still as a float graph with its scales beside it."""
     model = prepare(model)

@@ -9,7 +9,6 @@ from onnx_ir.passes import common
 
 from edgeconv.export.data.samples import Batches
 from edgeconv.export.passes.steps import Step, run
-from edgeconv.export.progress import Progress
 from edgeconv.export.quantize.calibration.calibrate import calibrate
 from edgeconv.export.quantize.insert_qdq import InsertQdq
 from edgeconv.export.quantize.layers import is_weighted
@@ -17,6 +16,7 @@ from edgeconv.export.quantize.parameters import ActivationParameters
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize.weights import QuantizedWeight, round_to_nearest
 from edgeconv.export.quantize_options import QuantizeOptions
+from edgeconv.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def draft(
     model: ir.Model,
     batches: Batches,
     options: QuantizeOptions,
-    progress: Progress = lambda step, done, total: None,
+    progress: Progress = no_progress,
 ) -> CalibratedModel:
     """Ranges from ``batches``, weights to the nearest integer.
 

@@ -14,7 +14,6 @@ from torch import nn
 from edgeconv.bundle import Artifact, Precision
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.data.samples import Sample
-from edgeconv.export.progress import Progress
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.tensor_info import input_infos, output_infos
 from edgeconv.export.verify.float64 import float32_allowances, run_probes
@@ -28,6 +27,7 @@ from edgeconv.export.verify.parity import (
     verify_artifacts,
 )
 from edgeconv.export.verify.reference import Oracle, refuse_non_finite_outputs
+from edgeconv.progress import Progress
 
 logger = logging.getLogger(__name__)
 

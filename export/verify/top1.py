@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from edgeconv.export.data.images import ImageFolder
 from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import Sample, batch_size
 from edgeconv.export.runtimes import Runner, open_runner
+from edgeconv.progress import Progress, no_progress
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -37,7 +38,7 @@ class _Labeled:
 def evaluate(
     bundle: Bundle,
     data: Path,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = no_progress,
 ) -> Evaluation:
     """Measure the top-1 accuracy of every artifact in one pass over the data.
 
@@ -68,7 +69,7 @@ def evaluate(
             guesses = _scores(runner, group).argmax(-1)[: len(targets)]
             outcomes.append(guesses == targets)
         samples += len(targets)
-        progress(samples, labeled.total)
+        progress("Evaluating", samples, labeled.total)
     if samples == 0:
         raise DataError(f"{data} holds no readable sample; {len(labeled.skipped)} were skipped")
     return Evaluation(

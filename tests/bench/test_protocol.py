@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edgeconv.bench import BenchOptions, BenchResult, Progress, measure
+from edgeconv.bench import BenchOptions, BenchResult, measure
 from edgeconv.bench.check import Checked
 from edgeconv.bench.protocol import schedule
 from edgeconv.bench.result import summarize
@@ -138,11 +138,10 @@ def test_schedule_is_complete_and_balanced(models: int, repetitions: int) -> Non
 
 def test_forth_and_back(pair: list[Path]) -> None:
     device = Scripted(lambda i, name: answer([1000 + i] * 4))
-    seen: list[Progress] = []
-    result = measure(pair, QUICK, device, seen.append)
+    seen: list[tuple[str, int, int]] = []
+    result = measure(pair, QUICK, device, lambda *step: seen.append(step))
     assert device.asked == ["a.tflite", "b.tflite", "b.tflite", "a.tflite", "a.tflite", "b.tflite"]
-    assert [step.index for step in seen] == list(range(6))
-    assert {step.total for step in seen} == {6}
+    assert seen == [(f"Measuring {name}", order, 6) for order, name in enumerate(device.asked)]
     assert [run.order for run in result.models[0].processes] == [0, 3, 4]
     assert result.models[1].samples == [(1001,) * 4, (1002,) * 4, (1005,) * 4]
 

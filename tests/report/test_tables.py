@@ -44,9 +44,8 @@ def test_no_color_when_piped(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_progress_is_silent_when_piped(capsys: pytest.CaptureFixture[str]) -> None:
-    with tables.progress(quiet=False) as bar:
-        task = bar.add_task("Calibrating", total=2)
-        bar.advance(task)
+    with tables.progress("Calibrating", quiet=False) as show:
+        show("Calibrating", 1, 2)
     captured = capsys.readouterr()
     assert captured.out + captured.err == ""
 

@@ -25,11 +25,12 @@ from edgeconv.bench.profile.roofline import Peaks, macs
 from edgeconv.bench.profile.roofline_boards import board_called
 from edgeconv.bench.profile.roofline_int8 import Int8AgainstFloat, int8_against_float
 from edgeconv.bench.profile.split_tflite import Cut, cut
-from edgeconv.bench.protocol import LEASE_SECONDS, Progress, check_files, request_for
+from edgeconv.bench.protocol import LEASE_SECONDS, check_files, request_for
 from edgeconv.bench.result import BenchOptions, ModelFile
 from edgeconv.device import Device, Lock
 from edgeconv.device.messages import Conditions, Operator, Operators, Start, Warmup
 from edgeconv.errors import MeasurementError
+from edgeconv.progress import Progress, no_progress
 from edgeconv.versioned import Versioned
 
 ALONE_SECONDS = 0.1  # at least, of measurement and warm-up of one operator
@@ -67,7 +68,7 @@ def profile(
     models: Sequence[Path],
     options: BenchOptions,
     device: Device,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Progress = no_progress,
 ) -> OperatorResult:
     """Profile ``options.runs`` inferences of every model.
 
@@ -83,8 +84,7 @@ def profile(
     profiled = []
     with device.lock(LEASE_SECONDS + math.ceil(options.max_seconds)) as lock:
         for index, path in enumerate(models):
-            if progress is not None:
-                progress(Progress(index, len(models), path))
+            progress(f"Profiling {path.name}", index, len(models))
             one = _profile_onnx if path.suffix == ".onnx" else _profile_tflite
             with naming(path):
                 profiled.append(one(path, options, device, lock))

@@ -10,12 +10,12 @@ import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batches
 from edgeconv.export.graph_edit import clamp_bounds
-from edgeconv.export.progress import Progress
 from edgeconv.export.quantize.accuracy.patches import can_be_sampled, sample_patches
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.layers import Layer, constant, grouped
 from edgeconv.export.quantize.plan import is_accumulator
 from edgeconv.export.quantize.weights import QuantizedWeight
+from edgeconv.progress import Progress
 
 _ROWS = 1024
 _BATCHES = 256

@@ -9,7 +9,6 @@ from itertools import islice
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch, Batches
-from edgeconv.export.progress import Progress
 from edgeconv.export.quantize.accuracy.absorb import absorb
 from edgeconv.export.quantize.accuracy.adaround import adaptive_weights
 from edgeconv.export.quantize.accuracy.bias_correction import mean_errors, subtract
@@ -19,6 +18,7 @@ from edgeconv.export.quantize.accuracy.score import SqnrScorer
 from edgeconv.export.quantize.accuracy.segments import Segment, find_segments
 from edgeconv.export.quantize.calibrated import CalibratedModel, draft
 from edgeconv.export.quantize_options import QuantizeOptions
+from edgeconv.progress import Progress
 
 # A pass has to gain this to be kept: less may be the samples' chance.
 _LEAST_GAIN_DB = 0.1

@@ -11,11 +11,11 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batches
-from edgeconv.export.progress import Progress
 from edgeconv.export.quantize.accuracy.score import SqnrScorer
 from edgeconv.export.quantize.calibrated import draft
 from edgeconv.export.quantize.calibration.clip_inputs import clip_inputs
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
+from edgeconv.progress import Progress
 
 # Entropy was the best on none of the networks it was measured on, or by less than chance.
 _CANDIDATES = (RangeMethod.MINMAX, RangeMethod.PERCENTILE, RangeMethod.MSE)

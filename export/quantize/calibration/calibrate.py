@@ -11,12 +11,12 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batches
-from edgeconv.export.progress import Progress
 from edgeconv.export.quantize.calibration.observer import Observer
 from edgeconv.export.quantize.calibration.ranges import choose_range
 from edgeconv.export.quantize.parameters import Range
 from edgeconv.export.quantize_options import RangeMethod
 from edgeconv.export.runtimes import IntermediateOutputs
+from edgeconv.progress import Progress, no_progress
 
 # Activations of small networks are looked at many batches at a time, for NumPy's calls cost more
 # than their work there; this many bytes at most wait for it.
@@ -70,7 +70,7 @@ def calibrate(
     groups: Mapping[str, Sequence[str]],
     batches: Batches,
     method: RangeMethod = RangeMethod.MINMAX,
-    progress: Progress = lambda step, done, total: None,
+    progress: Progress = no_progress,
 ) -> Calibration:
     """Ranges of activations; those of one group share theirs. A group that holds an output of the
     network gets the whole range whatever the method.

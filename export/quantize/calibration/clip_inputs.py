@@ -8,11 +8,11 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch, Batches
-from edgeconv.export.progress import Progress
 from edgeconv.export.quantize.calibration.calibrate import calibrate
 from edgeconv.export.quantize.parameters import Range, activation_parameters
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
+from edgeconv.progress import Progress
 
 
 class ClippedBatches:

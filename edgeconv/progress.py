@@ -1,4 +1,7 @@
-"""How long steps report what is done."""
+"""How a long computation reports its progress: one shape for exports, evaluations and benchmarks.
+
+:func:`edgeconv.report.tables.progress` draws it on a terminal.
+"""
 
 from __future__ import annotations
 
