@@ -5,10 +5,12 @@ own float32 run makes against float64, on the sample itself and on the sample wi
 by a unit in its last place: a backward-stable program computes the exact result of such an input.
 The allowance for an output of a sample is
 
-    SAFETY × (largest error of the two runs) + ULPS × 2^-23 × terms,
+    SAFETY × error + ULPS × 2^-23 × terms,
 
-where terms is the largest magnitude among the terms of the output's last operator: what a sum adds
-up, or 1 where the operator saturates (Sigmoid, Softmax).
+where error is the largest one of the two runs, or the largest relative error over all samples times
+the magnitude of this output, if that is more: one sample may be lucky. And terms is the largest
+magnitude among the terms of the output's last operator: what a sum adds up, or 1 where the operator
+saturates (Sigmoid, Softmax).
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from edgeconv.export.data.samples import Sample
 from edgeconv.export.runtimes import IntermediateOutputs
 
 SAFETY = 8.0
-"""One run is one draw of the rounding errors: see benchmarks/results/float_rounding.md."""
+"""One run is one draw of the rounding errors. In eight networks of the zoo at 64 pixels the error
+of a file was 1.2 to 2.0 times the network's own, and 4.7 times in ghostnet on large inputs."""
 ULPS = 4.0
 """Kernels approximate a transcendental function to one or two units in the last place."""
 EPSILON = 2.0**-23
@@ -62,13 +65,16 @@ def allowances(
     Returns:
         An array of shape [samples, outputs].
     """
-    terms = _terms(model, samples)
-    found = np.zeros((len(samples), len(model.graph.outputs)))
-    for sample, output in np.ndindex(found.shape):
+    terms = np.array(_terms(model, samples))
+    magnitudes, errors = np.zeros_like(terms), np.zeros_like(terms)
+    for sample, output in np.ndindex(terms.shape):
         double = float64[sample][output]
-        error = max(largest_error(run[sample][output], double) for run in runs)
-        found[sample, output] = SAFETY * error + ULPS * EPSILON * terms[sample][output]
-    return found
+        magnitudes[sample, output] = _magnitude(double)
+        errors[sample, output] = max(largest_error(run[sample][output], double) for run in runs)
+    relative = np.divide(errors, magnitudes, out=np.zeros_like(errors), where=magnitudes > 0)
+    pooled = relative.max(axis=0) * magnitudes
+    allowed: npt.NDArray[np.float64] = SAFETY * np.maximum(errors, pooled) + ULPS * EPSILON * terms
+    return allowed
 
 
 def largest_error(got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:

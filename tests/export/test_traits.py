@@ -160,8 +160,10 @@ def test_the_table_of_quantization_agrees() -> None:
     }
     assert by_kind[Kind.WEIGHTED] == operators(Trait.WEIGHTED)
     assert by_kind[Kind.CLAMP] <= operators(Trait.FUNCTION) & operators(Trait.HOMOGENEOUS)
-    # A Pad may add a constant, a cubic Resize overshoots, and TopK has a second result.
-    assert by_kind[Kind.SAME] - {"Pad", "Resize", "TopK"} <= operators(Trait.KEEPS_RANGE)
+    # A Pad may add a constant, a cubic Resize overshoots, TopK has a second result, and a scatter
+    # puts in its updates.
+    others = {"Pad", "Resize", "TopK", "ScatterElements", "ScatterND"}
+    assert by_kind[Kind.SAME] - others <= operators(Trait.KEEPS_RANGE)
     several = {
         name
         for name, operator in OPERATORS.items()

@@ -63,7 +63,9 @@ def test_sides_of_two_shapes_are_refused() -> None:
                 else_branch = b () => (float[3, 2] q) { q = Transpose (x) }>
         }"""
     )
-    with pytest.raises(UnsupportedOperator, match="differ in shape; make the condition constant"):
+    with pytest.raises(
+        UnsupportedOperator, match="differ in shape\nhint: make the condition constant"
+    ):
         lower(as_model(model))
 
 
