@@ -36,7 +36,7 @@ def staged(path: Path, *, force: bool) -> Iterator[Path]:
             another export is writing to it.
     """
     refuse_occupied(path, force=force)
-    path = path.resolve()
+    named, path = path, path.resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _only_export_to(path):
@@ -50,10 +50,11 @@ def staged(path: Path, *, force: bool) -> Iterator[Path]:
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
     except OSError as error:
-        if error.filename is not None and Path(error.filename).parent != path.parent:
-            raise
+        at = None if error.filename is None else Path(error.filename)
+        if at is not None and at.parent != path.parent and not path.is_relative_to(at):
+            raise  # a file of the export itself, not its place
         raise UsageError(
-            f"cannot write to {path}: {error.strerror}", hint="choose another --out"
+            f"cannot write to {named}: {error.strerror}", hint="choose another --out"
         ) from error
 
 

@@ -205,7 +205,7 @@ USAGE = [
     (["net.py:make", *SIZE, "--opset", "12"], ["opset must be from 18"]),
     (["net.py:make", *SIZE, "--io", "int8"], ["--io int8 applies to int8"]),
     (["net.py:make", *SIZE, "--mean", "0.5"], ["--mean and --std go together"]),
-    (["net.py:make", *SIZE, "-o", "."], ["is not a bundle"]),
+    (["net.py:make", *SIZE, "-o", "."], ["current folder", "folder of its own"]),
     (["net.py:make", *SIZE, "--weights", "nowhere.pth"], ["nowhere.pth: no such file"]),
     (["net.py:make", *SIZE, "--weights", "data.npz"], [".safetensors, .pth or .pt"]),
     (["net.py:make", *SIZE, "--labels", "nowhere"], ["nowhere: no such file"]),
