@@ -44,7 +44,10 @@ from support.tiny_models import write_onnx, write_tflite
 
 MISSING = missing_packages()
 OBSTACLE = f"needs {', '.join(MISSING)}" if MISSING else session_obstacle()
-pytestmark = pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))
+pytestmark = [
+    pytest.mark.device,
+    pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE)),
+]
 Arrays = list[NDArray[np.generic]]
 SIXTY_FOUR_BITS = {"pi3": Cpu.A53, "pi4": Cpu.A72, "pi5": Cpu.A76}
 
