@@ -51,7 +51,7 @@ def staged(path: Path, *, force: bool) -> Iterator[Path]:
                 shutil.rmtree(stage, ignore_errors=True)
     except OSError as error:
         at = None if error.filename is None else Path(error.filename)
-        if at is not None and at.parent != path.parent and not path.is_relative_to(at):
+        if at is None or (at.parent != path.parent and not path.is_relative_to(at)):
             raise  # a file of the export itself, not its place
         raise UsageError(
             f"cannot write to {named}: {error.strerror}", hint="choose another --out"
