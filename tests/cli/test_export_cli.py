@@ -286,7 +286,7 @@ def test_interruption_leaves_nothing(folder: Path, kind: signal.Signals) -> None
         text=True,
     )
     deadline = time.monotonic() + 120
-    while not list(folder.glob(".Slow.*")) and time.monotonic() < deadline:
+    while not list(folder.glob(".Slow.*.tmp")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(kind)
     stdout, stderr = process.communicate(timeout=60)
