@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import importlib.util
 import itertools
 import os
 import subprocess
@@ -32,7 +31,7 @@ from edgeconv.bench import statistics
 from edgeconv.device import RunRequest
 from edgeconv.device.local import LocalDevice
 from edgeconv.device.messages import Samples
-from edgeconv.runner import RUNNER
+from edgeconv.runner.timing import timed
 
 SIZE = 256
 WARMUP_SHARE = 0.25  # of the C program's samples, left out like the runner's warm-up
@@ -115,7 +114,6 @@ def together(yardstick: Path, model: Path, pairs: int, seconds: float) -> Pair:
     loaded = ctypes.CDLL(os.fspath(yardstick))
     if loaded.prepare(os.fsencode(library()), os.fsencode(model), ctypes.c_int64(SIZE)) != 0:
         raise SystemExit("the yardstick cannot load the model")
-    timed = runners_timed()
 
     def in_c(runs: int) -> list[int]:
         samples = (ctypes.c_int64 * runs)()
@@ -131,18 +129,6 @@ def together(yardstick: Path, model: Path, pairs: int, seconds: float) -> Pair:
         for samples, one in zip(found, turns, strict=True):
             samples.append([sample for (sample,) in one])
     return found
-
-
-def runners_timed() -> Callable[[Callable[[], object], int], list[int]]:
-    """Load the runner's timing function."""
-    spec = importlib.util.spec_from_file_location("runner", RUNNER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["runner"] = module
-    spec.loader.exec_module(module)
-    timed: Callable[[Callable[[], object], int], list[int]] = module.timed
-    return timed
 
 
 def in_turns(c: Callable[[], list[int]], runner: Callable[[], list[int]], pairs: int) -> Pair:

@@ -67,7 +67,7 @@ def events_of(
         if isinstance(event, Failed):
             logger.debug("%s", process.stderr)
             kind = UsageError if event.kind in WRONG_REQUESTS else MeasurementError
-            raise kind(f"{device}: {event.message}")
+            raise kind(f"{device}: {event.message}", hint=event.hint)
         yield event
         if isinstance(event, Done | Instructions | Operators):
             return

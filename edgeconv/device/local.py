@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeconv.device.archive import runner_archive
 from edgeconv.device.events import events_of, last_words, nothing_special
 from edgeconv.device.facts import DeviceFacts, parse_facts
 from edgeconv.device.locking import Lock, held
 from edgeconv.device.messages import Event, RunRequest
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
-from edgeconv.runner import LOCK, PROBE, RUNNER
+from edgeconv.runner import LOCK, PROBE
 
 PROBE_SECONDS = 60.0
 GRACE_SECONDS = 30.0  # the runner's own deadline comes first and says more
@@ -91,11 +92,12 @@ class LocalDevice:
         Raises:
             MeasurementError: it could not be measured.
         """
-        command = (os.fspath(self.python), "-I", os.fspath(RUNNER))
         line = request.model_dump_json().encode() + b"\n"
         seconds = request.deadline_seconds + GRACE_SECONDS
-        try:
-            with LineProcess(command, line, seconds=seconds) as process:
-                yield from events_of(process, self.name)
-        except OSError as error:
-            raise MeasurementError(f"{self.python} cannot be run: {error.strerror}") from error
+        with runner_archive() as runner:
+            command = (os.fspath(self.python), "-I", os.fspath(runner))
+            try:
+                with LineProcess(command, line, seconds=seconds) as process:
+                    yield from events_of(process, self.name)
+            except OSError as error:
+                raise MeasurementError(f"{self.python} cannot be run: {error.strerror}") from error

@@ -222,6 +222,7 @@ class Failed(Message):
     event: Literal["error"]
     kind: Text
     message: Text
+    hint: Text = ""
 
 
 Event = Annotated[

@@ -19,13 +19,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgeconv.bundle import sha256_of
+from edgeconv.device.archive import runner_archive
 from edgeconv.device.events import events_of, last_words
 from edgeconv.device.facts import DeviceFacts, parse_facts
 from edgeconv.device.locking import Lock, held
 from edgeconv.device.messages import Event, RunRequest
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
-from edgeconv.runner import LOCK, PROBE, RUNNER
+from edgeconv.runner import LOCK, PROBE
 
 logger = logging.getLogger(__name__)
 
@@ -161,8 +162,10 @@ class SshDevice:
             MeasurementError: it could not be measured.
         """
         limit = request.deadline_seconds + GRACE_SECONDS
+        with runner_archive() as archive:
+            runner = self.place(archive)
         # Not exec: the shell tells by its status which signal ended the runner.
-        remote = f"timeout -k 5 {limit} {self._python(request)} -I {self.place(RUNNER)}; exit $?"
+        remote = f"timeout -k 5 {limit} {self._python(request)} -I {runner}; exit $?"
         line = request.model_dump_json().encode() + b"\n"
         with LineProcess(self._command(remote), line, seconds=limit + GRACE_SECONDS) as process:
             yield from events_of(process, self.name, self._why)

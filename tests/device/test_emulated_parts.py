@@ -27,7 +27,7 @@ from edgeconv.device.emulated.userland import ENVIRONMENTS, WHEELS
 from edgeconv.device.facts import ARM_PARTS
 from edgeconv.device.messages import Instructions
 from edgeconv.errors import MeasurementError, UsageError
-from edgeconv.runner import runner
+from edgeconv.runner import counting
 from support.tiny_models import write_tflite
 
 pytestmark = pytest.mark.device
@@ -198,8 +198,8 @@ def test_marks_are_taken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def infer() -> None:
         executed[0] += 1000
 
-    monkeypatch.setattr(runner, "mark", mark)
-    assert runner.count_instructions(infer, str(counts), 3) == [[1000, None]] * 3
+    monkeypatch.setattr(counting, "mark", mark)
+    assert counting.count_instructions(infer, str(counts), 3) == [[1000, None]] * 3
 
 
 def test_counting_without_an_emulator(tmp_path: Path) -> None:

@@ -38,7 +38,6 @@ from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.export import export
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_
-from edgeconv.runner import RUNNER
 from support.ssh_server import write_ssh
 from support.tiny_models import write_onnx, write_tflite
 
@@ -163,12 +162,9 @@ def test_classes_of_a_float_convolution(tmp_path: Path) -> None:
 def test_counting_writes_nothing_into_this_machines_python(tmp_path: Path) -> None:
     """QEMU redirects only paths that exist, so new bytecode once went to /usr/lib/python3.11."""
     count_instructions(write_tflite(tmp_path / "m.tflite"), Cpu.A72)
-    command = counting._command(BOARDS["pi4"], None, tmp_path / "counts")
-    runner = command.index(str(RUNNER))
+    command = counting._python(BOARDS["pi4"], None, tmp_path / "counts")
     where = "import importlib.util, json; print(importlib.util.cache_from_source(json.__file__))"
-    done = subprocess.run(
-        [*command[:runner], "-c", where], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*command, "-c", where], capture_output=True, text=True, check=False)
     assert done.stdout.startswith(str(userland.cache_folder()))
     assert Path(done.stdout.strip()).is_file()
 

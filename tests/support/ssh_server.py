@@ -91,7 +91,7 @@ class Server:
         return [
             pid
             for pid in self.runners()
-            if arguments(pid)[1:2] == [b"-I"] and arguments(pid)[-1].endswith(b".py")
+            if arguments(pid)[1:2] == [b"-I"] and arguments(pid)[-1].endswith(b".pyz")
         ]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from edgeconv.device.archive import runner_archive
 from edgeconv.device.emulated.boards import ARM64, Board, Cpu, board_with
 from edgeconv.device.emulated.requirements import program
 from edgeconv.device.emulated.sysroot import ensure_counter, ensure_sysroot
@@ -16,7 +17,6 @@ from edgeconv.device.events import events_of
 from edgeconv.device.messages import Instructions, Message, RunRequest, Runtime
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
-from edgeconv.runner import RUNNER
 
 SECONDS = 3600  # large networks take minutes
 
@@ -77,7 +77,7 @@ def count_instructions(
     board = board_with(cpu)
     if board.architecture is not ARM64:
         raise UsageError(f"{cpu.value} is counted on a device: emulated:{board.name}")
-    with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
+    with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder, runner_archive() as runner:
         counts = Path(folder) / "counts"
         request = RunRequest(
             model=str(model.absolute()),
@@ -88,7 +88,7 @@ def count_instructions(
             seed=seed,
             counts=str(counts),
         )
-        command = _command(board, runtime, counts)
+        command = (*_python(board, runtime, counts), str(runner))
         line = request.model_dump_json().encode() + b"\n"
         with LineProcess(command, line, seconds=SECONDS + 60) as process:
             for event in events_of(process, f"emulated {board.name}"):
@@ -97,7 +97,8 @@ def count_instructions(
     raise MeasurementError(f"{model} on the emulated {board.name}: nothing was counted")
 
 
-def _command(board: Board, runtime: Runtime | None, counts: Path) -> Sequence[str]:
+def _python(board: Board, runtime: Runtime | None, counts: Path) -> Sequence[str]:
+    """Return the command that starts the board's Python under the QEMU that counts."""
     sysroot = ensure_sysroot(board)
     python = environment(board.architecture, runtime)
     # A file that is not there yet is made outside the userland: without a folder of its own, the
@@ -107,5 +108,5 @@ def _command(board: Board, runtime: Runtime | None, counts: Path) -> Sequence[st
         *("env", "-i", "PATH=/usr/bin", program(board.architecture.qemu)),
         *("-cpu", board.cpu.value, "-L", str(sysroot), "-0", python),
         *("-plugin", f"{ensure_counter()},out={counts}"),
-        *(f"{sysroot}{python}", "-I", "-X", bytecode, str(RUNNER)),
+        *(f"{sysroot}{python}", "-I", "-X", bytecode),
     )

@@ -1,0 +1,73 @@
+"""Latencies: the warm-up and the measurement."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+from edgeconv.runner.events import Events
+from edgeconv.runner.request import Request
+from edgeconv.runner.system import conditions, watts
+
+BATCH_NS = 250_000_000  # what a sudden death may lose
+BATCH_RUNS = 4096
+WARMUP_ROUNDS = 4  # a round is this part of the warm-up time
+WARMUP_LIMIT = 5  # an unstable warm-up ends after this many times its time
+
+
+def timed(infer: Callable[[], object], runs: int) -> list[int]:
+    """Return the duration of each of ``runs`` inferences in nanoseconds."""
+    clock = time.perf_counter_ns
+    samples = [0] * runs
+    for index in range(runs):
+        begin = clock()
+        infer()
+        samples[index] = clock() - begin
+    return samples
+
+
+def runs_within(nanoseconds: float, sample: float) -> int:
+    """Return how many inferences of ``sample`` ns fill the time: 1 to BATCH_RUNS."""
+    return max(1, min(BATCH_RUNS, int(nanoseconds / max(sample, 1))))
+
+
+def warm_up(infer: Callable[[], object], first: int, request: Request) -> dict[str, Any]:
+    """Infer until time and runs are reached and two neighboring rounds have the same median."""
+    begin = time.perf_counter_ns()
+    wanted = request.warmup_seconds * 1e9
+    runs, elapsed, median, stable = 0, 0, float(first), False
+    while wanted or request.warmup_runs:
+        samples = timed(infer, runs_within(wanted / WARMUP_ROUNDS, median))
+        runs += len(samples)
+        elapsed = time.perf_counter_ns() - begin
+        before, median = median, statistics.median(samples)
+        stable = abs(median - before) <= request.stability * before
+        enough = elapsed >= wanted and runs >= request.warmup_runs
+        if (enough and stable) or elapsed >= max(WARMUP_LIMIT * wanted, request.max_seconds * 1e9):
+            break
+    return {"runs": runs, "ns": elapsed, "stable": stable, "median_ns": int(median)}
+
+
+def steady_state(
+    infer: Callable[[], object], median: float, request: Request, emit: Events
+) -> dict[str, Any]:
+    """Infer and report batches until runs AND seconds are reached, or the time is up."""
+    begin = time.perf_counter_ns()
+    runs, elapsed, reading = 0, 0, request.reading_seconds * 1e9
+    while True:
+        missing = max(request.min_seconds * 1e9 - elapsed, (request.min_runs - runs) * median)
+        missing = min(missing, request.max_seconds * 1e9 - elapsed)
+        samples = timed(infer, runs_within(min(BATCH_NS, missing), median))
+        emit("samples", ns=samples)
+        runs += len(samples)
+        elapsed = time.perf_counter_ns() - begin
+        median = statistics.median(samples)
+        complete = runs >= request.min_runs and elapsed >= request.min_seconds * 1e9
+        over = complete or elapsed >= request.max_seconds * 1e9
+        if request.reading_seconds and (elapsed >= reading or over):
+            emit("reading", ns=elapsed, conditions=conditions(), watts=watts())
+            reading = elapsed + request.reading_seconds * 1e9
+        if over:
+            return {"runs": runs, "ns": elapsed, "complete": complete}
