@@ -26,7 +26,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Variables of the user's shell that change what programs print or where they look.
 USERS_OWN = (
     *("CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PY_COLORS"),
-    *("EDGECONV_HISTORY", "TORCH_HOME"),
+    *("TTY_COMPATIBLE", "TTY_INTERACTIVE", "LANGUAGE", "TZ", "SSH_AUTH_SOCK", "EDGECONV_HISTORY"),
+    *("PYTHONHOME", "PYTHONIOENCODING", "PYTHONOPTIMIZE", "PYTHONPATH", "PYTHONSTARTUP"),
+    *("PYTHONUNBUFFERED", "PYTHONWARNINGS", "PIP_REQUIRE_VIRTUALENV", "PIP_TARGET", "PIP_USER"),
 )
 
 
@@ -42,13 +44,16 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     pip = os.environ.get("PIP_CONFIG_FILE") or str(config / "pip" / "pip.conf")
+    umask = os.umask(0o022)
     with pytest.MonkeyPatch.context() as patch:
-        for name in USERS_OWN:
+        # A hook of git that runs the tests names its own repository in GIT_DIR.
+        for name in (*USERS_OWN, *(name for name in os.environ if name.startswith("GIT_"))):
             patch.delenv(name, raising=False)
         patch.setenv("HOME", str(home))
         patch.setenv("XDG_CACHE_HOME", cache)
         patch.setenv("PIP_CONFIG_FILE", pip)
         patch.setenv("TERM", "dumb")
+        patch.setenv("LC_ALL", "C.UTF-8")
         patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"):
@@ -57,6 +62,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv(name, str(folder))
         patch.setenv("TORCH_HOME", str(home / "torch"))
         yield
+    os.umask(umask)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from pathlib import Path
 from edgeconv.bench.compare.kinds import KINDS, kind_named, kind_of
 from edgeconv.bench.history_schema import bring_up_to_date
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.user_folders import state_folder
 from edgeconv.versioned import Versioned
 
 
@@ -53,9 +54,7 @@ def default_path() -> Path:
     """``EDGECONV_HISTORY``, or ``edgeconv/history.db`` in the user's state folder (XDG)."""
     if chosen := os.environ.get("EDGECONV_HISTORY"):
         return Path(chosen)
-    state = os.environ.get("XDG_STATE_HOME")
-    folder = Path(state) if state else Path.home() / ".local" / "state"
-    return folder / "edgeconv" / "history.db"
+    return state_folder() / "history.db"
 
 
 def current_revision(folder: Path) -> Revision | None:

@@ -6,12 +6,12 @@ kitchen = "ssh://pi@10.0.0.7/home/pi/.local/share/edgeconv/runtimes/bin/python3"
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
 
 from edgeconv.errors import UsageError
+from edgeconv.user_folders import config_folder
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,9 +23,8 @@ ADDRESS = re.compile(r"local(:.+)?|(ssh|emulated):.+")
 
 
 def names_path() -> Path:
-    """``edgeconv/devices.toml`` in the user's configuration folder (XDG_CONFIG_HOME)."""
-    config = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(config) if config else Path.home() / ".config") / "edgeconv" / "devices.toml"
+    """Return the path of ``devices.toml``, whether the file is there or not."""
+    return config_folder() / "devices.toml"
 
 
 def named_devices() -> dict[str, str]:

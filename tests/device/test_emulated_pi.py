@@ -26,9 +26,9 @@ from edgeconv.device.emulated import (
     EmulatedDevice,
     InstructionCounts,
     Server,
+    cache,
     count_instructions,
     counting,
-    userland,
 )
 from edgeconv.device.emulated.requirements import missing_packages, session_obstacle
 from edgeconv.device.facts import why_not
@@ -165,7 +165,7 @@ def test_counting_writes_nothing_into_this_machines_python(tmp_path: Path) -> No
     command = counting._python(BOARDS["pi4"], None, tmp_path / "counts")
     where = "import importlib.util, json; print(importlib.util.cache_from_source(json.__file__))"
     done = subprocess.run([*command, "-c", where], capture_output=True, text=True, check=False)
-    assert done.stdout.startswith(str(userland.cache_folder()))
+    assert done.stdout.startswith(str(cache.cache_folder()))
     assert Path(done.stdout.strip()).is_file()
 
 

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgeconv.device.emulated.server import free_port
+
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 PLAIN_SHELL = 'exec sh -c "$1"\n'
 
@@ -32,9 +34,7 @@ class Server:
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / key]
             subprocess.run(command, check=True)
         shutil.copy(self.folder / "user.pub", self.folder / "authorized")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         host_key = (self.folder / "host.pub").read_text()
         (self.folder / "known").write_text(f"[127.0.0.1]:{self.port} {host_key}")
         write_config(self.config, self.folder, {})
@@ -43,6 +43,7 @@ class Server:
         (folder / "sshd_config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
             f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\n"
+            "PermitUserRC no\nSetEnv SHLVL=1\n"  # nothing of this machine's user is read
             "PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\n"
             f'ForceCommand cd {self.home} && exec sh {folder}/shell "$SSH_ORIGINAL_COMMAND"\n'
         )

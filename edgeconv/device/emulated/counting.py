@@ -10,9 +10,10 @@ from pydantic import Field
 
 from edgeconv.device.archive import runner_archive
 from edgeconv.device.emulated.boards import ARM64, Board, Cpu, board_with
+from edgeconv.device.emulated.cache import cache_folder
 from edgeconv.device.emulated.requirements import program
 from edgeconv.device.emulated.sysroot import ensure_counter, ensure_sysroot
-from edgeconv.device.emulated.userland import cache_folder, environment
+from edgeconv.device.emulated.userland import environment
 from edgeconv.device.events import events_of
 from edgeconv.device.messages import Instructions, Message, RunRequest, Runtime
 from edgeconv.device.process import LineProcess

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pwd
+import random
 import shlex
 import signal
 import socket
@@ -15,7 +16,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edgeconv import user_folders
 from edgeconv.device.emulated.boards import Board
+from edgeconv.device.emulated.cache import lock
 from edgeconv.device.emulated.requirements import (
     check_this_machine,
     program,
@@ -23,23 +26,18 @@ from edgeconv.device.emulated.requirements import (
 )
 from edgeconv.device.emulated.session import Settings
 from edgeconv.device.emulated.sysroot import ensure_counter, ensure_sysroot
-from edgeconv.device.emulated.userland import (
-    HOST_LIBRARIES,
-    ensure_userland,
-    environment,
-    lock,
-)
+from edgeconv.device.emulated.userland import HOST_LIBRARIES, ensure_userland, environment
 from edgeconv.errors import EdgeconvError, UsageError
 
 SESSION = Path(__file__).with_name("session.py")
 HOST = "emulated-pi"
 START_SECONDS = 15.0
+FIRST_PORT, LAST_PORT = 20_000, 32_768
 
 
 def state_folder() -> Path:
-    """``edgeconv/emulated`` in the user's state folder (XDG_STATE_HOME)."""
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "edgeconv" / "emulated"
+    """Return the folder of the boards' keys, settings and homes."""
+    return user_folders.state_folder() / "emulated"
 
 
 @dataclass(frozen=True)
@@ -133,6 +131,10 @@ class Server:
             "StrictModes": "no",
             "DisableForwarding": "yes",
             "PrintMotd": "no",
+            # The shell that starts the session must not read the user's own startup files: bash
+            # does so in a session of SSH, unless another shell has started it.
+            "PermitUserRC": "no",
+            "SetEnv": "SHLVL=1",
             "Subsystem": "sftp /usr/lib/openssh/sftp-server",
             "ForceCommand": session,
         }
@@ -143,7 +145,7 @@ class Server:
         return f'"{self.folder / name}"'
 
     def _start(self) -> None:
-        port = _free_port()
+        port = free_port()
         self._config.write_text(self._config_text(port), encoding="utf-8")
         host_key = (self.folder / "host_key.pub").read_text(encoding="utf-8")
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}", encoding="utf-8")
@@ -200,11 +202,17 @@ def _user() -> str:
     return pwd.getpwuid(os.getuid()).pw_name
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+def free_port() -> int:
+    """Return a port of loopback that no program listens on.
+
+    It is not one of those that the system gives to outgoing connections: until the server binds it,
+    any of them could take it.
+    """
+    while True:
+        port = random.randrange(FIRST_PORT, LAST_PORT)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _answers(port: int) -> bool:

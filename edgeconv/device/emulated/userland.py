@@ -8,19 +8,15 @@ once: the folder is named after a digest of all that it is made from, this file 
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import logging
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgeconv.device.emulated.boards import ARM64, ARMHF, Architecture
+from edgeconv.device.emulated.cache import cache_folder, make_once, recipe
 from edgeconv.device.emulated.requirements import check_this_machine, program
 from edgeconv.device.messages import Runtime
 from edgeconv.errors import EdgeconvError
@@ -46,42 +42,28 @@ HOST_LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 MOUNT_POINTS = ("proc", "sys", "dev", "tmp", "root", "home/pi", "opt/emulator", "lib64")
 
 
-def cache_folder() -> Path:
-    """``edgeconv/emulated`` in the user's cache folder (XDG_CACHE_HOME)."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "edgeconv" / "emulated"
-
-
 def ensure_userland(architecture: Architecture) -> Path:
-    """The folder of the userland; made if it is not there.
+    """Return the folder of the userland, which is made where it is missing.
 
     Raises:
-        UsageError: packages of this machine are missing.
-        EdgeconvError: a download failed.
+        UsageError: Packages of this machine are missing.
+        EdgeconvError: A download failed.
     """
-    root = cache_folder() / f"{architecture.debian}-{_recipe(architecture)}"
-    if root.is_dir():
-        return root
-    check_this_machine()
-    with lock(cache_folder() / f"{architecture.debian}.lock"):
-        if root.is_dir():  # made by another process while we waited
-            return root
+
+    def make(folder: Path) -> None:
+        check_this_machine()
         logger.warning(
             "making the userland of an emulated Pi in %s, once (downloads 100 MB from Debian and "
             "the Python package index)",
-            root,
+            cache_folder(),
         )
-        stage = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-        try:
-            _unpack_packages(architecture, stage)
-            _complete(architecture, stage)
-            for name, wheels, system_packages in ENVIRONMENTS[architecture]:
-                _make_environment(architecture, stage, name, WHEELS / wheels, system_packages)
-            stage.chmod(0o755)
-            stage.rename(root)
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
-    return root
+        _unpack_packages(architecture, folder)
+        _complete(architecture, folder)
+        for name, wheels, system_packages in ENVIRONMENTS[architecture]:
+            _make_environment(architecture, folder, name, WHEELS / wheels, system_packages)
+
+    wheels = [WHEELS / name for _, name, _ in ENVIRONMENTS[architecture]]
+    return make_once(architecture.debian, recipe(architecture, Path(__file__), *wheels), make)
 
 
 def environment(architecture: Architecture, runtime: Runtime | None) -> str:
@@ -93,15 +75,6 @@ def environment(architecture: Architecture, runtime: Runtime | None) -> str:
 def environments(architecture: Architecture) -> tuple[str, ...]:
     """Paths, inside the userland, of all Pythons that have a runtime."""
     return tuple(f"/opt/{name}/bin/python3" for name, _, _ in ENVIRONMENTS[architecture])
-
-
-@contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Let one process in at a time; the others wait."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def run_tool(command: Sequence[str | Path], what: str) -> None:
@@ -118,21 +91,11 @@ def run_tool(command: Sequence[str | Path], what: str) -> None:
         raise EdgeconvError(f"{what}: {words}; see --debug")
 
 
-def _recipe(architecture: Architecture) -> str:
-    """A digest of all that a userland is made from, this code included.
-
-    A userland in the cache that another version of this file made is therefore never used.
-    """
-    wheels = [(WHEELS / name).read_bytes() for _, name, _ in ENVIRONMENTS[architecture]]
-    what = (Path(__file__).read_bytes(), architecture, wheels)
-    return hashlib.sha256(repr(what).encode()).hexdigest()[:12]
-
-
 def _unpack_packages(architecture: Architecture, root: Path) -> None:
     """Fetch the packages and all they depend on with an apt of its own: this machine's sources and
     keys, but its own state, so that the system's apt and dpkg stay as they are.
     """
-    with tempfile.TemporaryDirectory(prefix="apt-", dir=cache_folder()) as name:
+    with tempfile.TemporaryDirectory(prefix="apt-", dir=root) as name:
         state = Path(name)
         for folder in ("lists/partial", "cache/archives/partial", "state"):
             (state / folder).mkdir(parents=True)
