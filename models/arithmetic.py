@@ -26,14 +26,15 @@ class Convolution:
 
     @property
     def is_replaceable(self) -> bool:
-        """A standard convolution with a spatial kernel, which a depthwise separable one can
-        replace.
+        """Whether a depthwise separable convolution can replace it.
+
+        It can where this is a standard convolution with a spatial kernel.
         """
         return self.groups == 1 and math.prod(self.kernel) > 1 and self.in_channels > 1
 
 
 def macs(node: fx.Node) -> int:
-    """Multiply-accumulates of one operator; 0 for those that are not sums of products."""
+    """Return the multiply-accumulates of one operator; 0 if it is not a sum of products."""
     name, out = operator(node), math.prod(shape_of(node))
     if name in _CONVOLUTIONS:
         return out * math.prod(shape_of(argument(node, "weight"))[1:])
@@ -52,12 +53,12 @@ def macs(node: fx.Node) -> int:
 
 
 def is_weighted(node: fx.Node) -> bool:
-    """Whether batch normalization and activation fold into this operator."""
+    """Return whether batch normalization and activation fold into this operator."""
     return operator(node) in (*_CONVOLUTIONS, *_TRANSPOSED, "linear")
 
 
 def geometry(node: fx.Node) -> Convolution | None:
-    """The geometry of a convolution; None for any other operator."""
+    """Return the geometry of a convolution; None for any other operator."""
     if operator(node) not in _CONVOLUTIONS:
         return None
     weight, groups = shape_of(argument(node, "weight")), argument(node, "groups")
@@ -67,7 +68,7 @@ def geometry(node: fx.Node) -> Convolution | None:
 
 
 def describe(node: fx.Node) -> str:
-    """The operator in words, as in "depthwise 3x3, dilation 2"."""
+    """Return the operator in words, as in "depthwise 3x3, dilation 2"."""
     name = operator(node)
     if name not in (*_CONVOLUTIONS, *_TRANSPOSED):
         return name

@@ -21,8 +21,10 @@ class Task(str, Enum):
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From an image to the network's input: resize the shorter side to ``resize`` pixels, crop the
-    center to the input size, scale bytes to [0, 1], then (x - mean) / std for each channel.
+    """How an image becomes the network's input.
+
+    Resize the shorter side to ``resize`` pixels, crop the center to the input size, scale bytes to
+    [0, 1], then compute (x - mean) / std per channel.
     """
 
     mean: tuple[float, ...]
@@ -48,7 +50,7 @@ class Accuracy:
 
 
 def imagenet(top1: float, source: str) -> Accuracy:
-    """Top-1 accuracy on the validation set of ImageNet-1K, in percent."""
+    """Return a top-1 accuracy on the validation set of ImageNet-1K, in percent."""
     return Accuracy(top1, "% top-1", "ImageNet-1K", source)
 
 
@@ -56,13 +58,23 @@ def imagenet(top1: float, source: str) -> Accuracy:
 class NetworkInfo:
     """The card of a network with its default options.
 
-    ``input_shape`` is (C, H, W) for images and spectrograms, (C, T) for sequences, (F,) for feature
-    vectors; the batch dimension is left out. ``receptive_field`` is the side, in input pixels, of
-    the square that one position of the last feature map sees along the longest chain of
-    convolutions and local pools (global pools and squeeze-and-excitation, which see everything,
-    are not counted); None for a network without convolutions. ``macs`` are the multiply-accumulate
-    operations of one inference on one input of ``input_shape``. ``outputs`` names what the network
-    returns, in order.
+    Attributes:
+        name: The name of the factory.
+        family: The family, as papers call it.
+        task: What the outputs mean.
+        input_shape: (C, H, W) for images and spectrograms, (C, T) for sequences, (F,) for feature
+            vectors; the batch dimension is left out.
+        num_classes: Outputs of the classifier; None where there is none.
+        preprocessing: How an image becomes an input; None where the input is not an image.
+        parameters: Learned weights, without the statistics of normalization.
+        macs: Multiply-accumulate operations of one inference on one input of ``input_shape``.
+        receptive_field: Side, in input pixels, of the square that one position of the last feature
+            map sees along the longest chain of convolutions and local pools (global pools and
+            squeeze-and-excitation, which see everything, are not counted); None for a network
+            without convolutions.
+        accuracy: The published figure; None where there is none.
+        paper: Authors, year and address.
+        outputs: Names of what the network returns, in order.
     """
 
     name: str

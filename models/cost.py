@@ -63,16 +63,19 @@ class LayerCost:
 
     @property
     def intensity(self) -> float:
-        """MACs for each byte moved: low means that memory, not arithmetic, sets the pace
-        (Williams et al. 2009, "Roofline").
+        """MACs per byte moved: low means that memory, not arithmetic, sets the pace.
+
+        Williams et al. 2009, "Roofline".
         """
         return self.macs / max(1, self.weight_bytes + self.activation_bytes)
 
 
 @dataclass(frozen=True)
 class Savings:
-    """Replacing every standard convolution that has a spatial kernel by a depthwise separable
-    one: figures of the whole network, before and after.
+    """What a network would save with depthwise separable convolutions.
+
+    They replace every standard convolution that has a spatial kernel; the figures are those of the
+    whole network, before and after.
     """
 
     replaced: int
@@ -99,14 +102,17 @@ class NetworkCost:
 
     @property
     def macs(self) -> int:
+        """Multiply-accumulates of all layers."""
         return sum(layer.macs for layer in self.layers)
 
     @property
     def weight_bytes(self) -> int:
+        """Bytes of all weights."""
         return sum(layer.weight_bytes for layer in self.layers)
 
     @property
     def activation_bytes(self) -> int:
+        """Bytes of activations that all layers read and write."""
         return sum(layer.activation_bytes for layer in self.layers)
 
     @property
@@ -137,7 +143,8 @@ def network_cost(
     """Count one inference on one input.
 
     Args:
-        shape: of the input, without the batch dimension.
+        module: The network; it is left as it is.
+        shape: Shape of the input, without the batch dimension.
         bytes_per_value: 4 for float32, 1 for int8; for weights and activations alike.
     """
     traced = trace(module, (1, *shape))
@@ -197,7 +204,7 @@ class _Rows:
         self.rows.append(_Row(node, reads, self._parameters(node), reach))
 
     def _folds(self, name: str, source: fx.Node) -> bool:
-        """Whether operator ``name``, which alone follows ``source``, is done by its layer."""
+        """Return whether ``name``, the only operator after ``source``, is part of its layer."""
         index = self._row_of[source]
         if index < 0 or len(source.users) > 1:
             return False

@@ -70,4 +70,5 @@ def _rename_old_keys(_module: nn.Module, state: dict[str, Tensor], *_unused: obj
     paper="Huang et al. 2016, arXiv:1608.06993",
 )
 def densenet121(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    """Build dense blocks of 6, 12, 24 and 16 layers that add 32 channels each."""
     return DenseNet((6, 12, 24, 16), 32, num_classes, in_channels, dropout)

@@ -116,6 +116,7 @@ def _squeeze(hidden: int, squeezed: int) -> nn.Module:
 def efficientnet_b0(
     num_classes: int = 1000, in_channels: int = 3, width_mult: float = 1.0, dropout: float = 0.2
 ) -> nn.Module:
+    """Build the baseline of the family, found by search; keys are torchvision's."""
     return EfficientNet(num_classes, in_channels, width_mult, 1.0, dropout)
 
 
@@ -135,6 +136,7 @@ def _lite_preprocessing(size: int) -> Preprocessing:
 def efficientnet_lite0(
     num_classes: int = 1000, in_channels: int = 3, width_mult: float = 1.0, dropout: float = 0.2
 ) -> nn.Module:
+    """Build B0 for integer hardware: ReLU6 instead of SiLU, no squeeze-and-excitation."""
     return EfficientNet(num_classes, in_channels, width_mult, 1.0, dropout, lite=True)
 
 
@@ -151,6 +153,7 @@ def efficientnet_lite0(
 def efficientnet_lite1(
     num_classes: int = 1000, in_channels: int = 3, width_mult: float = 1.0, dropout: float = 0.2
 ) -> nn.Module:
+    """Scale Lite0 to 1.0 times the width and 1.1 times the depth."""
     return EfficientNet(num_classes, in_channels, width_mult, 1.1, dropout, lite=True)
 
 
@@ -167,6 +170,7 @@ def efficientnet_lite1(
 def efficientnet_lite2(
     num_classes: int = 1000, in_channels: int = 3, width_mult: float = 1.1, dropout: float = 0.3
 ) -> nn.Module:
+    """Scale Lite0 to 1.1 times the width and 1.2 times the depth."""
     return EfficientNet(num_classes, in_channels, width_mult, 1.2, dropout, lite=True)
 
 
@@ -183,6 +187,7 @@ def efficientnet_lite2(
 def efficientnet_lite3(
     num_classes: int = 1000, in_channels: int = 3, width_mult: float = 1.2, dropout: float = 0.3
 ) -> nn.Module:
+    """Scale Lite0 to 1.2 times the width and 1.4 times the depth."""
     return EfficientNet(num_classes, in_channels, width_mult, 1.4, dropout, lite=True)
 
 
@@ -199,4 +204,5 @@ def efficientnet_lite3(
 def efficientnet_lite4(
     num_classes: int = 1000, in_channels: int = 3, width_mult: float = 1.4, dropout: float = 0.3
 ) -> nn.Module:
+    """Scale Lite0 to 1.4 times the width and 1.8 times the depth."""
     return EfficientNet(num_classes, in_channels, width_mult, 1.8, dropout, lite=True)

@@ -42,4 +42,5 @@ class FpnResNet(nn.Module):
     outputs=("p2", "p3", "p4", "p5"),
 )
 def fpn_resnet18(in_channels: int = 3, out_channels: int = 128) -> nn.Module:
+    """Build a pyramid of ``out_channels`` maps at strides 4, 8, 16 and 32."""
     return FpnResNet(in_channels, out_channels)

@@ -111,4 +111,5 @@ class GhostNet(nn.Module):
 def ghostnet(
     num_classes: int = 1000, in_channels: int = 3, width_mult: float = 1.0, dropout: float = 0.2
 ) -> nn.Module:
+    """Build the paper's network (table 1)."""
     return GhostNet(num_classes, in_channels, width_mult, dropout)

@@ -89,4 +89,5 @@ def googlenet(
     dropout: float = 0.2,
     aux_logits: bool = False,
 ) -> nn.Module:
+    """Build the network; ``aux_logits`` adds the heads that help while training."""
     return GoogLeNet(num_classes, in_channels, dropout, aux_logits=aux_logits)

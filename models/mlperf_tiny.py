@@ -22,8 +22,9 @@ _TARGET = "benchmark's target"
 
 
 class _TinyBlock(nn.Module):
-    """A residual block as the benchmark's reference has it: biased convolutions, and a projection
-    without normalization.
+    """A residual block as the benchmark's reference has it.
+
+    Its convolutions have biases, and its projection has no normalization.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:

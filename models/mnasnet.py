@@ -105,4 +105,5 @@ class MnasNet(nn.Module):
 def mnasnet1_0(
     num_classes: int = 1000, in_channels: int = 3, width_mult: float = 1.0, dropout: float = 0.2
 ) -> nn.Module:
+    """Build MnasNet-B1, which has no squeeze-and-excitation."""
     return MnasNet(num_classes, in_channels, width_mult, dropout)

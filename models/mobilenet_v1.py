@@ -67,4 +67,5 @@ class MobileNetV1(nn.Module):
 def mobilenet_v1(
     num_classes: int = 1000, in_channels: int = 3, width_mult: float = 1.0, dropout: float = 0.001
 ) -> nn.Module:
+    """Build 13 depthwise separable convolutions behind a stem."""
     return MobileNetV1(num_classes, in_channels, width_mult, dropout)

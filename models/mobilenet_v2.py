@@ -76,4 +76,5 @@ class MobileNetV2(nn.Module):
 def mobilenet_v2(
     num_classes: int = 1000, in_channels: int = 3, width_mult: float = 1.0, dropout: float = 0.2
 ) -> nn.Module:
+    """Build 17 inverted residuals behind a stem."""
     return MobileNetV2(num_classes, in_channels, width_mult, dropout)

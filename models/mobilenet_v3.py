@@ -142,6 +142,7 @@ class MobileNetV3(nn.Module):
 def mobilenet_v3_small(
     num_classes: int = 1000, in_channels: int = 3, width_mult: float = 1.0, dropout: float = 0.2
 ) -> nn.Module:
+    """Build the small network of the paper (table 2)."""
     return MobileNetV3(SMALL, 1024, num_classes, in_channels, width_mult, dropout)
 
 
@@ -156,4 +157,5 @@ def mobilenet_v3_small(
 def mobilenet_v3_large(
     num_classes: int = 1000, in_channels: int = 3, width_mult: float = 1.0, dropout: float = 0.2
 ) -> nn.Module:
+    """Build the large network of the paper (table 1)."""
     return MobileNetV3(LARGE, 1280, num_classes, in_channels, width_mult, dropout)

@@ -76,4 +76,5 @@ class MobileNetV4(nn.Module):
 def mobilenet_v4_conv_small(
     num_classes: int = 1000, in_channels: int = 3, width_mult: float = 1.0, dropout: float = 0.2
 ) -> nn.Module:
+    """Build the small convolutional network of the paper."""
     return MobileNetV4(num_classes, in_channels, width_mult, dropout)

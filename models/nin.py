@@ -41,4 +41,5 @@ class NetworkInNetwork(nn.Module):
     paper="Lin et al. 2013, arXiv:1312.4400",
 )
 def nin(num_classes: int = 10, in_channels: int = 3, dropout: float = 0.5) -> nn.Module:
+    """Build the paper's network for images of 32 x 32 pixels."""
     return NetworkInNetwork(num_classes, in_channels, dropout)

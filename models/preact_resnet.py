@@ -56,6 +56,7 @@ class PreactResNet(nn.Module):
 def preact_resnet18(
     num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0
 ) -> nn.Module:
+    """Build 2, 2, 2 and 2 basic blocks, 18 weighted layers."""
     block = PreactBasicBlock
     return PreactResNet(block, (2, 2, 2, 2), block.expansion, num_classes, in_channels, dropout)
 
@@ -70,5 +71,6 @@ def preact_resnet18(
 def preact_resnet50(
     num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0
 ) -> nn.Module:
+    """Build 3, 4, 6 and 3 bottlenecks, 50 weighted layers."""
     block = PreactBottleneck
     return PreactResNet(block, (3, 4, 6, 3), block.expansion, num_classes, in_channels, dropout)

@@ -63,11 +63,12 @@ def load_pretrained(name: str, network: nn.Module, base_url: str = BASE_URL) -> 
 
 
 def download(url: str) -> dict[str, Tensor]:
-    """A state dict from ``url``, or from the cache; its name's hash is checked, nothing unpickled
-    but tensors.
+    """Return a state dict from ``url``, or from the cache.
+
+    The hash in the file's name is checked, and nothing but tensors is unpickled.
 
     Raises:
-        PretrainedError: no network, no such file, a wrong hash, or a damaged file in the cache.
+        PretrainedError: No network, no such file, a wrong hash, or a damaged file in the cache.
     """
     try:
         # torch.hub announces the download on standard output, where a caller may print JSON.

@@ -28,8 +28,10 @@ def randomize_(module: nn.Module, seed: int = 0, shape: tuple[int, ...] | None =
     passes over :func:`structured_input` with batch statistics. Returns the module, in eval mode.
 
     Args:
-        seed: two modules of the same architecture and seed get the same weights.
-        shape: of one input, without the batch dimension; guessed from the first layer if None.
+        module: The network to change.
+        seed: Two modules of the same architecture and seed get the same weights.
+        shape: Shape of one input without the batch dimension; guessed from the first layer if
+            None.
     """
     generator = torch.Generator().manual_seed(seed)
     module.eval()
@@ -43,11 +45,14 @@ def randomize_(module: nn.Module, seed: int = 0, shape: tuple[int, ...] | None =
 
 
 def structured_input(shape: tuple[int, ...], seed: int = 0) -> Tensor:
-    """A batch of smooth random fields plus a little noise, float32, about zero mean and unit
-    variance: like images, neighbors are correlated and samples and channels differ.
+    """Return a batch of smooth random fields plus a little noise, float32.
+
+    Mean and variance are about zero and one. As in images, neighbors are correlated, and samples
+    and channels differ.
 
     Args:
-        shape: with the batch dimension: (N, C, H, W), (N, C, T) or (N, F).
+        seed: The same seed gives the same values.
+        shape: With the batch dimension: (N, C, H, W), (N, C, T) or (N, F).
     """
     generator = torch.Generator().manual_seed(seed)
     lead, spatial = (shape[:2], shape[2:]) if len(shape) > 2 else ((shape[0], 1), shape[1:])

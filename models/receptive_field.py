@@ -40,8 +40,10 @@ class Reach:
     def through(
         self, first: Callable[[int], int], last: Callable[[int], int], every: int, advance: int
     ) -> Reach:
-        """The reach of a map whose position o reads positions ``first(o)`` to ``last(o)`` of this
-        one; ``every`` positions further it reads ``advance`` positions further.
+        """Return the reach of a map that reads this one.
+
+        Its position o reads positions ``first(o)`` to ``last(o)`` of this one; ``every`` positions
+        further it reads ``advance`` positions further.
         """
         repeats = len(self.low) // math.gcd(len(self.low), advance)
         positions = range(every * repeats)
@@ -82,8 +84,9 @@ class Reach:
         )
 
     def resized(self, size: int, after: int, taps: int) -> Reach:
-        """After interpolation from ``size`` to ``after`` positions, by nearest neighbor (``taps``
-        = 1) or linearly between pixel centers (2).
+        """Return the reach after interpolation from ``size`` to ``after`` positions.
+
+        It takes the nearest neighbor (``taps`` = 1) or is linear between pixel centers (2).
         """
         common = math.gcd(size, after)
         advance, every = size // common, after // common

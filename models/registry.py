@@ -102,29 +102,31 @@ def register(
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of the networks that match a shell pattern, sorted."""
+    """Return the names of the networks that match a shell pattern, sorted."""
     return sorted(fnmatch.filter(_networks, pattern))
 
 
 def registering_modules() -> set[str]:
-    """Names of the modules whose factories are registered."""
+    """Return the names of the modules whose factories are registered."""
     return {entry.factory.__module__ for entry in _networks.values()}
 
 
 def model_info(name: str) -> NetworkInfo:
-    """The card of a network.
+    """Return the card of a network.
 
     Raises:
-        UnknownNetwork: the zoo has no network of that name.
+        UnknownNetwork: The zoo has no network of that name.
     """
     return _find(name).info
 
 
 def model_options(name: str) -> dict[str, object]:
-    """The options that ``create_model`` takes for this network, each with its default; None where
-    it follows from the others.
+    """Return the options that ``create_model`` takes for this network, with their defaults.
 
-    Raises as :func:`model_info` does.
+    A default is None where it follows from the other options.
+
+    Raises:
+        UnknownNetwork: The zoo has no network of that name.
     """
     entry = _find(name)
     defaults = {"input_size": entry.info.input_shape[-1]} | {
@@ -142,8 +144,8 @@ def create_model(name: str, **options: object) -> nn.Module:
     matters to :func:`input_shape`.
 
     Raises:
-        UnknownNetwork: the zoo has no network of that name.
-        UnknownOption: an option that the network does not have, or a value that does not fit it.
+        UnknownNetwork: The zoo has no network of that name.
+        UnknownOption: An option that the network does not have, or a value that does not fit it.
     """
     entry = _find(name)
     entry.check(options)
@@ -153,7 +155,7 @@ def create_model(name: str, **options: object) -> nn.Module:
 
 
 def input_shape(name: str, **options: object) -> tuple[int, ...]:
-    """Shape of one input of ``create_model(name, **options)``, without the batch dimension.
+    """Return the shape of one input of ``create_model(name, **options)``, without the batch.
 
     (C, H, W) for images; see :class:`NetworkInfo`. Raises as :func:`create_model` does.
     """
@@ -175,7 +177,7 @@ def input_shape(name: str, **options: object) -> tuple[int, ...]:
 
 
 def output_names(name: str, **options: object) -> tuple[str, ...]:
-    """Names of what ``create_model(name, **options)`` returns, in order.
+    """Return the names of what ``create_model(name, **options)`` returns, in order.
 
     Raises as :func:`create_model` does.
     """
@@ -188,10 +190,13 @@ def output_names(name: str, **options: object) -> tuple[str, ...]:
 
 
 def preprocessing(name: str, **options: object) -> Preprocessing | None:
-    """How an image becomes an input of ``create_model(name, **options)``; None where the card
-    states nothing that fits, as for five channels or the features that a later stage reads.
+    """Return how an image becomes an input of ``create_model(name, **options)``.
 
-    The resize keeps its ratio to the input size; gray images take the mean over the channels.
+    The resize keeps its ratio to the input size; gray images take the mean over the channels. None
+    where the card states nothing that fits, as for five channels or the features that a later stage
+    reads.
+
+    Raises as :func:`create_model` does.
     """
     stated = model_info(name).preprocessing
     shape = input_shape(name, **options)

@@ -69,12 +69,14 @@ def stage(
 def basic(
     depths: tuple[int, int, int, int], num_classes: int, in_channels: int, dropout: float
 ) -> ResNet:
+    """Build a ResNet of basic blocks; ``depths`` are the blocks of its stages."""
     return ResNet(BasicBlock, depths, BasicBlock.expansion, num_classes, in_channels, dropout)
 
 
 def bottleneck(
     depths: tuple[int, int, int, int], num_classes: int, in_channels: int, dropout: float
 ) -> ResNet:
+    """Build a ResNet of bottlenecks; ``depths`` are the blocks of its stages."""
     return ResNet(Bottleneck, depths, Bottleneck.expansion, num_classes, in_channels, dropout)
 
 
@@ -87,6 +89,7 @@ def bottleneck(
     paper=_PAPER,
 )
 def resnet18(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    """Build 2, 2, 2 and 2 basic blocks, 18 weighted layers."""
     return basic((2, 2, 2, 2), num_classes, in_channels, dropout)
 
 
@@ -99,6 +102,7 @@ def resnet18(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0
     paper=_PAPER,
 )
 def resnet34(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    """Build 3, 4, 6 and 3 basic blocks, 34 weighted layers."""
     return basic((3, 4, 6, 3), num_classes, in_channels, dropout)
 
 
@@ -111,6 +115,7 @@ def resnet34(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0
     paper=_PAPER,
 )
 def resnet50(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    """Build 3, 4, 6 and 3 bottlenecks, 50 weighted layers."""
     return bottleneck((3, 4, 6, 3), num_classes, in_channels, dropout)
 
 
@@ -123,6 +128,7 @@ def resnet50(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0
     paper=_PAPER,
 )
 def resnet101(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    """Build 3, 4, 23 and 3 bottlenecks, 101 weighted layers."""
     return bottleneck((3, 4, 23, 3), num_classes, in_channels, dropout)
 
 
@@ -135,4 +141,5 @@ def resnet101(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.
     paper=_PAPER,
 )
 def resnet152(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    """Build 3, 8, 36 and 3 bottlenecks, 152 weighted layers."""
     return bottleneck((3, 8, 36, 3), num_classes, in_channels, dropout)

@@ -27,13 +27,16 @@ class SqueezeBottleneck(Bottleneck):
         self.se = SqueezeExcitation(out_channels, out_channels // 16)
 
     def branch(self, x: Tensor) -> Tensor:
+        """Return what the block adds to its shortcut, gated per channel."""
         y: Tensor = self.se(super().branch(x))
         return y
 
 
 class SelectiveBlock(nn.Module):
-    """(N, C, H, W) to (N, W, H / stride, W / stride): a basic block that begins with a selective
-    kernel, each path of which reads half of the channels.
+    """(N, C, H, W) to (N, W, H / stride, W / stride): a basic block with a selective kernel.
+
+    The block begins with the selective kernel, each path of which reads half of the channels. Li et
+    al. 2019, "Selective Kernel Networks" (arXiv:1903.06586).
     """
 
     def __init__(self, in_channels: int, width: int, stride: int = 1) -> None:
@@ -73,6 +76,7 @@ def resnext50_32x4d(
     paper="Hu et al. 2017, arXiv:1709.01507",
 )
 def se_resnet50(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    """Build ResNet-50 with a squeeze-and-excitation gate in every block."""
     return ResNet(SqueezeBottleneck, (3, 4, 6, 3), 4, num_classes, in_channels, dropout)
 
 
@@ -84,4 +88,5 @@ def se_resnet50(num_classes: int = 1000, in_channels: int = 3, dropout: float = 
     paper="Li et al. 2019, arXiv:1903.06586",
 )
 def sk_resnet18(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    """Build ResNet-18 with a selective kernel in every block."""
     return ResNet(SelectiveBlock, (2, 2, 2, 2), 1, num_classes, in_channels, dropout)

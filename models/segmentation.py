@@ -87,6 +87,7 @@ class DeepLab(nn.Module):
     paper="Howard et al. 2019, arXiv:1905.02244",
 )
 def lraspp_mobilenet_v3(num_classes: int = 21, in_channels: int = 3) -> nn.Module:
+    """Build Lite R-ASPP on MobileNetV3-Large, for the 21 classes of Pascal VOC."""
     return LRASPP(num_classes, in_channels)
 
 
@@ -102,4 +103,5 @@ def lraspp_mobilenet_v3(num_classes: int = 21, in_channels: int = 3) -> nn.Modul
 def deeplab_mobilenet_v2(
     num_classes: int = 21, in_channels: int = 3, width_mult: float = 1.0, dropout: float = 0.1
 ) -> nn.Module:
+    """Build DeepLab v3 on MobileNetV2, for the 21 classes of Pascal VOC."""
     return DeepLab(num_classes, in_channels, width_mult, dropout)

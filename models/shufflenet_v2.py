@@ -107,4 +107,5 @@ def _stage(in_channels: int, out_channels: int, repeats: int) -> nn.Sequential:
 def shufflenet_v2_x1_0(
     num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.0
 ) -> nn.Module:
+    """Build the network of width 1; keys are torchvision's."""
     return ShuffleNetV2((24, 116, 232, 464, 1024), num_classes, in_channels, dropout)

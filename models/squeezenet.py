@@ -53,4 +53,5 @@ class SqueezeNet(nn.Module):
     paper="Iandola et al. 2016, arXiv:1602.07360",
 )
 def squeezenet1_1(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> nn.Module:
+    """Build version 1.1, which pools earlier than the paper's network and costs less."""
     return SqueezeNet(num_classes, in_channels, dropout)

@@ -1,4 +1,7 @@
-"""VGG: depth from 3x3 convolutions alone (Simonyan and Zisserman 2014). Keys are torchvision's."""
+"""VGG: nothing but 3x3 convolutions, many of them (Simonyan and Zisserman 2014).
+
+Keys are torchvision's.
+"""
 
 from __future__ import annotations
 
@@ -64,4 +67,5 @@ class VGG(nn.Module):
 def vgg11(
     num_classes: int = 1000, in_channels: int = 3, input_size: int = 224, dropout: float = 0.5
 ) -> nn.Module:
+    """Build configuration A of the paper, 11 weighted layers, without batch normalization."""
     return VGG(_VGG11, num_classes, in_channels, input_size, dropout)

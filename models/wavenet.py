@@ -54,4 +54,5 @@ class WaveNetKeywords(nn.Module):
     paper="Coucke et al. 2018, arXiv:1811.07684",
 )
 def wavenet_kws(num_classes: int = 12, in_channels: int = 20, dropout: float = 0.0) -> nn.Module:
+    """Build a keyword spotter; ``in_channels`` are the features of each time step."""
     return WaveNetKeywords(num_classes, in_channels, dropout)

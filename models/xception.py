@@ -1,5 +1,6 @@
-"""Xception: an Inception network taken to its end, where every channel has a filter of its own
-(Chollet 2016).
+"""Xception: an Inception network taken to its end (Chollet 2016).
+
+Every channel has a filter of its own.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ class SeparableConv(nn.Sequential):
 
 
 class XceptionBlock(nn.Module):
-    """(N, C, H, W) to (N, M, ceil(H / stride), ceil(W / stride)): separable convolutions, each
-    after an activation, then a pool where ``stride`` is 2; with a shortcut.
+    """(N, C, H, W) to (N, M, ceil(H / stride), ceil(W / stride)), with a shortcut.
 
-    ``widths`` are the output channels of the separable convolutions.
+    Separable convolutions, each after an activation, then a pool where ``stride`` is 2. ``widths``
+    are the output channels of the separable convolutions.
     """
 
     def __init__(
@@ -107,4 +108,5 @@ class Xception(nn.Module):
     paper="Chollet 2016, arXiv:1610.02357",
 )
 def xception(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> nn.Module:
+    """Build the paper's network, which reads images of 299 x 299 pixels."""
     return Xception(num_classes, in_channels, dropout)

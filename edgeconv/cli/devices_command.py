@@ -1,4 +1,4 @@
-"""``edgeconv devices``: what a device is."""
+"""``edgeconv devices``: show, provision, start and stop devices."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def command() -> None:
     "--bundle",
     "bundle_path",
     type=click.Path(path_type=Path),
-    help="Say which files of this bundle can run there, and why not.",
+    help="Say which files of this bundle can run there, and why the others cannot.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
-    """Tell what DEVICE is: board, cores, frequencies, memory, Pythons and runtimes.
+    """Show what DEVICE is: board, cores, frequencies, memory, Pythons and runtimes.
 
     DEVICE is local, local:PYTHON, ssh://[user@]host[:port][/PYTHON], emulated:BOARD, or a name in
     devices.toml.
@@ -46,8 +46,8 @@ def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
     verdicts = [] if bundle is None else _verdicts(bundle, facts)
     if as_json:
         files = {} if bundle is None else {"files": [asdict(verdict) for verdict in verdicts]}
-        told = facts.model_dump(mode="json") | {"cpu": facts.cpu_name}
-        versioned = {"schema_version": SCHEMA_VERSION} | told | files
+        shown = facts.model_dump(mode="json") | {"cpu": facts.cpu_name}
+        versioned = {"schema_version": SCHEMA_VERSION} | shown | files
         click.echo(json.dumps(versioned, indent=1))
     else:
         _print(facts)
@@ -89,11 +89,14 @@ def provision(device: str) -> None:
     if address.startswith("emulated:"):
         name = board_named(address.removeprefix("emulated:")).name
         raise UsageError(
-            f"{device} has its runtimes; `edgeconv devices probe emulated:{name}` lists them"
+            f"{device} has its runtimes",
+            hint=f"list them with `edgeconv devices probe emulated:{name}`",
         )
     opened = open_device(address)
     if not isinstance(opened, SshDevice):
-        raise UsageError(f"{device} is not reached over SSH; install the runtimes there with pip")
+        raise UsageError(
+            f"{device} is not reached over SSH", hint="install the runtimes there with pip"
+        )
     there = provision(opened, lambda step: error_console().print(printable(step)))
     python = there.probe().pythons[0]
     click.echo(_packages(python.executable, python.packages))
@@ -143,13 +146,13 @@ def _print(facts: DeviceFacts) -> None:
         ("Load", f"{facts.load_average:.1f}"),
         ("System", f"{facts.system}, Linux {facts.kernel}, {facts.libc}"),
     ]
-    told = [(name, value) for name, value in rows if value]
-    told += [(f"Python {p.version}", _packages(p.executable, p.packages)) for p in facts.pythons]
-    console().print(table(("Fact", "Value"), told))
+    known = [(name, value) for name, value in rows if value]
+    known += [(f"Python {p.version}", _packages(p.executable, p.packages)) for p in facts.pythons]
+    console().print(table(("Fact", "Value"), known))
 
 
 def _frequency(facts: DeviceFacts) -> str:
-    """What is known of it; an emulated board has none at present."""
+    """Return what is known of the frequency; an emulated board has none at present."""
     low, now, high = facts.lowest_frequency_hz, facts.frequency_hz, facts.highest_frequency_hz
     present = [] if now is None else [f"{now / 1e6:.0f} MHz now"]
     both = [] if low is None or high is None else [f"{low / 1e6:.0f} to {high / 1e6:.0f} MHz"]

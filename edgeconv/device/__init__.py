@@ -11,7 +11,7 @@ from edgeconv.device.facts import DeviceFacts
 from edgeconv.device.local import LocalDevice
 from edgeconv.device.locking import Lock
 from edgeconv.device.messages import Event, RunRequest, Runtime
-from edgeconv.device.names import address_of
+from edgeconv.device.names import FORMS, address_of
 from edgeconv.device.ssh import SshDevice
 from edgeconv.errors import UsageError
 
@@ -23,44 +23,48 @@ class Device(Protocol):
 
     @property
     def name(self) -> str:
-        """As the user names it."""
+        """The device's name, as the user writes it."""
 
     def place(self, file: Path) -> str:
         """Make a file available and return its path on the device."""
 
     def remove(self, files: Sequence[Path]) -> None:
-        """Forget what was placed of ``files``, which are still here. A device that cannot be
-        reached keeps them, with a warning.
+        """Remove the copies of ``files``, which are still here.
+
+        A device that cannot be reached keeps them, with a warning.
         """
 
     def probe(self) -> DeviceFacts:
-        """What the device is.
+        """Return what the device is.
 
         Raises:
-            MeasurementError: it does not answer.
+            MeasurementError: It does not answer.
         """
 
     def lock(self, lease_seconds: int) -> AbstractContextManager[Lock]:
         """Keep other harnesses off it; renew at least once in ``lease_seconds``.
 
         Raises:
-            MeasurementError: another one is measuring there, or it does not answer.
+            MeasurementError: Another one is measuring there, or it does not answer.
         """
 
     def run(self, request: RunRequest) -> Generator[Event, None, None]:
         """Measure in a process of its own; close the generator early to end the process.
 
         Raises:
-            MeasurementError: the model could not be measured; one line says why.
+            MeasurementError: The model could not be measured; the message says why.
         """
 
 
 def open_device(name: str) -> Device:
-    """The device called ``local``, ``local:PYTHON``, ``ssh://[user@]host[:port][/PYTHON]``,
-    ``emulated:BOARD``, which is started unless it is up, or by a name in ``devices.toml``.
+    """Return the device of that name; an emulated board is started unless it is up.
+
+    Args:
+        name: ``local``, ``local:PYTHON``, ``ssh://[user@]host[:port][/PYTHON]``,
+            ``emulated:BOARD``, or a name in ``devices.toml``.
 
     Raises:
-        UsageError: no such device.
+        UsageError: There is no such device.
     """
     name = address_of(name)
     if name == "local" or name.startswith("local:"):
@@ -71,6 +75,4 @@ def open_device(name: str) -> Device:
         from edgeconv.device.emulated import EmulatedDevice
 
         return EmulatedDevice.parse(name)
-    raise UsageError(
-        f"no device {name!r}; use local, local:/path/to/python, ssh://user@host or emulated:pi4"
-    )
+    raise UsageError(f"no device {name!r}", hint=f"use {FORMS}")

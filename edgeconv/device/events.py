@@ -1,10 +1,11 @@
-"""From the lines that a runner writes to validated events, and from its death to one line."""
+"""Turns the lines that a runner writes into validated events, and its death into one error."""
 
 from __future__ import annotations
 
 import logging
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -32,11 +33,24 @@ SHELL_SIGNAL = 128
 NOISE = ("INFO:", "WARNING:", "W0000", "I0000")
 
 
-Explain = Callable[[int, str], "str | None"]
+@dataclass(frozen=True)
+class Explanation:
+    """Why a process of a device ended: the message and the hint of the error."""
+
+    message: str
+    hint: str = ""
+
+    def error(self, device: str) -> MeasurementError:
+        """Return the error, which names the device."""
+        return MeasurementError(f"{device}: {self.message}", hint=self.hint)
 
 
-def nothing_special(status: int, stderr: str) -> str | None:
-    """A runner without a connection in between has no more to say."""
+# From an exit status and the standard error; None where they say nothing about the device.
+Explain = Callable[[int, str], "Explanation | None"]
+
+
+def nothing_special(status: int, stderr: str) -> Explanation | None:
+    """Explain nothing: without a connection in between, only the runner has something to say."""
     return None
 
 
@@ -46,14 +60,14 @@ def events_of(
     """Yield the events up to and with "done", "instructions" or "operators".
 
     Args:
-        process: runs the runner.
-        device: its name, for messages.
-        explain: what an exit status and the standard error mean on this kind of device, if it is
-            not the runner that ended so.
+        process: Runs the runner.
+        device: Its name, for messages.
+        explain: Says what an exit status and the standard error mean on this kind of device, if it
+            is not the runner that ended so.
 
     Raises:
-        UsageError: the inputs do not fit the model, or the device lacks the CPUs asked.
-        MeasurementError: the runner reported a failure, sent something else than events, or ended
+        UsageError: The inputs do not fit the model, or the device lacks the CPUs asked.
+        MeasurementError: The runner reported a failure, sent something else than events, or ended
             without "done". The message says what it was doing and its last words.
     """
     stage = ""
@@ -73,14 +87,13 @@ def events_of(
             return
         stage = event.event
     logger.debug("%s", process.stderr)
-    said = explain(process.returncode, process.stderr)
-    if said is None:
-        said = f"the runner {_end(process.returncode)} {STAGES[stage]}{last_words(process.stderr)}"
-    raise MeasurementError(f"{device}: {said}")
+    words = last_words(process.stderr)
+    ended = Explanation(f"the runner {_end(process.returncode)} {STAGES[stage]}{words}")
+    raise (explain(process.returncode, process.stderr) or ended).error(device)
 
 
 def _end(status: int) -> str:
-    """In words. A signal is negative from a process of ours, and above 128 from a shell."""
+    """Put a status into words; a signal is negative from our process, above 128 from a shell."""
     number = -status if status < 0 else status - SHELL_SIGNAL
     if number == signal.SIGKILL:
         return "was killed (SIGKILL, often for lack of memory)"
@@ -99,9 +112,7 @@ def _signal_name(number: int) -> str:
 
 
 def last_words(stderr: str) -> str:
-    """The last line of standard error that is not a library's chatter."""
+    """Return the last line of standard error that is not a library's chatter, to end a message."""
     lines = [line.strip() for line in stderr.splitlines()]
-    telling = [line for line in lines if line and not line.startswith(NOISE)]
-    if not telling:
-        return ""
-    return f"; its last words: {printable(telling[-1])[:300]}"
+    words = [line for line in lines if line and not line.startswith(NOISE)]
+    return f"; its last words: {printable(words[-1])[:300]}" if words else ""

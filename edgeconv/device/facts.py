@@ -1,4 +1,4 @@
-"""What a device is, as its probe tells, and which files can run there."""
+"""What a device is, as its probe reports it, and which files can run there."""
 
 from __future__ import annotations
 
@@ -62,8 +62,13 @@ class PythonFacts(Message):
 
 
 class DeviceFacts(Message):
-    """What the probe found; None where the system does not tell. ``bits`` are those of the
-    programs, which may be 32 under a 64-bit kernel.
+    """What the probe found; None where the system does not say.
+
+    Attributes:
+        bits: 32 or 64, of the programs, which may be 32 under a 64-bit kernel.
+        features: The kernel's names of the CPU's features.
+        throttled: The firmware's throttle bits in hexadecimal.
+        pythons: The Python that ran the probe first, then the others in PATH.
     """
 
     board: Text | None
@@ -90,13 +95,14 @@ class DeviceFacts(Message):
 
     @property
     def cpu_name(self) -> str:
+        """The core's name, such as Cortex-A72, or what the system says instead."""
         if self.implementer == "0x41" and self.part in ARM_PARTS:
             return ARM_PARTS[self.part]
         return self.cpu or f"{self.architecture}, part {self.part or 'unknown'}"
 
     @property
     def useful_features(self) -> tuple[str, ...]:
-        """Those that make inference faster, by the names people use."""
+        """The features that make inference faster, by the names people use."""
         return tuple(dict.fromkeys(FEATURES[name] for name in self.features if name in FEATURES))
 
 
@@ -104,7 +110,7 @@ def parse_facts(text: str, device: str) -> DeviceFacts:
     """Validate what a probe wrote.
 
     Raises:
-        MeasurementError: it is not what the probe writes.
+        MeasurementError: It is not what the probe writes.
     """
     try:
         return DeviceFacts.model_validate_json(text)
@@ -114,14 +120,19 @@ def parse_facts(text: str, device: str) -> DeviceFacts:
         ) from error
 
 
+def no_python(device: str) -> MeasurementError:
+    """Return the error of a device on which nothing can be run."""
+    return MeasurementError(f"{device} has no Python", hint="install one, 3.8 or newer")
+
+
 def target_of(device: str, facts: DeviceFacts) -> Target:
-    """The facts that an export for a device needs, of its first Python: the one that runs files.
+    """Return what an export for a device needs, of its first Python: the one that runs files.
 
     Raises:
-        MeasurementError: it has no Python.
+        MeasurementError: It has no Python.
     """
     if not facts.pythons:
-        raise MeasurementError(f"{device} has no Python; install one, 3.8 or newer")
+        raise no_python(device)
     python = facts.pythons[0]
     installed = [runtime for runtime in Runtime if PACKAGES[runtime] in python.packages]
     reasons = {
@@ -139,7 +150,7 @@ def target_of(device: str, facts: DeviceFacts) -> Target:
 
 
 def why_not(artifact: Artifact, python: PythonFacts) -> str | None:
-    """Why a Python of the device cannot run a file, or None if it can."""
+    """Return why a Python of the device cannot run a file, or None if it can."""
     unfit = _python_reason(python)
     if unfit is not None:
         return unfit
@@ -161,7 +172,7 @@ def why_not(artifact: Artifact, python: PythonFacts) -> str | None:
 
 
 def _python_reason(python: PythonFacts) -> str | None:
-    """Why a Python runs no file at all."""
+    """Return why a Python runs no file at all, or None."""
     if _numbers(python.version)[:2] < OLDEST_PYTHON:
         return f"Python {python.version} is older than 3.8"
     if "numpy" not in python.packages:
@@ -170,7 +181,7 @@ def _python_reason(python: PythonFacts) -> str | None:
 
 
 def _import_reason(python: PythonFacts, runtime: Runtime) -> str | None:
-    """Why an installed runtime does not import."""
+    """Return why an installed runtime does not import, or None."""
     numpy, package = python.packages["numpy"], PACKAGES[runtime]
     if runtime is Runtime.TFLITE_RUNTIME and _numbers(numpy)[0] >= 2:
         return f"{package} {python.packages[package]} does not import with NumPy {numpy}"

@@ -26,39 +26,44 @@ GRACE_SECONDS = 30.0  # the runner's own deadline comes first and says more
 
 @dataclass(frozen=True)
 class LocalDevice:
-    """Runs the runner by subprocess, isolated (-I) from the user's modules and settings."""
+    """This machine. Processes are isolated (-I) from the user's modules and settings.
+
+    Attributes:
+        name: The name, as the user writes it.
+        python: The Python that runs the runner.
+    """
 
     name: str = "local"
     python: Path = Path(sys.executable)
 
     @classmethod
     def parse(cls, name: str) -> LocalDevice:
-        """From ``local`` or ``local:PYTHON``, a path or a command in PATH.
+        """Read ``local`` or ``local:PYTHON``, where PYTHON is a path or a command in PATH.
 
         Raises:
-            UsageError: there is no such executable.
+            UsageError: There is no such executable.
         """
         _, _, python = name.partition(":")
         if not python:
             return cls()
         found = shutil.which(python)
         if found is None:
-            raise UsageError(f"device {name}: {python} is not an executable; name a Python")
+            raise UsageError(f"device {name}: {python} is not an executable", hint="name a Python")
         # Not resolved: a virtual environment's Python is a link that must stay one.
         return cls(name, Path(found).absolute())
 
     def place(self, file: Path) -> str:
-        """The path under which the runner finds a file."""
+        """Return the path under which the runner finds a file."""
         return os.fspath(file.absolute())
 
     def remove(self, files: Sequence[Path]) -> None:
-        """Nothing was copied."""
+        """Do nothing: nothing was copied."""
 
     def probe(self) -> DeviceFacts:
-        """What this machine is, and which Pythons it has.
+        """Return what this machine is, and which Pythons it has.
 
         Raises:
-            MeasurementError: the probe failed.
+            MeasurementError: The probe failed.
         """
         command = (os.fspath(self.python), "-I", os.fspath(PROBE))
         try:
@@ -78,7 +83,7 @@ class LocalDevice:
         """Keep other harnesses of this user off this machine.
 
         Raises:
-            MeasurementError: another one is measuring here.
+            MeasurementError: Another one is measuring here.
         """
         folder = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
         file = Path(folder) / f"edgeconv-{os.getuid()}.lock"
@@ -90,7 +95,7 @@ class LocalDevice:
         """Yield the events of one process that measures one model.
 
         Raises:
-            MeasurementError: it could not be measured.
+            MeasurementError: It could not be measured.
         """
         line = request.model_dump_json().encode() + b"\n"
         seconds = request.deadline_seconds + GRACE_SECONDS

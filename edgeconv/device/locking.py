@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from edgeconv.device.events import Explain, last_words
+from edgeconv.device.events import Explain, Explanation, last_words
 from edgeconv.device.messages import printable
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError
@@ -19,18 +19,18 @@ END_SECONDS = 5.0
 
 
 class Lock(Protocol):
-    """A device that is ours for now."""
+    """Keeps a device to this process."""
 
     def renew(self) -> None:
-        """Say that we still measure.
+        """Extend the lease.
 
         Raises:
-            MeasurementError: the lock is gone, and with it the connection.
+            MeasurementError: The lock is gone, and with it the connection.
         """
 
 
 class HeldLock:
-    """A holder on the device, whose process is the lock."""
+    """A process on the device that holds the lock as long as it lives."""
 
     def __init__(self, process: LineProcess, device: str, explain: Explain) -> None:
         self._process = process
@@ -38,6 +38,7 @@ class HeldLock:
         self._explain = explain
 
     def renew(self) -> None:
+        """Extend the lease, as :class:`Lock` says."""
         if not self._process.send(b"\n"):
             raise _lost(self._process, self._device, self._explain)
 
@@ -47,12 +48,12 @@ def held(command: Sequence[str], device: str, explain: Explain) -> Iterator[Lock
     """Hold a device's lock by a command that runs ``edgeconv/runner/lock.py`` there.
 
     Args:
-        command: starts the holder.
-        device: its name, for messages.
-        explain: what an exit status and the standard error mean on this kind of device.
+        command: Starts the holder.
+        device: Its name, for messages.
+        explain: Says what an exit status and the standard error mean on this kind of device.
 
     Raises:
-        MeasurementError: another harness has the device, or it does not answer.
+        MeasurementError: Another harness has the device, or it does not answer.
     """
     who = f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
     line = who.encode("utf-8", "replace") + b"\n"
@@ -60,7 +61,9 @@ def held(command: Sequence[str], device: str, explain: Explain) -> Iterator[Lock
         word, _, owner = next(iter(process), b"").decode("utf-8", "replace").partition(" ")
         if word == "busy":
             by = f"another edgeconv ({printable(owner)[:300]})" if owner else "another edgeconv"
-            raise MeasurementError(f"{device}: {by} is measuring there; wait until it has ended")
+            raise MeasurementError(
+                f"{device}: {by} is measuring there", hint="wait until it has ended"
+            )
         if word != "locked":
             raise _lost(process, device, explain)
         yield HeldLock(process, device, explain)
@@ -69,5 +72,5 @@ def held(command: Sequence[str], device: str, explain: Explain) -> Iterator[Lock
 
 def _lost(process: LineProcess, device: str, explain: Explain) -> MeasurementError:
     process.end(END_SECONDS)
-    said = explain(process.returncode, process.stderr)
-    return MeasurementError(f"{device}: {said or 'its lock was lost' + last_words(process.stderr)}")
+    lost = Explanation(f"its lock was lost{last_words(process.stderr)}")
+    return (explain(process.returncode, process.stderr) or lost).error(device)

@@ -1,4 +1,4 @@
-"""What travels between host and runner: one request, then events. Nothing in them is trusted."""
+"""What travels between host and runner: one request, then events. Their content is not trusted."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Runtime(str, Enum):
 
     @property
     def suffix(self) -> str:
-        """Suffix of the files that it reads."""
+        """The suffix of the files that it reads."""
         return ".onnx" if self is Runtime.ONNXRUNTIME else ".tflite"
 
 
 def printable(text: str) -> str:
-    """Keep a device from steering the terminal that shows its words."""
+    """Replace what could steer the terminal that shows a device's words."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 
@@ -44,14 +44,27 @@ class Message(Record):
 class RunRequest(Message):
     """What the runner shall measure. Paths are the device's; times are seconds.
 
-    ``runtime`` None: the first installed one that reads the file. ``inputs``: an .npz file, or None
-    for structured values from ``seed``; ``channels_first``: those of the model's inputs that the
-    .npz file may have as NCHW although the model takes NHWC. ``log``: a file that gets the events
-    too. ``counts``: the file of an emulator that counts instructions; ``min_runs`` inferences are
-    counted, none is timed. ``reading_seconds`` above 0: tell the device's state that often.
-    ``operators``: of an ONNX file, the profile of its operators instead of samples; of a TFLite
-    file, also what its delegates take. The runner ends itself after ``deadline_seconds``, whatever
-    happens.
+    Attributes:
+        protocol: The version of these messages.
+        model: An .onnx or .tflite file.
+        runtime: None is the first installed one that reads the file.
+        threads: Threads of the runtime.
+        affinity: CPUs to run on; None is all.
+        warmup_seconds: Least time of the warm-up.
+        warmup_runs: Least inferences of the warm-up.
+        stability: How much the medians of two rounds of the warm-up may differ, as a fraction.
+        min_runs: Least inferences to measure; how many to count or to profile.
+        min_seconds: Least time to measure.
+        max_seconds: Longest time to measure, reached or not.
+        deadline_seconds: The runner ends itself after that time, whatever happens.
+        seed: Seed of the structured values that go in where there are no ``inputs``.
+        inputs: An .npz file with an array per input.
+        channels_first: Inputs whose arrays may be NCHW although the model takes NHWC.
+        log: A file that gets the events, too.
+        counts: The file of an emulator that counts instructions; nothing is timed then.
+        reading_seconds: Report the device's state that often; 0 is never.
+        operators: Report the profile of an ONNX file's operators instead of samples; of a TFLite
+            file also how many parts of it a delegate takes.
     """
 
     protocol: Literal[1] = 1
@@ -76,7 +89,7 @@ class RunRequest(Message):
 
 
 class Machine(Message):
-    """The device as the runner finds it; None where the system does not tell."""
+    """The device as the runner finds it; None where the system does not say."""
 
     architecture: Text
     system: Text
@@ -90,8 +103,13 @@ class Machine(Message):
 
 
 class Conditions(Message):
-    """The device's state at one moment. CPU seconds count from the start of the process (own)
-    or of the system (all cores together, stolen by a hypervisor).
+    """The device's state at one moment.
+
+    Attributes:
+        own_cpu_seconds: CPU time of the process so far.
+        all_cpu_seconds: CPU time of the system so far, all cores together.
+        stolen_seconds: Time that a hypervisor took from the system so far.
+        peak_rss_bytes: The most memory that the process had in use so far.
     """
 
     load_average: Seconds
@@ -105,6 +123,8 @@ class Conditions(Message):
 
 
 class Start(Message):
+    """The runtime is there, and the model will be loaded next."""
+
     event: Literal["start"]
     protocol: Literal[1]
     runtime: Runtime
@@ -116,8 +136,12 @@ class Start(Message):
 
 
 class Load(Message):
-    """Reading the file and making it ready to run. ``delegates``: the parts of the graph that a
-    delegate runs; None where nobody asked, or the runtime does not tell.
+    """The file is read and ready to run.
+
+    Attributes:
+        ns: How long that took.
+        delegates: Parts of the graph that a delegate runs; None where it was not asked for, or
+            where the runtime does not say.
     """
 
     event: Literal["load"]
@@ -126,8 +150,11 @@ class Load(Message):
 
 
 class First(Message):
-    """The first inference, where runtimes still pack weights and touch memory, and the most memory
-    that the process had in use by then.
+    """The first inference, in which runtimes still pack weights and touch memory.
+
+    Attributes:
+        ns: Its duration.
+        peak_rss_bytes: The most memory that the process had in use by then.
     """
 
     event: Literal["first"]
@@ -146,12 +173,21 @@ class Output(Message):
 
 
 class Outputs(Message):
+    """The outputs of the first inference."""
+
     event: Literal["outputs"]
     outputs: tuple[Output, ...]
 
 
 class Warmup(Message):
-    """``stable``: the last two rounds had the same median."""
+    """The end of the warm-up.
+
+    Attributes:
+        runs: Inferences in it.
+        ns: How long it took.
+        stable: Whether the last two rounds had the same median.
+        median_ns: The median of the last round.
+    """
 
     event: Literal["warmup"]
     runs: Count
@@ -169,7 +205,7 @@ class Samples(Message):
 
 
 class Reading(Message):
-    """The device's state ``ns`` after the measurement began, and what its power chip measures."""
+    """The device's state ``ns`` after the measurement began, and what its power chip measured."""
 
     event: Literal["reading"]
     ns: Nanoseconds
@@ -178,7 +214,11 @@ class Reading(Message):
 
 
 class Done(Message):
-    """``complete``: the asked runs and seconds were reached before the time was up."""
+    """The end of the measurement.
+
+    Attributes:
+        complete: Whether the asked runs and seconds were reached before the time was up.
+    """
 
     event: Literal["done"]
     runs: Count
@@ -188,8 +228,10 @@ class Done(Message):
 
 
 class Instructions(Message):
-    """Executed instructions of inferences after the first, by class, in the order of the fields of
-    :class:`edgeconv.device.emulated.InstructionCounts`; None where the emulator does not tell.
+    """Executed instructions of inferences after the first, by class.
+
+    The classes are the fields of :class:`edgeconv.device.emulated.InstructionCounts`, in that
+    order; None where the emulator does not count one.
     """
 
     event: Literal["instructions"]
@@ -214,11 +256,15 @@ class Operator(Message):
 
 
 class Operators(Message):
+    """The profile of a graph, in the order in which its operators run."""
+
     event: Literal["operators"]
     operators: tuple[Operator, ...] = Field(min_length=1)
 
 
 class Failed(Message):
+    """The last event of a runner that gave up: a kind for programs, words for people."""
+
     event: Literal["error"]
     kind: Text
     message: Text

@@ -19,6 +19,8 @@ else:
     import tomli as tomllib
 
 NAME = re.compile(r"[\w][\w.-]*")
+EXAMPLE = 'lines such as pi = "ssh://pi@host"'
+FORMS = "local, local:/path/to/python, ssh://user@host or emulated:pi4"
 ADDRESS = re.compile(r"local(:.+)?|(ssh|emulated):.+")
 
 
@@ -28,10 +30,10 @@ def names_path() -> Path:
 
 
 def named_devices() -> dict[str, str]:
-    """Addresses by name, in the order of the file; none if there is no file.
+    """Return addresses by name, in the order of the file; none if there is no file.
 
     Raises:
-        UsageError: the file is not what it should be.
+        UsageError: The file is not what it should be.
     """
     path = names_path()
     if not path.exists():
@@ -39,39 +41,35 @@ def named_devices() -> dict[str, str]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} is no TOML: {error}") from error
+        raise UsageError(f"{path} is not TOML: {error}") from error
     table = content.pop("devices", {})
     if content:
         raise UsageError(f"{path}: {', '.join(map(repr, content))} must stand below [devices]")
     if not isinstance(table, dict):
-        raise UsageError(f'{path}: write [devices] and lines such as pi = "ssh://pi@host"')
+        raise UsageError(f"{path}: devices is not a table", hint=f"write [devices] and {EXAMPLE}")
     for name, address in table.items():
         if not NAME.fullmatch(name) or name == "local" or not isinstance(address, str):
             raise UsageError(
-                f'{path}: {name!r} is no entry; write pi = "ssh://pi@host", a name of letters, '
-                "digits, dots and dashes other than local"
+                f"{path}: {name!r} is not a name with an address",
+                hint=f"write {EXAMPLE}; a name has letters, digits, dots and dashes",
             )
         if not ADDRESS.fullmatch(address):
             raise UsageError(
-                f"{path}: {name} is {address!r}, which is no address; write local:/path/to/python, "
-                "ssh://user@host or emulated:pi4"
+                f"{path}: {name} is {address!r}, which is not an address", hint=f"write {FORMS}"
             )
     return table
 
 
 def address_of(device: str) -> str:
-    """The address of a named device; anything else is returned as it is.
+    """Return the address of a named device; anything else is returned as it is.
 
     Raises:
-        UsageError: there is no device of that name.
+        UsageError: There is no device of that name.
     """
     if device == "local" or ":" in device:
         return device
     named = named_devices()
     if device not in named:
         known = f"{names_path()} has {', '.join(named)}" if named else f"{names_path()} has none"
-        raise UsageError(
-            f"no device {device!r}; use local, local:/path/to/python, ssh://user@host, "
-            f"emulated:pi4, or a name ({known})"
-        )
+        raise UsageError(f"no device {device!r}", hint=f"use {FORMS}, or a name ({known})")
     return named[device]

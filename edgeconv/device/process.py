@@ -24,12 +24,12 @@ class LineProcess:
     """Context manager: starts a command, sends it one line, iterates over its output's lines.
 
     Standard input stays open until the block is left. Leaving it kills the whole process group;
-    the group is its own, so a terminal's Ctrl-C reaches us alone and we decide. After the
+    the group is its own, so a terminal's Ctrl-C reaches only us and we decide. After the
     iteration ``returncode`` is set and ``stderr`` has the last bytes of standard error.
 
     Raises:
-        OSError: the command cannot be started.
-        MeasurementError: it did not end in ``seconds``, or sent a line of more than 4 MiB, or more
+        OSError: The command cannot be started.
+        MeasurementError: It did not end in ``seconds``, or sent a line of more than 4 MiB, or more
             than 1 GiB in all.
     """
 
@@ -66,7 +66,7 @@ class LineProcess:
         self._process.wait()
 
     def send(self, data: bytes) -> bool:
-        """Write to standard input; False if nobody reads it any more."""
+        """Write to standard input; return False if the command does not read it any more."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(data)
@@ -92,6 +92,7 @@ class LineProcess:
 
     @property
     def stderr(self) -> str:
+        """The last 8 KiB of standard error that were read."""
         return self._stderr.decode("utf-8", "replace")
 
     def __iter__(self) -> Iterator[bytes]:

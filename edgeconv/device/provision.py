@@ -1,5 +1,7 @@
-"""Give a device the runtimes: a virtual environment in its home, from wheels that this machine
-downloads. The device needs Python and SSH, but neither pip nor a way to the internet.
+"""Give a device the runtimes: a virtual environment in its home.
+
+This machine downloads the wheels. The device needs Python and SSH, but neither pip nor a way to
+the internet.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeconv.device.facts import OLDEST_PYTHON, DeviceFacts, PythonFacts
+from edgeconv.device.facts import OLDEST_PYTHON, DeviceFacts, PythonFacts, no_python
 from edgeconv.device.ssh import SshDevice
 from edgeconv.errors import MeasurementError
 from edgeconv.runner import ENVIRONMENT
@@ -33,8 +35,14 @@ OLDEST_GLIBC = 17
 
 @dataclass(frozen=True)
 class Plan:
-    """What a device gets. ``packages`` by name, with the requirement for pip; ``dependencies``
-    tells whether pip fetches theirs, ``system`` whether the environment sees the system's NumPy.
+    """What a device gets.
+
+    Attributes:
+        python: The Python that the environment is made with.
+        packages: The requirement for pip, by the package's name.
+        dependencies: Whether pip fetches the dependencies of the packages.
+        system: Whether the environment sees the system's NumPy.
+        platforms: Tags of the wheels that run there, newest first.
     """
 
     python: PythonFacts
@@ -45,20 +53,21 @@ class Plan:
 
 
 def plan(facts: DeviceFacts, device: str) -> Plan:
-    """What the device's first Python can run.
+    """Choose what the device's first Python can run.
 
     Raises:
-        MeasurementError: there are no runtimes for it; the message says what to do.
+        MeasurementError: There are no runtimes for it.
     """
     if not facts.pythons:
-        raise MeasurementError(f"{device} has no Python; install one, 3.8 or newer")
+        raise no_python(device)
     python = facts.pythons[0]
     version = tuple(int(part) for part in python.version.split(".")[:2])
     libc = re.fullmatch(r"glibc 2\.(\d+)", facts.libc)
     if version < OLDEST_PYTHON or libc is None:
         raise MeasurementError(
             f"{device}: the runtimes need Python 3.8 and glibc, there are Python {python.version} "
-            f"and {facts.libc or 'another C library'}; name another Python or system"
+            f"and {facts.libc or 'another C library'}",
+            hint="name another Python or use another system",
         )
     glibc = int(libc[1])
     if facts.bits == 64:
@@ -68,13 +77,13 @@ def plan(facts: DeviceFacts, device: str) -> Plan:
         return Plan(python, packages, True, False, (*tags, f"manylinux2014_{machine}"))
     if facts.architecture not in ("armv7l", "armv8l", "aarch64"):
         raise MeasurementError(
-            f"{device}: no runtime exists for 32-bit programs on {facts.architecture}; it takes an "
-            "ARMv7 or newer board"
+            f"{device}: no runtime exists for 32-bit programs on {facts.architecture}",
+            hint="use an ARMv7 or newer board",
         )
     if "numpy" not in python.packages:
         raise MeasurementError(
-            f"{device} has no NumPy, and for 32-bit Arm it comes from the system alone; install it "
-            "there with `sudo apt-get install python3-numpy`"
+            f"{device} has no NumPy, and for 32-bit Arm it comes only from the system",
+            hint="install it there with `sudo apt-get install python3-numpy`",
         )
     tags = [f"manylinux_2_{n}_armv7l" for n in range(glibc, OLDEST_GLIBC - 1, -1)]
     return Plan(python, {"tflite-runtime": "tflite-runtime==2.14.0"}, False, True, tuple(tags))
@@ -84,10 +93,11 @@ def provision(device: SshDevice, say: Callable[[str], None] = logger.info) -> Ss
     """Make the environment and return the device under its Python.
 
     Args:
-        say: told each step.
+        device: The device, under the Python to make the environment with.
+        say: Gets a line at each step.
 
     Raises:
-        MeasurementError: the device cannot be reached, has nothing to run the runtimes, no wheels
+        MeasurementError: The device cannot be reached, has nothing to run the runtimes, no wheels
             exist for it, or a runtime does not import there.
     """
     say(f"looking at {device.name}")

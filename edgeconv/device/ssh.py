@@ -1,8 +1,8 @@
 """A machine behind SSH. Nothing of ours is installed there: files are sent, the runner is fed.
 
 The system's OpenSSH client does the work, so the user's configuration, keys, jump hosts and known
-hosts count. It never asks (BatchMode): an unknown host key or a missing key is an error that says
-what to do. Files lie under ``.cache/edgeconv`` in the remote home, named by their SHA-256, which
+hosts count. It never asks (BatchMode): an unknown host key or a missing key is an error with a
+hint. Files lie under ``.cache/edgeconv`` in the remote home, named by their SHA-256, which
 is all that a remote shell ever sees of them.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from edgeconv.bundle import sha256_of
 from edgeconv.device.archive import runner_archive
-from edgeconv.device.events import events_of, last_words
+from edgeconv.device.events import Explanation, events_of, last_words
 from edgeconv.device.facts import DeviceFacts, parse_facts
 from edgeconv.device.locking import Lock, held
 from edgeconv.device.messages import Event, RunRequest
@@ -47,26 +47,42 @@ SECONDS = 60.0  # for a command that only looks
 PUSH_SECONDS = 900.0
 GRACE_SECONDS = 60  # the runner's own deadline comes first and says more
 
-# What OpenSSH says, and what to do about it. The first that matches counts.
-ADVICE = (
-    (
-        "IDENTIFICATION HAS CHANGED",
-        "its host key has changed; if that is right, `ssh-keygen -R` it",
+NETWORK = Explanation("it cannot be reached", "check the network")
+# What OpenSSH says, and what it means. The first that matches counts.
+EXPLANATIONS = {
+    "IDENTIFICATION HAS CHANGED": Explanation(
+        "its host key has changed", "if that is right, remove the old one with `ssh-keygen -R`"
     ),
-    ("Host key verification failed", "its host key is unknown; connect once with ssh and check it"),
-    ("Permission denied", "the login was refused; set up a key with ssh-copy-id"),
-    ("Too many authentication failures", "the login was refused; name the right key for it"),
-    ("Could not resolve hostname", "its name cannot be resolved; check it or use an address"),
-    ("Connection refused", "nothing listens there; start its SSH server or check the port"),
-    ("timed out", "it does not answer; check that it is on and reachable"),
-    ("No route to host", "it cannot be reached; check the network"),
-    ("Network is unreachable", "it cannot be reached; check the network"),
-)
+    "Host key verification failed": Explanation(
+        "its host key is unknown", "connect once with ssh and check it"
+    ),
+    "Permission denied": Explanation("the login was refused", "set up a key with ssh-copy-id"),
+    "Too many authentication failures": Explanation(
+        "the login was refused", "name the right key for it in ~/.ssh/config"
+    ),
+    "Could not resolve hostname": Explanation(
+        "its name cannot be resolved", "check it or use an address"
+    ),
+    "Connection refused": Explanation(
+        "nothing listens there", "start its SSH server or check the port"
+    ),
+    "timed out": Explanation("it does not answer", "check that it is on and reachable"),
+    "No route to host": NETWORK,
+    "Network is unreachable": NETWORK,
+}
 
 
 @dataclass(frozen=True)
 class SshDevice:
-    """``ssh://[user@]host[:port][/path/to/python]``; the Python is ``python3`` unless named."""
+    """A device behind SSH.
+
+    Attributes:
+        name: The name, as the user writes it.
+        host: The host, as the user's SSH configuration knows it.
+        user: The login; None where the configuration has it.
+        port: The port; None where the configuration has it.
+        python: The Python that runs the runner.
+    """
 
     name: str
     host: str
@@ -77,10 +93,17 @@ class SshDevice:
 
     @classmethod
     def parse(cls, name: str) -> SshDevice:
-        """Raises UsageError if the address is none."""
+        """Read ``ssh://[user@]host[:port][/path/to/python]``; the Python is ``python3`` by default.
+
+        Raises:
+            UsageError: It is not such an address.
+        """
         match = ADDRESS.fullmatch(name)
         if match is None or int(match["port"] or 22) > 65535:
-            raise UsageError(f"device {name}: write ssh://[user@]host[:port][/path/to/python]")
+            raise UsageError(
+                f"device {name} is not an address",
+                hint="write ssh://[user@]host[:port][/path/to/python]",
+            )
         return cls(
             name=name,
             host=match["host"].strip("[]"),
@@ -90,16 +113,17 @@ class SshDevice:
         )
 
     def under(self, python: str) -> SshDevice:
-        """The same device under another Python."""
+        """Return the same device under another Python."""
         name = self.name.removesuffix(self.python) if self.python.startswith("/") else self.name
         return replace(self, name=f"{name}{python}", python=python)
 
     def place(self, file: Path) -> str:
-        """Send a file unless it is there, and return its path relative to the remote home. It is
-        looked for once a session.
+        """Send a file unless it is there, and return its path relative to the remote home.
+
+        The device is asked once per file.
 
         Raises:
-            MeasurementError: it could not be sent, or did not arrive whole.
+            MeasurementError: It could not be sent, or did not arrive whole.
         """
         digest = sha256_of(file)
         remote = _remote_path(digest, file)
@@ -110,16 +134,18 @@ class SshDevice:
             self._placed.add(remote)
             return remote
         part = f"{remote}.{secrets.token_hex(4)}.part"
-        send = f"cat > {part} && sha256sum {part} && mv {part} {remote}"
+        # In the language that this file knows the full disk in.
+        send = f"LC_ALL=C cat > {part} && sha256sum {part} && mv {part} {remote}"
         if not self.shell(f"{send} || {{ rm -f {part}; exit 1; }}", file).startswith(digest):
             self.shell(f"rm -f {remote}")
-            raise MeasurementError(f"{self.name}: {file} did not arrive whole; try again")
+            raise MeasurementError(f"{self.name}: {file} did not arrive whole", hint="try again")
         self._placed.add(remote)
         return remote
 
     def remove(self, files: Sequence[Path]) -> None:
-        """Remove what was sent of ``files``, which are still here. A device that cannot be reached
-        keeps them, with a warning.
+        """Remove the copies of ``files``, which are still here.
+
+        A device that cannot be reached keeps them, with a warning.
         """
         if not files:
             return
@@ -132,10 +158,10 @@ class SshDevice:
         self._placed.difference_update(sent)
 
     def probe(self) -> DeviceFacts:
-        """What the device is.
+        """Return what the device is.
 
         Raises:
-            MeasurementError: it cannot be reached, or has no Python 3.8.
+            MeasurementError: It cannot be reached, or has no Python 3.8.
         """
         return parse_facts(self.shell(f"{shlex.quote(self.python)} -I -", PROBE), self.name)
 
@@ -144,7 +170,7 @@ class SshDevice:
         """Keep other harnesses of this account off the device; renew once in ``lease_seconds``.
 
         Raises:
-            MeasurementError: another one is measuring there, or it does not answer.
+            MeasurementError: Another one is measuring there, or it does not answer.
         """
         holder = f"{shlex.quote(self.python)} -I {self.place(LOCK)}"
         # Not exec: see run().
@@ -159,22 +185,22 @@ class SshDevice:
         ``timeout`` ends one that hangs.
 
         Raises:
-            MeasurementError: it could not be measured.
+            MeasurementError: It could not be measured.
         """
         limit = request.deadline_seconds + GRACE_SECONDS
         with runner_archive() as archive:
             runner = self.place(archive)
-        # Not exec: the shell tells by its status which signal ended the runner.
+        # Not exec: the shell's status says which signal ended the runner.
         remote = f"timeout -k 5 {limit} {self._python(request)} -I {runner}; exit $?"
         line = request.model_dump_json().encode() + b"\n"
         with LineProcess(self._command(remote), line, seconds=limit + GRACE_SECONDS) as process:
             yield from events_of(process, self.name, self._why)
 
     def shell(self, remote: str, file: Path | None = None) -> str:
-        """The output of a remote command that reads ``file``, if any, on its standard input.
+        """Return the output of a remote command that reads ``file``, if any, on standard input.
 
         Raises:
-            MeasurementError: it failed, or the device cannot be reached.
+            MeasurementError: It failed, or the device cannot be reached.
         """
         try:
             with (file or Path("/dev/null")).open("rb") as source:
@@ -195,14 +221,12 @@ class SshDevice:
             ) from error
         if done.returncode != 0:
             stderr = done.stderr.decode("utf-8", "replace")
-            why = (
-                self._why(done.returncode, stderr) or f"a command failed there{last_words(stderr)}"
-            )
-            raise MeasurementError(f"{self.name}: {why}")
+            failed = Explanation(f"a command failed there{last_words(stderr)}")
+            raise (self._why(done.returncode, stderr) or failed).error(self.name)
         return done.stdout.decode("utf-8", "replace")
 
     def _python(self, request: RunRequest) -> str:
-        """How a remote shell starts the Python that runs the runner."""
+        """Return the words by which a remote shell starts the Python that runs the runner."""
         return shlex.quote(self.python)
 
     def _command(self, remote: str) -> tuple[str, ...]:
@@ -210,25 +234,25 @@ class SshDevice:
         user = ("-l", self.user) if self.user else ()
         return ("ssh", *OPTIONS, *port, *user, "--", self.host, remote)
 
-    def _why(self, status: int, stderr: str) -> str | None:
-        """What a status of ssh means in words; None where it says nothing special."""
+    def _why(self, status: int, stderr: str) -> Explanation | None:
+        """Explain a status of ssh; None where it says nothing special."""
         if status == CONNECTION_FAILED:
-            for sign, advice in ADVICE:
+            for sign, explanation in EXPLANATIONS.items():
                 if sign in stderr:
-                    return advice
-            return f"the connection failed or broke{last_words(stderr)}"
+                    return explanation
+            return Explanation(f"the connection failed or broke{last_words(stderr)}")
         if "No space left on device" in stderr:
-            return "its disk is full; free some space there"
+            return Explanation("its disk is full", "free some space there")
         if status in NOT_FOUND:
-            return (
-                f"there is no {self.python} there{last_words(stderr)}; install Python 3.8 or newer "
-                "and NumPy, or name another Python"
+            return Explanation(
+                f"there is no {self.python} there{last_words(stderr)}",
+                "install Python 3.8 or newer and NumPy, or name another Python",
             )
         if status == OUT_OF_TIME:
-            return "the runner hung and was ended"
+            return Explanation("the runner hung and was ended")
         return None
 
 
 def _remote_path(digest: str, file: Path) -> str:
-    """Where a file lies in the remote home."""
+    """Return where a file lies in the remote home."""
     return f"{FOLDER}/{digest}{file.suffix}"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 
 def main() -> None:
+    """Make the environment that the arguments ask for."""
     folder, packages, *wheels = sys.argv[1:]
     target = Path(folder).expanduser().absolute()
     stage = target.with_name(target.name + ".part")

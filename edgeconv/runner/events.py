@@ -27,6 +27,7 @@ class Events:
         self._targets.append(os.open(path, flags, 0o600))
 
     def __call__(self, event: str, **fields: object) -> None:
+        """Write one event."""
         line = json.dumps({"event": event, **fields}, separators=(",", ":")) + "\n"
         for target in self._targets:
             rest = line.encode("ascii")

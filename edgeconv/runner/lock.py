@@ -2,7 +2,7 @@
 
 Runs on the device as it is: Python 3.8 or newer and the standard library. Arguments: the file, and
 the seconds after which a host that says nothing is taken for dead. The first line of standard
-input says who asks; every further line, or none, says that the host lives. Answers "locked", or
+input names the host; every further line says that the host lives. Answers "locked", or
 "busy" and who has it. The lock is the kernel's (flock): it ends with this process, however that
 ends, and with the device's power, so none is ever left behind.
 """
@@ -20,13 +20,14 @@ TRIES, PAUSE = 30, 0.1  # a holder whose connection was just cut needs a moment 
 
 
 def main() -> None:
+    """Hold the lock until the host says nothing for the seconds of the lease."""
     path, lease = sys.argv[1], float(sys.argv[2])
     owner = os.read(0, 1024).partition(b"\n")[0][:300]
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     if not lock(file):
         answer("busy", os.read(file, 300).decode("utf-8", "replace"))
         return
-    with contextlib.suppress(OSError):  # a full disk keeps nobody from measuring
+    with contextlib.suppress(OSError):  # a full disk must not keep a host from measuring
         os.ftruncate(file, 0)
         os.write(file, owner)
     answer("locked", "")
@@ -35,6 +36,7 @@ def main() -> None:
 
 
 def lock(file: int) -> bool:
+    """Take the lock; return False if another process has it."""
     for _ in range(TRIES):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -44,6 +46,7 @@ def lock(file: int) -> bool:
 
 
 def answer(word: str, who: str) -> None:
+    """Write the answer, one line."""
     print(word, " ".join(who.split()), flush=True)  # noqa: T201 - this is how it answers
 
 

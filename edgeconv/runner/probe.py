@@ -1,7 +1,8 @@
-"""Tell what a device is, as one JSON object on standard output.
+"""Write what a device is, as one JSON object on standard output.
 
 Runs on the device as it is: Python 3.8 or newer and the standard library. It imports no runtime
-and reads only what the system shows to any user, so it takes a moment and disturbs nothing.
+and reads only what the system shows to any user, so it takes a moment and disturbs nothing. It
+comes on standard input and leaves no file, so it shares no code with the runner.
 Arguments: Pythons to look at beside the one that runs this and those in PATH.
 """
 
@@ -34,6 +35,7 @@ print(json.dumps([sys.prefix, sys.executable, platform.python_version(),
 
 
 def read_text(path: str) -> str | None:
+    """Return the text of a file without the padding of the kernel's; None if it is not there."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace").strip("\0\n ")
     except OSError:
@@ -41,12 +43,13 @@ def read_text(path: str) -> str | None:
 
 
 def read_int(path: str) -> int | None:
+    """Return the whole number in a file; None if there is none."""
     text = read_text(path)
     return int(text) if text and text.lstrip("-").isdigit() else None
 
 
 def cpuinfo() -> dict[str, str]:
-    """The first core's fields, and the fields about the board at the end."""
+    """Return the first core's fields, and the fields about the board at the end."""
     fields: dict[str, str] = {}
     for line in (read_text("/proc/cpuinfo") or "").splitlines():
         key, _, value = line.partition(":")
@@ -55,12 +58,13 @@ def cpuinfo() -> dict[str, str]:
 
 
 def frequency(name: str) -> int | None:
+    """Return a frequency of the first core in Hz."""
     khz = read_int(f"/sys/devices/system/cpu/cpu0/cpufreq/{name}")
     return None if khz is None else khz * 1000
 
 
 def throttled() -> str | None:
-    """The firmware's throttle bits in hexadecimal, from the kernel or from vcgencmd."""
+    """Return the firmware's throttle bits in hexadecimal, from the kernel or from vcgencmd."""
     bits = read_text("/sys/devices/platform/soc/soc:firmware/get_throttled")
     if bits is None and shutil.which("vcgencmd"):
         bits = (answer(ask(["vcgencmd", "get_throttled"])) or "").partition("=")[2].strip()
@@ -68,6 +72,7 @@ def throttled() -> str | None:
 
 
 def memory(field: str) -> int | None:
+    """Return a field of /proc/meminfo in bytes."""
     for line in (read_text("/proc/meminfo") or "").splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
@@ -75,6 +80,7 @@ def memory(field: str) -> int | None:
 
 
 def ask(command: list[str]) -> subprocess.Popen[bytes] | None:
+    """Start a command; several run at the same time. None if it cannot be started."""
     try:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except OSError:
@@ -82,6 +88,7 @@ def ask(command: list[str]) -> subprocess.Popen[bytes] | None:
 
 
 def answer(asked: subprocess.Popen[bytes] | None) -> str | None:
+    """Return what a command printed; None if it failed."""
     if asked is None:
         return None
     try:
@@ -93,8 +100,9 @@ def answer(asked: subprocess.Popen[bytes] | None) -> str | None:
 
 
 def pythons() -> list[dict[str, Any]]:
-    """The Python that runs this, those named and every one in PATH, with the packages that
-    matter.
+    """Describe the Python that runs this, those named, and all in PATH.
+
+    Each has its path, its version, and the versions of the packages that matter.
     """
     paths = [sys.executable, *sys.argv[1:], *(path for path in map(shutil.which, PYTHONS) if path)]
     asked = [ask([path, "-I", "-c", QUESTION, *PACKAGES]) for path in paths]
@@ -110,6 +118,7 @@ def pythons() -> list[dict[str, Any]]:
 
 
 def system_name() -> str:
+    """Return the system's name and version for people."""
     for line in (read_text("/etc/os-release") or "").splitlines():
         if line.startswith("PRETTY_NAME="):
             return line.partition("=")[2].strip('"')
@@ -117,6 +126,7 @@ def system_name() -> str:
 
 
 def main() -> None:
+    """Write the facts."""
     cpu = cpuinfo()
     temperature = read_int("/sys/class/thermal/thermal_zone0/temp")
     facts = {

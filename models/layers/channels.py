@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
-    """The nearest multiple of ``divisor``, at least ``divisor``, and at most a tenth below.
+    """Return the nearest multiple of ``divisor``, at least ``divisor``, and at most a tenth below.
 
     SIMD kernels handle channels in groups of 8. Sandler et al. 2018 (arXiv:1801.04381) use this
     rule throughout the MobileNets.

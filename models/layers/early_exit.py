@@ -28,8 +28,10 @@ class ExitHead(nn.Module):
 
 
 class ExitStage(nn.Module):
-    """A part of a network that ends in an exit: x to features, which the next stage reads, and
-    logits (N, num_classes). Parameters and MACs: those of ``body`` and ``head``.
+    """A part of a network that ends in an exit: x to (features, logits).
+
+    The next stage reads the features; the logits are (N, num_classes). Parameters and MACs: those
+    of ``body`` and ``head``.
     """
 
     def __init__(self, body: nn.Module, head: ExitHead) -> None:
@@ -43,8 +45,9 @@ class ExitStage(nn.Module):
 
 
 class LastStage(nn.Sequential):
-    """The part after the last early exit: features to logits (N, num_classes) alone. Parameters
-    and MACs: those of ``body`` and ``head``.
+    """The part after the last early exit: features to logits (N, num_classes).
+
+    Parameters and MACs: those of ``body`` and ``head``.
     """
 
     def __init__(self, body: nn.Module, head: ExitHead) -> None:
@@ -67,7 +70,10 @@ class EarlyExitNetwork(nn.Module):
         self.last = last
 
     def chain(self) -> tuple[nn.Module, ...]:
-        """The stages in order. All but the last map x to (features, logits); the last to logits."""
+        """Return the stages in order.
+
+        All but the last map x to (features, logits), the last one to logits.
+        """
         return (*self.stages, self.last)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -89,8 +95,10 @@ class EarlyExitNetwork(nn.Module):
         return self.last(x), len(self.stages)
 
     def stage_input(self, index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of what stage ``index`` of :meth:`chain` reads when the whole network reads
-        ``shape``, both without the batch dimension. The modules must be on the meta device.
+        """Return the shape of what stage ``index`` of :meth:`chain` reads.
+
+        The whole network reads ``shape``; both are without the batch dimension. The modules must be
+        on the meta device.
         """
         x = torch.zeros(1, *shape, device="meta")
         for stage in self.chain()[:index]:

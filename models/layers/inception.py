@@ -8,10 +8,10 @@ from torch.nn import functional
 
 
 class BasicConv(nn.Module):
-    """(N, C, H, W) to (N, M, H', W'): convolution, batch normalization, ReLU, under the names of
-    the released network.
+    """(N, C, H, W) to (N, M, H', W'): convolution, batch normalization, ReLU.
 
-    Parameters: k² C M, and 2 M of the normalization; MACs: k² C M for each output position.
+    The names of the parts are those of the released network. Parameters: k² C M, and 2 M of the
+    normalization; MACs: k² C M for each output position.
     """
 
     def __init__(

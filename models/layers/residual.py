@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 
 def projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
-    """The shortcut where input and output differ in shape: a strided 1x1 convolution, C M
-    parameters; None where the identity serves.
+    """Return the shortcut of a block: (N, C, H, W) to (N, M, H / stride, W / stride).
+
+    It is a strided 1x1 convolution, C M parameters; None where the identity serves.
     """
     if stride == 1 and in_channels == out_channels:
         return None
@@ -42,21 +43,21 @@ class BasicBlock(nn.Module):
         return out
 
     def branch(self, x: Tensor) -> Tensor:
-        """What the block adds to its shortcut."""
+        """Return what the block adds to its shortcut."""
         y = self.relu(self.bn1(self.conv1(x)))
         out: Tensor = self.bn2(self.conv2(y))
         return out
 
 
 class Bottleneck(nn.Module):
-    """(N, C, H, W) to (N, 4 W, H / stride, W / stride) with W = ``width``: 1x1 to narrow, 3x3, 1x1
-    to widen.
+    """(N, C, H, W) to (N, 4 W, H / stride, W / stride) with W = ``width``.
 
-    Parameters of the convolutions: C V + 9 V² / groups + 4 V W with V the inner width, and 4 C W of
-    a projection; MACs: C V for each input position, the rest for each output position. V = W for
-    ResNet; ResNeXt (Xie et al. 2016, arXiv:1611.05431) splits a wider V over ``groups`` paths. The
-    stride sits in the 3x3 convolution, as in torchvision ("ResNet v1.5"), and not in the first 1x1
-    as in the paper.
+    A 1x1 convolution narrows, a 3x3 one follows, and a 1x1 one widens. Parameters of the
+    convolutions: C V + 9 V² / groups + 4 V W with V the inner width, and 4 C W of a projection;
+    MACs: C V for each input position, the rest for each output position. V = W for ResNet; ResNeXt
+    (Xie et al. 2016, arXiv:1611.05431) splits a wider V over ``groups`` paths. The stride sits in
+    the 3x3 convolution, as in torchvision ("ResNet v1.5"), and not in the first 1x1 as in the
+    paper.
     """
 
     expansion = 4
@@ -88,7 +89,7 @@ class Bottleneck(nn.Module):
         return out
 
     def branch(self, x: Tensor) -> Tensor:
-        """What the block adds to its shortcut."""
+        """Return what the block adds to its shortcut."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         out: Tensor = self.bn3(self.conv3(y))

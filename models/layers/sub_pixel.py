@@ -25,9 +25,10 @@ class SubPixelConv(nn.Sequential):
         self.shuffle = nn.PixelShuffle(scale)
 
     def resize_(self) -> None:
-        """Make the layer begin as a nearest-neighbor resize: equal filters for the s² pixels of a
-        cell, in place. Aitken et al. 2017, "Checkerboard artifact free sub-pixel convolution"
-        (arXiv:1707.02937).
+        """Make the layer begin as a nearest-neighbor resize, in place.
+
+        The s² pixels of a cell get equal filters. Aitken et al. 2017, "Checkerboard artifact free
+        sub-pixel convolution" (arXiv:1707.02937).
         """
         cells = self.scale**2
         self.conv.weight.data = _repeat_first(self.conv.weight.data, cells)

@@ -12,8 +12,8 @@ class UniversalBottleneck(nn.Module):
     """(N, C, H, W) to (N, M, ceil(H / stride), ceil(W / stride)).
 
     An inverted residual with two optional depthwise convolutions, one before the expansion (kernel
-    ``start``) and one after it (kernel ``middle``): the middle alone is an inverted residual, the
-    start alone a ConvNext-like block, neither a feed-forward layer, both "extra depthwise".
+    ``start``) and one after it (kernel ``middle``): only the middle is an inverted residual, only
+    the start a ConvNext-like block, neither a feed-forward layer, both "extra depthwise".
     Parameters of the convolutions, E = C expansion: start² C + C E + middle² E + E M; MACs: each
     once for every position that its convolution writes. The middle convolution strides, or else the
     first. Qin et al. 2024, "MobileNetV4" (arXiv:2404.10518).

@@ -52,7 +52,7 @@ def test_boards_and_cores_are_one_to_one() -> None:
 
 @pytest.mark.parametrize("name", ["emulated:", "emulated:pi9", "emulated:../pi4"])
 def test_no_such_board(name: str) -> None:
-    with pytest.raises(UsageError, match="there are pi3, pi3-32, pi4, pi5"):
+    with pytest.raises(UsageError, match="use pi3, pi3-32, pi4, pi5"):
         open_device(name)
 
 
@@ -64,7 +64,7 @@ def test_what_is_missing_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(UsageError) as caught:
         requirements.check_this_machine()
     assert "--no-install-recommends qemu-user qemu-user-static" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in caught.value.message
 
 
 def test_another_qemu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_another_qemu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     newer.write_text("#!/bin/sh\necho 'qemu-aarch64 version 10.0.2 (Debian 1:10.0.2)'\n")
     newer.chmod(0o755)
     monkeypatch.setattr(requirements, "_find", lambda name: str(newer))
-    with pytest.raises(UsageError, match=r"is version 10\.0; the emulated Pi needs QEMU 6 to 8"):
+    with pytest.raises(UsageError, match=r"is version 10\.0\nhint: install QEMU 6 to 8"):
         requirements.check_this_machine()
 
 
@@ -221,7 +221,7 @@ def test_a_board_that_was_taken_down(tmp_path: Path) -> None:
         device = EmulatedDevice("emulated:pi5", HOST, board=BOARDS["pi5"], config=config)
         with pytest.raises(MeasurementError) as caught:
             device.shell("true")
-    said = "emulated:pi5: it is not up; start it with `edgeconv devices up pi5`"
+    said = "emulated:pi5: it is not up\nhint: start it with `edgeconv devices up pi5`"
     assert str(caught.value) == said
 
 
@@ -233,7 +233,9 @@ def test_a_board_is_not_provisioned(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     names.parent.mkdir()
     names.write_text('[devices]\nboard = "emulated:pi4"\n')
     for name in ("emulated:pi4", "board"):
-        with pytest.raises(UsageError, match=f"^{name} has its runtimes; .*probe emulated:pi4"):
+        with pytest.raises(
+            UsageError, match=f"^{name} has its runtimes\nhint: .*probe emulated:pi4"
+        ):
             CliRunner().invoke(command, ["provision", name], catch_exceptions=False)
 
 

@@ -208,7 +208,10 @@ def test_a_name_of_devices_toml(
 @pytest.mark.parametrize(
     ("device", "words"),
     [
-        ("ssh://127.0.0.1:1", "nothing listens there; start its SSH server or check the port"),
+        (
+            "ssh://127.0.0.1:1",
+            "nothing listens there\nhint: start its SSH server or check the port",
+        ),
         ("local:/no/python", "/no/python is not an executable"),
         ("nowhere", "no device 'nowhere'"),
     ],
@@ -226,9 +229,10 @@ def test_out_of_reach(model: Path, device: str, words: str) -> None:
     )
     assert done.returncode != 0
     assert done.stdout == "[]\n"
-    (line,) = done.stderr.splitlines()
+    line, hint = done.stderr.splitlines()
     assert line.startswith("error: ")
-    assert words in line
+    assert hint.startswith("hint: ")
+    assert words in done.stderr
     assert not model.with_name("out").exists()
 
 

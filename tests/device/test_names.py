@@ -70,7 +70,7 @@ def test_what_would_not_work_is_not_listed(devices_toml: Path) -> None:
     with pytest.raises(UsageError, match=r"'kitchen' must stand below \[devices\]"):
         CliRunner().invoke(command, ["list"], catch_exceptions=False)
     devices_toml.write_text('[devices]\nkitchen = "ssh://pi"\nself = "kitchen"\n')
-    with pytest.raises(UsageError, match="self is 'kitchen', which is no address"):
+    with pytest.raises(UsageError, match="self is 'kitchen', which is not an address"):
         CliRunner().invoke(command, ["list"], catch_exceptions=False)
 
 

@@ -27,10 +27,9 @@ QUICK = {"warmup_seconds": 0.0, "warmup_runs": 1, "min_runs": 5, "min_seconds": 
 def failure(device: str, server: Server) -> str:
     with pytest.raises(MeasurementError) as caught:
         open_device(device).probe()
-    message = str(caught.value)
-    assert message.startswith(device)
-    assert "\n" not in message
-    return message
+    assert caught.value.message.startswith(device)
+    assert "\n" not in caught.value.message
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(

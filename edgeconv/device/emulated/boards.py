@@ -12,7 +12,7 @@ CORES = 4
 
 
 class Cpu(str, Enum):
-    """A core, by QEMU's name."""
+    """A core, by the name that QEMU has for it."""
 
     A7 = "cortex-a7"
     A53 = "cortex-a53"
@@ -25,11 +25,12 @@ class Architecture:
     """An instruction set, as each tool calls it.
 
     Attributes:
-        debian: of packages.
-        triple: of library folders.
-        qemu: of QEMU's program.
-        elf_class, elf_machine: the bytes of an ELF header that tell its programs.
-        wheel_platforms: newest first.
+        debian: The name in Debian's packages.
+        triple: The name of library folders.
+        qemu: QEMU's program.
+        elf_class: 1 for 32 and 2 for 64 bits, in the ELF header of its programs.
+        elf_machine: The instruction set in that header.
+        wheel_platforms: Tags of the wheels that run there, newest first.
     """
 
     debian: str
@@ -70,9 +71,17 @@ _ARMV7 = "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 l
 
 @dataclass(frozen=True)
 class Board:
-    """A Raspberry Pi. ``part``, ``variant`` and ``revision`` are those of its cores' Main ID
-    Register (Arm's Technical Reference Manuals); frequencies are in kHz. Kernels of libraries are
-    chosen by these files as well as by the instructions at hand, so they belong to ``cpu``.
+    """A Raspberry Pi.
+
+    Libraries choose their kernels by the board's system files as well as by the instructions at
+    hand, so ``features``, ``part``, ``variant`` and ``revision`` must be those of ``cpu``.
+
+    Attributes:
+        features: What ``/proc/cpuinfo`` lists.
+        part: Of the cores' Main ID Register, as are ``variant`` and ``revision`` (Arm's Technical
+            Reference Manuals).
+        lowest_khz: The lowest frequency of the cores.
+        highest_khz: The highest frequency of the cores.
     """
 
     name: str
@@ -107,19 +116,23 @@ BOARDS = {
 
 
 def board_named(name: str) -> Board:
-    """Raises UsageError if there is none."""
+    """Return the board called pi3, pi3-32, pi4 or pi5.
+
+    Raises:
+        UsageError: There is no such board.
+    """
     if name not in BOARDS:
-        raise UsageError(f"no emulated board {name!r}; there are {', '.join(BOARDS)}")
+        raise UsageError(f"no emulated board {name!r}", hint=f"use {', '.join(BOARDS)}")
     return BOARDS[name]
 
 
 def board_with(cpu: Cpu) -> Board:
-    """The board with these cores."""
+    """Return the board that has these cores."""
     return next(board for board in BOARDS.values() if board.cpu is cpu)
 
 
 def write_system_files(board: Board, folder: Path) -> None:
-    """Write what ``/proc`` and ``/sys`` of the board tell about it under ``folder``.
+    """Write what ``/proc`` and ``/sys`` of the board say about it under ``folder``.
 
     There is no temperature, no governor and no present frequency: an emulator has none.
     """

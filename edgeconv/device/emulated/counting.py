@@ -23,7 +23,7 @@ SECONDS = 3600  # large networks take minutes
 
 
 class InstructionCounts(Message):
-    """Executed Arm instructions. A cost, not a latency: an emulator has no caches and no pipeline.
+    """Executed Arm instructions: a cost, not a latency, for an emulator has no caches or pipeline.
 
     The classes overlap: ``fmla`` (floating-point multiply-add), ``dot_product`` (SDOT, UDOT) and
     ``matrix`` (SMMLA and its kin) are also ``simd``, which is all work on SIMD and floating-point
@@ -39,10 +39,10 @@ class InstructionCounts(Message):
 
     @classmethod
     def of(cls, event: Instructions) -> InstructionCounts:
-        """Of the inference with the fewest, which is the least disturbed one.
+        """Return the counts of the inference with the fewest, which was disturbed least.
 
         Raises:
-            MeasurementError: the event has other columns.
+            MeasurementError: The event has other columns.
         """
         try:
             every = [
@@ -50,34 +50,38 @@ class InstructionCounts(Message):
                 for row in event.counts
             ]
         except ValueError as error:
-            raise MeasurementError("the emulator counts other classes; push it again") from error
+            raise MeasurementError("the emulator counts other classes than expected") from error
         return min(every, key=lambda counts: counts.total)
 
 
 def count_instructions(
     model: Path, cpu: Cpu, runtime: Runtime | None = None, *, runs: int = 1, seed: int = 0
 ) -> InstructionCounts:
-    """Instructions of one inference after the first, on one thread, with structured inputs.
+    """Count the instructions of one inference after the first, on one thread.
 
-    Deterministic to 0.1 %. Several calls may run at the same time.
+    The inputs are structured values. Counts repeat to 0.1 %, and several calls may run at the same
+    time.
 
     Args:
-        model: an .onnx or .tflite file.
-        cpu: a 64-bit one; it decides the instructions at hand, and the kernels that libraries
+        model: An .onnx or .tflite file.
+        cpu: A 64-bit one; it decides the instructions at hand, and the kernels that libraries
             choose. QEMU does not redirect all of a 32-bit program's system calls to its userland,
-            so 32-bit boards are counted over SSH alone (``EmulatedDevice``).
+            so 32-bit boards are counted only over SSH (``EmulatedDevice``).
         runtime: None is the usual one that reads the file.
-        runs: inferences to count; the least of them counts.
-        seed: of the inputs.
+        runs: Inferences to count; the lowest count is returned.
+        seed: Seed of the inputs.
 
     Raises:
-        UsageError: packages of this machine are missing, or the CPU is a 32-bit one.
-        MeasurementError: the model could not be run.
-        EdgeconvError: a download for the emulated userland failed.
+        UsageError: Packages of this machine are missing, or the CPU is a 32-bit one.
+        MeasurementError: The model could not be run.
+        EdgeconvError: A download for the emulated userland failed.
     """
     board = board_with(cpu)
     if board.architecture is not ARM64:
-        raise UsageError(f"{cpu.value} is counted on a device: emulated:{board.name}")
+        raise UsageError(
+            f"{cpu.value} is a 32-bit core, which is counted only over SSH",
+            hint=f"use the device emulated:{board.name}",
+        )
     with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder, runner_archive() as runner:
         counts = Path(folder) / "counts"
         request = RunRequest(

@@ -28,10 +28,10 @@ OLDEST_QEMU, NEWEST_QEMU = 6, 8
 
 
 def program(name: str) -> str:
-    """The path of a program, which may lie outside an ordinary user's PATH.
+    """Return the path of a program, which may lie outside an ordinary user's PATH.
 
     Raises:
-        UsageError: it is not installed.
+        UsageError: It is not installed.
     """
     found = _find(name)
     if found is None:
@@ -41,29 +41,33 @@ def program(name: str) -> str:
 
 
 def missing_packages() -> list[str]:
-    """Debian packages to install before a board can be emulated."""
+    """Return the Debian packages to install before a board can be emulated."""
     return [package for package, names in PROGRAMS.items() if not all(map(_find, names))]
 
 
 def check_this_machine() -> None:
-    """Raise UsageError unless everything that the emulation needs is installed."""
+    """Check that everything that the emulation needs is installed.
+
+    Raises:
+        UsageError: Something is missing, or QEMU is of another version.
+    """
     if platform.machine() != "x86_64":
         raise UsageError(f"the emulated Pi runs on x86-64 machines, not on {platform.machine()}")
     missing = missing_packages()
     if missing:
         raise _not_installed(missing)
     qemu = program("qemu-aarch64")
-    told = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=False).stdout
-    version = re.search(r"version (\d+)\.(\d+)", told)
+    done = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=False)
+    version = re.search(r"version (\d+)\.(\d+)", done.stdout)
     if version is None or not OLDEST_QEMU <= int(version[1]) <= NEWEST_QEMU:
         raise UsageError(
-            f"{qemu} is version {version[0][8:] if version else 'unknown'}; the emulated Pi needs "
-            f"QEMU {OLDEST_QEMU} to {NEWEST_QEMU}, as Debian 12 has"
+            f"{qemu} is version {version[0][8:] if version else 'unknown'}",
+            hint=f"install QEMU {OLDEST_QEMU} to {NEWEST_QEMU}, such as Debian 12's",
         )
 
 
 def session_obstacle() -> str | None:
-    """Why no session can be entered on this machine, or None."""
+    """Return why no session can be entered on this machine, or None."""
     enter = [program("unshare"), "--user", "--map-root-user", "--mount", "--propagation", "private"]
     if said := _failure([*enter, "true"]):
         return f"this system forbids user namespaces ({said})"
@@ -90,6 +94,6 @@ def _find(name: str) -> str | None:
 def _not_installed(packages: list[str]) -> UsageError:
     names = " ".join(packages)
     return UsageError(
-        f"the emulated Pi needs {', '.join(packages)}; install with "
-        f"`apt-get install --no-install-recommends {names}` on Debian 12"
+        f"the emulated Pi needs {', '.join(packages)}",
+        hint=f"on Debian 12, run `apt-get install --no-install-recommends {names}`",
     )

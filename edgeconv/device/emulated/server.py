@@ -42,29 +42,31 @@ def state_folder() -> Path:
 
 @dataclass(frozen=True)
 class Server:
-    """The sshd of one board. Its folder holds its keys, its configuration and the board's home."""
+    """The sshd of one board."""
 
     board: Board
 
     @property
     def folder(self) -> Path:
+        """The folder of the server's keys and configuration, and of the board's home."""
         return state_folder() / self.board.name
 
     @property
     def client_config(self) -> Path:
-        """For ``ssh -F``: port, key, and the one host key that is trusted. The host is ``HOST``."""
+        """The file for ``ssh -F``: port, key and the trusted host key of the host ``HOST``."""
         return self.folder / "ssh_config"
 
     @property
     def is_up(self) -> bool:
+        """Whether the server runs."""
         return self._pid() is not None
 
     def up(self) -> None:
         """Start it unless it runs.
 
         Raises:
-            UsageError: packages of this machine are missing, or it forbids user namespaces.
-            EdgeconvError: a download failed, or sshd does not start.
+            UsageError: Packages of this machine are missing, or it forbids user namespaces.
+            EdgeconvError: A download failed, or sshd does not start.
         """
         check_this_machine()
         if obstacle := session_obstacle():
@@ -80,7 +82,7 @@ class Server:
             self._start()
 
     def down(self) -> bool:
-        """Stop it and tell whether it ran. Sessions that are open end when their clients do."""
+        """Stop it; return whether it ran. Sessions that are open end when their clients do."""
         with lock(state_folder() / f"{self.board.name}.lock"):
             return self._stop()
 
@@ -105,7 +107,7 @@ class Server:
         )
 
     def _prepare(self, settings: Settings) -> None:
-        """Keys, once, and the settings that every session reads anew."""
+        """Make the keys, once, and the settings that every session reads anew."""
         (self.folder / "home").mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         for name in ("host_key", "user_key"):
@@ -141,7 +143,7 @@ class Server:
         return "".join(f"{key} {value}\n" for key, value in options.items())
 
     def _quoted(self, name: str) -> str:
-        """A file of the folder, as OpenSSH reads it where there are spaces."""
+        """Return a file of the folder, as OpenSSH reads it where there are spaces."""
         return f'"{self.folder / name}"'
 
     def _start(self) -> None:
@@ -184,7 +186,7 @@ class Server:
         return True
 
     def _pid(self) -> int | None:
-        """Of our sshd if it runs; a number in an old file may be anybody's by now."""
+        """Return the process of our sshd if it runs; the number in an old file may be reused."""
         with contextlib.suppress(OSError, ValueError):
             pid = int((self.folder / "sshd.pid").read_text())
             if os.fsencode(self._config) in Path(f"/proc/{pid}/cmdline").read_bytes():

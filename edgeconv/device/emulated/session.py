@@ -1,8 +1,8 @@
 """One SSH session on an emulated board: enter its userland, run the command that was asked for.
 
-sshd starts it (ForceCommand) as a file, with the standard library alone, so that a session begins
+sshd starts it (ForceCommand) as a file, with only the standard library, so that a session begins
 in a moment. It enters a mount namespace of its own, so nothing outside sees these mounts, and
-tells the kernel there to run programs of the board's architecture by QEMU (binfmt_misc, which
+makes the kernel there to run programs of the board's architecture by QEMU (binfmt_misc, which
 belongs to the user namespace since Linux 6.7; before, the system's own registration must do).
 """
 
@@ -24,7 +24,21 @@ NAMESPACES = ("--user", "--map-root-user", "--mount", "--propagation", "private"
 
 @dataclass(frozen=True)
 class Settings:
-    """Paths are this machine's. ``host_libraries``: what the QEMU that loads ``counter`` needs."""
+    """What a session needs to know. Paths are this machine's unless another is named.
+
+    Attributes:
+        root: The userland.
+        sysroot: The board's ``/proc`` and ``/sys``.
+        home: The board's home.
+        cpu: The core, by QEMU's name.
+        elf_class: 1 for 32 and 2 for 64 bits, in the ELF header of the board's programs.
+        elf_machine: The instruction set in that header.
+        interpreter: The static QEMU that starts them.
+        qemu: The QEMU that loads plugins.
+        counter: The plugin that counts instructions.
+        host_libraries: What the QEMU that loads plugins needs.
+        python: The board's usual Python, as a path of the board.
+    """
 
     root: str
     sysroot: str
@@ -40,7 +54,7 @@ class Settings:
 
 
 def main() -> NoReturn:
-    """``session.py SETTINGS [inside]``; the command is in SSH_ORIGINAL_COMMAND."""
+    """Run as ``session.py SETTINGS [inside]``; the command is in SSH_ORIGINAL_COMMAND."""
     path, *inside = sys.argv[1:]
     if not inside:
         again = (sys.executable, "-I", __file__, path, "inside")
@@ -59,6 +73,7 @@ def main() -> NoReturn:
 
 
 def environment(settings: Settings) -> dict[str, str]:
+    """Return the environment of the command, in which nothing of this machine's is left."""
     kept = ("TERM", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY")
     programs = os.path.dirname(settings.python)  # noqa: PTH120 - a path of the board
     return {
@@ -72,8 +87,12 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def register(settings: Settings) -> None:
-    """Let the kernel start the board's programs with QEMU, which it opens here and now (flag F):
-    inside the userland the path means nothing.
+    """Let the kernel start the board's programs with QEMU.
+
+    The kernel opens QEMU here and now (flag F): inside the userland the path means nothing.
+
+    Raises:
+        OSError: The kernel keeps binfmt_misc to the system, which has no such registration.
     """
     name = Path(settings.qemu).name
     try:
@@ -94,10 +113,12 @@ def register(settings: Settings) -> None:
 
 
 def escaped(data: bytes) -> str:
+    """Write bytes as binfmt_misc reads them."""
     return "".join(f"\\x{byte:02x}" for byte in data)
 
 
 def mount_all(settings: Settings) -> None:
+    """Mount what comes from outside the userland."""
     root, sysroot = settings.root, settings.sysroot
     mount("/proc", f"{root}/proc", "", MS_BIND | MS_REC)
     mount("/dev", f"{root}/dev", "", MS_BIND | MS_REC)
@@ -113,7 +134,7 @@ def mount_all(settings: Settings) -> None:
 
 
 def mount(source: str, target: str, kind: str, flags: int) -> None:
-    """mount(2), which Python does not have."""
+    """Mount by the system call: Python has none."""
     libc = ctypes.CDLL(None, use_errno=True)
     arguments = (source.encode(), target.encode(), kind.encode())
     if libc.mount(*arguments, ctypes.c_ulong(flags), None) != 0:

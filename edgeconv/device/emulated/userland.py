@@ -1,9 +1,9 @@
 """A board's userland on disk: Debian packages and runtimes of its architecture, unpacked.
 
-Made without root rights and without running a line of foreign code: apt fetches the packages that
-this machine's own configuration trusts (it checks their signatures), dpkg-deb unpacks them, and no
-maintainer script runs. Wheels come through pip and must have the hashes in ``wheels/``. It is made
-once: the folder is named after a digest of all that it is made from, this file included.
+It is made without root rights and without running a line of foreign code: apt fetches the packages
+that this machine's own configuration trusts (it checks their signatures), dpkg-deb unpacks them,
+and no maintainer script runs. Wheels come through pip and must have the hashes in ``wheels/``. It
+is made once: the folder is named after a digest of all that it is made from, this file included.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ def ensure_userland(architecture: Architecture) -> Path:
 
 
 def environment(architecture: Architecture, runtime: Runtime | None) -> str:
-    """Path, inside the userland, of the Python that has the runtime (None: the usual one)."""
+    """Return the path, on the board, of the Python that has the runtime (None: the usual one)."""
     old = architecture is ARMHF or runtime is Runtime.TFLITE_RUNTIME
     return f"/opt/{OLD if old else CURRENT}/bin/python3"
 
 
 def environments(architecture: Architecture) -> tuple[str, ...]:
-    """Paths, inside the userland, of all Pythons that have a runtime."""
+    """Return the paths, on the board, of all Pythons that have a runtime."""
     return tuple(f"/opt/{name}/bin/python3" for name, _, _ in ENVIRONMENTS[architecture])
 
 
@@ -81,19 +81,21 @@ def run_tool(command: Sequence[str | Path], what: str) -> None:
     """Run a program of this machine.
 
     Raises:
-        EdgeconvError: it failed; its last words follow ``what``.
+        EdgeconvError: It failed; its last words follow ``what``.
     """
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     logger.debug("%s%s", done.stdout, done.stderr)
     if done.returncode != 0:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         words = " ".join((lines or ["it said nothing"])[-1].split())[:300]
-        raise EdgeconvError(f"{what}: {words}; see --debug")
+        raise EdgeconvError(f"{what}: {words}", hint="see all that it said with --debug")
 
 
 def _unpack_packages(architecture: Architecture, root: Path) -> None:
-    """Fetch the packages and all they depend on with an apt of its own: this machine's sources and
-    keys, but its own state, so that the system's apt and dpkg stay as they are.
+    """Fetch the packages and all that they depend on, and unpack them.
+
+    apt reads this machine's sources and keys but has a state of its own, so that the system's apt
+    and dpkg stay as they are.
     """
     with tempfile.TemporaryDirectory(prefix="apt-", dir=root) as name:
         state = Path(name)
@@ -129,24 +131,18 @@ def _unpack_packages(architecture: Architecture, root: Path) -> None:
 
 
 def _unpack(package: Path, root: Path) -> None:
-    """Unlike ``dpkg-deb -x``, keep the links that merge /bin with /usr/bin."""
+    """Unpack a package; unlike ``dpkg-deb -x``, keep the links that merge /bin with /usr/bin."""
     command = [program("dpkg-deb"), "--fsys-tarfile", str(package)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as source:
-        run_tool_with_input(
-            ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", str(root), "-f-"],
-            source,
-            package.name,
-        )
-
-
-def run_tool_with_input(command: Sequence[str], source: subprocess.Popen[bytes], name: str) -> None:
-    done = subprocess.run(command, stdin=source.stdout, capture_output=True, check=False)
-    if done.returncode != 0 or source.wait() != 0:
-        raise EdgeconvError(f"{name} cannot be unpacked: {done.stderr.decode()[-300:].strip()}")
+        tar = ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", str(root), "-f-"]
+        done = subprocess.run(tar, stdin=source.stdout, capture_output=True, check=False)
+        if done.returncode != 0 or source.wait() != 0:
+            said = done.stderr.decode("utf-8", "replace")[-300:].strip()
+            raise EdgeconvError(f"{package.name} cannot be unpacked: {said}")
 
 
 def _complete(architecture: Architecture, root: Path) -> None:
-    """What maintainer scripts would have done, as far as it is needed, and the mount points."""
+    """Do what maintainer scripts would have done, as far as needed, and make the mount points."""
     for point in (*MOUNT_POINTS, HOST_LIBRARIES.lstrip("/")):
         (root / point).mkdir(parents=True, exist_ok=True)
     (root / "opt/emulator/qemu").touch()
@@ -167,7 +163,7 @@ def _complete(architecture: Architecture, root: Path) -> None:
 def _make_environment(
     architecture: Architecture, root: Path, name: str, wheels: Path, system_packages: bool
 ) -> None:
-    """A virtual environment, laid out by hand: none of its programs can run yet."""
+    """Lay out a virtual environment by hand: none of its programs can run yet."""
     folder = root / "opt" / name
     (folder / "bin").mkdir(parents=True)
     for link in ("python", "python3"):
