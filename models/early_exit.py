@@ -70,13 +70,9 @@ def resnet_early_exit(
     stage: int | None = None,
 ) -> nn.Module:
     """ResNet-18 with exits after its second and third stage."""
-    first = nn.Sequential(
-        resnet.stem(in_channels),
-        resnet.stage(BasicBlock, 64, 64, 1, 2, stride=1),
-        resnet.stage(BasicBlock, 64, 128, 1, 2, stride=2),
-    )
-    second = resnet.stage(BasicBlock, 128, 256, 1, 2, stride=2)
-    third = resnet.stage(BasicBlock, 256, 512, 1, 2, stride=2)
+    stem = resnet.stem(in_channels)
+    one, two, second, third = resnet.stages(BasicBlock, 1, (2, 2, 2, 2))
+    first = nn.Sequential(stem, one, two)
     whole = EarlyExitNetwork(
         [
             ExitStage(first, ExitHead(128, num_classes, dropout)),

@@ -8,7 +8,7 @@ from edgeconv.models.card import Task
 from edgeconv.models.layers.feature_pyramid import FeaturePyramid
 from edgeconv.models.layers.residual import BasicBlock
 from edgeconv.models.registry import register
-from edgeconv.models.resnet import stage, stem
+from edgeconv.models.resnet import stages, stem
 
 
 class FpnResNet(nn.Module):
@@ -17,10 +17,7 @@ class FpnResNet(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.stem = stem(in_channels)
-        self.layer1 = stage(BasicBlock, 64, 64, 1, 2, stride=1)
-        self.layer2 = stage(BasicBlock, 64, 128, 1, 2, stride=2)
-        self.layer3 = stage(BasicBlock, 128, 256, 1, 2, stride=2)
-        self.layer4 = stage(BasicBlock, 256, 512, 1, 2, stride=2)
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages(BasicBlock, 1, (2, 2, 2, 2))
         self.pyramid = FeaturePyramid((64, 128, 256, 512), out_channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from edgeconv.models.layers.preactivation import PreactBasicBlock, PreactBottleneck
 from edgeconv.models.registry import register
-from edgeconv.models.resnet import Block, stage
+from edgeconv.models.resnet import Block, stages
 
 _PAPER = "He et al. 2016, arXiv:1603.05027"
 
@@ -30,10 +30,7 @@ class PreactResNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = stage(block, 64, 64, expansion, depths[0], stride=1)
-        self.layer2 = stage(block, 64 * expansion, 128, expansion, depths[1], stride=2)
-        self.layer3 = stage(block, 128 * expansion, 256, expansion, depths[2], stride=2)
-        self.layer4 = stage(block, 256 * expansion, 512, expansion, depths[3], stride=2)
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages(block, expansion, depths)
         self.norm = nn.BatchNorm2d(512 * expansion)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(512 * expansion, num_classes)

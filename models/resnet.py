@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from torch import Tensor, nn
 
@@ -33,10 +33,7 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = stage(block, 64, 64, expansion, depths[0], stride=1)
-        self.layer2 = stage(block, 64 * expansion, 128, expansion, depths[1], stride=2)
-        self.layer3 = stage(block, 128 * expansion, 256, expansion, depths[2], stride=2)
-        self.layer4 = stage(block, 256 * expansion, 512, expansion, depths[3], stride=2)
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages(block, expansion, depths)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(512 * expansion, num_classes)
 
@@ -48,7 +45,7 @@ class ResNet(nn.Module):
 
 
 def stem(in_channels: int) -> nn.Sequential:
-    """What stands before the first stage: (N, C, H, W) to (N, 64, H / 4, W / 4)."""
+    """Return what stands before the first stage: (N, C, H, W) to (N, 64, H / 4, W / 4)."""
     return nn.Sequential(
         nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False),
         nn.BatchNorm2d(64),
@@ -57,13 +54,19 @@ def stem(in_channels: int) -> nn.Sequential:
     )
 
 
-def stage(
-    block: Block, in_channels: int, width: int, expansion: int, depth: int, stride: int
-) -> nn.Sequential:
-    """``depth`` blocks of the same width; the first one strides."""
-    first = block(in_channels, width, stride)
-    rest = (block(width * expansion, width, 1) for _ in range(depth - 1))
-    return nn.Sequential(first, *rest)
+def stages(
+    block: Block, expansion: int, depths: tuple[int, int, int, int]
+) -> Iterator[nn.Sequential]:
+    """Yield the four stages: (N, 64, H, W) to (N, 512 ``expansion``, H / 8, W / 8).
+
+    A stage has ``depths`` blocks of the same width; the first of them halves the resolution, except
+    in the first stage.
+    """
+    channels = 64
+    for width, depth in zip((64, 128, 256, 512), depths, strict=True):
+        first = block(channels, width, 1 if width == 64 else 2)
+        channels = width * expansion
+        yield nn.Sequential(first, *(block(channels, width, 1) for _ in range(depth - 1)))
 
 
 def basic(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from edgeconv.models.card import imagenet
 from edgeconv.models.layers.conv_norm_act import ConvNormAct
-from edgeconv.models.layers.residual import Bottleneck, projection
+from edgeconv.models.layers.residual import Bottleneck, ResidualBlock, projection
 from edgeconv.models.layers.resnext import ResNeXtBlock
 from edgeconv.models.layers.selective_kernel import SelectiveKernel
 from edgeconv.models.layers.squeeze_excitation import SqueezeExcitation
@@ -32,7 +32,7 @@ class SqueezeBottleneck(Bottleneck):
         return y
 
 
-class SelectiveBlock(nn.Module):
+class SelectiveBlock(ResidualBlock):
     """(N, C, H, W) to (N, W, H / stride, W / stride): a basic block with a selective kernel.
 
     The block begins with the selective kernel, each path of which reads half of the channels. Li et
@@ -46,9 +46,9 @@ class SelectiveBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = projection(in_channels, width, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        y: Tensor = self.relu(self.conv2(self.conv1(x)) + shortcut)
+    def branch(self, x: Tensor) -> Tensor:
+        """Return what the block adds to its shortcut."""
+        y: Tensor = self.conv2(self.conv1(x))
         return y
 
 

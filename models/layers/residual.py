@@ -19,7 +19,23 @@ def projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequentia
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
 
 
-class BasicBlock(nn.Module):
+class ResidualBlock(nn.Module):
+    """Adds a branch to a shortcut: relu(branch(x) + x), or relu(branch(x) + projection of x)."""
+
+    relu: nn.Module
+    downsample: nn.Module | None
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        out: Tensor = self.relu(self.branch(x) + shortcut)
+        return out
+
+    def branch(self, x: Tensor) -> Tensor:
+        """Return what the block adds to its shortcut."""
+        raise NotImplementedError
+
+
+class BasicBlock(ResidualBlock):
     """(N, C, H, W) to (N, W, H / stride, W / stride) with W = ``width``: two 3x3 convolutions.
 
     Parameters of the convolutions: 9 C W + 9 W², and C W of a projection; MACs: the same for each
@@ -37,19 +53,13 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = projection(in_channels, width, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        out: Tensor = self.relu(self.branch(x) + shortcut)
-        return out
-
     def branch(self, x: Tensor) -> Tensor:
-        """Return what the block adds to its shortcut."""
         y = self.relu(self.bn1(self.conv1(x)))
         out: Tensor = self.bn2(self.conv2(y))
         return out
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(ResidualBlock):
     """(N, C, H, W) to (N, 4 W, H / stride, W / stride) with W = ``width``.
 
     A 1x1 convolution narrows, a 3x3 one follows, and a 1x1 one widens. Parameters of the
@@ -83,13 +93,7 @@ class Bottleneck(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = projection(in_channels, out_channels, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        out: Tensor = self.relu(self.branch(x) + shortcut)
-        return out
-
     def branch(self, x: Tensor) -> Tensor:
-        """Return what the block adds to its shortcut."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         out: Tensor = self.bn3(self.conv3(y))
