@@ -22,7 +22,7 @@ from edgeconv.device.facts import DeviceFacts, target_of, why_not
 from edgeconv.device.messages import Done, Instructions
 from edgeconv.errors import MeasurementError, UsageError
 from support.board_facts import PI4
-from support.ssh_server import Server
+from support.ssh_server import Server, write_ssh
 from support.tiny_models import write_onnx
 
 pytestmark = pytest.mark.device
@@ -216,8 +216,13 @@ def test_a_name_of_devices_toml(
         ("nowhere", "no device 'nowhere'"),
     ],
 )
-def test_out_of_reach(model: Path, device: str, words: str) -> None:
-    """It is told at once: nothing heavy is loaded before."""
+def test_out_of_reach(
+    model: Path, device: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is reported at once: nothing heavy is loaded before."""
+    # ssh finds the user's configuration in the real home, whatever HOME is.
+    write_ssh(tmp_path / "bin", Path(os.devnull))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     program = (
         "import sys, edgeconv.cli\n"
         "try:\n    edgeconv.cli.main()\n"
