@@ -169,9 +169,7 @@ def test_usage(tmp_path: Path, bundle: Path, failed: Callable[..., str]) -> None
     assert "no device" in failed(2, model, "--device", "toaster")
     assert "--cpus" in failed(2, model, "--cpus", "0,x")
     assert "cannot be written" in failed(2, model, "--out", tmp_path / "no" / "r.json")
-    assert f"{model} on local: it has no CPU 4000; name some of " in failed(
-        2, model, "--cpus", "0,4000"
-    )
+    assert f"{model} on local: it has no CPU 4000" in failed(2, model, "--cpus", "0,4000")
     assert list(tmp_path.glob("*.partial")) == []
 
 

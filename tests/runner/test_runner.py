@@ -194,6 +194,7 @@ def test_affinity(tmp_path: Path) -> None:
     # The system itself would take the first and be silent about the second.
     some = error_of(model, affinity=[core, 4000])
     assert (some["kind"], "it has no CPU 4000" in some["message"]) == ("affinity", True)
+    assert some["hint"].startswith("name some of ")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 64, b"\x1c\x00\x00\x00TFL3" + b"\xff" * 60])
