@@ -80,6 +80,7 @@ def only_consumer(value: ir.Value, op_type: str | None = None) -> ir.Node | None
     """The node that reads ``value``, if that is all that happens to it.
 
     Args:
+        value: an input, initializer or result of a graph.
         op_type: the ONNX operator that the node has to be; any by default.
 
     Returns:
@@ -114,6 +115,7 @@ def clamp_bounds(
     """The interval that a Relu or Clip limits its input to.
 
     Args:
+        node: any node.
         known: the elements of a bound, or None where the network computes it.
 
     Returns:

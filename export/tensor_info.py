@@ -1,4 +1,4 @@
-"""What the manifest says of a graph: its interface, its weights' hash, the tools that made it."""
+"""What the manifest says about a graph: interface, hash of the weights, tools that made it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from edgeconv.errors import CaptureError
 
 TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "ai-edge-litert", "numpy")
 
-_CODES = {ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT16}
+_QUANTIZED = {ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT16}
 
 
 def tool_versions() -> dict[str, str]:
+    """Return the installed versions of the packages that make the files, by name."""
     return {tool: version(tool) for tool in TOOLS}
 
 
 def weights_sha256(model: ir.Model) -> str:
-    """SHA-256 over the initializers of a graph: name, dtype, shape and bytes of each, by name."""
+    """Hash the name, dtype, shape and bytes of each initializer of a graph, in order of names."""
     total = hashlib.sha256()
     for name in sorted(model.graph.initializers):
         tensor = model.graph.initializers[name].const_value
@@ -31,17 +32,17 @@ def weights_sha256(model: ir.Model) -> str:
 
 
 def input_infos(model: ir.Model) -> tuple[TensorInfo, ...]:
-    """The inputs of an ONNX graph; an integer one carries its DequantizeLinear's parameters."""
+    """Describe a graph's inputs, integer ones with the parameters of their DequantizeLinear."""
     return tuple(_info(value, _reader(value)) for value in model.graph.inputs)
 
 
 def output_infos(model: ir.Model) -> tuple[TensorInfo, ...]:
-    """The outputs of an ONNX graph; an integer one carries its QuantizeLinear's parameters."""
+    """Describe a graph's outputs, integer ones with the parameters of their QuantizeLinear."""
     return tuple(_info(value, _writer(value)) for value in model.graph.outputs)
 
 
 def output_steps(model: ir.Model) -> tuple[float | None, ...]:
-    """The real size of one integer step for each output of a QDQ graph; None for a float one."""
+    """Return the size of one integer step of each output of a QDQ graph; None for a float one."""
     steps: list[float | None] = []
     for value in model.graph.outputs:
         node = value.producer()
@@ -55,16 +56,16 @@ def _info(value: ir.Value, quantizer: ir.Node | None) -> TensorInfo:
         node = _unpredictable(value)
         if node is None:
             raise CaptureError(
-                f"the shape of {value.name!r} is not known; export with fixed shapes"
+                f"the shape of {value.name!r} is not known", hint="export with fixed shapes"
             )
         raise CaptureError(
             f"the shape of output {value.name!r} is not known before the network runs, because "
-            f"{node.name or value.name} ({node.op_type}) computes it; take that operator out of "
-            "the exported part"
+            f"{node.name or value.name} ({node.op_type}) computes it",
+            hint="take that operator out of the exported part",
         )
     assert value.shape is not None
     shape = value.shape.numpy()
-    integer = value.dtype in _CODES and quantizer is not None
+    integer = value.dtype in _QUANTIZED and quantizer is not None
     return TensorInfo(
         name=str(value.name),
         shape=shape,

@@ -27,20 +27,20 @@ def refuse_bad_weights(model: ir.Model) -> None:
         bad = int(np.count_nonzero(~np.isfinite(array) if multiplied else np.isnan(array)))
         if bad:
             raise DataError(
-                f"the weight {name!r} has {bad} NaN or infinite values of {array.size}; "
-                "train again or load other weights"
+                f"the weight {name!r} has {bad} NaN or infinite values of {array.size}",
+                hint="train again or load other weights",
             )
 
 
 def refuse_foreign_types(model: ir.Model) -> None:
-    """Raise CaptureError for a network that computes in float64, or on what is no number."""
+    """Raise CaptureError for a network that computes in float64, or reads or returns strings."""
     for value in (*model.graph.inputs, *model.graph.outputs):
         if value.dtype is not None and value.dtype.is_string():
-            raise CaptureError(f"{value.name!r} holds strings; use float32")
+            raise CaptureError(f"{value.name!r} holds strings", hint="use float32")
     for name, value in model.graph.initializers.items():
         for node in value.consumers():
             if value.dtype == ir.DataType.DOUBLE and node.op_type in _LAYERS:
                 raise CaptureError(
-                    f"{node.name} ({node.op_type}) computes in float64, by its weight {name!r}; "
-                    "use float32: call .float() on the network before it is exported to ONNX"
+                    f"{node.name} ({node.op_type}) computes in float64, by its weight {name!r}",
+                    hint="use float32: call .float() on the network before it is exported to ONNX",
                 )

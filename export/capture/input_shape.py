@@ -1,18 +1,20 @@
-"""The shape of one input in whole, where a height and a width do not say it."""
+"""The whole shape of one input, for inputs that a height and a width do not describe."""
 
 from __future__ import annotations
 
 
 class InputShape(tuple[int, ...]):
-    """An input size that is the input's whole shape, batch first, and used as it is:
-    ``InputShape((1, 12, 8))``.
+    """An input size that is the whole shape of the input, batch first: ``InputShape((1, 12, 8))``.
+
+    Nothing is added to it, unlike to a plain tuple of sizes.
     """
 
     @property
     def batch(self) -> int:
+        """The first dimension."""
         return self[0]
 
     @property
     def sample(self) -> tuple[int, ...]:
-        """What follows the batch."""
+        """The dimensions after the batch."""
         return self[1:]

@@ -21,7 +21,7 @@ def capture_module(
 
     Args:
         network: a module in eval mode.
-        example: one float32 array an input; their shapes become the graph's static shapes.
+        example: one float32 array per input; their shapes become the graph's static shapes.
         output_names: names for the graph's outputs, in order.
         opset: version of the ai.onnx operator set, 18 to 23.
 
@@ -32,10 +32,11 @@ def capture_module(
     with quiet_python(), one_torch_thread(), torch.no_grad():
         try:
             program = torch.export.export(network, inputs, strict=False)
-        except Exception as error:  # whatever the user's forward() raises arrives here
+        except Exception as error:  # the user's forward() may raise anything
             raise CaptureError(
                 f"torch.export cannot trace {type(network).__name__} on inputs of shape "
-                f"{_shapes(example)}: {first_line(error)}{_remedy(error)}"
+                f"{_shapes(example)}: {first_line(error)}",
+                hint=_hint(error),
             ) from error
         try:
             exported = torch.onnx.export(
@@ -60,9 +61,9 @@ def capture_module(
     return model
 
 
-def _remedy(error: Exception) -> str:
+def _hint(error: Exception) -> str:
     if "data-dependent" in str(error):
-        return "; it decides by a tensor's value, which a file cannot: use torch.where"
+        return "use torch.where where the network decides by a tensor's value"
     return ""
 
 

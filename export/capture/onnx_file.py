@@ -31,6 +31,8 @@ def capture_file(
     It may be a float graph or a QDQ one.
 
     Args:
+        path: the file; its external weights have to lie in its own folder.
+        highest_opset: the highest opset that the graph may have.
         opset: the opset to convert to; None keeps the file's own where it is 18 to
             ``highest_opset``.
         liked_opset: what a lower opset of the file is raised to if it can be, where ``opset`` is
@@ -62,7 +64,7 @@ def capture_file(
         return ir.from_proto(proto)
     except UnicodeDecodeError as error:  # protobuf decodes a string when it is first read
         raise CaptureError(
-            f"{path} is not a valid ONNX file: one of its names is no UTF-8"
+            f"{path} is not a valid ONNX file: one of its names is not UTF-8"
         ) from error
 
 
@@ -71,13 +73,15 @@ def _load(path: Path) -> onnx.ModelProto:
     if size > _MAX_PROTO_BYTES:
         raise CaptureError(f"{path} exceeds 2 GiB, the limit of one ONNX file")
     if size == 0:
-        raise CaptureError(f"{path} is empty; make or copy it again")
+        raise CaptureError(f"{path} is empty", hint="make or copy it again")
     try:
         proto = onnx.load(path, load_external_data=False)
     except OSError:
         raise
     except Exception as error:  # protobuf's own, which has no types to name it by
-        raise CaptureError(f"{path} is not a whole ONNX file; make or copy it again") from error
+        raise CaptureError(
+            f"{path} is not a whole ONNX file", hint="make or copy it again"
+        ) from error
     if not proto.ir_version or not proto.HasField("graph"):
         raise CaptureError(f"{path} is not an ONNX file: it has no graph")
     try:
@@ -102,8 +106,8 @@ def _with_shapes(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     shapeless = _shapeless(proto)
     if shapeless:
         raise CaptureError(
-            f"{path}: the {shapeless[0]} states no shape, and none can be inferred; state it where "
-            "the file is made"
+            f"{path}: the {shapeless[0]} states no shape, and none can be inferred",
+            hint="state the shape where the file is made",
         )
     return proto
 
@@ -124,8 +128,9 @@ def _refuse_operator_form(proto: onnx.ModelProto, path: Path) -> None:
     for node in proto.graph.node:
         if node.op_type.startswith("QLinear") or node.op_type in _OPERATOR_FORM:
             raise CaptureError(
-                f"{path} is quantized in the operator form ({node.op_type}); quantize the float "
-                "network again in the QDQ form (quant_format=QuantFormat.QDQ), or pass it here"
+                f"{path} is quantized in the operator form ({node.op_type})",
+                hint="pass the float network, or quantize it again in the QDQ form "
+                "(quant_format=QuantFormat.QDQ)",
             )
 
 
@@ -138,7 +143,8 @@ def _refuse_input_shapes(proto: onnx.ModelProto, path: Path) -> None:
         if node.op_type in _SHAPED_BY_SECOND and second in inputs:
             raise CaptureError(
                 f"{path}: the shape that {node.name or node.output[0]} ({node.op_type}) gives is "
-                f"the input {second!r}, and files have fixed shapes; make it constant"
+                f"the input {second!r}, and files have fixed shapes",
+                hint=f"make {second!r} a constant",
             )
 
 
@@ -146,15 +152,18 @@ def _refuse_outside(path: Path, tensor: ir.ExternalTensor) -> None:
     folder = path.resolve().parent
     if not (folder / str(tensor.location)).resolve().is_relative_to(folder):
         raise CaptureError(
-            f"{path} keeps weights outside its folder ({tensor.location}); refused for safety"
+            f"{path} keeps weights outside its folder ({tensor.location}), which is not safe",
+            hint="save the file again with its weights beside it",
         )
 
 
 def _fix_shapes(
     proto: onnx.ModelProto, path: Path, input_size: tuple[int, ...] | None, batch: int | None
 ) -> None:
-    """Make the graph's inputs static. The stated shapes of other values are dropped where an
-    input was open, because shape inference makes them anew.
+    """Make the graph's inputs static.
+
+    Where an input was open, the stated shapes of other values are dropped: shape inference makes
+    them anew.
     """
     constants = {initializer.name for initializer in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in constants]
@@ -182,8 +191,8 @@ def _fix_shapes(
                 asked = 1
             if asked is None:
                 raise UsageError(
-                    f"{path}: input {graph_input.name!r} leaves dimension {axis} open; "
-                    "give it with --input-size"
+                    f"{path}: input {graph_input.name!r} leaves dimension {axis} open",
+                    hint="give it with --input-size",
                 )
             opened = True
             dim.Clear()
@@ -231,7 +240,8 @@ def _convert_opset(
     foreign = sorted({node.domain for node in proto.graph.node} - {"", "ai.onnx"})
     if foreign:
         raise CaptureError(
-            f"{path} uses operators of the domain {foreign[0]!r}; only standard ONNX is supported"
+            f"{path} uses operators of the domain {foreign[0]!r}",
+            hint="export the network with operators of standard ONNX only",
         )
     target = opset or min(max(current, MIN_OPSET), highest)
     if current == target:
@@ -243,15 +253,16 @@ def _convert_opset(
         remedy = f"export it anew with opset {target}"
         if opset is None and target == highest < MAX_OPSET:
             remedy += (
-                ", install a later onnxruntime on the device, or take --format tflite alone if it "
-                "runs that"
+                ", install a later onnxruntime on the device, or write TFLite files only "
+                "(--format tflite)"
             )
         raise CaptureError(
-            f"{path} has opset {current}, which cannot be converted to {target}: {words}; {remedy}"
+            f"{path} has opset {current}, which cannot be converted to {target}: {words}",
+            hint=remedy,
         ) from error
 
 
 def _one_line(error: Exception) -> str:
-    """The whole of a message of the checker's, without the empty names of nodes in it."""
+    """Return the checker's message on one line, without the empty names of nodes in it."""
     text = " ".join(str(error).partition("==> Context")[0].split())
     return text.replace("name: OpType", "OpType") or type(error).__name__

@@ -72,12 +72,17 @@ def resolve(
     network = source.network
     if pretrained:
         if weights is not None:
-            raise UsageError("--weights and --pretrained exclude each other; pass one of them")
+            raise UsageError(
+                "--weights and --pretrained exclude each other", hint="pass one of them"
+            )
         if model not in models.list_models() or not isinstance(network, nn.Module):
             raise UsageError(f"--pretrained applies to networks of the zoo, not to {source.spec}")
         changed = sorted({"num_classes", "in_channels", "width_mult"} & set(args))
         if changed:
-            raise UsageError(f"published weights fit the default {changed[0]} only; leave it out")
+            raise UsageError(
+                f"published weights fit the default {changed[0]} only",
+                hint=f"leave {changed[0]} out",
+            )
         load_published_weights(source.spec, network)
         source = replace(source, untrained=False)
     if isinstance(network, nn.Module):
@@ -103,8 +108,8 @@ def _to_eval(network: nn.Module) -> None:
         nodes = network.graph.nodes if isinstance(network, fx.GraphModule) else ()
         if any("dropout" in str(node.target) and node.args[-1] is True for node in nodes):
             raise UsageError(
-                f"{type(network).__name__} is in training mode; call "
-                "torchao.quantization.pt2e.move_exported_model_to_eval on it"
+                f"{type(network).__name__} is in training mode",
+                hint="call torchao.quantization.pt2e.move_exported_model_to_eval on it",
             ) from error
 
 
@@ -129,17 +134,17 @@ def _find(
 def _from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) -> Source:
     if name not in models.list_models():
         if name.endswith(".py") or Path(name).exists():
-            raise UsageError(f"{name} is a file or folder, and MODEL is {SPEC_FORMS}")
+            raise UsageError(f"{name} is a file or folder", hint=f"pass {SPEC_FORMS}")
         near = difflib.get_close_matches(name, models.list_models(), n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"MODEL is {SPEC_FORMS}"
-        raise UsageError(f"unknown model {name!r}: {hint}")
+        hint = f"did you mean {' or '.join(near)}?" if near else f"pass {SPEC_FORMS}"
+        raise UsageError(f"unknown model {name!r}", hint=hint)
     options = dict(args)
     if isinstance(input_size, InputShape):
         input_size = input_size.sample
     if input_size is not None and ("input_size" in args or args.get("stage")):
         raise UsageError(
-            "--input-size contradicts --model-arg input_size or stage; the side of the image goes "
-            "into --model-arg input_size"
+            "--input-size contradicts --model-arg input_size or stage",
+            hint="give the side of the image with --model-arg input_size only",
         )
     if input_size is not None:
         # The zoo knows square sizes; another shape only changes what the network is traced on.
@@ -164,7 +169,7 @@ def _from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) ->
 
 
 def load_named(spec: str) -> Any:
-    """What ``path/to/file.py:name`` or ``package.module:name`` names; the user's code runs.
+    """Load what ``path/to/file.py:name`` or ``package.module:name`` names; the user's code runs.
 
     Raises:
         UsageError: there is no such file, module or name.
@@ -175,7 +180,7 @@ def load_named(spec: str) -> Any:
     if not hasattr(module, name):
         near = difflib.get_close_matches(name, vars(module), n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "check the name after the colon"
-        raise UsageError(f"{where} has no {name!r}: {hint}")
+        raise UsageError(f"{where} has no {name!r}", hint=hint)
     return getattr(module, name)
 
 
@@ -183,7 +188,10 @@ def _from_factory(spec: str, args: ModelArgs) -> Source:
     factory = load_named(spec)
     if isinstance(factory, nn.Module):
         if args:
-            raise UsageError(f"{spec} is a module that is built; --model-arg needs a callable")
+            raise UsageError(
+                f"{spec} is a module that is built already",
+                hint="leave --model-arg out, or pass a function that builds the module",
+            )
         return Source(spec, factory)
     if not callable(factory):
         raise UsageError(f"{spec} is a {type(factory).__name__}, not a callable or an nn.Module")
@@ -201,8 +209,10 @@ def _refuse_unknown_arguments(spec: str, factory: Callable[..., Any], args: Mode
     try:
         inspect.signature(factory).bind(**args)
     except TypeError as error:
-        raise UsageError(f"{spec} cannot be called so: {error}; see --model-arg") from error
-    except ValueError:  # built-in callables have no signature; the call itself will tell
+        raise UsageError(
+            f"{spec} cannot be called so: {error}", hint="pass its arguments with --model-arg"
+        ) from error
+    except ValueError:  # built-in callables have no signature; the call itself will fail
         return
 
 
@@ -259,7 +269,7 @@ def input_shape(source: Source, input_size: tuple[int, ...] | None) -> tuple[int
             return card
         if isinstance(first, nn.Linear):
             return (first.in_features,)
-        raise UsageError(f"the input size of {source.spec} is not known; pass --input-size")
+        raise UsageError(f"the input size of {source.spec} is not known", hint="pass --input-size")
     shape = input_size
     is_sequence = len(card) == 2 if card else isinstance(first, nn.Conv1d)
     if isinstance(input_size, InputShape):
@@ -270,14 +280,16 @@ def input_shape(source: Source, input_size: tuple[int, ...] | None) -> tuple[int
     if card is not None and len(shape) != len(card):
         raise UsageError(
             f"{source.spec} reads inputs of {'×'.join(map(str, card))}, and the input size is "
-            f"{'×'.join(map(str, shape))}; leave --input-size out, or give as many numbers"
+            f"{'×'.join(map(str, shape))}",
+            hint="leave --input-size out, or give as many numbers",
         )
     return shape
 
 
 def is_guess(source: Source, input_size: tuple[int, ...] | None) -> bool:
-    """Whether two numbers are taken for the sides of a color image, though neither a card nor the
-    first layer says that the network reads one.
+    """Whether an input size of two numbers is only assumed to be that of a color image.
+
+    It is where neither the network's card nor its first layer says what the input is.
     """
     return (
         isinstance(source.network, nn.Module)

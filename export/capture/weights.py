@@ -63,13 +63,15 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
         except SafetensorError as error:
             raise DataError(f"{path} is not a readable safetensors file: {error}") from error
     if path.suffix not in (".pth", ".pt"):
-        raise UsageError(f"{path}: weights are .safetensors, .pth or .pt files")
+        raise UsageError(
+            f"{path} is not a file of weights", hint="pass a .safetensors, .pth or .pt file"
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
         raise DataError(
-            f"{path} cannot be read as plain weights ({type(error).__name__}); "
-            "save the state_dict with safetensors or torch.save"
+            f"{path} cannot be read as plain weights ({type(error).__name__})",
+            hint="save the state_dict with safetensors or torch.save",
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
@@ -77,5 +79,5 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(state, dict) or not all(
         isinstance(value, torch.Tensor) for value in state.values()
     ):
-        raise DataError(f"{path} holds no state dict; save model.state_dict()")
+        raise DataError(f"{path} holds no state dict", hint="save model.state_dict()")
     return state

@@ -96,7 +96,7 @@ def optimize(model: ir.Model) -> ir.Model:
     if without_operator:
         logger.warning(
             "opset %d has no Gelu, so the network's GELU stays written out, which is slower, and "
-            "partly in float in int8 files; pass --opset %d, or --format tflite alone",
+            "partly in float in int8 files; pass --opset %d, or only --format tflite",
             model.graph.opset_imports[""],
             gelu.FIRST_OPSET,
         )

@@ -1,7 +1,8 @@
-"""A batch norm that no convolution absorbs is a depthwise 1×1 convolution.
+"""A batch norm that no convolution absorbs becomes a depthwise 1×1 convolution.
 
-Before a concatenation or in a pre-activation block the norm stands alone. As a convolution it has
-an integer kernel on both runtimes, per-channel weights, and fuses the ReLU that follows.
+Before a concatenation or in a pre-activation block no convolution stands in front of the norm. As a
+convolution it has an integer kernel in both runtimes and per-channel weights, and it can apply the
+ReLU that follows.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from edgeconv.export.passes.steps import NodePass
 
 
 class BatchNormToDepthwise(NodePass):
-    """``BatchNormalization(x)`` → ``Conv(x, weight [C, 1, 1…], bias [C], group=C)`` for x of
-    [N, C, spatial…] with constant float32 statistics.
+    """``BatchNormalization(x)`` → ``Conv(x, weight [C, 1, 1…], bias [C], group=C)``.
+
+    x is float32 [N, C, spatial…], and the statistics are constant.
     """
 
     def applies(self, node: ir.Node) -> bool:

@@ -31,9 +31,11 @@ Channel = tuple[ir.Value, int]  # of a value that no move computes
 
 
 class ChannelShuffle(ir.passes.InPlacePass):
-    """``Concat``, ``Reshape [N, g, C/g, …]``, ``Transpose (0, 2, 1, …)``, ``Reshape [N, C, …]``,
-    ``Split`` → ``Split`` of what the convolutions in front compute, ``Concat`` of what those behind
-    read. It is done where dense convolutions with constant weights stand all around.
+    """Shuffles between convolutions → ``Split`` behind the first, ``Concat`` before the others.
+
+    A shuffle is ``Reshape [N, g, C/g, …]``, ``Transpose (0, 2, 1, …)``, ``Reshape [N, C, …]``,
+    with a ``Concat`` in front and a ``Split`` behind it. It dissolves where dense convolutions with
+    constant weights stand all around.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -69,7 +71,10 @@ class _Moves:
     shuffled: set[ir.Value] = field(default_factory=set)
 
     def of(self, value: ir.Value) -> list[Channel] | None:
-        """Of a value that nothing moved yet, its own; None where their number is not known."""
+        """Return the channels of ``value``; None where their number is not known.
+
+        A value that nothing moved yet has its own.
+        """
         if value not in self.channels:
             count = _channel_count(value)
             if count is None:
@@ -80,8 +85,13 @@ class _Moves:
 
 @dataclass
 class _Region:
-    """Values whose channels come from the same places: ``sources`` are computed, ``read`` are those
-    that something else than a move reads.
+    """Values whose channels come from the same places.
+
+    Attributes:
+        sources: the values that are computed.
+        read: the values that something else than a move reads, with their channels.
+        nodes: the moves.
+        shuffles: whether a shuffle is among the moves.
     """
 
     sources: list[ir.Value]
@@ -109,8 +119,9 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Convolutions whose results and whose inputs change their order: by value, the dense ones and,
-    on the way to them, the depthwise ones.
+    """Convolutions whose results (writers) or inputs (readers) change their order, by value.
+
+    They are dense ones and, on the way to them, depthwise ones.
     """
 
     writers: dict[ir.Value, list[ir.Node]]
@@ -161,7 +172,7 @@ def _follow_split(node: ir.Node, moves: _Moves) -> None:
 
 
 def _follow_shuffle(last: ir.Node, moves: _Moves) -> None:
-    """The Reshape that ends a shuffle."""
+    """Follow the channels through a shuffle that ends with the Reshape ``last``."""
     transpose = _producer(last, "Transpose")
     first = None if transpose is None else _producer(transpose, "Reshape")
     x = None if first is None else first.inputs[0]
@@ -185,7 +196,7 @@ def _follow_shuffle(last: ir.Node, moves: _Moves) -> None:
 
 
 def _producer(node: ir.Node, operator: str) -> ir.Node | None:
-    """Of the first input, if it is this operator and nobody else reads its result."""
+    """Return the producer of the first input, if it is ``operator`` and has no other reader."""
     value = node.inputs[0]
     producer = None if value is None else value.producer()
     if value is None or producer is None or producer.op_type != operator:
@@ -194,7 +205,7 @@ def _producer(node: ir.Node, operator: str) -> ir.Node | None:
 
 
 def _regions(moves: _Moves) -> Iterator[_Region]:
-    """Take apart what has no channel in common."""
+    """Group the values that have channels in common."""
     groups: list[set[ir.Value]] = []
     for channels in moves.channels.values():
         sources = {source for source, _ in channels}
@@ -213,7 +224,7 @@ def _read_outside(value: ir.Value, moves: _Moves) -> bool:
 
 
 def _plan(region: _Region) -> _Plan | None:
-    """None where somebody needs the order as it is, or gets a channel twice."""
+    """Plan new orders; None where a reader needs the order as it is, or reads a channel twice."""
     writers, readers = {}, {}
     for source in region.sources:
         found = _writers(source)
@@ -229,7 +240,7 @@ def _plan(region: _Region) -> _Plan | None:
 
 
 def _writers(value: ir.Value) -> list[ir.Node] | None:
-    """The convolutions from the dense one that decides on the order of a value's channels on."""
+    """Return the convolutions that decide the order of a value's channels, the dense one last."""
     found = []
     while (node := value.producer()) is not None and not value.is_graph_output():
         kind = _kind(node)
@@ -247,7 +258,7 @@ def _writers(value: ir.Value) -> list[ir.Node] | None:
 
 
 def _readers(value: ir.Value, moves: Iterable[ir.Node]) -> list[ir.Node] | None:
-    """The convolutions up to the dense ones, which read a value's channels in any order."""
+    """Return the convolutions that read a value, up to dense ones, which take any order."""
     if value.is_graph_output():
         return None
     found = []
@@ -268,7 +279,7 @@ def _readers(value: ir.Value, moves: Iterable[ir.Node]) -> list[ir.Node] | None:
 
 
 def _kind(node: ir.Node) -> _Kind | None:
-    """None where it ties them."""
+    """Return what ``node`` means for the order of channels; None where it fixes that order."""
     if node.domain != "" or len(node.outputs) != 1:
         return None
     if node.op_type in CHANNELWISE:
@@ -315,7 +326,7 @@ def _write_runs(
     writers: Sequence[ir.Node],
     readers_of: Mapping[Channel, tuple[int, ...]],
 ) -> list[_Run]:
-    """Let a source have its channels grouped by who reads them, and take the groups apart."""
+    """Group the channels of a source by their readers, and split the groups apart."""
     channel_count = _channel_count(source)
     node = source.producer()
     assert channel_count is not None
@@ -347,7 +358,7 @@ def _write_runs(
 def _read_runs(
     editor: GraphEditor, value: ir.Value, parts: Sequence[_Run], moves: Iterable[ir.Node]
 ) -> None:
-    """Let those who read a moved value read its runs instead."""
+    """Make the readers of a moved value read its runs in its place."""
     node = value.producer()
     assert node is not None
     joined = parts[0].value
@@ -378,9 +389,7 @@ def _with_channels(like: ir.Value, count: int) -> tuple[int, ...]:
 
 
 def _reorder(editor: GraphEditor, conv: ir.Node, order: Sequence[int], axis: int) -> None:
-    """Take the weights of a convolution in another order along an axis; with that of the output
-    channels, 0, go the biases.
-    """
+    """Reorder the weights of a convolution along an axis, and along axis 0 the biases as well."""
     for index in (1, 2) if axis == 0 else (1,):
         old = conv.inputs[index] if index < len(conv.inputs) else None
         if old is not None and old.const_value is not None:

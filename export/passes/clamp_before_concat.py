@@ -16,8 +16,9 @@ FUSING = {"Conv", "ConvTranspose", "Gemm", "Add", "Sub", "Mul"}
 
 
 class ClampBeforeConcat(NodePass):
-    """``Relu(Concat(a, b, …))`` → ``Concat(Relu(a), Relu(b), …)``; the same of Clip with constant
-    bounds.
+    """``Relu(Concat(a, b, …))`` → ``Concat(Relu(a), Relu(b), …)``.
+
+    A Clip with constant bounds moves in the same way.
     """
 
     def applies(self, node: ir.Node) -> bool:

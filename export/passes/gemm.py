@@ -1,4 +1,4 @@
-"""A matrix product and the bias behind it are one Gemm, whatever the rank of the input.
+"""A matrix product and the bias behind it become one Gemm, whatever the rank of the input.
 
 PyTorch's linear layer on tokens is exported as MatMul and Add. As Gemm the bias is part of the
 product: one operator less in both formats, and in int8 an int32 bias in place of an addition with
@@ -15,9 +15,10 @@ from edgeconv.export.passes.steps import NodePass
 
 
 class MatMulAddToGemm(NodePass):
-    """``Add(MatMul(x [..., k], weight [k, n]), bias [n])`` →
-    ``Reshape(Gemm(Reshape(x, [-1, k]), weight, bias), [..., n])``; without the reshapes where x
-    is a matrix. Weight and bias are constant float32, shapes are static.
+    """``Add(MatMul(x [..., k], weight [k, n]), bias [n])`` → ``Gemm(x, weight, bias)``.
+
+    Around the Gemm are reshapes to [-1, k] and [..., n] where x is not a matrix. Weight and bias
+    are constant float32, and shapes are static.
     """
 
     def applies(self, node: ir.Node) -> bool:

@@ -1,4 +1,4 @@
-"""ReduceMean over all spatial axes is GlobalAveragePool.
+"""ReduceMean over all spatial axes becomes GlobalAveragePool.
 
 PyTorch's exporter writes adaptive and global pools as ReduceMean, for which ONNX Runtime has no
 integer kernel; for GlobalAveragePool it has one.
@@ -14,8 +14,10 @@ from edgeconv.export.passes.steps import NodePass
 
 
 class MeanToGlobalPool(NodePass):
-    """``ReduceMean(x, axes=[2, 3, …], keepdims=k)`` → ``GlobalAveragePool(x)``, and a Reshape
-    where the dimensions are dropped. x is [N, C, spatial…] with static shape, ai.onnx 18+.
+    """``ReduceMean(x, axes=[2, 3, …], keepdims=k)`` → ``GlobalAveragePool(x)``.
+
+    A Reshape follows where the dimensions are dropped. x is [N, C, spatial…] with a static shape,
+    and the opset is 18 or later, where axes are an input.
     """
 
     def applies(self, node: ir.Node) -> bool:

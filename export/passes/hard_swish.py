@@ -47,8 +47,9 @@ def _of_hard_sigmoid(context: Any, gate: ir.Value, **_: Any) -> pattern.MatchRes
 
 
 class HardSwish(Rewrites):
-    """``Clip(x + 3, 0, 6) / 6`` (or times 1/6) → ``HardSigmoid(x)``; x times that, in any of its
-    orders → ``HardSwish(x)``.
+    """``Clip(x + 3, 0, 6) / 6`` (or times 1/6) → ``HardSigmoid(x)``.
+
+    x times that becomes ``HardSwish(x)``, in whatever order it is multiplied.
     """
 
     subject = "HardSwish or HardSigmoid"

@@ -212,8 +212,10 @@ def _with_bias() -> pattern.RewriteRule:
 
 
 class LayerNorm(Rewrites):
-    """The formula → ``LayerNormalization(x, scale, bias)``; scale and bias follow as constants of
-    the normalized shape, or are ones and nothing.
+    """The formula → ``LayerNormalization(x, scale, bias)``.
+
+    Scale and bias are the constants of the normalized shape that follow it. Without them the scale
+    is one, and there is no bias.
     """
 
     subject = "layer norm"

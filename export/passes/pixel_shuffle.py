@@ -60,8 +60,10 @@ def _rule(perm: tuple[int, ...], mode: str) -> pattern.RewriteRule:
 
 
 class PixelShuffle(Rewrites):
-    """``Reshape [N, C, r, r, H, W]``, ``Transpose (0, 1, 4, 2, 5, 3)``, ``Reshape [N, C, rH, rW]``
-    → ``DepthToSpace`` of mode CRD; with the block in front of the depth, mode DCR.
+    """Reshape, Transpose, Reshape of a pixel shuffle → ``DepthToSpace``.
+
+    ``Reshape [N, C, r, r, H, W]``, ``Transpose (0, 1, 4, 2, 5, 3)``, ``Reshape [N, C, rH, rW]``
+    become one of mode CRD. With the block in front of the depth, they become one of mode DCR.
     """
 
     subject = "pixel shuffle"

@@ -1,6 +1,6 @@
-"""A PRelu with one slope is LeakyRelu.
+"""A PRelu with one slope becomes LeakyRelu.
 
-That is what PyTorch's PReLU has unless it is asked for a slope a channel. LeakyRelu has integer
+PyTorch's PReLU has one slope unless it is given a number of channels. LeakyRelu has integer
 kernels in both runtimes; PRelu has none in ONNX Runtime, and a slow one in TFLite.
 """
 
@@ -16,7 +16,7 @@ from edgeconv.export.passes.rewriting import MATCH, Rewrites, no_match
 
 
 def _slope(value: ir.Value) -> float | None:
-    """The number that all slopes are; None where they differ or are computed."""
+    """Return the number that all slopes are; None where they differ or are computed."""
     tensor = ir.convenience.get_const_tensor(value)
     slopes = None if tensor is None else tensor.numpy().reshape(-1)
     if slopes is None or not slopes.size or np.any(slopes != slopes[0]):

@@ -1,4 +1,4 @@
-"""A Softplus that steps aside for large inputs is a plain one.
+"""A Softplus that returns large inputs as they are becomes a plain one.
 
 PyTorch writes x itself above a threshold, where log(1 + exp(x)) is x to the last bit of float32.
 ONNX Runtime and TFLite compute Softplus without overflow, and the choice costs both of them a
@@ -34,8 +34,9 @@ def _scaled(op: Any, x: Any, beta: Any) -> Any:
 
 
 class Softplus(Rewrites):
-    """``Where(x > t, x, Softplus(x))`` → ``Softplus(x)``; the same of ``Softplus(b x) / b``, where
-    ``b x`` is compared. ``t`` is 15 or more.
+    """``Where(x > t, x, Softplus(x))`` → ``Softplus(x)``, for t of 15 or more.
+
+    ``Softplus(b x) / b`` loses its choice in the same way where ``b x`` is compared.
     """
 
     subject = "Softplus"

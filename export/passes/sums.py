@@ -1,7 +1,7 @@
-"""A Sum of several values is Adds.
+"""A Sum of several values becomes Adds.
 
-Add has integer kernels in both runtimes, which Sum lacks, and each sum on the way gets a range of
-its own in calibration.
+Add has integer kernels in both runtimes, and Sum has none. Each sum on the way gets a range of its
+own in calibration.
 """
 
 from __future__ import annotations

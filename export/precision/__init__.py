@@ -1,4 +1,4 @@
-"""What each precision makes of a float graph; one file a precision, or a part of one."""
+"""What each precision makes of a float graph; one file per precision, or per part of one."""
 
 from edgeconv.export.precision.prequantized import existing_precision, state_pooled_scales
 from edgeconv.export.precision.variant import Variant, make_variant

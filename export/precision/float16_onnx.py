@@ -1,6 +1,6 @@
 """A float32 ONNX graph becomes one of float16.
 
-ONNX's operator schemas say where half precision is allowed. What takes float32 alone (the scales
+ONNX's operator schemas say where half precision is allowed. What takes float32 only (the scales
 of a Resize) keeps it, with a Cast in front. ONNX Runtime computes in float32 between Casts of its
 own where it has no half-precision kernel.
 """
@@ -93,8 +93,8 @@ class _Conversion:
             for attribute in node.attributes.values()
         ):
             raise UnsupportedOperator(
-                f"{node.name} ({node.op_type}): control flow has no float16 form; "
-                "use --precision float32"
+                f"{node.name} ({node.op_type}): control flow has no float16 form",
+                hint="use --precision float32",
             )
         schema = _schema(self.graph, node)
         halved: set[str] = set()

@@ -27,7 +27,7 @@ _LEAST_ELEMENTS = 64
 def to_half(
     array: npt.NDArray[Any], name: str, readers: Collection[str]
 ) -> npt.NDArray[np.float16]:
-    """``array`` in float16: rounded to the nearest, and limited to what float16 holds.
+    """Round ``array`` to float16, and limit it to what float16 holds.
 
     An infinity stays one. A bound (of a Clip, of an attention's mask) is only limited; a number
     that the operators ``readers`` multiply by is refused where it does not fit.
@@ -40,7 +40,8 @@ def to_half(
     if beyond.any() and not _MULTIPLYING.isdisjoint(readers):
         raise DataError(
             f"the weight {name!r} reaches {np.abs(array[finite]).max():.3g}, beyond the largest "
-            f"float16 of {LARGEST:.0f}; use --precision float32"
+            f"float16 of {LARGEST:.0f}",
+            hint="use --precision float32",
         )
     limited = np.where(finite, np.clip(array, -LARGEST, LARGEST), array)
     return np.asarray(limited, HALF)

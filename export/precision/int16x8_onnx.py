@@ -33,7 +33,7 @@ _WEIGHTED = operators(Trait.WEIGHTED)
 
 
 def widen(model: ir.Model) -> ir.Model:
-    """A copy of an int8 QDQ graph with float inputs and outputs whose activations are int16."""
+    """Copy an int8 QDQ graph with float inputs and outputs, with activations of int16."""
     steps = [
         Step(RaiseOpset(), "first: QuantizeLinear has int16 only from there on"),
         Step(PutBackRelus(), "before WidenActivations: it reads the int8 ranges"),
@@ -84,7 +84,7 @@ class PutBackRelus(NodePass):
     """Writes the Relu that an int8 range from zero up stands for: a symmetric one goes below."""
 
     def applies(self, node: ir.Node) -> bool:
-        """Apply to a QuantizeLinear whose range alone cuts off what is below zero."""
+        """Apply to a QuantizeLinear of which only the range cuts off what is below zero."""
         return node.op_type == "QuantizeLinear" and _cuts_negatives(node)
 
     def replace(self, editor: GraphEditor, node: ir.Node) -> None:
@@ -161,7 +161,7 @@ class _Widening:
         node.replace_input_with(2, self._zero)
 
     def _constant(self, node: ir.Node) -> None:
-        """A constant in an activation's place."""
+        """State a constant in an activation's place in int16."""
         scale, zero_point = _parameters(node)
         codes = node.inputs[0]
         assert codes is not None
@@ -175,7 +175,7 @@ class _Widening:
         self._set(node, wide)
 
     def _bias(self, node: ir.Node) -> None:
-        """The bias in the scale that follows from the input's new one."""
+        """State a bias in the scale that follows from the input's new one."""
         (reader,) = node.outputs[0].consumers()
         x, weight = (value.producer() if value else None for value in reader.inputs[:2])
         if x is None or weight is None or x.op_type != "DequantizeLinear":
@@ -193,7 +193,7 @@ class _Widening:
 
 
 def symmetric(scale: float, zero_point: int) -> float:
-    """The int16 scale that covers the range of 256 int8 codes."""
+    """Return the int16 scale that covers the range of an int8 scale and zero point."""
     if (scale, zero_point) in _FIXED_INT8:
         return _FIXED_SCALE
     return float(np.float32(scale * max(128 + zero_point, 127 - zero_point) / LARGEST))

@@ -44,7 +44,7 @@ _LOWEST_INT8 = -128
 
 
 def widen_graph(graph: Graph) -> tuple[str, ...]:
-    """Give ``graph`` int16 activations, in place; returns what runs in float for that."""
+    """Give ``graph`` int16 activations, in place, and return what runs in float for that."""
     return _Widening(graph).run()
 
 
@@ -129,9 +129,7 @@ class _Widening:
         self._done += behind
 
     def _is_bounded(self, operator: Operator, tensor: Tensor) -> bool:
-        """Whether the int8 range of a result cut off what is below zero. A symmetric range does
-        not.
-        """
+        """Whether the int8 range of a result cut off what is below zero, unlike a symmetric one."""
         if not self._begins_at_zero(tensor) or operator.name in _NON_NEGATIVE:
             return False
         read = [item for item in operator.inputs if _is_code(item) or id(item) in self._old]
@@ -177,7 +175,7 @@ class _Widening:
 
 
 def _is_code(tensor: Tensor) -> bool:
-    """Whether ``tensor`` holds int8 codes of an activation, or a constant in the place of one."""
+    """Whether ``tensor`` is an int8 activation, or a constant in the place of one."""
     return tensor.dtype == INT8 and isinstance(tensor.quantization, Quantization)
 
 

@@ -28,8 +28,11 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class DynamicModel:
-    """The graph, and the names of the float weights that are integers in it. ``float_fallback``
-    says what keeps float weights, and why.
+    """A graph with int8 weights.
+
+    Attributes:
+        weights: the names of the float weights that are integers in it.
+        float_fallback: what keeps float weights, and why.
     """
 
     model: ir.Model
@@ -133,7 +136,7 @@ def _reason_for_float(node: ir.Node) -> str:
     if node.op_type == "Conv" and len(shape) > 4:
         return "TFLite has no kernel for it with int8 weights"
     if node.op_type == "MatMul" and len(shape) != 2:
-        return "its second operand is no matrix"
+        return "its second operand is not a matrix"
     if node.op_type == "Gemm" and not _is_plain(node):
         return "it transposes its input, scales it, or adds no row"
     return ""
@@ -209,9 +212,9 @@ class _Rewriter:
     def _weight(
         self, node: ir.Node, weight: ir.Value, convolves: bool
     ) -> tuple[ir.Value, ir.Value, ir.Value]:
-        """Codes, scales in the shape that multiplies the result, and zero point.
+        """Return the integers, the scales in the shape that multiplies the result, and zero point.
 
-        Older releases of ONNX Runtime have ConvInteger for uint8 weights alone: the same
+        Older releases of ONNX Runtime have ConvInteger for uint8 weights only: the same
         integers, shifted by 128.
         """
         assert weight.const_value is not None

@@ -1,4 +1,4 @@
-"""Networks that arrive in integers: QDQ files of other tools, quantization-aware training."""
+"""Pre-quantized networks: QDQ files of other tools, and quantization-aware training."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _BY_ACTIVATION = {
 
 
 def existing_precision(model: ir.Model, name: str) -> Precision | None:
-    """The precision of a graph that is quantized already; None for a float graph.
+    """Find the precision of a pre-quantized graph; None for a float graph.
 
     Args:
-        name: of the network, for the message.
+        model: a captured graph.
+        name: the name of the network, for the message.
 
     Raises:
         CaptureError: it is quantized in a way that no precision of ours stands for.
@@ -31,14 +32,15 @@ def existing_precision(model: ir.Model, name: str) -> Precision | None:
     stored = {node.outputs[0].dtype for node in model.graph if node.op_type == "QuantizeLinear"}
     if not stored:
         raise CaptureError(
-            f"{name} stores its weights as integers and computes in float; pass the float network "
-            "with --precision int8-dynamic"
+            f"{name} stores its weights as integers and computes in float",
+            hint="pass the float network with --precision int8-dynamic",
         )
     found = {_BY_ACTIVATION.get(dtype) if dtype else None for dtype in stored}
     if len(found) != 1 or None in found:
         types = ", ".join(sorted("unknown" if d is None else d.name.lower() for d in stored))
         raise CaptureError(
-            f"{name} quantizes activations to {types}; int8, uint8 or int16 alone are supported"
+            f"{name} quantizes activations to {types}",
+            hint="quantize all of them to int8, to uint8 or to int16",
         )
     return found.pop()
 

@@ -28,8 +28,8 @@ class Variant:
         onnx: the graph of the ONNX file, with the interface that the file shall have.
         tflite: the graph that the TFLite file is lowered from.
         finish: what is done to the TFLite graph after that; it returns what that leaves in float.
-        checked: the quantized graph with float inputs and outputs, which tells what a quantized
-            file should compute; None for a float one.
+        checked: the quantized graph with float inputs and outputs, which computes what a quantized
+            file should; None for a float one.
         steps: the real size of one step of each output; None for a float one.
         float_fallback: what stays in float in a quantized graph, with the reason.
     """
@@ -50,12 +50,13 @@ def make_variant(
     io: IoType,
     existing: Precision | None = None,
 ) -> Variant:
-    """``graph`` in ``precision``.
+    """Express ``graph`` in ``precision``.
 
     Args:
+        precision: what to make of it.
         graph: the float graph.
         quantized: its QDQ form, for the calibrated precisions.
-        existing: the precision of ``graph`` where it was quantized by somebody else.
+        existing: the precision of ``graph`` where it is pre-quantized.
         io: element type of the inputs and outputs where ``precision`` can have it.
 
     Raises:

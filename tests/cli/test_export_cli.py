@@ -184,7 +184,7 @@ def test_a_pickle_is_not_executed(folder: Path) -> None:
 
 USAGE = [
     (["resnet81"], ["unknown model 'resnet81'", "resnet8"]),
-    (["qqqq"], ["unknown model", "MODEL is"]),
+    (["qqqq"], ["unknown model", "pass a zoo name"]),
     (["resnet8", *SIZE, "--model-arg", "input_size=16"], ["--input-size contradicts"]),
     (["resnet_early_exit", *SIZE, "--model-arg", "stage=1"], ["--input-size contradicts"]),
     (["resnet18", "--pretrained", "--model-arg", "num_classes=10"], ["the default num_classes"]),
@@ -243,8 +243,8 @@ FAILURES = [
     (["net.py:make", *SIZE, "--calibration", "nan.npz"], ["NaN or infinite"]),
     (["net.py:make", *SIZE, "--calibration", "truncated.npz"], ["not a readable NumPy file"]),
     (["net.py:make", *SIZE, "--calibration", "empty"], ["holds no images"]),
-    (["damaged.onnx"], ["damaged.onnx is not a whole ONNX file; make or copy it again"]),
-    (["empty.onnx"], ["empty.onnx is empty; make or copy it again"]),
+    (["damaged.onnx"], ["damaged.onnx is not a whole ONNX file", "make or copy it again"]),
+    (["empty.onnx"], ["empty.onnx is empty", "make or copy it again"]),
     (["resnet8", "--weights", "other.safetensors"], ["does not fit the network"]),
     (["resnet8", "--weights", "damaged.safetensors"], ["not a readable safetensors file"]),
     (["syntax.py:make"], ["syntax.py raised SyntaxError"]),

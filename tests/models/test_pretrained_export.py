@@ -75,7 +75,7 @@ def test_what_cannot_be_had_is_one_line(
     result = run(*arguments, "--pretrained", "-o", str(tmp_path / "out"))
     assert isinstance(result.exception, kind)
     assert message in str(result.exception)
-    assert "\n" not in str(result.exception)
+    assert "\n" not in result.exception.message
     assert not (tmp_path / "out").exists()
 
 

@@ -157,7 +157,7 @@ def test_two_convolutions_may_share_their_weights() -> None:
 
 
 def tied(case: str) -> ir.Model:
-    """A shuffle that somebody around it needs as it is."""
+    """A shuffle whose surroundings need its order as it is."""
     graph = Writer()
     if case == "the input":
         return graph.model(graph.conv(graph.shuffle("x", 3), 4))
@@ -218,7 +218,7 @@ def test_any_moves_between_convolutions_give_the_same(data: st.DataObject) -> No
             pool += graph.split(x, start, size - start)
         elif move == "concat" and pool:
             pool.append(graph.concat(x, pool.pop()))
-        else:  # somebody reads it in the middle of its way
+        else:  # another reader stands in the middle of its way
             pool += [x, graph.conv(x, 4)]
     results = [graph.conv(graph.relu(value), 2, kernel=1) for value in pool]
     modified, operators = dissolved(graph.model(*results))

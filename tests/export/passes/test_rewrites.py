@@ -310,5 +310,5 @@ def test_a_softplus_with_a_threshold_is_a_plain_one(body: str, expected: list[st
 
 
 def test_a_softplus_with_a_low_threshold_stays() -> None:
-    """Above 10 it differs from x by 4.5e-6 of it, which float32 tells."""
+    """Above 10 it differs from x by 4.5e-6 of it, which float32 can express."""
     assert not Softplus()(graph(scaled_softplus("ten"))).modified

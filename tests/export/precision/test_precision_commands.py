@@ -81,7 +81,7 @@ def test_inspect_tells_them_apart(everything: Bundle) -> None:
     for artifact in everything.manifest.artifacts:
         report = reports[artifact.format, artifact.precision]
         assert report.lowest_runtime == artifact.lowest_runtime
-    # Constants that are stored as halves are no activations.
+    # Constants that are stored as halves are not activations.
     tflite = {precision: reports[Format.TFLITE, precision] for precision in Precision}
     half, full = tflite[Precision.FLOAT16], tflite[Precision.FLOAT32]
     assert half.peak_activation_bytes == full.peak_activation_bytes

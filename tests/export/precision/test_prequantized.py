@@ -189,7 +189,7 @@ def test_it_keeps_its_scales_and_takes_no_options(
 
 
 def test_onnxruntimes_own_tools_take_a_float_file(float_file: Path, tmp_path: Path) -> None:
-    """quantize_dynamic stores weights transposed; an entry that tells their old shape again made
+    """quantize_dynamic stores weights transposed; an entry that states their old shape again made
     it fail."""
     bundle = export(float_file, out=tmp_path / "out", formats=[Format.ONNX])
     written = bundle.file(bundle.manifest.artifacts[0])

@@ -74,7 +74,9 @@ def test_an_open_batch_is_one_and_open_sizes_are_asked_for(tmp_path: Path) -> No
     assert lower(model).inputs[0].shape == (1, 4, 6, 3)
     model = capture_file(path, None, input_size=(4, 6), batch=5)
     assert lower(model).inputs[0].shape == (5, 4, 6, 3)
-    with pytest.raises(UsageError, match="leaves dimension 2 open; give it with --input-size"):
+    with pytest.raises(
+        UsageError, match="leaves dimension 2 open\nhint: give it with --input-size"
+    ):
         capture_file(path, None, input_size=None, batch=None)
 
 
