@@ -32,8 +32,8 @@ class Sqnr:
     """The ratio over some elements; ratios over others can be added to it.
 
     Attributes:
-        signal: the sum of the squares of the expected elements.
-        noise: the sum of the squares of the differences.
+        signal: The sum of the squares of the expected elements.
+        noise: The sum of the squares of the differences.
     """
 
     signal: float = 0.0
@@ -69,7 +69,7 @@ def by_output(batches: Iterable[tuple[Arrays, Arrays]]) -> Iterator[list[Sqnr]]:
     """Compare the outputs of a network, for one batch after the other.
 
     Args:
-        batches: the expected outputs of each batch, and the computed ones. Only one batch has to
+        batches: The expected outputs of each batch, and the computed ones. Only one batch has to
             be in memory at a time.
 
     Yields:
@@ -88,6 +88,6 @@ def worst_db(batches: Iterable[tuple[Arrays, Arrays]]) -> float:
     """The ratio in dB of the worst output over all batches; EQUAL_DB where nothing is compared.
 
     Args:
-        batches: as :func:`by_output` takes them.
+        batches: As :func:`by_output` takes them.
     """
     return min((ratio.db for ratio in together(by_output(batches))), default=EQUAL_DB)

@@ -1,4 +1,4 @@
-"""Keep the noise of PyTorch's exporter, ONNX Runtime and LiteRT away from the user."""
+"""Hide the messages of PyTorch's exporter, ONNX Runtime and LiteRT from the user."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def quiet_python() -> Iterator[None]:
 
 @contextmanager
 def quiet_native() -> Iterator[None]:
-    """Point file descriptor 2 at nothing while native code announces itself, unless debugging.
+    """Discard what native code writes to standard error, unless debugging.
 
-    LiteRT writes to the descriptor directly, so Python's sys.stderr cannot catch it. Keep the
-    block short: other threads' messages are lost in it too.
+    LiteRT writes to file descriptor 2 directly, so Python's sys.stderr cannot catch it. Keep the
+    block short: it discards the messages of other threads too.
     """
     if debugging():
         yield

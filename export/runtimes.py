@@ -33,7 +33,7 @@ class Runner(Protocol):
     """A loaded model file.
 
     Attributes:
-        name: the runtime and its version.
+        name: The runtime and its version.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Runner(Protocol):
         """Compute the outputs in the order of the interface.
 
         Args:
-            inputs: one array per input, in the same order and in the network's own layout.
+            inputs: One array per input, in the same order and in the network's own layout.
 
         Raises:
-            EdgeconvError: an operator fails on the inputs, as Gather does on an index out of range.
+            EdgeconvError: An operator fails on the inputs, as Gather does on an index out of range.
         """
 
 
@@ -58,13 +58,13 @@ def open_runner(
     """Load a model file.
 
     Args:
-        path: the file.
-        format: its format, which decides the runtime.
-        inputs: its inputs, as the manifest describes them.
-        outputs: its outputs, likewise.
+        path: The file.
+        format: Its format, which decides the runtime.
+        inputs: Its inputs, as the manifest describes them.
+        outputs: Its outputs, likewise.
 
     Raises:
-        EdgeconvError: the runtime refuses the file.
+        EdgeconvError: The runtime refuses the file.
     """
     if format is Format.ONNX:
         return OnnxRunner(path, inputs, outputs)
@@ -77,7 +77,7 @@ def open_session(model: Path | bytes) -> ort.InferenceSession:
     A second thread that waits for a core which another process uses costs more than it gives.
 
     Args:
-        model: the path of an ``.onnx`` file, or its bytes.
+        model: The path of an ``.onnx`` file, or its bytes.
 
     Raises:
         EdgeconvError: ONNX Runtime refuses the model.
@@ -106,9 +106,9 @@ class OnnxRunner:
     """A model on ONNX Runtime.
 
     Args:
-        model: the path of an ``.onnx`` file, or its bytes.
-        inputs: the model's inputs, in the order of the arrays that :meth:`run` takes.
-        outputs: the outputs to compute.
+        model: The path of an ``.onnx`` file, or its bytes.
+        inputs: The model's inputs, in the order of the arrays that :meth:`run` takes.
+        outputs: The outputs to compute.
 
     Raises:
         EdgeconvError: ONNX Runtime refuses the model.
@@ -201,8 +201,8 @@ class IntermediateOutputs:
     """An ONNX Runtime session that computes any float values of a graph, inner ones too.
 
     Args:
-        model: the graph; what it computes stays as it is.
-        names: the values to compute. Those that are not outputs of the graph must be float.
+        model: The graph; what it computes stays as it is.
+        names: The values to compute. Those that are not outputs of the graph must be float.
 
     Raises:
         EdgeconvError: ONNX Runtime refuses the graph.
@@ -224,9 +224,9 @@ class IntermediateOutputs:
         """Compute the values, in the order of the names.
 
         Args:
-            batch: one array per input of the graph.
+            batch: One array per input of the graph.
 
         Raises:
-            EdgeconvError: an operator fails on the inputs.
+            EdgeconvError: An operator fails on the inputs.
         """
         return _run(self._session, self._names, dict(zip(self._inputs, batch, strict=True)))

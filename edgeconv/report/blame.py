@@ -1,4 +1,4 @@
-"""The layers that lose accuracy in 8 bits, as a person reads them."""
+"""Print the layers that lose accuracy in 8 bits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from edgeconv.export.blame.report import Blame, LayerBlame, Span
 
 _BAR = 20  # characters
-# The files of a bundle were calibrated on other samples, or otherwise, if they differ by more.
+# A file whose SQNR differs by more was calibrated on other samples or with other options.
 _SAME_DB = 1.0
 
 
@@ -30,7 +30,7 @@ def print_blame(found: Blame, limit: int | None = None) -> None:
     if len(shown) < len(found.layers):
         rest = sum(layer.share for layer in found.layers[len(shown) :])
         out.print(
-            f"{len(found.layers) - len(shown)} layers more make {format_percent(rest)} of the noise"
+            f"{len(found.layers) - len(shown)} more layers make {format_percent(rest)} of the noise"
         )
     out.print(
         "\nalone: SQNR of the network's output with this layer in int8 and all others in float; "

@@ -1,4 +1,4 @@
-"""A drawing of where a network loses accuracy, as SVG."""
+"""Draw where a network loses accuracy, as SVG."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ _ALONE, _IN_PLACE = "#c2410c", "#1d4ed8"
 
 
 def draw(found: Blame) -> str:
-    """One row a layer in the order of the network: a bar for its SQNR alone, a dot for the one in
-    place. The shorter the bar, the more the layer loses.
+    """Draw one row per layer, in the order of the network.
+
+    The bar is the SQNR of the network's output with only this layer in 8 bits: the shorter it is,
+    the more the layer loses. The dot is the SQNR of the layer's own output with all layers in 8
+    bits.
     """
     highest = max(min(100.0, layer.alone_db) for layer in found.layers)
     ticks = range(0, int(highest // _STEP_DB + 2) * _STEP_DB, _STEP_DB)
@@ -32,9 +35,9 @@ def draw(found: Blame) -> str:
         f'<rect width="{width}" height="{height}" fill="white"/>',
         _text(_MARGIN, 18, f"{found.model}: SQNR of each layer in int8 (dB)", size=13),
         f'<circle cx="{_LABELS + 4}" cy="36" r="4" fill="{_ALONE}"/>',
-        _text(_LABELS + 14, 40, "of the network's output, this layer alone"),
-        f'<circle cx="{_LABELS + 264}" cy="36" r="4" fill="{_IN_PLACE}"/>',
-        _text(_LABELS + 274, 40, "of its own output, all layers"),
+        _text(_LABELS + 14, 40, "of the network's output, only this layer in int8"),
+        f'<circle cx="{_LABELS + 294}" cy="36" r="4" fill="{_IN_PLACE}"/>',
+        _text(_LABELS + 304, 40, "of its own output, all layers in int8"),
         *_grid(ticks, height),
     ]
     for row, layer in enumerate(sorted(found.layers, key=lambda layer: layer.position)):
@@ -65,7 +68,7 @@ def _layer(layer: LayerBlame, y: int, highest: int) -> Iterator[str]:
 
 
 def _x(decibels: float, highest: int) -> float:
-    """What lies outside of the scale is drawn at its end."""
+    """The horizontal position; a value outside of the scale is drawn at its end."""
     return _LABELS + _WIDTH * min(max(decibels, 0.0), highest) / highest
 
 

@@ -1,4 +1,4 @@
-"""The attempts of a repair as a person sees them."""
+"""Print the attempts to meet an accuracy budget."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def print_attempts(attempts: Sequence[Attempt]) -> None:
-    """One row an attempt: what it reached, and what it gained and cost against the best before."""
+    """Print one row per attempt: what it reached, and its gain over the best attempt before."""
     columns: list[Column | str] = [
         "attempt",
         Column("SQNR", numeric=True),
@@ -45,6 +45,6 @@ def print_attempts(attempts: Sequence[Attempt]) -> None:
     out = console()
     out.print(table(columns, rows))
     out.print(
-        "of the worst int8 file: size, and median latency on this machine with one thread; the "
-        "gain is over the best row above"
+        "All figures are those of the worst int8 file. Latency is the median on this machine with "
+        "one thread. The gain is relative to the best row above."
     )

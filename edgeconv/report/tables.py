@@ -94,8 +94,8 @@ def progress(first: str, quiet: bool) -> Iterator[Progress]:
     """Draw progress on standard error, only on a terminal, and remove it at the end.
 
     Args:
-        first: the step to show until one is reported.
-        quiet: draw nothing.
+        first: The step to show until one is reported.
+        quiet: Draw nothing.
 
     Yields:
         What to report to.

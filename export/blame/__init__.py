@@ -14,7 +14,7 @@ from edgeconv.export.blame.causes import ALL
 from edgeconv.export.blame.measure import InPlace, Meter
 from edgeconv.export.blame.reasons import explain
 from edgeconv.export.blame.report import Blame, LayerBlame, Span
-from edgeconv.export.blame.units import Unit, find_units, name_nodes
+from edgeconv.export.blame.units import Unit, find_units
 from edgeconv.export.capture.onnx_file import capture_file
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.integer_ranges import integer_ranges
@@ -30,10 +30,10 @@ from edgeconv.progress import Progress, no_progress
 
 __all__ = ["Blame", "LayerBlame", "Span", "blame"]
 
-# Samples that the figures are taken on, in number and in bytes; they settle within a dB.
+# The figures are taken on so many samples and bytes at the most; they settle within 1 dB.
 _SAMPLES = 16
 _BYTES = 64_000_000
-# A layer whose output is so much worse in place than alone has its noise from elsewhere.
+# A layer whose output is so much worse with all layers in 8 bits inherits its noise.
 _INHERITED_DB = 6.0
 
 
@@ -47,22 +47,26 @@ def blame(
 ) -> Blame:
     """Quantize the float network of a bundle, layer by layer and as a whole.
 
-    Biases are not corrected first: that moves the error of a layer into others.
+    Biases are not corrected, because that moves the error of a layer into others.
 
     Args:
-        data: a folder of images, ``.npy`` or ``.npz``, for calibration and for the figures.
-        options: how to quantize; by default with the range method of the bundle's int8 files.
+        bundle: The bundle; its float32 ONNX file is quantized.
+        data: Where the samples for calibration and for the figures come from, as
+            :func:`edgeconv.export.data.open.open_samples` takes it.
+        options: How to quantize.
+        calibration_size: How many samples to calibrate on at the most.
+        progress: Called with (step, done, total).
 
     Raises:
-        UsageError: the bundle has no float32 ONNX file, or no operator in it has an int8 form.
-        DataError: the data does not fit the network.
+        UsageError: The bundle has no float32 ONNX file, or no operator in it has an int8 form.
+        DataError: The data does not fit the network.
     """
     manifest = bundle.manifest
     source = _find(bundle, Precision.FLOAT32)
     if source is None:
         raise UsageError(
-            f"{bundle.path} has no float32 ONNX file to quantize; export it with --format onnx "
-            "--precision float32"
+            f"{bundle.path} has no float32 ONNX file to quantize",
+            hint="export it with --format onnx --precision float32",
         )
     options = options or QuantizeOptions()
     batch = batch_size(manifest.inputs) or 1
@@ -72,7 +76,6 @@ def blame(
     shapes = [info.shape for info in manifest.inputs]
     feed = SampleBatches(samples, count=calibration_size, batch=batch, keep=0, shapes=shapes)
     draft, _ = fit(graph, feed, replace(options, bias_correction=False), progress)
-    name_nodes(draft.model)
     batches = held_out_batches(feed, _SAMPLES, _BYTES)
     meter = Meter(draft, batches)
     units = find_units(draft)
@@ -80,7 +83,7 @@ def blame(
     in_place = meter.in_place(units, integers)
     alone = []
     for done, unit in enumerate(units):
-        progress("Blaming layers", done, len(units))
+        progress("Measuring layers", done, len(units))
         alone.append(meter.alone_db(unit))
     names = _module_names(graph)
     layers = [
@@ -121,14 +124,18 @@ def _float_graph(path: Path) -> ir.Model:
 
 
 def _shares(alone: list[float]) -> list[float]:
-    """Of the noise that each layer alone makes at the network's output, in the sum of it."""
+    """The share of each layer in the noise at the network's output, if noises simply add up.
+
+    Args:
+        alone: SQNR of the output in dB with only that layer in 8 bits, for each layer.
+    """
     noise = np.array([10 ** (-decibels / 10) for decibels in alone])
     shares: list[float] = (noise / noise.sum()).tolist()
     return shares
 
 
 def _module_names(graph: ir.Model) -> dict[str, str]:
-    """The PyTorch module of each weight, by the name of the node's output."""
+    """Find the PyTorch module of each layer with a weight, by the name of the layer's output."""
     names = {}
     for node in graph.graph:
         weight = node.inputs[1] if len(node.inputs) > 1 else None
@@ -170,7 +177,7 @@ def _span(draft: CalibratedModel, name: str) -> Span:
 
 
 def _file_sqnr_db(bundle: Bundle, batches: list[Batch]) -> float | None:
-    """Of the bundle's int8 ONNX file against its float one."""
+    """SQNR in dB of the bundle's int8 ONNX file against its float32 one, if there are both."""
     artifacts = [_find(bundle, precision) for precision in (Precision.FLOAT32, Precision.INT8)]
     if artifacts[1] is None:
         return None

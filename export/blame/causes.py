@@ -24,8 +24,8 @@ class Trial:
     """One layer, extracted from the float graph and run with some of its tensors in 8 bits.
 
     Args:
-        unit: the layer.
-        draft: the float graph, with the parameters and integer weights of its layers.
+        unit: The layer.
+        draft: The float graph, with the parameters and integer weights of its layers.
     """
 
     def __init__(self, unit: Unit, draft: CalibratedModel) -> None:
@@ -49,7 +49,7 @@ class Trial:
         """Run the layer on one batch.
 
         Args:
-            activations: the float values of the batch, by the activation's name.
+            activations: The float values of the batch, by the activation's name.
         """
         unit = self._unit
         inputs = {name: activations[name] for name in unit.inputs}

@@ -23,8 +23,8 @@ class InPlace:
 
     Attributes:
         decibels: SQNR of each layer's output in the integer graph, in the order of the layers.
-        causes: for each layer, SQNR of its output by the tensor that was rounded.
-        statistics: those of every activation that a layer reads or writes, in float, by name.
+        causes: For each layer, SQNR of its output by the tensor that was rounded.
+        statistics: Those of every activation that a layer reads or writes, in float, by name.
     """
 
     decibels: list[float]
@@ -36,8 +36,8 @@ class Meter:
     """Measures integer graphs against the float graph, on the same batches.
 
     Args:
-        draft: the float graph, with the parameters of its 8-bit form.
-        batches: the samples. They stay in memory, and so do the float graph's outputs for them.
+        draft: The float graph, with the parameters of its 8-bit form.
+        batches: The samples. They stay in memory, and so do the float graph's outputs for them.
     """
 
     def __init__(self, draft: CalibratedModel, batches: Sequence[Batch]) -> None:
@@ -60,8 +60,8 @@ class Meter:
         """Measure every layer in one pass over the batches.
 
         Args:
-            units: the layers.
-            integers: the QDQ graph with all layers in 8 bits.
+            units: The layers.
+            integers: The QDQ graph with all layers in 8 bits.
         """
         names = list(dict.fromkeys(name for unit in units for name in (*unit.inputs, unit.output)))
         rounded = integer_values(integers, names)

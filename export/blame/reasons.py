@@ -1,4 +1,4 @@
-"""Why a layer loses accuracy, in words."""
+"""Describe why a layer loses accuracy in 8 bits."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.layers import Array, constant, grouped, has_bias
 from edgeconv.export.quantize.parameters import ActivationParameters
 
-# A channel that has a sixteenth of the range has four bits.
+# A channel with a sixteenth of the range is left with four bits.
 _CHANNEL_RATIO = 16.0
-# 99.9 % of the values in a quarter of the range: two bits are there for a thousandth of the values.
+# If 99.9 % of the values lie in a quarter of the range, two of the bits serve a thousandth of them.
 _INNER_SHARE = 0.25
 _CLIPPED_SHARE = 0.001
 _USED_SHARE = 0.5
@@ -29,11 +29,13 @@ def explain(
     decibels: Mapping[str, float],
     statistics: Mapping[str, Statistics],
 ) -> str:
-    """The reason for what a layer loses, looked for in the tensor whose rounding costs most.
+    """Describe why a layer loses accuracy, looking at the tensor whose rounding costs most.
 
     Args:
-        decibels: SQNR of the layer's output by the tensor that alone is rounded.
-        statistics: of activations, by name.
+        unit: The layer.
+        draft: The float graph, with the parameters and integer weights of its layers.
+        decibels: SQNR of the layer's output with only one tensor rounded, by that tensor.
+        statistics: Statistics of the activations, by name.
     """
     worst = min((cause for cause in decibels if cause != ALL), key=lambda cause: decibels[cause])
     if worst == WEIGHT:
@@ -53,14 +55,14 @@ def _activation_findings(seen: Statistics, parameters: ActivationParameters) -> 
     covered = parameters.range.high - parameters.range.low
     alive = seen.channel_spans[seen.channel_spans > 0]
     median = float(np.median(alive)) if len(alive) else 0.0
-    # A channel cannot use more than is covered.
+    # A channel cannot use more than the covered range.
     widest = min(float(seen.channel_spans.max()), covered)
     if len(alive) > 1 and widest >= _CHANNEL_RATIO * median:
-        codes = max(1, round(median / parameters.scale))
+        levels = max(1, round(median / parameters.scale))
         yield (
             f"channel {seen.widest_channel} spans {_number(widest)}, the median channel "
-            f"{_number(median)} (1:{_number(widest / median)}), which leaves it {codes} of 256 "
-            "codes"
+            f"{_number(median)} (1:{_number(widest / median)}), which leaves it {levels} of 256 "
+            "quantized values"
         )
     low, high = seen.inner
     if high - low <= _INNER_SHARE * covered:
@@ -90,7 +92,7 @@ def _weight_findings(unit: Unit, draft: CalibratedModel) -> Iterator[str]:
     if channels.shape[2] > 1 and ratio >= _CHANNEL_RATIO:
         yield (
             f"input channel {int(by_input.argmax())} has weights {_number(ratio)} times those of "
-            "the median channel, and every output's scale has to cover both"
+            "the median channel, and the scale of each output has to cover both"
         )
         return
     typical = np.sqrt(np.mean(np.square(by_output), axis=1))
@@ -116,11 +118,11 @@ def _bias_findings(unit: Unit, draft: CalibratedModel) -> Iterator[str]:
 
 
 def _rows(weight: Array, axis: int) -> Array:
-    """[outputs, everything else]."""
+    """Reshape a weight to [outputs, everything else]."""
     return np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
 
 
 def _number(value: float) -> str:
-    """Two digits, without an exponent where that is readable."""
+    """Format with two digits, without an exponent where that is readable."""
     rounded = float(f"{value:.2g}")
     return f"{rounded:.0f}" if 10 <= abs(rounded) < 1e6 else f"{rounded:g}"

@@ -1,4 +1,4 @@
-"""What blaming finds, as versioned JSON has it."""
+"""The result of ``edgeconv blame`` as versioned JSON."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class Span(Record):
 
 
 class LayerBlame(Record):
-    """One layer. SQNR is the signal-to-quantization-noise ratio in dB, 200 for no noise at all."""
+    """One layer; SQNR is the signal-to-quantization-noise ratio in dB, and 200 means no noise."""
 
     name: str = Field(description="the PyTorch module of the weight, or else the output's name")
-    position: int = Field(description="in the order of the network, from 0")
+    position: int = Field(description="the position in the network, from 0")
     node: str = Field(description="the node's name in the ONNX graph")
     operator: str
     alone_db: float = Field(
         description="SQNR of the network's output with only this layer in 8 bits"
     )
-    share: float = Field(description="of the noise of all layers, each alone")
+    share: float = Field(description="its noise at the network's output in the sum over the layers")
     own_db: float = Field(description="SQNR of the layer's output with only this layer in 8 bits")
     in_place_db: float = Field(
         description="SQNR of the layer's output with all layers in 8 bits, relative to float"
@@ -42,9 +42,9 @@ class Blame(Versioned):
     model: str
     data: str
     calibration_samples: int
-    samples: int = Field(description="that the figures are taken on")
+    samples: int = Field(description="how many samples the figures are taken on")
     method: str
-    sqnr_db: float = Field(description="of the output with all layers in 8 bits")
-    file_sqnr_db: float | None = Field(description="of the bundle's int8 file, if it has one")
+    sqnr_db: float = Field(description="SQNR of the output with all layers in 8 bits")
+    file_sqnr_db: float | None = Field(description="SQNR of the bundle's int8 file, if it has one")
     layers: tuple[LayerBlame, ...]
     float_fallback: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What there is to say about the values of one activation, and how 8 bits meet them."""
+"""Statistics of the values of one activation, and its rounding to 8 bits."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Statistics:
     """Figures of an activation over samples.
 
     Attributes:
-        low, high: its extremes.
-        inner: the interval that holds 99.9 % of its values.
-        channel_spans: high minus low of each channel [C] in the median batch, so that an outlier
-            makes no channel wide; zero lies inside.
-        widest_channel: the index of the channel with the largest span.
-        clipped: share of its values outside of what the 8 bits cover.
+        low: The least value.
+        high: The greatest value.
+        inner: The interval that holds 99.9 % of the values.
+        channel_spans: The width of the interval that holds zero and the values of a channel, [C].
+            It is the median over batches, so that a single outlier does not count.
+        clipped: The share of the values outside of what the 8 bits cover.
     """
 
     low: float
@@ -34,11 +34,12 @@ class Statistics:
 
     @property
     def widest_channel(self) -> int:
+        """The index of the channel with the largest span."""
         return int(self.channel_spans.argmax())
 
 
 class Collector:
-    """Takes in the values of an activation, sample by sample; of large ones it keeps a part."""
+    """Collects the values of an activation batch by batch; of a large one it keeps only a part."""
 
     def __init__(self) -> None:
         self._lows: list[Float32] = []
@@ -46,7 +47,11 @@ class Collector:
         self._kept: list[Float32] = []
 
     def add(self, array: Float32) -> None:
-        """``array`` is [N, C, …], or [N, …, C] with three dimensions as attention has it."""
+        """Add the values of a batch.
+
+        Args:
+            array: [N, C, …], or [N, …, C] if it has three dimensions, as in attention.
+        """
         channels = array if array.ndim > 1 else array.reshape(1, -1)
         axis = channels.ndim - 1 if channels.ndim == 3 else 1
         others = tuple(i for i in range(channels.ndim) if i != axis)
@@ -55,6 +60,7 @@ class Collector:
         self._kept.append(array.ravel()[:: stride(array.shape)].copy())
 
     def finish(self, parameters: ActivationParameters) -> Statistics:
+        """Compute the statistics; ``parameters`` are those of the 8-bit activation."""
         lows, highs = np.stack(self._lows), np.stack(self._highs)
         values = np.concatenate(self._kept)
         covered = parameters.range
@@ -72,7 +78,7 @@ class Collector:
 
 
 def round_trip(values: Float32, parameters: ActivationParameters) -> Float32:
-    """To 8 bits and back."""
+    """Quantize the values to 8 bits and convert them back."""
     integers = parameters.quantize(values, np.int8).astype(np.float32)
     real: Float32 = np.float32(parameters.scale) * (integers - parameters.zero_point)
     return real

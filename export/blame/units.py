@@ -1,4 +1,4 @@
-"""A graph cut into the layers that a person would name, each quantized or not as a whole."""
+"""Divide a graph into layers as a person sees them, each quantized as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from edgeconv.export.quantize.plan import data_inputs, is_accumulator, is_consta
 
 @dataclass(frozen=True)
 class Unit:
-    """A node with the clamp that is fused into it; both by their names in the graph."""
+    """A node of the float graph, with the clamp that is fused into it.
+
+    Attributes:
+        node: The node.
+        members: The names of the node and of the clamp, if there is one.
+        inputs: The names of the activations that it reads.
+        output: The name of the activation that comes out of it.
+    """
 
     node: ir.Node
     members: tuple[str, ...]
@@ -22,23 +29,15 @@ class Unit:
 
     @property
     def operator(self) -> str:
+        """The ONNX operator of the node."""
         return self.node.op_type
 
 
-def name_nodes(model: ir.Model) -> None:
-    """Give every node a name of its own; one that is unique stays."""
-    taken: set[str] = set()
-    for node in model.graph:
-        name = node.name or f"{node.op_type}_{node.outputs[0].name}"
-        while name in taken:
-            name += "_"
-        node.name = name
-        taken.add(name)
-
-
 def find_units(draft: CalibratedModel) -> list[Unit]:
-    """The layers in the graph's order. What only moves values is none of its own: its rounding is
-    its neighbors'; a concatenation is, because its inputs have to share one scale.
+    """Find the layers, in the order of the graph.
+
+    Operators that only move values are not layers, because they share the rounding of their
+    neighbors. A concatenation is one, because its inputs must share one scale.
     """
     decisions = plan(draft.model.graph, draft.options.keep_float)
     units = []
@@ -49,7 +48,7 @@ def find_units(draft: CalibratedModel) -> list[Unit]:
         if kind is Kind.SAME and node.op_type != "Concat":
             continue
         if kind is Kind.CLAMP and node.inputs[0] and is_accumulator(node.inputs[0]):
-            continue  # it belongs to the node before
+            continue  # it is fused into the node before
         units.append(_unit(node))
     return units
 
@@ -70,15 +69,18 @@ def _unit(node: ir.Node) -> Unit:
 
 
 def only(draft: CalibratedModel, unit: Unit) -> ir.Model:
-    """The QDQ graph in which every other layer is in float."""
+    """Make the QDQ graph in which all other layers are in float."""
     others = {str(node.name) for node in draft.model.graph} - set(unit.members)
     options = replace(draft.options, keep_float=frozenset(others))
     return replace(draft, options=options).to_qdq()[0]
 
 
 def integer_values(model: ir.Model, names: list[str]) -> dict[str, str]:
-    """Of each named activation of a float graph: the value of the QDQ graph that stands for it
-    after its rounding.
+    """Find the dequantized values of a QDQ graph, by the name of the activation in the float graph.
+
+    Args:
+        model: The QDQ graph.
+        names: Activations of the float graph that are quantized in it.
     """
     rounded = {}
     for node in model.graph:

@@ -1,7 +1,7 @@
 """Rows of arrays in ``.npy`` and ``.npz`` files, read one at a time.
 
-A memory map would do for memory that the kernel may take back; but it counts as the process's own,
-and says nothing of a file that was cut. So a row is read when it is asked for.
+A row is read from the file when it is asked for. A memory map would do that too, but its pages
+count as memory of the process, and it does not notice a file that was cut short.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOCAL_HEADER = 30  # bytes before the name in a ZIP member's own header
 
 @dataclass(frozen=True)
 class StoredArray:
-    """An array [N, …] in C order at ``offset`` of an open file."""
+    """An array [N, …] in C order, at ``offset`` bytes into an open file."""
 
     file: BinaryIO
     offset: int
@@ -38,10 +38,11 @@ class StoredArray:
         return self.shape[0]
 
     def row(self, index: int) -> npt.NDArray[Any]:
-        """Row ``index`` as [1, …]."""
+        """Read row ``index`` as [1, …]."""
         return self._read(index, 1)
 
     def whole(self) -> npt.NDArray[Any]:
+        """Read all rows."""
         return self._read(0, len(self))
 
     def _read(self, first: int, count: int) -> npt.NDArray[Any]:
@@ -51,13 +52,14 @@ class StoredArray:
 
 
 def open_arrays(path: Path) -> dict[str, StoredArray]:
-    """The arrays of an ``.npy`` (named ``x``) or ``.npz`` file; pickled objects are refused.
+    """Open the arrays of an ``.npy`` file (then it is called ``x``) or of an ``.npz`` file.
 
-    Compressed members are unpacked into temporary files, which vanish with the arrays.
+    Pickled objects are refused. Compressed members are unpacked into temporary files, which are
+    deleted with the arrays.
 
     Raises:
-        UsageError: no such file.
-        DataError: the file is damaged, or holds something else than arrays of numbers.
+        UsageError: There is no such file.
+        DataError: The file is damaged, or holds something else than arrays of numbers.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
@@ -67,12 +69,15 @@ def open_arrays(path: Path) -> dict[str, StoredArray]:
         raise DataError(f"{path} is not a readable NumPy file: {error}") from error
     for name, array in arrays.items():
         if not array.shape or array.dtype.kind not in "fiub":
-            raise DataError(f"{path}: {name!r} is not an array of samples")
+            raise DataError(
+                f"{path}: {name!r} is not an array of samples",
+                hint="store numbers with the samples along the first dimension",
+            )
     return arrays
 
 
 def listed(arrays: Mapping[str, StoredArray]) -> str:
-    """The names of arrays, for a message."""
+    """List the names of arrays for a message."""
     return ", ".join(repr(name) for name in sorted(arrays)) or "none"
 
 
@@ -107,7 +112,7 @@ def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
 
 
 def _stored(file: BinaryIO) -> StoredArray:
-    """The array whose ``.npy`` header begins at the file's position."""
+    """Describe the array whose ``.npy`` header begins at the file's position."""
     start = file.tell()
     version = np.lib.format.read_magic(file)
     read_header = {
@@ -115,7 +120,7 @@ def _stored(file: BinaryIO) -> StoredArray:
         (2, 0): np.lib.format.read_array_header_2_0,
     }.get(version)
     if read_header is None:
-        raise ValueError(f"version {version[0]}.{version[1]} holds no plain numbers")
+        raise ValueError(f"version {version[0]}.{version[1]} is unknown")
     shape, fortran_order, dtype = read_header(file)
     if dtype.hasobject:
         raise ValueError("it holds pickled objects")
@@ -128,7 +133,7 @@ def _stored(file: BinaryIO) -> StoredArray:
 
 
 def _in_c_order(file: BinaryIO, start: int) -> StoredArray:
-    """The rows of an array in Fortran order lie scattered; a temporary file takes them in order."""
+    """Write an array in Fortran order, whose rows are scattered, to a temporary file in C order."""
     file.seek(start)
     array = np.lib.format.read_array(file, allow_pickle=False)
     ordered = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the array

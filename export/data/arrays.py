@@ -15,12 +15,17 @@ from edgeconv.export.data.samples import IndexedSamples, Sample
 
 @dataclass
 class ArrayFile(IndexedSamples):
-    """An ``.npy`` with one array, or an ``.npz`` with one array per input, by name or, for a
-    single input, as ``x`` or without a name (``np.savez(file, array)``). Shapes are [N, …] where
-    the input is [batch, …].
+    """Samples in an ``.npy`` file with one array, or in an ``.npz`` file with one array per input.
 
-    Floats are the network's inputs as they are; bytes for a float input are pixels, and are
-    normalized like an image.
+    The arrays of an ``.npz`` have the names of the inputs. The array of a single input may also be
+    called ``x`` or have no name (``np.savez(file, array)``). Arrays are [N, …] where the input is
+    [batch, …]. Floats are fed as they are; bytes for a float input are pixels, and are normalized
+    like an image.
+
+    Raises:
+        UsageError: There is no such file.
+        MismatchedData: An array is missing, or has the wrong shape.
+        DataError: The file is damaged or empty, or its arrays differ in length.
     """
 
     path: Path
@@ -39,7 +44,10 @@ class ArrayFile(IndexedSamples):
         )
         counts = {len(array) for array in self.arrays}
         if len(counts) != 1:
-            raise DataError(f"{self.path}: the arrays differ in their number of samples: {counts}")
+            raise DataError(
+                f"{self.path}: the arrays have different numbers of samples: "
+                f"{', '.join(map(str, sorted(counts)))}"
+            )
         if counts == {0}:
             raise DataError(f"{self.path} holds no samples")
 
@@ -51,12 +59,14 @@ class ArrayFile(IndexedSamples):
             alias = " (or 'x')" if len(self.inputs) == 1 and info.name != "x" else ""
             raise MismatchedData(
                 f"{self.path} has no array {info.name!r}: it has {listed(arrays)}, and the network "
-                f"takes {wanted}{alias}; rename the array in the file"
+                f"takes {wanted}{alias}",
+                hint="rename the array in the file",
             )
         if array.shape[1:] != info.shape[1:]:
             raise MismatchedData(
                 f"{self.path} holds samples of shape {list(array.shape[1:])}, the input "
-                f"{info.name!r} wants {list(info.shape[1:])}{layout_hint(array.shape[1:], info)}"
+                f"{info.name!r} wants {list(info.shape[1:])}",
+                hint=layout_hint(array.shape[1:], info),
             )
         return array
 
@@ -64,6 +74,7 @@ class ArrayFile(IndexedSamples):
         return len(self.arrays[0])
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[str, Sample]]:
+        """Yield (name, sample) for each index; the name is the index."""
         for index in indices:
             yield (
                 str(index),

@@ -1,10 +1,12 @@
-"""Group samples into the graph's batches, and keep the record of what was fed."""
+"""Group samples into the graph's batches, and record which samples were used."""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,17 +15,42 @@ from edgeconv.errors import DataError
 from edgeconv.export.data.checks import InputCheck
 from edgeconv.export.data.samples import Sample, Samples, choose
 
-# What later passes read from disk; beyond it they read the source again.
+# Later passes over at most so many bytes read them from a cache, or else from the source again.
 CACHED_BYTES = 256_000_000
 
 
-class SampleBatches:
-    """Up to ``count`` samples, in batches of ``batch``, as many times as they are asked for.
+T = TypeVar("T")
 
-    The last batch is filled up by repeating its own samples, which changes no extreme. The first
-    ``keep`` batches of the first pass stay in ``kept``, for verification; ``check`` looks at every
-    sample of it. ``shapes`` are those of the network's inputs, where they are not the shapes of
-    samples one after another.
+
+def in_groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield lists of ``size`` items; the last one has what is left."""
+    rest = iter(items)
+    while group := list(islice(rest, size)):
+        yield group
+
+
+def join(samples: Sequence[Sample], batch: int) -> Sample:
+    """Join samples to a batch along the first dimension, repeating them if they are too few."""
+    filled = [samples[index % len(samples)] for index in range(batch)]
+    return tuple(np.concatenate(arrays) for arrays in zip(*filled, strict=True))
+
+
+class SampleBatches:
+    """Batches of samples, for as many passes as calibration needs.
+
+    The last batch is filled up by repeating its own samples, which changes no extreme value.
+
+    Args:
+        samples: Where the samples come from.
+        count: How many of them to use at the most.
+        batch: How many samples a batch has.
+        keep: How many batches of the first pass to keep for verification.
+        check: Looks at every sample of the first pass.
+        shapes: The shapes of the network's inputs, where joining samples along the first dimension
+            does not give them.
+
+    Attributes:
+        kept: The first ``keep`` batches.
     """
 
     def __init__(
@@ -47,14 +74,14 @@ class SampleBatches:
         self.kept: list[Sample] = []
 
     def __len__(self) -> int:
-        """The number of batches, if every sample is readable."""
+        """The number of batches, if all samples are readable."""
         return -(-self.samples.at_most(self._count) // self._batch)
 
     def __iter__(self) -> Iterator[Sample]:
-        """One pass.
+        """Yield each batch once.
 
         Raises:
-            DataError: the samples cannot be read, or are not those of the first pass.
+            DataError: The samples cannot be read, or are not those of the first pass.
         """
         if self._recorded:
             yield from self._spool if self._spool.whole else self._again()
@@ -80,7 +107,7 @@ class SampleBatches:
             yield sample
 
     def _again(self) -> Iterator[Sample]:
-        """The same samples once more; what is unreadable stays noted once."""
+        """Yield the same batches again; unreadable samples are recorded only once."""
         skipped = list(self.samples.skipped)
         digest = hashlib.sha256()
         try:
@@ -89,8 +116,9 @@ class SampleBatches:
             self.samples.skipped[:] = skipped
         if not self.samples.repeats_itself and digest.digest() != self._digest.digest():
             raise DataError(
-                f"{self.samples.source} gives other samples each time it is called, and passes "
-                "read them several times; seed it"
+                f"{self.samples.source} gives other samples each time, and calibration reads them "
+                "several times",
+                hint="seed its random numbers",
             )
 
     def _digested(self, digest: hashlib._Hash) -> Iterator[Sample]:
@@ -100,28 +128,19 @@ class SampleBatches:
             yield sample
 
     def _batches(self, samples: Iterator[Sample]) -> Iterator[Sample]:
-        group: list[Sample] = []
-        for sample in samples:
-            group.append(sample)
-            if len(group) == self._batch:
-                yield self._joined(group)
-                group = []
-        if group:
-            yield self._joined([group[i % len(group)] for i in range(self._batch)])
-
-    def _joined(self, group: list[Sample]) -> Sample:
-        arrays = [np.concatenate(each) for each in zip(*group, strict=True)]
-        shapes = self._shapes or [array.shape for array in arrays]
-        return tuple(array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True))
+        for group in in_groups(samples, self._batch):
+            arrays = join(group, self._batch)
+            shapes = self._shapes or [array.shape for array in arrays]
+            yield tuple(array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True))
 
     def findings(self) -> list[str]:
-        """What looks wrong with the samples, once they were fed."""
+        """What looks wrong with the samples, one line each; complete after the first pass."""
         if self._check is None or self.samples.synthetic:
             return []
         return self._check.findings(normalized_here=self.samples.pixels)
 
     def record(self, method: str) -> Calibration:
-        """What the manifest says of the samples, once they were fed."""
+        """Describe the samples for the manifest; complete after the first pass."""
         return Calibration(
             source=self.samples.source,
             synthetic=self.samples.synthetic,
@@ -139,10 +158,15 @@ def _digest(digest: hashlib._Hash, sample: Sample) -> None:
 
 
 class BatchCache:
-    """A temporary file of batches. To decode an image or to call a user's function again takes
-    longer than to read the result back. The file has no name and goes with the process.
+    """A temporary file of batches, without a name, that ends with the process.
 
-    ``whole`` tells that every batch found room within ``limit`` bytes.
+    Reading it is faster than decoding the images or calling the user's function again.
+
+    Args:
+        limit: How many bytes it may hold.
+
+    Attributes:
+        whole: Whether it holds every batch that was added.
     """
 
     def __init__(self, limit: int) -> None:
@@ -152,6 +176,7 @@ class BatchCache:
         self.whole = True
 
     def add(self, batch: Sample) -> None:
+        """Store a batch, if the limit and the disk have room for it."""
         self._room -= sum(array.nbytes for array in batch)
         if self._room < 0:
             self.whole = False

@@ -1,4 +1,4 @@
-"""Samples that look wrong for the network, said in words."""
+"""Find samples that look wrong for the network, such as raw pixels, and say so."""
 
 from __future__ import annotations
 
@@ -9,18 +9,25 @@ import numpy as np
 from edgeconv.bundle import Preprocessing, TensorInfo
 from edgeconv.export.data.samples import Sample
 
-# A normalized image stays within a few units; bytes go to 255. Few images hold no pixel over 30.
+# Normalized pixels stay within a few units, and bytes go to 255. Nearly every image has a byte over
+# this one.
 _RAW_PIXEL = 30.0
 
 
 class InputCheck:
-    """Looks at samples one at a time, and keeps a few numbers of each input."""
+    """Looks at samples one at a time, and keeps a few numbers per input.
+
+    Args:
+        inputs: The network's inputs.
+        preprocessing: How pixels are normalized for the network, as far as it is known.
+    """
 
     def __init__(self, inputs: Sequence[TensorInfo], preprocessing: Preprocessing | None) -> None:
         self._inputs, self._preprocessing = inputs, preprocessing
         self.reset()
 
     def reset(self) -> None:
+        """Forget all samples."""
         self._samples = 0
         self._constant: list[str] = []
         self._low = [np.inf] * len(self._inputs)
@@ -29,6 +36,7 @@ class InputCheck:
         self._all_same = True
 
     def note(self, name: str, sample: Sample) -> None:
+        """Look at one sample; ``name`` is for the message."""
         self._samples += 1
         if self._first is None:
             self._first = sample
@@ -48,11 +56,11 @@ class InputCheck:
             self._constant.append(name)
 
     def findings(self, *, normalized_here: bool) -> list[str]:
-        """One line for each thing that looks wrong.
+        """Describe what looks wrong, one line each.
 
         Args:
-            normalized_here: the values were made from bytes with ``preprocessing``, so they lie
-                where it puts them.
+            normalized_here: Whether the samples were made from bytes with ``preprocessing``, which
+                gives them the right range.
         """
         lines = []
         if self._samples > 1 and self._all_same:
@@ -90,6 +98,6 @@ class InputCheck:
 
 
 def _reach(preprocessing: Preprocessing) -> tuple[float, float]:
-    """The least and the greatest value that a pixel can become."""
+    """The least and the greatest value of a normalized pixel."""
     mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
     return float(np.min((0 - mean) / std)), float(np.max((1 - mean) / std))

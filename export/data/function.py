@@ -1,4 +1,4 @@
-"""Samples from a Python function of the user's."""
+"""Samples from a Python function of the user."""
 
 from __future__ import annotations
 
@@ -17,11 +17,19 @@ from edgeconv.export.data.samples import Sample, Samples
 
 
 class FunctionSamples(Samples):
-    """What ``file.py:function`` yields: an array a sample, or a tuple of one for each input, with
-    or without a batch dimension of 1. It is a stream: the first samples are taken.
+    """The samples that ``file.py:function`` yields. The first ones are taken.
 
-    Anything that NumPy reads as an array is one, tensors on the CPU too. Bytes for a float input
-    are pixels, and are normalized like an image.
+    A sample is an array, or a tuple with one array per input, with or without a batch dimension of
+    1. Anything that NumPy can read as an array will do, such as a tensor on the CPU. Bytes for a
+    float input are pixels, and are normalized like an image.
+
+    Args:
+        spec: The file and the function, as ``file.py:function``.
+        inputs: The network's inputs.
+        preprocessing: How pixels are normalized.
+
+    Raises:
+        UsageError: There is no such function.
     """
 
     synthetic = False
@@ -40,19 +48,28 @@ class FunctionSamples(Samples):
         self.skipped: list[str] = []
 
     def at_most(self, count: int) -> int:
+        """The number ``count``: how many samples the function yields is not known before."""
         return count
 
     def in_order(self) -> Iterator[tuple[str, Sample]]:
+        """Yield (name, sample) as the function does; the name is the position.
+
+        Raises:
+            DataError: The function fails, or yields something else than arrays.
+            MismatchedData: A sample does not fit the network's inputs.
+        """
         for index, item in enumerate(self._items()):
             yield str(index), self._sample(item, f"sample {index} of {self.source}")
 
     def _items(self) -> Iterator[Any]:
-        """What the function yields; an error of the user's own code becomes one line."""
+        """Yield what the function yields; an error in it becomes a DataError of one line."""
         try:
             items = self.function()
             if not isinstance(items, Iterable):
                 kind = type(items).__name__
-                raise DataError(f"{self.source} returned a {kind}; yield an array a sample")
+                raise DataError(
+                    f"{self.source} returned a {kind}", hint="yield one array per sample"
+                )
             yield from items
         except DataError:
             raise
@@ -66,7 +83,8 @@ class FunctionSamples(Samples):
             count, wanted = len(values), len(self.inputs)
             raise MismatchedData(
                 f"{where} has {count} array{'s' * (count != 1)}, the network {wanted} "
-                f"input{'s' * (wanted != 1)}; yield an array for each input and no labels"
+                f"input{'s' * (wanted != 1)}",
+                hint="yield one array per input and no labels",
             )
         return tuple(
             self._array(value, info, where) for value, info in zip(values, self.inputs, strict=True)
@@ -76,12 +94,13 @@ class FunctionSamples(Samples):
         try:
             array = np.asarray(value)
         except Exception as error:  # NumPy raises what the object's own conversion raises
-            raise DataError(f"{where} is no array: {error}") from error
+            raise DataError(f"{where} is not an array: {error}") from error
         shape = info.shape[1:]
         if array.dtype.kind not in "fiub" or array.shape not in (shape, (1, *shape)):
             raise MismatchedData(
                 f"{where} is {array.dtype} of shape {list(array.shape)}, the input {info.name!r} "
-                f"wants {info.dtype} of {list(shape)}{layout_hint(array.shape[-3:], info)}"
+                f"wants {info.dtype} of {list(shape)}",
+                hint=layout_hint(array.shape[-3:], info),
             )
         array = array.reshape(1, *shape)
         self.pixels |= is_pixels(array.dtype, info)

@@ -22,7 +22,11 @@ _DAMAGED = (UnidentifiedImageError, Image.DecompressionBombError, OSError, Synta
 
 @dataclass
 class ImageFolder(IndexedSamples):
-    """Every image below a folder, in the order of their paths."""
+    """All images below a folder, in the order of their paths.
+
+    Raises:
+        DataError: There are none.
+    """
 
     path: Path
     info: TensorInfo
@@ -39,12 +43,16 @@ class ImageFolder(IndexedSamples):
             if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
         )
         if not self.files:
-            raise DataError(f"{self.path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+            raise DataError(
+                f"{self.path} holds no images",
+                hint=f"pass a folder with files in {', '.join(sorted(IMAGE_SUFFIXES))}",
+            )
 
     def __len__(self) -> int:
         return len(self.files)
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[str, Sample]]:
+        """Yield (name, sample) for the readable images of ``indices``; the name is the path."""
         for index in indices:
             file = self.files[index]
             name = file.relative_to(self.path).as_posix()
@@ -81,14 +89,14 @@ def load_image(
 
 
 def one_image_input(inputs: Sequence[TensorInfo], path: Path) -> TensorInfo:
-    """The network's only input, an image.
+    """The network's only input, if it is an image.
 
     Raises:
-        UsageError: the network takes something else than one image.
+        UsageError: The network takes something else than one image; ``path`` is for the message.
     """
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (1, 3):
         raise UsageError(
-            f"{path} holds images, but the network's input is not one gray or color image; "
-            "pass an .npz with one array per input"
+            f"{path} holds images, but the network's input is not one gray or color image",
+            hint="pass an .npz with one array per input",
         )
     return inputs[0]

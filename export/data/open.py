@@ -1,7 +1,7 @@
 """Samples for calibration, verification and evaluation, read one at a time.
 
-Sources: a folder of images, ``.npy``, ``.npz``, a function of the user's, or synthetic inputs
-asked for by name.
+A source is a folder of images, an ``.npy`` or ``.npz`` file, a Python function of the user, or
+``random`` for synthetic samples.
 """
 
 from __future__ import annotations
@@ -44,12 +44,15 @@ def open_samples(
     """Open a source of samples for a network with these inputs.
 
     Args:
+        source: A path, ``file.py:function``, or ``random`` for synthetic samples.
+        inputs: The network's inputs, as :func:`inputs_of_samples` describes them.
+        preprocessing: How pixels are normalized.
         ranges: What synthetic integers are drawn from, by the name of the input.
         domain: What synthetic reals are drawn from.
 
     Raises:
-        UsageError: there is no such source, or its kind does not fit the network.
-        DataError: the source is damaged, empty or of the wrong shape.
+        UsageError: There is no such source, or its kind does not fit the network.
+        DataError: The source is damaged, empty or of the wrong shape.
     """
     if str(source) == SYNTHETIC:
         return SyntheticSamples(inputs, ranges, domain)
@@ -59,9 +62,12 @@ def open_samples(
     if path.is_dir():
         return ImageFolder(path, one_image_input(inputs, path), preprocessing)
     if not path.exists():
-        raise UsageError(f"{path}: no such file or folder (for synthetic inputs, say 'random')")
+        raise UsageError(
+            f"{path}: no such file or folder", hint="for synthetic inputs, say 'random'"
+        )
     if path.suffix in (".npy", ".npz"):
         return ArrayFile(path, inputs, preprocessing)
     raise UsageError(
-        f"{path}: data is a folder of images, .npy, .npz, file.py:function or 'random'"
+        f"{path} is not a file that samples are read from",
+        hint="pass a folder of images, .npy, .npz, file.py:function or 'random'",
     )

@@ -1,4 +1,4 @@
-"""Values as the network takes them."""
+"""Convert stored values to what the network takes."""
 
 from __future__ import annotations
 
@@ -14,34 +14,45 @@ from edgeconv.errors import DataError
 def to_input(
     array: npt.NDArray[Any], info: TensorInfo, preprocessing: Preprocessing | None, source: str
 ) -> npt.NDArray[Any]:
-    """Values [1, …] as the network takes them: bytes for a float input are pixels.
+    """Convert the values of one sample, [1, …], to what the network takes.
+
+    Args:
+        array: The values.
+        info: The network's input.
+        preprocessing: How pixels are normalized.
+        source: Where the values come from, for the message.
+
+    Returns:
+        Normalized pixels, if the values are bytes and the input is a float image; otherwise the
+        values in the input's dtype.
 
     Raises:
-        DataError: a value is NaN or infinite.
+        DataError: A value is NaN or infinite.
     """
     if is_pixels(array.dtype, info):
         return normalize(array, preprocessing)
     converted = np.ascontiguousarray(array, dtype=info.dtype)
     if not np.isfinite(converted).all():
-        raise DataError(f"{source} holds NaN or infinite values; remove them")
+        raise DataError(f"{source} holds NaN or infinite values", hint="remove them")
     return converted
 
 
 def is_pixels(dtype: np.dtype[Any], info: TensorInfo) -> bool:
+    """Whether values of ``dtype`` for the input ``info`` are pixels, to be normalized."""
     return dtype == np.uint8 and info.dtype == "float32" and len(info.shape) == 4
 
 
 def layout_hint(shape: tuple[int, ...], info: TensorInfo) -> str:
-    """For a sample [H, W, C]."""
+    """The hint about a sample whose shape is [H, W, C] instead of [C, H, W]; empty for others."""
     if len(shape) == 3 and shape == (*info.shape[2:], info.shape[1]):
-        return "; it looks like NHWC, transpose it to NCHW"
+        return "transpose it to NCHW: it looks like NHWC"
     return ""
 
 
 def normalize(
     pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing | None
 ) -> npt.NDArray[np.float32]:
-    """[N, C, H, W] bytes to ([0, 1] - mean) / std float32."""
+    """Scale pixels [N, C, H, W] to [0, 1] in float32, subtract the mean and divide by std."""
     scaled: npt.NDArray[np.float32] = pixels.astype(np.float32) / np.float32(255)
     if preprocessing is None:
         return scaled

@@ -1,9 +1,9 @@
 """What a source of samples is, and which of its samples are taken.
 
-A sample is one array a network input, with a leading dimension of 1: images are [1, C, H, W]. So
-many samples as the inputs' common first dimension says make up one run of the network. Where the
-inputs have none in common, as in an image [1, C, H, W] with its regions [R, 4], one sample is one
-run: the image is [1, C, H, W] and the regions, taken whole, [1, R, 4].
+A sample is one array per network input, with a leading dimension of 1: an image is [1, C, H, W].
+One run of the network takes as many samples as the common first dimension of its inputs says. Where
+the inputs have no common first dimension, as an image [1, C, H, W] and its regions [R, 4], one run
+takes one sample: the image as [1, C, H, W], and all regions together as [1, R, 4].
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Sample = tuple[npt.NDArray[Any], ...]
 
 
 def batch_size(inputs: Sequence[TensorInfo]) -> int | None:
-    """How many samples make up one run; None where the inputs have no first dimension in common."""
+    """How many samples one run takes; None where the inputs have no common first dimension."""
     firsts = {info.shape[:1] for info in inputs}
     if len(firsts) != 1:
         return None
@@ -31,9 +31,7 @@ def batch_size(inputs: Sequence[TensorInfo]) -> int | None:
 
 
 def inputs_of_samples(inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:
-    """The network's inputs with shapes of which everything after the first dimension is one
-    sample.
-    """
+    """Describe the inputs so that everything after the first dimension of a shape is one sample."""
     if batch_size(inputs) is not None:
         return tuple(inputs)
     return tuple(
@@ -46,9 +44,12 @@ class Samples(ABC):
     """A source of samples.
 
     Attributes:
-        pixels: preprocessing is applied to what it holds.
-        skipped: fills up with the names of unreadable samples while iterating.
-        repeats_itself: it gives the same samples each time, and nobody need make sure.
+        source: What the user called it, for messages and the manifest.
+        synthetic: Whether the samples are made up.
+        pixels: Whether the samples are pixels that preprocessing normalizes.
+        skipped: The names of unreadable samples, which are added while they are read.
+        repeats_itself: Whether the samples are surely the same each time; otherwise that is
+            checked.
     """
 
     source: str
@@ -59,17 +60,17 @@ class Samples(ABC):
 
     @abstractmethod
     def in_order(self) -> Iterator[tuple[str, Sample]]:
-        """Yield (name, sample) for the readable ones, in the order in which they are taken."""
+        """Yield (name, sample) for all that are readable, in the order in which they are taken."""
 
     @abstractmethod
     def at_most(self, count: int) -> int:
-        """How many of ``count`` wanted samples there may be."""
+        """The number of samples, if all are readable, or ``count`` if that is less."""
 
 
 class IndexedSamples(Samples):
-    """Samples that can be read in any order: they are taken in a seeded one.
+    """Samples that can be read in any order. They are taken in a random one, always the same.
 
-    A folder sorted by class would otherwise give the first classes alone.
+    In their own order, the first samples of a folder sorted by class would be of one class.
     """
 
     @abstractmethod
@@ -77,18 +78,24 @@ class IndexedSamples(Samples):
 
     @abstractmethod
     def read(self, indices: Sequence[int]) -> Iterator[tuple[str, Sample]]:
-        """Yield (name, sample) for the readable ones of ``indices``."""
+        """Yield (name, sample) for those of ``indices`` that are readable."""
 
     def in_order(self) -> Iterator[tuple[str, Sample]]:
+        """Yield (name, sample) in a random order, always the same."""
         order = np.random.default_rng(0).permutation(len(self))
         return self.read([int(i) for i in order])
 
     def at_most(self, count: int) -> int:
+        """The number of samples, if all are readable, or ``count`` if that is less."""
         return min(count, len(self))
 
 
 def choose(samples: Samples, count: int) -> Iterator[tuple[str, Sample]]:
-    """Yield up to ``count`` samples; unreadable ones are replaced by others."""
+    """Yield (name, sample) for up to ``count`` samples, skipping unreadable ones.
+
+    Raises:
+        DataError: No sample is readable.
+    """
     taken = 0
     for named in samples.in_order():
         yield named
@@ -96,7 +103,7 @@ def choose(samples: Samples, count: int) -> Iterator[tuple[str, Sample]]:
         if taken == count:
             return
     if taken == 0:
-        bad = f"; {len(samples.skipped)} could not be read" if samples.skipped else ""
+        bad = f" ({len(samples.skipped)} could not be read)" if samples.skipped else ""
         raise DataError(f"{samples.source} holds no usable sample{bad}")
 
 
@@ -104,7 +111,7 @@ Batch = Sequence[npt.NDArray[np.float32]]
 
 
 class Batches(Protocol):
-    """Calibration data: one pass over it an ``iter``, each of at most ``len`` batches."""
+    """Calibration data. Each ``iter`` is one pass over it, of at most ``len`` batches."""
 
     def __len__(self) -> int: ...
 

@@ -1,4 +1,4 @@
-"""Full-integer quantization: a float ONNX graph becomes a QDQ ONNX graph, once for all formats."""
+"""Full-integer quantization: turn a float ONNX graph into a QDQ graph, once for all formats."""
 
 from __future__ import annotations
 
@@ -43,18 +43,23 @@ __all__ = [
 DEFAULTS = QuantizeOptions()
 
 
-# The samples that candidates are compared on, in number and in bytes.
+# Candidates are compared on so many samples and bytes at the most.
 _JUDGED_SAMPLES = 32
 _JUDGED_BYTES = 64_000_000
-# The kinds of operators that a message names.
+# How many kinds of operators a message names.
 _NAMED_KINDS = 5
 
 
 @dataclass(frozen=True)
 class QuantizedModel:
-    """The QDQ graph, which nodes stayed in float ("name (operator): reason" each), what each pass
-    that guards accuracy did, in words that ranges still moved at the end of calibration, and the
-    range method that was taken (None for a pre-quantized graph).
+    """A quantized network, and how it came about.
+
+    Attributes:
+        model: The QDQ graph.
+        float_fallback: The nodes that stayed in float, each as "name (operator): reason".
+        improvements: What each accuracy pass did.
+        unsettled: That ranges still moved at the end of calibration, in words; otherwise empty.
+        range_method: The range method that was used; None for a pre-quantized graph.
     """
 
     model: ir.Model
@@ -73,13 +78,15 @@ def quantize(
     """Quantize a copy of a float graph with ranges from calibration batches.
 
     Args:
-        model: an optimized float graph with static shapes.
-        batches: for each batch, one float32 array per graph input; passes go through them
-            several times.
+        model: An optimized float graph with static shapes.
+        batches: For each batch, one float32 array per graph input. Quantization reads them several
+            times.
+        options: How to quantize.
+        progress: Called with (step, done, total).
 
     Raises:
-        UsageError: nothing in the network can be quantized.
-        DataError: an activation is NaN or infinite.
+        UsageError: Nothing in the network can be quantized.
+        DataError: An activation is NaN or infinite.
     """
     current, improvements = fit(model, batches, options, progress)
     qdq, float_fallback = current.to_qdq()
@@ -93,7 +100,11 @@ def fit(
     options: QuantizeOptions = DEFAULTS,
     progress: Progress = no_progress,
 ) -> tuple[CalibratedModel, tuple[Improvement, ...]]:
-    """What :func:`quantize` writes out, still as a float graph with its scales beside it."""
+    """Do all of :func:`quantize` except for writing the QDQ graph.
+
+    Returns:
+        The float graph with its scales and integer weights, and what each accuracy pass did.
+    """
     model = prepare(model)
     if not plan(model.graph, options.keep_float).activations:
         kinds = ", ".join(sorted({node.op_type for node in model.graph})[:_NAMED_KINDS])
@@ -116,7 +127,7 @@ def fit(
 
 
 def prepare(model: ir.Model) -> ir.Model:
-    """A copy of a float graph in the form that quantization works on."""
+    """Copy a float graph, and bring the copy into the form that quantization works on."""
     steps = [
         Step(BatchNormToDepthwise(), "first: what it writes is planned like any convolution"),
         Step(common.RemoveUnusedNodesPass(), "after it: nothing reads its statistics now"),

@@ -1,4 +1,4 @@
-"""A float graph with everything that turns it into a QDQ graph."""
+"""A calibrated network: a float graph with the parameters that turn it into a QDQ graph."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from edgeconv.progress import Progress, no_progress
 
 @dataclass(frozen=True)
 class CalibratedModel:
-    """Nothing here is changed in place.
+    """A float graph with its quantization parameters. It is never changed in place.
 
     Attributes:
-        model: the float graph.
-        activations: parameters of every activation to quantize, by name.
-        weights: integer weights of every layer that is not left in float, by the layer's name.
-        unsettled: that ranges still moved at the end of calibration, in words; else empty.
+        model: The float graph.
+        options: How it is quantized.
+        activations: The parameters of every activation that is quantized, by name.
+        weights: The integer weights of every layer that is not left in float, by the layer's name.
+        unsettled: That ranges still moved at the end of calibration, in words; otherwise empty.
     """
 
     model: ir.Model
@@ -38,7 +39,7 @@ class CalibratedModel:
 
     @property
     def inputs(self) -> dict[str, ActivationParameters]:
-        """Parameters of the activation that each layer reads, by the layer's name."""
+        """The parameters of the activation that each layer reads, by the layer's name."""
         return {
             str(node.outputs[0].name): self.activations[str(node.inputs[0].name)]
             for node in self.model.graph
@@ -46,8 +47,9 @@ class CalibratedModel:
         }
 
     def with_model(self, model: ir.Model) -> CalibratedModel:
-        """For a graph that differs in biases alone; a layer whose scale depends on its bias is
-        rounded again.
+        """Replace the graph by one that differs only in its biases.
+
+        The weights of a layer whose scale depends on its bias are rounded again.
         """
         weights = dict(self.weights)
         for node in model.graph:
@@ -59,7 +61,7 @@ class CalibratedModel:
         return replace(self, model=model, weights=weights)
 
     def to_qdq(self) -> tuple[ir.Model, tuple[str, ...]]:
-        """The QDQ graph, and what stays in float: "name (operator): reason" each."""
+        """Make the QDQ graph, and list what stays in float, each as "name (operator): reason"."""
         model = self.model.clone()
         decisions = plan(model.graph, self.options.keep_float)
         parameters = {value: self.activations[str(value.name)] for value in decisions.activations}
@@ -85,10 +87,10 @@ def draft(
     options: QuantizeOptions,
     progress: Progress = no_progress,
 ) -> CalibratedModel:
-    """Ranges from ``batches``, weights to the nearest integer.
+    """Find ranges on ``batches``, and round weights to the nearest integer.
 
     Raises:
-        DataError: an activation is NaN or infinite.
+        DataError: An activation is NaN or infinite.
     """
     decisions = plan(model.graph, options.keep_float)
     calibration = calibrate(model, decisions.groups(), batches, options.range_method, progress)

@@ -36,10 +36,10 @@ class InsertQdq(ir.passes.InPlacePass):
     """Turns a float graph into its QDQ form.
 
     Args:
-        plan: what becomes an integer in this very graph.
-        parameters: scale and zero point of each activation of ``plan``.
-        activation_dtype: int8 or uint8, in which the integers are stored.
-        weights: integer weights, by the name of the layer's result.
+        plan: What becomes an integer in this very graph.
+        parameters: The scale and zero point of each activation of ``plan``.
+        activation_dtype: The type in which the integers are stored, int8 or uint8.
+        weights: The integer weights, by the name of the layer's result.
     """
 
     def __init__(
@@ -100,8 +100,9 @@ class _Inserter:
         self._quantize_before_clamps()
 
     def _quantize_before_clamps(self) -> None:
-        """Quantize what a Relu or Clip that remains limits, in the scale of its result. That
-        changes nothing, and ONNX Runtime sees by it that the operator in front is quantized.
+        """Quantize the input of each remaining Relu or Clip, with the scale of its result.
+
+        That changes no result, and shows ONNX Runtime that the operator in front is quantized.
         """
         for node in list(self._graph):
             operator = OPERATORS.get(node.op_type)
@@ -116,9 +117,9 @@ class _Inserter:
                 continue
             pair = [value for value in quantize.inputs[1:3] if value is not None]
             first = self._node("QuantizeLinear", [x, *pair], f"{x.name}_quantized")
-            codes = first.outputs[0]
-            second = self._node("DequantizeLinear", [codes, *pair], f"{x.name}_dequantized")
-            describe(codes, x, dtype=ir.DataType.from_numpy(self._dtype))
+            quantized = first.outputs[0]
+            second = self._node("DequantizeLinear", [quantized, *pair], f"{x.name}_dequantized")
+            describe(quantized, x, dtype=ir.DataType.from_numpy(self._dtype))
             describe(second.outputs[0], x)
             self._graph.insert_before(node, [first, second])
             node.replace_input_with(0, second.outputs[0])
@@ -151,7 +152,7 @@ class _Inserter:
         for node, index in users:
             node.replace_input_with(index, dequantize.outputs[0])
         if is_output:
-            # The graph's interface keeps its name; the value before quantization gets another.
+            # The output of the graph keeps its name; the value before quantization gets another.
             name = value.name
             value.name = self._editor.free_name(f"{name}_float")
             dequantize.outputs[0].name = name
@@ -196,8 +197,9 @@ class _Inserter:
         zero_point: np.generic | None = None,
         axis: int | None = None,
     ) -> None:
-        """Make input ``index`` of ``node`` DequantizeLinear of an integer initializer; without a
-        ``zero_point`` it is zero.
+        """Make input ``index`` of ``node`` the DequantizeLinear of an integer initializer.
+
+        Without a ``zero_point`` it is zero.
         """
         zeros = np.zeros(scale.shape, integers.dtype) if zero_point is None else zero_point
         inputs = [
@@ -225,8 +227,9 @@ class _Inserter:
 
 
 def _drop_saturated_clamps(graph: ir.Graph) -> None:
-    """Remove each Relu or Clip whose result is quantized into a range within its bounds: the
-    integers saturate at the same places.
+    """Remove each Relu or Clip whose result is quantized into a range within its bounds.
+
+    The integers saturate at the same values then.
     """
     for node in list(graph):
         operator = OPERATORS.get(node.op_type)

@@ -14,11 +14,12 @@ from edgeconv.export.passes.steps import Step, broken, run
 def apply_io(model: ir.Model, io: IoType) -> ir.Model:
     """Return a copy of a QDQ graph whose float inputs and outputs are ``io`` integers.
 
-    With ``IoType.FLOAT32`` it is the graph itself. Integer inputs keep the names of the float
-    ones; their scale and zero point stand in the QuantizeLinear or DequantizeLinear beside them.
+    With ``IoType.FLOAT32`` the graph itself is returned. Integer inputs and outputs keep the names
+    of the float ones. Their scale and zero point are those of the QuantizeLinear or
+    DequantizeLinear beside them.
 
     Raises:
-        UsageError: an input or output is computed in float.
+        UsageError: An input or output is computed in float.
     """
     if io is IoType.FLOAT32:
         return model
@@ -36,7 +37,7 @@ class IntegerIo(ir.passes.InPlacePass):
         """Replace the float inputs and outputs.
 
         Raises:
-            UsageError: an input or output is computed in float.
+            UsageError: An input or output is computed in float.
         """
         editor = GraphEditor(model.graph)
         for graph_input in list(model.graph.inputs):
@@ -58,7 +59,8 @@ def _integer_input(editor: GraphEditor, value: ir.Value, dtype: np.dtype) -> Non
     quantizers = list(value.consumers())
     if len(quantizers) != 1 or quantizers[0].op_type != "QuantizeLinear":
         raise UsageError(
-            f"input {value.name!r} is used in float, so it cannot be {dtype}; use --io float32"
+            f"input {value.name!r} is used in float, so it cannot be {dtype}",
+            hint="use --io float32",
         )
     quantizer = quantizers[0]
     stored = quantizer.outputs[0]
@@ -79,8 +81,8 @@ def _integer_output(editor: GraphEditor, index: int, dtype: np.dtype) -> None:
     dequantizer = output.producer()
     if dequantizer is None or dequantizer.op_type != "DequantizeLinear":
         raise UsageError(
-            f"output {output.name!r} is computed in float, so it cannot be {dtype}; "
-            "use --io float32"
+            f"output {output.name!r} is computed in float, so it cannot be {dtype}",
+            hint="use --io float32",
         )
     stored = dequantizer.inputs[0]
     assert stored is not None
@@ -101,8 +103,9 @@ def _integer_output(editor: GraphEditor, index: int, dtype: np.dtype) -> None:
 def _pair_node(
     editor: GraphEditor, op_type: str, x: ir.Value, like: ir.Node, dtype: np.dtype
 ) -> ir.Node:
-    """A QuantizeLinear or DequantizeLinear of ``x`` with the scale of ``like`` and integers of
-    ``dtype``, whose zero point is that of ``like`` shifted by 128.
+    """Make a QuantizeLinear or DequantizeLinear of ``x`` for the other 8-bit type.
+
+    Its scale is that of ``like``, and its zero point that of ``like`` shifted by 128.
     """
     scale, old_zero_point = like.inputs[1], like.inputs[2]
     shift = 128 if dtype == np.uint8 else -128

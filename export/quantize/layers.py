@@ -1,4 +1,4 @@
-"""The weights of convolutions and matrix products in one form, whatever the operator."""
+"""The weights of convolutions and matrix products in one form for all operators."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Array = npt.NDArray[Any]
 class Layer:
     """A Conv, ConvTranspose, Gemm or MatMul with constant parameters.
 
-    Its weight is seen as [groups, outputs a group, inputs a group, taps], so input channel ``c``
-    is [c // inputs, :, c % inputs, :] and output channel ``c`` is [c // outputs, c % outputs].
+    Its weight is seen as [groups, outputs per group, inputs per group, taps]. So input channel
+    ``c`` is [c // inputs, :, c % inputs], and output channel ``c`` is [c // outputs, c % outputs].
     """
 
     def __init__(self, graph: ir.Graph, node: ir.Node) -> None:
@@ -34,16 +34,17 @@ class Layer:
 
     @property
     def name(self) -> str:
-        """That of the output: values have names even where nodes have none."""
+        """The name of the output, because values have names even where nodes have none."""
         return str(self.node.outputs[0].name)
 
     @property
     def weight(self) -> Array:
+        """The weight as [groups, outputs per group, inputs per group, taps]."""
         return grouped(self.node, constant(self.node, 1))
 
     @property
     def bias(self) -> Array:
-        """[outputs]; zeros where there is none."""
+        """The bias as [outputs]; zeros where there is none."""
         if has_bias(self.node):
             return constant(self.node, 2)
         groups, outputs = self.weight.shape[:2]
@@ -54,10 +55,11 @@ class Layer:
         self._set(1, ungrouped(self.node, weight, constant(self.node, 1).shape))
 
     def set_bias(self, bias: Array) -> None:
+        """Replace the bias, or add one, by an array of shape [outputs]."""
         self._set(2, bias)
 
     def _set(self, index: int, array: Array) -> None:
-        """A constant of its own: other nodes may share the one that it has."""
+        """Give the node a constant of its own, because other nodes may read the one that it has."""
         editor = GraphEditor(self._graph)
         value = editor.constant(f"{self.name}_parameter_{index}", array.astype(np.float32))
         if index == len(self.node.inputs):
@@ -66,15 +68,17 @@ class Layer:
 
 
 def has_bias(node: ir.Node) -> bool:
+    """Whether a layer's node has a bias."""
     return len(node.inputs) > 2 and node.inputs[2] is not None
 
 
 def constant(node: ir.Node, index: int) -> Array:
+    """The elements of input ``index``, which must be an initializer."""
     return constant_array(node.inputs[index])
 
 
 def is_weighted(node: ir.Node) -> bool:
-    """Whether ``node`` is such a layer."""
+    """Whether ``node`` is a Conv, ConvTranspose, Gemm or MatMul with constant parameters."""
     operator = OPERATORS.get(node.op_type) if node.domain == "" else None
     return (
         operator is not None
@@ -85,7 +89,7 @@ def is_weighted(node: ir.Node) -> bool:
 
 
 def grouped(node: ir.Node, weight: Array) -> Array:
-    """A weight of ``node`` as [groups, outputs a group, inputs a group, taps]."""
+    """Reshape a weight of ``node`` to [groups, outputs per group, inputs per group, taps]."""
     groups = node.attributes.get_int("group", 1)
     if node.op_type == "Conv":
         return weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
@@ -98,7 +102,7 @@ def grouped(node: ir.Node, weight: Array) -> Array:
 
 
 def ungrouped(node: ir.Node, weight: Array, shape: tuple[int, ...]) -> Array:
-    """The inverse of :func:`grouped`."""
+    """Reshape a grouped weight to the ``shape`` that ``node`` takes; the inverse of `grouped`."""
     if node.op_type == "ConvTranspose" or (
         node.op_type in ("Gemm", "MatMul") and not _is_transposed(node)
     ):

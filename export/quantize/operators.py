@@ -31,8 +31,13 @@ class FixedRange:
 
 @dataclass(frozen=True)
 class QuantizedOperator:
-    """``data_inputs`` is the number of leading inputs that are activations, or their positions;
-    None means all.
+    """How an operator is quantized.
+
+    Attributes:
+        kind: How its scales relate to each other.
+        data_inputs: How many of its leading inputs are activations, or their positions; None for
+            all.
+        fixed: The parameters of its output, where the specification sets them.
     """
 
     kind: Kind

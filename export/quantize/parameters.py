@@ -1,7 +1,8 @@
 """Scales and zero points: the arithmetic of TFLite's 8-bit quantization specification.
 
-real = scale * (integer - zero_point); activations asymmetric per tensor, weights symmetric in
-[-127, 127] per output channel, bias int32 with scale = input scale * weight scale.
+A real number is scale * (integer - zero_point). Activations are asymmetric with one scale per
+tensor. Weights are symmetric in [-127, 127] with one scale per output channel. A bias is int32, and
+its scale is input scale * weight scale.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ Integers = npt.NDArray[np.integer[Any]]
 # when it is multiplied by a weight scale.
 _MIN_SPAN = 1e-6
 _MIN_WEIGHT_SCALE = 1e-12
-# In 254 steps from 0 to 1 the middle is a code. In 255 it is a tie, and 0.5 is what a HardSigmoid
-# is at zero, where whole channels may lie: runtimes that break the tie differently drift apart.
+# With 254 steps from 0 to 1 a quantized value stands for 0.5. With 255 steps 0.5 lies between two
+# of them. It is the HardSigmoid of zero, which whole channels may have, and runtimes that round
+# such a tie differently drift apart.
 _GATE_HIGH = 255 / 254
 # XNNPACK refuses convolutions whose accumulator's step is 256 output steps or more. There a single
 # step saturates the output whatever the weight is.
 _MAX_STEP_RATIO = 255.0
-# Half of int32 is left to the accumulated products.
+# The other half of int32 is left for the accumulated products.
 _MAX_BIAS = 2**30
 
 
@@ -37,12 +39,19 @@ class Range:
     high: float
 
     def union(self, other: Range) -> Range:
+        """The smallest range that contains both."""
         return Range(min(self.low, other.low), max(self.high, other.high))
 
 
 @dataclass(frozen=True)
 class ActivationParameters:
-    """``zero_point`` is for int8; the uint8 form of the same integers adds 128 to both."""
+    """Scale and zero point of an activation.
+
+    Attributes:
+        scale: The size of one step.
+        zero_point: The int8 integer that stands for zero. In the uint8 form, 128 is added to the
+            zero point and to all integers.
+    """
 
     scale: float
     zero_point: int
@@ -62,7 +71,7 @@ class ActivationParameters:
         return zero_point
 
     def quantize(self, values: npt.NDArray[np.floating[Any]], dtype: npt.DTypeLike) -> Integers:
-        """Integers of ``values``: round half to even, saturate."""
+        """Quantize real ``values`` to integers of ``dtype``: round half to even, saturate."""
         info = np.iinfo(np.dtype(dtype))
         integers = np.rint(values / np.float32(self.scale)) + int(self.stored_zero_point(dtype))
         saturated: Integers = np.clip(integers, info.min, info.max).astype(dtype)
@@ -70,7 +79,7 @@ class ActivationParameters:
 
 
 def activation_parameters(observed: Range) -> ActivationParameters:
-    """Parameters that cover ``observed`` with zero exactly representable."""
+    """Choose the parameters that cover ``observed`` and represent zero exactly."""
     low, high = min(observed.low, 0.0), max(observed.high, 0.0)
     if (low, high) == (0.0, 1.0):
         high = _GATE_HIGH
@@ -83,15 +92,25 @@ def activation_parameters(observed: Range) -> ActivationParameters:
 
 @dataclass(frozen=True)
 class WeightParameters:
-    """One float32 scale an output channel (or one alone), along ``axis``."""
+    """The scales of a weight.
+
+    Attributes:
+        scale: One float32 scale per output channel, or a single one, [outputs].
+        axis: The dimension of the weight that the scales run along.
+    """
 
     scale: Float32
     axis: int
 
-    def quantize(self, weight: Float32) -> npt.NDArray[np.int8]:
-        shape = [1] * weight.ndim
+    def aligned_scale(self, rank: int) -> Float32:
+        """The scales in a shape that broadcasts along ``axis`` of a weight of that rank."""
+        shape = [1] * rank
         shape[self.axis] = -1
-        integers = np.rint(weight / self.scale.reshape(shape))
+        return self.scale.reshape(shape)
+
+    def quantize(self, weight: Float32) -> npt.NDArray[np.int8]:
+        """Quantize a real weight: round half to even, saturate at [-127, 127]."""
+        integers = np.rint(weight / self.aligned_scale(weight.ndim))
         saturated: npt.NDArray[np.int8] = np.clip(integers, -127, 127).astype(np.int8)
         return saturated
 
@@ -103,10 +122,11 @@ def weight_parameters(
     input_scale: float,
     output_scale: float = np.inf,
 ) -> WeightParameters:
-    """Symmetric per-channel parameters along ``axis``.
+    """Choose symmetric parameters per channel along ``axis``.
 
-    A channel of zeros, or one far smaller than its bias, gets a scale large enough for the bias
-    to fit into int32; one far larger than its output, a scale that the runtimes take.
+    The scale of a channel of zeros, or of one far smaller than its bias, is large enough for the
+    bias to fit into int32. The scale of a channel far larger than its output is as large as the
+    runtimes accept.
     """
     others = tuple(a for a in range(weight.ndim) if a != axis)
     scale = np.abs(weight).max(axis=others).astype(np.float64) / 127
@@ -119,14 +139,20 @@ def weight_parameters(
 
 
 def bias_scale(input_scale: float, weight_scale: Float32, size: int) -> Float32:
-    """The product as the runtimes form it, in float32, for a bias of ``size``: the groups of a
-    transposed convolution share the scales of their outputs.
+    """The scales of a bias: the product as the runtimes form it, in float32.
+
+    Args:
+        input_scale: The scale of the activation.
+        weight_scale: The scales of the weight.
+        size: The length of the bias. It is a multiple of that of the weight scales in a transposed
+            convolution, whose groups share the scales of their outputs.
     """
     product: Float32 = np.float32(input_scale) * weight_scale
     return np.tile(product, size // len(product))
 
 
 def quantize_bias(bias: Float32, scale: Float32) -> npt.NDArray[np.int32]:
+    """Quantize a bias: round half to even, saturate."""
     integers = np.rint(bias.astype(np.float64) / scale)
     info = np.iinfo(np.int32)
     return np.clip(integers, info.min, info.max).astype(np.int32)

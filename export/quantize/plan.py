@@ -1,4 +1,4 @@
-"""Which activations become integers, and which of them share scale and zero point."""
+"""Plan which activations become integers, and which of them share scale and zero point."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Plan:
     """The result of planning.
 
     Attributes:
-        activations: the values to quantize, each with its representative; values with the same
+        activations: The values to quantize, each with its representative. Values with the same
             representative share scale and zero point.
-        fixed: representatives whose parameters the specification sets.
-        float_fallback: nodes without an integer form, with the reason.
+        fixed: The representatives whose parameters the specification sets.
+        float_fallback: The nodes without an integer form, each with the reason.
     """
 
     activations: dict[ir.Value, ir.Value] = field(default_factory=dict)
@@ -33,8 +33,9 @@ class Plan:
     float_fallback: dict[ir.Node, str] = field(default_factory=dict)
 
     def groups(self) -> dict[str, list[str]]:
-        """Names of the activations that share scale and zero point, by the name of their
-        representative; without those that the specification sets.
+        """List the activations that share scale and zero point, by the name of the representative.
+
+        Activations whose parameters the specification sets are left out.
         """
         groups: dict[str, list[str]] = {}
         for value, representative in self.activations.items():
@@ -54,8 +55,11 @@ class Plan:
 
 
 def plan(graph: ir.Graph, keep_float: Collection[str] = ()) -> Plan:
-    """Decide over a float graph with constant weights and static shapes. ``keep_float`` names the
-    nodes that were asked to stay in float.
+    """Plan the quantization of a float graph with static shapes.
+
+    Args:
+        graph: The graph.
+        keep_float: The names of nodes that have to stay in float.
     """
     result = Plan()
     shared = _UnionFind()
@@ -98,7 +102,7 @@ def plan(graph: ir.Graph, keep_float: Collection[str] = ()) -> Plan:
 
 
 def data_inputs(node: ir.Node, operator: QuantizedOperator) -> Iterator[ir.Value]:
-    """The inputs of ``node`` that are activations, or constants in an activation's place."""
+    """Yield the inputs of ``node`` that are activations, or constants in the place of one."""
     places = operator.data_inputs
     inputs = node.inputs
     for value in [inputs[i] for i in places] if isinstance(places, tuple) else inputs[:places]:
@@ -107,12 +111,14 @@ def data_inputs(node: ir.Node, operator: QuantizedOperator) -> Iterator[ir.Value
 
 
 def is_constant(value: ir.Value) -> bool:
+    """Whether ``value`` is an initializer."""
     return value.const_value is not None
 
 
 def is_accumulator(value: ir.Value) -> bool:
-    """Whether ``value`` only exists inside a fused operator: the result of a convolution, matrix
-    product or sum that nothing but a Relu or Clip reads.
+    """Whether ``value`` exists only inside a fused operator.
+
+    It is then the result of a convolution, matrix product or sum, and only a Relu or Clip reads it.
     """
     producer = value.producer()
     if producer is None or value.is_graph_output():
@@ -134,7 +140,7 @@ def is_accumulator(value: ir.Value) -> bool:
 
 
 def fused_output(value: ir.Value) -> ir.Value:
-    """What comes out of the fused operator that ``value`` is computed in."""
+    """The result of the fused operator that computes ``value``."""
     while is_accumulator(value):
         value = value.consumers()[0].outputs[0]
     return value

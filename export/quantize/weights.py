@@ -21,25 +21,27 @@ from edgeconv.export.quantize.plan import fused_output
 
 @dataclass(frozen=True)
 class QuantizedWeight:
-    """Integers of a weight in its operator's own layout, and their parameters."""
+    """The integers of a weight, in the layout of its operator, and their parameters."""
 
     integers: npt.NDArray[np.int8]
     parameters: WeightParameters
 
     @property
     def real(self) -> npt.NDArray[np.float32]:
-        """What the integers stand for."""
-        shape = [1] * self.integers.ndim
-        shape[self.parameters.axis] = -1
-        real: npt.NDArray[np.float32] = self.integers * self.parameters.scale.reshape(shape)
+        """The real weight that the integers stand for."""
+        scale = self.parameters.aligned_scale(self.integers.ndim)
+        real: npt.NDArray[np.float32] = self.integers * scale
         return real
 
 
 def round_to_nearest(
     node: ir.Node, activations: Mapping[str, ActivationParameters]
 ) -> QuantizedWeight:
-    """The weight of a Conv, ConvTranspose, Gemm or MatMul, given the parameters of the activations
-    around it by their names.
+    """Quantize the weight of a Conv, ConvTranspose, Gemm or MatMul to the nearest integers.
+
+    Args:
+        node: The layer.
+        activations: The parameters of the activations around it, by name.
     """
     x = node.inputs[0]
     assert x is not None

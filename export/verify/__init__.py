@@ -1,1 +1,1 @@
-"""Every file against the network that it was made from."""
+"""Checks each file of an export against the network that it was made from."""

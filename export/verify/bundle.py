@@ -1,4 +1,4 @@
-"""Verify a bundle that lies on disk, perhaps on another machine than the one it was made on."""
+"""Verify a bundle on disk, perhaps on another machine than the one that made it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def verify_bundle(bundle: Bundle) -> VerificationReport:
     """Run every file of a bundle on its runtime against the stored outputs of the network.
 
     Raises:
-        BundleError: the stored reference is missing or damaged.
-        EdgeconvError: a runtime refuses its file.
+        BundleError: The stored reference is missing or damaged.
+        EdgeconvError: A runtime refuses its file.
     """
     reference = load_reference(bundle)
     return VerificationReport(

@@ -58,6 +58,7 @@ def float32_allowances(
         graph: The optimized float graph.
         network: The module or the ``.onnx`` file that it was captured from.
         oracle: Runs the network in float32.
+        samples: The inputs, in the network's own layout.
         outputs: What it gave for ``samples``.
 
     Returns:
@@ -97,6 +98,7 @@ def file_in_float64(path: Path, samples: Sequence[Sample]) -> list[Arrays] | Non
     """Run an ``.onnx`` file on ONNX's reference implementation, in float64.
 
     Args:
+        path: The file.
         samples: One array per input of the graph, in the graph's order.
 
     Returns:

@@ -27,18 +27,18 @@ MAX_ERROR = {Precision.FLOAT32: 1e-4, Precision.FLOAT16: 2e-2}
 _SURELY_ROUNDING = 4
 # Rounding may decide an argmax where two scores are as good as equal.
 _MIN_EQUAL = 0.99
-# Where less than MIN_WITHIN_ONE_STEP agree, the formats must differ by less than a third of the
-# error that quantization makes anyway. Deep networks with random weights may amplify single
-# roundings beyond that (docs/rewrites.md); trained ones stay clear of it.
+# Where the share of equal outputs is less than MIN_WITHIN_ONE_STEP, the two formats must differ by
+# less than a third of the error that quantization makes anyway. Deep networks with random weights
+# may amplify single roundings beyond that (docs/rewrites.md); trained networks do not.
 MIN_MARGIN_DB = 10.0
 # Scales found at run time differ with every rounding before them, so that two int8-dynamic files
-# may be as far from each other as two independent errors (3 dB), and a little more. So may two
-# files that round otherwise than the PyTorch module that they both come from.
+# may be as far from each other as two independent errors (3 dB), and a little more. The same holds
+# for two files of a pre-quantized module, which both round in other places than PyTorch does.
 INDEPENDENT_MARGIN_DB = -6.0
-# A pre-quantized model has no float reference, so its quantization error is unknown. Rounding
-# alone, a step here and there in every layer, leaves 40 dB in a shallow network, 20 in a deep one.
+# A pre-quantized model has no float reference, so its quantization error is unknown. Values that
+# differ by one step, a few in every layer, leave 40 dB in a shallow network and 20 in a deep one.
 PREQUANTIZED_SQNR_DB = 15.0
-# Stands for a NaN or an infinity among the outputs, which JSON cannot say.
+# Stands for a NaN or an infinity among the outputs, which JSON has no number for.
 NOT_FINITE = 1e9
 
 Outputs = list[npt.NDArray[Any]]
@@ -46,12 +46,12 @@ Outputs = list[npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Quantized:
-    """What the quantized files of one precision are held against besides.
+    """What the quantized files of one precision are compared with, beside the float network.
 
     Attributes:
-        steps: the real size of one output step, for each output; None where it is float.
-        outputs: those of the quantized graph on ONNX Runtime, where there is no file of the other
-            format to compare with; else None.
+        steps: The real size of one step of each output; None for a float output.
+        outputs: The outputs of the quantized graph on ONNX Runtime, where there is no file of the
+            other format to compare with; otherwise None.
     """
 
     steps: tuple[float | None, ...]
@@ -60,7 +60,12 @@ class Quantized:
 
 @dataclass(frozen=True)
 class Probes:
-    """Further inputs for float32 files, with the network's outputs; see ``data/synthetic.py``."""
+    """Further inputs for float32 files, with the network's outputs; see ``data/synthetic.py``.
+
+    Attributes:
+        inputs: The samples.
+        outputs: The network's own outputs for each sample.
+    """
 
     inputs: list[Sample]
     outputs: list[Outputs]
@@ -88,17 +93,17 @@ class Allowances:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the files are held against.
+    """What the files are compared with.
 
     Attributes:
-        runtime: who computed ``outputs``: pytorch, or onnxruntime for a network that came as ONNX.
-        inputs: the samples, each a tuple of arrays in the network's own layout (NCHW).
-        outputs: the network's own outputs for each sample.
-        probes: further samples for float32 files only.
-        allowances: the errors that float32 may make in ``outputs`` and ``probes``.
-        quantized: what else there is for the files of a quantized precision.
-        prequantized: whether the network came in integers, so that ``outputs`` are those of
-            the integers too.
+        runtime: What computed ``outputs``: pytorch, or onnxruntime for a network from an ONNX file.
+        inputs: The samples, each a tuple of arrays in the network's own layout (NCHW).
+        outputs: The network's own outputs for each sample.
+        quantized: What else the files of a quantized precision are compared with.
+        prequantized: Whether the network was quantized before, so that ``outputs`` are not those of
+            a float network.
+        probes: Further samples for float32 files only.
+        allowances: The errors that float32 may make in ``outputs`` and ``probes``.
     """
 
     runtime: str
@@ -113,10 +118,13 @@ class Reference:
 def verify_artifacts(
     folder: Path, artifacts: Sequence[Artifact], reference: Reference
 ) -> dict[str, Verification]:
-    """Run every file on its runtime; the figures by the artifact's path.
+    """Run every file on its runtime.
+
+    Returns:
+        The figures, by the artifact's path.
 
     Raises:
-        EdgeconvError: a runtime refuses its file.
+        EdgeconvError: A runtime refuses its file.
     """
     outputs: dict[str, list[Outputs]] = {}
     runtimes: dict[str, str] = {}
@@ -158,12 +166,15 @@ def compare(
     runtime: str,
     other: list[Outputs] | None = None,
 ) -> Verification:
-    """Figures for one file.
+    """Compare the outputs of one file with the reference, and decide whether the file is right.
 
     Args:
-        outputs: what the file computed for ``reference.inputs`` and, if it is a float32 file, for
+        outputs: What the file computed for ``reference.inputs`` and, if it is a float32 file, for
             ``reference.probes``.
-        other: what the file of the other format and the same precision computed.
+        reference: What the outputs are compared with.
+        precision: The precision of the file, which decides what difference is allowed.
+        runtime: What ran the file.
+        other: What the file of the other format and the same precision computed.
     """
     integers = reference.quantized.get(precision, Quantized(()))
     if other is None:
@@ -211,7 +222,14 @@ def compare(
 def failure(
     name: str, precision: Precision, figures: Verification, reference: str
 ) -> VerificationError:
-    """The error for a file whose figures did not pass; ``reference`` is the oracle's name."""
+    """Make the error for a file whose figures did not pass.
+
+    Args:
+        name: The file.
+        precision: Its precision.
+        figures: Its figures.
+        reference: The runtime that computed the reference.
+    """
     if precision is Precision.FLOAT32:
         return VerificationError(
             f"{name} differs from {reference} by {figures.max_error:.2g} of the output's range, "
@@ -265,7 +283,7 @@ def is_rounding(
 def _pairs(
     expected: list[Outputs], got: list[Outputs]
 ) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
-    """For each output of the network: all samples of it stacked, expected and got."""
+    """Stack the samples of each output of the network, expected and got."""
     return [
         (np.stack([sample[i] for sample in expected]), np.stack([sample[i] for sample in got]))
         for i in range(len(expected[0]))
@@ -273,7 +291,7 @@ def _pairs(
 
 
 def _relative_error(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
-    """Largest absolute difference over the range of ``expected``; NOT_FINITE for a NaN."""
+    """The largest absolute difference over the range of ``expected``; NOT_FINITE for a NaN."""
     if expected.size == 0:
         return 0.0
     spread = float(expected.max() - expected.min()) or float(np.abs(expected).max()) or 1.0
@@ -284,8 +302,9 @@ def _relative_error(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
 def _share_within_one_step(
     a: list[Outputs], b: list[Outputs], steps: Sequence[float | None]
 ) -> float | None:
-    """Share of all outputs that differ by at most one step. Outputs without a step do not count;
-    None where no output has one.
+    """The share of all output values that differ by at most one step.
+
+    Outputs without a step do not count; None where no output has one.
     """
     counted = [
         # A hundredth more than a step, for the rounding of float32 differences.
@@ -299,8 +318,9 @@ def _share_within_one_step(
 
 
 def _argmax_agreement(expected: list[Outputs], got: list[Outputs]) -> float | None:
-    """Share of rows of the first output with the same largest element; None unless it is a matrix
-    of scores.
+    """The share of rows of the first output whose largest element is at the same index.
+
+    None unless the output is a matrix of scores.
     """
     first, second = _pairs(expected, got)[0]
     if first.ndim != 3 or first.shape[-1] < 2:

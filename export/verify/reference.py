@@ -1,4 +1,4 @@
-"""The float network itself as the oracle, and its results on disk."""
+"""Run the network itself, and store its outputs as the reference for its files."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ Oracle = Callable[[Sample], Outputs]
 
 
 def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[Any]]:
-    """Run a module; its outputs by name, in the order in which the exporter writes them.
+    """Run a module on one sample.
 
-    A single output is ``output``, those of a tuple ``output_0`` and so on, those of a dict have
-    their keys.
+    Returns:
+        The outputs by name, in the order in which the exporter writes them. A single output is
+        called ``output``, those of a tuple ``output_0`` and so on, those of a dict as their keys.
 
     Raises:
-        UsageError: the module does not take such inputs.
-        CaptureError: it returns something else than tensors.
+        UsageError: The module does not take such inputs.
+        CaptureError: The module returns something else than tensors.
     """
     with torch.inference_mode(), one_torch_thread():
         try:
@@ -40,8 +41,8 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
             first = first_line(error)
             shapes = ", ".join("×".join(map(str, array.shape)) for array in sample)
             raise UsageError(
-                f"{type(network).__name__} fails on an input of {shapes}: {first}; "
-                f"{_remedy(network, first)}"
+                f"{type(network).__name__} fails on an input of {shapes}: {first}",
+                hint=_remedy(network, first),
             ) from error
     return {name: tensor.numpy() for name, tensor in _named(result, "output").items()}
 
@@ -50,15 +51,15 @@ def _remedy(network: nn.Module, message: str) -> str:
     """What to do about a module that fails with ``message`` on a float32 input."""
     types = {weight.dtype for weight in network.parameters() if weight.is_floating_point()}
     if others := ", ".join(sorted(str(dtype) for dtype in types - {torch.float32})):
-        return f"its weights are {others}: call .float() on it"
+        return f"call .float() on the network, whose weights are {others}"
     if "required positional argument" in message:
-        return "a network with several inputs has to come as an .onnx file"
+        return "export a network with several inputs from an .onnx file"
     if "indices" in message and "scalar types" in message:
-        return "a network on indices, such as tokens, has to come as an .onnx file"
+        return "export a network on indices, such as tokens, from an .onnx file"
     return (
-        "check --input-size; where the input is no image, give its whole shape, batch first, with "
-        "commas, as in --input-size 1,12,8; with several inputs, or on token indices, the network "
-        "has to come as an .onnx file"
+        "check --input-size; where the input is not an image, give its whole shape, batch first, "
+        "with commas, as in --input-size 1,12,8; export a network with several inputs, or on token "
+        "indices, from an .onnx file"
     )
 
 
@@ -71,8 +72,8 @@ def _named(result: Any, name: str) -> dict[str, torch.Tensor]:
         items = [(f"{name}_{index}", value) for index, value in enumerate(result)]
     else:
         raise CaptureError(
-            f"the network returns a {type(result).__name__}; "
-            "it must return a tensor, or a tuple, list or dict of tensors"
+            f"the network returns a {type(result).__name__}",
+            hint="return a tensor, or a tuple, list or dict of tensors",
         )
     found: dict[str, torch.Tensor] = {}
     for key, value in items:
@@ -84,16 +85,21 @@ def _named(result: Any, name: str) -> dict[str, torch.Tensor]:
 def onnx_oracle(
     path: Path, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
 ) -> Oracle:
-    """The user's own ``.onnx`` file on ONNX Runtime, untouched by our passes."""
+    """Load the user's own ``.onnx`` file on ONNX Runtime, before any of our passes."""
     runner = OnnxRunner(path, inputs, outputs)
     return lambda sample: runner.run(sample)
 
 
 def refuse_non_finite_outputs(outputs: Outputs) -> None:
-    """Raise DataError if the float network itself computes a NaN or an infinity."""
+    """Check that the network itself computes numbers.
+
+    Raises:
+        DataError: An output is NaN or infinite.
+    """
     if not all(np.isfinite(array).all() for array in outputs):
         raise DataError(
-            "the float network's own output is NaN or infinite; check its weights and the data"
+            "the float network's own output is NaN or infinite",
+            hint="check its weights and the data",
         )
 
 
@@ -117,16 +123,16 @@ def load_reference(bundle: Bundle) -> Reference:
     """Read ``reference.npz`` back.
 
     Raises:
-        BundleError: it is missing, damaged, or not the one that the manifest describes.
+        BundleError: The file is missing, damaged, or not the one that the manifest describes.
     """
     path = bundle.path / REFERENCE_NAME
     if not path.is_file() or sha256_of(path) != bundle.manifest.reference_sha256:
-        raise BundleError(f"{path} is missing or was changed after the export; export again")
+        raise BundleError(f"{path} is missing or was changed after the export", hint="export again")
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = dict(file)
     except (ValueError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{path} is damaged; export again") from error
+        raise BundleError(f"{path} is damaged", hint="export again") from error
     return Reference(
         runtime=bundle.manifest.reference,
         inputs=[tuple(sample) for sample in _unstacked("input", arrays)],
@@ -152,7 +158,7 @@ def _quantized(precision: Precision, arrays: dict[str, npt.NDArray[Any]]) -> Qua
 
 
 def _stacked(kind: str, samples: list[Outputs]) -> dict[str, npt.NDArray[Any]]:
-    """One array [samples, …] for each position."""
+    """Stack the arrays of all samples at each position, to [samples, …]."""
     return {
         f"{kind}_{index}": np.stack(arrays)
         for index, arrays in enumerate(zip(*samples, strict=True))

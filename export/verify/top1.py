@@ -16,6 +16,7 @@ from edgeconv.errors import DataError, MismatchedData, UsageError
 from edgeconv.evaluation import Accuracy, Evaluation, packed
 from edgeconv.export.data.array_file import listed, open_arrays
 from edgeconv.export.data.arrays import ArrayFile
+from edgeconv.export.data.batches import in_groups, join
 from edgeconv.export.data.images import ImageFolder
 from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import Sample, batch_size
@@ -27,7 +28,14 @@ __all__ = ["Evaluation", "evaluate"]
 
 @dataclass(frozen=True)
 class _Labeled:
-    """Samples with the index of their class."""
+    """Samples with the index of their class.
+
+    Attributes:
+        pairs: Each sample with the index of its class.
+        total: How many there are, if all are readable.
+        skipped: The names of unreadable samples, complete when all pairs were read.
+        sha256: A hash of the data.
+    """
 
     pairs: Iterator[tuple[Sample, int]]
     total: int
@@ -43,19 +51,20 @@ def evaluate(
     """Measure the top-1 accuracy of every artifact in one pass over the data.
 
     Args:
-        data: a folder with a folder of images for each class, or an ``.npz`` with ``x`` and ``y``.
+        bundle: The files.
+        data: A folder with a folder of images per class, or an ``.npz`` with ``x`` and ``y``.
+        progress: Called after every batch.
 
     Raises:
-        UsageError: no such data, or the network is no classifier.
-        DataError: the data does not fit the network.
+        UsageError: There is no such data, or the network is not a classifier.
+        DataError: The data does not fit the network.
     """
     artifacts = bundle.manifest.artifacts
     classes = _classes(bundle)
     batch = batch_size(bundle.manifest.inputs)
     if batch is None:
         raise UsageError(
-            f"evaluate feeds batches, and the inputs of {bundle.path} have no first dimension in "
-            "common"
+            f"evaluate runs batches, and the inputs of {bundle.path} have no common first dimension"
         )
     labeled = _open(bundle, data, classes)
     runners = [
@@ -64,14 +73,17 @@ def evaluate(
     ]
     right: list[list[npt.NDArray[np.bool_]]] = [[] for _ in artifacts]
     samples = 0
-    for group, targets in _batches(labeled.pairs, batch):
+    for group in in_groups(labeled.pairs, batch):
+        inputs = join([sample for sample, _ in group], batch)
+        targets = np.array([target for _, target in group], np.int64)
         for outcomes, runner in zip(right, runners, strict=True):
-            guesses = _scores(runner, group).argmax(-1)[: len(targets)]
+            # The last batch may be filled up: only as many guesses count as there are targets.
+            guesses = _scores(runner, inputs).argmax(-1)[: len(targets)]
             outcomes.append(guesses == targets)
         samples += len(targets)
         progress("Evaluating", samples, labeled.total)
     if samples == 0:
-        raise DataError(f"{data} holds no readable sample; {len(labeled.skipped)} were skipped")
+        raise DataError(f"{data} holds no readable sample ({len(labeled.skipped)} were skipped)")
     return Evaluation(
         data=data.name,
         data_sha256=labeled.sha256,
@@ -98,7 +110,9 @@ def _accuracy(artifact: Artifact, runner: Runner, right: npt.NDArray[np.bool_]) 
 def _scores(runner: Runner, batch: Sample) -> npt.NDArray[Any]:
     scores = runner.run(batch)[0]
     if not np.isfinite(scores).all():
-        raise DataError("an output is NaN or infinite; run `edgeconv verify`")
+        raise DataError(
+            f"an output on {runner.name} is NaN or infinite", hint="run `edgeconv verify`"
+        )
     return scores
 
 
@@ -119,14 +133,16 @@ def _open(bundle: Bundle, data: Path, classes: int) -> _Labeled:
         assert isinstance(folder, ImageFolder)
         return _open_folder(folder, classes, manifest.labels)
     if data.suffix != ".npz":
-        kind = "no such file" if not data.exists() else "not an .npz with x and y, nor a folder"
-        raise UsageError(f"{data}: {kind}")
+        kind = "neither a folder nor an .npz file" if data.exists() else "no such file"
+        raise UsageError(
+            f"{data}: {kind}", hint="pass a folder of images per class, or an .npz with x and y"
+        )
     arrays = open_arrays(data)
     classes_of = arrays.get("y")
     if classes_of is None or len(classes_of.shape) != 1 or classes_of.dtype.kind not in "iu":
         raise MismatchedData(
-            f"{data} needs an array 'y' of one class index a sample, beside 'x'; it has "
-            f"{listed(arrays)}"
+            f"{data} has no array 'y' of integers; it has {listed(arrays)}",
+            hint="store the class index of each sample as 'y' beside 'x'",
         )
     targets = classes_of.whole()
     samples = open_samples(data, manifest.inputs, manifest.preprocessing)
@@ -145,7 +161,9 @@ def _open_folder(folder: ImageFolder, classes: int, labels: Sequence[str] | None
     names = {file.relative_to(folder.path).parts[0] for file in folder.files}
     loose = [file for file in folder.files if file.parent == folder.path]
     if loose:
-        raise DataError(f"{loose[0]} lies in no class folder; evaluate wants FOLDER/CLASS/image")
+        raise DataError(
+            f"{loose[0]} is not in a class folder", hint="sort the images as FOLDER/CLASS/image"
+        )
     index = _class_indices(folder.path, sorted(names), classes, labels)
     pairs = (
         (sample, index[name.partition("/")[0]]) for name, sample in folder.read(range(len(folder)))
@@ -154,7 +172,7 @@ def _open_folder(folder: ImageFolder, classes: int, labels: Sequence[str] | None
 
 
 def _fingerprint(folder: ImageFolder) -> str:
-    """One SHA-256 over the files' names and theirs."""
+    """The SHA-256 of the names of all files and the SHA-256 of each."""
     digest = hashlib.sha256()
     for file in folder.files:
         name = file.relative_to(folder.path).as_posix()
@@ -165,7 +183,7 @@ def _fingerprint(folder: ImageFolder) -> str:
 def _class_indices(
     path: Path, names: list[str], classes: int, labels: Sequence[str] | None
 ) -> dict[str, int]:
-    """The class of each folder: by the bundle's labels, as a number, or in sorted order."""
+    """Find the class of each folder: by the bundle's labels, as a number, or in sorted order."""
     if labels and all(name in labels for name in names):
         return {name: labels.index(name) for name in names}
     if all(name.isdecimal() and int(name) < classes for name in names):
@@ -173,28 +191,6 @@ def _class_indices(
     if len(names) == classes:
         return {name: index for index, name in enumerate(names)}
     raise DataError(
-        f"{path} has {len(names)} class folders and the network {classes} outputs; name the "
-        "folders by index, or by the labels given at export (--labels)"
+        f"{path} has {len(names)} class folders and the network {classes} outputs",
+        hint="name the folders by index, or by the labels given at export (--labels)",
     )
-
-
-def _batches(
-    pairs: Iterator[tuple[Sample, int]], size: int
-) -> Iterator[tuple[Sample, npt.NDArray[np.int64]]]:
-    """Batches of exactly ``size`` samples; the last is filled up by repetition, and its targets
-    tell how many count.
-    """
-    group: list[tuple[Sample, int]] = []
-    for pair in pairs:
-        group.append(pair)
-        if len(group) == size:
-            yield _batch(group, size)
-            group = []
-    if group:
-        yield _batch(group, size)
-
-
-def _batch(group: list[tuple[Sample, int]], size: int) -> tuple[Sample, npt.NDArray[np.int64]]:
-    samples = [group[i % len(group)][0] for i in range(size)]
-    batch = tuple(np.concatenate(arrays) for arrays in zip(*samples, strict=True))
-    return batch, np.array([target for _, target in group], np.int64)

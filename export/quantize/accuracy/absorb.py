@@ -1,9 +1,10 @@
-"""High-bias absorption: move what an activation channel always carries into the next bias.
+"""High-bias absorption: move a constant part of an activation channel into the next bias.
 
-A channel that lives between 10 and 11 spends its integers on the way from 0 to 10. As
-relu(x) - c = relu(x - c) wherever x > c, the constant can leave the bias before and enter, through
-the weights, the bias after (Nagel et al. 2019, arXiv:1906.04721, section 4.1.3). Without a
-function in between every constant can, and the middle of the channel's range is the best.
+A channel with values between 10 and 11 wastes most of its integers on the interval from 0 to 10. As
+relu(x) - c = relu(x - c) wherever x > c, the constant c can be subtracted from the bias before and
+added, through the weights, to the bias after (Nagel et al. 2019, arXiv:1906.04721, section 4.1.3).
+Without a function in between this holds for every constant, and the middle of the channel's range
+is the best one.
 """
 
 from __future__ import annotations
@@ -17,13 +18,20 @@ from edgeconv.export.traits import Trait, operators
 
 _KEEPS_POSITIVE = operators(Trait.KEEPS_POSITIVE)
 _CURVED = operators(Trait.KEEPS_POSITIVE, without=Trait.VIEWS | Trait.POOLS)
-# A channel whose greatest magnitude would shrink by less than this is left alone.
+# A channel whose greatest magnitude would shrink by less than this share is not changed.
 _LEAST_SHARE = 0.1
 
 
 def absorb(segments: list[Segment], statistics: dict[str, ChannelStatistics]) -> int:
-    """Shift channels in place; the number of segments changed. ``statistics`` are those of each
-    segment's value, by its name, and become those after the shift.
+    """Shift channels in place.
+
+    Args:
+        segments: Where channels can be shifted.
+        statistics: The statistics of each segment's value, by its name. They become those after
+            the shift.
+
+    Returns:
+        The number of segments that were changed.
     """
     changed = 0
     for segment in segments:
@@ -37,7 +45,7 @@ def absorb(segments: list[Segment], statistics: dict[str, ChannelStatistics]) ->
 
 
 def _offset(segment: Segment, observed: ChannelStatistics) -> Float64 | None:
-    """What to take from each channel; None to leave all."""
+    """What to subtract from each channel; None to change none of them."""
     if not all(node.op_type in _KEEPS_POSITIVE for node in segment.between):
         return None
     if not all(_sees_every_tap(layer) for layer in segment.consumers):
@@ -58,7 +66,7 @@ def _reach(observed: ChannelStatistics) -> Float64:
 
 
 def _sees_every_tap(layer: Layer) -> bool:
-    """Whether each output sums over all taps: at a padded border the constant would be missing."""
+    """Whether each output sums over all taps; at a padded border the constant would be missing."""
     node = layer.node
     if node.op_type == "Gemm":
         return True

@@ -1,4 +1,4 @@
-"""Adaptive rounding of a whole network, a few layers at a time."""
+"""AdaRound for a network: sample what its layers read, and let each learn (adaround_layer.py)."""
 
 from __future__ import annotations
 
@@ -17,18 +17,28 @@ from edgeconv.export.quantize.plan import is_accumulator
 from edgeconv.export.quantize.weights import QuantizedWeight
 from edgeconv.progress import Progress
 
+# Each layer learns from so many rows, out of so many batches at the most.
 _ROWS = 1024
 _BATCHES = 256
-# What the samples of all layers that are sampled in one pass may take.
+# Layers are sampled together as long as their rows fit into so many bytes.
 _BYTES = 256_000_000
 
 
 def adaptive_weights(
     current: CalibratedModel, batches: Batches, progress: Progress
 ) -> dict[str, QuantizedWeight]:
-    """The draft's integer weights with learned rounding; a layer that cannot be sampled keeps the
-    nearest. Memory is bounded by _BYTES and the largest layer; the data is read once for each
-    group of layers that fits.
+    """Learn the rounding of all weights.
+
+    The data is read once for each group of layers whose samples fit into ``_BYTES``. Memory grows
+    with that and with the largest layer.
+
+    Args:
+        current: The network with its weights rounded to the nearest integer.
+        batches: The data.
+        progress: Called after every layer.
+
+    Returns:
+        The integer weights, by the layer's name. A layer that cannot be sampled keeps the nearest.
     """
     from edgeconv.export.quantize.accuracy.adaround_layer import Clamp, learn_rounding
     from edgeconv.export.threads import one_torch_thread
@@ -79,13 +89,13 @@ def _groups(nodes: list[ir.Node]) -> Iterator[list[ir.Node]]:
 
 
 def _row_length(node: ir.Node) -> int:
-    """The inputs of all groups that one output of each reads."""
+    """How many inputs one output of each group reads, for all groups together."""
     shape: tuple[int, ...] = grouped(node, constant(node, 1)).shape
     return shape[0] * shape[2] * shape[3]
 
 
 def _clamp_after(node: ir.Node) -> tuple[float, float]:
-    """The bounds of a Relu or Clip that alone reads the layer."""
+    """The bounds of the Relu or Clip that is fused into the layer; infinite without one."""
     value = node.outputs[0]
     bounds = clamp_bounds(value.consumers()[0]) if is_accumulator(value) else None
     return bounds or (-np.inf, np.inf)

@@ -1,9 +1,9 @@
-"""AdaRound: whether a weight is rounded up or down is learned, layer by layer.
+"""AdaRound for one layer: learn, from samples of its input, which weights are rounded up or down.
 
-Rounding to the nearest keeps each weight close; what counts is the layer's output, where errors of
-many weights can cancel (Nagel et al. 2020, arXiv:2004.10568). Every weight gets a variable v, and
-h(v) = clip(1.2 sigmoid(v) - 0.1, 0, 1), the rectified sigmoid, says how far up from the floor it
-goes. A regularizer draws h to 0 or 1 in the end.
+Rounding to the nearest integer keeps each weight close. What counts is the layer's output, where
+the errors of many weights can cancel (Nagel et al. 2020, arXiv:2004.10568). Every weight has a
+variable v. Its integer is the floor plus h(v) = clip(1.2 sigmoid(v) - 0.1, 0, 1), the rectified
+sigmoid. A regularizer draws h to 0 or 1 in the end.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from edgeconv.export.quantize.weights import QuantizedWeight
 _STEPS = 1000
 _BATCH = 256
 _LEARNING_RATE = 0.01
-# Weight of the regularizer, for errors in units of those of rounding to the nearest.
+# The weight of the regularizer, for errors relative to that of rounding to the nearest.
 _LAMBDA = 1.0
 _WARM_UP = 0.2
-# From a regularizer that only acts close to 0 and 1 to one that acts everywhere.
+# The exponent of the regularizer, from one that acts only close to 0 and 1 to one that acts
+# everywhere.
 _BETA = (20.0, 2.0)
 # The share of the samples that decides whether the result is better.
 _HELD_OUT = 0.2
@@ -34,7 +35,7 @@ _HELD_OUT = 0.2
 
 @dataclass(frozen=True)
 class Clamp:
-    """What a Relu or Clip after the layer does to its outputs."""
+    """The bounds of a Relu or Clip after the layer."""
 
     low: float = -np.inf
     high: float = np.inf
@@ -49,14 +50,19 @@ def learn_rounding(
     patches: npt.NDArray[np.float32],
     clamp: Clamp,
 ) -> QuantizedWeight:
-    """The rounding that brings a layer's outputs closest to those of float, or ``nearest`` if that
-    is better on samples held out.
+    """Learn the rounding that brings a layer's outputs closest to those in float.
 
     Args:
-        weight: [groups, outputs a group, inputs a group, taps].
-        bias: [outputs].
-        activation: parameters of what the layer reads; the integer side sees it in 8 bits.
-        patches: [samples, groups, inputs a group * taps], float.
+        node: The layer.
+        weight: Its weight as [groups, outputs per group, inputs per group, taps].
+        bias: Its bias as [outputs].
+        nearest: Its weight rounded to the nearest integers.
+        activation: The parameters of what the layer reads in 8 bits.
+        patches: Samples of what it reads in float, [samples, groups, inputs per group * taps].
+        clamp: The bounds of what follows it.
+
+    Returns:
+        The learned rounding, or ``nearest`` if that is better on held-out samples.
     """
     groups, outputs = weight.shape[:2]
     shape = (groups, outputs, -1)
@@ -72,7 +78,11 @@ def learn_rounding(
 
 
 class _Problem:
-    """Tensors of one layer: x and seen [G, S, D], w and scale [G, O, D], b [G, 1, O]."""
+    """The tensors of one layer, with G groups, S samples, D inputs and O outputs per group.
+
+    x and seen are [G, S, D]: the input in float, and as the integer layer sees it. w and scale are
+    [G, O, D], and b is [G, 1, O].
+    """
 
     def __init__(
         self, x: Tensor, seen: Tensor, w: Tensor, b: Tensor, scale: Tensor, clamp: Clamp
@@ -85,7 +95,7 @@ class _Problem:
         self._held_out = (seen[:, held], target[:, held])
 
     def solve(self, nearest: Tensor) -> Tensor:
-        """Integers [G, O, D] in [-127, 127]."""
+        """Find integers in [-127, 127], [G, O, D]."""
         unit = self._error(nearest * self._scale, *self._train)
         if float(unit) == 0:
             return nearest
@@ -118,7 +128,7 @@ class _Problem:
         return (floor + up).clamp(-127, 127)
 
     def _error(self, weight: Tensor, seen: Tensor, target: Tensor) -> Tensor:
-        """Mean squared error of the outputs."""
+        """The mean squared error of the outputs."""
         return torch.mean((self._output(seen, weight) - target) ** 2)
 
     def _output(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -130,11 +140,9 @@ def _rectified_sigmoid(v: Tensor) -> Tensor:
 
 
 def _scales(node: ir.Node, weight: QuantizedWeight) -> npt.NDArray[np.float32]:
-    """The scale of every weight, in the grouped form."""
-    shape = [1] * weight.integers.ndim
-    shape[weight.parameters.axis] = -1
-    scales = np.broadcast_to(weight.parameters.scale.reshape(shape), weight.integers.shape)
-    return grouped(node, scales)
+    """The scale of every element of the weight, in the grouped form."""
+    scale = weight.parameters.aligned_scale(weight.integers.ndim)
+    return grouped(node, np.broadcast_to(scale, weight.integers.shape))
 
 
 def _in_8_bits(x: Tensor, parameters: ActivationParameters) -> Tensor:

@@ -1,8 +1,8 @@
-"""Bias correction: what integers add to the mean of a layer's outputs is taken from its bias.
+"""Bias correction: subtract from a bias what quantization adds to the mean of the outputs.
 
-The rounding of a channel's weights is the same for every input, so with inputs of a mean other
-than zero it moves the mean of the outputs; so does what saturates (Nagel et al. 2019,
-arXiv:1906.04721, section 4.2, here measured as in their appendix D rather than derived).
+The rounding of a channel's weights is the same for every input. So it moves the mean of the outputs
+where the inputs have a mean other than zero, and so does saturation (Nagel et al. 2019,
+arXiv:1906.04721, section 4.2; here the means are measured, as in their appendix D, not derived).
 """
 
 from __future__ import annotations
@@ -27,15 +27,20 @@ def mean_errors(
     inputs: Mapping[str, ActivationParameters],
     batches: Iterable[Batch],
 ) -> dict[str, Float64]:
-    """Mean error of each output channel that each layer makes by itself, [outputs] by its name.
+    """Measure the mean error that each layer itself makes in each of its output channels.
 
-    Beside every layer of the float graph runs a twin that reads the same activation through
-    8 bits and has the integer weights. All layers are measured in one pass, none sees the errors
-    of another, and nothing but the means leaves the runtime. A MatMul has no bias to correct.
+    Beside every layer of the float graph runs a twin that reads the same activation in 8 bits and
+    has the integer weights. So one pass measures all layers, no layer sees the errors of another,
+    and only the means leave the runtime. A MatMul has no bias to correct.
 
     Args:
-        layers: the integer weights, by the layer's name.
-        inputs: parameters of the activation that each layer reads, by the layer's name.
+        model: The float graph.
+        layers: The integer weights, by the layer's name.
+        inputs: The parameters of the activation that each layer reads, by the layer's name.
+        batches: The data.
+
+    Returns:
+        The mean errors, [outputs], by the layer's name.
     """
     twin = model.clone()
     editor = GraphEditor(twin.graph)
@@ -46,12 +51,12 @@ def mean_errors(
             names[name] = _add_twin(editor, node, layers[name], inputs[name])
     if not names:
         return {}
-    tap = IntermediateOutputs(twin, list(names.values()))
+    errors_of = IntermediateOutputs(twin, list(names.values()))
     sums = {name: np.array(0.0) for name in names}
     count = 0
     for batch in batches:
         count += 1
-        for name, array in zip(names, tap.run(batch), strict=True):
+        for name, array in zip(names, errors_of.run(batch), strict=True):
             sums[name] = sums[name] + array.reshape(*array.shape[:2], -1).mean(
                 axis=(0, 2), dtype=np.float64
             )
@@ -59,7 +64,7 @@ def mean_errors(
 
 
 def subtract(graph: ir.Graph, errors: Mapping[str, Float64]) -> None:
-    """Take the mean errors from the biases, in place."""
+    """Subtract the mean errors from the biases, in place."""
     for node in list(graph):
         error = errors.get(str(node.outputs[0].name))
         if error is not None:
@@ -70,7 +75,10 @@ def subtract(graph: ir.Graph, errors: Mapping[str, Float64]) -> None:
 def _add_twin(
     editor: GraphEditor, node: ir.Node, weight: QuantizedWeight, parameters: ActivationParameters
 ) -> str:
-    """The name of the twin's error: [N, C, 1…] after a convolution, [N, C] after a product."""
+    """Add the twin of a layer, and return the name of its error.
+
+    The error is [N, C, 1…] for a convolution, averaged over the positions, and [N, C] for a Gemm.
+    """
     prefix = f"{node.outputs[0].name}/twin"
     x = node.inputs[0]
     scale = editor.constant(f"{prefix}/scale", np.float32(parameters.scale))

@@ -1,4 +1,4 @@
-"""Observe activations channel by channel over calibration samples."""
+"""Observe the channels of activations over calibration samples."""
 
 from __future__ import annotations
 
@@ -18,15 +18,22 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ChannelStatistics:
-    """Of each channel of an activation [N, C, …]: least, greatest and mean squared value."""
+    """Figures of each channel of an activation [N, C, …].
+
+    Attributes:
+        low: The least value, [C].
+        high: The greatest value, [C].
+        mean_square: The mean of the squared values, [C].
+    """
 
     low: Float64
     high: Float64
     mean_square: Float64
 
     def shifted(self, offset: Float64) -> ChannelStatistics:
-        """Of the activation less ``offset``. The mean square becomes that of values spread
-        evenly between the bounds.
+        """The figures of the activation less ``offset``, [C].
+
+        The mean square becomes that of values spread evenly between the bounds.
         """
         low, high = self.low - offset, self.high - offset
         even = (low**2 + low * high + high**2) / 3
@@ -36,15 +43,15 @@ class ChannelStatistics:
 def observe_channels(
     model: ir.Model, names: Sequence[str], batches: Iterable[Batch]
 ) -> dict[str, ChannelStatistics]:
-    """Statistics of each named float activation. No more than one batch is in memory."""
-    tap = IntermediateOutputs(model, names)
+    """Observe each named float activation, with one batch at a time in memory."""
+    activations = IntermediateOutputs(model, names)
     low = [np.array(np.inf)] * len(names)
     high = [np.array(-np.inf)] * len(names)
     power = [np.array(0.0)] * len(names)
     count = 0
     for batch in batches:
         count += 1
-        for index, array in enumerate(tap.run(batch)):
+        for index, array in enumerate(activations.run(batch)):
             rows = _by_channel(array)
             low[index] = np.minimum(low[index], rows.min(axis=(0, 2)))
             high[index] = np.maximum(high[index], rows.max(axis=(0, 2)))

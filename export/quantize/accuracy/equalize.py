@@ -1,11 +1,12 @@
 """Cross-layer equalization: give the channels of an activation the same range.
 
-One scale serves all channels of an activation. A channel of a thousandth of the range of another
-keeps none of its 256 steps. As relu(a x) = a relu(x) for a > 0, a channel can be divided by any
-factor in the layer that makes it and multiplied by it in the layers that read it (Nagel et al.
-2019, arXiv:1906.04721, section 4.1). There the factors level the ranges of two weights, each with
-one scale. Weights here have a scale a channel, so it is the activation that needs them; and where
-the reader is not depthwise, its input channels share a scale, so levelling has its price.
+All channels of an activation share one scale. A channel with a thousandth of the range of another
+is left with less than one of the 256 steps. As relu(a x) = a relu(x) for a > 0, a channel can be
+divided by any factor in the layer that makes it and multiplied by it in the layers that read it
+(Nagel et al. 2019, arXiv:1906.04721, section 4.1). In the paper each weight has one scale, and the
+factors equalize the ranges of two weights. Here weights have one scale per output channel, so it is
+the activation that gains. The input channels of a layer that is not depthwise share a scale, so
+equalizing costs accuracy in that weight.
 """
 
 from __future__ import annotations
@@ -18,20 +19,27 @@ from edgeconv.export.quantize.accuracy.channel_statistics import ChannelStatisti
 from edgeconv.export.quantize.accuracy.segments import Segment
 from edgeconv.export.quantize.layers import Layer
 
-# 1 levels the activation alone, and each channel saturates at once above what calibration saw of
-# it; 1/2 levels the weights as much, as the paper does. On a network trained on digits, as it was
-# and with channels rescaled, 3/4 was best or close to it, with 16 samples and with 256.
+# 1 equalizes only the activation, and each channel saturates as soon as it exceeds what
+# calibration saw of it; 1/2 equalizes the weights as much, as in the paper. On a network trained on
+# digits, with its own channels and with rescaled ones, 3/4 was best or close to it, with 16 samples
+# and with 256.
 _EXPONENT = 0.75
-# A channel that calibration hardly saw alive is taken to reach this share of what its weights
-# let expect, so that a rare value does not saturate.
+# A channel in which calibration saw hardly a value is assumed to reach this share of what its
+# weights let expect, so that a rare value does not saturate.
 _LEAST_SHARE = 0.05
 # A Clip's bound counts as reached from here on.
 _REACHED = 0.999
 
 
 def equalize(segments: list[Segment], statistics: Mapping[str, ChannelStatistics]) -> int:
-    """Rescale channels in place where the noise model expects less noise for it; the number of
-    segments changed. ``statistics`` are those of each segment's value, by its name.
+    """Rescale channels in place, where the noise model expects less noise afterwards.
+
+    Args:
+        segments: Where channels can be rescaled.
+        statistics: The statistics of each segment's value, by its name.
+
+    Returns:
+        The number of segments that were changed.
     """
     changed = 0
     for segment in segments:
@@ -43,13 +51,13 @@ def equalize(segments: list[Segment], statistics: Mapping[str, ChannelStatistics
 
 
 def _choose(segment: Segment, observed: ChannelStatistics) -> Float64 | None:
-    """The factors by which to divide the producer's channels; None to leave them."""
+    """Choose the factors that divide the producer's channels; None to change none."""
     reach = _reach(segment.producer, observed)
     if not reach.any():
         return None
     column = np.max([_column_reach(layer) for layer in segment.consumers], axis=0)
     if segment.bound < np.inf:
-        # Unless a channel reaches the bound, it may grow towards it.
+        # A channel that does not reach the bound may grow towards it.
         reached = observed.high >= _REACHED * segment.bound
         share = np.where(reach > 0, reach / segment.bound, 1.0)
         factors = np.where(reached, 1.0, share**_EXPONENT)
@@ -61,8 +69,9 @@ def _choose(segment: Segment, observed: ChannelStatistics) -> Float64 | None:
 
 
 def _reach(producer: Layer, observed: ChannelStatistics) -> Float64:
-    """The greatest magnitude of each channel, with a floor for channels that hardly lived; zero for
-    those that have no weights and were never seen to be anything but zero.
+    """The greatest magnitude of each channel, with a floor for channels with hardly a value.
+
+    It is zero for a channel whose weights are zero and that was never seen to differ from zero.
     """
     reach = np.maximum(np.abs(observed.low), np.abs(observed.high))
     norm = np.sqrt(np.square(producer.weight, dtype=np.float64).sum(axis=(2, 3))).ravel()
@@ -73,8 +82,9 @@ def _reach(producer: Layer, observed: ChannelStatistics) -> Float64:
 
 
 def _factors(reach: Float64, column: Float64) -> Float64:
-    """reach^e / column^(1-e): factors that undo any earlier rescaling of the same kind. The
-    activation keeps its greatest magnitude.
+    """Compute reach^e / column^(1-e), which undoes any earlier rescaling of the same kind.
+
+    The activation keeps its greatest magnitude.
     """
     positive, alive = column > 0, reach > 0
     filled = np.where(positive, column, np.median(column[positive]) if positive.any() else 1.0)
@@ -84,7 +94,7 @@ def _factors(reach: Float64, column: Float64) -> Float64:
 
 
 def _quieten_dead(factors: Float64, reach: Float64, column: Float64) -> Float64:
-    """Weights that read a dead channel change nothing, and need not take the integers of others."""
+    """Shrink the weights that read a dead channel, so that they do not determine the scale."""
     alive = reach > 0
     level = np.median((factors * column)[alive])
     quiet = level / np.where(column > 0, column, 1.0)
@@ -92,8 +102,15 @@ def _quieten_dead(factors: Float64, reach: Float64, column: Float64) -> Float64:
 
 
 def expected_noise(segment: Segment, observed: ChannelStatistics, factors: Float64) -> float:
-    """Noise over signal that the integers of the activation and of the consumers' weights bring
-    into the consumers' outputs, averaged over output channels; rounding errors are uniform.
+    """Estimate noise over signal in the consumers' outputs, averaged over output channels.
+
+    The noise is that of quantizing the activation and the consumers' weights. Rounding errors are
+    assumed to be uniform.
+
+    Args:
+        segment: The segment.
+        observed: The statistics of its value.
+        factors: The factors that divide the channels of its value, [C].
     """
     low, high = observed.low / factors, observed.high / factors
     step = (max(high.max(), 0.0) - min(low.min(), 0.0)) / 255

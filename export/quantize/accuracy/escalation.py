@@ -1,7 +1,7 @@
-"""Escalate until an int8 network meets a budget: each step costs more than the one before.
+"""Escalate until an int8 network meets a budget; each step costs more than the one before.
 
-Min-max ranges, better ranges, equalization, bias correction, adaptive rounding, and at last the
-worst places of the network in float. The first attempt that meets the budget is taken.
+The steps are min-max ranges, other range methods, equalization, bias correction, adaptive rounding,
+and float for the operators that lose most. The first attempt that meets the budget is taken.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod, Rounding
 
-# How many of the worst places stay in float, in turn.
-_FLOAT_PLACES = (1, 2, 4, 8, 16)
+# How many of the worst neighborhoods (sensitivity.py) stay in float, in turn.
+_FLOAT_NEIGHBORHOODS = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Assessment:
     """Figures of one quantized network.
 
     Attributes:
-        sqnr_db: against the float network.
-        accuracy_drop: how much of the top-1 accuracy is lost, as a share of all samples; None
+        sqnr_db: The SQNR against the float network.
+        accuracy_drop: How much of the top-1 accuracy is lost, as a share of all samples; None
             without labels.
-        bytes: of the file.
-        latency_ns: of one inference.
+        bytes: The size of the file.
+        latency_ns: The time of one inference.
     """
 
     sqnr_db: float
@@ -35,12 +35,18 @@ class Assessment:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a network has to meet; None asks for nothing."""
+    """What a quantized network has to reach.
+
+    Attributes:
+        min_sqnr_db: The least SQNR; None for any.
+        max_accuracy_drop: The largest loss of top-1 accuracy; None for any.
+    """
 
     min_sqnr_db: float | None = None
     max_accuracy_drop: float | None = None
 
     def met_by(self, figures: Assessment) -> bool:
+        """Whether a network with these figures meets the budget; an unknown loss does not."""
         if self.min_sqnr_db is not None and figures.sqnr_db < self.min_sqnr_db:
             return False
         if self.max_accuracy_drop is None:
@@ -50,7 +56,14 @@ class Budget:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One step of the ladder: its name, what was asked of the quantizer and what came of it."""
+    """One step of the escalation.
+
+    Attributes:
+        name: What distinguishes it from the steps before.
+        options: What the quantizer was asked to do.
+        figures: The result.
+        met: Whether it meets the budget.
+    """
 
     name: str
     options: QuantizeOptions
@@ -58,14 +71,22 @@ class Attempt:
     met: bool
 
 
-# Quantizes with the options and looks at the result.
+# Quantizes with the options and measures the result.
 Assess = Callable[[QuantizeOptions], Assessment]
 
 
 def repair(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Attempt]:
-    """The attempts in order; the last one meets the budget, or none does.
+    """Try one step after the other until the budget is met.
 
-    A range method stays for the later steps if it was the best, a pass if it gained something.
+    Later steps use the best range method so far, and the passes that gained something.
+
+    Args:
+        base: How to quantize, apart from what the steps decide.
+        budget: What to reach.
+        assess: Quantizes with the options, and measures the result.
+
+    Returns:
+        All attempts in order. The last one meets the budget, or none does.
     """
     attempts: list[Attempt] = []
 
@@ -92,18 +113,18 @@ def repair(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Attemp
         if meets(f"+ {name}", change(_best(attempts))):
             return attempts
     best = _best(attempts)
-    for places in _FLOAT_PLACES:
-        words = "the worst place" if places == 1 else f"the {places} worst places"
-        if meets(f"+ {words} in float", replace(best, float_places=places)):
+    for count in _FLOAT_NEIGHBORHOODS:
+        words = "the worst neighborhood" if count == 1 else f"the {count} worst neighborhoods"
+        if meets(f"+ {words} in float", replace(best, float_places=count)):
             break
         before, after = (attempt.figures for attempt in attempts[-2:])
         if (after.sqnr_db, after.bytes) == (before.sqnr_db, before.bytes):
-            break  # there are no more places
+            break  # no more neighborhoods are left
     return attempts
 
 
 def _best(attempts: list[Attempt]) -> QuantizeOptions:
-    """By accuracy where it is known, and SQNR."""
+    """The options with the best accuracy where it is known, and then the best SQNR."""
     return max(
         attempts, key=lambda a: (-(a.figures.accuracy_drop or 0.0), a.figures.sqnr_db)
     ).options

@@ -1,4 +1,4 @@
-"""The passes that guard accuracy: each is kept only where it helps on calibration samples."""
+"""Try the passes that improve accuracy; each is kept only if it helps on held-out samples."""
 
 from __future__ import annotations
 
@@ -20,18 +20,25 @@ from edgeconv.export.quantize.calibrated import CalibratedModel, draft
 from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.progress import Progress
 
-# A pass has to gain this to be kept: less may be the samples' chance.
+# A pass has to gain this much to be kept; less may be due to chance in the samples.
 _LEAST_GAIN_DB = 0.1
-# Means settle sooner than ranges do, so the passes go through no more batches than these.
+# Means settle sooner than ranges do, so the passes read no more batches than these.
 _BATCHES = 256
 
-# Rescales or shifts channels in place, and tells how many segments it changed.
+# Rescales or shifts channels in place, and returns how many segments it changed.
 Rescaling = Callable[[list[Segment], dict[str, ChannelStatistics]], int]
 
 
 @dataclass(frozen=True)
 class Improvement:
-    """What a pass did: SQNR on the judge's samples without and with it, and whether it stayed."""
+    """What a pass did.
+
+    Attributes:
+        name: The pass.
+        without_db: SQNR on held-out samples without it.
+        with_db: SQNR on held-out samples with it.
+        kept: Whether it was kept.
+    """
 
     name: str
     without_db: float
@@ -40,7 +47,17 @@ class Improvement:
 
 
 class AccuracyPasses:
-    """Tries the passes on one network; ``record`` says what came of each that found work."""
+    """Tries the passes on one network.
+
+    Args:
+        judge: Measures on held-out samples.
+        batches: The calibration data.
+        options: How to quantize, and which passes to try.
+        progress: Called with (step, done, total).
+
+    Attributes:
+        record: What each pass did that had something to change.
+    """
 
     def __init__(
         self, judge: SqnrScorer, batches: Batches, options: QuantizeOptions, progress: Progress
@@ -52,9 +69,9 @@ class AccuracyPasses:
         self.record: list[Improvement] = []
 
     def rescale(self, model: ir.Model) -> ir.Model:
-        """High-bias absorption and equalization of a float graph.
+        """Absorb high biases and equalize a float graph, as far as that helps.
 
-        In this order, against the paper's: a channel would otherwise be scaled by its constant.
+        The paper has the opposite order; a channel would then be scaled by its constant part.
         """
         kept = self._choose(model)
         if not kept:
@@ -67,8 +84,9 @@ class AccuracyPasses:
         return changed
 
     def _choose(self, model: ir.Model) -> list[Rescaling]:
-        """The passes, alone or together, that help most on samples which they have not seen: a
-        channel that fills the range on the seen ones saturates on others.
+        """Choose the pass, or both together, that helps most on held-out samples.
+
+        A channel that fills the range on the samples it was fitted to saturates on others.
         """
         if not (segments := find_segments(model.graph)):
             return []
@@ -98,13 +116,13 @@ class AccuracyPasses:
         return [*found, absorption | equalization] if len(found) == 2 else found
 
     def round_adaptively(self, current: CalibratedModel) -> CalibratedModel:
-        """AdaRound for every layer that it can do."""
+        """Learn the rounding of weights with AdaRound, if that helps."""
         rounded = adaptive_weights(current, self._batches, self._progress)
         candidate = replace(current, weights=rounded)
         return self._better("adaptive rounding", current, candidate)
 
     def correct(self, current: CalibratedModel) -> CalibratedModel:
-        """Bias correction."""
+        """Correct biases, if that helps."""
         some = self._some("Correcting biases")
         errors = mean_errors(current.model, current.weights, current.inputs, some)
         if not errors:

@@ -1,4 +1,4 @@
-"""Random samples of what a layer reads: the inputs of single outputs, as rows."""
+"""Take random samples of what a layer reads: the inputs of single outputs, as rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Float32 = npt.NDArray[np.float32]
 
 
 def can_be_sampled(node: ir.Node) -> bool:
-    """A ConvTranspose scatters its inputs, and a convolution with auto_pad pads by its input."""
+    """Whether the inputs of an output can be taken.
+
+    A ConvTranspose scatters its inputs, and the padding by auto_pad depends on the input's shape.
+    """
     return node.op_type != "ConvTranspose" and (
         node.attributes.get_string("auto_pad", "NOTSET") == "NOTSET"
     )
@@ -27,18 +30,26 @@ def can_be_sampled(node: ir.Node) -> bool:
 def sample_patches(
     model: ir.Model, nodes: Sequence[ir.Node], batches: Iterable[Batch], total: int, rows: int
 ) -> list[Float32]:
-    """For each node, up to ``rows`` rows [rows, groups, inputs a group * taps] of the float graph.
+    """Sample what layers of the float graph read, at random output positions, always the same.
 
     Args:
-        total: the number of batches; each gives its share of rows, at random output positions,
-            always the same ones.
+        model: The float graph.
+        nodes: The layers.
+        batches: The data.
+        total: The number of batches; each gives its share of rows.
+        rows: How many rows to take at the most.
+
+    Returns:
+        For each layer, [rows, groups, inputs per group * taps].
     """
-    tap = IntermediateOutputs(model, [str(node.inputs[0].name) for node in nodes if node.inputs[0]])
+    activations = IntermediateOutputs(
+        model, [str(node.inputs[0].name) for node in nodes if node.inputs[0]]
+    )
     generator = np.random.default_rng(0)
     share = max(1, rows // max(total, 1))
     found: list[list[Float32]] = [[] for _ in nodes]
     for batch in batches:
-        for index, array in enumerate(tap.run(batch)):
+        for index, array in enumerate(activations.run(batch)):
             if sum(map(len, found[index])) < rows:
                 found[index].append(_patches(nodes[index], array, share, generator))
     return [np.concatenate(parts)[:rows] for parts in found]
@@ -53,7 +64,7 @@ def _patches(node: ir.Node, x: Float32, count: int, generator: np.random.Generat
 
 @dataclass(frozen=True)
 class _Window:
-    """The geometry of a convolution, one number a spatial dimension."""
+    """The geometry of a convolution, with one number per spatial dimension."""
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
@@ -78,7 +89,7 @@ class _Window:
 
 
 def _windows(x: Float32, window: _Window, count: int, generator: np.random.Generator) -> Float32:
-    """``count`` windows of x [N, C, spatial…] as [count, groups, C / groups * taps]."""
+    """Take ``count`` windows of x, [N, C, spatial…], as [count, groups, C / groups * taps]."""
     pads = zip(window.before, window.after, strict=True)
     padded = np.pad(x, [(0, 0), (0, 0), *pads])
     rank = len(window.kernel)

@@ -1,7 +1,7 @@
 """Choose the range method by measurement, for this network and these samples.
 
-None is best everywhere: on clean data min-max clips nothing and often keeps most, and one wild
-value in a few samples ruins it (benchmarks/results/calibration_ranges.md).
+No method is best everywhere. On clean data min-max clips nothing and is often the best, but a
+single outlier in a few samples ruins it (benchmarks/results/calibration_ranges.md).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edgeconv.export.quantize.calibration.clip_inputs import clip_inputs
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
 from edgeconv.progress import Progress
 
-# Entropy was the best on none of the networks it was measured on, or by less than chance.
+# Entropy was best on none of the networks that it was measured on, or by less than chance.
 _CANDIDATES = (RangeMethod.MINMAX, RangeMethod.PERCENTILE, RangeMethod.MSE)
 
 
@@ -28,9 +28,9 @@ def choose_range_method(
     options: QuantizeOptions,
     progress: Progress,
 ) -> QuantizeOptions:
-    """``options`` with a method in the place of AUTO: the one that keeps most.
+    """Replace AUTO in ``options`` by the method with the best SQNR.
 
-    Each candidate takes its ranges from all ``batches``, without the passes that guard accuracy.
+    Each candidate is calibrated on all ``batches``, without the passes that improve accuracy.
     """
     if options.range_method is not RangeMethod.AUTO:
         return options

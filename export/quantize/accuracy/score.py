@@ -1,4 +1,4 @@
-"""How close an integer graph comes to the float graph on calibration samples."""
+"""Measure how close an integer graph comes to the float graph, on calibration samples."""
 
 from __future__ import annotations
 
@@ -14,8 +14,14 @@ from edgeconv.metrics import EQUAL_DB, Arrays, by_output, together, worst_db
 
 
 class SqnrScorer:
-    """Holds the float graph, and two sets of batches: candidates are fitted to the ``seen`` ones
-    and compared on the others. A single batch is both.
+    """Compares candidates with the float graph.
+
+    Args:
+        model: The float graph.
+        batches: The samples. Every other batch is held out; a single batch serves for both.
+
+    Attributes:
+        seen: The batches to fit candidates to, which are then measured on the others.
     """
 
     def __init__(self, model: ir.Model, batches: Sequence[Batch]) -> None:
@@ -25,8 +31,10 @@ class SqnrScorer:
         self._reference = IntermediateOutputs(model, self._outputs)
 
     def balanced_db(self, candidate: ir.Model) -> float:
-        """The mean of two ratios in dB over all batches, of the worst output: that of all batches
-        together, which a few with great numbers decide, and the mean of each batch's own.
+        """Measure a candidate on all batches, in dB, by its worst output.
+
+        The result is the mean of two ratios: that of all batches together, which a few batches with
+        large values decide, and the mean of the ratios of single batches.
         """
         batches = {id(batch): batch for batch in (*self.seen, *self._unseen)}.values()
         ratios = list(by_output(self._outputs_of(candidate, batches)))
@@ -35,9 +43,9 @@ class SqnrScorer:
         return float(min(balanced, default=EQUAL_DB))
 
     def sqnr_db(self, candidate: ir.Model) -> float:
-        """Signal-to-quantization-noise ratio on the unseen batches, of the worst output.
+        """Measure the SQNR of a candidate on the held-out batches, in dB, by its worst output.
 
-        One batch of outputs is in memory at a time.
+        The outputs of one batch are in memory at a time.
         """
         return worst_db(self._outputs_of(candidate, self._unseen))
 
@@ -56,9 +64,10 @@ def float_outputs(model: ir.Model) -> list[str]:
 
 
 def held_out_batches(batches: Iterable[Batch], samples: int, size: int) -> list[Batch]:
-    """As many batches as hold at most ``samples`` samples and ``size`` bytes; at least one.
+    """Choose as many batches as have at most ``samples`` samples and ``size`` bytes; at least one.
 
-    Those whose bytes hash lowest: a choice that the order of the batches does not change.
+    They are those with the lowest hash of their bytes, so that the order of the batches does not
+    matter.
     """
     held: dict[bytes, Batch] = {}
     for batch in batches:

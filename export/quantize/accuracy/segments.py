@@ -1,4 +1,4 @@
-"""Where the channels of an activation can be rescaled or shifted without changing the network."""
+"""Find where channels of an activation can be rescaled or shifted without changing the network."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ _HOMOGENEOUS = operators(Trait.HOMOGENEOUS)
 
 @dataclass(frozen=True)
 class Segment:
-    """A layer, what homogeneous operators make of its channels, and the layers that read them.
+    """A layer, and the layers that read its channels, with homogeneous operators in between.
 
     Attributes:
-        value: the first activation after the producer that is quantized, [N, C, …].
-        between: the operators from producer to consumers.
-        bound: the upper bound of a Clip (ReLU6) among them; infinity without one.
+        producer: The layer that makes the channels.
+        consumers: The layers that read them.
+        value: The first activation after the producer that is quantized, [N, C, …].
+        between: The operators from the producer to the consumers.
+        bound: The upper bound of a Clip (ReLU6) among them; infinity without one.
     """
 
     producer: Layer
@@ -33,8 +35,10 @@ class Segment:
 
 
 def find_segments(graph: ir.Graph) -> list[Segment]:
-    """All of them, in the order of the graph. A residual sum, a gate, a concatenation or a graph
-    output ends a segment: whoever reads there sees the channels as they are.
+    """Find all segments, in the order of the graph.
+
+    There is none where a residual sum, a gate, a concatenation or a graph output reads the
+    channels, because those would see them changed.
     """
     segments = []
     for node in graph:

@@ -1,4 +1,8 @@
-"""Where a network loses most to 8 bits: what it gains when one place stays in float."""
+"""Find where a network loses most in 8 bits, by what it gains when a neighborhood is in float.
+
+The neighborhood of an activation is the operators that write and read it. The activation is in 8
+bits as long as one of them is, and their weights are in float with it.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +16,23 @@ from edgeconv.export.quantize.plan import is_accumulator, plan
 
 
 def keep_worst_in_float(current: CalibratedModel, judge: SqnrScorer, count: int) -> CalibratedModel:
-    """The draft with its ``count`` worst places in float, at most half of them."""
-    places = worst_places(current, judge)
-    chosen: frozenset[str] = frozenset().union(*places[: min(count, len(places) // 2)])
+    """Keep the ``count`` worst neighborhoods in float, but at most half of all."""
+    neighborhoods = worst_neighborhoods(current, judge)
+    chosen: frozenset[str] = frozenset().union(
+        *neighborhoods[: min(count, len(neighborhoods) // 2)]
+    )
     return _keeping(current, chosen)
 
 
-def worst_places(current: CalibratedModel, judge: SqnrScorer) -> list[frozenset[str]]:
-    """Every activation's neighborhood, that which gains most dB in float first.
-
-    A neighborhood is the operators that write and read the activation, for it is in 8 bits as long
-    as one of them is; their weights are in float with it.
-    """
+def worst_neighborhoods(current: CalibratedModel, judge: SqnrScorer) -> list[frozenset[str]]:
+    """List the neighborhoods of all activations, as node names; the largest gain comes first."""
     decisions = plan(current.model.graph, current.options.keep_float)
-    places = dict.fromkeys(_neighborhood(value) for value in decisions.activations)
-    gains = {place: judge.sqnr_db(_keeping(current, place).to_qdq()[0]) for place in places}
-    return sorted(places, key=lambda place: -gains[place])
+    neighborhoods = dict.fromkeys(_neighborhood(value) for value in decisions.activations)
+    gains = {
+        neighborhood: judge.sqnr_db(_keeping(current, neighborhood).to_qdq()[0])
+        for neighborhood in neighborhoods
+    }
+    return sorted(neighborhoods, key=lambda each: -gains[each])
 
 
 def _neighborhood(value: ir.Value) -> frozenset[str]:

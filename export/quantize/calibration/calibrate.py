@@ -18,11 +18,11 @@ from edgeconv.export.quantize_options import RangeMethod
 from edgeconv.export.runtimes import IntermediateOutputs
 from edgeconv.progress import Progress, no_progress
 
-# Activations of small networks are looked at many batches at a time, for NumPy's calls cost more
-# than their work there; this many bytes at most wait for it.
+# Activations of small networks are observed many batches at a time, because NumPy's calls cost more
+# than their work there. At most so many bytes and batches wait for that.
 _GROUP_BYTES = 32_000_000
 _GROUP_BATCHES = 64
-# A range that grew by a quarter costs a third of a bit.
+# A range that grows by a quarter costs a third of a bit.
 _SETTLED = 0.25
 
 
@@ -31,17 +31,15 @@ class Calibration:
     """What calibration found.
 
     Attributes:
-        ranges: by the key of the group.
-        halfway: the same after the first half of the batches; empty where there was only one.
+        ranges: The range of each group, by its key.
+        halfway: The ranges after the first half of the batches; empty if there was only one batch.
     """
 
     ranges: dict[str, Range]
     halfway: dict[str, Range]
 
     def movement(self) -> dict[str, float]:
-        """How far the ends of each range moved in the second half of the samples together, as a
-        share of the range.
-        """
+        """How far the two ends of each range moved in the second half, as a share of the range."""
         return {
             key: (abs(now.low - before.low) + abs(now.high - before.high))
             / max(now.high - now.low, abs(now.high), abs(now.low), 1e-30)
@@ -50,7 +48,7 @@ class Calibration:
         }
 
     def unsettled(self) -> str:
-        """In words, that the samples were too few; empty if they were enough."""
+        """Describe that there were too few samples; empty if there were enough."""
         if not self.halfway:
             return "the ranges of int8 come from a single sample or batch; pass more samples"
         movement = self.movement()
@@ -72,20 +70,23 @@ def calibrate(
     method: RangeMethod = RangeMethod.MINMAX,
     progress: Progress = no_progress,
 ) -> Calibration:
-    """Ranges of activations; those of one group share theirs. A group that holds an output of the
-    network gets the whole range whatever the method.
+    """Find the ranges of activations.
 
-    Runs the float graph on ONNX Runtime with the activations as further outputs. What they hold is
-    looked at in a second thread while the network computes the next batch. The activations of one
-    batch, or of a few small ones, wait there; nothing else in memory grows.
+    The float graph runs on ONNX Runtime with the activations as further outputs. A second thread
+    observes them while the network computes the next batch. The activations of one batch, or of a
+    few small ones, wait for it; apart from that, memory does not grow with the number of batches.
 
     Args:
-        groups: names of activations, by a key of the caller's.
-        batches: for each batch, one array per graph input, in the graph's own shapes. Their order
-            changes nothing of the ranges.
+        model: The float graph.
+        groups: The names of the activations that share a range, by a key that the caller chooses.
+        batches: For each batch, one array per graph input, in the graph's own shapes. The order of
+            the batches does not change the ranges.
+        method: How a range follows from what was observed. A group with an output of the network
+            always gets its whole range.
+        progress: Called after every batch.
 
     Raises:
-        DataError: an activation is NaN or infinite.
+        DataError: An activation is NaN or infinite.
     """
     names = [name for members in groups.values() for name in members]
     observer = Observer(names, batch=_batch_size(model), counting=method is not RangeMethod.MINMAX)
@@ -94,7 +95,7 @@ def calibrate(
     outputs = {value.name for value in model.graph.outputs}
 
     def ranges() -> dict[str, Range]:
-        # A rare large value is what a detector's output is about: outputs are never clipped.
+        # Outputs are never clipped: the rare large values of a detector's output are detections.
         return {
             key: choose_range(
                 method if outputs.isdisjoint(members) else RangeMethod.MINMAX,
@@ -143,7 +144,7 @@ class _Pipe:
             self._start()
 
     def flush(self) -> None:
-        """Wait until everything was observed."""
+        """Wait until all activations are observed."""
         self._start()
         self._wait()
 

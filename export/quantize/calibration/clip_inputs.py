@@ -1,4 +1,4 @@
-"""Calibration data as the integer network will see it."""
+"""Clip calibration data to what the integer network will see of it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ from edgeconv.progress import Progress
 
 
 class ClippedBatches:
-    """Batches whose values outside of an input's range are moved to its ends. A value that the
-    first 8 bits cut off reaches no activation, and must widen none of their ranges.
+    """Batches whose values are clipped to the int8 range of each input.
+
+    Input values outside the int8 range never reach the network, so they must not widen the ranges
+    of later activations.
+
+    Args:
+        batches: The data.
+        ranges: The range of each input; None for an input that is not quantized.
     """
 
     def __init__(self, batches: Batches, ranges: list[Range | None]) -> None:
@@ -38,11 +44,12 @@ class ClippedBatches:
 def clip_inputs(
     model: ir.Model, batches: Batches, options: QuantizeOptions, progress: Progress
 ) -> Batches:
-    """The batches, clipped to the range that ``options`` give each quantized input of the network.
-    Min-max clips nothing.
+    """Clip the batches to the range of each quantized input, by the range method of ``options``.
+
+    With min-max, the batches are returned as they are.
 
     Raises:
-        DataError: an input is NaN or infinite.
+        DataError: An input is NaN or infinite.
     """
     if options.range_method is RangeMethod.MINMAX:
         return batches

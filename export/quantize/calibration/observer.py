@@ -1,8 +1,8 @@
-"""Look at activations: their extremes exactly, and counts of their values where they are asked for.
+"""Observe activations: find their exact extremes and, where needed, count their values.
 
-Large activations are counted in part: every s-th value of a sample, with an s that has no divisor
-in common with any dimension, so that every channel, row and column is met. Which values are counted
-depends on their position alone, neither on chance nor on the order of samples.
+Of a large activation, only every s-th value of a sample is counted. No dimension has a divisor in
+common with s, so that values of every channel, row and column are counted. Which ones depends only
+on their position, neither on chance nor on the order of the samples.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ import numpy.typing as npt
 from edgeconv.errors import DataError
 from edgeconv.export.quantize.calibration.ranges.histogram import BINS, Histogram, count
 
-# Values of an activation that are counted of each sample. Over 128 samples these are a million, a
-# hundred of them beyond the 99.99th percentile.
+# So many values of an activation are counted per sample: over 128 samples a million, a hundred of
+# them beyond the 99.99th percentile.
 _COUNTED = 1 << 13
 
 Float32 = npt.NDArray[np.float32]
 
 
 class Observer:
-    """Knows the histogram of each named activation.
+    """Makes a histogram of each named activation.
 
     Args:
-        batch: samples in a batch, the first dimension of an activation of that length.
-        counting: whether the counts are asked for, or the extremes alone.
+        names: The activations.
+        batch: The number of samples in a batch. An activation whose first dimension has that length
+            holds as many samples.
+        counting: Whether values are counted; otherwise only extremes are found.
     """
 
     def __init__(self, names: Sequence[str], *, batch: int, counting: bool) -> None:
@@ -40,13 +42,14 @@ class Observer:
         }
 
     def histogram(self, name: str) -> Histogram:
+        """The histogram of an activation so far."""
         return self._histograms[name]
 
     def add(self, batches: Sequence[Sequence[Float32]]) -> None:
-        """Take in the activations, in the order of the names, of each batch.
+        """Observe the activations of some batches, each in the order of the names.
 
         Raises:
-            DataError: one is NaN or infinite.
+            DataError: An activation is NaN or infinite.
         """
         for index, (name, histogram) in enumerate(self._histograms.items()):
             arrays = [batch[index] for batch in batches]
@@ -68,12 +71,13 @@ class Observer:
         first = next(i for i, array in enumerate(arrays) if not np.isfinite(array).all())
         raise DataError(
             f"the activation {name!r} is NaN or infinite on calibration batch "
-            f"{self._seen + first + 1}; check the network's weights and the data"
+            f"{self._seen + first + 1}",
+            hint="check the network's weights and the data",
         )
 
 
 def stride(shape: Sequence[int]) -> int:
-    """Every how many-th value of an activation of one sample is counted."""
+    """The distance between counted values in an activation of one sample, of this shape."""
     least = -(-math.prod(shape) // _COUNTED)
     while any(math.gcd(least, side) > 1 for side in shape):
         least += 1

@@ -67,7 +67,7 @@ def test_one_channel_far_above_the_others(tmp_path: Path) -> None:
     assert {layer.name for layer in found.layers[:2]} == {"a", "b"}
     reasons = {layer.name: layer.reason for layer in found.layers}
     assert reasons["a"].startswith("output: channel 5 spans")
-    assert "of 256 codes" in reasons["a"]
+    assert "of 256 quantized values" in reasons["a"]
     assert found.layers[0].share > 0.3
     assert "nothing stands out" in reasons["c"]
 
@@ -143,7 +143,7 @@ def test_a_bundle_without_the_float_network(tmp_path: Path) -> None:
         precisions=[Precision.INT8],
         calibration=samples,
     )
-    with pytest.raises(UsageError, match="no float32 ONNX file to quantize; export it with"):
+    with pytest.raises(UsageError, match="no float32 ONNX file to quantize\nhint: export it with"):
         blame(bundle, samples)
 
 
@@ -162,5 +162,5 @@ def test_a_round_trip_costs_half_a_step_at_most(low: float, high: float, share: 
     covered = parameters.range
     value = np.float32([covered.low + share * (covered.high - covered.low)])
     error = abs(float(round_trip(value, parameters)[0]) - float(value[0]))
-    # float32 division moves a value across a boundary between two codes.
+    # float32 division moves a value across a boundary between two quantized values.
     assert error <= parameters.scale * 0.501 + 1e-5 * abs(float(value[0]))

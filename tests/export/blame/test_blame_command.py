@@ -34,7 +34,7 @@ def test_a_model_and_its_plot(tmp_path: Path) -> None:
     assert " ".join(lines[1].split()) == header
     assert [line.split()[1] for line in lines[2:4]] == ["Conv", "Conv"]
     assert "█" in lines[2]
-    assert lines[4].startswith("1 layers more make ")
+    assert lines[4].startswith("1 more layers make ")
     root = ElementTree.fromstring(plot.read_text(encoding="utf-8"))
     titles = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}title")]
     assert [title[0] for title in titles] == ["a", "b", "c"]

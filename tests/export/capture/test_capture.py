@@ -79,7 +79,7 @@ def test_outputs_of_a_dict_keep_their_names_and_order() -> None:
 
 
 def test_a_forward_that_fails_names_the_shape(network: nn.Module) -> None:
-    with pytest.raises(UsageError, match=r"1×5×16×16.*--input-size.*whole shape"):
+    with pytest.raises(UsageError, match=r"(?s)1×5×16×16.*--input-size.*whole shape"):
         module_outputs(network, (np.zeros((1, 5, 16, 16), np.float32),))
 
 

@@ -1,4 +1,4 @@
-"""From what calibration saw of activations to the range that their 8 bits cover."""
+"""Choose the range that 8 bits cover, from what calibration observed of activations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgeconv.export.quantize.calibration.ranges.percentile import percentile
 from edgeconv.export.quantize.parameters import Range
 from edgeconv.export.quantize_options import RangeMethod
 
-# Each clips a distribution; min-max needs none.
+# Each method chooses a range within a distribution; min-max does without one.
 CLIPPING: dict[RangeMethod, Callable[[Distribution], Range]] = {
     RangeMethod.PERCENTILE: percentile,
     RangeMethod.MSE: mse,
@@ -21,8 +21,9 @@ CLIPPING: dict[RangeMethod, Callable[[Distribution], Range]] = {
 
 
 def choose_range(method: RangeMethod, activations: Sequence[Histogram]) -> Range:
-    """The range that activations with one scale and zero point share. It lies within their
-    extremes; min-max takes these and reads no counts.
+    """Choose the range of activations that share scale and zero point.
+
+    It lies within their extremes. Min-max takes the extremes and needs no counts.
     """
     if method is not RangeMethod.MINMAX:
         return CLIPPING[method](merge(activations))

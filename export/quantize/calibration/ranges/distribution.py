@@ -13,10 +13,15 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Distribution:
-    """``mass[i]`` lies evenly between ``low[i]`` and ``high[i]``; a piece without width is a point,
-    as zero is. Pieces ascend and do not overlap; all arrays are float64 [pieces].
+    """A distribution in pieces that ascend and do not overlap.
 
-    ``minimum`` and ``maximum`` are exact.
+    Attributes:
+        minimum: The least value, exactly.
+        maximum: The greatest value, exactly.
+        low: The lower end of each piece, [pieces].
+        high: The upper end of each piece, [pieces]. A piece without width, such as zero, is a
+            single value.
+        mass: How many values lie in each piece, evenly spread, [pieces].
     """
 
     minimum: float
@@ -26,14 +31,14 @@ class Distribution:
     mass: Float64
 
     def without_zero(self) -> Distribution:
-        """The same without the values that are exactly zero, which every range represents."""
+        """Leave out the values that are exactly zero, which every range represents."""
         held = (self.low != 0) | (self.high != 0)
         return Distribution(
             self.minimum, self.maximum, self.low[held], self.high[held], self.mass[held]
         )
 
     def quantile(self, share: float) -> float:
-        """The value under which ``share`` of the mass lies."""
+        """The value below which ``share`` of the mass lies."""
         cumulative = np.cumsum(self.mass)
         target = share * cumulative[-1]
         piece = min(int(np.searchsorted(cumulative, target)), len(self.mass) - 1)

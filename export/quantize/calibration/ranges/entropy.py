@@ -1,8 +1,8 @@
 """The range that loses the least information, as TensorRT calibrates 8 bits.
 
-Szymon Migacz, "8-bit Inference with TensorRT" (GTC 2017): over thresholds T on the magnitude, the
-least Kullback-Leibler divergence between the distribution clipped at T and the same one in as many
-levels as the integers have on one side of zero.
+Szymon Migacz, "8-bit Inference with TensorRT" (GTC 2017): among thresholds T on the magnitude, it
+takes the one with the least Kullback-Leibler divergence between the distribution clipped at T and
+the same distribution in as many levels as the integers have on one side of zero.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ _CANDIDATES = range(128, _BINS + 1, 16)
 
 
 def entropy(values: Distribution) -> Range:
+    """Choose the range with the least divergence."""
     # Zero is exact in every range. As in pytorch-quantization, its spike after a ReLU is left out:
     # it would outweigh everything else.
     values = values.without_zero()
@@ -36,8 +37,9 @@ def entropy(values: Distribution) -> Range:
 
 
 def _divergence(bins: Float64, kept: int, levels: int) -> float:
-    """Kullback-Leibler divergence in nats when ``kept`` bins become ``levels`` and what lies
-    beyond falls into the last bin.
+    """The Kullback-Leibler divergence in nats when ``kept`` bins become ``levels``.
+
+    The values beyond are counted in the last bin that is kept.
     """
     inside = bins[:kept]
     if not inside.any():

@@ -1,8 +1,8 @@
 """Counts of an activation's values in bins that never move.
 
-A bin is a sign, an exponent and the first six bits of a mantissa: what a float32's upper bits say.
-So bins are 0.8 to 1.6 % wide wherever the values lie, a sample adds to the same bins whatever came
-before it, and the order of samples cannot matter.
+A bin is a sign, an exponent and the first six bits of a mantissa, which are the upper bits of a
+float32. So bins are 0.8 to 1.6 % wide wherever the values lie, and the counts do not depend on the
+order of the samples.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CHUNK = 1 << 15  # values at a time: what a core's own cache holds
 
 
 def count(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """How many of the finite ``values`` (contiguous, any shape) fall into each of the bins."""
+    """Count how many of the finite ``values`` (contiguous, of any shape) fall into each bin."""
     bits = values.reshape(-1).view(np.uint32)
     counts = np.zeros(BINS, np.int64)
     for first in range(0, len(bits), _CHUNK):
@@ -55,11 +55,13 @@ def _edges() -> npt.NDArray[np.float64]:
 
 @dataclass
 class Histogram:
-    """What calibration knows of one activation: the extremes exactly, the rest as counts.
+    """What calibration observed of one activation.
 
     Attributes:
-        weight: how many values each counted one stands for.
-        counts: int64 [BINS].
+        minimum: The least value, exactly.
+        maximum: The greatest value, exactly.
+        weight: How many values each counted one stands for.
+        counts: The number of counted values in each bin, int64 [BINS].
     """
 
     minimum: float
@@ -69,7 +71,7 @@ class Histogram:
 
 
 def merge(histograms: Sequence[Histogram]) -> Distribution:
-    """The distribution of all values of several activations together."""
+    """Add up the distributions of several activations."""
     counts = np.zeros(BINS)
     for histogram in histograms:
         counts += histogram.counts * float(histogram.weight)

@@ -13,12 +13,13 @@ from edgeconv.export.quantize.calibration.ranges.distribution import Distributio
 from edgeconv.export.quantize.parameters import Range
 
 _STEPS = 255
-# Each end shrinks by 4 % a candidate, to a 300th of the whole: what is left of a range is within
-# 2 % of the best, where the error is flat.
+# Each end shrinks by 4 % per candidate, down to a 300th of the whole. So each end of the chosen
+# range is within 2 % of the best one, where the error is flat.
 _SHRINKING: Float64 = np.power(0.96, np.arange(140.0))
 
 
 def mse(values: Distribution) -> Range:
+    """Choose the range with the least error."""
     values = values.without_zero()
     if not len(values.mass):
         return Range(values.minimum, values.maximum)

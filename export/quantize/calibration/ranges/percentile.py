@@ -1,4 +1,4 @@
-"""Clip what is rarer than one value in ten thousand, at either end."""
+"""The range that leaves out one value in ten thousand at either end."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _CLIPPED = 1e-4
 
 
 def percentile(values: Distribution) -> Range:
-    """From the 0.01th to the 99.99th percentile."""
+    """Choose the range from the 0.01th to the 99.99th percentile."""
     return Range(values.quantile(_CLIPPED), values.quantile(1 - _CLIPPED))

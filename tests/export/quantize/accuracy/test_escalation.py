@@ -45,9 +45,9 @@ def test_each_step_comes_after_the_cheaper_ones() -> None:
         "+ equalization",
         "+ bias correction",
         "+ adaptive rounding",
-        "+ the worst place in float",
-        "+ the 2 worst places in float",
-        "+ the 4 worst places in float",
+        "+ the worst neighborhood in float",
+        "+ the 2 worst neighborhoods in float",
+        "+ the 4 worst neighborhoods in float",
     ]
     assert [attempt.met for attempt in attempts] == [False] * 9 + [True]
     assert attempts[-1].options.range_method is RangeMethod.MSE
