@@ -109,7 +109,8 @@ def fit(
     if not plan(model.graph, options.keep_float).activations:
         kinds = ", ".join(sorted({node.op_type for node in model.graph})[:_NAMED_KINDS])
         raise UsageError(
-            f"the network has no operator that int8 covers ({kinds}); use --precision float32"
+            f"the network has no operator that int8 covers ({kinds})",
+            hint="use --precision float32",
         )
     judged = held_out_batches(batches, _JUDGED_SAMPLES, _JUDGED_BYTES)
     options = choose_range_method(model, batches, SqnrScorer(model, judged), options, progress)

@@ -241,14 +241,16 @@ def failure(
         advice = "try --precision float32" if precision is Precision.FLOAT16 else "report it"
         return VerificationError(
             f"{name} differs from {reference} by {figures.max_error:.2g} of the output's range, "
-            f"more than {limit:g}; {advice}, or pass --no-verify to keep it"
+            f"more than {limit:g}",
+            hint=f"{advice}, or pass --no-verify to keep the file",
         )
     within = figures.within_one_step_of_other_format
     steps = "" if within is None else f"{within:.1%} of the outputs are within one step, and "
     return VerificationError(
         f"{name} and the {precision.value} file of the other format disagree: {steps}their "
         f"difference is only {figures.sqnr_db_to_other_format:.1f} dB below the signal, "
-        f"their error {figures.sqnr_db:.1f} dB; report the network, or pass --no-verify to keep it"
+        f"their error {figures.sqnr_db:.1f} dB",
+        hint="report the network, or pass --no-verify to keep the file",
     )
 
 

@@ -63,5 +63,5 @@ def test_an_unknown_operator_is_refused_before_calibration(tmp_path: Path) -> No
 def test_a_network_that_int8_does_not_cover_is_told_by_its_operators(tmp_path: Path) -> None:
     nodes = [helper.make_node("PRelu", ["x", "slopes"], ["y"])]
     path = saved(tmp_path / "n.onnx", nodes, (TensorProto.FLOAT, [1, 3, 4, 4]))
-    with pytest.raises(UsageError, match=r"no operator that int8 covers \(PRelu\); use"):
+    with pytest.raises(UsageError, match=r"no operator that int8 covers \(PRelu\)\nhint: use"):
         export(path, out=tmp_path / "out", formats=[Format.ONNX], calibration="random")
