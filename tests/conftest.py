@@ -1,4 +1,4 @@
-"""What every test may use."""
+"""Set up the environment of the tests, and the fixtures that all of them may use."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tflite214(tmp_path_factory: pytest.TempPathFactory) -> OldRuntime:
-    """Runs a TFLite file on tflite-runtime 2.14, the last release for 32-bit ARM.
+    """Run TFLite files on tflite-runtime 2.14, the last release for 32-bit ARM.
 
     It needs NumPy 1.x and so a Python of its own, named by EDGECONV_TFLITE214.
     """

@@ -1,1 +1,1 @@
-"""What the tests share: harnesses, small networks and made-up results."""
+"""Helpers that several tests share: harnesses, small networks and made-up results."""

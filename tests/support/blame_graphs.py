@@ -1,4 +1,4 @@
-"""Small convolutional networks as ONNX files, with one thing wrong that blame has to find."""
+"""Small convolutional networks as ONNX files, with one fault that blame has to find."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Weights = dict[str, NDArray[np.float32]]
 
 
 def weights(seed: int = 0) -> Weights:
-    """Of three convolutions, 3×3 and twice 1×1, and their biases."""
+    """Draw the weights and biases of three convolutions: one of 3×3 and two of 1×1."""
     rng = np.random.default_rng(seed)
     shapes = {"a": (CHANNELS, 3, 3, 3), "b": (CHANNELS, CHANNELS, 1, 1), "c": (4, CHANNELS, 1, 1)}
     made: Weights = {}
@@ -30,7 +30,7 @@ def weights(seed: int = 0) -> Weights:
 
 
 def save(path: Path, parameters: Weights, *, node_names: bool = True) -> Path:
-    """a, Relu, b, Relu, c."""
+    """Write the network a, Relu, b, Relu, c as an ONNX file."""
 
     def named(name: str) -> str:
         return name if node_names else ""
@@ -62,7 +62,7 @@ def save(path: Path, parameters: Weights, *, node_names: bool = True) -> Path:
 
 
 def data(path: Path, x: NDArray[np.float32] | None = None) -> Path:
-    """Structured images, or the given ones, as an ``.npz``."""
+    """Write structured images, or the given ones, as an ``.npz``."""
     if x is None:
         x = structured_input((SAMPLES, 3, SIZE, SIZE), seed=1).numpy()
     np.savez(path, x=x)

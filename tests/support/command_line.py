@@ -1,4 +1,4 @@
-"""What a run of the command line leaves behind."""
+"""The result of a run of the command line."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class Ran:
 
     @property
     def error(self) -> str:
-        """The line of a failure, which nothing but one line with a hint may follow."""
+        """The error line; only one line with a hint may follow it."""
         line, *hints = self.stderr.strip().splitlines()
         assert line.startswith("error: "), self.stderr
         assert len(hints) < 2, self.stderr

@@ -61,7 +61,7 @@ class DigitNetwork(nn.Module):
 
 @functools.cache
 def trained() -> DigitNetwork:
-    """About 99 % of the held-out digits; three channels of each block are dead."""
+    """Train to about 99 % of the held-out digits; three channels of each block are dead."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -86,8 +86,10 @@ def trained() -> DigitNetwork:
 
 
 def rescaled(network: DigitNetwork, largest: float = 1000.0, seed: int = 0) -> DigitNetwork:
-    """Divide each channel between two blocks by a factor from 1/largest to largest, and multiply
-    the weights that read it by the same."""
+    """Rescale each channel between two blocks by a factor from 1/largest to largest.
+
+    The weights that read the channel are multiplied by what it is divided by.
+    """
     network = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(seed)
     blocks = list(network.blocks)
@@ -105,8 +107,10 @@ def rescaled(network: DigitNetwork, largest: float = 1000.0, seed: int = 0) -> D
 
 
 def shifted(network: DigitNetwork, size: float = 1000.0, seed: int = 0) -> DigitNetwork:
-    """Add up to ``size`` to each channel of the linear bottleneck and take it from the mean that
-    the next norm subtracts."""
+    """Add up to ``size`` to each channel of the linear bottleneck.
+
+    The mean that the next norm subtracts takes it away again.
+    """
     network = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(seed)
     bottleneck, reader = network.blocks[3], network.blocks[4]
@@ -118,8 +122,11 @@ def shifted(network: DigitNetwork, size: float = 1000.0, seed: int = 0) -> Digit
 
 
 def with_coarse_weights(network: DigitNetwork, size: float = 50.0) -> DigitNetwork:
-    """Give every output channel of the 1×1 convolutions one weight ``size`` times as large as the
-    greatest, on an input channel that is always zero: a handful of integers is left to the rest."""
+    """Give every output channel of the 1×1 convolutions one huge weight.
+
+    It is ``size`` times as large as the greatest and reads an input channel that is always zero, so
+    that the other weights share a handful of integers.
+    """
     network = copy.deepcopy(network)
     with torch.no_grad():
         for block in network.blocks:
@@ -130,7 +137,7 @@ def with_coarse_weights(network: DigitNetwork, size: float = 50.0) -> DigitNetwo
 
 
 def kill_channels(network: DigitNetwork) -> None:
-    """Shut three channels of each block, in place: to zero, below a ReLU, to a tiny constant."""
+    """Kill three channels of each block in place: zero, always below a ReLU, a tiny constant."""
     with torch.no_grad():
         for block in network.blocks:
             block.norm.weight[:3] = 0
@@ -150,7 +157,7 @@ def training_samples(count: int = 128) -> list[Sample]:
 
 
 def spiked(samples: list[Sample], size: float = 100.0) -> list[Sample]:
-    """Three in a thousand samples get one pixel far out of range, as a broken sensor would."""
+    """Give three in a thousand samples one pixel far out of range, as a broken sensor would."""
     changed = []
     for index, (image,) in enumerate(samples):
         image = image.copy()
@@ -161,7 +168,7 @@ def spiked(samples: list[Sample], size: float = 100.0) -> list[Sample]:
 
 
 def top1(model: ir.Model) -> float:
-    """Of the held-out digits, in percent."""
+    """Compute the top-1 accuracy on the held-out digits, in percent."""
     _, test = load(SIZE)
     session = onnx_session(model, fused=True)
     outputs = (run_onnx(session, image[None]) for image in test.x)

@@ -21,7 +21,7 @@ Arrays = dict[str, Array]
 
 # Both runtimes sum float32 in orders of their own.
 FLOAT_TOLERANCE = 1e-5
-# The runtimes round a requantization differently: half a step more or less is one code.
+# The runtimes round a requantization differently: half a step more or less is one quantized value.
 STEP = 1.001
 
 BUILTINS = {
@@ -30,7 +30,7 @@ BUILTINS = {
 
 
 class Net:
-    """An ONNX graph that grows by one node a call. Values are their names."""
+    """An ONNX graph that grows by one node per call. Values are their names."""
 
     def __init__(self, opset: int = 20) -> None:
         self.opset = opset
@@ -60,12 +60,16 @@ class Net:
         return self
 
     def quantized(self, value: str, scale: float, zero_point: int, dtype: str = "uint8") -> str:
-        """``value`` through QuantizeLinear and DequantizeLinear."""
+        """Pass ``value`` through QuantizeLinear and DequantizeLinear."""
         pair = self.constant(np.float32(scale)), self.constant(np.array(zero_point, dtype))
         return str(self.op("DequantizeLinear", self.op("QuantizeLinear", value, *pair), *pair))
 
     def int8_weight(self, weight: Array, axis: int | None) -> tuple[str, Array]:
-        """A symmetric int8 weight, per channel along ``axis`` or per tensor, and its scales."""
+        """Add a symmetric int8 weight, per channel along ``axis`` or per tensor.
+
+        Returns:
+            The name of the dequantized weight, and its scales.
+        """
         others = tuple(index for index in range(weight.ndim) if index != axis)
         scales = np.abs(weight).max(axis=None if axis is None else others) / 127
         # A channel of zeros: any scale will do.
@@ -112,7 +116,7 @@ def in_layout(array: Array, layout: Layout) -> Array:
 
 
 def operators(lowered: LoweredModel) -> list[str]:
-    """The operators of the file, in order."""
+    """List the operators of the file, in order."""
     model = schema.ModelT.InitFromPackedBuf(lowered.data, 0)
     codes = [BUILTINS[code.builtinCode] for code in model.operatorCodes]
     return [codes[operator.opcodeIndex] for operator in model.subgraphs[0].operators]
@@ -127,7 +131,11 @@ def check(
 ) -> LoweredModel:
     """Lower ``net`` and compare its outputs with ONNX Runtime's.
 
-    ``step``: the output step of an int8 net; None compares floats.
+    Args:
+        net: the graph.
+        feeds: its inputs by name.
+        layout: the layout of the TFLite file's inputs and outputs.
+        step: the output step of an int8 net; None compares floats.
     """
     proto = net.proto() if isinstance(net, Net) else net
     model = as_model(proto)
@@ -164,7 +172,7 @@ def assert_close(result: Array, reference: Array, step: float | None) -> None:
 
 
 def smooth(shape: Sequence[int], seed: int = 0) -> Array:
-    """A structured input: neighbors are correlated, channels and samples differ."""
+    """Draw a structured input: neighbors are correlated, channels and samples differ."""
     rng = np.random.default_rng(seed)
     result = rng.standard_normal(shape)
     for axis in range(2, len(shape)):

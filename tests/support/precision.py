@@ -18,7 +18,7 @@ Samples = Sequence[tuple[np.ndarray, ...]]
 
 
 def first_outputs_onnx(model: ir.Model, samples: Samples) -> np.ndarray:
-    """The first output for every sample, after a full check of the model."""
+    """Compute the first output for every sample, after a full check of the model."""
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
     session = onnx_session(proto, fused=True)
@@ -30,7 +30,7 @@ def lowered(model: ir.Model, finish: Callable[[Graph], tuple[str, ...]]) -> Lowe
 
 
 def first_outputs_tflite(data: bytes, samples: Samples) -> np.ndarray:
-    """The first output for every sample; images come as NCHW and are given as NHWC."""
+    """Compute the first output for every sample; images are NCHW and are fed as NHWC."""
     loaded = tflite_interpreter(data)
     results = []
     for sample in samples:
@@ -43,7 +43,7 @@ def first_outputs_tflite(data: bytes, samples: Samples) -> np.ndarray:
 
 
 def constants(data: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Every stored tensor of a TFLite file with its scales, none for a float one."""
+    """Read every stored tensor of a TFLite file with its scales; a float one has none."""
     loaded = tflite_interpreter(data)
     found = []
     for detail in _details(loaded):
@@ -56,7 +56,7 @@ def constants(data: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def activation_scales(data: bytes, dtype: type) -> dict[float, int]:
-    """Scale to zero point of every tensor of ``dtype`` that has one of each."""
+    """Map scale to zero point, for every tensor of ``dtype`` that has one of each."""
     found = {}
     for detail in _details(tflite_interpreter(data)):
         parameters = detail["quantization_parameters"]

@@ -1,4 +1,4 @@
-"""Profiles by operator made up by hand: what a device would tell, without the device."""
+"""Profiles by operator, made up as a device would report them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tensor(dtype: str, *shape: int) -> Tensor:
 def conv(
     dtype: str, ns: int, *, name: str = "conv", size: int = 28, channels: int = 64
 ) -> Operator:
-    """A TFLite convolution of 1x1 from as many channels to as many, NHWC."""
+    """Make up a TFLite convolution of 1x1 with as many channels in as out, NHWC."""
     return Operator(
         name=name,
         operator="CONV_2D",
@@ -33,7 +33,7 @@ def conv(
 
 
 def depthwise(dtype: str, ns: int) -> Operator:
-    """A TFLite depthwise convolution of 3x3 over 28x28 and 64 channels."""
+    """Make up a TFLite depthwise convolution of 3x3 over 28x28 and 64 channels."""
     return Operator(
         name="depthwise",
         operator="DEPTHWISE_CONV_2D",
@@ -46,7 +46,7 @@ def depthwise(dtype: str, ns: int) -> Operator:
 def node(
     operator: str, ns: int, dtype: str, *shape: int, into: str | None = None, name: str = ""
 ) -> Operator:
-    """One tensor in and one out, of type ``into`` if that is another one."""
+    """Make up an operator with one input and one output, of type ``into`` if that differs."""
     return Operator(
         name=name or operator.lower(),
         operator=operator,
@@ -64,8 +64,10 @@ def profiled(
     delegated: dict[str, bool] | None = None,
     tick_ns: int = 1,
 ) -> ProfiledModel:
-    """A file as a board would be told to have run it, on one thread at its nominal frequency.
-    ``delegated`` is by the operators' names; others were taken."""
+    """Make up the profile of a file on one thread of a board at its nominal frequency.
+
+    ``delegated`` is by the operators' names; the delegate took all others.
+    """
     known = board_called(board)
     peaks = Peaks.of(known, 1e6 * known.megahertz, 1) if known else None
     return ProfiledModel(

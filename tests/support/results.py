@@ -1,4 +1,4 @@
-"""Results made up from samples, for what works on results."""
+"""Results made up from samples, for tests of what reads results."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CALM = Conditions(
 def made_model(
     name: str, medians: list[int], *, size: int = 1000, version: str = "2.3"
 ) -> ModelResult:
-    """One process a median; its samples lie closely around it."""
+    """Make up one process per median; its samples lie closely around it."""
     runs = tuple(
         ProcessRun(
             repetition=index,
@@ -86,7 +86,7 @@ def made_result(*models: ModelResult, **changes: Any) -> BenchResult:
 def made_counts(
     counts: Mapping[str, int], *, cpu: str = "cortex-a72", size: int = 1000, **changes: Any
 ) -> CountResult:
-    """So many instructions a file."""
+    """Make up instruction counts, one per file."""
     models = tuple(
         CountedModel(
             file=ModelFile(name=name, bytes=size, sha256="0" * 64),
@@ -112,7 +112,7 @@ def made_counts(
 
 
 def made_evaluation(outcomes: Mapping[str, Any], *, size: int = 1000, **changes: Any) -> Evaluation:
-    """A file each, right in the samples whose outcome is true."""
+    """Make up an evaluation: each file is right in the samples whose outcome is true."""
     right = {path: np.asarray(given, dtype=np.bool_) for path, given in outcomes.items()}
     results = tuple(
         Accuracy(

@@ -1,4 +1,4 @@
-"""Runs a TFLite file on named inputs: python run_tflite214.py MODEL INPUTS.npz OUTPUTS.npz
+"""Run a TFLite file on named inputs: python run_tflite214.py MODEL INPUTS.npz OUTPUTS.npz
 
 For the Python of an old tflite_runtime, so it imports nothing else.
 """

@@ -1,4 +1,4 @@
-"""Runs models on ONNX Runtime and LiteRT, on one thread."""
+"""Run models on ONNX Runtime and LiteRT, on one thread."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def onnx_session(model: OnnxModel, *, fused: bool = False, **settings: Any) -> o
     """Load a model.
 
     Args:
-        fused: Whether ONNX Runtime may optimize it; without, it computes node by node.
-        settings: Attributes of the session's options.
+        model: the model.
+        fused: whether ONNX Runtime may optimize it; without, it computes node by node.
+        settings: attributes of the session's options.
     """
     options = ort.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 3, 1

@@ -1,4 +1,4 @@
-"""A real sshd on loopback that stands for a board, and an ssh that reaches it."""
+"""A real sshd on loopback that stands in for a board, and an ssh that reaches it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Server:
         return f"ssh://board:{self.port}{sys.executable}"
 
     def use_shell(self, script: str) -> None:
-        """What runs every command, which is its first argument."""
+        """Let ``script`` run every command, which is its first argument."""
         (self.folder / "shell").write_text(script)
 
     def start(self) -> None:
@@ -82,13 +82,13 @@ class Server:
         self._process.wait()
 
     def runners(self) -> list[int]:
-        """Processes of ours whose working folder is the remote home."""
+        """List our processes whose working folder is the remote home."""
         return [
             pid for pid in processes_with(".cache/edgeconv/") if working_folder(pid) == self.home
         ]
 
     def pythons(self) -> list[int]:
-        """Of them, the Pythons that measure."""
+        """List those of them that measure, which are Pythons."""
         return [
             pid
             for pid in self.runners()
@@ -97,7 +97,7 @@ class Server:
 
 
 def write_config(config: Path, folder: Path, changes: dict[str, str]) -> None:
-    """The client's configuration for the host "board"; a file's name is one in ``folder``."""
+    """Write the client's configuration for the host "board"; files are those in ``folder``."""
     options = {
         "HostName": "127.0.0.1",
         "IdentityFile": "user",
@@ -114,7 +114,7 @@ def write_config(config: Path, folder: Path, changes: dict[str, str]) -> None:
 
 
 def write_ssh(folder: Path, config: Path) -> None:
-    """An ``ssh`` in ``folder`` that reads ``config`` instead of the user's."""
+    """Write an ``ssh`` in ``folder`` that reads ``config`` instead of the user's."""
     wrapper = folder / "ssh"
     folder.mkdir(exist_ok=True)
     ssh = f"{shutil.which('ssh', path=os.defpath)} -F {shlex.quote(str(config))}"
@@ -164,9 +164,9 @@ def parent(pid: int) -> int:
 
 
 def descendants(pid: int) -> list[int]:
-    """A process and all that it started, parents first."""
+    """List a process and all that it started, parents first."""
     parents = {other: parent(other) for other in processes()}
     family = [pid]
-    for one in family:
-        family += [other for other, above in parents.items() if above == one]
+    for member in family:
+        family += [other for other, above in parents.items() if above == member]
     return family

@@ -106,7 +106,7 @@ def pack(model: schema.ModelT) -> bytes:
 
 
 def operator_only(name: str, version: int) -> bytes:
-    """A file that asks for one operator version and computes nothing."""
+    """Build a file that needs one operator version and computes nothing."""
     model = File([Tensor("x", [1])], inputs=[0], outputs=[0]).model()
     code = schema.OperatorCodeT()
     code.builtinCode = getattr(schema.BuiltinOperator, name)

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def write_onnx(path: Path, *, shape: tuple[int | str, ...] = ("N", 3, 16, 16)) -> Path:
-    """A convolution and a rectifier with fixed random weights; ``x`` to ``y``."""
+    """Write a convolution with fixed random weights and a ReLU, from ``x`` to ``y``."""
     channels = shape[1]
     weights = np.random.default_rng(7).normal(size=(4, channels, 3, 3)).astype(np.float32)
     graph = helper.make_graph(
@@ -33,7 +33,7 @@ def write_onnx(path: Path, *, shape: tuple[int | str, ...] = ("N", 3, 16, 16)) -
 def write_tflite(
     path: Path, *, dtype: str = "float32", shape: tuple[int, ...] = (1, 4, 4, 2), inputs: int = 1
 ) -> Path:
-    """The sum of the input with itself, or of two inputs ``a`` and ``b``.
+    """Write the sum of the input with itself, or of two inputs ``a`` and ``b``.
 
     int8: the input's scale is 1/64, the output's 1/32, so that nothing saturates.
     """
