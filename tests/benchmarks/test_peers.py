@@ -23,6 +23,8 @@ from edgeconv.export import export as export_network
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -120,6 +120,7 @@ def early_release(source: nn.Module) -> dict[str, Tensor]:
     return old
 
 
+@pytest.mark.slow
 def test_published_files_load_as_they_are(
     server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

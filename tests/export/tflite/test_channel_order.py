@@ -107,6 +107,7 @@ ZOO = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "transposes"), ZOO.items())
 def test_the_zoo(name: str, transposes: int) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

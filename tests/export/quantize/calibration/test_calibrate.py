@@ -73,6 +73,7 @@ def test_the_order_of_samples_changes_nothing(
     assert calibrate(graph, groups, shuffled, method).ranges == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_batch_is_as_good_as_its_samples(samples: list[Sample], method: RangeMethod) -> None:
     network = randomize_(Small(), shape=SHAPE)
