@@ -104,9 +104,7 @@ def kmeans(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 def _check(conv: nn.Conv2d, images: Tensor, patches: int) -> None:
     if conv.groups != 1:
-        raise ValueError(
-            "the convolution has groups; a first layer that is learned by k-means has none"
-        )
+        raise ValueError("the convolution has groups; a first layer of centroids has none")
     if images.ndim != 4 or images.shape[1] != conv.in_channels:
         shape = "x".join(map(str, images.shape))
         raise ValueError(f"images must be Nx{conv.in_channels}xHxW for this layer, not {shape}")

@@ -12,11 +12,11 @@ from edgeconv.models.separability import is_spatially_separable, separate
 
 
 class FixedConv(nn.Module):
-    """(N, C, H, W) to (N, C n, H, W): each channel through each of n fixed k x k ``kernels``, k odd.
+    """(N, C, H, W) to (N, C n, H, W): each channel through each of n fixed k x k kernels, k odd.
 
-    ``kernels`` is (n, k, k), as :mod:`edgeconv.models.kernels` makes them. Channel c n + i answers to
-    kernel i on channel c. Parameters: none, the k² C n weights are a buffer; MACs: k² C n for each
-    position. Bruna and Mallat 2013, "Invariant Scattering Convolution Networks" (arXiv:1203.1513),
+    ``kernels`` is (n, k, k), as :mod:`edgeconv.models.kernels` makes them. Channel c n + i answers
+    to kernel i on channel c. Parameters: none, the k² C n weights are a buffer; MACs: k² C n for
+    each position. Bruna and Mallat 2013, "Invariant Scattering Convolution Networks" (arXiv:1203.1513),
     build whole networks of such layers.
     """
 
@@ -58,8 +58,8 @@ class RandomFeatures(nn.Module):
     """(N, C, H, W) to (N, M, H, W): a convolution with random kernels that stay, and a ReLU, k odd.
 
     Only what follows is trained. That a random first layer does almost as well tells how much of a
-    network's success is its architecture's. Parameters: none, the k² C M weights are a buffer; MACs:
-    k² C M for each position. Jarrett et al. 2009, "What is the Best Multi-Stage Architecture for
+    network's success is its architecture's. Parameters: none, the k² C M weights are a buffer;
+    MACs: k² C M for each position. Jarrett et al. 2009, "What is the Best Multi-Stage Architecture for
     Object Recognition?" (ICCV); Saxe et al. 2011, "On Random Weights and Unsupervised Feature
     Learning" (ICML).
 

@@ -13,9 +13,9 @@ class FrequencyConv(nn.Module):
 
     Input and kernels are zero-padded to P x Q, the powers of two from H + k - 1 and W + k - 1 on,
     so that the circular convolution of the transform wraps around nothing. Parameters: k² C M + M.
-    Real multiplications, for constant kernels (their transforms are taken once): 4 C M P (Q / 2 + 1)
-    for the products, the half of the spectrum that a real signal has, and P Q log2(P Q) for each
-    of the C + M transforms; k appears in none of it except P and Q. Mathieu et al. 2013, "Fast
+    Real multiplications, for constant kernels, whose transforms are taken once: 4 C M P (Q / 2 + 1)
+    products, over the half of the spectrum that a real signal needs, and P Q log2(P Q) for each of
+    the C + M transforms; k is in them only through P and Q. Mathieu et al. 2013, "Fast
     Training of Convolutional Networks through FFTs" (arXiv:1312.5851); Vasilache et al. 2014
     (arXiv:1412.7580).
     """

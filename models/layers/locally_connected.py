@@ -55,17 +55,11 @@ def _patches(x: Tensor, kernel: int, stride: int, size: tuple[int, int]) -> Tens
     """Return (N, k² C, H', W'): the pixels under each tap of the kernel."""
     lead = (kernel - 1) // 2
     height, width = size
-    trail = [
-        (n - 1) * stride + kernel - given - lead for n, given in zip(size, x.shape[2:], strict=True)
-    ]
-    padded = functional.pad(x, (lead, max(trail[1], 0), lead, max(trail[0], 0)))
+    trail = kernel - 1 - lead
+    padded = functional.pad(x, (lead, trail, lead, trail))
+    rows, columns = (stride * (count - 1) + 1 for count in (height, width))
     taps = [
-        padded[
-            :,
-            :,
-            i : i + (height - 1) * stride + 1 : stride,
-            j : j + (width - 1) * stride + 1 : stride,
-        ]
+        padded[:, :, i : i + rows : stride, j : j + columns : stride]
         for i in range(kernel)
         for j in range(kernel)
     ]

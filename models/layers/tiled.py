@@ -15,8 +15,8 @@ class TiledConv(nn.Module):
     Position (y, x) is multiplied with kernel (y mod t, x mod t): neighbors have unlike kernels,
     positions t apart have the same. t = 1 is a convolution, and with t as large as the map the
     layer is locally connected. Parameters: t² (k² C M + M); MACs: k² C M for each position, H and W
-    rounded up to multiples of t. `edgeconv cost` counts the reach of all t x t kernels together: t - 1
-    pixels too many. Gregor and LeCun 2010 (arXiv:1006.0448); Le et al. 2010, "Tiled
+    rounded up to multiples of t. `edgeconv cost` shows the reach of all t x t kernels together,
+    t - 1 pixels more than each has. Gregor and LeCun 2010 (arXiv:1006.0448); Le et al. 2010, "Tiled
     Convolutional Neural Networks" (NIPS).
     """
 
