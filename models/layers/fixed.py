@@ -16,8 +16,8 @@ class FixedConv(nn.Module):
 
     ``kernels`` is (n, k, k), as :mod:`edgeconv.models.kernels` makes them. Channel c n + i answers
     to kernel i on channel c. Parameters: none, the k² C n weights are a buffer; MACs: k² C n for
-    each position. Bruna and Mallat 2013, "Invariant Scattering Convolution Networks" (arXiv:1203.1513),
-    build whole networks of such layers.
+    each position. Bruna and Mallat 2013, "Invariant Scattering Convolution Networks"
+    (arXiv:1203.1513), build whole networks of such layers.
     """
 
     weight: Tensor
@@ -59,8 +59,8 @@ class RandomFeatures(nn.Module):
 
     Only what follows is trained. That a random first layer does almost as well tells how much of a
     network's success is its architecture's. Parameters: none, the k² C M weights are a buffer;
-    MACs: k² C M for each position. Jarrett et al. 2009, "What is the Best Multi-Stage Architecture for
-    Object Recognition?" (ICCV); Saxe et al. 2011, "On Random Weights and Unsupervised Feature
+    MACs: k² C M for each position. Jarrett et al. 2009, "What is the Best Multi-Stage Architecture
+    for Object Recognition?" (ICCV); Saxe et al. 2011, "On Random Weights and Unsupervised Feature
     Learning" (ICML).
 
     Args:
