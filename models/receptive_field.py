@@ -37,6 +37,10 @@ class Reach:
         """The most pixels that a position sees."""
         return max(high - low for low, high in zip(self.low, self.high, strict=True)) + 1
 
+    def span(self, position: int) -> tuple[int, int]:
+        """The first and the last pixel that ``position`` sees."""
+        return self._at(self.low, position), self._at(self.high, position)
+
     def through(
         self, first: Callable[[int], int], last: Callable[[int], int], every: int, advance: int
     ) -> Reach:
