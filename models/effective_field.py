@@ -97,8 +97,11 @@ def _last_map(graph: fx.GraphModule) -> tuple[fx.Node, tuple[Reach, ...]]:
             sources = [found[source] for source in node.all_input_nodes if source in found]
             if sources:
                 found[node] = receptive_field.after(node, sources)
+    computed = ((node, reaches) for node, reaches in found.items() if node.op != "placeholder")
     maps = {
-        node: reaches for node, reaches in found.items() if reaches and node.op != "placeholder"
+        node: reaches
+        for node, reaches in computed
+        if reaches and len(shape_of(node)) == 2 + len(reaches)  # flattened, it has no positions
     }
     read = {source for node in maps for source in node.all_input_nodes}
     last = {node: reaches for node, reaches in maps.items() if node not in read}

@@ -23,14 +23,14 @@ class Panel:
 
 
 def draw(rows: Sequence[Sequence[Panel]]) -> Figure:
-    """Draw a grid of panels with one scale: depth to the right, the gradient's norm up.
+    """Draw a grid of panels, each row with one scale: depth to the right, the gradient's norm up.
 
     A line connects the largest norm at each depth; dots are the layers. The scale is logarithmic,
     so a layer that no gradient reaches has no dot.
     """
     columns = len(rows[0])
     figure = new_figure(1.5 + 4 * columns, 0.8 + 3 * len(rows))
-    axes = figure.subplots(len(rows), columns, sharey=True, squeeze=False)
+    axes = figure.subplots(len(rows), columns, sharey="row", squeeze=False)
     for chart, panel in zip(axes.flat, (panel for row in rows for panel in row), strict=True):
         for index, (name, layers) in enumerate(panel.lines.items()):
             shown = [layer for layer in layers if layer.norm > 0]
@@ -49,7 +49,7 @@ def draw(rows: Sequence[Sequence[Panel]]) -> Figure:
         chart.set_title(panel.title)
         chart.grid(visible=True, which="major", alpha=0.3)
         chart.set_xlabel("weighted layers from the input")
+        chart.legend(fontsize="small")
     for chart in axes[:, 0]:
         chart.set_ylabel("norm of the weight's gradient")
-    axes[0, 0].legend()
     return figure
