@@ -26,7 +26,7 @@ from examples.digits_data import Split, load
 DEPTHS = (8, 56, 110)
 SIZE = 8  # pixels per side, as scanned
 BATCH = 32
-STEPS = 60
+STEPS = 40
 LEARNING_RATE = 0.01  # the paper begins with it at 110 layers: 0.1 is too much at first
 ROADS = ("with shortcuts", "without shortcuts")
 

@@ -84,10 +84,9 @@ class FlowGraph:
         generator = torch.Generator().manual_seed(seed)
         self.module.zero_grad()
         outputs = [y for y in self.module(x) if isinstance(y, Tensor)]
-        if deepest_only:
-            outputs = [outputs[self.deepest_output()]]
         losses = [(y * torch.randn(y.shape, generator=generator)).mean() for y in outputs]
-        torch.stack(losses).sum().backward()
+        total = losses[self.deepest_output()] if deepest_only else torch.stack(losses).sum()
+        total.backward()
         return self.measured()
 
     def measured(self) -> list[LayerGradient]:

@@ -45,6 +45,7 @@ def clusters(centers: Tensor, each: int = 200) -> Tensor:
     return rows + 0.05 * torch.randn(rows.shape, generator=generator())
 
 
+@pytest.mark.slow
 def test_kmeans_finds_planted_clusters_as_scikit_learn_does() -> None:
     from sklearn.cluster import KMeans
 

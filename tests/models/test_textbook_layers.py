@@ -76,6 +76,7 @@ def test_locally_connected_by_loops(k: int, stride: int) -> None:
     np.testing.assert_allclose(numbers(layer(x)), expected, **CLOSE)
 
 
+@pytest.mark.slow
 def test_locally_connected_with_equal_kernels_is_a_convolution() -> None:
     layer, conv, x = LocallyConnected(3, 4, (6, 5)), nn.Conv2d(3, 4, 3, padding=1), image(3)
     shared = conv.weight.detach().permute(2, 3, 1, 0).flatten(0, 2)
@@ -171,6 +172,7 @@ def test_the_multiplications_of_a_transform_are_counted(height: int, width: int)
     assert transform_macs(height * width) == 4 * transform.count // 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("c", "m", "k", "size"), [(3, 8, 5, 12), (1, 1, 7, 10)])
 def test_the_frequency_domain_costs_what_its_layer_does(c: int, m: int, k: int, size: int) -> None:
     cost, shape = frequency_cost(c, m, k, size), (c, size, size)

@@ -26,6 +26,7 @@ LACKING: dict[str, str] = {}
 QUANTIZED = [
     "autoencoder",
     "ds_cnn",
+    "ds_tcn",
     "espcn",
     "mobilenet_v1_025",
     "mobilenet_v2_early_exit",
