@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from edgeconv.device.messages import EVENT, Done, Event, Failed, Instructions, Operators, printable
+from edgeconv.device.messages import EVENT, Done, Event, Failed, Instructions, Operators
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.printable import printable
 from edgeconv.versioned import first_problem
 
 logger = logging.getLogger(__name__)

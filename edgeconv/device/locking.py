@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from edgeconv.device.events import Explain, Explanation, last_words
-from edgeconv.device.messages import printable
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError
+from edgeconv.printable import printable
 
 ANSWER_SECONDS = 60.0
 END_SECONDS = 5.0
