@@ -14,6 +14,7 @@ from pathlib import Path
 from edgeconv.bench.compare.kinds import KINDS, kind_named, kind_of
 from edgeconv.bench.history_schema import bring_up_to_date
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.limits import UNPACKED_BYTES
 from edgeconv.user_folders import state_folder
 from edgeconv.versioned import Versioned
 
@@ -175,8 +176,13 @@ class History:
 
     def _decode(self, kind: str, blob: bytes) -> Versioned:
         try:
-            text = zlib.decompress(blob).decode()
-        except (zlib.error, UnicodeDecodeError) as error:
+            unpacking = zlib.decompressobj()
+            text = unpacking.decompress(blob, UNPACKED_BYTES.value).decode()
+            if unpacking.unconsumed_tail:
+                UNPACKED_BYTES.check(
+                    UNPACKED_BYTES.value + 1, f"a result in {self.path} unpacks to"
+                )
+        except (zlib.error, UnicodeDecodeError, TypeError) as error:
             raise self._unusable("a result is damaged") from error
         try:
             result: Versioned = kind_named(kind).result.parse(text, self.path)

@@ -172,7 +172,7 @@ class Outputs(Message):
     """The outputs of the first inference."""
 
     event: Literal["outputs"]
-    outputs: tuple[Output, ...]
+    outputs: tuple[Output, ...] = Field(min_length=1)
 
 
 class Warmup(Message):
