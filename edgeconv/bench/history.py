@@ -179,9 +179,9 @@ class History:
             unpacking = zlib.decompressobj()
             text = unpacking.decompress(blob, UNPACKED_BYTES.value).decode()
             if unpacking.unconsumed_tail:
-                UNPACKED_BYTES.check(
-                    UNPACKED_BYTES.value + 1, f"a result in {self.path} unpacks to"
-                )
+                UNPACKED_BYTES.check(UNPACKED_BYTES.value + 1, f"a result in {self.path} has")
+            if not unpacking.eof:
+                raise self._unusable("a result is damaged")
         except (zlib.error, UnicodeDecodeError, TypeError) as error:
             raise self._unusable("a result is damaged") from error
         try:

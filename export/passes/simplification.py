@@ -8,6 +8,7 @@ else. The one exception folds batch norm into convolutions, which rounds differe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -60,6 +61,10 @@ a Clip with a Relu or Clip is wrong where their bounds do not meet; the no-op ar
 tolerances, so :class:`NoOpArithmetic` stands for it."""
 
 
+# The folder itself drops results of more elements, but only after it has computed them.
+_MOST_FOLDED = 64_000_000
+
+
 class Simplify(ir.passes.InPlacePass):
     """Inline functions, fold constants and drop what changes nothing."""
 
@@ -73,8 +78,16 @@ class FoldConstants(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Fold the constants of ``model``."""
-        result = fold_constants_ir(model, onnx_shape_inference=True)
+        result = fold_constants_ir(model, onnx_shape_inference=True, should_fold=_unless_huge)
         return ir.passes.PassResult(model, modified=result.modified)
+
+
+def _unless_huge(node: ir.Node) -> bool | None:
+    """False for a node whose result may not be allocated; None leaves it to the other rules."""
+    shapes = [value.shape for value in node.outputs]
+    known = [shape.numpy() for shape in shapes if shape is not None and shape.is_static()]
+    huge = any(math.prod(shape) > _MOST_FOLDED for shape in known)
+    return False if huge else None
 
 
 class NoOpArithmetic(ir.passes.InPlacePass):
