@@ -51,7 +51,10 @@ def printable_json(text: str, *, ascii_only: bool = False) -> str:
 
 def file_name(name: str) -> str:
     r"""A path as text: bytes that are no UTF-8 as ``\xff``, which JSON and UTF-8 can hold."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    try:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return printable(name)
 
 
 def in_plain_characters(error: UnicodeError) -> tuple[str, int]:

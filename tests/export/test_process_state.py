@@ -18,7 +18,7 @@ from torch import nn
 from edgeconv.bundle import Bundle, Format, Precision
 from edgeconv.errors import EdgeconvError
 from edgeconv.export import export
-from edgeconv.models import randomize
+from edgeconv.models.randomize import randomize_
 
 NOISY = ("", "edgeconv", "torch", "torch.onnx", "onnxscript", "onnx_ir", "onnxruntime")
 
@@ -36,7 +36,7 @@ class Small(nn.Module):
 
 
 def network(seed: int) -> nn.Module:
-    return randomize(Small(), seed)
+    return randomize_(Small(), seed, (3, 16, 16))
 
 
 def exported(model: nn.Module, out: Path) -> Bundle:
@@ -100,12 +100,13 @@ def test_nothing_stays_changed_by_a_failure(tmp_path: Path) -> None:
 def test_threads_wait_for_each_other(tmp_path: Path) -> None:
     """Each export gives the file that it gives alone."""
     count = 4
-    alone = [exported(network(seed), tmp_path / f"alone{seed}") for seed in range(count)]
-    before = state(network(0))
+    networks = [network(seed) for seed in range(count)]
+    alone = [exported(each, tmp_path / f"alone{seed}") for seed, each in enumerate(networks)]
+    before = state(networks[0])
     bundles: dict[int, Bundle] = {}
 
     def run(seed: int) -> None:
-        bundles[seed] = exported(network(seed), tmp_path / f"together{seed}")
+        bundles[seed] = exported(networks[seed], tmp_path / f"together{seed}")
 
     threads = [threading.Thread(target=run, args=(seed,)) for seed in range(count)]
     for thread in threads:
@@ -115,4 +116,4 @@ def test_threads_wait_for_each_other(tmp_path: Path) -> None:
     for seed in range(count):
         found = [artifact.sha256 for artifact in bundles[seed].manifest.artifacts]
         assert found == [artifact.sha256 for artifact in alone[seed].manifest.artifacts]
-    assert state(network(0)) == before
+    assert state(networks[0]) == before
