@@ -44,8 +44,10 @@ def test_models_data_and_folders(tmp_path: Path) -> None:
         ("verify", out, "--json"),
         ("inspect", out),
         ("inspect", model, "--json"),
-        ("bench", out, "--runs", "3", "--seconds", "0", "--warmup", "0", "--no-history"),
     ):
         done = edgeconv(*more)
         assert done.returncode == 0, (more, done.stderr)
         done.stdout.decode("utf-8")
+    done = edgeconv("bench", model, "--runs", "3", "--no-history")
+    assert done.returncode == 2
+    assert b"is a name that is not UTF-8" in done.stderr
