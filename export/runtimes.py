@@ -23,6 +23,7 @@ from edgeconv.bundle import Format, Layout, TensorInfo
 from edgeconv.errors import EdgeconvError, first_line
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.quiet import debugging, quiet_native
+from edgeconv.printable import file_name
 
 Arrays = Sequence[npt.NDArray[Any]]
 
@@ -89,6 +90,8 @@ def open_session(model: Path | bytes, *, fuse: bool = True) -> ort.InferenceSess
     options.log_severity_level = 2 if debugging() else 4
     options.intra_op_num_threads = 1
     try:
+        if isinstance(model, Path) and not _is_text(model):
+            model = model.read_bytes()
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base
         raise _refused(_ONNX_RUNTIME, error) from error
@@ -180,6 +183,8 @@ class LiteRtRunner:
         self._inputs, self._outputs = inputs, outputs
         try:
             with quiet_native():
+                if isinstance(model, Path) and not _is_text(model):
+                    model = model.read_bytes()
                 if isinstance(model, bytes):
                     self._interpreter = Interpreter(model_content=model, num_threads=1)
                 else:
@@ -202,6 +207,11 @@ class LiteRtRunner:
             decode(self._interpreter.get_tensor(index), info)
             for index, info in zip(self._output_indices, self._outputs, strict=True)
         ]
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a path is UTF-8, which is all that the runtimes' own code can open."""
+    return file_name(str(path)) == str(path)
 
 
 def encode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
