@@ -60,3 +60,15 @@ class QuantizeOptions:
     rounding: Rounding = Rounding.NEAREST
     keep_float: frozenset[str] = frozenset()
     float_places: int = 0
+
+    @property
+    def judges(self) -> bool:
+        """Whether anything has to be tried and judged on samples."""
+        return (
+            self.range_method is RangeMethod.AUTO
+            or self.equalization
+            or self.bias_absorption
+            or self.bias_correction
+            or self.rounding is Rounding.ADAPTIVE
+            or self.float_places > 0
+        )

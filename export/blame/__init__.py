@@ -22,7 +22,7 @@ from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import batch_size, inputs_of_samples
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import Batch, QuantizeOptions, fit
-from edgeconv.export.quantize.accuracy.score import held_out_batches
+from edgeconv.export.quantize.accuracy.held_out import held_out_batches
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.runtimes import open_runner
 from edgeconv.metrics import worst_db
