@@ -119,7 +119,9 @@ class Preprocessing(Record):
 class Calibration(Record):
     """Where the ranges of the int8 files come from.
 
-    ``sha256`` is over the network's inputs as float32 bytes in the order used.
+    ``sha256`` is over the network's inputs as float32 bytes in the order used. ``outlying`` are
+    samples that stand out so much that they were left out, and ``held_out`` samples were held back
+    for verification, so that its figures are of samples that calibration did not see.
     """
 
     source: str
@@ -129,6 +131,8 @@ class Calibration(Record):
     skipped: tuple[str, ...]
     sha256: str
     method: str
+    outlying: tuple[str, ...] = ()
+    held_out: int = 0
 
 
 class Verification(Record):
@@ -137,7 +141,9 @@ class Verification(Record):
     ``max_error`` is the largest absolute difference divided by the range of the reference's
     output (1e9 for a NaN or infinity); ``sqnr_db`` the signal-to-quantization-noise ratio;
     ``argmax_agreement`` the share of samples with the same largest output (None where the output
-    is not a vector of scores).
+    is not a vector of scores). ``median_sqnr_db`` and ``worst_sqnr_db`` are the ratios of the
+    median and of the worst sample, ``variation_sqnr_db`` is that of the output without its mean
+    over the samples; each is that of the worst output, and None where there is no such figure.
 
     The fields ``*_other_format`` compare an integer file with the one of the other format: the
     share of outputs within one output step, and the SQNR of the difference.
@@ -151,6 +157,9 @@ class Verification(Record):
     argmax_agreement: float | None
     within_one_step_of_other_format: float | None = None
     sqnr_db_to_other_format: float | None = None
+    median_sqnr_db: float | None = None
+    worst_sqnr_db: float | None = None
+    variation_sqnr_db: float | None = None
 
 
 class Artifact(Record):

@@ -216,6 +216,7 @@ def _open_batches(
     )
     if batches.samples.synthetic:
         warn_of_random_integers(ranges)
+    batches.read(request.asked.progress)
     return batches
 
 

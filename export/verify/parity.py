@@ -15,7 +15,7 @@ from edgeconv.errors import VerificationError
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.runtimes import open_runner
 from edgeconv.export.verify.rounding import EPSILON, largest_error
-from edgeconv.metrics import sqnr_db
+from edgeconv.metrics import Spread, sqnr_db
 
 # A float32 file is judged by what float32 can promise (rounding.py). Where that is unknown, as the
 # network does not run in float64, the limit is 1e-4 of the range of the output; the networks of
@@ -207,6 +207,7 @@ def compare(
         elif reference.prequantized:
             needed = min(PREQUANTIZED_SQNR_DB, own + INDEPENDENT_MARGIN_DB)
         passed = (within or 0.0) >= MIN_WITHIN_ONE_STEP or between >= needed
+    spread = Spread.over(reference.outputs, outputs)
     return Verification(
         passed=passed,
         runtime=runtime,
@@ -216,6 +217,9 @@ def compare(
         argmax_agreement=_argmax_agreement(reference.outputs, outputs),
         within_one_step_of_other_format=within,
         sqnr_db_to_other_format=between,
+        median_sqnr_db=None if spread is None else spread.median_db,
+        worst_sqnr_db=None if spread is None else spread.worst_db,
+        variation_sqnr_db=None if spread is None else spread.variation_db,
     )
 
 
