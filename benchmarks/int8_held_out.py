@@ -1,6 +1,6 @@
 """Measure int8 on inputs that calibration did not see, beside ONNX Runtime's own quantizer.
 
-    .venv/bin/python -m benchmarks.int8_held_out [NETWORK ...] [--size 96] [--effort 0 1]
+    .venv/bin/python -m benchmarks.int8_held_out [NETWORK ...] [--size 96]
 
 The networks are timm's, with weights that make every layer matter, and 16 structured images
 calibrate them. Needs ``pip install timm``. Writes ``results/int8_held_out.md``; the networks of
@@ -29,7 +29,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from benchmarks.measuring import machine, markdown_table, publish
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
-from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, RangeMethod, quantize
+from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, quantize
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.tensor_info import input_infos, output_infos
 from edgeconv.metrics import Sqnr
@@ -49,13 +49,7 @@ SAMPLES = 16
 UNSEEN = 48
 
 Image = npt.NDArray[np.float32]
-PLAIN = QuantizeOptions(
-    range_method=RangeMethod.MINMAX,
-    equalization=False,
-    bias_absorption=False,
-    bias_correction=False,
-)
-COLUMNS = {"min-max": PLAIN, "default": QuantizeOptions()}
+COLUMNS = {f"effort {effort}": QuantizeOptions(effort=effort) for effort in (0, 1)}
 
 
 @dataclass(frozen=True)
@@ -86,7 +80,8 @@ def main() -> None:
     parser.add_argument("--graphs", type=Path, help="Folder that keeps captured networks.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rows, gains = [], {name: [] for name in COLUMNS}
+    rows = []
+    gains: dict[str, list[float]] = {name: [] for name in COLUMNS}
     for name in arguments.networks:
         subject = load(name, arguments.size, arguments.graphs)
         expected = run(subject.graph, subject.unseen)

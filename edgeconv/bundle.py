@@ -116,12 +116,27 @@ class Preprocessing(Record):
     assumed: bool = False
 
 
+class AccuracyStep(Record):
+    """A range method or a pass that was tried for the accuracy of int8.
+
+    ``gain_db`` is its mean gain per sample over samples that it was not fitted to, and that mean
+    is uncertain by ``uncertainty_db`` (99 % confidence). ``seconds`` is how long trying it took.
+    """
+
+    name: str
+    gain_db: float
+    uncertainty_db: float
+    kept: bool
+    seconds: float
+
+
 class Calibration(Record):
     """Where the ranges of the int8 files come from.
 
     ``sha256`` is over the network's inputs as float32 bytes in the order used. ``outlying`` are
     samples that stand out so much that they were left out, and ``held_out`` samples were held back
-    for verification, so that its figures are of samples that calibration did not see.
+    for verification, so that its figures are of samples that calibration did not see. ``steps`` are
+    what was tried for accuracy, in order.
     """
 
     source: str
@@ -133,6 +148,7 @@ class Calibration(Record):
     method: str
     outlying: tuple[str, ...] = ()
     held_out: int = 0
+    steps: tuple[AccuracyStep, ...] = ()
 
 
 class Verification(Record):
@@ -205,6 +221,11 @@ class Target(Record):
     python: str
     runtimes: dict[str, str]
     unusable: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def half_arithmetic(self) -> bool:
+        """Whether its cores compute in half precision (``asimdhp``)."""
+        return "fp16 arithmetic" in self.features
 
 
 class Manifest(Versioned):

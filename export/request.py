@@ -182,6 +182,12 @@ class ResolvedRequest:
         """Whether calibration has to find scales."""
         return self.existing is None and any(p.calibrated for p in self.precisions)
 
+    @property
+    def half_arithmetic(self) -> bool:
+        """Whether float16 TFLite files may be computed in half precision: where the target can."""
+        target = self.asked.target
+        return target is not None and target.half_arithmetic
+
     def check(self) -> None:
         """Refuse options that do not go with the formats.
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from edgeconv.bundle import MIN_WITHIN_ONE_STEP, Artifact, Bundle, Calibration, Verification
+from edgeconv.bundle import (
+    MIN_WITHIN_ONE_STEP,
+    AccuracyStep,
+    Artifact,
+    Bundle,
+    Calibration,
+    Format,
+    Precision,
+    Verification,
+)
 from edgeconv.metrics import EQUAL_DB
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_bytes, format_percent, significant
@@ -49,6 +58,21 @@ def print_bundle(bundle: Bundle, figures: Mapping[str, Verification | None] | No
         out.print(f"calibrated on {calibration.samples} samples: {source}")
         for line in certainty_lines(calibration, manifest.artifacts):
             out.print(line)
+        if calibration.steps:
+            out.print(
+                table(
+                    [
+                        "tried for int8",
+                        Column("gain on unseen samples", numeric=True),
+                        Column("time", numeric=True),
+                        "",
+                    ],
+                    map(_step, calibration.steps),
+                )
+            )
+    halved = [a.path for a in manifest.artifacts if _computes_in_half(a)]
+    if halved and manifest.target is not None and manifest.target.half_arithmetic:
+        out.print(f"{', '.join(halved)}: LiteRT computes it in half precision on the target")
     for line in float_lines(manifest.artifacts):
         out.print(line)
 
@@ -98,10 +122,19 @@ def _row(artifact: Artifact, figures: Verification | None) -> list[str]:
     return [artifact.path, format_bytes(artifact.bytes), *measured, artifact.lowest_runtime]
 
 
+def _step(step: AccuracyStep) -> list[str]:
+    gain = f"{step.gain_db:+.1f} ± {step.uncertainty_db:.1f} dB"
+    return [step.name, gain, f"{step.seconds:.1f} s", "kept" if step.kept else "left out"]
+
+
 def _decibels(value: float | None) -> str:
     if value is None:
         return "–"
     return "equal" if value >= EQUAL_DB else f"{significant(value)} dB"
+
+
+def _computes_in_half(artifact: Artifact) -> bool:
+    return artifact.precision is Precision.FLOAT16 and artifact.format is Format.TFLITE
 
 
 def certainty_lines(calibration: Calibration, artifacts: Sequence[Artifact]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Calibration
+from edgeconv.bundle import AccuracyStep, Calibration
 from edgeconv.errors import DataError
 from edgeconv.export.data.checks import InputCheck
 from edgeconv.export.data.outlying import FALSE_ALARMS, Outlying, find_outlying
@@ -214,8 +214,8 @@ class SampleBatches:
             return []
         return self._check.findings(normalized_here=self.samples.pixels)
 
-    def record(self, method: str) -> Calibration:
-        """Describe the samples for the manifest; complete after the first pass."""
+    def record(self, method: str, steps: Sequence[AccuracyStep] = ()) -> Calibration:
+        """Describe the samples and what they decided for the manifest, after the first pass."""
         return Calibration(
             source=self.samples.source,
             synthetic=self.samples.synthetic,
@@ -226,6 +226,7 @@ class SampleBatches:
             method=method,
             outlying=tuple(each.name for each in self.outlying),
             held_out=self.held_out,
+            steps=tuple(steps),
         )
 
 

@@ -100,6 +100,7 @@ def fit(
     Returns:
         The float graph with its scales and integer weights, and what each accuracy pass did.
     """
+    options = options.decided()
     model = prepare(model)
     if not plan(model.graph, options.keep_float).activations:
         kinds = ", ".join(sorted({node.op_type for node in model.graph})[:_NAMED_KINDS])

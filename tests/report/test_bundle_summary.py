@@ -99,9 +99,7 @@ def calibration(samples: int, held_out: int, *, synthetic: bool = False) -> Cali
 
 
 def verified(samples: int, agreement: float | None) -> list[Artifact]:
-    found = figures(1.0, 60).model_copy(
-        update={"samples": samples, "argmax_agreement": agreement}
-    )
+    found = figures(1.0, 60).model_copy(update={"samples": samples, "argmax_agreement": agreement})
     made = artifact("a.onnx", Format.ONNX)
     return [made.model_copy(update={"verification": found})]
 

@@ -73,8 +73,9 @@ def settled_mean(errors: Float64) -> Float64:
     if len(errors) == 1:
         return mean
     variance = errors.var(axis=0, ddof=1) / len(errors)
-    explained = np.divide(variance, mean**2, out=np.ones_like(mean), where=mean != 0)
-    shrunk: Float64 = mean * np.maximum(1 - explained, 0)
+    square = mean**2
+    explained = np.divide(variance, square, out=np.ones_like(mean), where=square > variance)
+    shrunk: Float64 = mean * (1 - explained)
     return shrunk
 
 

@@ -1,11 +1,18 @@
-"""Choose batches to measure on, whatever their order."""
+"""Choose what to measure on: outputs, and batches whatever their order."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
 
+import onnx_ir as ir
+
 from edgeconv.export.data.samples import Batch
+
+
+def float_outputs(model: ir.Model) -> list[str]:
+    """The names of the graph's float outputs, which can be compared in dB."""
+    return [str(value.name) for value in model.graph.outputs if value.dtype == ir.DataType.FLOAT]
 
 
 def held_out_batches(batches: Iterable[Batch], samples: int, size: int) -> list[Batch]:

@@ -108,7 +108,11 @@ class Judge:
     def noise(self, candidate: ir.Model, samples: Sequence[Kept]) -> Float64:
         """Measure the noise of each sample, relative to the mean signal and summed over outputs."""
         rows = [
-            [ratio.noise / signal for ratio, signal in zip(row, self._signals, strict=True) if signal]
+            [
+                ratio.noise / signal
+                for ratio, signal in zip(row, self._signals, strict=True)
+                if signal
+            ]
             for row in self._ratios(candidate, samples)
         ]
         summed: Float64 = np.maximum(np.array(rows).sum(axis=1), _LEAST_NOISE)

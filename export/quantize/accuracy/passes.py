@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgeconv.bundle import AccuracyStep
 from edgeconv.export.data.samples import Batches
 from edgeconv.export.quantize.accuracy.adaround import adaptive_weights
 from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe, Rescaling
@@ -15,10 +16,12 @@ from edgeconv.export.quantize.accuracy.judge import Gain, Judge
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.calibration.channel_statistics import Float64
 from edgeconv.export.quantize.calibration.survey import batches_of
-from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
+from edgeconv.export.quantize_options import MAX_EFFORT, QuantizeOptions, RangeMethod
 from edgeconv.progress import Progress
 
 _HALVES = (Part.FIRST_HALF, Part.SECOND_HALF)
+# How many times as long adaptive rounding learns, in turn.
+_LONGER = (1, 4, 16)
 _METHODS = (RangeMethod.PERCENTILE, RangeMethod.MSE, RangeMethod.ENTROPY)
 
 
@@ -41,6 +44,16 @@ class Improvement:
     gain: Gain
     kept: bool
     seconds: float
+
+    def record(self) -> AccuracyStep:
+        """What the manifest says of it."""
+        return AccuracyStep(
+            name=self.name,
+            gain_db=self.gain.db,
+            uncertainty_db=self.gain.uncertainty_db,
+            kept=self.kept,
+            seconds=self.seconds,
+        )
 
 
 class AccuracyPasses:
@@ -92,23 +105,32 @@ class AccuracyPasses:
         return recipe
 
     def round_adaptively(self, recipe: Recipe, current: CalibratedModel) -> CalibratedModel:
-        """Learn the rounding of weights with AdaRound, if that helps.
+        """Learn the rounding of weights with AdaRound, as long as that helps.
 
-        It is fitted to the first half of the samples and judged on the second.
+        It is fitted to the first half of the samples and judged on the second. At the highest
+        effort it learns longer and longer, until that gains no more.
         """
-        start = time.perf_counter()
         half = self._drafts.fit(recipe, Part.FIRST_HALF)
         assert half is not None
         seen = batches_of(self._drafts.survey.halves[0].kept)
-        rounded = replace(half, weights=adaptive_weights(half, seen, self._progress))
         samples = self.judge.unseen_by(0)
-        before, after = (self.judge.noise(each.to_qdq()[0], samples) for each in (half, rounded))
-        gain = Gain.between(before, after)
-        seconds = time.perf_counter() - start
-        self._note("adaptive rounding", before, after, gain, gain.beyond_chance, seconds)
-        if not gain.beyond_chance:
+        before = self.judge.noise(half.to_qdq()[0], samples)
+        gained = 0
+        for longer in _LONGER if self._options.effort >= MAX_EFFORT else _LONGER[:1]:
+            start = time.perf_counter()
+            weights = adaptive_weights(half, seen, self._progress, longer)
+            after = self.judge.noise(replace(half, weights=weights).to_qdq()[0], samples)
+            gain = Gain.between(before, after)
+            name = "adaptive rounding" + (f", {longer} times as long" if longer > 1 else "")
+            seconds = time.perf_counter() - start
+            self._note(name, before, after, gain, gain.beyond_chance, seconds)
+            if not gain.beyond_chance:
+                break
+            before, gained = after, longer
+        if not gained:
             return current
-        return replace(current, weights=adaptive_weights(current, self._batches, self._progress))
+        weights = adaptive_weights(current, self._batches, self._progress, gained)
+        return replace(current, weights=weights)
 
     def _best(self, recipe: Recipe, others: dict[str, Recipe]) -> Recipe:
         """The recipe that gains most beyond chance; ``recipe`` itself if none does."""

@@ -36,9 +36,7 @@ class Segment:
     @property
     def carriers(self) -> frozenset[str]:
         """The names of the activations that have these channels."""
-        return frozenset(
-            str(node.outputs[0].name) for node in (self.producer.node, *self.between)
-        )
+        return frozenset(str(node.outputs[0].name) for node in (self.producer.node, *self.between))
 
 
 def find_segments(graph: ir.Graph) -> list[Segment]:

@@ -15,11 +15,11 @@ from edgeconv.export.data.samples import Sample
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizeOptions, prepare, quantize
 from edgeconv.export.quantize.accuracy.absorb import absorb
-from edgeconv.export.quantize.calibration.channel_statistics import observe_channels
 from edgeconv.export.quantize.accuracy.equalize import equalize
-from edgeconv.export.quantize.accuracy.patches import sample_patches
 from edgeconv.export.quantize.accuracy.judge import Judge
+from edgeconv.export.quantize.accuracy.patches import sample_patches
 from edgeconv.export.quantize.accuracy.segments import find_segments
+from edgeconv.export.quantize.calibration.channel_statistics import observe_channels
 from edgeconv.export.quantize.layers import Layer, grouped, is_weighted, ungrouped
 from edgeconv.export.runtimes import IntermediateOutputs
 from edgeconv.models.randomize import randomize_, structured_input
