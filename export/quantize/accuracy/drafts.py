@@ -132,7 +132,7 @@ class Drafts:
             model = model.clone()
             segments = find_segments(model.graph)
             channels = dict(observed.channels)
-            if not all([_RESCALE[each](segments, channels) for each in recipe.rescalings]):
+            if not all(_RESCALE[each](segments, channels) for each in recipe.rescalings):
                 return None
             observed = self._rescaled(model, observed, channels, recipe.method, part)
         unsettled = ""
