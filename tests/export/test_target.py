@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from torch import nn
 
-from edgeconv.bundle import Bundle
+from edgeconv.bundle import Bundle, Manifest
 from edgeconv.errors import CaptureError, EdgeconvError, UnsupportedOperator, UsageError
 from edgeconv.export import Format, Precision, Target, export
 from edgeconv.export.inspect.runtimes import (
@@ -359,7 +359,7 @@ def test_an_export_for_an_old_onnxruntime(tmp_path: Path) -> None:
     bundle = export(network(), out=tmp_path / "out", input_size=SHAPE, target=there)
     manifest = bundle.manifest
     assert manifest.target == there
-    assert .model_validate_json(manifest.model_dump_json()).target == there
+    assert Manifest.model_validate_json(manifest.model_dump_json()).target == there
     onnx_file, tflite_file = manifest.artifacts
     assert onnx_file.opset == 18
     assert onnx_file.lowest_runtime == "onnxruntime 1.14"
