@@ -233,8 +233,8 @@ class ResolvedRequest:
         if self.quantization != QuantizeOptions(activation_type=self.quantization.activation_type):
             raise UsageError(
                 f"{already}, and keeps its scales",
-                hint="leave out --range, --rounding, --effort, the switches of passes and budgets, or "
-                "pass the float network",
+                hint="leave out --range, --rounding, --effort, the switches of passes and budgets, "
+                "or pass the float network",
             )
         others = [p for p in self.asked.precisions or () if p is not existing]
         if others:
