@@ -110,10 +110,27 @@ class Preprocessing(Record):
     assumed: bool = False
 
 
+class AccuracyStep(Record):
+    """A range method or a pass that was tried for the accuracy of int8.
+
+    ``gain_db`` is its mean gain per sample over samples that it was not fitted to, and that mean
+    is uncertain by ``uncertainty_db`` (99 % confidence). ``seconds`` is how long trying it took.
+    """
+
+    name: str
+    gain_db: float
+    uncertainty_db: float
+    kept: bool
+    seconds: float
+
+
 class Calibration(Record):
     """Where the ranges of the int8 files come from.
 
-    ``sha256`` is over the network's inputs as float32 bytes in the order used.
+    ``sha256`` is over the network's inputs as float32 bytes in the order used. ``outlying`` are
+    samples that stand out so much that they were left out, and ``held_out`` samples were held back
+    for verification, so that its figures are of samples that calibration did not see. ``steps`` are
+    what was tried for accuracy, in order.
     """
 
     source: str
@@ -123,6 +140,9 @@ class Calibration(Record):
     skipped: tuple[str, ...]
     sha256: str
     method: str
+    outlying: tuple[str, ...] = ()
+    held_out: int = 0
+    steps: tuple[AccuracyStep, ...] = ()
 
 
 class OperatorFigures(Record):
@@ -146,9 +166,11 @@ class Verification(Record):
     ``max_error`` is the largest absolute difference divided by the range of the reference's
     output (1e9 for a NaN or infinity); ``sqnr_db`` the signal-to-quantization-noise ratio;
     ``argmax_agreement`` the share of samples with the same largest output (None where the output
-    is not a vector of scores). Elements of an integer or boolean output are right or wrong: each
-    wrong one is noise as large as the signal of a right one, and ``max_error`` is the share of
-    the wrong ones.
+    is not a vector of scores). ``median_sqnr_db`` and ``worst_sqnr_db`` are the ratios of the
+    median and of the worst sample, ``variation_sqnr_db`` is that of the output without its mean
+    over the samples; each is that of the worst output, and None where there is no such figure.
+    Elements of an integer or boolean output are right or wrong: each wrong one is noise as large
+    as the signal of a right one, and ``max_error`` is the share of the wrong ones.
 
     Integer files have more: ``exact_sqnr_db`` is the ratio that exact arithmetic on their integers
     would keep, ``operators`` how their operators do one by one. The fields ``*_other_format``
@@ -164,6 +186,9 @@ class Verification(Record):
     argmax_agreement: float | None
     within_one_step_of_other_format: float | None = None
     sqnr_db_to_other_format: float | None = None
+    median_sqnr_db: float | None = None
+    worst_sqnr_db: float | None = None
+    variation_sqnr_db: float | None = None
     exact_sqnr_db: float | None = None
     operators: OperatorFigures | None = None
 
@@ -211,6 +236,11 @@ class Target(Record):
     python: str
     runtimes: dict[str, str]
     unusable: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def half_arithmetic(self) -> bool:
+        """Whether its cores compute in half precision (``asimdhp``)."""
+        return "fp16 arithmetic" in self.features
 
 
 class Manifest(Versioned):

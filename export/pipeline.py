@@ -111,7 +111,9 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     save_reference(folder / REFERENCE_NAME, reference)
     calibration = None
     if quantized is not None and quantized.range_method is not None:
-        calibration = batches.record(quantized.range_method.value)
+        calibration = batches.record(
+            quantized.range_method.value, [step.record() for step in quantized.improvements]
+        )
     manifest = _manifest(
         asked,
         source,
@@ -217,6 +219,7 @@ def _open_batches(
     )
     if batches.samples.synthetic:
         warn_of_random_integers(ranges)
+    batches.read(request.asked.progress)
     return batches
 
 
@@ -229,7 +232,14 @@ def _variants(
 ) -> list[Variant]:
     """The network in the precisions whose scales are in the file, or else in the others."""
     return [
-        make_variant(precision, graph, quantized, request.asked.io, request.existing)
+        make_variant(
+            precision,
+            graph,
+            quantized,
+            request.asked.io,
+            request.existing,
+            half_arithmetic=request.half_arithmetic,
+        )
         for precision in request.precisions
         if precision.calibrated == calibrated
     ]

@@ -14,7 +14,12 @@ from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import calibration_options, network_options, preprocessing
 from edgeconv.cli.values import EnumChoice, lines, negated, none_if_empty, percent
 from edgeconv.errors import EdgeconvError
-from edgeconv.export.quantize_options import ActivationType, QuantizeOptions, Rounding
+from edgeconv.export.quantize_options import (
+    MAX_EFFORT,
+    ActivationType,
+    QuantizeOptions,
+    Rounding,
+)
 from edgeconv.export.request import ExportRequest
 
 if TYPE_CHECKING:
@@ -78,16 +83,25 @@ class ExportSettings:
 )
 @calibration_options()
 @click.option(
+    "--effort",
+    type=click.IntRange(0, MAX_EFFORT),
+    default=QuantizeOptions.effort,
+    show_default=True,
+    help="How much is tried for the accuracy of int8: 0 takes min-max ranges as they are; 1 tries "
+    "other ranges, equalization and bias correction; 2 adaptive rounding, in minutes; 3 ever "
+    "longer adaptive rounding, as long as it gains. The summary shows what each step gains and "
+    "costs.",
+)
+@click.option(
     "--bias-correction/--no-bias-correction",
     default=QuantizeOptions.bias_correction,
-    help="Correct the mean error of each channel.  [default: where it helps]",
+    help="Correct the mean error of each channel, where it helps.  [default: from effort 1 on]",
 )
 @click.option(
     "--rounding",
     type=EnumChoice(Rounding),
-    default=QuantizeOptions.rounding.value,
-    show_default=True,
-    help="How weights become integers; adaptive (AdaRound) takes minutes.",
+    help="How weights become integers; adaptive (AdaRound) takes minutes.  [default: nearest, "
+    "adaptive from effort 2 on]",
 )
 @network_options
 @click.option("--batch", type=click.IntRange(min=1), help="Static batch size.  [default: 1]")

@@ -109,13 +109,19 @@ def progress(first: str, quiet: bool) -> Iterator[Progress]:
         rich_progress.BarColumn(),
         rich_progress.MofNCompleteColumn(),
         rich_progress.TimeElapsedColumn(),
+        rich_progress.TimeRemainingColumn(compact=True),
         console=error_console(),
         disable=quiet or not sys.stderr.isatty(),
         transient=True,
     ) as bar:
         task = bar.add_task(printable(first), total=None)
+        current = first
 
         def show(step: str, done: int, total: int) -> None:
-            bar.update(task, description=printable(step), completed=done, total=total)
+            nonlocal current
+            if step != current:  # the time that is left is that of this step
+                current = step
+                bar.reset(task, total=total, description=printable(step))
+            bar.update(task, completed=done, total=total)
 
         yield show

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -9,10 +10,11 @@ from onnx_ir.passes import common
 
 from edgeconv.export.data.samples import Batches
 from edgeconv.export.passes.steps import Step, run
-from edgeconv.export.quantize.calibration.calibrate import calibrate
+from edgeconv.export.quantize.calibration.calibrate import calibrate, ranges_of
+from edgeconv.export.quantize.calibration.observer import Observed
 from edgeconv.export.quantize.insert_qdq import InsertQdq
 from edgeconv.export.quantize.layers import is_weighted
-from edgeconv.export.quantize.parameters import ActivationParameters
+from edgeconv.export.quantize.parameters import ActivationParameters, Range
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize.weights import QuantizedWeight, round_to_nearest
 from edgeconv.export.quantize_options import QuantizeOptions
@@ -92,15 +94,31 @@ def draft(
     Raises:
         DataError: An activation is NaN or infinite.
     """
+    groups = plan(model.graph, options.keep_float).groups()
+    found = calibrate(model, groups, batches, options.range_method, progress)
+    return _calibrated(model, options, found.ranges, found.unsettled())
+
+
+def draft_from(
+    model: ir.Model, options: QuantizeOptions, observed: Observed, unsettled: str = ""
+) -> CalibratedModel:
+    """Do what :func:`draft` does with what was observed before."""
+    groups = plan(model.graph, options.keep_float).groups()
+    outputs = {str(value.name) for value in model.graph.outputs}
+    ranges = ranges_of(groups, outputs, observed, options.range_method)
+    return _calibrated(model, options, ranges, unsettled)
+
+
+def _calibrated(
+    model: ir.Model, options: QuantizeOptions, ranges: Mapping[str, Range], unsettled: str
+) -> CalibratedModel:
     decisions = plan(model.graph, options.keep_float)
-    calibration = calibrate(model, decisions.groups(), batches, options.range_method, progress)
     activations = {
-        str(value.name): parameters
-        for value, parameters in decisions.parameters(calibration.ranges).items()
+        str(value.name): parameters for value, parameters in decisions.parameters(ranges).items()
     }
     weights = {
         str(node.outputs[0].name): round_to_nearest(node, activations)
         for node in model.graph
         if is_weighted(node) and node not in decisions.float_fallback and node.inputs[0]
     }
-    return CalibratedModel(model, options, activations, weights, calibration.unsettled())
+    return CalibratedModel(model, options, activations, weights, unsettled)

@@ -24,7 +24,7 @@ from edgeconv.export.verify.kept import (
     stacked_pairs,
 )
 from edgeconv.export.verify.rounding import EPSILON, largest_error
-from edgeconv.metrics import NOT_FINITE, relative_error, sqnr_db
+from edgeconv.metrics import NOT_FINITE, Spread, relative_error, sqnr_db
 
 # A float32 file is judged by what float32 can promise (rounding.py). Where that is unknown, as the
 # network does not run in float64, the limit is 1e-4 of the range of the output; the networks of
@@ -194,6 +194,7 @@ def compare(
     """
     outputs, probed = outputs[: len(reference.inputs)], outputs[len(reference.inputs) :]
     pairs = stacked_pairs(reference.outputs, outputs)
+    spread = Spread.over(reference.outputs, outputs)
     figures = Verification(
         passed=False,
         runtime=runtime,
@@ -201,6 +202,9 @@ def compare(
         max_error=max(_largest_error(expected, got) for expected, got in pairs),
         sqnr_db=min(sqnr_db(*as_reals(expected, got)) for expected, got in pairs),
         argmax_agreement=_argmax_agreement(reference.outputs, outputs),
+        median_sqnr_db=None if spread is None else spread.median_db,
+        worst_sqnr_db=None if spread is None else spread.worst_db,
+        variation_sqnr_db=None if spread is None else spread.variation_db,
     )
     if precision is Precision.FLOAT32:
         expected = [*reference.outputs, *reference.probes.outputs]
