@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from edgeconv.export.choices import Choice
+
 
 class ActivationType(str, Enum):
     """How the ONNX file stores 8-bit activations: the same integers, shifted by 128.
@@ -40,6 +42,8 @@ class Rounding(str, Enum):
 class QuantizeOptions:
     """How int8 files are made; each pass that guards accuracy can be switched off.
 
+    A choice may be stated by its text.
+
     Attributes:
         activation_type: How ONNX files store activations.
         range_method: How calibration chooses the ranges of activations.
@@ -52,11 +56,11 @@ class QuantizeOptions:
             most half of all places.
     """
 
-    activation_type: ActivationType = ActivationType.UINT8
-    range_method: RangeMethod = RangeMethod.AUTO
+    activation_type: Choice[ActivationType] = Choice(ActivationType, ActivationType.UINT8)
+    range_method: Choice[RangeMethod] = Choice(RangeMethod, RangeMethod.AUTO)
     equalization: bool = True
     bias_absorption: bool = True
     bias_correction: bool = True
-    rounding: Rounding = Rounding.NEAREST
+    rounding: Choice[Rounding] = Choice(Rounding, Rounding.NEAREST)
     keep_float: frozenset[str] = frozenset()
     float_places: int = 0

@@ -59,10 +59,13 @@ def resolve_request(asked: ExportRequest) -> ResolvedRequest:
             asked.runtime,
             newest,
         )
-    name = str(asked.model) if isinstance(asked.model, (str, Path)) else type(asked.model).__name__
+    name = file_stem(_name(asked)) if asked.name is None else asked.name
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise UsageError(f"the name {name!r} is not that of a file", hint="use letters and digits")
     resolved = ResolvedRequest(
         asked=asked,
-        out=Path(file_stem(name) if asked.out is None else asked.out),
+        name=name,
+        out=Path(name if asked.out is None else asked.out),
         formats=_stated_or(asked, Format),
         precisions=asked.float_precisions(),
         quantization=asked.quantization or QuantizeOptions(),
@@ -72,6 +75,15 @@ def resolve_request(asked: ExportRequest) -> ResolvedRequest:
         resolved = _for_target(resolved, asked.target)
     resolved.check()
     return resolved
+
+
+def _name(asked: ExportRequest) -> str:
+    """What the user calls the network: its specification, or the class of a module."""
+    if isinstance(asked.model, (str, Path)):
+        return str(asked.model)
+    # An ExportedProgram and a compiled module have the class of what they were made from.
+    module = getattr(asked.model, "graph_module", asked.model)
+    return type(getattr(module, "_orig_mod", module)).__name__
 
 
 def _for_target(resolved: ResolvedRequest, target: Target) -> ResolvedRequest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.bundle import Fit, Interpolation, Preprocessing, TensorInfo
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.preprocess import normalize
 from edgeconv.export.data.samples import IndexedSamples, Sample
@@ -69,23 +70,49 @@ def load_image(
 ) -> npt.NDArray[np.float32]:
     """Read an image as [1, C, H, W] float32.
 
-    The image is resized (bilinear, antialiased) until it covers the input and its shorter side is
-    ``preprocessing.resize`` where that is set; then the center is cropped, and bytes become
-    ([0, 1] - mean) / std.
+    The image is resized until it covers the input, further as ``preprocessing`` says; then the
+    center is cropped, and bytes become ([0, 1] - mean) / std. Sizes are rounded as torchvision's
+    Resize and CenterCrop round them.
     """
     channels, height, width = shape[1:]
+    how = preprocessing or Preprocessing()
     with Image.open(file) as opened:
         image = opened.convert("L" if channels == 1 else "RGB")
-    shorter = preprocessing.resize if preprocessing and preprocessing.resize else 0
-    scale = max(height / image.height, width / image.width, shorter / min(image.size))
-    resized = image.resize(
-        (max(width, round(image.width * scale)), max(height, round(image.height * scale))),
-        Image.Resampling.BILINEAR,
-    )
-    left, top = (resized.width - width) // 2, (resized.height - height) // 2
-    cropped = resized.crop((left, top, left + width, top + height))
-    pixels = np.asarray(cropped, np.uint8).reshape(height, width, channels)
+    resized = _resized(image, _size(image, height, width, how), how)
+    spans = zip(resized.shape[:2], (height, width), strict=True)
+    top, left = (round((whole - part) / 2) for whole, part in spans)
+    pixels = resized[top : top + height, left : left + width].reshape(height, width, channels)
     return normalize(pixels.transpose(2, 0, 1)[None], preprocessing)
+
+
+def _size(image: Image.Image, height: int, width: int, how: Preprocessing) -> tuple[int, int]:
+    """The width and height that the image is resized to."""
+    least = [width, height]
+    if how.crop is not None:
+        least = [math.floor(side / how.crop) for side in least]
+    if how.fit is Fit.SQUASH:
+        return max(least[0], how.resize or 0), max(least[1], how.resize or 0)
+    bounds = [(least[0], image.width), (least[1], image.height)]
+    if how.resize is not None:
+        bounds.append((how.resize, min(image.size)))
+    target, side = max(bounds, key=lambda bound: bound[0] / bound[1])
+    return max(width, target * image.width // side), max(height, target * image.height // side)
+
+
+def _resized(
+    image: Image.Image, size: tuple[int, int], how: Preprocessing
+) -> npt.NDArray[np.uint8]:
+    """The pixels [H, W] or [H, W, C] of the image in another size."""
+    if how.antialias or how.interpolation is Interpolation.NEAREST:
+        resized = image.resize(size, Image.Resampling[how.interpolation.name])
+        return np.asarray(resized, np.uint8)
+    import torch  # Pillow always averages
+
+    pixels = torch.from_numpy(np.array(image, np.float32)).reshape(image.height, image.width, -1)
+    smaller = torch.nn.functional.interpolate(
+        pixels.permute(2, 0, 1)[None], size[::-1], mode=how.interpolation.value, align_corners=False
+    )
+    return smaller.round().clamp(0, 255).byte()[0].permute(1, 2, 0).squeeze(-1).numpy()
 
 
 def one_image_input(inputs: Sequence[TensorInfo], path: Path) -> TensorInfo:
