@@ -16,7 +16,7 @@ from edgeconv.export import warnings
 from edgeconv.export.pipeline import find_source, run
 from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, repair
 from edgeconv.export.quantize_options import QuantizeOptions
-from edgeconv.export.request import ResolvedRequest
+from edgeconv.export.request import Data, ResolvedRequest
 from edgeconv.export.verify import check_export
 from edgeconv.export.verify.top1 import evaluate
 from edgeconv.staging import refuse_occupied, staged
@@ -64,7 +64,7 @@ def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -
     """
     asked = request.asked
     budget = Budget(asked.min_sqnr, asked.accuracy_budget)
-    labeled = None if asked.labeled is None else Path(asked.labeled)
+    labeled = Path(asked.labeled) if isinstance(asked.labeled, str) else asked.labeled
     _check(request, budget, labeled)
     refuse_occupied(request.out, force=request.asked.force)
     source = find_source(request.asked)
@@ -89,7 +89,7 @@ def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -
     return Repaired(tuple(attempts), Bundle.load(request.out))
 
 
-def _check(request: ResolvedRequest, budget: Budget, labeled: Path | None) -> None:
+def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> None:
     if Precision.INT8 not in request.precisions or request.asked.calibration is None:
         raise UsageError(
             "a budget applies to int8 files", hint="pass --precision int8 and --calibration"
@@ -106,7 +106,7 @@ def _check(request: ResolvedRequest, budget: Budget, labeled: Path | None) -> No
             )
 
 
-def _assess(bundle: Bundle, labeled: Path | None, latency: Latency | None) -> Assessment:
+def _assess(bundle: Bundle, labeled: Data | None, latency: Latency | None) -> Assessment:
     integer = [a for a in bundle.manifest.artifacts if a.precision is Precision.INT8]
     figures = [artifact.verification for artifact in integer]
     return Assessment(
@@ -119,7 +119,7 @@ def _assess(bundle: Bundle, labeled: Path | None, latency: Latency | None) -> As
     )
 
 
-def _drop(bundle: Bundle, integer: Sequence[Artifact], labeled: Path) -> float | None:
+def _drop(bundle: Bundle, integer: Sequence[Artifact], labeled: Data) -> float | None:
     """Top-1 of the best float32 file less that of the worst int8 file."""
     top1 = {result.path: result.top1 for result in evaluate(bundle, labeled).results}
     floats = [

@@ -92,7 +92,8 @@ class ExportRequest:
         accuracy_budget: The share of top-1 accuracy that int8 files may lose on ``labeled``, if
             any; 0.01 is one percentage point.
         labeled: Samples with their classes: a folder with a folder of images for each class, or an
-            ``.npz`` with ``x`` and ``y``.
+            ``.npz`` with ``x`` and ``y``; from Python also a tuple of both, or a ``Dataset`` or
+            ``DataLoader`` of pairs.
         force: Whether to replace an existing bundle.
         verify: Whether a file that fails verification is an error; otherwise it is a warning.
         progress: Called with (step, done, total).
@@ -124,7 +125,7 @@ class ExportRequest:
     target: Target | None = None
     min_sqnr: float | None = None
     accuracy_budget: float | None = None
-    labeled: str | Path | None = None
+    labeled: Data | None = None
     force: bool = False
     verify: bool = True
     progress: Progress = no_progress

@@ -76,8 +76,10 @@ class Called(nn.Module):
         args, kwargs = self.arguments.args, self.arguments.kwargs
         return self.network(*_filled(args, tensors), **_filled(dict(kwargs), tensors))
 
-    def _get_name(self) -> str:
-        return type(self.network).__name__
+
+def name_of(network: nn.Module) -> str:
+    """The class of a module, or of the one within a :class:`Called`."""
+    return type(network.network if isinstance(network, Called) else network).__name__
 
 
 def _filled(tree: Any, tensors: Sequence[torch.Tensor]) -> Any:
@@ -106,7 +108,7 @@ def stated_arguments(network: nn.Module, stated: Sequence[InputSpec | FixedArgum
         UsageError: ``forward`` takes no such argument, or needs another one.
     """
     tree: dict[str, Any] = {}
-    inputs = []
+    inputs: list[TensorInfo] = []
     for each in stated:
         value: Any
         if isinstance(each, FixedArgument):
@@ -298,9 +300,9 @@ def _bound(network: nn.Module, values: Mapping[str, Any]) -> tuple[tuple[Any, ..
         if each.kind not in _POSITIONAL or each.name not in values:
             break
         positional.append(each.name)
-    args = [values[name] for name in positional] + [values[name] for name in unknown]
+    args = tuple(values[name] for name in (*positional, *unknown))
     kwargs = {name: values[name] for name in values if name not in (*positional, *unknown)}
-    return tuple(args), kwargs
+    return args, kwargs
 
 
 def file_inputs(

@@ -77,7 +77,7 @@ def _from_timm(
     side = None if input_size is None or isinstance(input_size, InputShape) else input_size[-2:]
     if config is not None and config.fixed_input_size and side is not None:
         options.setdefault("img_size", side)  # its weights depend on it
-    network = _build(spec, timm.create_model, name, pretrained=pretrained, **options)
+    network: Any = _build(spec, timm.create_model, name, pretrained=pretrained, **options)
     card = timm.data.resolve_model_data_config(network)
     channels, height, width = card["input_size"]
     size = options.get("img_size", (height, width))

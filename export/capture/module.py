@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from edgeconv.errors import CaptureError, first_line
-from edgeconv.export.capture.arguments import Called
+from edgeconv.export.capture.arguments import Called, name_of
 from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.quiet import quiet_python
 from edgeconv.export.threads import one_torch_thread
@@ -39,7 +39,7 @@ def capture_module(
             program = torch.export.export(_Flat(network), inputs, strict=False)
         except Exception as error:  # the user's forward() may raise anything
             raise CaptureError(
-                f"torch.export cannot trace {network._get_name()} on inputs of shape "
+                f"torch.export cannot trace {name_of(network)} on inputs of shape "
                 f"{_shapes(example)}: {first_line(error)}",
                 hint=_hint(error),
             ) from error
@@ -55,11 +55,10 @@ def capture_module(
             )
         except Exception as error:
             raise CaptureError(
-                f"torch.onnx.export cannot express {network._get_name()} as ONNX: "
-                f"{first_line(error)}"
+                f"torch.onnx.export cannot express {name_of(network)} as ONNX: {first_line(error)}"
             ) from error
     if exported is None:
-        raise CaptureError(f"torch.onnx.export returned nothing for {network._get_name()}")
+        raise CaptureError(f"torch.onnx.export returned nothing for {name_of(network)}")
     model = exported.model
     written = model.graph.opset_imports[""]
     if written != opset:

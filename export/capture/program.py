@@ -78,29 +78,36 @@ def _refuse_code(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         if sum(member.file_size for member in archive.infolist()) > _MOST_BYTES:
             raise CaptureError(f"{path} is too large")
-        for member in archive.infolist():
-            name = member.filename.partition("/")[2] or member.filename
-            if name.startswith("data/aotinductor/"):
-                raise CaptureError(
-                    f"{path} holds compiled code", hint="write it with torch.export.save"
-                )
-            if name.startswith("data/constants/") and "_obj" in name:
+        names = archive.namelist()
+        if any("/aotinductor/" in name for name in names):
+            raise CaptureError(
+                f"{path} holds compiled code", hint="write it with torch.export.save"
+            )
+        pickled: set[str] = set()
+        for name in (name for name in names if name.endswith(".json")):
+            graph = json.loads(archive.read(name))
+            _check_graph(path, graph)
+            pickled |= set(_pickled(graph))
+        for name in names:
+            last = name.rpartition("/")[2]
+            if last.startswith(("custom_obj", "opaque_obj")):
                 raise CaptureError(f"{path} holds objects, which are not safe to load")
-            content = archive.read(member)
-            if name.endswith(".json"):
-                _check_graph(path, content)
-            elif _is_pickle(name, content):
-                _check_pickle(path, name, content)
+            if last.endswith(".pt") or last in pickled:
+                _check_pickle(path, name, archive.read(name))
 
 
-def _is_pickle(name: str, content: bytes) -> bool:
-    folders = ("data/weights/", "data/constants/", "data/sample_inputs/")
-    return name.startswith(folders) and (
-        content[:4] == b"PK\x03\x04" or name.startswith("data/sample_inputs/")
-    )
+def _pickled(tree: Any) -> Iterator[str]:
+    """The files of the tensors that a configuration says to unpickle."""
+    if isinstance(tree, dict):
+        if tree.get("use_pickle"):
+            yield str(tree.get("path_name"))
+        for item in tree.values():
+            yield from _pickled(item)
 
 
 def _check_pickle(path: Path, name: str, content: bytes) -> None:
+    if not content:
+        return
     try:
         torch.load(io.BytesIO(content), weights_only=True)
     except Exception as error:  # torch.load raises many kinds
@@ -109,8 +116,8 @@ def _check_pickle(path: Path, name: str, content: bytes) -> None:
         ) from error
 
 
-def _check_graph(path: Path, content: bytes) -> None:
-    for key, value in _strings(json.loads(content)):
+def _check_graph(path: Path, graph: Any) -> None:
+    for key, value in _strings(graph):
         if key == "target" and not _OPERATORS.fullmatch(value):
             raise CaptureError(f"{path} calls {value!r}, which is no operator of PyTorch")
         sizes = _SYMBOL.sub("s0", value)

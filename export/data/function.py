@@ -56,7 +56,7 @@ class FunctionSamples(Samples):
         count = 0
         for item in self._items():
             where = f"sample {count} of {self.source}"
-            for sample in self._reader.samples(item, where, labeled=False):
+            for sample in self._reader.samples(item, where, one=True):
                 self.pixels = self._reader.pixels
                 yield str(count), sample
                 count += 1

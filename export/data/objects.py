@@ -31,28 +31,29 @@ class Reader:
         self.inputs, self.preprocessing = inputs, preprocessing
         self.pixels = False
 
-    def samples(self, item: Any, where: str, *, labeled: bool = True) -> list[Sample]:
+    def samples(self, item: Any, where: str, *, one: bool = False) -> list[Sample]:
         """The samples of one item.
 
         Args:
             item: The item.
             where: What it is, for the message.
-            labeled: Whether a label may follow the arrays.
+            one: Whether the item has to be one sample, without a label.
 
         Raises:
             MismatchedData: It does not fit the network's inputs.
             DataError: It is no array, or holds a NaN or an infinity.
         """
-        values = self._values(item, where, labeled=labeled)
+        values = self._values(item, where, one=one)
         arrays = [
-            self._array(value, info, where) for value, info in zip(values, self.inputs, strict=True)
+            self._array(value, info, where, one=one)
+            for value, info in zip(values, self.inputs, strict=True)
         ]
         counts = {len(array) for array in arrays}
         if len(counts) != 1:
             raise MismatchedData(f"{where} has different numbers of samples for its inputs")
         return [tuple(array[i : i + 1] for array in arrays) for i in range(counts.pop())]
 
-    def _values(self, item: Any, where: str, *, labeled: bool) -> Sequence[Any]:
+    def _values(self, item: Any, where: str, *, one: bool) -> Sequence[Any]:
         wanted = len(self.inputs)
         if isinstance(item, Mapping):
             missing = [info.name for info in self.inputs if info.name not in item]
@@ -67,7 +68,7 @@ class Reader:
             isinstance(item, list) and all(hasattr(each, "__array__") for each in item[:wanted])
         )
         values = item if several else (item,)
-        if labeled and len(values) == wanted + 1:
+        if not one and len(values) == wanted + 1:
             values = values[:wanted]
         if len(values) != wanted:
             count = len(values)
@@ -78,7 +79,7 @@ class Reader:
             )
         return values
 
-    def _array(self, value: Any, info: TensorInfo, where: str) -> npt.NDArray[Any]:
+    def _array(self, value: Any, info: TensorInfo, where: str, *, one: bool) -> npt.NDArray[Any]:
         try:
             array = np.asarray(value)
         except Exception as error:  # NumPy raises what the object's own conversion raises
@@ -86,7 +87,8 @@ class Reader:
         shape = info.shape[1:]
         if array.shape == shape:
             array = array[None]
-        if array.dtype.kind not in "fiub" or array.ndim == 0 or array.shape[1:] != shape:
+        fits = array.ndim > 0 and array.shape[1:] == shape and (len(array) == 1 or not one)
+        if array.dtype.kind not in "fiub" or not fits:
             raise MismatchedData(
                 f"{where} is {array.dtype} of shape {list(array.shape)}, the input {info.name!r} "
                 f"wants {info.dtype} of {list(shape)}",

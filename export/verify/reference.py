@@ -15,6 +15,7 @@ from torch import nn
 
 from edgeconv.bundle import REFERENCE_NAME, Bundle, Precision, TensorInfo, sha256_of
 from edgeconv.errors import BundleError, DataError, UsageError, first_line
+from edgeconv.export.capture.arguments import name_of
 from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.runtimes import OnnxRunner
@@ -42,7 +43,7 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
             first = first_line(error)
             shapes = ", ".join("×".join(map(str, array.shape)) for array in sample)
             raise UsageError(
-                f"{network._get_name()} fails on an input of {shapes}: {first}",
+                f"{name_of(network)} fails on an input of {shapes}: {first}",
                 hint=_remedy(network, first),
             ) from error
     return {name: tensor.numpy() for name, tensor in named_outputs(result).items()}
