@@ -222,4 +222,3 @@ def test_a_preprocessing_needs_only_what_differs(tmp_path: Path) -> None:
     stored = bundle.manifest.preprocessing
     assert stored is not None
     assert (stored.mean, stored.std, stored.assumed) == ((0.5,) * 3, (0.25,) * 3, False)
-    assert "interpolation" not in stored.model_dump()
