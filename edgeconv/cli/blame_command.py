@@ -132,7 +132,7 @@ def _bundle(settings: BlameSettings, out: Path, progress: Progress) -> Bundle:
         out=out,
         formats=[Format.ONNX],
         precisions=[Precision.FLOAT32],
-        preprocessing=preprocessing(settings.request.preprocessing, settings.mean, settings.std),
+        preprocessing=preprocessing(settings.mean, settings.std, settings.request.preprocessing),
         progress=progress,
     )
     return carry_out(resolve_request(request))

@@ -170,7 +170,7 @@ def command(settings: ExportSettings) -> None:
     request = replace(
         settings.request,
         quantization=settings.quantization,
-        preprocessing=preprocessing(settings.request.preprocessing, settings.mean, settings.std),
+        preprocessing=preprocessing(settings.mean, settings.std, settings.request.preprocessing),
     )
     request.check()
     silent = settings.quiet or settings.as_json

@@ -136,9 +136,9 @@ def calibration_options(range_default: str | None = None) -> Callable[[Command],
 
 
 def preprocessing(
-    stated: Preprocessing | str | Path | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
+    stated: Preprocessing | str | Path | None = None,
 ) -> Preprocessing | str | Path | None:
     """What ``--preprocess`` states, or a preprocessing of ``--mean`` and ``--std``.
 
