@@ -81,9 +81,13 @@ def _name(asked: ExportRequest) -> str:
     """What the user calls the network: its specification, or the class of a module."""
     if isinstance(asked.model, (str, Path)):
         return str(asked.model)
-    # An ExportedProgram and a compiled module have the class of what they were made from.
-    module = getattr(asked.model, "graph_module", asked.model)
-    return type(getattr(module, "_orig_mod", module)).__name__
+    if hasattr(asked.model, "graph_module"):
+        # The module that was exported comes first among those that a node came from.
+        stacks = (node.meta.get("nn_module_stack") or {} for node in asked.model.graph.nodes)
+        names = (str(name) for stack in stacks for _, name in stack.values())
+        return next((name.rpartition(".")[2] for name in names if "." in name), "program")
+    # What torch.compile made keeps the module itself.
+    return type(getattr(asked.model, "_orig_mod", asked.model)).__name__
 
 
 def _for_target(resolved: ResolvedRequest, target: Target) -> ResolvedRequest:

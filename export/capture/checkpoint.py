@@ -21,6 +21,7 @@ _AVERAGES = ("ema", "model_ema", "state_dict_ema", "ema_state_dict", "ema_model"
 # What wrappers put in front of every name.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
 _MOST_DEPTH = 4
+_MOST_NAMED = 3
 
 
 def read_checkpoint(path: Path, key: str | None, wanted: Collection[str]) -> State:
@@ -123,22 +124,26 @@ def _dotted(place: tuple[str, ...]) -> str:
 
 def _without_prefixes(state: State, wanted: Collection[str]) -> State:
     """Take off what is in front of every name, where that makes more names the network's."""
-    best = state
-    known = _known(state, wanted)
+    best, given = state, state
     for _ in range(_MOST_DEPTH):
         prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), None)
         if prefix is None:
-            # Lightning saves its losses and metrics beside `model.`.
-            prefix = next((p for p in _PREFIXES if any(n.startswith(p) for n in state)), None)
-            if prefix is None:
-                break
-            state = {n: v for n, v in state.items() if n.startswith(prefix)}
-        state = {name.removeprefix(prefix): value for name, value in state.items()}
-        if _known(state, wanted) > known:
-            best, known = state, _known(state, wanted)
-    # torch.compile within a network leaves its name in the middle.
-    inner = {name.replace("_orig_mod.", ""): value for name, value in best.items()}
-    return inner if _known(inner, wanted) > known else best
+            # Lightning saves the weights of losses and metrics beside `model.`.
+            prefix = next((p for p in _PREFIXES if any(name.startswith(p) for name in state)), "")
+        state = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+        # torch.compile of a part leaves its name in the middle.
+        inner = {name.replace("_orig_mod.", ""): value for name, value in state.items()}
+        best = max(best, state, inner, key=lambda each: _known(each, wanted))
+        if not prefix:
+            break
+    if len(best) < len(given):
+        left = [name for name in given if not any(name.endswith(own) for own in best)]
+        logger.warning(
+            "%d names of the weights are beside the network's and left out: %s",
+            len(left),
+            ", ".join(left[:_MOST_NAMED]) + (", …" if len(left) > _MOST_NAMED else ""),
+        )
+    return best
 
 
 def _known(state: State, wanted: Collection[str]) -> int:

@@ -137,6 +137,13 @@ def test_what_the_author_says(where: str, tmp_path: Path) -> None:
     assert bundle.manifest.artifacts[0].path == "file_float32.onnx"
 
 
+def test_another_batch_than_the_authors(tmp_path: Path) -> None:
+    network = nn.Linear(3, 2)
+    network.example_inputs = lambda: torch.ones(5, 3)
+    bundle = export(network, out=tmp_path / "b", batch=4, formats=ONNX)
+    assert bundle.manifest.inputs[0].shape == (4, 3)
+
+
 def test_a_list_and_a_number_by_position(tmp_path: Path) -> None:
     class Sum(nn.Module):
         def forward(self, xs: list[torch.Tensor], times: int) -> torch.Tensor:

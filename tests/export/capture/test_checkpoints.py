@@ -158,3 +158,14 @@ def test_what_is_no_file_of_weights(tmp_path: Path) -> None:
     torch.save(network(), tmp_path / "whole.pth")  # a pickle of a class
     with pytest.raises(DataError, match="cannot be read as plain weights"):
         loaded(tmp_path / "whole.pth")
+
+
+def test_what_lies_beside_the_network_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save(prefixed("model.") | {"loss.weight": torch.ones(3)}, tmp_path / "c.ckpt")
+    with caplog.at_level(logging.WARNING, "edgeconv"):
+        assert_equal(loaded(tmp_path / "c.ckpt"), state())
+    assert "1 names of the weights are beside the network's and left out: loss.weight" in (
+        caplog.text
+    )

@@ -64,8 +64,8 @@ def test_a_program_is_exported(
     wanted = program.module()(torch.from_numpy(x), scale=torch.tensor([3.0]))
     for name in ("map", "flat"):
         np.testing.assert_allclose(got[name], wanted[name].detach().numpy(), rtol=1e-5, atol=1e-6)
-    if from_file:
-        assert bundle.manifest.artifacts[0].path == "scaled_float32.onnx"
+    name = "scaled" if from_file else "Scaled"
+    assert bundle.manifest.artifacts[0].path == f"{name}_float32.onnx"
 
 
 def test_a_program_takes_no_arguments(file: Path, tmp_path: Path) -> None:
