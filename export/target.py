@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from edgeconv.bundle import Format, Precision, Target
 from edgeconv.errors import UnsupportedOperator, UsageError
@@ -81,13 +82,14 @@ def _name(asked: ExportRequest) -> str:
     """What the user calls the network: its specification, or the class of a module."""
     if isinstance(asked.model, (str, Path)):
         return str(asked.model)
-    if hasattr(asked.model, "graph_module"):
+    model: Any = asked.model  # torch is not imported here
+    if hasattr(model, "graph_module"):
         # The module that was exported comes first among those that a node came from.
-        stacks = (node.meta.get("nn_module_stack") or {} for node in asked.model.graph.nodes)
+        stacks = (node.meta.get("nn_module_stack") or {} for node in model.graph.nodes)
         names = (str(name) for stack in stacks for _, name in stack.values())
         return next((name.rpartition(".")[2] for name in names if "." in name), "program")
     # What torch.compile made keeps the module itself.
-    return type(getattr(asked.model, "_orig_mod", asked.model)).__name__
+    return type(getattr(model, "_orig_mod", model)).__name__
 
 
 def _for_target(resolved: ResolvedRequest, target: Target) -> ResolvedRequest:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from edgeconv.export.tensor_info import input_infos, output_infos
 from edgeconv.export.tflite import lower
 from edgeconv.export.tflite.builder import origin
 from edgeconv.export.tflite.qdq import SHIFT
+from edgeconv.export.verify.apart import demand_survival
 from edgeconv.metrics import relative_error
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -255,11 +257,14 @@ def _on_onnxruntime(cut: ir.Model) -> Runner:
 
 def _on_litert(cut: ir.Model, graph: QuantizedGraph) -> Runner:
     lowered = lower(cut, layout=Layout.NHWC, finish=graph.finish)
-    return LiteRtRunner(
+    load = partial(
+        LiteRtRunner,
         bytes(lowered.data),
         [_as_stored(info) for info in lowered.inputs],
         [_as_stored(info) for info in lowered.outputs],
     )
+    demand_survival("a quantized operator on LiteRT", load)
+    return load()
 
 
 def _as_stored(info: TensorInfo) -> TensorInfo:
