@@ -6,13 +6,13 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from edgeconv.bundle import Artifact, Precision, Preprocessing, Target
-from edgeconv.export.capture.source import Source, is_guess
+from edgeconv.export.capture.guess import is_guess
+from edgeconv.export.capture.source import Source
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.target import caution
-from edgeconv.models import pretrained
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _NAMED_FILES = 3
 def warn_of_source(source: Source, input_size: tuple[int, ...] | None) -> None:
     """Warn of random weights, and of an input that only looks like an image."""
     if source.untrained:
-        option = "--pretrained" if source.spec in pretrained.FILES else "--weights"
+        option = "--pretrained" if source.published else "--weights"
         logger.warning("the weights of %s are random; pass %s", source.spec, option)
     if input_size is not None and is_guess(source, input_size):
         height, width = input_size

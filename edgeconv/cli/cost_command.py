@@ -129,7 +129,8 @@ def _compare(conv: str, groups: int, dilation: int) -> tuple[ConvKind, ...]:
 def _cost(model: str, settings: CostSettings) -> NetworkCost:
     from torch import nn
 
-    from edgeconv.export.capture.source import input_shape, resolve
+    from edgeconv.export.capture.guess import input_shape
+    from edgeconv.export.capture.resolve import resolve
     from edgeconv.models.cost import network_cost
     from edgeconv.models.graph import TraceError
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -12,6 +15,8 @@ from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.sizes import refuse_damaged_constants, refuse_huge_values
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.traits import Trait, operators
+
+logger = logging.getLogger(__name__)
 
 _OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QGemm"}
 _SHAPED_BY_SECOND = operators(Trait.SHAPED_BY_SECOND)
@@ -26,6 +31,7 @@ def capture_file(
     liked_opset: int = MIN_OPSET,
     input_size: tuple[int, ...] | None,
     batch: int | None,
+    stated: Mapping[str, tuple[int, ...]] | None = None,
 ) -> ir.Model:
     """Load an ``.onnx`` file of any producer: check it, raise its opset, fix its shapes.
 
@@ -42,6 +48,7 @@ def capture_file(
             leaves open, or the whole shape of an input; a stated dimension that differs is an
             error.
         batch: the batch size where the file leaves it open, default 1.
+        stated: the whole shapes of inputs by their names.
 
     Raises:
         UsageError: an open dimension was not given, or a stated one contradicts the request.
@@ -50,7 +57,7 @@ def capture_file(
     proto = _load(path)
     _refuse_operator_form(proto, path)
     _refuse_input_shapes(proto, path)
-    _fix_shapes(proto, path, input_size, batch)
+    _fix_shapes(proto, path, input_size, batch, stated or {})
     if opset is None:
         proto = _raised(proto, min(liked_opset, highest_opset))
     proto = _convert_opset(proto, path, opset, highest_opset)
@@ -161,7 +168,11 @@ def _refuse_outside(path: Path, tensor: ir.ExternalTensor) -> None:
 
 
 def _fix_shapes(
-    proto: onnx.ModelProto, path: Path, input_size: tuple[int, ...] | None, batch: int | None
+    proto: onnx.ModelProto,
+    path: Path,
+    input_size: tuple[int, ...] | None,
+    batch: int | None,
+    stated: Mapping[str, tuple[int, ...]],
 ) -> None:
     """Make the graph's inputs static.
 
@@ -177,10 +188,14 @@ def _fix_shapes(
             f"{path}: --input-size {text} fits none of its inputs, which have "
             f"{' and '.join(map(str, sorted(ranks))) or 'no'} dimensions"
         )
+    _refuse_unknown(path, stated, [value.name for value in inputs])
     opened = False
+    ones = []
     for graph_input in inputs:
         dims = graph_input.type.tensor_type.shape.dim
         wanted = _wanted_shape(len(dims), input_size, batch)
+        if graph_input.name in stated:
+            wanted = _stated_shape(path, graph_input.name, stated[graph_input.name], len(dims))
         for axis, dim in enumerate(dims):
             asked = wanted[axis]
             if dim.HasField("dim_value") and dim.dim_value > 0:
@@ -192,18 +207,44 @@ def _fix_shapes(
                 continue
             if asked is None and axis == 0:
                 asked = 1
+                ones.append(graph_input.name)
             if asked is None:
                 raise UsageError(
                     f"{path}: input {graph_input.name!r} leaves dimension {axis} open",
-                    hint="give it with --input-size",
+                    hint=f"give it with --input-size, or with --input {graph_input.name}:SHAPE",
                 )
             opened = True
             dim.Clear()
             dim.dim_value = asked
+    if ones:
+        logger.warning(
+            "%s leaves the first dimension of %s open; it is 1 in the files, or what --batch says",
+            path.name,
+            ", ".join(map(repr, ones)),
+        )
     if opened:
         del proto.graph.value_info[:]
         for output in proto.graph.output:
             output.type.tensor_type.ClearField("shape")
+
+
+def _refuse_unknown(path: Path, stated: Iterable[str], inputs: Sequence[str]) -> None:
+    for name in stated:
+        if name not in inputs:
+            near = difflib.get_close_matches(name, inputs, n=1)
+            raise UsageError(
+                f"{path} has no input {name!r}: it has {', '.join(map(repr, inputs)) or 'none'}",
+                hint=f"did you mean {near[0]!r}?" if near else "name one of them",
+            )
+
+
+def _stated_shape(path: Path, name: str, shape: tuple[int, ...], rank: int) -> list[int | None]:
+    if len(shape) != rank:
+        raise UsageError(
+            f"{path}: input {name!r} has {rank} dimensions, and {len(shape)} are stated",
+            hint="give its whole shape, batch first",
+        )
+    return list(shape)
 
 
 def _wanted_shape(
