@@ -29,7 +29,7 @@ from edgeconv.cli import (
 )
 from edgeconv.cli.settings import fill, groups_of
 from edgeconv.export import QuantizeOptions, export
-from edgeconv.export.choices import Choice, Choices
+from edgeconv.export.choices import Choice, Choices, OptionalChoice
 from edgeconv.export.request import ExportRequest
 from edgeconv.report.tables import printable
 
@@ -101,6 +101,8 @@ def _given_type(hint: Any) -> Any:
     """What a field takes; the types of fields for choices say it by their argument."""
     if get_origin(hint) is Choice:
         return get_args(hint)[0]
+    if get_origin(hint) is OptionalChoice:
+        return get_args(hint)[0] | None
     if get_origin(hint) is Choices:
         return tuple[get_args(hint)[0], ...] | None
     return hint

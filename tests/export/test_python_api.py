@@ -146,7 +146,7 @@ def test_calibration_data_of_every_kind(kind: str, small: nn.Module, tmp_path: P
     )  # fmt: skip
     calibration = bundle.manifest.calibration
     assert calibration is not None
-    assert calibration.samples == len(X)
+    assert calibration.samples + calibration.held_out == len(X)
     assert not calibration.synthetic
     # min-max ranges do not depend on the order, so all kinds make one file.
     digests.add(bundle.manifest.artifacts[0].sha256)
