@@ -207,7 +207,7 @@ def summarize(processes: tuple[ProcessRun, ...], seed: int) -> Summary:
     p90, p99 = (statistics.percentile(samples, percent) for percent in (90, 99))
     return Summary(
         samples=sum(len(s) for s in samples),
-        median=Interval.of(statistics.median(samples, seed=seed)),
+        median=Interval.of(statistics.level(samples)),
         p90=Tail(value=p90.value, reason=p90.reason),
         p99=Tail(value=p99.value, reason=p99.reason),
         load=median(process.load_ns for process in processes),

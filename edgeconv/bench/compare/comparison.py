@@ -30,6 +30,14 @@ class Change(Protocol):
         """The upper bound."""
 
 
+class Outcome(str, Enum):
+    """What a gate says of a file."""
+
+    PASS = "passed"
+    FAIL = "failed"
+    INCONCLUSIVE = "inconclusive"
+
+
 F = TypeVar("F")  # what a result has of one file
 D = TypeVar("D", bound=Change)
 

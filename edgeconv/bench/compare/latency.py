@@ -11,12 +11,14 @@ from edgeconv.bench.compare.comparison import (
     Comparison,
     ComparisonReport,
     Limits,
+    Outcome,
     changed,
     compare_files,
 )
 from edgeconv.bench.compare.kind import ResultKind
 from edgeconv.bench.history_schema import HistoryRow, HistoryRun
 from edgeconv.bench.result import BenchResult, Interval, ModelResult
+from edgeconv.bench.statistics import Change, Figure
 from edgeconv.units import format_change, format_duration
 
 
@@ -94,6 +96,20 @@ class LatencyComparison(Comparison[ModelResult, Interval]):
             "change": self.change.model_dump(),
             "size_change": self.size_change,
         }
+
+
+def outcome_of(change: Change, limits: Limits) -> Outcome:
+    """Hold a change against the limit, which is the slow-down that must be found.
+
+    A file fails if a figure is significantly slower and may be so by the whole limit. It passes if
+    the better of the two figures excludes a slow-down of the limit.
+    """
+    limit = 1 + limits.regression
+    if change.contradictory:
+        return Outcome.INCONCLUSIVE
+    if any(change.of(f).low > 1.0 and change.of(f).high >= limit for f in Figure):
+        return Outcome.FAIL
+    return Outcome.PASS if change.of(change.judged_by).high < limit else Outcome.INCONCLUSIVE
 
 
 def compare_latencies(
