@@ -129,9 +129,7 @@ def _autoregressive(
     keep = np.exp(-1 / memory)
     drawn = random.normal(0, deviation, (*shape.levels, SAMPLES))
     for index in range(1, SAMPLES):
-        drawn[..., index] = (
-            keep * drawn[..., index - 1] + np.sqrt(1 - keep**2) * drawn[..., index]
-        )
+        drawn[..., index] = keep * drawn[..., index - 1] + np.sqrt(1 - keep**2) * drawn[..., index]
     return drawn
 
 

@@ -42,7 +42,9 @@ class Between:
             source = "an assumption: the history has no file that was measured twice there"
         else:
             source = f"from {self.sessions} sessions in the history and the assumption of 1%"
-        return f"the two are different sessions, which differ by {percent} on this device ({source})"
+        return (
+            f"the two are different sessions, which differ by {percent} on this device ({source})"
+        )
 
 
 NOT_KNOWN = Between(Variance(PRIOR**2, PRIOR_DEGREES), 0)

@@ -142,9 +142,7 @@ def figure_of(samples: Sequence[int], figure: Figure) -> float:
     return float(np.quantile(values, figure.share))
 
 
-def level(
-    processes: Sequence[Sequence[int]], figure: Figure = Figure.MEDIAN
-) -> Estimate:
+def level(processes: Sequence[Sequence[int]], figure: Figure = Figure.MEDIAN) -> Estimate:
     """The geometric mean of a figure over the processes, and its 95 % interval.
 
     Args:
@@ -157,6 +155,14 @@ def level(
 def of_logs(logs: Logs) -> Estimate:
     """The geometric mean of logs of figures, and its 95 % interval."""
     return _interval(float(logs.mean()), _of_mean(logs), CONFIDENCE)
+
+
+def ratio(new: Sequence[Sequence[int]], old: Sequence[Sequence[int]], *, paired: bool) -> Estimate:
+    """How many times the median of ``new`` is that of ``old``; see :func:`compare`."""
+    value, variance = _difference(
+        logs_of(new, Figure.MEDIAN), logs_of(old, Figure.MEDIAN), paired=paired
+    )
+    return _interval(value, variance, CONFIDENCE)
 
 
 def compare(

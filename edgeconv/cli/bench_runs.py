@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from edgeconv.bench import BenchOptions, BenchResult, Journal
 from edgeconv.bench.sustained import SustainedResult, sustain
 from edgeconv.cli import bench_session
+from edgeconv.cli.bench_files import inside_bundles
 from edgeconv.cli.bench_options import BenchSettings
 from edgeconv.device import open_device
 from edgeconv.errors import EdgeconvError, MeasurementError
@@ -55,9 +56,10 @@ def measure(
     total = len(files) * journal.session.options.repetitions
     with bench_session.keeping(journal, total):
         with progress("Measuring", settings.quiet) as show:
-            result = bench_session.measure_all(files, journal, show)
+            optional = inside_bundles(settings.paths)
+            result = bench_session.measure_all(files, journal, show, optional)
         if not settings.no_history:
-            _remember(result)
+            remember(result)
         if out is not None:
             result.save(out)
     journal.remove()
@@ -75,7 +77,7 @@ def count_on(
     with _not_resumable("counts"), progress("Counting", settings.quiet) as show:
         result = count(files, asked, EmulatedDevice.parse(device), show)
     if not settings.no_history:
-        _remember(result)
+        remember(result)
     if settings.out is not None:
         result.save(settings.out)
     return Measured(result, instructions.counts_table, instructions.notes)
@@ -125,7 +127,7 @@ def _not_resumable(what: str) -> Iterator[None]:
         raise MeasurementError(kept) from error
 
 
-def _remember(result: Versioned) -> None:
+def remember(result: Versioned) -> None:
     """Keep the result in the history; a history that cannot be written must not cost the result."""
     from edgeconv.bench.history import History, current_revision, default_path
 

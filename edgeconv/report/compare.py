@@ -32,7 +32,8 @@ def plain(report: AnyReport) -> dict[str, object]:
     """The report as what JSON can hold; shares and ratios are fractions."""
     return {
         "files": [
-            {"name": c.name, **c.plain(), "verdict": c.verdict.value} for c in report.comparisons
+            {"name": c.name, **c.plain(), "verdict": c.verdict.value, "doubts": c.doubts}
+            for c in report.comparisons
         ],
         "only_before": report.only_before,
         "only_after": report.only_after,

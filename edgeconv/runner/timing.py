@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgeconv.runner.events import Events
@@ -13,8 +14,9 @@ from edgeconv.runner.system import conditions, watts
 
 BATCH_NS = 250_000_000  # what a sudden death may lose
 BATCH_RUNS = 4096
-WARMUP_ROUNDS = 4  # a round is this part of the warm-up time
-WARMUP_LIMIT = 5  # an unstable warm-up ends after this many times its time
+WARMUP_ROUNDS = 8  # a round is this part of the warm-up time
+LEAST_ROUNDS = 4  # before their halves are compared
+WARMUP_LIMIT = 24  # an unstable warm-up ends after this many times its time
 
 
 def timed(infer: Callable[[], object], runs: int) -> list[int]:
@@ -34,20 +36,39 @@ def runs_within(nanoseconds: float, sample: float) -> int:
 
 
 def warm_up(infer: Callable[[], object], first: int, request: Request) -> dict[str, Any]:
-    """Infer until time and runs are reached and two neighboring rounds have the same median."""
+    """Infer until time and runs are reached and nothing changes any more."""
     begin = time.perf_counter_ns()
     wanted = request.warmup_seconds * 1e9
+    limit = WARMUP_LIMIT * wanted
     runs, elapsed, median, stable = 0, 0, float(first), False
+    rounds: list[float] = []
     while wanted or request.warmup_runs:
         samples = timed(infer, runs_within(wanted / WARMUP_ROUNDS, median))
         runs += len(samples)
         elapsed = time.perf_counter_ns() - begin
-        before, median = median, statistics.median(samples)
-        stable = abs(median - before) <= request.stability * before
+        median = statistics.median(samples)
+        rounds.append(median)
+        stable = is_steady(rounds, request.stability)
         enough = elapsed >= wanted and runs >= request.warmup_runs
-        if (enough and stable) or elapsed >= max(WARMUP_LIMIT * wanted, request.max_seconds * 1e9):
+        over = elapsed >= max(limit, request.max_seconds * 1e9)
+        if over or (enough and (stable or elapsed >= limit)):
             break
     return {"runs": runs, "ns": elapsed, "stable": stable, "median_ns": int(median)}
+
+
+def is_steady(rounds: Sequence[float], stability: float) -> bool:
+    """Return whether the first half of the rounds took as long as the second.
+
+    A slow trend changes little from one round to the next, but much from half to half, and the
+    halves grow until it is over. What the rounds' noise could make is no trend.
+    """
+    if len(rounds) < LEAST_ROUNDS:
+        return False
+    half = len(rounds) // 2
+    first, second = statistics.median(rounds[:half]), statistics.median(rounds[-half:])
+    steps = [(b - a) ** 2 for a, b in zip(rounds, rounds[1:])]
+    noise = math.sqrt(statistics.fmean(steps) / half)  # of the difference of two means of halves
+    return abs(second - first) <= max(stability * first, 2 * noise)
 
 
 def steady_state(
@@ -67,7 +88,8 @@ def steady_state(
         complete = runs >= request.min_runs and elapsed >= request.min_seconds * 1e9
         over = complete or elapsed >= request.max_seconds * 1e9
         if request.reading_seconds and (elapsed >= reading or over):
-            emit("reading", ns=elapsed, conditions=conditions(), watts=watts())
+            power = watts() if request.power else None
+            emit("reading", ns=elapsed, conditions=conditions(), watts=power)
             reading = elapsed + request.reading_seconds * 1e9
         if over:
             return {"runs": runs, "ns": elapsed, "complete": complete}
