@@ -234,8 +234,8 @@ def main() -> None:
         f"Simulated: {given.sessions} sessions a cell, {SAMPLES} inferences a process. At most 5 % "
         "of comparisons of equal files may show a difference (a false alarm); with sampling error, "
         f"2.5 standard errors, that is {format_percent(0.05 + error)}. Gate figures are passed / "
-        "failed / inconclusive in percent, with a limit of 3 %. The oracle knows all noise that can "
-        "be known, and the variance of the rest.",
+        "failed / inconclusive in percent, with a limit of 3 %. The oracle knows all that can "
+        "be known of the noise, and the variance of the rest.",
         "",
         f"## One session of {PROCESSES} processes a file, in turns",
         "",

@@ -52,7 +52,7 @@ class RunRequest(Message):
         affinity: CPUs to run on; None is all.
         warmup_seconds: Least time of the warm-up.
         warmup_runs: Least inferences of the warm-up.
-        stability: How much the two halves of the warm-up may differ, as a fraction.
+        stability: How much the last two quarters of the warm-up may differ, as a fraction.
         min_runs: Least inferences to measure; how many to count or to profile.
         min_seconds: Least time to measure.
         max_seconds: Longest time to measure, reached or not.
@@ -75,7 +75,7 @@ class RunRequest(Message):
     affinity: tuple[int, ...] | None = None
     warmup_seconds: Seconds = 0.5
     warmup_runs: int = Field(default=5, ge=0)
-    stability: float = Field(default=0.005, gt=0)
+    stability: float = Field(default=0.0025, gt=0)
     min_runs: int = Field(default=50, ge=1)
     min_seconds: Seconds = 1.0
     max_seconds: Seconds = 60.0
@@ -195,7 +195,7 @@ class Warmup(Message):
     Attributes:
         runs: Inferences in it.
         ns: How long it took.
-        stable: Whether its two halves took equally long.
+        stable: Whether its last two quarters took equally long.
         median_ns: The median of the last round.
     """
 

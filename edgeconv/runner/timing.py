@@ -14,8 +14,9 @@ from edgeconv.runner.system import conditions, watts
 
 BATCH_NS = 250_000_000  # what a sudden death may lose
 BATCH_RUNS = 4096
-WARMUP_ROUNDS = 8  # a round is this part of the warm-up time
-LEAST_ROUNDS = 4  # before their halves are compared
+WARMUP_ROUNDS = 16  # a round is this part of the warm-up time
+LEAST_ROUNDS = 8  # before their quarters are compared
+NOISY_ROUNDS = 32  # before quarters are compared whose noise could hide a trend
 WARMUP_LIMIT = 24  # an unstable warm-up ends after this many times its time
 
 
@@ -57,18 +58,21 @@ def warm_up(infer: Callable[[], object], first: int, request: Request) -> dict[s
 
 
 def is_steady(rounds: Sequence[float], stability: float) -> bool:
-    """Return whether the first half of the rounds took as long as the second.
+    """Return whether the third quarter of the rounds took as long as the last.
 
-    A slow trend changes little from one round to the next, but much from half to half, and the
-    halves grow until it is over. What the rounds' noise could make is no trend.
+    A slow trend changes little from one round to the next, but much from quarter to quarter, and
+    the quarters grow until it is over. What the rounds' noise makes is no trend.
     """
     if len(rounds) < LEAST_ROUNDS:
         return False
-    half = len(rounds) // 2
-    first, second = statistics.median(rounds[:half]), statistics.median(rounds[-half:])
+    quarter = len(rounds) // 4
+    before = statistics.median(rounds[-2 * quarter : -quarter])
+    last = statistics.median(rounds[-quarter:])
     steps = [(b - a) ** 2 for a, b in zip(rounds, rounds[1:])]
-    noise = math.sqrt(statistics.fmean(steps) / half)  # of the difference of two means of halves
-    return abs(second - first) <= max(stability * first, 2 * noise)
+    noise = math.sqrt(statistics.fmean(steps) / quarter)  # of the difference of two means
+    if noise > stability * before / 2 and len(rounds) < NOISY_ROUNDS:
+        return False
+    return abs(last - before) <= max(stability * before, noise)
 
 
 def steady_state(
