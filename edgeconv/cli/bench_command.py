@@ -93,7 +93,8 @@ def command(settings: BenchSettings) -> None:
     if settings.as_json:
         click.echo(measured.result.model_dump_json(indent=1))
     else:
-        console().print(measured.table())
+        for index, table in enumerate(measured.tables()):
+            console().print(*([""] if index else []), table, sep="\n")
         print_notes(measured.notes())
     if measured.cut is not None:
         out = settings.out

@@ -36,13 +36,13 @@ class Measured(Generic[R]):
     """A result, how it is shown, and why not all that was asked was measured, if so."""
 
     result: R
-    draw: Callable[[R], Table]
+    draw: tuple[Callable[[R], Table], ...]
     note: Callable[[R], list[str]]
     cut: str | None = None
 
-    def table(self) -> Table:
+    def tables(self) -> list[Table]:
         """The figures."""
-        return self.draw(self.result)
+        return [draw(self.result) for draw in self.draw]
 
     def notes(self) -> list[str]:
         """What the reader of the table must know."""
@@ -63,7 +63,7 @@ def measure(
         if out is not None:
             result.save(out)
     journal.remove()
-    return Measured(result, latency.latency_table, latency.notes)
+    return Measured(result, (latency.latency_table, latency.cost_table), latency.notes)
 
 
 def count_on(
@@ -80,7 +80,7 @@ def count_on(
         remember(result)
     if settings.out is not None:
         result.save(settings.out)
-    return Measured(result, instructions.counts_table, instructions.notes)
+    return Measured(result, (instructions.counts_table,), instructions.notes)
 
 
 def sustain_on(
@@ -98,7 +98,7 @@ def sustain_on(
         result = sustain(files, options, seconds, open_device(device), show)
     if settings.out is not None:
         result.save(settings.out)
-    return Measured(result, sustained.sustained_table, sustained.notes, result.cut)
+    return Measured(result, (sustained.sustained_table,), sustained.notes, result.cut)
 
 
 def profile_on(
@@ -114,7 +114,7 @@ def profile_on(
         result = profile(files, options, open_device(device), show)
     if settings.out is not None:
         result.save(settings.out)
-    return Measured(result, operators.operators_table, operators.notes)
+    return Measured(result, (operators.operators_table,), operators.notes)
 
 
 @contextmanager

@@ -121,6 +121,10 @@ class Comparison(ABC, Generic[F, D]):
             reasons.append(f"larger by {format_change(self.size_change)}")
         return tuple(reasons)
 
+    def judged_by(self) -> str:
+        """The figure that decides, where there are several; else an empty string."""
+        return ""
+
     @property
     @abstractmethod
     def sizes(self) -> tuple[int, int]:

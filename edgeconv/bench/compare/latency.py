@@ -77,6 +77,10 @@ class LatencyComparison(Comparison[ModelResult, Interval]):
         near, far = sorted((abs(low), abs(high)))
         return f"{abs(value):.1f}% {self.verdict.value}, at least {near:.1f}%, at most {far:.1f}%"
 
+    def judged_by(self) -> str:
+        """The median or the 10th percentile."""
+        return SHORT[self.by_figure.judged_by]
+
     def judge(self, limits: Limits) -> Outcome:
         """See :func:`outcome_of`; one process a side decides nothing."""
         return Outcome.INCONCLUSIVE if self.single else outcome_of(self.by_figure, limits)
