@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 _ONNXRUNTIME = "onnxruntime"
 # In the order in which a device uses them.
 _TFLITE_PACKAGES = ("ai-edge-litert", "tflite-runtime")
+_SLOW_INT8 = "tflite-runtime 2.14.0"  # its XNNPACK leaves int8 to slower kernels
 _NAMES = {Format.ONNX: "ONNX", Format.TFLITE: "TFLite"}
 
 
@@ -138,6 +139,24 @@ def caution(
             "saturate; `edgeconv bench` there compares the outputs with this machine's"
         )
     return None
+
+
+def slow_int8(runtime: str | None, precisions: Sequence[Precision]) -> str | None:
+    """Say that a release runs int8 slower than float, with the figures; None if it does not.
+
+    Args:
+        runtime: The release, as ``tflite-runtime==2.14``.
+        precisions: What is written.
+    """
+    if runtime is None or Precision.INT8 not in precisions:
+        return None
+    if tflite_release(runtime) != _SLOW_INT8:
+        return None
+    return (
+        f"{_SLOW_INT8} runs int8 slower than float32: MobileNetV2 takes 309 M instructions in int8 "
+        "and 289 M in float32 on a 32-bit Raspberry Pi 3, 194 M and 129 M on a Cortex-A72; write "
+        "--precision float32 for speed, int8 only for the size of the file"
+    )
 
 
 def demand_loadable(
