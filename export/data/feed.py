@@ -15,6 +15,7 @@ from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.checks import InputCheck
 from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.data.open import open_samples
+from edgeconv.export.data.preprocess import image_size
 from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.synthetic import SYNTHETIC, Domain, SyntheticSamples, find_domain
 
@@ -47,7 +48,7 @@ def choose_preprocessing(
     Raises:
         UsageError: ``stated`` has another number of channels than the input.
     """
-    channels = inputs[0].shape[1] if len(inputs) == 1 and len(inputs[0].shape) == 4 else None
+    channels = image_size(inputs[0])[0] if len(inputs) == 1 and len(inputs[0].shape) == 4 else None
     if stated is not None:
         if len(stated.mean) != channels:
             raise UsageError(

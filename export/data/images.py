@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from edgeconv.bundle import Preprocessing, TensorInfo
 from edgeconv.errors import DataError, UsageError
-from edgeconv.export.data.preprocess import normalize
+from edgeconv.export.data.preprocess import channel_axis, image_size, to_input
 from edgeconv.export.data.samples import IndexedSamples, Sample
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -57,7 +58,7 @@ class ImageFolder(IndexedSamples):
             file = self.files[index]
             name = file.relative_to(self.path).as_posix()
             try:
-                array = load_image(file, self.info.shape, self.preprocessing)
+                array = load_image(file, self.info, self.preprocessing)
             except _DAMAGED:
                 self.skipped.append(name)
                 continue
@@ -65,15 +66,15 @@ class ImageFolder(IndexedSamples):
 
 
 def load_image(
-    file: Path, shape: tuple[int, ...], preprocessing: Preprocessing | None
-) -> npt.NDArray[np.float32]:
-    """Read an image as [1, C, H, W] float32.
+    file: Path, info: TensorInfo, preprocessing: Preprocessing | None
+) -> npt.NDArray[Any]:
+    """Read an image for the input ``info``, in its layout.
 
     The image is resized (bilinear, antialiased) until it covers the input and its shorter side is
     ``preprocessing.resize`` where that is set; then the center is cropped, and bytes become
     ([0, 1] - mean) / std.
     """
-    channels, height, width = shape[1:]
+    channels, height, width = image_size(info)
     with Image.open(file) as opened:
         image = opened.convert("L" if channels == 1 else "RGB")
     shorter = preprocessing.resize if preprocessing and preprocessing.resize else 0
@@ -85,7 +86,8 @@ def load_image(
     left, top = (resized.width - width) // 2, (resized.height - height) // 2
     cropped = resized.crop((left, top, left + width, top + height))
     pixels = np.asarray(cropped, np.uint8).reshape(height, width, channels)
-    return normalize(pixels.transpose(2, 0, 1)[None], preprocessing)
+    image_first = pixels[None] if channel_axis(info) == 3 else pixels.transpose(2, 0, 1)[None]
+    return to_input(image_first, info, preprocessing, str(file))
 
 
 def one_image_input(inputs: Sequence[TensorInfo], path: Path) -> TensorInfo:
@@ -94,7 +96,7 @@ def one_image_input(inputs: Sequence[TensorInfo], path: Path) -> TensorInfo:
     Raises:
         UsageError: The network takes something else than one image; ``path`` is for the message.
     """
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (1, 3):
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or image_size(inputs[0])[0] not in (1, 3):
         raise UsageError(
             f"{path} holds images, but the network's input is not one gray or color image",
             hint="pass an .npz with one array per input",

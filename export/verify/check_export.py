@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx_ir as ir
 from torch import nn
 
-from edgeconv.bundle import Artifact, Precision
+from edgeconv.bundle import Artifact, Precision, TensorInfo
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.runtimes import OnnxRunner
@@ -64,6 +64,16 @@ class NetworkItself:
         """What :attr:`run` runs on."""
         return "pytorch" if isinstance(self.source, nn.Module) else "onnxruntime"
 
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """The network's inputs."""
+        return input_infos(self.graph)
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """The network's outputs."""
+        return output_infos(self.graph)
+
 
 def run_reference(
     network: NetworkItself,
@@ -112,7 +122,14 @@ def run_reference(
         [*outputs, *probes.outputs],
     )
     return Reference(
-        network.runtime, samples, outputs, quantized, prequantized, probes, Allowances(allowances)
+        network.runtime,
+        samples,
+        outputs,
+        quantized,
+        prequantized,
+        probes,
+        Allowances(allowances),
+        network,
     )
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edgeconv.bundle import MIN_WITHIN_ONE_STEP, Artifact, Precision, Verification
 from edgeconv.errors import VerificationError
 from edgeconv.export.data.samples import Sample
-from edgeconv.export.runtimes import open_runner
+from edgeconv.export.runtimes import Interface, open_runner
 from edgeconv.export.verify.rounding import EPSILON, largest_error
 from edgeconv.metrics import sqnr_db
 
@@ -97,13 +97,14 @@ class Reference:
 
     Attributes:
         runtime: What computed ``outputs``: pytorch, or onnxruntime for a network from an ONNX file.
-        inputs: The samples, each a tuple of arrays in the network's own layout (NCHW).
+        inputs: The samples, each a tuple of arrays in the network's own layout.
         outputs: The network's own outputs for each sample.
         quantized: What else the files of a quantized precision are compared with.
         prequantized: Whether the network was quantized before, so that ``outputs`` are not those of
             a float network.
         probes: Further samples for float32 files only.
         allowances: The errors that float32 may make in ``outputs`` and ``probes``.
+        network: The network's inputs and outputs, with their layouts; None where all are NCHW.
     """
 
     runtime: str
@@ -113,6 +114,7 @@ class Reference:
     prequantized: bool = False
     probes: Probes = field(default_factory=lambda: Probes([], []))
     allowances: Allowances = field(default_factory=lambda: Allowances(lambda: None))
+    network: Interface | None = None
 
 
 def verify_artifacts(
@@ -130,7 +132,11 @@ def verify_artifacts(
     runtimes: dict[str, str] = {}
     for artifact in artifacts:
         runner = open_runner(
-            folder / artifact.path, artifact.format, artifact.inputs, artifact.outputs
+            folder / artifact.path,
+            artifact.format,
+            artifact.inputs,
+            artifact.outputs,
+            reference.network,
         )
         samples = [*reference.inputs]
         if artifact.precision is Precision.FLOAT32:
@@ -191,7 +197,12 @@ def compare(
             [*outputs, *probed], expected, reference.allowances, len(reference.inputs)
         )
     elif precision in MAX_ERROR:
-        passed = worst_error <= MAX_ERROR[precision]
+        passed = all(
+            _relative_error(expected, got) <= MAX_ERROR[precision]
+            if expected.dtype.kind == "f"
+            else _share_of_equal(expected, got) >= _MIN_EQUAL
+            for expected, got in _pairs(reference.outputs, outputs)
+        )
     elif other is None:
         passed = worst_error < NOT_FINITE
     else:
@@ -265,7 +276,7 @@ def is_rounding(
     for index, (ours, theirs) in enumerate(zip(got, expected, strict=True)):
         for output, (array, wanted) in enumerate(zip(ours, theirs, strict=True)):
             if wanted.dtype.kind != "f":
-                if index < samples and wanted.size and np.mean(array == wanted) < _MIN_EQUAL:
+                if index < samples and _share_of_equal(wanted, array) < _MIN_EQUAL:
                     return False
                 continue
             error = largest_error(array, wanted)
@@ -296,9 +307,14 @@ def _relative_error(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
     """The largest absolute difference over the range of ``expected``; NOT_FINITE for a NaN."""
     if expected.size == 0:
         return 0.0
-    spread = float(expected.max() - expected.min()) or float(np.abs(expected).max()) or 1.0
-    error = float(np.abs(expected.astype(np.float64) - got).max()) / spread
+    real, own = expected.astype(np.float64), got.astype(np.float64)
+    spread = float(real.max() - real.min()) or float(np.abs(real).max()) or 1.0
+    error = float(np.abs(real - own).max()) / spread
     return error if np.isfinite(error) else NOT_FINITE
+
+
+def _share_of_equal(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
+    return float(np.mean(expected == got)) if expected.size else 1.0
 
 
 def _share_within_one_step(
@@ -306,13 +322,13 @@ def _share_within_one_step(
 ) -> float | None:
     """The share of all output values that differ by at most one step.
 
-    Outputs without a step do not count; None where no output has one.
+    Booleans have to be equal. Other outputs without a step do not count; None where no output does.
     """
     counted = [
         # A hundredth more than a step, for the rounding of float32 differences.
-        np.abs(x - y) <= step * 1.01
+        x == y if step is None else np.abs(x - y) <= step * 1.01
         for (x, y), step in zip(_pairs(a, b), steps, strict=True)
-        if step is not None
+        if step is not None or x.dtype == np.bool_
     ]
     if not counted:
         return None

@@ -145,6 +145,7 @@ def load_reference(bundle: Bundle) -> Reference:
         },
         # Bundles of edgeconv 0.1 call it by its earlier name.
         prequantized=bool(arrays.get("prequantized", arrays.get("arrived_quantized", False))),
+        network=bundle.manifest,
     )
 
 
