@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from edgeconv.errors import CaptureError, first_line
+from edgeconv.export.capture.phases import mend_phases
+from edgeconv.export.capture.translations import TRANSLATIONS
 from edgeconv.export.quiet import quiet_python
 from edgeconv.export.threads import one_torch_thread
 
@@ -46,6 +48,7 @@ def capture_module(
                 output_names=output_names,
                 verbose=False,
                 optimize=False,  # its optimizer is not exact; see passes/simplification.py
+                custom_translation_table=dict(TRANSLATIONS),
             )
         except Exception as error:
             raise CaptureError(
@@ -58,6 +61,7 @@ def capture_module(
     written = model.graph.opset_imports[""]
     if written != opset:
         raise CaptureError(f"torch.onnx.export wrote opset {written} where {opset} was asked for")
+    mend_phases(model.graph)
     return model
 
 
