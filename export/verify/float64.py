@@ -107,7 +107,8 @@ def file_in_float64(path: Path, samples: Sequence[Sample]) -> list[Arrays] | Non
     try:
         model = _doubled_model(onnx.load(path))
         evaluator = ReferenceEvaluator(model)
-        names = evaluator.input_names
+        weights = {tensor.name for tensor in model.graph.initializer}
+        names = [name for name in evaluator.input_names if name not in weights]
         return [
             [
                 np.asarray(output)
