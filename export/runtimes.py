@@ -90,18 +90,21 @@ def open_runner(
     return LiteRtRunner(path, inputs, outputs)
 
 
-def open_session(model: Path | bytes) -> ort.InferenceSession:
+def open_session(model: Path | bytes, *, optimize: bool = True) -> ort.InferenceSession:
     """Load a model on the CPU, on one thread and quietly unless debugging.
 
     A second thread that waits for a core which another process uses costs more than it gives.
 
     Args:
         model: The path of an ``.onnx`` file, or its bytes.
+        optimize: Whether ONNX Runtime may rewrite the graph.
 
     Raises:
         EdgeconvError: ONNX Runtime refuses the model.
     """
     options = ort.SessionOptions()
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 2 if debugging() else 4
     options.intra_op_num_threads = 1
     try:
@@ -133,17 +136,23 @@ class OnnxRunner:
         model: The path of an ``.onnx`` file, or its bytes.
         inputs: The model's inputs, in the order of the arrays that :meth:`run` takes.
         outputs: The outputs to compute.
+        optimize: Whether ONNX Runtime may rewrite the graph.
 
     Raises:
         EdgeconvError: ONNX Runtime refuses the model.
     """
 
     def __init__(
-        self, model: Path | bytes, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
+        self,
+        model: Path | bytes,
+        inputs: Sequence[TensorInfo],
+        outputs: Sequence[TensorInfo],
+        *,
+        optimize: bool = True,
     ) -> None:
         self.name = _ONNX_RUNTIME
         self._inputs, self._outputs = inputs, outputs
-        self._session = open_session(model)
+        self._session = open_session(model, optimize=optimize)
 
     def run(self, inputs: Arrays) -> list[npt.NDArray[Any]]:
         """Compute the outputs; see :meth:`Runner.run`."""

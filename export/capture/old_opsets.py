@@ -31,23 +31,19 @@ def convert_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     copy.CopyFrom(proto)
     if before < _HARDMAX_ALONG_AXIS <= opset:
         _write_out_hardmax(copy.graph)
-    old = set()
-    if before < _RESIZE_STATES_PLACES <= opset:
-        old = {node.output[0] for node in _nodes(copy.graph) if node.op_type in _RESIZES}
     converted = onnx.version_converter.convert_version(copy, opset)
+    if not before < _RESIZE_STATES_PLACES <= opset:
+        return converted
     constants = {tensor.name: tensor for tensor in converted.graph.initializer}
     constants |= {
         node.output[0]: node.attribute[0].t
         for node in converted.graph.node
         if node.op_type == "Constant" and node.attribute[0].HasField("t")
     }
-    for node in _nodes(converted.graph):
-        if node.op_type == "Resize" and node.output[0] in old:
+    for node in all_nodes(converted.graph):
+        if node.op_type == "Resize":
             _state_places(node, constants)
     return converted
-
-
-_RESIZES = ("Upsample", "Resize")
 
 
 def opset_of(proto: onnx.ModelProto) -> int:
@@ -55,13 +51,13 @@ def opset_of(proto: onnx.ModelProto) -> int:
     return next((item.version for item in proto.opset_import if item.domain in ("", "ai.onnx")), 0)
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """The nodes of a graph and of the bodies in it."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                yield from _nodes(attribute.g)
+                yield from all_nodes(attribute.g)
 
 
 def _state_places(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> None:

@@ -9,11 +9,12 @@ import onnx_ir as ir
 
 from edgeconv.errors import CaptureError, UsageError, first_line
 from edgeconv.export.capture.input_shape import InputShape
-from edgeconv.export.capture.old_opsets import convert_opset, opset_of
+from edgeconv.export.capture.old_opsets import all_nodes, convert_opset, opset_of
+from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_standard
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.traits import Trait, operators
 
-_OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QGemm"}
+_OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
 _SHAPED_BY_SECOND = operators(Trait.SHAPED_BY_SECOND)
 _MAX_PROTO_BYTES = 2**31 - 1  # protobuf's limit for one message
 _WEIGHTS_NEED_NO_INPUT = 4  # the IR version
@@ -55,6 +56,7 @@ def capture_file(
     if opset is None:
         proto = _raised(proto, min(liked_opset, highest_opset))
     proto = _convert_opset(proto, path, opset, highest_opset)
+    proto = _in_the_standard(proto, path)
     try:
         proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:
@@ -140,13 +142,12 @@ def _shapeless(proto: onnx.ModelProto) -> list[str]:
 
 
 def _refuse_operator_form(proto: onnx.ModelProto, path: Path) -> None:
-    """Quantized operators of ONNX Runtime's own kind have no float meaning to lower."""
+    """Scales that are found at run time are those of another file format."""
     for node in proto.graph.node:
-        if node.op_type.startswith("QLinear") or node.op_type in _OPERATOR_FORM:
+        if node.op_type in _OPERATOR_FORM:
             raise CaptureError(
-                f"{path} is quantized in the operator form ({node.op_type})",
-                hint="pass the float network, or quantize it again in the QDQ form "
-                "(quant_format=QuantFormat.QDQ)",
+                f"{path} is quantized at run time ({node.op_type})",
+                hint="pass the float network with --precision int8-dynamic",
             )
 
 
@@ -247,12 +248,6 @@ def _convert_opset(
     proto: onnx.ModelProto, path: Path, opset: int | None, highest: int
 ) -> onnx.ModelProto:
     current = opset_of(proto)
-    foreign = sorted({node.domain for node in proto.graph.node} - {"", "ai.onnx"})
-    if foreign:
-        raise CaptureError(
-            f"{path} uses operators of the domain {foreign[0]!r}",
-            hint="export the network with operators of standard ONNX only",
-        )
     target = opset or min(max(current, MIN_OPSET), highest)
     if current == target:
         return proto
@@ -272,6 +267,28 @@ def _convert_opset(
             f"{path} has opset {current}, which cannot be converted to {target}: {words}",
             hint=remedy,
         ) from error
+
+
+def _in_the_standard(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """``proto`` with the operators of ONNX Runtime's own written as those of the standard.
+
+    Raises:
+        CaptureError: It has other operators that are not in the standard.
+    """
+    if any(node.op_type in WRITTEN or node.domain == DOMAIN for node in all_nodes(proto.graph)):
+        model = ir.from_proto(proto)
+        write_as_standard(model)
+        proto = ir.to_proto(model)
+    own = {function.domain for function in proto.functions}
+    for node in all_nodes(proto.graph):
+        if node.domain not in {"", "ai.onnx", *own}:
+            raise CaptureError(
+                f"{path}: {node.name or node.output[0]} ({node.op_type}) is an operator of the "
+                f"domain {node.domain!r}",
+                hint="export the network with standard operators only, or pass the file that ONNX "
+                "Runtime optimized",
+            )
+    return proto
 
 
 def _one_line(error: Exception) -> str:
