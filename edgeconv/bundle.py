@@ -8,14 +8,8 @@ from __future__ import annotations
 import hashlib
 from enum import Enum
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-)
+from pydantic import Field, field_validator
 
 from edgeconv.errors import BundleError, UsageError
 from edgeconv.versioned import Record, Versioned
@@ -131,16 +125,35 @@ class Calibration(Record):
     method: str
 
 
+class OperatorFigures(Record):
+    """How the operators of an integer file do, each on integers that the network itself produces.
+
+    ``checked`` is their number. ``largest_steps`` is the largest difference from exact arithmetic
+    in steps of the operator's result, at the node ``largest_at`` that comes closest to what is
+    allowed or exceeds it most; for a float result a step is 1e-4 of its range. ``failed`` names
+    the nodes that exceed what is allowed.
+    """
+
+    checked: int
+    largest_steps: float
+    largest_at: str | None
+    failed: tuple[str, ...] = ()
+
+
 class Verification(Record):
     """Figures of one artifact against PyTorch on its own runtime.
 
     ``max_error`` is the largest absolute difference divided by the range of the reference's
     output (1e9 for a NaN or infinity); ``sqnr_db`` the signal-to-quantization-noise ratio;
     ``argmax_agreement`` the share of samples with the same largest output (None where the output
-    is not a vector of scores).
+    is not a vector of scores). Elements of an integer or boolean output are right or wrong: each
+    wrong one is noise as large as the signal of a right one, and ``max_error`` is the share of
+    the wrong ones.
 
-    The fields ``*_other_format`` compare an integer file with the one of the other format: the
-    share of outputs within one output step, and the SQNR of the difference.
+    Integer files have more: ``exact_sqnr_db`` is the ratio that exact arithmetic on their integers
+    would keep, ``operators`` how their operators do one by one. The fields ``*_other_format``
+    compare them with the file of the other format: the share of outputs within one output step,
+    and the SQNR of the difference.
     """
 
     passed: bool
@@ -151,6 +164,8 @@ class Verification(Record):
     argmax_agreement: float | None
     within_one_step_of_other_format: float | None = None
     sqnr_db_to_other_format: float | None = None
+    exact_sqnr_db: float | None = None
+    operators: OperatorFigures | None = None
 
 
 class Artifact(Record):
@@ -204,8 +219,9 @@ class Manifest(Versioned):
     WHAT = "a manifest of edgeconv export"
     REDO = "export again"
     ERROR = BundleError
+    OLDER = (1,)
 
-    schema_version: int = 1
+    schema_version: int = 2
     edgeconv_version: str
     model: str
     model_args: dict[str, str | int | float | bool]
@@ -220,14 +236,6 @@ class Manifest(Versioned):
     reference_sha256: str = Field(description="of reference.npz: inputs and float outputs")
     tools: dict[str, str]
     target: Target | None = Field(default=None, description="the device that it was made for")
-
-    @model_serializer(mode="wrap")
-    def _without_no_target(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Readers of this schema version from before there were targets know no such field.
-        fields: dict[str, Any] = plain(self)
-        if self.target is None:
-            fields.pop("target", None)
-        return fields
 
 
 class Bundle:

@@ -23,6 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 EQUAL_DB = 200.0
+# Stands for a NaN or an infinity among the outputs, which JSON has no number for.
+NOT_FINITE = 1e9
 
 Arrays = Sequence[npt.NDArray[Any]]
 
@@ -63,6 +65,15 @@ class Sqnr:
 def sqnr_db(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
     """The ratio in dB between two arrays of the same shape."""
     return Sqnr.between(expected, got).db
+
+
+def relative_error(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
+    """The largest absolute difference over the range of ``expected``; NOT_FINITE for a NaN."""
+    if expected.size == 0:
+        return 0.0
+    spread = float(expected.max() - expected.min()) or float(np.abs(expected).max()) or 1.0
+    error = float(np.abs(expected.astype(np.float64) - got).max()) / spread
+    return error if np.isfinite(error) else NOT_FINITE
 
 
 def by_output(batches: Iterable[tuple[Arrays, Arrays]]) -> Iterator[list[Sqnr]]:

@@ -21,14 +21,16 @@ class Record(BaseModel):
 class Versioned(Record):
     """A whole JSON document.
 
-    The default that a subclass gives ``schema_version`` is the only version that it reads. ``WHAT``
-    and ``REDO`` complete the messages about a document that it does not read, and ``ERROR`` is
-    raised with them.
+    The default that a subclass gives ``schema_version`` is the version that it writes. It also
+    reads those of ``OLDER``, which lack nothing but fields that have a default. ``WHAT`` and
+    ``REDO`` complete the messages about a document that it does not read, and ``ERROR`` is raised
+    with them.
     """
 
     WHAT: ClassVar[str] = "a result of edgeconv"
     REDO: ClassVar[str] = "make it again"
     ERROR: ClassVar[type[EdgeconvError]] = EdgeconvError
+    OLDER: ClassVar[tuple[int, ...]] = ()
 
     schema_version: int
 
@@ -53,13 +55,13 @@ class Versioned(Record):
                     f"{path} is not {cls.WHAT}: its kind is {found}",
                     hint=f"name another file, or {cls.REDO}",
                 )
-            if head.schema_version != version:
+            if head.schema_version not in (version, *cls.OLDER):
                 raise cls.ERROR(
                     f"{path} has schema version {head.schema_version}, this edgeconv reads "
                     f"{version}",
                     hint=cls.REDO,
                 )
-            return cls.model_validate_json(text)
+            return cls.model_validate_json(text).model_copy(update={"schema_version": version})
         except ValidationError as error:
             raise cls.ERROR(
                 f"{path} is damaged, or not {cls.WHAT}: {first_problem(error)}", hint=cls.REDO

@@ -32,17 +32,18 @@ from edgeconv.export.data.integer_ranges import integer_ranges
 from edgeconv.export.data.synthetic import SyntheticSamples
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.passes import optimize
-from edgeconv.export.precision import Variant, existing_precision, make_variant, state_pooled_scales
+from edgeconv.export.precision import (
+    QuantizedGraph,
+    Variant,
+    existing_precision,
+    make_variant,
+    state_pooled_scales,
+)
 from edgeconv.export.quantize import QuantizedModel, quantize
 from edgeconv.export.request import ExportRequest, ResolvedRequest, file_stem
 from edgeconv.export.tensor_info import input_infos, output_infos, tool_versions, weights_sha256
 from edgeconv.export.tflite import demand_known
-from edgeconv.export.verify.check_export import (
-    NetworkItself,
-    QuantizedGraph,
-    run_reference,
-    verified,
-)
+from edgeconv.export.verify.check_export import NetworkItself, run_reference, verified
 from edgeconv.export.verify.reference import Oracle, module_outputs, onnx_oracle, save_reference
 from edgeconv.export.warnings import (
     warn_of_data,
@@ -100,7 +101,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
         batches.kept,
         _quantized_graphs(variants + integers),
         asked.progress,
-        has_onnx=Format.ONNX in request.formats,
+        formats=request.formats,
         prequantized=request.existing is not None,
         has_float32=Precision.FLOAT32 in request.precisions,
     )
@@ -249,9 +250,7 @@ def _quantize(
 
 def _quantized_graphs(variants: Sequence[Variant]) -> dict[Precision, QuantizedGraph]:
     return {
-        variant.precision: QuantizedGraph(variant.checked, variant.steps)
-        for variant in variants
-        if variant.checked is not None
+        variant.precision: variant.checked for variant in variants if variant.checked is not None
     }
 
 

@@ -161,6 +161,8 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
         return "its bounds are not constant"
     if node.op_type == "Gemm":
         return _reason_against_gemm(node)
+    if node.op_type == "AveragePool" and _counts_padding_beside_overhang(node):
+        return "ONNX Runtime's int8 kernel divides windows that reach over the edge by too much"
     if node.op_type == "MatMul":
         weight = node.inputs[1]
         if weight is None or weight.shape is None or len(weight.shape) != 2:
@@ -168,6 +170,15 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
     if all(is_constant(value) for value in data_inputs(node, operator)):
         return "all of its inputs are constant"
     return ""
+
+
+def _counts_padding_beside_overhang(node: ir.Node) -> bool:
+    """Whether ceil_mode may add windows that reach beyond padding which counts as elements.
+
+    The divisor of such a window is without the elements beyond (AveragePool, opset 19).
+    """
+    attributes = node.attributes
+    return bool(attributes.get_int("ceil_mode", 0) and attributes.get_int("count_include_pad", 0))
 
 
 def _reason_against_gemm(node: ir.Node) -> str:

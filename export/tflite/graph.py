@@ -76,7 +76,8 @@ class Tensor:
     """A tensor; ``data`` holds the elements of a constant, in any memory order.
 
     ``data`` may have more dimensions than ``shape``, where a reshape would copy it: its elements
-    in order are the tensor's.
+    in order are the tensor's. ``exact`` are the reals that a quantized constant was rounded from,
+    in the same order, where they are known: a finer type holds more of them.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Tensor:
     dtype: np.dtype[Any]
     data: Array | None = None
     quantization: Quantization | ChannelQuantization | None = None
+    exact: Array | None = None
 
     @property
     def elements(self) -> Array | None:

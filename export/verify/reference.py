@@ -96,7 +96,7 @@ def onnx_oracle(
     try:
         runner = OnnxRunner(path, inputs, outputs)
     except EdgeconvError:  # its optimizer spoils some right files, as int8 views of opset 21
-        runner = OnnxRunner(path, inputs, outputs, optimize=False)
+        runner = OnnxRunner(path, inputs, outputs, fuse=False)
     return lambda sample: runner.run(sample)
 
 
