@@ -24,6 +24,7 @@ from edgeconv.bundle import Format, Layout, TensorInfo
 from edgeconv.errors import EdgeconvError, first_line
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.quiet import debugging, quiet_native
+from edgeconv.printable import file_name
 
 Arrays = Sequence[npt.NDArray[Any]]
 
@@ -108,6 +109,8 @@ def open_session(model: Path | bytes, *, fuse: bool = True) -> ort.InferenceSess
     options.log_severity_level = 2 if debugging() else 4
     options.intra_op_num_threads = 1
     try:
+        if isinstance(model, Path) and not _is_text(model):
+            model = model.read_bytes()
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base
         raise _refused(_ONNX_RUNTIME, error) from error
@@ -210,6 +213,8 @@ class LiteRtRunner:
         self._inputs, self._outputs = inputs, outputs
         try:
             with quiet_native():
+                if isinstance(model, Path) and not _is_text(model):
+                    model = model.read_bytes()
                 if isinstance(model, bytes):
                     self._interpreter = Interpreter(model_content=model, num_threads=1)
                 else:
@@ -236,6 +241,11 @@ class LiteRtRunner:
             np.moveaxis(array, -1, 1) if info.layout is Layout.NHWC else array
             for array, info in zip(decoded, self._outputs, strict=True)
         ]
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a path is UTF-8, which is all that the runtimes' own code can open."""
+    return file_name(str(path)) == str(path)
 
 
 def encode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:

@@ -204,6 +204,7 @@ def _carry_out(resolved: ResolvedRequest, settings: ExportSettings) -> Repaired:
 
 def _print(result: Repaired, settings: ExportSettings) -> None:
     from edgeconv.report.bundle import print_bundle
+    from edgeconv.report.output import echo_json
     from edgeconv.report.repair import print_attempts
 
     if result.attempts and not (settings.as_json or settings.quiet):
@@ -216,7 +217,7 @@ def _print(result: Repaired, settings: ExportSettings) -> None:
             hint="calibrate with more or better data, or ask for less",
         )
     if settings.as_json:
-        click.echo(result.bundle.manifest.model_dump_json(indent=2))
+        echo_json(result.bundle.manifest)
     elif not settings.quiet:
         print_bundle(result.bundle)
 

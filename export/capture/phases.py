@@ -45,11 +45,11 @@ def _spectrum(node: ir.Node) -> tuple[int, int, int] | None:
 
     None where they are not known, or the result is no half of a spectrum.
     """
-    if node.op_type == "STFT" and node.attributes.get_int("onesided", 1):
-        length = None if node.inputs[3] is None else known_array(node.inputs[3])
-        return None if length is None else (int(length.item()), 2, 4)
+    if node.op_type == "STFT" and node.attributes.get_int("onesided", 1) == 1:
+        stated = None if node.inputs[3] is None else known_array(node.inputs[3])
+        return None if stated is None else (int(stated.item()), 2, 4)
     attributes = node.attributes
-    half = attributes.get_int("onesided", 0) and not attributes.get_int("inverse", 0)
+    half = attributes.get_int("onesided", 0) == 1 and attributes.get_int("inverse", 0) == 0
     if node.op_type != "DFT" or not half or node.inputs[0] is None:
         return None
     unsqueezed, found = node.inputs[0].producer(), node.outputs[0].shape

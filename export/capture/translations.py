@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from onnxscript import opset18 as op
+from onnxscript import opset18
 
+op: Any = opset18  # its methods take Python's numbers and None, too
 Translation = Callable[..., Any]
 """A function of symbolic tensors and attributes that writes ONNX operators, and returns a value."""
 

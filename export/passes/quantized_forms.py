@@ -26,7 +26,7 @@ class ScalarScales(NodePass):
                 array = known_array(value)
                 assert array is not None
                 scalar = editor.constant(f"{value.name}_scalar", array.reshape(()))
-                scalar.shape, scalar.dtype = ir.Shape(()), value.dtype
+                scalar.shape, scalar.type = ir.Shape(()), value.type
                 node.replace_input_with(index, scalar)
         node.attributes.pop("axis", None)
 

@@ -94,11 +94,13 @@ class FoldConstants(ir.passes.InPlacePass):
 def _unless_grown(node: ir.Node) -> bool | None:
     """False for a node whose result is large, and larger than what it is made from.
 
-    Computing it in the network costs less than storing it. None leaves it to the other rules.
+    Computing it in the network costs less than storing it. onnxscript drops results above its limit
+    only after it has computed them, so that limit is checked here too. None leaves it to the other
+    rules.
     """
     inputs = sum(_elements(value) for value in node.inputs if value is not None)
     outputs = sum(_elements(value) for value in node.outputs)
-    return False if outputs > max(inputs, _WORTH_COMPUTING) else None
+    return False if outputs > min(max(inputs, _WORTH_COMPUTING), MOST_FOLDED) else None
 
 
 def _elements(value: ir.Value) -> int:

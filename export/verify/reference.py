@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from edgeconv.bundle import REFERENCE_NAME, Bundle, Precision, TensorInfo, sha256_of
+from edgeconv.array_file import stored_arrays
+from edgeconv.bundle import REFERENCE_NAME, Bundle, Manifest, Precision, TensorInfo, sha256_of
 from edgeconv.errors import (
     BundleError,
     CaptureError,
@@ -139,12 +138,20 @@ def load_reference(bundle: Bundle) -> Reference:
     if not path.is_file() or sha256_of(path) != bundle.manifest.reference_sha256:
         raise BundleError(f"{path} is missing or was changed after the export", hint="export again")
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = dict(file)
-    except (ValueError, zipfile.BadZipFile) as error:
+        arrays = {name: stored.whole() for name, stored in stored_arrays(path).items()}
+        return _reference(bundle.manifest, arrays)
+    except (
+        DataError,
+        KeyError,
+        ValueError,
+        TypeError,
+    ) as error:  # other arrays
         raise BundleError(f"{path} is damaged", hint="export again") from error
+
+
+def _reference(manifest: Manifest, arrays: dict[str, npt.NDArray[Any]]) -> Reference:
     return Reference(
-        runtime=bundle.manifest.reference,
+        runtime=manifest.reference,
         inputs=[tuple(sample) for sample in _unstacked("input", arrays)],
         outputs=_unstacked("output", arrays),
         allowances=Allowances(lambda: arrays.get("allowed_error")),
@@ -155,7 +162,7 @@ def load_reference(bundle: Bundle) -> Reference:
         },
         # Bundles of edgeconv 0.1 call it by its earlier name.
         prequantized=bool(arrays.get("prequantized", arrays.get("arrived_quantized", False))),
-        network=bundle.manifest,
+        network=manifest,
     )
 
 
