@@ -86,8 +86,8 @@ def open_runner(
     if format is Format.ONNX:
         return OnnxRunner(path, inputs, outputs)
     if network is not None:
-        inputs = [_relative(*pair) for pair in zip(inputs, network.inputs, strict=True)]
-        outputs = [_relative(*pair) for pair in zip(outputs, network.outputs, strict=True)]
+        inputs = relative(inputs, network.inputs)
+        outputs = relative(outputs, network.outputs)
     return LiteRtRunner(path, inputs, outputs)
 
 
@@ -151,9 +151,12 @@ def _run(
     return arrays
 
 
-def _relative(info: TensorInfo, own: TensorInfo) -> TensorInfo:
-    """Describe a tensor of a file without its layout, where the network's own is the same."""
-    return info.model_copy(update={"layout": None}) if info.layout is own.layout else info
+def relative(infos: Sequence[TensorInfo], own: Sequence[TensorInfo]) -> list[TensorInfo]:
+    """Describe the tensors of a file without their layout, where the network's own is the same."""
+    return [
+        info.model_copy(update={"layout": None}) if info.layout is same.layout else info
+        for info, same in zip(infos, own, strict=True)
+    ]
 
 
 class OnnxRunner:
