@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgeconv.report.tables import Column, printable, table
+from edgeconv.printable import printable
+from edgeconv.report.tables import Column, table
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -13,6 +13,8 @@ from torch import nn
 from edgeconv.errors import CaptureError, first_line
 from edgeconv.export.capture.arguments import Called, name_of
 from edgeconv.export.capture.outputs import named_outputs
+from edgeconv.export.capture.phases import mend_phases
+from edgeconv.export.capture.translations import TRANSLATIONS
 from edgeconv.export.quiet import quiet_python
 from edgeconv.export.threads import one_torch_thread
 
@@ -52,6 +54,7 @@ def capture_module(
                 output_names=output_names,
                 verbose=False,
                 optimize=False,  # its optimizer is not exact; see passes/simplification.py
+                custom_translation_table=dict(TRANSLATIONS),
             )
         except Exception as error:
             raise CaptureError(
@@ -64,6 +67,7 @@ def capture_module(
     if written != opset:
         raise CaptureError(f"torch.onnx.export wrote opset {written} where {opset} was asked for")
     _drop_prefix(model.graph)
+    mend_phases(model.graph)
     return model
 
 

@@ -12,15 +12,18 @@ import onnx_ir as ir
 
 from edgeconv.errors import CaptureError, UsageError, first_line
 from edgeconv.export.capture.input_shape import InputShape
+from edgeconv.export.capture.old_opsets import all_nodes, convert_opset, opset_of
+from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_standard
 from edgeconv.export.capture.sizes import refuse_damaged_constants, refuse_huge_values
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.traits import Trait, operators
 
 logger = logging.getLogger(__name__)
 
-_OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QGemm"}
+_OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
 _SHAPED_BY_SECOND = operators(Trait.SHAPED_BY_SECOND)
 _MAX_PROTO_BYTES = 2**31 - 1  # protobuf's limit for one message
+_WEIGHTS_NEED_NO_INPUT = 4  # the IR version
 
 
 def capture_file(
@@ -61,6 +64,7 @@ def capture_file(
     if opset is None:
         proto = _raised(proto, min(liked_opset, highest_opset))
     proto = _convert_opset(proto, path, opset, highest_opset)
+    proto = _in_the_standard(proto, path)
     try:
         proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:
@@ -99,13 +103,27 @@ def _load(path: Path) -> onnx.ModelProto:
         for tensor in (value.const_value for value in model.graph.initializers.values()):
             if isinstance(tensor, ir.ExternalTensor):
                 _refuse_outside(path, tensor)
-        proto = _with_shapes(onnx.load(path), path)
+        proto = onnx.load(path)
+        _unlist_weights(proto)
+        proto = _with_shapes(proto, path)
         onnx.checker.check_model(proto, full_check=False)
     except CaptureError:
         raise
     except Exception as error:  # protobuf and the checker raise kinds of their own
         raise CaptureError(f"{path} is not a valid ONNX file: {_one_line(error)}") from error
     return proto
+
+
+def _unlist_weights(proto: onnx.ModelProto) -> None:
+    """Take the weights out of the inputs, where old files and some exporters list them too."""
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    weights |= {tensor.values.name for tensor in proto.graph.sparse_initializer}
+    inputs = [value for value in proto.graph.input if value.name not in weights]
+    if len(inputs) == len(proto.graph.input):
+        return
+    del proto.graph.input[:]
+    proto.graph.input.extend(inputs)
+    proto.ir_version = max(proto.ir_version, _WEIGHTS_NEED_NO_INPUT)
 
 
 def _with_shapes(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
@@ -134,20 +152,18 @@ def _shapeless(proto: onnx.ModelProto) -> list[str]:
 
 
 def _refuse_operator_form(proto: onnx.ModelProto, path: Path) -> None:
-    """Quantized operators of ONNX Runtime's own kind have no float meaning to lower."""
+    """Scales that are found at run time are those of another file format."""
     for node in proto.graph.node:
-        if node.op_type.startswith("QLinear") or node.op_type in _OPERATOR_FORM:
+        if node.op_type in _OPERATOR_FORM:
             raise CaptureError(
-                f"{path} is quantized in the operator form ({node.op_type})",
-                hint="pass the float network, or quantize it again in the QDQ form "
-                "(quant_format=QuantFormat.QDQ)",
+                f"{path} is quantized at run time ({node.op_type})",
+                hint="pass the float network with --precision int8-dynamic",
             )
 
 
 def _refuse_input_shapes(proto: onnx.ModelProto, path: Path) -> None:
     """An input that is a shape leaves nothing static, whatever shape the file states."""
-    constants = {initializer.name for initializer in proto.graph.initializer}
-    inputs = {value.name for value in proto.graph.input} - constants
+    inputs = {value.name for value in proto.graph.input}
     for node in proto.graph.node:
         second = "".join(node.input[1:2])  # before opset 5 Reshape has the shape as an attribute
         if node.op_type in _SHAPED_BY_SECOND and second in inputs:
@@ -179,8 +195,7 @@ def _fix_shapes(
     Where an input was open, the stated shapes of other values are dropped: shape inference makes
     them anew.
     """
-    constants = {initializer.name for initializer in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in constants]
+    inputs = list(proto.graph.input)
     ranks = {len(value.type.tensor_type.shape.dim) for value in inputs}
     if input_size is not None and not any(_fits(input_size, rank) for rank in ranks):
         text = ("," if isinstance(input_size, InputShape) else "x").join(map(str, input_size))
@@ -265,33 +280,25 @@ def _fits(input_size: tuple[int, ...], rank: int) -> bool:
 
 def _raised(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     """``proto`` in ``opset`` if its own is lower and can be converted, else as it is."""
-    if _opset_of(proto) >= opset:
+    if opset_of(proto) >= opset:
         return proto
     try:
-        return onnx.version_converter.convert_version(proto, opset)
+        return convert_opset(proto, opset)
     except Exception:  # the converter raises RuntimeError and its own kinds
         return proto
-
-
-def _opset_of(proto: onnx.ModelProto) -> int:
-    return next((entry.version for entry in proto.opset_import if entry.domain == ""), 0)
 
 
 def _convert_opset(
     proto: onnx.ModelProto, path: Path, opset: int | None, highest: int
 ) -> onnx.ModelProto:
-    current = _opset_of(proto)
-    foreign = sorted({node.domain for node in proto.graph.node} - {"", "ai.onnx"})
-    if foreign:
-        raise CaptureError(
-            f"{path} uses operators of the domain {foreign[0]!r}",
-            hint="export the network with operators of standard ONNX only",
-        )
+    current = opset_of(proto)
     target = opset or min(max(current, MIN_OPSET), highest)
     if current == target:
         return proto
     try:
-        return onnx.version_converter.convert_version(proto, target)
+        return convert_opset(proto, target)
+    except CaptureError:
+        raise
     except Exception as error:  # the converter raises RuntimeError and its own kinds
         words = first_line(error).rpartition(" failed: ")[2]  # without the converter's own source
         remedy = f"export it anew with opset {target}"
@@ -304,6 +311,28 @@ def _convert_opset(
             f"{path} has opset {current}, which cannot be converted to {target}: {words}",
             hint=remedy,
         ) from error
+
+
+def _in_the_standard(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """``proto`` with the operators of ONNX Runtime's own written as those of the standard.
+
+    Raises:
+        CaptureError: It has other operators that are not in the standard.
+    """
+    if any(node.op_type in WRITTEN or node.domain == DOMAIN for node in all_nodes(proto.graph)):
+        model = ir.from_proto(proto)
+        write_as_standard(model)
+        proto = ir.to_proto(model)
+    own = {function.domain for function in proto.functions}
+    for node in all_nodes(proto.graph):
+        if node.domain not in {"", "ai.onnx", *own}:
+            raise CaptureError(
+                f"{path}: {node.name or node.output[0]} ({node.op_type}) is an operator of the "
+                f"domain {node.domain!r}",
+                hint="export the network with standard operators only, or pass the file that ONNX "
+                "Runtime optimized",
+            )
+    return proto
 
 
 def _one_line(error: Exception) -> str:

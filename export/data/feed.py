@@ -15,6 +15,7 @@ from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.checks import InputCheck
 from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.data.open import open_samples
+from edgeconv.export.data.preprocess import image_size
 from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.stated import combined
 from edgeconv.export.data.synthetic import SYNTHETIC, Domain, SyntheticSamples, find_domain
@@ -48,7 +49,7 @@ def choose_preprocessing(
     Raises:
         UsageError: ``stated`` is for another number of channels than the input has.
     """
-    channels = inputs[0].shape[1] if len(inputs) == 1 and len(inputs[0].shape) == 4 else None
+    channels = image_size(inputs[0])[0] if len(inputs) == 1 and len(inputs[0].shape) == 4 else None
     chosen = combined(stated, card)
     if chosen is not None and channels is not None:
         mean, std = (

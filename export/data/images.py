@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from edgeconv.bundle import Fit, Interpolation, Preprocessing, TensorInfo
 from edgeconv.errors import DataError, UsageError
-from edgeconv.export.data.preprocess import normalize
+from edgeconv.export.data.preprocess import channel_axis, image_size, to_input
 from edgeconv.export.data.samples import IndexedSamples, Sample
 from edgeconv.limits import IMAGE_PIXELS
 
@@ -62,7 +63,7 @@ class ImageFolder(IndexedSamples):
             file = self.files[index]
             name = file.relative_to(self.path).as_posix()
             try:
-                array = load_image(file, self.info.shape, self.preprocessing)
+                array = load_image(file, self.info, self.preprocessing)
             except _DAMAGED:
                 self.skipped.append(name)
                 continue
@@ -70,20 +71,21 @@ class ImageFolder(IndexedSamples):
 
 
 def load_image(
-    file: Path, shape: tuple[int, ...], preprocessing: Preprocessing | None
-) -> npt.NDArray[np.float32]:
-    """Read an image as [1, C, H, W] float32.
+    file: Path, info: TensorInfo, preprocessing: Preprocessing | None
+) -> npt.NDArray[Any]:
+    """Read an image for the input ``info``, in its layout.
 
     The image is resized until it covers the input, further as ``preprocessing`` says; then the
     center is cropped, and bytes become ([0, 1] - mean) / std. Sizes are rounded as torchvision's
     Resize and CenterCrop round them.
     """
-    channels, height, width = shape[1:]
+    channels, height, width = image_size(info)
     how = preprocessing or Preprocessing()
     with _opened(file) as opened:
         image = opened.convert("L" if channels == 1 else "RGB")
     pixels = _cropped(image, (height, width), how).reshape(height, width, channels)
-    return normalize(pixels.transpose(2, 0, 1)[None], preprocessing)
+    image_first = pixels[None] if channel_axis(info) == 3 else pixels.transpose(2, 0, 1)[None]
+    return to_input(image_first, info, preprocessing, str(file))
 
 
 @contextmanager
@@ -154,7 +156,7 @@ def one_image_input(inputs: Sequence[TensorInfo], path: Path) -> TensorInfo:
     Raises:
         UsageError: The network takes something else than one image; ``path`` is for the message.
     """
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (1, 3):
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or image_size(inputs[0])[0] not in (1, 3):
         raise UsageError(
             f"{path} holds images, but the network's input is not one gray or color image",
             hint="pass an .npz with one array per input",

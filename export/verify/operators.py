@@ -26,7 +26,14 @@ from edgeconv.bundle import Format, Layout, OperatorFigures, TensorInfo
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.graph_edit import GraphEditor, constant_array, describe
 from edgeconv.export.precision.variant import QuantizedGraph
-from edgeconv.export.runtimes import LiteRtRunner, NamedOutputs, OnnxRunner, Runner, open_session
+from edgeconv.export.runtimes import (
+    LiteRtRunner,
+    NamedOutputs,
+    OnnxRunner,
+    Runner,
+    open_session,
+    relative,
+)
 from edgeconv.export.tensor_info import input_infos, output_infos
 from edgeconv.export.tflite import lower
 from edgeconv.export.tflite.builder import origin
@@ -271,8 +278,8 @@ def _on_litert(cut: ir.Model, graph: QuantizedGraph) -> Runner:
     load = partial(
         LiteRtRunner,
         bytes(lowered.data),
-        [_as_stored(info) for info in lowered.inputs],
-        [_as_stored(info) for info in lowered.outputs],
+        [_as_stored(info) for info in relative(lowered.inputs, input_infos(cut))],
+        [_as_stored(info) for info in relative(lowered.outputs, output_infos(cut))],
     )
     demand_survival("a quantized operator on LiteRT", load)
     return load()

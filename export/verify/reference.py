@@ -12,8 +12,14 @@ import torch
 from torch import nn
 
 from edgeconv.array_file import stored_arrays
-from edgeconv.bundle import REFERENCE_NAME, Bundle, Precision, TensorInfo, sha256_of
-from edgeconv.errors import BundleError, DataError, UsageError, first_line
+from edgeconv.bundle import REFERENCE_NAME, Bundle, Manifest, Precision, TensorInfo, sha256_of
+from edgeconv.errors import (
+    BundleError,
+    DataError,
+    EdgeconvError,
+    UsageError,
+    first_line,
+)
 from edgeconv.export.capture.arguments import name_of
 from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.data.samples import Sample
@@ -68,7 +74,10 @@ def onnx_oracle(
     path: Path, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
 ) -> Oracle:
     """Load the user's own ``.onnx`` file on ONNX Runtime, before any of our passes."""
-    runner = OnnxRunner(path, inputs, outputs)
+    try:
+        runner = OnnxRunner(path, inputs, outputs)
+    except EdgeconvError:  # its optimizer spoils some right files, as int8 views of opset 21
+        runner = OnnxRunner(path, inputs, outputs, fuse=False)
     return lambda sample: runner.run(sample)
 
 
@@ -112,7 +121,7 @@ def load_reference(bundle: Bundle) -> Reference:
         raise BundleError(f"{path} is missing or was changed after the export", hint="export again")
     try:
         arrays = {name: stored.whole() for name, stored in stored_arrays(path).items()}
-        return _reference(bundle.manifest.reference, arrays)
+        return _reference(bundle.manifest, arrays)
     except (
         DataError,
         KeyError,
@@ -122,9 +131,9 @@ def load_reference(bundle: Bundle) -> Reference:
         raise BundleError(f"{path} is damaged", hint="export again") from error
 
 
-def _reference(runtime: str, arrays: dict[str, npt.NDArray[Any]]) -> Reference:
+def _reference(manifest: Manifest, arrays: dict[str, npt.NDArray[Any]]) -> Reference:
     return Reference(
-        runtime=runtime,
+        runtime=manifest.reference,
         inputs=[tuple(sample) for sample in _unstacked("input", arrays)],
         outputs=_unstacked("output", arrays),
         allowances=Allowances(lambda: arrays.get("allowed_error")),
@@ -135,6 +144,7 @@ def _reference(runtime: str, arrays: dict[str, npt.NDArray[Any]]) -> Reference:
         },
         # Bundles of edgeconv 0.1 call it by its earlier name.
         prequantized=bool(arrays.get("prequantized", arrays.get("arrived_quantized", False))),
+        network=manifest,
     )
 
 

@@ -70,7 +70,13 @@ def evaluate(
         )
     labeled = _open(bundle, data, classes)
     runners = [
-        open_runner(bundle.file(artifact), artifact.format, artifact.inputs, artifact.outputs)
+        open_runner(
+            bundle.file(artifact),
+            artifact.format,
+            artifact.inputs,
+            artifact.outputs,
+            bundle.manifest,
+        )
         for artifact in artifacts
     ]
     right: list[list[npt.NDArray[np.bool_]]] = [[] for _ in artifacts]
