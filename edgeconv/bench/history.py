@@ -145,8 +145,8 @@ class History:
                 "SELECT r.id, started, device, revision, changed, name, sha256, bytes, runtime, "
                 "threads, median_ns, low_ns, high_ns, instructions "
                 "FROM runs r JOIN models m ON m.run = r.id "
-                "WHERE name GLOB ? AND r.id IN (SELECT DISTINCT run FROM models "
-                "WHERE name GLOB ? ORDER BY run DESC LIMIT ?) ORDER BY r.id DESC, m.rowid",
+                "WHERE (typeof(name) <> 'text' OR name GLOB ?) AND r.id IN (SELECT DISTINCT run FROM models "
+                "WHERE typeof(name) <> 'text' OR name GLOB ? ORDER BY run DESC LIMIT ?) ORDER BY r.id DESC, m.rowid",
                 (pattern, pattern, limit),
             ).fetchall()
         return [self._entry(row) for row in rows]

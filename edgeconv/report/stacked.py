@@ -21,7 +21,7 @@ def stacked(
 ) -> Table:
     """A table whose first column moves onto lines of its own where the rest would not fit.
 
-    Names are never cut or wrapped, so that they can be copied.
+    Names are never cut or wrapped, so that they can be copied. Wide figures stand closer together.
     """
     from rich.cells import cell_len
 
@@ -33,12 +33,15 @@ def stacked(
     if sum(widths) + len(GAP) * (len(widths) - 1) <= WIDTH:
         return table(columns, rows, title=title)
 
+    figures = sum(widths[1:]) + len(INDENT) + len(GAP) * (len(widths) - 2)
+    gap = GAP if figures <= WIDTH else " "
+
     def line(cells: Sequence[str]) -> str:
         parts = []
         for column, width, cell in zip(columns[1:], widths[1:], cells, strict=True):
             space = " " * (width - cell_len(cell))
             parts.append(space + cell if column.numeric else cell + space)
-        return (INDENT + GAP.join(parts)).rstrip()
+        return (INDENT + gap.join(parts)).rstrip()
 
     header = Column(f"{columns[0].name}\n{line([column.name for column in columns[1:]])}")
     lines = [[text] for row in shown for text in (row[0], line(row[1:]))]

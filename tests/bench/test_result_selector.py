@@ -102,10 +102,10 @@ def test_a_kind_that_one_side_lacks(
     assert "only HEAD~1 has instruction counts" in edgeconv("compare", "HEAD~1", "HEAD").stderr
     added = edgeconv("gate", "HEAD~1", "--baseline", "HEAD")
     assert added.returncode == 3
-    assert "- only HEAD~1 has instruction counts" in added.stdout
+    assert "- only HEAD\\~1 has instruction counts" in added.stdout
     one = edgeconv("gate", 3, "--baseline", "HEAD~1")  # a run is of one kind: no other was asked
     assert one.returncode == 3
-    assert "- only HEAD~1 has instruction counts" in one.stdout
+    assert "- only HEAD\\~1 has instruction counts" in one.stdout
 
 
 def test_two_names_of_one_run_are_refused(

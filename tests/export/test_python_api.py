@@ -148,12 +148,14 @@ def test_calibration_data_of_every_kind(kind: str, small: nn.Module, tmp_path: P
     assert calibration is not None
     assert calibration.samples + calibration.held_out == len(X)
     assert not calibration.synthetic
-    # min-max ranges do not depend on the order, so all kinds make one file.
-    digests.add(bundle.manifest.artifacts[0].sha256)
-    assert len(digests) == 1
+    # Min-max ranges do not depend on the order, so the same samples make the same file. Data that
+    # comes in its own order holds other samples back than data that can be shuffled.
+    digest = digests.setdefault(frozenset(calibration.names), bundle.manifest.artifacts[0].sha256)
+    assert bundle.manifest.artifacts[0].sha256 == digest
+    assert len(digests) <= 2
 
 
-digests: set[str] = set()
+digests: dict[frozenset[str], str] = {}
 
 
 @pytest.mark.parametrize(

@@ -84,5 +84,5 @@ def test_images_are_resized_as_stated(
     ).round().clamp(0, 255)  # fmt: skip
     top, left = round((size[0] - 32) / 2), round((size[1] - 32) / 2)
     wanted = resized[:, :, top : top + 32, left : left + 32].numpy() / 255
-    got = load_image(picture, (1, 3, 32, 32), how)
+    got = load_image(picture, COLOR[0], how)
     assert np.abs(got - wanted).max() <= (1.01 / 255 if antialias else 1e-6)
