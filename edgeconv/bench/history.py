@@ -23,6 +23,8 @@ from edgeconv.limits import UNPACKED_BYTES
 from edgeconv.user_folders import state_folder
 from edgeconv.versioned import Versioned, first_problem
 
+# A name that is not text is damage, which no pattern may hide.
+_NAMED = "(typeof(name) <> 'text' OR name GLOB ?)"
 LATEST = 500  # measured files of a device that tell how much its sessions differ
 
 
@@ -145,8 +147,8 @@ class History:
                 "SELECT r.id, started, device, revision, changed, name, sha256, bytes, runtime, "
                 "threads, median_ns, low_ns, high_ns, instructions "
                 "FROM runs r JOIN models m ON m.run = r.id "
-                "WHERE (typeof(name) <> 'text' OR name GLOB ?) AND r.id IN (SELECT DISTINCT run FROM models "
-                "WHERE typeof(name) <> 'text' OR name GLOB ? ORDER BY run DESC LIMIT ?) ORDER BY r.id DESC, m.rowid",
+                f"WHERE {_NAMED} AND r.id IN (SELECT DISTINCT run FROM models "
+                f"WHERE {_NAMED} ORDER BY run DESC LIMIT ?) ORDER BY r.id DESC, m.rowid",
                 (pattern, pattern, limit),
             ).fetchall()
         return [self._entry(row) for row in rows]

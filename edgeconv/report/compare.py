@@ -9,13 +9,14 @@ from edgeconv.report.tables import Column
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from edgeconv.bench.compare.comparison import Comparison, ComparisonReport
 
     AnyReport = ComparisonReport[Comparison[Any, Any]]
 
 
-def comparison_table(report: AnyReport, title: str | None) -> Table:
+def comparison_table(report: AnyReport, title: str | None) -> Table | Text:
     """One row per file: before, after, and the verdict in words."""
     by = [c.judged_by() for c in report.comparisons]
     figure = (Column("By"),) if any(by) else ()

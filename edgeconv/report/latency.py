@@ -10,6 +10,7 @@ from edgeconv.units import format_bytes, format_duration, format_ratio, signific
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from edgeconv.bench.result import BenchResult, ModelResult, Tail
 
@@ -32,7 +33,7 @@ COSTS = (
 )
 
 
-def latency_table(result: BenchResult) -> Table:
+def latency_table(result: BenchResult) -> Table | Text:
     """One row per file; speed-ups are against the slowest file, where there are several."""
     several = len(result.models) > 1
     rows = []
@@ -49,7 +50,7 @@ def latency_table(result: BenchResult) -> Table:
     return stacked((*LATENCIES, SPEEDUP) if several else LATENCIES, rows)
 
 
-def cost_table(result: BenchResult) -> Table:
+def cost_table(result: BenchResult) -> Table | Text:
     """What ran each file, and what else it costs."""
     rows = []
     for model in result.models:

@@ -10,6 +10,7 @@ from edgeconv.report.tables import Column, table
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 WIDTH = 80
 INDENT = "  "
@@ -18,12 +19,13 @@ GAP = "  "
 
 def stacked(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], *, title: str | None = None
-) -> Table:
+) -> Table | Text:
     """A table whose first column moves onto lines of its own where the rest would not fit.
 
     Names are never cut or wrapped, so that they can be copied. Wide figures stand closer together.
     """
     from rich.cells import cell_len
+    from rich.text import Text
 
     shown = [[printable(cell) for cell in row] for row in rows]
     widths = [
@@ -43,6 +45,9 @@ def stacked(
             parts.append(space + cell if column.numeric else cell + space)
         return (INDENT + gap.join(parts)).rstrip()
 
-    header = Column(f"{columns[0].name}\n{line([column.name for column in columns[1:]])}")
-    lines = [[text] for row in shown for text in (row[0], line(row[1:]))]
-    return table([header], lines, title=title)
+    # Not a table of one column, which would pad every line to the length of the longest name.
+    names = [columns[0].name, line([column.name for column in columns[1:]])]
+    heading = "\n".join([*([title] if title else []), *names])
+    lines = [text for row in shown for text in (row[0], line(row[1:]))]
+    drawn = Text(heading, style="bold", no_wrap=True, overflow="ignore")
+    return drawn.append("\n" + "\n".join(lines), style="not bold")
