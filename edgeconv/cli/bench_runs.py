@@ -24,6 +24,7 @@ from edgeconv.versioned import Versioned
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from edgeconv.bench.instructions import CountResult
     from edgeconv.bench.profile.profile import OperatorResult
@@ -36,7 +37,7 @@ class Measured(Generic[R]):
     """A result, how it is shown, and why not all that was asked was measured, if so."""
 
     result: R
-    draw: tuple[Callable[[R], Table], ...]
+    draw: tuple[Callable[[R], Table | Text], ...]
     note: Callable[[R], list[str]]
     cut: str | None = None
 
