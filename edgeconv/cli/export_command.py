@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from edgeconv.export.quantize_options import (
     Rounding,
 )
 from edgeconv.export.request import ExportRequest
+from edgeconv.progress import StepTimes
 
 if TYPE_CHECKING:
     from edgeconv.bundle import Target
@@ -197,11 +198,12 @@ def command(settings: ExportSettings) -> None:
     if settings.device is not None:
         request = replace(request, target=_probe(settings.device, silent))
     with progress("Starting", silent) as show:
-        resolved = resolve_request(replace(request, progress=show))
+        times = StepTimes(show)
+        resolved = resolve_request(replace(request, progress=times))
         if resolved.note is not None and not settings.quiet:
             print_notes([resolved.note])
         result = _carry_out(resolved, settings)
-    _print(result, settings)
+    _print(result, settings, times.seconds)
 
 
 def _carry_out(resolved: ResolvedRequest, settings: ExportSettings) -> Repaired:
@@ -216,7 +218,7 @@ def _carry_out(resolved: ResolvedRequest, settings: ExportSettings) -> Repaired:
     return export_within(resolved, budget, labeled=settings.labeled, latency=_latency)
 
 
-def _print(result: Repaired, settings: ExportSettings) -> None:
+def _print(result: Repaired, settings: ExportSettings, seconds: Mapping[str, float]) -> None:
     from edgeconv.report.bundle import print_bundle
     from edgeconv.report.repair import print_attempts
 
@@ -232,7 +234,7 @@ def _print(result: Repaired, settings: ExportSettings) -> None:
     if settings.as_json:
         click.echo(result.bundle.manifest.model_dump_json(indent=2))
     elif not settings.quiet:
-        print_bundle(result.bundle)
+        print_bundle(result.bundle, seconds=seconds)
 
 
 def _probe(device: str, quiet: bool) -> Target:
