@@ -190,4 +190,4 @@ def formats_agree(figures: Verification) -> str:
 
 
 def _oracle(name: str) -> str:
-    return {"pytorch": "PyTorch", "onnxruntime": "the ONNX file"}[name]
+    return {"pytorch": "PyTorch", "onnxruntime": "the ONNX file"}.get(name, name)

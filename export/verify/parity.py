@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy.typing as npt
 from edgeconv.bundle import Artifact, Format, OperatorFigures, Precision, Verification
 from edgeconv.errors import VerificationError
 from edgeconv.export.data.samples import Sample
-from edgeconv.export.runtimes import open_runner
+from edgeconv.export.runtimes import Interface, Runner, open_runner
+from edgeconv.export.verify.apart import demand_survival
 from edgeconv.export.verify.kept import (
     Tolerance,
     as_reals,
@@ -95,13 +97,14 @@ class Reference:
 
     Attributes:
         runtime: What computed ``outputs``: pytorch, or onnxruntime for a network from an ONNX file.
-        inputs: The samples, each a tuple of arrays in the network's own layout (NCHW).
+        inputs: The samples, each a tuple of arrays in the network's own layout.
         outputs: The network's own outputs for each sample.
         quantized: What else the files of a quantized precision are compared with.
         prequantized: Whether the network was quantized before, so that ``outputs`` are not those of
             a float network.
         probes: Further samples for float32 files only.
         allowances: The errors that float32 may make in ``outputs`` and ``probes``.
+        network: The network's inputs and outputs, with their layouts; None where all are NCHW.
     """
 
     runtime: str
@@ -111,6 +114,7 @@ class Reference:
     prequantized: bool = False
     probes: Probes = field(default_factory=lambda: Probes([], []))
     allowances: Allowances = field(default_factory=lambda: Allowances(lambda: None))
+    network: Interface | None = None
 
 
 def verify_artifacts(
@@ -127,9 +131,18 @@ def verify_artifacts(
     outputs: dict[str, list[Outputs]] = {}
     runtimes: dict[str, str] = {}
     for artifact in artifacts:
-        runner = open_runner(
-            folder / artifact.path, artifact.format, artifact.inputs, artifact.outputs
+        open_file = partial(
+            open_runner,
+            folder / artifact.path,
+            artifact.format,
+            artifact.inputs,
+            artifact.outputs,
+            reference.network,
         )
+        if artifact.format is Format.TFLITE and artifact.precision.calibrated:
+            attempt = partial(_run_once, open_file, reference.inputs[0])
+            demand_survival(f"{artifact.path} on LiteRT", attempt)
+        runner = open_file()
         samples = [*reference.inputs]
         if artifact.precision is Precision.FLOAT32:
             samples += reference.probes.inputs
@@ -146,6 +159,10 @@ def verify_artifacts(
         )
         for artifact in artifacts
     }
+
+
+def _run_once(open_file: Callable[[], Runner], sample: Sample) -> None:
+    open_file().run(sample)
 
 
 def _other_format(
