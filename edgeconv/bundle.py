@@ -172,14 +172,13 @@ class AccuracyStep(Record):
     """A range method or a pass that was tried for the accuracy of int8.
 
     ``gain_db`` is its mean gain per sample over samples that it was not fitted to, and that mean
-    is uncertain by ``uncertainty_db`` (99 % confidence). ``seconds`` is how long trying it took.
+    is uncertain by ``uncertainty_db`` (99 % confidence).
     """
 
     name: str
     gain_db: float
     uncertainty_db: float
     kept: bool
-    seconds: float
 
 
 class Calibration(Record):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from edgeconv.export.quantize_options import (
     Rounding,
 )
 from edgeconv.export.request import ExportRequest
+from edgeconv.progress import StepTimes
 
 if TYPE_CHECKING:
     from edgeconv.bundle import Target
@@ -191,11 +192,12 @@ def command(settings: ExportSettings) -> None:
     if settings.device is not None:
         request = replace(request, target=_probe(settings.device, silent))
     with progress("Starting", silent) as show:
-        resolved = resolve_request(replace(request, progress=show))
+        times = StepTimes(show)
+        resolved = resolve_request(replace(request, progress=times))
         if resolved.note is not None and not settings.quiet:
             print_notes([resolved.note])
         result = _carry_out(resolved)
-    _print(result, settings)
+    _print(result, settings, times.seconds)
 
 
 def _carry_out(resolved: ResolvedRequest) -> Repaired:
@@ -208,7 +210,7 @@ def _carry_out(resolved: ResolvedRequest) -> Repaired:
     return export_within(resolved, latency=_latency)
 
 
-def _print(result: Repaired, settings: ExportSettings) -> None:
+def _print(result: Repaired, settings: ExportSettings, seconds: Mapping[str, float]) -> None:
     from edgeconv.report.bundle import print_bundle
     from edgeconv.report.output import echo_json
     from edgeconv.report.repair import print_attempts
@@ -219,7 +221,7 @@ def _print(result: Repaired, settings: ExportSettings) -> None:
     if settings.as_json:
         echo_json(bundle.manifest)
     elif not settings.quiet:
-        print_bundle(bundle)
+        print_bundle(bundle, seconds=seconds)
 
 
 def _probe(device: str, quiet: bool) -> Target:

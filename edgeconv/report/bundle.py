@@ -15,6 +15,7 @@ from edgeconv.bundle import (
     Verification,
 )
 from edgeconv.metrics import EQUAL_DB
+from edgeconv.progress import TRYING
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_bytes, format_percent, significant
 
@@ -23,12 +24,17 @@ _ENOUGH_SAMPLES = 64
 _CHANCE = 0.05
 
 
-def print_bundle(bundle: Bundle, figures: Mapping[str, Verification | None] | None = None) -> None:
+def print_bundle(
+    bundle: Bundle,
+    figures: Mapping[str, Verification | None] | None = None,
+    seconds: Mapping[str, float] | None = None,
+) -> None:
     """Print the files with their verification figures, and what a person should know besides.
 
     Args:
         bundle: The bundle.
         figures: Figures by artifact path, instead of those in the manifest.
+        seconds: How long each step of the export took, by its name in the progress.
     """
     manifest = bundle.manifest
     if figures is None:
@@ -67,7 +73,7 @@ def print_bundle(bundle: Bundle, figures: Mapping[str, Verification | None] | No
                         Column("time", numeric=True),
                         "",
                     ],
-                    map(_step, calibration.steps),
+                    [_step(step, seconds or {}) for step in calibration.steps],
                 )
             )
     halved = [a.path for a in manifest.artifacts if _computes_in_half(a)]
@@ -122,9 +128,11 @@ def _row(artifact: Artifact, figures: Verification | None) -> list[str]:
     return [artifact.path, format_bytes(artifact.bytes), *measured, artifact.lowest_runtime]
 
 
-def _step(step: AccuracyStep) -> list[str]:
+def _step(step: AccuracyStep, seconds: Mapping[str, float]) -> list[str]:
     gain = f"{step.gain_db:+.1f} ± {step.uncertainty_db:.1f} dB"
-    return [step.name, gain, f"{step.seconds:.1f} s", "kept" if step.kept else "left out"]
+    took = seconds.get(f"{TRYING}{step.name}")
+    time = "–" if took is None else f"{took:.1f} s"
+    return [step.name, gain, time, "kept" if step.kept else "left out"]
 
 
 def _decibels(value: float | None) -> str:
