@@ -12,6 +12,7 @@ from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.quantize.calibration.calibrate import calibrate
 from edgeconv.export.quantize.insert_qdq import InsertQdq
 from edgeconv.export.quantize.layers import is_weighted
+from edgeconv.export.quantize.needs import Needs
 from edgeconv.export.quantize.parameters import ActivationParameters
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize.weights import QuantizedWeight, round_to_nearest
@@ -93,10 +94,12 @@ def draft(
         DataError: An activation is NaN or infinite.
     """
     decisions = plan(model.graph, options.keep_float)
-    calibration = calibrate(model, decisions.groups(), batches, options.range_method, progress)
+    needs = Needs(model.graph, decisions)
+    watched, groups = needs.watched(model)
+    calibration = calibrate(watched, groups, batches, options.range_method, progress)
     activations = {
         str(value.name): parameters
-        for value, parameters in decisions.parameters(calibration.ranges).items()
+        for value, parameters in decisions.parameters(needs.cut(calibration.ranges)).items()
     }
     weights = {
         str(node.outputs[0].name): round_to_nearest(node, activations)
