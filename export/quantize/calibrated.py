@@ -19,6 +19,9 @@ from edgeconv.export.quantize.weights import QuantizedWeight, round_to_nearest
 from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.progress import Progress, no_progress
 
+# Runtimes multiply and divide scales in float32; some end the process where that overflows.
+_FARTHEST = 1e30
+
 
 @dataclass(frozen=True)
 class CalibratedModel:
@@ -90,6 +93,8 @@ def draft(
 ) -> CalibratedModel:
     """Find ranges on ``batches``, and round weights to the nearest integer.
 
+    What reads or writes values that no scale covers stays in float.
+
     Raises:
         DataError: An activation is NaN or infinite.
     """
@@ -97,9 +102,19 @@ def draft(
     needs = Needs(model.graph, decisions)
     watched, groups = needs.watched(model)
     calibration = calibrate(watched, groups, batches, options.range_method, progress)
+    ranges = needs.cut(calibration.ranges)
+    far = frozenset(
+        str(node.name)
+        for value, root in decisions.activations.items()
+        if root not in decisions.fixed and ranges[str(root.name)].reach > _FARTHEST
+        for node in (value.producer(), *value.consumers())
+        if node is not None
+    )
+    if far:
+        options = replace(options, keep_float=options.keep_float | far)
+        return draft(model, batches, options, progress)
     activations = {
-        str(value.name): parameters
-        for value, parameters in decisions.parameters(needs.cut(calibration.ranges)).items()
+        str(value.name): parameters for value, parameters in decisions.parameters(ranges).items()
     }
     weights = {
         str(node.outputs[0].name): round_to_nearest(node, activations)

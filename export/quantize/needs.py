@@ -25,6 +25,8 @@ _PROBABILITY_STEP = 1 / 32768
 _MASKED_ROW = 8.0 * 255
 _LOWEST = float(np.finfo(np.float32).min)
 _EVERYTHING = Range(-inf, inf)
+_MAXIMA = {"ReduceMax", "MaxPool", "GlobalMaxPool"}
+_MINIMA = {"ReduceMin"}
 
 
 def operand_need(node: ir.Node, index: int, result: Range, other: Range) -> Range:
@@ -100,8 +102,11 @@ class Needs:
                 groups[name] = [
                     _told_apart(editor, values[str(node.outputs[0].name)]) for node in softmaxes
                 ]
-            elif self._need(root, unknown, frozenset()).low > -inf:
-                groups[name] = [_finite(editor, values[member]) for member in members]
+                continue
+            members = self._deciding(members)
+            if self._need(root, unknown, frozenset()).low > -inf:
+                members = [_finite(editor, values[member]) for member in members]
+            groups[name] = members
         return watched, groups
 
     def cut(self, ranges: Mapping[str, Range]) -> dict[str, Range]:
@@ -152,6 +157,18 @@ class Needs:
         if operand_need(node, index, Range(-1.0, 1.0), other) == _EVERYTHING:
             return _EVERYTHING
         return operand_need(node, index, self._cut(result, ranges, pending), other)
+
+    def _deciding(self, members: list[str]) -> list[str]:
+        """Leave out what only a maximum reads, which is observed itself, or only a minimum."""
+        by_name = {str(value.name): value for value in self._plan.activations}
+        kept = []
+        for member in members:
+            readers = {node.op_type for node in by_name[member].consumers()}
+            quantized = all(node in self._inside for node in by_name[member].consumers())
+            extreme = any(readers and readers <= each for each in (_MAXIMA, _MINIMA))
+            if not (extreme and quantized) or by_name[member].is_graph_output():
+                kept.append(member)
+        return kept
 
     def _softmaxes(self, root: ir.Value) -> list[ir.Node]:
         """The Softmaxes that read a group, if nothing else does."""

@@ -38,6 +38,11 @@ class Range:
     low: float
     high: float
 
+    @property
+    def reach(self) -> float:
+        """The largest magnitude in it."""
+        return max(abs(self.low), abs(self.high))
+
     def union(self, other: Range) -> Range:
         """The smallest range that contains both."""
         return Range(min(self.low, other.low), max(self.high, other.high))

@@ -13,8 +13,13 @@ from edgeconv.export.quantize.parameters import (
     Range,
     activation_parameters,
 )
+from edgeconv.export.traits import Trait, operators
 
 FLOAT = ir.DataType.FLOAT
+KEPT = "it was asked to stay in float, or would lose too much in int8"
+# Through these a NaN or an infinity reaches the result.
+_ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Max", "Min", "Where", "Softmax"}
+_PASSES_INFINITY = _ELEMENTWISE | operators(Trait.MOVES)
 
 
 @dataclass
@@ -66,11 +71,14 @@ def plan(graph: ir.Graph, keep_float: Collection[str] = ()) -> Plan:
     wanted: dict[ir.Value, None] = {}
     fixed: dict[ir.Value, FixedRange] = {}
     sources: list[ir.Value] = list(graph.inputs)
+    not_finite = _may_decide_by_infinity(graph)
     for node in graph:
         operator = OPERATORS.get(node.op_type) if node.domain == "" else None
         reason = _reason_for_float(node, operator)
+        if node in not_finite:
+            reason = "integers have no NaN and no infinity, which the network asks for behind it"
         if node.name in keep_float and operator is not None:
-            reason = "it was asked to stay in float"
+            reason = KEPT
         if operator is None or reason:
             result.float_fallback[node] = reason or ""
             sources += node.outputs
@@ -99,6 +107,19 @@ def plan(graph: ir.Graph, keep_float: Collection[str] = ()) -> Plan:
         if parameters is not None and not others
     }
     return result
+
+
+def _may_decide_by_infinity(graph: ir.Graph) -> set[ir.Node]:
+    """The operators that may make the NaN or the infinity that an IsNaN or IsInf asks for."""
+    pending = [node.inputs[0] for node in graph if node.op_type in ("IsNaN", "IsInf")]
+    found: set[ir.Node] = set()
+    while pending:
+        value = pending.pop()
+        node = None if value is None else value.producer()
+        if node is not None and node not in found and node.op_type in _PASSES_INFINITY:
+            found.add(node)
+            pending += node.inputs
+    return found
 
 
 def data_inputs(node: ir.Node, operator: QuantizedOperator) -> Iterator[ir.Value]:
