@@ -180,14 +180,14 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
         value is not None and not is_constant(value) for value in node.inputs[1:]
     ):
         return "its bounds are not constant"
+    if all(is_constant(value) for value in data_inputs(node, operator)):
+        return "all of its inputs are constant"
     if node.op_type == "Gemm":
         return _reason_against_gemm(node)
     if node.op_type == "MatMul":
         weight = node.inputs[1]
         if weight is None or weight.shape is None or len(weight.shape) != 2:
             return "its second operand is not a constant matrix"
-    if all(is_constant(value) for value in data_inputs(node, operator)):
-        return "all of its inputs are constant"
     return ""
 
 
