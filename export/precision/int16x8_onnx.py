@@ -175,7 +175,7 @@ class _Widening:
         self._set(node, wide)
 
     def _bias(self, node: ir.Node) -> None:
-        """State a bias in the scale that follows from the input's new one, or in float."""
+        """State a bias in the scale that follows from the input's new one."""
         (reader,) = node.outputs[0].consumers()
         x, weight = (value.producer() if value else None for value in reader.inputs[:2])
         if x is None or weight is None or x.op_type != "DequantizeLinear":
@@ -185,16 +185,8 @@ class _Widening:
         assert old is not None
         new = np.float32(constant_array(x.inputs[1])) * constant_array(weight.inputs[1])
         real = constant_array(codes).astype(np.float64) * constant_array(old)
-        steps = np.rint(real / new)
-        if np.abs(steps).max(initial=0) > np.iinfo(np.int32).max:
-            # The input hardly varies. TFLite has 64 bits for this bias, ONNX has float.
-            array = real.astype(np.float32)
-            dequantized = node.outputs[0]
-            reader.replace_input_with(
-                2, self._editor.constant(f"{dequantized.name}_float", array)
-            )
-            return
-        integers = steps.astype(np.int32)
+        limits = np.iinfo(np.int32)
+        integers = np.rint(real / new).clip(limits.min, limits.max).astype(np.int32)
         node.replace_input_with(0, self._editor.constant(f"{codes.name}_int16", integers))
         scale = np.asarray(new, np.float32)
         node.replace_input_with(1, self._editor.constant(f"{old.name}_int16", scale))

@@ -27,8 +27,9 @@ _GATE_HIGH = 255 / 254
 # XNNPACK refuses convolutions whose accumulator's step is 256 output steps or more. There a single
 # step saturates the output whatever the weight is.
 _MAX_STEP_RATIO = 255.0
-# The other half of int32 is left for the accumulated products.
-_MAX_BIAS = 2**30
+# Half of int32 is left for the accumulated products. An activation of int16 has steps that are 256
+# times finer, and so has its bias; ONNX Runtime makes int32 of a bias even where the file has float.
+_MAX_BIAS = 2**30 // 256
 
 
 @dataclass(frozen=True)
