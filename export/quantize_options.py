@@ -50,6 +50,7 @@ class QuantizeOptions:
         keep_float: Names of nodes that stay in float.
         float_places: How many more places of the network stay in float, those that lose most; at
             most half of all places.
+        integer_outputs: Whether the outputs of the network have to be integers.
     """
 
     activation_type: ActivationType = ActivationType.UINT8
@@ -60,3 +61,4 @@ class QuantizeOptions:
     rounding: Rounding = Rounding.NEAREST
     keep_float: frozenset[str] = frozenset()
     float_places: int = 0
+    integer_outputs: bool = False

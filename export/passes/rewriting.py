@@ -93,7 +93,9 @@ class Rewrites(ir.passes.InPlacePass):
         modified = False
         while pattern.RewriteRuleSet(self.rules).apply_to_model(model):
             modified = True
-        if any(value.dtype is None for node in model.graph for value in node.outputs if value.uses()):
+        if any(
+            value.dtype is None for node in model.graph for value in node.outputs if value.uses()
+        ):
             # Rules make values without a type, and what has none counts as no float.
             common.ShapeInferencePass()(model)
         return ir.passes.PassResult(model, modified)

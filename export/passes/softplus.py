@@ -1,4 +1,4 @@
-"""A Softplus that returns large inputs as they are becomes a plain one, and Log(Sigmoid(x)) one too.
+"""A Softplus that returns large inputs as they are becomes a plain one; so does Log(Sigmoid(x)).
 
 PyTorch writes x itself above a threshold, where log(1 + exp(x)) is x to the last bit of float32.
 ONNX Runtime and TFLite compute Softplus without overflow, and the choice costs both of them a

@@ -106,7 +106,7 @@ def fit(
         The float graph with its scales and integer weights, and what each accuracy pass did.
     """
     model = prepare(model)
-    if not plan(model.graph, options.keep_float).activations:
+    if not plan(model.graph, options).activations:
         kinds = ", ".join(sorted({node.op_type for node in model.graph})[:_NAMED_KINDS])
         raise UsageError(
             f"the network has no operator that int8 covers ({kinds})",

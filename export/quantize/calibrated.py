@@ -67,7 +67,7 @@ class CalibratedModel:
     def to_qdq(self) -> tuple[ir.Model, tuple[str, ...]]:
         """Make the QDQ graph, and list what stays in float, each as "name (operator): reason"."""
         model = self.model.clone()
-        decisions = plan(model.graph, self.options.keep_float)
+        decisions = plan(model.graph, self.options)
         parameters = {value: self.activations[str(value.name)] for value in decisions.activations}
         dtype = self.options.activation_type.value
         steps = [
@@ -98,7 +98,7 @@ def draft(
     Raises:
         DataError: An activation is NaN or infinite.
     """
-    decisions = plan(model.graph, options.keep_float)
+    decisions = plan(model.graph, options)
     needs = Needs(model.graph, decisions)
     watched, groups = needs.watched(model)
     calibration = calibrate(watched, groups, batches, options.range_method, progress)

@@ -28,7 +28,7 @@ _GATE_HIGH = 255 / 254
 # step saturates the output whatever the weight is.
 _MAX_STEP_RATIO = 255.0
 # Half of int32 is left for the accumulated products. An activation of int16 has steps that are 256
-# times finer, and so has its bias; ONNX Runtime makes int32 of a bias even where the file has float.
+# times finer, and so has its bias; ONNX Runtime makes int32 even of a float bias.
 _MAX_BIAS = 2**30 // 256
 
 
@@ -43,6 +43,11 @@ class Range:
     def reach(self) -> float:
         """The largest magnitude in it."""
         return max(abs(self.low), abs(self.high))
+
+    @property
+    def span(self) -> float:
+        """The width of what 8 bits have to cover, which includes zero."""
+        return max(self.high, 0.0) - min(self.low, 0.0)
 
     def union(self, other: Range) -> Range:
         """The smallest range that contains both."""

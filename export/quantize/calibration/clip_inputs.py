@@ -56,7 +56,7 @@ def clip_inputs(
     names = [str(value.name) for value in model.graph.inputs]
     groups = {
         key: chosen
-        for key, members in plan(model.graph, options.keep_float).groups().items()
+        for key, members in plan(model.graph, options).groups().items()
         if (chosen := [name for name in members if name in names])
     }
     ranges = calibrate(model, groups, batches, options.range_method, progress).ranges
