@@ -47,7 +47,8 @@ class QuantizeOptions:
         bias_absorption: Whether to move high biases into the next layer, where it helps.
         bias_correction: Whether to correct the mean error of each channel, where it helps.
         rounding: How weights become integers.
-        keep_float: Names of nodes that stay in float.
+        keep_float: What stays in float: names that `edgeconv blame` prints, of modules, nodes or
+            results, or patterns such as ``head.*``.
         float_places: How many more places of the network stay in float, those that lose most; at
             most half of all places.
         integer_outputs: Whether the outputs of the network have to be integers.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -18,6 +18,7 @@ from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float
 from edgeconv.export.quantize.calibrated import CalibratedModel, draft
 from edgeconv.export.quantize.calibration.clip_inputs import clip_inputs
 from edgeconv.export.quantize.integer_io import apply_io
+from edgeconv.export.quantize.keep_float import named_nodes
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize_options import (
     ActivationType,
@@ -106,6 +107,7 @@ def fit(
         The float graph with its scales and integer weights, and what each accuracy pass did.
     """
     model = prepare(model)
+    options = replace(options, keep_float=named_nodes(model.graph, options.keep_float))
     if not plan(model.graph, options).activations:
         kinds = ", ".join(sorted({node.op_type for node in model.graph})[:_NAMED_KINDS])
         raise UsageError(

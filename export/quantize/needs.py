@@ -16,7 +16,7 @@ import onnx_ir as ir
 from edgeconv.export.graph_edit import GraphEditor, all_values, constant_array
 from edgeconv.export.quantize.operators import OPERATORS, Kind
 from edgeconv.export.quantize.parameters import Range
-from edgeconv.export.quantize.plan import Plan, is_constant
+from edgeconv.export.quantize.plan import AT_THE_END, Plan, is_constant
 
 # The finest step in which a probability is stored, that of int16.
 _PROBABILITY_STEP = 1 / 32768
@@ -107,6 +107,13 @@ class Needs:
             if self._need(root, unknown, frozenset()).low > -inf:
                 members = [_finite(editor, values[member]) for member in members]
             groups[name] = members
+        # What becomes float by itself at the end counts as an output: its range is not clipped.
+        for node, reason in self._plan.float_fallback.items():
+            if reason == AT_THE_END:
+                parts = [values[str(v.name)] for v in node.inputs if v in self._plan.activations]
+                watched.graph.outputs.extend(
+                    part for part in dict.fromkeys(parts) if not part.is_graph_output()
+                )
         return watched, groups
 
     def cut(self, ranges: Mapping[str, Range]) -> dict[str, Range]:

@@ -28,7 +28,7 @@ _PASSES_INFINITY = _ELEMENTWISE | _MOVES
 # A part with other readers shares the scale of a Concat if its range is at least a quarter of the
 # whole: it then loses two bits at most, and is not rounded twice.
 _WIDEST_SHARE = 4.0
-_AT_THE_END = "its parts are outputs, each in a scale of its own"
+AT_THE_END = "its parts are outputs, each in a scale of its own"
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
         if node in not_finite:
             reason = "integers have no NaN and no infinity, which the network asks for behind it"
         if node in ending:
-            reason = _AT_THE_END
+            reason = AT_THE_END
         if node.name in keep_float and operator is not None:
             reason = KEPT
         if operator is None or reason:
