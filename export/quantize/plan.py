@@ -28,6 +28,8 @@ _PASSES_INFINITY = _ELEMENTWISE | _MOVES
 # A part with other readers shares the scale of a Concat if its range is at least a quarter of the
 # whole: it then loses two bits at most, and is not rounded twice.
 _WIDEST_SHARE = 4.0
+_NOT_FINITE = "integers have no NaN and no infinity, which the network asks for behind it"
+_ISLAND = "it lies between operators in float, and integers would only round it"
 AT_THE_END = "its parts are outputs, each in a scale of its own"
 
 
@@ -127,15 +129,19 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
     fixed: dict[ir.Value, FixedRange] = {}
     sources: list[ir.Value] = list(graph.inputs)
     not_finite = _may_decide_by_infinity(graph)
+    reasons: dict[ir.Node, str] = {}
     for node in graph:
         operator = OPERATORS.get(node.op_type) if node.domain == "" else None
-        reason = _reason_for_float(node, operator)
+        reasons[node] = _reason_for_float(node, operator)
         if node in not_finite:
-            reason = "integers have no NaN and no infinity, which the network asks for behind it"
+            reasons[node] = _NOT_FINITE
         if node in ending:
-            reason = AT_THE_END
+            reasons[node] = AT_THE_END
         if node.name in keep_float and operator is not None:
-            reason = KEPT
+            reasons[node] = KEPT
+    reasons.update(dict.fromkeys(_islands(reasons), _ISLAND))
+    for node, reason in reasons.items():
+        operator = OPERATORS.get(node.op_type)
         if operator is None or reason:
             result.float_fallback[node] = reason or ""
             sources += node.outputs
@@ -167,6 +173,34 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
         if parameters is not None and not others
     }
     return result
+
+
+def _islands(reasons: Mapping[ir.Node, str]) -> Iterator[ir.Node]:
+    """Yield the operators that read and write nothing but what is computed in float.
+
+    In integers they would only be rounded, between a QuantizeLinear and a DequantizeLinear. What
+    hangs together is judged together, and weights are worth it.
+
+    Args:
+        reasons: Why each node of the graph is in float, in its order; empty for integers.
+    """
+    regions = _UnionFind()
+    inner = [node for node, reason in reasons.items() if not reason]
+    worth: set[ir.Value] = set()
+    for node in inner:
+        operator = OPERATORS[node.op_type]
+        for value in data_inputs(node, operator):
+            producer = value.producer()
+            if producer is None and not is_constant(value):
+                worth.add(node.outputs[0])
+            elif producer is not None and not reasons[producer]:
+                regions.join(producer.outputs[0], node.outputs[0])
+        if operator.kind is Kind.WEIGHTED or any(v.is_graph_output() for v in node.outputs):
+            worth.add(node.outputs[0])
+    kept = {regions.find(value) for value in worth}
+    for node in inner:
+        if regions.find(node.outputs[0]) not in kept:
+            yield node
 
 
 def _joining_outputs(graph: ir.Graph) -> set[ir.Node]:

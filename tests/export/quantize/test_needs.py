@@ -40,13 +40,17 @@ def samples(count: int = 12) -> list[Batch]:
 
 
 def attention(mask: Mask, number: float) -> ir.Model:
-    """One head of attention, whose scores ``mask`` fills with ``number`` where it likes."""
+    """Attention to constants, whose scores ``mask`` fills with ``number`` where it likes.
+
+    That the values are a constant matrix keeps the Softmax and the mask in integers.
+    """
     net = Net()
     x = net.input("x", (1, LENGTH, 8))
-    query, key, value = (net.op("MatMul", x, net.constant(weight(seed))) for seed in (1, 2, 3))
+    query, key = (net.op("MatMul", x, net.constant(weight(seed))) for seed in (1, 2))
     scores = net.op("MatMul", query, net.op("Transpose", key, perm=[0, 2, 1]))
     masked = mask(net, scores, number)
-    y = net.op("MatMul", net.op("Softmax", masked, axis=-1), value)
+    values = net.constant(weight(3)[:LENGTH])
+    y = net.op("MatMul", net.op("Softmax", masked, axis=-1), values)
     return as_model(net.output(net.op("MatMul", y, net.constant(weight(4)))).proto())
 
 
@@ -129,6 +133,13 @@ def test_a_mask_costs_no_steps_of_the_scores(mask: Mask, number: float) -> None:
 @pytest.mark.parametrize("method", [RangeMethod.PERCENTILE, RangeMethod.MSE, RangeMethod.ENTROPY])
 def test_a_mask_has_no_part_in_a_clipped_range(method: RangeMethod) -> None:
     assert min(decibels(attention(filled, -1e9), method)) > 12
+
+
+def test_the_mask_and_the_softmax_are_integers() -> None:
+    quantized = quantize(attention(added, -1e9), samples())
+    assert {line.partition(" (")[2].partition(")")[0] for line in quantized.float_fallback} == {
+        "MatMul"
+    }
 
 
 def test_a_row_that_is_masked_as_a_whole_is_uniform() -> None:
