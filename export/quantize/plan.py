@@ -30,6 +30,7 @@ _PASSES_INFINITY = _ELEMENTWISE | _MOVES
 _WIDEST_SHARE = 4.0
 _NOT_FINITE = "integers have no NaN and no infinity, which the network asks for behind it"
 _ISLAND = "it lies between operators in float, and integers would only round it"
+_FINER = "its result is an output, which may be finer than the steps of 1/256 that int8 has"
 AT_THE_END = "its parts are outputs, each in a scale of its own"
 
 
@@ -122,7 +123,7 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
     """
     result = Plan()
     keep_float = options.keep_float
-    ending = set() if options.integer_outputs else _joining_outputs(graph)
+    ending = set() if options.integer_outputs else _ending(graph)
     concats: list[ir.Node] = []
     shared = _UnionFind()
     wanted: dict[ir.Value, None] = {}
@@ -136,7 +137,7 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
         if node in not_finite:
             reasons[node] = _NOT_FINITE
         if node in ending:
-            reasons[node] = AT_THE_END
+            reasons[node] = _FINER if node.op_type == "Softmax" else AT_THE_END
         if node.name in keep_float and operator is not None:
             reasons[node] = KEPT
     reasons.update(dict.fromkeys(_islands(reasons), _ISLAND))
@@ -203,17 +204,18 @@ def _islands(reasons: Mapping[ir.Node, str]) -> Iterator[ir.Node]:
             yield node
 
 
-def _joining_outputs(graph: ir.Graph) -> set[ir.Node]:
-    """The Concats that only outputs of the network read, and what moves their elements there."""
+def _ending(graph: ir.Graph) -> set[ir.Node]:
+    """The Concats and Softmaxes that only outputs read, and what moves their elements there."""
     moving: set[ir.Node] = set()
     for node in reversed(graph):
         readers = [user for value in node.outputs for user in value.consumers()]
-        if node.op_type in _MOVES and node.domain == "" and all(u in moving for u in readers):
+        fits = node.op_type in _MOVES or node.op_type == "Softmax"
+        if fits and node.domain == "" and all(user in moving for user in readers):
             moving.add(node)
     ending: set[ir.Node] = set()
     for node in graph:
         sources = {value.producer() for value in node.inputs if value is not None}
-        if node in moving and (node.op_type == "Concat" or sources & ending):
+        if node in moving and (node.op_type in ("Concat", "Softmax") or sources & ending):
             ending.add(node)
     return ending
 

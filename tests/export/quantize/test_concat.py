@@ -1,4 +1,7 @@
-"""Which parts of a Concat share its scale, and what becomes of one at the end of a network."""
+"""Which parts of a Concat share its scale, and what becomes of one at the end of a network.
+
+A Softmax there has the same remedy: it is an output in float.
+"""
 
 from __future__ import annotations
 
@@ -120,3 +123,18 @@ def test_sigmoids_alone_keep_their_scale() -> None:
     drawn = np.random.default_rng(2).normal(0, 0.3, (3, 8, 1, 1)).astype(np.float32)
     net.output(net.op("Conv", net.op("Concat", *parts, axis=1), net.constant(drawn)))
     assert scales(quantize(as_model(net.proto()), batches(), OPTIONS)) == [1 / 256] * 3
+
+
+def test_a_flat_softmax_at_the_end_keeps_its_probabilities() -> None:
+    net = Net()
+    x = net.op("Reshape", net.input("x", MAP), net.constant([1, 144]))
+    drawn = np.random.default_rng(2).normal(0, 0.05, (144, 1000)).astype(np.float32)
+    net.output(net.op("Softmax", net.op("MatMul", x, net.constant(drawn)), axis=1))
+    model = as_model(net.proto())
+    quantized = quantize(model, batches(), OPTIONS)
+    batch = batches()[0]
+    (expected,) = run_onnx(ir.to_proto(model), batch).values()
+    for got in run_both(quantized, batch):
+        # Every probability is about 1/1000, a quarter of a step of 1/256.
+        assert sqnr_db(expected, got) > 35
+    assert not quantize(model, batches(), replace(OPTIONS, integer_outputs=True)).float_fallback
