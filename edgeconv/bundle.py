@@ -8,14 +8,8 @@ from __future__ import annotations
 import hashlib
 from enum import Enum
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-)
+from pydantic import Field, field_validator
 
 from edgeconv.errors import BundleError, UsageError
 from edgeconv.versioned import Record, Versioned
@@ -116,10 +110,27 @@ class Preprocessing(Record):
     assumed: bool = False
 
 
+class AccuracyStep(Record):
+    """A range method or a pass that was tried for the accuracy of int8.
+
+    ``gain_db`` is its mean gain per sample over samples that it was not fitted to, and that mean
+    is uncertain by ``uncertainty_db`` (99 % confidence). ``seconds`` is how long trying it took.
+    """
+
+    name: str
+    gain_db: float
+    uncertainty_db: float
+    kept: bool
+    seconds: float
+
+
 class Calibration(Record):
     """Where the ranges of the int8 files come from.
 
-    ``sha256`` is over the network's inputs as float32 bytes in the order used.
+    ``sha256`` is over the network's inputs as float32 bytes in the order used. ``outlying`` are
+    samples that stand out so much that they were left out, and ``held_out`` samples were held back
+    for verification, so that its figures are of samples that calibration did not see. ``steps`` are
+    what was tried for accuracy, in order.
     """
 
     source: str
@@ -129,6 +140,24 @@ class Calibration(Record):
     skipped: tuple[str, ...]
     sha256: str
     method: str
+    outlying: tuple[str, ...] = ()
+    held_out: int = 0
+    steps: tuple[AccuracyStep, ...] = ()
+
+
+class OperatorFigures(Record):
+    """How the operators of an integer file do, each on integers that the network itself produces.
+
+    ``checked`` is their number. ``largest_steps`` is the largest difference from exact arithmetic
+    in steps of the operator's result, at the node ``largest_at`` that comes closest to what is
+    allowed or exceeds it most; for a float result a step is 1e-4 of its range. ``failed`` names
+    the nodes that exceed what is allowed.
+    """
+
+    checked: int
+    largest_steps: float
+    largest_at: str | None
+    failed: tuple[str, ...] = ()
 
 
 class Verification(Record):
@@ -137,10 +166,16 @@ class Verification(Record):
     ``max_error`` is the largest absolute difference divided by the range of the reference's
     output (1e9 for a NaN or infinity); ``sqnr_db`` the signal-to-quantization-noise ratio;
     ``argmax_agreement`` the share of samples with the same largest output (None where the output
-    is not a vector of scores).
+    is not a vector of scores). ``median_sqnr_db`` and ``worst_sqnr_db`` are the ratios of the
+    median and of the worst sample, ``variation_sqnr_db`` is that of the output without its mean
+    over the samples; each is that of the worst output, and None where there is no such figure.
+    Elements of an integer or boolean output are right or wrong: each wrong one is noise as large
+    as the signal of a right one, and ``max_error`` is the share of the wrong ones.
 
-    The fields ``*_other_format`` compare an integer file with the one of the other format: the
-    share of outputs within one output step, and the SQNR of the difference.
+    Integer files have more: ``exact_sqnr_db`` is the ratio that exact arithmetic on their integers
+    would keep, ``operators`` how their operators do one by one. The fields ``*_other_format``
+    compare them with the file of the other format: the share of outputs within one output step,
+    and the SQNR of the difference.
     """
 
     passed: bool
@@ -151,6 +186,11 @@ class Verification(Record):
     argmax_agreement: float | None
     within_one_step_of_other_format: float | None = None
     sqnr_db_to_other_format: float | None = None
+    median_sqnr_db: float | None = None
+    worst_sqnr_db: float | None = None
+    variation_sqnr_db: float | None = None
+    exact_sqnr_db: float | None = None
+    operators: OperatorFigures | None = None
 
 
 class Artifact(Record):
@@ -197,6 +237,11 @@ class Target(Record):
     runtimes: dict[str, str]
     unusable: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def half_arithmetic(self) -> bool:
+        """Whether its cores compute in half precision (``asimdhp``)."""
+        return "fp16 arithmetic" in self.features
+
 
 class Manifest(Versioned):
     """The whole of ``manifest.json``."""
@@ -204,8 +249,9 @@ class Manifest(Versioned):
     WHAT = "a manifest of edgeconv export"
     REDO = "export again"
     ERROR = BundleError
+    OLDER = (1,)
 
-    schema_version: int = 1
+    schema_version: int = 2
     edgeconv_version: str
     model: str
     model_args: dict[str, str | int | float | bool]
@@ -220,14 +266,6 @@ class Manifest(Versioned):
     reference_sha256: str = Field(description="of reference.npz: inputs and float outputs")
     tools: dict[str, str]
     target: Target | None = Field(default=None, description="the device that it was made for")
-
-    @model_serializer(mode="wrap")
-    def _without_no_target(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Readers of this schema version from before there were targets know no such field.
-        fields: dict[str, Any] = plain(self)
-        if self.target is None:
-            fields.pop("target", None)
-        return fields
 
 
 class Bundle:

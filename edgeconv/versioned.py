@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.printable import file_name
 
 D = TypeVar("D", bound="Versioned")
 
@@ -17,18 +18,40 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _text_of_names(cls, fields: object) -> object:
+        """Write bytes in names of files that are no UTF-8 in a way that JSON can hold."""
+        if not isinstance(fields, dict):
+            return fields
+        return {name: _as_text(value) for name, value in fields.items()}
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, str):
+        return value if value.isascii() else file_name(value)
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_as_text, value)) if any(map(_is_text, value)) else value
+    return value
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
 
 class Versioned(Record):
     """A whole JSON document.
 
-    The default that a subclass gives ``schema_version`` is the only version that it reads. ``WHAT``
-    and ``REDO`` complete the messages about a document that it does not read, and ``ERROR`` is
-    raised with them.
+    The default that a subclass gives ``schema_version`` is the version that it writes. It also
+    reads those of ``OLDER``, which lack nothing but fields that have a default. ``WHAT`` and
+    ``REDO`` complete the messages about a document that it does not read, and ``ERROR`` is raised
+    with them.
     """
 
     WHAT: ClassVar[str] = "a result of edgeconv"
     REDO: ClassVar[str] = "make it again"
     ERROR: ClassVar[type[EdgeconvError]] = EdgeconvError
+    OLDER: ClassVar[tuple[int, ...]] = ()
 
     schema_version: int
 
@@ -53,13 +76,13 @@ class Versioned(Record):
                     f"{path} is not {cls.WHAT}: its kind is {found}",
                     hint=f"name another file, or {cls.REDO}",
                 )
-            if head.schema_version != version:
+            if head.schema_version not in (version, *cls.OLDER):
                 raise cls.ERROR(
                     f"{path} has schema version {head.schema_version}, this edgeconv reads "
                     f"{version}",
                     hint=cls.REDO,
                 )
-            return cls.model_validate_json(text)
+            return cls.model_validate_json(text).model_copy(update={"schema_version": version})
         except ValidationError as error:
             raise cls.ERROR(
                 f"{path} is damaged, or not {cls.WHAT}: {first_problem(error)}", hint=cls.REDO

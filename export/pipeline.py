@@ -34,17 +34,18 @@ from edgeconv.export.data.integer_ranges import integer_ranges
 from edgeconv.export.data.synthetic import SyntheticSamples
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.passes import optimize
-from edgeconv.export.precision import Variant, existing_precision, make_variant, state_pooled_scales
+from edgeconv.export.precision import (
+    QuantizedGraph,
+    Variant,
+    existing_precision,
+    make_variant,
+    state_pooled_scales,
+)
 from edgeconv.export.quantize import QuantizedModel, quantize
 from edgeconv.export.request import ExportRequest, ResolvedRequest, file_stem
 from edgeconv.export.tensor_info import input_infos, output_infos, tool_versions, weights_sha256
 from edgeconv.export.tflite import demand_known
-from edgeconv.export.verify.check_export import (
-    NetworkItself,
-    QuantizedGraph,
-    run_reference,
-    verified,
-)
+from edgeconv.export.verify.check_export import NetworkItself, run_reference, verified
 from edgeconv.export.verify.reference import Oracle, module_outputs, onnx_oracle, save_reference
 from edgeconv.export.warnings import (
     warn_of_data,
@@ -102,7 +103,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
         batches.kept,
         _quantized_graphs(variants + integers),
         asked.progress,
-        has_onnx=Format.ONNX in request.formats,
+        formats=request.formats,
         prequantized=request.existing is not None,
         has_float32=Precision.FLOAT32 in request.precisions,
     )
@@ -112,7 +113,9 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     save_reference(folder / REFERENCE_NAME, reference)
     calibration = None
     if quantized is not None and quantized.range_method is not None:
-        calibration = batches.record(quantized.range_method.value)
+        calibration = batches.record(
+            quantized.range_method.value, [step.record() for step in quantized.improvements]
+        )
     manifest = _manifest(
         asked,
         source,
@@ -218,6 +221,7 @@ def _open_batches(
     )
     if batches.samples.synthetic:
         warn_of_random_integers(ranges)
+    batches.read(request.asked.progress)
     return batches
 
 
@@ -230,7 +234,14 @@ def _variants(
 ) -> list[Variant]:
     """The network in the precisions whose scales are in the file, or else in the others."""
     return [
-        make_variant(precision, graph, quantized, request.asked.io, request.existing)
+        make_variant(
+            precision,
+            graph,
+            quantized,
+            request.asked.io,
+            request.existing,
+            half_arithmetic=request.half_arithmetic,
+        )
         for precision in request.precisions
         if precision.calibrated == calibrated
     ]
@@ -253,9 +264,7 @@ def _quantize(
 
 def _quantized_graphs(variants: Sequence[Variant]) -> dict[Precision, QuantizedGraph]:
     return {
-        variant.precision: QuantizedGraph(variant.checked, variant.steps)
-        for variant in variants
-        if variant.checked is not None
+        variant.precision: variant.checked for variant in variants if variant.checked is not None
     }
 
 

@@ -182,6 +182,12 @@ class ResolvedRequest:
         """Whether calibration has to find scales."""
         return self.existing is None and any(p.calibrated for p in self.precisions)
 
+    @property
+    def half_arithmetic(self) -> bool:
+        """Whether float16 TFLite files may be computed in half precision: where the target can."""
+        target = self.asked.target
+        return target is not None and target.half_arithmetic
+
     def check(self) -> None:
         """Refuse options that do not go with the formats.
 
@@ -227,8 +233,8 @@ class ResolvedRequest:
         if self.quantization != QuantizeOptions(activation_type=self.quantization.activation_type):
             raise UsageError(
                 f"{already}, and keeps its scales",
-                hint="leave out --range, --rounding, the switches of passes and budgets, or pass "
-                "the float network",
+                hint="leave out --range, --rounding, --effort, the switches of passes and budgets, "
+                "or pass the float network",
             )
         others = [p for p in self.asked.precisions or () if p is not existing]
         if others:

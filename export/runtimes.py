@@ -23,6 +23,7 @@ from edgeconv.bundle import Format, Layout, TensorInfo
 from edgeconv.errors import EdgeconvError, first_line
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.quiet import debugging, quiet_native
+from edgeconv.printable import file_name
 
 Arrays = Sequence[npt.NDArray[Any]]
 
@@ -71,24 +72,53 @@ def open_runner(
     return LiteRtRunner(path, inputs, outputs)
 
 
-def open_session(model: Path | bytes) -> ort.InferenceSession:
+def open_session(model: Path | bytes, *, fuse: bool = True) -> ort.InferenceSession:
     """Load a model on the CPU, on one thread and quietly unless debugging.
 
     A second thread that waits for a core which another process uses costs more than it gives.
 
     Args:
         model: The path of an ``.onnx`` file, or its bytes.
+        fuse: Whether ONNX Runtime may rewrite the graph; otherwise each operator runs as written.
 
     Raises:
         EdgeconvError: ONNX Runtime refuses the model.
     """
     options = ort.SessionOptions()
+    if not fuse:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 2 if debugging() else 4
     options.intra_op_num_threads = 1
     try:
+        if isinstance(model, Path) and not _is_text(model):
+            model = model.read_bytes()
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base
         raise _refused(_ONNX_RUNTIME, error) from error
+
+
+class NamedOutputs:
+    """A session whose outputs are asked for by name.
+
+    Args:
+        session: The session.
+    """
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self._inputs = [value.name for value in session.get_inputs()]
+
+    def run(self, names: Sequence[str], batch: Batch) -> list[npt.NDArray[Any]]:
+        """Compute some outputs, in the order of the names.
+
+        Args:
+            names: The outputs.
+            batch: One array per input of the model.
+
+        Raises:
+            EdgeconvError: An operator fails on the inputs.
+        """
+        return _run(self._session, names, dict(zip(self._inputs, batch, strict=True)))
 
 
 def _run(
@@ -131,10 +161,19 @@ class OnnxRunner:
 
 
 class LiteRtRunner:
-    """LiteRT with its default XNNPACK delegate."""
+    """A model on LiteRT with its default XNNPACK delegate.
+
+    Args:
+        model: The path of a ``.tflite`` file, or its bytes.
+        inputs: The model's inputs, in the order of the arrays that :meth:`run` takes.
+        outputs: The model's outputs.
+
+    Raises:
+        EdgeconvError: LiteRT refuses the model.
+    """
 
     def __init__(
-        self, path: Path, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
+        self, model: Path | bytes, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
     ) -> None:
         from importlib.metadata import version
 
@@ -144,7 +183,12 @@ class LiteRtRunner:
         self._inputs, self._outputs = inputs, outputs
         try:
             with quiet_native():
-                self._interpreter = Interpreter(model_path=str(path), num_threads=1)
+                if isinstance(model, Path) and not _is_text(model):
+                    model = model.read_bytes()
+                if isinstance(model, bytes):
+                    self._interpreter = Interpreter(model_content=model, num_threads=1)
+                else:
+                    self._interpreter = Interpreter(model_path=str(model), num_threads=1)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise _refused(self.name, error) from error
@@ -163,6 +207,11 @@ class LiteRtRunner:
             decode(self._interpreter.get_tensor(index), info)
             for index, info in zip(self._output_indices, self._outputs, strict=True)
         ]
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a path is UTF-8, which is all that the runtimes' own code can open."""
+    return file_name(str(path)) == str(path)
 
 
 def encode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
@@ -217,8 +266,7 @@ class IntermediateOutputs:
                     onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
                 )
         self._names = list(names)
-        self._session = open_session(proto.SerializeToString())
-        self._inputs = [value.name for value in self._session.get_inputs()]
+        self._outputs = NamedOutputs(open_session(proto.SerializeToString()))
 
     def run(self, batch: Batch) -> list[npt.NDArray[np.float32]]:
         """Compute the values, in the order of the names.
@@ -229,4 +277,4 @@ class IntermediateOutputs:
         Raises:
             EdgeconvError: An operator fails on the inputs.
         """
-        return _run(self._session, self._names, dict(zip(self._inputs, batch, strict=True)))
+        return self._outputs.run(self._names, batch)

@@ -73,6 +73,18 @@ def warn_of_data(
             "pixels were scaled to [0, 1] and nothing else; pass --mean and --std if the network "
             "was trained with them"
         )
+    if batches.outlying:
+        more = ", …" if len(batches.outlying) > _NAMED_FILES else ""
+        logger.warning(
+            "calibration samples left out because they stand out from all others (%d): %s; check "
+            "them",
+            len(batches.outlying),
+            ", ".join(
+                f"{each.name} reaches {each.magnitude:.4g}, where the others reach {each.usual:.4g}"
+                for each in batches.outlying[:_NAMED_FILES]
+            )
+            + more,
+        )
     for finding in batches.findings():
         logger.warning("%s", finding)
     if quantized is not None and quantized.unsettled and not samples.synthetic:

@@ -6,16 +6,19 @@ import os
 import sqlite3
 import subprocess
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from edgeconv.bench.compare.kinds import KINDS, kind_named, kind_of
 from edgeconv.bench.history_schema import bring_up_to_date
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.limits import UNPACKED_BYTES
 from edgeconv.user_folders import state_folder
-from edgeconv.versioned import Versioned
+from edgeconv.versioned import Versioned, first_problem
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,9 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+_ENTRY = TypeAdapter(Entry)
+
+
 class History:
     """The history in one file, made when the first result is added.
 
@@ -138,7 +144,20 @@ class History:
                 "WHERE name GLOB ? ORDER BY run DESC LIMIT ?) ORDER BY r.id DESC, m.rowid",
                 (pattern, pattern, limit),
             ).fetchall()
-        return [replace(Entry(*row), changed=bool(row[4])) for row in rows]
+        return [self._entry(row) for row in rows]
+
+    def _entry(self, row: Sequence[object]) -> Entry:
+        # SQLite keeps a value of any type in any column.
+        values = {field.name: value for field, value in zip(fields(Entry), row, strict=True)}
+        values["changed"] = values["changed"] == 1
+        try:
+            entry = _ENTRY.validate_python(values)
+        except ValidationError as error:
+            raise self._unusable(first_problem(error)) from error
+        timed = None not in (entry.median_ns, entry.low_ns, entry.high_ns)
+        if not timed and entry.instructions is None:
+            raise self._unusable(f"run {entry.run} has a file without a figure")
+        return entry
 
     def get(self, run: int) -> Versioned:
         """The whole result of a run.
@@ -173,9 +192,16 @@ class History:
             row: tuple[str, bytes] | None = connection.execute(query, values).fetchone()
         return row
 
-    def _decode(self, kind: str, blob: bytes) -> Versioned:
+    def _decode(self, kind: str, blob: object) -> Versioned:
         try:
-            text = zlib.decompress(blob).decode()
+            if not isinstance(blob, bytes):
+                raise zlib.error("it is not even compressed")
+            unpacking = zlib.decompressobj()
+            text = unpacking.decompress(blob, UNPACKED_BYTES.value).decode()
+            if unpacking.unconsumed_tail:
+                UNPACKED_BYTES.check(UNPACKED_BYTES.value + 1, f"a result in {self.path} has")
+            if not unpacking.eof:
+                raise self._unusable("a result is damaged")
         except (zlib.error, UnicodeDecodeError) as error:
             raise self._unusable("a result is damaged") from error
         try:

@@ -30,6 +30,7 @@ from edgeconv.bench.result import (
 from edgeconv.bundle import sha256_of
 from edgeconv.device import Device, Lock, RunRequest
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.printable import file_name
 from edgeconv.progress import Progress, no_progress
 
 WARMUP_RUNS = 3
@@ -222,6 +223,9 @@ def check_files(models: Sequence[Path], options: BenchOptions) -> None:
         raise UsageError(
             "there is nothing to measure", hint="name at least one .onnx or .tflite file"
         )
+    for path in (*models, *([options.inputs] if options.inputs else [])):
+        if file_name(str(path)) != str(path):  # requests, journals and results are JSON
+            raise UsageError(f"{path} is a name that is not UTF-8", hint="rename it")
     for index, path in enumerate(models):
         if path in models[:index]:
             raise UsageError(f"{path} is named twice", hint="name each file once")

@@ -64,6 +64,7 @@ def command(settings: BenchSettings) -> None:
     from edgeconv.bench.protocol import check_files
     from edgeconv.cli.bench_fleet import bench_side_by_side
     from edgeconv.device.names import address_of
+    from edgeconv.report.output import echo_json
     from edgeconv.report.tables import console, print_notes
 
     options = settings.bench_options()
@@ -79,7 +80,7 @@ def command(settings: BenchSettings) -> None:
     refuse_unwritable(settings.out)
     measured = _measured(settings, options, addresses[0])
     if settings.as_json:
-        click.echo(measured.result.model_dump_json(indent=1))
+        echo_json(measured.result)
     else:
         console().print(measured.table())
         print_notes(measured.notes())

@@ -83,6 +83,7 @@ def command(settings: BlameSettings) -> None:
     MODEL is what `edgeconv export` takes. The float32 ONNX file of a BUNDLE is quantized again on
     the data.
     """
+    from edgeconv.report.output import echo_json
     from edgeconv.report.tables import progress
 
     plot = settings.plot
@@ -105,7 +106,7 @@ def command(settings: BlameSettings) -> None:
 
         plot.write_text(draw(found), encoding="utf-8")
     if settings.as_json:
-        click.echo(found.model_dump_json(indent=2))
+        echo_json(found)
         return
     from edgeconv.report.blame import print_blame
 

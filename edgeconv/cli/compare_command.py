@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +39,7 @@ def command(settings: CompareSettings) -> None:
     from edgeconv.bench.history import History, default_path
     from edgeconv.bench.result_selector import match
     from edgeconv.report import compare as report
+    from edgeconv.report.output import echo_json
     from edgeconv.report.tables import console, print_notes
 
     matched = match(settings.before, settings.after, History(default_path()), Path.cwd())
@@ -54,7 +54,7 @@ def command(settings: CompareSettings) -> None:
             "missing": matched.missing,
             "notes": matched.notes,
         }
-        click.echo(json.dumps(plain, indent=1))
+        echo_json(plain)
         return
     for name, found in reports.items():
         console().print(report.comparison_table(found, name if len(reports) > 1 else None))

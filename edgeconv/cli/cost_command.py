@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import given_options, input_size_option, model_args_option
 from edgeconv.cli.values import EnumChoice, negated
 from edgeconv.errors import CaptureError, UsageError
+from edgeconv.report.output import echo_json
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_bytes, format_count, format_percent, significant
 
@@ -103,7 +103,7 @@ def command(settings: CostSettings) -> None:
         return
     cost = _cost(settings.model, settings)
     if settings.as_json:
-        click.echo(json.dumps(_plain(cost), indent=2))
+        echo_json(_plain(cost))
         return
     if settings.layers:
         _print_layers(cost)
@@ -166,7 +166,7 @@ def _print_kinds_json(kinds: tuple[ConvKind, ...], size: int | None) -> None:
     if size:
         for entry, kind in zip(plain, kinds, strict=True):
             entry["macs"] = kind.macs(size**2)
-    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "convolutions": plain}, indent=2))
+    echo_json({"schema_version": SCHEMA_VERSION, "convolutions": plain})
 
 
 def _print_layers(cost: NetworkCost) -> None:

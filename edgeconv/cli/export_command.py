@@ -14,7 +14,12 @@ from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import calibration_options, network_options, preprocessing
 from edgeconv.cli.values import EnumChoice, as_set, lines, negated, none_if_empty, percent
 from edgeconv.errors import EdgeconvError
-from edgeconv.export.quantize_options import ActivationType, QuantizeOptions, Rounding
+from edgeconv.export.quantize_options import (
+    MAX_EFFORT,
+    ActivationType,
+    QuantizeOptions,
+    Rounding,
+)
 from edgeconv.export.request import ExportRequest
 
 if TYPE_CHECKING:
@@ -78,16 +83,25 @@ class ExportSettings:
 )
 @calibration_options()
 @click.option(
+    "--effort",
+    type=click.IntRange(0, MAX_EFFORT),
+    default=QuantizeOptions.effort,
+    show_default=True,
+    help="How much is tried for the accuracy of int8: 0 takes min-max ranges as they are; 1 tries "
+    "other ranges, equalization and bias correction; 2 adaptive rounding, in minutes; 3 ever "
+    "longer adaptive rounding, as long as it gains. The summary shows what each step gains and "
+    "costs.",
+)
+@click.option(
     "--bias-correction/--no-bias-correction",
     default=QuantizeOptions.bias_correction,
-    help="Correct the mean error of each channel.  [default: where it helps]",
+    help="Correct the mean error of each channel, where it helps.  [default: from effort 1 on]",
 )
 @click.option(
     "--rounding",
     type=EnumChoice(Rounding),
-    default=QuantizeOptions.rounding.value,
-    show_default=True,
-    help="How weights become integers; adaptive (AdaRound) takes minutes.",
+    help="How weights become integers; adaptive (AdaRound) takes minutes.  [default: nearest, "
+    "adaptive from effort 2 on]",
 )
 @click.option(
     "--keep-float",
@@ -212,6 +226,7 @@ def _carry_out(resolved: ResolvedRequest, settings: ExportSettings) -> Repaired:
 
 def _print(result: Repaired, settings: ExportSettings) -> None:
     from edgeconv.report.bundle import print_bundle
+    from edgeconv.report.output import echo_json
     from edgeconv.report.repair import print_attempts
 
     if result.attempts and not (settings.as_json or settings.quiet):
@@ -224,7 +239,7 @@ def _print(result: Repaired, settings: ExportSettings) -> None:
             hint="calibrate with more or better data, or ask for less",
         )
     if settings.as_json:
-        click.echo(result.bundle.manifest.model_dump_json(indent=2))
+        echo_json(result.bundle.manifest)
     elif not settings.quiet:
         print_bundle(result.bundle)
 

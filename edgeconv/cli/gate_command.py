@@ -92,6 +92,8 @@ def command(settings: GateSettings) -> None:
     from edgeconv.bench.history import History, default_path
     from edgeconv.bench.result_selector import match
     from edgeconv.report.gate import markdown, missing_markdown
+    from edgeconv.report.markdown import in_markdown
+    from edgeconv.report.output import echo_lines
 
     limits = settings.limits
     matched = match(settings.baseline, settings.result, History(default_path()), Path.cwd())
@@ -101,11 +103,11 @@ def command(settings: GateSettings) -> None:
         report = gate(kind.compare(before, after), limits)
         passed = passed and report.passed
         text = markdown(report, kind, limits)
-        parts += [f"### {name}", text] if len(matched.pairs) > 1 else [text]
+        parts += [f"### {in_markdown(name)}", text] if len(matched.pairs) > 1 else [text]
     if matched.missing:
         parts.append(missing_markdown(matched.missing))
     if matched.notes:
-        parts.append("\n".join(f"- {note}" for note in matched.notes))
-    click.echo("\n\n".join(parts))
+        parts.append("\n".join(f"- {in_markdown(note)}" for note in matched.notes))
+    echo_lines("\n\n".join(parts))
     if not passed:
         sys.exit(1)

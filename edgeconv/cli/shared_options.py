@@ -94,12 +94,14 @@ def calibration_options(range_default: str | None = None) -> Callable[[Command],
         click.option(
             "--equalization/--no-equalization",
             default=QuantizeOptions.equalization,
-            help="Even out the ranges of channels across layers.  [default: where it helps]",
+            help="Even out the ranges of channels across layers, where it helps.  [default: from "
+            "effort 1 on]",
         ),
         click.option(
             "--bias-absorption/--no-bias-absorption",
             default=QuantizeOptions.bias_absorption,
-            help="Move high biases into the next layer.  [default: where it helps]",
+            help="Move high biases into the next layer, where it helps.  [default: from effort 1 "
+            "on]",
         ),
     )
     return lambda command: _with(options, command)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter
 
+from edgeconv.printable import printable
 from edgeconv.versioned import Record
 
 
@@ -21,11 +22,6 @@ class Runtime(str, Enum):
     def suffix(self) -> str:
         """The suffix of the files that it reads."""
         return ".onnx" if self is Runtime.ONNXRUNTIME else ".tflite"
-
-
-def printable(text: str) -> str:
-    """Replace what could steer the terminal that shows a device's words."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 Text = Annotated[str, StringConstraints(max_length=4096), AfterValidator(printable)]
@@ -176,7 +172,7 @@ class Outputs(Message):
     """The outputs of the first inference."""
 
     event: Literal["outputs"]
-    outputs: tuple[Output, ...]
+    outputs: tuple[Output, ...] = Field(min_length=1)
 
 
 class Warmup(Message):

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from edgeconv.bundle import MIN_WITHIN_ONE_STEP, Artifact, Bundle, Verification
+from edgeconv.bundle import (
+    MIN_WITHIN_ONE_STEP,
+    AccuracyStep,
+    Artifact,
+    Bundle,
+    Calibration,
+    Format,
+    Precision,
+    Verification,
+)
 from edgeconv.metrics import EQUAL_DB
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_bytes, format_percent, significant
+
+# With so many samples ranges settle, and gains of a few tenths of a decibel show.
+_ENOUGH_SAMPLES = 64
+_CHANCE = 0.05
 
 
 def print_bundle(bundle: Bundle, figures: Mapping[str, Verification | None] | None = None) -> None:
@@ -27,9 +40,12 @@ def print_bundle(bundle: Bundle, figures: Mapping[str, Verification | None] | No
             [
                 "file",
                 Column("size", numeric=True),
-                Column(f"error vs {_oracle(manifest.reference)}", numeric=True),
-                Column("SQNR", numeric=True),
                 Column("same argmax", numeric=True),
+                Column("SQNR", numeric=True),
+                Column("median", numeric=True),
+                Column("worst", numeric=True),
+                Column("of variation", numeric=True),
+                Column(f"error vs {_oracle(manifest.reference)}", numeric=True),
                 Column("formats agree", numeric=True),
                 "lowest runtime",
             ],
@@ -40,6 +56,23 @@ def print_bundle(bundle: Bundle, figures: Mapping[str, Verification | None] | No
     if calibration:
         source = "synthetic inputs" if calibration.synthetic else calibration.source
         out.print(f"calibrated on {calibration.samples} samples: {source}")
+        for line in certainty_lines(calibration, manifest.artifacts):
+            out.print(line)
+        if calibration.steps:
+            out.print(
+                table(
+                    [
+                        "tried for int8",
+                        Column("gain on unseen samples", numeric=True),
+                        Column("time", numeric=True),
+                        "",
+                    ],
+                    map(_step, calibration.steps),
+                )
+            )
+    halved = [a.path for a in manifest.artifacts if _computes_in_half(a)]
+    if halved and manifest.target is not None and manifest.target.half_arithmetic:
+        out.print(f"{', '.join(halved)}: LiteRT computes it in half precision on the target")
     for line in float_lines(manifest.artifacts):
         out.print(line)
 
@@ -74,16 +107,66 @@ def format_error(figures: Verification) -> str:
 
 def _row(artifact: Artifact, figures: Verification | None) -> list[str]:
     if figures is None:
-        measured = ["not verified", "", "", ""]
+        measured = ["not verified", *[""] * 6]
     else:
         agreement = figures.argmax_agreement
         measured = [
-            format_error(figures),
-            "equal" if figures.sqnr_db >= EQUAL_DB else f"{significant(figures.sqnr_db)} dB",
             "–" if agreement is None else format_percent(agreement),
+            _decibels(figures.sqnr_db),
+            _decibels(figures.median_sqnr_db),
+            _decibels(figures.worst_sqnr_db),
+            _decibels(figures.variation_sqnr_db),
+            format_error(figures),
             formats_agree(figures),
         ]
     return [artifact.path, format_bytes(artifact.bytes), *measured, artifact.lowest_runtime]
+
+
+def _step(step: AccuracyStep) -> list[str]:
+    gain = f"{step.gain_db:+.1f} ± {step.uncertainty_db:.1f} dB"
+    return [step.name, gain, f"{step.seconds:.1f} s", "kept" if step.kept else "left out"]
+
+
+def _decibels(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "equal" if value >= EQUAL_DB else f"{significant(value)} dB"
+
+
+def _computes_in_half(artifact: Artifact) -> bool:
+    return artifact.precision is Precision.FLOAT16 and artifact.format is Format.TFLITE
+
+
+def certainty_lines(calibration: Calibration, artifacts: Sequence[Artifact]) -> list[str]:
+    """What the figures of calibrated files are of, and what they leave open."""
+    figures = [a.verification for a in artifacts if a.precision.calibrated and a.verification]
+    if not figures or calibration.synthetic:
+        return []
+    samples, held = figures[0].samples, calibration.held_out
+    if not held:
+        return [
+            f"the figures of int8 are of {_counted(samples)} that calibration saw, and of others "
+            "they may be much worse; pass more samples"
+        ]
+    lines = [f"the figures of int8 are of {_counted(held)} that calibration did not see"]
+    if calibration.samples + held < _ENOUGH_SAMPLES:
+        open_ends = ["inputs beyond what calibration saw saturate"]
+        if figures[0].argmax_agreement is not None:
+            # The least share that shows no other argmax in so many samples in 5 % of cases.
+            least = _CHANCE ** (1 / held)
+            open_ends.append(
+                f"{held} of {held} with the same argmax would prove no more than "
+                f"{format_percent(least, places=0)} (95 % confidence)"
+            )
+        open_ends.append("a pass that gains little is not told from one that gains nothing")
+        lines.append(
+            f"with fewer than {_ENOUGH_SAMPLES} samples this stays open: " + "; ".join(open_ends)
+        )
+    return lines
+
+
+def _counted(samples: int) -> str:
+    return "1 sample" if samples == 1 else f"{samples} samples"
 
 
 def formats_agree(figures: Verification) -> str:
@@ -99,4 +182,4 @@ def formats_agree(figures: Verification) -> str:
 
 
 def _oracle(name: str) -> str:
-    return {"pytorch": "PyTorch", "onnxruntime": "the ONNX file"}[name]
+    return {"pytorch": "PyTorch", "onnxruntime": "the ONNX file"}.get(name, name)

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from edgeconv.errors import CaptureError, UsageError, first_line
 from edgeconv.export.capture.input_shape import InputShape
+from edgeconv.export.capture.sizes import refuse_damaged_constants, refuse_huge_values
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.traits import Trait, operators
 
@@ -57,6 +58,7 @@ def capture_file(
         proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:
         raise CaptureError(f"{path}: shapes do not fit together: {first_line(error)}") from error
+    refuse_huge_values(proto, path)
     try:
         for node in proto.graph.node:
             # Later passes would number what has no name; its result is found in the file.
@@ -84,6 +86,7 @@ def _load(path: Path) -> onnx.ModelProto:
         ) from error
     if not proto.ir_version or not proto.HasField("graph"):
         raise CaptureError(f"{path} is not an ONNX file: it has no graph")
+    refuse_damaged_constants(proto, path)
     try:
         model = ir.from_proto(proto)
         for tensor in (value.const_value for value in model.graph.initializers.values()):

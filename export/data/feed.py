@@ -73,7 +73,7 @@ def open_batches(
     count: int,
     calibrates: bool,
 ) -> SampleBatches:
-    """Open the samples for calibration and verification; the first ones are kept for the latter.
+    """Open the samples for calibration and verification; some are held back for the latter.
 
     Args:
         calibration: Where the samples come from; None for a few synthetic ones.
@@ -105,5 +105,12 @@ def open_batches(
         return SampleBatches(samples, count=keep * batch, batch=batch, keep=keep, shapes=shapes)
     if not calibrates:
         count = min(count, keep * batch)
-    check = InputCheck(single, preprocessing)
-    return SampleBatches(samples, count=count, batch=batch, keep=keep, check=check, shapes=shapes)
+    return SampleBatches(
+        samples,
+        count=count,
+        batch=batch,
+        keep=keep,
+        check=InputCheck(single, preprocessing),
+        shapes=shapes,
+        calibrating=calibrates,
+    )

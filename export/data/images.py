@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from edgeconv.bundle import Preprocessing, TensorInfo
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.preprocess import normalize
 from edgeconv.export.data.samples import IndexedSamples, Sample
+from edgeconv.limits import IMAGE_PIXELS
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# A larger image than this is not made to cut the input out of it.
+_RESIZED_PIXELS = 16_000_000
 # What Pillow raises for a damaged or oversized file, by format.
 _DAMAGED = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError)
 
@@ -74,18 +78,43 @@ def load_image(
     ([0, 1] - mean) / std.
     """
     channels, height, width = shape[1:]
-    with Image.open(file) as opened:
+    with _opened(file) as opened:
         image = opened.convert("L" if channels == 1 else "RGB")
     shorter = preprocessing.resize if preprocessing and preprocessing.resize else 0
-    scale = max(height / image.height, width / image.width, shorter / min(image.size))
-    resized = image.resize(
-        (max(width, round(image.width * scale)), max(height, round(image.height * scale))),
-        Image.Resampling.BILINEAR,
-    )
-    left, top = (resized.width - width) // 2, (resized.height - height) // 2
-    cropped = resized.crop((left, top, left + width, top + height))
+    cropped = _center(image, (width, height), shorter)
     pixels = np.asarray(cropped, np.uint8).reshape(height, width, channels)
     return normalize(pixels.transpose(2, 0, 1)[None], preprocessing)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """Open an image unless it has more pixels than the limit; our limit stands for Pillow's own."""
+    pillows = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        opened = Image.open(file)
+    finally:
+        Image.MAX_IMAGE_PIXELS = pillows
+    with opened:
+        IMAGE_PIXELS.check(opened.width * opened.height, f"{file} has")
+        yield opened
+
+
+def _center(image: Image.Image, size: tuple[int, int], shorter: int) -> Image.Image:
+    """Scale an image until it covers ``size`` and its shorter side is ``shorter``; crop the center.
+
+    Where that would make a huge image of a long one, only what the crop needs is scaled.
+    """
+    width, height = size
+    scale = max(height / image.height, width / image.width, shorter / min(image.size))
+    whole = max(width, round(image.width * scale)), max(height, round(image.height * scale))
+    left, top = (whole[0] - width) // 2, (whole[1] - height) // 2
+    if whole[0] * whole[1] <= _RESIZED_PIXELS:
+        resized = image.resize(whole, Image.Resampling.BILINEAR)
+        return resized.crop((left, top, left + width, top + height))
+    across, down = image.width / whole[0], image.height / whole[1]
+    box = (left * across, top * down, (left + width) * across, (top + height) * down)
+    return image.resize(size, Image.Resampling.BILINEAR, box=box)
 
 
 def one_image_input(inputs: Sequence[TensorInfo], path: Path) -> TensorInfo:

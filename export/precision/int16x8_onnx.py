@@ -9,6 +9,7 @@ QuantizeLinear has int16 since opset 21.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes import common
 from onnxscript import version_converter
@@ -175,7 +176,12 @@ class _Widening:
         self._set(node, wide)
 
     def _bias(self, node: ir.Node) -> None:
-        """State a bias in the scale that follows from the input's new one."""
+        """State a bias in the scale that follows from the input's new one.
+
+        That scale is up to 256 times as fine as with int8. A bias beside a small input may be more
+        than int32 can hold in it, and DequantizeLinear has no int64: such a bias is added in float.
+        It leaves the layer, because ONNX Runtime would quantize it to int32 there.
+        """
         (reader,) = node.outputs[0].consumers()
         x, weight = (value.producer() if value else None for value in reader.inputs[:2])
         if x is None or weight is None or x.op_type != "DequantizeLinear":
@@ -185,11 +191,30 @@ class _Widening:
         assert old is not None
         new = np.float32(constant_array(x.inputs[1])) * constant_array(weight.inputs[1])
         real = constant_array(codes).astype(np.float64) * constant_array(old)
+        integers = np.rint(real / new)
         limits = np.iinfo(np.int32)
-        integers = np.rint(real / new).clip(limits.min, limits.max).astype(np.int32)
+        if np.any((integers < limits.min) | (integers > limits.max)):
+            self._add_behind(reader, real.astype(np.float32))
+            return
+        integers = integers.astype(np.int32)
         node.replace_input_with(0, self._editor.constant(f"{codes.name}_int16", integers))
         scale = np.asarray(new, np.float32)
         node.replace_input_with(1, self._editor.constant(f"{old.name}_int16", scale))
+
+    def _add_behind(self, layer: ir.Node, bias: npt.NDArray[np.float32]) -> None:
+        """Take the bias out of ``layer``, and add it to the result, in float."""
+        layer.replace_input_with(2, None)
+        result = layer.outputs[0]
+        assert result.shape is not None
+        channels = (-1,) + (1,) * (len(result.shape) - 2)
+        constant = self._editor.constant(f"{result.name}_bias", bias.reshape(channels))
+        add = ir.node("Add", [result, constant], name=self._editor.free_name(f"{result.name}_add"))
+        add.outputs[0].name = add.name
+        describe(add.outputs[0], result)
+        for use in list(result.uses()):
+            if use.node is not add:
+                use.node.replace_input_with(use.idx, add.outputs[0])
+        self._editor.graph.insert_after(layer, add)
 
 
 def symmetric(scale: float, zero_point: int) -> float:

@@ -85,7 +85,7 @@ class _Widening:
             tensor.dtype, tensor.quantization = INT16, new
             self._tensors[id(tensor)] = tensor
         else:
-            real = Constant(tensor.data, old).real()
+            real = Constant(tensor.data, old).real() if tensor.exact is None else tensor.exact
             codes = np.rint(real / np.float32(new.scale)).clip(-LARGEST, LARGEST).astype(INT16)
             self._tensors[id(tensor)] = Tensor(tensor.name, tensor.shape, INT16, codes, new)
         return self._tensors[id(tensor)]

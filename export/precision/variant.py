@@ -21,6 +21,26 @@ from edgeconv.export.tflite.graph import Graph
 
 
 @dataclass(frozen=True)
+class QuantizedGraph:
+    """What the files of a quantized precision should compute.
+
+    Attributes:
+        model: The quantized graph with float inputs and outputs.
+        steps: The real size of one step of each output; None for a float one.
+        lowered_from: The graph with float inputs and outputs that the TFLite file is made from.
+        finish: What is done to the TFLite graph after that.
+        fixed_scales: Whether all scales stand in the graph; otherwise the file finds some of them
+            while it runs, and there is nothing to cut at.
+    """
+
+    model: ir.Model
+    steps: tuple[float | None, ...]
+    lowered_from: ir.Model
+    finish: Callable[[Graph], tuple[str, ...]] = lambda graph: ()
+    fixed_scales: bool = True
+
+
+@dataclass(frozen=True)
 class Variant:
     """What is written in one precision.
 
@@ -28,9 +48,7 @@ class Variant:
         onnx: the graph of the ONNX file, with the interface that the file shall have.
         tflite: the graph that the TFLite file is lowered from.
         finish: what is done to the TFLite graph after that; it returns what that leaves in float.
-        checked: the quantized graph with float inputs and outputs, which computes what a quantized
-            file should; None for a float one.
-        steps: the real size of one step of each output; None for a float one.
+        checked: what a quantized file should compute; None for a float one.
         float_fallback: what stays in float in a quantized graph, with the reason.
     """
 
@@ -38,8 +56,7 @@ class Variant:
     onnx: ir.Model
     tflite: ir.Model
     finish: Callable[[Graph], tuple[str, ...]] = lambda graph: ()
-    checked: ir.Model | None = None
-    steps: tuple[float | None, ...] = ()
+    checked: QuantizedGraph | None = None
     float_fallback: tuple[str, ...] = ()
 
 
@@ -49,6 +66,8 @@ def make_variant(
     quantized: QuantizedModel | None,
     io: IoType,
     existing: Precision | None = None,
+    *,
+    half_arithmetic: bool = False,
 ) -> Variant:
     """Express ``graph`` in ``precision``.
 
@@ -57,6 +76,7 @@ def make_variant(
         graph: the float graph.
         quantized: its QDQ form, for the calibrated precisions.
         existing: the precision of ``graph`` where it is pre-quantized.
+        half_arithmetic: whether float16 files may be computed in half precision.
         io: element type of the inputs and outputs where ``precision`` can have it.
 
     Raises:
@@ -68,7 +88,10 @@ def make_variant(
         return Variant(precision, onnx=graph, tflite=graph)
     if precision is Precision.FLOAT16:
         return Variant(
-            precision, onnx=float16_model(graph, io), tflite=graph, finish=halve_constants
+            precision,
+            onnx=float16_model(graph, io),
+            tflite=graph,
+            finish=partial(halve_constants, half_arithmetic=half_arithmetic),
         )
     if precision is Precision.INT8_DYNAMIC:
         dynamic = quantize_dynamically(graph)
@@ -77,8 +100,9 @@ def make_variant(
             onnx=dynamic.model,
             tflite=graph,
             finish=partial(quantize_weights, weights=dynamic.weights),
-            checked=dynamic.model,
-            steps=(None,) * len(graph.graph.outputs),
+            checked=QuantizedGraph(
+                dynamic.model, (None,) * len(graph.graph.outputs), graph, fixed_scales=False
+            ),
             float_fallback=dynamic.float_fallback,
         )
     assert quantized is not None
@@ -89,8 +113,9 @@ def make_variant(
         precision,
         onnx=with_io,
         tflite=with_io,
-        checked=quantized.model,
-        steps=output_steps(quantized.model),
+        checked=QuantizedGraph(
+            quantized.model, output_steps(quantized.model), lowered_from=quantized.model
+        ),
         float_fallback=quantized.float_fallback,
     )
 
@@ -105,7 +130,6 @@ def _widened(graph: ir.Model, quantized: QuantizedModel, io: IoType) -> Variant:
         onnx=apply_io(model, io),
         tflite=apply_io(quantized.model, narrow_io),
         finish=widen_graph,
-        checked=model,
-        steps=output_steps(model),
+        checked=QuantizedGraph(model, output_steps(model), quantized.model, widen_graph),
         float_fallback=quantized.float_fallback,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -10,17 +11,15 @@ from onnx_ir.passes import common
 from edgeconv.export.data.samples import Batches
 from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.quantize.calibration.calibrate import calibrate
+from edgeconv.export.quantize.calibration.observer import Observed
 from edgeconv.export.quantize.insert_qdq import InsertQdq
 from edgeconv.export.quantize.layers import is_weighted
-from edgeconv.export.quantize.needs import Needs
-from edgeconv.export.quantize.parameters import ActivationParameters
+from edgeconv.export.quantize.needs import Watch
+from edgeconv.export.quantize.parameters import ActivationParameters, Range
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize.weights import QuantizedWeight, round_to_nearest
 from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.progress import Progress, no_progress
-
-# Runtimes multiply and divide scales in float32; some end the process where that overflows.
-_FARTHEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -98,21 +97,29 @@ def draft(
     Raises:
         DataError: An activation is NaN or infinite.
     """
+    watch = Watch(model, options)
+    method, outputs = options.range_method, watch.outputs
+    found = calibrate(watch.model, watch.groups, batches, method, progress, outputs)
+    ranges = watch.cut(found.ranges)
+    if far := watch.out_of_reach(ranges):
+        return draft(
+            model, batches, replace(options, keep_float=options.keep_float | far), progress
+        )
+    return _calibrated(model, options, ranges, found.unsettled())
+
+
+def draft_from(
+    model: ir.Model, options: QuantizeOptions, observed: Observed, unsettled: str = ""
+) -> CalibratedModel:
+    """Do what :func:`draft` does with what was observed before, of the same :class:`Watch`."""
+    ranges = Watch(model, options).ranges(observed, options.range_method)
+    return _calibrated(model, options, ranges, unsettled)
+
+
+def _calibrated(
+    model: ir.Model, options: QuantizeOptions, ranges: Mapping[str, Range], unsettled: str
+) -> CalibratedModel:
     decisions = plan(model.graph, options)
-    needs = Needs(model.graph, decisions)
-    watched, groups = needs.watched(model)
-    calibration = calibrate(watched, groups, batches, options.range_method, progress)
-    ranges = needs.cut(calibration.ranges)
-    far = frozenset(
-        str(node.name)
-        for value, root in decisions.activations.items()
-        if root not in decisions.fixed and ranges[str(root.name)].reach > _FARTHEST
-        for node in (value.producer(), *value.consumers())
-        if node is not None
-    )
-    if far:
-        options = replace(options, keep_float=options.keep_float | far)
-        return draft(model, batches, options, progress)
     activations = {
         str(value.name): parameters for value, parameters in decisions.parameters(ranges).items()
     }
@@ -121,4 +128,4 @@ def draft(
         for node in model.graph
         if is_weighted(node) and node not in decisions.float_fallback and node.inputs[0]
     }
-    return CalibratedModel(model, options, activations, weights, calibration.unsettled())
+    return CalibratedModel(model, options, activations, weights, unsettled)

@@ -14,15 +14,21 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.graph_edit import GraphEditor, all_values, constant_array
+from edgeconv.export.quantize.calibration.calibrate import ranges_of
+from edgeconv.export.quantize.calibration.observer import Observed
 from edgeconv.export.quantize.operators import OPERATORS, Kind
 from edgeconv.export.quantize.parameters import Range
-from edgeconv.export.quantize.plan import AT_THE_END, Plan, is_constant
+from edgeconv.export.quantize.plan import AT_THE_END, is_constant
+from edgeconv.export.quantize.plan import plan as make_plan
+from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
 
 # The finest step in which a probability is stored, that of int16.
 _PROBABILITY_STEP = 1 / 32768
 # A row of a Softmax whose greatest element is so far below that of others is masked as a whole. In
 # a scale that covered both, one step would change a probability by a factor of e**8 or more.
 _MASKED_ROW = 8.0 * 255
+# Runtimes multiply and divide scales in float32; some end the process where that overflows.
+_FARTHEST = 1e30
 _LOWEST = float(np.finfo(np.float32).min)
 _EVERYTHING = Range(-inf, inf)
 _MAXIMA = {"ReduceMax", "MaxPool", "GlobalMaxPool"}
@@ -61,16 +67,22 @@ def constant_range(value: ir.Value) -> Range:
     return Range(float(finite.min()), float(finite.max())) if finite.size else Range(0.0, 0.0)
 
 
-class Needs:
-    """What the readers of each group of activations can tell apart.
+class Watch:
+    """What to observe of a network, and what of it the readers of each group can tell apart.
 
     Args:
-        graph: The float graph.
-        plan: Its plan. Activations with the same representative are a group.
+        model: The float graph; it is not changed.
+        options: How it is quantized.
+
+    Attributes:
+        model: The graph to calibrate on.
+        groups: The names of what to observe there, by the name of the group's representative.
+        outputs: Those among them whose ranges are never clipped.
     """
 
-    def __init__(self, graph: ir.Graph, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, model: ir.Model, options: QuantizeOptions) -> None:
+        graph = model.graph
+        self._plan = plan = make_plan(graph, options)
         self._members: dict[ir.Value, list[ir.Value]] = {}
         for value, root in plan.activations.items():
             self._members.setdefault(root, []).append(value)
@@ -80,15 +92,14 @@ class Needs:
             for node in graph
             if node not in plan.float_fallback and OPERATORS[node.op_type].kind is Kind.SAME
         }
+        self.outputs = self._outputs(graph)
+        self.model, self.groups = self._watched(model)
 
-    def watched(self, model: ir.Model) -> tuple[ir.Model, dict[str, list[str]]]:
+    def _watched(self, model: ir.Model) -> tuple[ir.Model, dict[str, list[str]]]:
         """Make the graph to calibrate on, and name what to observe of it for each group.
 
         Where nothing but a Softmax reads a group, what it can tell apart is observed in its place.
         Where a result is cut, minus infinity in an operand counts as the lowest float32.
-
-        Args:
-            model: The model of the graph; it is not changed.
         """
         watched = model.clone()
         editor = GraphEditor(watched.graph)
@@ -107,14 +118,29 @@ class Needs:
             if self._need(root, unknown, frozenset()).low > -inf:
                 members = [_finite(editor, values[member]) for member in members]
             groups[name] = members
-        # What becomes float by itself at the end counts as an output: its range is not clipped.
+        return watched, groups
+
+    def _outputs(self, graph: ir.Graph) -> set[str]:
+        """The outputs of the network, and the parts of those that become float one by one."""
+        names = {str(value.name) for value in graph.outputs}
         for node, reason in self._plan.float_fallback.items():
             if reason == AT_THE_END:
-                parts = [values[str(v.name)] for v in node.inputs if v in self._plan.activations]
-                watched.graph.outputs.extend(
-                    part for part in dict.fromkeys(parts) if not part.is_graph_output()
-                )
-        return watched, groups
+                names |= {str(value.name) for value in node.inputs if value is not None}
+        return names
+
+    def ranges(self, observed: Observed, method: RangeMethod) -> dict[str, Range]:
+        """The range of each group from what was observed, cut to what is told apart."""
+        return self.cut(ranges_of(self.groups, self.outputs, observed, method))
+
+    def out_of_reach(self, ranges: Mapping[str, Range]) -> frozenset[str]:
+        """Name the operators around activations whose ranges no scale should cover."""
+        return frozenset(
+            str(node.name)
+            for value, root in self._plan.activations.items()
+            if root not in self._plan.fixed and ranges[str(root.name)].reach > _FARTHEST
+            for node in (value.producer(), *value.consumers())
+            if node is not None
+        )
 
     def cut(self, ranges: Mapping[str, Range]) -> dict[str, Range]:
         """Cut the observed range of each group to what its readers can tell apart."""

@@ -180,13 +180,14 @@ def _islands(reasons: Mapping[ir.Node, str]) -> Iterator[ir.Node]:
     """Yield the operators that read and write nothing but what is computed in float.
 
     In integers they would only be rounded, between a QuantizeLinear and a DequantizeLinear. What
-    hangs together is judged together, and weights are worth it.
+    hangs together is judged together, and weights are worth it. Operators that somebody asked to
+    keep in float count as integers, so that each of them can be judged by itself.
 
     Args:
         reasons: Why each node of the graph is in float, in its order; empty for integers.
     """
     regions = _UnionFind()
-    inner = [node for node, reason in reasons.items() if not reason]
+    inner = [node for node, reason in reasons.items() if reason in ("", KEPT)]
     worth: set[ir.Value] = set()
     for node in inner:
         operator = OPERATORS[node.op_type]
@@ -194,13 +195,13 @@ def _islands(reasons: Mapping[ir.Node, str]) -> Iterator[ir.Node]:
             producer = value.producer()
             if producer is None and not is_constant(value):
                 worth.add(node.outputs[0])
-            elif producer is not None and not reasons[producer]:
+            elif producer is not None and reasons[producer] in ("", KEPT):
                 regions.join(producer.outputs[0], node.outputs[0])
         if operator.kind is Kind.WEIGHTED or any(v.is_graph_output() for v in node.outputs):
             worth.add(node.outputs[0])
     kept = {regions.find(value) for value in worth}
     for node in inner:
-        if regions.find(node.outputs[0]) not in kept:
+        if not reasons[node] and regions.find(node.outputs[0]) not in kept:
             yield node
 
 
@@ -313,11 +314,22 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
         return "all of its inputs are constant"
     if node.op_type == "Gemm":
         return _reason_against_gemm(node)
+    if node.op_type == "AveragePool" and _counts_padding_beside_overhang(node):
+        return "ONNX Runtime's int8 kernel divides windows that reach over the edge by too much"
     if node.op_type == "MatMul":
         weight = node.inputs[1]
         if weight is None or weight.shape is None or len(weight.shape) != 2:
             return "its second operand is not a constant matrix"
     return ""
+
+
+def _counts_padding_beside_overhang(node: ir.Node) -> bool:
+    """Whether ceil_mode may add windows that reach beyond padding which counts as elements.
+
+    The divisor of such a window is without the elements beyond (AveragePool, opset 19).
+    """
+    attributes = node.attributes
+    return bool(attributes.get_int("ceil_mode", 0) and attributes.get_int("count_include_pad", 0))
 
 
 def _reason_against_gemm(node: ir.Node) -> str:

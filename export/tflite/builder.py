@@ -57,10 +57,14 @@ class Stored:
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """An ONNX value that is known: its elements, or the codes for them, in the value's order."""
+    """An ONNX value that is known: its elements, or the codes for them, in the value's order.
+
+    ``exact`` are the reals that codes were rounded from, where they are known.
+    """
 
     array: Array
     quantization: Quantization | ChannelQuantization | None = None
+    exact: Array | None = None
 
     def real(self) -> Array:
         """The elements, dequantized."""
@@ -82,7 +86,8 @@ class Constant:
             quantization = ChannelQuantization(
                 quantization.scales, perm.index(quantization.axis % self.array.ndim)
             )
-        return Constant(self.array.transpose(perm), quantization)
+        exact = None if self.exact is None else self.exact.transpose(perm)
+        return Constant(self.array.transpose(perm), quantization, exact)
 
 
 class Builder:
@@ -144,9 +149,10 @@ class Builder:
         array: Array,
         name: str,
         quantization: Quantization | ChannelQuantization | None = None,
+        exact: Array | None = None,
     ) -> Tensor:
         """Make a constant tensor of ``array``."""
-        return Tensor(name, array.shape, array.dtype, array, quantization)
+        return Tensor(name, array.shape, array.dtype, array, quantization, exact)
 
     def integers(self, values: Sequence[int] | Array, name: str) -> Tensor:
         """An int32 constant: axes, shapes and the like."""
@@ -171,7 +177,11 @@ class Builder:
         if perm == identity(len(perm)):
             return tensor
         if tensor.elements is not None:
-            return self.constant(tensor.elements.transpose(perm), tensor.name, tensor.quantization)
+            exact = None
+            if tensor.exact is not None:
+                exact = tensor.exact.reshape(tensor.shape).transpose(perm)
+            moved = tensor.elements.transpose(perm)
+            return self.constant(moved, tensor.name, tensor.quantization, exact)
         key = ("transpose", id(tensor), perm)
         if key not in self._made:
             shape = permuted(tensor.shape, perm)
@@ -202,7 +212,8 @@ class Builder:
             return tensor
         if tensor.elements is not None and isinstance(tensor.quantization, Quantization):
             real = Constant(tensor.elements, tensor.quantization).real()
-            return self.constant(codes(real, to, dtype), tensor.name, to)
+            exact = real if tensor.exact is None else tensor.exact.reshape(tensor.shape)
+            return self.constant(codes(real, to, dtype), tensor.name, to, exact)
         key = ("quantize", id(tensor), to, dtype)
         if key not in self._made:
             made = Tensor(f"{tensor.name}/{dtype}", tensor.shape, dtype, None, to)

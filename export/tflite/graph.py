@@ -76,7 +76,8 @@ class Tensor:
     """A tensor; ``data`` holds the elements of a constant, in any memory order.
 
     ``data`` may have more dimensions than ``shape``, where a reshape would copy it: its elements
-    in order are the tensor's.
+    in order are the tensor's. ``exact`` are the reals that a quantized constant was rounded from,
+    in the same order, where they are known: a finer type holds more of them.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Tensor:
     dtype: np.dtype[Any]
     data: Array | None = None
     quantization: Quantization | ChannelQuantization | None = None
+    exact: Array | None = None
 
     @property
     def elements(self) -> Array | None:
@@ -108,11 +110,16 @@ class Operator:
 
 @dataclass(eq=False)
 class Graph:
-    """Operators in the order of execution."""
+    """Operators in the order of execution, and what the file says besides.
+
+    Attributes:
+        metadata: What runtimes find in the file under a name.
+    """
 
     inputs: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
     operators: list[Operator] = field(default_factory=list)
+    metadata: dict[str, bytes] = field(default_factory=dict)
 
     def prune(self) -> None:
         """Drop the operators whose results nothing uses."""

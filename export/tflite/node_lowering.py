@@ -154,7 +154,7 @@ class NodeLowering:
         if isinstance(held, Constant):
             known = self._codes(index, held) if self.integer else Constant(held.real())
             name = self.value(index).name or self.name
-            tensor = self.builder.constant(known.array, name, known.quantization)
+            tensor = self.builder.constant(known.array, name, known.quantization, known.exact)
             return Stored(tensor, Order.of(tensor.shape, identity(len(tensor.shape))))
         if held.quantization is None or self.integer:
             return held

@@ -79,7 +79,10 @@ def targets(value: ir.Value, builder: Builder) -> set[Quantization]:
 
 
 def meaning(node: ir.Node, codes: Constant, builder: Builder) -> Constant | None:
-    """A dequantized constant in the form that TFLite can state, codes kept; None if it cannot."""
+    """A dequantized constant in the form that TFLite can state, codes kept; None if it cannot.
+
+    It knows the reals that a QuantizeLinear rounded.
+    """
     scale, zero, dtype = parameters(node, builder)
     array = codes.array
     if dtype == UINT8:
@@ -89,8 +92,17 @@ def meaning(node: ir.Node, codes: Constant, builder: Builder) -> Constant | None
         return None
     if scale.size == 1:
         quantization = Quantization(float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]))
-        return Constant(array, quantization)
+        return Constant(array, quantization, _before_rounding(node, builder))
     if np.any(zero):
         return None
     axis = node.attributes.get_int("axis", 1) % array.ndim
     return Constant(array, ChannelQuantization(scale.astype(np.float32), axis))
+
+
+def _before_rounding(dequantize: ir.Node, builder: Builder) -> Array | None:
+    """The constant that a QuantizeLinear in front of ``dequantize`` rounds, if there is one."""
+    codes = dequantize.inputs[0]
+    quantize = None if codes is None else codes.producer()
+    source = None if quantize is None or not is_quantize(quantize) else quantize.inputs[0]
+    known = None if source is None else builder.known(source)
+    return None if known is None else known.real()

@@ -11,12 +11,12 @@ from pathlib import Path
 import onnx_ir as ir
 from torch import nn
 
-from edgeconv.bundle import Artifact, Precision
+from edgeconv.bundle import Artifact, Format, Precision
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.data.samples import Sample
-from edgeconv.export.runtimes import OnnxRunner
-from edgeconv.export.tensor_info import input_infos, output_infos
+from edgeconv.export.precision import QuantizedGraph
 from edgeconv.export.verify.float64 import float32_allowances, run_probes
+from edgeconv.export.verify.operators import check_operators, run_exactly
 from edgeconv.export.verify.parity import (
     Allowances,
     Outputs,
@@ -30,19 +30,6 @@ from edgeconv.export.verify.reference import Oracle, refuse_non_finite_outputs
 from edgeconv.progress import Progress
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class QuantizedGraph:
-    """What the files of a quantized precision should compute.
-
-    Attributes:
-        model: The quantized graph with float inputs and outputs.
-        steps: The real size of one step of each output; None for a float one.
-    """
-
-    model: ir.Model
-    steps: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -71,7 +58,7 @@ def run_reference(
     graphs: Mapping[Precision, QuantizedGraph],
     progress: Progress,
     *,
-    has_onnx: bool,
+    formats: Sequence[Format],
     prequantized: bool,
     has_float32: bool,
 ) -> Reference:
@@ -82,7 +69,7 @@ def run_reference(
         samples: Inputs in the network's own layout.
         graphs: What the files of each quantized precision should compute.
         progress: Called with (step, done, total).
-        has_onnx: Whether ONNX files are written, which show what the graphs compute.
+        formats: The formats that are written.
         prequantized: Whether the network is quantized already.
         has_float32: Whether float32 files are written, which are held against probes too.
 
@@ -96,12 +83,8 @@ def run_reference(
         refuse_non_finite_outputs(outputs[-1])
     quantized = {}
     for precision, graph in graphs.items():
-        integers = None
-        if prequantized:
-            integers = outputs
-        elif not has_onnx:
-            integers = _run_graph(graph.model, samples)
-        quantized[precision] = Quantized(graph.steps, integers)
+        progress(f"Checking the operators of {precision.value}", 0, 1)
+        quantized[precision] = _checked(graph, samples, formats)
     probes = run_probes(network.run, samples[0]) if has_float32 else Probes([], [])
     allowances = partial(
         float32_allowances,
@@ -116,11 +99,17 @@ def run_reference(
     )
 
 
-def _run_graph(model: ir.Model, samples: Sequence[Sample]) -> list[Outputs]:
-    runner = OnnxRunner(
-        ir.to_proto(model).SerializeToString(), input_infos(model), output_infos(model)
-    )
-    return [runner.run(sample) for sample in samples]
+def _checked(
+    graph: QuantizedGraph, samples: Sequence[Sample], formats: Sequence[Format]
+) -> Quantized:
+    """What a quantized graph computes, and how its operators do in each format."""
+    exact = run_exactly(graph, samples)
+    operators = {
+        format: check_operators(format, graph, samples, exact.integers)
+        for format in dict.fromkeys(formats)
+        if exact.integers
+    }
+    return Quantized(graph.steps, exact.outputs, operators)
 
 
 def verified(

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import MIN_WITHIN_ONE_STEP, Artifact, Precision, Verification
+from edgeconv.bundle import Artifact, Format, OperatorFigures, Precision, Verification
 from edgeconv.errors import VerificationError
 from edgeconv.export.data.samples import Sample
-from edgeconv.export.runtimes import open_runner
+from edgeconv.export.runtimes import Runner, open_runner
+from edgeconv.export.verify.apart import demand_survival
+from edgeconv.export.verify.kept import (
+    Tolerance,
+    as_reals,
+    keeps_enough,
+    share_within_one_step,
+    stacked_pairs,
+)
 from edgeconv.export.verify.rounding import EPSILON, largest_error
-from edgeconv.metrics import sqnr_db
+from edgeconv.metrics import NOT_FINITE, Spread, relative_error, sqnr_db
 
 # A float32 file is judged by what float32 can promise (rounding.py). Where that is unknown, as the
 # network does not run in float64, the limit is 1e-4 of the range of the output; the networks of
@@ -27,19 +36,8 @@ MAX_ERROR = {Precision.FLOAT32: 1e-4, Precision.FLOAT16: 2e-2}
 _SURELY_ROUNDING = 4
 # Rounding may decide an argmax where two scores are as good as equal.
 _MIN_EQUAL = 0.99
-# Where the share of equal outputs is less than MIN_WITHIN_ONE_STEP, the two formats must differ by
-# less than a third of the error that quantization makes anyway. Deep networks with random weights
-# may amplify single roundings beyond that (docs/rewrites.md); trained networks do not.
-MIN_MARGIN_DB = 10.0
-# Scales found at run time differ with every rounding before them, so that two int8-dynamic files
-# may be as far from each other as two independent errors (3 dB), and a little more. The same holds
-# for two files of a pre-quantized module, which both round in other places than PyTorch does.
-INDEPENDENT_MARGIN_DB = -6.0
-# A pre-quantized model has no float reference, so its quantization error is unknown. Values that
-# differ by one step, a few in every layer, leave 40 dB in a shallow network and 20 in a deep one.
-PREQUANTIZED_SQNR_DB = 15.0
-# Stands for a NaN or an infinity among the outputs, which JSON has no number for.
-NOT_FINITE = 1e9
+# A right float16 file may decide ties between two scores in another way.
+_MIN_EQUAL_FLOAT16 = 0.9
 
 Outputs = list[npt.NDArray[Any]]
 
@@ -50,12 +48,14 @@ class Quantized:
 
     Attributes:
         steps: The real size of one step of each output; None for a float output.
-        outputs: The outputs of the quantized graph on ONNX Runtime, where there is no file of the
-            other format to compare with; otherwise None.
+        outputs: What the quantized graph computes as it is written, without a runtime's fusions;
+            None in bundles that do not have it.
+        operators: How the operators of the files do one by one, by format.
     """
 
     steps: tuple[float | None, ...]
     outputs: list[Outputs] | None = None
+    operators: Mapping[Format, OperatorFigures] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,17 @@ def verify_artifacts(
     outputs: dict[str, list[Outputs]] = {}
     runtimes: dict[str, str] = {}
     for artifact in artifacts:
-        runner = open_runner(
-            folder / artifact.path, artifact.format, artifact.inputs, artifact.outputs
+        open_file = partial(
+            open_runner,
+            folder / artifact.path,
+            artifact.format,
+            artifact.inputs,
+            artifact.outputs,
         )
+        if artifact.format is Format.TFLITE and artifact.precision.calibrated:
+            attempt = partial(_run_once, open_file, reference.inputs[0])
+            demand_survival(f"{artifact.path} on LiteRT", attempt)
+        runner = open_file()
         samples = [*reference.inputs]
         if artifact.precision is Precision.FLOAT32:
             samples += reference.probes.inputs
@@ -144,9 +152,14 @@ def verify_artifacts(
             artifact.precision,
             runtimes[artifact.path],
             _other_format(artifact, artifacts, outputs),
+            format=artifact.format,
         )
         for artifact in artifacts
     }
+
+
+def _run_once(open_file: Callable[[], Runner], sample: Sample) -> None:
+    open_file().run(sample)
 
 
 def _other_format(
@@ -165,6 +178,8 @@ def compare(
     precision: Precision,
     runtime: str,
     other: list[Outputs] | None = None,
+    *,
+    format: Format = Format.ONNX,
 ) -> Verification:
     """Compare the outputs of one file with the reference, and decide whether the file is right.
 
@@ -175,47 +190,66 @@ def compare(
         precision: The precision of the file, which decides what difference is allowed.
         runtime: What ran the file.
         other: What the file of the other format and the same precision computed.
+        format: The format of the file.
     """
-    integers = reference.quantized.get(precision, Quantized(()))
-    if other is None:
-        other = integers.outputs
     outputs, probed = outputs[: len(reference.inputs)], outputs[len(reference.inputs) :]
-    worst_error = max(
-        _relative_error(expected, got) for expected, got in _pairs(reference.outputs, outputs)
+    pairs = stacked_pairs(reference.outputs, outputs)
+    spread = Spread.over(reference.outputs, outputs)
+    figures = Verification(
+        passed=False,
+        runtime=runtime,
+        samples=len(outputs),
+        max_error=max(_largest_error(expected, got) for expected, got in pairs),
+        sqnr_db=min(sqnr_db(*as_reals(expected, got)) for expected, got in pairs),
+        argmax_agreement=_argmax_agreement(reference.outputs, outputs),
+        median_sqnr_db=None if spread is None else spread.median_db,
+        worst_sqnr_db=None if spread is None else spread.worst_db,
+        variation_sqnr_db=None if spread is None else spread.variation_db,
     )
-    sqnr = min(sqnr_db(expected, got) for expected, got in _pairs(reference.outputs, outputs))
-    within = between = None
     if precision is Precision.FLOAT32:
         expected = [*reference.outputs, *reference.probes.outputs]
         passed = is_rounding(
             [*outputs, *probed], expected, reference.allowances, len(reference.inputs)
         )
-    elif precision in MAX_ERROR:
-        passed = worst_error <= MAX_ERROR[precision]
-    elif other is None:
-        passed = worst_error < NOT_FINITE
+    elif precision is Precision.FLOAT16:
+        passed = all(_is_half_precision(expected, got) for expected, got in pairs)
     else:
-        within = _share_within_one_step(outputs, other, integers.steps)
-        between = min(sqnr_db(expected, got) for expected, got in _pairs(other, outputs))
-        own = max(
-            sqnr,
-            min(sqnr_db(expected, got) for expected, got in _pairs(reference.outputs, other)),
-        )
-        needed = own + MIN_MARGIN_DB
-        if precision is Precision.INT8_DYNAMIC:
-            needed = own + INDEPENDENT_MARGIN_DB
-        elif reference.prequantized:
-            needed = min(PREQUANTIZED_SQNR_DB, own + INDEPENDENT_MARGIN_DB)
-        passed = (within or 0.0) >= MIN_WITHIN_ONE_STEP or between >= needed
-    return Verification(
-        passed=passed,
-        runtime=runtime,
-        samples=len(outputs),
-        max_error=worst_error,
-        sqnr_db=sqnr,
-        argmax_agreement=_argmax_agreement(reference.outputs, outputs),
-        within_one_step_of_other_format=within,
-        sqnr_db_to_other_format=between,
+        return _quantized_figures(figures, outputs, reference, precision, format, other)
+    return figures.model_copy(update={"passed": passed})
+
+
+def _quantized_figures(
+    figures: Verification,
+    outputs: list[Outputs],
+    reference: Reference,
+    precision: Precision,
+    format: Format,
+    other: list[Outputs] | None,
+) -> Verification:
+    """Add what only a quantized file has, and judge it."""
+    quantized = reference.quantized.get(precision, Quantized(()))
+    exact = quantized.outputs or other
+    other = other or quantized.outputs
+    if exact is None or other is None:
+        return figures.model_copy(update={"passed": figures.max_error < NOT_FINITE})
+    operators = quantized.operators.get(format)
+    tolerance = Tolerance.PREQUANTIZED if reference.prequantized else Tolerance.FIXED_SCALES
+    if precision is Precision.INT8_DYNAMIC:
+        tolerance = Tolerance.SCALES_AT_RUN_TIME
+    keeps = keeps_enough(reference.outputs, exact, outputs, quantized.steps, tolerance)
+    pairs = stacked_pairs(reference.outputs, exact)
+    return figures.model_copy(
+        update={
+            "passed": keeps and not (operators and operators.failed),
+            "within_one_step_of_other_format": share_within_one_step(
+                other, outputs, quantized.steps
+            ),
+            "sqnr_db_to_other_format": min(
+                sqnr_db(*as_reals(expected, got)) for expected, got in stacked_pairs(other, outputs)
+            ),
+            "exact_sqnr_db": min(sqnr_db(*as_reals(expected, got)) for expected, got in pairs),
+            "operators": operators,
+        }
     )
 
 
@@ -236,21 +270,28 @@ def failure(
             "more than float32 rounding explains",
             hint="report it, or pass --no-verify to keep the file",
         )
-    if figures.sqnr_db_to_other_format is None:
-        limit = MAX_ERROR.get(precision, NOT_FINITE)
-        advice = "try --precision float32" if precision is Precision.FLOAT16 else "report it"
+    operators, exact = figures.operators, figures.exact_sqnr_db
+    if operators is not None and operators.failed:
+        more = len(operators.failed) - 1
+        others = f" and {more} more" if more else ""
         return VerificationError(
-            f"{name} differs from {reference} by {figures.max_error:.2g} of the output's range, "
-            f"more than {limit:g}",
-            hint=f"{advice}, or pass --no-verify to keep the file",
+            f"{name}: {operators.largest_at}{others} is up to {operators.largest_steps:.3g} steps "
+            f"off what its integers and scales define, on {figures.runtime}",
+            hint="report the network, keep that operator in float with --keep-float, or pass "
+            "--no-verify to keep the file",
         )
-    within = figures.within_one_step_of_other_format
-    steps = "" if within is None else f"{within:.1%} of the outputs are within one step, and "
+    if exact is not None:
+        return VerificationError(
+            f"{name} keeps {figures.sqnr_db:.1f} dB of the network on {figures.runtime}, where "
+            f"its integers and scales should keep {exact:.1f} dB",
+            hint="report the network, or pass --no-verify to keep the file",
+        )
+    limit = MAX_ERROR.get(precision, NOT_FINITE)
+    advice = "try --precision float32" if precision is Precision.FLOAT16 else "report it"
     return VerificationError(
-        f"{name} and the {precision.value} file of the other format disagree: {steps}their "
-        f"difference is only {figures.sqnr_db_to_other_format:.1f} dB below the signal, "
-        f"their error {figures.sqnr_db:.1f} dB",
-        hint="report the network, or pass --no-verify to keep the file",
+        f"{name} differs from {reference} by {figures.max_error:.2g} of the output's range, "
+        f"more than {limit:g}",
+        hint=f"{advice}, or pass --no-verify to keep the file",
     )
 
 
@@ -274,7 +315,7 @@ def is_rounding(
                 continue
             allowed = allowances.get()
             if allowed is None:
-                within = _relative_error(wanted, array) <= MAX_ERROR[Precision.FLOAT32]
+                within = relative_error(wanted, array) <= MAX_ERROR[Precision.FLOAT32]
             else:
                 within = error <= allowed[index, output]
             if not within:
@@ -282,41 +323,18 @@ def is_rounding(
     return True
 
 
-def _pairs(
-    expected: list[Outputs], got: list[Outputs]
-) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
-    """Stack the samples of each output of the network, expected and got."""
-    return [
-        (np.stack([sample[i] for sample in expected]), np.stack([sample[i] for sample in got]))
-        for i in range(len(expected[0]))
-    ]
+def _largest_error(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
+    """Relative to the range of a float output; the share of wrong elements of any other."""
+    if expected.dtype.kind == "f":
+        return relative_error(expected, got)
+    return float(np.mean(expected != got)) if expected.size else 0.0
 
 
-def _relative_error(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
-    """The largest absolute difference over the range of ``expected``; NOT_FINITE for a NaN."""
-    if expected.size == 0:
-        return 0.0
-    spread = float(expected.max() - expected.min()) or float(np.abs(expected).max()) or 1.0
-    error = float(np.abs(expected.astype(np.float64) - got).max()) / spread
-    return error if np.isfinite(error) else NOT_FINITE
-
-
-def _share_within_one_step(
-    a: list[Outputs], b: list[Outputs], steps: Sequence[float | None]
-) -> float | None:
-    """The share of all output values that differ by at most one step.
-
-    Outputs without a step do not count; None where no output has one.
-    """
-    counted = [
-        # A hundredth more than a step, for the rounding of float32 differences.
-        np.abs(x - y) <= step * 1.01
-        for (x, y), step in zip(_pairs(a, b), steps, strict=True)
-        if step is not None
-    ]
-    if not counted:
-        return None
-    return float(np.mean(np.concatenate([part.ravel() for part in counted])))
+def _is_half_precision(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> bool:
+    error = _largest_error(expected, got)
+    if expected.dtype.kind == "f":
+        return error <= MAX_ERROR[Precision.FLOAT16]
+    return error <= 1 - _MIN_EQUAL_FLOAT16
 
 
 def _argmax_agreement(expected: list[Outputs], got: list[Outputs]) -> float | None:
@@ -324,7 +342,7 @@ def _argmax_agreement(expected: list[Outputs], got: list[Outputs]) -> float | No
 
     None unless the output is a matrix of scores.
     """
-    first, second = _pairs(expected, got)[0]
+    first, second = stacked_pairs(expected, got)[0]
     if first.ndim != 3 or first.shape[-1] < 2:
         return None
     return float(np.mean(first.argmax(-1) == second.argmax(-1)))

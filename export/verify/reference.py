@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from edgeconv.array_file import stored_arrays
 from edgeconv.bundle import REFERENCE_NAME, Bundle, Precision, TensorInfo, sha256_of
 from edgeconv.errors import BundleError, CaptureError, DataError, UsageError, first_line
 from edgeconv.export.data.samples import Sample
@@ -129,12 +128,20 @@ def load_reference(bundle: Bundle) -> Reference:
     if not path.is_file() or sha256_of(path) != bundle.manifest.reference_sha256:
         raise BundleError(f"{path} is missing or was changed after the export", hint="export again")
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = dict(file)
-    except (ValueError, zipfile.BadZipFile) as error:
+        arrays = {name: stored.whole() for name, stored in stored_arrays(path).items()}
+        return _reference(bundle.manifest.reference, arrays)
+    except (
+        DataError,
+        KeyError,
+        ValueError,
+        TypeError,
+    ) as error:  # other arrays
         raise BundleError(f"{path} is damaged", hint="export again") from error
+
+
+def _reference(runtime: str, arrays: dict[str, npt.NDArray[Any]]) -> Reference:
     return Reference(
-        runtime=bundle.manifest.reference,
+        runtime=runtime,
         inputs=[tuple(sample) for sample in _unstacked("input", arrays)],
         outputs=_unstacked("output", arrays),
         allowances=Allowances(lambda: arrays.get("allowed_error")),

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeconv.array_file import listed, open_arrays
 from edgeconv.bundle import Artifact, Bundle, sha256_of
 from edgeconv.errors import DataError, MismatchedData, UsageError
 from edgeconv.evaluation import Accuracy, Evaluation, packed
-from edgeconv.export.data.array_file import listed, open_arrays
 from edgeconv.export.data.arrays import ArrayFile
 from edgeconv.export.data.batches import in_groups, join
 from edgeconv.export.data.images import ImageFolder

@@ -7,6 +7,7 @@ import io
 import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -235,3 +236,28 @@ def test_gate_command(history: History, edgeconv: CommandLine) -> None:
     assert edgeconv("gate", 2, "--baseline", 1, "--max-regression", "150%").returncode == 0
     for bad in ("x", "-1%", "nan", "inf"):
         assert edgeconv("gate", 2, "--baseline", 1, "--max-regression", bad).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("median_ns", None),
+        ("median_ns", "x"),
+        ("name", b"\xff"),
+        ("threads", "many"),
+        ("runtime", None),
+        ("bytes", 2.5),
+    ],
+)
+def test_odd_values_in_a_file(
+    history: History, history_path: Path, column: str, value: object
+) -> None:
+    """SQLite keeps a value of any type in any column."""
+    history.add(made_result(made_model("a.tflite", CALM)), None)
+    with closing(sqlite3.connect(history_path)) as connection, connection:
+        try:
+            connection.execute(f"UPDATE models SET {column} = ?", (value,))
+        except sqlite3.IntegrityError:
+            return  # the schema refuses it
+    with pytest.raises(UsageError, match="cannot be used as the history"):
+        history.entries()

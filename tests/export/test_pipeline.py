@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgeconv.bundle import MANIFEST_NAME, Bundle, sha256_of
+from edgeconv.bundle import MANIFEST_NAME, Artifact, Bundle, Verification, sha256_of
 from edgeconv.errors import BundleError, DataError, UsageError, VerificationError
 from edgeconv.export import (
     Format,
@@ -74,7 +74,13 @@ def test_the_manifest_tells_where_everything_came_from(bundle: Bundle, calibrati
 def test_it_reads_back_and_verifies_from_disk(bundle: Bundle) -> None:
     report = verify_bundle(Bundle.load(bundle.path))
     for artifact in bundle.manifest.artifacts:
-        assert report.artifacts[artifact.path] == artifact.verification
+        assert report.artifacts[artifact.path] == at_the_end(artifact)
+
+
+def at_the_end(artifact: Artifact) -> Verification | None:
+    """The figures of an export without those of single operators, which only the export has."""
+    figures = artifact.verification
+    return figures and figures.model_copy(update={"operators": None})
 
 
 def test_a_changed_file_is_noticed(bundle: Bundle, tmp_path: Path) -> None:
@@ -146,7 +152,9 @@ def test_one_int8_format_is_still_compared(
     (artifact,) = bundle.manifest.artifacts
     assert artifact.verification
     assert artifact.verification.within_one_step_of_other_format == 1.0
-    assert verify_bundle(bundle).artifacts[artifact.path] == artifact.verification
+    assert artifact.verification.operators
+    assert artifact.verification.operators.checked > 10
+    assert verify_bundle(bundle).artifacts[artifact.path] == at_the_end(artifact)
 
 
 def test_batches(network: nn.Module, calibration: Path, tmp_path: Path) -> None:
@@ -325,7 +333,7 @@ def test_int8_formats_that_disagree_are_an_error(
     network: nn.Module, calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Sabotage(monkeypatch, 0.5)
-    with pytest.raises(VerificationError, match="disagree"):
+    with pytest.raises(VerificationError, match="integers and scales should keep"):
         export(
             network,
             out=tmp_path / "b",

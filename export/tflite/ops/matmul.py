@@ -92,7 +92,7 @@ def _scale(ctx: NodeLowering, operands: list[Tensor], alpha: float, beta: float)
             operands[0] = scaled
         else:
             data = (elements * np.float32(factor)).astype(FLOAT)
-            operands[position] = replace(tensor, data=data)
+            operands[position] = replace(tensor, data=data, exact=None)
 
 
 @operator("MatMul", integer=Integer.COMPUTES, fuses=True)

@@ -140,7 +140,7 @@ def test_a_file_that_is_new_is_named_at_the_gate() -> None:
 def test_a_name_cannot_break_the_table() -> None:
     old = made_result(made_model("a|<b>\n.onnx", CALM))
     lines = shown(gate(compare_latencies(old, old), LIMITS)).splitlines()
-    assert lines[-1].startswith("| a\\|&lt;b> .onnx |")
+    assert lines[-1].startswith("| a\\|\\<b\\>\\\\n.onnx |")
 
 
 def test_one_process_a_side_decides_nothing() -> None:

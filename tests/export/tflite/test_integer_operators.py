@@ -347,7 +347,9 @@ def graph(build: Build, drawn: Drawn, target: tuple[float, int] | None) -> Net:
 def target_of(result: Array, drawn: Drawn) -> tuple[float, int]:
     """Scale and zero point for a result: its range times ``spread``, moved by a ``shift``."""
     low, high = min(0.0, float(result.min())), max(0.0, float(result.max()))
-    scale = max((high - low) * drawn.spread / 255, 1e-7)
+    # ONNX Runtime's sigmoid is off by 1e-7, which Swish multiplies by its input.
+    finest = 1e-6 * max(1.0, float(np.abs(inputs_of(drawn)).max(initial=0)))
+    scale = max((high - low) * drawn.spread / 255, finest)
     zero = round(-low / scale + 255 * drawn.shift)
     lowest = 0 if drawn.dtype == "uint8" else -128
     return float(np.float32(scale)), int(np.clip(zero, 0, 255)) + lowest

@@ -1,0 +1,118 @@
+"""Each integer operator is held against exact arithmetic on the same integers, and named if off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from torch import nn
+
+from edgeconv.bundle import Format, IoType, OperatorFigures, Precision
+from edgeconv.export.capture.module import capture_module
+from edgeconv.export.passes import optimize
+from edgeconv.export.precision import QuantizedGraph, make_variant
+from edgeconv.export.quantize import quantize
+from edgeconv.export.verify.operators import SAMPLES, check_operators, run_exactly
+from edgeconv.models.randomize import randomize_, structured_input
+
+FORMATS = list(Format)
+Samples = list[tuple[np.ndarray]]
+
+
+class Residual(nn.Module):
+    """A convolution, a block with a shortcut, attention-like products, a pool and scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.Hardswish())
+        self.branch = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        x = x + torch.relu(self.branch(x))
+        flat = x.flatten(2)
+        mixed = torch.softmax(flat @ flat.transpose(1, 2) * 0.1, -1) @ flat
+        return self.head(mixed.mean(-1))
+
+
+def inputs() -> Samples:
+    shape = (1, 3, 16, 16)
+    return [(structured_input(shape, seed=seed).numpy(),) for seed in range(4)]
+
+
+def quantized(
+    precision: Precision, change: Callable[[nn.Module], None] | None = None
+) -> QuantizedGraph:
+    network = randomize_(Residual(), shape=(3, 16, 16))
+    if change is not None:
+        change(network)
+    samples = inputs()
+    graph = optimize(capture_module(network, samples[0], ("y",), 18))
+    variant = make_variant(precision, graph, quantize(graph, samples), IoType.FLOAT32)
+    assert variant.checked is not None
+    return variant.checked
+
+
+def figures(format: Format, graph: QuantizedGraph) -> OperatorFigures:
+    samples = inputs()
+    exact = run_exactly(graph, samples)
+    assert len(exact.outputs) == len(samples)
+    assert len(exact.integers) == SAMPLES
+    return check_operators(format, graph, samples, exact.integers)
+
+
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.INT16X8])
+@pytest.mark.parametrize("format", FORMATS)
+def test_right_operators_are_within_one_step(format: Format, precision: Precision) -> None:
+    graph = quantized(precision)
+    found = figures(format, graph)
+    cuts = [n for n in graph.model.graph if n.op_type == "QuantizeLinear"]
+    assert found.checked >= 0.9 * len(cuts) > 8
+    assert found.failed == ()
+    assert found.largest_steps <= (1 if precision is Precision.INT8 else 256)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_one_wrong_weight_is_found_at_its_operator(format: Format) -> None:
+    """The operators behind it get right integers, so that they are not blamed."""
+    graph = quantized(Precision.INT8)
+    wrong = graph.model.clone()
+    layer = next(n for n in wrong.graph if n.op_type == "Conv" and n.attributes.get_int("group", 1))
+    weight = layer.inputs[1].producer().inputs[0]
+    array = weight.const_value.numpy().copy()
+    array.reshape(-1)[0] ^= 64
+    weight.const_value = ir.tensor(array, name=weight.name)
+    samples = inputs()
+    exact = run_exactly(graph, samples)
+    broken = replace(graph, model=wrong, lowered_from=wrong)
+    found = check_operators(format, broken, samples, exact.integers)
+    assert len(found.failed) == 1
+    assert layer.name in found.failed[0]
+    assert found.largest_at == found.failed[0]
+    assert found.largest_steps > 1
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_bias_far_above_its_input(format: Format) -> None:
+    """In the scale of an int16 input it takes more than 32 bits, which ONNX does not have."""
+
+    def shift(network: nn.Module) -> None:
+        with torch.no_grad():
+            network.head.bias.add_(2000)
+            network.stem[1].weight.mul_(1e-3)
+            network.stem[1].bias.mul_(1e-3)
+
+    graph = quantized(Precision.INT16X8, shift)
+    layer = [n for n in graph.model.graph if n.op_type in ("Gemm", "MatMul")][-1]
+    assert len(layer.inputs) < 3 or layer.inputs[2] is None
+    assert figures(format, graph).failed == ()
+
+
+def test_scales_found_at_run_time_leave_nothing_to_cut_at() -> None:
+    graph = quantized(Precision.INT8_DYNAMIC)
+    assert run_exactly(graph, inputs()).integers == []
