@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir as ir
@@ -14,6 +15,7 @@ from edgeconv.bundle import (
     Artifact,
     Calibration,
     Format,
+    IoType,
     Manifest,
     Precision,
     Preprocessing,
@@ -278,7 +280,9 @@ def _quantize(
     if request.calibrates:
         if Format.TFLITE in request.formats:
             demand_known(graph)
-        return quantize(graph, batches, request.quantization, request.asked.progress)
+        integer = request.asked.io not in (IoType.FLOAT32, IoType.FLOAT16)
+        options = replace(request.quantization, integer_outputs=integer)
+        return quantize(graph, batches, options, request.asked.progress)
     for _ in batches:
         pass  # keeps what verification needs
     return None if request.existing is None else QuantizedModel(graph, ())

@@ -61,9 +61,11 @@ class QuantizeOptions:
         bias_absorption: Whether to move high biases into the next layer.
         bias_correction: Whether to correct the mean error of each channel.
         rounding: How weights become integers.
-        keep_float: Names of nodes that stay in float.
+        keep_float: What stays in float: names that `edgeconv blame` prints, of modules, nodes or
+            results, or patterns such as ``head.*``.
         float_places: How many more places of the network stay in float, those that lose most; at
             most half of all places.
+        integer_outputs: Whether the outputs of the network have to be integers.
     """
 
     activation_type: Choice[ActivationType] = Choice(ActivationType, ActivationType.UINT8)
@@ -75,6 +77,7 @@ class QuantizeOptions:
     rounding: OptionalChoice[Rounding] = OptionalChoice(Rounding)
     keep_float: frozenset[str] = frozenset()
     float_places: int = 0
+    integer_outputs: bool = False
 
     def decided(self) -> QuantizeOptions:
         """The options with what they leave to the effort."""

@@ -12,7 +12,7 @@ import click
 from edgeconv.bundle import Format, IoType, Layout, Precision
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import calibration_options, network_options, preprocessing
-from edgeconv.cli.values import EnumChoice, lines, negated, none_if_empty, percent
+from edgeconv.cli.values import EnumChoice, as_set, lines, negated, none_if_empty, percent
 from edgeconv.export.quantize_options import (
     MAX_EFFORT,
     ActivationType,
@@ -96,6 +96,14 @@ class ExportSettings:
     type=EnumChoice(Rounding),
     help="How weights become integers; adaptive (AdaRound) takes minutes.  [default: nearest, "
     "adaptive from effort 2 on]",
+)
+@click.option(
+    "--keep-float",
+    metavar="PATTERN",
+    multiple=True,
+    callback=as_set,
+    help="Leave these layers in float: a name that `edgeconv blame` prints, or a pattern such as "
+    "'head.*'. Repeatable.",
 )
 @network_options
 @click.option("--batch", type=click.IntRange(min=1), help="Static batch size.  [default: 1]")

@@ -56,6 +56,13 @@ def none_if_empty(
     return value or None
 
 
+def as_set(
+    context: click.Context, parameter: click.Parameter, value: tuple[T, ...]
+) -> frozenset[T]:
+    """Turn the values of a repeatable option into a set."""
+    return frozenset(value)
+
+
 def as_dict(
     context: click.Context, parameter: click.Parameter, value: tuple[tuple[str, T], ...]
 ) -> dict[str, T]:

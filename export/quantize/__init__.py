@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -16,6 +16,7 @@ from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
 from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.integer_io import apply_io
+from edgeconv.export.quantize.keep_float import named_nodes
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize_options import (
     ActivationType,
@@ -102,7 +103,8 @@ def fit(
     """
     options = options.decided()
     model = prepare(model)
-    if not plan(model.graph, options.keep_float).activations:
+    options = replace(options, keep_float=named_nodes(model.graph, options.keep_float))
+    if not plan(model.graph, options).activations:
         kinds = ", ".join(sorted({node.op_type for node in model.graph})[:_NAMED_KINDS])
         raise UsageError(
             f"the network has no operator that int8 covers ({kinds})",

@@ -28,6 +28,7 @@ from edgeconv.export.quantize.calibration.clip_inputs import ClippedBatches, inp
 from edgeconv.export.quantize.calibration.observer import Observed
 from edgeconv.export.quantize.calibration.ranges.histogram import Histogram
 from edgeconv.export.quantize.calibration.survey import Survey, batches_of, survey
+from edgeconv.export.quantize.needs import Watch
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
 from edgeconv.progress import Progress
@@ -97,23 +98,37 @@ class Drafts:
     ) -> None:
         self.model, self._options = model, options
         self._batches, self._progress = batches, progress
-        self._groups = plan(model.graph, options.keep_float).groups()
-        self._names = [name for members in self._groups.values() for name in members]
-        self._by_channel: set[str] = set()
-        if options.equalization or options.bias_absorption:
-            for segment in find_segments(model.graph):
-                self._by_channel |= segment.carriers & set(self._names)
-        self.survey = survey(
-            model,
-            self._names,
-            batches,
-            counting=options.range_method is not RangeMethod.MINMAX,
-            by_channel=self._by_channel,
-            keeping=judging,
-            progress=progress,
-        )
+        self._judging = judging
+        self.survey = self._first_survey()
+        if far := self._watch.out_of_reach(
+            self._watch.ranges(self.survey.whole, RangeMethod.MINMAX)
+        ):
+            self._options = replace(options, keep_float=options.keep_float | far)
+            self.survey = self._first_survey()
         self._clipped: dict[RangeMethod, Survey] = {}
         self._fitted: dict[tuple[Recipe, Part], CalibratedModel | None] = {}
+
+    def _first_survey(self) -> Survey:
+        """Observe everything once, by the options as they are."""
+        options = self._options
+        self._watch = Watch(self.model, options)
+        self._groups = self._watch.groups
+        self._by_channel: set[str] = set()
+        if options.equalization or options.bias_absorption:
+            quantized = {str(value.name) for value in plan(self.model.graph, options).activations}
+            for segment in find_segments(self.model.graph):
+                self._by_channel |= segment.carriers & quantized
+        watched = [name for members in self._groups.values() for name in members]
+        self._names = list(dict.fromkeys([*watched, *sorted(self._by_channel)]))
+        return survey(
+            self._watch.model,
+            self._names,
+            self._batches,
+            counting=options.range_method is not RangeMethod.MINMAX,
+            by_channel=self._by_channel,
+            keeping=self._judging,
+            progress=self._progress,
+        )
 
     def fit(self, recipe: Recipe, part: Part) -> CalibratedModel | None:
         """Make a version; None if one of the recipe's passes has nothing to change."""
@@ -137,8 +152,8 @@ class Drafts:
             observed = self._rescaled(model, observed, channels, recipe.method, part)
         unsettled = ""
         if part is Part.WHOLE:
-            groups = plan(model.graph, options.keep_float).groups()
-            unsettled = calibration_of(self.model, groups, found, recipe.method).unsettled()
+            seen = calibration_of(self._watch.outputs, self._groups, found, recipe.method)
+            unsettled = seen.unsettled()
         return draft_from(model, options, observed, unsettled)
 
     def _survey(self, method: RangeMethod) -> Survey:
@@ -148,7 +163,7 @@ class Drafts:
             return self.survey
         if method not in self._clipped:
             self._clipped[method] = survey(
-                self.model,
+                self._watch.model,
                 self._names,
                 ClippedBatches(self._batches, limits),
                 counting=True,
@@ -179,7 +194,8 @@ class Drafts:
             return Observed(observed.histograms | extremes, channels)
         limits = input_limits(self.model, self._groups, self.survey.whole, method)
         data: Batches = self._batches if part is Part.WHOLE else self._kept(part)
-        return survey(model, self._names, ClippedBatches(data, limits), counting=True).whole
+        watched = Watch(model, self._options).model
+        return survey(watched, self._names, ClippedBatches(data, limits), counting=True).whole
 
     def _corrected(self, current: CalibratedModel | None, part: Part) -> CalibratedModel | None:
         if current is None:

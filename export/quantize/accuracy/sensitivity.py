@@ -26,7 +26,7 @@ def keep_worst_in_float(current: CalibratedModel, judge: Judge, count: int) -> C
 
 def worst_neighborhoods(current: CalibratedModel, judge: Judge) -> list[frozenset[str]]:
     """List the neighborhoods of all activations, as node names; the largest gain comes first."""
-    decisions = plan(current.model.graph, current.options.keep_float)
+    decisions = plan(current.model.graph, current.options)
     neighborhoods = dict.fromkeys(_neighborhood(value) for value in decisions.activations)
     gains = {
         neighborhood: judge.sqnr_db(_keeping(current, neighborhood).to_qdq()[0])

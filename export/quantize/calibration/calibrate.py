@@ -64,6 +64,7 @@ def calibrate(
     batches: Batches,
     method: RangeMethod = RangeMethod.MINMAX,
     progress: Progress = no_progress,
+    outputs: Collection[str] | None = None,
 ) -> Calibration:
     """Find the ranges of activations, in one pass over the data.
 
@@ -74,6 +75,7 @@ def calibrate(
             the batches does not change the ranges.
         method: How a range follows from what was observed.
         progress: Called after every batch.
+        outputs: The activations that are never clipped; by default the outputs of the network.
 
     Raises:
         DataError: An activation is NaN or infinite.
@@ -81,14 +83,15 @@ def calibrate(
     names = [name for members in groups.values() for name in members]
     counting = method is not RangeMethod.MINMAX
     found = survey(model, names, batches, counting=counting, progress=progress)
-    return calibration_of(model, groups, found, method)
+    if outputs is None:
+        outputs = {str(value.name) for value in model.graph.outputs}
+    return calibration_of(outputs, groups, found, method)
 
 
 def calibration_of(
-    model: ir.Model, groups: Groups, found: Survey, method: RangeMethod
+    outputs: Collection[str], groups: Groups, found: Survey, method: RangeMethod
 ) -> Calibration:
     """The ranges from a pass over the data that was made before."""
-    outputs = {str(value.name) for value in model.graph.outputs}
     first, second = found.halves
     halfway = ranges_of(groups, outputs, first.observed, method) if second.batches else {}
     return Calibration(ranges_of(groups, outputs, found.whole, method), halfway)
