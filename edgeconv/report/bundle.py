@@ -46,6 +46,9 @@ def print_bundle(
     out.print(f"against {_oracle(manifest.reference)}:")
     out.print(stacked(_ACCURACY, [_accuracy(*pair) for pair in pairs]))
     out.print(stacked(_FILES, [_file(*pair) for pair in pairs]))
+    for runtime in dict.fromkeys(artifact.lowest_runtime for artifact in manifest.artifacts):
+        paths = [a.path for a in manifest.artifacts if a.lowest_runtime == runtime]
+        out.print(f"from {runtime} on: {', '.join(paths)}")
     calibration = manifest.calibration
     if calibration:
         source = "synthetic inputs" if calibration.synthetic else calibration.source
@@ -101,25 +104,24 @@ def format_error(figures: Verification) -> str:
 
 _ACCURACY = (
     Column("file"),
-    Column("same argmax", numeric=True),
+    Column("argmax", numeric=True),
     Column("SQNR", numeric=True),
     Column("median", numeric=True),
     Column("worst", numeric=True),
-    Column("of variation", numeric=True),
-    Column("error", numeric=True),
+    Column("variation", numeric=True),
 )
 _FILES = (
     Column("file"),
     Column("size", numeric=True),
-    Column("operators within", numeric=True),
+    Column("error", numeric=True),
+    Column("operators", numeric=True),
     Column("formats agree", numeric=True),
-    Column("lowest runtime"),
 )
 
 
 def _accuracy(artifact: Artifact, figures: Verification | None) -> list[str]:
     if figures is None:
-        return [artifact.path, "not verified", *[""] * 5]
+        return [artifact.path, "not verified", *[""] * 4]
     agreement = figures.argmax_agreement
     return [
         artifact.path,
@@ -128,7 +130,6 @@ def _accuracy(artifact: Artifact, figures: Verification | None) -> list[str]:
         _decibels(figures.median_sqnr_db),
         _decibels(figures.worst_sqnr_db),
         _decibels(figures.variation_sqnr_db),
-        format_error(figures),
     ]
 
 
@@ -136,14 +137,14 @@ def _file(artifact: Artifact, figures: Verification | None) -> list[str]:
     return [
         artifact.path,
         format_bytes(artifact.bytes),
+        "–" if figures is None else format_error(figures),
         _operators(figures),
         "–" if figures is None else formats_agree(figures),
-        artifact.lowest_runtime,
     ]
 
 
 def _operators(figures: Verification | None) -> str:
-    """How far the operators of an integer file are off at the most, one by one."""
+    """How far the operators of an integer file are off one by one, at the most."""
     if figures is None or figures.operators is None:
         return "–"
     steps = figures.operators.largest_steps
