@@ -265,7 +265,7 @@ def test_gate_command(history: History, edgeconv: CommandLine) -> None:
     [
         ("median_ns", None),
         ("median_ns", "x"),
-        ("name", b"\xff"),
+        ("sha256", b"\xff"),
         ("threads", "many"),
         ("runtime", None),
         ("bytes", 2.5),
