@@ -41,7 +41,7 @@ class Measured(Generic[R]):
     note: Callable[[R], list[str]]
     cut: str | None = None
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[Table | Text]:
         """The figures."""
         return [draw(self.result) for draw in self.draw]
 
