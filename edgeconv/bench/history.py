@@ -94,6 +94,11 @@ def _git(folder: Path, *arguments: str) -> str | None:
 _ENTRY = TypeAdapter(Entry)
 
 
+def _variance(value: object) -> float:
+    """What a file's session knows of its own noise; older runs do not say."""
+    return value if isinstance(value, float) and value >= 0 else 0.0
+
+
 class History:
     """The history in one file, made when the first result is added.
 
@@ -174,13 +179,14 @@ class History:
             rows = connection.execute(
                 "SELECT r.id, sha256, runtime, threads, median_ns, log_variance "
                 "FROM runs r JOIN models m ON m.run = r.id "
-                "WHERE device = ? AND median_ns IS NOT NULL ORDER BY r.id DESC LIMIT ?",
+                "WHERE device = ? AND typeof(median_ns) = 'real' AND median_ns > 0 "
+                "ORDER BY r.id DESC LIMIT ?",
                 (device, LATEST),
             ).fetchall()
         files: dict[tuple[str, str, int], list[SessionFigure]] = defaultdict(list)
         for run, sha256, runtime, threads, median, variance in rows:
             files[sha256, runtime, threads].append(
-                SessionFigure(run, math.log(median), variance or 0.0)
+                SessionFigure(run, math.log(median), _variance(variance))
             )
         return between_sessions(list(files.values()))
 

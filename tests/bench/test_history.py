@@ -233,6 +233,19 @@ def test_sessions_of_a_device_tell_how_much_they_differ(history: History) -> Non
     assert history.between_sessions("ssh://pi") == NOT_KNOWN
 
 
+@pytest.mark.parametrize("column", ["median_ns", "log_variance"])
+@pytest.mark.parametrize("value", [-1.0, 0.0, "x", b"\xff"])
+def test_odd_figures_tell_nothing_of_sessions(
+    history: History, history_path: Path, column: str, value: object
+) -> None:
+    """SQLite keeps a value of any type in any column, and logarithms want a positive one."""
+    for _ in range(3):
+        history.add(made_result(made_model("a.tflite", CALM)), None)
+    with closing(sqlite3.connect(history_path)) as connection, connection:
+        connection.execute(f"UPDATE models SET {column} = ?", (value,))
+    assert history.between_sessions("local").sessions == (0 if column == "median_ns" else 3)
+
+
 def test_compare_command(history: History, edgeconv: CommandLine) -> None:
     history.add(made_result(made_model("m", CALM)), None)
     history.add(made_result(made_model("m", SLOW)), None)
