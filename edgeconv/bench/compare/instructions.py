@@ -24,7 +24,7 @@ from edgeconv.device.messages import Runtime
 from edgeconv.units import format_change, format_count
 
 # How far two counts of one file may be apart. ONNX Runtime's float files have two modes, 0.22 %
-# apart, by where its buffers come to lie.
+# apart, whose cause is not known.
 REPEATS_TO = {Runtime.LITERT: 0.001, Runtime.TFLITE_RUNTIME: 0.001, Runtime.ONNXRUNTIME: 0.0025}
 
 
