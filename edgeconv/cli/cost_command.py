@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import given_options, input_size_option, model_args_option
 from edgeconv.cli.values import EnumChoice, negated
 from edgeconv.errors import CaptureError, UsageError
+from edgeconv.report.output import echo_json
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_bytes, format_count, format_percent, significant
 
@@ -104,7 +104,7 @@ def command(settings: CostSettings) -> None:
         return
     cost = _cost(settings.model, settings)
     if settings.as_json:
-        click.echo(json.dumps(_plain(cost), indent=2))
+        echo_json(_plain(cost))
         return
     if settings.layers:
         _print_layers(cost)
@@ -142,7 +142,8 @@ def _sizes(conv: str) -> tuple[int, int, int]:
 def _cost(model: str, settings: CostSettings) -> NetworkCost:
     from torch import nn
 
-    from edgeconv.export.capture.source import input_shape, resolve
+    from edgeconv.export.capture.guess import input_shape
+    from edgeconv.export.capture.resolve import resolve
     from edgeconv.models.cost import network_cost
     from edgeconv.models.graph import TraceError
 
@@ -203,7 +204,7 @@ def _print_kinds_json(
     document: dict[str, object] = {"schema_version": SCHEMA_VERSION, "convolutions": plain}
     if frequency is not None:
         document["frequency_domain"] = dataclasses.asdict(frequency)
-    click.echo(json.dumps(document, indent=2))
+    echo_json(document)
 
 
 def _print_layers(cost: NetworkCost) -> None:

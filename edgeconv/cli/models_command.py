@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import click
 
 from edgeconv.cli.settings import takes
 from edgeconv.errors import UsageError
+from edgeconv.report.output import echo_json
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_count
 
@@ -87,7 +87,7 @@ def command(settings: ModelsSettings) -> None:
             | {"options": list(model_options(card.name)), "pretrained": card.name in FILES}
             for card in cards
         ]
-        click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "networks": networks}, indent=2))
+        echo_json({"schema_version": SCHEMA_VERSION, "networks": networks})
     elif pattern == cards[0].name:
         _print_card(cards[0], model_options(pattern), pretrained=pattern in FILES)
     else:
