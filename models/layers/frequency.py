@@ -36,8 +36,8 @@ class FrequencyConv(nn.Module):
         product = torch.view_as_complex(_products(signal, kernel))
         y = torch.fft.irfft2(product, s=size)
         first = k // 2
-        y = y[:, :, first : first + height, first : first + width]
-        return y + self.bias[:, None, None]
+        inner: Tensor = y[:, :, first : first + height, first : first + width]
+        return inner + self.bias[:, None, None]
 
 
 def transform_size(size: int, kernel_size: int) -> int:
@@ -57,4 +57,5 @@ def _products(signal: Tensor, kernel: Tensor) -> Tensor:
     upper, lower = torch.cat((real, imaginary), 2), torch.cat((-imaginary, real), 2)
     sums = rows @ torch.cat((upper, lower), dim=1)  # (P R, N, 2 M)
     count = kernel.shape[0]
-    return sums.unflatten(2, (2, count)).unflatten(0, spectrum).permute(2, 4, 0, 1, 3).contiguous()
+    apart = sums.reshape(*spectrum, sums.shape[1], 2, count)
+    return apart.permute(2, 4, 0, 1, 3).contiguous()

@@ -47,8 +47,8 @@ class LocallyConnected(nn.Module):
         patches = _patches(x, self.kernel_size, self.stride, self.out_size)
         # (P, N, C k²) times (P, C k², M): each position by its own matrix.
         products = patches.flatten(2).permute(2, 0, 1) @ self.weight
-        y: Tensor = products.permute(1, 2, 0).unflatten(2, self.out_size) + self.bias
-        return y
+        by_position = products.permute(1, 2, 0)
+        return by_position.reshape(*by_position.shape[:2], *self.out_size) + self.bias
 
 
 def _patches(x: Tensor, kernel: int, stride: int, size: tuple[int, int]) -> Tensor:
