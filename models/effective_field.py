@@ -70,7 +70,8 @@ def measure_field(network: nn.Module, shape: tuple[int, ...], seed: int = 0) -> 
         reader = as_graph(network, torch.zeros(1, *shape), at=node.name)
     finally:
         network.train(was_training)
-    at_unit = (slice(None), *(size // 2 for size in shape_of(node)[2:]))
+    unit = tuple(size // 2 for size in shape_of(node)[2:])
+    at_unit = (slice(None), *unit)
     total = torch.zeros(shape[1:])
     for _ in range(_SAMPLES):
         x = torch.randn(1, *shape, generator=generator, requires_grad=True)
