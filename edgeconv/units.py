@@ -11,6 +11,7 @@ _LARGE = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _TIME = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _DIGITS = 3
 _MOST_DIGITS = 6
+_TOO_LONG = 1e6  # a bound that says no more than that nothing is known
 
 
 def format_bytes(count: int) -> str:
@@ -63,7 +64,8 @@ def format_duration(
         if high > low:
             places = max(places, _places((high - low) / 2, digits=1))
         places = min(places, _places(value, _MOST_DIGITS))
-        return f"{value:.{places}f} {unit} [{low:.{places}f}, {high:.{places}f}]"
+        above = f"{high:.0e}" if high >= _TOO_LONG else f"{high:.{places}f}"
+        return f"{value:.{places}f} {unit} [{low:.{places}f}, {above}]"
     if tick is not None:
         places = min(_places(value, _DIGITS), _places(tick / factor, digits=1))
         return f"{value:.{places}f} {unit}"

@@ -26,7 +26,8 @@ from edgeconv.export.verify.top1 import Evaluation, evaluate
 from edgeconv.models import create_model
 from edgeconv.progress import Progress
 from edgeconv.report.bundle import format_error
-from edgeconv.report.tables import Column, console, progress, table
+from edgeconv.report.stacked import stacked
+from edgeconv.report.tables import Column, console, progress
 from edgeconv.units import format_bytes, format_duration, format_percent, format_ratio
 from examples.digits_data import Split, load
 
@@ -140,7 +141,7 @@ def top1(network: nn.Module, data: Split) -> float:
 
 def show(demo: Demo) -> None:
     """Print the table; the speed-up is relative to the float32 file on the same runtime."""
-    columns = ["file", *(Column(name, numeric=True) for name in _NUMBERS)]
+    columns = [Column("file"), *(Column(name, numeric=True) for name in _NUMBERS)]
     rows = [["PyTorch float32", "", format_percent(demo.pytorch_top1, places=2), "", "", ""]]
     artifacts = demo.bundle.manifest.artifacts
     for index, (artifact, accuracy) in enumerate(
@@ -160,7 +161,7 @@ def show(demo: Demo) -> None:
             ]
         )
     out = console()
-    out.print(table(columns, rows))
+    out.print(stacked(columns, rows))
     out.print(
         f"\ntop-1 on {demo.evaluation.samples} held-out digits; largest error as a share of the "
         "output's range;\nmedian latency with its 95 % confidence interval, one thread;\n"

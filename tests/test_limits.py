@@ -11,7 +11,7 @@ from edgeconv import limits
 from edgeconv.array_file import stored_arrays
 from edgeconv.bundle import Preprocessing, TensorInfo
 from edgeconv.errors import DataError, UsageError
-from edgeconv.export.data.images import _center, load_image
+from edgeconv.export.data.images import _cropped, load_image
 from edgeconv.limits import IMAGE_PIXELS, UNPACKED_BYTES, Limit, LimitExceeded
 
 PAGE = Path(__file__).parents[1] / "docs" / "limits.md"
@@ -78,10 +78,11 @@ def test_a_thin_image_is_not_scaled_whole(tmp_path: Path) -> None:
 def test_both_ways_to_crop_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (97, 61, 3), np.uint8)
     image = Image.fromarray(noise)
-    for size, shorter in (((32, 24), 40), ((80, 120), 0), ((10, 10), 0), ((61, 61), 61)):
-        whole = np.asarray(_center(image, size, shorter), np.int16)
+    for size, shorter in (((24, 32), 40), ((120, 80), None), ((10, 10), None), ((61, 61), 61)):
+        how = Preprocessing(resize=shorter)
+        whole = _cropped(image, size, how).astype(np.int16)
         monkeypatch.setattr("edgeconv.export.data.images._RESIZED_PIXELS", 0)
-        part = np.asarray(_center(image, size, shorter), np.int16)
+        part = _cropped(image, size, how).astype(np.int16)
         monkeypatch.undo()
         # Pillow takes the box in single precision, and rounds to whole steps.
         assert np.abs(whole - part).max() <= 1

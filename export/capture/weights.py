@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from edgeconv.errors import DataError
-from edgeconv.export.capture.checkpoint import read_checkpoint
+from edgeconv.export.capture.checkpoint import State, read_checkpoint
 from edgeconv.export.capture.mismatch import mismatch
 from edgeconv.models.pretrained import PretrainedError, load_pretrained
 
@@ -38,7 +38,27 @@ def load_weights(network: nn.Module, path: Path, key: str | None = None) -> None
         DataError: The file is damaged, or its names or shapes are not the network's.
     """
     state = read_checkpoint(path, key, network.state_dict().keys())
-    problem = mismatch(network.state_dict(), state, path)
-    if problem is not None:
-        raise problem
-    network.load_state_dict(state, strict=False)
+    if not _load(network, state):
+        problem = mismatch(network.state_dict(), state, path)
+        raise problem or DataError(
+            f"{path} does not fit the network", hint="it is of another version or variant"
+        )
+
+
+def _load(network: nn.Module, state: State) -> bool:
+    """Whether the weights fit, and were loaded.
+
+    PyTorch judges that, because a network may rename or drop what earlier versions of it saved.
+    Where they do not fit, the network keeps its own.
+    """
+    own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    try:
+        missing, unexpected = network.load_state_dict(state, strict=False)
+        # A counter that only training reads, and that files from before PyTorch 0.4.1 lack.
+        missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+        if not missing and not unexpected:
+            return True
+    except RuntimeError:  # a shape differs
+        pass
+    network.load_state_dict(own, strict=False)
+    return False

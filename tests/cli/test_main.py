@@ -142,10 +142,10 @@ def test_every_option_of_a_request_is_on_the_command_line() -> None:
     asked = {field.name for field in fields(ExportRequest)}
     # Made of --target, the options of QuantizeOptions, and the display.
     assert asked - names == {"target", "quantization", "progress"}
-    # The steps of a budget set these two; a person does not.
+    # The steps of a budget set the first, and --io the second; a person does not.
     assert {field.name for field in fields(QuantizeOptions)} - names == {
-        "keep_float",
         "float_places",
+        "integer_outputs",
     }
 
 

@@ -65,7 +65,11 @@ def test_published_weights_are_what_is_exported(
         (["ghostnet"], DataError, "ghostnet has no published weights"),
         (["resnet8", "--model-arg", "num_classes=3"], UsageError, "default num_classes only"),
         (["resnet8", "--weights", "w.pth"], UsageError, "exclude each other"),
-        (["torch.nn:ReLU"], UsageError, "applies to networks of the zoo, not to torch.nn:ReLU"),
+        (
+            ["torch.nn:ReLU"],
+            UsageError,
+            "applies to networks of the zoo, of timm",
+        ),
     ],
 )
 @pytest.mark.usefixtures("published")

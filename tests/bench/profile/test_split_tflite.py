@@ -28,7 +28,7 @@ PLAIN = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # every tensor stays r
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[Format, Precision], Path]:
-    """Two equal convolutions, a depthwise one, a mean, a product and a softmax."""
+    """Two equal convolutions, a depthwise one, a mean, two products and a softmax."""
     torch.manual_seed(1)
     layers = [
         nn.Conv2d(3, 8, 3, padding=1),
@@ -42,6 +42,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[Format, Precis
         nn.Flatten(),
         nn.Linear(8, 5),
         nn.Softmax(dim=1),
+        nn.Linear(5, 8),
     ]
     bundle = export(
         nn.Sequential(*layers).eval(),
