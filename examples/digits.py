@@ -162,11 +162,10 @@ def show(demo: Demo) -> None:
         )
     out = console()
     out.print(stacked(columns, rows))
-    out.print(
-        f"\ntop-1 on {demo.evaluation.samples} held-out digits; largest error as a share of the "
-        "output's range;\nmedian latency with its 95 % confidence interval, one thread;\n"
-        "speed-up over the float32 file on the same runtime"
-    )
+    out.print()
+    out.print(f"top-1 on {demo.evaluation.samples} held-out digits; largest error as a share of the")
+    out.print("output's range; median latency with its 95 % confidence interval, one thread;")
+    out.print("speed-up over the float32 file on the same runtime")
 
 
 _NUMBERS = ("size", "top-1", "error", "latency", "speed-up")
