@@ -80,7 +80,7 @@ bench: setup ## Measure what `make export` wrote for MODEL, on this machine; mor
 	$(BIN)/edgeconv bench $(OUT) $(ARGS)
 
 gate: setup ## Fail if RESULT is worse than BASELINE: result files, or folders of them
-	$(BIN)/edgeconv gate $(RESULT) --baseline $(BASELINE) $(ARGS)
+	$(BIN)/edgeconv gate $(RESULT) --baseline $(BASELINE) --measure=auto $(ARGS)
 
 docs: setup ## Write the pages that are made from the code
 	$(BIN)/python -m edgeconv.export.tflite.operators_page -o docs/operators.md

@@ -6,12 +6,15 @@ The manifest is versioned JSON. A bundle is written whole or not at all; see ``s
 from __future__ import annotations
 
 import hashlib
+import html
 from enum import Enum
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from edgeconv.errors import BundleError, UsageError
+from edgeconv.units import format_bytes
 from edgeconv.versioned import Record, Versioned
 
 MANIFEST_NAME = "manifest.json"
@@ -96,32 +99,86 @@ class TensorInfo(Record):
     zero_point: int | None = None
 
 
+class Interpolation(str, Enum):
+    """How an image is resized, by Pillow's names."""
+
+    NEAREST = "nearest"
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+
+
+class Fit(str, Enum):
+    """How an image of another aspect ratio gets the shape of the input.
+
+    ``crop`` keeps its aspect ratio and cuts off what is too much; ``squash`` does not keep it.
+    """
+
+    CROP = "crop"
+    SQUASH = "squash"
+
+
 class Preprocessing(Record):
     """How an image becomes the network's input.
 
-    Resize the shorter side to ``resize``, crop the center to the input size, scale bytes to [0, 1],
-    then (x - mean) / std per channel. ``assumed``: mean and std are a default, not stated by the
-    user or the model.
+    The image is resized and its center cropped to the input; bytes are scaled to [0, 1], and
+    become (x - mean) / std per channel. A stated preprocessing needs only what differs from the
+    network's own; one number of ``mean`` or ``std`` stands for every channel.
+
+    Attributes:
+        resize: Length of the shorter side before the crop; None to resize no further than the
+            input needs.
+        crop: Share of the resized image's sides that the crop keeps, in place of ``resize``.
+        fit: What becomes of the aspect ratio.
+        interpolation: How it is resized.
+        antialias: Whether a smaller image averages the pixels it leaves out, as Pillow does;
+            OpenCV does not.
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
+        assumed: Whether mean and std are a default, not stated by the user or the network.
     """
 
-    resize: int | None
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    resize: int | None = Field(default=None, gt=0)
+    crop: float | None = Field(default=None, gt=0, le=1)
+    fit: Fit = Fit.CROP
+    interpolation: Interpolation = Interpolation.BILINEAR
+    antialias: bool = True
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
     assumed: bool = False
+
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _one_for_all(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, (int, float)) else value
+
+    @field_validator("std")
+    @classmethod
+    def _divides(cls, std: tuple[float, ...]) -> tuple[float, ...]:
+        if 0 in std:
+            raise ValueError("a standard deviation is zero")
+        return std
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Preprocessing:
+        if self.resize is not None and self.crop is not None:
+            raise ValueError("resize and crop exclude each other")
+        if self.interpolation is Interpolation.LANCZOS and not self.antialias:
+            raise ValueError("lanczos is always antialiased")
+        return self
 
 
 class AccuracyStep(Record):
     """A range method or a pass that was tried for the accuracy of int8.
 
     ``gain_db`` is its mean gain per sample over samples that it was not fitted to, and that mean
-    is uncertain by ``uncertainty_db`` (99 % confidence). ``seconds`` is how long trying it took.
+    is uncertain by ``uncertainty_db`` (99 % confidence).
     """
 
     name: str
     gain_db: float
     uncertainty_db: float
     kept: bool
-    seconds: float
 
 
 class Calibration(Record):
@@ -274,6 +331,32 @@ class Bundle:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+
+    def __repr__(self) -> str:
+        lines = [f"Bundle of {self.manifest.model} in {self.path}"]
+        lines += ["  " + "  ".join(filter(None, row)) for row in self._rows()]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """A table of the files, which notebooks show."""
+        cells = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self._rows()
+        )
+        heads = "".join(f"<th>{head}</th>" for head in ("file", "size", "SQNR", "loads from"))
+        title = f"{html.escape(self.manifest.model)} in {html.escape(str(self.path))}"
+        return f"<table><caption>{title}</caption><tr>{heads}</tr>{cells}</table>"
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                artifact.path,
+                format_bytes(artifact.bytes),
+                f"{artifact.verification.sqnr_db:.1f} dB" if artifact.verification else "",
+                artifact.lowest_runtime,
+            )
+            for artifact in self.manifest.artifacts
+        ]
 
     @classmethod
     def load(cls, path: Path) -> Bundle:

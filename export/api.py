@@ -13,6 +13,7 @@ from typing import ParamSpec
 from torch import nn
 
 from edgeconv.bundle import Bundle
+from edgeconv.export.accuracy_budget import export_within
 from edgeconv.export.pipeline import find_source, run
 from edgeconv.export.request import ExportRequest, ResolvedRequest
 from edgeconv.export.target import resolve_request
@@ -61,11 +62,13 @@ def export(request: ExportRequest) -> Bundle:
     resolved = resolve_request(request)
     if resolved.note is not None:
         logger.info("%s", resolved.note)
+    if request.has_budget:
+        return export_within(resolved).met()
     return carry_out(resolved)
 
 
 def carry_out(request: ResolvedRequest) -> Bundle:
-    """Do what a resolved request asks for.
+    """Do what a resolved request asks for, but for a budget.
 
     Raises:
         UsageError: The request does not go with the network; nothing was done.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from edgeconv.export.choices import Choice, OptionalChoice
+
 MAX_EFFORT = 3
 _EFFORT_OF_ROUNDING = 2
 
@@ -46,6 +48,8 @@ class QuantizeOptions:
     A pass that is None is tried from some effort on. What is tried is kept only where it gains on
     samples that it was not fitted to.
 
+    A choice may be stated by its text.
+
     Attributes:
         activation_type: How ONNX files store activations.
         effort: How much is tried for accuracy. 0 takes min-max ranges as they are; 1 also tries
@@ -64,13 +68,13 @@ class QuantizeOptions:
         integer_outputs: Whether the outputs of the network have to be integers.
     """
 
-    activation_type: ActivationType = ActivationType.UINT8
+    activation_type: Choice[ActivationType] = Choice(ActivationType, ActivationType.UINT8)
     effort: int = 1
-    range_method: RangeMethod = RangeMethod.AUTO
+    range_method: Choice[RangeMethod] = Choice(RangeMethod, RangeMethod.AUTO)
     equalization: bool | None = None
     bias_absorption: bool | None = None
     bias_correction: bool | None = None
-    rounding: Rounding | None = None
+    rounding: OptionalChoice[Rounding] = OptionalChoice(Rounding)
     keep_float: frozenset[str] = frozenset()
     float_places: int = 0
     integer_outputs: bool = False

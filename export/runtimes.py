@@ -1,8 +1,9 @@
 """Run models on the real runtimes.
 
 A :class:`Runner` loads a written file and computes in terms of the network's own inputs and
-outputs: it takes and returns NCHW float32 arrays, and converts to and from the layout and the
-quantized values of the file's interface, which the file's :class:`TensorInfo` describe.
+outputs: it takes and returns float32 arrays in the network's own layout, and converts to and from
+the layout and the quantized values of the file's interface, which the file's :class:`TensorInfo`
+describe.
 
 :class:`IntermediateOutputs` runs an ONNX graph for the values inside of it.
 """
@@ -30,6 +31,18 @@ Arrays = Sequence[npt.NDArray[Any]]
 _ONNX_RUNTIME = f"onnxruntime {ort.__version__}"
 
 
+class Interface(Protocol):
+    """What has inputs and outputs: a manifest for the network itself, or one of its files."""
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """The inputs, in order."""
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """The outputs, in order."""
+
+
 class Runner(Protocol):
     """A loaded model file.
 
@@ -55,6 +68,7 @@ def open_runner(
     format: Format,
     inputs: Sequence[TensorInfo],
     outputs: Sequence[TensorInfo],
+    network: Interface | None = None,
 ) -> Runner:
     """Load a model file.
 
@@ -63,12 +77,17 @@ def open_runner(
         format: Its format, which decides the runtime.
         inputs: Its inputs, as the manifest describes them.
         outputs: Its outputs, likewise.
+        network: The network itself, whose layouts :meth:`Runner.run` takes and returns; by default
+            all are NCHW.
 
     Raises:
         EdgeconvError: The runtime refuses the file.
     """
     if format is Format.ONNX:
         return OnnxRunner(path, inputs, outputs)
+    if network is not None:
+        inputs = relative(inputs, network.inputs)
+        outputs = relative(outputs, network.outputs)
     return LiteRtRunner(path, inputs, outputs)
 
 
@@ -132,24 +151,38 @@ def _run(
     return arrays
 
 
+def relative(infos: Sequence[TensorInfo], own: Sequence[TensorInfo]) -> list[TensorInfo]:
+    """Describe the tensors of a file without their layout, where the network's own is the same."""
+    return [
+        info.model_copy(update={"layout": None}) if info.layout is same.layout else info
+        for info, same in zip(infos, own, strict=True)
+    ]
+
+
 class OnnxRunner:
-    """A model on ONNX Runtime.
+    """A model on ONNX Runtime, in whose files every layout is the network's own.
 
     Args:
         model: The path of an ``.onnx`` file, or its bytes.
         inputs: The model's inputs, in the order of the arrays that :meth:`run` takes.
         outputs: The outputs to compute.
+        fuse: Whether ONNX Runtime may rewrite the graph.
 
     Raises:
         EdgeconvError: ONNX Runtime refuses the model.
     """
 
     def __init__(
-        self, model: Path | bytes, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
+        self,
+        model: Path | bytes,
+        inputs: Sequence[TensorInfo],
+        outputs: Sequence[TensorInfo],
+        *,
+        fuse: bool = True,
     ) -> None:
         self.name = _ONNX_RUNTIME
         self._inputs, self._outputs = inputs, outputs
-        self._session = open_session(model)
+        self._session = open_session(model, fuse=fuse)
 
     def run(self, inputs: Arrays) -> list[npt.NDArray[Any]]:
         """Compute the outputs; see :meth:`Runner.run`."""
@@ -199,13 +232,17 @@ class LiteRtRunner:
         """Compute the outputs; see :meth:`Runner.run`."""
         try:
             for index, info, array in zip(self._input_indices, self._inputs, inputs, strict=True):
+                if info.layout is Layout.NHWC:
+                    array = np.moveaxis(array, 1, -1)
                 self._interpreter.set_tensor(index, encode(array, info))
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise _failed(self.name, error) from error
+        arrays = (self._interpreter.get_tensor(index) for index in self._output_indices)
+        decoded = [decode(*pair) for pair in zip(arrays, self._outputs, strict=True)]
         return [
-            decode(self._interpreter.get_tensor(index), info)
-            for index, info in zip(self._output_indices, self._outputs, strict=True)
+            np.moveaxis(array, -1, 1) if info.layout is Layout.NHWC else array
+            for array, info in zip(decoded, self._outputs, strict=True)
         ]
 
 
@@ -215,9 +252,7 @@ def _is_text(path: Path) -> bool:
 
 
 def encode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
-    """Convert a float NCHW array to the layout and dtype of an interface."""
-    if info.layout is Layout.NHWC:
-        array = np.moveaxis(array, 1, -1)
+    """Convert a float array to the dtype of an interface."""
     if info.scale is not None and info.zero_point is not None:
         limits = np.iinfo(info.dtype)
         integers = np.rint(array / np.float32(info.scale)) + info.zero_point
@@ -227,11 +262,9 @@ def encode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
 
 
 def decode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
-    """Convert an array of an interface back to float NCHW: the inverse of :func:`encode`."""
+    """Convert an array of an interface back to float: the inverse of :func:`encode`."""
     if info.scale is not None and info.zero_point is not None:
         array = (array.astype(np.float32) - info.zero_point) * np.float32(info.scale)
-    if info.layout is Layout.NHWC:
-        array = np.moveaxis(array, -1, 1)
     return array
 
 

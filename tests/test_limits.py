@@ -9,7 +9,7 @@ from PIL import Image
 
 from edgeconv import limits
 from edgeconv.array_file import stored_arrays
-from edgeconv.bundle import Preprocessing
+from edgeconv.bundle import Preprocessing, TensorInfo
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.images import _center, load_image
 from edgeconv.limits import IMAGE_PIXELS, UNPACKED_BYTES, Limit, LimitExceeded
@@ -54,11 +54,15 @@ def test_a_header_that_states_gigabytes(tmp_path: Path) -> None:
         stored_arrays(path)
 
 
+def gray(side: int) -> TensorInfo:
+    return TensorInfo(name="x", shape=(1, 1, side, side), dtype="float32")
+
+
 def test_an_image_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("L", (200, 100)).save(tmp_path / "a.png")
     monkeypatch.setenv(IMAGE_PIXELS.variable, "19999")
     with pytest.raises(LimitExceeded, match=r"a\.png has 20\.0 k pixels"):
-        load_image(tmp_path / "a.png", (1, 1, 8, 8), None)
+        load_image(tmp_path / "a.png", gray(8), None)
 
 
 def test_a_thin_image_is_not_scaled_whole(tmp_path: Path) -> None:
@@ -66,7 +70,7 @@ def test_a_thin_image_is_not_scaled_whole(tmp_path: Path) -> None:
     ramp = (np.arange(60_000, dtype=np.uint32) // 235).astype(np.uint8)[:, None]
     Image.fromarray(ramp).save(tmp_path / "a.png")
     resize = Preprocessing(resize=256, mean=(0.0,), std=(1.0,))
-    array = load_image(tmp_path / "a.png", (1, 1, 224, 224), resize)
+    array = load_image(tmp_path / "a.png", gray(224), resize)
     assert array.shape == (1, 1, 224, 224)
     np.testing.assert_allclose(array * 255, ramp[30_000, 0], atol=1)
 

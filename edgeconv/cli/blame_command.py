@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from edgeconv.progress import Progress
 
 # What applies only to a MODEL; a bundle has all of it in its manifest.
-_OF_MODELS = ("weights", "pretrained", "model_args", "input_size", "mean", "std")
+_OF_MODELS = (
+    *("weights", "weights_key", "pretrained", "model_args", "input_size", "inputs", "example"),
+    *("preprocessing", "mean", "std"),
+)
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def _bundle(settings: BlameSettings, out: Path, progress: Progress) -> Bundle:
         out=out,
         formats=[Format.ONNX],
         precisions=[Precision.FLOAT32],
-        preprocessing=preprocessing(settings.mean, settings.std),
+        preprocessing=preprocessing(settings.mean, settings.std, settings.request.preprocessing),
         progress=progress,
     )
     return carry_out(resolve_request(request))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
+from edgeconv.cli.comparing import across_option, terms_of
 from edgeconv.cli.settings import takes
 
-SCHEMA_VERSION = 2  # 1 held one comparison, of latencies
+SCHEMA_VERSION = 3  # 1 held one comparison, of latencies; 2 no figure beside the median
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,14 @@ class CompareSettings:
 
     before: str
     after: str
+    across: tuple[str, ...]
     as_json: bool
 
 
 @click.command("compare")
 @click.argument("before")
 @click.argument("after")
+@across_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @takes(CompareSettings)
 def command(settings: CompareSettings) -> None:
@@ -42,9 +45,11 @@ def command(settings: CompareSettings) -> None:
     from edgeconv.report.output import echo_json
     from edgeconv.report.tables import console, print_notes
 
-    matched = match(settings.before, settings.after, History(default_path()), Path.cwd())
+    history = History(default_path())
+    matched = match(settings.before, settings.after, history, Path.cwd())
+    terms = terms_of(settings.across, history)
     reports = {
-        name: kind_of(before).compare(before, after)
+        name: kind_of(before).compare(before, after, terms)
         for name, (before, after) in matched.pairs.items()
     }
     if settings.as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
@@ -24,6 +25,28 @@ class EnumChoice(click.Choice):  # type: ignore[type-arg]  # generic only since 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Enum:
         """Turn the text into its member."""
         return self.members[super().convert(value, param, ctx)]
+
+
+class Share(click.ParamType[float]):
+    """Hundredths, such as ``3%`` or ``3``, as a share from 0 up to ``most``."""
+
+    def __init__(self, name: str, example: str, most: float) -> None:
+        self.name, self.example, self.most = name, example, most
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The share; anything else is a usage error."""
+        if isinstance(value, float):
+            return value
+        try:
+            share = float(str(value).removesuffix("%")) / 100
+        except ValueError:
+            share = math.nan
+        if not 0 <= share <= self.most:
+            bounds = "0 up" if self.most > 1 else f"0 to {100 * self.most:g}"
+            self.fail(f"{value} is not a number from {bounds} such as {self.example}", param, ctx)
+        return share
 
 
 def none_if_empty(

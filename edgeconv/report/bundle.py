@@ -15,6 +15,8 @@ from edgeconv.bundle import (
     Verification,
 )
 from edgeconv.metrics import EQUAL_DB
+from edgeconv.progress import TRYING
+from edgeconv.report.stacked import stacked
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_bytes, format_percent, significant
 
@@ -23,35 +25,30 @@ _ENOUGH_SAMPLES = 64
 _CHANCE = 0.05
 
 
-def print_bundle(bundle: Bundle, figures: Mapping[str, Verification | None] | None = None) -> None:
+def print_bundle(
+    bundle: Bundle,
+    figures: Mapping[str, Verification | None] | None = None,
+    seconds: Mapping[str, float] | None = None,
+) -> None:
     """Print the files with their verification figures, and what a person should know besides.
 
     Args:
         bundle: The bundle.
         figures: Figures by artifact path, instead of those in the manifest.
+        seconds: How long each step of the export took, by its name in the progress.
     """
     manifest = bundle.manifest
     if figures is None:
         figures = {artifact.path: artifact.verification for artifact in manifest.artifacts}
     out = console()
     out.print(f"{manifest.model} → {bundle.path}")
-    out.print(
-        table(
-            [
-                "file",
-                Column("size", numeric=True),
-                Column("same argmax", numeric=True),
-                Column("SQNR", numeric=True),
-                Column("median", numeric=True),
-                Column("worst", numeric=True),
-                Column("of variation", numeric=True),
-                Column(f"error vs {_oracle(manifest.reference)}", numeric=True),
-                Column("formats agree", numeric=True),
-                "lowest runtime",
-            ],
-            [_row(artifact, figures[artifact.path]) for artifact in manifest.artifacts],
-        )
-    )
+    pairs = [(artifact, figures[artifact.path]) for artifact in manifest.artifacts]
+    out.print(f"against {_oracle(manifest.reference)}:")
+    out.print(stacked(_ACCURACY, [_accuracy(*pair) for pair in pairs]))
+    out.print(stacked(_FILES, [_file(*pair) for pair in pairs]))
+    for runtime in dict.fromkeys(artifact.lowest_runtime for artifact in manifest.artifacts):
+        paths = [a.path for a in manifest.artifacts if a.lowest_runtime == runtime]
+        out.print(f"from {runtime} on: {', '.join(paths)}")
     calibration = manifest.calibration
     if calibration:
         source = "synthetic inputs" if calibration.synthetic else calibration.source
@@ -67,7 +64,7 @@ def print_bundle(bundle: Bundle, figures: Mapping[str, Verification | None] | No
                         Column("time", numeric=True),
                         "",
                     ],
-                    map(_step, calibration.steps),
+                    [_step(step, seconds or {}) for step in calibration.steps],
                 )
             )
     halved = [a.path for a in manifest.artifacts if _computes_in_half(a)]
@@ -105,26 +102,60 @@ def format_error(figures: Verification) -> str:
     return f"{error:.1e}" if error < 1e-3 else format_percent(error, places=2)
 
 
-def _row(artifact: Artifact, figures: Verification | None) -> list[str]:
+_ACCURACY = (
+    Column("file"),
+    Column("argmax", numeric=True),
+    Column("SQNR", numeric=True),
+    Column("median", numeric=True),
+    Column("worst", numeric=True),
+    Column("variation", numeric=True),
+)
+_FILES = (
+    Column("file"),
+    Column("size", numeric=True),
+    Column("error", numeric=True),
+    Column("operators", numeric=True),
+    Column("formats agree", numeric=True),
+)
+
+
+def _accuracy(artifact: Artifact, figures: Verification | None) -> list[str]:
     if figures is None:
-        measured = ["not verified", *[""] * 6]
-    else:
-        agreement = figures.argmax_agreement
-        measured = [
-            "–" if agreement is None else format_percent(agreement),
-            _decibels(figures.sqnr_db),
-            _decibels(figures.median_sqnr_db),
-            _decibels(figures.worst_sqnr_db),
-            _decibels(figures.variation_sqnr_db),
-            format_error(figures),
-            formats_agree(figures),
-        ]
-    return [artifact.path, format_bytes(artifact.bytes), *measured, artifact.lowest_runtime]
+        return [artifact.path, "not verified", *[""] * 4]
+    agreement = figures.argmax_agreement
+    return [
+        artifact.path,
+        "–" if agreement is None else format_percent(agreement),
+        _decibels(figures.sqnr_db),
+        _decibels(figures.median_sqnr_db),
+        _decibels(figures.worst_sqnr_db),
+        _decibels(figures.variation_sqnr_db),
+    ]
 
 
-def _step(step: AccuracyStep) -> list[str]:
+def _file(artifact: Artifact, figures: Verification | None) -> list[str]:
+    return [
+        artifact.path,
+        format_bytes(artifact.bytes),
+        "–" if figures is None else format_error(figures),
+        _operators(figures),
+        "–" if figures is None else formats_agree(figures),
+    ]
+
+
+def _operators(figures: Verification | None) -> str:
+    """How far the operators of an integer file are off one by one, at the most."""
+    if figures is None or figures.operators is None:
+        return "–"
+    steps = figures.operators.largest_steps
+    return f"{steps:.3g} {'step' if steps == 1 else 'steps'}"
+
+
+def _step(step: AccuracyStep, seconds: Mapping[str, float]) -> list[str]:
     gain = f"{step.gain_db:+.1f} ± {step.uncertainty_db:.1f} dB"
-    return [step.name, gain, f"{step.seconds:.1f} s", "kept" if step.kept else "left out"]
+    took = seconds.get(f"{TRYING}{step.name}")
+    time = "–" if took is None else f"{took:.1f} s"
+    return [step.name, gain, time, "kept" if step.kept else "left out"]
 
 
 def _decibels(value: float | None) -> str:

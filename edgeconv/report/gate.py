@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgeconv.bench.compare.comparison import Outcome
 from edgeconv.report.markdown import in_markdown
 from edgeconv.units import format_bytes, format_change
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def markdown(report: GateReport, kind: ResultKind[Any], limits: Limits) -> str:
     """Figures and sizes as a Markdown table for a pull request, with one line of verdict above."""
-    word = "passed" if report.passed else "FAILED"
+    word = report.outcome.value if report.outcome is Outcome.PASS else report.outcome.value.upper()
     columns = ("Before", "After", kind.change_column, "Size")
     lines = [
         f"**Gate {word}** {kind.headline(limits)}",
@@ -50,4 +51,6 @@ def _cells(comparison: Comparison[Any, Any]) -> tuple[str, ...]:
 def _result(row: GateRow, doubt: str) -> str:
     if row.reasons:
         return "**failed**: " + ", ".join(map(in_markdown, row.reasons))
-    return f"passed, but {doubt}" if row.undecided else "passed"
+    if row.outcome is Outcome.INCONCLUSIVE:
+        return "**inconclusive**: " + (", ".join(map(in_markdown, row.comparison.doubts)) or doubt)
+    return "passed"

@@ -53,9 +53,9 @@ def echo_line(
     click.secho(printable(text), err=err, fg=color, bold=bold or None)
 
 
-def echo_lines(text: str) -> None:
-    """Print lines whose breaks are ours."""
-    click.echo(printable_lines(text))
+def echo_lines(text: str, *, err: bool = False) -> None:
+    """Print lines whose breaks are ours; on standard error if ``err``."""
+    click.echo(printable_lines(text), err=err)
 
 
 def echo_json(document: BaseModel | object) -> None:

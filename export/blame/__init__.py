@@ -74,9 +74,8 @@ def blame(
     inputs = inputs_of_samples(manifest.inputs)
     samples = open_samples(data, inputs, manifest.preprocessing, integer_ranges(graph))
     shapes = [info.shape for info in manifest.inputs]
-    feed = SampleBatches(
-        samples, count=calibration_size, batch=batch, shapes=shapes, calibrating=True
-    )
+    # Outlying samples stay here: they are among the causes that are looked for.
+    feed = SampleBatches(samples, count=calibration_size, batch=batch, shapes=shapes)
     draft, _ = fit(graph, feed, replace(options, bias_correction=False), progress)
     batches = held_out_batches(feed, _SAMPLES, _BYTES)
     meter = Meter(draft, batches)

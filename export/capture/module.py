@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,8 +11,14 @@ import torch
 from torch import nn
 
 from edgeconv.errors import CaptureError, first_line
+from edgeconv.export.capture.arguments import Called, name_of
+from edgeconv.export.capture.outputs import named_outputs
+from edgeconv.export.capture.phases import mend_phases
+from edgeconv.export.capture.translations import TRANSLATIONS
 from edgeconv.export.quiet import quiet_python
 from edgeconv.export.threads import one_torch_thread
+
+_PREFIX = "network."  # of what is in Called and in _Flat
 
 
 def capture_module(
@@ -20,21 +27,21 @@ def capture_module(
     """Trace ``network`` on ``example`` inputs with PyTorch's own exporter.
 
     Args:
-        network: a module in eval mode.
-        example: one float32 array per input; their shapes become the graph's static shapes.
-        output_names: names for the graph's outputs, in order.
-        opset: version of the ai.onnx operator set, 18 to 23.
+        network: A module in eval mode that takes its inputs one after the other.
+        example: One array per input; their shapes become the graph's static shapes.
+        output_names: Names for the graph's outputs, in order.
+        opset: Version of the ai.onnx operator set, 18 to 23.
 
     Raises:
-        CaptureError: the exporter cannot express the network, or wrote another opset.
+        CaptureError: The exporter cannot express the network, or wrote another opset.
     """
     inputs = tuple(torch.from_numpy(array) for array in example)
     with quiet_python(), one_torch_thread(), torch.no_grad():
         try:
-            program = torch.export.export(network, inputs, strict=False)
+            program = torch.export.export(_Flat(network), inputs, strict=False)
         except Exception as error:  # the user's forward() may raise anything
             raise CaptureError(
-                f"torch.export cannot trace {type(network).__name__} on inputs of shape "
+                f"torch.export cannot trace {name_of(network)} on inputs of shape "
                 f"{_shapes(example)}: {first_line(error)}",
                 hint=_hint(error),
             ) from error
@@ -43,22 +50,57 @@ def capture_module(
                 program,
                 dynamo=True,
                 opset_version=opset,
+                input_names=_input_names(network, len(example)),
                 output_names=output_names,
                 verbose=False,
                 optimize=False,  # its optimizer is not exact; see passes/simplification.py
+                custom_translation_table=dict(TRANSLATIONS),
             )
         except Exception as error:
             raise CaptureError(
-                f"torch.onnx.export cannot express {type(network).__name__} as ONNX: "
-                f"{first_line(error)}"
+                f"torch.onnx.export cannot express {name_of(network)} as ONNX: {first_line(error)}"
             ) from error
     if exported is None:
-        raise CaptureError(f"torch.onnx.export returned nothing for {type(network).__name__}")
+        raise CaptureError(f"torch.onnx.export returned nothing for {name_of(network)}")
     model = exported.model
     written = model.graph.opset_imports[""]
     if written != opset:
         raise CaptureError(f"torch.onnx.export wrote opset {written} where {opset} was asked for")
+    _drop_prefix(model.graph)
+    mend_phases(model.graph)
     return model
+
+
+class _Flat(nn.Module):
+    """A module that returns the tensors of another one as a tuple, in the order of their names."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.training = False
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(named_outputs(self.network(*tensors)).values())
+
+
+def _input_names(network: nn.Module, count: int) -> list[str]:
+    if isinstance(network, Called):
+        return [info.name for info in network.arguments.inputs]
+    names = list(inspect.signature(network.forward).parameters)
+    return names if len(names) == count else [f"input_{index}" for index in range(count)]
+
+
+def _drop_prefix(graph: ir.Graph) -> None:
+    """Give the weights the names that they have in the user's module."""
+    taken = {value.name for value in graph.inputs}
+    taken |= {value.name for node in graph for value in node.outputs}
+    for name, value in list(graph.initializers.items()):
+        own = name
+        while own.startswith(_PREFIX):
+            own = own.removeprefix(_PREFIX)
+        if own not in taken:
+            taken.add(own)
+            value.name = own
 
 
 def _hint(error: Exception) -> str:

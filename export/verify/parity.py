@@ -14,7 +14,7 @@ import numpy.typing as npt
 from edgeconv.bundle import Artifact, Format, OperatorFigures, Precision, Verification
 from edgeconv.errors import VerificationError
 from edgeconv.export.data.samples import Sample
-from edgeconv.export.runtimes import Runner, open_runner
+from edgeconv.export.runtimes import Interface, Runner, open_runner
 from edgeconv.export.verify.apart import demand_survival
 from edgeconv.export.verify.kept import (
     Tolerance,
@@ -97,13 +97,14 @@ class Reference:
 
     Attributes:
         runtime: What computed ``outputs``: pytorch, or onnxruntime for a network from an ONNX file.
-        inputs: The samples, each a tuple of arrays in the network's own layout (NCHW).
+        inputs: The samples, each a tuple of arrays in the network's own layout.
         outputs: The network's own outputs for each sample.
         quantized: What else the files of a quantized precision are compared with.
         prequantized: Whether the network was quantized before, so that ``outputs`` are not those of
             a float network.
         probes: Further samples for float32 files only.
         allowances: The errors that float32 may make in ``outputs`` and ``probes``.
+        network: The network's inputs and outputs, with their layouts; None where all are NCHW.
     """
 
     runtime: str
@@ -113,6 +114,7 @@ class Reference:
     prequantized: bool = False
     probes: Probes = field(default_factory=lambda: Probes([], []))
     allowances: Allowances = field(default_factory=lambda: Allowances(lambda: None))
+    network: Interface | None = None
 
 
 def verify_artifacts(
@@ -135,6 +137,7 @@ def verify_artifacts(
             artifact.format,
             artifact.inputs,
             artifact.outputs,
+            reference.network,
         )
         if artifact.format is Format.TFLITE and artifact.precision.calibrated:
             attempt = partial(_run_once, open_file, reference.inputs[0])

@@ -12,7 +12,8 @@ from edgeconv import models
 from edgeconv.bundle import Bundle, Precision
 from edgeconv.errors import UnsupportedOperator, UsageError
 from edgeconv.export import export
-from edgeconv.export.capture.source import input_shape, resolve
+from edgeconv.export.capture.guess import input_shape
+from edgeconv.export.capture.resolve import resolve
 from edgeconv.models.randomize import randomize_
 
 pytestmark = pytest.mark.slow
@@ -26,6 +27,7 @@ LACKING: dict[str, str] = {}
 QUANTIZED = [
     "autoencoder",
     "ds_cnn",
+    "ds_tcn",
     "espcn",
     "mobilenet_v1_025",
     "mobilenet_v2_early_exit",

@@ -29,6 +29,7 @@ def adaptive_weights(
     batches: Batches | Sequence[Batch],
     progress: Progress,
     longer: int = 1,
+    step: str = "Learning the rounding",
 ) -> dict[str, QuantizedWeight]:
     """Learn the rounding of all weights.
 
@@ -40,6 +41,7 @@ def adaptive_weights(
         batches: The data.
         progress: Called after every layer.
         longer: How many times as long as usual each layer learns.
+        step: What this is called in the progress.
 
     Returns:
         The integer weights, by the layer's name. A layer that cannot be sampled keeps the nearest.
@@ -53,7 +55,6 @@ def adaptive_weights(
         for node in current.model.graph
         if str(node.outputs[0].name) in weights and can_be_sampled(node)
     ]
-    step = "Learning the rounding"
     progress(step, 0, len(nodes))
     done = 0
     total = min(len(batches), _BATCHES)

@@ -17,7 +17,7 @@ from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.calibration.channel_statistics import Float64
 from edgeconv.export.quantize.calibration.survey import batches_of
 from edgeconv.export.quantize_options import MAX_EFFORT, QuantizeOptions, RangeMethod
-from edgeconv.progress import Progress
+from edgeconv.progress import TRYING, Progress
 
 _HALVES = (Part.FIRST_HALF, Part.SECOND_HALF)
 # How many times as long adaptive rounding learns, in turn.
@@ -52,7 +52,6 @@ class Improvement:
             gain_db=self.gain.db,
             uncertainty_db=self.gain.uncertainty_db,
             kept=self.kept,
-            seconds=self.seconds,
         )
 
 
@@ -118,10 +117,10 @@ class AccuracyPasses:
         gained = 0
         for longer in _LONGER if self._options.effort >= MAX_EFFORT else _LONGER[:1]:
             start = time.perf_counter()
-            weights = adaptive_weights(half, seen, self._progress, longer)
+            name = "adaptive rounding" + (f", {longer} times as long" if longer > 1 else "")
+            weights = adaptive_weights(half, seen, self._progress, longer, f"{TRYING}{name}")
             after = self.judge.noise(replace(half, weights=weights).to_qdq()[0], samples)
             gain = Gain.between(before, after)
-            name = "adaptive rounding" + (f", {longer} times as long" if longer > 1 else "")
             seconds = time.perf_counter() - start
             self._note(name, before, after, gain, gain.beyond_chance, seconds)
             if not gain.beyond_chance:
@@ -138,7 +137,7 @@ class AccuracyPasses:
         before = self._judged(recipe) if others else None
         for name, other in others.items():
             start = time.perf_counter()
-            self._progress(f"Trying {name}", 0, 1)
+            self._progress(f"{TRYING}{name}", 0, 1)
             if before is not None and (after := self._judged(other, before)) is not None:
                 gain = Gain.between(before[: len(after)], after)
                 found[name] = after, gain, time.perf_counter() - start
