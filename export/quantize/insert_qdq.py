@@ -32,6 +32,10 @@ from edgeconv.export.quantize.weights import QuantizedWeight
 
 Array = npt.NDArray[Any]
 
+# A factor so large takes every value but zero beyond the result's range, and with int16 all but
+# those of one step; a larger one, as in a mask, is beyond what kernels multiply by.
+_FACTOR_REACH = 2.0**14
+
 
 class InsertQdq(ir.passes.InPlacePass):
     """Turns a float graph into its QDQ form.
@@ -199,6 +203,9 @@ class _Inserter:
             return array
         span = Range(0.0, 0.0) if other is None else self._parameters[other].range
         need = operand_need(node, index, result.range, span)
+        if node.op_type == "Mul" and span.span:
+            limit = result.range.reach * _FACTOR_REACH / span.span
+            need = Range(-limit, limit)
         cut: Array = np.clip(array, np.float32(need.low), np.float32(need.high))
         return cut
 

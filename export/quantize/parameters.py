@@ -94,7 +94,11 @@ def activation_parameters(observed: Range) -> ActivationParameters:
     low, high = min(observed.low, 0.0), max(observed.high, 0.0)
     if (low, high) == (0.0, 1.0):
         high = _GATE_HIGH
-    if high - low < _MIN_SPAN:
+    if low == high == 0:
+        # Every scale states zero exactly. A tiny one would overflow what kernels multiply by its
+        # reciprocal, as a bias that keeps a Relu at zero.
+        high = 1.0
+    elif high - low < _MIN_SPAN:
         high = low + _MIN_SPAN
     scale = float(np.float32((high - low) / 255))
     zero_point = int(np.clip(np.rint(-128 - low / scale), -128, 127))

@@ -88,3 +88,9 @@ def test_no_accumulator_step_is_larger_than_the_outputs_range() -> None:
     assert ratio[0] == pytest.approx(100 * 1e-3 / 127, rel=1e-5)
     assert ratio[1] < 256
     assert parameters.quantize(weight)[1] == 127
+
+
+def test_a_value_that_is_always_zero_has_a_plain_scale() -> None:
+    parameters = activation_parameters(Range(0.0, 0.0))
+    assert parameters.scale == pytest.approx(1 / 255)
+    assert parameters.range.low == 0
