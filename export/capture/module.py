@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 
 import numpy as np
 import onnx_ir as ir
 import torch
 from torch import nn
 
-from edgeconv.errors import CaptureError, first_line
-from edgeconv.export.quiet import quiet_python
+from edgeconv.errors import CaptureError
+from edgeconv.export.attention import plain_attention
+from edgeconv.export.capture.materialize import materialized
+from edgeconv.export.capture.refusal import inexpressible, untraceable
+from edgeconv.export.capture.translations import translate
+from edgeconv.export.quiet import debugging, quiet_python
 from edgeconv.export.threads import one_torch_thread
 
 
@@ -29,18 +35,16 @@ def capture_module(
         CaptureError: the exporter cannot express the network, or wrote another opset.
     """
     inputs = tuple(torch.from_numpy(array) for array in example)
-    with quiet_python(), one_torch_thread(), torch.no_grad():
+    traced = materialized(network)
+    with quiet_python(), one_torch_thread(), plain_attention(), torch.no_grad():
         try:
-            program = torch.export.export(network, inputs, strict=False)
+            with _without_printed_graphs():
+                program = torch.export.export(traced, inputs, strict=False)
         except Exception as error:  # the user's forward() may raise anything
-            raise CaptureError(
-                f"torch.export cannot trace {type(network).__name__} on inputs of shape "
-                f"{_shapes(example)}: {first_line(error)}",
-                hint=_hint(error),
-            ) from error
+            raise untraceable(traced, _shapes(example), error) from error
         try:
             exported = torch.onnx.export(
-                program,
+                translate(program),
                 dynamo=True,
                 opset_version=opset,
                 output_names=output_names,
@@ -48,10 +52,7 @@ def capture_module(
                 optimize=False,  # its optimizer is not exact; see passes/simplification.py
             )
         except Exception as error:
-            raise CaptureError(
-                f"torch.onnx.export cannot express {type(network).__name__} as ONNX: "
-                f"{first_line(error)}"
-            ) from error
+            raise inexpressible(traced, error) from error
     if exported is None:
         raise CaptureError(f"torch.onnx.export returned nothing for {type(network).__name__}")
     model = exported.model
@@ -61,10 +62,14 @@ def capture_module(
     return model
 
 
-def _hint(error: Exception) -> str:
-    if "data-dependent" in str(error):
-        return "use torch.where where the network decides by a tensor's value"
-    return ""
+@contextmanager
+def _without_printed_graphs() -> Iterator[None]:
+    """Discard the graph that torch.export prints when a network decides by a tensor's value."""
+    if debugging():
+        yield
+        return
+    with redirect_stderr(io.StringIO()):
+        yield
 
 
 def _shapes(arrays: Sequence[np.ndarray]) -> str:

@@ -15,6 +15,7 @@ from torch import nn
 
 from edgeconv.bundle import REFERENCE_NAME, Bundle, Precision, TensorInfo, sha256_of
 from edgeconv.errors import BundleError, CaptureError, DataError, UsageError, first_line
+from edgeconv.export.attention import plain_attention
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.threads import one_torch_thread
@@ -34,7 +35,7 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
         UsageError: The module does not take such inputs.
         CaptureError: The module returns something else than tensors.
     """
-    with torch.inference_mode(), one_torch_thread():
+    with torch.inference_mode(), one_torch_thread(), plain_attention():
         try:
             result = network(*(torch.from_numpy(array) for array in sample))
         except Exception as error:  # the user's own forward(): anything can come out of it
