@@ -11,10 +11,16 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from edgeconv.export.capture.fake_quantize import is_of_training, plain
+
 
 def materialized(network: nn.Module) -> nn.Module:
-    """``network``, or a copy of it in which parametrized weights are plain tensors."""
-    if not any(_is_parametrized(module) for module in network.modules()):
+    """``network``, or a copy in which parametrized weights and fake quantization are plain.
+
+    Raises:
+        CaptureError: a fake quantization still observes.
+    """
+    if not any(_is_parametrized(m) or is_of_training(m) for m in network.modules()):
         return network
     try:
         network = _copy(network)
@@ -23,7 +29,14 @@ def materialized(network: nn.Module) -> nn.Module:
     for module in network.modules():
         if _is_parametrized(module):
             _write_weights(module)
-    return network
+    return _with_plain_quantization(network, "")
+
+
+def _with_plain_quantization(module: nn.Module, name: str) -> nn.Module:
+    for child_name, child in list(module.named_children()):
+        path = f"{name}.{child_name}" if name else child_name
+        setattr(module, child_name, _with_plain_quantization(child, path))
+    return plain(module, name) if is_of_training(module) else module
 
 
 def _is_parametrized(module: nn.Module) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch.export import ExportedProgram
 
 from edgeconv.export.capture.translations import (
+    attention,
     cumulative,
     distance,
     embedding,
@@ -25,6 +26,7 @@ from edgeconv.export.capture.translations import (
 )
 
 TABLE = table.merged(
+    attention.TABLE,
     cumulative.TABLE,
     distance.TABLE,
     embedding.TABLE,
