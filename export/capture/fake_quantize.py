@@ -80,7 +80,8 @@ class FoldedConvolution(nn.Module):
         super().__init__()
         assert isinstance(trained, _WITH_NORM)
         norm = trained.bn
-        assert norm.running_var is not None and norm.running_mean is not None
+        assert norm.running_var is not None
+        assert norm.running_mean is not None
         # In this order the training module computes it, so that both round to the same integers.
         factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         shape = [-1] + [1] * (trained.weight.dim() - 1)

@@ -22,17 +22,15 @@ def _searchsorted(
     """Count what does not stand behind the value, as a search does; so a NaN is behind all."""
     if sorter is not None:
         ordered = torch.gather(ordered, -1, sorter)
-    values = torch.as_tensor(values, dtype=None if isinstance(values, torch.Tensor) else _type(ordered))
+    values = torch.as_tensor(
+        values, dtype=None if isinstance(values, torch.Tensor) else _type(ordered)
+    )
     if ordered.dim() > 1:
         ordered = ordered.unsqueeze(-2)
     wanted = values.unsqueeze(-1)
     behind = ordered > wanted if right or side == "right" else ordered >= wanted
     found = ordered.shape[-1] - behind.sum(-1, dtype=torch.int32)
     return found if out_int32 else found.to(torch.int64)
-
-
-def _type(ordered: torch.Tensor) -> torch.dtype:
-    return ordered.dtype if ordered.is_floating_point() else torch.float32
 
 
 def _bucketize(
