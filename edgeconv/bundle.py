@@ -6,12 +6,15 @@ The manifest is versioned JSON. A bundle is written whole or not at all; see ``s
 from __future__ import annotations
 
 import hashlib
+import html
 from enum import Enum
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from edgeconv.errors import BundleError, UsageError
+from edgeconv.units import format_bytes
 from edgeconv.versioned import Record, Versioned
 
 MANIFEST_NAME = "manifest.json"
@@ -96,24 +99,95 @@ class TensorInfo(Record):
     zero_point: int | None = None
 
 
+class Interpolation(str, Enum):
+    """How an image is resized, by Pillow's names."""
+
+    NEAREST = "nearest"
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+
+
+class Fit(str, Enum):
+    """How an image of another aspect ratio gets the shape of the input.
+
+    ``crop`` keeps its aspect ratio and cuts off what is too much; ``squash`` does not keep it.
+    """
+
+    CROP = "crop"
+    SQUASH = "squash"
+
+
 class Preprocessing(Record):
     """How an image becomes the network's input.
 
-    Resize the shorter side to ``resize``, crop the center to the input size, scale bytes to [0, 1],
-    then (x - mean) / std per channel. ``assumed``: mean and std are a default, not stated by the
-    user or the model.
+    The image is resized and its center cropped to the input; bytes are scaled to [0, 1], and
+    become (x - mean) / std per channel. A stated preprocessing needs only what differs from the
+    network's own; one number of ``mean`` or ``std`` stands for every channel.
+
+    Attributes:
+        resize: Length of the shorter side before the crop; None to resize no further than the
+            input needs.
+        crop: Share of the resized image's sides that the crop keeps, in place of ``resize``.
+        fit: What becomes of the aspect ratio.
+        interpolation: How it is resized.
+        antialias: Whether a smaller image averages the pixels it leaves out, as Pillow does;
+            OpenCV does not.
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
+        assumed: Whether mean and std are a default, not stated by the user or the network.
     """
 
-    resize: int | None
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    resize: int | None = Field(default=None, gt=0)
+    crop: float | None = Field(default=None, gt=0, le=1)
+    fit: Fit = Fit.CROP
+    interpolation: Interpolation = Interpolation.BILINEAR
+    antialias: bool = True
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
     assumed: bool = False
+
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _one_for_all(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, (int, float)) else value
+
+    @field_validator("std")
+    @classmethod
+    def _divides(cls, std: tuple[float, ...]) -> tuple[float, ...]:
+        if 0 in std:
+            raise ValueError("a standard deviation is zero")
+        return std
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Preprocessing:
+        if self.resize is not None and self.crop is not None:
+            raise ValueError("resize and crop exclude each other")
+        if self.interpolation is Interpolation.LANCZOS and not self.antialias:
+            raise ValueError("lanczos is always antialiased")
+        return self
+
+
+class AccuracyStep(Record):
+    """A range method or a pass that was tried for the accuracy of int8.
+
+    ``gain_db`` is its mean gain per sample over samples that it was not fitted to, and that mean
+    is uncertain by ``uncertainty_db`` (99 % confidence).
+    """
+
+    name: str
+    gain_db: float
+    uncertainty_db: float
+    kept: bool
 
 
 class Calibration(Record):
     """Where the ranges of the int8 files come from.
 
-    ``sha256`` is over the network's inputs as float32 bytes in the order used.
+    ``sha256`` is over the network's inputs as float32 bytes in the order used. ``outlying`` are
+    samples that stand out so much that they were left out, and ``held_out`` samples were held back
+    for verification, so that its figures are of samples that calibration did not see. ``steps`` are
+    what was tried for accuracy, in order.
     """
 
     source: str
@@ -123,6 +197,9 @@ class Calibration(Record):
     skipped: tuple[str, ...]
     sha256: str
     method: str
+    outlying: tuple[str, ...] = ()
+    held_out: int = 0
+    steps: tuple[AccuracyStep, ...] = ()
 
 
 class OperatorFigures(Record):
@@ -146,9 +223,11 @@ class Verification(Record):
     ``max_error`` is the largest absolute difference divided by the range of the reference's
     output (1e9 for a NaN or infinity); ``sqnr_db`` the signal-to-quantization-noise ratio;
     ``argmax_agreement`` the share of samples with the same largest output (None where the output
-    is not a vector of scores). Elements of an integer or boolean output are right or wrong: each
-    wrong one is noise as large as the signal of a right one, and ``max_error`` is the share of
-    the wrong ones.
+    is not a vector of scores). ``median_sqnr_db`` and ``worst_sqnr_db`` are the ratios of the
+    median and of the worst sample, ``variation_sqnr_db`` is that of the output without its mean
+    over the samples; each is that of the worst output, and None where there is no such figure.
+    Elements of an integer or boolean output are right or wrong: each wrong one is noise as large
+    as the signal of a right one, and ``max_error`` is the share of the wrong ones.
 
     Integer files have more: ``exact_sqnr_db`` is the ratio that exact arithmetic on their integers
     would keep, ``operators`` how their operators do one by one. The fields ``*_other_format``
@@ -164,6 +243,9 @@ class Verification(Record):
     argmax_agreement: float | None
     within_one_step_of_other_format: float | None = None
     sqnr_db_to_other_format: float | None = None
+    median_sqnr_db: float | None = None
+    worst_sqnr_db: float | None = None
+    variation_sqnr_db: float | None = None
     exact_sqnr_db: float | None = None
     operators: OperatorFigures | None = None
 
@@ -212,6 +294,11 @@ class Target(Record):
     runtimes: dict[str, str]
     unusable: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def half_arithmetic(self) -> bool:
+        """Whether its cores compute in half precision (``asimdhp``)."""
+        return "fp16 arithmetic" in self.features
+
 
 class Manifest(Versioned):
     """The whole of ``manifest.json``."""
@@ -244,6 +331,32 @@ class Bundle:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+
+    def __repr__(self) -> str:
+        lines = [f"Bundle of {self.manifest.model} in {self.path}"]
+        lines += ["  " + "  ".join(filter(None, row)) for row in self._rows()]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """A table of the files, which notebooks show."""
+        cells = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self._rows()
+        )
+        heads = "".join(f"<th>{head}</th>" for head in ("file", "size", "SQNR", "loads from"))
+        title = f"{html.escape(self.manifest.model)} in {html.escape(str(self.path))}"
+        return f"<table><caption>{title}</caption><tr>{heads}</tr>{cells}</table>"
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                artifact.path,
+                format_bytes(artifact.bytes),
+                f"{artifact.verification.sqnr_db:.1f} dB" if artifact.verification else "",
+                artifact.lowest_runtime,
+            )
+            for artifact in self.manifest.artifacts
+        ]
 
     @classmethod
     def load(cls, path: Path) -> Bundle:

@@ -102,3 +102,46 @@ def worst_db(batches: Iterable[tuple[Arrays, Arrays]]) -> float:
         batches: As :func:`by_output` takes them.
     """
     return min((ratio.db for ratio in together(by_output(batches))), default=EQUAL_DB)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How the ratio spreads over samples, each figure that of the worst output.
+
+    Attributes:
+        median_db: The ratio of the median sample.
+        worst_db: The ratio of the worst sample.
+        variation_db: The ratio of the outputs without their mean over the samples, which is what
+            depends on the input; None with a single sample.
+    """
+
+    median_db: float
+    worst_db: float
+    variation_db: float | None
+
+    @classmethod
+    def over(cls, expected: Sequence[Arrays], got: Sequence[Arrays]) -> Spread | None:
+        """Compare the outputs of each sample; None without any output of real numbers."""
+        outputs = [
+            (np.stack(a), np.stack(b))
+            for a, b in zip(zip(*expected, strict=True), zip(*got, strict=True), strict=True)
+            if a[0].dtype.kind == "f"
+        ]
+        if not outputs:
+            return None
+        each = [[sqnr_db(x, y) for x, y in zip(a, b, strict=True)] for a, b in outputs]
+        return cls(
+            median_db=min(float(np.median(ratios)) for ratios in each),
+            worst_db=min(min(ratios) for ratios in each),
+            variation_db=None
+            if len(expected) == 1
+            else min(_variation(a, b).db for a, b in outputs),
+        )
+
+
+def _variation(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> Sqnr:
+    """The ratio with the signal less its mean over samples, which are along the first dimension."""
+    count = len(expected)
+    # The mean of a few samples takes a share of their variance with it.
+    signal = float(np.var(expected, axis=0, ddof=1, dtype=np.float64).sum()) * count
+    return Sqnr(signal, Sqnr.between(expected, got).noise)

@@ -5,10 +5,38 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 # Called with the name of a step, how much of it is done and how much there is.
 Progress = Callable[[str, int, int], None]
+
+# Begins the name of a step that tries a pass for the accuracy of int8.
+TRYING = "Trying "
+
+
+class StepTimes:
+    """Passes progress on, and adds up how long each step takes.
+
+    Args:
+        progress: What else is told.
+
+    Attributes:
+        seconds: The time of each step that is over, by its name.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._step, self._start = "", time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """Take note of one report."""
+        if step != self._step:
+            now = time.perf_counter()
+            self.seconds[self._step] = self.seconds.get(self._step, 0.0) + now - self._start
+            self._step, self._start = step, now
+        self._progress(step, done, total)
 
 
 def no_progress(step: str, done: int, total: int) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.printable import file_name
 
 D = TypeVar("D", bound="Versioned")
 
@@ -16,6 +17,26 @@ class Record(BaseModel):
     """Base of everything that is written as JSON: immutable, and strict about unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_of_names(cls, fields: object) -> object:
+        """Write bytes in names of files that are no UTF-8 in a way that JSON can hold."""
+        if not isinstance(fields, dict):
+            return fields
+        return {name: _as_text(value) for name, value in fields.items()}
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, str):
+        return value if value.isascii() else file_name(value)
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_as_text, value)) if any(map(_is_text, value)) else value
+    return value
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 class Versioned(Record):

@@ -7,8 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeconv.bundle import Bundle, Format, IoType, Layout, Precision, Preprocessing, Target
-from edgeconv.export.capture.input_shape import InputShape
+from edgeconv.bundle import (
+    Bundle,
+    Fit,
+    Format,
+    Interpolation,
+    IoType,
+    Layout,
+    Precision,
+    Preprocessing,
+    Target,
+)
+from edgeconv.export.capture.input_shape import InputShape, InputSpec
 from edgeconv.export.quantize_options import (
     ActivationType,
     QuantizeOptions,
@@ -25,8 +35,11 @@ __all__ = [
     "ActivationType",
     "Bundle",
     "ExactShape",
+    "Fit",
     "Format",
     "InputShape",
+    "InputSpec",
+    "Interpolation",
     "IoType",
     "Layout",
     "Precision",

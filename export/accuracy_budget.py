@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeconv.bundle import Artifact, Bundle, Precision
-from edgeconv.errors import UsageError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export import warnings
 from edgeconv.export.pipeline import find_source, run
 from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, repair
 from edgeconv.export.quantize_options import QuantizeOptions
-from edgeconv.export.request import ResolvedRequest
+from edgeconv.export.request import Data, ResolvedRequest
 from edgeconv.export.verify import check_export
 from edgeconv.export.verify.top1 import evaluate
 from edgeconv.staging import refuse_occupied, staged
@@ -32,26 +32,39 @@ class Repaired:
     attempts: tuple[Attempt, ...]
     bundle: Bundle | None
 
+    def met(self) -> Bundle:
+        """The bundle.
 
-def export_within(
-    request: ResolvedRequest, budget: Budget, *, labeled: Path | None, latency: Latency
-) -> Repaired:
+        Raises:
+            EdgeconvError: No attempt met the budget.
+        """
+        if self.bundle is None:
+            best = max(attempt.figures.sqnr_db for attempt in self.attempts)
+            raise EdgeconvError(
+                f"none of {len(self.attempts)} attempts meets the budget (the best reached "
+                f"{best:.1f} dB), and nothing was written",
+                hint="calibrate with more or better data, or ask for less",
+            )
+        return self.bundle
+
+
+def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -> Repaired:
     """Carry out a request with ever more effort for accuracy, until the int8 files meet a budget.
 
     The order is that of :func:`edgeconv.export.quantize.accuracy.escalation.repair`. An attempt
     counts by its worst int8 file: lowest SQNR, largest loss of top-1, most bytes, longest latency.
 
     Args:
-        request: What to export.
-        budget: What the int8 files have to meet.
-        labeled: What the loss of accuracy is measured on: a folder with a folder of images for
-            each class, or an ``.npz`` with ``x`` and ``y``.
-        latency: Measures files on this machine.
+        request: What to export, with the budget that the int8 files have to meet.
+        latency: Measures files on this machine; None to measure no latency.
 
     Raises:
         UsageError: The request is wrong; nothing was done.
         EdgeconvError: An attempt failed, and left no bundle.
     """
+    asked = request.asked
+    budget = Budget(asked.min_sqnr, asked.accuracy_budget)
+    labeled = Path(asked.labeled) if isinstance(asked.labeled, str) else asked.labeled
     _check(request, budget, labeled)
     refuse_occupied(request.out, force=request.asked.force)
     source = find_source(request.asked)
@@ -76,7 +89,7 @@ def export_within(
     return Repaired(tuple(attempts), Bundle.load(request.out))
 
 
-def _check(request: ResolvedRequest, budget: Budget, labeled: Path | None) -> None:
+def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> None:
     if Precision.INT8 not in request.precisions or request.asked.calibration is None:
         raise UsageError(
             "a budget applies to int8 files", hint="pass --precision int8 and --calibration"
@@ -93,18 +106,20 @@ def _check(request: ResolvedRequest, budget: Budget, labeled: Path | None) -> No
             )
 
 
-def _assess(bundle: Bundle, labeled: Path | None, latency: Latency) -> Assessment:
+def _assess(bundle: Bundle, labeled: Data | None, latency: Latency | None) -> Assessment:
     integer = [a for a in bundle.manifest.artifacts if a.precision is Precision.INT8]
     figures = [artifact.verification for artifact in integer]
     return Assessment(
         sqnr_db=min(figure.sqnr_db if figure else -200.0 for figure in figures),
         accuracy_drop=None if labeled is None else _drop(bundle, integer, labeled),
         bytes=max(artifact.bytes for artifact in integer),
-        latency_ns=max(latency([bundle.file(artifact) for artifact in integer])),
+        latency_ns=None
+        if latency is None
+        else max(latency([bundle.file(artifact) for artifact in integer])),
     )
 
 
-def _drop(bundle: Bundle, integer: Sequence[Artifact], labeled: Path) -> float | None:
+def _drop(bundle: Bundle, integer: Sequence[Artifact], labeled: Data) -> float | None:
     """Top-1 of the best float32 file less that of the worst int8 file."""
     top1 = {result.path: result.top1 for result in evaluate(bundle, labeled).results}
     floats = [

@@ -5,16 +5,25 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec
 
+from torch import nn
+
 from edgeconv.bundle import Bundle
+from edgeconv.export.accuracy_budget import export_within
 from edgeconv.export.pipeline import find_source, run
 from edgeconv.export.request import ExportRequest, ResolvedRequest
 from edgeconv.export.target import resolve_request
 from edgeconv.staging import staged
 
 logger = logging.getLogger(__name__)
+
+# PyTorch's exporter, the silence around it and standard error belong to the whole process, so
+# exports of several threads wait for each other. An export may begin another one.
+_ONE_AT_A_TIME = threading.RLock()
 
 P = ParamSpec("P")
 
@@ -53,17 +62,32 @@ def export(request: ExportRequest) -> Bundle:
     resolved = resolve_request(request)
     if resolved.note is not None:
         logger.info("%s", resolved.note)
+    if request.has_budget:
+        return export_within(resolved).met()
     return carry_out(resolved)
 
 
 def carry_out(request: ResolvedRequest) -> Bundle:
-    """Do what a resolved request asks for.
+    """Do what a resolved request asks for, but for a budget.
 
     Raises:
         UsageError: The request does not go with the network; nothing was done.
         EdgeconvError: It failed and left no bundle.
     """
-    source = find_source(request.asked)
-    with staged(request.out, force=request.asked.force) as stage:
-        manifest = run(request, source, stage)
+    with _ONE_AT_A_TIME, _modes_kept(request.asked.model):
+        source = find_source(request.asked)
+        with staged(request.out, force=request.asked.force) as stage:
+            manifest = run(request, source, stage)
     return Bundle(request.out, manifest)
+
+
+@contextmanager
+def _modes_kept(model: object) -> Iterator[None]:
+    """Give every part of the caller's network its mode back: an export puts it into eval mode."""
+    parts = list(model.modules()) if isinstance(model, nn.Module) else []
+    modes = [part.training for part in parts]
+    try:
+        yield
+    finally:
+        for part, mode in zip(parts, modes, strict=True):
+            part.training = mode

@@ -49,7 +49,7 @@ class GraphEditor:
         """
         name = self.free_name(name)
         # A view that is not contiguous, such as a transposed weight, is stored as it is seen.
-        tensor = ir.tensor(np.asarray(array, order="C"), name=name)
+        tensor = ir.Tensor(np.asarray(array, order="C"), name=name)
         value = ir.val(name, const_value=tensor)
         self.graph.register_initializer(value)
         return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir as ir
@@ -14,6 +15,7 @@ from edgeconv.bundle import (
     Artifact,
     Calibration,
     Format,
+    IoType,
     Manifest,
     Precision,
     Preprocessing,
@@ -21,14 +23,18 @@ from edgeconv.bundle import (
     sha256_of,
 )
 from edgeconv.errors import UsageError
+from edgeconv.export.capture.arguments import Called, file_inputs
+from edgeconv.export.capture.bind import bind
 from edgeconv.export.capture.checks import refuse_bad_weights, refuse_foreign_types
-from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.capture.onnx_file import capture_file
-from edgeconv.export.capture.source import Source, input_shape, resolve
+from edgeconv.export.capture.resolve import resolve
+from edgeconv.export.capture.source import Source
 from edgeconv.export.data.batches import SampleBatches
+from edgeconv.export.data.example import example_samples
 from edgeconv.export.data.feed import choose_preprocessing, open_batches
 from edgeconv.export.data.integer_ranges import integer_ranges
+from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.synthetic import SyntheticSamples
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.passes import optimize
@@ -40,7 +46,7 @@ from edgeconv.export.precision import (
     state_pooled_scales,
 )
 from edgeconv.export.quantize import QuantizedModel, quantize
-from edgeconv.export.request import ExportRequest, ResolvedRequest, file_stem
+from edgeconv.export.request import ExportRequest, ResolvedRequest
 from edgeconv.export.tensor_info import input_infos, output_infos, tool_versions, weights_sha256
 from edgeconv.export.tflite import demand_known
 from edgeconv.export.verify.check_export import NetworkItself, run_reference, verified
@@ -62,12 +68,19 @@ def find_source(asked: ExportRequest) -> Source:
     source = resolve(
         asked.model,
         args=asked.model_args or {},
-        input_size=asked.input_size,
+        input_size=asked.size,
         weights=None if asked.weights is None else Path(asked.weights),
+        weights_key=asked.weights_key,
         pretrained=asked.pretrained,
     )
-    warn_of_source(source, asked.input_size)
-    return source
+    warn_of_source(source, asked.size)
+    return bind(
+        source,
+        size=asked.size,
+        batch=asked.batch,
+        stated=asked.stated_inputs,
+        example=asked.example,
+    )
 
 
 def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
@@ -83,16 +96,16 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     preprocessing = choose_preprocessing(
         asked.preprocessing, source.preprocessing, input_infos(graph), source.spec
     )
-    _check_labels(asked.labels, output_infos(graph))
-    batches = _open_batches(request, graph, preprocessing, oracle)
+    labels = _labels(asked.labels, source.labels, output_infos(graph))
+    batches = _open_batches(request, graph, source, preprocessing, oracle)
 
     # Float files come first: what cannot be written is refused before a calibration.
     variants = _variants(request, graph, None, calibrated=False)
-    artifacts = _write(request, source, variants, folder)
+    artifacts = _write(request, variants, folder)
     quantized = _quantize(request, graph, batches)
     warn_of_data(batches, preprocessing, quantized, calibrates=request.calibrates)
     integers = _variants(request, graph, quantized, calibrated=True)
-    artifacts += _write(request, source, integers, folder)
+    artifacts += _write(request, integers, folder)
     artifacts.sort(key=lambda artifact: request.precisions.index(artifact.precision))
     warn_of_float_fallback(artifacts)
 
@@ -111,13 +124,16 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     save_reference(folder / REFERENCE_NAME, reference)
     calibration = None
     if quantized is not None and quantized.range_method is not None:
-        calibration = batches.record(quantized.range_method.value)
+        calibration = batches.record(
+            quantized.range_method.value, [step.record() for step in quantized.improvements]
+        )
     manifest = _manifest(
         asked,
         source,
         graph,
         reference=reference.runtime,
         preprocessing=preprocessing,
+        labels=labels,
         calibration=calibration,
         artifacts=artifacts,
         reference_sha256=sha256_of(folder / REFERENCE_NAME),
@@ -133,6 +149,7 @@ def _manifest(
     *,
     reference: str,
     preprocessing: Preprocessing | None,
+    labels: Sequence[str] | None,
     calibration: Calibration | None,
     artifacts: Sequence[Artifact],
     reference_sha256: str,
@@ -146,7 +163,7 @@ def _manifest(
         outputs=output_infos(graph),
         reference=reference,
         preprocessing=preprocessing,
-        labels=None if asked.labels is None else tuple(asked.labels),
+        labels=None if labels is None else tuple(labels),
         calibration=calibration,
         artifacts=tuple(artifacts),
         reference_sha256=reference_sha256,
@@ -160,11 +177,9 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Oracle
     network = source.network
     if isinstance(network, Path):
         return _capture_file(request, network)
-    size, opset = request.asked.input_size, request.asked.opset
-    batch = size.batch if isinstance(size, InputShape) else request.asked.batch or 1
-    shape = (batch, *input_shape(source, size))
-    info = TensorInfo(name="input", shape=shape, dtype="float32")
-    example = next(iter(SampleBatches(SyntheticSamples([info]), count=batch, batch=batch, keep=0)))
+    assert isinstance(network, Called)
+    opset = request.asked.opset
+    example = network.arguments.example or _synthetic(network.arguments.inputs)
     names = tuple(module_outputs(network, example))
     if len(names) == len(source.output_names):
         names = source.output_names
@@ -175,39 +190,54 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Oracle
     return graph, lambda sample: list(module_outputs(network, sample).values())
 
 
+def _synthetic(inputs: Sequence[TensorInfo]) -> Sample:
+    samples, batch = SyntheticSamples(inputs_of_samples(inputs)), batch_size(inputs) or 1
+    shapes = [info.shape for info in inputs]
+    return next(iter(SampleBatches(samples, count=batch, batch=batch, shapes=shapes)))
+
+
 def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, Oracle]:
     graph = capture_file(
         path,
         request.asked.opset,
         highest_opset=request.highest_opset,
         liked_opset=MIN_OPSET if Format.ONNX in request.formats else DEFAULT_OPSET,
-        input_size=request.asked.input_size,
+        input_size=request.asked.size,
         batch=request.asked.batch,
+        stated=file_inputs(path, request.asked.stated_inputs, request.asked.example),
     )
     graph = optimize(graph)
     refuse_foreign_types(graph)
     return graph, onnx_oracle(path, input_infos(graph), output_infos(graph))
 
 
-def _check_labels(labels: Sequence[str] | None, outputs: Sequence[TensorInfo]) -> None:
+def _labels(
+    stated: Sequence[str] | None, card: Sequence[str] | None, outputs: Sequence[TensorInfo]
+) -> Sequence[str] | None:
+    """The names of the classes: the user's, or those of the network's card where they fit."""
     classes = outputs[0].shape[-1] if outputs and outputs[0].shape else None
-    if labels is not None and len(labels) != classes:
+    if stated is not None and len(stated) != classes:
         raise UsageError(
-            f"there are {len(labels)} labels, and the first output has {classes or 'no'} classes",
+            f"there are {len(stated)} labels, and the first output has {classes or 'no'} classes",
             hint="give one label per class, in the order of the output",
         )
+    return card if stated is None and card is not None and len(card) == classes else stated
 
 
 def _open_batches(
     request: ResolvedRequest,
     graph: ir.Model,
+    source: Source,
     preprocessing: Preprocessing | None,
     oracle: Oracle,
 ) -> SampleBatches:
     """The samples for calibration and verification."""
     ranges = integer_ranges(graph)
+    samples = request.asked.calibration
+    if samples is None:
+        samples = example_samples(source.network, request.asked.example, input_infos(graph))
     batches = open_batches(
-        request.asked.calibration,
+        samples,
         input_infos(graph),
         preprocessing,
         ranges,
@@ -217,6 +247,7 @@ def _open_batches(
     )
     if batches.samples.synthetic:
         warn_of_random_integers(ranges)
+    batches.read(request.asked.progress)
     return batches
 
 
@@ -229,7 +260,14 @@ def _variants(
 ) -> list[Variant]:
     """The network in the precisions whose scales are in the file, or else in the others."""
     return [
-        make_variant(precision, graph, quantized, request.asked.io, request.existing)
+        make_variant(
+            precision,
+            graph,
+            quantized,
+            request.asked.io,
+            request.existing,
+            half_arithmetic=request.half_arithmetic,
+        )
         for precision in request.precisions
         if precision.calibrated == calibrated
     ]
@@ -242,7 +280,9 @@ def _quantize(
     if request.calibrates:
         if Format.TFLITE in request.formats:
             demand_known(graph)
-        return quantize(graph, batches, request.quantization, request.asked.progress)
+        integer = request.asked.io not in (IoType.FLOAT32, IoType.FLOAT16)
+        options = replace(request.quantization, integer_outputs=integer)
+        return quantize(graph, batches, options, request.asked.progress)
     for _ in batches:
         pass  # keeps what verification needs
     return None if request.existing is None else QuantizedModel(graph, ())
@@ -254,14 +294,12 @@ def _quantized_graphs(variants: Sequence[Variant]) -> dict[Precision, QuantizedG
     }
 
 
-def _write(
-    request: ResolvedRequest, source: Source, variants: Sequence[Variant], folder: Path
-) -> list[Artifact]:
+def _write(request: ResolvedRequest, variants: Sequence[Variant], folder: Path) -> list[Artifact]:
     """Write each variant in each format."""
     artifacts = []
     for variant in variants:
         for format in dict.fromkeys(request.formats):
-            path = folder / f"{file_stem(source.spec)}_{variant.precision.value}.{format.value}"
+            path = folder / f"{request.name}_{variant.precision.value}.{format.value}"
             request.asked.progress(f"Writing {path.name}", 0, 1)
             artifacts.append(
                 write_artifact(

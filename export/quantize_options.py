@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+
+from edgeconv.export.choices import Choice, OptionalChoice
+
+MAX_EFFORT = 3
+_EFFORT_OF_ROUNDING = 2
 
 
 class ActivationType(str, Enum):
@@ -38,25 +43,62 @@ class Rounding(str, Enum):
 
 @dataclass(frozen=True)
 class QuantizeOptions:
-    """How int8 files are made; each pass that guards accuracy can be switched off.
+    """How int8 files are made; each pass that guards accuracy can be switched on and off.
+
+    A pass that is None is tried from some effort on. What is tried is kept only where it gains on
+    samples that it was not fitted to.
+
+    A choice may be stated by its text.
 
     Attributes:
         activation_type: How ONNX files store activations.
-        range_method: How calibration chooses the ranges of activations.
-        equalization: Whether to even out the ranges of channels across layers, where it helps.
-        bias_absorption: Whether to move high biases into the next layer, where it helps.
-        bias_correction: Whether to correct the mean error of each channel, where it helps.
+        effort: How much is tried for accuracy. 0 takes min-max ranges as they are; 1 also tries
+            other ranges, equalization, bias absorption and bias correction; 2 adaptive rounding,
+            which takes minutes; 3 ever longer adaptive rounding, as long as it gains.
+        range_method: How calibration chooses the ranges of activations; AUTO is min-max at effort
+            0, and measures which is best from 1 on.
+        equalization: Whether to even out the ranges of channels across layers.
+        bias_absorption: Whether to move high biases into the next layer.
+        bias_correction: Whether to correct the mean error of each channel.
         rounding: How weights become integers.
-        keep_float: Names of nodes that stay in float.
+        keep_float: What stays in float: names that `edgeconv blame` prints, of modules, nodes or
+            results, or patterns such as ``head.*``.
         float_places: How many more places of the network stay in float, those that lose most; at
             most half of all places.
+        integer_outputs: Whether the outputs of the network have to be integers.
     """
 
-    activation_type: ActivationType = ActivationType.UINT8
-    range_method: RangeMethod = RangeMethod.AUTO
-    equalization: bool = True
-    bias_absorption: bool = True
-    bias_correction: bool = True
-    rounding: Rounding = Rounding.NEAREST
+    activation_type: Choice[ActivationType] = Choice(ActivationType, ActivationType.UINT8)
+    effort: int = 1
+    range_method: Choice[RangeMethod] = Choice(RangeMethod, RangeMethod.AUTO)
+    equalization: bool | None = None
+    bias_absorption: bool | None = None
+    bias_correction: bool | None = None
+    rounding: OptionalChoice[Rounding] = OptionalChoice(Rounding)
     keep_float: frozenset[str] = frozenset()
     float_places: int = 0
+    integer_outputs: bool = False
+
+    def decided(self) -> QuantizeOptions:
+        """The options with what they leave to the effort."""
+        tried = self.effort >= 1
+        at_once = self.range_method is RangeMethod.AUTO and not tried
+        learned = Rounding.ADAPTIVE if self.effort >= _EFFORT_OF_ROUNDING else Rounding.NEAREST
+        return replace(
+            self,
+            range_method=RangeMethod.MINMAX if at_once else self.range_method,
+            equalization=tried if self.equalization is None else self.equalization,
+            bias_absorption=tried if self.bias_absorption is None else self.bias_absorption,
+            bias_correction=tried if self.bias_correction is None else self.bias_correction,
+            rounding=learned if self.rounding is None else self.rounding,
+        )
+
+    @property
+    def judges(self) -> bool:
+        """Whether anything has to be tried and judged on samples, once it is decided."""
+        return (
+            self.range_method is RangeMethod.AUTO
+            or bool(self.equalization or self.bias_absorption or self.bias_correction)
+            or self.rounding is Rounding.ADAPTIVE
+            or self.float_places > 0
+        )

@@ -11,11 +11,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgeconv.bundle import Format, IoType, Layout, Precision, Preprocessing, Target
 from edgeconv.errors import UsageError
-from edgeconv.export.capture.input_shape import InputShape
+from edgeconv.export.capture.input_shape import (
+    FixedArgument,
+    InputShape,
+    InputSpec,
+    parse_input,
+)
+from edgeconv.export.choices import Choice, Choices
+from edgeconv.export.data.stated import read_preprocessing
 from edgeconv.export.inspect.runtimes import tflite_release
 from edgeconv.export.opset import INT16_OPSET, MAX_OPSET, MIN_OPSET
 from edgeconv.export.quantize_options import QuantizeOptions
@@ -23,6 +30,11 @@ from edgeconv.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.export import ExportedProgram
+
+
+# Arrays, lists, generators and datasets come without a type in common.
+Data: TypeAlias = Any
 
 
 @dataclass(frozen=True)
@@ -30,22 +42,31 @@ class ExportRequest:
     """Everything that is asked of an export.
 
     Args:
-        model: An ``nn.Module`` in eval mode, or a model specification: a zoo name,
-            ``path/to/file.py:factory``, ``package.module:factory`` or ``file.onnx``. A network that
-            is quantized already keeps its scales exactly.
-        out: The bundle's folder; by default the name of the network, in the current folder. It
-            appears whole, or not at all.
+        model: An ``nn.Module`` or ``ExportedProgram``, which stays as it is, or a model
+            specification: a zoo name, ``timm:NAME``, ``torchvision:NAME``,
+            ``path/to/file.py:factory``, ``package.module:factory``, ``file.onnx`` or
+            ``file.pt2``. A network that is quantized already keeps its scales exactly.
+        out: The bundle's folder; by default ``name``, in the current folder. It appears whole, or
+            not at all.
+        name: What the files are named after; by default the network.
         formats: The formats to write; by default both, or those that ``target`` runs.
         precisions: The precisions to write; by default float32, and int8 where calibration data is
             given. A network that is quantized already (a QDQ ``.onnx`` file, a module that PT2E
             converted) is written in its own precision.
         calibration: A folder of images, ``.npy``, ``.npz``, ``file.py:function`` that yields an
-            array (or a tuple of them) per sample, or "random" for synthetic inputs.
+            array (or a tuple of them) per sample, or "random" for synthetic inputs; from Python
+            also an array of samples, a dict of arrays by the names of the inputs, a list, a
+            generator, a ``Dataset`` or a ``DataLoader``.
         calibration_size: How many of the samples to use. They are chosen with a fixed seed; a
             function gives its first ones.
-        input_size: (height, width) or (channels, height, width), where the network leaves it open;
-            (channels, length) for a network that begins with a ``Conv1d``, (features,) for one on
-            vectors; for any other input ``InputShape``, its whole shape with the batch.
+        input_size: The side of a square, (height, width) or (channels, height, width), where the
+            network leaves it open; (channels, length) for a network that begins with a ``Conv1d``,
+            (features,) for one on vectors; for any other input ``InputShape``, its whole shape with
+            the batch.
+        inputs: Each input by its name, for networks with several inputs or other types, as
+            ``InputSpec("ids", (1, 16), "int64")`` or "ids:1,16:int64".
+        example: What the network is called with, in place of ``inputs``: a tensor or array, a tuple
+            of arguments, a dict of keyword arguments, or an ``.npz`` with an array per input.
         batch: The static batch size, default 1.
         opset: The version of ONNX's operator set, 18 to 23, default 20. A file keeps its own, and
             is raised to 20 where only TFLite is written. Where ``target`` loads neither, it is the
@@ -53,44 +74,76 @@ class ExportRequest:
         layout: The layout of 4-D inputs and outputs of TFLite files. Those of other ranks, and ONNX
             files, keep the network's own.
         io: The element type of the inputs and outputs, in the files that can have it.
-        weights: ``.safetensors``, ``.pth`` or ``.pt`` file to load into the network.
-        pretrained: Whether to load the weights that torchvision publishes for a network of the
-            zoo. They are downloaded once.
+        weights: ``.safetensors``, ``.pth``, ``.pt``, ``.ckpt``, ``.bin`` or ``.pth.tar`` file to
+            load into the network.
+        weights_key: Where in that file they are, as in "ema"; by default where they usually are.
+        pretrained: Whether to load the weights that are published for a network of the zoo, of
+            timm or of torchvision. They are downloaded once.
         model_args: Keyword arguments for the factory.
-        preprocessing: How images become inputs; by default what the network's card says.
+        preprocessing: How images become inputs, as far as it differs from what the network's card
+            says: a ``Preprocessing``, a TOML file of its fields, "timm", "torchvision" or "none".
         labels: Class names, stored in the manifest.
         quantization: How int8 files are made; by default ``QuantizeOptions()``.
         runtime: The release that has to load the TFLite files, as ``tflite-runtime==2.14``.
         target: The device that the files are for. Its runtimes decide what is left open here, and
             what they cannot run is refused. The manifest keeps it.
+        min_sqnr: The SQNR in dB that int8 files have to reach, if any; quantization tries harder
+            until they do.
+        accuracy_budget: The share of top-1 accuracy that int8 files may lose on ``labeled``, if
+            any; 0.01 is one percentage point.
+        labeled: Samples with their classes: a folder with a folder of images for each class, or an
+            ``.npz`` with ``x`` and ``y``; from Python also a tuple of both, or a ``Dataset`` or
+            ``DataLoader`` of pairs.
         force: Whether to replace an existing bundle.
         verify: Whether a file that fails verification is an error; otherwise it is a warning.
         progress: Called with (step, done, total).
     """
 
-    model: str | Path | nn.Module
+    model: str | Path | nn.Module | ExportedProgram
     _: KW_ONLY
     out: str | Path | None = None
-    formats: Sequence[Format] | None = None
-    precisions: Sequence[Precision] | None = None
-    calibration: str | Path | None = None
+    name: str | None = None
+    formats: Choices[Format] = Choices(Format)
+    precisions: Choices[Precision] = Choices(Precision)
+    calibration: Data | None = None
     calibration_size: int = 128
-    input_size: tuple[int, ...] | None = None
+    input_size: int | tuple[int, ...] | None = None
+    inputs: Sequence[InputSpec | FixedArgument | str] = ()
+    example: Any = None
     batch: int | None = None
     opset: int | None = None
-    layout: Layout = Layout.NHWC
-    io: IoType = IoType.FLOAT32
+    layout: Choice[Layout] = Choice(Layout, Layout.NHWC)
+    io: Choice[IoType] = Choice(IoType, IoType.FLOAT32)
     weights: str | Path | None = None
+    weights_key: str | None = None
     pretrained: bool = False
     model_args: Mapping[str, str | int | float | bool] | None = None
-    preprocessing: Preprocessing | None = None
+    preprocessing: Preprocessing | str | Path | None = None
     labels: Sequence[str] | None = None
     quantization: QuantizeOptions | None = None
     runtime: str | None = None
     target: Target | None = None
+    min_sqnr: float | None = None
+    accuracy_budget: float | None = None
+    labeled: Data | None = None
     force: bool = False
     verify: bool = True
     progress: Progress = no_progress
+
+    @property
+    def size(self) -> tuple[int, ...] | None:
+        """``input_size`` as a tuple: one number is the side of a square."""
+        return (self.input_size,) * 2 if isinstance(self.input_size, int) else self.input_size
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether int8 files have to reach something."""
+        return self.min_sqnr is not None or self.accuracy_budget is not None
+
+    @property
+    def stated_inputs(self) -> tuple[InputSpec | FixedArgument, ...]:
+        """``inputs``, with those read that are text."""
+        return tuple(parse_input(each) if isinstance(each, str) else each for each in self.inputs)
 
     @property
     def is_onnx_file(self) -> bool:
@@ -124,17 +177,41 @@ class ExportRequest:
         for name, value in (
             ("batch", self.batch),
             ("calibration size", self.calibration_size),
-            *(("input size", side) for side in self.input_size or ()),
+            *(("input size", side) for side in self.size or ()),
         ):
             if value is not None and value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}")
-        _check_input_size(self.input_size, self.batch)
+        _check_input_size(self.size, self.batch)
+        self._check_inputs()
+        read_preprocessing(self.preprocessing)
+        if self.accuracy_budget is not None and not 0 <= self.accuracy_budget < 1:
+            raise UsageError(
+                f"the accuracy budget is a share of all samples, not {self.accuracy_budget}",
+                hint="pass 0.01 for one percentage point",
+            )
         if self.opset is not None and not MIN_OPSET <= self.opset <= MAX_OPSET:
             raise UsageError(f"opset must be from {MIN_OPSET} to {MAX_OPSET}, not {self.opset}")
         if self.runtime is not None:
             tflite_release(self.runtime)
         if self.is_float:
             self.check_calibration()
+
+    def _check_inputs(self) -> None:
+        stated = {
+            "--input": bool(self.stated_inputs),
+            "--example": self.example is not None,
+            "--input-size": self.input_size is not None,
+        }
+        given = [option for option, is_given in stated.items() if is_given]
+        if len(given) > 1:
+            raise UsageError(
+                f"{given[0]} and {given[1]} exclude each other", hint="pass one of them"
+            )
+        if self.batch is not None and given and given != ["--input-size"]:
+            raise UsageError(
+                f"--batch contradicts {given[0]}, which states whole shapes",
+                hint="leave --batch out",
+            )
 
     def check_calibration(self) -> None:
         """Refuse precisions of a float network that need calibration data, where there is none.
@@ -157,6 +234,7 @@ class ResolvedRequest:
 
     Attributes:
         asked: The request.
+        name: What the files are named after.
         out: The bundle's folder.
         formats: The formats to write.
         precisions: The precisions to write; those of a float network until :meth:`for_network`.
@@ -168,6 +246,7 @@ class ResolvedRequest:
     """
 
     asked: ExportRequest
+    name: str
     out: Path
     formats: tuple[Format, ...]
     precisions: tuple[Precision, ...]
@@ -181,6 +260,12 @@ class ResolvedRequest:
     def calibrates(self) -> bool:
         """Whether calibration has to find scales."""
         return self.existing is None and any(p.calibrated for p in self.precisions)
+
+    @property
+    def half_arithmetic(self) -> bool:
+        """Whether float16 TFLite files may be computed in half precision: where the target can."""
+        target = self.asked.target
+        return target is not None and target.half_arithmetic
 
     def check(self) -> None:
         """Refuse options that do not go with the formats.
@@ -227,8 +312,8 @@ class ResolvedRequest:
         if self.quantization != QuantizeOptions(activation_type=self.quantization.activation_type):
             raise UsageError(
                 f"{already}, and keeps its scales",
-                hint="leave out --range, --rounding, the switches of passes and budgets, or pass "
-                "the float network",
+                hint="leave out --range, --rounding, --effort, the switches of passes and budgets, "
+                "or pass the float network",
             )
         others = [p for p in self.asked.precisions or () if p is not existing]
         if others:
@@ -260,9 +345,19 @@ class ResolvedRequest:
             )
 
 
+# A factory with such a name says nothing about what it makes.
+_NAMELESS = re.compile(
+    r"(make|build|create|get|load|new)?_?(my_?)?(model|net|network|module|it)?", re.IGNORECASE
+)
+
+
 def file_stem(spec: str) -> str:
-    """A file name from a model specification: the factory's name, or the file's."""
-    name = spec.rpartition(":")[2] if ":" in spec else Path(spec).stem
+    """A file name from a model specification: the factory's name if it has one, or the file's."""
+    where, _, name = spec.rpartition(":")
+    if not where or _NAMELESS.fullmatch(name):
+        path = where or spec
+        is_file = path.endswith((".py", ".onnx", ".pt2"))
+        name = Path(path).stem if is_file else path.rpartition(".")[2]
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._") or "model"
 
 

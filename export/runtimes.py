@@ -1,8 +1,9 @@
 """Run models on the real runtimes.
 
 A :class:`Runner` loads a written file and computes in terms of the network's own inputs and
-outputs: it takes and returns NCHW float32 arrays, and converts to and from the layout and the
-quantized values of the file's interface, which the file's :class:`TensorInfo` describe.
+outputs: it takes and returns float32 arrays in the network's own layout, and converts to and from
+the layout and the quantized values of the file's interface, which the file's :class:`TensorInfo`
+describe.
 
 :class:`IntermediateOutputs` runs an ONNX graph for the values inside of it.
 """
@@ -23,10 +24,23 @@ from edgeconv.bundle import Format, Layout, TensorInfo
 from edgeconv.errors import EdgeconvError, first_line
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.quiet import debugging, quiet_native
+from edgeconv.printable import file_name
 
 Arrays = Sequence[npt.NDArray[Any]]
 
 _ONNX_RUNTIME = f"onnxruntime {ort.__version__}"
+
+
+class Interface(Protocol):
+    """What has inputs and outputs: a manifest for the network itself, or one of its files."""
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """The inputs, in order."""
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """The outputs, in order."""
 
 
 class Runner(Protocol):
@@ -54,6 +68,7 @@ def open_runner(
     format: Format,
     inputs: Sequence[TensorInfo],
     outputs: Sequence[TensorInfo],
+    network: Interface | None = None,
 ) -> Runner:
     """Load a model file.
 
@@ -62,12 +77,17 @@ def open_runner(
         format: Its format, which decides the runtime.
         inputs: Its inputs, as the manifest describes them.
         outputs: Its outputs, likewise.
+        network: The network itself, whose layouts :meth:`Runner.run` takes and returns; by default
+            all are NCHW.
 
     Raises:
         EdgeconvError: The runtime refuses the file.
     """
     if format is Format.ONNX:
         return OnnxRunner(path, inputs, outputs)
+    if network is not None:
+        inputs = relative(inputs, network.inputs)
+        outputs = relative(outputs, network.outputs)
     return LiteRtRunner(path, inputs, outputs)
 
 
@@ -89,6 +109,8 @@ def open_session(model: Path | bytes, *, fuse: bool = True) -> ort.InferenceSess
     options.log_severity_level = 2 if debugging() else 4
     options.intra_op_num_threads = 1
     try:
+        if isinstance(model, Path) and not _is_text(model):
+            model = model.read_bytes()
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base
         raise _refused(_ONNX_RUNTIME, error) from error
@@ -129,24 +151,38 @@ def _run(
     return arrays
 
 
+def relative(infos: Sequence[TensorInfo], own: Sequence[TensorInfo]) -> list[TensorInfo]:
+    """Describe the tensors of a file without their layout, where the network's own is the same."""
+    return [
+        info.model_copy(update={"layout": None}) if info.layout is same.layout else info
+        for info, same in zip(infos, own, strict=True)
+    ]
+
+
 class OnnxRunner:
-    """A model on ONNX Runtime.
+    """A model on ONNX Runtime, in whose files every layout is the network's own.
 
     Args:
         model: The path of an ``.onnx`` file, or its bytes.
         inputs: The model's inputs, in the order of the arrays that :meth:`run` takes.
         outputs: The outputs to compute.
+        fuse: Whether ONNX Runtime may rewrite the graph.
 
     Raises:
         EdgeconvError: ONNX Runtime refuses the model.
     """
 
     def __init__(
-        self, model: Path | bytes, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
+        self,
+        model: Path | bytes,
+        inputs: Sequence[TensorInfo],
+        outputs: Sequence[TensorInfo],
+        *,
+        fuse: bool = True,
     ) -> None:
         self.name = _ONNX_RUNTIME
         self._inputs, self._outputs = inputs, outputs
-        self._session = open_session(model)
+        self._session = open_session(model, fuse=fuse)
 
     def run(self, inputs: Arrays) -> list[npt.NDArray[Any]]:
         """Compute the outputs; see :meth:`Runner.run`."""
@@ -180,6 +216,8 @@ class LiteRtRunner:
         self._inputs, self._outputs = inputs, outputs
         try:
             with quiet_native():
+                if isinstance(model, Path) and not _is_text(model):
+                    model = model.read_bytes()
                 if isinstance(model, bytes):
                     self._interpreter = Interpreter(model_content=model, num_threads=1)
                 else:
@@ -194,20 +232,27 @@ class LiteRtRunner:
         """Compute the outputs; see :meth:`Runner.run`."""
         try:
             for index, info, array in zip(self._input_indices, self._inputs, inputs, strict=True):
+                if info.layout is Layout.NHWC:
+                    array = np.moveaxis(array, 1, -1)
                 self._interpreter.set_tensor(index, encode(array, info))
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise _failed(self.name, error) from error
+        arrays = (self._interpreter.get_tensor(index) for index in self._output_indices)
+        decoded = [decode(*pair) for pair in zip(arrays, self._outputs, strict=True)]
         return [
-            decode(self._interpreter.get_tensor(index), info)
-            for index, info in zip(self._output_indices, self._outputs, strict=True)
+            np.moveaxis(array, -1, 1) if info.layout is Layout.NHWC else array
+            for array, info in zip(decoded, self._outputs, strict=True)
         ]
 
 
+def _is_text(path: Path) -> bool:
+    """Whether a path is UTF-8, which is all that the runtimes' own code can open."""
+    return file_name(str(path)) == str(path)
+
+
 def encode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
-    """Convert a float NCHW array to the layout and dtype of an interface."""
-    if info.layout is Layout.NHWC:
-        array = np.moveaxis(array, 1, -1)
+    """Convert a float array to the dtype of an interface."""
     if info.scale is not None and info.zero_point is not None:
         limits = np.iinfo(info.dtype)
         integers = np.rint(array / np.float32(info.scale)) + info.zero_point
@@ -217,11 +262,9 @@ def encode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
 
 
 def decode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
-    """Convert an array of an interface back to float NCHW: the inverse of :func:`encode`."""
+    """Convert an array of an interface back to float: the inverse of :func:`encode`."""
     if info.scale is not None and info.zero_point is not None:
         array = (array.astype(np.float32) - info.zero_point) * np.float32(info.scale)
-    if info.layout is Layout.NHWC:
-        array = np.moveaxis(array, -1, 1)
     return array
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from edgeconv.bundle import Format, Precision, Target
 from edgeconv.errors import UnsupportedOperator, UsageError
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 _ONNXRUNTIME = "onnxruntime"
 # In the order in which a device uses them.
 _TFLITE_PACKAGES = ("ai-edge-litert", "tflite-runtime")
+_SLOW_INT8 = "tflite-runtime 2.14.0"  # its XNNPACK leaves int8 to slower kernels
 _NAMES = {Format.ONNX: "ONNX", Format.TFLITE: "TFLite"}
 
 
@@ -59,10 +61,13 @@ def resolve_request(asked: ExportRequest) -> ResolvedRequest:
             asked.runtime,
             newest,
         )
-    name = str(asked.model) if isinstance(asked.model, (str, Path)) else type(asked.model).__name__
+    name = file_stem(_name(asked)) if asked.name is None else asked.name
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise UsageError(f"the name {name!r} is not that of a file", hint="use letters and digits")
     resolved = ResolvedRequest(
         asked=asked,
-        out=Path(file_stem(name) if asked.out is None else asked.out),
+        name=name,
+        out=Path(name if asked.out is None else asked.out),
         formats=_stated_or(asked, Format),
         precisions=asked.float_precisions(),
         quantization=asked.quantization or QuantizeOptions(),
@@ -72,6 +77,20 @@ def resolve_request(asked: ExportRequest) -> ResolvedRequest:
         resolved = _for_target(resolved, asked.target)
     resolved.check()
     return resolved
+
+
+def _name(asked: ExportRequest) -> str:
+    """What the user calls the network: its specification, or the class of a module."""
+    if isinstance(asked.model, (str, Path)):
+        return str(asked.model)
+    model: Any = asked.model  # torch is not imported here
+    if hasattr(model, "graph_module"):
+        # The module that was exported comes first among those that a node came from.
+        stacks = (node.meta.get("nn_module_stack") or {} for node in model.graph.nodes)
+        names = (str(name) for stack in stacks for _, name in stack.values())
+        return next((name.rpartition(".")[2] for name in names if "." in name), "program")
+    # What torch.compile made keeps the module itself.
+    return type(getattr(model, "_orig_mod", model)).__name__
 
 
 def _for_target(resolved: ResolvedRequest, target: Target) -> ResolvedRequest:
@@ -120,6 +139,24 @@ def caution(
             "saturate; `edgeconv bench` there compares the outputs with this machine's"
         )
     return None
+
+
+def slow_int8(runtime: str | None, precisions: Sequence[Precision]) -> str | None:
+    """Say that a release runs int8 slower than float, with the figures; None if it does not.
+
+    Args:
+        runtime: The release, as ``tflite-runtime==2.14``.
+        precisions: What is written.
+    """
+    if runtime is None or Precision.INT8 not in precisions:
+        return None
+    if tflite_release(runtime) != _SLOW_INT8:
+        return None
+    return (
+        f"{_SLOW_INT8} runs int8 slower than float32: MobileNetV2 takes 309 M instructions in int8 "
+        "and 289 M in float32 on a 32-bit Raspberry Pi 3, 194 M and 129 M on a Cortex-A72; write "
+        "--precision float32 for speed, int8 only for the size of the file"
+    )
 
 
 def demand_loadable(

@@ -7,8 +7,9 @@ from importlib.metadata import version
 
 import onnx_ir as ir
 
-from edgeconv.bundle import Layout, TensorInfo
+from edgeconv.bundle import TensorInfo
 from edgeconv.errors import CaptureError
+from edgeconv.export.layouts import layout_of
 
 TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "ai-edge-litert", "numpy")
 
@@ -70,7 +71,7 @@ def _info(value: ir.Value, quantizer: ir.Node | None) -> TensorInfo:
         name=str(value.name),
         shape=shape,
         dtype=str(value.dtype.numpy()),
-        layout=Layout.NCHW if len(shape) == 4 else None,
+        layout=layout_of(value),
         scale=_scalar(quantizer.inputs[1]) if integer and quantizer else None,
         zero_point=_zero_point(quantizer) if integer and quantizer else None,
     )

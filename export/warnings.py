@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from edgeconv.bundle import Artifact, Precision, Preprocessing, Target
-from edgeconv.export.capture.source import Source, is_guess
+from edgeconv.bundle import Artifact, Format, Precision, Preprocessing, Target
+from edgeconv.export.capture.guess import is_guess
+from edgeconv.export.capture.source import Source
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.request import ResolvedRequest
-from edgeconv.export.target import caution
-from edgeconv.models import pretrained
+from edgeconv.export.target import caution, slow_int8
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _NAMED_FILES = 3
 def warn_of_source(source: Source, input_size: tuple[int, ...] | None) -> None:
     """Warn of random weights, and of an input that only looks like an image."""
     if source.untrained:
-        option = "--pretrained" if source.spec in pretrained.FILES else "--weights"
+        option = "--pretrained" if source.published else "--weights"
         logger.warning("the weights of %s are random; pass %s", source.spec, option)
     if input_size is not None and is_guess(source, input_size):
         height, width = input_size
@@ -37,7 +37,10 @@ def warn_of_source(source: Source, input_size: tuple[int, ...] | None) -> None:
 
 
 def warn_of_device(request: ResolvedRequest, target: Target | None) -> None:
-    """Warn of what may go wrong on the device although its runtimes load the files."""
+    """Warn of what may go wrong or be slow on the device although its runtimes load the files."""
+    slow = slow_int8(request.runtime, request.precisions)
+    if slow is not None and Format.TFLITE in request.formats:
+        logger.warning("%s", slow)
     if target is not None:
         warning = caution(target, request.formats, request.precisions)
         if warning is not None:
@@ -72,6 +75,18 @@ def warn_of_data(
         logger.warning(
             "pixels were scaled to [0, 1] and nothing else; pass --mean and --std if the network "
             "was trained with them"
+        )
+    if batches.outlying:
+        more = ", …" if len(batches.outlying) > _NAMED_FILES else ""
+        logger.warning(
+            "calibration samples left out because they stand out from all others (%d): %s; check "
+            "them",
+            len(batches.outlying),
+            ", ".join(
+                f"{each.name} reaches {each.magnitude:.4g}, where the others reach {each.usual:.4g}"
+                for each in batches.outlying[:_NAMED_FILES]
+            )
+            + more,
         )
     for finding in batches.findings():
         logger.warning("%s", finding)

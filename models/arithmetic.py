@@ -12,6 +12,7 @@ from edgeconv.models.graph import argument, operator, shape_of
 
 _CONVOLUTIONS = ("conv1d", "conv2d")
 _TRANSPOSED = ("conv_transpose1d", "conv_transpose2d")
+_TRANSFORMS = ("fft_rfft2", "fft_irfft2")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,26 @@ def macs(node: fx.Node) -> int:
         query, key = shape_of(argument(node, "query")), shape_of(argument(node, "key"))
         scores = math.prod(query[:-1]) * key[-2]
         return scores * query[-1] + scores * shape_of(node)[-1]
+    if name in _TRANSFORMS:
+        return _transform_macs(node)
     return 0
+
+
+def transform_macs(points: int) -> int:
+    """Return the real multiplications of the radix-2 transform of ``points`` real numbers.
+
+    n / 2 log2(n) complex multiplications of 4 real ones each, halved because a real signal's
+    spectrum is symmetric (Cooley and Tukey 1965). Rounded where n is not a power of two.
+    """
+    return round(points * math.log2(points))
+
+
+def _transform_macs(node: fx.Node) -> int:
+    source = node.args[0]
+    real = shape_of(node) if operator(node) == "fft_irfft2" else shape_of(source)
+    size = argument(node, "s")
+    height, width = size if isinstance(size, Sequence) else real[-2:]
+    return math.prod(real[:-2]) * transform_macs(int(height) * int(width))
 
 
 def is_weighted(node: fx.Node) -> bool:

@@ -13,6 +13,7 @@ class Task(str, Enum):
     SEGMENTATION = "segmentation"
     DETECTION_FEATURES = "detection features"
     DEPTH = "depth"
+    POSE = "pose"
     SUPER_RESOLUTION = "super-resolution"
     COLORIZATION = "colorization"
     KEYWORD_SPOTTING = "keyword spotting"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgeconv.models.arithmetic import transform_macs
+from edgeconv.models.layers.frequency import transform_size
+
 
 @dataclass(frozen=True)
 class ConvKind:
@@ -69,6 +72,56 @@ def compare_convolutions(
         ),
         ConvKind(f"dilated by {d}", "k² C M", standard, d * (k - 1) + 1, "zeros between the taps"),
     )
+
+
+@dataclass(frozen=True)
+class FrequencyCost:
+    """A convolution in the frequency domain beside the direct one, on a square map.
+
+    ``macs`` and ``direct_macs`` are real multiplications. ``fewer_from`` is the smallest odd kernel
+    side from which on, up to the side of the map, the frequency domain needs fewer; None if there
+    is none.
+    """
+
+    macs: int
+    direct_macs: int
+    fewer_from: int | None
+
+
+def frequency_cost(
+    in_channels: int, out_channels: int, kernel_size: int, size: int
+) -> FrequencyCost:
+    """Compare :class:`edgeconv.models.layers.frequency.FrequencyConv` with a convolution.
+
+    Args:
+        in_channels: C.
+        out_channels: M.
+        kernel_size: k.
+        size: Side of the map, which the convolution keeps.
+    """
+    c, m = in_channels, out_channels
+
+    def direct(k: int) -> int:
+        return k * k * c * m * size**2
+
+    fewer_from = None
+    for k in range(size - 1 + size % 2, 0, -2):
+        if frequency_macs(c, m, k, size) >= direct(k):
+            break
+        fewer_from = k
+    k = kernel_size
+    return FrequencyCost(frequency_macs(c, m, k, size), direct(k), fewer_from)
+
+
+def frequency_macs(in_channels: int, out_channels: int, kernel_size: int, size: int) -> int:
+    """Real multiplications: 4 C M P (P / 2 + 1) products and C + M transforms of P² points.
+
+    P is the power of two from size + k - 1 on. The transforms of the kernels are not counted: they
+    do not change between inferences.
+    """
+    side = transform_size(size, kernel_size)
+    products = 4 * in_channels * out_channels * side * (side // 2 + 1)
+    return products + (in_channels + out_channels) * transform_macs(side**2)
 
 
 def separable_ratio(out_channels: int, kernel_size: int) -> float:

@@ -16,6 +16,7 @@ from edgeconv.models import receptive_field
 from edgeconv.models.arithmetic import Convolution, describe, geometry, is_weighted, macs
 from edgeconv.models.graph import (
     Traced,
+    argument,
     module_name,
     operator,
     shape_of,
@@ -193,8 +194,10 @@ class _Rows:
         sources = [source for source in node.all_input_nodes if source in self._row_of]
         reach = receptive_field.after(node, [self._reach[source] for source in sources])
         self._reach[node] = reach
+        if not sources:
+            return  # computed from weights alone: every runtime does that once, before it starts
         name = operator(node)
-        if sources and (name in _VIEWS or self._folds(name, sources[0])):
+        if name in _VIEWS or self._folds(name, sources[0]):
             index = self._row_of[node] = self._row_of[sources[0]]
             if index >= 0:
                 self.rows[index].parameters += self._parameters(node)
@@ -214,13 +217,22 @@ class _Rows:
         return name in _CLIPS and (is_weighted(maker) or operator(maker) == "add")
 
     def _parameters(self, node: fx.Node) -> int:
+        """Count the weights that ``node`` reads, as they are or through other operators."""
         total = 0
         for source in node.all_input_nodes:
             name = self._names.get(str(source.target))
             if name is not None and name not in self._counted:
                 self._counted.add(name)
                 total += math.prod(shape_of(source))
+            elif name is None and source not in self._row_of:
+                total += self._parameters(source)
         return total
+
+    def _constants(self, node: fx.Node) -> int:
+        """Count the values of a kernel that is not learned."""
+        kernel = argument(node, "weight") if is_weighted(node) else None
+        fixed = isinstance(kernel, fx.Node) and str(kernel.target).startswith("b_")
+        return math.prod(shape_of(kernel)) if fixed else 0
 
     def layers(self) -> tuple[LayerCost, ...]:
         return tuple(self._layer(row) for row in self.rows)
@@ -233,7 +245,7 @@ class _Rows:
             output_shape=shape_of(row.node),
             parameters=row.parameters,
             macs=macs(row.node),
-            weight_bytes=row.parameters * self._bytes,
+            weight_bytes=(row.parameters + self._constants(row.node)) * self._bytes,
             activation_bytes=reads + math.prod(shape_of(row.node)) * self._bytes,
             receptive_field=row.field,
             convolution=geometry(row.node),

@@ -98,6 +98,34 @@ class DsCnn(nn.Module):
         return logits
 
 
+class DsTcn(nn.Module):
+    """(N, C, 30) log-mel energies, 30 frames of C, to (N, num_classes) logits.
+
+    Four depthwise separable convolutions in time, without padding, whose kernels of 3, 5, 10 and 15
+    frames use up exactly 30: nothing is left to pool. On a stream the same ``features`` slide over
+    any length, one result for each new frame.
+    """
+
+    def __init__(self, num_classes: int, in_channels: int, dropout: float) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        widths = (in_channels, 128, 128, 128, 32)
+        for (before, after), kernel in zip(itertools.pairwise(widths), (3, 5, 10, 15), strict=True):
+            layers += [
+                nn.Conv1d(before, before, kernel, groups=before, bias=False),
+                nn.Conv1d(before, after, 1, bias=False),
+                nn.BatchNorm1d(after),
+                relu(),
+                nn.Dropout(dropout),
+            ]
+        self.features = nn.Sequential(*layers)
+        self.fc = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.fc(self.features(x).flatten(1))
+        return logits
+
+
 class Autoencoder(nn.Sequential):
     """(N, 640) five frames of 128 log-mel energies to their reconstruction, (N, 640).
 
@@ -143,6 +171,24 @@ def resnet8(num_classes: int = 10, in_channels: int = 3, dropout: float = 0.0) -
 def ds_cnn(num_classes: int = 12, in_channels: int = 1, dropout: float = 0.4) -> nn.Module:
     """Keyword spotting."""
     return DsCnn(num_classes, in_channels, dropout)
+
+
+@register(
+    family=_FAMILY,
+    task=Task.KEYWORD_SPOTTING,
+    input_shape=(40, 30),
+    parameters=46_875,
+    macs=826_368,
+    receptive_field=30,
+    accuracy=Accuracy(
+        96.07, "% top-1", "Speech Commands v2 in MUSAN noise", "reference's float network"
+    ),
+    preprocessing=None,
+    paper=_PAPER + "; since MLPerf Tiny 1.3",
+)
+def ds_tcn(num_classes: int = 3, in_channels: int = 40, dropout: float = 0.2) -> nn.Module:
+    """Streaming wake word: the word, silence, or anything else."""
+    return DsTcn(num_classes, in_channels, dropout)
 
 
 @register(

@@ -21,7 +21,7 @@ _TRANSPOSED = ("conv_transpose1d", "conv_transpose2d")
 _POOLS = ("max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d")
 _ADAPTIVE = ("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d")
 _REDUCTIONS = ("mean", "sum", "amax")
-_MIXERS = ("linear", "matmul", "bmm", "addmm")
+_MIXERS = ("linear", "matmul", "bmm", "addmm", "fft_rfft2", "fft_irfft2")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class Reach:
     def field(self) -> int:
         """The most pixels that a position sees."""
         return max(high - low for low, high in zip(self.low, self.high, strict=True)) + 1
+
+    def span(self, position: int) -> tuple[int, int]:
+        """The first and the last pixel that ``position`` sees."""
+        return self._at(self.low, position), self._at(self.high, position)
 
     def through(
         self, first: Callable[[int], int], last: Callable[[int], int], every: int, advance: int
@@ -152,6 +156,8 @@ def after(node: fx.Node, inputs: Sequence[Reaches]) -> Reaches:
         return tuple(reach.resized(size, now, 1) for reach, size, now in sizes)
     if name in ("pad", "constant_pad_nd"):
         return _padded(node, before)
+    if name == "slice":
+        return _sliced(node, before)
     merged = before
     for other in known[1:]:
         merged = tuple(a.union(b) for a, b in zip(merged, other, strict=False))
@@ -181,6 +187,18 @@ def _padded(node: fx.Node, before: tuple[Reach, ...]) -> Reaches:
     leads = pairs[::2][: len(before)][::-1]  # the last axis comes first
     leads = (0,) * (len(before) - len(leads)) + leads
     return tuple(reach.window(1, 1, 1, lead) for reach, lead in zip(before, leads, strict=True))
+
+
+def _sliced(node: fx.Node, before: tuple[Reach, ...]) -> Reaches:
+    rank = len(shape_of(node))
+    axis, start, step = (argument(node, key) for key in ("dim", "start", "step"))
+    assert isinstance(axis, int)
+    axis = axis % rank - (rank - len(before))
+    if axis < 0:
+        return before
+    size = shape_of(node.args[0])[axis - len(before)]
+    first, _, stride = slice(start, None, step).indices(size)
+    return (*before[:axis], before[axis].window(1, stride, 1, -first), *before[axis + 1 :])
 
 
 def _ints(node: fx.Node, name: str, axes: int) -> tuple[int, ...]:

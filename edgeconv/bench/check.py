@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,15 +36,23 @@ LEVELS = 256  # a float output with at most so many values counts as dequantized
 
 @dataclass(frozen=True)
 class Checked:
-    """What the check pass found of one model. ``note``: why outputs were not compared."""
+    """What the check pass found of one model.
+
+    ``note`` is why outputs were not compared, ``failure`` why the device cannot run it at all.
+    """
 
     memory: Memory | None
     agreement: Agreement | None
     note: str | None
+    failure: MeasurementError | None = None
 
 
 def check_models(
-    models: Sequence[Path], requests: Sequence[RunRequest], inputs: Path | None, device: Device
+    models: Sequence[Path],
+    requests: Sequence[RunRequest],
+    inputs: Path | None,
+    device: Device,
+    optional: Collection[Path] = (),
 ) -> list[Checked]:
     """Run every model once on the device, and here unless the device is this Python.
 
@@ -53,20 +61,32 @@ def check_models(
         requests: What is about to be measured, one request per model.
         inputs: This machine's file of inputs, if any.
         device: Where to run them.
+        optional: Models that may fail to run, as long as another one runs.
 
     Raises:
         UsageError: The inputs do not fit, or the device lacks the CPUs that were asked for.
         MeasurementError: A model cannot be run, or its outputs are not those computed here.
     """
-    return [
-        _check(model, request, inputs, device)
+    found = [
+        _check(model, request, inputs, device, optional=model in optional)
         for model, request in zip(models, requests, strict=True)
     ]
+    failures = [checked.failure for checked in found if checked.failure]
+    if len(failures) == len(found):
+        raise failures[0]
+    return found
 
 
-def _check(model: Path, request: RunRequest, inputs: Path | None, device: Device) -> Checked:
-    with naming(model):
-        there, memory = _once(request, device)
+def _check(
+    model: Path, request: RunRequest, inputs: Path | None, device: Device, *, optional: bool
+) -> Checked:
+    try:
+        with naming(model):
+            there, memory = _once(request, device)
+    except MeasurementError as error:
+        if not optional:
+            raise
+        return Checked(None, None, None, error)
     host = LocalDevice()
     if device == host:
         return Checked(memory, None, None)
@@ -95,6 +115,7 @@ def naming(model: Path) -> Iterator[None]:
 def _once(request: RunRequest, device: Device) -> tuple[tuple[Output, ...], Memory | None]:
     """The outputs of the first inference, and the memory until then."""
     once = {"min_runs": 1, "min_seconds": 0.0, "warmup_runs": 0, "warmup_seconds": 0.0}
+    once["reading_seconds"] = 0.0
     answer = Answer()
     with closing(device.run(request.model_copy(update=once))) as events:
         for event in events:

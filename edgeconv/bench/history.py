@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import subprocess
 import zlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from edgeconv.bench.compare.kinds import KINDS, kind_named, kind_of
 from edgeconv.bench.history_schema import bring_up_to_date
+from edgeconv.bench.sessions import NOT_KNOWN, Between, SessionFigure, between_sessions
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.limits import UNPACKED_BYTES
 from edgeconv.user_folders import state_folder
-from edgeconv.versioned import Versioned
+from edgeconv.versioned import Versioned, first_problem
+
+# A name that is not text is damage, which no pattern may hide.
+_NAMED = "(typeof(name) <> 'text' OR name GLOB ?)"
+LATEST = 500  # measured files of a device that tell how much its sessions differ
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,14 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+_ENTRY = TypeAdapter(Entry)
+
+
+def _variance(value: object) -> float:
+    """What a file's session knows of its own noise; older runs do not say."""
+    return value if isinstance(value, float) and value >= 0 else 0.0
+
+
 class History:
     """The history in one file, made when the first result is added.
 
@@ -117,7 +135,7 @@ class History:
             number = cursor.lastrowid
             assert number is not None
             connection.executemany(
-                "INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [(number, *astuple(file)) for file in run.files],
             )
         return number
@@ -134,11 +152,43 @@ class History:
                 "SELECT r.id, started, device, revision, changed, name, sha256, bytes, runtime, "
                 "threads, median_ns, low_ns, high_ns, instructions "
                 "FROM runs r JOIN models m ON m.run = r.id "
-                "WHERE name GLOB ? AND r.id IN (SELECT DISTINCT run FROM models "
-                "WHERE name GLOB ? ORDER BY run DESC LIMIT ?) ORDER BY r.id DESC, m.rowid",
+                f"WHERE {_NAMED} AND r.id IN (SELECT DISTINCT run FROM models "
+                f"WHERE {_NAMED} ORDER BY run DESC LIMIT ?) ORDER BY r.id DESC, m.rowid",
                 (pattern, pattern, limit),
             ).fetchall()
-        return [replace(Entry(*row), changed=bool(row[4])) for row in rows]
+        return [self._entry(row) for row in rows]
+
+    def _entry(self, row: Sequence[object]) -> Entry:
+        # SQLite keeps a value of any type in any column.
+        values = {field.name: value for field, value in zip(fields(Entry), row, strict=True)}
+        values["changed"] = values["changed"] == 1
+        try:
+            entry = _ENTRY.validate_python(values)
+        except ValidationError as error:
+            raise self._unusable(first_problem(error)) from error
+        timed = None not in (entry.median_ns, entry.low_ns, entry.high_ns)
+        if not timed and entry.instructions is None:
+            raise self._unusable(f"run {entry.run} has a file without a figure")
+        return entry
+
+    def between_sessions(self, device: str) -> Between:
+        """How much the latest sessions of a device differ in what they say of the same files."""
+        if not self.path.exists():
+            return NOT_KNOWN
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT r.id, sha256, runtime, threads, median_ns, log_variance "
+                "FROM runs r JOIN models m ON m.run = r.id "
+                "WHERE device = ? AND typeof(median_ns) = 'real' AND median_ns > 0 "
+                "ORDER BY r.id DESC LIMIT ?",
+                (device, LATEST),
+            ).fetchall()
+        files: dict[tuple[str, str, int], list[SessionFigure]] = defaultdict(list)
+        for run, sha256, runtime, threads, median, variance in rows:
+            files[sha256, runtime, threads].append(
+                SessionFigure(run, math.log(median), _variance(variance))
+            )
+        return between_sessions(list(files.values()))
 
     def get(self, run: int) -> Versioned:
         """The whole result of a run.
@@ -173,9 +223,16 @@ class History:
             row: tuple[str, bytes] | None = connection.execute(query, values).fetchone()
         return row
 
-    def _decode(self, kind: str, blob: bytes) -> Versioned:
+    def _decode(self, kind: str, blob: object) -> Versioned:
         try:
-            text = zlib.decompress(blob).decode()
+            if not isinstance(blob, bytes):
+                raise zlib.error("it is not even compressed")
+            unpacking = zlib.decompressobj()
+            text = unpacking.decompress(blob, UNPACKED_BYTES.value).decode()
+            if unpacking.unconsumed_tail:
+                UNPACKED_BYTES.check(UNPACKED_BYTES.value + 1, f"a result in {self.path} has")
+            if not unpacking.eof:
+                raise self._unusable("a result is damaged")
         except (zlib.error, UnicodeDecodeError) as error:
             raise self._unusable("a result is damaged") from error
         try:

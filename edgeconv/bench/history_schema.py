@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeconv.errors import UsageError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # Either the three durations are set, or the instructions.
 _MODELS = """
 CREATE TABLE models (
@@ -22,7 +22,8 @@ CREATE TABLE models (
     median_ns REAL,
     low_ns REAL,
     high_ns REAL,
-    instructions INTEGER
+    instructions INTEGER,
+    log_variance REAL
 );
 CREATE INDEX models_by_run ON models (run);
 """
@@ -46,9 +47,11 @@ DROP INDEX models_by_run;
 ALTER TABLE models RENAME TO models_1;
 {_MODELS}
 INSERT INTO models SELECT run, name, sha256, bytes, runtime, threads, median_ns, low_ns, high_ns,
-    NULL FROM models_1 ORDER BY rowid;
+    NULL, NULL FROM models_1 ORDER BY rowid;
 DROP TABLE models_1;
 """
+# Version 2 did not know how well a session knows its own latencies.
+_FROM_2 = "ALTER TABLE models ADD COLUMN log_variance REAL"
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class HistoryRow:
     """One file of a run: the columns of the table of models, in their order, without the run.
 
     Durations are nanoseconds; ``instructions`` are those of one inference on an emulated board.
+    ``log_variance`` is that of the log of the session's median, as its processes show it.
     """
 
     name: str
@@ -67,6 +71,7 @@ class HistoryRow:
     low_ns: float | None = None
     high_ns: float | None = None
     instructions: int | None = None
+    log_variance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,12 +96,12 @@ def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == SCHEMA_VERSION:
         return
-    if version not in (0, 1):
+    if version not in (0, 1, 2):
         raise UsageError(
             f"{path} has schema version {version}, this edgeconv reads up to {SCHEMA_VERSION}",
             hint="update edgeconv, or set EDGECONV_HISTORY to another file",
         )
     # Not executescript(), which would commit first.
-    for statement in (_FROM_1 if version else _SCHEMA).split(";"):
+    for statement in (_SCHEMA, _FROM_1, _FROM_2)[version].split(";"):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

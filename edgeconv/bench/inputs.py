@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 
-import numpy as np
-
+from edgeconv.array_file import stored_arrays
 from edgeconv.bundle import MANIFEST_NAME, Artifact, Layout, Manifest
-from edgeconv.errors import BundleError, UsageError
+from edgeconv.errors import BundleError, DataError, UsageError
 
 
 def check_inputs(path: Path) -> None:
@@ -21,14 +19,13 @@ def check_inputs(path: Path) -> None:
     if not path.is_file():
         raise UsageError(f"{path} does not exist or is not a file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = [archive[name] for name in archive.files]
-    except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
+        stored_arrays(path)
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # what is not compressed was not read yet
+    except (DataError, zipfile.BadZipFile) as error:
         raise _not_inputs(path) from error
-    except (zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{path} is damaged", hint="write it again") from error
-    if not all(isinstance(array, np.ndarray) for array in arrays):
-        raise _not_inputs(path)
+    if damaged is not None:
+        raise UsageError(f"{path} is damaged", hint="write it again")
 
 
 def _not_inputs(path: Path) -> UsageError:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from edgeconv.bench.clocks import (
+    FREQUENCY_CHANGE,
+    SHORTEST_SECONDS,
+    clock,
+    fastest_clock,
+    frequency_change,
+    slower_clock,
+)
 from edgeconv.bench.result import BenchOptions, ModelResult, ProcessRun, SetAside
+from edgeconv.bench.states import states_of
+from edgeconv.bench.statistics import Figure, logs_of
 from edgeconv.device.messages import Conditions, Machine
 
 OTHERS_CORES = 0.2  # mean number of cores that other processes may use
 STOLEN_SHARE = 0.02
-FREQUENCY_CHANGE = 0.05
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 THROTTLE_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
-SHORTEST_SECONDS = 0.5  # the system's CPU times have ticks of 10 ms, too coarse for less
+HOT_C = 85.0  # where every Raspberry Pi slows down; the softer limits are 60 to 80
 
 
 def others_cores(run: ProcessRun) -> float:
@@ -55,25 +65,43 @@ def stolen_between(before: Conditions, after: Conditions, seconds: float) -> flo
 
 def too_many_threads(threads: int, machine: Machine) -> str | None:
     """A warning if threads share CPUs; None if each has its own."""
-    if threads <= machine.cores_allowed:
+    cores = machine.cores_allowed
+    quota = machine.cpu_quota
+    if quota is not None and threads > quota:
+        return (
+            f"{threads} {'thread has' if threads == 1 else 'threads have'} the time of "
+            f"{quota:g} CPUs: the container's quota stops them"
+        )
+    if threads <= cores:
         return None
-    cpus = "one CPU" if machine.cores_allowed == 1 else f"{machine.cores_allowed} CPUs"
-    return f"{threads} threads share {cpus}; --threads {machine.cores_allowed} may be faster"
-
-
-def frequency_change(run: ProcessRun) -> float:
-    """Largest relative change of a core's frequency from the beginning to the end."""
-    pairs = zip(run.before.frequencies_hz, run.after.frequencies_hz, strict=False)
-    return max((abs(after - before) / before for before, after in pairs if before), default=0.0)
+    cpus = "one CPU" if cores == 1 else f"{cores} CPUs"
+    return f"{threads} threads share {cpus}; --threads {cores} may be faster"
 
 
 def throttled(run: ProcessRun) -> str | None:
     """Describe the throttling during this process in words; None if there was none."""
-    before, after = _bits(run.before.throttled), _bits(run.after.throttled)
-    # The upper half remembers what happened since the start of the board.
-    bits = (before | after) & 0xF | ((after & ~before) >> 16) & 0xF
-    words = [word for bit, word in enumerate(THROTTLE_BITS) if bits >> bit & 1]
+    bits = [_bits(state.throttled) for state in run.states]
+    # The upper half remembers what happened since the start of the board, but only once.
+    now = 0
+    for state in bits:
+        now |= state & 0xF
+    now |= ((bits[-1] & ~bits[0]) >> 16) & 0xF
+    words = [word for bit, word in enumerate(THROTTLE_BITS) if now >> bit & 1]
     return f"{', '.join(words)} (bits {run.after.throttled})" if words else None
+
+
+def overheated(run: ProcessRun) -> str | None:
+    """Say that a board was so hot that it must have slowed down, whatever its bits say."""
+    degrees = [state.temperature_c for state in run.states if state.temperature_c is not None]
+    if max(degrees, default=0.0) < HOT_C:
+        return None
+    return f"the board reached {max(degrees):.0f} °C, where boards slow down"
+
+
+def stopped_share(run: ProcessRun) -> float:
+    """Share of the steady state for which the CPU quota of the container stopped it."""
+    stopped = run.after.stopped_seconds - run.before.stopped_seconds
+    return max(0.0, stopped) / (run.elapsed_ns / 1e9)
 
 
 def _bits(text: str | None) -> int:
@@ -93,10 +121,14 @@ def disturbances(run: ProcessRun) -> tuple[str, ...]:
         found.append(f"others used {others_cores(run):.1f} cores")
     if stolen_share(run) > STOLEN_SHARE:
         found.append(f"the hypervisor took {stolen_share(run):.0%} of a core")
+    if stopped_share(run) > STOLEN_SHARE:
+        found.append(f"the CPU quota stopped it for {stopped_share(run):.0%} of the time")
     if frequency_change(run) > FREQUENCY_CHANGE:
         found.append(f"the CPU frequency changed by {frequency_change(run):.0%}")
     if words := throttled(run):
         found.append(f"the board reports: {words}")
+    if words := overheated(run):
+        found.append(words)
     return tuple(found)
 
 
@@ -114,8 +146,7 @@ def warnings(
         found.append(
             f"{what} disturbed or cut short, and measured again (the last: {set_aside[-1].reason})"
         )
-    if still := sum(bool(run.disturbances) for _, run in runs):
-        found.append(f"{_among(still, len(runs))} stayed disturbed: distrust these figures")
+    found += _stayed_disturbed(models)
     name, run = max(runs, key=lambda pair: others_cores(pair[1]))
     if others_cores(run) > OTHERS_CORES:
         count = sum(others_cores(r) > OTHERS_CORES for _, r in runs)
@@ -135,14 +166,38 @@ def warnings(
             f"the CPU frequency changed by up to {frequency_change(run):.0%} "
             f"({name}, repetition {run.repetition + 1})"
         )
+    name, run = max(runs, key=lambda pair: stopped_share(pair[1]))
+    if stopped_share(run) > STOLEN_SHARE:
+        found.append(
+            f"the container's CPU quota stopped it for up to {stopped_share(run):.0%} of the time "
+            f"({name}, repetition {run.repetition + 1})"
+        )
     words = next((words for _, r in runs if (words := throttled(r))), None)
     if words:
         found.append(f"the board reports: {words}")
+    words = next((words for _, r in runs if (words := overheated(r))), None)
+    if words:
+        found.append(words)
     if machine.governor not in (None, "performance"):
         found.append(f"the CPU governor is {machine.governor}; performance gives steadier figures")
     if crowd := too_many_threads(options.threads, machine):
         found.append(crowd)
     return (*found, *_per_model(models, options))
+
+
+def _stayed_disturbed(models: Sequence[ModelResult]) -> list[str]:
+    """Which processes stayed disturbed, and whether the figures are without them."""
+    found = []
+    for model in models:
+        still = sum(bool(run.disturbances) for run in model.processes)
+        if not still:
+            continue
+        where = _among(still, len(model.processes))
+        if model.trusted and len(model.processes) > 1:
+            found.append(f"{model.file.name}: {where} stayed disturbed and do not count")
+        else:
+            found.append(f"{model.file.name}: {where} stayed disturbed: distrust these figures")
+    return found
 
 
 def _never_stable(run: ProcessRun) -> bool:
@@ -167,6 +222,7 @@ def _per_model(models: Sequence[ModelResult], options: BenchOptions) -> list[str
     found = []
     for model in models:
         name, count = model.file.name, len(model.processes)
+        found += _two_states(model)
         if unstable := sum(_never_stable(run) for run in model.processes):
             where = _among(unstable, count)
             found.append(f"{name}: the warm-up never became stable in {where}")
@@ -178,4 +234,27 @@ def _per_model(models: Sequence[ModelResult], options: BenchOptions) -> list[str
         hashes = {tuple(o.sha256 for o in run.outputs) for run in model.processes}
         if len(hashes) > 1:
             found.append(f"{name}: the outputs differ between processes on the same inputs")
+    return found
+
+
+def _two_states(model: ModelResult) -> list[str]:
+    """Tell two states of the machine apart: by the reported clock, else by the latency alone."""
+    fastest = fastest_clock(model.processes)
+    slow = [run for run in model.processes if slower_clock(run, fastest)]
+    found = []
+    if slow and fastest:
+        clocks = sorted({round((clock(run) or 0.0) / 1e9, 1) for run in slow})
+        named = ", ".join(f"{hertz:g}" for hertz in clocks)
+        found.append(
+            f"{model.file.name}: {_among(len(slow), len(model.processes))} ran at {named} GHz, the "
+            f"others at {fastest / 1e9:.1f} GHz"
+        )
+    states = states_of(logs_of(model.samples, Figure.LOW))
+    if states is not None:
+        count = int(states.slow.sum())
+        found.append(
+            f"{model.file.name}: {_among(count, len(states.slow))} took "
+            f"{math.expm1(states.gap):.0%} longer than the others: two states of the machine, "
+            "which comparisons tell apart"
+        )
     return found

@@ -30,8 +30,9 @@ class Session(Versioned):
     WHAT = "an unfinished measurement of edgeconv bench"
     REDO = "measure again"
     ERROR = UsageError
+    OLDER = (1,)
 
-    schema_version: int = 1
+    schema_version: int = 2  # 1 knew no states during a process, and no adaptive repetitions
     kind: Literal["session"] = "session"
     edgeconv_version: str
     started: datetime

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from edgeconv.bench.result import ProcessRun
 from edgeconv.device.messages import (
+    Conditions,
     Done,
     Event,
     First,
     Load,
     Machine,
     Outputs,
+    Reading,
     Samples,
     Start,
     Warmup,
@@ -27,6 +29,7 @@ class Answer:
         self.outputs: Outputs | None = None
         self.warmup: Warmup | None = None
         self.done: Done | None = None
+        self.readings: list[Conditions] = []
         self.samples: list[int] = []
 
     def take(self, event: Event) -> None:
@@ -43,6 +46,8 @@ class Answer:
             self.warmup = event
         elif isinstance(event, Samples):
             self.samples.extend(event.ns)
+        elif isinstance(event, Reading):
+            self.readings.append(event.conditions)
         elif isinstance(event, Done):
             self.done = event
 
@@ -82,6 +87,7 @@ class Answer:
             complete=done.complete,
             before=warmup.conditions,
             after=done.conditions,
+            during=tuple(self.readings),
             outputs=tuple(o.model_copy(update={"base64": None}) for o in outputs.outputs),
         )
 

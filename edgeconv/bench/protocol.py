@@ -7,35 +7,47 @@ models (A B C, C B A, …), so that a drift of the machine adds as much to one a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from edgeconv import __version__
+from edgeconv.bench.adaptive import answered
 from edgeconv.bench.check import Checked, check_models, naming
+from edgeconv.bench.clocks import fastest_clock, marked, slower_clock
 from edgeconv.bench.inputs import channels_first, check_inputs
-from edgeconv.bench.interference import disturbances, warnings
+from edgeconv.bench.interference import (
+    disturbances,
+    overheated,
+    throttled,
+    warnings,
+)
 from edgeconv.bench.journal import Finished, Journal, Session
 from edgeconv.bench.process_events import Answer, why_cut
 from edgeconv.bench.result import (
     BenchOptions,
     BenchResult,
+    LeftOut,
     ModelFile,
     ModelResult,
+    ProcessRun,
     SetAside,
-    summarize,
 )
 from edgeconv.bundle import sha256_of
 from edgeconv.device import Device, Lock, RunRequest
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.printable import file_name
 from edgeconv.progress import Progress, no_progress
 
 WARMUP_RUNS = 3
-WARMUP_LIMIT = 5  # the runner's: an unstable warm-up ends after so many times its time
+WARMUP_LIMIT = 24  # the runner's: an unstable warm-up ends after so many times its time
 LOAD_SECONDS = 300  # for loading, and for the inferences that begin in time and end late
 LEASE_SECONDS = 900  # beyond a process: for sending files
+READING_SECONDS = 0.5  # between two looks at the device's state while it measures
+COOLING_SECONDS = 10.0  # before a process that a throttled board spoiled is repeated
 
 
 @dataclass(frozen=True)
@@ -47,14 +59,10 @@ class Step:
     model: int
 
 
-def schedule(models: int, repetitions: int) -> Iterator[Step]:
-    """Forth in even repetitions, back in odd ones."""
-    order = 0
-    for repetition in range(repetitions):
-        forth = range(models)
-        for model in forth if repetition % 2 == 0 else reversed(forth):
-            yield Step(order, repetition, model)
-            order += 1
+def round_of(models: Sequence[int], repetition: int) -> Iterator[Step]:
+    """One process of every model: forth in even repetitions, back in odd ones."""
+    for place, model in enumerate(models if repetition % 2 == 0 else reversed(models)):
+        yield Step(repetition * len(models) + place, repetition, model)
 
 
 def new_session(
@@ -87,6 +95,7 @@ def measure(
     *,
     journal: Journal | None = None,
     alone: bool = True,
+    optional: Collection[Path] = (),
 ) -> BenchResult:
     """Measure every model in ``options.repetitions`` processes.
 
@@ -97,6 +106,7 @@ def measure(
         progress: Called before every process.
         journal: Has the processes that were measured before, and gets every further one.
         alone: Keep other harnesses off the device meanwhile.
+        optional: Files that are left out if the device cannot run them.
 
     Raises:
         UsageError: There is no file, a file is named twice, is missing, or is not read by the
@@ -112,16 +122,36 @@ def measure(
     lease = _deadline(options) + LEASE_SECONDS
     with device.lock(lease) if alone else nullcontext() as lock:
         requests = [request_for(path, options, device) for path in models]
-        checks = check_models(models, requests, options.inputs, device)
+        checks = check_models(models, requests, options.inputs, device, optional)
+        runnable = [index for index, checked in enumerate(checks) if not checked.failure]
         done = {entry.run.order for entry in journal.finished}
-        steps = list(schedule(len(models), options.repetitions))
-        for step in steps:
-            progress(f"Measuring {models[step.model].name}", step.order, len(steps))
-            if step.order in done:
-                continue
-            with naming(models[step.model]):
-                _measure_one(requests[step.model], step, device, lock, journal)
+        repetition = 0
+        while repetition < options.repetitions or not _answered(journal, runnable, repetition):
+            total = len(runnable) * max(options.repetitions, repetition + 1)
+            for step in round_of(runnable, repetition):
+                progress(f"Measuring {models[step.model].name}", step.order, total)
+                if step.order in done:
+                    continue
+                with naming(models[step.model]):
+                    _measure_one(requests[step.model], step, device, lock, journal)
+            repetition += 1
     return _result(journal, checks)
+
+
+def _answered(journal: Journal, models: Sequence[int], repetitions: int) -> bool:
+    """Whether the question is answered, or not to be answered within the limit."""
+    options = journal.session.options
+    if options.detect is None or repetitions >= options.max_repetitions:
+        return True
+    if repetitions % 2:  # as many forth as back
+        return False
+    return answered([_runs(journal, model) for model in models], options.detect)
+
+
+def _runs(journal: Journal, model: int) -> tuple[ProcessRun, ...]:
+    """The processes of a model in their order, marked if others had a faster clock."""
+    runs = [entry.run for entry in journal.finished if entry.model == model]
+    return marked(sorted(runs, key=lambda run: run.order))
 
 
 def _measure_one(
@@ -141,9 +171,14 @@ def _measure_one(
             if answer.samples:
                 journal.add(_set_aside(step, answer.samples, why_cut(error)))
             raise
+        earlier = [entry.run for entry in journal.finished if entry.model == step.model]
         disturbed = disturbances(run)
-        if disturbed and left:
-            journal.add(_set_aside(step, answer.samples, "; ".join(disturbed)))
+        slow = slower_clock(run, fastest_clock([*earlier, run]))
+        if (disturbed or slow) and left:
+            reasons = [*disturbed, *([slow] if slow else [])]
+            journal.add(_set_aside(step, answer.samples, "; ".join(reasons)))
+            if throttled(run) or overheated(run):
+                time.sleep(COOLING_SECONDS)
             continue
         entry = Finished(
             model=step.model,
@@ -186,13 +221,12 @@ def _result(journal: Journal, checks: Sequence[Checked]) -> BenchResult:
     session = journal.session
     models = []
     for index, (file, checked) in enumerate(zip(session.files, checks, strict=True)):
-        entries = [entry for entry in journal.finished if entry.model == index]
-        runs = tuple(sorted((entry.run for entry in entries), key=lambda run: run.order))
+        if checked.failure:
+            continue
         models.append(
             ModelResult(
                 file=file,
-                processes=runs,
-                summary=summarize(runs, session.options.seed),
+                processes=_runs(journal, index),
                 memory=checked.memory,
                 agreement=checked.agreement,
             )
@@ -208,6 +242,11 @@ def _result(journal: Journal, checks: Sequence[Checked]) -> BenchResult:
         models=tuple(models),
         warnings=(*found, *(checked.note for checked in checks if checked.note)),
         set_aside=tuple(journal.set_aside),
+        left_out=tuple(
+            LeftOut(file=file, reason=checked.failure.message)
+            for file, checked in zip(session.files, checks, strict=True)
+            if checked.failure
+        ),
     )
 
 
@@ -222,6 +261,9 @@ def check_files(models: Sequence[Path], options: BenchOptions) -> None:
         raise UsageError(
             "there is nothing to measure", hint="name at least one .onnx or .tflite file"
         )
+    for path in (*models, *([options.inputs] if options.inputs else [])):
+        if file_name(str(path)) != str(path):  # requests, journals and results are JSON
+            raise UsageError(f"{path} is a name that is not UTF-8", hint="rename it")
     for index, path in enumerate(models):
         if path in models[:index]:
             raise UsageError(f"{path} is named twice", hint="name each file once")
@@ -255,6 +297,7 @@ def request_for(path: Path, options: BenchOptions, device: Device) -> RunRequest
         min_runs=options.runs,
         min_seconds=options.seconds,
         max_seconds=options.max_seconds,
+        reading_seconds=READING_SECONDS,
         deadline_seconds=_deadline(options),
         seed=options.seed,
         inputs=device.place(options.inputs) if options.inputs else None,

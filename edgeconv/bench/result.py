@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, computed_field, model_validator
 
 from edgeconv.bench import statistics
+from edgeconv.bench.repetition import MOST, enough_calm
+from edgeconv.bench.statistics import Figure
 from edgeconv.bundle import sha256_of
 from edgeconv.device.messages import Conditions, Duration, Machine, Nanoseconds, Output, Runtime
 from edgeconv.errors import MeasurementError
@@ -22,6 +26,8 @@ class BenchOptions(Record):
     Every process measures until ``runs`` AND ``seconds`` are reached, or ``max_seconds``.
     ``inputs`` is an .npz file with one array per input; without it the inputs are structured values
     made from ``seed``. A process that was disturbed is repeated up to ``retries`` times.
+    ``repetitions`` are the processes of each file; with ``detect`` (0.03 is 3 %) they are the
+    fewest, and more follow until such a change would be found, up to ``max_repetitions``.
     """
 
     repetitions: int = Field(default=3, ge=1, le=1000)
@@ -35,6 +41,8 @@ class BenchOptions(Record):
     seed: int = Field(default=0, ge=0, lt=2**32)
     inputs: Path | None = None
     retries: int = Field(default=2, ge=0, le=100)
+    detect: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    max_repetitions: int = Field(default=MOST, ge=1, le=1000)
 
 
 class ModelFile(Record):
@@ -51,7 +59,11 @@ class ModelFile(Record):
 
 
 class ProcessRun(Record):
-    """One process: one model loaded, warmed up and measured. Durations are nanoseconds."""
+    """One process: one model loaded, warmed up and measured. Durations are nanoseconds.
+
+    ``before``, ``during`` and ``after`` are the device's states: at the beginning of the steady
+    state, between inferences, and at the end.
+    """
 
     repetition: int
     order: int = Field(description="place among all processes of the session, from 0")
@@ -69,10 +81,22 @@ class ProcessRun(Record):
     complete: bool
     before: Conditions
     after: Conditions
+    during: tuple[Conditions, ...] = ()
     outputs: tuple[Output, ...] = Field(description="of the first inference, without their bytes")
     disturbances: tuple[str, ...] = Field(
         default=(), description="why to distrust it, although it was repeated"
     )
+
+    @property
+    def states(self) -> tuple[Conditions, ...]:
+        """The device's states in their order."""
+        return (self.before, *self.during, self.after)
+
+    @property
+    def cpu_ns(self) -> float:
+        """Processor time of one inference, all threads together."""
+        used = self.after.own_cpu_seconds - self.before.own_cpu_seconds
+        return max(0.0, used) * 1e9 / len(self.samples_ns)
 
 
 class SetAside(Record):
@@ -87,6 +111,13 @@ class SetAside(Record):
     repetition: int
     reason: str
     samples_ns: tuple[Duration, ...]
+
+
+class LeftOut(Record):
+    """A file of a bundle that the device cannot run, and why."""
+
+    file: ModelFile
+    reason: str
 
 
 class Memory(Record):
@@ -133,10 +164,19 @@ class Tail(Record):
 
 
 class Summary(Record):
-    """Figures of one model in nanoseconds, over all its processes."""
+    """Figures of one model in nanoseconds, over its processes.
+
+    ``low`` is the 10th percentile of each process, ``minimum`` the smallest sample of all, ``cpu``
+    the processor time of an inference. ``processes`` says how many count: those that nothing
+    disturbed, or all if too few were left in peace.
+    """
 
     samples: int
+    processes: int
     median: Interval
+    low: Interval
+    minimum: float
+    cpu: float = Field(description="median over the processes")
     p90: Tail
     p99: Tail
     load: float = Field(description="median over the processes")
@@ -148,14 +188,39 @@ class ModelResult(Record):
 
     file: ModelFile
     processes: tuple[ProcessRun, ...] = Field(min_length=1)
-    summary: Summary
     memory: Memory | None = None
     agreement: Agreement | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_summary(cls, data: Any) -> Any:
+        """Figures are computed from the samples, whatever a file says."""
+        if isinstance(data, dict):
+            return {name: value for name, value in data.items() if name != "summary"}
+        return data
+
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
+    @cached_property
+    def summary(self) -> Summary:
+        """What the samples show."""
+        return summarize(self.counted)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether enough processes were left in peace."""
+        calm = sum(not run.disturbances for run in self.processes)
+        return len(self.processes) < 2 or enough_calm(calm, len(self.processes))
+
+    @property
+    def counted(self) -> tuple[ProcessRun, ...]:
+        """The processes that nothing disturbed; all, if those are too few."""
+        calm = tuple(run for run in self.processes if not run.disturbances)
+        return calm if calm and self.trusted else self.processes
+
     @property
     def samples(self) -> list[tuple[int, ...]]:
-        """The samples of each process, in the order of the repetitions."""
-        return [process.samples_ns for process in self.processes]
+        """The samples of each process that counts, in the order of the repetitions."""
+        return [process.samples_ns for process in self.counted]
 
 
 class BenchResult(Versioned):
@@ -165,7 +230,9 @@ class BenchResult(Versioned):
     REDO = "measure again"
     ERROR = MeasurementError
 
-    schema_version: int = 1
+    OLDER = (1,)
+
+    schema_version: int = 2  # 1 knew no states during a process, and counted disturbed processes
     edgeconv_version: str
     started: datetime
     device: str
@@ -174,6 +241,7 @@ class BenchResult(Versioned):
     models: tuple[ModelResult, ...] = Field(min_length=1)
     warnings: tuple[str, ...]
     set_aside: tuple[SetAside, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def slowest(self) -> int:
@@ -183,31 +251,37 @@ class BenchResult(Versioned):
 
     def speedup(self, baseline: int, model: int) -> Interval:
         """How many times faster ``model`` is than ``baseline`` (indices into ``models``)."""
-        slow, fast = self.models[baseline], self.models[model]
-        estimate = statistics.ratio(slow.samples, fast.samples, paired=True, seed=self.options.seed)
-        return Interval.of(estimate)
-
-    @classmethod
-    def parse(cls, text: str | bytes, path: Path) -> BenchResult:
-        """Validate the text of a result, and compute its summaries from its samples again."""
-        return _summarized(super().parse(text, path))
+        runs = self.models[baseline].processes, self.models[model].processes
+        slow, fast = ([run.samples_ns for run in side] for side in paired(*runs) or runs)
+        return Interval.of(statistics.ratio(slow, fast, paired=True))
 
 
-def _summarized(result: BenchResult) -> BenchResult:
-    models = tuple(
-        model.model_copy(update={"summary": summarize(model.processes, result.options.seed)})
-        for model in result.models
-    )
-    return result.model_copy(update={"models": models})
+def paired(
+    one: Sequence[ProcessRun], other: Sequence[ProcessRun]
+) -> tuple[list[ProcessRun], list[ProcessRun]] | None:
+    """The processes of two files of one session that ran side by side while nothing disturbed.
+
+    Returns:
+        Those of either file in the order of their pairs; None if too few were left in peace.
+    """
+    pairs = list(zip(one, other, strict=True))
+    calm = [(a, b) for a, b in pairs if not (a.disturbances or b.disturbances)]
+    if not enough_calm(len(calm), len(pairs)):
+        return None
+    return [a for a, _ in calm], [b for _, b in calm]
 
 
-def summarize(processes: tuple[ProcessRun, ...], seed: int) -> Summary:
-    """The figures of one model. Same processes and seed, same figures."""
+def summarize(processes: Sequence[ProcessRun]) -> Summary:
+    """The figures of one model."""
     samples = [process.samples_ns for process in processes]
     p90, p99 = (statistics.percentile(samples, percent) for percent in (90, 99))
     return Summary(
         samples=sum(len(s) for s in samples),
-        median=Interval.of(statistics.median(samples, seed=seed)),
+        processes=len(processes),
+        median=Interval.of(statistics.level(samples, Figure.MEDIAN)),
+        low=Interval.of(statistics.level(samples, Figure.LOW)),
+        minimum=min(map(min, samples)),
+        cpu=median(process.cpu_ns for process in processes),
         p90=Tail(value=p90.value, reason=p90.reason),
         p99=Tail(value=p99.value, reason=p99.reason),
         load=median(process.load_ns for process in processes),

@@ -1,38 +1,62 @@
-"""Medians with honest intervals, from samples in several processes.
+"""Latencies with honest intervals, from samples in several processes and sessions.
 
 A process has its own memory layout and its own moment, so its samples share an error that more
 samples do not reduce (Kalibera and Jones, "Rigorous benchmarking in reasonable time", ISMM 2013).
-The unit of evidence is therefore the process: every interval comes from a bootstrap that draws
-processes, then samples within each.
+The unit of evidence is therefore the process. Each process gives one figure, the log of its median
+or of its 10th percentile, and Student's interval of these figures counts all noise exactly once:
+what varies within a process makes its figure vary, too.
 
-The figure of a model is the geometric mean over its processes of each process's median. On the log
-scale it is a plain mean, its ratio is the mean of the ratios, and it does not depend on the unit.
-A bootstrap over P processes is too narrow for few of them: its standard error lacks the factor
-sqrt(P / (P - 1)), and a normal quantile stands where Student's belongs (Hesterberg, "What teachers
-should know about the bootstrap", The American Statistician 69:4, 2015). Both are put right here.
+A session (one start of ``edgeconv bench``) has an error of its own in the same way. Two files of
+one session share it, and it cancels; results of two sessions do not, and more processes do not
+reduce it. ``sessions.py`` estimates it.
+
+The median says what is typical, the 10th percentile what the file takes when nothing interferes;
+under bursts and competing jobs it is by far the better test. Two results are compared by both. The
+two intervals are of 97.5 % each, so that both hold at once in 95 % of comparisons (Bonferroni), and
+so does either that is chosen afterwards.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
 
-RESAMPLES = 1000  # the standard error is then known to 2 %
+from edgeconv.bench.states import Logs, matching_states
+
 NORMAL_975 = 1.959964
-# 97.5 % quantiles of Student's t for 1, 2, 3, … degrees of freedom.
-STUDENT_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+CONFIDENCE = 0.95
+OF_TWO = 0.975  # of each of two intervals that hold together with CONFIDENCE
+POWER = 0.9  # with which what is looked for must be found
+MOST_DEGREES = 1000  # of Student's distribution; the normal one differs by less than 0.2 % then
+LEAST_OF_DRIFT = 4  # processes that show a drift
 BEYOND = 10  # samples that a percentile needs above it
+TIED = 4  # values that occur so often on average are steps of the clock
+NEAR = 2
 
 Samples = npt.NDArray[np.float64]
 
 
+class Figure(str, Enum):
+    """What one process contributes: a quantile of its samples."""
+
+    MEDIAN = "median"
+    LOW = "10th percentile"
+
+    @property
+    def share(self) -> float:
+        """The share of the samples below it."""
+        return 0.5 if self is Figure.MEDIAN else 0.1
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % confidence interval, in the unit of the samples (or a ratio)."""
+    """A value with its confidence interval, in the unit of the samples (or a ratio)."""
 
     value: float
     low: float
@@ -43,6 +67,19 @@ class Estimate:
         """Whether a ratio shows no difference."""
         return self.low <= 1.0 <= self.high
 
+    @property
+    def width(self) -> float:
+        """On the log scale."""
+        return math.log(self.high / self.low)
+
+
+@dataclass(frozen=True)
+class Variance:
+    """An estimated variance of a log, and the degrees of freedom that it is known with."""
+
+    value: float
+    degrees: float
+
 
 @dataclass(frozen=True)
 class Percentile:
@@ -52,45 +89,126 @@ class Percentile:
     reason: str | None = None
 
 
-def median(processes: Sequence[Sequence[int]], *, seed: int = 0) -> Estimate:
-    """The geometric mean of the processes' medians, and its interval.
+@dataclass(frozen=True)
+class Change:
+    """How many times as long a file takes, by two figures; both intervals hold at once with 95 %.
+
+    ``resolution`` is the smallest change (a ratio's distance from 1) that the better of the two
+    finds in 90 % of comparisons; infinite for a single process.
+    """
+
+    median: Estimate
+    low: Estimate
+    resolution: float
+
+    @property
+    def judged_by(self) -> Figure:
+        """The figure that decides: one that moved, and of two such the narrower interval."""
+
+        def order(figure: Figure) -> tuple[bool, float]:
+            return self.of(figure).covers_one, self.of(figure).width
+
+        return min(Figure, key=order)
+
+    @property
+    def contradictory(self) -> bool:
+        """Whether one figure rose and the other fell."""
+        rose = self.median.low > 1.0 or self.low.low > 1.0
+        return rose and (self.median.high < 1.0 or self.low.high < 1.0)
+
+    def of(self, figure: Figure) -> Estimate:
+        """The ratio of a figure."""
+        return self.median if figure is Figure.MEDIAN else self.low
+
+
+def logs_of(processes: Sequence[Sequence[int]], figure: Figure) -> Logs:
+    """The log of one figure of every process."""
+    return np.log([figure_of(samples, figure) for samples in processes])
+
+
+def figure_of(samples: Sequence[int], figure: Figure) -> float:
+    """A figure of one process.
+
+    A clock with coarse steps gives few values many times over, and a quantile would stay on a step
+    or jump to the next one. Such samples have no better figure than their mean, of which the steps
+    cancel; what is far from the median counts as no more than :data:`NEAR` steps.
+    """
+    values: Samples = np.sort(np.asarray(samples, dtype=np.float64))
+    gaps = np.diff(values)
+    steps = gaps[gaps > 0]
+    if len(steps) and TIED * (len(steps) + 1) <= len(values):
+        middle, reach = float(np.median(values)), NEAR * float(steps.min())
+        return float(values.clip(middle - reach, middle + reach).mean())
+    return float(np.quantile(values, figure.share))
+
+
+def level(processes: Sequence[Sequence[int]], figure: Figure = Figure.MEDIAN) -> Estimate:
+    """The geometric mean of a figure over the processes, and its 95 % interval.
 
     Args:
-        processes: the samples of each process; positive, at least one each.
-        seed: of the bootstrap.
+        processes: The samples of each process; positive, at least one each.
+        figure: What each process contributes.
     """
-    logs = _log_medians(processes)
-    variance = _bootstrap_variance([processes], paired=True, seed=seed)[0]
-    count = len(processes)
-    return _interval(float(logs.mean()), _corrected(variance, count), count - 1)
+    return of_logs(logs_of(processes, figure))
 
 
-def ratio(
-    slow: Sequence[Sequence[int]],
-    fast: Sequence[Sequence[int]],
+def of_logs(logs: Logs) -> Estimate:
+    """The geometric mean of logs of figures, and its 95 % interval."""
+    return _interval(float(logs.mean()), _of_mean(logs), CONFIDENCE)
+
+
+def ratio(new: Sequence[Sequence[int]], old: Sequence[Sequence[int]], *, paired: bool) -> Estimate:
+    """How many times the median of ``new`` is that of ``old``; see :func:`compare`."""
+    value, variance = _difference(
+        logs_of(new, Figure.MEDIAN), logs_of(old, Figure.MEDIAN), paired=paired
+    )
+    return _interval(value, variance, CONFIDENCE)
+
+
+def compare(
+    new: Sequence[Sequence[int]],
+    old: Sequence[Sequence[int]],
     *,
     paired: bool,
-    seed: int = 0,
-) -> Estimate:
-    """How many times the median of ``slow`` is that of ``fast``, and its interval.
+    between: Variance | None = None,
+) -> Change:
+    """How many times as long the new file takes.
 
     Args:
-        slow: The samples of each process.
-        fast: The same of the other model.
-        paired: Process i of both ran side by side in one interleaved session. What drifted hit
-            both alike, so their ratio is taken first and the processes are drawn in pairs.
-        seed: The random seed of the bootstrap.
+        new: The samples of each process.
+        old: The same of the other file.
+        paired: Process i of both ran side by side in one interleaved session. What drifted hit both
+            alike, so their ratio is taken first.
+        between: What the log of a session's figures varies by, for files of two sessions.
     """
-    log_ratio = float(_log_medians(slow).mean() - _log_medians(fast).mean())
-    if paired:
-        if len(slow) != len(fast):
-            raise ValueError(f"{len(slow)} and {len(fast)} processes cannot be paired")
-        variance = _bootstrap_variance([slow, fast], paired=True, seed=seed)[0]
-        return _interval(log_ratio, _corrected(variance, len(slow)), len(slow) - 1)
-    counts = (len(slow), len(fast))
-    variances = _bootstrap_variance([slow, fast], paired=False, seed=seed)
-    parts = [_corrected(v, count) for v, count in zip(variances, counts, strict=True)]
-    return _interval(log_ratio, sum(parts), _welch(parts, counts))
+    medians, lows = (
+        (logs_of(new, figure), logs_of(old, figure)) for figure in (Figure.MEDIAN, Figure.LOW)
+    )
+    return compare_logs(medians, lows, paired=paired, between=between)
+
+
+def compare_logs(
+    medians: tuple[Logs, Logs],
+    lows: tuple[Logs, Logs],
+    *,
+    paired: bool,
+    between: Variance | None = None,
+) -> Change:
+    """As :func:`compare`, of each process's figures: those of the new file and of the old one."""
+    sessions = [] if between is None else [Variance(2 * between.value, between.degrees)]
+    found = []
+    for new, old in (medians, lows):
+        value, variance = _difference(new, old, paired=paired)
+        found.append((value, _sum([variance, *sessions])))
+    estimates = [_interval(value, variance, OF_TWO) for value, variance in found]
+    single = min(len(medians[0]), len(medians[1])) < 2
+    resolution = math.inf if single else min(_resolution(variance) for _, variance in found)
+    return Change(estimates[0], estimates[1], resolution)
+
+
+def resolution_of(logs: Logs) -> float:
+    """The smallest change of one file's own figure that its processes would show in 90 %."""
+    return _resolution(_of_mean(logs), CONFIDENCE) if len(logs) > 1 else math.inf
 
 
 def percentile(processes: Sequence[Sequence[int]], percent: int) -> Percentile:
@@ -105,81 +223,113 @@ def percentile(processes: Sequence[Sequence[int]], percent: int) -> Percentile:
     return Percentile(float(pooled[math.ceil(pooled.size * percent / 100) - 1]))
 
 
-def _log_medians(processes: Sequence[Sequence[int]]) -> Samples:
-    medians = np.array([np.median(process) for process in processes])
-    logs: Samples = np.log(medians)
-    return logs
+@functools.lru_cache(maxsize=4096)
+def student(confidence: float, degrees: int) -> float:
+    """The bound that Student's t stays within, on both sides, with that confidence.
 
-
-def _bootstrap_variance(
-    groups: Sequence[Sequence[Sequence[int]]], *, paired: bool, seed: int
-) -> list[float]:
-    """Variance of each group's mean log median; paired: of the first minus the second."""
-    random = np.random.default_rng(seed)
-    size = (RESAMPLES, len(groups[0]))
-    shared = random.integers(len(groups[0]), size=size)
-    means = []
-    for group in groups:
-        drawn = shared if paired else random.integers(len(group), size=(RESAMPLES, len(group)))
-        means.append(_resampled_log_medians(group, drawn, random))
-    if paired:
-        difference = means[0] - means[1] if len(means) == 2 else means[0]
-        return [float(difference.mean(axis=1).var())]
-    return [float(m.mean(axis=1).var()) for m in means]
-
-
-def _resampled_log_medians(
-    processes: Sequence[Sequence[int]], drawn: npt.NDArray[np.int64], random: np.random.Generator
-) -> Samples:
-    """Draw samples with replacement for every entry of ``drawn``, and take the log of their median.
-
-    An entry of ``drawn`` is the index of the process whose samples are drawn.
-
-    Nothing is drawn one by one: the k-th smallest of n draws with replacement is the sample at
-    rank floor(n U), where U, the k-th smallest of n uniforms, is Beta(k, n + 1 - k).
+    The distribution function of a whole number of degrees is a finite sum (Abramowitz and Stegun,
+    "Handbook of Mathematical Functions", 26.7.3 and 26.7.4).
     """
-    ordered = [np.sort(np.asarray(process, dtype=np.float64)) for process in processes]
-    values: Samples = np.log(np.concatenate(ordered))
-    counts = np.array([len(process) for process in processes])
-    starts = (np.cumsum(counts) - counts)[drawn]
-    n = counts[drawn]
-    lower = (n + 1) // 2
-    below = random.beta(lower, n + 1 - lower)
-    # The next order statistic above, which an even n needs: 1 - U shrinks by a Beta(n - k, 1).
-    above = 1 - (1 - below) * random.beta(np.maximum(n - lower, 1), 1)
-    above = np.where(n % 2 == 1, below, above)
-    low = values[starts + np.minimum((n * below).astype(np.int64), n - 1)]
-    high = values[starts + np.minimum((n * above).astype(np.int64), n - 1)]
-    middle: Samples = (low + high) / 2
-    return middle
+    low, high = 0.0, math.pi / 2
+    while high - low > 1e-13:
+        angle = (low + high) / 2
+        if _within(angle, degrees) < confidence:
+            low = angle
+        else:
+            high = angle
+    return math.sqrt(degrees) * math.tan(low)
 
 
-def _corrected(variance: float, count: int) -> float:
-    """Undo the bootstrap's division by P where the variance between processes needs P - 1."""
-    return variance * count / (count - 1) if count > 1 else variance
+def _within(angle: float, degrees: int) -> float:
+    """The probability of |t| < sqrt(degrees) tan(angle)."""
+    cosine, odd = math.cos(angle), degrees % 2
+    term = total = 1.0 if not odd else cosine
+    if degrees == 1:
+        return 2 * angle / math.pi
+    for k in range(1 + odd, degrees - 2, 2):
+        term *= cosine**2 * k / (k + 1)
+        total += term
+    if odd:
+        return 2 / math.pi * (angle + math.sin(angle) * total)
+    return math.sin(angle) * total
 
 
-def _welch(parts: Sequence[float], counts: Sequence[int]) -> int:
-    """Degrees of freedom of a sum of variances (Welch and Satterthwaite), rounded down."""
-    below = sum(v**2 / max(c - 1, 1) for v, c in zip(parts, counts, strict=True))
-    if below == 0.0:
-        return max(sum(counts) - 2, 1)
-    return max(int(sum(parts) ** 2 / below), 1)
+def _difference(new: Logs, old: Logs, *, paired: bool) -> tuple[float, Variance]:
+    """The mean difference of two files' logs, and its variance."""
+    if paired and len(new) != len(old):
+        raise ValueError(f"{len(new)} and {len(old)} processes cannot be paired")
+    states = matching_states(new, old)
+    if states is not None:
+        return _within_states(new, old, states[0].slow, states[1].slow)
+    if paired:
+        return float((new - old).mean()), _of_mean(new - old)
+    return float(new.mean() - old.mean()), _sum([_of_session(new), _of_session(old)])
 
 
-def _interval(log_value: float, variance: float, degrees: int) -> Estimate:
-    half = _student(degrees) * math.sqrt(variance)
-    return Estimate(math.exp(log_value), math.exp(log_value - half), math.exp(log_value + half))
+def _within_states(
+    new: Logs, old: Logs, new_slow: npt.NDArray[np.bool_], old_slow: npt.NDArray[np.bool_]
+) -> tuple[float, Variance]:
+    """Differences within the fast state and within the slow one, weighted by what they tell."""
+    squares = total = weights = 0.0
+    for ours, theirs in ((new[new_slow], old[old_slow]), (new[~new_slow], old[~old_slow])):
+        weight = len(ours) * len(theirs) / (len(ours) + len(theirs))
+        total += weight * float(ours.mean() - theirs.mean())
+        weights += weight
+        squares += float(((ours - ours.mean()) ** 2).sum() + ((theirs - theirs.mean()) ** 2).sum())
+    degrees = len(new) + len(old) - 4
+    return total / weights, Variance(squares / degrees / weights, degrees)
 
 
-def _student(degrees: int) -> float:
-    """The 97.5 % quantile; of the normal distribution for no degree of freedom (one process)."""
-    if degrees < 1:
-        return NORMAL_975
-    if degrees <= len(STUDENT_975):
-        return STUDENT_975[degrees - 1]
-    z = NORMAL_975  # Cornish and Fisher's expansion, exact to 0.001 from here on
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / degrees + second / degrees**2 + third / degrees**3
+def _of_mean(logs: Logs) -> Variance:
+    """The variance of a mean; that of a single value is not known, and zero stands for it."""
+    if len(logs) < 2:
+        return Variance(0.0, 1)
+    return Variance(float(logs.var(ddof=1)) / len(logs), len(logs) - 1)
+
+
+def _of_session(logs: Logs) -> Variance:
+    """The variance of the mean of a session, in the order of its processes.
+
+    What drifts is not at its mean level by chance: half of the drift, less what noise alone looks
+    like, is an error of the whole session.
+    """
+    mean = _of_mean(logs)
+    count = len(logs)
+    if count < LEAST_OF_DRIFT:
+        return mean
+    place = np.arange(count) - (count - 1) / 2
+    slope = float((place * logs).sum() / (place**2).sum())
+    rest = logs - logs.mean() - slope * place
+    noise = float((rest**2).sum()) / (count - 2) / float((place**2).sum())
+    drift = max(0.0, slope**2 - noise) * (count / 2) ** 2
+    return Variance(mean.value + drift, mean.degrees)
+
+
+def _sum(parts: Sequence[Variance]) -> Variance:
+    """A sum of variances; its degrees of freedom are those of Welch and Satterthwaite."""
+    total = sum(part.value for part in parts)
+    below = sum(part.value**2 / part.degrees for part in parts)
+    degrees = total**2 / below if below else sum(part.degrees for part in parts)
+    return Variance(total, degrees)
+
+
+def _interval(log: float, variance: Variance, confidence: float) -> Estimate:
+    half = student(confidence, _whole(variance.degrees)) * math.sqrt(variance.value)
+    return Estimate(*(_exp(x) for x in (log, log - half, log + half)))
+
+
+def _resolution(variance: Variance, confidence: float = OF_TWO) -> float:
+    """The change whose interval excludes none with POWER: the sum of two quantiles away from it."""
+    degrees = _whole(variance.degrees)
+    quantiles = student(confidence, degrees) + student(2 * POWER - 1, degrees)
+    return _exp(quantiles * math.sqrt(variance.value)) - 1
+
+
+def _whole(degrees: float) -> int:
+    """Rounded down, which widens an interval."""
+    return max(1, min(int(degrees + 1e-9), MOST_DEGREES))
+
+
+def _exp(log: float) -> float:
+    """Within what JSON and people can hold, however wild two processes are."""
+    return math.exp(max(-700.0, min(log, 700.0)))

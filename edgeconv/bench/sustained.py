@@ -149,7 +149,7 @@ def sustain(
         for index, (path, request) in enumerate(zip(models, requests, strict=True)):
             progress(f"Sustaining {path.name}", index, len(models))
             lock.renew()
-            every = {"reading_seconds": max(1.0, seconds / READINGS)}
+            every = {"reading_seconds": max(1.0, seconds / READINGS), "power": True}
             try:
                 measured.append(_sustain_one(path, request.model_copy(update=every), device))
                 reason = measured[-1].cut

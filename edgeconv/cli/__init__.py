@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
-import json
 import logging
-import os
 import signal
 import sys
 from typing import NoReturn
@@ -15,7 +14,8 @@ import click
 
 from edgeconv import __version__
 from edgeconv.errors import EdgeconvError
-from edgeconv.report.tables import printable
+from edgeconv.printable import printable, printable_lines
+from edgeconv.report.output import echo_json, echo_line, give_up_streams, prepare_streams
 
 SCHEMA_VERSION = 1  # of the JSON that a failed command prints
 
@@ -69,23 +69,27 @@ def cli(debug: bool) -> None:
 
 def _set_up_logging(debug: bool) -> None:
     """Show our own warnings, one line each on standard error; everything else only if debugging."""
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.ERROR,
-        format="%(levelname)s %(name)s: %(message)s",
-    )
+    theirs = logging.StreamHandler()
+    theirs.setFormatter(_PrintableLines("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, handlers=[theirs])
     ours = logging.getLogger("edgeconv")
     ours.setLevel(logging.DEBUG if debug else logging.WARNING)
     if not debug:
         handler = logging.StreamHandler()
-        handler.setFormatter(_LowerCaseLevel("%(levelname)s: %(message)s"))
+        handler.setFormatter(_PrintableLine("%(levelname)s: %(message)s"))
         ours.handlers = [handler]
         ours.propagate = False
 
 
-class _LowerCaseLevel(logging.Formatter):
+class _PrintableLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         record.levelname = record.levelname.lower()
-        return super().format(record)
+        return printable(super().format(record))
+
+
+class _PrintableLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
 
 
 def main() -> NoReturn:
@@ -93,9 +97,11 @@ def main() -> NoReturn:
     debug = "--debug" in sys.argv[1:]
     # A polite kill is an interruption too: temporary folders are removed, children are ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    prepare_streams()
     try:
         # What ctx.exit() was given comes back as the result; a command's own result is None.
         code = cli.main(prog_name="edgeconv", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         _fail_usage(error, debug=debug)
     except (KeyboardInterrupt, click.Abort):
@@ -104,19 +110,16 @@ def main() -> NoReturn:
         shown = error.after_result
         _fail(error.message, code=error.exit_code, debug=debug, hint=error.hint, after_result=shown)
     except BrokenPipeError:
-        # The reader left (`| head`): leave quietly, and keep Python from flushing into the pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader left (`| head`): leave quietly.
+        give_up_streams()
         sys.exit(1)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         hint = "free some space, or write elsewhere" if error.errno == errno.ENOSPC else ""
         _fail(f"{error.strerror or error}{where}", code=1, debug=debug, hint=hint)
     except Exception as error:
-        if debug:
-            raise
-        kind = type(error).__name__
         hint = f"report it with the output of --debug at {_issues_page()}"
-        _fail(f"internal: {kind}: {error}", code=1, debug=False, hint=hint)
+        _fail(f"internal: {type(error).__name__}: {error}", code=1, debug=debug, hint=hint)
     sys.exit(code or 0)
 
 
@@ -140,12 +143,15 @@ def _fail(
     Standard output has one JSON document at most: none follows a result that was printed.
     """
     if debug:
-        logging.getLogger("edgeconv").exception(message)
-    click.secho(f"error: {printable(message)}", err=True, fg="red")
-    if hint:
-        click.echo(f"hint: {printable(hint)}", err=True)
+        logging.getLogger("edgeconv").exception("%s", message)
+    with contextlib.suppress(OSError):  # what a full disk or a closed pipe does not take
+        echo_line(f"error: {message}", err=True, color="red")
+        if hint:
+            echo_line(f"hint: {hint}", err=True)
     if not after_result:
-        _print_json(message, hint, code)
+        with contextlib.suppress(OSError):
+            _print_json(message, hint, code)
+    give_up_streams()
     sys.exit(code)
 
 
@@ -154,7 +160,7 @@ def _print_json(message: str, hint: str, code: int) -> None:
     if "--json" in sys.argv[1:]:
         error = {"message": message, "hint": hint}
         failure = {"schema_version": SCHEMA_VERSION, "error": error, "exit_code": code}
-        click.echo(json.dumps(failure, indent=2))
+        echo_json(failure)
 
 
 def _issues_page() -> str:

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeconv.cli.bench_files import files_named
 from edgeconv.cli.bench_options import EMULATED, BenchSettings, given, measuring
+from edgeconv.cli.comparing import exit_with, max_regression_option
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.errors import MeasurementError, UsageError
 
 if TYPE_CHECKING:
     from edgeconv.bench import BenchOptions
+    from edgeconv.bench.compare.side_by_side import Sides
     from edgeconv.cli.bench_runs import Measured
+    from edgeconv.versioned import Versioned
 
 
 @click.command("bench")
@@ -30,6 +34,13 @@ if TYPE_CHECKING:
     "times; the devices then measure side by side, and --out names a folder.",
 )
 @measuring
+@click.option(
+    "--gate",
+    is_flag=True,
+    help="Hold the second file or bundle against the first, measured in turns: exit with 1 if it "
+    "is slower or larger, with 3 if that stays open.",
+)
+@max_regression_option
 @click.option(
     "--resume",
     metavar="FILE",
@@ -64,6 +75,7 @@ def command(settings: BenchSettings) -> None:
     from edgeconv.bench.protocol import check_files
     from edgeconv.cli.bench_fleet import bench_side_by_side
     from edgeconv.device.names import address_of
+    from edgeconv.report.output import echo_json
     from edgeconv.report.tables import console, print_notes
 
     options = settings.bench_options()
@@ -73,31 +85,68 @@ def command(settings: BenchSettings) -> None:
     settings.sustained_seconds()
     if len(addresses) > 1:
         if settings.resume is None:
-            check_files(_files(settings.paths, options), options)
+            check_files(files_named(settings.paths, options), options)
         bench_side_by_side(settings)
         return
     refuse_unwritable(settings.out)
-    measured = _measured(settings, options, addresses[0])
+    sides = _sides(settings, options) if settings.gate else None
+    measured = _measured(settings, options, addresses[0], sides)
     if settings.as_json:
-        click.echo(measured.result.model_dump_json(indent=1))
+        echo_json(measured.result)
     else:
-        console().print(measured.table())
+        for index, table in enumerate(measured.tables()):
+            console().print(*([""] if index else []), table, sep="\n")
         print_notes(measured.notes())
     if measured.cut is not None:
         out = settings.out
         kept = f"what came before is in {out}" if out else "what came before is shown, not kept"
         raise MeasurementError(f"{measured.cut}; {kept}", after_result=True)
+    if sides is not None:
+        _gate(sides, measured.result, settings)
 
 
-def _measured(settings: BenchSettings, options: BenchOptions, device: str) -> Measured[Any]:
-    """Measure what was asked on one device."""
+def _sides(settings: BenchSettings, options: BenchOptions) -> Sides:
+    """What is held against what, before anything is measured."""
+    from edgeconv.bench.compare.side_by_side import Sides
+
+    if len(settings.paths) != 2:
+        raise UsageError(
+            f"--gate holds the second file or bundle against the first, not {len(settings.paths)}",
+            hint="name two: the baseline, then the candidate",
+        )
+    return Sides.of(*(files_named((path,), options) for path in settings.paths))
+
+
+def _gate(sides: Sides, result: Versioned, settings: BenchSettings) -> None:
+    """Print the gate's table (on standard error if there is JSON), and end with its exit code."""
+    from edgeconv.bench import BenchResult
+    from edgeconv.bench.compare.comparison import Limits
+    from edgeconv.bench.compare.gate import gate
+    from edgeconv.bench.compare.latency import LATENCY
+    from edgeconv.bench.compare.side_by_side import compare_side_by_side
+    from edgeconv.report.gate import markdown
+    from edgeconv.report.output import echo_lines
+
+    assert isinstance(result, BenchResult)
+    limits = Limits(settings.max_regression)
+    report = gate(compare_side_by_side(sides, result), limits)
+    echo_lines(markdown(report, LATENCY, limits), err=settings.as_json)
+    exit_with(report.outcome)
+
+
+def _measured(
+    settings: BenchSettings, options: BenchOptions, device: str, sides: Sides | None
+) -> Measured[Any]:
+    """Measure what was asked on one device; ``sides`` in the order that suits a gate."""
     from edgeconv.cli import bench_runs, bench_session
 
     seconds = settings.sustained_seconds()
     if settings.operators:
-        return bench_runs.profile_on(_files(settings.paths, options), options, device, settings)
+        return bench_runs.profile_on(
+            files_named(settings.paths, options), options, device, settings
+        )
     if seconds is not None:
-        files = _files(settings.paths, options)
+        files = files_named(settings.paths, options)
         return bench_runs.sustain_on(files, options, seconds, device, settings)
     if settings.resume is not None:
         begun = bench_session.resume(settings.resume, options, given())
@@ -105,35 +154,12 @@ def _measured(settings: BenchSettings, options: BenchOptions, device: str) -> Me
         if "devices" in given() and device != session.device:
             raise UsageError(f"{settings.resume} was begun on {session.device}, not on {device}")
         paths = settings.paths
-        files = _files(paths, session.options) if paths else list(session.paths)
+        files = files_named(paths, session.options) if paths else list(session.paths)
         return bench_runs.measure(files, begun, settings, out=settings.out or session.out)
     if not settings.paths:
         raise click.MissingParameter(param_type="argument", param_hint="'FILE|BUNDLE...'")
-    files = _files(settings.paths, options)
+    files = sides.files if sides else files_named(settings.paths, options)
     if device.startswith(EMULATED):
         return bench_runs.count_on(files, options, device, settings)
     begun = bench_session.begin(files, options, device, settings.out)
     return bench_runs.measure(files, begun, settings, out=settings.out)
-
-
-def _files(paths: tuple[Path, ...], options: BenchOptions) -> list[Path]:
-    """The files named, and those of the bundles named."""
-    from edgeconv.bundle import MANIFEST_NAME, Bundle
-
-    files: list[Path] = []
-    for path in paths:
-        if path.name == MANIFEST_NAME:
-            raise UsageError(
-                f"{path} is the manifest of a bundle", hint=f"name the folder {path.parent}"
-            )
-        if not path.is_dir():
-            files.append(path)
-            continue
-        bundle = Bundle.load(path)
-        inside = [bundle.file(artifact) for artifact in bundle.manifest.artifacts]
-        if options.runtime is not None:
-            inside = [file for file in inside if file.suffix == options.runtime.suffix]
-        if not inside:
-            raise UsageError(f"{path} has no file to measure with these options")
-        files += inside
-    return files

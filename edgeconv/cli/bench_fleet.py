@@ -23,7 +23,8 @@ from edgeconv.device import open_device
 from edgeconv.device.emulated.boards import board_named
 from edgeconv.device.names import address_of
 from edgeconv.errors import MeasurementError, UsageError
-from edgeconv.report.tables import error_console, printable, progress
+from edgeconv.report.output import echo_json, echo_line, echo_lines
+from edgeconv.report.tables import error_console, progress
 
 PROGRAM = "from edgeconv.cli import main; main()"
 OURS = ("devices", "out", "quiet", "resume")  # options that each device gets its own of, or none
@@ -197,10 +198,10 @@ def _refuse_unknown(device: str) -> None:
 def _print(members: Sequence[Member], *, as_json: bool) -> None:
     good = [member for member in members if member.process.returncode == 0]
     if as_json:
-        click.echo(json.dumps([json.loads(member.written) for member in good], indent=1))
+        echo_json([json.loads(member.written) for member in good])
         return
     for member in good:
-        click.secho(printable(member.device), bold=True)
-        click.echo(member.written)
+        echo_line(member.device, bold=True)
+        echo_lines(member.written)
         for line in member.said:
-            error_console().print(f"{printable(member.device)}: {printable(line)}", markup=False)
+            error_console().print(f"{member.device}: {line}")

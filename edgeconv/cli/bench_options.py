@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from edgeconv.cli.values import Share
 from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ EMULATED = "emulated:"
 RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
 # Options that --operators, --sustained and emulated boards have no use for: the first two run one
 # process per file, and an emulated board takes no times.
-OF_REPETITIONS = ("repetitions", "seconds", "retries", "resume", "sustained")
-OF_PROCESSES = ("runs", "seconds", "max_seconds", "repetitions", "retries", "resume")
+ADAPTIVE = ("detect", "max_repetitions", "gate", "max_regression")
+OF_REPETITIONS = ("repetitions", "seconds", "retries", "resume", "sustained", *ADAPTIVE)
+OF_PROCESSES = ("runs", "seconds", "max_seconds", "repetitions", "retries", "resume", *ADAPTIVE)
 # Timing options; they have no meaning on an emulated board.
 OF_TIMES = (*OF_PROCESSES, "warmup", "threads", "cpus", "sustained", "operators")
 
@@ -61,7 +63,21 @@ _MEASURING = (
         type=click.IntRange(1, 1000),
         default=3,
         show_default=True,
-        help="Processes per file. Use 5 or more to find differences of a few percent.",
+        help="Processes per file; with --detect the fewest. Use 8 or more to find differences of a "
+        "few percent.",
+    ),
+    click.option(
+        "--detect",
+        type=Share("percent", "3%", 1.0),
+        help="Measure until a difference of so much between the files would be found (of one file, "
+        "against another such measurement), but no longer than --max-repetitions.",
+    ),
+    click.option(
+        "--max-repetitions",
+        type=click.IntRange(1, 1000),
+        default=40,
+        show_default=True,
+        help="Processes per file at most, for --detect and --gate.",
     ),
     click.option(
         "--threads",
@@ -120,6 +136,10 @@ class BenchSettings:
     max_seconds: float
     warmup: float
     repetitions: int
+    detect: float | None
+    max_repetitions: int
+    gate: bool
+    max_regression: float
     threads: int
     cpus: str | None
     runtime: str | None
@@ -143,8 +163,13 @@ class BenchSettings:
         from edgeconv.bench import BenchOptions
         from edgeconv.device import Runtime
 
+        detect = self.detect
+        if self.gate and detect is None:
+            detect = self.max_regression
         return BenchOptions(
             repetitions=self.repetitions,
+            detect=detect or None,
+            max_repetitions=self.max_repetitions,
             runs=self.runs,
             seconds=self.seconds,
             max_seconds=self.max_seconds,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from edgeconv.bench import BenchOptions, BenchResult, Journal
 from edgeconv.bench.sustained import SustainedResult, sustain
 from edgeconv.cli import bench_session
+from edgeconv.cli.bench_files import inside_bundles
 from edgeconv.cli.bench_options import BenchSettings
 from edgeconv.device import open_device
 from edgeconv.errors import EdgeconvError, MeasurementError
@@ -23,6 +24,7 @@ from edgeconv.versioned import Versioned
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from edgeconv.bench.instructions import CountResult
     from edgeconv.bench.profile.profile import OperatorResult
@@ -35,13 +37,13 @@ class Measured(Generic[R]):
     """A result, how it is shown, and why not all that was asked was measured, if so."""
 
     result: R
-    draw: Callable[[R], Table]
+    draw: tuple[Callable[[R], Table | Text], ...]
     note: Callable[[R], list[str]]
     cut: str | None = None
 
-    def table(self) -> Table:
+    def tables(self) -> list[Table | Text]:
         """The figures."""
-        return self.draw(self.result)
+        return [draw(self.result) for draw in self.draw]
 
     def notes(self) -> list[str]:
         """What the reader of the table must know."""
@@ -55,13 +57,14 @@ def measure(
     total = len(files) * journal.session.options.repetitions
     with bench_session.keeping(journal, total):
         with progress("Measuring", settings.quiet) as show:
-            result = bench_session.measure_all(files, journal, show)
+            optional = inside_bundles(settings.paths)
+            result = bench_session.measure_all(files, journal, show, optional)
         if not settings.no_history:
-            _remember(result)
+            remember(result)
         if out is not None:
             result.save(out)
     journal.remove()
-    return Measured(result, latency.latency_table, latency.notes)
+    return Measured(result, (latency.latency_table, latency.cost_table), latency.notes)
 
 
 def count_on(
@@ -75,10 +78,10 @@ def count_on(
     with _not_resumable("counts"), progress("Counting", settings.quiet) as show:
         result = count(files, asked, EmulatedDevice.parse(device), show)
     if not settings.no_history:
-        _remember(result)
+        remember(result)
     if settings.out is not None:
         result.save(settings.out)
-    return Measured(result, instructions.counts_table, instructions.notes)
+    return Measured(result, (instructions.counts_table,), instructions.notes)
 
 
 def sustain_on(
@@ -96,7 +99,7 @@ def sustain_on(
         result = sustain(files, options, seconds, open_device(device), show)
     if settings.out is not None:
         result.save(settings.out)
-    return Measured(result, sustained.sustained_table, sustained.notes, result.cut)
+    return Measured(result, (sustained.sustained_table,), sustained.notes, result.cut)
 
 
 def profile_on(
@@ -112,7 +115,7 @@ def profile_on(
         result = profile(files, options, open_device(device), show)
     if settings.out is not None:
         result.save(settings.out)
-    return Measured(result, operators.operators_table, operators.notes)
+    return Measured(result, (operators.operators_table,), operators.notes)
 
 
 @contextmanager
@@ -125,7 +128,7 @@ def _not_resumable(what: str) -> Iterator[None]:
         raise MeasurementError(kept) from error
 
 
-def _remember(result: Versioned) -> None:
+def remember(result: Versioned) -> None:
     """Keep the result in the history; a history that cannot be written must not cost the result."""
     from edgeconv.bench.history import History, current_revision, default_path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,8 +67,10 @@ def resume(path: Path, options: BenchOptions, given: set[str]) -> Journal:
     return journal
 
 
-def measure_all(files: Sequence[Path], journal: Journal, progress: Progress) -> BenchResult:
-    """Measure what the journal lacks.
+def measure_all(
+    files: Sequence[Path], journal: Journal, progress: Progress, optional: Collection[Path]
+) -> BenchResult:
+    """Measure what the journal lacks; ``optional`` files are left out if they do not run.
 
     Raises:
         UsageError: the files are not those that the journal was begun with.
@@ -76,7 +78,7 @@ def measure_all(files: Sequence[Path], journal: Journal, progress: Progress) -> 
     """
     session = journal.session
     device = open_device(session.device)
-    return measure(files, session.options, device, progress, journal=journal)
+    return measure(files, session.options, device, progress, journal=journal, optional=optional)
 
 
 @contextmanager

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from edgeconv.progress import Progress
 
 # What applies only to a MODEL; a bundle has all of it in its manifest.
-_OF_MODELS = ("weights", "pretrained", "model_args", "input_size", "mean", "std")
+_OF_MODELS = (
+    *("weights", "weights_key", "pretrained", "model_args", "input_size", "inputs", "example"),
+    *("preprocessing", "mean", "std"),
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def command(settings: BlameSettings) -> None:
     MODEL is what `edgeconv export` takes. The float32 ONNX file of a BUNDLE is quantized again on
     the data.
     """
+    from edgeconv.report.output import echo_json
     from edgeconv.report.tables import progress
 
     plot = settings.plot
@@ -105,7 +109,7 @@ def command(settings: BlameSettings) -> None:
 
         plot.write_text(draw(found), encoding="utf-8")
     if settings.as_json:
-        click.echo(found.model_dump_json(indent=2))
+        echo_json(found)
         return
     from edgeconv.report.blame import print_blame
 
@@ -129,7 +133,7 @@ def _bundle(settings: BlameSettings, out: Path, progress: Progress) -> Bundle:
         out=out,
         formats=[Format.ONNX],
         precisions=[Precision.FLOAT32],
-        preprocessing=preprocessing(settings.mean, settings.std),
+        preprocessing=preprocessing(settings.mean, settings.std, settings.request.preprocessing),
         progress=progress,
     )
     return carry_out(resolve_request(request))

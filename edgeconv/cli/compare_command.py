@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from edgeconv.cli.comparing import across_option, terms_of
 from edgeconv.cli.settings import takes
 
-SCHEMA_VERSION = 2  # 1 held one comparison, of latencies
+SCHEMA_VERSION = 3  # 1 held one comparison, of latencies; 2 no figure beside the median
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,14 @@ class CompareSettings:
 
     before: str
     after: str
+    across: tuple[str, ...]
     as_json: bool
 
 
 @click.command("compare")
 @click.argument("before")
 @click.argument("after")
+@across_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @takes(CompareSettings)
 def command(settings: CompareSettings) -> None:
@@ -40,11 +42,14 @@ def command(settings: CompareSettings) -> None:
     from edgeconv.bench.history import History, default_path
     from edgeconv.bench.result_selector import match
     from edgeconv.report import compare as report
+    from edgeconv.report.output import echo_json
     from edgeconv.report.tables import console, print_notes
 
-    matched = match(settings.before, settings.after, History(default_path()), Path.cwd())
+    history = History(default_path())
+    matched = match(settings.before, settings.after, history, Path.cwd())
+    terms = terms_of(settings.across, history)
     reports = {
-        name: kind_of(before).compare(before, after)
+        name: kind_of(before).compare(before, after, terms)
         for name, (before, after) in matched.pairs.items()
     }
     if settings.as_json:
@@ -54,7 +59,7 @@ def command(settings: CompareSettings) -> None:
             "missing": matched.missing,
             "notes": matched.notes,
         }
-        click.echo(json.dumps(plain, indent=1))
+        echo_json(plain)
         return
     for name, found in reports.items():
         console().print(report.comparison_table(found, name if len(reports) > 1 else None))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,11 +13,12 @@ from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import given_options, input_size_option, model_args_option
 from edgeconv.cli.values import EnumChoice, negated
 from edgeconv.errors import CaptureError, UsageError
+from edgeconv.report.output import echo_json
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_bytes, format_count, format_percent, significant
 
 if TYPE_CHECKING:
-    from edgeconv.models.conv_cost import ConvKind
+    from edgeconv.models.conv_cost import ConvKind, FrequencyCost
     from edgeconv.models.cost import NetworkCost
 
 SCHEMA_VERSION = 1
@@ -98,12 +98,13 @@ def command(settings: CostSettings) -> None:
         raise UsageError(f"{option} applies to {other}", hint="leave it out")
     if settings.model is None:
         kinds = _compare(str(settings.conv), settings.groups, settings.dilation)
+        frequency = _frequency(str(settings.conv), settings.size) if settings.size else None
         show = _print_kinds_json if settings.as_json else _print_kinds
-        show(kinds, settings.size)
+        show(kinds, settings.size, frequency)
         return
     cost = _cost(settings.model, settings)
     if settings.as_json:
-        click.echo(json.dumps(_plain(cost), indent=2))
+        echo_json(_plain(cost))
         return
     if settings.layers:
         _print_layers(cost)
@@ -113,6 +114,21 @@ def command(settings: CostSettings) -> None:
 def _compare(conv: str, groups: int, dilation: int) -> tuple[ConvKind, ...]:
     from edgeconv.models.conv_cost import compare_convolutions
 
+    c, m, k = _sizes(conv)
+    try:
+        return compare_convolutions(c, m, k, groups=groups, dilation=dilation)
+    except ValueError as error:
+        raise UsageError(f"--conv: {error}") from error
+
+
+def _frequency(conv: str, size: int) -> FrequencyCost:
+    from edgeconv.models.conv_cost import frequency_cost
+
+    return frequency_cost(*_sizes(conv), size)
+
+
+def _sizes(conv: str) -> tuple[int, int, int]:
+    """The channels in and out and the kernel side that ``--conv`` names."""
     parts = conv.split(",")
     if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
         raise UsageError(
@@ -120,16 +136,14 @@ def _compare(conv: str, groups: int, dilation: int) -> tuple[ConvKind, ...]:
             hint="give channels in, channels out, kernel side, such as 32,64,3",
         )
     c, m, k = (int(part) for part in parts)
-    try:
-        return compare_convolutions(c, m, k, groups=groups, dilation=dilation)
-    except ValueError as error:
-        raise UsageError(f"--conv: {error}") from error
+    return c, m, k
 
 
 def _cost(model: str, settings: CostSettings) -> NetworkCost:
     from torch import nn
 
-    from edgeconv.export.capture.source import input_shape, resolve
+    from edgeconv.export.capture.guess import input_shape
+    from edgeconv.export.capture.resolve import resolve
     from edgeconv.models.cost import network_cost
     from edgeconv.models.graph import TraceError
 
@@ -146,7 +160,9 @@ def _cost(model: str, settings: CostSettings) -> NetworkCost:
         raise CaptureError(str(error)) from error
 
 
-def _print_kinds(kinds: tuple[ConvKind, ...], size: int | None) -> None:
+def _print_kinds(
+    kinds: tuple[ConvKind, ...], size: int | None, frequency: FrequencyCost | None
+) -> None:
     standard = kinds[0].parameters
     columns: list[Column | str] = ["convolution", "formula"]
     columns += [Column("parameters", numeric=True), Column("of standard", numeric=True)]
@@ -158,15 +174,37 @@ def _print_kinds(kinds: tuple[ConvKind, ...], size: int | None) -> None:
         share = format_percent(kind.parameters / standard)
         counts = [f"{kind.parameters:,}", share, *macs, f"{kind.reach} px"]
         rows.append([kind.name, kind.formula, *counts, kind.condition])
-    console().print(table(columns, rows))
+    out = console()
+    out.print(table(columns, rows))
+    if frequency is not None:
+        out.print()
+        out.print(_frequency_line(frequency, size))
 
 
-def _print_kinds_json(kinds: tuple[ConvKind, ...], size: int | None) -> None:
+def _frequency_line(cost: FrequencyCost, size: int | None) -> str:
+    share = format_percent(cost.macs / cost.direct_macs)
+    where = (
+        f"fewer from kernels of {cost.fewer_from}x{cost.fewer_from} on"
+        if cost.fewer_from
+        else "fewer for no kernel that fits the map"
+    )
+    return (
+        f"in the frequency domain: {cost.macs:,} multiplications ({share} of standard), "
+        f"{where} at {size}x{size}"
+    )
+
+
+def _print_kinds_json(
+    kinds: tuple[ConvKind, ...], size: int | None, frequency: FrequencyCost | None
+) -> None:
     plain = [dataclasses.asdict(kind) for kind in kinds]
     if size:
         for entry, kind in zip(plain, kinds, strict=True):
             entry["macs"] = kind.macs(size**2)
-    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "convolutions": plain}, indent=2))
+    document: dict[str, object] = {"schema_version": SCHEMA_VERSION, "convolutions": plain}
+    if frequency is not None:
+        document["frequency_domain"] = dataclasses.asdict(frequency)
+    echo_json(document)
 
 
 def _print_layers(cost: NetworkCost) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.errors import UsageError
+from edgeconv.report.output import echo_json, echo_line
 
 if TYPE_CHECKING:
     from edgeconv.bundle import Bundle
@@ -48,7 +48,7 @@ def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
         files = {} if bundle is None else {"files": [asdict(verdict) for verdict in verdicts]}
         shown = facts.model_dump(mode="json") | {"cpu": facts.cpu_name}
         versioned = {"schema_version": SCHEMA_VERSION} | shown | files
-        click.echo(json.dumps(versioned, indent=1))
+        echo_json(versioned)
     else:
         _print(facts)
         if bundle is not None:
@@ -83,7 +83,7 @@ def provision(device: str) -> None:
     from edgeconv.device.names import address_of
     from edgeconv.device.provision import provision
     from edgeconv.device.ssh import SshDevice
-    from edgeconv.report.tables import error_console, printable
+    from edgeconv.report.tables import error_console
 
     address = address_of(device)
     if address.startswith("emulated:"):
@@ -97,11 +97,11 @@ def provision(device: str) -> None:
         raise UsageError(
             f"{device} is not reached over SSH", hint="install the runtimes there with pip"
         )
-    there = provision(opened, lambda step: error_console().print(printable(step)))
+    there = provision(opened, lambda step: error_console().print(step))
     python = there.probe().pythons[0]
-    click.echo(_packages(python.executable, python.packages))
+    echo_line(_packages(python.executable, python.packages))
     if there.name != opened.name:
-        click.echo(f"measure there with --device {there.name}")
+        echo_line(f"measure there with --device {there.name}")
 
 
 @command.command("up")
@@ -114,7 +114,7 @@ def up(board: str) -> None:
     from edgeconv.device.emulated import EmulatedDevice
 
     device = EmulatedDevice.parse(board)
-    click.echo(f"{device.name} is up; its shell: ssh -F {device.config} {device.host}")
+    echo_line(f"{device.name} is up; its shell: ssh -F {device.config} {device.host}")
 
 
 @command.command("down")
@@ -124,7 +124,7 @@ def down(board: str) -> None:
     from edgeconv.device.emulated import Server, board_named
 
     stopped = Server(board_named(board.removeprefix("emulated:"))).down()
-    click.echo(f"{board} is down" if stopped else f"{board} was not up")
+    echo_line(f"{board} is down" if stopped else f"{board} was not up")
 
 
 def _print(facts: DeviceFacts) -> None:

@@ -43,6 +43,7 @@ def command(settings: EvaluateSettings) -> None:
     """Measure the top-1 accuracy of every file of BUNDLE, each on its own runtime."""
     from edgeconv.bundle import Bundle
     from edgeconv.report.accuracy import accuracy_table, notes
+    from edgeconv.report.output import echo_json
     from edgeconv.report.tables import console, print_notes, progress
 
     refuse_unwritable(settings.out)
@@ -58,7 +59,7 @@ def command(settings: EvaluateSettings) -> None:
     if settings.out is not None:
         result.save(settings.out)
     if settings.as_json:
-        click.echo(result.model_dump_json(indent=2))
+        echo_json(result)
         return
     console().print(accuracy_table(result))
     print_notes(notes(result))

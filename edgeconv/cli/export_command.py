@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +12,15 @@ import click
 from edgeconv.bundle import Format, IoType, Layout, Precision
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import calibration_options, network_options, preprocessing
-from edgeconv.cli.values import EnumChoice, lines, negated, none_if_empty, percent
-from edgeconv.errors import EdgeconvError
-from edgeconv.export.quantize_options import ActivationType, QuantizeOptions, Rounding
+from edgeconv.cli.values import EnumChoice, as_set, lines, negated, none_if_empty, percent
+from edgeconv.export.quantize_options import (
+    MAX_EFFORT,
+    ActivationType,
+    QuantizeOptions,
+    Rounding,
+)
 from edgeconv.export.request import ExportRequest
+from edgeconv.progress import StepTimes
 
 if TYPE_CHECKING:
     from edgeconv.bundle import Target
@@ -32,9 +37,6 @@ class ExportSettings:
         quantization: How int8 files are made.
         mean: Mean of each channel.
         std: Standard deviation of each channel.
-        min_sqnr: The SQNR in dB that int8 files have to reach.
-        accuracy_budget: The share of top-1 accuracy that int8 files may lose.
-        labeled: The data that the accuracy is measured on.
         device: The address of the target.
         as_json: Whether to print the manifest.
         quiet: Whether to print nothing.
@@ -44,9 +46,6 @@ class ExportSettings:
     quantization: QuantizeOptions
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
-    min_sqnr: float | None
-    accuracy_budget: float | None
-    labeled: Path | None
     device: str | None
     as_json: bool
     quiet: bool
@@ -78,16 +77,33 @@ class ExportSettings:
 )
 @calibration_options()
 @click.option(
+    "--effort",
+    type=click.IntRange(0, MAX_EFFORT),
+    default=QuantizeOptions.effort,
+    show_default=True,
+    help="How much is tried for the accuracy of int8: 0 takes min-max ranges as they are; 1 tries "
+    "other ranges, equalization and bias correction; 2 adaptive rounding, in minutes; 3 ever "
+    "longer adaptive rounding, as long as it gains. The summary shows what each step gains and "
+    "costs.",
+)
+@click.option(
     "--bias-correction/--no-bias-correction",
     default=QuantizeOptions.bias_correction,
-    help="Correct the mean error of each channel.  [default: where it helps]",
+    help="Correct the mean error of each channel, where it helps.  [default: from effort 1 on]",
 )
 @click.option(
     "--rounding",
     type=EnumChoice(Rounding),
-    default=QuantizeOptions.rounding.value,
-    show_default=True,
-    help="How weights become integers; adaptive (AdaRound) takes minutes.",
+    help="How weights become integers; adaptive (AdaRound) takes minutes.  [default: nearest, "
+    "adaptive from effort 2 on]",
+)
+@click.option(
+    "--keep-float",
+    metavar="PATTERN",
+    multiple=True,
+    callback=as_set,
+    help="Leave these layers in float: a name that `edgeconv blame` prints, or a pattern such as "
+    "'head.*'. Repeatable.",
 )
 @network_options
 @click.option("--batch", type=click.IntRange(min=1), help="Static batch size.  [default: 1]")
@@ -153,6 +169,7 @@ class ExportSettings:
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="The bundle's folder.  [default: ./NAME]"
 )
+@click.option("--name", help="What the files are named after.  [default: the network]")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @click.option(
     "--no-verify",
@@ -167,8 +184,8 @@ class ExportSettings:
 def command(settings: ExportSettings) -> None:
     """Export MODEL to ONNX and TFLite files, each verified on its runtime.
 
-    MODEL is a name of the zoo (`edgeconv models`), file.py:factory, package.module:factory, or
-    file.onnx, float or quantized.
+    MODEL is a name of the zoo (`edgeconv models`), timm:NAME, torchvision:NAME, file.py:factory,
+    package.module:factory, file.pt2, or file.onnx, float or quantized.
     """
     from edgeconv.export.target import resolve_request
     from edgeconv.report.tables import print_notes, progress
@@ -176,49 +193,43 @@ def command(settings: ExportSettings) -> None:
     request = replace(
         settings.request,
         quantization=settings.quantization,
-        preprocessing=preprocessing(settings.mean, settings.std),
+        preprocessing=preprocessing(settings.mean, settings.std, settings.request.preprocessing),
     )
     request.check()
     silent = settings.quiet or settings.as_json
     if settings.device is not None:
         request = replace(request, target=_probe(settings.device, silent))
     with progress("Starting", silent) as show:
-        resolved = resolve_request(replace(request, progress=show))
+        times = StepTimes(show)
+        resolved = resolve_request(replace(request, progress=times))
         if resolved.note is not None and not settings.quiet:
             print_notes([resolved.note])
-        result = _carry_out(resolved, settings)
-    _print(result, settings)
+        result = _carry_out(resolved)
+    _print(result, settings, times.seconds)
 
 
-def _carry_out(resolved: ResolvedRequest, settings: ExportSettings) -> Repaired:
+def _carry_out(resolved: ResolvedRequest) -> Repaired:
     # Imported under the progress display: torch needs a second or two.
     from edgeconv.export.accuracy_budget import Repaired, export_within
     from edgeconv.export.api import carry_out
-    from edgeconv.export.quantize.accuracy.escalation import Budget
 
-    budget = Budget(settings.min_sqnr, settings.accuracy_budget)
-    if budget == Budget():
+    if not resolved.asked.has_budget:
         return Repaired((), carry_out(resolved))
-    return export_within(resolved, budget, labeled=settings.labeled, latency=_latency)
+    return export_within(resolved, latency=_latency)
 
 
-def _print(result: Repaired, settings: ExportSettings) -> None:
+def _print(result: Repaired, settings: ExportSettings, seconds: Mapping[str, float]) -> None:
     from edgeconv.report.bundle import print_bundle
+    from edgeconv.report.output import echo_json
     from edgeconv.report.repair import print_attempts
 
     if result.attempts and not (settings.as_json or settings.quiet):
         print_attempts(result.attempts)
-    if result.bundle is None:
-        best = max(attempt.figures.sqnr_db for attempt in result.attempts)
-        raise EdgeconvError(
-            f"none of {len(result.attempts)} attempts meets the budget (the best reached "
-            f"{best:.1f} dB), and nothing was written",
-            hint="calibrate with more or better data, or ask for less",
-        )
+    bundle = result.met()
     if settings.as_json:
-        click.echo(result.bundle.manifest.model_dump_json(indent=2))
+        echo_json(bundle.manifest)
     elif not settings.quiet:
-        print_bundle(result.bundle)
+        print_bundle(bundle, seconds=seconds)
 
 
 def _probe(device: str, quiet: bool) -> Target:

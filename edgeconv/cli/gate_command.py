@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import math
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeconv.cli.comparing import across_option, exit_with, max_regression_option, terms_of
 from edgeconv.cli.settings import takes
+from edgeconv.cli.values import EnumChoice, Share
+from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgeconv.bench.compare.comparison import Limits
+    from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits, Terms
+    from edgeconv.bench.compare.kind import ResultKind
+    from edgeconv.bench.result_selector import Matched
+    from edgeconv.versioned import Versioned
+
+    AnyReport = ComparisonReport[Comparison[Any, Any]]
 
 
-class Share(click.ParamType[float]):
-    """Hundredths, such as ``3%`` or ``3``, as a share from 0 up to ``most``."""
+class Measure(str, Enum):
+    """Whether the files of both sides are measured again, in one session."""
 
-    def __init__(self, name: str, example: str, most: float) -> None:
-        self.name, self.example, self.most = name, example, most
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """The share; anything else is a usage error."""
-        if isinstance(value, float):
-            return value
-        try:
-            share = float(str(value).removesuffix("%")) / 100
-        except ValueError:
-            share = math.nan
-        if not 0 <= share <= self.most:
-            bounds = "0 up" if self.most > 1 else f"0 to {100 * self.most:g}"
-            self.fail(f"{value} is not a number from {bounds} such as {self.example}", param, ctx)
-        return share
+    NEVER = "never"
+    AUTO = "auto"
+    ALWAYS = "always"
 
 
 @dataclass(frozen=True)
@@ -46,6 +39,10 @@ class GateSettings:
     baseline: str
     max_regression: float
     max_accuracy_loss: float
+    across: tuple[str, ...]
+    measure: Measure
+    device: str | None
+    quiet: bool
 
     @property
     def limits(self) -> Limits:
@@ -60,15 +57,10 @@ class GateSettings:
 @click.option(
     "--baseline",
     required=True,
-    help="A result file, a folder of them, a run of the history, or a git revision.",
+    help="A result file, a folder of them, a run of the history, or a git revision; with --measure "
+    "also a bundle or a model file.",
 )
-@click.option(
-    "--max-regression",
-    type=Share("percent", "3%", sys.float_info.max),
-    default=0.03,
-    show_default="3%",
-    help="How much slower or larger a file may become, or how many more instructions it may take.",
-)
+@max_regression_option
 @click.option(
     "--max-accuracy-loss",
     type=Share("points", "0.5", 1.0),
@@ -76,36 +68,95 @@ class GateSettings:
     show_default="0.5",
     help="How many percentage points of top-1 a file may lose.",
 )
+@across_option
+@click.option(
+    "--measure",
+    type=EnumChoice(Measure),
+    is_flag=False,
+    flag_value="always",
+    default="never",
+    help="Measure the files of latencies again, those of RESULT and of the baseline in turns: one "
+    "session finds what two cannot. auto does so where the files are still there.",
+)
+@click.option("--device", help="With --measure of bundles or files: where to measure them.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @takes(GateSettings)
 def command(settings: GateSettings) -> None:
     """Fail if a file of RESULT is worse than in the baseline: exit with 1.
 
-    A file is worse if it is significantly slower or less accurate, takes more instructions, is
-    larger, or is missing. The exit code is 2 if RESULT or the baseline cannot be used.
+    A file is worse if it is slower or less accurate, takes more instructions, is larger, or is
+    missing. The exit code is 3 if the figures do not decide, and 2 if RESULT or the baseline cannot
+    be used.
 
     RESULT is named like the baseline. What it holds decides what is checked: latencies, instruction
     counts (of an emulated board) or accuracies (of `edgeconv evaluate`). Two folders are compared
     file by file, two git revisions kind by kind. Prints a Markdown table for a pull request.
     """
-    from edgeconv.bench.compare.gate import gate
-    from edgeconv.bench.compare.kinds import kind_of
-    from edgeconv.bench.history import History, default_path
-    from edgeconv.bench.result_selector import match
+    from edgeconv.bench.compare.comparison import Outcome
+    from edgeconv.bench.compare.gate import gate, worst
     from edgeconv.report.gate import markdown, missing_markdown
+    from edgeconv.report.markdown import in_markdown
+    from edgeconv.report.output import echo_lines
 
-    limits = settings.limits
-    matched = match(settings.baseline, settings.result, History(default_path()), Path.cwd())
-    passed, parts = not matched.missing, []
-    for name, (before, after) in matched.pairs.items():
-        kind = kind_of(before)
-        report = gate(kind.compare(before, after), limits)
-        passed = passed and report.passed
-        text = markdown(report, kind, limits)
-        parts += [f"### {name}", text] if len(matched.pairs) > 1 else [text]
+    limits, parts, outcomes = settings.limits, [], []
+    matched, reports = _reports(settings)
+    for name, (kind, report) in reports.items():
+        found = gate(report, limits)
+        outcomes.append(found.outcome)
+        text = markdown(found, kind, limits)
+        parts += [f"### {in_markdown(name)}", text] if len(reports) > 1 else [text]
     if matched.missing:
+        outcomes.append(Outcome.FAIL)
         parts.append(missing_markdown(matched.missing))
     if matched.notes:
-        parts.append("\n".join(f"- {note}" for note in matched.notes))
-    click.echo("\n\n".join(parts))
-    if not passed:
-        sys.exit(1)
+        parts.append("\n".join(f"- {in_markdown(note)}" for note in matched.notes))
+    echo_lines("\n\n".join(parts))
+    exit_with(worst(outcomes))
+
+
+def _reports(
+    settings: GateSettings,
+) -> tuple[Matched, dict[str, tuple[ResultKind[Any], AnyReport]]]:
+    """What is compared, by name, and what has no partner; measured where that was asked for."""
+    from edgeconv.bench.compare.kinds import kind_of
+    from edgeconv.bench.compare.latency import LATENCY
+    from edgeconv.bench.history import History, default_path
+    from edgeconv.bench.result_selector import Matched, match
+    from edgeconv.cli.side_by_side import is_measurable, measured_paths
+
+    names = settings.baseline, settings.result
+    if settings.measure is not Measure.NEVER and any(map(is_measurable, names)):
+        limit, device = settings.max_regression, settings.device
+        report: AnyReport = measured_paths(*names, limit, device, quiet=settings.quiet)
+        return Matched({}, (), ()), {"latencies": (LATENCY, report)}
+    if settings.device is not None:
+        raise UsageError(
+            "--device says where --measure measures bundles or model files", hint="leave it out"
+        )
+    history = History(default_path())
+    matched = match(*names, history, Path.cwd())
+    terms = terms_of(settings.across, history)
+    return matched, {
+        name: (kind_of(pair[0]), _report(*pair, terms, settings))
+        for name, pair in matched.pairs.items()
+    }
+
+
+def _report(before: Versioned, after: Versioned, terms: Terms, settings: GateSettings) -> AnyReport:
+    """Compare two results; of latencies, by measuring the files again where that was asked for."""
+    from edgeconv.bench import BenchResult
+    from edgeconv.bench.compare.kinds import kind_of
+    from edgeconv.cli.side_by_side import measured_again
+
+    notes: tuple[str, ...] = ()
+    if isinstance(before, BenchResult) and isinstance(after, BenchResult):
+        try:
+            if settings.measure is not Measure.NEVER:
+                limit = settings.max_regression
+                return measured_again(before, after, limit, quiet=settings.quiet)
+        except UsageError as error:
+            if settings.measure is Measure.ALWAYS:
+                raise
+            notes = (f"not measured again: {error.message}",)
+    report = kind_of(before).compare(before, after, terms)
+    return replace(report, cautions=(*report.cautions, *notes))

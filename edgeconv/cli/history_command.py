@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from edgeconv.cli.settings import takes
+from edgeconv.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,19 +47,20 @@ def command(settings: HistorySettings) -> None:
     """List the latest measurements of files that match PATTERN (shell style, such as '*int8*')."""
     from edgeconv.bench.history import History, default_path
     from edgeconv.report.history import history_table, notes
+    from edgeconv.report.output import echo_json, echo_lines
     from edgeconv.report.tables import console, print_notes
 
     history = History(default_path())
     if settings.run is not None:
-        click.echo(history.get(settings.run).model_dump_json(indent=1))
+        echo_json(history.get(settings.run))
         return
     limit = -1 if settings.everything else settings.limit
     entries = history.entries(pattern=settings.pattern, limit=limit)
     if settings.as_json:
         listed = [dataclasses.asdict(entry) for entry in entries]
-        click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "entries": listed}, indent=1))
+        echo_json({"schema_version": SCHEMA_VERSION, "entries": listed})
     elif settings.as_csv:
-        click.echo(_csv(entries), nl=False)
+        echo_lines(_csv(entries).removesuffix("\n"))
     elif entries:
         console().print(history_table(entries))
         print_notes(notes(entries))
@@ -79,5 +80,7 @@ def _csv(entries: list[Entry]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in dataclasses.fields(Entry))
-    writer.writerows(dataclasses.astuple(entry) for entry in entries)
+    for entry in entries:
+        cells = dataclasses.astuple(entry)
+        writer.writerow(printable(cell) if isinstance(cell, str) else cell for cell in cells)
     return text.getvalue()

@@ -11,7 +11,8 @@ import click
 
 from edgeconv.bundle import Bundle
 from edgeconv.cli.settings import takes
-from edgeconv.report.tables import Column, console, printable, table
+from edgeconv.report.output import echo_json
+from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def command(settings: InspectSettings) -> None:
     else:
         report = inspect_file(settings.path)
     if settings.as_json:
-        click.echo(report.model_dump_json(indent=2))
+        echo_json(report)
     elif isinstance(report, FileReport):
         _print_file(report)
     else:
@@ -67,7 +68,7 @@ def _inspect_bundle(path: Path) -> BundleReport:
 
 def _print_file(report: FileReport) -> None:
     out = console()
-    out.print(printable(report.path), style="bold")
+    out.print(report.path, style="bold")
     out.print(table(["", ""], _figures(report), header=False))
     out.print()
     borders = [_border("input", tensor) for tensor in report.inputs]
@@ -85,7 +86,7 @@ def _print_file(report: FileReport) -> None:
     ]
     out.print(table(["operator", *_numeric("version", "count", "MACs")], rows))
     for note in report.notes:
-        out.print(f"Note: {printable(note)}.")
+        out.print(f"Note: {note}.")
 
 
 def _numeric(*names: str) -> list[Column]:
@@ -94,13 +95,13 @@ def _numeric(*names: str) -> list[Column]:
 
 def _print_bundle(report: BundleReport) -> None:
     out = console()
-    out.print(f"{printable(report.path)}: {printable(report.model)}", style="bold")
+    out.print(f"{report.path}: {report.model}", style="bold")
     figures = [dict(_figures(file)) for file in report.files]
     rows = [[name, *(column[name] for column in figures)] for name in figures[0]]
     out.print(table(["", *(Path(file.path).name for file in report.files)], rows))
     for file in report.files:
         for note in file.notes:
-            out.print(f"Note on {printable(Path(file.path).name)}: {printable(note)}.")
+            out.print(f"Note on {Path(file.path).name}: {note}.")
 
 
 def _figures(report: FileReport) -> list[tuple[str, str]]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from edgeconv.cli.settings import takes
 from edgeconv.errors import UsageError
+from edgeconv.report.output import echo_json, echo_line
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_count
 
@@ -27,22 +28,48 @@ class ModelsSettings:
 
     Attributes:
         pattern: Shell-style pattern of the names to list.
+        gradients: Whether to draw the gradients of the one network.
+        receptive_field: Whether to draw what a unit of it sees.
+        out: The picture's file; None for one of the network's name here.
         as_json: Whether to print JSON.
     """
 
     pattern: str
+    gradients: bool
+    receptive_field: bool
+    out: Path | None
     as_json: bool
 
 
 @click.command("models")
 @click.argument("pattern", default="*")
+@click.option(
+    "--gradients",
+    is_flag=True,
+    help="Draw the gradient that reaches each layer, with and without shortcuts.",
+)
+@click.option(
+    "--receptive-field",
+    is_flag=True,
+    help="Draw what a unit of the last map sees: in theory, and measured.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The picture, .png or .svg.  [default: NAME-gradients.png or NAME-field.png]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON instead of a table.")
 @takes(ModelsSettings)
 def command(settings: ModelsSettings) -> None:
     """List the networks of the zoo whose name matches PATTERN (shell style, such as 'mobile*').
 
-    The full name of one network shows its card.
+    The full name of one network shows its card, or draws a picture of it.
     """
+    if settings.gradients or settings.receptive_field or settings.out:
+        _draw(settings)
+        return
     from edgeconv.models import list_models, model_info, model_options
     from edgeconv.models.pretrained import FILES
 
@@ -60,11 +87,34 @@ def command(settings: ModelsSettings) -> None:
             | {"options": list(model_options(card.name)), "pretrained": card.name in FILES}
             for card in cards
         ]
-        click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "networks": networks}, indent=2))
+        echo_json({"schema_version": SCHEMA_VERSION, "networks": networks})
     elif pattern == cards[0].name:
         _print_card(cards[0], model_options(pattern), pretrained=pattern in FILES)
     else:
         _print_list(cards)
+
+
+def _draw(settings: ModelsSettings) -> None:
+    from edgeconv.cli.models_pictures import draw_field, draw_gradients
+    from edgeconv.models import list_models
+    from edgeconv.report.plotting import check_suffix
+
+    name, out = settings.pattern, settings.out
+    if settings.gradients == settings.receptive_field:
+        raise UsageError(
+            "a picture shows either the gradients or the receptive field",
+            hint="pass --gradients or --receptive-field",
+        )
+    if settings.as_json:
+        raise UsageError("a picture is not JSON", hint="leave --json out")
+    if name not in list_models():
+        raise UsageError(
+            f"{name!r} names no single network", hint="list them all with `edgeconv models`"
+        )
+    out = out or Path(f"{name}-{'gradients' if settings.gradients else 'field'}.png")
+    check_suffix(out)
+    (draw_gradients if settings.gradients else draw_field)(name, out)
+    echo_line(f"wrote {out}")
 
 
 def _print_list(cards: list[NetworkInfo]) -> None:

@@ -37,14 +37,43 @@ model_args_option = click.option(
 _NETWORK = (
     input_size_option,
     click.option(
-        "--weights", type=click.Path(path_type=Path), help=".safetensors, .pth or .pt file to load."
+        "--input",
+        "inputs",
+        metavar="NAME:SHAPE[:DTYPE]",
+        multiple=True,
+        help="One input of a network with several, or of other types, as in ids:1,16:int64; "
+        "NAME=VALUE for an argument that is no tensor. Repeatable.",
+    ),
+    click.option(
+        "--example",
+        metavar="FILE.npz",
+        type=click.Path(path_type=Path),
+        help="What the network is called with, in place of --input: an array for each input.",
+    ),
+    click.option(
+        "--weights",
+        type=click.Path(path_type=Path),
+        help=".safetensors, .pth, .pt, .ckpt, .bin or .pth.tar file to load.",
+    ),
+    click.option(
+        "--weights-key",
+        metavar="KEY",
+        help="Where in that file the weights are, as in ema.  [default: where they usually are]",
     ),
     click.option(
         "--pretrained",
         is_flag=True,
-        help="Download the weights that torchvision publishes for a network of the zoo, once.",
+        help="Download the published weights of a network of the zoo, of timm or of torchvision, "
+        "once.",
     ),
     model_args_option,
+    click.option(
+        "--preprocess",
+        "preprocessing",
+        metavar="FILE.toml",
+        help="How images become inputs, where the network's own configuration does not say it: a "
+        "file of the fields of Preprocessing, or timm, torchvision or none.",
+    ),
     click.option(
         "--mean",
         metavar="NUMBERS",
@@ -60,7 +89,8 @@ _NETWORK = (
 def network_options(command: Command) -> Command:
     """Add the options that say which network, with which weights, on which input.
 
-    They are ``input_size``, ``weights``, ``pretrained``, ``model_args``, ``mean`` and ``std``.
+    They are ``input_size``, ``inputs``, ``example``, ``weights``, ``weights_key``, ``pretrained``,
+    ``model_args``, ``preprocessing``, ``mean`` and ``std``.
     """
     return _with(_NETWORK, command)
 
@@ -94,34 +124,43 @@ def calibration_options(range_default: str | None = None) -> Callable[[Command],
         click.option(
             "--equalization/--no-equalization",
             default=QuantizeOptions.equalization,
-            help="Even out the ranges of channels across layers.  [default: where it helps]",
+            help="Even out the ranges of channels across layers, where it helps.  [default: from "
+            "effort 1 on]",
         ),
         click.option(
             "--bias-absorption/--no-bias-absorption",
             default=QuantizeOptions.bias_absorption,
-            help="Move high biases into the next layer.  [default: where it helps]",
+            help="Move high biases into the next layer, where it helps.  [default: from effort 1 "
+            "on]",
         ),
     )
     return lambda command: _with(options, command)
 
 
 def preprocessing(
-    mean: tuple[float, ...] | None, std: tuple[float, ...] | None
-) -> Preprocessing | None:
-    """Make a preprocessing from ``--mean`` and ``--std``; None if neither was given.
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    stated: Preprocessing | str | Path | None = None,
+) -> Preprocessing | str | Path | None:
+    """What ``--preprocess`` states, or a preprocessing of ``--mean`` and ``--std``.
 
     Raises:
-        UsageError: One is missing, their lengths differ, or a deviation is zero.
+        UsageError: Both are given, one of the latter is missing, their lengths differ, or a
+            deviation is zero.
     """
     if mean is None and std is None:
-        return None
+        return stated
+    if stated is not None:
+        raise UsageError(
+            "--preprocess and --mean exclude each other", hint="write mean and std into the file"
+        )
     if mean is None or std is None or len(mean) != len(std):
         raise UsageError(
             "--mean and --std go together", hint="give both, with one number per channel each"
         )
     if 0 in std:
         raise UsageError("--std must not be zero")
-    return Preprocessing(resize=None, mean=mean, std=std)
+    return Preprocessing(mean=mean, std=std)
 
 
 def given_options(names: Iterable[str]) -> list[str]:

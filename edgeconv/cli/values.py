@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
@@ -26,11 +27,40 @@ class EnumChoice(click.Choice):  # type: ignore[type-arg]  # generic only since 
         return self.members[super().convert(value, param, ctx)]
 
 
+class Share(click.ParamType[float]):
+    """Hundredths, such as ``3%`` or ``3``, as a share from 0 up to ``most``."""
+
+    def __init__(self, name: str, example: str, most: float) -> None:
+        self.name, self.example, self.most = name, example, most
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The share; anything else is a usage error."""
+        if isinstance(value, float):
+            return value
+        try:
+            share = float(str(value).removesuffix("%")) / 100
+        except ValueError:
+            share = math.nan
+        if not 0 <= share <= self.most:
+            bounds = "0 up" if self.most > 1 else f"0 to {100 * self.most:g}"
+            self.fail(f"{value} is not a number from {bounds} such as {self.example}", param, ctx)
+        return share
+
+
 def none_if_empty(
     context: click.Context, parameter: click.Parameter, value: tuple[T, ...]
 ) -> tuple[T, ...] | None:
     """Turn the value of a repeatable option that was not given into None."""
     return value or None
+
+
+def as_set(
+    context: click.Context, parameter: click.Parameter, value: tuple[T, ...]
+) -> frozenset[T]:
+    """Turn the values of a repeatable option into a set."""
+    return frozenset(value)
 
 
 def as_dict(

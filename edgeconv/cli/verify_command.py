@@ -19,6 +19,7 @@ def command(bundle: Path, as_json: bool, quiet: bool) -> None:
     """
     from edgeconv.bundle import Bundle
     from edgeconv.report.bundle import print_bundle
+    from edgeconv.report.output import echo_json
     from edgeconv.report.tables import progress
 
     loaded = Bundle.load(bundle)
@@ -28,7 +29,7 @@ def command(bundle: Path, as_json: bool, quiet: bool) -> None:
 
         report = verify_bundle(loaded)
     if as_json:
-        click.echo(report.model_dump_json(indent=2))
+        echo_json(report)
     elif not quiet:
         print_bundle(loaded, report.artifacts)
     for artifact in loaded.manifest.artifacts:

@@ -9,9 +9,19 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from edgeconv.device.messages import EVENT, Done, Event, Failed, Instructions, Operators, printable
+from edgeconv.device.messages import (
+    EVENT,
+    Done,
+    Event,
+    Failed,
+    Instructions,
+    Operators,
+    Reading,
+    Samples,
+)
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.printable import printable
 from edgeconv.versioned import first_problem
 
 logger = logging.getLogger(__name__)
@@ -70,7 +80,7 @@ def events_of(
         MeasurementError: The runner reported a failure, sent something else than events, or ended
             without "done". The message says what it was doing and its last words.
     """
-    stage = ""
+    stage, told = "", _Told(device)
     for line in process:
         try:
             event = EVENT.validate_json(line)
@@ -82,6 +92,7 @@ def events_of(
             logger.debug("%s", process.stderr)
             kind = UsageError if event.kind in WRONG_REQUESTS else MeasurementError
             raise kind(f"{device}: {event.message}", hint=event.hint)
+        told.check(event)
         yield event
         if isinstance(event, Done | Instructions | Operators):
             return
@@ -90,6 +101,28 @@ def events_of(
     words = last_words(process.stderr)
     ended = Explanation(f"the runner {_end(process.returncode)} {STAGES[stage]}{words}")
     raise (explain(process.returncode, process.stderr) or ended).error(device)
+
+
+class _Told:
+    """What a runner has said, to hold what it says next against."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._runs = self._ns = self._last = 0
+
+    def check(self, event: Event) -> None:
+        """Refuse samples that do not fit the total, and readings that go back in time."""
+        if isinstance(event, Samples):
+            self._runs += len(event.ns)
+            self._ns += sum(event.ns)
+        elif isinstance(event, Reading | Done):
+            counted = self._runs if isinstance(event, Reading) else event.runs
+            if event.ns < max(self._ns, self._last) or counted != self._runs:
+                raise MeasurementError(
+                    f"{self._device}: the runner's answer contradicts itself: {self._runs} samples "
+                    f"of {self._ns} ns in all, for {counted} runs in {event.ns} ns"
+                )
+            self._last = event.ns
 
 
 def _end(status: int) -> str:

@@ -58,7 +58,7 @@ class PythonFacts(Message):
 
     executable: Text
     version: Word
-    packages: dict[Word, Word]
+    packages: dict[Word, Word] = Field(max_length=100)
 
 
 class DeviceFacts(Message):
@@ -83,7 +83,7 @@ class DeviceFacts(Message):
     lowest_frequency_hz: Count | None
     highest_frequency_hz: Count | None
     governor: Text | None
-    temperature_c: float | None
+    temperature_c: Annotated[float, Field(allow_inf_nan=False)] | None
     throttled: Text | None
     memory_bytes: Count | None
     memory_free_bytes: Count | None
@@ -91,7 +91,7 @@ class DeviceFacts(Message):
     system: Text
     kernel: Text
     libc: Text
-    pythons: tuple[PythonFacts, ...]
+    pythons: tuple[PythonFacts, ...] = Field(max_length=100)
 
     @property
     def cpu_name(self) -> str:

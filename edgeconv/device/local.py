@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edgeconv.device.archive import runner_archive
@@ -18,6 +19,7 @@ from edgeconv.device.locking import Lock, held
 from edgeconv.device.messages import Event, RunRequest
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.limits import DEVICE_BYTES
 from edgeconv.runner import LOCK, PROBE
 
 PROBE_SECONDS = 60.0
@@ -88,7 +90,7 @@ class LocalDevice:
         folder = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
         file = Path(folder) / f"edgeconv-{os.getuid()}.lock"
         command = (sys.executable, "-I", os.fspath(LOCK), os.fspath(file), str(lease_seconds))
-        with held(command, self.name, nothing_special) as lock:
+        with held(partial(LineProcess, command), self.name, nothing_special) as lock:
             yield lock
 
     def run(self, request: RunRequest) -> Generator[Event, None, None]:
@@ -102,7 +104,7 @@ class LocalDevice:
         with runner_archive() as runner:
             command = (os.fspath(self.python), "-I", os.fspath(runner))
             try:
-                with LineProcess(command, line, seconds=seconds) as process:
+                with LineProcess(command, line, seconds=seconds, limit=DEVICE_BYTES) as process:
                     yield from events_of(process, self.name)
             except OSError as error:
                 raise MeasurementError(f"{self.python} cannot be run: {error.strerror}") from error

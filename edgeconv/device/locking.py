@@ -5,14 +5,14 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from edgeconv.device.events import Explain, Explanation, last_words
-from edgeconv.device.messages import printable
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError
+from edgeconv.printable import printable
 
 ANSWER_SECONDS = 60.0
 END_SECONDS = 5.0
@@ -44,11 +44,11 @@ class HeldLock:
 
 
 @contextmanager
-def held(command: Sequence[str], device: str, explain: Explain) -> Iterator[Lock]:
+def held(start: Callable[..., LineProcess], device: str, explain: Explain) -> Iterator[Lock]:
     """Hold a device's lock by a command that runs ``edgeconv/runner/lock.py`` there.
 
     Args:
-        command: Starts the holder.
+        start: Makes the process of the holder from the line that it gets and ``seconds``.
         device: Its name, for messages.
         explain: Says what an exit status and the standard error mean on this kind of device.
 
@@ -57,7 +57,7 @@ def held(command: Sequence[str], device: str, explain: Explain) -> Iterator[Lock
     """
     who = f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
     line = who.encode("utf-8", "replace") + b"\n"
-    with LineProcess(command, line, seconds=ANSWER_SECONDS) as process:
+    with start(line, seconds=ANSWER_SECONDS) as process:
         word, _, owner = next(iter(process), b"").decode("utf-8", "replace").partition(" ")
         if word == "busy":
             by = f"another edgeconv ({printable(owner)[:300]})" if owner else "another edgeconv"

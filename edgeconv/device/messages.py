@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter
 
+from edgeconv.printable import printable
 from edgeconv.versioned import Record
 
 
@@ -21,11 +22,6 @@ class Runtime(str, Enum):
     def suffix(self) -> str:
         """The suffix of the files that it reads."""
         return ".onnx" if self is Runtime.ONNXRUNTIME else ".tflite"
-
-
-def printable(text: str) -> str:
-    """Replace what could steer the terminal that shows a device's words."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 Text = Annotated[str, StringConstraints(max_length=4096), AfterValidator(printable)]
@@ -52,7 +48,7 @@ class RunRequest(Message):
         affinity: CPUs to run on; None is all.
         warmup_seconds: Least time of the warm-up.
         warmup_runs: Least inferences of the warm-up.
-        stability: How much the medians of two rounds of the warm-up may differ, as a fraction.
+        stability: How much the last two quarters of the warm-up may differ, as a fraction.
         min_runs: Least inferences to measure; how many to count or to profile.
         min_seconds: Least time to measure.
         max_seconds: Longest time to measure, reached or not.
@@ -63,6 +59,7 @@ class RunRequest(Message):
         log: A file that gets the events, too.
         counts: The file of an emulator that counts instructions; nothing is timed then.
         reading_seconds: Report the device's state that often; 0 is never.
+        power: Also report what the power chip measures with each of them, which takes a while.
         operators: Report the profile of an ONNX file's operators instead of samples; of a TFLite
             file also how many parts of it a delegate takes.
     """
@@ -74,7 +71,7 @@ class RunRequest(Message):
     affinity: tuple[int, ...] | None = None
     warmup_seconds: Seconds = 0.5
     warmup_runs: int = Field(default=5, ge=0)
-    stability: float = Field(default=0.05, gt=0)
+    stability: float = Field(default=0.0025, gt=0)
     min_runs: int = Field(default=50, ge=1)
     min_seconds: Seconds = 1.0
     max_seconds: Seconds = 60.0
@@ -85,11 +82,15 @@ class RunRequest(Message):
     log: str | None = None
     counts: str | None = None
     reading_seconds: Seconds = 0.0
+    power: bool = False
     operators: bool = False
 
 
 class Machine(Message):
-    """The device as the runner finds it; None where the system does not say."""
+    """The device as the runner finds it; None where the system does not say.
+
+    ``cpu_quota`` is the number of cores whose time a container may use; None is no limit.
+    """
 
     architecture: Text
     system: Text
@@ -100,6 +101,7 @@ class Machine(Message):
     cores_allowed: Count
     memory_bytes: Count | None
     governor: Text | None
+    cpu_quota: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class Conditions(Message):
@@ -110,6 +112,8 @@ class Conditions(Message):
         all_cpu_seconds: CPU time of the system so far, all cores together.
         stolen_seconds: Time that a hypervisor took from the system so far.
         peak_rss_bytes: The most memory that the process had in use so far.
+        busy_seconds: CPU time of each core whose frequency is reported; empty where not known.
+        stopped_seconds: Time that a CPU quota stopped the container so far.
     """
 
     load_average: Seconds
@@ -120,6 +124,8 @@ class Conditions(Message):
     all_cpu_seconds: Seconds
     stolen_seconds: Seconds
     peak_rss_bytes: Count | None
+    busy_seconds: tuple[Seconds, ...] = ()
+    stopped_seconds: Seconds = 0.0
 
 
 class Start(Message):
@@ -176,7 +182,7 @@ class Outputs(Message):
     """The outputs of the first inference."""
 
     event: Literal["outputs"]
-    outputs: tuple[Output, ...]
+    outputs: tuple[Output, ...] = Field(min_length=1)
 
 
 class Warmup(Message):
@@ -185,7 +191,7 @@ class Warmup(Message):
     Attributes:
         runs: Inferences in it.
         ns: How long it took.
-        stable: Whether the last two rounds had the same median.
+        stable: Whether its last two quarters took equally long.
         median_ns: The median of the last round.
     """
 

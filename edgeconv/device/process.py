@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import IO
 
 from edgeconv.errors import MeasurementError
+from edgeconv.limits import ANSWER_BYTES, Limit
 
 LINE_LIMIT = 4 << 20
-OUTPUT_LIMIT = 1 << 30  # more than a day of samples; a device cannot fill this machine's memory
 STDERR_KEPT = 8 << 10
 CHUNK = 1 << 16
 
@@ -27,22 +27,42 @@ class LineProcess:
     the group is its own, so a terminal's Ctrl-C reaches only us and we decide. After the
     iteration ``returncode`` is set and ``stderr`` has the last bytes of standard error.
 
+    Args:
+        command: The command.
+        first_line: What it gets on standard input.
+        seconds: How long it may take.
+        limit: How much it may send.
+        after: The line after which its output begins; None is the beginning.
+        source: A file that it gets on standard input instead, which then ends.
+
     Raises:
         OSError: The command cannot be started.
-        MeasurementError: It did not end in ``seconds``, or sent a line of more than 4 MiB, or more
-            than 1 GiB in all.
+        MeasurementError: It did not end in ``seconds``, or sent a line of more than 4 MiB.
+        LimitExceeded: It sent more than ``limit``.
     """
 
-    def __init__(self, command: Sequence[str], first_line: bytes, *, seconds: float) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        first_line: bytes = b"",
+        *,
+        seconds: float,
+        limit: Limit = ANSWER_BYTES,
+        after: bytes | None = None,
+        source: IO[bytes] | None = None,
+    ) -> None:
         self._command = command
         self._first_line = first_line
         self._seconds = seconds
+        self._limit = limit
+        self._after = after
+        self._source = source
         self._stderr = b""
 
     def __enter__(self) -> LineProcess:
         self._process = subprocess.Popen(
             self._command,
-            stdin=subprocess.PIPE,
+            stdin=subprocess.PIPE if self._source is None else self._source,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
@@ -58,11 +78,9 @@ class LineProcess:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         for stream in (self._process.stdout, self._process.stderr, self._process.stdin):
-            assert stream is not None
-            try:
-                stream.close()
-            except BrokenPipeError:  # what it did not read any more
-                continue
+            with contextlib.suppress(BrokenPipeError):  # what it did not read any more
+                if stream is not None:
+                    stream.close()
         self._process.wait()
 
     def send(self, data: bytes) -> bool:
@@ -100,19 +118,24 @@ class LineProcess:
         assert stdout is not None
         assert stderr is not None
         deadline = time.monotonic() + self._seconds
-        self.send(self._first_line)  # if it is gone already, its status and last words say why
-        rest, size = b"", 0
+        if self._source is None:
+            self.send(self._first_line)  # if it is gone already, its status and last words say why
+        rest, size, begun = b"", 0, self._after is None
         for source, chunk in self._chunks(stdout, stderr, deadline):
             if source is stderr:
                 self._stderr = (self._stderr + chunk)[-STDERR_KEPT:]
                 continue
             *lines, rest = (rest + chunk).split(b"\n")
-            yield from lines
             size += len(chunk)
-            if size > OUTPUT_LIMIT:
-                raise MeasurementError(f"{self._command[0]} sent more than 1 GiB")
+            self._limit.check(size, f"{self._command[0]} sent")
+            if not begun and self._after in lines:
+                begun, lines = True, lines[lines.index(self._after) + 1 :]
+            if begun:
+                yield from lines
             if len(rest) > LINE_LIMIT:
                 raise MeasurementError(f"{self._command[0]} sent a line of more than 4 MiB")
+        if begun and rest:
+            yield rest
         try:
             self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired as error:

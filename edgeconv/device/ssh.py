@@ -12,11 +12,12 @@ import logging
 import re
 import secrets
 import shlex
-import subprocess
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from edgeconv.bundle import sha256_of
 from edgeconv.device.archive import runner_archive
@@ -26,6 +27,7 @@ from edgeconv.device.locking import Lock, held
 from edgeconv.device.messages import Event, RunRequest
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.limits import DEVICE_BYTES
 from edgeconv.runner import LOCK, PROBE
 
 logger = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ ADDRESS = re.compile(
 CONNECTION_FAILED = 255
 OUT_OF_TIME = 124
 NOT_FOUND = (126, 127)
+# The line after which a command's output begins: login shells print what they like before it.
+BEGIN = "edgeconv begins"
 SECONDS = 60.0  # for a command that only looks
 PUSH_SECONDS = 900.0
 GRACE_SECONDS = 60  # the runner's own deadline comes first and says more
@@ -175,7 +179,7 @@ class SshDevice:
         holder = f"{shlex.quote(self.python)} -I {self.place(LOCK)}"
         # Not exec: see run().
         remote = f"{holder} {FOLDER}/lock {int(lease_seconds)}; exit $?"
-        with held(self._command(remote), self.name, self._why) as lock:
+        with held(partial(self._process, remote), self.name, self._why) as lock:
             yield lock
 
     def run(self, request: RunRequest) -> Generator[Event, None, None]:
@@ -193,7 +197,8 @@ class SshDevice:
         # Not exec: the shell's status says which signal ended the runner.
         remote = f"timeout -k 5 {limit} {self._python(request)} -I {runner}; exit $?"
         line = request.model_dump_json().encode() + b"\n"
-        with LineProcess(self._command(remote), line, seconds=limit + GRACE_SECONDS) as process:
+        seconds = limit + GRACE_SECONDS
+        with self._process(remote, line, seconds=seconds, limit=DEVICE_BYTES) as process:
             yield from events_of(process, self.name, self._why)
 
     def shell(self, remote: str, file: Path | None = None) -> str:
@@ -202,28 +207,30 @@ class SshDevice:
         Raises:
             MeasurementError: It failed, or the device cannot be reached.
         """
-        try:
-            with (file or Path("/dev/null")).open("rb") as source:
-                done = subprocess.run(
-                    self._command(remote),
-                    stdin=source,
-                    capture_output=True,
-                    timeout=PUSH_SECONDS if file else SECONDS,
-                    check=False,
-                )
-        except FileNotFoundError as error:
-            raise MeasurementError(
-                f"{self.name}: {error.filename} is missing on this machine"
-            ) from error
-        except subprocess.TimeoutExpired as error:
-            raise MeasurementError(
-                f"{self.name} did not answer in {error.timeout:.0f} s"
-            ) from error
-        if done.returncode != 0:
-            stderr = done.stderr.decode("utf-8", "replace")
+        seconds = PUSH_SECONDS if file else SECONDS
+        with (file or Path("/dev/null")).open("rb") as source:
+            process = self._process(remote, seconds=seconds, source=source)
+            try:
+                with process:
+                    answer = b"\n".join(process)
+            except FileNotFoundError as error:
+                raise MeasurementError(
+                    f"{self.name}: {error.filename} is missing on this machine"
+                ) from error
+        status, stderr = process.returncode, process.stderr
+        if status != 0:
             failed = Explanation(f"a command failed there{last_words(stderr)}")
-            raise (self._why(done.returncode, stderr) or failed).error(self.name)
-        return done.stdout.decode("utf-8", "replace")
+            raise (self._why(status, stderr) or failed).error(self.name)
+        return answer.decode("utf-8", "replace")
+
+    def _process(self, remote: str, first_line: bytes = b"", **options: Any) -> LineProcess:
+        """Run a remote command under ``sh``, whatever the login shell is and prints.
+
+        Only the quotes of POSIX shells, fish and csh are alike, so that is all the login shell
+        gets to read.
+        """
+        command = self._command(f"sh -c {shlex.quote(f'echo; echo {BEGIN}; {remote}')}")
+        return LineProcess(command, first_line, after=BEGIN.encode(), **options)
 
     def _python(self, request: RunRequest) -> str:
         """Return the words by which a remote shell starts the Python that runs the runner."""

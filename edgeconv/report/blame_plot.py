@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from edgeconv.report.tables import printable
+from edgeconv.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,42 +4,72 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from edgeconv.bundle import MIN_WITHIN_ONE_STEP, Artifact, Bundle, Verification
+from edgeconv.bundle import (
+    MIN_WITHIN_ONE_STEP,
+    AccuracyStep,
+    Artifact,
+    Bundle,
+    Calibration,
+    Format,
+    Precision,
+    Verification,
+)
 from edgeconv.metrics import EQUAL_DB
+from edgeconv.progress import TRYING
+from edgeconv.report.stacked import stacked
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_bytes, format_percent, significant
 
+# With so many samples ranges settle, and gains of a few tenths of a decibel show.
+_ENOUGH_SAMPLES = 64
+_CHANCE = 0.05
 
-def print_bundle(bundle: Bundle, figures: Mapping[str, Verification | None] | None = None) -> None:
+
+def print_bundle(
+    bundle: Bundle,
+    figures: Mapping[str, Verification | None] | None = None,
+    seconds: Mapping[str, float] | None = None,
+) -> None:
     """Print the files with their verification figures, and what a person should know besides.
 
     Args:
         bundle: The bundle.
         figures: Figures by artifact path, instead of those in the manifest.
+        seconds: How long each step of the export took, by its name in the progress.
     """
     manifest = bundle.manifest
     if figures is None:
         figures = {artifact.path: artifact.verification for artifact in manifest.artifacts}
     out = console()
     out.print(f"{manifest.model} → {bundle.path}")
-    out.print(
-        table(
-            [
-                "file",
-                Column("size", numeric=True),
-                Column(f"error vs {_oracle(manifest.reference)}", numeric=True),
-                Column("SQNR", numeric=True),
-                Column("same argmax", numeric=True),
-                Column("formats agree", numeric=True),
-                "lowest runtime",
-            ],
-            [_row(artifact, figures[artifact.path]) for artifact in manifest.artifacts],
-        )
-    )
+    pairs = [(artifact, figures[artifact.path]) for artifact in manifest.artifacts]
+    out.print(f"against {_oracle(manifest.reference)}:")
+    out.print(stacked(_ACCURACY, [_accuracy(*pair) for pair in pairs]))
+    out.print(stacked(_FILES, [_file(*pair) for pair in pairs]))
+    for runtime in dict.fromkeys(artifact.lowest_runtime for artifact in manifest.artifacts):
+        paths = [a.path for a in manifest.artifacts if a.lowest_runtime == runtime]
+        out.print(f"from {runtime} on: {', '.join(paths)}")
     calibration = manifest.calibration
     if calibration:
         source = "synthetic inputs" if calibration.synthetic else calibration.source
         out.print(f"calibrated on {calibration.samples} samples: {source}")
+        for line in certainty_lines(calibration, manifest.artifacts):
+            out.print(line)
+        if calibration.steps:
+            out.print(
+                table(
+                    [
+                        "tried for int8",
+                        Column("gain on unseen samples", numeric=True),
+                        Column("time", numeric=True),
+                        "",
+                    ],
+                    [_step(step, seconds or {}) for step in calibration.steps],
+                )
+            )
+    halved = [a.path for a in manifest.artifacts if _computes_in_half(a)]
+    if halved and manifest.target is not None and manifest.target.half_arithmetic:
+        out.print(f"{', '.join(halved)}: LiteRT computes it in half precision on the target")
     for line in float_lines(manifest.artifacts):
         out.print(line)
 
@@ -72,18 +102,102 @@ def format_error(figures: Verification) -> str:
     return f"{error:.1e}" if error < 1e-3 else format_percent(error, places=2)
 
 
-def _row(artifact: Artifact, figures: Verification | None) -> list[str]:
+_ACCURACY = (
+    Column("file"),
+    Column("argmax", numeric=True),
+    Column("SQNR", numeric=True),
+    Column("median", numeric=True),
+    Column("worst", numeric=True),
+    Column("variation", numeric=True),
+)
+_FILES = (
+    Column("file"),
+    Column("size", numeric=True),
+    Column("error", numeric=True),
+    Column("operators", numeric=True),
+    Column("formats agree", numeric=True),
+)
+
+
+def _accuracy(artifact: Artifact, figures: Verification | None) -> list[str]:
     if figures is None:
-        measured = ["not verified", "", "", ""]
-    else:
-        agreement = figures.argmax_agreement
-        measured = [
-            format_error(figures),
-            "equal" if figures.sqnr_db >= EQUAL_DB else f"{significant(figures.sqnr_db)} dB",
-            "–" if agreement is None else format_percent(agreement),
-            formats_agree(figures),
+        return [artifact.path, "not verified", *[""] * 4]
+    agreement = figures.argmax_agreement
+    return [
+        artifact.path,
+        "–" if agreement is None else format_percent(agreement),
+        _decibels(figures.sqnr_db),
+        _decibels(figures.median_sqnr_db),
+        _decibels(figures.worst_sqnr_db),
+        _decibels(figures.variation_sqnr_db),
+    ]
+
+
+def _file(artifact: Artifact, figures: Verification | None) -> list[str]:
+    return [
+        artifact.path,
+        format_bytes(artifact.bytes),
+        "–" if figures is None else format_error(figures),
+        _operators(figures),
+        "–" if figures is None else formats_agree(figures),
+    ]
+
+
+def _operators(figures: Verification | None) -> str:
+    """How far the operators of an integer file are off one by one, at the most."""
+    if figures is None or figures.operators is None:
+        return "–"
+    steps = figures.operators.largest_steps
+    return f"{steps:.3g} {'step' if steps == 1 else 'steps'}"
+
+
+def _step(step: AccuracyStep, seconds: Mapping[str, float]) -> list[str]:
+    gain = f"{step.gain_db:+.1f} ± {step.uncertainty_db:.1f} dB"
+    took = seconds.get(f"{TRYING}{step.name}")
+    time = "–" if took is None else f"{took:.1f} s"
+    return [step.name, gain, time, "kept" if step.kept else "left out"]
+
+
+def _decibels(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "equal" if value >= EQUAL_DB else f"{significant(value)} dB"
+
+
+def _computes_in_half(artifact: Artifact) -> bool:
+    return artifact.precision is Precision.FLOAT16 and artifact.format is Format.TFLITE
+
+
+def certainty_lines(calibration: Calibration, artifacts: Sequence[Artifact]) -> list[str]:
+    """What the figures of calibrated files are of, and what they leave open."""
+    figures = [a.verification for a in artifacts if a.precision.calibrated and a.verification]
+    if not figures or calibration.synthetic:
+        return []
+    samples, held = figures[0].samples, calibration.held_out
+    if not held:
+        return [
+            f"the figures of int8 are of {_counted(samples)} that calibration saw, and of others "
+            "they may be much worse; pass more samples"
         ]
-    return [artifact.path, format_bytes(artifact.bytes), *measured, artifact.lowest_runtime]
+    lines = [f"the figures of int8 are of {_counted(held)} that calibration did not see"]
+    if calibration.samples + held < _ENOUGH_SAMPLES:
+        open_ends = ["inputs beyond what calibration saw saturate"]
+        if figures[0].argmax_agreement is not None:
+            # The least share that shows no other argmax in so many samples in 5 % of cases.
+            least = _CHANCE ** (1 / held)
+            open_ends.append(
+                f"{held} of {held} with the same argmax would prove no more than "
+                f"{format_percent(least, places=0)} (95 % confidence)"
+            )
+        open_ends.append("a pass that gains little is not told from one that gains nothing")
+        lines.append(
+            f"with fewer than {_ENOUGH_SAMPLES} samples this stays open: " + "; ".join(open_ends)
+        )
+    return lines
+
+
+def _counted(samples: int) -> str:
+    return "1 sample" if samples == 1 else f"{samples} samples"
 
 
 def formats_agree(figures: Verification) -> str:
@@ -99,4 +213,4 @@ def formats_agree(figures: Verification) -> str:
 
 
 def _oracle(name: str) -> str:
-    return {"pytorch": "PyTorch", "onnxruntime": "the ONNX file"}[name]
+    return {"pytorch": "PyTorch", "onnxruntime": "the ONNX file"}.get(name, name)

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeconv.report.tables import Column, table
+from edgeconv.report.stacked import stacked
+from edgeconv.report.tables import Column
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from edgeconv.bench.compare.comparison import Comparison, ComparisonReport
 
     AnyReport = ComparisonReport[Comparison[Any, Any]]
 
 
-def comparison_table(report: AnyReport, title: str | None) -> Table:
+def comparison_table(report: AnyReport, title: str | None) -> Table | Text:
     """One row per file: before, after, and the verdict in words."""
-    columns = ("File", Column("Before", numeric=True), Column("After", numeric=True), "Verdict")
-    rows = [(c.name, *_figures(c), c.sentence()) for c in report.comparisons]
-    return table(columns, rows, title=title)
+    by = [c.judged_by() for c in report.comparisons]
+    figure = (Column("By"),) if any(by) else ()
+    rows = [
+        (c.name, *_figures(c), *([name] if figure else []), c.sentence())
+        for c, name in zip(report.comparisons, by, strict=True)
+    ]
+    before, after = Column("Before", numeric=True), Column("After", numeric=True)
+    return stacked((Column("File"), before, after, *figure, Column("Verdict")), rows, title=title)
 
 
 def notes(report: AnyReport) -> list[str]:
@@ -32,7 +39,8 @@ def plain(report: AnyReport) -> dict[str, object]:
     """The report as what JSON can hold; shares and ratios are fractions."""
     return {
         "files": [
-            {"name": c.name, **c.plain(), "verdict": c.verdict.value} for c in report.comparisons
+            {"name": c.name, **c.plain(), "verdict": c.verdict.value, "doubts": c.doubts}
+            for c in report.comparisons
         ],
         "only_before": report.only_before,
         "only_after": report.only_after,

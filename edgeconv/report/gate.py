@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgeconv.bench.compare.comparison import Outcome
+from edgeconv.report.markdown import in_markdown
 from edgeconv.units import format_bytes, format_change
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 def markdown(report: GateReport, kind: ResultKind[Any], limits: Limits) -> str:
     """Figures and sizes as a Markdown table for a pull request, with one line of verdict above."""
-    word = "passed" if report.passed else "FAILED"
+    word = report.outcome.value if report.outcome is Outcome.PASS else report.outcome.value.upper()
     columns = ("Before", "After", kind.change_column, "Size")
     lines = [
         f"**Gate {word}** {kind.headline(limits)}",
@@ -24,33 +26,31 @@ def markdown(report: GateReport, kind: ResultKind[Any], limits: Limits) -> str:
         "|---|" + "---:|" * len(columns) + "---|",
     ]
     for row in report.rows:
-        texts = (*_cells(row.comparison), _result(row, kind.doubt))
-        lines.append("| " + " | ".join(_cell(text) for text in texts) + " |")
+        cells = (*_cells(row.comparison), _result(row, kind.doubt))
+        lines.append("| " + " | ".join(cells) + " |")
     empty = " |" * len(columns)
-    lines += [f"| {_cell(n)} |{empty} **failed**: not measured |" for n in report.missing]
-    lines += [f"| {_cell(n)} |{empty} new: not in the baseline |" for n in report.added]
+    lines += [f"| {in_markdown(n)} |{empty} **failed**: not measured |" for n in report.missing]
+    lines += [f"| {in_markdown(n)} |{empty} new: not in the baseline |" for n in report.added]
     if report.remarks:
-        lines += ["", *(f"- {_cell(remark)}" for remark in report.remarks)]
+        lines += ["", *(f"- {in_markdown(remark)}" for remark in report.remarks)]
     return "\n".join(lines)
 
 
 def missing_markdown(names: Sequence[str]) -> str:
     """Result files, or kinds of results, that only the baseline has."""
-    lines = [f"- {_cell(name)}" for name in names]
+    lines = [f"- {in_markdown(name)}" for name in names]
     return "\n".join(["**Gate FAILED**: the baseline has results that were not made.", "", *lines])
 
 
 def _cells(comparison: Comparison[Any, Any]) -> tuple[str, ...]:
     size = f"{format_bytes(comparison.sizes[1])} ({format_change(comparison.size_change)})"
-    return (comparison.name, *comparison.figures(), comparison.format_change(), size)
+    figures = (*comparison.figures(), comparison.format_change(), size)
+    return (in_markdown(comparison.name), *(text.replace("<", "\\<") for text in figures))
 
 
 def _result(row: GateRow, doubt: str) -> str:
     if row.reasons:
-        return "**failed**: " + ", ".join(row.reasons)
-    return f"passed, but {doubt}" if row.undecided else "passed"
-
-
-def _cell(text: str) -> str:
-    """Escape what Markdown would read as a new cell or a tag; a file name may hold it."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+        return "**failed**: " + ", ".join(map(in_markdown, row.reasons))
+    if row.outcome is Outcome.INCONCLUSIVE:
+        return "**inconclusive**: " + (", ".join(map(in_markdown, row.comparison.doubts)) or doubt)
+    return "passed"

@@ -4,54 +4,79 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeconv.report.tables import Column, table
+from edgeconv.report.stacked import stacked
+from edgeconv.report.tables import Column
 from edgeconv.units import format_bytes, format_duration, format_ratio, significant
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from edgeconv.bench.result import BenchResult, ModelResult, Tail
 
-COLUMNS = (
+LATENCIES = (
+    Column("File"),
+    Column("Median [95 % interval]", numeric=True),
+    Column("Min", numeric=True),
+    Column("p10", numeric=True),
+    Column("p90", numeric=True),
+)
+SPEEDUP = Column("Speed-up", numeric=True)
+COSTS = (
     Column("File"),
     Column("Runtime"),
     Column("Threads", numeric=True),
-    Column("Median [95 % interval]", numeric=True),
-    Column("p90", numeric=True),
+    Column("CPU time", numeric=True),
     Column("First", numeric=True),
     Column("Load", numeric=True),
     Column("Memory", numeric=True),
 )
-SPEEDUP = Column("Speed-up over the slowest", numeric=True)
 
 
-def latency_table(result: BenchResult) -> Table:
+def latency_table(result: BenchResult) -> Table | Text:
     """One row per file; speed-ups are against the slowest file, where there are several."""
+    several = len(result.models) > 1
     rows = []
     for index, model in enumerate(result.models):
+        summary = model.summary
+        row = [
+            model.file.name,
+            _median(model),
+            format_duration(summary.minimum / 1e9),
+            format_duration(summary.low.value / 1e9),
+            _tail(summary.p90),
+        ]
+        rows.append([*row, *([_speedup(result, index)] if several else [])])
+    return stacked((*LATENCIES, SPEEDUP) if several else LATENCIES, rows)
+
+
+def cost_table(result: BenchResult) -> Table | Text:
+    """What ran each file, and what else it costs."""
+    rows = []
+    for model in result.models:
         run, summary = model.processes[0], model.summary
         row = [
             model.file.name,
             f"{run.runtime.value} {run.runtime_version}",
             str(result.options.threads),
-            _median(model),
-            _tail(summary.p90),
+            format_duration(summary.cpu / 1e9),
             format_duration(summary.first / 1e9),
             format_duration(summary.load / 1e9),
             _memory(model),
         ]
-        if len(result.models) > 1:
-            row.append(_speedup(result, index))
         rows.append(row)
-    columns = (*COLUMNS, SPEEDUP) if len(result.models) > 1 else COLUMNS
-    return table(columns, rows)
+    return stacked(COSTS, rows)
 
 
 def notes(result: BenchResult) -> list[str]:
     """What the reader of the table must know: why a cell is blank, and what disturbed it."""
     blanks = {m.summary.p90.reason: m.file.name for m in result.models if m.summary.p90.reason}
     single = [m.file.name for m in result.models if len(m.processes) < 2]
+    left_out = [f"left out: {one.reason}" for one in result.left_out]
+    several = len(result.models) > 1
     return [
+        *left_out,
+        *(["speed-ups are over the slowest file"] if several else []),
         *(["no interval: one process does not show how much processes differ"] if single else []),
         *(f"{name}: p90 is left blank ({reason})" for reason, name in blanks.items()),
         *result.warnings,

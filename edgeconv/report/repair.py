@@ -37,7 +37,7 @@ def print_attempts(attempts: Sequence[Attempt]) -> None:
                 gain,
                 "–" if lost is None else f"{100 * lost:.2f} points",
                 format_bytes(figures.bytes),
-                format_duration(figures.latency_ns / 1e9),
+                "–" if figures.latency_ns is None else format_duration(figures.latency_ns / 1e9),
                 "met" if attempt.met else "missed",
             ]
         )

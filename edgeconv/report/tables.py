@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgeconv.printable import printable
 from edgeconv.progress import Progress
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ def error_console() -> Console:
 def _console(width: int | None, *, stderr: bool) -> Console:
     """Color only on a terminal and without ``NO_COLOR``; ``width`` None is the terminal's.
 
-    Text is printed as it is: no markup, no emoji codes, no highlighting of numbers.
+    A string is one printable line: no markup, no emoji codes, no highlighting of numbers.
     """
-    from rich.console import Console
+    from edgeconv.report.printable_console import PrintableConsole
 
-    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+    return PrintableConsole(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
 
 def table(
@@ -86,7 +87,7 @@ def table(
 def print_notes(notes: Iterable[str]) -> None:
     """Print what a reader must know besides the table, one line per note, on standard error."""
     for note in notes:
-        error_console().print(f"note: {printable(note)}")
+        error_console().print(f"note: {note}")
 
 
 @contextmanager
@@ -108,21 +109,19 @@ def progress(first: str, quiet: bool) -> Iterator[Progress]:
         rich_progress.BarColumn(),
         rich_progress.MofNCompleteColumn(),
         rich_progress.TimeElapsedColumn(),
+        rich_progress.TimeRemainingColumn(compact=True),
         console=error_console(),
         disable=quiet or not sys.stderr.isatty(),
         transient=True,
     ) as bar:
         task = bar.add_task(printable(first), total=None)
+        current = first
 
         def show(step: str, done: int, total: int) -> None:
-            bar.update(task, description=printable(step), completed=done, total=total)
+            nonlocal current
+            if step != current:  # the time that is left is that of this step
+                current = step
+                bar.reset(task, total=total, description=printable(step))
+            bar.update(task, completed=done, total=total)
 
         yield show
-
-
-def printable(text: str) -> str:
-    r"""Write what a terminal would obey (escapes, line breaks) as ``\x1b``."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text
-    )

@@ -50,6 +50,7 @@ class Request:
     log: str | None
     counts: str | None = None
     reading_seconds: float = 0.0
+    power: bool = False
     operators: bool = False
     channels_first: Sequence[str] = ()
 

@@ -15,6 +15,7 @@ from typing import Any
 from edgeconv.runner.request import RunnerError
 
 # In /sys/devices/platform; the folders' names have the bus address on newer boards.
+CONTROL_GROUPS = "/sys/fs/cgroup"
 THROTTLED = "soc*/soc*:firmware/get_throttled"
 
 
@@ -45,30 +46,90 @@ def machine() -> dict[str, Any]:
         "cores_allowed": len(os.sched_getaffinity(0)),
         "memory_bytes": int(memory[1]) * 1024 if memory[:1] == ["MemTotal:"] else None,
         "governor": read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "cpu_quota": cpu_quota(),
     }
 
 
 def conditions() -> dict[str, Any]:
     """Return what may change while we measure; read before and after inferences, never during."""
-    frequencies = []
+    times = _cpu_times()
+    frequencies, busy = [], []
     for core in sorted(os.sched_getaffinity(0)):
         text = read_text(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq")
         if text and text.isdigit():
             frequencies.append(int(text) * 1000)
+            busy.append(_busy(times.get(f"cpu{core}")))
     temperature = read_text("/sys/class/thermal/thermal_zone0/temp")
-    ticks = [int(t) for t in (read_text("/proc/stat") or "cpu").split("\n")[0].split()[1:9]]
-    tick = os.sysconf("SC_CLK_TCK")
-    user, nice, system, _, _, irq, soft_irq, steal = ticks or [0] * 8
     return {
         "load_average": os.getloadavg()[0],
         "frequencies_hz": frequencies,
         "temperature_c": int(temperature) / 1000 if temperature else None,
         "throttled": read_text(next(map(str, Path("/sys/devices/platform").glob(THROTTLED)), "")),
         "own_cpu_seconds": time.process_time(),
-        "all_cpu_seconds": (user + nice + system + irq + soft_irq) / tick,
-        "stolen_seconds": steal / tick,
+        "all_cpu_seconds": _busy(times.get("cpu")),
+        "stolen_seconds": times.get("cpu", [0.0])[-1],
         "peak_rss_bytes": peak_rss(),
+        "busy_seconds": busy,
+        "stopped_seconds": stopped_seconds(),
     }
+
+
+def _cpu_times() -> dict[str, list[float]]:
+    """Return the seconds of all CPUs and of each in every state, the last of which is stolen."""
+    tick = os.sysconf("SC_CLK_TCK")
+    lines = (line.split() for line in (read_text("/proc/stat") or "").splitlines())
+    return {
+        line[0]: [int(ticks) / tick for ticks in line[1:9]]
+        for line in lines
+        if line[:1] and line[0].startswith("cpu") and len(line) > 8
+    }
+
+
+def _busy(seconds: list[float] | None) -> float:
+    """Return the seconds of work; states 3 and 4 are idle, and 7 is stolen."""
+    return 0.0 if seconds is None else sum(seconds[:3]) + sum(seconds[5:7])
+
+
+def cpu_quota() -> float | None:
+    """Return how many cores' time the control groups of this process may use, if limited."""
+    texts = []
+    for folder in _control_groups():
+        texts.append((read_text(f"{folder}/cpu.max") or "").split())
+        texts.append(
+            [read_text(f"{folder}/cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
+        )
+    quotas = [
+        int(text[0]) / int(text[1])
+        for text in texts
+        if len(text) == 2 and all(part.isdigit() and int(part) for part in text)
+    ]
+    return min(quotas, default=None)
+
+
+def stopped_seconds() -> float:
+    """Return for how long the quota stopped the control groups of this process so far."""
+    most = 0.0
+    for folder in _control_groups():
+        words = (read_text(f"{folder}/cpu.stat") or "").split()
+        figures = dict(zip(words[::2], words[1::2]))
+        micros, nanos = figures.get("throttled_usec", "0"), figures.get("throttled_time", "0")
+        if micros.isdigit() and nanos.isdigit():
+            most = max(most, int(micros) / 1e6, int(nanos) / 1e9)
+    return most
+
+
+def _control_groups() -> list[str]:
+    """Return the folders of this process's control groups that limit the CPU, up to the root."""
+    found = []
+    for line in (read_text("/proc/self/cgroup") or "").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # A container sees its own group as the root, whatever path it is told.
+        root = Path(CONTROL_GROUPS) / controllers
+        parts = Path(path.lstrip("/")).parts
+        found += [str(root.joinpath(*parts[:count])) for count in range(len(parts), -1, -1)]
+    return found
 
 
 def watts() -> float | None:

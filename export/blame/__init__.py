@@ -22,7 +22,7 @@ from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import batch_size, inputs_of_samples
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import Batch, QuantizeOptions, fit
-from edgeconv.export.quantize.accuracy.score import held_out_batches
+from edgeconv.export.quantize.accuracy.held_out import held_out_batches
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.runtimes import open_runner
 from edgeconv.metrics import worst_db
@@ -74,7 +74,8 @@ def blame(
     inputs = inputs_of_samples(manifest.inputs)
     samples = open_samples(data, inputs, manifest.preprocessing, integer_ranges(graph))
     shapes = [info.shape for info in manifest.inputs]
-    feed = SampleBatches(samples, count=calibration_size, batch=batch, keep=0, shapes=shapes)
+    # Outlying samples stay here: they are among the causes that are looked for.
+    feed = SampleBatches(samples, count=calibration_size, batch=batch, shapes=shapes)
     draft, _ = fit(graph, feed, replace(options, bias_correction=False), progress)
     batches = held_out_batches(feed, _SAMPLES, _BYTES)
     meter = Meter(draft, batches)

@@ -11,7 +11,7 @@ from edgeconv.export.blame.causes import Trial
 from edgeconv.export.blame.statistics import Collector, Statistics
 from edgeconv.export.blame.units import Unit, integer_values, only
 from edgeconv.export.data.samples import Batch
-from edgeconv.export.quantize.accuracy.score import float_outputs
+from edgeconv.export.quantize.accuracy.held_out import float_outputs
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.runtimes import IntermediateOutputs
 from edgeconv.metrics import Sqnr, worst_db

@@ -39,7 +39,7 @@ def find_units(draft: CalibratedModel) -> list[Unit]:
     Operators that only move values are not layers, because they share the rounding of their
     neighbors. A concatenation is one, because its inputs must share one scale.
     """
-    decisions = plan(draft.model.graph, draft.options.keep_float)
+    decisions = plan(draft.model.graph, draft.options)
     units = []
     for node in draft.model.graph:
         if node in decisions.float_fallback:

@@ -1,6 +1,15 @@
-"""The whole shape of one input, for inputs that a height and a width do not describe."""
+"""What a user says of a network's inputs: shapes, names and types. It needs no torch."""
 
 from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from edgeconv.errors import UsageError
+
+DTYPES = ("float32", "int64", "int32", "int16", "int8", "uint8", "bool")
+
+_FORM = "NAME:SHAPE or NAME:SHAPE:DTYPE, as in ids:1,16:int64, or NAME=VALUE for what is no tensor"
 
 
 class InputShape(tuple[int, ...]):
@@ -18,3 +27,68 @@ class InputShape(tuple[int, ...]):
     def sample(self) -> tuple[int, ...]:
         """The dimensions after the batch."""
         return self[1:]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input of a network.
+
+    Attributes:
+        name: The parameter of ``forward``; within a list or a dict also the place or the key, as
+            in ``images.0`` and ``batch.mask``. For an ``.onnx`` file the name of the input.
+        shape: The whole shape, batch first; empty for a scalar.
+        dtype: The type of the elements.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class FixedArgument:
+    """An argument of ``forward`` that is no tensor, and stays what it is in the files.
+
+    Attributes:
+        name: As in :class:`InputSpec`.
+        value: The argument.
+    """
+
+    name: str
+    value: str | int | float | bool | None
+
+
+def parse_input(text: str) -> InputSpec | FixedArgument:
+    """Read ``image:1,3,64,64``, ``ids:1,16:int64`` or ``causal=true``.
+
+    Raises:
+        UsageError: The text has another form.
+    """
+    fixed = re.fullmatch(r"([\w.]+)=(.*)", text)
+    if fixed:
+        return FixedArgument(fixed[1], _literal(fixed[2]))
+    match = re.fullmatch(r"([^:=]+):([\d,x× ]*)(?::(\w+))?", text)
+    if match is None:
+        raise UsageError(f"the input {text!r} is not {_FORM}")
+    name, sides, dtype = match.groups()
+    parts = [part for part in re.split(r"[,x×]", sides.strip()) if part.strip()]
+    if dtype is not None and dtype not in DTYPES:
+        raise UsageError(
+            f"the input {text!r} has an unknown type", hint=f"pass one of {', '.join(DTYPES)}"
+        )
+    shape = tuple(int(part) for part in parts)
+    if 0 in shape:
+        raise UsageError(f"the input {text!r} has an empty dimension")
+    return InputSpec(name, shape, dtype or "float32")
+
+
+def _literal(text: str) -> str | int | float | bool | None:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    if re.fullmatch(r"[+-]?\d+", text):
+        return int(text)
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -13,11 +14,16 @@ from torch import nn
 
 from edgeconv.errors import CaptureError
 from edgeconv.export.attention import plain_attention
+from edgeconv.export.capture.arguments import Called, name_of
 from edgeconv.export.capture.materialize import materialized
+from edgeconv.export.capture.outputs import named_outputs
+from edgeconv.export.capture.phases import mend_phases
 from edgeconv.export.capture.refusal import inexpressible, untraceable
-from edgeconv.export.capture.translations import translate
+from edgeconv.export.capture.translations import ONNX_FUNCTIONS, translate
 from edgeconv.export.quiet import debugging, quiet_python
 from edgeconv.export.threads import one_torch_thread
+
+_PREFIX = "network."  # of what is in Called and in _Flat
 
 
 def capture_module(
@@ -26,39 +32,43 @@ def capture_module(
     """Trace ``network`` on ``example`` inputs with PyTorch's own exporter.
 
     Args:
-        network: a module in eval mode.
-        example: one float32 array per input; their shapes become the graph's static shapes.
-        output_names: names for the graph's outputs, in order.
-        opset: version of the ai.onnx operator set, 18 to 23.
+        network: A module in eval mode that takes its inputs one after the other.
+        example: One array per input; their shapes become the graph's static shapes.
+        output_names: Names for the graph's outputs, in order.
+        opset: Version of the ai.onnx operator set, 18 to 23.
 
     Raises:
-        CaptureError: the exporter cannot express the network, or wrote another opset.
+        CaptureError: The exporter cannot express the network, or wrote another opset.
     """
     inputs = tuple(torch.from_numpy(array) for array in example)
     traced = materialized(network)
     with quiet_python(), one_torch_thread(), plain_attention(), torch.no_grad():
         try:
             with _without_printed_graphs():
-                program = torch.export.export(traced, inputs, strict=False)
+                program = torch.export.export(_Flat(traced), inputs, strict=False)
         except Exception as error:  # the user's forward() may raise anything
-            raise untraceable(traced, _shapes(example), error) from error
+            raise untraceable(name_of(network), traced, _shapes(example), error) from error
         try:
             exported = torch.onnx.export(
                 translate(program),
                 dynamo=True,
                 opset_version=opset,
+                input_names=_input_names(network, len(example)),
                 output_names=output_names,
                 verbose=False,
                 optimize=False,  # its optimizer is not exact; see passes/simplification.py
+                custom_translation_table=dict(ONNX_FUNCTIONS),
             )
         except Exception as error:
-            raise inexpressible(traced, error) from error
+            raise inexpressible(name_of(network), error) from error
     if exported is None:
-        raise CaptureError(f"torch.onnx.export returned nothing for {type(network).__name__}")
+        raise CaptureError(f"torch.onnx.export returned nothing for {name_of(network)}")
     model = exported.model
     written = model.graph.opset_imports[""]
     if written != opset:
         raise CaptureError(f"torch.onnx.export wrote opset {written} where {opset} was asked for")
+    _drop_prefix(model.graph)
+    mend_phases(model.graph)
     return model
 
 
@@ -70,6 +80,38 @@ def _without_printed_graphs() -> Iterator[None]:
         return
     with redirect_stderr(io.StringIO()):
         yield
+
+
+class _Flat(nn.Module):
+    """A module that returns the tensors of another one as a tuple, in the order of their names."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.training = False
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(named_outputs(self.network(*tensors)).values())
+
+
+def _input_names(network: nn.Module, count: int) -> list[str]:
+    if isinstance(network, Called):
+        return [info.name for info in network.arguments.inputs]
+    names = list(inspect.signature(network.forward).parameters)
+    return names if len(names) == count else [f"input_{index}" for index in range(count)]
+
+
+def _drop_prefix(graph: ir.Graph) -> None:
+    """Give the weights the names that they have in the user's module."""
+    taken = {value.name for value in graph.inputs}
+    taken |= {value.name for node in graph for value in node.outputs}
+    for name, value in list(graph.initializers.items()):
+        own = name
+        while own.startswith(_PREFIX):
+            own = own.removeprefix(_PREFIX)
+        if own not in taken:
+            taken.add(own)
+            value.name = own
 
 
 def _shapes(arrays: Sequence[np.ndarray]) -> str:

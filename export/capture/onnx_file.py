@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -9,12 +12,18 @@ import onnx_ir as ir
 
 from edgeconv.errors import CaptureError, UsageError, first_line
 from edgeconv.export.capture.input_shape import InputShape
+from edgeconv.export.capture.old_opsets import all_nodes, convert_opset, opset_of
+from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_standard
+from edgeconv.export.capture.sizes import refuse_damaged_constants, refuse_huge_values
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.traits import Trait, operators
 
-_OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QGemm"}
+logger = logging.getLogger(__name__)
+
+_OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
 _SHAPED_BY_SECOND = operators(Trait.SHAPED_BY_SECOND)
 _MAX_PROTO_BYTES = 2**31 - 1  # protobuf's limit for one message
+_WEIGHTS_NEED_NO_INPUT = 4  # the IR version
 
 
 def capture_file(
@@ -25,6 +34,7 @@ def capture_file(
     liked_opset: int = MIN_OPSET,
     input_size: tuple[int, ...] | None,
     batch: int | None,
+    stated: Mapping[str, tuple[int, ...]] | None = None,
 ) -> ir.Model:
     """Load an ``.onnx`` file of any producer: check it, raise its opset, fix its shapes.
 
@@ -41,6 +51,7 @@ def capture_file(
             leaves open, or the whole shape of an input; a stated dimension that differs is an
             error.
         batch: the batch size where the file leaves it open, default 1.
+        stated: the whole shapes of inputs by their names.
 
     Raises:
         UsageError: an open dimension was not given, or a stated one contradicts the request.
@@ -49,14 +60,16 @@ def capture_file(
     proto = _load(path)
     _refuse_operator_form(proto, path)
     _refuse_input_shapes(proto, path)
-    _fix_shapes(proto, path, input_size, batch)
+    _fix_shapes(proto, path, input_size, batch, stated or {})
     if opset is None:
         proto = _raised(proto, min(liked_opset, highest_opset))
     proto = _convert_opset(proto, path, opset, highest_opset)
+    proto = _in_the_standard(proto, path)
     try:
         proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:
         raise CaptureError(f"{path}: shapes do not fit together: {first_line(error)}") from error
+    refuse_huge_values(proto, path)
     try:
         for node in proto.graph.node:
             # Later passes would number what has no name; its result is found in the file.
@@ -84,18 +97,33 @@ def _load(path: Path) -> onnx.ModelProto:
         ) from error
     if not proto.ir_version or not proto.HasField("graph"):
         raise CaptureError(f"{path} is not an ONNX file: it has no graph")
+    refuse_damaged_constants(proto, path)
     try:
         model = ir.from_proto(proto)
         for tensor in (value.const_value for value in model.graph.initializers.values()):
             if isinstance(tensor, ir.ExternalTensor):
                 _refuse_outside(path, tensor)
-        proto = _with_shapes(onnx.load(path), path)
+        proto = onnx.load(path)
+        _unlist_weights(proto)
+        proto = _with_shapes(proto, path)
         onnx.checker.check_model(proto, full_check=False)
     except CaptureError:
         raise
     except Exception as error:  # protobuf and the checker raise kinds of their own
         raise CaptureError(f"{path} is not a valid ONNX file: {_one_line(error)}") from error
     return proto
+
+
+def _unlist_weights(proto: onnx.ModelProto) -> None:
+    """Take the weights out of the inputs, where old files and some exporters list them too."""
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    weights |= {tensor.values.name for tensor in proto.graph.sparse_initializer}
+    inputs = [value for value in proto.graph.input if value.name not in weights]
+    if len(inputs) == len(proto.graph.input):
+        return
+    del proto.graph.input[:]
+    proto.graph.input.extend(inputs)
+    proto.ir_version = max(proto.ir_version, _WEIGHTS_NEED_NO_INPUT)
 
 
 def _with_shapes(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
@@ -124,20 +152,18 @@ def _shapeless(proto: onnx.ModelProto) -> list[str]:
 
 
 def _refuse_operator_form(proto: onnx.ModelProto, path: Path) -> None:
-    """Quantized operators of ONNX Runtime's own kind have no float meaning to lower."""
+    """Scales that are found at run time are those of another file format."""
     for node in proto.graph.node:
-        if node.op_type.startswith("QLinear") or node.op_type in _OPERATOR_FORM:
+        if node.op_type in _OPERATOR_FORM:
             raise CaptureError(
-                f"{path} is quantized in the operator form ({node.op_type})",
-                hint="pass the float network, or quantize it again in the QDQ form "
-                "(quant_format=QuantFormat.QDQ)",
+                f"{path} is quantized at run time ({node.op_type})",
+                hint="pass the float network with --precision int8-dynamic",
             )
 
 
 def _refuse_input_shapes(proto: onnx.ModelProto, path: Path) -> None:
     """An input that is a shape leaves nothing static, whatever shape the file states."""
-    constants = {initializer.name for initializer in proto.graph.initializer}
-    inputs = {value.name for value in proto.graph.input} - constants
+    inputs = {value.name for value in proto.graph.input}
     for node in proto.graph.node:
         second = "".join(node.input[1:2])  # before opset 5 Reshape has the shape as an attribute
         if node.op_type in _SHAPED_BY_SECOND and second in inputs:
@@ -158,15 +184,18 @@ def _refuse_outside(path: Path, tensor: ir.ExternalTensor) -> None:
 
 
 def _fix_shapes(
-    proto: onnx.ModelProto, path: Path, input_size: tuple[int, ...] | None, batch: int | None
+    proto: onnx.ModelProto,
+    path: Path,
+    input_size: tuple[int, ...] | None,
+    batch: int | None,
+    stated: Mapping[str, tuple[int, ...]],
 ) -> None:
     """Make the graph's inputs static.
 
     Where an input was open, the stated shapes of other values are dropped: shape inference makes
     them anew.
     """
-    constants = {initializer.name for initializer in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in constants]
+    inputs = list(proto.graph.input)
     ranks = {len(value.type.tensor_type.shape.dim) for value in inputs}
     if input_size is not None and not any(_fits(input_size, rank) for rank in ranks):
         text = ("," if isinstance(input_size, InputShape) else "x").join(map(str, input_size))
@@ -174,10 +203,14 @@ def _fix_shapes(
             f"{path}: --input-size {text} fits none of its inputs, which have "
             f"{' and '.join(map(str, sorted(ranks))) or 'no'} dimensions"
         )
+    _refuse_unknown(path, stated, [value.name for value in inputs])
     opened = False
+    ones = []
     for graph_input in inputs:
         dims = graph_input.type.tensor_type.shape.dim
         wanted = _wanted_shape(len(dims), input_size, batch)
+        if graph_input.name in stated:
+            wanted = _stated_shape(path, graph_input.name, stated[graph_input.name], len(dims))
         for axis, dim in enumerate(dims):
             asked = wanted[axis]
             if dim.HasField("dim_value") and dim.dim_value > 0:
@@ -189,18 +222,44 @@ def _fix_shapes(
                 continue
             if asked is None and axis == 0:
                 asked = 1
+                ones.append(graph_input.name)
             if asked is None:
                 raise UsageError(
                     f"{path}: input {graph_input.name!r} leaves dimension {axis} open",
-                    hint="give it with --input-size",
+                    hint=f"give it with --input-size, or with --input {graph_input.name}:SHAPE",
                 )
             opened = True
             dim.Clear()
             dim.dim_value = asked
+    if ones:
+        logger.warning(
+            "%s leaves the first dimension of %s open; it is 1 in the files, or what --batch says",
+            path.name,
+            ", ".join(map(repr, ones)),
+        )
     if opened:
         del proto.graph.value_info[:]
         for output in proto.graph.output:
             output.type.tensor_type.ClearField("shape")
+
+
+def _refuse_unknown(path: Path, stated: Iterable[str], inputs: Sequence[str]) -> None:
+    for name in stated:
+        if name not in inputs:
+            near = difflib.get_close_matches(name, inputs, n=1)
+            raise UsageError(
+                f"{path} has no input {name!r}: it has {', '.join(map(repr, inputs)) or 'none'}",
+                hint=f"did you mean {near[0]!r}?" if near else "name one of them",
+            )
+
+
+def _stated_shape(path: Path, name: str, shape: tuple[int, ...], rank: int) -> list[int | None]:
+    if len(shape) != rank:
+        raise UsageError(
+            f"{path}: input {name!r} has {rank} dimensions, and {len(shape)} are stated",
+            hint="give its whole shape, batch first",
+        )
+    return list(shape)
 
 
 def _wanted_shape(
@@ -221,33 +280,25 @@ def _fits(input_size: tuple[int, ...], rank: int) -> bool:
 
 def _raised(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     """``proto`` in ``opset`` if its own is lower and can be converted, else as it is."""
-    if _opset_of(proto) >= opset:
+    if opset_of(proto) >= opset:
         return proto
     try:
-        return onnx.version_converter.convert_version(proto, opset)
+        return convert_opset(proto, opset)
     except Exception:  # the converter raises RuntimeError and its own kinds
         return proto
-
-
-def _opset_of(proto: onnx.ModelProto) -> int:
-    return next((entry.version for entry in proto.opset_import if entry.domain == ""), 0)
 
 
 def _convert_opset(
     proto: onnx.ModelProto, path: Path, opset: int | None, highest: int
 ) -> onnx.ModelProto:
-    current = _opset_of(proto)
-    foreign = sorted({node.domain for node in proto.graph.node} - {"", "ai.onnx"})
-    if foreign:
-        raise CaptureError(
-            f"{path} uses operators of the domain {foreign[0]!r}",
-            hint="export the network with operators of standard ONNX only",
-        )
+    current = opset_of(proto)
     target = opset or min(max(current, MIN_OPSET), highest)
     if current == target:
         return proto
     try:
-        return onnx.version_converter.convert_version(proto, target)
+        return convert_opset(proto, target)
+    except CaptureError:
+        raise
     except Exception as error:  # the converter raises RuntimeError and its own kinds
         words = first_line(error).rpartition(" failed: ")[2]  # without the converter's own source
         remedy = f"export it anew with opset {target}"
@@ -260,6 +311,28 @@ def _convert_opset(
             f"{path} has opset {current}, which cannot be converted to {target}: {words}",
             hint=remedy,
         ) from error
+
+
+def _in_the_standard(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """``proto`` with the operators of ONNX Runtime's own written as those of the standard.
+
+    Raises:
+        CaptureError: It has other operators that are not in the standard.
+    """
+    if any(node.op_type in WRITTEN or node.domain == DOMAIN for node in all_nodes(proto.graph)):
+        model = ir.from_proto(proto)
+        write_as_standard(model)
+        proto = ir.to_proto(model)
+    own = {function.domain for function in proto.functions}
+    for node in all_nodes(proto.graph):
+        if node.domain not in {"", "ai.onnx", *own}:
+            raise CaptureError(
+                f"{path}: {node.name or node.output[0]} ({node.op_type}) is an operator of the "
+                f"domain {node.domain!r}",
+                hint="export the network with standard operators only, or pass the file that ONNX "
+                "Runtime optimized",
+            )
+    return proto
 
 
 def _one_line(error: Exception) -> str:

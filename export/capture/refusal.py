@@ -18,6 +18,7 @@ from edgeconv.errors import CaptureError, first_line
 _ELSEWHERE = "or export the network without this part and compute it outside"
 _FRAME = re.compile(r'File "(?P<file>.+?)", line (?P<line>\d+)')
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_WRAPPED = "network"  # as our wrappers of a module call it
 _TORCH = Path(torch.__file__).parent
 
 
@@ -57,9 +58,9 @@ class SourceLine:
         return f"{file}:{self.line} ({code})" if code else f"{file}:{self.line}"
 
 
-def untraceable(network: nn.Module, shapes: str, error: Exception) -> CaptureError:
+def untraceable(name: str, network: nn.Module, shapes: str, error: Exception) -> CaptureError:
     """What to raise for a network that torch.export fails on."""
-    message = f"torch.export cannot trace {type(network).__name__}"
+    message = f"torch.export cannot trace {name}"
     module = _failing_module(network, error)
     place = SourceLine.of_error(error)
     where = f" in {module}" if module else ""
@@ -76,17 +77,15 @@ def untraceable(network: nn.Module, shapes: str, error: Exception) -> CaptureErr
     )
 
 
-def inexpressible(network: nn.Module, error: Exception) -> CaptureError:
+def inexpressible(name: str, error: Exception) -> CaptureError:
     """What to raise for a network that torch.onnx cannot write."""
     root = list(_causes(error))[-1]
     cause = _COLORS.sub("", first_line(root))
     node = _failing_node(error)
     if node is None or node.op != "call_function":
-        return CaptureError(
-            f"torch.onnx.export cannot express {type(network).__name__} as ONNX: {cause}"
-        )
+        return CaptureError(f"torch.onnx.export cannot express {name} as ONNX: {cause}")
     place = SourceLine.of_trace(node.meta.get("stack_trace") or "")
-    where = f", which {_module_of(node) or type(network).__name__} calls"
+    where = f", which {_module_of(node) or name} calls"
     where += f" at {place}" if place else ""
     # An operator that is known but fails says why; of an unknown one there is no more to say.
     why = "" if "No ONNX function found" in cause else f": {cause}"
@@ -116,11 +115,11 @@ def _failing_node(error: Exception) -> fx.Node | None:
 
 def _failing_module(network: nn.Module, error: Exception) -> str:
     """The innermost module that was running when ``error`` was raised."""
-    names = {id(module): name for name, module in network.named_modules() if name}
+    names = {id(module): _own_name(name) for name, module in network.named_modules()}
     found = ""
     for frame in _frames(error.__traceback__):
         module = frame.get("self")
-        if isinstance(module, nn.Module) and id(module) in names:
+        if isinstance(module, nn.Module) and names.get(id(module)):
             found = f"{names[id(module)]} ({type(module).__name__})"
     return found
 
@@ -132,7 +131,14 @@ def _frames(trace: TracebackType | None) -> Iterator[dict[str, object]]:
 def _module_of(node: fx.Node) -> str:
     """The qualified name and the class of the module that called the operator."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
-    if not stack or not stack[-1][0]:
+    if not stack or not (name := _own_name(stack[-1][0])):
         return ""
-    name, kind = stack[-1]
+    kind = stack[-1][1]
     return f"{name} ({str(kind).rpartition('.')[2]})"
+
+
+def _own_name(name: str) -> str:
+    """The name in the user's network of a module within our wrappers."""
+    while name == _WRAPPED or name.startswith(f"{_WRAPPED}."):
+        name = name[len(_WRAPPED) :].removeprefix(".")
+    return name

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgeconv.array_file import UNNAMED, StoredArray, listed, open_arrays
 from edgeconv.bundle import Preprocessing, TensorInfo
 from edgeconv.errors import DataError, MismatchedData
-from edgeconv.export.data.array_file import UNNAMED, StoredArray, listed, open_arrays
 from edgeconv.export.data.preprocess import is_pixels, layout_hint, to_input
 from edgeconv.export.data.samples import IndexedSamples, Sample
 

@@ -6,14 +6,17 @@ import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from edgeconv.bundle import Calibration
+from edgeconv.bundle import AccuracyStep, Calibration
 from edgeconv.errors import DataError
 from edgeconv.export.data.checks import InputCheck
+from edgeconv.export.data.outlying import FALSE_ALARMS, Outlying, find_outlying
 from edgeconv.export.data.samples import Sample, Samples, choose
+from edgeconv.progress import Progress, no_progress
 
 # Later passes over at most so many bytes read them from a cache, or else from the source again.
 CACHED_BYTES = 256_000_000
@@ -38,19 +41,28 @@ def join(samples: Sequence[Sample], batch: int) -> Sample:
 class SampleBatches:
     """Batches of samples, for as many passes as calibration needs.
 
+    The samples are read once before the first pass. Where they calibrate, some of them are not
+    among the batches: those that stand out from all others (outlying.py) are left out, and some are
+    held back for verification. The source's further samples are held back if it has more than
+    ``count``, or else a quarter of the samples at most.
+
     The last batch is filled up by repeating its own samples, which changes no extreme value.
 
     Args:
         samples: Where the samples come from.
         count: How many of them to use at the most.
         batch: How many samples a batch has.
-        keep: How many batches of the first pass to keep for verification.
-        check: Looks at every sample of the first pass.
+        keep: How many batches to keep for verification.
+        check: Looks at every sample.
         shapes: The shapes of the network's inputs, where joining samples along the first dimension
             does not give them.
+        calibrating: Whether ranges are found on the samples.
 
     Attributes:
-        kept: The first ``keep`` batches.
+        kept: The batches for verification, after the first pass: those that were held back, or
+            else the first ones.
+        outlying: The samples that were left out; complete after :meth:`read`.
+        held_out: How many samples were held back; likewise.
     """
 
     def __init__(
@@ -62,70 +74,133 @@ class SampleBatches:
         keep: int = 0,
         check: InputCheck | None = None,
         shapes: Sequence[tuple[int, ...]] | None = None,
+        calibrating: bool = False,
     ) -> None:
         self.samples = samples
         self._shapes = shapes
         self._check = check
         self._count, self._batch, self._keep = count, batch, keep
-        self._recorded = False
+        self._calibrating = calibrating and not samples.synthetic
+        self._read = count + (keep * batch if calibrating else 0)
+        self._scanned = self._recorded = False
         self._spool = BatchCache(0)
-        self._names: list[str] = []
-        self._digest = hashlib.sha256()
+        self._scan_digest = hashlib.sha256()
+        self._used: dict[int, str] = {}
+        self._held: set[int] = set()
+        self._digest = ""
         self.kept: list[Sample] = []
+        self.outlying: tuple[Outlying, ...] = ()
+
+    @property
+    def held_out(self) -> int:
+        """How many samples were held back for verification."""
+        return len(self._held)
 
     def __len__(self) -> int:
-        """The number of batches, if all samples are readable."""
-        return -(-self.samples.at_most(self._count) // self._batch)
+        """The number of batches."""
+        self.read()
+        return -(-len(self._used) // self._batch)
+
+    def read(self, progress: Progress = no_progress) -> None:
+        """Read all samples, and decide what each of them is for.
+
+        Raises:
+            DataError: The samples cannot be read.
+        """
+        if self._scanned:
+            return
+        self.samples.skipped.clear()
+        self._spool = BatchCache(CACHED_BYTES)
+        self._scan_digest = hashlib.sha256()
+        if self._check is not None:
+            self._check.reset()
+        names: list[str] = []
+        magnitudes: list[list[float]] = []
+        total = self.samples.at_most(self._read)
+        progress("Reading samples", 0, total)
+        for name, sample in choose(self.samples, self._read):
+            names.append(name)
+            magnitudes.append([_magnitude(array) for array in sample])
+            _digest(self._scan_digest, sample)
+            if self._check is not None:
+                self._check.note(name, sample)
+            self._spool.add(sample)
+            progress("Reading samples", len(names), total)
+        self._divide(names, magnitudes)
+        self._scanned = True
+
+    def _divide(self, names: list[str], magnitudes: list[list[float]]) -> None:
+        found = self._outlying(names, magnitudes) if self._calibrating else {}
+        self.outlying = tuple(found.values())
+        good = [index for index in range(len(names)) if index not in found]
+        held = 0
+        if self._read > self._count:
+            most = min(self._keep * self._batch, max(len(good) - self._count, len(good) // 4))
+            held = most // self._batch * self._batch
+        used = good[: len(good) - held][: self._count]
+        self._used = {index: names[index] for index in used}
+        self._held = set(good[len(good) - held :])
+
+    def _outlying(self, names: list[str], magnitudes: list[list[float]]) -> dict[int, Outlying]:
+        found: dict[int, Outlying] = {}
+        columns = np.array(magnitudes).T
+        for column in columns:
+            indices = find_outlying(column.tolist(), FALSE_ALARMS / len(columns))
+            usual = float(np.delete(column, indices).max(initial=0.0))
+            for index in indices:
+                found.setdefault(index, Outlying(names[index], float(column[index]), usual))
+        return found
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield each batch once.
 
         Raises:
-            DataError: The samples cannot be read, or are not those of the first pass.
+            DataError: The samples cannot be read, or are not those that were read first.
         """
+        self.read()
         if self._recorded:
-            yield from self._spool if self._spool.whole else self._again()
+            yield from self._batches(sample for index, sample in self._all() if index in self._used)
             return
-        self.samples.skipped.clear()
-        self._names, self._digest, self.kept = [], hashlib.sha256(), []
-        self._spool = BatchCache(CACHED_BYTES)
-        if self._check is not None:
-            self._check.reset()
-        for batch in self._batches(self._first_pass()):
-            if len(self.kept) < self._keep:
-                self.kept.append(batch)
-            self._spool.add(batch)
+        digest = hashlib.sha256()
+        held: list[Sample] = []
+        kept: list[Sample] = []
+        for batch in self._batches(self._first_pass(digest, held)):
+            if not self._held and len(kept) < self._keep:
+                kept.append(batch)
             yield batch
+        self.kept = kept or list(self._batches(iter(held)))
+        self._digest = digest.hexdigest()
         self._recorded = True
 
-    def _first_pass(self) -> Iterator[Sample]:
-        for name, sample in choose(self.samples, self._count):
-            self._names.append(name)
-            _digest(self._digest, sample)
-            if self._check is not None:
-                self._check.note(name, sample)
-            yield sample
+    def _first_pass(self, digest: hashlib._Hash, held: list[Sample]) -> Iterator[Sample]:
+        for index, sample in self._all():
+            if index in self._held:
+                held.append(sample)
+            if index in self._used:
+                _digest(digest, sample)
+                yield sample
+
+    def _all(self) -> Iterator[tuple[int, Sample]]:
+        """Yield the samples that were read, again."""
+        return enumerate(self._spool if self._spool.whole else self._again())
 
     def _again(self) -> Iterator[Sample]:
-        """Yield the same batches again; unreadable samples are recorded only once."""
+        """Read the same samples again; unreadable samples are recorded only once."""
         skipped = list(self.samples.skipped)
         digest = hashlib.sha256()
         try:
-            yield from self._batches(self._digested(digest))
+            for _, sample in choose(self.samples, self._read):
+                if not self.samples.repeats_itself:
+                    _digest(digest, sample)
+                yield sample
         finally:
             self.samples.skipped[:] = skipped
-        if not self.samples.repeats_itself and digest.digest() != self._digest.digest():
+        if not self.samples.repeats_itself and digest.digest() != self._scan_digest.digest():
             raise DataError(
                 f"{self.samples.source} gives other samples each time, and calibration reads them "
                 "several times",
                 hint="seed its random numbers",
             )
-
-    def _digested(self, digest: hashlib._Hash) -> Iterator[Sample]:
-        for _, sample in choose(self.samples, self._count):
-            if not self.samples.repeats_itself:
-                _digest(digest, sample)
-            yield sample
 
     def _batches(self, samples: Iterator[Sample]) -> Iterator[Sample]:
         for group in in_groups(samples, self._batch):
@@ -134,22 +209,30 @@ class SampleBatches:
             yield tuple(array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True))
 
     def findings(self) -> list[str]:
-        """What looks wrong with the samples, one line each; complete after the first pass."""
+        """What looks wrong with the samples, one line each; complete after :meth:`read`."""
         if self._check is None or self.samples.synthetic:
             return []
         return self._check.findings(normalized_here=self.samples.pixels)
 
-    def record(self, method: str) -> Calibration:
-        """Describe the samples for the manifest; complete after the first pass."""
+    def record(self, method: str, steps: Sequence[AccuracyStep] = ()) -> Calibration:
+        """Describe the samples and what they decided for the manifest, after the first pass."""
         return Calibration(
             source=self.samples.source,
             synthetic=self.samples.synthetic,
-            samples=len(self._names),
-            names=tuple(self._names),
+            samples=len(self._used),
+            names=tuple(self._used.values()),
             skipped=tuple(self.samples.skipped),
-            sha256=self._digest.hexdigest(),
+            sha256=self._digest,
             method=method,
+            outlying=tuple(each.name for each in self.outlying),
+            held_out=self.held_out,
+            steps=tuple(steps),
         )
+
+
+def _magnitude(array: npt.NDArray[Any]) -> float:
+    """The largest magnitude of a float array; zero for integers, which have no outliers."""
+    return float(np.abs(array).max(initial=0.0)) if array.dtype.kind == "f" else 0.0
 
 
 def _digest(digest: hashlib._Hash, sample: Sample) -> None:

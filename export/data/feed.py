@@ -15,7 +15,9 @@ from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.checks import InputCheck
 from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.data.open import open_samples
+from edgeconv.export.data.preprocess import image_size
 from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
+from edgeconv.export.data.stated import combined
 from edgeconv.export.data.synthetic import SYNTHETIC, Domain, SyntheticSamples, find_domain
 
 # Samples that verification runs on: enough for shares of a percent over the outputs of a
@@ -27,7 +29,7 @@ _VERIFIED_SYNTHETIC = 2
 
 
 def choose_preprocessing(
-    stated: Preprocessing | None,
+    stated: Preprocessing | str | Path | None,
     card: Preprocessing | None,
     inputs: Sequence[TensorInfo],
     network: str,
@@ -35,36 +37,41 @@ def choose_preprocessing(
     """Choose how images become the network's input.
 
     Args:
-        stated: What the user asked for, if anything.
+        stated: What the user asked for, if anything: only what differs from ``card``.
         card: What the network's card says, if it has one.
         inputs: The network's inputs.
         network: The name of the network, for the message.
 
     Returns:
-        ``stated`` or else ``card``; for other networks on images a scaling to [0, 1]; None for a
-        network that is not on images.
+        What ``stated`` and ``card`` say, with a mean and a deviation for each channel; for other
+        networks on images a scaling to [0, 1]; None for a network that is not on images.
 
     Raises:
-        UsageError: ``stated`` has another number of channels than the input.
+        UsageError: ``stated`` is for another number of channels than the input has.
     """
-    channels = inputs[0].shape[1] if len(inputs) == 1 and len(inputs[0].shape) == 4 else None
-    if stated is not None:
-        if len(stated.mean) != channels:
-            raise UsageError(
-                f"--mean and --std have {len(stated.mean)} numbers, and the input of {network} "
-                f"has {channels or 'no'} channels",
-                hint="give one number per channel" if channels else "leave --mean and --std out",
-            )
-        return stated.model_copy(update={"resize": stated.resize or (card and card.resize)})
-    if card is not None:
-        return card
+    channels = image_size(inputs[0])[0] if len(inputs) == 1 and len(inputs[0].shape) == 4 else None
+    chosen = combined(stated, card)
+    if chosen is not None and channels is not None:
+        mean, std = (
+            values * channels if len(values) == 1 else values
+            for values in (chosen.mean, chosen.std)
+        )
+        if len(mean) == len(std) == channels:
+            return chosen.model_copy(update={"mean": mean, "std": std})
+    if chosen is not None and stated is not None:
+        raise UsageError(
+            f"the preprocessing has {max(len(chosen.mean), len(chosen.std))} numbers for mean and "
+            f"std, and the input of {network} has {channels or 'no'} channels",
+            hint="give one number per channel" if channels else "leave mean and std out",
+        )
     if channels not in (1, 3):
         return None
-    return Preprocessing(resize=None, mean=(0.0,) * channels, std=(1.0,) * channels, assumed=True)
+    plain = {"mean": (0.0,) * channels, "std": (1.0,) * channels, "assumed": True}
+    return (card or Preprocessing()).model_copy(update=plain)
 
 
 def open_batches(
-    calibration: str | Path | None,
+    calibration: Any,
     inputs: Sequence[TensorInfo],
     preprocessing: Preprocessing | None,
     ranges: Mapping[str, IntegerRange],
@@ -73,10 +80,11 @@ def open_batches(
     count: int,
     calibrates: bool,
 ) -> SampleBatches:
-    """Open the samples for calibration and verification; the first ones are kept for the latter.
+    """Open the samples for calibration and verification; some are held back for the latter.
 
     Args:
-        calibration: Where the samples come from; None for a few synthetic ones.
+        calibration: Where the samples come from, as
+            :func:`edgeconv.export.data.open.open_samples` takes it; None for a few synthetic ones.
         inputs: The network's inputs, with the batch.
         preprocessing: How images become inputs.
         ranges: What synthetic integers are drawn from, by the name of the input.
@@ -98,12 +106,20 @@ def open_batches(
         synthetic = SyntheticSamples(single, ranges, domain)
         return run(next(iter(SampleBatches(synthetic, count=batch, batch=batch, shapes=shapes))))
 
-    domain = find_domain(outputs_on) if source == SYNTHETIC else Domain.REAL
+    is_synthetic = isinstance(source, str) and source == SYNTHETIC
+    domain = find_domain(outputs_on) if is_synthetic else Domain.REAL
     samples = open_samples(source, single, preprocessing, ranges, domain)
     if calibration is None:
         keep = min(keep, _VERIFIED_SYNTHETIC)
         return SampleBatches(samples, count=keep * batch, batch=batch, keep=keep, shapes=shapes)
     if not calibrates:
         count = min(count, keep * batch)
-    check = InputCheck(single, preprocessing)
-    return SampleBatches(samples, count=count, batch=batch, keep=keep, check=check, shapes=shapes)
+    return SampleBatches(
+        samples,
+        count=count,
+        batch=batch,
+        keep=keep,
+        check=InputCheck(single, preprocessing),
+        shapes=shapes,
+        calibrating=calibrates,
+    )

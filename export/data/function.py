@@ -6,22 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from edgeconv.bundle import Preprocessing, TensorInfo
-from edgeconv.errors import DataError, MismatchedData, UsageError, first_line
-from edgeconv.export.capture.source import load_named
-from edgeconv.export.data.preprocess import is_pixels, layout_hint, to_input
+from edgeconv.errors import DataError, UsageError, first_line
+from edgeconv.export.capture.factory import load_named
+from edgeconv.export.data.objects import Reader
 from edgeconv.export.data.samples import Sample, Samples
 
 
 class FunctionSamples(Samples):
     """The samples that ``file.py:function`` yields. The first ones are taken.
 
-    A sample is an array, or a tuple with one array per input, with or without a batch dimension of
-    1. Anything that NumPy can read as an array will do, such as a tensor on the CPU. Bytes for a
-    float input are pixels, and are normalized like an image.
+    What it may yield is what :class:`edgeconv.export.data.objects.Reader` reads, without labels.
 
     Args:
         spec: The file and the function, as ``file.py:function``.
@@ -43,7 +38,7 @@ class FunctionSamples(Samples):
         self.function = load_named(spec)
         if not callable(self.function):
             raise UsageError(f"{spec} is a {type(self.function).__name__}, not a function")
-        self.inputs, self.preprocessing = inputs, preprocessing
+        self._reader = Reader(inputs, preprocessing)
         self.pixels = False
         self.skipped: list[str] = []
 
@@ -58,8 +53,13 @@ class FunctionSamples(Samples):
             DataError: The function fails, or yields something else than arrays.
             MismatchedData: A sample does not fit the network's inputs.
         """
-        for index, item in enumerate(self._items()):
-            yield str(index), self._sample(item, f"sample {index} of {self.source}")
+        count = 0
+        for item in self._items():
+            where = f"sample {count} of {self.source}"
+            for sample in self._reader.samples(item, where, one=True):
+                self.pixels = self._reader.pixels
+                yield str(count), sample
+                count += 1
 
     def _items(self) -> Iterator[Any]:
         """Yield what the function yields; an error in it becomes a DataError of one line."""
@@ -76,32 +76,3 @@ class FunctionSamples(Samples):
         except Exception as error:  # the user's own code: anything can come out of it
             line = first_line(error)
             raise DataError(f"{self.source} raised {type(error).__name__}: {line}") from error
-
-    def _sample(self, item: Any, where: str) -> Sample:
-        values = item if isinstance(item, tuple) else (item,)
-        if len(values) != len(self.inputs):
-            count, wanted = len(values), len(self.inputs)
-            raise MismatchedData(
-                f"{where} has {count} array{'s' * (count != 1)}, the network {wanted} "
-                f"input{'s' * (wanted != 1)}",
-                hint="yield one array per input and no labels",
-            )
-        return tuple(
-            self._array(value, info, where) for value, info in zip(values, self.inputs, strict=True)
-        )
-
-    def _array(self, value: Any, info: TensorInfo, where: str) -> npt.NDArray[Any]:
-        try:
-            array = np.asarray(value)
-        except Exception as error:  # NumPy raises what the object's own conversion raises
-            raise DataError(f"{where} is not an array: {error}") from error
-        shape = info.shape[1:]
-        if array.dtype.kind not in "fiub" or array.shape not in (shape, (1, *shape)):
-            raise MismatchedData(
-                f"{where} is {array.dtype} of shape {list(array.shape)}, the input {info.name!r} "
-                f"wants {info.dtype} of {list(shape)}",
-                hint=layout_hint(array.shape[-3:], info),
-            )
-        array = array.reshape(1, *shape)
-        self.pixels |= is_pixels(array.dtype, info)
-        return to_input(array, info, self.preprocessing, where)

@@ -1,13 +1,14 @@
 """Samples for calibration, verification and evaluation, read one at a time.
 
-A source is a folder of images, an ``.npy`` or ``.npz`` file, a Python function of the user, or
-``random`` for synthetic samples.
+A source is a folder of images, an ``.npy`` or ``.npz`` file, a Python function of the user,
+``random`` for synthetic samples, or from Python an object that has the samples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from edgeconv.bundle import Preprocessing, TensorInfo
 from edgeconv.errors import UsageError
@@ -15,6 +16,7 @@ from edgeconv.export.data.arrays import ArrayFile
 from edgeconv.export.data.function import FunctionSamples
 from edgeconv.export.data.images import ImageFolder, load_image, one_image_input
 from edgeconv.export.data.integer_ranges import IntegerRange
+from edgeconv.export.data.objects import object_samples
 from edgeconv.export.data.samples import IndexedSamples, Sample, Samples, choose
 from edgeconv.export.data.synthetic import SYNTHETIC, Domain, SyntheticSamples, synthetic_input
 
@@ -35,7 +37,7 @@ __all__ = [
 
 
 def open_samples(
-    source: str | Path,
+    source: Any,
     inputs: Sequence[TensorInfo],
     preprocessing: Preprocessing | None,
     ranges: Mapping[str, IntegerRange] | None = None,
@@ -44,7 +46,8 @@ def open_samples(
     """Open a source of samples for a network with these inputs.
 
     Args:
-        source: A path, ``file.py:function``, or ``random`` for synthetic samples.
+        source: A path, ``file.py:function``, ``random`` for synthetic samples, or an object as
+            :func:`edgeconv.export.data.objects.object_samples` takes it.
         inputs: The network's inputs, as :func:`inputs_of_samples` describes them.
         preprocessing: How pixels are normalized.
         ranges: What synthetic integers are drawn from, by the name of the input.
@@ -54,6 +57,8 @@ def open_samples(
         UsageError: There is no such source, or its kind does not fit the network.
         DataError: The source is damaged, empty or of the wrong shape.
     """
+    if not isinstance(source, (str, Path)):
+        return object_samples(source, inputs, preprocessing)
     if str(source) == SYNTHETIC:
         return SyntheticSamples(inputs, ranges, domain)
     if ".py:" in str(source):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.bundle import Layout, Preprocessing, TensorInfo
 from edgeconv.errors import DataError
 
 
@@ -30,7 +30,7 @@ def to_input(
         DataError: A value is NaN or infinite.
     """
     if is_pixels(array.dtype, info):
-        return normalize(array, preprocessing)
+        return normalize(array, preprocessing, channel_axis(info))
     converted = np.ascontiguousarray(array, dtype=info.dtype)
     if not np.isfinite(converted).all():
         raise DataError(f"{source} holds NaN or infinite values", hint="remove them")
@@ -42,21 +42,46 @@ def is_pixels(dtype: np.dtype[Any], info: TensorInfo) -> bool:
     return dtype == np.uint8 and info.dtype == "float32" and len(info.shape) == 4
 
 
+def channel_axis(info: TensorInfo) -> int:
+    """The dimension of an image input that counts the channels."""
+    return 3 if info.layout is Layout.NHWC else 1
+
+
+def image_size(info: TensorInfo) -> tuple[int, int, int]:
+    """Channels, height and width of an input of four dimensions."""
+    channels = channel_axis(info)
+    height, width = (size for axis, size in enumerate(info.shape) if axis not in (0, channels))
+    return info.shape[channels], height, width
+
+
 def layout_hint(shape: tuple[int, ...], info: TensorInfo) -> str:
-    """The hint about a sample whose shape is [H, W, C] instead of [C, H, W]; empty for others."""
-    if len(shape) == 3 and shape == (*info.shape[2:], info.shape[1]):
-        return "transpose it to NCHW: it looks like NHWC"
-    return ""
+    """The hint about a sample in the other layout than the input's; empty for others."""
+    if len(shape) != 3 or len(info.shape) != 4:
+        return ""
+    channels, height, width = image_size(info)
+    own = info.layout or Layout.NCHW
+    other = Layout.NCHW if own is Layout.NHWC else Layout.NHWC
+    swapped = (channels, height, width) if own is Layout.NHWC else (height, width, channels)
+    if shape != swapped:
+        return ""
+    return f"transpose it to {own.name}: it looks like {other.name}"
 
 
 def normalize(
-    pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing | None
+    pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing | None, channels: int = 1
 ) -> npt.NDArray[np.float32]:
-    """Scale pixels [N, C, H, W] to [0, 1] in float32, subtract the mean and divide by std."""
+    """Scale pixels to [0, 1] in float32, subtract the mean and divide by std.
+
+    Args:
+        pixels: Images, [N, C, H, W] by default.
+        preprocessing: Has mean and std.
+        channels: The dimension of the channels.
+    """
     scaled: npt.NDArray[np.float32] = pixels.astype(np.float32) / np.float32(255)
     if preprocessing is None:
         return scaled
-    mean = np.array(preprocessing.mean, np.float32).reshape(1, -1, 1, 1)
-    std = np.array(preprocessing.std, np.float32).reshape(1, -1, 1, 1)
+    along = [-1 if axis == channels else 1 for axis in range(pixels.ndim)]
+    mean = np.array(preprocessing.mean, np.float32).reshape(along)
+    std = np.array(preprocessing.std, np.float32).reshape(along)
     normalized: npt.NDArray[np.float32] = np.ascontiguousarray((scaled - mean) / std)
     return normalized

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import TensorInfo
+from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.export.data.integer_ranges import FLAGS, IntegerRange
+from edgeconv.export.data.preprocess import image_size
 from edgeconv.export.data.samples import IndexedSamples, Sample
 from edgeconv.models.randomize import structured_input
 
@@ -130,7 +131,10 @@ def synthetic_input(
     shape = (1, *info.shape[1:])
     if np.dtype(info.dtype).kind != "f":
         return _integers(shape, seed, integers).astype(info.dtype)
-    if 2 <= len(shape) <= 4 and 0 not in shape:
+    if info.layout is Layout.NHWC and 0 not in shape:
+        image = structured_input((1, *image_size(info)), seed).numpy().astype(info.dtype)
+        reals = np.moveaxis(image, 1, -1)
+    elif 2 <= len(shape) <= 4 and 0 not in shape:
         reals = structured_input(shape, seed).numpy().astype(info.dtype)
     else:
         reals = np.random.default_rng(seed).standard_normal(shape).astype(info.dtype)

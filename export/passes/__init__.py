@@ -19,6 +19,7 @@ from edgeconv.export.passes.hard_swish import HardSwish
 from edgeconv.export.passes.layer_norm import FIRST_OPSET_RMS, LayerNorm, RMSNorm
 from edgeconv.export.passes.pixel_shuffle import PixelShuffle
 from edgeconv.export.passes.prelu import PReluToLeakyRelu
+from edgeconv.export.passes.quantized_forms import ClipBeforeQuantize, ScalarScales
 from edgeconv.export.passes.rewriting import Rewrites
 from edgeconv.export.passes.sigmoid import Sigmoid
 from edgeconv.export.passes.simplification import Simplify
@@ -46,6 +47,8 @@ def float_steps() -> tuple[Step, ...]:
             common.LiftConstantsToInitializersPass(lift_all_constants=True),
             "the rewrites and the quantizer know constants as initializers",
         ),
+        Step(ScalarScales(), "before whatever reads a scale, as ClipBeforeQuantize does"),
+        Step(ClipBeforeQuantize(), "before the patterns that fuse a Clip into what is before it"),
         Step(SumToAdd(), "before the patterns, which know Adds"),
         Step(ConstantsSecond(), "before the patterns, which look for a constant on one side only"),
         Step(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import onnx_ir as ir
+from onnx_ir.passes import common
 from onnxscript.rewriter import pattern
 
 from edgeconv.export.passes.steps import broken
@@ -92,6 +93,11 @@ class Rewrites(ir.passes.InPlacePass):
         modified = False
         while pattern.RewriteRuleSet(self.rules).apply_to_model(model):
             modified = True
+        if any(
+            value.dtype is None for node in model.graph for value in node.outputs if value.uses()
+        ):
+            # Rules make values without a type, and what has none counts as no float.
+            common.ShapeInferencePass()(model)
         return ir.passes.PassResult(model, modified)
 
     def ensures(self, model: ir.Model) -> None:

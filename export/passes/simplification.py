@@ -8,6 +8,7 @@ else. The one exception folds batch norm into convolutions, which rounds differe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -60,6 +61,13 @@ a Clip with a Relu or Clip is wrong where their bounds do not meet; the no-op ar
 tolerances, so :class:`NoOpArithmetic` stands for it."""
 
 
+MOST_FOLDED = 64_000_000
+"""Elements of the largest constant that is computed at export, such as a standardized weight."""
+
+# onnxscript's own limit for results.
+_WORTH_COMPUTING = 512 * 512
+
+
 class Simplify(ir.passes.InPlacePass):
     """Inline functions, fold constants and drop what changes nothing."""
 
@@ -73,8 +81,33 @@ class FoldConstants(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Fold the constants of ``model``."""
-        result = fold_constants_ir(model, onnx_shape_inference=True)
+        result = fold_constants_ir(
+            model,
+            onnx_shape_inference=True,
+            input_size_limit=MOST_FOLDED,
+            output_size_limit=MOST_FOLDED,
+            should_fold=_unless_grown,
+        )
         return ir.passes.PassResult(model, modified=result.modified)
+
+
+def _unless_grown(node: ir.Node) -> bool | None:
+    """False for a node whose result is large, and larger than what it is made from.
+
+    Computing it in the network costs less than storing it. onnxscript drops results above its limit
+    only after it has computed them, so that limit is checked here too. None leaves it to the other
+    rules.
+    """
+    inputs = sum(_elements(value) for value in node.inputs if value is not None)
+    outputs = sum(_elements(value) for value in node.outputs)
+    return False if outputs > min(max(inputs, _WORTH_COMPUTING), MOST_FOLDED) else None
+
+
+def _elements(value: ir.Value) -> int:
+    """How many elements a value has; 0 where its shape is not known."""
+    if value.shape is None or not value.shape.is_static():
+        return 0
+    return math.prod(value.shape.numpy())
 
 
 class NoOpArithmetic(ir.passes.InPlacePass):

@@ -1,8 +1,9 @@
-"""A Softplus that returns large inputs as they are becomes a plain one.
+"""A Softplus that returns large inputs as they are becomes a plain one; so does Log(Sigmoid(x)).
 
 PyTorch writes x itself above a threshold, where log(1 + exp(x)) is x to the last bit of float32.
 ONNX Runtime and TFLite compute Softplus without overflow, and the choice costs both of them a
-comparison and a selection that have no integer form.
+comparison and a selection that have no integer form. The logarithm of a sigmoid is minus infinity
+where the sigmoid is too small for float32, as it is from -104 down.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Softplus(Rewrites):
     """``Where(x > t, x, Softplus(x))`` → ``Softplus(x)``, for t of 15 or more.
 
     ``Softplus(b x) / b`` loses its choice in the same way where ``b x`` is compared.
+    ``Log(Sigmoid(x))`` → ``-Softplus(-x)``.
     """
 
     subject = "Softplus"
@@ -52,5 +54,9 @@ class Softplus(Rewrites):
             ),
             lambda op, x, beta, **_: _scaled(op, x, beta),
             _exact,
+        ),
+        pattern.RewriteRule(
+            lambda op, x: op.Log(op.Sigmoid(x)),
+            lambda op, x: op.Neg(op.Softplus(op.Neg(x))),
         ),
     )

@@ -47,12 +47,23 @@ def to_half(
     return np.asarray(limited, HALF)
 
 
-def halve_constants(graph: Graph) -> tuple[()]:
+# What LiteRT reads: compute in half precision, and sum in it too, where the core can.
+REDUCED_PRECISION = {"reduced_precision_support": b"fp16accfp16"}
+
+
+def halve_constants(graph: Graph, *, half_arithmetic: bool = False) -> tuple[()]:
     """Store the float constants of a TFLite graph as float16, each with a DEQUANTIZE behind it.
 
     LiteRT computes these once, when it loads the file, and XNNPACK takes the constants in their
     place; the network then runs in float32 with weights rounded to float16.
+
+    Args:
+        graph: The graph, changed in place.
+        half_arithmetic: Whether the file also allows runtimes to compute in half precision. Cores
+            without that run it in float32.
     """
+    if half_arithmetic:
+        graph.metadata |= REDUCED_PRECISION
     readers: dict[int, set[str]] = {}
     for operator in graph.operators:
         for tensor in operator.inputs:

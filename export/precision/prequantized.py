@@ -8,7 +8,10 @@ from edgeconv.bundle import Precision
 from edgeconv.errors import CaptureError
 from edgeconv.export.graph_edit import GraphEditor, describe, only_consumer
 from edgeconv.export.passes.steps import NodePass, Step, run
+from edgeconv.export.traits import Trait, operators
 
+_VIEWS = operators(Trait.VIEWS) | {"Transpose"}
+_OUTPUT_DTYPE_OPSET = 21
 _BY_ACTIVATION = {
     ir.DataType.INT8: Precision.INT8,
     ir.DataType.UINT8: Precision.INT8,
@@ -47,7 +50,13 @@ def existing_precision(model: ir.Model, name: str) -> Precision | None:
 
 def state_pooled_scales(model: ir.Model) -> None:
     """State every scale that the integers of a pre-quantized graph need, in place."""
-    run(model, [Step(StatePooledScales(), "the only one: a quantized graph is kept as it is")])
+    steps = [
+        Step(StatePooledScales(), "a quantized graph is kept as it is otherwise"),
+        Step(
+            StateMovedScales(), "after the pools, which a Reshape may follow", _OUTPUT_DTYPE_OPSET
+        ),
+    ]
+    run(model, steps)
 
 
 class StatePooledScales(NodePass):
@@ -75,6 +84,48 @@ class StatePooledScales(NodePass):
         first.outputs[0].type = quantize.outputs[0].type
         editor.graph.insert_after(node, [first, second])
         reshape.replace_input_with(0, second.outputs[0])
+
+
+class StateMovedScales(NodePass):
+    """Quantizes what is only a view of int8 numbers again, which changes none of them.
+
+    ONNX Runtime does so itself where it loads the file, and then, on x86, turns int8 into uint8 but
+    forgets an attribute that QuantizeLinear has since opset 21: it refuses the file.
+    """
+
+    def applies(self, node: ir.Node) -> bool:
+        """Apply to a view of int8 numbers whose result is read as it is."""
+        return _dequantized(node) is not None and any(
+            user.op_type != "QuantizeLinear" for user in node.outputs[0].consumers()
+        )
+
+    def replace(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Write the pair behind the view."""
+        dequantize = _dequantized(node)
+        assert dequantize is not None
+        assert dequantize.inputs[0] is not None
+        view = node.outputs[0]
+        users = [use for use in view.uses() if use.node.op_type != "QuantizeLinear"]
+        first = ir.node("QuantizeLinear", [view, *dequantize.inputs[1:]])
+        second = ir.node("DequantizeLinear", [first.outputs[0], *dequantize.inputs[1:]])
+        for step, suffix in ((first, "quantized"), (second, "dequantized")):
+            step.name = step.outputs[0].name = editor.free_name(f"{view.name}_{suffix}")
+            describe(step.outputs[0], view)
+        first.outputs[0].type = dequantize.inputs[0].type
+        editor.graph.insert_after(node, [first, second])
+        for user, index in users:
+            user.replace_input_with(index, second.outputs[0])
+
+
+def _dequantized(view: ir.Node) -> ir.Node | None:
+    """The DequantizeLinear of a whole int8 tensor that a view is of."""
+    source = view.inputs[0] if view.op_type in _VIEWS and view.domain == "" else None
+    node = None if source is None else source.producer()
+    if node is None or node.op_type != "DequantizeLinear" or node.inputs[0] is None:
+        return None
+    scale = node.inputs[1]
+    whole = scale is not None and scale.shape is not None and len(scale.shape) == 0
+    return node if whole and node.inputs[0].dtype == ir.DataType.INT8 else None
 
 
 def _quantized_reshape(pool: ir.Node) -> tuple[ir.Node, ir.Node] | None:

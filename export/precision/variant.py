@@ -66,6 +66,8 @@ def make_variant(
     quantized: QuantizedModel | None,
     io: IoType,
     existing: Precision | None = None,
+    *,
+    half_arithmetic: bool = False,
 ) -> Variant:
     """Express ``graph`` in ``precision``.
 
@@ -74,6 +76,7 @@ def make_variant(
         graph: the float graph.
         quantized: its QDQ form, for the calibrated precisions.
         existing: the precision of ``graph`` where it is pre-quantized.
+        half_arithmetic: whether float16 files may be computed in half precision.
         io: element type of the inputs and outputs where ``precision`` can have it.
 
     Raises:
@@ -85,7 +88,10 @@ def make_variant(
         return Variant(precision, onnx=graph, tflite=graph)
     if precision is Precision.FLOAT16:
         return Variant(
-            precision, onnx=float16_model(graph, io), tflite=graph, finish=halve_constants
+            precision,
+            onnx=float16_model(graph, io),
+            tflite=graph,
+            finish=partial(halve_constants, half_arithmetic=half_arithmetic),
         )
     if precision is Precision.INT8_DYNAMIC:
         dynamic = quantize_dynamically(graph)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -11,13 +11,12 @@ from edgeconv.errors import UsageError
 from edgeconv.export.data.samples import Batch, Batches
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.passes.steps import Step, run
+from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe
 from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
-from edgeconv.export.quantize.accuracy.range_method import choose_range_method
-from edgeconv.export.quantize.accuracy.score import SqnrScorer, held_out_batches
 from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float
-from edgeconv.export.quantize.calibrated import CalibratedModel, draft
-from edgeconv.export.quantize.calibration.clip_inputs import clip_inputs
+from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.integer_io import apply_io
+from edgeconv.export.quantize.keep_float import named_nodes
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize_options import (
     ActivationType,
@@ -43,9 +42,6 @@ __all__ = [
 DEFAULTS = QuantizeOptions()
 
 
-# Candidates are compared on so many samples and bytes at the most.
-_JUDGED_SAMPLES = 32
-_JUDGED_BYTES = 64_000_000
 # How many kinds of operators a message names.
 _NAMED_KINDS = 5
 
@@ -105,26 +101,26 @@ def fit(
     Returns:
         The float graph with its scales and integer weights, and what each accuracy pass did.
     """
+    options = options.decided()
     model = prepare(model)
-    if not plan(model.graph, options.keep_float).activations:
+    options = replace(options, keep_float=named_nodes(model.graph, options.keep_float))
+    if not plan(model.graph, options).activations:
         kinds = ", ".join(sorted({node.op_type for node in model.graph})[:_NAMED_KINDS])
         raise UsageError(
             f"the network has no operator that int8 covers ({kinds})",
             hint="use --precision float32",
         )
-    judged = held_out_batches(batches, _JUDGED_SAMPLES, _JUDGED_BYTES)
-    options = choose_range_method(model, batches, SqnrScorer(model, judged), options, progress)
-    batches = clip_inputs(model, batches, options, progress)
-    judge = SqnrScorer(model, held_out_batches(batches, _JUDGED_SAMPLES, _JUDGED_BYTES))
-    improver = AccuracyPasses(judge, batches, options, progress)
-    current = draft(improver.rescale(model), batches, options, progress)
-    if options.rounding is Rounding.ADAPTIVE:
-        current = improver.round_adaptively(current)
-    if options.bias_correction:
-        current = improver.correct(current)
-    if options.float_places:
-        current = keep_worst_in_float(current, judge, options.float_places)
-    return current, tuple(improver.record)
+    judging = options.judges
+    drafts = Drafts(model, batches, options, progress, judging=judging)
+    passes = AccuracyPasses(drafts, batches, options, progress) if judging else None
+    recipe = passes.choose() if passes else Recipe(options.range_method)
+    current = drafts.fit(recipe, Part.WHOLE)
+    assert current is not None
+    if passes and options.rounding is Rounding.ADAPTIVE:
+        current = passes.round_adaptively(recipe, current)
+    if passes and options.float_places:
+        current = keep_worst_in_float(current, passes.judge, options.float_places)
+    return current, tuple(passes.record) if passes else ()
 
 
 def prepare(model: ir.Model) -> ir.Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -10,9 +11,11 @@ from onnx_ir.passes import common
 from edgeconv.export.data.samples import Batches
 from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.quantize.calibration.calibrate import calibrate
+from edgeconv.export.quantize.calibration.observer import Observed
 from edgeconv.export.quantize.insert_qdq import InsertQdq
 from edgeconv.export.quantize.layers import is_weighted
-from edgeconv.export.quantize.parameters import ActivationParameters
+from edgeconv.export.quantize.needs import Watch
+from edgeconv.export.quantize.parameters import ActivationParameters, Range
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize.weights import QuantizedWeight, round_to_nearest
 from edgeconv.export.quantize_options import QuantizeOptions
@@ -63,7 +66,7 @@ class CalibratedModel:
     def to_qdq(self) -> tuple[ir.Model, tuple[str, ...]]:
         """Make the QDQ graph, and list what stays in float, each as "name (operator): reason"."""
         model = self.model.clone()
-        decisions = plan(model.graph, self.options.keep_float)
+        decisions = plan(model.graph, self.options)
         parameters = {value: self.activations[str(value.name)] for value in decisions.activations}
         dtype = self.options.activation_type.value
         steps = [
@@ -89,18 +92,40 @@ def draft(
 ) -> CalibratedModel:
     """Find ranges on ``batches``, and round weights to the nearest integer.
 
+    What reads or writes values that no scale covers stays in float.
+
     Raises:
         DataError: An activation is NaN or infinite.
     """
-    decisions = plan(model.graph, options.keep_float)
-    calibration = calibrate(model, decisions.groups(), batches, options.range_method, progress)
+    watch = Watch(model, options)
+    method, outputs = options.range_method, watch.outputs
+    found = calibrate(watch.model, watch.groups, batches, method, progress, outputs)
+    ranges = watch.cut(found.ranges)
+    if far := watch.out_of_reach(ranges):
+        return draft(
+            model, batches, replace(options, keep_float=options.keep_float | far), progress
+        )
+    return _calibrated(model, options, ranges, found.unsettled())
+
+
+def draft_from(
+    model: ir.Model, options: QuantizeOptions, observed: Observed, unsettled: str = ""
+) -> CalibratedModel:
+    """Do what :func:`draft` does with what was observed before, of the same :class:`Watch`."""
+    ranges = Watch(model, options).ranges(observed, options.range_method)
+    return _calibrated(model, options, ranges, unsettled)
+
+
+def _calibrated(
+    model: ir.Model, options: QuantizeOptions, ranges: Mapping[str, Range], unsettled: str
+) -> CalibratedModel:
+    decisions = plan(model.graph, options)
     activations = {
-        str(value.name): parameters
-        for value, parameters in decisions.parameters(calibration.ranges).items()
+        str(value.name): parameters for value, parameters in decisions.parameters(ranges).items()
     }
     weights = {
         str(node.outputs[0].name): round_to_nearest(node, activations)
         for node in model.graph
         if is_weighted(node) and node not in decisions.float_fallback and node.inputs[0]
     }
-    return CalibratedModel(model, options, activations, weights, calibration.unsettled())
+    return CalibratedModel(model, options, activations, weights, unsettled)

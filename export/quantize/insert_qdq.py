@@ -18,6 +18,7 @@ from edgeconv.export.graph_edit import (
 )
 from edgeconv.export.passes.steps import broken
 from edgeconv.export.quantize.layers import constant, has_bias
+from edgeconv.export.quantize.needs import operand_need
 from edgeconv.export.quantize.operators import OPERATORS, Kind
 from edgeconv.export.quantize.parameters import (
     ActivationParameters,
@@ -26,7 +27,7 @@ from edgeconv.export.quantize.parameters import (
     bias_scale,
     quantize_bias,
 )
-from edgeconv.export.quantize.plan import Plan, data_inputs, is_constant
+from edgeconv.export.quantize.plan import Plan, data_inputs, fused_output, is_constant
 from edgeconv.export.quantize.weights import QuantizedWeight
 
 Array = npt.NDArray[Any]
@@ -86,6 +87,7 @@ class _Inserter:
     def run(self, plan: Plan) -> None:
         for node in list(self._graph):
             if node in plan.float_fallback:
+                self._saturate_constants(node)
                 continue
             operator = OPERATORS[node.op_type]
             if operator.kind is Kind.WEIGHTED:
@@ -173,10 +175,37 @@ class _Inserter:
             integers = quantize_bias(bias, scale)
             self._replace_constant(node, 2, f"{name}_bias", integers, scale, axis=0)
 
+    def _saturate_constants(self, node: ir.Node) -> None:
+        """Cut what a Where in float fills in to what its result, in integers, can tell apart."""
+        result = self._parameters.get(node.outputs[0])
+        if node.op_type != "Where" or node.domain != "" or result is None:
+            return
+        for index in (1, 2):
+            value = node.inputs[index]
+            if value is None or not is_constant(value):
+                continue
+            array = constant_array(value)
+            cut = np.clip(array, result.range.low, result.range.high)
+            if (cut != array).any():
+                name = f"{node.outputs[0].name}_input_{index}"
+                node.replace_input_with(index, self._editor.constant(name, cut))
+
+    def _saturated(self, node: ir.Node, index: int) -> Array:
+        """A constant operand, cut to what changes the result."""
+        array = constant_array(node.inputs[index])
+        result = self._parameters.get(fused_output(node.outputs[0]))
+        other = node.inputs[1 - index] if len(node.inputs) == 2 else None
+        if result is None or (len(node.inputs) == 2 and other not in self._parameters):
+            return array
+        span = Range(0.0, 0.0) if other is None else self._parameters[other].range
+        need = operand_need(node, index, result.range, span)
+        cut: Array = np.clip(array, np.float32(need.low), np.float32(need.high))
+        return cut
+
     def _quantize_constant(self, node: ir.Node, value: ir.Value) -> None:
-        array = constant_array(value)
-        parameters = activation_parameters(Range(float(array.min()), float(array.max())))
         index = next(i for i, candidate in enumerate(node.inputs) if candidate is value)
+        array = self._saturated(node, index)
+        parameters = activation_parameters(Range(float(array.min()), float(array.max())))
         name = f"{node.outputs[0].name}_input_{index}"
         self._replace_constant(
             node,

@@ -59,9 +59,13 @@ class Layer:
         self._set(2, bias)
 
     def _set(self, index: int, array: Array) -> None:
-        """Give the node a constant of its own, because other nodes may read the one that it has."""
-        editor = GraphEditor(self._graph)
-        value = editor.constant(f"{self.name}_parameter_{index}", array.astype(np.float32))
+        """Replace a parameter; one that other nodes read too becomes the node's own before."""
+        array = array.astype(np.float32)
+        value = self.node.inputs[index] if index < len(self.node.inputs) else None
+        if value is not None and len(value.uses()) == 1 and not value.is_graph_output():
+            value.const_value = ir.Tensor(np.ascontiguousarray(array), name=value.name)
+            return
+        value = GraphEditor(self._graph).constant(f"{self.name}_parameter_{index}", array)
         if index == len(self.node.inputs):
             self.node.resize_inputs(index + 1)
         self.node.replace_input_with(index, value)

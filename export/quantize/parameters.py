@@ -27,8 +27,9 @@ _GATE_HIGH = 255 / 254
 # XNNPACK refuses convolutions whose accumulator's step is 256 output steps or more. There a single
 # step saturates the output whatever the weight is.
 _MAX_STEP_RATIO = 255.0
-# The other half of int32 is left for the accumulated products.
-_MAX_BIAS = 2**30
+# Half of int32 is left for the accumulated products. An activation of int16 has steps that are 256
+# times finer, and so has its bias; ONNX Runtime makes int32 even of a float bias.
+_MAX_BIAS = 2**30 // 256
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,16 @@ class Range:
 
     low: float
     high: float
+
+    @property
+    def reach(self) -> float:
+        """The largest magnitude in it."""
+        return max(abs(self.low), abs(self.high))
+
+    @property
+    def span(self) -> float:
+        """The width of what 8 bits have to cover, which includes zero."""
+        return max(self.high, 0.0) - min(self.low, 0.0)
 
     def union(self, other: Range) -> Range:
         """The smallest range that contains both."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -13,8 +13,38 @@ from edgeconv.export.quantize.parameters import (
     Range,
     activation_parameters,
 )
+from edgeconv.export.quantize_options import QuantizeOptions
+from edgeconv.export.traits import Trait, operators
 
+DEFAULTS = QuantizeOptions()
 FLOAT = ir.DataType.FLOAT
+KEPT = "it was asked to stay in float, or would lose too much in int8"
+# Through these a NaN or an infinity reaches the result.
+_ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Max", "Min", "Where", "Softmax"}
+_MOVES = operators(Trait.MOVES)
+_PASSES_INFINITY = _ELEMENTWISE | _MOVES
+
+
+# A part with other readers shares the scale of a Concat if its range is at least a quarter of the
+# whole: it then loses two bits at most, and is not rounded twice.
+_WIDEST_SHARE = 4.0
+_NOT_FINITE = "integers have no NaN and no infinity, which the network asks for behind it"
+_ISLAND = "it lies between operators in float, and integers would only round it"
+_FINER = "its result is an output, which may be finer than the steps of 1/256 that int8 has"
+AT_THE_END = "its parts are outputs, each in a scale of its own"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A group that a Concat reads.
+
+    Attributes:
+        root: Its representative.
+        only_joined: Whether nothing else reads it but other Concats.
+    """
+
+    root: ir.Value
+    only_joined: bool
 
 
 @dataclass
@@ -26,11 +56,13 @@ class Plan:
             representative share scale and zero point.
         fixed: The representatives whose parameters the specification sets.
         float_fallback: The nodes without an integer form, each with the reason.
+        joins: The parts of each Concat that may share its scale, by the Concat's representative.
     """
 
     activations: dict[ir.Value, ir.Value] = field(default_factory=dict)
     fixed: dict[ir.Value, FixedRange] = field(default_factory=dict)
     float_fallback: dict[ir.Node, str] = field(default_factory=dict)
+    joins: dict[ir.Value, list[Part]] = field(default_factory=dict)
 
     def groups(self) -> dict[str, list[str]]:
         """List the activations that share scale and zero point, by the name of the representative.
@@ -44,33 +76,73 @@ class Plan:
         return groups
 
     def parameters(self, ranges: Mapping[str, Range]) -> dict[ir.Value, ActivationParameters]:
-        """Scale and zero point of every activation, from the ranges of the groups."""
-        chosen = {
-            representative: ActivationParameters(fixed.scale, fixed.zero_point)
-            if (fixed := self.fixed.get(representative))
-            else activation_parameters(ranges[str(representative.name)])
-            for representative in dict.fromkeys(self.activations.values())
+        """Scale and zero point of every activation, from the ranges of the groups.
+
+        The parts of a Concat join its group where that costs other readers of them little.
+        """
+        fixed = {
+            root: ActivationParameters(each.scale, each.zero_point)
+            for root, each in self.fixed.items()
         }
+        own = {
+            root: fixed[root].range if root in fixed else ranges[str(root.name)]
+            for root in dict.fromkeys(self.activations.values())
+        }
+        joined = _UnionFind()
+        for root, parts in self.joins.items():
+            whole = own[root]
+            for part in parts:
+                whole = whole.union(own[part.root])
+            for part in parts:
+                if part.only_joined or whole.span <= _WIDEST_SHARE * own[part.root].span:
+                    joined.join(part.root, root)
+        families: dict[ir.Value, list[ir.Value]] = {}
+        for root in own:
+            families.setdefault(joined.find(root), []).append(root)
+        chosen = {}
+        for family in families.values():
+            # A Sigmoid beside a convolution takes the range of both: its own would clip.
+            stated = {fixed.get(root) for root in family if root not in self.joins}
+            common = stated.pop() if len(stated) == 1 else None
+            if common is None:
+                whole = own[family[0]]
+                for root in family[1:]:
+                    whole = whole.union(own[root])
+                common = activation_parameters(whole)
+            chosen.update(dict.fromkeys(family, common))
         return {value: chosen[root] for value, root in self.activations.items()}
 
 
-def plan(graph: ir.Graph, keep_float: Collection[str] = ()) -> Plan:
+def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
     """Plan the quantization of a float graph with static shapes.
 
     Args:
         graph: The graph.
-        keep_float: The names of nodes that have to stay in float.
+        options: How it is quantized. Unless outputs have to be integers, the parts of a Concat at
+            the end of the network become float one by one.
     """
     result = Plan()
+    keep_float = options.keep_float
+    ending = set() if options.integer_outputs else _ending(graph)
+    concats: list[ir.Node] = []
     shared = _UnionFind()
     wanted: dict[ir.Value, None] = {}
     fixed: dict[ir.Value, FixedRange] = {}
     sources: list[ir.Value] = list(graph.inputs)
+    not_finite = _may_decide_by_infinity(graph)
+    reasons: dict[ir.Node, str] = {}
     for node in graph:
         operator = OPERATORS.get(node.op_type) if node.domain == "" else None
-        reason = _reason_for_float(node, operator)
+        reasons[node] = _reason_for_float(node, operator)
+        if node in not_finite:
+            reasons[node] = _NOT_FINITE
+        if node in ending:
+            reasons[node] = _FINER if node.op_type == "Softmax" else AT_THE_END
         if node.name in keep_float and operator is not None:
-            reason = "it was asked to stay in float"
+            reasons[node] = KEPT
+    reasons.update(dict.fromkeys(_islands(reasons), _ISLAND))
+    for node, reason in reasons.items():
+        operator = OPERATORS.get(node.op_type)
         if operator is None or reason:
             result.float_fallback[node] = reason or ""
             sources += node.outputs
@@ -81,7 +153,10 @@ def plan(graph: ir.Graph, keep_float: Collection[str] = ()) -> Plan:
             # A clamp that stays in float cannot be fused: it reads a result in 8 bits.
             if not is_accumulator(value) or value.consumers()[0].name in keep_float:
                 wanted[value] = None
-        if operator.kind is Kind.SAME:
+        if node.op_type == "Concat":
+            concats.append(node)
+            sources += outputs
+        elif operator.kind is Kind.SAME:
             for value in (*inputs, *outputs[1:]):
                 shared.join(outputs[0], value)
         else:
@@ -89,16 +164,92 @@ def plan(graph: ir.Graph, keep_float: Collection[str] = ()) -> Plan:
         if operator.fixed is not None:
             fixed[outputs[0]] = operator.fixed
     result.activations = {value: shared.find(value) for value in wanted}
+    result.joins = _joins(result, concats)
     found: dict[ir.Value, set[FixedRange | None]] = {}
     for value in sources:
         found.setdefault(shared.find(value), set()).add(fixed.get(value))
-    # A Sigmoid beside a convolution in a Concat takes the range of both: its own would clip.
     result.fixed = {
         representative: parameters
         for representative, (parameters, *others) in found.items()
         if parameters is not None and not others
     }
     return result
+
+
+def _islands(reasons: Mapping[ir.Node, str]) -> Iterator[ir.Node]:
+    """Yield the operators that read and write nothing but what is computed in float.
+
+    In integers they would only be rounded, between a QuantizeLinear and a DequantizeLinear. What
+    hangs together is judged together, and weights are worth it. Operators that somebody asked to
+    keep in float count as integers, so that each of them can be judged by itself.
+
+    Args:
+        reasons: Why each node of the graph is in float, in its order; empty for integers.
+    """
+    regions = _UnionFind()
+    inner = [node for node, reason in reasons.items() if reason in ("", KEPT)]
+    worth: set[ir.Value] = set()
+    for node in inner:
+        operator = OPERATORS[node.op_type]
+        for value in data_inputs(node, operator):
+            producer = value.producer()
+            if producer is None and not is_constant(value):
+                worth.add(node.outputs[0])
+            elif producer is not None and reasons[producer] in ("", KEPT):
+                regions.join(producer.outputs[0], node.outputs[0])
+        if operator.kind is Kind.WEIGHTED or any(v.is_graph_output() for v in node.outputs):
+            worth.add(node.outputs[0])
+    kept = {regions.find(value) for value in worth}
+    for node in inner:
+        if not reasons[node] and regions.find(node.outputs[0]) not in kept:
+            yield node
+
+
+def _ending(graph: ir.Graph) -> set[ir.Node]:
+    """The Concats and Softmaxes that only outputs read, and what moves their elements there."""
+    moving: set[ir.Node] = set()
+    for node in reversed(graph):
+        readers = [user for value in node.outputs for user in value.consumers()]
+        fits = node.op_type in _MOVES or node.op_type == "Softmax"
+        if fits and node.domain == "" and all(user in moving for user in readers):
+            moving.add(node)
+    ending: set[ir.Node] = set()
+    for node in graph:
+        sources = {value.producer() for value in node.inputs if value is not None}
+        if node in moving and (node.op_type in ("Concat", "Softmax") or sources & ending):
+            ending.add(node)
+    return ending
+
+
+def _joins(result: Plan, concats: list[ir.Node]) -> dict[ir.Value, list[Part]]:
+    """The parts of each Concat, by its representative."""
+    lonely: dict[ir.Value, bool] = {}
+    for value, root in result.activations.items():
+        for user in value.consumers():
+            operator = OPERATORS.get(user.op_type)
+            inside = operator is not None and operator.kind is Kind.SAME
+            inside &= user not in result.float_fallback
+            lonely[root] = lonely.get(root, True) and inside
+        lonely[root] = lonely.get(root, True) and not value.is_graph_output()
+    joins: dict[ir.Value, list[Part]] = {}
+    for node in concats:
+        roots = [result.activations[value] for value in node.inputs if value in result.activations]
+        parts = joins.setdefault(result.activations[node.outputs[0]], [])
+        parts += [Part(root, lonely[root]) for root in dict.fromkeys(roots)]
+    return joins
+
+
+def _may_decide_by_infinity(graph: ir.Graph) -> set[ir.Node]:
+    """The operators that may make the NaN or the infinity that an IsNaN or IsInf asks for."""
+    pending = [node.inputs[0] for node in graph if node.op_type in ("IsNaN", "IsInf")]
+    found: set[ir.Node] = set()
+    while pending:
+        value = pending.pop()
+        node = None if value is None else value.producer()
+        if node is not None and node not in found and node.op_type in _PASSES_INFINITY:
+            found.add(node)
+            pending += node.inputs
+    return found
 
 
 def data_inputs(node: ir.Node, operator: QuantizedOperator) -> Iterator[ir.Value]:
@@ -159,6 +310,8 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
         value is not None and not is_constant(value) for value in node.inputs[1:]
     ):
         return "its bounds are not constant"
+    if all(is_constant(value) for value in data_inputs(node, operator)):
+        return "all of its inputs are constant"
     if node.op_type == "Gemm":
         return _reason_against_gemm(node)
     if node.op_type == "AveragePool" and _counts_padding_beside_overhang(node):
@@ -167,8 +320,6 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
         weight = node.inputs[1]
         if weight is None or weight.shape is None or len(weight.shape) != 2:
             return "its second operand is not a constant matrix"
-    if all(is_constant(value) for value in data_inputs(node, operator)):
-        return "all of its inputs are constant"
     return ""
 
 

@@ -110,11 +110,16 @@ class Operator:
 
 @dataclass(eq=False)
 class Graph:
-    """Operators in the order of execution."""
+    """Operators in the order of execution, and what the file says besides.
+
+    Attributes:
+        metadata: What runtimes find in the file under a name.
+    """
 
     inputs: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
     operators: list[Operator] = field(default_factory=list)
+    metadata: dict[str, bytes] = field(default_factory=dict)
 
     def prune(self) -> None:
         """Drop the operators whose results nothing uses."""

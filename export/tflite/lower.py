@@ -16,6 +16,7 @@ import onnx_ir as ir
 from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.errors import EdgeconvError, UnsupportedOperator
 from edgeconv.export.graph_edit import only_consumer
+from edgeconv.export.layouts import layout_of
 from edgeconv.export.tflite.builder import (
     FLOAT,
     Builder,
@@ -75,8 +76,8 @@ def lower(
 ) -> LoweredModel:
     """Lower an ONNX model (opset 13 or later, static shapes, float32 or QDQ) to TFLite.
 
-    The inputs and outputs keep their names and order; those with four dimensions get ``layout``.
-    The model is not changed.
+    The inputs and outputs keep their names and order. Those with four dimensions get ``layout``,
+    but stay as they are where they are channels last in the graph itself. The model is not changed.
 
     Args:
         model: The model.
@@ -88,15 +89,19 @@ def lower(
         UnsupportedOperator: A node or a value has no counterpart in TFLite.
     """
     declared = [value.dtype for value in model.graph.outputs]
-    graph, float_fallback = _Lowering(_written_out(model), layout).run(declared)
+    inputs, outputs = (
+        [_border(value, layout) for value in side]
+        for side in (model.graph.inputs, model.graph.outputs)
+    )
+    graph, float_fallback = _Lowering(_written_out(model), inputs, outputs).run(declared)
     float_fallback += finish(graph)
     versions = operator_versions(graph)
     return LoweredModel(
         data=write(graph),
         operators=versions,
         origins=origins(graph, versions),
-        inputs=tuple(_info(tensor, layout) for tensor in graph.inputs),
-        outputs=tuple(_info(tensor, layout) for tensor in graph.outputs),
+        inputs=tuple(map(_info, graph.inputs, inputs)),
+        outputs=tuple(map(_info, graph.outputs, outputs)),
         float_fallback=float_fallback,
     )
 
@@ -125,10 +130,36 @@ def _written_out(model: ir.Model) -> ir.Graph:
     return inline_and_unroll(widen_types(model)).graph
 
 
+@dataclass(frozen=True)
+class _Border:
+    """How an input or output of the graph is laid out in the file."""
+
+    layout: Layout | None
+    perm: Perm
+
+
+def _border(value: ir.Value, wanted: Layout) -> _Border:
+    """Lay out an input or output; what is channels last in the graph stays so."""
+    rank = 0 if value.shape is None else len(value.shape)
+    own = layout_of(value)
+    if own is Layout.NCHW and wanted is Layout.NHWC:
+        return _Border(wanted, CHANNELS_LAST)
+    return _Border(own, identity(rank))
+
+
 class _Lowering:
-    def __init__(self, graph: ir.Graph, layout: Layout) -> None:
+    """``perms`` has the order of the axes of each input and output, from ONNX's to the file's."""
+
+    def __init__(
+        self, graph: ir.Graph, inputs: Sequence[_Border], outputs: Sequence[_Border]
+    ) -> None:
         self.graph = graph
-        self.layout = layout
+        self.perms = {
+            value: border.perm
+            for value, border in zip(
+                [*graph.inputs, *graph.outputs], [*inputs, *outputs], strict=True
+            )
+        }
         self.builder = Builder()
         self.float_fallback: dict[str, str] = {}
 
@@ -245,11 +276,6 @@ class _Lowering:
         found_targets = targets(value, self.builder)
         return found_targets.pop() if len(found_targets) == 1 else None
 
-    def _perm(self, rank: int) -> Perm:
-        """From the ONNX order of an input or output to the file's."""
-        channels_last = rank == 4 and self.layout is Layout.NHWC
-        return CHANNELS_LAST if channels_last else identity(rank)
-
     def _input(self, value: ir.Value) -> None:
         shape = static_shape(value)
         if value.dtype not in CASTABLE_TYPES:
@@ -258,7 +284,7 @@ class _Lowering:
                 f"input {value.name} has {known}, which the TFLite export does not write",
                 hint="use float32",
             )
-        perm = self._perm(len(shape))
+        perm = self.perms[value]
         tensor = Tensor(value.name or "input", permuted(shape, perm), value.dtype.numpy())
         self.builder.graph.inputs.append(tensor)
         held = nothing_of(value) if 0 in shape else Stored(tensor, Order.of(shape, perm))
@@ -271,7 +297,7 @@ class _Lowering:
         if isinstance(held, Constant):
             constant = builder.constant(held.real(), f"{value.name}/constant")
             held = Stored(constant, Order.of(shape, identity(len(shape))))
-        tensor = builder.placed(held, shape, self._perm(len(shape)))
+        tensor = builder.placed(held, shape, self.perms[value])
         dtype = FLOAT if value.dtype is None else value.dtype.numpy()
         if held.quantization is not None and dtype == FLOAT:
             tensor = builder.dequantize(tensor)
@@ -342,13 +368,13 @@ def _live_nodes(graph: ir.Graph) -> list[ir.Node]:
     return [node for node in graph if node in live]
 
 
-def _info(tensor: Tensor, layout: Layout) -> TensorInfo:
+def _info(tensor: Tensor, border: _Border) -> TensorInfo:
     quantization = tensor.quantization if isinstance(tensor.quantization, Quantization) else None
     return TensorInfo(
         name=tensor.name,
         shape=tensor.shape,
         dtype=np.dtype(tensor.dtype).name,
-        layout=layout if len(tensor.shape) == 4 else None,
+        layout=border.layout,
         scale=quantization.scale if quantization else None,
         zero_point=quantization.zero_point if quantization else None,
     )

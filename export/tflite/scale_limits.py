@@ -25,9 +25,13 @@ PRODUCT_REACH = 2**8
 REACHES = {"ADD": 2**7, "SUB": 2**7}
 """The limits of the largest scale of the operands over the result's."""
 
+LEAST_SHARE = 2**-30
+"""The limit of the largest scale of a sum's operands over the result's from below: beyond about
+2**-100 XNNPACK ends the process."""
+
 
 def check_requantization_ratio(name: str, inputs: Sequence[Tensor], result: Tensor) -> None:
-    """Raise NoIntegerForm where ``result`` is too fine for the integer kernel of ``name``."""
+    """Raise NoIntegerForm where the kernel of ``name`` cannot scale sums to ``result``."""
     if not isinstance(result.quantization, Quantization):
         return
     scales = [
@@ -39,6 +43,8 @@ def check_requantization_ratio(name: str, inputs: Sequence[Tensor], result: Tens
     too_fine = name in PRODUCTS and prod(scales) >= PRODUCT_REACH * finest
     if too_fine or (name in REACHES and max(scales) >= REACHES[name] * finest):
         raise NoIntegerForm(f"its result has a scale of {finest:.1e}, too fine for TFLite's kernel")
+    if name in REACHES and max(scales) < LEAST_SHARE * finest:
+        raise NoIntegerForm(f"its result has a scale of {finest:.1e}, too coarse for its operands")
 
 
 def _largest_scale(tensor: Tensor) -> float:

@@ -86,6 +86,7 @@ def write(graph: Graph) -> bytearray:
     model.description = "edgeconv"
     model.operatorCodes, code_of = _operator_codes(graph.operators)
     model.buffers, buffer_of = _buffers(tensors)
+    model.metadata = [_metadata(*entry, model.buffers) for entry in graph.metadata.items()] or None
     subgraph = schema.SubGraphT()
     subgraph.name = "main"
     subgraph.tensors = [_tensor(tensor, buffer_of.get(id(tensor), 0)) for tensor in tensors]
@@ -180,6 +181,14 @@ def _buffers(tensors: Iterable[Tensor]) -> tuple[list[Any], dict[int, int]]:
             candidates.append((array, len(buffers)))
             buffers.append(_Buffer(array))
     return buffers, buffer_of
+
+
+def _metadata(name: str, content: bytes, buffers: list[Any]) -> Any:
+    """An entry of the file's metadata, whose content goes into a buffer of its own."""
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = name, len(buffers)
+    buffers.append(_Buffer(np.frombuffer(content, np.uint8)))
+    return entry
 
 
 def _glance(array: Array) -> Hashable:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from edgeconv.bundle import Bundle, Verification
-from edgeconv.export.verify.parity import verify_artifacts
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeconv.bundle import Artifact, Bundle, Manifest, TensorInfo, Verification
+from edgeconv.errors import BundleError
+from edgeconv.export.verify.parity import MAX_ERROR, Reference, verify_artifacts
 from edgeconv.export.verify.reference import load_reference
 from edgeconv.versioned import Versioned
 
@@ -28,6 +35,66 @@ def verify_bundle(bundle: Bundle) -> VerificationReport:
         EdgeconvError: A runtime refuses its file.
     """
     reference = load_reference(bundle)
+    _refuse_misfit(bundle, reference)
     return VerificationReport(
         artifacts=verify_artifacts(bundle.path, bundle.manifest.artifacts, reference)
     )
+
+
+def _refuse_misfit(bundle: Bundle, reference: Reference) -> None:
+    """Refuse a manifest and a reference that were not made for each other.
+
+    Raises:
+        BundleError: Numbers, shapes or types in them contradict each other.
+    """
+    manifest, samples = bundle.manifest, len(reference.inputs)
+    rows = [reference.outputs, *(q.outputs for q in reference.quantized.values() if q.outputs)]
+    quantized = [a.precision for a in manifest.artifacts if a.precision not in MAX_ERROR]
+    pairs = {precision for precision in quantized if quantized.count(precision) > 1}
+    allowed = reference.allowances.get()
+    fits = (
+        samples > 0
+        and all(_have_shapes(sample, manifest.inputs) for sample in reference.inputs)
+        and all(len(row) == samples for row in rows)
+        and all(_have_shapes(outputs, manifest.outputs) for row in rows for outputs in row)
+        and all(len(q.steps) == len(manifest.outputs) for q in reference.quantized.values())
+        and pairs <= set(reference.quantized)
+        and (allowed is None or allowed.shape == (samples, len(manifest.outputs)))
+    )
+    if not fits:
+        raise BundleError(
+            f"{bundle.path}: the reference does not fit the manifest", hint="export again"
+        )
+    for artifact in manifest.artifacts:
+        if not _fits(artifact, manifest):
+            raise BundleError(
+                f"{bundle.path}: the inputs or outputs of {artifact.path} contradict those of the "
+                "network",
+                hint="export again",
+            )
+
+
+def _have_shapes(arrays: Sequence[npt.NDArray[Any]], infos: Sequence[TensorInfo]) -> bool:
+    return [array.shape for array in arrays] == [info.shape for info in infos]
+
+
+def _fits(artifact: Artifact, manifest: Manifest) -> bool:
+    return (
+        len(artifact.inputs) == len(manifest.inputs)
+        and len(artifact.outputs) == len(manifest.outputs)
+        and all(map(_is_usable, (*artifact.inputs, *artifact.outputs)))
+    )
+
+
+def _is_usable(info: TensorInfo) -> bool:
+    """Whether values can be converted to a type and scale, as :mod:`edgeconv.export.runtimes` does.
+
+    A dimension that NHWC moves has to be there.
+    """
+    try:
+        kind = np.dtype(info.dtype).kind
+    except (TypeError, ValueError, SyntaxError):
+        return False
+    quantized = info.scale is not None and info.zero_point is not None
+    moved = info.layout is not None and len(info.shape) < 2
+    return not (moved or (quantized and (kind not in "iu" or not info.scale)))

@@ -11,10 +11,11 @@ from pathlib import Path
 import onnx_ir as ir
 from torch import nn
 
-from edgeconv.bundle import Artifact, Format, Precision
+from edgeconv.bundle import Artifact, Format, Precision, TensorInfo
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.precision import QuantizedGraph
+from edgeconv.export.tensor_info import input_infos, output_infos
 from edgeconv.export.verify.float64 import float32_allowances, run_probes
 from edgeconv.export.verify.operators import check_operators, run_exactly
 from edgeconv.export.verify.parity import (
@@ -50,6 +51,16 @@ class NetworkItself:
     def runtime(self) -> str:
         """What :attr:`run` runs on."""
         return "pytorch" if isinstance(self.source, nn.Module) else "onnxruntime"
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """The network's inputs."""
+        return input_infos(self.graph)
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """The network's outputs."""
+        return output_infos(self.graph)
 
 
 def run_reference(
@@ -95,7 +106,14 @@ def run_reference(
         [*outputs, *probes.outputs],
     )
     return Reference(
-        network.runtime, samples, outputs, quantized, prequantized, probes, Allowances(allowances)
+        network.runtime,
+        samples,
+        outputs,
+        quantized,
+        prequantized,
+        probes,
+        Allowances(allowances),
+        network,
     )
 
 

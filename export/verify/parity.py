@@ -14,7 +14,7 @@ import numpy.typing as npt
 from edgeconv.bundle import Artifact, Format, OperatorFigures, Precision, Verification
 from edgeconv.errors import VerificationError
 from edgeconv.export.data.samples import Sample
-from edgeconv.export.runtimes import Runner, open_runner
+from edgeconv.export.runtimes import Interface, Runner, open_runner
 from edgeconv.export.verify.apart import demand_survival
 from edgeconv.export.verify.kept import (
     Tolerance,
@@ -24,7 +24,7 @@ from edgeconv.export.verify.kept import (
     stacked_pairs,
 )
 from edgeconv.export.verify.rounding import EPSILON, largest_error
-from edgeconv.metrics import NOT_FINITE, relative_error, sqnr_db
+from edgeconv.metrics import NOT_FINITE, Spread, relative_error, sqnr_db
 
 # A float32 file is judged by what float32 can promise (rounding.py). Where that is unknown, as the
 # network does not run in float64, the limit is 1e-4 of the range of the output; the networks of
@@ -97,13 +97,14 @@ class Reference:
 
     Attributes:
         runtime: What computed ``outputs``: pytorch, or onnxruntime for a network from an ONNX file.
-        inputs: The samples, each a tuple of arrays in the network's own layout (NCHW).
+        inputs: The samples, each a tuple of arrays in the network's own layout.
         outputs: The network's own outputs for each sample.
         quantized: What else the files of a quantized precision are compared with.
         prequantized: Whether the network was quantized before, so that ``outputs`` are not those of
             a float network.
         probes: Further samples for float32 files only.
         allowances: The errors that float32 may make in ``outputs`` and ``probes``.
+        network: The network's inputs and outputs, with their layouts; None where all are NCHW.
     """
 
     runtime: str
@@ -113,6 +114,7 @@ class Reference:
     prequantized: bool = False
     probes: Probes = field(default_factory=lambda: Probes([], []))
     allowances: Allowances = field(default_factory=lambda: Allowances(lambda: None))
+    network: Interface | None = None
 
 
 def verify_artifacts(
@@ -135,6 +137,7 @@ def verify_artifacts(
             artifact.format,
             artifact.inputs,
             artifact.outputs,
+            reference.network,
         )
         if artifact.format is Format.TFLITE and artifact.precision.calibrated:
             attempt = partial(_run_once, open_file, reference.inputs[0])
@@ -194,6 +197,7 @@ def compare(
     """
     outputs, probed = outputs[: len(reference.inputs)], outputs[len(reference.inputs) :]
     pairs = stacked_pairs(reference.outputs, outputs)
+    spread = Spread.over(reference.outputs, outputs)
     figures = Verification(
         passed=False,
         runtime=runtime,
@@ -201,6 +205,9 @@ def compare(
         max_error=max(_largest_error(expected, got) for expected, got in pairs),
         sqnr_db=min(sqnr_db(*as_reals(expected, got)) for expected, got in pairs),
         argmax_agreement=_argmax_agreement(reference.outputs, outputs),
+        median_sqnr_db=None if spread is None else spread.median_db,
+        worst_sqnr_db=None if spread is None else spread.worst_db,
+        variation_sqnr_db=None if spread is None else spread.variation_db,
     )
     if precision is Precision.FLOAT32:
         expected = [*reference.outputs, *reference.probes.outputs]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,18 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from edgeconv.bundle import REFERENCE_NAME, Bundle, Precision, TensorInfo, sha256_of
-from edgeconv.errors import BundleError, CaptureError, DataError, UsageError, first_line
+from edgeconv.array_file import stored_arrays
+from edgeconv.bundle import REFERENCE_NAME, Bundle, Manifest, Precision, TensorInfo, sha256_of
+from edgeconv.errors import (
+    BundleError,
+    DataError,
+    EdgeconvError,
+    UsageError,
+    first_line,
+)
 from edgeconv.export.attention import plain_attention
+from edgeconv.export.capture.arguments import name_of
+from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.threads import one_torch_thread
@@ -28,8 +35,8 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
     """Run a module on one sample.
 
     Returns:
-        The outputs by name, in the order in which the exporter writes them. A single output is
-        called ``output``, those of a tuple ``output_0`` and so on, those of a dict as their keys.
+        The outputs by name, in the order in which the exporter writes them; see
+        :func:`edgeconv.export.capture.outputs.named_outputs`.
 
     Raises:
         UsageError: The module does not take such inputs.
@@ -42,10 +49,10 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
             first = first_line(error)
             shapes = ", ".join("×".join(map(str, array.shape)) for array in sample)
             raise UsageError(
-                f"{type(network).__name__} fails on an input of {shapes}: {first}",
+                f"{name_of(network)} fails on an input of {shapes}: {first}",
                 hint=_remedy(network, first),
             ) from error
-    return {name: tensor.numpy() for name, tensor in _named(result, "output").items()}
+    return {name: tensor.numpy() for name, tensor in named_outputs(result).items()}
 
 
 def _remedy(network: nn.Module, message: str) -> str:
@@ -54,40 +61,24 @@ def _remedy(network: nn.Module, message: str) -> str:
     if others := ", ".join(sorted(str(dtype) for dtype in types - {torch.float32})):
         return f"call .float() on the network, whose weights are {others}"
     if "required positional argument" in message:
-        return "export a network with several inputs from an .onnx file"
+        return "give every input with --input NAME:SHAPE, or all of them with --example inputs.npz"
     if "indices" in message and "scalar types" in message:
-        return "export a network on indices, such as tokens, from an .onnx file"
+        return "say that the input holds integers, as in --input NAME:1,16:int64"
     return (
         "check --input-size; where the input is not an image, give its whole shape, batch first, "
-        "with commas, as in --input-size 1,12,8; export a network with several inputs, or on token "
-        "indices, from an .onnx file"
+        "with commas, as in --input-size 1,12,8; give several inputs, or other types, with "
+        "--input NAME:SHAPE:DTYPE or --example inputs.npz"
     )
-
-
-def _named(result: Any, name: str) -> dict[str, torch.Tensor]:
-    if isinstance(result, torch.Tensor):
-        return {name: result}
-    if isinstance(result, dict):
-        items = [(str(key), value) for key, value in result.items()]
-    elif isinstance(result, (tuple, list)):
-        items = [(f"{name}_{index}", value) for index, value in enumerate(result)]
-    else:
-        raise CaptureError(
-            f"the network returns a {type(result).__name__}",
-            hint="return a tensor, or a tuple, list or dict of tensors",
-        )
-    found: dict[str, torch.Tensor] = {}
-    for key, value in items:
-        if value is not None:
-            found |= _named(value, key)
-    return found
 
 
 def onnx_oracle(
     path: Path, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
 ) -> Oracle:
     """Load the user's own ``.onnx`` file on ONNX Runtime, before any of our passes."""
-    runner = OnnxRunner(path, inputs, outputs)
+    try:
+        runner = OnnxRunner(path, inputs, outputs)
+    except EdgeconvError:  # its optimizer spoils some right files, as int8 views of opset 21
+        runner = OnnxRunner(path, inputs, outputs, fuse=False)
     return lambda sample: runner.run(sample)
 
 
@@ -130,12 +121,20 @@ def load_reference(bundle: Bundle) -> Reference:
     if not path.is_file() or sha256_of(path) != bundle.manifest.reference_sha256:
         raise BundleError(f"{path} is missing or was changed after the export", hint="export again")
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = dict(file)
-    except (ValueError, zipfile.BadZipFile) as error:
+        arrays = {name: stored.whole() for name, stored in stored_arrays(path).items()}
+        return _reference(bundle.manifest, arrays)
+    except (
+        DataError,
+        KeyError,
+        ValueError,
+        TypeError,
+    ) as error:  # other arrays
         raise BundleError(f"{path} is damaged", hint="export again") from error
+
+
+def _reference(manifest: Manifest, arrays: dict[str, npt.NDArray[Any]]) -> Reference:
     return Reference(
-        runtime=bundle.manifest.reference,
+        runtime=manifest.reference,
         inputs=[tuple(sample) for sample in _unstacked("input", arrays)],
         outputs=_unstacked("output", arrays),
         allowances=Allowances(lambda: arrays.get("allowed_error")),
@@ -146,6 +145,7 @@ def load_reference(bundle: Bundle) -> Reference:
         },
         # Bundles of edgeconv 0.1 call it by its earlier name.
         prequantized=bool(arrays.get("prequantized", arrays.get("arrived_quantized", False))),
+        network=manifest,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeconv.array_file import listed, open_arrays
 from edgeconv.bundle import Artifact, Bundle, sha256_of
 from edgeconv.errors import DataError, MismatchedData, UsageError
 from edgeconv.evaluation import Accuracy, Evaluation, packed
-from edgeconv.export.data.array_file import listed, open_arrays
 from edgeconv.export.data.arrays import ArrayFile
 from edgeconv.export.data.batches import in_groups, join
 from edgeconv.export.data.images import ImageFolder
+from edgeconv.export.data.labeled import LabeledObject
 from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import Sample, batch_size
 from edgeconv.export.runtimes import Runner, open_runner
@@ -34,25 +35,26 @@ class _Labeled:
         pairs: Each sample with the index of its class.
         total: How many there are, if all are readable.
         skipped: The names of unreadable samples, complete when all pairs were read.
-        sha256: A hash of the data.
+        sha256: Hashes the data, when all pairs were read.
     """
 
     pairs: Iterator[tuple[Sample, int]]
     total: int
     skipped: list[str]
-    sha256: str
+    sha256: Callable[[], str]
 
 
 def evaluate(
     bundle: Bundle,
-    data: Path,
+    data: Path | Any,
     progress: Progress = no_progress,
 ) -> Evaluation:
     """Measure the top-1 accuracy of every artifact in one pass over the data.
 
     Args:
         bundle: The files.
-        data: A folder with a folder of images per class, or an ``.npz`` with ``x`` and ``y``.
+        data: A folder with a folder of images per class, an ``.npz`` with ``x`` and ``y``, or an
+            object as :class:`edgeconv.export.data.labeled.LabeledObject` takes it.
         progress: Called after every batch.
 
     Raises:
@@ -68,7 +70,13 @@ def evaluate(
         )
     labeled = _open(bundle, data, classes)
     runners = [
-        open_runner(bundle.file(artifact), artifact.format, artifact.inputs, artifact.outputs)
+        open_runner(
+            bundle.file(artifact),
+            artifact.format,
+            artifact.inputs,
+            artifact.outputs,
+            bundle.manifest,
+        )
         for artifact in artifacts
     ]
     right: list[list[npt.NDArray[np.bool_]]] = [[] for _ in artifacts]
@@ -85,8 +93,8 @@ def evaluate(
     if samples == 0:
         raise DataError(f"{data} holds no readable sample ({len(labeled.skipped)} were skipped)")
     return Evaluation(
-        data=data.name,
-        data_sha256=labeled.sha256,
+        data=data.name if isinstance(data, Path) else type(data).__name__,
+        data_sha256=labeled.sha256(),
         samples=samples,
         skipped=tuple(labeled.skipped),
         results=tuple(
@@ -126,8 +134,12 @@ def _classes(bundle: Bundle) -> int:
     return shape[1]
 
 
-def _open(bundle: Bundle, data: Path, classes: int) -> _Labeled:
+def _open(bundle: Bundle, data: Path | Any, classes: int) -> _Labeled:
     manifest = bundle.manifest
+    if not isinstance(data, Path):
+        found = LabeledObject(data, manifest.inputs, manifest.preprocessing, classes)
+        total = len(data[-1] if isinstance(data, tuple) else getattr(data, "dataset", data))
+        return _Labeled(iter(found), total, [], lambda: found.sha256)
     if data.is_dir():
         folder = open_samples(data, manifest.inputs, manifest.preprocessing)
         assert isinstance(folder, ImageFolder)
@@ -154,7 +166,7 @@ def _open(bundle: Bundle, data: Path, classes: int) -> _Labeled:
     pairs = (
         (sample, int(targets[int(name)])) for name, sample in samples.read(range(len(samples)))
     )
-    return _Labeled(pairs, len(samples), samples.skipped, sha256_of(data))
+    return _Labeled(pairs, len(samples), samples.skipped, lambda: sha256_of(data))
 
 
 def _open_folder(folder: ImageFolder, classes: int, labels: Sequence[str] | None) -> _Labeled:
@@ -168,7 +180,7 @@ def _open_folder(folder: ImageFolder, classes: int, labels: Sequence[str] | None
     pairs = (
         (sample, index[name.partition("/")[0]]) for name, sample in folder.read(range(len(folder)))
     )
-    return _Labeled(pairs, len(folder), folder.skipped, _fingerprint(folder))
+    return _Labeled(pairs, len(folder), folder.skipped, lambda: _fingerprint(folder))
 
 
 def _fingerprint(folder: ImageFolder) -> str:

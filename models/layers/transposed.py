@@ -15,11 +15,17 @@ class TransposedConv(nn.ConvTranspose2d):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int = 2, stride: int = 2
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 2,
+        stride: int = 2,
+        *,
+        bias: bool = True,
     ) -> None:
         if kernel_size < stride or (kernel_size - stride) % 2:
             raise ValueError(
                 f"kernel_size must be stride plus an even number, not {kernel_size} with {stride}"
             )
         padding = (kernel_size - stride) // 2
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -108,22 +110,28 @@ def bundle(tmp_path: Path) -> Path:
 def test_table_of_a_bundle(bundle: Path, bench: CommandLine) -> None:
     done = bench(bundle)
     assert done.returncode == 0, done.stderr
-    header, *rows = done.stdout.strip().splitlines()
+    tables = done.stdout.strip().split("\n\n")
+    assert len(tables) == 2
     for column in (
         "File",
         "Runtime",
         "Threads",
         "Median",
+        "Min",
+        "p10",
         "p90",
+        "CPU time",
         "First",
         "Load",
         "Memory",
         "Speed-up",
     ):
-        assert column in header
-    assert len(rows) == 2
-    assert any("tiny.onnx" in row and "onnxruntime" in row for row in rows)
-    assert any("tiny.tflite" in row and "litert" in row for row in rows)
+        assert column in done.stdout
+    for table in tables:
+        assert "tiny.onnx" in table
+        assert "tiny.tflite" in table
+    figures = [line for line in done.stdout.splitlines() if "/tiny." not in line]
+    assert max(map(len, figures)) <= 80
     assert "Measuring" not in done.stdout + done.stderr
 
 
@@ -142,7 +150,7 @@ def test_json_and_file(tmp_path: Path, bench: CommandLine) -> None:
     out = tmp_path / "result.json"
     done = bench(write_tflite(tmp_path / "m.tflite"), "--json", "--out", out, "--repetitions", 2)
     printed = json.loads(done.stdout)
-    assert printed["schema_version"] == 1
+    assert printed["schema_version"] == 2
     assert printed["options"]["repetitions"] == 2
     assert BenchResult.load(out) == BenchResult.model_validate(printed)
 
@@ -154,7 +162,7 @@ def test_blank_tail_is_explained(tmp_path: Path, bench: CommandLine) -> None:
         *("--warmup", "0", "--repetitions", "1"),
     )
     assert "p90 is left blank (1 samples, p90 needs 100)" in done.stderr
-    assert " - " in done.stdout
+    assert re.search(r" -( |$)", done.stdout, re.MULTILINE)
 
 
 def test_usage(tmp_path: Path, bundle: Path, failed: Callable[..., str]) -> None:
@@ -366,3 +374,71 @@ def test_help_names_every_option(bench: CommandLine) -> None:
     for option in ("--runs", "--seconds", "--warmup", "--repetitions", "--threads", "--runtime",
                    "--seed", "--out", "--json", "--quiet"):  # fmt: skip
         assert option in done.stdout
+
+
+def test_a_file_of_a_bundle_that_does_not_run_is_left_out(
+    bundle: Path, bench: CommandLine, failed: Callable[..., str], tmp_path: Path
+) -> None:
+    text = (bundle / MANIFEST_NAME).read_text()
+    whole = sha256_of(bundle / "tiny.onnx"), (bundle / "tiny.onnx").stat().st_size
+    (bundle / "tiny.onnx").write_bytes(b"no model")
+    text = text.replace(whole[0], sha256_of(bundle / "tiny.onnx"))
+    (bundle / MANIFEST_NAME).write_text(text.replace(f'"bytes":{whole[1]}', '"bytes":8'))
+    out = tmp_path / "r.json"
+    done = bench(bundle, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "tiny.tflite" in done.stdout
+    assert "note: left out: " in done.stderr
+    assert "tiny.onnx on local: " in done.stderr
+    result = BenchResult.load(out)
+    assert [Path(one.file.name).name for one in result.left_out] == ["tiny.onnx"]
+    assert len(result.models) == 1
+    # What is named itself must run, and so must one of a bundle.
+    assert "cannot load it" in failed(1, bundle / "tiny.onnx", bundle / "tiny.tflite")
+    assert "cannot load it" in failed(1, bundle, "--runtime", "onnxruntime")
+
+
+def test_gate_measures_in_turns(tmp_path: Path, bench: CommandLine) -> None:
+    a, b = write_tflite(tmp_path / "a.tflite"), tmp_path / "b.tflite"
+    shutil.copy(a, b)
+    done = bench(a, b, "--gate", "--max-regression", "900%", "--detect", "50%")
+    assert done.returncode == 0, done.stderr
+    assert "**Gate passed** (latency): a slow-down of 900% must be found" in done.stdout
+    b.write_bytes(a.read_bytes() + bytes(1000))  # TFLite reads no further than its tables say
+    done = bench(a, b, "--gate", "--detect", "100%", "--max-regression", "1%", "--json")
+    assert done.returncode == 1
+    assert "larger by" in done.stderr
+    assert json.loads(done.stdout)["options"]["detect"] == 1.0
+
+
+def test_gate_needs_two(bundle: Path, failed: Callable[..., str]) -> None:
+    assert "--gate holds the second file or bundle against the first, not 1" in failed(
+        2, bundle, "--gate"
+    )
+    assert "is on both sides" in failed(2, bundle, bundle, "--gate")
+
+
+def test_a_gate_of_results_measures_their_files_again(
+    tmp_path: Path, bench: CommandLine, edgeconv: CommandLine
+) -> None:
+    a, b = write_tflite(tmp_path / "a.tflite"), tmp_path / "b.tflite"
+    shutil.copy(a, b)
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    for file, out in ((a, old), (b, new)):
+        assert bench(file, "--repetitions", 2, "-o", out).returncode == 0
+    loose = ("--max-regression", "900%")
+    done = edgeconv("gate", new, "--baseline", old, "--measure", *loose)
+    assert done.returncode == 0, done.stderr
+    assert "different sessions" not in done.stdout
+    a.unlink()
+    gone = edgeconv("gate", new, "--baseline", old, "--measure", *loose)
+    assert gone.returncode == 2
+    assert "a.tflite is not at hand as it was measured" in gone.stderr
+    auto = edgeconv("gate", new, "--baseline", old, "--measure=auto", *loose)
+    assert "not measured again: " in auto.stdout
+    assert "the two are different sessions" in auto.stdout
+    mixed = edgeconv("gate", b, "--baseline", old, "--measure")
+    assert mixed.returncode == 2
+    assert "is a bundle or a model file and" in mixed.stderr
+    wrong = edgeconv("gate", new, "--baseline", old, "--device", "local")
+    assert wrong.returncode == 2

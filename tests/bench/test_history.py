@@ -7,6 +7,7 @@ import io
 import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ import pytest
 from edgeconv.bench import BenchResult
 from edgeconv.bench.history import History, Revision, current_revision, default_path
 from edgeconv.bench.instructions import CountResult
+from edgeconv.bench.result import ModelFile
+from edgeconv.bench.sessions import NOT_KNOWN
 from edgeconv.errors import UsageError
 from support.command_line import CommandLine
 from support.results import made_counts, made_model, made_result
@@ -212,6 +215,37 @@ def test_history_as_csv_and_json(history: History, edgeconv: CommandLine) -> Non
     assert BenchResult.model_validate_json(whole) == history.get(1)
 
 
+def test_sessions_of_a_device_tell_how_much_they_differ(history: History) -> None:
+    """The mean of the prior, 1 % with 4 degrees of freedom, and of what was seen."""
+    assert history.between_sessions("local") == NOT_KNOWN
+    for offset in (0, 0, 10_000, 10_000):  # one percent
+        model = made_model("m", [ns + offset for ns in CALM])
+        same = ModelFile(name="m", bytes=1, sha256="1" * 64)
+        history.add(made_result(model.model_copy(update={"file": same})), None)
+    history.add(made_result(made_model("other", CALM)), None)
+    found = history.between_sessions("local")
+    assert found.sessions == 4
+    # The logs are 0, 0 and 0.00995 twice: their variance is 0.00995² / 3, of which the noise of the
+    # sessions themselves is a small part.
+    seen = 0.00995**2 / 3
+    assert 4 < found.variance.degrees < 7
+    assert found.variance.value == pytest.approx((4 * 0.01**2 + 3 * seen) / 7, rel=0.05)
+    assert history.between_sessions("ssh://pi") == NOT_KNOWN
+
+
+@pytest.mark.parametrize("column", ["median_ns", "log_variance"])
+@pytest.mark.parametrize("value", [-1.0, 0.0, "x", b"\xff"])
+def test_odd_figures_tell_nothing_of_sessions(
+    history: History, history_path: Path, column: str, value: object
+) -> None:
+    """SQLite keeps a value of any type in any column, and logarithms want a positive one."""
+    for _ in range(3):
+        history.add(made_result(made_model("a.tflite", CALM)), None)
+    with closing(sqlite3.connect(history_path)) as connection, connection:
+        connection.execute(f"UPDATE models SET {column} = ?", (value,))
+    assert history.between_sessions("local").sessions == (0 if column == "median_ns" else 3)
+
+
 def test_compare_command(history: History, edgeconv: CommandLine) -> None:
     history.add(made_result(made_model("m", CALM)), None)
     history.add(made_result(made_model("m", SLOW)), None)
@@ -230,8 +264,35 @@ def test_gate_command(history: History, edgeconv: CommandLine) -> None:
     history.add(made_result(made_model("m", SLOW)), None)
     slower = edgeconv("gate", 2, "--baseline", 1)
     assert slower.returncode == 1
-    assert slower.stdout.startswith("**Gate FAILED** (latency): at most 3% slower or larger.")
+    assert slower.stdout.startswith(
+        "**Gate FAILED** (latency): a slow-down of 3% must be found; at most as much larger."
+    )
     assert edgeconv("gate", 1, "--baseline", 2).returncode == 0
     assert edgeconv("gate", 2, "--baseline", 1, "--max-regression", "150%").returncode == 0
     for bad in ("x", "-1%", "nan", "inf"):
         assert edgeconv("gate", 2, "--baseline", 1, "--max-regression", bad).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("median_ns", None),
+        ("median_ns", "x"),
+        ("sha256", b"\xff"),
+        ("threads", "many"),
+        ("runtime", None),
+        ("bytes", 2.5),
+    ],
+)
+def test_odd_values_in_a_file(
+    history: History, history_path: Path, column: str, value: object
+) -> None:
+    """SQLite keeps a value of any type in any column."""
+    history.add(made_result(made_model("a.tflite", CALM)), None)
+    with closing(sqlite3.connect(history_path)) as connection, connection:
+        try:
+            connection.execute(f"UPDATE models SET {column} = ?", (value,))
+        except sqlite3.IntegrityError:
+            return  # the schema refuses it
+    with pytest.raises(UsageError, match="cannot be used as the history"):
+        history.entries()

@@ -11,6 +11,7 @@ import pytest
 
 from edgeconv.bench import BenchResult
 from edgeconv.bench.history import History
+from edgeconv.bench.history_schema import SCHEMA_VERSION
 from edgeconv.errors import UsageError
 from support.results import made_counts, made_model, made_result
 
@@ -85,7 +86,17 @@ def test_all_that_was_kept_is_still_there(old: Path, result: BenchResult) -> Non
     assert {entry.instructions for entry in entries} == {None}
     assert history.get(1) == result
     assert history.of_revision("c" * 40) == (result,)
-    assert version(old) == 2
+    assert version(old) == SCHEMA_VERSION
+
+
+def test_version_2_gets_its_column(old: Path) -> None:
+    History(old).entries()
+    connection = sqlite3.connect(old)
+    connection.execute("ALTER TABLE models DROP COLUMN log_variance")
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    assert History(old).between_sessions("local").sessions == 2
+    assert version(old) == SCHEMA_VERSION
 
 
 def test_it_goes_on_from_there(old: Path) -> None:

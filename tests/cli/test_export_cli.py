@@ -114,11 +114,19 @@ def test_two_files_and_a_summary(folder: Path) -> None:
     done = edgeconv(folder, "export", "net.py:make", *SIZE, "--model-arg", "classes=5")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert "make_float32.onnx" in done.stdout
-    assert "make_float32.tflite" in done.stdout
-    manifest = json.loads((folder / "make" / "manifest.json").read_text())
+    assert "net_float32.onnx" in done.stdout
+    assert "net_float32.tflite" in done.stdout
+    manifest = json.loads((folder / "net" / "manifest.json").read_text())
     assert manifest["outputs"][0]["shape"] == [1, 5]
     assert manifest["model_args"] == {"classes": 5}
+
+
+def test_a_network_in_float64_is_exported_in_float32(folder: Path) -> None:
+    done = edgeconv(folder, "export", "net.py:double", *SIZE, "-o", "double", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == (
+        "warning: the weights of Sequential are float64; it is exported in float32\n"
+    )
 
 
 def test_four_files_verify_inspect_and_evaluate(folder: Path) -> None:
@@ -130,7 +138,7 @@ def test_four_files_verify_inspect_and_evaluate(folder: Path) -> None:
     assert len(printed["artifacts"]) == 4
     again = edgeconv(folder, "verify", "out", "--json")
     figures = json.loads(again.stdout)
-    assert figures["schema_version"] == 1
+    assert figures["schema_version"] == 2
     assert all(artifact["passed"] for artifact in figures["artifacts"].values())
     assert edgeconv(folder, "verify", "out").returncode == 0
     shown = edgeconv(folder, "inspect", "out")
@@ -188,7 +196,7 @@ USAGE = [
     (["resnet8", *SIZE, "--model-arg", "input_size=16"], ["--input-size contradicts"]),
     (["resnet_early_exit", *SIZE, "--model-arg", "stage=1"], ["--input-size contradicts"]),
     (["resnet18", "--pretrained", "--model-arg", "num_classes=10"], ["the default num_classes"]),
-    (["net.py"], ["net.py is a file or folder", "file.py:factory"]),
+    (["net.py"], ["net.py is a file without the name of a factory", "net.py:make"]),
     (["net.py:cumsum", *SIZE, "--calibration", "data.npz"], ["no operator that int8 covers"]),
     (["resnet8", "-o", "net.py/out"], ["cannot write to net.py/out", "--out"]),
     (["nowhere.py:make"], ["nowhere.py: no such file"]),
@@ -207,7 +215,10 @@ USAGE = [
     (["net.py:make", *SIZE, "--mean", "0.5"], ["--mean and --std go together"]),
     (["net.py:make", *SIZE, "-o", "."], ["current folder", "folder of its own"]),
     (["net.py:make", *SIZE, "--weights", "nowhere.pth"], ["nowhere.pth: no such file"]),
-    (["net.py:make", *SIZE, "--weights", "data.npz"], [".safetensors, .pth or .pt"]),
+    (
+        ["net.py:make", *SIZE, "--weights", "data.npz"],
+        ["is not a file of weights", ".safetensors, .pth, .pt"],
+    ),
     (["net.py:make", *SIZE, "--labels", "nowhere"], ["nowhere: no such file"]),
     (["net.py:make", "--input-size", "big"], ["'big' is not a size"]),
     (["net.py:make", "--model-arg", "classes"], ["'classes' is not key=value"]),
@@ -217,9 +228,8 @@ USAGE = [
     (["net.py:make", "--input-size", "2x8x16x16"], ["is not a size", "1,2,8,16,16"]),
     (["net.py:make", "--input-size", "1,,8"], ["'1,,8' is not a size"]),
     (["net.py:make", "--input-size", "2,3,12,12", "--batch", "3"], ["--batch 3 contradicts"]),
-    (["net.py:two", *SIZE], ["several inputs from an .onnx file"]),
-    (["net.py:tokens", "--input-size", "1,7"], ["on indices", "from an .onnx file"]),
-    (["net.py:double", *SIZE], ["weights are torch.float64", "call .float()"]),
+    (["net.py:two", *SIZE], ["missing 1 required positional argument", "--input NAME:SHAPE"]),
+    (["net.py:tokens", "--input-size", "1,7"], ["'indices'", "--input"]),
     (["net.py:make", *SIZE, "--calibration", "bad_shape.npz"], ["[3, 9, 9]", "[3, 12, 12]"]),
     (["net.py:make", *SIZE, "--calibration", "bad_name.npz"], ["no array 'input'", "'photos'"]),
     (["net.py:make", *SIZE, "--calibration", "data.py:labeled"], ["2 arrays, the network 1"]),

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import click
 import pytest
 from pydantic import ConfigDict, TypeAdapter
 from torch import nn
+from torch.export import ExportedProgram
 
 from edgeconv.cli import (
     COMMANDS,
@@ -28,6 +29,7 @@ from edgeconv.cli import (
 )
 from edgeconv.cli.settings import fill, groups_of
 from edgeconv.export import QuantizeOptions, export
+from edgeconv.export.choices import Choice, Choices, OptionalChoice
 from edgeconv.export.request import ExportRequest
 from edgeconv.report.tables import printable
 
@@ -91,8 +93,19 @@ def field_types(kind: type[Any]) -> dict[str, Any]:
     """Every field of a settings object and of its groups, with its type."""
     found: dict[str, Any] = {}
     for group in (*groups_of(kind).values(), kind):
-        found |= get_type_hints(group, localns={"nn": nn})
-    return {name: hint for name, hint in found.items() if name not in groups_of(kind)}
+        found |= get_type_hints(group, localns={"nn": nn, "ExportedProgram": ExportedProgram})
+    return {name: _given_type(hint) for name, hint in found.items() if name not in groups_of(kind)}
+
+
+def _given_type(hint: Any) -> Any:
+    """What a field takes; the types of fields for choices say it by their argument."""
+    if get_origin(hint) is Choice:
+        return get_args(hint)[0]
+    if get_origin(hint) is OptionalChoice:
+        return get_args(hint)[0] | None
+    if get_origin(hint) is Choices:
+        return tuple[get_args(hint)[0], ...] | None
+    return hint
 
 
 def given(parameter: click.Parameter) -> Iterator[list[str]]:
@@ -127,8 +140,8 @@ def test_what_click_parses_has_the_type_of_its_field(name: str) -> None:
 def test_every_option_of_a_request_is_on_the_command_line() -> None:
     names = {parameter.name for parameter in command_of("export").params}
     asked = {field.name for field in fields(ExportRequest)}
-    # Made of --mean and --std, --target, the options of QuantizeOptions, and the display.
-    assert asked - names == {"preprocessing", "target", "quantization", "progress"}
+    # Made of --target, the options of QuantizeOptions, and the display.
+    assert asked - names == {"target", "quantization", "progress"}
     # The steps of a budget set these two; a person does not.
     assert {field.name for field in fields(QuantizeOptions)} - names == {
         "keep_float",

@@ -110,6 +110,20 @@ def test_cost_of_the_textbooks_convolution() -> None:
     assert kinds["depthwise separable"]["parameters"] == 656
 
 
+def test_cost_tells_from_which_kernel_on_the_frequency_domain_is_cheaper() -> None:
+    arguments = ("cost", "--groups", "1", "--conv")
+    text = output(*arguments, "3,64,3", "--size", "32")
+    # 64 x 64 points: 4 C M 64 33 products and 67 transforms of 4096 times 12.
+    assert f"{4 * 3 * 64 * 64 * 33 + 67 * 4096 * 12:,} multiplications" in text
+    assert "fewer from kernels of 7x7 on at 32x32" in " ".join(text.split())
+    document = json.loads(
+        output("cost", "--conv", "3,64,7", "--groups", "1", "--size", "32", "--json")
+    )
+    assert document["frequency_domain"]["fewer_from"] == 7
+    assert document["frequency_domain"]["direct_macs"] == 49 * 3 * 64 * 32**2
+    assert "frequency" not in output(*arguments, "3,64,3")
+
+
 def test_cost_of_a_network_by_layer() -> None:
     text = output("cost", "resnet8")
     for figure in ("blocks.1.shortcut", "conv 1x1", "78,186", "12,501,632", "25 px", "17.7%"):

@@ -103,7 +103,7 @@ def test_last_words_of_a_crash(tmp_path: Path) -> None:
         )
     )
     assert "crashed (SIGSEGV) before it started" in message
-    assert message.endswith("its last words: terminate:  [31mbad_alloc")
+    assert message.endswith("its last words: terminate: \\x1b[31mbad_alloc")
 
 
 def test_killed_for_memory(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_flood_on_standard_error(tmp_path: Path) -> None:
 
 def test_failure_in_its_own_words(tmp_path: Path) -> None:
     body = """print('{"event":"error","kind":"x","message":"too \\\\u001b[2J bad"}', flush=True)"""
-    assert said_by(fake(tmp_path, body)) == "local:fake: too  [2J bad"
+    assert said_by(fake(tmp_path, body)) == "local:fake: too \\x1b[2J bad"
 
 
 def test_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,7 @@ def test_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         '[devices]\nkitchen = "ssh://pi"\npi = "kitchen"',
         '[devices]\npi = "10.0.0.7"',
         "\xff",
+        "a = " + "[" * 5000 + "]" * 5000,
     ],
 )
 def test_a_file_that_is_wrong(devices_toml: Path, text: str) -> None:

@@ -190,3 +190,23 @@ def test_verdicts_on_a_bundle_as_json(tmp_path: Path, monkeypatch: pytest.Monkey
     told = json.loads(CliRunner().invoke(command, arguments, catch_exceptions=False).output)
     assert {verdict["file"] for verdict in told["files"]} == {"m.onnx"}
     assert any("it needs onnxruntime 99.0" in v["reason"] for v in told["files"])
+
+
+MANY = [f"p{number}" for number in range(101)]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"temperature_c": float("nan")},
+        {"temperature_c": float("inf")},
+        {"load_average": float("nan")},
+        {"pythons": [{"executable": "p", "version": "3.9", "packages": {}}] * 101},
+        {"pythons": [{"executable": "p", "version": "3", "packages": dict.fromkeys(MANY, "1")}]},
+        {"cores": -1},
+    ],
+    ids=lambda lie: str(lie)[:30],
+)
+def test_facts_that_cannot_be(lie: dict[str, Any]) -> None:
+    with pytest.raises(MeasurementError, match="answer is invalid"):
+        parse_facts(json.dumps(PI4 | lie), "ssh://pi")

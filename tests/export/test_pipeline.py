@@ -42,8 +42,11 @@ def test_four_verified_files(bundle: Bundle) -> None:
         assert figures is not None
         assert figures.passed
         assert artifact.float_fallback == ()
-        # Float differs by rounding; int8 of this small network by about 35 dB.
-        assert figures.sqnr_db > (100 if artifact.precision is Precision.FLOAT32 else 25)
+        # Float differs by rounding; int8 of this small network by about 35 dB on most samples. One
+        # of the six that calibration did not see exceeds the ranges of the other eighteen.
+        assert figures.sqnr_db > (100 if artifact.precision is Precision.FLOAT32 else 15)
+        assert figures.median_sqnr_db is not None
+        assert figures.median_sqnr_db > (100 if artifact.precision is Precision.FLOAT32 else 30)
         assert sha256_of(bundle.file(artifact)) == artifact.sha256
         assert bundle.file(artifact).stat().st_size == artifact.bytes
     int8 = [a.verification for a in manifest.artifacts if a.precision is Precision.INT8]
@@ -60,7 +63,8 @@ def test_the_manifest_tells_where_everything_came_from(bundle: Bundle, calibrati
     manifest = bundle.manifest
     assert manifest.calibration is not None
     assert manifest.calibration.source == calibration.name
-    assert manifest.calibration.samples == 24
+    assert manifest.calibration.samples == 18
+    assert manifest.calibration.held_out == 6
     assert not manifest.calibration.synthetic
     assert manifest.tools["torch"] == torch.__version__
     assert manifest.inputs[0].shape == (1, *SHAPE)

@@ -65,7 +65,7 @@ def test_what_is_refused_whatever_the_network_is(
 
 def test_what_is_open_is_decided() -> None:
     resolved = resolve_request(ExportRequest("folder/net.py:make", calibration="random"))
-    assert resolved.out == Path("make")
+    assert resolved.out == Path("net")
     assert resolved.formats == tuple(Format)
     assert resolved.precisions == (FLOAT, INT8)
     assert resolved.quantization == QuantizeOptions()
@@ -120,6 +120,10 @@ def test_a_request_does_not_change() -> None:
 
 def test_names_of_files() -> None:
     assert file_stem("mobilenet_v2") == "mobilenet_v2"
-    assert file_stem("folder/net.py:make") == "make"
+    assert file_stem("folder/net.py:make") == "net"
+    assert file_stem("folder/nets.py:get_model") == "nets"
+    assert file_stem("folder/nets.py:resnet18") == "resnet18"
+    assert file_stem("package.networks:build") == "networks"
+    assert file_stem("timm:mobilenetv3_small_100.lamb_in1k") == "mobilenetv3_small_100.lamb_in1k"
     assert file_stem("folder/net.onnx") == "net"
     assert file_stem("../..") == "model"

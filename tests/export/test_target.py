@@ -27,7 +27,7 @@ from edgeconv.export.inspect.runtimes import (
     tflite_release,
 )
 from edgeconv.export.request import ExportRequest, ResolvedRequest
-from edgeconv.export.target import caution, demand_loadable, resolve_request
+from edgeconv.export.target import caution, demand_loadable, resolve_request, slow_int8
 from edgeconv.models.randomize import randomize_
 
 pytestmark = pytest.mark.slow
@@ -343,6 +343,26 @@ def test_int8_kernels_that_saturate(
 ) -> None:
     there = BOTH.model_copy(update={"architecture": architecture, "features": features})
     assert (caution(there, formats, precisions) is not None) == warned
+
+
+@pytest.mark.parametrize(
+    ("runtime", "precisions", "warned"),
+    [
+        ("tflite-runtime==2.14", [Precision.FLOAT32, Precision.INT8], True),
+        ("tflite-runtime==2.14.0", [Precision.INT8], True),
+        ("tflite-runtime==2.14", [Precision.FLOAT32], False),
+        ("ai-edge-litert==2.1.0", [Precision.INT8], False),
+        (None, [Precision.INT8], False),
+    ],
+)
+def test_a_runtime_that_is_slower_in_int8(
+    runtime: str | None, precisions: list[Precision], warned: bool
+) -> None:
+    said = slow_int8(runtime, precisions)
+    assert (said is not None) is warned
+    if said is not None:
+        assert "309 M instructions in int8 and 289 M in float32 on a 32-bit Raspberry Pi 3" in said
+        assert "--precision float32" in said
 
 
 def test_what_no_32_bit_runtime_loads() -> None:

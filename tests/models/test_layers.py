@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from edgeconv.models.cost import network_cost
+from edgeconv.models.kernels import sobel
 from edgeconv.models.layers.aspp import ASPP
 from edgeconv.models.layers.auxiliary_head import AuxiliaryHead
 from edgeconv.models.layers.causal import CausalConv1d
@@ -22,10 +24,16 @@ from edgeconv.models.layers.dilated import Dilated
 from edgeconv.models.layers.early_exit import ExitHead
 from edgeconv.models.layers.feature_pyramid import FeaturePyramid
 from edgeconv.models.layers.fire import Fire
+from edgeconv.models.layers.fixed import FixedConv, RandomFeatures, SeparableFixedConv
+from edgeconv.models.layers.fractionally_strided import FractionallyStrided
+from edgeconv.models.layers.frequency import FrequencyConv
 from edgeconv.models.layers.gated_residual import GatedResidual
 from edgeconv.models.layers.ghost import GhostModule
 from edgeconv.models.layers.inception import Inception
 from edgeconv.models.layers.inverted_residual import InvertedResidual
+from edgeconv.models.layers.l2_pooling import L2NormPool
+from edgeconv.models.layers.locally_connected import LocallyConnected
+from edgeconv.models.layers.location_bias import LocationBias
 from edgeconv.models.layers.mbconv import MBConv
 from edgeconv.models.layers.network_in_network import MlpConv
 from edgeconv.models.layers.pointwise import Pointwise
@@ -34,9 +42,11 @@ from edgeconv.models.layers.residual import BasicBlock, Bottleneck
 from edgeconv.models.layers.resize_conv import ResizeConv
 from edgeconv.models.layers.resnext import ResNeXtBlock
 from edgeconv.models.layers.selective_kernel import SelectiveKernel
+from edgeconv.models.layers.spatial_group_enhance import SpatialGroupEnhance
 from edgeconv.models.layers.spatially_separable import SpatiallySeparable
 from edgeconv.models.layers.squeeze_excitation import SqueezeExcitation
 from edgeconv.models.layers.sub_pixel import SubPixelConv
+from edgeconv.models.layers.tiled import TiledConv
 from edgeconv.models.layers.transposed import TransposedConv
 from edgeconv.models.layers.unet import DoubleConv, UNetSkip
 from edgeconv.models.layers.universal_bottleneck import UniversalBottleneck
@@ -336,6 +346,67 @@ CASES = [
         (25 * C + C * 64 + 64 * M) * QUARTER,
         (M, H // 2, W // 2),
     ),
+    Case(
+        "locally connected",
+        lambda: LocallyConnected(C, M, (H, W)),
+        AREA * (9 * C * M + M),
+        9 * C * M * AREA,
+        (M, H, W),
+    ),
+    Case(
+        "locally connected, strided",
+        lambda: LocallyConnected(C, M, (H, W), 5, 2),
+        QUARTER * (25 * C * M + M),
+        25 * C * M * QUARTER,
+        (M, H // 2, W // 2),
+    ),
+    Case(
+        "tiled",
+        lambda: TiledConv(C, M, tiles=2),
+        4 * (9 * C * M + M),
+        9 * C * M * AREA,
+        (M, H, W),
+    ),
+    Case(
+        "tiled, sizes rounded up",
+        lambda: TiledConv(C, M, tiles=3),
+        9 * (9 * C * M + M),
+        9 * C * M * 12 * 9,
+        (M, H, W),
+    ),
+    Case("location bias", lambda: LocationBias(C, (H, W)), C * AREA, 0, (C, H, W)),
+    Case("L2-norm pooling", L2NormPool, 0, 0, (C, H // 2, W // 2)),
+    Case(
+        "frequency domain",  # 12 + 4 and 8 + 4 pixels fill 16 x 16
+        lambda: FrequencyConv(C, M, 5),
+        25 * C * M + M,
+        4 * C * M * 16 * 9 + (C + M) * 256 * 8,
+        (M, H, W),
+    ),
+    Case("spatial group-wise enhance", lambda: SpatialGroupEnhance(C, 4), 8, C * AREA, (C, H, W)),
+    Case(
+        "fractionally strided, 1/2",
+        lambda: FractionallyStrided(C, M, 4, up=2),
+        16 * C * M + M,
+        16 * C * M * 4 * AREA,
+        (M, 2 * H, 2 * W),
+    ),
+    Case(
+        "fractionally strided, 2/3",
+        lambda: FractionallyStrided(C, M, 5, up=3, down=2),
+        25 * C * M + M,
+        25 * C * M * (3 * H // 2) * (3 * W // 2),
+        (M, 3 * H // 2, 3 * W // 2),
+    ),
+    Case("fixed", lambda: FixedConv(C, sobel()), 0, 9 * C * 2 * AREA, (2 * C, H, W)),
+    Case(
+        "fixed, separable",
+        lambda: SeparableFixedConv(C, sobel()),
+        0,
+        2 * 3 * C * 2 * AREA,
+        (2 * C, H, W),
+    ),
+    Case("random features", lambda: RandomFeatures(C, M), 0, 9 * C * M * AREA, (M, H, W)),
     Case("exit head", lambda: ExitHead(C, 10), C * 10 + 10, C * 10, (10,)),
 ]
 
@@ -352,6 +423,17 @@ def test_formulas(case: Case) -> None:
     assert y.shape == (2, *case.output)
     assert torch.isfinite(y).all()
     assert not torch.equal(y[0], y[1])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_macs_are_those_of_pytorchs_counter(case: Case) -> None:
+    layer = randomize_(case.build(), shape=case.input)
+    rows = network_cost(layer, case.input).layers
+    # PyTorch counts no Fourier transforms; test_textbook_layers counts theirs by hand.
+    counted = sum(row.macs for row in rows if "fft" not in row.operator)
+    with FlopCounterMode(display=False) as counter:
+        layer(structured_input((1, *case.input)))
+    assert counter.get_total_flops() == 2 * counted
 
 
 def test_the_gated_residual_unit() -> None:

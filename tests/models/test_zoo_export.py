@@ -12,7 +12,8 @@ from edgeconv import models
 from edgeconv.bundle import Bundle, Precision
 from edgeconv.errors import UnsupportedOperator, UsageError
 from edgeconv.export import export
-from edgeconv.export.capture.source import input_shape, resolve
+from edgeconv.export.capture.guess import input_shape
+from edgeconv.export.capture.resolve import resolve
 from edgeconv.models.randomize import randomize_
 
 pytestmark = pytest.mark.slow
@@ -26,6 +27,7 @@ LACKING: dict[str, str] = {}
 QUANTIZED = [
     "autoencoder",
     "ds_cnn",
+    "ds_tcn",
     "espcn",
     "mobilenet_v1_025",
     "mobilenet_v2_early_exit",
@@ -127,5 +129,7 @@ def test_input_sizes(name: str, size: tuple[int, ...], shape: tuple[int, ...], b
 )
 def test_input_sizes_of_another_kind_are_refused(name: str, size: tuple[int, ...]) -> None:
     source = resolve(name, args={}, input_size=size, weights=None)
-    with pytest.raises(UsageError, match=rf"{name} reads inputs of .*\nhint: leave --input-"):
+    with pytest.raises(
+        UsageError, match=rf"{name} reads inputs of .*\nhint: leave --input-size out"
+    ):
         input_shape(source, size)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edgeconv.bundle import Artifact, Format, Precision, Verification
-from edgeconv.report.bundle import float_lines, format_error, formats_agree
+from edgeconv.bundle import Artifact, Calibration, Format, Precision, Verification
+from edgeconv.report.bundle import certainty_lines, float_lines, format_error, formats_agree
 
 
 def artifact(
@@ -83,3 +83,41 @@ def test_how_far_the_formats_agree(within: float | None, between: float | None, 
 def test_no_error() -> None:
     assert format_error(figures(None, None, 0.0)) == "none"
     assert format_error(figures(None, None, 1e-7)) == "1.0e-07"
+
+
+def calibration(samples: int, held_out: int, *, synthetic: bool = False) -> Calibration:
+    return Calibration(
+        source="x",
+        synthetic=synthetic,
+        samples=samples,
+        names=(),
+        skipped=(),
+        sha256="",
+        method="minmax",
+        held_out=held_out,
+    )
+
+
+def verified(samples: int, agreement: float | None) -> list[Artifact]:
+    found = figures(1.0, 60).model_copy(update={"samples": samples, "argmax_agreement": agreement})
+    made = artifact("a.onnx", Format.ONNX)
+    return [made.model_copy(update={"verification": found})]
+
+
+def test_figures_of_seen_samples_are_called_so() -> None:
+    (line,) = certainty_lines(calibration(3, 0), verified(3, 1.0))
+    assert "3 samples that calibration saw" in line
+
+
+def test_few_samples_say_what_they_leave_open() -> None:
+    of, open_ends = certainty_lines(calibration(12, 4), verified(4, 1.0))
+    assert "4 samples that calibration did not see" in of
+    assert "fewer than 64 samples" in open_ends
+    assert "4 of 4 with the same argmax would prove no more than 47%" in open_ends
+    assert "argmax" not in certainty_lines(calibration(12, 4), verified(4, None))[1]
+
+
+def test_many_samples_leave_nothing_open() -> None:
+    (line,) = certainty_lines(calibration(128, 16), verified(16, 1.0))
+    assert "16 samples that calibration did not see" in line
+    assert certainty_lines(calibration(128, 16, synthetic=True), verified(16, 1.0)) == []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from edgeconv.bench import BenchOptions, BenchResult
 from edgeconv.bench.instructions import CountedModel, CountOptions, CountResult
-from edgeconv.bench.result import ModelFile, ModelResult, ProcessRun, summarize
+from edgeconv.bench.result import ModelFile, ModelResult, ProcessRun
 from edgeconv.device import Runtime
 from edgeconv.device.emulated import InstructionCounts
 from edgeconv.device.messages import Conditions, Machine
@@ -41,9 +42,17 @@ CALM = Conditions(
 
 
 def made_model(
-    name: str, medians: list[int], *, size: int = 1000, version: str = "2.3"
+    name: str,
+    medians: list[int],
+    *,
+    size: int = 1000,
+    version: str = "2.3",
+    disturbed: Collection[int] = (),
 ) -> ModelResult:
-    """Make up one process per median; its samples lie closely around it."""
+    """Make up one process per median; its samples lie closely around it.
+
+    ``disturbed`` are the places of processes that stayed disturbed.
+    """
     runs = tuple(
         ProcessRun(
             repetition=index,
@@ -63,11 +72,14 @@ def made_model(
             before=CALM,
             after=CALM,
             outputs=(),
+            disturbances=("others used 1.0 cores",) if index in disturbed else (),
         )
         for index, median in enumerate(medians)
     )
-    file = ModelFile(name=name, bytes=size, sha256="0" * 64)
-    return ModelResult(file=file, processes=runs, summary=summarize(runs, 0))
+    # Files of other speed are other files.
+    digest = hashlib.sha256(repr(medians).encode()).hexdigest()
+    file = ModelFile(name=name, bytes=size, sha256=digest)
+    return ModelResult(file=file, processes=runs)
 
 
 def made_result(*models: ModelResult, **changes: Any) -> BenchResult:
@@ -84,13 +96,18 @@ def made_result(*models: ModelResult, **changes: Any) -> BenchResult:
 
 
 def made_counts(
-    counts: Mapping[str, int], *, cpu: str = "cortex-a72", size: int = 1000, **changes: Any
+    counts: Mapping[str, int],
+    *,
+    cpu: str = "cortex-a72",
+    size: int = 1000,
+    runtime: Runtime = Runtime.LITERT,
+    **changes: Any,
 ) -> CountResult:
     """Make up instruction counts, one per file."""
     models = tuple(
         CountedModel(
             file=ModelFile(name=name, bytes=size, sha256="0" * 64),
-            runtime=Runtime.LITERT,
+            runtime=runtime,
             runtime_version="2.3.0",
             python="3.11.2",
             numpy="2.4.6",

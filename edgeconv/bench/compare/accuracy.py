@@ -6,7 +6,16 @@ import dataclasses
 from dataclasses import dataclass
 from enum import Enum
 
-from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits, compare_files
+from edgeconv.bench.compare.comparison import (
+    STRICT,
+    UNDECIDED,
+    Comparison,
+    ComparisonReport,
+    Limits,
+    Outcome,
+    Terms,
+    compare_files,
+)
 from edgeconv.bench.compare.kind import ResultKind
 from edgeconv.bench.proportions import Difference, paired_difference, unpaired_difference
 from edgeconv.evaluation import Accuracy, Evaluation
@@ -34,34 +43,37 @@ class AccuracyComparison(Comparison[Accuracy, Difference]):
     @property
     def verdict(self) -> AccuracyVerdict:
         """Undecided unless the test of the difference is significant."""
-        if not self.change.significant:
+        if self.doubts or not self.change.significant:
             return AccuracyVerdict.UNDECIDED
         return AccuracyVerdict.MORE if self.change.value > 0 else AccuracyVerdict.LESS
 
     def sentence(self) -> str:
         """Such as "1.20 points less accurate, at least 0.51, at most 1.88"."""
         low, value, high = (100 * x for x in (self.change.low, self.change.value, self.change.high))
+        if self.doubts:
+            return UNDECIDED
         if self.verdict is AccuracyVerdict.UNDECIDED:
-            return (
-                f"no difference shown; if there is one, it is between {low:+.2f} and {high:+.2f} "
-                "points"
-            )
+            return f"no difference shown, between {low:+.2f} and {high:+.2f} points"
         near, far = sorted((abs(low), abs(high)))
         return (
             f"{abs(value):.2f} points {self.verdict.value}, at least {near:.2f}, at most {far:.2f}"
         )
 
-    def regression(self, limits: Limits) -> str | None:
-        """How many points the file lost, if significantly and more than allowed."""
+    def judge(self, limits: Limits) -> Outcome:
+        """It fails if it lost significantly and more than allowed.
+
+        More may be lost than allowed where the interval says so; without any loss there is no
+        doubt.
+        """
         less = self.verdict is AccuracyVerdict.LESS
         if less and -self.change.value > limits.accuracy_loss:
-            return f"{100 * self.change.value:+.2f} points"
-        return None
-
-    def undecided(self, limits: Limits) -> bool:
-        """Whether more may be lost than allowed; without any loss there is no doubt."""
+            return Outcome.FAIL
         lost = self.change.value < 0 and self.change.low < -limits.accuracy_loss
-        return lost and self.regression(limits) is None
+        return Outcome.INCONCLUSIVE if lost else Outcome.PASS
+
+    def worse(self) -> str:
+        """How many points the file lost."""
+        return f"{100 * self.change.value:+.2f} points"
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -90,7 +102,9 @@ class AccuracyComparison(Comparison[Accuracy, Difference]):
         }
 
 
-def compare_accuracy(before: Evaluation, after: Evaluation) -> ComparisonReport[AccuracyComparison]:
+def compare_accuracy(
+    before: Evaluation, after: Evaluation, terms: Terms = STRICT
+) -> ComparisonReport[AccuracyComparison]:
     """Compare the files that two evaluations have in common.
 
     Raises:
@@ -119,6 +133,7 @@ def compare_accuracy(before: Evaluation, after: Evaluation) -> ComparisonReport[
         compared,
         name_of=lambda result: result.path,
         runtime_of=lambda result: result.runtime,
+        terms=terms,
         cautions=cautions,
     )
     return dataclasses.replace(report, of_before=_unreadable(before), of_after=_unreadable(after))

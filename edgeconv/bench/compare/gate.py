@@ -5,20 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits
+from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits, Outcome
 
 
 @dataclass(frozen=True)
 class GateRow:
-    """One file at the gate.
-
-    ``reasons`` is empty where the file passes. ``undecided``: there is too much chance in its
-    figures to tell a regression of more than the allowed size from none.
-    """
+    """One file at the gate. ``reasons`` are why it fails; empty where it does not."""
 
     comparison: Comparison[Any, Any]
+    outcome: Outcome
     reasons: tuple[str, ...]
-    undecided: bool
 
 
 @dataclass(frozen=True)
@@ -35,16 +31,25 @@ class GateReport:
     remarks: tuple[str, ...]
 
     @property
-    def passed(self) -> bool:
-        """Whether every file of the baseline was measured again and is not worse than allowed."""
-        return not self.missing and all(not row.reasons for row in self.rows)
+    def outcome(self) -> Outcome:
+        """It fails if a file does, or is missing; it passes if all do."""
+        failed = [Outcome.FAIL] if self.missing else []
+        return worst([*failed, *(row.outcome for row in self.rows)])
+
+
+def worst(outcomes: list[Outcome]) -> Outcome:
+    """What several files say together."""
+    for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE):
+        if outcome in outcomes:
+            return outcome
+    return Outcome.PASS
 
 
 def gate(report: ComparisonReport[Comparison[Any, Any]], limits: Limits) -> GateReport:
     """Hold every comparison against the limits."""
     return GateReport(
         rows=tuple(
-            GateRow(c, c.regressions(limits), c.undecided(limits)) for c in report.comparisons
+            GateRow(c, c.outcome(limits), c.regressions(limits)) for c in report.comparisons
         ),
         missing=report.only_before,
         added=report.only_after,

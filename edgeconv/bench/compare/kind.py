@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits
+from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits, Terms
 from edgeconv.bench.history_schema import HistoryRun
 from edgeconv.versioned import Versioned
 
@@ -24,7 +24,7 @@ class ResultKind(Generic[R]):
         compare: Compares two results; raises UsageError if they have no file in common.
         headline: What a gate of such results checks.
         change_column: The heading of the change in the gate's table.
-        doubt: What a gate says of a file that passes although it may be worse.
+        doubt: What a gate says of a file on which the figures do not decide.
         history_run: What the history has of a result; None where it does not keep this kind, of
             which two results may be equal.
     """
@@ -32,7 +32,7 @@ class ResultKind(Generic[R]):
     name: str
     plural: str
     result: type[R]
-    compare: Callable[[R, R], ComparisonReport[Comparison[Any, Any]]]
+    compare: Callable[[R, R, Terms], ComparisonReport[Comparison[Any, Any]]]
     headline: Callable[[Limits], str]
     change_column: str = "Change"
     doubt: str = ""

@@ -18,6 +18,7 @@ from edgeconv.device.events import events_of
 from edgeconv.device.messages import Instructions, Message, RunRequest, Runtime
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.limits import DEVICE_BYTES
 
 SECONDS = 3600  # large networks take minutes
 
@@ -95,7 +96,8 @@ def count_instructions(
         )
         command = (*_python(board, runtime, counts), str(runner))
         line = request.model_dump_json().encode() + b"\n"
-        with LineProcess(command, line, seconds=SECONDS + 60) as process:
+        seconds = SECONDS + 60
+        with LineProcess(command, line, seconds=seconds, limit=DEVICE_BYTES) as process:
             for event in events_of(process, f"emulated {board.name}"):
                 if isinstance(event, Instructions):
                     return InstructionCounts.of(event)

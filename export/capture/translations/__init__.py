@@ -1,4 +1,4 @@
-"""Operators that PyTorch's exporter cannot write, in terms of those it can.
+"""Operators that PyTorch's exporter cannot write, in terms of those it can, and one it mistakes.
 
 A translation is a function in PyTorch: what it computes can be compared with the operator itself,
 and types, shapes and broadcasting follow PyTorch's rules.
@@ -24,6 +24,9 @@ from edgeconv.export.capture.translations import (
     search,
     table,
 )
+from edgeconv.export.capture.translations.antialias import ONNX_FUNCTIONS
+
+__all__ = ["ONNX_FUNCTIONS", "TABLE", "translate"]
 
 TABLE = table.merged(
     attention.TABLE,

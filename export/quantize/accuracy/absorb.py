@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeconv.export.quantize.accuracy.channel_statistics import ChannelStatistics, Float64
 from edgeconv.export.quantize.accuracy.segments import Segment
+from edgeconv.export.quantize.calibration.channel_statistics import ChannelStatistics, Float64
 from edgeconv.export.quantize.layers import Layer
 from edgeconv.export.traits import Trait, operators
 
@@ -27,8 +27,8 @@ def absorb(segments: list[Segment], statistics: dict[str, ChannelStatistics]) ->
 
     Args:
         segments: Where channels can be shifted.
-        statistics: The statistics of each segment's value, by its name. They become those after
-            the shift.
+        statistics: The statistics of what carries each segment's channels, by name. They become
+            those after the shift.
 
     Returns:
         The number of segments that were changed.
@@ -39,7 +39,8 @@ def absorb(segments: list[Segment], statistics: dict[str, ChannelStatistics]) ->
         offset = _offset(segment, statistics[name])
         if offset is not None:
             _shift(segment, offset)
-            statistics[name] = statistics[name].shifted(offset)
+            for carrier in segment.carriers & statistics.keys():
+                statistics[carrier] = statistics[carrier].shifted(offset)
             changed += 1
     return changed
 

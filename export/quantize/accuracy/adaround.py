@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.data.samples import Batches
+from edgeconv.export.data.samples import Batch, Batches
 from edgeconv.export.graph_edit import clamp_bounds
 from edgeconv.export.quantize.accuracy.patches import can_be_sampled, sample_patches
 from edgeconv.export.quantize.calibrated import CalibratedModel
@@ -25,7 +25,11 @@ _BYTES = 256_000_000
 
 
 def adaptive_weights(
-    current: CalibratedModel, batches: Batches, progress: Progress
+    current: CalibratedModel,
+    batches: Batches | Sequence[Batch],
+    progress: Progress,
+    longer: int = 1,
+    step: str = "Learning the rounding",
 ) -> dict[str, QuantizedWeight]:
     """Learn the rounding of all weights.
 
@@ -36,6 +40,8 @@ def adaptive_weights(
         current: The network with its weights rounded to the nearest integer.
         batches: The data.
         progress: Called after every layer.
+        longer: How many times as long as usual each layer learns.
+        step: What this is called in the progress.
 
     Returns:
         The integer weights, by the layer's name. A layer that cannot be sampled keeps the nearest.
@@ -49,7 +55,6 @@ def adaptive_weights(
         for node in current.model.graph
         if str(node.outputs[0].name) in weights and can_be_sampled(node)
     ]
-    step = "Learning the rounding"
     progress(step, 0, len(nodes))
     done = 0
     total = min(len(batches), _BATCHES)
@@ -68,6 +73,7 @@ def adaptive_weights(
                     inputs[name],
                     patches,
                     Clamp(*_clamp_after(node)),
+                    longer,
                 )
             done += 1
             progress(step, done, len(nodes))

@@ -49,6 +49,7 @@ def learn_rounding(
     activation: ActivationParameters,
     patches: npt.NDArray[np.float32],
     clamp: Clamp,
+    longer: int = 1,
 ) -> QuantizedWeight:
     """Learn the rounding that brings a layer's outputs closest to those in float.
 
@@ -60,6 +61,7 @@ def learn_rounding(
         activation: The parameters of what the layer reads in 8 bits.
         patches: Samples of what it reads in float, [samples, groups, inputs per group * taps].
         clamp: The bounds of what follows it.
+        longer: How many times as many steps as usual to learn.
 
     Returns:
         The learned rounding, or ``nearest`` if that is better on held-out samples.
@@ -72,7 +74,7 @@ def learn_rounding(
     scale = torch.tensor(_scales(node, nearest).reshape(shape))
     integers = torch.tensor(grouped(node, nearest.integers).reshape(shape), dtype=torch.float32)
     problem = _Problem(x, _in_8_bits(x, activation), w, b, scale, clamp)
-    learned = problem.solve(integers)
+    learned = problem.solve(integers, _STEPS * longer)
     shaped = ungrouped(node, learned.numpy().reshape(weight.shape), nearest.integers.shape)
     return QuantizedWeight(shaped.astype(np.int8), nearest.parameters)
 
@@ -94,29 +96,29 @@ class _Problem:
         held = slice(split, None) if split < x.shape[1] else slice(None)
         self._held_out = (seen[:, held], target[:, held])
 
-    def solve(self, nearest: Tensor) -> Tensor:
+    def solve(self, nearest: Tensor, steps: int) -> Tensor:
         """Find integers in [-127, 127], [G, O, D]."""
         unit = self._error(nearest * self._scale, *self._train)
         if float(unit) == 0:
             return nearest
-        learned = self._learn(nearest, unit)
+        learned = self._learn(nearest, unit, steps)
         before = self._error(nearest * self._scale, *self._held_out)
         after = self._error(learned * self._scale, *self._held_out)
         return learned if after < before else nearest
 
-    def _learn(self, nearest: Tensor, unit: Tensor) -> Tensor:
+    def _learn(self, nearest: Tensor, unit: Tensor, steps: int) -> Tensor:
         floor = torch.floor(self._w / self._scale)
         share = (self._w / self._scale - floor).clamp(1e-3, 1 - 1e-3)
         v = torch.logit((share + 0.1) / 1.2).requires_grad_()
         optimizer = torch.optim.Adam([v], lr=_LEARNING_RATE)
         seen, target = self._train
         generator = torch.Generator().manual_seed(0)
-        for step in range(_STEPS):
+        for step in range(steps):
             rows = torch.randint(0, seen.shape[1], (_BATCH,), generator=generator)
             h = _rectified_sigmoid(v)
             weight = (floor + h).clamp(-127, 127) * self._scale
             loss = self._error(weight, seen[:, rows], target[:, rows]) / unit
-            progress = (step / _STEPS - _WARM_UP) / (1 - _WARM_UP)
+            progress = (step / steps - _WARM_UP) / (1 - _WARM_UP)
             if progress > 0:
                 beta = _BETA[1] + (_BETA[0] - _BETA[1]) * (1 - progress)
                 loss = loss + _LAMBDA * (1 - (2 * h - 1).abs() ** beta).mean()

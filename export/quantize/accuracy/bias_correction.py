@@ -14,14 +14,14 @@ import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.graph_edit import GraphEditor
-from edgeconv.export.quantize.accuracy.channel_statistics import Float64
+from edgeconv.export.quantize.calibration.channel_statistics import Float64
 from edgeconv.export.quantize.layers import Layer
 from edgeconv.export.quantize.parameters import ActivationParameters
 from edgeconv.export.quantize.weights import QuantizedWeight
 from edgeconv.export.runtimes import IntermediateOutputs
 
 
-def mean_errors(
+def sample_errors(
     model: ir.Model,
     layers: Mapping[str, QuantizedWeight],
     inputs: Mapping[str, ActivationParameters],
@@ -40,7 +40,7 @@ def mean_errors(
         batches: The data.
 
     Returns:
-        The mean errors, [outputs], by the layer's name.
+        The mean errors over each batch, [batches, outputs], by the layer's name.
     """
     twin = model.clone()
     editor = GraphEditor(twin.graph)
@@ -52,19 +52,35 @@ def mean_errors(
     if not names:
         return {}
     errors_of = IntermediateOutputs(twin, list(names.values()))
-    sums = {name: np.array(0.0) for name in names}
-    count = 0
+    rows: dict[str, list[Float64]] = {name: [] for name in names}
     for batch in batches:
-        count += 1
         for name, array in zip(names, errors_of.run(batch), strict=True):
-            sums[name] = sums[name] + array.reshape(*array.shape[:2], -1).mean(
-                axis=(0, 2), dtype=np.float64
-            )
-    return {name: total / count for name, total in sums.items()}
+            each = array.reshape(*array.shape[:2], -1)
+            rows[name].append(each.mean(axis=(0, 2), dtype=np.float64))
+    return {name: np.stack(means) for name, means in rows.items()}
+
+
+def settled_mean(errors: Float64) -> Float64:
+    """The mean over batches, [outputs], as far as it stands out from its own uncertainty.
+
+    With few batches the mean of a channel is itself a guess. It is shrunk towards zero by the share
+    of its square that its variance explains (the positive part of a James-Stein estimate).
+
+    Args:
+        errors: The mean error over each batch, [batches, outputs].
+    """
+    mean: Float64 = errors.mean(axis=0)
+    if len(errors) == 1:
+        return mean
+    variance = errors.var(axis=0, ddof=1) / len(errors)
+    square = mean**2
+    explained = np.divide(variance, square, out=np.ones_like(mean), where=square > variance)
+    shrunk: Float64 = mean * (1 - explained)
+    return shrunk
 
 
 def subtract(graph: ir.Graph, errors: Mapping[str, Float64]) -> None:
-    """Subtract the mean errors from the biases, in place."""
+    """Subtract errors, [outputs] by the layer's name, from the biases, in place."""
     for node in list(graph):
         error = errors.get(str(node.outputs[0].name))
         if error is not None:

@@ -11,12 +11,10 @@ equalizing costs accuracy in that weight.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from edgeconv.export.quantize.accuracy.channel_statistics import ChannelStatistics, Float64
 from edgeconv.export.quantize.accuracy.segments import Segment
+from edgeconv.export.quantize.calibration.channel_statistics import ChannelStatistics, Float64
 from edgeconv.export.quantize.layers import Layer
 
 # 1 equalizes only the activation, and each channel saturates as soon as it exceeds what
@@ -31,12 +29,13 @@ _LEAST_SHARE = 0.05
 _REACHED = 0.999
 
 
-def equalize(segments: list[Segment], statistics: Mapping[str, ChannelStatistics]) -> int:
+def equalize(segments: list[Segment], statistics: dict[str, ChannelStatistics]) -> int:
     """Rescale channels in place, where the noise model expects less noise afterwards.
 
     Args:
         segments: Where channels can be rescaled.
-        statistics: The statistics of each segment's value, by its name.
+        statistics: The statistics of what carries each segment's channels, by name. They become
+            those after the rescaling.
 
     Returns:
         The number of segments that were changed.
@@ -46,6 +45,8 @@ def equalize(segments: list[Segment], statistics: Mapping[str, ChannelStatistics
         factors = _choose(segment, statistics[str(segment.value.name)])
         if factors is not None:
             _rescale(segment, factors)
+            for carrier in segment.carriers & statistics.keys():
+                statistics[carrier] = statistics[carrier].divided(factors)
             changed += 1
     return changed
 

@@ -24,13 +24,13 @@ class Assessment:
         accuracy_drop: How much of the top-1 accuracy is lost, as a share of all samples; None
             without labels.
         bytes: The size of the file.
-        latency_ns: The time of one inference.
+        latency_ns: The time of one inference; None where it was not measured.
     """
 
     sqnr_db: float
     accuracy_drop: float | None
     bytes: int
-    latency_ns: float
+    latency_ns: float | None
 
 
 @dataclass(frozen=True)

@@ -1,56 +1,69 @@
-"""Try the passes that improve accuracy; each is kept only if it helps on held-out samples."""
+"""Try range methods and the passes that improve accuracy; keep what gains on unseen samples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import islice
 
-import onnx_ir as ir
+import numpy as np
 
-from edgeconv.export.data.samples import Batch, Batches
-from edgeconv.export.quantize.accuracy.absorb import absorb
+from edgeconv.bundle import AccuracyStep
+from edgeconv.export.data.samples import Batches
 from edgeconv.export.quantize.accuracy.adaround import adaptive_weights
-from edgeconv.export.quantize.accuracy.bias_correction import mean_errors, subtract
-from edgeconv.export.quantize.accuracy.channel_statistics import ChannelStatistics, observe_channels
-from edgeconv.export.quantize.accuracy.equalize import equalize
-from edgeconv.export.quantize.accuracy.score import SqnrScorer
-from edgeconv.export.quantize.accuracy.segments import Segment, find_segments
-from edgeconv.export.quantize.calibrated import CalibratedModel, draft
-from edgeconv.export.quantize_options import QuantizeOptions
-from edgeconv.progress import Progress
+from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe, Rescaling
+from edgeconv.export.quantize.accuracy.judge import Gain, Judge
+from edgeconv.export.quantize.calibrated import CalibratedModel
+from edgeconv.export.quantize.calibration.channel_statistics import Float64
+from edgeconv.export.quantize.calibration.survey import batches_of
+from edgeconv.export.quantize_options import MAX_EFFORT, QuantizeOptions, RangeMethod
+from edgeconv.progress import TRYING, Progress
 
-# A pass has to gain this much to be kept; less may be due to chance in the samples.
-_LEAST_GAIN_DB = 0.1
-# Means settle sooner than ranges do, so the passes read no more batches than these.
-_BATCHES = 256
-
-# Rescales or shifts channels in place, and returns how many segments it changed.
-Rescaling = Callable[[list[Segment], dict[str, ChannelStatistics]], int]
+_HALVES = (Part.FIRST_HALF, Part.SECOND_HALF)
+# How many times as long adaptive rounding learns, in turn.
+_LONGER = (1, 4, 16)
+_METHODS = (RangeMethod.PERCENTILE, RangeMethod.MSE, RangeMethod.ENTROPY)
 
 
 @dataclass(frozen=True)
 class Improvement:
-    """What a pass did.
+    """What a range method or a pass did.
 
     Attributes:
         name: The pass.
-        without_db: SQNR on held-out samples without it.
-        with_db: SQNR on held-out samples with it.
+        without_db: SQNR without it, over samples that neither version was fitted to.
+        with_db: SQNR with it.
+        gain: What it gains, with the confidence in that.
         kept: Whether it was kept.
+        seconds: How long trying it took.
     """
 
     name: str
     without_db: float
     with_db: float
+    gain: Gain
     kept: bool
+    seconds: float
+
+    def record(self) -> AccuracyStep:
+        """What the manifest says of it."""
+        return AccuracyStep(
+            name=self.name,
+            gain_db=self.gain.db,
+            uncertainty_db=self.gain.uncertainty_db,
+            kept=self.kept,
+        )
 
 
 class AccuracyPasses:
     """Tries the passes on one network.
 
+    What is tried is fitted to one half of the samples and judged on the other, both ways round, and
+    compared sample by sample with the version without it. What gains beyond chance is fitted again,
+    to all samples.
+
     Args:
-        judge: Measures on held-out samples.
+        drafts: Makes the versions.
         batches: The calibration data.
         options: How to quantize, and which passes to try.
         progress: Called with (step, done, total).
@@ -60,100 +73,122 @@ class AccuracyPasses:
     """
 
     def __init__(
-        self, judge: SqnrScorer, batches: Batches, options: QuantizeOptions, progress: Progress
+        self, drafts: Drafts, batches: Batches, options: QuantizeOptions, progress: Progress
     ) -> None:
-        self._judge = judge
-        self._batches = batches
-        self._options = options
-        self._progress = progress
+        self._drafts, self._batches = drafts, batches
+        self._options, self._progress = options, progress
+        first, second = drafts.survey.halves
+        self.judge = Judge(drafts.model, (first.kept, second.kept))
+        self._parts = _HALVES if second.kept else (Part.FIRST_HALF,)
+        self._noise: dict[Recipe, Float64] = {}
         self.record: list[Improvement] = []
 
-    def rescale(self, model: ir.Model) -> ir.Model:
-        """Absorb high biases and equalize a float graph, as far as that helps.
+    def choose(self) -> Recipe:
+        """Choose the range method, if it is open, and the passes that help beside it."""
+        options = self._options
+        recipe = Recipe(options.range_method)
+        if options.range_method is RangeMethod.AUTO:
+            recipe = Recipe(RangeMethod.MINMAX)
+            recipe = self._best(recipe, {f"{m.value} ranges": Recipe(m) for m in _METHODS})
+        recipe = self._best(
+            recipe,
+            {
+                " and ".join(each.value for each in rescalings): replace(
+                    recipe, rescalings=rescalings
+                )
+                for rescalings in _combinations(options)
+            },
+        )
+        if options.bias_correction:
+            recipe = self._best(recipe, {"bias correction": replace(recipe, corrected=True)})
+        return recipe
 
-        The paper has the opposite order; a channel would then be scaled by its constant part.
+    def round_adaptively(self, recipe: Recipe, current: CalibratedModel) -> CalibratedModel:
+        """Learn the rounding of weights with AdaRound, as long as that helps.
+
+        It is fitted to the first half of the samples and judged on the second. At the highest
+        effort it learns longer and longer, until that gains no more.
         """
-        kept = self._choose(model)
-        if not kept:
-            return model
-        changed = model.clone()
-        segments = find_segments(changed.graph)
-        statistics = observe_channels(model, _names(segments), self._some("Observing channels"))
-        for apply in kept:
-            apply(segments, statistics)
-        return changed
-
-    def _choose(self, model: ir.Model) -> list[Rescaling]:
-        """Choose the pass, or both together, that helps most on held-out samples.
-
-        A channel that fills the range on the samples it was fitted to saturates on others.
-        """
-        if not (segments := find_segments(model.graph)):
-            return []
-        statistics = observe_channels(model, _names(segments), self._judge.seen)
-        without = best = self._score(model)
-        chosen: list[Rescaling] = []
-        for passes in self._combinations():
-            candidate, observed = model.clone(), dict(statistics)
-            segments = find_segments(candidate.graph)
-            changes = [apply(segments, observed) for apply in passes.values()]
-            if not all(changes):
-                continue
-            score = self._score(candidate)
-            name = " and ".join(passes)
-            if self._keeps(name, without, score, _LEAST_GAIN_DB) and score > best:
-                best, chosen = score, list(passes.values())
-        return chosen
-
-    def _combinations(self) -> list[dict[str, Rescaling]]:
-        absorption: dict[str, Rescaling] = {"high-bias absorption": absorb}
-        equalization: dict[str, Rescaling] = {"equalization": equalize}
-        found = []
-        if self._options.bias_absorption:
-            found.append(absorption)
-        if self._options.equalization:
-            found.append(equalization)
-        return [*found, absorption | equalization] if len(found) == 2 else found
-
-    def round_adaptively(self, current: CalibratedModel) -> CalibratedModel:
-        """Learn the rounding of weights with AdaRound, if that helps."""
-        rounded = adaptive_weights(current, self._batches, self._progress)
-        candidate = replace(current, weights=rounded)
-        return self._better("adaptive rounding", current, candidate)
-
-    def correct(self, current: CalibratedModel) -> CalibratedModel:
-        """Correct biases, if that helps."""
-        some = self._some("Correcting biases")
-        errors = mean_errors(current.model, current.weights, current.inputs, some)
-        if not errors:
+        half = self._drafts.fit(recipe, Part.FIRST_HALF)
+        assert half is not None
+        seen = batches_of(self._drafts.survey.halves[0].kept)
+        samples = self.judge.unseen_by(0)
+        before = self.judge.noise(half.to_qdq()[0], samples)
+        gained = 0
+        for longer in _LONGER if self._options.effort >= MAX_EFFORT else _LONGER[:1]:
+            start = time.perf_counter()
+            name = "adaptive rounding" + (f", {longer} times as long" if longer > 1 else "")
+            weights = adaptive_weights(half, seen, self._progress, longer, f"{TRYING}{name}")
+            after = self.judge.noise(replace(half, weights=weights).to_qdq()[0], samples)
+            gain = Gain.between(before, after)
+            seconds = time.perf_counter() - start
+            self._note(name, before, after, gain, gain.beyond_chance, seconds)
+            if not gain.beyond_chance:
+                break
+            before, gained = after, longer
+        if not gained:
             return current
-        model = current.model.clone()
-        subtract(model.graph, errors)
-        candidate = current.with_model(model)
-        return self._better("bias correction", current, candidate)
+        weights = adaptive_weights(current, self._batches, self._progress, gained)
+        return replace(current, weights=weights)
 
-    def _better(
-        self, name: str, current: CalibratedModel, candidate: CalibratedModel
-    ) -> CalibratedModel:
-        without, with_it = (self._judge.sqnr_db(d.to_qdq()[0]) for d in (current, candidate))
-        return candidate if self._keeps(name, without, with_it, 0.0) else current
+    def _best(self, recipe: Recipe, others: dict[str, Recipe]) -> Recipe:
+        """The recipe that gains most beyond chance; ``recipe`` itself if none does."""
+        found: dict[str, tuple[Float64, Gain, float]] = {}
+        before = self._judged(recipe) if others else None
+        for name, other in others.items():
+            start = time.perf_counter()
+            self._progress(f"{TRYING}{name}", 0, 1)
+            if before is not None and (after := self._judged(other, before)) is not None:
+                gain = Gain.between(before[: len(after)], after)
+                found[name] = after, gain, time.perf_counter() - start
+        gaining = {name: gain.db for name, (_, gain, _) in found.items() if gain.beyond_chance}
+        best = max(gaining, key=lambda name: gaining[name], default=None)
+        for name, (after, gain, seconds) in found.items():
+            assert before is not None
+            self._note(name, before[: len(after)], after, gain, name == best, seconds)
+        return recipe if best is None else others[best]
 
-    def _score(self, model: ir.Model) -> float:
-        fitted = draft(model, self._judge.seen, self._options)
-        return self._judge.sqnr_db(fitted.to_qdq()[0])
+    def _judged(self, recipe: Recipe, before: Float64 | None = None) -> Float64 | None:
+        """Measure the noise of a version in every kept sample.
 
-    def _keeps(self, name: str, without: float, with_it: float, gain: float) -> bool:
-        kept = with_it >= without + gain
-        self.record.append(Improvement(name, without, with_it, kept))
-        return kept
+        Args:
+            recipe: The version.
+            before: The noise of the one that it has to be better than. What is hopeless on one half
+                is not tried on the other.
 
-    def _some(self, step: str) -> Iterator[Batch]:
-        total = min(len(self._batches), _BATCHES)
-        self._progress(step, 0, total)
-        for done, batch in enumerate(islice(self._batches, _BATCHES), start=1):
-            yield batch
-            self._progress(step, done, total)
+        Returns:
+            The noise, that of the first half alone if it is hopeless; None without such a version.
+        """
+        if recipe in self._noise:
+            return self._noise[recipe]
+        found = np.zeros(0)
+        for part in self._parts:
+            fitted = self._drafts.fit(recipe, part)
+            if fitted is None:
+                return None
+            samples = self.judge.unseen_by(part.value)
+            found = np.concatenate([found, self.judge.noise(fitted.to_qdq()[0], samples)])
+            if before is not None and Gain.between(before[: len(found)], found).hopeless:
+                return found
+        self._noise[recipe] = found
+        return found
+
+    def _note(
+        self, name: str, before: Float64, after: Float64, gain: Gain, kept: bool, seconds: float
+    ) -> None:
+        without, with_it = (float(-10 * np.log10(noise.mean())) for noise in (before, after))
+        self.record.append(Improvement(name, without, with_it, gain, kept, seconds))
 
 
-def _names(segments: list[Segment]) -> list[str]:
-    return [str(segment.value.name) for segment in segments]
+def _combinations(options: QuantizeOptions) -> Iterable[tuple[Rescaling, ...]]:
+    """The passes on channels alone and together.
+
+    The paper has the opposite order; a channel would then be scaled by its constant part.
+    """
+    wanted = []
+    if options.bias_absorption:
+        wanted.append(Rescaling.ABSORPTION)
+    if options.equalization:
+        wanted.append(Rescaling.EQUALIZATION)
+    each: list[tuple[Rescaling, ...]] = [(one,) for one in wanted]
+    return [*each, tuple(wanted)] if len(wanted) > 1 else each

@@ -33,6 +33,11 @@ class Segment:
     between: tuple[ir.Node, ...]
     bound: float
 
+    @property
+    def carriers(self) -> frozenset[str]:
+        """The names of the activations that have these channels."""
+        return frozenset(str(node.outputs[0].name) for node in (self.producer.node, *self.between))
+
 
 def find_segments(graph: ir.Graph) -> list[Segment]:
     """Find all segments, in the order of the graph.

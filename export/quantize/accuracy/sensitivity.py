@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from edgeconv.export.quantize.accuracy.score import SqnrScorer
+from edgeconv.export.quantize.accuracy.judge import Judge
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.plan import is_accumulator, plan
 
 
-def keep_worst_in_float(current: CalibratedModel, judge: SqnrScorer, count: int) -> CalibratedModel:
+def keep_worst_in_float(current: CalibratedModel, judge: Judge, count: int) -> CalibratedModel:
     """Keep the ``count`` worst neighborhoods in float, but at most half of all."""
     neighborhoods = worst_neighborhoods(current, judge)
     chosen: frozenset[str] = frozenset().union(
@@ -24,9 +24,9 @@ def keep_worst_in_float(current: CalibratedModel, judge: SqnrScorer, count: int)
     return _keeping(current, chosen)
 
 
-def worst_neighborhoods(current: CalibratedModel, judge: SqnrScorer) -> list[frozenset[str]]:
+def worst_neighborhoods(current: CalibratedModel, judge: Judge) -> list[frozenset[str]]:
     """List the neighborhoods of all activations, as node names; the largest gain comes first."""
-    decisions = plan(current.model.graph, current.options.keep_float)
+    decisions = plan(current.model.graph, current.options)
     neighborhoods = dict.fromkeys(_neighborhood(value) for value in decisions.activations)
     gains = {
         neighborhood: judge.sqnr_db(_keeping(current, neighborhood).to_qdq()[0])

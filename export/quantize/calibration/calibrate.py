@@ -1,29 +1,24 @@
-"""Observe every activation over calibration samples, in one pass and bounded memory."""
+"""The ranges of activations that share scale and zero point, from what calibration observed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batches
-from edgeconv.export.quantize.calibration.observer import Observer
+from edgeconv.export.quantize.calibration.observer import Observed
 from edgeconv.export.quantize.calibration.ranges import choose_range
+from edgeconv.export.quantize.calibration.survey import Survey, survey
 from edgeconv.export.quantize.parameters import Range
 from edgeconv.export.quantize_options import RangeMethod
-from edgeconv.export.runtimes import IntermediateOutputs
 from edgeconv.progress import Progress, no_progress
 
-# Activations of small networks are observed many batches at a time, because NumPy's calls cost more
-# than their work there. At most so many bytes and batches wait for that.
-_GROUP_BYTES = 32_000_000
-_GROUP_BATCHES = 64
 # A range that grows by a quarter costs a third of a bit.
 _SETTLED = 0.25
+
+Groups = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -32,14 +27,14 @@ class Calibration:
 
     Attributes:
         ranges: The range of each group, by its key.
-        halfway: The ranges after the first half of the batches; empty if there was only one batch.
+        halfway: The ranges by every other batch; empty if there was only one batch.
     """
 
     ranges: dict[str, Range]
     halfway: dict[str, Range]
 
     def movement(self) -> dict[str, float]:
-        """How far the two ends of each range moved in the second half, as a share of the range."""
+        """How far the two ends of each range moved by the other half, as a share of the range."""
         return {
             key: (abs(now.low - before.low) + abs(now.high - before.high))
             / max(now.high - now.low, abs(now.high), abs(now.low), 1e-30)
@@ -65,102 +60,55 @@ class Calibration:
 
 def calibrate(
     model: ir.Model,
-    groups: Mapping[str, Sequence[str]],
+    groups: Groups,
     batches: Batches,
     method: RangeMethod = RangeMethod.MINMAX,
     progress: Progress = no_progress,
+    outputs: Collection[str] | None = None,
 ) -> Calibration:
-    """Find the ranges of activations.
-
-    The float graph runs on ONNX Runtime with the activations as further outputs. A second thread
-    observes them while the network computes the next batch. The activations of one batch, or of a
-    few small ones, wait for it; apart from that, memory does not grow with the number of batches.
+    """Find the ranges of activations, in one pass over the data.
 
     Args:
         model: The float graph.
         groups: The names of the activations that share a range, by a key that the caller chooses.
         batches: For each batch, one array per graph input, in the graph's own shapes. The order of
             the batches does not change the ranges.
-        method: How a range follows from what was observed. A group with an output of the network
-            always gets its whole range.
+        method: How a range follows from what was observed.
         progress: Called after every batch.
+        outputs: The activations that are never clipped; by default the outputs of the network.
 
     Raises:
         DataError: An activation is NaN or infinite.
     """
     names = [name for members in groups.values() for name in members]
-    observer = Observer(names, batch=_batch_size(model), counting=method is not RangeMethod.MINMAX)
-    halfway: dict[str, Range] = {}
-
-    outputs = {value.name for value in model.graph.outputs}
-
-    def ranges() -> dict[str, Range]:
-        # Outputs are never clipped: the rare large values of a detector's output are detections.
-        return {
-            key: choose_range(
-                method if outputs.isdisjoint(members) else RangeMethod.MINMAX,
-                [observer.histogram(name) for name in members],
-            )
-            for key, members in groups.items()
-        }
-
-    activations = IntermediateOutputs(model, names)
-    total = len(batches)
-    progress("Calibrating", 0, total)
-    with _Pipe(observer) as pipe:
-        for done, batch in enumerate(batches, start=1):
-            pipe.put(activations.run(batch))
-            if 2 * done == total or 2 * done == total + 1 > 2:
-                pipe.flush()
-                halfway = ranges()
-            progress("Calibrating", done, total)
-    return Calibration(ranges(), halfway)
+    counting = method is not RangeMethod.MINMAX
+    found = survey(model, names, batches, counting=counting, progress=progress)
+    if outputs is None:
+        outputs = {str(value.name) for value in model.graph.outputs}
+    return calibration_of(outputs, groups, found, method)
 
 
-class _Pipe:
-    """Hands groups of batches to the observer in a second thread, one group at a time."""
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="calibration")
-        self._pending: Future[None] | None = None
-        self._group: list[list[npt.NDArray[Any]]] = []
-        self._bytes = 0
-
-    def __enter__(self) -> _Pipe:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self.flush()
-        finally:
-            self._thread.shutdown()
-
-    def put(self, arrays: list[npt.NDArray[Any]]) -> None:
-        self._group.append(arrays)
-        self._bytes += sum(array.nbytes for array in arrays)
-        if self._bytes >= _GROUP_BYTES or len(self._group) == _GROUP_BATCHES:
-            self._start()
-
-    def flush(self) -> None:
-        """Wait until all activations are observed."""
-        self._start()
-        self._wait()
-
-    def _start(self) -> None:
-        self._wait()
-        if self._group:
-            group, self._group, self._bytes = self._group, [], 0
-            self._pending = self._thread.submit(self._observer.add, group)
-
-    def _wait(self) -> None:
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
-            pending.result()
+def calibration_of(
+    outputs: Collection[str], groups: Groups, found: Survey, method: RangeMethod
+) -> Calibration:
+    """The ranges from a pass over the data that was made before."""
+    first, second = found.halves
+    halfway = ranges_of(groups, outputs, first.observed, method) if second.batches else {}
+    return Calibration(ranges_of(groups, outputs, found.whole, method), halfway)
 
 
-def _batch_size(model: ir.Model) -> int:
-    """The first dimension of the first input."""
-    shape = model.graph.inputs[0].shape
-    return int(shape[0]) if shape is not None and len(shape) and isinstance(shape[0], int) else 1
+def ranges_of(
+    groups: Groups, outputs: Collection[str], observed: Observed, method: RangeMethod
+) -> dict[str, Range]:
+    """The range of each group.
+
+    Outputs of the network always get their whole range: the rare large values of a detector's
+    output are detections.
+    """
+    return {
+        key: choose_range(
+            method if frozenset(outputs).isdisjoint(members) else RangeMethod.MINMAX,
+            [observed.histograms[name] for name in members],
+        )
+        for key, members in groups.items()
+    }

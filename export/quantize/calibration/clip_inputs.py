@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch, Batches
-from edgeconv.export.quantize.calibration.calibrate import calibrate
+from edgeconv.export.quantize.calibration.calibrate import ranges_of
+from edgeconv.export.quantize.calibration.observer import Observed
 from edgeconv.export.quantize.parameters import Range, activation_parameters
-from edgeconv.export.quantize.plan import plan
-from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
-from edgeconv.progress import Progress
+from edgeconv.export.quantize_options import RangeMethod
+
+# Clipping an input to less than this share of its span may change ranges inside the network: it is
+# worth another pass over the data.
+_CLIPPED_SHARE = 0.5
 
 
 class ClippedBatches:
@@ -23,7 +26,7 @@ class ClippedBatches:
 
     Args:
         batches: The data.
-        ranges: The range of each input; None for an input that is not quantized.
+        ranges: The range of each input; None for an input that is not clipped.
     """
 
     def __init__(self, batches: Batches, ranges: list[Range | None]) -> None:
@@ -41,28 +44,34 @@ class ClippedBatches:
             ]
 
 
-def clip_inputs(
-    model: ir.Model, batches: Batches, options: QuantizeOptions, progress: Progress
-) -> Batches:
-    """Clip the batches to the range of each quantized input, by the range method of ``options``.
+def input_limits(
+    model: ir.Model,
+    groups: Mapping[str, list[str]],
+    observed: Observed,
+    method: RangeMethod,
+) -> list[Range | None]:
+    """What each input is to be clipped to before the ranges inside the network are found.
 
-    With min-max, the batches are returned as they are.
+    Args:
+        model: The float graph.
+        groups: The names of the activations that share a range, by a key.
+        observed: What was seen of the inputs.
+        method: The range method.
 
-    Raises:
-        DataError: An input is NaN or infinite.
+    Returns:
+        For each input its int8 range, or None where the method leaves most of its span.
     """
-    if options.range_method is RangeMethod.MINMAX:
-        return batches
     names = [str(value.name) for value in model.graph.inputs]
-    groups = {
-        key: chosen
-        for key, members in plan(model.graph, options.keep_float).groups().items()
-        if (chosen := [name for name in members if name in names])
-    }
-    ranges = calibrate(model, groups, batches, options.range_method, progress).ranges
-    by_name = {
-        name: activation_parameters(ranges[key]).range
-        for key, members in groups.items()
-        for name in members
-    }
-    return ClippedBatches(batches, [by_name.get(name) for name in names])
+    limits: dict[str, Range] = {}
+    for members in groups.values():
+        chosen = [name for name in members if name in names]
+        if not chosen:
+            continue
+        # Outputs of the network that share the range do not count here.
+        kept, whole = (
+            activation_parameters(ranges_of({"": chosen}, (), observed, each)[""]).range
+            for each in (method, RangeMethod.MINMAX)
+        )
+        if kept.high - kept.low < _CLIPPED_SHARE * (whole.high - whole.low):
+            limits |= dict.fromkeys(chosen, kept)
+    return [limits.get(name) for name in names]

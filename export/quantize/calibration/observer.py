@@ -8,12 +8,14 @@ on their position, neither on chance nor on the order of the samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeconv.errors import DataError
+from edgeconv.export.quantize.calibration.channel_statistics import ChannelStatistics
 from edgeconv.export.quantize.calibration.ranges.histogram import BINS, Histogram, count
 
 # So many values of an activation are counted per sample: over 128 samples a million, a hundred of
@@ -21,6 +23,38 @@ from edgeconv.export.quantize.calibration.ranges.histogram import BINS, Histogra
 _COUNTED = 1 << 13
 
 Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was seen of activations; that of other samples can be added to it.
+
+    Attributes:
+        histograms: The extremes and the counts of each activation, by name.
+        channels: The figures of the channels of some activations, by name.
+    """
+
+    histograms: dict[str, Histogram]
+    channels: dict[str, ChannelStatistics]
+
+    def __add__(self, other: Observed) -> Observed:
+        names = self.channels.keys() | other.channels.keys()
+        return Observed(
+            {name: mine + other.histograms[name] for name, mine in self.histograms.items()},
+            {
+                name: _sum(self.channels.get(name), other.channels.get(name))
+                for name in sorted(names)
+            },
+        )
+
+
+def _sum(a: ChannelStatistics | None, b: ChannelStatistics | None) -> ChannelStatistics:
+    """Add up the figures of two parts, of which one may be empty."""
+    if a is None or b is None:
+        some = a or b
+        assert some is not None
+        return some
+    return a + b
 
 
 class Observer:
@@ -31,22 +65,36 @@ class Observer:
         batch: The number of samples in a batch. An activation whose first dimension has that length
             holds as many samples.
         counting: Whether values are counted; otherwise only extremes are found.
+        by_channel: The activations [N, C, …] whose channels are observed one by one.
     """
 
-    def __init__(self, names: Sequence[str], *, batch: int, counting: bool) -> None:
+    def __init__(
+        self, names: Sequence[str], *, batch: int, counting: bool, by_channel: Collection[str] = ()
+    ) -> None:
         bins = BINS if counting else 0
-        self._batch, self._counting = batch, counting
-        self._seen = 0
+        self._batch, self._counting, self._by_channel = batch, counting, frozenset(by_channel)
         self._histograms = {
             name: Histogram(np.inf, -np.inf, 1, np.zeros(bins, np.int64)) for name in names
         }
+        self._channels: dict[str, ChannelStatistics] = {}
+
+    @property
+    def observed(self) -> Observed:
+        """What was observed so far."""
+        return Observed(self._histograms, self._channels)
 
     def histogram(self, name: str) -> Histogram:
         """The histogram of an activation so far."""
         return self._histograms[name]
 
-    def add(self, batches: Sequence[Sequence[Float32]]) -> None:
+    def add(
+        self, batches: Sequence[Sequence[Float32]], numbers: Sequence[int] | None = None
+    ) -> None:
         """Observe the activations of some batches, each in the order of the names.
+
+        Args:
+            batches: The activations.
+            numbers: The number of each batch, for messages.
 
         Raises:
             DataError: An activation is NaN or infinite.
@@ -54,9 +102,9 @@ class Observer:
         for index, (name, histogram) in enumerate(self._histograms.items()):
             arrays = [batch[index] for batch in batches]
             whole = arrays[0] if len(arrays) == 1 else np.stack(arrays)
-            low, high = float(whole.min()), float(whole.max())
+            low, high = self._extremes(name, whole, arrays[0].shape)
             if not math.isfinite(low) or not math.isfinite(high):
-                self._refuse(name, arrays)
+                _refuse(name, arrays, numbers or range(1, len(arrays) + 1))
             histogram.minimum = min(histogram.minimum, low)
             histogram.maximum = max(histogram.maximum, high)
             if self._counting:
@@ -65,15 +113,22 @@ class Observer:
                 histogram.weight = stride(shape[1:] if samples > 1 else shape)
                 rows = whole.reshape(len(arrays) * samples, -1)[:, :: histogram.weight]
                 histogram.counts += count(np.ascontiguousarray(rows))
-        self._seen += len(batches)
 
-    def _refuse(self, name: str, arrays: Sequence[Float32]) -> None:
-        first = next(i for i, array in enumerate(arrays) if not np.isfinite(array).all())
-        raise DataError(
-            f"the activation {name!r} is NaN or infinite on calibration batch "
-            f"{self._seen + first + 1}",
-            hint="check the network's weights and the data",
-        )
+    def _extremes(self, name: str, whole: Float32, shape: Sequence[int]) -> tuple[float, float]:
+        if name not in self._by_channel:
+            return float(whole.min()), float(whole.max())
+        each = ChannelStatistics.of(whole.reshape(-1, *shape[1:]))
+        known = self._channels.get(name)
+        self._channels[name] = each if known is None else known + each
+        return float(each.low.min()), float(each.high.max())
+
+
+def _refuse(name: str, arrays: Sequence[Float32], numbers: Sequence[int]) -> None:
+    first = next(i for i, array in enumerate(arrays) if not np.isfinite(array).all())
+    raise DataError(
+        f"the activation {name!r} is NaN or infinite on calibration batch {numbers[first]}",
+        hint="check the network's weights and the data",
+    )
 
 
 def stride(shape: Sequence[int]) -> int:

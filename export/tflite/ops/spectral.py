@@ -15,8 +15,12 @@ def _waves(length: int, parts: int, kept: int, *, inverse: bool = False) -> Arra
 
     ``parts`` is 1 for a real input, and 2 for one of real and imaginary parts.
     """
-    angle = 2 * np.pi * np.outer(np.arange(length), np.arange(kept)) / length
-    turn = np.exp(angle * (1j if inverse else -1j)) / (length if inverse else 1)
+    turns = np.outer(np.arange(length), np.arange(kept)) % length
+    turn = np.exp(2 * np.pi * turns / length * (1j if inverse else -1j))
+    # A quarter of a turn has an exact value, so that the bins of real numbers are real.
+    turn.real[4 * turns % (2 * length) == length] = 0
+    turn.imag[2 * turns % length == 0] = 0
+    turn /= length if inverse else 1
     # (1, i) times the turn, as real and imaginary parts.
     rows = np.stack([turn, 1j * turn][:parts], axis=1)
     whole: Array = np.stack([rows.real, rows.imag], axis=-1)

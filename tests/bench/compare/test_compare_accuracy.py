@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from edgeconv.bench.compare.accuracy import ACCURACY, AccuracyVerdict, compare_accuracy
-from edgeconv.bench.compare.comparison import Limits
+from edgeconv.bench.compare.comparison import Limits, Outcome
 from edgeconv.bench.compare.gate import gate
 from edgeconv.errors import DataError, UsageError
 from edgeconv.evaluation import Evaluation
@@ -46,7 +46,7 @@ def save(path: Path, evaluation: Evaluation) -> Path:
         (
             RIGHT,
             AccuracyVerdict.UNDECIDED,
-            "no difference shown; if there is one, it is between -0",
+            "no difference shown, between -0",
         ),
         (np.roll(RIGHT, 50), AccuracyVerdict.UNDECIDED, "no difference shown"),
         (worse(5), AccuracyVerdict.UNDECIDED, "no difference shown"),
@@ -75,26 +75,26 @@ def test_other_samples_are_not_paired() -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "max_loss", "passed", "words"),
+    ("after", "max_loss", "outcome", "words"),
     [
-        (worse(20), 0.005, False, "| m | 90.00% | 88.00% | -2.00 ["),
-        (worse(20), 0.005, False, "**failed**: -2.00 points |"),
-        (worse(20), 0.02, True, "too few samples to be sure"),
-        (worse(6), 0.005, False, "**failed**: -0.60 points"),
-        (worse(6), 0.03, True, "1.00 kB (+0.0%) | passed |"),
-        (RIGHT, 0.005, True, "| passed |"),
-        (worse(5), 0.005, True, "passed, but too few samples to be sure"),
-        (np.roll(RIGHT, 50), 0.005, True, "| passed |"),
+        (worse(20), 0.005, Outcome.FAIL, "| m | 90.00% | 88.00% | -2.00 ["),
+        (worse(20), 0.005, Outcome.FAIL, "**failed**: -2.00 points |"),
+        (worse(20), 0.02, Outcome.INCONCLUSIVE, "too few samples to be sure"),
+        (worse(6), 0.005, Outcome.FAIL, "**failed**: -0.60 points"),
+        (worse(6), 0.03, Outcome.PASS, "1.00 kB (+0.0%) | passed |"),
+        (RIGHT, 0.005, Outcome.PASS, "| passed |"),
+        (worse(5), 0.005, Outcome.INCONCLUSIVE, "**inconclusive**: too few samples to be sure"),
+        (np.roll(RIGHT, 50), 0.005, Outcome.PASS, "| passed |"),
     ],
 )
-def test_gate(after: npt.NDArray[np.bool_], max_loss: float, passed: bool, words: str) -> None:
+def test_gate(after: npt.NDArray[np.bool_], max_loss: float, outcome: Outcome, words: str) -> None:
     report = compare_accuracy(made_evaluation({"m": RIGHT}), made_evaluation({"m": after}))
     limits = Limits(0.03, max_loss)
     gated = gate(report, limits)
-    assert gated.passed is passed
+    assert gated.outcome is outcome
     text = markdown(gated, ACCURACY, limits)
     assert words in text
-    assert ("FAILED" in text) is not passed
+    assert ("FAILED" in text) is (outcome is Outcome.FAIL)
 
 
 def test_a_larger_file_fails_the_gate() -> None:
@@ -102,13 +102,13 @@ def test_a_larger_file_fails_the_gate() -> None:
         made_evaluation({"m": RIGHT}), made_evaluation({"m": RIGHT}, size=1040)
     )
     assert gate(report, LIMITS).rows[0].reasons == ("larger by +4.0%",)
-    assert gate(report, Limits(0.05, 0.005)).passed
+    assert gate(report, Limits(0.05, 0.005)).outcome is Outcome.PASS
 
 
 def test_a_file_that_is_gone_fails_the_gate() -> None:
     before = made_evaluation({"a": RIGHT, "b": RIGHT})
     gated = gate(compare_accuracy(before, made_evaluation({"a": RIGHT})), LIMITS)
-    assert not gated.passed
+    assert gated.outcome is Outcome.FAIL
     assert "| b | | | | | **failed**: not measured |" in markdown(gated, ACCURACY, LIMITS)
     with pytest.raises(UsageError, match="no file is in both"):
         compare_accuracy(before, made_evaluation({"c": RIGHT, "d": RIGHT}))
@@ -121,7 +121,8 @@ def test_commands(tmp_path: Path, edgeconv: CommandLine) -> None:
     assert failed.returncode == 1
     assert failed.stdout.startswith("**Gate FAILED** (top-1 accuracy): at most 0.5 points lost, ")
     loose = edgeconv("gate", new, "--baseline", old, "--max-accuracy-loss", "2.5")
-    assert loose.returncode == 0
+    assert loose.returncode == 3
+    assert "**Gate INCONCLUSIVE**" in loose.stdout
     assert edgeconv("gate", old, "--baseline", new).returncode == 0
     shown = edgeconv("compare", old, new).stdout
     assert "90.00%" in shown

@@ -14,7 +14,8 @@ from edgeconv.bundle import Format
 from edgeconv.cli.values import input_size
 from edgeconv.errors import UsageError
 from edgeconv.export import InputShape, export
-from edgeconv.export.capture.source import Source, input_shape, is_guess
+from edgeconv.export.capture.guess import input_shape, is_guess
+from edgeconv.export.capture.source import Source
 
 ONNX = [Format.ONNX]
 

@@ -88,7 +88,6 @@ def test_what_finds_no_room_on_disk_has_to_come_again_the_same(
     monkeypatch.setattr("edgeconv.export.data.batches.CACHED_BYTES", 10)
     spec = write(tmp_path, "def samples():\n    yield np.random.standard_normal((3, 4, 4))")
     feed = SampleBatches(open_samples(spec, ONE, None), count=4, batch=1, keep=0)
-    list(feed)
     with pytest.raises(DataError, match="seed its random numbers"):
         list(feed)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.bundle import Layout, Preprocessing, TensorInfo
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.images import load_image
@@ -29,7 +29,7 @@ def save_image(path: Path, size: tuple[int, int] = (10, 8), value: int = 255) ->
 
 
 def test_pixels_are_normalized(tmp_path: Path) -> None:
-    array = load_image(save_image(tmp_path / "a.png"), (1, 3, 8, 8), HALF)
+    array = load_image(save_image(tmp_path / "a.png"), COLOR[0], HALF)
     assert array.shape == (1, 3, 8, 8)
     assert array.dtype == np.float32
     assert np.allclose(array[0, :, 0, 0], [2, -2, 2])
@@ -41,16 +41,39 @@ def test_pixels_are_normalized(tmp_path: Path) -> None:
 def test_every_size_of_image_fits(
     tmp_path: Path, size: tuple[int, int], shape: tuple[int, ...], resize: int | None
 ) -> None:
-    channels = shape[1]
+    channels, info = shape[1], TensorInfo(name="image", shape=shape, dtype="float32")
     how = Preprocessing(resize=resize, mean=(0.0,) * channels, std=(1.0,) * channels)
-    assert load_image(save_image(tmp_path / "a.png", size), shape, how).shape == shape
+    assert load_image(save_image(tmp_path / "a.png", size), info, how).shape == shape
 
 
 def test_the_center_is_cropped(tmp_path: Path) -> None:
     pixels = np.zeros((8, 16, 3), np.uint8)
     pixels[:, 4:12] = 255
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    assert load_image(tmp_path / "a.png", (1, 3, 8, 8), None).min() == 1.0
+    assert load_image(tmp_path / "a.png", COLOR[0], None).min() == 1.0
+
+
+def test_an_image_has_the_layout_of_the_input(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 4, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    first = TensorInfo(name="x", shape=(1, 3, 6, 4), dtype="float32", layout=Layout.NCHW)
+    last = TensorInfo(name="x", shape=(1, 6, 4, 3), dtype="float32", layout=Layout.NHWC)
+    how = Preprocessing(resize=None, mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 3.0))
+    array = load_image(tmp_path / "a.png", last, how)
+    assert np.allclose(array[0], (pixels / 255 - how.mean) / how.std, atol=1e-6)
+    assert np.array_equal(array, np.moveaxis(load_image(tmp_path / "a.png", first, how), 1, -1))
+    assert load_image(tmp_path / "a.png", last.model_copy(update={"shape": (1, 2, 4, 3)}), how)[
+        0, :, 0, 0
+    ].tolist() == pytest.approx(array[0, 2:4, 0, 0].tolist())
+
+
+def test_bytes_are_fed_as_they_are(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 4, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    info = TensorInfo(name="x", shape=(1, 6, 4, 3), dtype="uint8", layout=Layout.NHWC)
+    array = load_image(tmp_path / "a.png", info, None)
+    assert array.dtype == np.uint8
+    assert np.array_equal(array[0], pixels)
 
 
 def test_damaged_images_are_named_and_skipped(tmp_path: Path) -> None:

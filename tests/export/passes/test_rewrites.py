@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
+import torch
 
 from edgeconv.export.passes import optimize
 from edgeconv.export.passes.clamp_before_concat import ClampBeforeConcat
@@ -307,6 +308,16 @@ def scaled_softplus(threshold: str) -> str:
 def test_a_softplus_with_a_threshold_is_a_plain_one(body: str, expected: list[str]) -> None:
     x = np.linspace(-40, 40, np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
     assert rewritten(graph(body), Softplus(), x) == expected
+
+
+def test_the_logarithm_of_a_sigmoid_is_finite_far_from_zero() -> None:
+    model = graph("a = Sigmoid(x) y = Log(a)")
+    assert Softplus()(model).modified
+    assert all(node.outputs[0].dtype is ir.DataType.FLOAT for node in model.graph)
+    x = np.linspace(-300, 300, np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+    (got,) = run_onnx(model, x).values()
+    expected = torch.nn.functional.logsigmoid(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-30)
 
 
 def test_a_softplus_with_a_low_threshold_stays() -> None:

@@ -11,9 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 
 from edgeconv.bundle import Format
 from edgeconv.export import export
+from edgeconv.export.capture.module import capture_module
+from edgeconv.export.passes import optimize
 from edgeconv.export.passes.simplification import NoOpArithmetic, Simplify
 from support.runtimes import run_onnx, run_tflite
 
@@ -107,3 +110,34 @@ def test_an_epsilon_behind_a_logarithm_stays(network: nn.Module, tmp_path: Path)
         outputs = run_onnx(path, zeros, fused=True) if onnx else run_tflite(path, zeros)
         (got,) = outputs.values()
         np.testing.assert_allclose(got, expected, rtol=2e-7)
+
+
+class Standardized(nn.Conv2d):
+    """Weight standardization (Qiao et al. 2019, arXiv:1903.10520), as NFNets have it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat = self.weight.reshape(1, self.out_channels, -1)
+        weight = functional.batch_norm(flat, None, None, training=True, momentum=0.0)
+        return functional.conv2d(x, weight.reshape_as(self.weight), self.bias, padding=1)
+
+
+def test_a_weight_that_is_computed_from_constants_is_folded_whatever_its_size() -> None:
+    """A computed weight runs at every inference, and is not a weight to the quantizer."""
+    torch.manual_seed(0)
+    layer = Standardized(32, 64, 3, padding=1).eval()
+    x = torch.randn(1, 32, 8, 8)
+    model = optimize(capture_module(layer, (x.numpy(),), ("y",), 18))
+    assert [node.op_type for node in model.graph] == ["Conv"]
+    expected = layer(x).detach().numpy()
+    (got,) = run_onnx(model, x.numpy()).values()
+    # Means over 288 weights and sums over as many products, in float32.
+    np.testing.assert_allclose(got, expected, rtol=0, atol=288 * 2**-23 * np.abs(expected).max())
+
+
+def test_what_folding_would_blow_up_stays_computed() -> None:
+    model = graph(
+        "e = Expand(c, shape) m = ReduceMax<keepdims=0>(e) y = Add(x, m)",
+        "float[1] c = {1.5}, int64[2] shape = {1000, 1000}",
+    )
+    Simplify()(model)
+    assert "Expand" in [node.op_type for node in model.graph]

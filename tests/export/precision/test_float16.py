@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from torch import nn
 
-from edgeconv.bundle import Format, IoType, Precision
+from edgeconv.bundle import Format, IoType, Precision, Target
 from edgeconv.errors import DataError, UnsupportedOperator, UsageError
 from edgeconv.export import export
 from edgeconv.export.precision.float16_onnx import float16_model
 from edgeconv.export.precision.float16_tflite import LARGEST, halve_constants, to_half
+from edgeconv.export.request import ExportRequest
+from edgeconv.export.target import resolve_request
 from edgeconv.export.tflite import lower
 from edgeconv.metrics import sqnr_db
 from support.precision import Samples, constants, first_outputs_onnx, first_outputs_tflite
@@ -65,6 +70,37 @@ def test_the_old_runtime_takes_it(graph: ir.Model, samples: Samples, tflite214: 
     np.testing.assert_allclose(
         got, first_outputs_tflite(lowered.data, samples[:1])[0], rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("half_arithmetic", [False, True])
+def test_a_file_says_whether_half_precision_will_do(
+    graph: ir.Model, samples: Samples, expected: np.ndarray, half_arithmetic: bool
+) -> None:
+    finish = partial(halve_constants, half_arithmetic=half_arithmetic)
+    lowered = lower(graph, finish=finish)
+    model = schema.ModelT.InitFromPackedBuf(bytes(lowered.data), 0)
+    found = {entry.name: bytes(model.buffers[entry.buffer].data) for entry in model.metadata or ()}
+    wanted = {b"reduced_precision_support": b"fp16accfp16"} if half_arithmetic else {}
+    assert found == wanted
+    # A core without half-precision arithmetic computes in float32 all the same.
+    assert sqnr_db(expected, first_outputs_tflite(lowered.data, samples)) > LEAST_SQNR_DB
+
+
+def test_only_a_target_with_half_precision_arithmetic_is_given_it() -> None:
+    with_it, without = (
+        Target(
+            device="ssh://pi",
+            architecture="aarch64",
+            bits=64,
+            features=features,
+            python="3.11.2",
+            runtimes={"ai-edge-litert": "2.3.0"},
+        )
+        for features in (("NEON", "fp16 arithmetic"), ("NEON",))
+    )
+    asked = ExportRequest("network", precisions=[Precision.FLOAT16], formats=[Format.TFLITE])
+    for target, chosen in ((with_it, True), (without, False), (None, False)):
+        assert resolve_request(replace(asked, target=target)).half_arithmetic is chosen
 
 
 def test_what_takes_float32_alone_keeps_it() -> None:

@@ -69,6 +69,14 @@ class Histogram:
     weight: int
     counts: npt.NDArray[np.int64]
 
+    def __add__(self, other: Histogram) -> Histogram:
+        return Histogram(
+            min(self.minimum, other.minimum),
+            max(self.maximum, other.maximum),
+            max(self.weight, other.weight),  # a part without values has none
+            self.counts + other.counts,
+        )
+
 
 def merge(histograms: Sequence[Histogram]) -> Distribution:
     """Add up the distributions of several activations."""

@@ -15,11 +15,11 @@ from edgeconv.export.data.samples import Sample
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizeOptions, prepare, quantize
 from edgeconv.export.quantize.accuracy.absorb import absorb
-from edgeconv.export.quantize.accuracy.channel_statistics import observe_channels
 from edgeconv.export.quantize.accuracy.equalize import equalize
+from edgeconv.export.quantize.accuracy.judge import Judge
 from edgeconv.export.quantize.accuracy.patches import sample_patches
-from edgeconv.export.quantize.accuracy.score import SqnrScorer
 from edgeconv.export.quantize.accuracy.segments import find_segments
+from edgeconv.export.quantize.calibration.channel_statistics import observe_channels
 from edgeconv.export.quantize.layers import Layer, grouped, is_weighted, ungrouped
 from edgeconv.export.runtimes import IntermediateOutputs
 from edgeconv.models.randomize import randomize_, structured_input
@@ -161,7 +161,7 @@ def test_a_grouped_transposed_convolution_is_quantized(groups: int) -> None:
     model = graph_of(network)
     result = quantize(model, samples(8), QuantizeOptions())
     # 8 bits, two layers: more than 35 dB.
-    assert SqnrScorer(model, samples(8)).sqnr_db(result.model) > 30
+    assert Judge.on(model, samples(8)).sqnr_db(result.model) > 30
 
 
 def test_dead_and_constant_channels_do_no_harm() -> None:
@@ -175,4 +175,4 @@ def test_dead_and_constant_channels_do_no_harm() -> None:
     captured = capture_module(network.eval(), samples(1)[0], ["output"], 20)
     model = prepare(optimize(captured))
     result = quantize(model, samples(8))
-    assert SqnrScorer(model, samples(8)).sqnr_db(result.model) > 30
+    assert Judge.on(model, samples(8)).sqnr_db(result.model) > 30

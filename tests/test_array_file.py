@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from edgeconv.array_file import open_arrays
 from edgeconv.errors import DataError
-from edgeconv.export.data.array_file import open_arrays
 
 numbers = hnp.arrays(
     st.sampled_from(["f4", "f8", "f2", "u1", "i8", ">f4", "?"]),

@@ -9,8 +9,11 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import struct
 import tempfile
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +23,20 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.errors import DataError, UsageError
+from edgeconv.limits import UNPACKED_BYTES
 
 UNNAMED = "arr_0"  # what np.savez calls an array that was given no name
+# What a damaged file raises on its way through zipfile, zlib and NumPy's parser of headers.
+_DAMAGED = (
+    *(ValueError, OSError, EOFError, RuntimeError, TypeError, KeyError, struct.error),
+    *(SyntaxError, tokenize.TokenError, MemoryError, zipfile.BadZipFile, zlib.error),
+)
 _LOCAL_HEADER = 30  # bytes before the name in a ZIP member's own header
 
 
 @dataclass(frozen=True)
 class StoredArray:
-    """An array [N, …] in C order, at ``offset`` bytes into an open file."""
+    """An array in C order, mostly [N, …], at ``offset`` bytes into an open file."""
 
     file: BinaryIO
     offset: int
@@ -39,34 +48,35 @@ class StoredArray:
 
     def row(self, index: int) -> npt.NDArray[Any]:
         """Read row ``index`` as [1, …]."""
-        return self._read(index, 1)
+        shape = (1, *self.shape[1:])
+        return self._read(index * math.prod(shape) * self.dtype.itemsize, shape)
 
     def whole(self) -> npt.NDArray[Any]:
-        """Read all rows."""
-        return self._read(0, len(self))
+        """Read all of it."""
+        return self._read(0, self.shape)
 
-    def _read(self, first: int, count: int) -> npt.NDArray[Any]:
-        size = math.prod(self.shape[1:]) * self.dtype.itemsize
-        data = os.pread(self.file.fileno(), count * size, self.offset + first * size)
-        return np.frombuffer(data, self.dtype).reshape(count, *self.shape[1:])
+    def _read(self, offset: int, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        size = math.prod(shape) * self.dtype.itemsize
+        data = bytearray(size)
+        done = 0
+        while done < size:  # one call reads 2 GiB at the most
+            rest = memoryview(data)[done:]
+            count = os.preadv(self.file.fileno(), [rest], self.offset + offset + done)
+            if count == 0:
+                raise DataError(f"{self.file.name} was cut short while it was read")
+            done += count
+        return np.frombuffer(data, self.dtype).reshape(shape)
 
 
 def open_arrays(path: Path) -> dict[str, StoredArray]:
-    """Open the arrays of an ``.npy`` file (then it is called ``x``) or of an ``.npz`` file.
-
-    Pickled objects are refused. Compressed members are unpacked into temporary files, which are
-    deleted with the arrays.
+    """Open the arrays of samples in an ``.npy`` or an ``.npz`` file, as :func:`stored_arrays` does.
 
     Raises:
         UsageError: There is no such file.
-        DataError: The file is damaged, or holds something else than arrays of numbers.
+        DataError: The file is damaged, or holds something else than arrays of samples.
+        LimitExceeded: It unpacks to too much.
     """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file")
-    try:
-        arrays = {"x": _open_npy(path)} if path.suffix == ".npy" else _open_npz(path)
-    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a readable NumPy file: {error}") from error
+    arrays = stored_arrays(path)
     for name, array in arrays.items():
         if not array.shape or array.dtype.kind not in "fiub":
             raise DataError(
@@ -74,6 +84,25 @@ def open_arrays(path: Path) -> dict[str, StoredArray]:
                 hint="store numbers with the samples along the first dimension",
             )
     return arrays
+
+
+def stored_arrays(path: Path) -> dict[str, StoredArray]:
+    """Open the arrays of an ``.npy`` file (then it is called ``x``) or of an ``.npz`` file.
+
+    Pickled objects are refused. Compressed members are unpacked into temporary files, which are
+    deleted with the arrays.
+
+    Raises:
+        UsageError: There is no such file.
+        DataError: The file is damaged, or holds something else than arrays.
+        LimitExceeded: It unpacks to too much.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    try:
+        return {"x": _open_npy(path)} if path.suffix == ".npy" else _open_npz(path)
+    except _DAMAGED as error:
+        raise DataError(f"{path} is not a readable NumPy file: {error}") from error
 
 
 def listed(arrays: Mapping[str, StoredArray]) -> str:
@@ -88,7 +117,10 @@ def _open_npy(path: Path) -> StoredArray:
 def _open_npz(path: Path) -> dict[str, StoredArray]:
     arrays = {}
     with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
+        members = archive.infolist()
+        packed_ones = [m for m in members if m.compress_type != zipfile.ZIP_STORED]
+        UNPACKED_BYTES.check(sum(m.file_size for m in packed_ones), f"{path} unpacks to")
+        for member in members:
             name = member.filename.removesuffix(".npy")
             if member.compress_type == zipfile.ZIP_STORED:
                 file: BinaryIO = path.open("rb")

@@ -1,0 +1,63 @@
+"""What the commands that compare results have in common: options, terms and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from edgeconv.cli.values import Share
+
+if TYPE_CHECKING:
+    from edgeconv.bench.compare.comparison import Outcome, Terms
+    from edgeconv.bench.history import History
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+INCONCLUSIVE = 3  # exit code
+SETTINGS = ("device", "board", "CPU", "governor", "threads", "cores", "runtime", "seed")
+OF_A_DEVICE = ("board", "CPU", "governor")  # what differs where the device does
+
+
+def across_option(command: Command) -> Command:
+    """Give a command ``--across``."""
+    option = click.option(
+        "--across",
+        multiple=True,
+        type=click.Choice(SETTINGS, case_sensitive=False),
+        help="Compare although this differs, because it is what is compared. May be given several "
+        "times; device stands for board, CPU and governor, too.",
+    )
+    return option(command)
+
+
+def max_regression_option(command: Command) -> Command:
+    """Give a command ``--max-regression``."""
+    option = click.option(
+        "--max-regression",
+        type=Share("percent", "3%", sys.float_info.max),
+        default=0.03,
+        show_default="3%",
+        help="The slow-down that must be found; how much larger a file may become, or how many "
+        "more instructions it may take.",
+    )
+    return option(command)
+
+
+def terms_of(across: tuple[str, ...], history: History) -> Terms:
+    """The terms that the options state, with what the history knows of the devices."""
+    from edgeconv.bench.compare.comparison import Terms
+
+    more = OF_A_DEVICE if "device" in across else ()
+    return Terms(frozenset((*across, *more)), history.between_sessions)
+
+
+def exit_with(outcome: Outcome) -> None:
+    """End with the exit code of a gate, unless it passed."""
+    from edgeconv.bench.compare.comparison import Outcome
+
+    codes = {Outcome.FAIL: 1, Outcome.INCONCLUSIVE: INCONCLUSIVE}
+    if outcome in codes:
+        sys.exit(codes[outcome])

@@ -1,0 +1,86 @@
+"""The pictures of ``edgeconv models NAME``: gradients by depth, and receptive fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeconv.errors import CaptureError, UsageError
+from edgeconv.report import field_plot, gradient_plot
+from edgeconv.report.output import echo_line
+from edgeconv.report.plotting import new_figure, save
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from edgeconv.models.gradient_flow import LayerGradient
+
+_BATCH = 4  # normalization needs more than one sample
+
+
+def draw_gradients(name: str, out: Path) -> None:
+    """Draw the gradient norms of a freshly initialized network into ``out``.
+
+    Lines are with and without shortcuts, and with a loss on all outputs and on the deepest alone,
+    where the network has shortcuts and several outputs.
+    """
+    import torch
+
+    from edgeconv import models
+    from edgeconv.models.graph import TraceError
+    from edgeconv.models.randomize import structured_input
+
+    new_figure(1, 1)  # a missing matplotlib is reported before anything slow
+    torch.manual_seed(0)
+    auxiliary = {"aux_logits": True} if "aux_logits" in models.model_options(name) else {}
+    network = models.create_model(name, **auxiliary).train()
+    try:
+        lines = _gradients(network, structured_input((_BATCH, *models.input_shape(name))))
+    except TraceError as error:
+        raise CaptureError(str(error)) from error
+    title = f"{name} at initialization"
+    save(gradient_plot.draw([[gradient_plot.Panel(title, lines)]]), out)
+    for line, layers in lines.items():
+        ends = f"{layers[0].norm:.2g} at the first layer, {layers[-1].norm:.2g} at the last"
+        echo_line(f"{line}: {ends}")
+
+
+def _gradients(network: nn.Module, x: Tensor) -> dict[str, list[LayerGradient]]:
+    from edgeconv.models.gradient_flow import FlowGraph
+
+    whole, plain = FlowGraph(network, x), FlowGraph(network, x)
+    shortcuts = plain.remove_shortcuts()
+    graphs = {"with shortcuts": whole, "without shortcuts": plain} if shortcuts else {"": whole}
+    losses = {"": False}
+    if len(whole.outputs) > 1:
+        losses = {"a loss on every output": False, "a loss on the deepest output": True}
+    return {
+        ", ".join(filter(None, (road, loss))) or "all layers": graph.gradients(x, deepest_only=only)
+        for road, graph in graphs.items()
+        for loss, only in losses.items()
+    }
+
+
+def draw_field(name: str, out: Path) -> None:
+    """Draw the theoretical and the measured receptive field of the last map's center into ``out``.
+
+    Raises:
+        UsageError: The network has no feature map with positions.
+    """
+    import torch
+
+    from edgeconv import models
+    from edgeconv.models.effective_field import measure_field
+
+    new_figure(1, 1)
+    torch.manual_seed(0)
+    try:
+        field = measure_field(models.create_model(name), models.input_shape(name))
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}", hint="choose a convolutional network") from error
+    save(field_plot.draw(name, field), out)
+    sides = "x".join(map(str, field.theoretical_sides))
+    echo_line(
+        f"center unit of {field.layer}: theoretical field {sides} px, "
+        f"measured {field.measured_side:.0f} px a side"
+    )

@@ -1,0 +1,70 @@
+"""Standard output and standard error: nothing is printed but through here and ``tables.py``.
+
+Whatever is printed is made printable here, not where it is said.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from edgeconv.printable import in_plain_characters, printable, printable_json, printable_lines
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+_PLAIN = "edgeconv.plain"
+
+
+def prepare_streams() -> None:
+    """Make every character printable, whatever the encoding; a closed stream discards."""
+    codecs.register_error(_PLAIN, in_plain_characters)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_PLAIN)
+
+
+def give_up_streams() -> None:
+    """Keep Python from writing at its end what a full disk or a closed pipe does not take."""
+    _give_up(sys.stdout)
+    _give_up(sys.stderr)
+
+
+def _give_up(stream: TextIO) -> None:
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def echo_line(
+    text: str, *, err: bool = False, color: str | None = None, bold: bool = False
+) -> None:
+    """Print one line, whatever ``text`` holds."""
+    click.secho(printable(text), err=err, fg=color, bold=bold or None)
+
+
+def echo_lines(text: str, *, err: bool = False) -> None:
+    """Print lines whose breaks are ours; on standard error if ``err``."""
+    click.echo(printable_lines(text), err=err)
+
+
+def echo_json(document: BaseModel | object) -> None:
+    """Print a document as JSON that any terminal and encoding can show."""
+    from pydantic import BaseModel
+
+    if isinstance(document, BaseModel):
+        text = document.model_dump_json(indent=1)
+    else:
+        text = json.dumps(document, indent=1, ensure_ascii=False)
+    encoding = codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name
+    click.echo(printable_json(text, ascii_only=encoding != "utf-8"))

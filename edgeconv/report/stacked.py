@@ -1,0 +1,53 @@
+"""Tables that stay within 80 columns: names that are too long stand above their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edgeconv.printable import printable
+from edgeconv.report.tables import Column, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+WIDTH = 80
+INDENT = "  "
+GAP = "  "
+
+
+def stacked(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], *, title: str | None = None
+) -> Table | Text:
+    """A table whose first column moves onto lines of its own where the rest would not fit.
+
+    Names are never cut or wrapped, so that they can be copied. Wide figures stand closer together.
+    """
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    shown = [[printable(cell) for cell in row] for row in rows]
+    widths = [
+        max(cell_len(cell) for cell in cells)
+        for cells in zip([column.name for column in columns], *shown, strict=True)
+    ]
+    if sum(widths) + len(GAP) * (len(widths) - 1) <= WIDTH:
+        return table(columns, rows, title=title)
+
+    figures = sum(widths[1:]) + len(INDENT) + len(GAP) * (len(widths) - 2)
+    gap = GAP if figures <= WIDTH else " "
+
+    def line(cells: Sequence[str]) -> str:
+        parts = []
+        for column, width, cell in zip(columns[1:], widths[1:], cells, strict=True):
+            space = " " * (width - cell_len(cell))
+            parts.append(space + cell if column.numeric else cell + space)
+        return (INDENT + gap.join(parts)).rstrip()
+
+    # Not a table of one column, which would pad every line to the length of the longest name.
+    names = [columns[0].name, line([column.name for column in columns[1:]])]
+    heading = "\n".join([*([title] if title else []), *names])
+    lines = [text for row in shown for text in (row[0], line(row[1:]))]
+    drawn = Text(heading, style="bold", no_wrap=True, overflow="ignore")
+    return drawn.append("\n" + "\n".join(lines), style="not bold")

@@ -1,0 +1,112 @@
+"""Decide how a module is called: what the user states, or else its author, its card, or a guess."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgeconv.errors import UsageError
+from edgeconv.export.capture.arguments import (
+    Arguments,
+    Called,
+    example_arguments,
+    one_input,
+    stated_arguments,
+)
+from edgeconv.export.capture.guess import candidates
+from edgeconv.export.capture.input_shape import FixedArgument, InputShape, InputSpec
+from edgeconv.export.capture.source import Source
+
+logger = logging.getLogger(__name__)
+
+
+def bind(
+    source: Source,
+    *,
+    size: tuple[int, ...] | None,
+    batch: int | None,
+    stated: Sequence[InputSpec | FixedArgument],
+    example: Any,
+) -> Source:
+    """Give a module the inputs of its files.
+
+    Args:
+        source: The module.
+        size: The size of its one input, as the user states it.
+        batch: The static batch size of that input, default 1.
+        stated: Its inputs, each stated by the user.
+        example: What the user calls it with.
+
+    Returns:
+        The source with a :class:`Called` for its module; an ``.onnx`` file as it is.
+
+    Raises:
+        UsageError: The module takes other inputs, or nobody says which.
+    """
+    network = source.network
+    if not isinstance(network, nn.Module):
+        return source
+    if stated:
+        arguments = stated_arguments(network, stated)
+    elif example is not None:
+        arguments = example_arguments(network, example)
+    elif size is None and source.example is not None:
+        arguments = example_arguments(network, source.example)
+        if batch is not None:
+            arguments = _rebatched(arguments, batch)
+    else:
+        arguments = _one_image(source, network, size, batch)
+    return replace(source, network=Called(network, arguments))
+
+
+def _rebatched(arguments: Arguments, batch: int) -> Arguments:
+    """The arguments with another size of the dimension that all inputs have first.
+
+    Raises:
+        UsageError: They have none in common.
+    """
+    firsts = {info.shape[:1] for info in arguments.inputs}
+    if len(firsts) != 1 or firsts == {()}:
+        raise UsageError("--batch applies to inputs that have the batch first", hint="leave it out")
+    inputs = tuple(
+        info.model_copy(update={"shape": (batch, *info.shape[1:])}) for info in arguments.inputs
+    )
+    return replace(arguments, inputs=inputs, example=None)
+
+
+def _one_image(
+    source: Source, network: nn.Module, size: tuple[int, ...] | None, batch: int | None
+) -> Arguments:
+    """The arguments of a module on one float32 input, of the first shape on which it runs."""
+    first = size.batch if isinstance(size, InputShape) else batch or 1
+    shapes = [(first, *shape) for shape in candidates(source, size)]
+    if len(shapes) == 1:
+        return one_input(network, shapes[0])
+    for shape in shapes:
+        if _runs(network, shape):
+            logger.warning(
+                "the input of %s is taken for %s, on which it runs",
+                source.spec,
+                "×".join(map(str, shape)),
+            )
+            return one_input(network, shape)
+    tried = " and ".join("×".join(map(str, shape)) for shape in shapes)
+    raise UsageError(
+        f"{source.spec} runs on no input that its first convolution suggests: {tried} were tried",
+        hint="give the whole shape, batch first, with commas, as in --input-size 1,3,64,64, or "
+        "each input with --input NAME:SHAPE",
+    )
+
+
+def _runs(network: nn.Module, shape: tuple[int, ...]) -> bool:
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(shape))
+    except Exception:  # the user's own forward(): anything can come out of it
+        return False
+    return True

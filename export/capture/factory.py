@@ -1,0 +1,180 @@
+"""Networks from the user's own Python: a file or a module, and the factory in it."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgeconv.errors import CaptureError, EdgeconvError, UsageError, first_line
+from edgeconv.export.capture.source import ModelArgs, Source
+
+EXAMPLE = "example_inputs"
+_MOST_LISTED = 5
+# Lightning's name for the same.
+_EXAMPLES = (EXAMPLE, "example_input_array")
+
+
+def load_named(spec: str) -> Any:
+    """Load what ``path/to/file.py:name`` or ``package.module:name`` names; the user's code runs.
+
+    Raises:
+        UsageError: there is no such file, module or name.
+        CaptureError: importing it fails.
+    """
+    where, _, name = spec.rpartition(":")
+    return _named(_module_of(where), where, name)
+
+
+def _named(module: ModuleType, where: str, name: str) -> Any:
+    if not hasattr(module, name):
+        near = difflib.get_close_matches(name, vars(module), n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"pass {_listed(module, where)}"
+        raise UsageError(f"{where} has no {name!r}", hint=hint)
+    return getattr(module, name)
+
+
+def _module_of(where: str) -> ModuleType:
+    return _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
+
+
+def from_factory(spec: str, args: ModelArgs) -> Source:
+    """Build the network that ``file.py:factory`` or ``package.module:factory`` names.
+
+    Raises:
+        UsageError: There is no such factory, or it makes something else.
+        CaptureError: The user's code fails.
+    """
+    where, separator, name = spec.rpartition(":")
+    if not separator or spec.endswith(".py"):
+        raise UsageError(
+            f"{spec} is a file without the name of a factory",
+            hint=f"pass {_listed(_load_file(Path(spec)), spec)}",
+        )
+    module = _module_of(where)
+    factory, beside = _named(module, where, name), getattr(module, EXAMPLE, None)
+    if isinstance(factory, nn.Module):
+        if args:
+            raise UsageError(
+                f"{spec} is a module that is built already",
+                hint="leave --model-arg out, or pass a function that builds the module",
+            )
+        return Source(spec, factory, example=_example(factory, beside, spec))
+    if isinstance(factory, type) and not issubclass(factory, nn.Module):
+        raise UsageError(f"{spec} is the class {factory.__name__}, not an nn.Module")
+    if not callable(factory):
+        raise UsageError(f"{spec} is a {type(factory).__name__}, not a callable or an nn.Module")
+    _refuse_unknown_arguments(spec, factory, args)
+    try:
+        network = factory(**args)
+    except Exception as error:  # the user's own code: anything can come out of it
+        raise CaptureError(f"{spec} raised {type(error).__name__}: {first_line(error)}") from error
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"{spec} returned a {type(network).__name__}, not an nn.Module")
+    return Source(spec, network, example=_example(network, beside, spec))
+
+
+def example_of(network: nn.Module) -> Any:
+    """What a module says that it is called with; None if it says nothing."""
+    return _example(network, None, type(network).__name__)
+
+
+def _example(network: nn.Module, beside: Any, spec: str) -> Any:
+    found = beside
+    if found is None:
+        found = next(
+            (e for name in _EXAMPLES if (e := getattr(network, name, None)) is not None), None
+        )
+    if found is None or not callable(found) or isinstance(found, torch.Tensor):
+        return found
+    try:
+        return found()
+    except Exception as error:  # the user's own code: anything can come out of it
+        raise CaptureError(
+            f"{EXAMPLE} of {spec} raised {type(error).__name__}: {first_line(error)}"
+        ) from error
+
+
+def _factories(module: ModuleType) -> list[str]:
+    """The names in a module that seem to make networks: its own modules, classes and functions."""
+
+    def makes(value: Any) -> bool:
+        if isinstance(value, nn.Module):
+            return True
+        own = getattr(value, "__module__", None) == module.__name__
+        if isinstance(value, type):
+            return own and issubclass(value, nn.Module) and _needs_nothing(value)
+        return own and inspect.isfunction(value) and _needs_nothing(value)
+
+    names = [name for name, value in vars(module).items() if name[:1] != "_" and makes(value)]
+    return [name for name in names if name != EXAMPLE]
+
+
+def _needs_nothing(factory: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(factory).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _listed(module: ModuleType, where: str) -> str:
+    """The specifications of the factories in a module, for a hint."""
+    names = [f"{where}:{name}" for name in _factories(module)]
+    return " or ".join(names[:_MOST_LISTED]) or f"{where}:NAME, a function that returns the module"
+
+
+def _refuse_unknown_arguments(spec: str, factory: Callable[..., Any], args: ModelArgs) -> None:
+    try:
+        inspect.signature(factory).bind(**args)
+    except TypeError as error:
+        raise UsageError(
+            f"{spec} cannot be called so: {error}", hint="pass its arguments with --model-arg"
+        ) from error
+    except ValueError:  # built-in callables have no signature; the call itself will fail
+        return
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    # A name of its own, so that the user's models.py or export.py shadows nothing; the folder goes
+    # on sys.path because the file's own imports expect what `python file.py` gives them.
+    name = f"_edgeconv_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} cannot be imported as Python")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the user's own code: anything can come out of it
+        raise _import_failed(path, error) from error
+    return module
+
+
+def _load_module(name: str) -> ModuleType:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # the user's own code: anything can come out of it
+        raise _import_failed(name, error) from error
+
+
+def _import_failed(what: object, error: Exception) -> EdgeconvError:
+    if isinstance(error, ModuleNotFoundError):
+        return UsageError(f"{what} cannot be imported: no module named {error.name!r}")
+    return CaptureError(f"importing {what} raised {type(error).__name__}: {first_line(error)}")

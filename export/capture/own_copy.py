@@ -1,0 +1,98 @@
+"""A copy of the caller's module, as an export needs it: on the CPU, in float32, in eval mode."""
+
+from __future__ import annotations
+
+import copy
+import logging
+
+import torch
+from torch import fx, nn
+
+from edgeconv.errors import UsageError, first_line
+
+logger = logging.getLogger(__name__)
+
+
+def own_copy(network: nn.Module) -> nn.Module:
+    """Copy the caller's module, so that its mode, device and parameters stay as they are.
+
+    What only wraps a network is taken off: torch.compile, DataParallel.
+
+    Raises:
+        UsageError: The module cannot be copied.
+    """
+    network = unwrapped(network)
+    if _is_exported(network):
+        return network  # a copy would lose its mode, and nothing here changes it
+    try:
+        return copy.deepcopy(network)
+    except Exception as error:  # the user's own __deepcopy__, or one of PyTorch's many reasons
+        raise UsageError(
+            f"{type(network).__name__} cannot be copied: {first_line(error)}",
+            hint="pass file.py:factory, or keep no tensors that need a gradient as attributes",
+        ) from error
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The network within what torch.compile, DataParallel or DistributedDataParallel made of it.
+
+    Raises:
+        UsageError: It is a TorchScript module, which has no Python to trace.
+    """
+    if isinstance(network, torch.jit.ScriptModule):
+        raise UsageError(
+            f"{network.original_name} is a TorchScript module",
+            hint="pass the module that it was scripted or traced from",
+        )
+    inner = getattr(network, "_orig_mod", None)  # torch.compile has no public name for it
+    if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        inner = network.module
+    return unwrapped(inner) if isinstance(inner, nn.Module) else network
+
+
+def prepared(network: nn.Module) -> nn.Module:
+    """Put a module of our own on the CPU, in float32 and into eval mode.
+
+    Raises:
+        UsageError: It has no weights yet, or is one that torch.export made, in training mode.
+    """
+    network = unwrapped(network)
+    tensors = [*network.parameters(), *network.buffers()]
+    if any(tensor.is_meta for tensor in tensors):
+        raise UsageError(
+            f"{type(network).__name__} is on the meta device, without weights",
+            hint="build it on the CPU, or load weights into it",
+        )
+    if any(tensor.device.type != "cpu" for tensor in tensors):
+        network = network.cpu()
+    others = {str(t.dtype) for t in tensors if t.is_floating_point() and t.dtype != torch.float32}
+    if others and not _is_exported(network):
+        logger.warning(
+            "the weights of %s are %s; it is exported in float32",
+            type(network).__name__,
+            " and ".join(sorted(name.removeprefix("torch.") for name in others)),
+        )
+        network = network.float()
+    _to_eval(network)
+    return network
+
+
+def _to_eval(network: nn.Module) -> None:
+    """Put ``network`` into eval mode. A module that torch.export made has its mode in its graph."""
+    if not _is_exported(network):
+        network.eval()
+        return
+    nodes = network.graph.nodes if isinstance(network, fx.GraphModule) else ()
+    if any(
+        "dropout" in str(node.target) and len(node.args) > 1 and node.args[-1] is True
+        for node in nodes
+    ):
+        raise UsageError(
+            f"{type(network).__name__} is in training mode",
+            hint="call torchao.quantization.pt2e.move_exported_model_to_eval on it",
+        )
+
+
+def _is_exported(network: nn.Module) -> bool:
+    """Whether torch.export made the module: its methods for the mode then raise."""
+    return isinstance(network, fx.GraphModule) and "train" in vars(network)

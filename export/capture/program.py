@@ -1,0 +1,138 @@
+"""Programs that torch.export made: from Python, or from a ``.pt2`` file.
+
+torch.export.load unpickles parts of a file, and calls what its graph names. So a file is looked
+through first, and refused if it holds more than tensors and operators of PyTorch.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from edgeconv.errors import CaptureError, UsageError, first_line
+from edgeconv.export.capture.arguments import Call
+from edgeconv.export.capture.source import ModelArgs, Source
+
+_OPERATORS = re.compile(
+    r"(torch\.ops\.(aten|prims|higher_order|quantized_decomposed|torchvision|torchao)"
+    r"(\.[A-Za-z]\w*){1,2}|torch\.sym_\w+|_?operator\.\w+|math\.\w+|torch\._check\w*)"
+)
+# Sizes are expressions that SymPy evaluates as Python.
+_SYMBOL = re.compile(r"Symbol\('\w+'(, \w+=True)*\)")
+_EXPRESSION = re.compile(r"[\w\s+*/(),<>=&|~-]*")
+_WORDS = re.compile(
+    r"[sufz]{1,2}\d+|\d+|Max|Min|Mod|PythonMod|FloorDiv|CleanDiv|CeilDiv|CeilToInt|FloorToInt|"
+    r"ModularIndexing|Where|ToFloat|TruncToInt|IntTrueDiv|FloatTrueDiv|PowByNatural|Eq|Ne|Lt|Le|"
+    r"Gt|Ge|And|Or|Not|Integer|int_oo|oo|True|False"
+)
+_MOST_BYTES = 2**32
+
+
+def from_program(program: ExportedProgram, spec: str = "") -> Source:
+    """The network that an exported program is, with the inputs that it was exported on.
+
+    Raises:
+        CaptureError: The program states no inputs.
+    """
+    module = program.module()
+    example = program.example_inputs
+    if example is None:
+        raise CaptureError(
+            "the exported program keeps no example inputs", hint="give them with --example"
+        )
+    return Source(spec or type(program).__name__, module, example=Call(*example))
+
+
+def load_program(path: Path, args: ModelArgs) -> Source:
+    """Read a ``.pt2`` file.
+
+    Raises:
+        UsageError: It does not take such arguments.
+        CaptureError: It is damaged, or holds what is not safe to load.
+    """
+    if args:
+        raise UsageError(f"--model-arg does not apply to {path.name}: a program is complete")
+    try:
+        _refuse_code(path)
+        program = torch.export.load(path)
+    except CaptureError:
+        raise
+    except Exception as error:  # torch.export.load raises many kinds for a damaged file
+        raise CaptureError(
+            f"{path} is not a readable program: {first_line(error)}",
+            hint="write it with torch.export.save, with this version of torch",
+        ) from error
+    return from_program(program, path.name)
+
+
+def _refuse_code(path: Path) -> None:
+    """Raise CaptureError if loading the file would run something that is in it."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > _MOST_BYTES:
+            raise CaptureError(f"{path} is too large")
+        names = archive.namelist()
+        if any("/aotinductor/" in name for name in names):
+            raise CaptureError(
+                f"{path} holds compiled code", hint="write it with torch.export.save"
+            )
+        pickled: set[str] = set()
+        for name in (name for name in names if name.endswith(".json")):
+            graph = json.loads(archive.read(name))
+            _check_graph(path, graph)
+            pickled |= set(_pickled(graph))
+        for name in names:
+            last = name.rpartition("/")[2]
+            if last.startswith(("custom_obj", "opaque_obj")):
+                raise CaptureError(f"{path} holds objects, which are not safe to load")
+            if last.endswith(".pt") or last in pickled:
+                _check_pickle(path, name, archive.read(name))
+
+
+def _pickled(tree: Any) -> Iterator[str]:
+    """The files of the tensors that a configuration says to unpickle."""
+    if isinstance(tree, dict):
+        if tree.get("use_pickle"):
+            yield str(tree.get("path_name"))
+        for item in tree.values():
+            yield from _pickled(item)
+
+
+def _check_pickle(path: Path, name: str, content: bytes) -> None:
+    if not content:
+        return
+    try:
+        torch.load(io.BytesIO(content), weights_only=True)
+    except Exception as error:  # torch.load raises many kinds
+        raise CaptureError(
+            f"{path}: {name} holds more than tensors, which is not safe to load"
+        ) from error
+
+
+def _check_graph(path: Path, graph: Any) -> None:
+    for key, value in _strings(graph):
+        if key == "target" and not _OPERATORS.fullmatch(value):
+            raise CaptureError(f"{path} calls {value!r}, which is no operator of PyTorch")
+        sizes = _SYMBOL.sub("s0", value)
+        if key == "expr_str" and not (
+            _EXPRESSION.fullmatch(sizes) and all(map(_WORDS.fullmatch, re.findall(r"\w+", sizes)))
+        ):
+            raise CaptureError(f"{path} has the size {value!r}, which is no expression of sizes")
+
+
+def _strings(tree: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(tree, str):
+        yield key, tree
+    elif isinstance(tree, dict):
+        for name, item in tree.items():
+            yield from _strings(item, name)
+    elif isinstance(tree, list):
+        for item in tree:
+            yield from _strings(item, key)

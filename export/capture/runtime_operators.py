@@ -1,0 +1,322 @@
+"""Operators that only ONNX Runtime has, and quantized ones of the standard, in other words.
+
+ONNX Runtime's optimizer fuses operators into those of the domain com.microsoft, and its quantizer
+writes a quantized operator as one node (QLinearConv) in place of the float operator between
+DequantizeLinear and QuantizeLinear, which everything else here reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import pi, sqrt
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeconv.errors import CaptureError
+from edgeconv.export.graph_edit import GraphEditor, known_array
+
+DOMAIN = "com.microsoft"
+_DOMAINS = ("", DOMAIN)
+
+
+class _Operators:
+    """Has a method for every operator, which adds a node and returns its result."""
+
+    def __init__(self) -> None:
+        self.nodes: list[ir.Node] = []
+
+    def __getattr__(self, name: str) -> Callable[..., ir.Value]:
+        def write(*inputs: ir.Value, **attributes: Any) -> ir.Value:
+            self.nodes.append(ir.node(name, inputs, attributes))
+            return self.nodes[-1].outputs[0]
+
+        return write
+
+
+class Writer:
+    """One node that is to be written as others.
+
+    Attributes:
+        op: Writes an operator of the standard and returns its result: ``op.Add(x, y)``.
+    """
+
+    def __init__(self, editor: GraphEditor, node: ir.Node) -> None:
+        self.node, self._editor = node, editor
+        self.op = _Operators()
+
+    def input(self, index: int) -> ir.Value:
+        """An input that the operator demands."""
+        value = self.optional(index)
+        if value is None:
+            raise self.refused(f"input {index} is missing", "check the model with onnx.checker")
+        return value
+
+    def optional(self, index: int) -> ir.Value | None:
+        """An input that may be left out."""
+        return self.node.inputs[index] if index < len(self.node.inputs) else None
+
+    def has(self, index: int) -> bool:
+        """Whether an input is given."""
+        return self.optional(index) is not None
+
+    def constant(self, array: Any) -> ir.Value:
+        """A constant; numbers become float32."""
+        array = np.asarray(array)
+        name = f"{self.node.outputs[0].name}_constant"
+        return self._editor.constant(
+            name, array.astype(np.float32) if array.dtype == np.float64 else array
+        )
+
+    def number(self, name: str, default: float) -> float:
+        """An attribute that is a float."""
+        return self.node.attributes.get_float(name, default)
+
+    def flag(self, name: str, default: int = 0) -> bool:
+        """An attribute that is 0 or 1."""
+        return bool(self.node.attributes.get_int(name, default))
+
+    def kept(self, *without: str) -> dict[str, Any]:
+        """The attributes, but for those of the fusion."""
+        return {
+            name: item.value
+            for name, item in self.node.attributes.items()
+            if name not in without and item.value is not None
+        }
+
+    def refused(self, what: str, remedy: str) -> CaptureError:
+        """Make the error that says why this node cannot be written otherwise."""
+        title = f"{self.node.name or self.node.outputs[0].name} ({self.node.op_type})"
+        return CaptureError(f"{title}: {what}", hint=remedy)
+
+    def real(self, first: int, axis: int | None = None) -> ir.Value:
+        """What the codes, scale and zero point from input ``first`` on mean.
+
+        Args:
+            first: The index of the codes.
+            axis: What a scale with several elements is along.
+        """
+        scale = self.input(first + 1)
+        known = known_array(scale)
+        attributes = {} if known is None or known.size == 1 or axis is None else {"axis": axis}
+        operands = [self.input(first), scale]
+        zero = self.optional(first + 2)
+        return self.op.DequantizeLinear(*operands, *([] if zero is None else [zero]), **attributes)
+
+    def codes(self, value: ir.Value, first: int) -> ir.Value:
+        """The codes of ``value`` by the scale and zero point from input ``first`` on."""
+        zero = self.optional(first + 1)
+        if zero is None:
+            zero = self.constant(np.zeros((), np.uint8))
+        return self.op.QuantizeLinear(value, self.input(first), zero)
+
+    def bias(self, index: int, factor: float = 1.0, scales: tuple[int, int] = (1, 4)) -> ir.Value:
+        """An int32 bias, whose scale is the product of the two others."""
+        product = np.float32(factor)
+        for position in scales:
+            known = known_array(self.input(position))
+            if known is None:
+                raise self.refused("its scales are not constant", "quantize it statically")
+            product = np.asarray(product * known, np.float32)
+        product = product.reshape(()) if product.size == 1 else product
+        attributes = {} if product.ndim == 0 else {"axis": 0}
+        return self.op.DequantizeLinear(self.input(index), self.constant(product), **attributes)
+
+
+Write = Callable[[Writer], Sequence[ir.Value]]
+
+# Quantized operators
+
+
+def _conv(w: Writer) -> Sequence[ir.Value]:
+    operands = [w.real(0), w.real(3, axis=0)]
+    if w.has(8):
+        operands.append(w.bias(8))
+    return [w.codes(w.op.Conv(*operands, **w.kept()), 6)]
+
+
+def _matmul(w: Writer) -> Sequence[ir.Value]:
+    return [w.codes(w.op.MatMul(w.real(0), w.real(3, axis=-1)), 6)]
+
+
+def _gemm(w: Writer) -> Sequence[ir.Value]:
+    operands = [w.real(0), w.real(3, axis=0 if w.flag("transB") else 1)]
+    if w.has(6):
+        operands.append(w.bias(6, w.number("alpha", 1.0)))
+    result = w.op.Gemm(*operands, **w.kept())
+    return [w.codes(result, 7) if w.has(7) else result]
+
+
+def _binary(name: str) -> Write:
+    return lambda w: [w.codes(getattr(w.op, name)(w.real(0), w.real(3)), 6)]
+
+
+def _unary(name: str) -> Write:
+    def write(w: Writer) -> Sequence[ir.Value]:
+        if w.flag("channels_last"):
+            raise w.refused("its channels are last", "quantize for CPUs, where they are first")
+        return [w.codes(getattr(w.op, name)(w.real(0), **w.kept("channels_last")), 3)]
+
+    return write
+
+
+def _softmax(w: Writer) -> Sequence[ir.Value]:
+    axis = w.node.attributes.get_int("axis", -1)
+    shape = w.input(0).shape
+    last = axis == -1 or (shape is not None and axis == len(shape) - 1)
+    if w.node.attributes.get_int("opset", 13) < 13 and not last:
+        raise w.refused("it is over several dimensions", "quantize a file of opset 13 or later")
+    return [w.codes(w.op.Softmax(w.real(0), axis=axis), 3)]
+
+
+def _concat(w: Writer) -> Sequence[ir.Value]:
+    parts = [w.real(first) for first in range(2, len(w.node.inputs), 3)]
+    return [w.codes(w.op.Concat(*parts, **w.kept()), 0)]
+
+
+# Fused operators
+
+_ACTIVATIONS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("Relu", "Sigmoid", "Tanh"), ()),
+    "LeakyRelu": ("alpha",),
+    "HardSigmoid": ("alpha", "beta"),
+    "Clip": (),
+}
+
+
+def _activated(w: Writer, x: ir.Value, name: str, numbers: Sequence[float]) -> ir.Value:
+    if not name:
+        return x
+    if name not in _ACTIVATIONS:
+        raise w.refused(f"its activation is {name}", "save the file without optimization")
+    if name == "Clip":
+        return w.op.Clip(x, *(w.constant(number) for number in numbers))
+    apply: Callable[..., ir.Value] = getattr(w.op, name)
+    return apply(x, **dict(zip(_ACTIVATIONS[name], numbers, strict=False)))
+
+
+def _fused_conv(w: Writer) -> Sequence[ir.Value]:
+    operands = [value for index in range(3) if (value := w.optional(index)) is not None]
+    result = w.op.Conv(*operands, **w.kept("activation", "activation_params"))
+    if w.has(3):
+        result = w.op.Add(result, w.input(3))
+    numbers = w.node.attributes.get_floats("activation_params", ())
+    return [_activated(w, result, w.node.attributes.get_string("activation", ""), numbers)]
+
+
+def _fused_gemm(w: Writer) -> Sequence[ir.Value]:
+    fusion = ("activation", *(f"activation_{name}" for name in ("alpha", "beta", "gamma")))
+    operands = [value for index in range(3) if (value := w.optional(index)) is not None]
+    result = w.op.Gemm(*operands, **w.kept(*fusion))
+    numbers = [w.number(name, 0.0) for name in fusion[1:3] if name in w.node.attributes]
+    return [_activated(w, result, w.node.attributes.get_string("activation", ""), numbers)]
+
+
+def _fused_matmul(w: Writer) -> Sequence[ir.Value]:
+    if w.flag("transBatchA") or w.flag("transBatchB"):
+        raise w.refused("it transposes batches", "save the file without optimization")
+    sides = [_transposed(w, w.input(index), w.flag(f"trans{'AB'[index]}")) for index in (0, 1)]
+    product, alpha = w.op.MatMul(*sides), w.number("alpha", 1.0)
+    return [product if alpha == 1 else w.op.Mul(product, w.constant(alpha))]
+
+
+def _transposed(w: Writer, x: ir.Value, turned: bool) -> ir.Value:
+    if not turned:
+        return x
+    if x.shape is None:
+        raise w.refused(f"the rank of {x.name} is not known", "save the file without optimization")
+    axes = [*range(len(x.shape))]
+    return w.op.Transpose(x, perm=[*axes[:-2], axes[-1], axes[-2]])
+
+
+def _gelu(w: Writer, x: ir.Value) -> ir.Value:
+    bent = w.op.Erf(w.op.Div(x, w.constant(sqrt(2))))
+    return w.op.Mul(w.op.Mul(x, w.op.Add(bent, w.constant(1.0))), w.constant(0.5))
+
+
+def _fast_gelu(w: Writer) -> Sequence[ir.Value]:
+    x = w.op.Add(w.input(0), w.input(1)) if w.has(1) else w.input(0)
+    cube = w.op.Mul(w.op.Pow(x, w.constant(3.0)), w.constant(0.044715))
+    bent = w.op.Tanh(w.op.Mul(w.op.Add(x, cube), w.constant(sqrt(2 / pi))))
+    return [w.op.Mul(w.op.Mul(x, w.op.Add(bent, w.constant(1.0))), w.constant(0.5))]
+
+
+def _quick_gelu(w: Writer) -> Sequence[ir.Value]:
+    scaled = w.op.Mul(w.input(0), w.constant(w.number("alpha", 1.702)))
+    return [w.op.Mul(w.input(0), w.op.Sigmoid(scaled))]
+
+
+def _skip_layer_norm(w: Writer) -> Sequence[ir.Value]:
+    total = w.op.Add(w.input(0), w.input(1))
+    if w.has(4):
+        total = w.op.Add(total, w.input(4))
+    operands = [total, w.input(2), *([w.input(3)] if w.has(3) else [])]
+    for value in w.node.outputs[1:3]:
+        if value.uses() or value.is_graph_output():
+            raise w.refused("its mean is used", "save the file without optimization")
+    normal = w.op.LayerNormalization(*operands, axis=-1, epsilon=w.number("epsilon", 1e-12))
+    return [normal, normal, normal, total]
+
+
+WRITTEN: dict[str, Write] = {
+    "QLinearConv": _conv,
+    "QLinearMatMul": _matmul,
+    "QGemm": _gemm,
+    "QLinearAdd": _binary("Add"),
+    "QLinearMul": _binary("Mul"),
+    "QLinearSigmoid": _unary("Sigmoid"),
+    "QLinearLeakyRelu": _unary("LeakyRelu"),
+    "QLinearAveragePool": _unary("AveragePool"),
+    "QLinearGlobalAveragePool": _unary("GlobalAveragePool"),
+    "QLinearSoftmax": _softmax,
+    "QLinearConcat": _concat,
+    "FusedConv": _fused_conv,
+    "FusedGemm": _fused_gemm,
+    "FusedMatMul": _fused_matmul,
+    "TransposeMatMul": _fused_matmul,
+    "Gelu": lambda w: [_gelu(w, w.input(0))],
+    "BiasGelu": lambda w: [_gelu(w, w.op.Add(w.input(0), w.input(1)))],
+    "FastGelu": _fast_gelu,
+    "QuickGelu": _quick_gelu,
+    "SkipLayerNormalization": _skip_layer_norm,
+}
+"""By the name of the operator."""
+
+_STANDARD = ("QLinearConv", "QLinearMatMul")
+_SAME = ("QuantizeLinear", "DequantizeLinear")
+
+
+def write_as_standard(model: ir.Model) -> None:
+    """Write the operators of :data:`WRITTEN` as others of the standard, in place.
+
+    Raises:
+        CaptureError: One of them has no such form.
+    """
+    editor = GraphEditor(model.graph)
+    for graph in (model.graph, *model.graph.subgraphs()):
+        for node in list(graph):
+            if node.domain == DOMAIN and node.op_type in _SAME:
+                node.domain = ""
+            known = node.op_type in WRITTEN
+            if known and node.domain == (DOMAIN if node.op_type not in _STANDARD else ""):
+                _write(editor, graph, node)
+    if not any(node.domain == DOMAIN for node in model.graph.all_nodes()):
+        model.graph.opset_imports.pop(DOMAIN, None)
+
+
+def _write(editor: GraphEditor, graph: ir.Graph | ir.Function, node: ir.Node) -> None:
+    writer = Writer(editor, node)
+    results = list(WRITTEN[node.op_type](writer))[: len(node.outputs)]
+    made = list(writer.op.nodes)
+    name = node.outputs[0].name
+    for each in made:
+        for value in each.outputs:
+            value.name = editor.free_name(f"{name}_{each.op_type.lower()}")
+        each.name = each.outputs[0].name
+    made[-1].name = node.name or name
+    pairs = [pair for pair in zip(node.outputs, results, strict=True) if pair[0].name]
+    outputs, results = [old for old, _ in pairs], [new for _, new in pairs]
+    for old, new in zip(outputs, results, strict=True):
+        new.shape, new.type = new.shape or old.shape, old.type
+    ir.convenience.replace_nodes_and_values(graph, node, [node], made, outputs, results)

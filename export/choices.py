@@ -1,0 +1,120 @@
+"""Fields of a request that take a choice as a member of its enum, or as its text."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Any, Generic, TypeVar, overload
+
+from edgeconv.errors import UsageError
+
+E = TypeVar("E", bound=Enum)
+
+
+class Choice(Generic[E]):
+    """A field of a dataclass for one member of an enum; its text will do as well.
+
+    Args:
+        kind: The enum.
+        default: The default of the field.
+    """
+
+    def __init__(self, kind: type[E], default: E) -> None:
+        self._kind, self._default = kind, default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> E:
+        if instance is None:
+            return self._default
+        value: E = instance.__dict__[self._name]
+        return value
+
+    def __set__(self, instance: Any, value: E | str) -> None:
+        instance.__dict__[self._name] = member(self._kind, value, self._name)
+
+
+class OptionalChoice(Generic[E]):
+    """A field like :class:`Choice` whose default is None, for what is left open.
+
+    Args:
+        kind: The enum.
+    """
+
+    def __init__(self, kind: type[E]) -> None:
+        self._kind = kind
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> E | None:
+        if instance is None:
+            return None
+        value: E | None = instance.__dict__[self._name]
+        return value
+
+    def __set__(self, instance: Any, value: E | str | None) -> None:
+        chosen = None if value is None else member(self._kind, value, self._name)
+        instance.__dict__[self._name] = chosen
+
+
+class Choices(Generic[E]):
+    """A field of a dataclass for members of an enum, or their texts; None if nothing is chosen.
+
+    Args:
+        kind: The enum.
+    """
+
+    def __init__(self, kind: type[E]) -> None:
+        self._kind = kind
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> None: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> tuple[E, ...] | None: ...
+
+    def __get__(self, instance: Any, owner: type | None = None) -> tuple[E, ...] | None:
+        if instance is None:
+            return None
+        value: tuple[E, ...] | None = instance.__dict__[self._name]
+        return value
+
+    def __set__(self, instance: Any, value: Sequence[E | str] | E | str | None) -> None:
+        instance.__dict__[self._name] = self._members(value)
+
+    def _members(self, value: Sequence[E | str] | E | str | None) -> tuple[E, ...] | None:
+        if value is None:
+            return None
+        if isinstance(value, (str, Enum)):
+            value = (value,)
+        if not isinstance(value, Iterable):
+            raise UsageError(f"{self._name} is a {type(value).__name__}", hint="pass a list")
+        return tuple(member(self._kind, each, self._name) for each in value)
+
+
+def member(kind: type[E], value: E | str, what: str) -> E:
+    """The member of an enum that ``value`` is, or whose text it is.
+
+    Args:
+        kind: The enum.
+        value: The member or its text.
+        what: What is chosen, for the message.
+
+    Raises:
+        UsageError: There is no such member; the hint lists those there are.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        texts = [str(each.value) for each in kind]
+        near = difflib.get_close_matches(str(value), texts, n=1)
+        raise UsageError(
+            f"{what}: {value!r} is none of {', '.join(texts)}",
+            hint=f"did you mean {near[0]!r}?" if near else "pass one of them",
+        ) from None

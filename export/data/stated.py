@@ -1,0 +1,74 @@
+"""The preprocessing that a user states: by a file, by whose convention it is, or none."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from edgeconv.bundle import Interpolation, Preprocessing
+from edgeconv.errors import UsageError
+from edgeconv.versioned import first_problem
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Both packages keep 224 of 256 pixels, and all networks on ImageNet share one mean and deviation.
+CONVENTIONS = {
+    "timm": Preprocessing(crop=0.875, interpolation=Interpolation.BICUBIC, mean=_MEAN, std=_STD),
+    "torchvision": Preprocessing(crop=0.875, mean=_MEAN, std=_STD),
+    "none": Preprocessing(),
+}
+
+
+def read_preprocessing(stated: Preprocessing | str | Path | None) -> Preprocessing | None:
+    """Read a preprocessing from a TOML file, or look its name up in ``CONVENTIONS``.
+
+    The keys of the file are the fields of ``Preprocessing``; it needs only those that differ from
+    the network's own.
+
+    Raises:
+        UsageError: There is no such file or name, or the file says something else.
+    """
+    if stated is None or isinstance(stated, Preprocessing):
+        return stated
+    if str(stated) in CONVENTIONS:
+        return CONVENTIONS[str(stated)]
+    path = Path(stated)
+    if not path.is_file():
+        names = ", ".join(CONVENTIONS)
+        raise UsageError(f"{path}: no such preprocessing", hint=f"pass a TOML file, or {names}")
+    try:
+        return Preprocessing.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    except ValidationError as error:
+        keys = ", ".join(name for name in Preprocessing.model_fields if name != "assumed")
+        raise UsageError(
+            f"{path}: {first_problem(error)}", hint=f"the keys of a preprocessing are {keys}"
+        ) from error
+
+
+def combined(
+    stated: Preprocessing | str | Path | None, card: Preprocessing | None
+) -> Preprocessing | None:
+    """What the user states, and for the rest what the network's card says.
+
+    A convention replaces the card; a file or an object needs only what differs from it.
+    """
+    read = read_preprocessing(stated)
+    if read is None or card is None or str(stated) in CONVENTIONS:
+        return card if read is None else read
+    changed = {
+        name: getattr(read, name)
+        for name in read.model_fields_set
+        if getattr(read, name) is not None
+    }
+    for one, other in (("resize", "crop"), ("crop", "resize")):
+        if one in changed:
+            changed.setdefault(other, None)
+    return card.model_copy(update=changed)

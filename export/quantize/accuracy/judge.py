@@ -1,0 +1,142 @@
+"""Judge ways to quantize on samples that they were not fitted to, paired over these samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeconv.export.data.samples import Batch
+from edgeconv.export.quantize.calibration.channel_statistics import Float64
+from edgeconv.export.quantize.calibration.survey import Arrays, Kept
+from edgeconv.export.runtimes import IntermediateOutputs
+from edgeconv.metrics import EQUAL_DB, Sqnr, together
+
+# One-sided 99 % quantiles of Student's t with 1, 2, … degrees of freedom, up to 31. A handful of
+# changes is tried on one network: all of them together keep one that gains nothing in 5 % of cases.
+_STUDENT = (
+    *(31.82, 6.96, 4.54, 3.75, 3.36, 3.14, 3.00, 2.90, 2.82, 2.76, 2.72, 2.68, 2.65, 2.62, 2.60),
+    *(2.58, 2.57, 2.55, 2.54, 2.53, 2.52, 2.51, 2.50, 2.49, 2.49, 2.48, 2.47, 2.47, 2.46, 2.46),
+    2.45,
+)
+# Whatever a gain's significance, less than this is not worth a change.
+LEAST_GAIN_DB = 0.2
+# What all samples together may lose where the typical one gains.
+_LARGEST_LOSS_DB = 0.1
+# A single sample says nothing about others. Half of the noise has to go before it is believed.
+_LEAST_GAIN_OF_ONE_DB = 3.0
+# Noise is never less than this share of the signal: two files that are equal to float differ by
+# nothing that counts.
+_LEAST_NOISE = 10 ** (-EQUAL_DB / 10)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a change gains, over samples that neither version was fitted to.
+
+    Attributes:
+        db: The mean gain of a sample in dB.
+        uncertainty_db: Half the width of the confidence interval of that mean.
+        pooled_db: The gain in the SQNR of all samples together.
+    """
+
+    db: float
+    uncertainty_db: float
+    pooled_db: float
+
+    @classmethod
+    def between(cls, before: Float64, after: Float64) -> Gain:
+        """Compare the relative noise in each sample before and after the change."""
+        gains = 10 * np.log10(before / after)
+        mean, count = float(gains.mean()), len(gains)
+        if count == 1:
+            uncertainty = _LEAST_GAIN_OF_ONE_DB - LEAST_GAIN_DB
+        else:
+            quantile = _STUDENT[min(count - 1, len(_STUDENT)) - 1]
+            uncertainty = quantile * float(gains.std(ddof=1)) / math.sqrt(count)
+        return cls(mean, uncertainty, float(10 * np.log10(before.sum() / after.sum())))
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether the gain is no accident of the samples, and large enough to count.
+
+        The typical sample has to gain. All of them together, which a few with large values may
+        decide, must not lose.
+        """
+        gains = self.db > self.uncertainty_db and self.db >= LEAST_GAIN_DB
+        return gains and self.pooled_db >= -_LARGEST_LOSS_DB
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether more samples would hardly make it a gain that counts."""
+        return self.db + self.uncertainty_db < LEAST_GAIN_DB
+
+
+class Judge:
+    """Measures quantized graphs on the samples that calibration kept.
+
+    Args:
+        model: The float graph.
+        halves: The samples of each half of the data; the second is empty after a single batch.
+    """
+
+    def __init__(self, model: ir.Model, halves: tuple[Sequence[Kept], Sequence[Kept]]) -> None:
+        self._names = [str(value.name) for value in model.graph.outputs]
+        self._halves = halves
+        sums = together(map(_itself, self.kept))
+        self._signals = [ratio.signal / max(len(self.kept), 1) for ratio in sums]
+
+    @classmethod
+    def on(cls, model: ir.Model, batches: Sequence[Batch]) -> Judge:
+        """Judge on ``batches``, which the float graph runs first."""
+        network = IntermediateOutputs(model, [str(value.name) for value in model.graph.outputs])
+        kept = [Kept(batch, network.run(batch)) for batch in batches]
+        return cls(model, (kept[::2], kept[1::2]))
+
+    @property
+    def kept(self) -> list[Kept]:
+        """All samples."""
+        return [*self._halves[0], *self._halves[1]]
+
+    def unseen_by(self, half: int) -> Sequence[Kept]:
+        """The samples to judge on what was fitted to one half; that half itself, if it is alone."""
+        return self._halves[1 - half] or self._halves[half]
+
+    def noise(self, candidate: ir.Model, samples: Sequence[Kept]) -> Float64:
+        """Measure the noise of each sample, relative to the mean signal and summed over outputs."""
+        rows = [
+            [
+                ratio.noise / signal
+                for ratio, signal in zip(row, self._signals, strict=True)
+                if signal
+            ]
+            for row in self._ratios(candidate, samples)
+        ]
+        summed: Float64 = np.maximum(np.array(rows).sum(axis=1), _LEAST_NOISE)
+        return np.where(np.isfinite(summed), summed, 1 / _LEAST_NOISE)
+
+    def sqnr_db(self, candidate: ir.Model) -> float:
+        """Measure the SQNR over all samples, in dB, by the worst output."""
+        ratios = together(self._ratios(candidate, self.kept))
+        return min((ratio.db for ratio in ratios), default=EQUAL_DB)
+
+    def _ratios(self, candidate: ir.Model, samples: Sequence[Kept]) -> list[list[Sqnr]]:
+        integers = IntermediateOutputs(candidate, self._names)
+        return [_compared(kept.outputs, integers.run(kept.inputs)) for kept in samples]
+
+
+def _itself(kept: Kept) -> list[Sqnr]:
+    return _compared(kept.outputs, kept.outputs)
+
+
+def _compared(expected: Arrays, got: Arrays) -> list[Sqnr]:
+    """Compare outputs; of integers and booleans, the unequal ones are noise."""
+    return [
+        Sqnr.between(a, b)
+        if a.dtype.kind == "f"
+        else Sqnr(signal=float(a.size), noise=float(np.count_nonzero(a != b)))
+        for a, b in zip(expected, got, strict=True)
+    ]

@@ -1,0 +1,178 @@
+"""Run the network once over the calibration samples, and keep all that quantization asks later.
+
+Even and odd batches are observed apart: what is fitted to one half is judged on the other. Each
+half keeps some of its batches, with the outputs of the float network, to be judged on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeconv.export.data.samples import Batch, Batches
+from edgeconv.export.quantize.calibration.observer import Observed, Observer
+from edgeconv.export.runtimes import IntermediateOutputs
+from edgeconv.progress import Progress, no_progress
+
+# Activations of small networks are observed many batches at a time, because NumPy's calls cost more
+# than their work there. At most so many bytes and batches wait for that.
+_GROUP_BYTES = 32_000_000
+_GROUP_BATCHES = 64
+# Each half keeps so many samples and bytes to be judged on at the most.
+_KEPT_SAMPLES = 16
+_KEPT_BYTES = 32_000_000
+
+Arrays = Sequence[npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A batch to judge on: the network's inputs, and the outputs of the float network."""
+
+    inputs: Batch
+    outputs: Arrays
+
+
+@dataclass(frozen=True)
+class Half:
+    """Every other batch.
+
+    Attributes:
+        batches: How many batches it has.
+        observed: What was seen of activations.
+        kept: Some of its batches.
+    """
+
+    batches: int
+    observed: Observed
+    kept: tuple[Kept, ...]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over the data found; the second half is empty after a single batch."""
+
+    halves: tuple[Half, Half]
+
+    @cached_property
+    def whole(self) -> Observed:
+        """What was seen over all batches."""
+        first, second = self.halves
+        return first.observed + second.observed if second.batches else first.observed
+
+
+def survey(
+    model: ir.Model,
+    names: Sequence[str],
+    batches: Batches | Sequence[Batch],
+    *,
+    counting: bool,
+    by_channel: Collection[str] = (),
+    keeping: bool = False,
+    progress: Progress = no_progress,
+) -> Survey:
+    """Observe activations of the float graph on ONNX Runtime.
+
+    A second thread observes them while the network computes the next batch. The activations of one
+    batch, or of a few small ones, wait for it; apart from that and from what is kept, memory does
+    not grow with the number of batches.
+
+    Args:
+        model: The float graph.
+        names: The activations.
+        batches: For each batch, one array per graph input, in the graph's own shapes. Their order
+            does not change what was seen of all of them.
+        counting: Whether values are counted; otherwise only extremes are found.
+        by_channel: The activations among ``names`` whose channels are observed one by one.
+        keeping: Whether batches are kept to be judged on.
+        progress: Called after every batch.
+
+    Raises:
+        DataError: An activation is NaN or infinite.
+    """
+    outputs = [str(value.name) for value in model.graph.outputs] if keeping else []
+    size = _batch_size(model)
+    halves = [
+        _Half(Observer(names, batch=size, counting=counting, by_channel=by_channel), size)
+        for _ in range(2)
+    ]
+    network = IntermediateOutputs(model, [*names, *outputs])
+    total = len(batches)
+    progress("Calibrating", 0, total)
+    with ThreadPoolExecutor(1, thread_name_prefix="calibration") as thread:
+        pipe = _Pipe(thread)
+        for number, batch in enumerate(batches, start=1):
+            half = halves[(number - 1) % 2]
+            arrays = network.run(batch)
+            half.batches += 1
+            if keeping:
+                half.keep(batch, arrays[len(names) :])
+            pipe.put(half, number, arrays[: len(names)])
+            progress("Calibrating", number, total)
+        for half in halves:
+            pipe.start(half)
+        pipe.wait()
+    first, second = (Half(h.batches, h.observer.observed, tuple(h.kept)) for h in halves)
+    return Survey((first, second))
+
+
+@dataclass
+class _Half:
+    observer: Observer
+    size: int
+    batches: int = 0
+    kept: list[Kept] = field(default_factory=list)
+    kept_bytes: int = 0
+    waiting: list[tuple[int, Arrays]] = field(default_factory=list)
+    waiting_bytes: int = 0
+
+    def keep(self, batch: Batch, outputs: Arrays) -> None:
+        size = sum(array.nbytes for array in (*batch, *outputs))
+        full = len(self.kept) * self.size >= _KEPT_SAMPLES or self.kept_bytes + size > _KEPT_BYTES
+        if not self.kept or not full:
+            self.kept.append(Kept(batch, outputs))
+            self.kept_bytes += size
+
+
+class _Pipe:
+    """Hands groups of batches to the observers in a second thread, one group at a time."""
+
+    def __init__(self, thread: ThreadPoolExecutor) -> None:
+        self._thread = thread
+        self._pending: Future[None] | None = None
+
+    def put(self, half: _Half, number: int, arrays: Arrays) -> None:
+        half.waiting.append((number, arrays))
+        half.waiting_bytes += sum(array.nbytes for array in arrays)
+        if half.waiting_bytes >= _GROUP_BYTES or len(half.waiting) == _GROUP_BATCHES:
+            self.start(half)
+
+    def start(self, half: _Half) -> None:
+        """Observe what waits, as soon as the group before is done."""
+        self.wait()
+        if half.waiting:
+            numbers, arrays = zip(*half.waiting, strict=True)
+            half.waiting, half.waiting_bytes = [], 0
+            self._pending = self._thread.submit(half.observer.add, arrays, numbers)
+
+    def wait(self) -> None:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+
+def _batch_size(model: ir.Model) -> int:
+    """The first dimension of the first input."""
+    shape = model.graph.inputs[0].shape
+    return int(shape[0]) if shape is not None and len(shape) and isinstance(shape[0], int) else 1
+
+
+def batches_of(kept: Iterable[Kept]) -> list[Batch]:
+    """The inputs of batches that were kept."""
+    return [each.inputs for each in kept]

@@ -1,0 +1,88 @@
+"""What standard output is in this world: ASCII only, full, closed, or left by its reader."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeconv import __version__
+
+COMMAND = [sys.executable, "-c", "from edgeconv.cli import main; main()"]
+FULL = Path("/dev/full")
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.run([*COMMAND, *arguments], timeout=120, check=False, **given)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    ],
+    ids=lambda variables: " ".join(variables),
+)
+def test_an_encoding_without_our_characters(variables: dict[str, str]) -> None:
+    environment = os.environ | variables
+    done = run("models", "mobilenet_v2", env=environment)
+    assert done.returncode == 0, done.stderr
+    code = (
+        "from edgeconv.report import output, tables; output.prepare_streams(); "
+        "tables.console().print('2 \\u00d7 3 \\u00b5s \\u2192 \\u6f22\\udcff'); "
+        "output.echo_json(['\\xe9\\x9b\\u2192'])"
+    )
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
+    line, document = shown.split(b"\n", 1)
+    assert line in (rb"2 x 3 us -> \u6f22\xff", b"2 \xd7 3 \xb5s -> \\u6f22\\xff")
+    assert json.loads(document.decode("ascii")) == ["é\x9b→"]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["models"], ["models", "--json"], ["--help"], ["--version"]])
+def test_a_full_disk(arguments: list[str]) -> None:
+    with FULL.open("w") as full:
+        done = run(*arguments, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == [
+        "error: No space left on device",
+        "hint: free some space, or write elsewhere",
+    ]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "arguments", [["models", "no"], ["models", "no", "--json"], ["--debug", "x"]]
+)
+def test_errors_have_nowhere_to_go(arguments: list[str]) -> None:
+    with FULL.open("w") as full:
+        assert run(*arguments, stdout=full, stderr=full).returncode == 2
+        assert run(*arguments, stderr=full).returncode == 2
+
+
+def test_closed_streams() -> None:
+    command = [*map(str, COMMAND[:1]), "-c", COMMAND[2]]
+    for closed in ("1>&-", "2>&-", "1>&- 2>&-"):
+        script = f'exec "$@" {closed}'
+        done = subprocess.run(
+            ["sh", "-c", script, "sh", *command, "--version"], capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.decode().strip() in ("", f"edgeconv, version {__version__}")
+
+
+def test_a_reader_that_leaves() -> None:
+    script = '"$@" | true'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *COMMAND, "models"], capture_output=True, check=True
+    )
+    assert done.stderr == b""

@@ -1,0 +1,88 @@
+"""What a user states of images, and what becomes of the network's own card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+
+from edgeconv.bundle import Fit, Interpolation, Preprocessing, TensorInfo
+from edgeconv.errors import UsageError
+from edgeconv.export.data.feed import choose_preprocessing
+from edgeconv.export.data.images import load_image
+from edgeconv.export.data.stated import CONVENTIONS, combined, read_preprocessing
+
+CARD = Preprocessing(resize=40, interpolation="bicubic", mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+COLOR = [TensorInfo(name="x", shape=(1, 3, 32, 32), dtype="float32")]
+
+
+def test_a_file_states_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text('crop = 0.9\nmean = 0.5\nfit = "squash"\n')
+    found = choose_preprocessing(tmp_path / "p.toml", CARD, COLOR, "net")
+    assert found == Preprocessing(
+        crop=0.9, fit=Fit.SQUASH, interpolation=Interpolation.BICUBIC, mean=(0.5,) * 3, std=CARD.std
+    )
+
+
+@pytest.mark.parametrize("name", ["timm", "torchvision", "none"])
+def test_a_convention_replaces_the_card(name: str) -> None:
+    assert combined(name, CARD) == CONVENTIONS[name]
+    assert choose_preprocessing(name, CARD, COLOR, "net").assumed is False  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mean = ", "is not TOML"),
+        ("means = 0.5", r"p.toml: means: .*\nhint: the keys of a preprocessing are resize, crop"),
+        ("std = [0.5, 0]", "a standard deviation is zero"),
+        ("crop = 1.5", "crop: "),
+        ("crop = 0.9\nresize = 40", "exclude each other"),
+        ('interpolation = "cubic"', "'nearest', 'bilinear', 'bicubic' or 'lanczos'"),
+    ],
+)
+def test_files_that_say_something_else(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_preprocessing(tmp_path / "p.toml")
+
+
+def test_names_and_channels_that_do_not_fit() -> None:
+    with pytest.raises(UsageError, match=r"no such preprocessing\nhint: .*timm, torchvision, none"):
+        read_preprocessing("tim")
+    with pytest.raises(UsageError, match=r"has 2 numbers .* has 3 channels"):
+        choose_preprocessing(Preprocessing(mean=(0.1, 0.2)), None, COLOR, "net")
+    with pytest.raises(ValidationError, match="lanczos is always antialiased"):
+        Preprocessing(interpolation=Interpolation.LANCZOS, antialias=False)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A picture of odd sides with structure at every scale."""
+    y, x = np.mgrid[0:97, 0:131]
+    waves = [np.sin(x / 3.0 + y / 7.0), np.cos(x * y / 500.0), np.sin(y / 2.0)]
+    pixels = (127.5 * (1 + np.stack(waves, -1))).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    return tmp_path / "picture.png"
+
+
+@pytest.mark.parametrize("interpolation", [Interpolation.BILINEAR, Interpolation.BICUBIC])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_images_are_resized_as_stated(
+    interpolation: Interpolation, antialias: bool, picture: Path
+) -> None:
+    """Against PyTorch's own interpolation; Pillow rounds to bytes between its two passes."""
+    how = Preprocessing(resize=40, interpolation=interpolation, antialias=antialias)
+    pixels = torch.from_numpy(np.array(Image.open(picture))).permute(2, 0, 1)[None].float()
+    size = (40, 40 * 131 // 97)
+    resized = torch.nn.functional.interpolate(
+        pixels, size, mode=interpolation.value, antialias=antialias, align_corners=False
+    ).round().clamp(0, 255)  # fmt: skip
+    top, left = round((size[0] - 32) / 2), round((size[1] - 32) / 2)
+    wanted = resized[:, :, top : top + 32, left : left + 32].numpy() / 255
+    got = load_image(picture, COLOR[0], how)
+    assert np.abs(got - wanted).max() <= (1.01 / 255 if antialias else 1e-6)

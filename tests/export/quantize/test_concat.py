@@ -1,0 +1,140 @@
+"""Which parts of a Concat share its scale, and what becomes of one at the end of a network.
+
+A Softmax there has the same remedy: it is an output in float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from edgeconv.bundle import IoType, Layout
+from edgeconv.export.data.samples import Batch
+from edgeconv.export.quantize import (
+    QuantizedModel,
+    QuantizeOptions,
+    RangeMethod,
+    apply_io,
+    quantize,
+)
+from edgeconv.export.tflite import lower
+from edgeconv.metrics import sqnr_db
+from support.lowering import Array, Net, as_model, smooth
+from support.runtimes import run_onnx, run_tflite
+
+MAP = (1, 4, 6, 6)
+OPTIONS = QuantizeOptions(range_method=RangeMethod.MINMAX, equalization=False)
+
+
+def weight(outputs: int, gain: float, seed: int = 0) -> Array:
+    drawn = np.random.default_rng(seed).normal(0, 0.5 * gain, (outputs, 4, 1, 1))
+    return drawn.astype(np.float32)
+
+
+def batches() -> list[Batch]:
+    return [[smooth(MAP, seed)] for seed in range(6)]
+
+
+def detector(ratio: float) -> ir.Model:
+    """Boxes that are ``ratio`` times as large as the scores, in one output, [1, 36, 6]."""
+    net = Net()
+    x = net.input("x", MAP)
+    boxes = net.op("Conv", x, net.constant(weight(2, ratio)))
+    scores = net.op("Sigmoid", net.op("Conv", x, net.constant(weight(4, 1.0, 1))))
+    joined = net.op("Reshape", net.op("Concat", boxes, scores, axis=1), net.constant([1, 6, 36]))
+    return as_model(net.output(net.op("Transpose", joined, perm=[0, 2, 1])).proto())
+
+
+def run_both(quantized: QuantizedModel, batch: Batch) -> Iterator[Array]:
+    yield from run_onnx(ir.to_proto(quantized.model), batch, fused=True).values()
+    yield from run_tflite(lower(quantized.model, layout=Layout.NCHW).data, batch).values()
+
+
+@pytest.mark.parametrize("ratio", [1.0, 300.0])
+def test_each_part_of_an_output_keeps_its_steps(ratio: float) -> None:
+    model = detector(ratio)
+    quantized = quantize(model, batches(), OPTIONS)
+    batch = batches()[0]
+    (expected,) = run_onnx(ir.to_proto(model), batch).values()
+    for got in run_both(quantized, batch):
+        # 40 dB is what two roundings to 8 bits leave of a smooth map.
+        assert sqnr_db(expected[..., :2], got[..., :2]) > 35
+        assert sqnr_db(expected[..., 2:], got[..., 2:]) > 35
+
+
+def test_an_integer_output_has_one_scale() -> None:
+    quantized = quantize(detector(300.0), batches(), replace(OPTIONS, integer_outputs=True))
+    assert not quantized.float_fallback
+    with_io = apply_io(quantized.model, IoType.INT8)
+    assert with_io.graph.outputs[0].dtype is ir.DataType.INT8
+    assert not lower(with_io).float_fallback
+
+
+def inner(ratio: float, *, read: bool) -> ir.Model:
+    """A Concat in the middle of a network, whose first part a convolution may read too."""
+    net = Net()
+    x = net.input("x", MAP)
+    small = net.op("Conv", x, net.constant(weight(4, 1.0)))
+    large = net.op("Conv", x, net.constant(weight(4, ratio, 1)))
+    joined = net.op("Concat", small, large, axis=1)
+    drawn = np.random.default_rng(2).normal(0, 0.3, (3, 8, 1, 1)).astype(np.float32)
+    net.output(net.op("Conv", joined, net.constant(drawn)))
+    if read:
+        net.output(net.op("Conv", small, net.constant(weight(3, 1.0, 3))))
+    return as_model(net.proto())
+
+
+def scales(quantized: QuantizedModel) -> list[float]:
+    """The scales of the two parts and of the Concat."""
+    (concat,) = (node for node in quantized.model.graph if node.op_type == "Concat")
+    values = [
+        *(value.producer() for value in concat.inputs if value),
+        concat.outputs[0].consumers()[0],
+    ]
+    return [float(node.inputs[1].const_value.numpy()) for node in values if node]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "read", "shared"), [(2.0, True, True), (50.0, True, False), (50.0, False, True)]
+)
+def test_a_part_shares_the_scale_unless_another_reader_would_lose(
+    ratio: float, read: bool, shared: bool
+) -> None:
+    model = inner(ratio, read=read)
+    quantized = quantize(model, batches(), OPTIONS)
+    small, large, whole = scales(quantized)
+    assert large == whole
+    assert (small == whole) is shared
+    batch = batches()[0]
+    expected = list(run_onnx(ir.to_proto(model), batch).values())
+    got = list(run_both(quantized, batch))
+    for index, array in enumerate(got):
+        assert sqnr_db(expected[index % len(expected)], array) > 30
+
+
+def test_sigmoids_alone_keep_their_scale() -> None:
+    net = Net()
+    x = net.input("x", MAP)
+    parts = [net.op("Sigmoid", net.op("Conv", x, net.constant(weight(4, 1.0, i)))) for i in (0, 1)]
+    drawn = np.random.default_rng(2).normal(0, 0.3, (3, 8, 1, 1)).astype(np.float32)
+    net.output(net.op("Conv", net.op("Concat", *parts, axis=1), net.constant(drawn)))
+    assert scales(quantize(as_model(net.proto()), batches(), OPTIONS)) == [1 / 256] * 3
+
+
+def test_a_flat_softmax_at_the_end_keeps_its_probabilities() -> None:
+    net = Net()
+    x = net.op("Reshape", net.input("x", MAP), net.constant([1, 144]))
+    drawn = np.random.default_rng(2).normal(0, 0.05, (144, 1000)).astype(np.float32)
+    net.output(net.op("Softmax", net.op("MatMul", x, net.constant(drawn)), axis=1))
+    model = as_model(net.proto())
+    quantized = quantize(model, batches(), OPTIONS)
+    batch = batches()[0]
+    (expected,) = run_onnx(ir.to_proto(model), batch).values()
+    for got in run_both(quantized, batch):
+        # Every probability is about 1/1000, a quarter of a step of 1/256.
+        assert sqnr_db(expected, got) > 35
+    assert not quantize(model, batches(), replace(OPTIONS, integer_outputs=True)).float_fallback

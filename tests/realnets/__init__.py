@@ -1,0 +1,1 @@
+"""Networks that other people trained, exported and held against their own runtime."""

@@ -1,0 +1,43 @@
+"""Tables within 80 columns."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeconv.bench.compare.latency import compare_latencies
+from edgeconv.report.compare import comparison_table
+from edgeconv.report.latency import cost_table, latency_table
+from edgeconv.report.printable_console import PrintableConsole
+from edgeconv.report.stacked import WIDTH, stacked
+from edgeconv.report.tables import Column
+from support.results import made_model, made_result
+
+LONG = "build/mobilenet_v2/mobilenet_v2_int8-dynamic.tflite"
+
+
+def drawn(table: object) -> list[str]:
+    console = PrintableConsole(width=10_000, markup=False, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+@given(st.text("abcµ×", min_size=1, max_size=120), st.text("12", max_size=30))
+def test_names_stay_whole_and_figures_stay_in_columns(name: str, figure: str) -> None:
+    lines = drawn(stacked((Column("File"), Column("Time", numeric=True)), [[name, figure]]))
+    assert any(line.split("  ")[0] == name for line in lines)
+    assert all(len(line) <= WIDTH for line in lines if name not in line)
+
+
+def test_tables_of_bench_and_compare_fit() -> None:
+    slow = [123_456_789 + 1_000_000 * step for step in range(8)]
+    fast = [ns // 3 for ns in slow]
+    models = [made_model(LONG, slow), made_model("b/" + LONG, fast)]
+    result = made_result(*models)
+    for table in (latency_table(result), cost_table(result)):
+        lines = drawn(table)
+        assert any(LONG in line for line in lines)
+        assert max(len(line) for line in lines) <= WIDTH, lines
+    report = compare_latencies(result, result)
+    assert max(map(len, drawn(comparison_table(report, None)))) <= WIDTH

@@ -1,0 +1,85 @@
+"""The warm-up, under a clock of our own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from edgeconv.device.messages import RunRequest
+from edgeconv.runner import system, timing
+from edgeconv.runner.request import Request
+
+
+class Clock:
+    """A machine whose inferences take as long as a function of the time says."""
+
+    def __init__(self, latency: Callable[[float], float], noise: float = 0.0) -> None:
+        self.now = 0
+        self.latency = latency
+        self.noise = noise
+        self.random = np.random.default_rng(1)
+
+    def infer(self) -> None:
+        late = 1 + self.noise * abs(float(self.random.normal()))
+        self.now += round(1e9 * self.latency(self.now / 1e9) * late)
+
+    def warm_up(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+        monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: self.now)
+        request = Request(**RunRequest(model="m", warmup_runs=3).model_dump(mode="json"))
+        return timing.warm_up(self.infer, 1_000_000, request)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.005, 0.02])
+@pytest.mark.parametrize("constant", [0.2, 1.0, 2.0])
+@pytest.mark.parametrize("size", [0.1, -0.1])
+def test_a_slow_trend_is_not_steady(
+    monkeypatch: pytest.MonkeyPatch, noise: float, constant: float, size: float
+) -> None:
+    """10 % with a time constant of 2 s were accepted after half a second, 6 % too high."""
+    clock = Clock(lambda t: 1e-3 * (1 + size * math.exp(-t / constant)), noise)
+    found = clock.warm_up(monkeypatch)
+    assert found["stable"]
+    # 1 % is what the noise of a round's median (31 inferences) hides at most.
+    assert abs(clock.latency(clock.now / 1e9) / 1e-3 - 1) < 0.01
+
+
+@pytest.mark.parametrize("latency", [1e-4, 1e-3, 2e-2])
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_a_steady_machine_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch, latency: float, noise: float
+) -> None:
+    clock = Clock(lambda t: latency, noise)
+    assert clock.warm_up(monkeypatch)["stable"]
+    # 32 rounds, of two inferences if they take 20 ms; and a few more, by chance.
+    assert clock.now < 2.5e9
+
+
+def test_a_machine_that_never_settles(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(lambda t: 1e-3 * (1 + t / 10))
+    found = clock.warm_up(monkeypatch)
+    assert not found["stable"]
+    assert 12e9 <= clock.now < 13e9  # 24 times half a second
+
+
+def test_a_quota_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "/proc/self/cgroup": "4:cpu,cpuacct:/box\n0::/a/b\n",
+        "/sys/fs/cgroup/a/cpu.max": "150000 100000",
+        "/sys/fs/cgroup/cpu.max": "max 100000",
+        "/sys/fs/cgroup/a/cpu.stat": "usage_usec 7\nnr_throttled 3\nthrottled_usec 2500000",
+        "/sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_quota_us": "-1",
+        "/sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_period_us": "100000",
+    }
+    monkeypatch.setattr(system, "read_text", files.get)
+    assert system.cpu_quota() == 1.5
+    assert system.stopped_seconds() == 2.5
+    files["/sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_quota_us"] = "50000"
+    files["/sys/fs/cgroup/cpu,cpuacct/box/cpu.stat"] = "nr_periods 9\nthrottled_time 4000000000"
+    assert system.cpu_quota() == 0.5
+    assert system.stopped_seconds() == 4.0
+    files.clear()
+    assert system.cpu_quota() is None
+    assert system.stopped_seconds() == 0.0

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeconv import limits
+from edgeconv.array_file import stored_arrays
+from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.errors import DataError, UsageError
+from edgeconv.export.data.images import _center, load_image
+from edgeconv.limits import IMAGE_PIXELS, UNPACKED_BYTES, Limit, LimitExceeded
+
+PAGE = Path(__file__).parents[1] / "docs" / "limits.md"
+
+
+def test_every_limit_is_on_the_page() -> None:
+    page = PAGE.read_text()
+    for limit in vars(limits).values():
+        if isinstance(limit, Limit):
+            row = next(line for line in page.splitlines() if f"`{limit.variable}`" in line)
+            assert f" {limit.default:,} " in row
+
+
+def test_a_limit_that_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("", "1e9", "-1", "٣", "9" * 30):
+        monkeypatch.setenv(UNPACKED_BYTES.variable, text)
+        with pytest.raises(UsageError, match="not a whole number"):
+            UNPACKED_BYTES.check(1, "")
+
+
+def test_arrays_that_unpack_to_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, x=np.zeros((1000, 2000), np.uint8), y=np.zeros(9, np.uint8))
+    assert path.stat().st_size < 4000
+    monkeypatch.setenv(UNPACKED_BYTES.variable, "2000000")
+    with pytest.raises(LimitExceeded, match=r"x\.npz unpacks to 2\.00 MB, and the limit"):
+        stored_arrays(path)
+    monkeypatch.setenv(UNPACKED_BYTES.variable, "3000000")
+    assert stored_arrays(path)["x"].shape == (1000, 2000)
+
+
+def test_a_header_that_states_gigabytes(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    small = tmp_path / "x.npy"
+    np.save(small, np.zeros(4))
+    data = small.read_bytes().replace(b"(4,)", b"(9" + b"9" * 9 + b",)")[:200]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", data)
+    with pytest.raises(DataError, match="not a readable NumPy file"):
+        stored_arrays(path)
+
+
+def gray(side: int) -> TensorInfo:
+    return TensorInfo(name="x", shape=(1, 1, side, side), dtype="float32")
+
+
+def test_an_image_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (200, 100)).save(tmp_path / "a.png")
+    monkeypatch.setenv(IMAGE_PIXELS.variable, "19999")
+    with pytest.raises(LimitExceeded, match=r"a\.png has 20\.0 k pixels"):
+        load_image(tmp_path / "a.png", gray(8), None)
+
+
+def test_a_thin_image_is_not_scaled_whole(tmp_path: Path) -> None:
+    """Scaled to a width of 256 it would take 12 GB."""
+    ramp = (np.arange(60_000, dtype=np.uint32) // 235).astype(np.uint8)[:, None]
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+    resize = Preprocessing(resize=256, mean=(0.0,), std=(1.0,))
+    array = load_image(tmp_path / "a.png", gray(224), resize)
+    assert array.shape == (1, 1, 224, 224)
+    np.testing.assert_allclose(array * 255, ramp[30_000, 0], atol=1)
+
+
+def test_both_ways_to_crop_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (97, 61, 3), np.uint8)
+    image = Image.fromarray(noise)
+    for size, shorter in (((32, 24), 40), ((80, 120), 0), ((10, 10), 0), ((61, 61), 61)):
+        whole = np.asarray(_center(image, size, shorter), np.int16)
+        monkeypatch.setattr("edgeconv.export.data.images._RESIZED_PIXELS", 0)
+        part = np.asarray(_center(image, size, shorter), np.int16)
+        monkeypatch.undo()
+        # Pillow takes the box in single precision, and rounds to whole steps.
+        assert np.abs(whole - part).max() <= 1
