@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 
 import numpy as np
 import onnx_ir as ir
 import torch
 from torch import nn
 
-from edgeconv.errors import CaptureError, first_line
+from edgeconv.errors import CaptureError
+from edgeconv.export.attention import plain_attention
 from edgeconv.export.capture.arguments import Called, name_of
+from edgeconv.export.capture.materialize import materialized
 from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.capture.phases import mend_phases
-from edgeconv.export.capture.translations import TRANSLATIONS
-from edgeconv.export.quiet import quiet_python
+from edgeconv.export.capture.refusal import inexpressible, untraceable
+from edgeconv.export.capture.translations import ONNX_FUNCTIONS, translate
+from edgeconv.export.quiet import debugging, quiet_python
 from edgeconv.export.threads import one_torch_thread
 
 _PREFIX = "network."  # of what is in Called and in _Flat
@@ -36,30 +41,26 @@ def capture_module(
         CaptureError: The exporter cannot express the network, or wrote another opset.
     """
     inputs = tuple(torch.from_numpy(array) for array in example)
-    with quiet_python(), one_torch_thread(), torch.no_grad():
+    traced = materialized(network)
+    with quiet_python(), one_torch_thread(), plain_attention(), torch.no_grad():
         try:
-            program = torch.export.export(_Flat(network), inputs, strict=False)
+            with _without_printed_graphs():
+                program = torch.export.export(_Flat(traced), inputs, strict=False)
         except Exception as error:  # the user's forward() may raise anything
-            raise CaptureError(
-                f"torch.export cannot trace {name_of(network)} on inputs of shape "
-                f"{_shapes(example)}: {first_line(error)}",
-                hint=_hint(error),
-            ) from error
+            raise untraceable(name_of(network), traced, _shapes(example), error) from error
         try:
             exported = torch.onnx.export(
-                program,
+                translate(program),
                 dynamo=True,
                 opset_version=opset,
                 input_names=_input_names(network, len(example)),
                 output_names=output_names,
                 verbose=False,
                 optimize=False,  # its optimizer is not exact; see passes/simplification.py
-                custom_translation_table=dict(TRANSLATIONS),
+                custom_translation_table=dict(ONNX_FUNCTIONS),
             )
         except Exception as error:
-            raise CaptureError(
-                f"torch.onnx.export cannot express {name_of(network)} as ONNX: {first_line(error)}"
-            ) from error
+            raise inexpressible(name_of(network), error) from error
     if exported is None:
         raise CaptureError(f"torch.onnx.export returned nothing for {name_of(network)}")
     model = exported.model
@@ -69,6 +70,16 @@ def capture_module(
     _drop_prefix(model.graph)
     mend_phases(model.graph)
     return model
+
+
+@contextmanager
+def _without_printed_graphs() -> Iterator[None]:
+    """Discard the graph that torch.export prints when a network decides by a tensor's value."""
+    if debugging():
+        yield
+        return
+    with redirect_stderr(io.StringIO()):
+        yield
 
 
 class _Flat(nn.Module):
@@ -101,12 +112,6 @@ def _drop_prefix(graph: ir.Graph) -> None:
         if own not in taken:
             taken.add(own)
             value.name = own
-
-
-def _hint(error: Exception) -> str:
-    if "data-dependent" in str(error):
-        return "use torch.where where the network decides by a tensor's value"
-    return ""
 
 
 def _shapes(arrays: Sequence[np.ndarray]) -> str:

@@ -20,6 +20,7 @@ from edgeconv.errors import (
     UsageError,
     first_line,
 )
+from edgeconv.export.attention import plain_attention
 from edgeconv.export.capture.arguments import name_of
 from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.data.samples import Sample
@@ -41,7 +42,7 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
         UsageError: The module does not take such inputs.
         CaptureError: The module returns something else than tensors.
     """
-    with torch.inference_mode(), one_torch_thread():
+    with torch.inference_mode(), one_torch_thread(), plain_attention():
         try:
             result = network(*(torch.from_numpy(array) for array in sample))
         except Exception as error:  # the user's own forward(): anything can come out of it

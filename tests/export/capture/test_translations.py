@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from edgeconv.export import export
 from edgeconv.export.capture.input_shape import InputShape
-from edgeconv.export.capture.translations import _scale
+from edgeconv.export.capture.translations.antialias import _scale
 from edgeconv.export.runtimes import open_runner
 
 

@@ -1,4 +1,4 @@
-"""ATen operators that we write as ONNX ourselves, where PyTorch's own translation is wrong."""
+"""Antialiased resizing, written as ONNX because PyTorch's own translation is wrong."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _scale(before: int, after: int, factor: float) -> float:
     return after / before
 
 
-TRANSLATIONS: Mapping[Callable[..., Any], Translation] = {
+ONNX_FUNCTIONS: Mapping[Callable[..., Any], Translation] = {
     torch.ops.aten._upsample_bilinear2d_aa.default: partial(_antialiased, mode="linear"),
     torch.ops.aten._upsample_bicubic2d_aa.default: partial(_antialiased, mode="cubic"),
 }

@@ -1,0 +1,113 @@
+"""What eager quantization-aware training leaves in a network, as plain quantization.
+
+Its modules hold their scales in tensors that they may change in every call. For a file the scales
+are numbers, and a convolution that was trained together with its batch norm has one bias.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.ao.nn.intrinsic import qat
+from torch.ao.quantization import FakeQuantizeBase
+from torch.ao.quantization.fx import _decomposed  # noqa: F401  # registers the operators below
+
+from edgeconv.errors import CaptureError
+
+_quantized = torch.ops.quantized_decomposed
+
+_WITH_NORM = (qat.ConvBn1d, qat.ConvBn2d, qat.ConvBn3d)
+_WITH_NORM_AND_RELU = (qat.ConvBnReLU1d, qat.ConvBnReLU2d, qat.ConvBnReLU3d)
+
+
+class QuantizeDequantize(nn.Module):
+    """Quantizes by fixed scales, and back.
+
+    Raises:
+        CaptureError: the module to replace still changes its scales.
+    """
+
+    def __init__(self, trained: FakeQuantizeBase, name: str) -> None:
+        super().__init__()
+        if int(trained.observer_enabled[0]):
+            raise CaptureError(
+                f"the fake quantization {name} still observes: its scales change in every call",
+                hint="call network.apply(torch.ao.quantization.disable_observer)",
+            )
+        scale, zero_point = trained.scale.flatten(), trained.zero_point.flatten()
+        self.axis = int(trained.ch_axis) if trained.is_per_channel else None
+        self.scale, self.zero_point = float(scale[0]), int(zero_point[0])
+        self.register_buffer("scales", scale.double())
+        self.register_buffer("zero_points", zero_point.long())
+        self.range = (int(trained.quant_min), int(trained.quant_max))
+        self.dtype = torch.int8 if self.range[0] < 0 else torch.uint8
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``x``, rounded to what the integers can say."""
+        x = self._clamped(x)
+        form = (*self._whole_range, self.dtype)
+        if self.axis is None:
+            pair = (self.scale, self.zero_point)
+            codes = _quantized.quantize_per_tensor(x, *pair, *form)
+            result = _quantized.dequantize_per_tensor(codes, *pair, *form)
+        else:
+            channels = (self.scales.float(), self.zero_points, self.axis)
+            codes = _quantized.quantize_per_channel(x, *channels, *form)
+            result = _quantized.dequantize_per_channel(codes, *channels, *form)
+        assert isinstance(result, torch.Tensor)
+        return result
+
+    @property
+    def _whole_range(self) -> tuple[int, int]:
+        info = torch.iinfo(self.dtype)
+        return info.min, info.max
+
+    def _clamped(self, x: torch.Tensor) -> torch.Tensor:
+        """ONNX saturates at the ends of the type only; a narrower range is clamped before."""
+        if self.range == self._whole_range:
+            return x
+        shape = [1] * x.dim()
+        if self.axis is not None:
+            shape[self.axis] = -1
+        low, high = ((end - self.zero_points) * self.scales for end in self.range)
+        return x.clamp(low.float().reshape(shape), high.float().reshape(shape))
+
+
+class FoldedConvolution(nn.Module):
+    """A convolution with the batch norm that it was trained with, in its weight and bias."""
+
+    def __init__(self, trained: nn.Module) -> None:
+        super().__init__()
+        assert isinstance(trained, _WITH_NORM)
+        norm = trained.bn
+        assert norm.running_var is not None
+        assert norm.running_mean is not None
+        # In this order the training module computes it, so that both round to the same integers.
+        factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        shape = [-1] + [1] * (trained.weight.dim() - 1)
+        bias = 0 if trained.bias is None else trained.bias
+        self.convolution = trained
+        self.weight = nn.Parameter((trained.weight * factor.reshape(shape)).detach())
+        self.bias = nn.Parameter((norm.bias + (bias - norm.running_mean) * factor).detach())
+        self.has_relu = isinstance(trained, _WITH_NORM_AND_RELU)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The result of the convolution, normalized."""
+        weight = self.convolution.weight_fake_quant(self.weight)
+        result = self.convolution._conv_forward(x, weight, self.bias)
+        assert isinstance(result, torch.Tensor)
+        return torch.relu(result) if self.has_relu else result
+
+
+def is_of_training(module: nn.Module) -> bool:
+    """Whether the module has a plain form."""
+    return isinstance(module, (FakeQuantizeBase, *_WITH_NORM))
+
+
+def plain(module: nn.Module, name: str) -> nn.Module:
+    """The plain form of a module of eager quantization-aware training."""
+    if isinstance(module, FakeQuantizeBase):
+        if not int(module.fake_quant_enabled[0]):
+            return nn.Identity()
+        return QuantizeDequantize(module, name)
+    return FoldedConvolution(module)

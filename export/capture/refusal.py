@@ -1,0 +1,144 @@
+"""Say what of a network PyTorch's exporter cannot take, and where the user wrote it."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from torch import fx, nn
+
+from edgeconv.errors import CaptureError, first_line
+
+_ELSEWHERE = "or export the network without this part and compute it outside"
+_FRAME = re.compile(r'File "(?P<file>.+?)", line (?P<line>\d+)')
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_WRAPPED = "network"  # as our wrappers of a module call it
+_TORCH = Path(torch.__file__).parent
+
+
+@dataclass(frozen=True)
+class SourceLine:
+    """A line of the user's source."""
+
+    file: Path
+    line: int
+
+    @classmethod
+    def of_trace(cls, trace: str) -> SourceLine | None:
+        """The innermost line that is not PyTorch's own in a stack that an FX node keeps."""
+        places = [cls(Path(m["file"]), int(m["line"])) for m in _FRAME.finditer(trace)]
+        return next((place for place in reversed(places) if place._is_users), None)
+
+    @classmethod
+    def of_error(cls, error: BaseException) -> SourceLine | None:
+        """The innermost line that is not PyTorch's own among those that led to ``error``."""
+        found = None
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            place = cls(Path(frame.f_code.co_filename), line)
+            found = place if place._is_users else found
+        return found
+
+    @property
+    def _is_users(self) -> bool:
+        own = Path(__file__).parent
+        return self.file.is_file() and not ({_TORCH, own} & set(self.file.parents))
+
+    def __str__(self) -> str:
+        """The place as editors take it, and the code."""
+        file = self.file
+        if file.is_relative_to(Path.cwd()):
+            file = file.relative_to(Path.cwd())
+        code = linecache.getline(str(self.file), self.line).strip()
+        return f"{file}:{self.line} ({code})" if code else f"{file}:{self.line}"
+
+
+def untraceable(name: str, network: nn.Module, shapes: str, error: Exception) -> CaptureError:
+    """What to raise for a network that torch.export fails on."""
+    message = f"torch.export cannot trace {name}"
+    module = _failing_module(network, error)
+    place = SourceLine.of_error(error)
+    where = f" in {module}" if module else ""
+    where += f" at {place}" if place else ""
+    if "data-dependent" in str(error):
+        return CaptureError(
+            f"{message}: Python decides by the value of a tensor{where}",
+            hint=f"use torch.where there, {_ELSEWHERE}",
+        )
+    cause = _COLORS.sub("", first_line(error))
+    return CaptureError(
+        f"{message} on inputs of shape {shapes}: {cause}{where}",
+        hint=f"write it with other operators there, {_ELSEWHERE}" if place else "",
+    )
+
+
+def inexpressible(name: str, error: Exception) -> CaptureError:
+    """What to raise for a network that torch.onnx cannot write."""
+    root = list(_causes(error))[-1]
+    cause = _COLORS.sub("", first_line(root))
+    node = _failing_node(error)
+    if node is None or node.op != "call_function":
+        return CaptureError(f"torch.onnx.export cannot express {name} as ONNX: {cause}")
+    place = SourceLine.of_trace(node.meta.get("stack_trace") or "")
+    where = f", which {_module_of(node) or name} calls"
+    where += f" at {place}" if place else ""
+    # An operator that is known but fails says why; of an unknown one there is no more to say.
+    why = "" if "No ONNX function found" in cause else f": {cause}"
+    return CaptureError(
+        f"PyTorch's exporter cannot express {node.target} as ONNX{where}{why}",
+        hint=f"write it with other operators there, {_ELSEWHERE}",
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
+def _failing_node(error: Exception) -> fx.Node | None:
+    """The node that was being translated; the exporter's errors hold it as text only."""
+    found = None
+    for cause in _causes(error):
+        for frame in _frames(cause.__traceback__):
+            for name in ("node", "n"):  # as the exporter and the interpreter of FX call it
+                local = frame.get(name)
+                found = local if isinstance(local, fx.Node) else found
+    return found
+
+
+def _failing_module(network: nn.Module, error: Exception) -> str:
+    """The innermost module that was running when ``error`` was raised."""
+    names = {id(module): _own_name(name) for name, module in network.named_modules()}
+    found = ""
+    for frame in _frames(error.__traceback__):
+        module = frame.get("self")
+        if isinstance(module, nn.Module) and names.get(id(module)):
+            found = f"{names[id(module)]} ({type(module).__name__})"
+    return found
+
+
+def _frames(trace: TracebackType | None) -> Iterator[dict[str, object]]:
+    return (frame.f_locals for frame, _ in traceback.walk_tb(trace))
+
+
+def _module_of(node: fx.Node) -> str:
+    """The qualified name and the class of the module that called the operator."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    if not stack or not (name := _own_name(stack[-1][0])):
+        return ""
+    kind = stack[-1][1]
+    return f"{name} ({str(kind).rpartition('.')[2]})"
+
+
+def _own_name(name: str) -> str:
+    """The name in the user's network of a module within our wrappers."""
+    while name == _WRAPPED or name.startswith(f"{_WRAPPED}."):
+        name = name[len(_WRAPPED) :].removeprefix(".")
+    return name

@@ -1,0 +1,50 @@
+"""Operators that PyTorch's exporter cannot write, in terms of those it can, and one it mistakes.
+
+A translation is a function in PyTorch: what it computes can be compared with the operator itself,
+and types, shapes and broadcasting follow PyTorch's rules.
+"""
+
+from __future__ import annotations
+
+from torch.export import ExportedProgram
+
+from edgeconv.export.capture.translations import (
+    attention,
+    cumulative,
+    distance,
+    embedding,
+    indexing,
+    linear_algebra,
+    normalization,
+    order,
+    pointwise,
+    pooling,
+    recurrent,
+    reduction,
+    search,
+    table,
+)
+from edgeconv.export.capture.translations.antialias import ONNX_FUNCTIONS
+
+__all__ = ["ONNX_FUNCTIONS", "TABLE", "translate"]
+
+TABLE = table.merged(
+    attention.TABLE,
+    cumulative.TABLE,
+    distance.TABLE,
+    embedding.TABLE,
+    indexing.TABLE,
+    linear_algebra.TABLE,
+    normalization.TABLE,
+    order.TABLE,
+    pointwise.TABLE,
+    pooling.TABLE,
+    recurrent.TABLE,
+    reduction.TABLE,
+    search.TABLE,
+)
+
+
+def translate(program: ExportedProgram) -> ExportedProgram:
+    """``program`` with every operator of :data:`TABLE` translated."""
+    return table.apply(TABLE, program)

@@ -1,0 +1,51 @@
+"""Running products and extremes: cumprod, cummax, cummin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from edgeconv.export.capture.translations.table import Table, Translation
+
+_aten = torch.ops.aten
+Binary = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def _scan(x: torch.Tensor, dim: int, combine: Binary) -> torch.Tensor:
+    """Combine every value with all before it, in steps that double their reach."""
+    size, reach = x.shape[dim] if x.dim() else 1, 1
+    while reach < size:
+        rest = size - reach
+        later = combine(x.narrow(dim, reach, rest), x.narrow(dim, 0, rest))
+        x = torch.cat([x.narrow(dim, 0, reach), later], dim=dim)
+        reach *= 2
+    return x
+
+
+def _cumprod(x: torch.Tensor, dim: int, *, dtype: torch.dtype | None = None) -> torch.Tensor:
+    if dtype is None and not x.is_floating_point():
+        dtype = torch.int64
+    return _scan(x if dtype is None else x.to(dtype), dim, torch.mul)
+
+
+def _extreme(extreme: Binary, is_at_least: Binary) -> Translation:
+    def function(x: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+        values = _scan(x, dim, extreme)
+        if x.dim() == 0:
+            return values, torch.zeros((), dtype=torch.int64)
+        shape = [1] * x.dim()
+        shape[dim] = x.shape[dim]
+        place = torch.arange(x.shape[dim]).reshape(shape)
+        # Of equal values the last one counts.
+        found = torch.where(is_at_least(x, values), place, 0)
+        return values, _scan(found, dim, torch.maximum)
+
+    return Translation(function)
+
+
+TABLE: Table = {
+    _aten.cumprod.default: Translation(_cumprod),
+    _aten.cummax.default: _extreme(torch.maximum, torch.ge),
+    _aten.cummin.default: _extreme(torch.minimum, torch.le),
+}

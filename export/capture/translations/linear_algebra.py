@@ -1,0 +1,73 @@
+"""Inverses and solutions of small linear systems, by elimination with pivots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from edgeconv.export.capture.translations.table import Table, Translation
+
+_aten = torch.ops.aten
+# Each row takes about ten operators. Larger systems are refused by the operator's name.
+_LARGEST = 16
+
+
+def _solve(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Solve ``a @ x = b`` by Gauss-Jordan elimination.
+
+    Rows stay where they are: each column takes the unused row with its largest value as pivot,
+    and in the end the rows are put in order.
+    """
+    size = a.shape[-1]
+    columns = b.shape[-1]
+    batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    rows = torch.cat([a.expand(*batch, size, size), b.expand(*batch, size, columns)], dim=-1)
+    places = torch.arange(size)
+    free = torch.ones_like(rows[..., 0])
+    order = []
+    for column in range(size):
+        values = rows[..., column]
+        # A used row counts as less than every magnitude.
+        best = (values.abs() * free + (free - 1)).argmax(-1, keepdim=True)
+        pivot = (places == best).to(a.dtype)
+        free = free * (1 - pivot)
+        row = (pivot.unsqueeze(-1) * rows).sum(-2, keepdim=True)
+        row = row / row[..., column : column + 1]
+        keep = (1 - pivot).unsqueeze(-1)
+        rows = keep * (rows - values.unsqueeze(-1) * row) + pivot.unsqueeze(-1) * row
+        order.append(pivot)
+    return torch.stack(order, dim=-2) @ rows[..., size:]
+
+
+def _inverse(a: torch.Tensor) -> torch.Tensor:
+    return _solve(a, torch.eye(a.shape[-1], dtype=a.dtype))
+
+
+def _inverse_ex(
+    a: torch.Tensor, *, check_errors: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return _inverse(a), torch.zeros(a.shape[:-2], dtype=torch.int32)
+
+
+def _linalg_solve(a: torch.Tensor, b: torch.Tensor, *, left: bool = True) -> torch.Tensor:
+    if _is_vector(a, b):
+        return _solve(a, b.unsqueeze(-1)).squeeze(-1)
+    return _solve(a, b) if left else _solve(a.mT, b.mT).mT
+
+
+def _is_vector(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """PyTorch's own rule for what the right-hand side is."""
+    return b.dim() == 1 or (a.dim() - 1 == b.dim() and b.shape == a.shape[:-1])
+
+
+def _is_small(a: torch.Tensor, *_args: Any, **_kwargs: Any) -> bool:
+    return a.shape[-1] <= _LARGEST
+
+
+TABLE: Table = {
+    _aten.linalg_inv.default: Translation(_inverse, _is_small),
+    _aten.linalg_inv_ex.default: Translation(_inverse_ex, _is_small),
+    _aten.inverse.default: Translation(_inverse, _is_small),
+    _aten.linalg_solve.default: Translation(_linalg_solve, _is_small),
+}

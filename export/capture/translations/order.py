@@ -1,0 +1,58 @@
+"""Operators that sort: argsort, kthvalue, median, and a sort that is asked to be stable."""
+
+from __future__ import annotations
+
+import torch
+
+from edgeconv.export.capture.translations.table import Table, Translation
+
+_aten = torch.ops.aten
+
+
+def _sort(
+    x: torch.Tensor, *, stable: bool | None = None, dim: int = -1, descending: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """ONNX's TopK puts the lower index first among equals, so every sort is stable."""
+    values, indices = torch.sort(x, dim=dim, descending=descending)
+    return values, indices
+
+
+def _argsort(x: torch.Tensor, dim: int = -1, descending: bool = False) -> torch.Tensor:
+    return torch.sort(x, dim=dim, descending=descending).indices
+
+
+def _argsort_stable(
+    x: torch.Tensor, *, stable: bool, dim: int = -1, descending: bool = False
+) -> torch.Tensor:
+    return _argsort(x, dim, descending)
+
+
+def _kthvalue(
+    x: torch.Tensor, k: int, dim: int = -1, keepdim: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    if x.dim() == 0:
+        return x.clone(), torch.zeros((), dtype=torch.int64)
+    values, indices = torch.topk(x, k, dim=dim, largest=False)
+    values, indices = values.narrow(dim, k - 1, 1), indices.narrow(dim, k - 1, 1)
+    return (values, indices) if keepdim else (values.squeeze(dim), indices.squeeze(dim))
+
+
+def _median_of_dim(
+    x: torch.Tensor, dim: int, keepdim: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The lower of the two values in the middle."""
+    return _kthvalue(x, (x.shape[dim] + 1) // 2 if x.dim() else 1, dim, keepdim)
+
+
+def _median(x: torch.Tensor) -> torch.Tensor:
+    return _median_of_dim(x.reshape(-1), 0)[0]
+
+
+TABLE: Table = {
+    _aten.sort.stable: Translation(_sort),
+    _aten.argsort.default: Translation(_argsort),
+    _aten.argsort.stable: Translation(_argsort_stable),
+    _aten.kthvalue.default: Translation(_kthvalue),
+    _aten.median.default: Translation(_median),
+    _aten.median.dim: Translation(_median_of_dim),
+}

@@ -1,0 +1,80 @@
+"""What PyTorch's exporter cannot take is named, with its place in the user's source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgeconv.errors import CaptureError
+from edgeconv.export.capture.module import capture_module
+
+X = np.linspace(-1, 2, 24, dtype=np.float32).reshape(1, 4, 6)
+HERE = Path(__file__).name
+
+
+class Singular(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.svdvals(x)
+
+
+class Deciding(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.sum() > 0:
+            return x
+        return -x
+
+
+class Broken(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if torch.compiler.is_exporting():
+            raise RuntimeError("\x1b[96mnot here\x1b[0m")
+        return x
+
+
+class Network(nn.Module):
+    def __init__(self, last: nn.Module) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Conv1d(4, 4, 1), last])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+def refusal(last: nn.Module) -> CaptureError:
+    with pytest.raises(CaptureError) as caught:
+        capture_module(Network(last).eval(), [X], ["y"], 20)
+    assert "\n" not in caught.value.message
+    assert "\x1b" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("last", "what", "code"),
+    [
+        (Singular(), "aten._linalg_svd", "return torch.linalg.svdvals(x)"),
+        (Deciding(), "torch.export cannot trace Network", "if x.sum() > 0:"),
+        (Broken(), "not here", 'raise RuntimeError("'),
+    ],
+)
+def test_the_operator_the_module_and_the_line(
+    last: nn.Module, what: str, code: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    error = refusal(last)
+    assert what in error.message
+    assert f"blocks.1 ({type(last).__name__})" in error.message
+    assert f"{HERE}:" in error.message
+    assert code in error.message
+    assert error.hint
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_module_of_pytorch_is_laid_to_the_line_that_calls_it() -> None:
+    error = refusal(nn.FractionalMaxPool2d(2, output_size=2))
+    assert "blocks.1 (FractionalMaxPool2d)" in error.message
+    assert "x = block(x)" in error.message

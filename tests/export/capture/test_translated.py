@@ -1,0 +1,267 @@
+"""Operators that PyTorch's exporter lacks: PyTorch's own values on ONNX Runtime and on LiteRT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from edgeconv.bundle import Layout
+from edgeconv.errors import CaptureError
+from edgeconv.export.capture.module import capture_module
+from edgeconv.export.capture.translations import TABLE
+from edgeconv.export.passes import optimize
+from edgeconv.export.tflite import lower
+from support.lowering import FLOAT_TOLERANCE
+from support.runtimes import run_onnx, run_tflite
+
+Tensor = torch.Tensor
+Function = Callable[[Tensor], Tensor]
+
+_BOUNDARIES = torch.tensor([-1.0, 0.0, 0.5, 1.0])
+_TABLE = torch.linspace(-1, 1, 60).reshape(20, 3).sin()
+
+
+class Several(nn.Module):
+    """A network with one output for each function: one capture serves a whole family."""
+
+    def __init__(self, functions: dict[str, Function]) -> None:
+        super().__init__()
+        self.functions = functions
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {name: function(x) for name, function in self.functions.items()}
+
+
+def indices_of(x: Tensor) -> Tensor:
+    return (x.abs() * 4).long().clamp(0, 19)
+
+
+def assigned(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[y > 0.3] = 0.25
+    y[x[..., 0] > 0.5] = torch.arange(6.0)
+    y[:, x[0, :, 1] > 0] = -2.0
+    return y
+
+
+def increased(x: Tensor) -> Tensor:
+    return torch.index_put(x, (x > 0,), torch.tensor(1.5), accumulate=True)
+
+
+def in_bags(mode: str, padding: int | None = None) -> Function:
+    def function(x: Tensor) -> Tensor:
+        indices, offsets = indices_of(x).flatten(), torch.tensor([0, 7, 7, 12])
+        return functional.embedding_bag(indices, _TABLE, offsets, mode=mode, padding_idx=padding)
+
+    return function
+
+
+def square(x: Tensor) -> Tensor:
+    """Well-conditioned matrices whose largest values are off the diagonal."""
+    return x[:, :3, :3] + 4 * torch.eye(3).roll(1, 0)
+
+
+FAMILIES: dict[str, dict[str, Function]] = {
+    "order": {
+        "argsort": lambda x: x.argsort(-1, descending=True),
+        "argsort_stable": lambda x: x.round().argsort(stable=True, dim=1),
+        "sort_stable": lambda x: x.sort(dim=1, stable=True).values,
+        "kthvalue": lambda x: x.kthvalue(2, 1, keepdim=True).values,
+        "median": lambda x: x.median(),
+        "median_of_dim": lambda x: x.median(-1).values,
+        "amax": lambda x: torch.amax(x),
+        "amin": lambda x: torch.amin(x, dim=(), keepdim=True),
+        "amax_of_dim": lambda x: torch.amax(x, dim=(0, 2)),
+    },
+    "running": {
+        "cumprod": lambda x: x.cumprod(-1),
+        "cummax": lambda x: x.cummax(1).values,
+        "cummax_indices": lambda x: x.round().cummax(-1).indices,
+        "cummin": lambda x: x.cummin(-1).values,
+    },
+    "search": {
+        "searchsorted": lambda x: torch.searchsorted(_BOUNDARIES, x.round(), right=True),
+        "bucketize": lambda x: torch.bucketize(x.round(), _BOUNDARIES),
+        "rows": lambda x: torch.searchsorted(x.sort(-1).values, x, out_int32=True),
+    },
+    "pointwise": {
+        "hypot": lambda x: torch.hypot(x, x + 1),
+        "erfinv": lambda x: torch.erfinv(torch.tanh(x)),
+        "rrelu": lambda x: functional.rrelu(x, 0.1, 0.4),
+        "cdist": lambda x: torch.cdist(x, x[:, :2] + 1),
+        "cdist_of_sums": lambda x: torch.cdist(x, x[:, :2], p=1),
+        "cdist_of_largest": lambda x: torch.cdist(x, x[:, :2], p=torch.inf),
+    },
+    "linear algebra": {
+        "inv": lambda x: torch.linalg.inv(square(x)),
+        "inverse": lambda x: torch.inverse(square(x) * 2),
+        "solve": lambda x: torch.linalg.solve(square(x), x[:, :3, 3:]),
+        "diagonal": lambda x: torch.einsum("bii->bi", x[:, :, :4]),
+        "trace": lambda x: torch.einsum("...ii,...ij->...j", x[:, :, :4], x),
+    },
+    "indexing": {
+        "assigned": assigned,
+        "increased": increased,
+        "bag_sum": in_bags("sum"),
+        "bag_mean": in_bags("mean", padding=0),
+        "bag_max": in_bags("max"),
+    },
+    "pooling": {
+        "average1": lambda x: functional.adaptive_avg_pool1d(x, 4),
+        "average2": lambda x: functional.adaptive_avg_pool2d(x[:, None], (3, 4)),
+        "average3": lambda x: functional.adaptive_avg_pool3d(x[:, None, None], (1, 3, 2)),
+        "average3_whole": lambda x: functional.adaptive_avg_pool3d(x[:, None, None], 1),
+        "maximum1": lambda x: functional.adaptive_max_pool1d(x, 4),
+        "maximum2": lambda x: functional.adaptive_max_pool2d(x[:, None], (3, 4)),
+        "maximum2_even": lambda x: functional.adaptive_max_pool2d(x[:, None], (2, 3)),
+        "maximum3": lambda x: functional.adaptive_max_pool3d(x[:, None, None], (1, 3, 2)),
+    },
+    "attention": {
+        "of_three": lambda x: functional.scaled_dot_product_attention(x, x + 1, x),
+        "of_five": lambda x: functional.scaled_dot_product_attention(
+            *(x.reshape(1, 2, 1, 2, 6) * factor for factor in (1, 2, 3)),
+            torch.linspace(-1, 1, 4).reshape(2, 2),
+        ),
+    },
+}
+
+
+def sample() -> np.ndarray:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((1, 4, 6))
+    return (x + np.roll(x, 1, 1)).astype(np.float32)
+
+
+def check(network: nn.Module, x: np.ndarray, tolerance: float = FLOAT_TOLERANCE) -> None:
+    """Compare both runtimes with PyTorch."""
+    network = network.eval()
+    with torch.no_grad():
+        outputs = network(torch.from_numpy(x))
+    expected = outputs if isinstance(outputs, dict) else {"y": outputs}
+    graph = optimize(capture_module(network, [x], list(expected), 20))
+    onnx = run_onnx(ir.to_proto(graph).SerializeToString(), x)
+    tflite = run_tflite(lower(graph, layout=Layout.NCHW).data, x)
+    for name, value in expected.items():
+        for got in (onnx[name], tflite[name]):
+            array = value.numpy()
+            assert (got.shape, got.dtype) == (array.shape, array.dtype), name
+            limit = tolerance * np.abs(array).max() if value.is_floating_point() else 0
+            assert np.abs(got - array).max() <= limit, name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_has_pytorchs_values(family: str) -> None:
+    # An inverse and a difference of logarithms lose a few places more than a sum does.
+    tolerance = 1e-5 if family not in {"linear algebra", "pointwise"} else 5e-5
+    check(Several(FAMILIES[family]), sample(), tolerance)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}])
+def test_an_lstm_with_projections(options: dict[str, int]) -> None:
+    class Projected(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(6, 8, proj_size=3, batch_first=True, **options)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            y, (h, c) = self.lstm(x)
+            _, (again, _) = self.lstm(x, (h, c))
+            return {"y": y, "h": h, "c": c, "again": again}
+
+    torch.manual_seed(0)
+    check(Projected(), sample())
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_an_embedding_bag(mode: str) -> None:
+    class Bag(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bag = nn.EmbeddingBag(20, 3, mode=mode)
+
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = self.bag(indices_of(x[0]))
+            return result
+
+    torch.manual_seed(0)
+    check(Bag(), sample())
+
+
+def test_batch_norm_without_running_statistics() -> None:
+    torch.manual_seed(0)
+    norm = nn.BatchNorm1d(4, track_running_stats=False)
+    nn.init.normal_(norm.weight)
+    check(norm, sample() * 3 + 1)
+
+
+def test_a_transformer_with_a_padding_mask_does_not_take_the_nested_path() -> None:
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            layer = nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
+            self.encoder = nn.TransformerEncoder(layer, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            padding = torch.tensor([[False, False, False, True]])
+            y: Tensor = self.encoder(x, src_key_padding_mask=padding)
+            return y[:, :3]  # what the fast path answers at a padded place is zero
+
+    torch.manual_seed(0)
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    check(Encoder(), sample())
+    assert torch.backends.mha.get_fastpath_enabled() == enabled
+
+
+def test_what_is_too_large_is_refused_by_name() -> None:
+    class Large(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.linalg.inv(x.mT @ x + torch.eye(17))
+
+    with pytest.raises(CaptureError, match=r"aten\.linalg_inv.*torch\.linalg\.inv\(x\.mT"):
+        capture_module(Large(), [np.ones((1, 4, 17), np.float32)], ["y"], 20)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 7])
+@pytest.mark.parametrize("sides", [(7,), (5, 7), (4, 5, 6)])
+def test_adaptive_pools_and_their_indices(sides: tuple[int, ...], count: int) -> None:
+    torch.manual_seed(count)
+    x = torch.randn(2, 3, *sides).mul(2).round()  # with equal values in a window
+    counts = [min(count, side) for side in sides]
+    rank = len(sides)
+    average = TABLE[getattr(torch.ops.aten, f"adaptive_avg_pool{rank}d").default].function
+    maximum = TABLE[getattr(torch.ops.aten, f"adaptive_max_pool{rank}d").default].function
+    expected = getattr(functional, f"adaptive_avg_pool{rank}d")(x, counts)
+    torch.testing.assert_close(average(x, counts), expected)
+    expected = getattr(functional, f"adaptive_max_pool{rank}d")(x, counts, return_indices=True)
+    for got, wanted in zip(maximum(x, counts), expected, strict=True):
+        assert torch.equal(got, wanted)
+
+
+@pytest.mark.parametrize(
+    "equation", ["biii->bi", "aiij->ja", "b...ii->...b", "...ii->...i", "iijj", "...ii"]
+)
+def test_diagonals_of_einsum(equation: str) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 4, 4, 4)
+    got = TABLE[torch.ops.aten.einsum.default].function(equation, [x])
+    torch.testing.assert_close(got, torch.einsum(equation, x))
+
+
+def test_erfinv_over_its_whole_domain() -> None:
+    x = torch.linspace(-1, 1, 20001)
+    got = TABLE[torch.ops.aten.erfinv.default].function(x)
+    # The approximation is good to 3 units of the last place.
+    torch.testing.assert_close(got, torch.erfinv(x), rtol=4e-7, atol=0)
+
+
+def test_hypot_neither_overflows_nor_divides_by_zero() -> None:
+    a = torch.tensor([0.0, 1e30, torch.inf, 3.0, 0.0])
+    b = torch.tensor([0.0, 1e30, 1.0, -4.0, -2.0])
+    got = TABLE[torch.ops.aten.hypot.default].function(a, b)
+    torch.testing.assert_close(got, torch.hypot(a, b))
