@@ -58,7 +58,8 @@ def main(out: Path, epochs: int) -> None:
     started = time.monotonic()
     demo = run(out, epochs, BRIEF)
     show(demo)
-    console().print(f"\n{time.monotonic() - started:.0f} s in all; the files are in {out}/bundle")
+    console().print()
+    console().print(f"{time.monotonic() - started:.0f} s in all; the files are in {out}/bundle")
 
 
 def run(out: Path, epochs: int, options: BenchOptions) -> Demo:
@@ -163,8 +164,8 @@ def show(demo: Demo) -> None:
     out = console()
     out.print(stacked(columns, rows))
     out.print()
-    out.print(f"top-1 on {demo.evaluation.samples} held-out digits; largest error as a share of the")
-    out.print("output's range; median latency with its 95 % confidence interval, one thread;")
+    out.print(f"top-1 on {demo.evaluation.samples} held-out digits; largest error as a share of")
+    out.print("the output's range; median latency with its 95 % confidence interval, one thread;")
     out.print("speed-up over the float32 file on the same runtime")
 
 

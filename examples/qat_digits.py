@@ -169,7 +169,8 @@ def show(result: Comparison) -> None:
     columns = [Column(name, numeric=True) for name in ("size", "top-1")]
     out = console()
     out.print(table(["file", *columns], rows))
-    out.print(f"\ntop-1 on {result.tuned[1].samples} held-out digits")
+    out.print()
+    out.print(f"top-1 on {result.tuned[1].samples} held-out digits")
 
 
 if __name__ == "__main__":
