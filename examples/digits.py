@@ -165,8 +165,8 @@ def show(demo: Demo) -> None:
     out.print(stacked(columns, rows))
     out.print()
     out.print(f"top-1 on {demo.evaluation.samples} held-out digits; largest error as a share of")
-    out.print("the output's range; median latency with its 95 % confidence interval, one thread;")
-    out.print("speed-up over the float32 file on the same runtime")
+    out.print("the output's range; median latency with its 95 % confidence interval on one")
+    out.print("thread; speed-up over the float32 file on the same runtime")
 
 
 _NUMBERS = ("size", "top-1", "error", "latency", "speed-up")

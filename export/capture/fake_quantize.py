@@ -6,6 +6,8 @@ are numbers, and a convolution that was trained together with its batch norm has
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.ao.nn.intrinsic import qat
@@ -27,19 +29,29 @@ class QuantizeDequantize(nn.Module):
         CaptureError: the module to replace still changes its scales.
     """
 
+    scales: torch.Tensor
+    zero_points: torch.Tensor
+
     def __init__(self, trained: FakeQuantizeBase, name: str) -> None:
         super().__init__()
+        assert isinstance(trained.observer_enabled, torch.Tensor)
         if int(trained.observer_enabled[0]):
             raise CaptureError(
                 f"the fake quantization {name} still observes: its scales change in every call",
                 hint="call network.apply(torch.ao.quantization.disable_observer)",
             )
+        assert isinstance(trained.scale, torch.Tensor)
+        assert isinstance(trained.zero_point, torch.Tensor)
         scale, zero_point = trained.scale.flatten(), trained.zero_point.flatten()
-        self.axis = int(trained.ch_axis) if trained.is_per_channel else None
+        axis: Any = trained.ch_axis
+        self.axis = int(axis) if trained.is_per_channel else None
         self.scale, self.zero_point = float(scale[0]), int(zero_point[0])
         self.register_buffer("scales", scale.double())
         self.register_buffer("zero_points", zero_point.long())
-        self.range = (int(trained.quant_min), int(trained.quant_max))
+        # Either is a number or a tensor of one, which the stubs do not say.
+        lowest: Any = trained.quant_min
+        highest: Any = trained.quant_max
+        self.range = (int(lowest), int(highest))
         self.dtype = torch.int8 if self.range[0] < 0 else torch.uint8
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -18,11 +18,14 @@ def _cdist(
     by_products = compute_mode == _BY_PRODUCTS or (many and compute_mode != _NEVER_BY_PRODUCTS)
     if p == 2 and by_products:
         squares = a.square().sum(-1, keepdim=True) + b.square().sum(-1).unsqueeze(-2)
-        return (squares - 2 * (a @ b.mT)).clamp(min=0).sqrt()
+        product: torch.Tensor = (squares - 2 * (a @ b.mT)).clamp(min=0)
+        return product.sqrt()
     difference = a.unsqueeze(-2) - b.unsqueeze(-3)
     if p == 2:
-        return difference.square().sum(-1).sqrt()
-    return torch.linalg.vector_norm(difference, p, dim=-1)
+        euclidean: torch.Tensor = difference.square().sum(-1).sqrt()
+        return euclidean
+    norm: torch.Tensor = torch.linalg.vector_norm(difference, p, dim=-1)
+    return norm
 
 
 def _hypot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
