@@ -226,6 +226,7 @@ class Verification(Record):
     is not a vector of scores). ``median_sqnr_db`` and ``worst_sqnr_db`` are the ratios of the
     median and of the worst sample, ``variation_sqnr_db`` is that of the output without its mean
     over the samples; each is that of the worst output, and None where there is no such figure.
+    ``worst_output`` is the name of the output with the lowest ratio, where there are several.
     Elements of an integer or boolean output are right or wrong: each wrong one is noise as large
     as the signal of a right one, and ``max_error`` is the share of the wrong ones.
 
@@ -246,6 +247,7 @@ class Verification(Record):
     median_sqnr_db: float | None = None
     worst_sqnr_db: float | None = None
     variation_sqnr_db: float | None = None
+    worst_output: str | None = None
     exact_sqnr_db: float | None = None
     operators: OperatorFigures | None = None
 

@@ -114,13 +114,22 @@ def warn_of_poor_accuracy(artifacts: Sequence[Artifact]) -> None:
         figures = artifact.verification
         if figures is None or artifact.precision is Precision.FLOAT32:
             continue
+        advice = (
+            "check the calibration data and its preprocessing, and run `edgeconv blame`"
+            if artifact.precision.calibrated
+            else "try --precision float16"
+        )
+        variation = figures.variation_sqnr_db
         if figures.sqnr_db < _POOR_SQNR_DB:
-            advice = (
-                "check the calibration data and its preprocessing, and run `edgeconv blame`"
-                if artifact.precision.calibrated
-                else "try --precision float16"
-            )
+            worst = figures.worst_output
+            lost = "the network" if worst is None else f"the output {worst!r}"
             logger.warning(
-                "%s keeps little of the network: SQNR %.1f dB; %s",
-                *(artifact.path, figures.sqnr_db, advice),
+                "%s keeps little of %s: SQNR %.1f dB; %s",
+                *(artifact.path, lost, figures.sqnr_db, advice),
+            )
+        elif variation is not None and variation < _POOR_SQNR_DB:
+            logger.warning(
+                "%s keeps little of what differs between samples: SQNR %.1f dB without the mean of "
+                "the output; %s",
+                *(artifact.path, variation, advice),
             )

@@ -156,6 +156,7 @@ def verify_artifacts(
             runtimes[artifact.path],
             _other_format(artifact, artifacts, outputs),
             format=artifact.format,
+            names=[info.name for info in artifact.outputs],
         )
         for artifact in artifacts
     }
@@ -183,6 +184,7 @@ def compare(
     other: list[Outputs] | None = None,
     *,
     format: Format = Format.ONNX,
+    names: Sequence[str] = (),
 ) -> Verification:
     """Compare the outputs of one file with the reference, and decide whether the file is right.
 
@@ -194,20 +196,23 @@ def compare(
         runtime: What ran the file.
         other: What the file of the other format and the same precision computed.
         format: The format of the file.
+        names: The names of its outputs.
     """
     outputs, probed = outputs[: len(reference.inputs)], outputs[len(reference.inputs) :]
     pairs = stacked_pairs(reference.outputs, outputs)
     spread = Spread.over(reference.outputs, outputs)
+    ratios = [sqnr_db(*as_reals(expected, got)) for expected, got in pairs]
     figures = Verification(
         passed=False,
         runtime=runtime,
         samples=len(outputs),
         max_error=max(_largest_error(expected, got) for expected, got in pairs),
-        sqnr_db=min(sqnr_db(*as_reals(expected, got)) for expected, got in pairs),
+        sqnr_db=min(ratios),
         argmax_agreement=_argmax_agreement(reference.outputs, outputs),
         median_sqnr_db=None if spread is None else spread.median_db,
         worst_sqnr_db=None if spread is None else spread.worst_db,
         variation_sqnr_db=None if spread is None else spread.variation_db,
+        worst_output=names[int(np.argmin(ratios))] if len(names) > 1 else None,
     )
     if precision is Precision.FLOAT32:
         expected = [*reference.outputs, *reference.probes.outputs]

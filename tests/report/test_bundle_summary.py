@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgeconv.bundle import Artifact, Calibration, Format, Precision, Verification
+from edgeconv.export.warnings import warn_of_poor_accuracy
 from edgeconv.report.bundle import certainty_lines, float_lines, format_error, formats_agree
 
 
@@ -121,3 +122,29 @@ def test_many_samples_leave_nothing_open() -> None:
     (line,) = certainty_lines(calibration(128, 16), verified(16, 1.0))
     assert "16 samples that calibration did not see" in line
     assert certainty_lines(calibration(128, 16, synthetic=True), verified(16, 1.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sqnr_db": 5.0}, "a.onnx keeps little of the network: SQNR 5.0 dB"),
+        (
+            {"sqnr_db": 5.0, "worst_output": "scores"},
+            "a.onnx keeps little of the output 'scores': SQNR 5.0 dB",
+        ),
+        (
+            {"sqnr_db": 58.0, "variation_sqnr_db": 7.6},
+            "keeps little of what differs between samples: SQNR 7.6 dB",
+        ),
+        ({"sqnr_db": 20.0, "variation_sqnr_db": 15.0}, ""),
+    ],
+)
+def test_a_file_that_keeps_little_is_pointed_out(
+    changes: dict[str, object], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A regression of 293 ± 0.3 has 58 dB, and its variation may be lost all the same."""
+    measured = figures(None, None).model_copy(update=changes)
+    poor = artifact("a.onnx", Format.ONNX).model_copy(update={"verification": measured})
+    warn_of_poor_accuracy([poor])
+    assert words in caplog.text
+    assert bool(caplog.text) == bool(words)

@@ -110,6 +110,14 @@ def test_chance_is_not_taken_for_a_loss(seed: int, samples: int) -> None:
     assert keeps_enough(reference, exact, got, (None,), Tolerance.FIXED_SCALES)
 
 
+def test_the_worst_output_is_named() -> None:
+    outputs = [[array, array] for (array,) in OUTPUTS]
+    got = [[array, array + np.float32(0.5)] for (array,) in OUTPUTS]
+    reference = Reference("pytorch", [()] * 20, outputs, {Precision.INT8: Quantized((None, None))})
+    figures = compare(got, reference, Precision.INT8, "r", outputs, names=("boxes", "scores"))
+    assert figures.worst_output == "scores"
+
+
 def test_maps_have_no_argmax() -> None:
     outputs = [[RNG.standard_normal((1, 3, 4, 4))] for _ in range(3)]
     reference = Reference("pytorch", [()] * 3, outputs)
