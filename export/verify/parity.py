@@ -281,10 +281,10 @@ def failure(
     operators, exact = figures.operators, figures.exact_sqnr_db
     if operators is not None and operators.failed:
         more = len(operators.failed) - 1
-        others = f" and {more} more" if more else ""
+        others = f", and {more} more operators are off" if more else ""
         return VerificationError(
-            f"{name}: {operators.largest_at}{others} is up to {operators.largest_steps:.3g} steps "
-            f"off what its integers and scales define, on {figures.runtime}",
+            f"{name}: {operators.largest_at} is up to {operators.largest_steps:.3g} steps off what "
+            f"its integers and scales define, on {figures.runtime}{others}",
             hint="report the network, keep that operator in float with --keep-float, or pass "
             "--no-verify to keep the file",
         )
