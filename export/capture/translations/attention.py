@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from edgeconv.export.capture.translations.table import Table, Translation
@@ -23,9 +24,9 @@ def _attention(
     enable_gqa: bool = False,
 ) -> torch.Tensor:
     """Everything before the heads becomes one batch; without heads there is one."""
-    batch = torch.broadcast_shapes(query.shape[:-3], key.shape[:-3], value.shape[:-3])
+    batch = np.broadcast_shapes(query.shape[:-3], key.shape[:-3], value.shape[:-3])
     if attn_mask is not None:
-        batch = torch.broadcast_shapes(batch, attn_mask.shape[:-3])
+        batch = np.broadcast_shapes(batch, attn_mask.shape[:-3])
         attn_mask = _four(attn_mask, batch) if attn_mask.dim() > 2 else attn_mask
     result = torch.nn.functional.scaled_dot_product_attention(
         _four(query, batch),
@@ -41,7 +42,7 @@ def _attention(
     return result.reshape(*batch, *heads, *result.shape[2:])
 
 
-def _four(x: torch.Tensor, batch: torch.Size) -> torch.Tensor:
+def _four(x: torch.Tensor, batch: tuple[int, ...]) -> torch.Tensor:
     while x.dim() < 3:
         x = x.unsqueeze(0)
     return x.expand(*batch, *x.shape[-3:]).reshape(-1, *x.shape[-3:])

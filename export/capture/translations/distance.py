@@ -22,7 +22,8 @@ def _cdist(
     difference = a.unsqueeze(-2) - b.unsqueeze(-3)
     if p == 2:
         return difference.square().sum(-1).sqrt()
-    return torch.linalg.vector_norm(difference, p, dim=-1)
+    norm: torch.Tensor = torch.linalg.vector_norm(difference, p, dim=-1)
+    return norm
 
 
 def _hypot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

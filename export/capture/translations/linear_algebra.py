@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from edgeconv.export.capture.translations.table import Table, Translation
@@ -21,7 +22,7 @@ def _solve(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """
     size = a.shape[-1]
     columns = b.shape[-1]
-    batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     rows = torch.cat([a.expand(*batch, size, size), b.expand(*batch, size, columns)], dim=-1)
     places = torch.arange(size)
     free = torch.ones_like(rows[..., 0])

@@ -55,7 +55,9 @@ def apply(table: Table, program: ExportedProgram) -> ExportedProgram:
     nodes = (node for graph in graphs for node in graph.graph.nodes)
     if not any(_needs(table, node) for node in nodes):
         return program
-    return program.run_decompositions(dict(table))
+    translated = program.run_decompositions(dict(table))
+    assert isinstance(translated, ExportedProgram)
+    return translated
 
 
 def _needs(table: Table, node: fx.Node) -> bool:
