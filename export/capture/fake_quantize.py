@@ -88,12 +88,9 @@ class QuantizeDequantize(nn.Module):
 class FoldedConvolution(nn.Module):
     """A convolution with the batch norm that it was trained with, in its weight and bias."""
 
-    def __init__(self, trained: nn.Module) -> None:
+    def __init__(self, trained: Any) -> None:
         super().__init__()
-        assert isinstance(trained, _WITH_NORM)
         norm = trained.bn
-        assert norm.running_var is not None
-        assert norm.running_mean is not None
         # In this order the training module computes it, so that both round to the same integers.
         factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         shape = [-1] + [1] * (trained.weight.dim() - 1)
@@ -116,7 +113,7 @@ def is_of_training(module: nn.Module) -> bool:
     return isinstance(module, (FakeQuantizeBase, *_WITH_NORM))
 
 
-def plain(module: nn.Module, name: str) -> nn.Module:
+def plain(module: Any, name: str) -> nn.Module:
     """The plain form of a module of eager quantization-aware training."""
     if isinstance(module, FakeQuantizeBase):
         if not int(module.fake_quant_enabled[0]):

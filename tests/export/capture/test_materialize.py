@@ -90,6 +90,7 @@ def trained(*, per_channel: bool, fused: bool) -> tuple[nn.Module, torch.Tensor]
     return network.eval(), x[:1]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # torch.ao.quantization says that it is to be moved
 @pytest.mark.parametrize("per_channel", [False, True])
 @pytest.mark.parametrize("fused", [False, True])

@@ -155,6 +155,7 @@ def check(network: nn.Module, x: np.ndarray, tolerance: float = FLOAT_TOLERANCE)
             assert np.abs(got - array).max() <= limit, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_has_pytorchs_values(family: str) -> None:
     # An inverse and a difference of logarithms lose a few places more than a sum does.
@@ -162,6 +163,7 @@ def test_a_family_has_pytorchs_values(family: str) -> None:
     check(Several(FAMILIES[family]), sample(), tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}])
 def test_an_lstm_with_projections(options: dict[str, int]) -> None:
     class Projected(nn.Module):
