@@ -12,7 +12,7 @@ import click
 
 from edgeconv.cli.settings import takes
 from edgeconv.errors import UsageError
-from edgeconv.report.output import echo_json
+from edgeconv.report.output import echo_json, echo_line
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_count
 
@@ -114,7 +114,7 @@ def _draw(settings: ModelsSettings) -> None:
     out = out or Path(f"{name}-{'gradients' if settings.gradients else 'field'}.png")
     check_suffix(out)
     (draw_gradients if settings.gradients else draw_field)(name, out)
-    click.echo(f"wrote {out}")
+    echo_line(f"wrote {out}")
 
 
 def _print_list(cards: list[NetworkInfo]) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from edgeconv.errors import CaptureError, UsageError
 from edgeconv.report import field_plot, gradient_plot
+from edgeconv.report.output import echo_line
 from edgeconv.report.plotting import new_figure, save
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def draw_gradients(name: str, out: Path) -> None:
     save(gradient_plot.draw([[gradient_plot.Panel(title, lines)]]), out)
     for line, layers in lines.items():
         ends = f"{layers[0].norm:.2g} at the first layer, {layers[-1].norm:.2g} at the last"
-        click.echo(f"{line}: {ends}")
+        echo_line(f"{line}: {ends}")
 
 
 def _gradients(network: nn.Module, x: Tensor) -> dict[str, list[LayerGradient]]:
@@ -81,7 +80,7 @@ def draw_field(name: str, out: Path) -> None:
         raise UsageError(f"{name}: {error}", hint="choose a convolutional network") from error
     save(field_plot.draw(name, field), out)
     sides = "x".join(map(str, field.theoretical_sides))
-    click.echo(
+    echo_line(
         f"center unit of {field.layer}: theoretical field {sides} px, "
         f"measured {field.measured_side:.0f} px a side"
     )
