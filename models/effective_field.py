@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -47,7 +48,7 @@ class MeasuredField:
     def measured_side(self) -> float:
         """The side of a square with as many pixels as contribute more than 4.55 % of the most."""
         count = int((self.contributions > _NEGLIGIBLE).sum())
-        return count ** (1 / self.contributions.ndim)
+        return float(count ** (1 / self.contributions.ndim))
 
 
 def measure_field(network: nn.Module, shape: tuple[int, ...], seed: int = 0) -> MeasuredField:
@@ -71,11 +72,12 @@ def measure_field(network: nn.Module, shape: tuple[int, ...], seed: int = 0) -> 
     finally:
         network.train(was_training)
     unit = tuple(size // 2 for size in shape_of(node)[2:])
+    center = int(np.ravel_multi_index(unit, shape_of(node)[2:]))
     total = torch.zeros(shape[1:])
     for _ in range(_SAMPLES):
         x = torch.randn(1, *shape, generator=generator, requires_grad=True)
         (maps,) = reader(x)
-        answers = maps[(0, slice(None), *unit)]
+        answers = maps[0].flatten(1)[:, center]
         # A random sum of the channels: none of them is special.
         answer = (answers * torch.randn(answers.shape, generator=generator)).sum()
         (gradient,) = torch.autograd.grad(answer, x)

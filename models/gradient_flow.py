@@ -86,7 +86,7 @@ class FlowGraph:
         outputs = [y for y in self.module(x) if isinstance(y, Tensor)]
         losses = [(y * torch.randn(y.shape, generator=generator)).mean() for y in outputs]
         total = losses[self.deepest_output()] if deepest_only else torch.stack(losses).sum()
-        total.backward()
+        torch.autograd.backward(total)
         return self.measured()
 
     def measured(self) -> list[LayerGradient]:

@@ -37,7 +37,8 @@ class FrequencyConv(nn.Module):
         y = torch.fft.irfft2(product, s=size)
         first = k // 2
         y = y[:, :, first : first + height, first : first + width]
-        return y + self.bias[:, None, None]
+        biased: Tensor = y + self.bias[:, None, None]
+        return biased
 
 
 def transform_size(size: int, kernel_size: int) -> int:
@@ -56,5 +57,6 @@ def _products(signal: Tensor, kernel: Tensor) -> Tensor:
     real, imaginary = kernel.permute(4, 2, 3, 1, 0).flatten(1, 2)  # (P R, C, M) each
     upper, lower = torch.cat((real, imaginary), 2), torch.cat((-imaginary, real), 2)
     sums = rows @ torch.cat((upper, lower), dim=1)  # (P R, N, 2 M)
-    count = kernel.shape[0]
-    return sums.unflatten(2, (2, count)).unflatten(0, spectrum).permute(2, 4, 0, 1, 3).contiguous()
+    parts = sums.reshape(*spectrum, signal.shape[0], 2, kernel.shape[0])
+    result: Tensor = parts.permute(2, 4, 0, 1, 3).contiguous()
+    return result

@@ -47,7 +47,8 @@ class LocallyConnected(nn.Module):
         patches = _patches(x, self.kernel_size, self.stride, self.out_size)
         # (P, N, C k²) times (P, C k², M): each position by its own matrix.
         products = patches.flatten(2).permute(2, 0, 1) @ self.weight
-        y: Tensor = products.permute(1, 2, 0).unflatten(2, self.out_size) + self.bias
+        maps = products.permute(1, 2, 0).reshape(x.shape[0], -1, *self.out_size)
+        y: Tensor = maps + self.bias
         return y
 
 
