@@ -40,12 +40,12 @@ def main(out: Path) -> None:
     digits, _ = load(SIZE)
     flat, digit = torch.ones(1, 1, SIZE, SIZE), torch.from_numpy(digits.x[:1])
     for row, (name, image) in zip(axes, (("flat", flat), ("digit", digit)), strict=True):
-        row[0].imshow(image[0, 0], cmap="gray", vmin=-1, vmax=2)
+        row[0].imshow(image[0, 0].numpy(), cmap="gray", vmin=-1, vmax=2)
         row[0].set_title(f"{name} image, {SIZE}x{SIZE}")
         for chart, kind in zip(row[1:], (Uneven, ResizeConv), strict=True):
             title = "transposed, kernel 3, stride 2" if kind is Uneven else "resize, then kernel 3"
             enlarged = enlarge(kind, image)
-            chart.imshow(enlarged, cmap="gray")
+            chart.imshow(enlarged.numpy(), cmap="gray")
             chart.set_title(title)
             if name == "flat":
                 console().print(f"{title}: {unevenness(enlarged):.1%} unevenness of a flat image")

@@ -24,7 +24,10 @@ pytestmark = pytest.mark.slow
 
 SHAPE = (4, 12, 10)
 
-# Each with the operators that int8 files keep in float.
+# What only moves numbers stays in the precision of its neighbors.
+MOVES = {"Concat", "DepthToSpace", "Reshape", "Slice", "Transpose"}
+
+# Each with the arithmetic that int8 files keep in float.
 LAYERS = [
     (LocallyConnected(4, 6, SHAPE[1:], stride=2), {"MatMul"}),
     (TiledConv(4, 6, tiles=2), set()),
@@ -64,7 +67,7 @@ def test_files_compute_what_the_layer_computes(
         if artifact.precision is Precision.FLOAT32:
             assert artifact.verification.max_error < 1e-6  # measured: 2e-7 at most
             continue
-        # Measured: 28 dB in the frequency domain, 31 of L2-norm pooling, 36 and more of the others.
+        # Measured: 28 dB in the frequency domain, 29 of tiled kernels, 31 and more of the others.
         assert artifact.verification.sqnr_db > 25
         kept = {line.split("(")[1].partition(")")[0] for line in artifact.float_fallback}
-        assert kept == in_float
+        assert kept - MOVES == in_float
