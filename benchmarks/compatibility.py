@@ -121,8 +121,9 @@ def page(found: dict[str, dict[str, str]]) -> Iterator[str]:
         "Networks that other people wrote, each exported to ONNX and TFLite, and verified on ONNX "
         "Runtime and LiteRT. `python -m benchmarks.compatibility` makes this page. float32 is "
         "equal but for rounding. int8 and int16x8 have the lower SQNR of the two formats, with "
-        "min-max ranges (`--effort 0`), over the samples that calibration held back; random "
-        "weights say nothing about accuracy, only that the files are right."
+        "min-max ranges (`--effort 0`) of the three or four samples that each network has in "
+        "`tests/realnets`, or of 16 structured images; so few say that the files are right, and "
+        "little about accuracy, as random weights do."
     )
     tools = ("torch", "onnxruntime", "ai-edge-litert")
     yield ""
