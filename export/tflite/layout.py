@@ -30,6 +30,9 @@ CHANNELS_LAST: Perm = (0, 2, 3, 1)
 DEPTH_CHANNELS_LAST: Perm = (0, 2, 3, 4, 1)
 """NCDHW to NDHWC."""
 
+MOST_MOVED = 6
+"""Axes that TRANSPOSE takes on every runtime."""
+
 
 def identity(rank: int) -> Perm:
     """Return the permutation that leaves ``rank`` axes where they are."""
@@ -216,26 +219,30 @@ class Move:
 def moves(source: Order, target: Order, stored: Shape, wanted: Shape) -> tuple[Move, ...]:
     """What turns a tensor of shape ``stored`` in ``source`` order into ``target`` order.
 
-    One move, or two through the plain order where the two orders cut the elements unevenly. The
-    move is stated on ``stored`` itself where that gives ``wanted`` without any reshape.
+    One move, or two through the plain order where the two orders cut the elements unevenly, or into
+    more axes than one move takes. The move is stated on ``stored`` itself where that gives
+    ``wanted`` without any reshape.
     """
     if source == target:
         return ()
     joint = _joint(source, target)
-    if joint is None:
+    change = None if joint is None else _change(*joint)
+    many = change is not None and len(change.dims) > MOST_MOVED
+    if change is None or (many and not source.is_identity and not target.is_identity):
         plain = Order.of((prod(stored),), (0,))
         return (
             *moves(source, plain, stored, (prod(stored),)),
             *moves(plain, target, (prod(stored),), wanted),
         )
-    dims, have, want = joint
-    factors = permuted(dims, have)
-    perm = tuple(have.index(index) for index in want)
-    change = Order.of(factors, perm)
     for direct in _perms_between(stored, wanted):
         if Order.of(stored, direct) == change:
             return (Move(stored, direct),)
     return (Move(change.dims, change.perm),)
+
+
+def _change(dims: Shape, have: Perm, want: Perm) -> Order:
+    """How a tensor with ``dims`` in the order ``have`` moves to the order ``want``."""
+    return Order.of(permuted(dims, have), [have.index(index) for index in want])
 
 
 def _joint(source: Order, target: Order) -> tuple[Shape, Perm, Perm] | None:
@@ -248,7 +255,7 @@ def _joint(source: Order, target: Order) -> tuple[Shape, Perm, Perm] | None:
 
 
 def _perms_between(stored: Shape, wanted: Shape) -> Iterable[Perm]:
-    if len(stored) != len(wanted) or len(stored) > 6 or sorted(stored) != sorted(wanted):
+    if len(stored) != len(wanted) or len(stored) > MOST_MOVED or sorted(stored) != sorted(wanted):
         return ()
     return (perm for perm in permutations(range(len(stored))) if permuted(stored, perm) == wanted)
 

@@ -9,6 +9,7 @@ from edgeconv.export.tflite.channel_order import shuffled_order
 from edgeconv.export.tflite.graph import STORED, Options, Tensor
 from edgeconv.export.tflite.layout import (
     CHANNELS_LAST,
+    MOST_MOVED,
     Order,
     Perm,
     Shape,
@@ -41,8 +42,9 @@ def _transposed(ctx: NodeLowering, shape: Shape, perm: Perm) -> None:
     held = ctx.held(0)
     assert isinstance(held, Stored)
     order = held.order.transposed(shape, perm)
-    if order is None:
-        # The stored tensor mixes axes that are to part: put it into ONNX's order first.
+    if order is None or len(order.dims) > MOST_MOVED:
+        # The stored tensor mixes axes that are to part, or transpositions pile up to more axes than
+        # one can move: put it into ONNX's order first.
         plain = Order.of(shape, identity(len(shape)))
         held = Stored(ctx.builder.arranged(held, plain, shape), plain)
         order = plain.transposed(shape, perm)

@@ -358,3 +358,14 @@ def test_a_concat_of_many_parts_is_of_five_at_most(count: int, int8: bool) -> No
     ]
     assert max(map(len, joins)) <= 5
     assert len(joins) == -(-(count - 1) // 4)
+
+
+def test_transpositions_that_pile_up_to_more_axes_than_one_can_move() -> None:
+    """Windows of windows of windows, as Hiera unrolls a map: nine axes in one transposition."""
+    net = Net()
+    value = net.input("x", (1, 256, 5))
+    for count, side in ((1, 8), (4, 4), (16, 2)):
+        value = net.op("Reshape", value, net.constant([count, side, 2, side, 2, 5]))
+        value = net.op("Transpose", value, perm=[0, 2, 4, 1, 3, 5])
+    value = net.op("Reshape", value, net.constant([1, 256, 5]))
+    check(net.output(net.op("Softmax", value, axis=1)), {"x": smooth((1, 256, 5))})
