@@ -97,6 +97,8 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
         asked.preprocessing, source.preprocessing, input_infos(graph), source.spec
     )
     labels = _labels(asked.labels, source.labels, output_infos(graph))
+    if request.calibrates and Format.TFLITE in request.formats:
+        demand_known(graph)  # before the data is read
     batches = _open_batches(request, graph, source, preprocessing, oracle)
 
     # Float files come first: what cannot be written is refused before a calibration.
@@ -278,8 +280,6 @@ def _quantize(
 ) -> QuantizedModel | None:
     """The QDQ graph, where one is asked for: calibrated, or ``graph`` itself if it is one."""
     if request.calibrates:
-        if Format.TFLITE in request.formats:
-            demand_known(graph)
         integer = request.asked.io not in (IoType.FLOAT32, IoType.FLOAT16)
         options = replace(request.quantization, integer_outputs=integer)
         return quantize(graph, batches, options, request.asked.progress)

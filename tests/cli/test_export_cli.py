@@ -248,7 +248,7 @@ def test_wrong_requests(folder: Path, arguments: list[str], words: list[str]) ->
 
 FAILURES = [
     (["net.py:broken"], ["broken raised RuntimeError: the flux"]),
-    (["net.py:deciding", *SIZE], ["decides by a tensor's value", "torch.where"]),
+    (["net.py:deciding", *SIZE], ["decides by the value of a tensor at net.py", "torch.where"]),
     (["net.py:Unsupported", "--input-size", "3x6x6"], ["Det"]),
     (["net.py:make", *SIZE, "--calibration", "nan.npz"], ["NaN or infinite"]),
     (["net.py:make", *SIZE, "--calibration", "truncated.npz"], ["not a readable NumPy file"]),

@@ -42,6 +42,7 @@ def export(model: Path, device: str, *arguments: str) -> tuple[Bundle, str, str]
     """The bundle, what was printed, and the notes."""
     out = model.with_name("out")
     command = ["export", str(model), "--input-size", "16", "-o", str(out), "--target", device]
+    command += ["--batch", "1"]  # which the file leaves open
     done = CliRunner().invoke(
         cli, [*command, *arguments], catch_exceptions=False, standalone_mode=False
     )

@@ -312,7 +312,7 @@ OPERATORS: dict[str, list[Build]] = {
         lambda net, x, d: net.op("TopK", x, net.constant([2]), axis=2, outputs=2)[0],
         lambda net, x, d: net.op("TopK", x, net.constant([1]), axis=1, outputs=2)[0],
     ],
-    "Transpose": [plain("Transpose", perm=(0, 3, 1, 2))],
+    "Transpose": [plain("Transpose", perm=(0, 1, 3, 2))],
     "Trilu": [plain("Trilu", upper=1)],
     "Unsqueeze": [lambda net, x, d: net.op("Unsqueeze", x, net.constant([0]))],
     "Where": [where],
