@@ -50,7 +50,7 @@ def printable_json(text: str, *, ascii_only: bool = False) -> str:
 
 
 def file_name(name: str) -> str:
-    r"""A path as text: bytes that are no UTF-8 as ``\xff``, which JSON and UTF-8 can hold."""
+    r"""A path as text: bytes that are not UTF-8 as ``\xff``, which JSON and UTF-8 can hold."""
     try:
         return os.fsencode(name).decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # a surrogate that stands for no byte
@@ -70,7 +70,7 @@ def _escaped(char: str) -> str:
 
 
 def _as_escape(char: str) -> str:
-    # A byte of a file name that is no UTF-8 reaches Python as a surrogate.
+    # A byte of a file name that is not UTF-8 reaches Python as a surrogate.
     if "\udc80" <= char <= "\udcff":
         return f"\\x{ord(char) - 0xDC00:02x}"
     return char.encode("unicode_escape").decode("ascii")

@@ -19,7 +19,7 @@ class StepTimes:
     """Passes progress on, and adds up how long each step takes.
 
     Args:
-        progress: What else is told.
+        progress: Called with each report, too.
 
     Attributes:
         seconds: The time of each step that is over, by its name.

@@ -21,7 +21,7 @@ class Record(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _text_of_names(cls, fields: object) -> object:
-        """Write bytes in names of files that are no UTF-8 in a way that JSON can hold."""
+        """Write bytes in names of files that are not UTF-8 in a way that JSON can hold."""
         if not isinstance(fields, dict):
             return fields
         return {name: _as_text(value) for name, value in fields.items()}

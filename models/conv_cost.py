@@ -45,7 +45,7 @@ def compare_convolutions(
     if min(c, m, k, g, d) < 1:
         raise ValueError("channels, kernel size, groups and dilation must be positive")
     if c % g or m % g:
-        raise ValueError(f"{g} groups do not divide {c} and {m} channels; choose a common divisor")
+        raise ValueError(f"{g} groups do not divide {c} and {m} channels")
     standard = k * k * c * m
     rank_one = "every k x k kernel has rank one"
     return (

@@ -38,7 +38,16 @@ FILES = {
 
 
 class PretrainedError(RuntimeError):
-    """There are no published weights, they cannot be had, or they do not fit."""
+    """There are no published weights, they cannot be had, or they do not fit.
+
+    Args:
+        message: What happened and where.
+        hint: What to do about it, where that is known.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        self.message, self.hint = message, hint
 
 
 def load_pretrained(name: str, network: nn.Module, base_url: str = BASE_URL) -> None:
@@ -47,18 +56,18 @@ def load_pretrained(name: str, network: nn.Module, base_url: str = BASE_URL) -> 
     The file is downloaded once and kept in torch.hub's folder (``TORCH_HOME``).
 
     Raises:
-        PretrainedError: with one line that says what to do.
+        PretrainedError: There are none, they cannot be downloaded, or they do not fit.
     """
     if name not in FILES:
         raise PretrainedError(
-            f"{name} has no published weights; those that have: {', '.join(sorted(FILES))}"
+            f"{name} has no published weights", f"these networks have: {', '.join(sorted(FILES))}"
         )
     state = download(f"{base_url}/{FILES[name]}")
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise PretrainedError(
-            f"the published weights of {name} fit its default options only; leave the options out"
+            f"the published weights of {name} fit its default options only", "leave the options out"
         ) from error
 
 
@@ -79,12 +88,12 @@ def download(url: str) -> dict[str, Tensor]:
     except (URLError, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
         raise PretrainedError(
-            f"{url} cannot be downloaded ({reason}); check the network, or pass a file with "
-            "--weights"
+            f"{url} cannot be downloaded ({reason})",
+            "check the connection, or pass a file with --weights",
         ) from error
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         if "invalid hash" in str(error):
             raise PretrainedError(f"{url} is not the published file: its hash differs") from error
         file = f"{torch.hub.get_dir()}/checkpoints/{url.rpartition('/')[2]}"
-        raise PretrainedError(f"{file} is damaged; delete it and try again") from error
+        raise PretrainedError(f"{file} is damaged", "delete it and try again") from error
     return state

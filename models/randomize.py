@@ -113,4 +113,4 @@ def _guess_shape(module: nn.Module) -> tuple[int, ...]:
             return (layer.in_channels, 256)
         if isinstance(layer, nn.Linear):
             return (layer.in_features,)
-    raise ValueError("the shape of an input cannot be guessed from the layers; pass `shape`")
+    raise ValueError("no shape of an input follows from the layers, so `shape` is needed")

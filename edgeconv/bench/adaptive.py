@@ -1,6 +1,6 @@
 """Whether a session has measured enough to answer the question.
 
-The number of processes adapts to the width of the interval alone, never to where it lies: stopping
+The number of processes adapts only to the width of the interval, never to where it lies: stopping
 as soon as a difference shows would find one everywhere.
 """
 

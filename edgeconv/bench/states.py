@@ -1,6 +1,6 @@
 """Two speeds of one machine: processes that ran at one of them are compared with their like.
 
-A clock that nobody reports, or a hypervisor, makes processes fast or slow by a tenth and more. The
+A clock that nothing reports, or a hypervisor, makes processes fast or slow by a tenth and more. The
 mean of such a mixture says how many processes met which state, not what the file costs.
 """
 

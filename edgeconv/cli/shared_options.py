@@ -42,7 +42,7 @@ _NETWORK = (
         metavar="NAME:SHAPE[:DTYPE]",
         multiple=True,
         help="One input of a network with several, or of other types, as in ids:1,16:int64; "
-        "NAME=VALUE for an argument that is no tensor. Repeatable.",
+        "NAME=VALUE for an argument that is not a tensor. Repeatable.",
     ),
     click.option(
         "--example",
@@ -105,6 +105,7 @@ def calibration_options(range_default: str | None = None) -> Callable[[Command],
             for that of ``QuantizeOptions``.
     """
     stated = QuantizeOptions.range_method.value if range_default is None else range_default
+    tried = "from effort 1 on" if range_default is None else "on"  # only export has --effort
     options = (
         click.option(
             "--calibration-size",
@@ -124,14 +125,13 @@ def calibration_options(range_default: str | None = None) -> Callable[[Command],
         click.option(
             "--equalization/--no-equalization",
             default=QuantizeOptions.equalization,
-            help="Even out the ranges of channels across layers, where it helps.  [default: from "
-            "effort 1 on]",
+            help="Even out the ranges of channels across layers, where it helps. "
+            f" [default: {tried}]",
         ),
         click.option(
             "--bias-absorption/--no-bias-absorption",
             default=QuantizeOptions.bias_absorption,
-            help="Move high biases into the next layer, where it helps.  [default: from effort 1 "
-            "on]",
+            help=f"Move high biases into the next layer, where it helps.  [default: {tried}]",
         ),
     )
     return lambda command: _with(options, command)

@@ -189,7 +189,7 @@ def certainty_lines(calibration: Calibration, artifacts: Sequence[Artifact]) -> 
                 f"{held} of {held} with the same argmax would prove no more than "
                 f"{format_percent(least, places=0)} (95 % confidence)"
             )
-        open_ends.append("a pass that gains little is not told from one that gains nothing")
+        open_ends.append("a pass that gains little looks like one that gains nothing")
         lines.append(
             f"with fewer than {_ENOUGH_SAMPLES} samples this stays open: " + "; ".join(open_ends)
         )

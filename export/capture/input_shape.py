@@ -47,7 +47,7 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class FixedArgument:
-    """An argument of ``forward`` that is no tensor, and stays what it is in the files.
+    """An argument of ``forward`` that is not a tensor, and stays what it is in the files.
 
     Attributes:
         name: As in :class:`InputSpec`.

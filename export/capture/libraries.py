@@ -183,7 +183,7 @@ def _fetch(spec: str, weights: Any) -> None:
     try:
         download(weights.url)
     except PretrainedError as error:
-        raise DataError(f"{spec}: {error}") from error
+        raise DataError(f"{spec}: {error.message}", hint=error.hint) from error
 
 
 def _build(spec: str, factory: Any, name: str, **options: Any) -> nn.Module:

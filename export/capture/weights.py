@@ -21,7 +21,7 @@ def load_published_weights(name: str, network: nn.Module) -> None:
     try:
         load_pretrained(name, network)
     except PretrainedError as error:
-        raise DataError(str(error)) from error
+        raise DataError(error.message, hint=error.hint) from error
 
 
 def load_weights(network: nn.Module, path: Path, key: str | None = None) -> None:

@@ -41,7 +41,7 @@ class Reader:
 
         Raises:
             MismatchedData: It does not fit the network's inputs.
-            DataError: It is no array, or holds a NaN or an infinity.
+            DataError: It is not an array, or holds a NaN or an infinity.
         """
         values = self._values(item, where, one=one)
         arrays = [
@@ -245,7 +245,7 @@ def object_samples(
     """Open an object as a source of samples.
 
     Raises:
-        UsageError: It is no array, list, dict of arrays, dataset or iterable.
+        UsageError: It is not an array, list, dict of arrays, dataset or iterable.
         DataError: It is empty or of the wrong shape.
     """
     if isinstance(data, Mapping):

@@ -180,7 +180,7 @@ def _islands(reasons: Mapping[ir.Node, str]) -> Iterator[ir.Node]:
     """Yield the operators that read and write nothing but what is computed in float.
 
     In integers they would only be rounded, between a QuantizeLinear and a DequantizeLinear. What
-    hangs together is judged together, and weights are worth it. Operators that somebody asked to
+    hangs together is judged together, and weights are worth it. Operators that the user asked to
     keep in float count as integers, so that each of them can be judged by itself.
 
     Args:

@@ -98,7 +98,7 @@ def test_without_a_network_it_says_so(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    assert "cannot be downloaded" in line
-    assert "check the network, or pass a file with --weights" in line
+    error, hint = done.stderr.splitlines()
+    assert "cannot be downloaded" in error
+    assert hint == "hint: check the connection, or pass a file with --weights"
     assert not (tmp_path / "resnet18").exists()

@@ -125,7 +125,7 @@ def compare_accuracy(
     if not paired:
         cautions.append(
             f"the samples changed ({before.samples} of {before.data}, {after.samples} of "
-            f"{after.data}), so only large differences can be told from chance"
+            f"{after.data}), so only large differences exceed chance"
         )
     report = compare_files(
         before.results,

@@ -61,7 +61,7 @@ class Gain:
 
     @property
     def beyond_chance(self) -> bool:
-        """Whether the gain is no accident of the samples, and large enough to count.
+        """Whether the gain exceeds chance, and large enough to count.
 
         The typical sample has to gain. All of them together, which a few with large values may
         decide, must not lose.
