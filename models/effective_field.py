@@ -49,6 +49,16 @@ class MeasuredField:
         count = int((self.contributions > _NEGLIGIBLE).sum())
         return float(count ** (1 / self.contributions.ndim))
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the image ends before the measured field does, which is larger then."""
+        edges = (
+            self.contributions.select(axis, end).max()
+            for axis in range(self.contributions.ndim)
+            for end in (0, -1)
+        )
+        return any(float(edge) > _NEGLIGIBLE for edge in edges)
+
 
 def measure_field(network: nn.Module, shape: tuple[int, ...], seed: int = 0) -> MeasuredField:
     """Measure the field of the center unit of the last feature map.

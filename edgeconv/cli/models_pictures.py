@@ -79,8 +79,9 @@ def draw_field(name: str, out: Path) -> None:
     except ValueError as error:
         raise UsageError(f"{name}: {error}", hint="choose a convolutional network") from error
     save(field_plot.draw(name, field), out)
+    bound = "at least " if field.is_cut_off else ""
     sides = "x".join(map(str, field.theoretical_sides))
     echo_line(
         f"center unit of {field.layer}: theoretical field {sides} px, "
-        f"measured {field.measured_side:.0f} px a side"
+        f"measured {bound}{field.measured_side:.0f} px a side"
     )

@@ -22,7 +22,8 @@ def draw(name: str, field: MeasuredField) -> Figure:
     measured = "x".join([f"{field.measured_side:.0f}"] * axes)
     figure = new_figure(7, 6 if axes == 2 else 4)
     chart = figure.add_subplot()
-    chart.set_title(f"{name}: theoretical field {theory}, measured {measured} pixels")
+    bound = "at least " if field.is_cut_off else ""
+    chart.set_title(f"{name}: theoretical field {theory}, measured {bound}{measured} pixels")
     values = field.contributions.numpy()
     if axes == 1:
         ((first, last),) = field.theoretical

@@ -86,6 +86,13 @@ def test_what_sees_nothing_is_refused(
         measure_field(network, shape)
 
 
+@pytest.mark.parametrize(("size", "cut_off"), [(5, True), (30, False)])
+def test_an_image_that_ends_too_soon_is_noticed(size: int, cut_off: bool) -> None:
+    conv = nn.Conv2d(1, 1, 7, padding=3)
+    nn.init.ones_(conv.weight)
+    assert measure_field(conv, (1, size, size)).is_cut_off == cut_off
+
+
 def test_the_network_is_left_in_its_mode() -> None:
     network = nn.Sequential(nn.Conv2d(1, 1, 3)).train()
     measure_field(network, (1, 8, 8))
