@@ -92,7 +92,7 @@ class FoldConstants(ir.passes.InPlacePass):
 
 
 def _unless_grown(node: ir.Node) -> bool | None:
-    """False for a node whose result is large, and larger than what it is made from.
+    """False for a node whose result is large, and larger than what it is made from; True if small.
 
     Computing it in the network costs less than storing it. onnxscript drops results above its limit
     only after it has computed them, so that limit is checked here too. None leaves it to the other
@@ -100,7 +100,11 @@ def _unless_grown(node: ir.Node) -> bool | None:
     """
     inputs = sum(_elements(value) for value in node.inputs if value is not None)
     outputs = sum(_elements(value) for value in node.outputs)
-    return False if outputs > min(max(inputs, _WORTH_COMPUTING), MOST_FOLDED) else None
+    if outputs > min(max(inputs, _WORTH_COMPUTING), MOST_FOLDED):
+        return False
+    # onnxscript leaves this one alone, for the sake of large ones. PyTorch pads with small ones.
+    small = node.op_type == "ConstantOfShape" and node.domain == "" and outputs > 0
+    return True if small else None
 
 
 def _elements(value: ir.Value) -> int:

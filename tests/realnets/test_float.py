@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from edgeconv.bundle import Format, Layout, Precision
+from edgeconv.bundle import Format, Layout, Precision, TensorInfo
 from edgeconv.export import export
 from realnets.networks import NETWORKS, Arrays, RealNetwork
 from support.runtimes import run_onnx, run_tflite
@@ -49,17 +49,25 @@ def test_both_formats_compute_what_the_network_does(
         run = run_onnx if artifact.format is Format.ONNX else run_tflite
         for sample, wanted in zip(samples, expected, strict=True):
             feeds = {
-                info.name: np.moveaxis(x, 1, -1) if info.layout is Layout.NHWC else x
-                for info, x in zip(artifact.inputs, sample, strict=True)
+                info.name: np.moveaxis(x, 1, -1) if moves(own, info) else x
+                for own, info, x in zip(
+                    bundle.manifest.inputs, artifact.inputs, sample, strict=True
+                )
             }
             outputs = run(data, feeds)
-            for info, right in zip(artifact.outputs, wanted, strict=True):
+            pairs = zip(bundle.manifest.outputs, artifact.outputs, strict=True)
+            for (own, info), right in zip(pairs, wanted, strict=True):
                 got = outputs[info.name]
-                if info.layout is Layout.NHWC:
+                if moves(own, info):
                     got = np.moveaxis(got, -1, 1)
                 # Single scores are close to zero, so the largest one is the measure.
                 tolerance = network.tolerance * max(np.abs(right).max(), 1e-3)
                 np.testing.assert_allclose(got, right, rtol=0, atol=tolerance)
+
+
+def moves(own: TensorInfo, info: TensorInfo) -> bool:
+    """Whether a file has the channels last where the network itself has them second."""
+    return info.layout is Layout.NHWC and own.layout is not Layout.NHWC
 
 
 def torch_outputs(module: torch.nn.Module, sample: Arrays) -> list[np.ndarray]:

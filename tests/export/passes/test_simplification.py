@@ -141,3 +141,17 @@ def test_what_folding_would_blow_up_stays_computed() -> None:
     )
     Simplify()(model)
     assert "Expand" in [node.op_type for node in model.graph]
+
+
+def test_pads_that_are_computed_from_constants_are_folded() -> None:
+    """PyTorch's exporter of TorchScript writes them so, for any number of dimensions."""
+    model = graph(
+        "z = ConstantOfShape<value = int64[1] {0}>(two) p = Concat<axis=0>(left, z) "
+        "q = Slice(p, zero, stop) d = Pad(x, q) y = Slice(d, left, stop2)",
+        "int64[1] two = {2}, int64[1] left = {3}, int64[1] zero = {0}, int64[1] stop = {2},"
+        f" int64[1] stop2 = {{{len(PROBES) + 3}}}",
+    )
+    before = bits(model)
+    Simplify()(model)
+    assert model.graph[0].op_type == "Pad"
+    assert bits(model) == before
