@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import re
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ _ELSEWHERE = "or export the network without this part and compute it outside"
 _FRAME = re.compile(r'File "(?P<file>.+?)", line (?P<line>\d+)')
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 _WRAPPED = "network"  # as our wrappers of a module call it
+_LIBRARY = Path(sysconfig.get_path("stdlib"))
+_OWN = Path(__file__).parent
 _TORCH = Path(torch.__file__).parent
 
 
@@ -46,8 +49,9 @@ class SourceLine:
 
     @property
     def _is_users(self) -> bool:
-        own = Path(__file__).parent
-        return self.file.is_file() and not ({_TORCH, own} & set(self.file.parents))
+        folders = set(self.file.parents)
+        library = _LIBRARY in folders and "site-packages" not in self.file.parts
+        return self.file.is_file() and not library and not ({_TORCH, _OWN} & folders)
 
     def __str__(self) -> str:
         """The place as editors take it, and the code."""
@@ -69,6 +73,11 @@ def untraceable(name: str, network: nn.Module, shapes: str, error: Exception) ->
         return CaptureError(
             f"{message}: Python decides by the value of a tensor{where}",
             hint=f"use torch.where there, {_ELSEWHERE}",
+        )
+    if "PackedParams" in str(error):  # the class of quantized weights
+        return CaptureError(
+            f"{message}: its layers hold weights that torch.ao.quantization has converted",
+            hint="export the network as it is before convert or quantize_dynamic",
         )
     cause = _COLORS.sub("", first_line(error))
     return CaptureError(

@@ -1,22 +1,28 @@
-"""The largest and smallest value of a whole tensor."""
+"""The largest and smallest value, the mean and the sum of a whole tensor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
 from edgeconv.export.capture.translations.table import Table, Translation
 
 _aten = torch.ops.aten
-Extreme = Callable[[torch.Tensor], torch.Tensor]
 
 
-def _over_all(extreme: Extreme) -> Translation:
-    def function(x: torch.Tensor, dim: Sequence[int] = (), keepdim: bool = False) -> torch.Tensor:
-        return extreme(x).reshape([1] * x.dim() if keepdim else [])
+def _over_all(reduce: Callable[..., torch.Tensor]) -> Translation:
+    """No dimensions, or None for them, mean all."""
 
-    def applies(x: torch.Tensor, dim: Sequence[int] = (), keepdim: bool = False) -> bool:
+    def function(
+        x: torch.Tensor, dim: Sequence[int] | None = (), keepdim: bool = False, **options: Any
+    ) -> torch.Tensor:
+        return reduce(x, **options).reshape([1] * x.dim() if keepdim else [])
+
+    def applies(
+        x: torch.Tensor, dim: Sequence[int] | None = (), keepdim: bool = False, **options: Any
+    ) -> bool:
         return not dim
 
     return Translation(function, applies)
@@ -25,4 +31,6 @@ def _over_all(extreme: Extreme) -> Translation:
 TABLE: Table = {
     _aten.amax.default: _over_all(torch.max),
     _aten.amin.default: _over_all(torch.min),
+    _aten.mean.dim: _over_all(torch.mean),
+    _aten.sum.dim_IntList: _over_all(torch.sum),
 }

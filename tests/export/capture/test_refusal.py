@@ -78,3 +78,12 @@ def test_a_module_of_pytorch_is_laid_to_the_line_that_calls_it() -> None:
     error = refusal(nn.FractionalMaxPool2d(2, output_size=2))
     assert "blocks.1 (FractionalMaxPool2d)" in error.message
     assert "x = block(x)" in error.message
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.ao.quantization says that it is to be moved
+def test_a_network_that_is_converted_to_integers_says_what_to_export() -> None:
+    network = nn.Sequential(nn.Linear(6, 5)).eval()
+    converted = torch.ao.quantization.quantize_dynamic(network, {nn.Linear}, dtype=torch.qint8)
+    error = refusal(converted)
+    assert "torch.ao.quantization has converted" in error.message
+    assert error.hint == "export the network as it is before convert or quantize_dynamic"

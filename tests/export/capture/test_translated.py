@@ -77,6 +77,9 @@ FAMILIES: dict[str, dict[str, Function]] = {
         "median_of_dim": lambda x: x.median(-1).values,
         "amax": lambda x: torch.amax(x),
         "amin": lambda x: torch.amin(x, dim=(), keepdim=True),
+        "mean": lambda x: torch.mean(x, dim=None),
+        "mean_kept": lambda x: x.mean(dim=(), keepdim=True),
+        "sum": lambda x: torch.sum(x, dim=None, keepdim=True),
         "amax_of_dim": lambda x: torch.amax(x, dim=(0, 2)),
     },
     "running": {
