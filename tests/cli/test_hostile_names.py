@@ -14,6 +14,8 @@ from onnx import TensorProto, helper
 from edgeconv.bench.history import History, Revision
 from support.results import made_model, made_result
 
+pytestmark = pytest.mark.slow
+
 NAME = "\x1b[31m\x9b2J\nerror: all\r\u202ewell\x07[x](y)"
 SAMPLES = [1_000_000] * 3
 

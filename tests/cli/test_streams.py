@@ -13,6 +13,8 @@ import pytest
 
 from edgeconv import __version__
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-c", "from edgeconv.cli import main; main()"]
 FULL = Path("/dev/full")
 

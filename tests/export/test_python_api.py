@@ -22,6 +22,8 @@ from edgeconv.export.verify.top1 import evaluate
 from edgeconv.models.randomize import randomize_, structured_input
 from support.runtimes import run_onnx
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (3, 8, 8)
 X = structured_input((12, *SHAPE))
 

@@ -22,6 +22,8 @@ from edgeconv.export.verify.bundle import verify_bundle
 from edgeconv.metrics import sqnr_db
 from support.runtimes import run_onnx
 
+pytestmark = pytest.mark.slow
+
 Array = npt.NDArray[Any]
 RNG = np.random.default_rng(0)
 

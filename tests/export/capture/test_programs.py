@@ -18,6 +18,8 @@ from edgeconv.export import export
 from edgeconv.export.capture.program import load_program
 from support.runtimes import run_onnx
 
+pytestmark = pytest.mark.slow
+
 
 class Scaled(nn.Module):
     def __init__(self) -> None:

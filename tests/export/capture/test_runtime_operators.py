@@ -21,6 +21,8 @@ from edgeconv.export.runtimes import open_runner
 from edgeconv.metrics import sqnr_db
 from support.runtimes import run_onnx
 
+pytestmark = pytest.mark.slow
+
 Array = npt.NDArray[Any]
 RNG = np.random.default_rng(0)
 

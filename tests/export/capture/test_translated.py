@@ -20,6 +20,8 @@ from edgeconv.export.tflite import lower
 from support.lowering import FLOAT_TOLERANCE
 from support.runtimes import run_onnx, run_tflite
 
+pytestmark = pytest.mark.slow
+
 Tensor = torch.Tensor
 Function = Callable[[Tensor], Tensor]
 
