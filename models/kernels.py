@@ -1,4 +1,4 @@
-"""Kernels that nobody learns: Gaussian, Sobel, oriented edges, Gabor.
+"""Kernels that are not learned: Gaussian, Sobel, oriented edges, Gabor.
 
 All are float32 tensors of (..., k, k), written as a convolution layer applies them (no flip).
 """

@@ -32,10 +32,10 @@ def answered(files: Sequence[Runs], detect: float) -> bool:
             return False
         logs = (statistics.logs_of(samples, figure) for figure in Figure)
         return min(map(statistics.resolution_of, logs)) <= detect
-    return all(_told_apart(file, files[0], detect) for file in files[1:])
+    return all(_distinguished(file, files[0], detect) for file in files[1:])
 
 
-def _told_apart(file: Runs, first: Runs, detect: float) -> bool:
+def _distinguished(file: Runs, first: Runs, detect: float) -> bool:
     pairs = paired(file, first)
     if pairs is None:
         return False

@@ -30,7 +30,7 @@ class States:
 def states_of(logs: Logs) -> States | None:
     """The two states that processes were in; None if there is one, or no clear picture.
 
-    The groups are told apart at the widest gap. For it to be more than chance, it must be wide, and
+    The groups are split at the widest gap. For it to be more than chance, it must be wide, and
     several times as wide as any other.
     """
     if len(logs) < 2 * LEAST_MEMBERS:

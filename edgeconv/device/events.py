@@ -80,7 +80,7 @@ def events_of(
         MeasurementError: The runner reported a failure, sent something else than events, or ended
             without "done". The message says what it was doing and its last words.
     """
-    stage, told = "", _Told(device)
+    stage, consistency = "", _Consistency(device)
     for line in process:
         try:
             event = EVENT.validate_json(line)
@@ -92,7 +92,7 @@ def events_of(
             logger.debug("%s", process.stderr)
             kind = UsageError if event.kind in WRONG_REQUESTS else MeasurementError
             raise kind(f"{device}: {event.message}", hint=event.hint)
-        told.check(event)
+        consistency.check(event)
         yield event
         if isinstance(event, Done | Instructions | Operators):
             return
@@ -103,7 +103,7 @@ def events_of(
     raise (explain(process.returncode, process.stderr) or ended).error(device)
 
 
-class _Told:
+class _Consistency:
     """What a runner has said, to hold what it says next against."""
 
     def __init__(self, device: str) -> None:

@@ -43,7 +43,7 @@ def find_runtime(model: str, wanted: str | None) -> tuple[str, str, Any]:
             if error.name == package:
                 continue
             raise RunnerError("runtime", f"{name} does not import: {error}") from error
-        except Exception as error:
+        except Exception as error:  # NumPy 2 beside an old runtime, a missing library, and so on
             raise RunnerError("runtime", f"{name} does not import: {error}") from error
         version = getattr(importlib.import_module(package), "__version__", "unknown")
         return name, str(version), module

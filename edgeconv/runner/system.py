@@ -125,7 +125,7 @@ def _control_groups() -> list[str]:
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers and "cpu" not in controllers.split(","):
             continue
-        # A container sees its own group as the root, whatever path it is told.
+        # A container sees its own group as the root, whatever path it is given.
         root = Path(CONTROL_GROUPS) / controllers
         parts = Path(path.lstrip("/")).parts
         found += [str(root.joinpath(*parts[:count])) for count in range(len(parts), -1, -1)]

@@ -46,7 +46,7 @@ def bind(
         The source with a :class:`Called` for its module; an ``.onnx`` file as it is.
 
     Raises:
-        UsageError: The module takes other inputs, or nobody says which.
+        UsageError: The module takes other inputs, or they are not stated.
     """
     network = source.network
     if not isinstance(network, nn.Module):

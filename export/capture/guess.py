@@ -1,4 +1,4 @@
-"""What the input of a module is, where nobody states it."""
+"""Guess the input of a module, where it is not stated."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Source:
         args: What the factory was called with.
         input_shape: The shape of one input, where the network's card states it.
         example: What the network may be called with, as its file or its author says: a tensor, a
-            tuple of arguments or a dict of keyword arguments; None where nobody says it.
+            tuple of arguments or a dict of keyword arguments; None where there is none.
         preprocessing: From the network's card.
         labels: The names of the classes, from the network's card.
         untrained: Whether the weights are fresh random ones.

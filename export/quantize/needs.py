@@ -111,7 +111,7 @@ class Watch:
             softmaxes = self._softmaxes(root)
             if softmaxes:
                 groups[name] = [
-                    _told_apart(editor, values[str(node.outputs[0].name)]) for node in softmaxes
+                    _distinguished(editor, values[str(node.outputs[0].name)]) for node in softmaxes
                 ]
                 continue
             members = self._deciding(members)
@@ -129,7 +129,7 @@ class Watch:
         return names
 
     def ranges(self, observed: Observed, method: RangeMethod) -> dict[str, Range]:
-        """The range of each group from what was observed, cut to what is told apart."""
+        """The range of each group from what was observed, cut to what its readers distinguish."""
         return self.cut(ranges_of(self.groups, self.outputs, observed, method))
 
     def out_of_reach(self, ranges: Mapping[str, Range]) -> frozenset[str]:
@@ -220,8 +220,8 @@ class Watch:
         ]
 
 
-def _told_apart(editor: GraphEditor, probabilities: ir.Value) -> str:
-    """Add what a Softmax tells apart of its input to a graph; returns the name.
+def _distinguished(editor: GraphEditor, probabilities: ir.Value) -> str:
+    """Add what a Softmax distinguishes of its input to a graph; returns the name.
 
     Elements so small that all of them together change no probability by a step are raised to that
     limit, and rows that are masked as a whole to the greatest element.
@@ -233,7 +233,7 @@ def _told_apart(editor: GraphEditor, probabilities: ir.Value) -> str:
     assert x.shape is not None
     axis = node.attributes.get_int("axis", -1)
     reach = log(2 * x.shape.numpy()[axis] / _PROBABILITY_STEP)
-    make = _Maker(editor, node, f"{x.name}_told_apart")
+    make = _Maker(editor, node, f"{x.name}_distinguished")
     axes = editor.constant(f"{x.name}_axis", np.array([axis], np.int64))
     top = make("ReduceMax", x, axes)
     peak = make("ReduceMax", x)

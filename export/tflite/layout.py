@@ -123,7 +123,7 @@ class Order:
         """Compute the order of the same stored elements for ``value.transpose(perm)``.
 
         Returns:
-            None if the axes of ``shape`` cannot be told apart in the stored tensor.
+            None if the axes of ``shape`` cannot be distinguished in the stored tensor.
         """
         if 0 in shape:
             return self

@@ -57,7 +57,7 @@ class SeparableFixedConv(nn.Module):
 class RandomFeatures(nn.Module):
     """(N, C, H, W) to (N, M, H, W): a convolution with random kernels that stay, and a ReLU, k odd.
 
-    Only what follows is trained. That a random first layer does almost as well tells how much of a
+    Only what follows is trained. That a random first layer does almost as well shows how much of a
     network's success is its architecture's. Parameters: none, the k² C M weights are a buffer;
     MACs: k² C M for each position. Jarrett et al. 2009, "What is the Best Multi-Stage Architecture
     for Object Recognition?" (ICCV); Saxe et al. 2011, "On Random Weights and Unsupervised Feature

@@ -520,8 +520,8 @@ def test_a_quota_of_the_container_is_seen(pair: list[Path]) -> None:
     result = measure(
         pair, QUICK, Scripted(lambda i, name: answer([1000] * 4, after={"stopped_seconds": 0.3}))
     )
-    told = "the CPU quota stopped it for 30% of the time"
-    assert {run.disturbances for m in result.models for run in m.processes} == {(told,)}
+    reason = "the CPU quota stopped it for 30% of the time"
+    assert {run.disturbances for m in result.models for run in m.processes} == {(reason,)}
 
 
 def test_a_throttled_board_may_cool_down_before_the_next_try(
@@ -537,12 +537,12 @@ def test_a_throttled_board_may_cool_down_before_the_next_try(
     assert slept == [10.0]
 
 
-def test_two_hidden_states_are_told_apart(pair: list[Path]) -> None:
+def test_two_hidden_states_are_separated(pair: list[Path]) -> None:
     options = QUICK.model_copy(update={"repetitions": 8})
     device = Scripted(lambda i, name: answer([1000 + i + 200 * (i % 4 > 1)] * 4))
     result = measure(pair[:1], options, device)
-    (told,) = [w for w in result.warnings if "two states" in w]
-    assert "4 of 8 processes took 20% longer than the others" in told
+    (warning,) = [w for w in result.warnings if "two states" in w]
+    assert "4 of 8 processes took 20% longer than the others" in warning
 
 
 def test_processor_time_and_minimum(pair: list[Path]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 import pytest
-import torch
+from torch.library import Library
 
 _SHARED = "Tensor input, Tensor rois, float spatial_scale, int pooled_height, int pooled_width"
 _OPERATORS = (
@@ -36,7 +36,7 @@ _OPERATORS = (
     "(Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 # A library ends with its last reference.
-_declared: list[torch.library.Library] = []
+_declared: list[Library] = []
 
 
 def library(name: str) -> ModuleType:
@@ -61,6 +61,6 @@ def _is_whole() -> bool:
 
 def _declare() -> None:
     if not _declared:
-        _declared.append(torch.library.Library("torchvision", "DEF"))
+        _declared.append(Library("torchvision", "DEF"))
         for operator in _OPERATORS:
             _declared[0].define(operator)

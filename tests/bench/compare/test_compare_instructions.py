@@ -80,7 +80,7 @@ def test_another_core_decides_nothing_unless_that_is_compared(
         (Runtime.LITERT, 100_090_000, 0, 3),
         (Runtime.LITERT, 100_090_000, 0.1, 0),
         (Runtime.LITERT, 100_220_000, 0.1, 1),
-        # Its float files have two modes, 0.22 % apart: a limit of 0.1 % cannot be told.
+        # Its float files have two modes, 0.22 % apart: a limit of 0.1 % cannot be decided.
         (Runtime.ONNXRUNTIME, 100_220_000, 0.1, 3),
         (Runtime.ONNXRUNTIME, 100_220_000, 0.3, 0),
         (Runtime.ONNXRUNTIME, 100_260_000, 0.1, 1),

@@ -82,7 +82,7 @@ def computed(net: Net, scores: str, number: float) -> str:
 
 def multiplied(net: Net, scores: str, number: float) -> str:
     ones = net.op("Cast", padding(net), to=1)
-    # Zero times infinity is NaN, so that nobody writes it.
+    # Zero times infinity is NaN, so that no network has it.
     full = net.constant(np.float32(max(number, LOWEST)))
     return str(net.op("Add", scores, net.op("Mul", ones, full)))
 

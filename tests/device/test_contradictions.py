@@ -22,7 +22,7 @@ READING = {"event": "reading", "ns": 50, "conditions": CONDITIONS, "watts": None
 SAMPLES = {"event": "samples", "ns": [10, 20, 10]}
 
 
-def told(*events: dict[str, Any]) -> list[Any]:
+def received(*events: dict[str, Any]) -> list[Any]:
     lines = "".join(json.dumps(event) + "\n" for event in events)
     command = [sys.executable, "-I", "-c", "import sys; sys.stdout.write(sys.argv[1])", lines]
     with LineProcess(command, seconds=60, limit=DEVICE_BYTES) as process:
@@ -30,7 +30,7 @@ def told(*events: dict[str, Any]) -> list[Any]:
 
 
 def test_one_that_does_not() -> None:
-    assert len(told(SAMPLES, READING, DONE)) == 3
+    assert len(received(SAMPLES, READING, DONE)) == 3
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_one_that_does_not() -> None:
 )
 def test_totals_that_do_not_fit(events: tuple[dict[str, Any], ...]) -> None:
     with pytest.raises(MeasurementError, match="pi: the runner's answer contradicts itself"):
-        told(*events)
+        received(*events)
 
 
 def test_no_outputs() -> None:
