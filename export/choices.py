@@ -10,9 +10,26 @@ from typing import Any, Generic, TypeVar, overload
 from edgeconv.errors import UsageError
 
 E = TypeVar("E", bound=Enum)
+T = TypeVar("T")
 
 
-class Choice(Generic[E]):
+class _Field(Generic[T]):
+    """A descriptor that holds its value in the instance, and has a default."""
+
+    def __init__(self, default: T) -> None:
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> T:
+        if instance is None:
+            return self._default
+        value: T = instance.__dict__[self._name]
+        return value
+
+
+class Choice(_Field[E]):
     """A field of a dataclass for one member of an enum; its text will do as well.
 
     Args:
@@ -21,22 +38,14 @@ class Choice(Generic[E]):
     """
 
     def __init__(self, kind: type[E], default: E) -> None:
-        self._kind, self._default = kind, default
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, instance: Any, owner: type | None = None) -> E:
-        if instance is None:
-            return self._default
-        value: E = instance.__dict__[self._name]
-        return value
+        super().__init__(default)
+        self._kind = kind
 
     def __set__(self, instance: Any, value: E | str) -> None:
         instance.__dict__[self._name] = member(self._kind, value, self._name)
 
 
-class OptionalChoice(Generic[E]):
+class OptionalChoice(_Field[E | None]):
     """A field like :class:`Choice` whose default is None, for what is left open.
 
     Args:
@@ -44,16 +53,8 @@ class OptionalChoice(Generic[E]):
     """
 
     def __init__(self, kind: type[E]) -> None:
+        super().__init__(None)
         self._kind = kind
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, instance: Any, owner: type | None = None) -> E | None:
-        if instance is None:
-            return None
-        value: E | None = instance.__dict__[self._name]
-        return value
 
     def __set__(self, instance: Any, value: E | str | None) -> None:
         chosen = None if value is None else member(self._kind, value, self._name)

@@ -75,19 +75,20 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
                 yield from _graphs(attribute.g)
 
 
+def _attributes(graph: onnx.GraphProto) -> Iterator[onnx.AttributeProto]:
+    for each in _graphs(graph):
+        for node in each.node:
+            yield from node.attribute
+
+
 def _constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     for each in _graphs(graph):
         yield from each.initializer
-        for node in each.node:
-            for attribute in node.attribute:
-                if attribute.HasField("t"):
-                    yield attribute.t
+    yield from (each.t for each in _attributes(graph) if each.HasField("t"))
 
 
 def _sparse(graph: onnx.GraphProto) -> Iterator[onnx.SparseTensorProto]:
     for each in _graphs(graph):
         yield from each.sparse_initializer
-        for node in each.node:
-            for attribute in node.attribute:
-                if attribute.HasField("sparse_tensor"):
-                    yield attribute.sparse_tensor
+    stated = (each for each in _attributes(graph) if each.HasField("sparse_tensor"))
+    yield from (each.sparse_tensor for each in stated)
