@@ -16,8 +16,28 @@ Block = Callable[[int, int, int], nn.Module]
 _PAPER = "He et al. 2015, arXiv:1512.03385"
 
 
-class ResNet(nn.Module):
-    """(N, C, H, W) images to (N, num_classes) logits; four stages, stride 32."""
+class Trunk(nn.Module):
+    """A ResNet without its head: four stages, stride 32."""
+
+    def __init__(
+        self, block: Block, depths: tuple[int, int, int, int], expansion: int, in_channels: int
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages(block, expansion, depths)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return (N, 512 ``expansion``, H / 32, W / 32) from (N, C, H, W)."""
+        y = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        maps: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(y))))
+        return maps
+
+
+class ResNet(Trunk):
+    """(N, C, H, W) images to (N, num_classes) logits."""
 
     def __init__(
         self,
@@ -28,19 +48,12 @@ class ResNet(nn.Module):
         in_channels: int,
         dropout: float,
     ) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1, self.layer2, self.layer3, self.layer4 = stages(block, expansion, depths)
+        super().__init__(block, depths, expansion, in_channels)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(512 * expansion, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        y = self.layer4(self.layer3(self.layer2(self.layer1(y))))
-        logits: Tensor = self.fc(self.dropout(y.mean(dim=(2, 3))))
+        logits: Tensor = self.fc(self.dropout(self.features(x).mean(dim=(2, 3))))
         return logits
 
 

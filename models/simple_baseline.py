@@ -11,12 +11,12 @@ from edgeconv.models.card import Accuracy, Preprocessing, Task
 from edgeconv.models.layers.residual import Bottleneck
 from edgeconv.models.layers.transposed import TransposedConv
 from edgeconv.models.registry import register
-from edgeconv.models.resnet import Block, stages
+from edgeconv.models.resnet import Block, Trunk
 
 _WIDTH = 256
 
 
-class SimpleBaseline(nn.Module):
+class SimpleBaseline(Trunk):
     """(N, C, H, W) images to (N, J, H / 4, W / 4): where each of J joints is, as a heat map each.
 
     H and W are multiples of 32. The backbone shrinks the image 32 times; three transposed
@@ -31,12 +31,7 @@ class SimpleBaseline(nn.Module):
         num_joints: int,
         in_channels: int,
     ) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1, self.layer2, self.layer3, self.layer4 = stages(block, expansion, depths)
+        super().__init__(block, depths, expansion, in_channels)
         layers: list[nn.Module] = []
         for channels in (512 * expansion, _WIDTH, _WIDTH):
             deconvolution = TransposedConv(channels, _WIDTH, 4, bias=False)
@@ -45,9 +40,7 @@ class SimpleBaseline(nn.Module):
         self.final_layer = nn.Conv2d(_WIDTH, num_joints, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        y = self.layer4(self.layer3(self.layer2(self.layer1(y))))
-        maps: Tensor = self.final_layer(self.deconv_layers(y))
+        maps: Tensor = self.final_layer(self.deconv_layers(self.features(x)))
         return maps
 
 
