@@ -49,6 +49,17 @@ class Sqnr:
             noise=float(np.sum(np.square(expected.astype(np.float64) - got))),
         )
 
+    @classmethod
+    def of_output(cls, expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> Sqnr:
+        """Compare two outputs of a network.
+
+        An element of an integer or boolean output, an index or a condition, is right or wrong: a
+        wrong one is noise as large as the signal of a right one.
+        """
+        if expected.dtype.kind == "f":
+            return cls.between(expected, got)
+        return cls(signal=float(expected.size), noise=float(np.count_nonzero(expected != got)))
+
     def __add__(self, other: Sqnr) -> Sqnr:
         return Sqnr(self.signal + other.signal, self.noise + other.noise)
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from edgeconv.array_file import stored_arrays
 from edgeconv.bundle import TensorInfo
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.input_shape import FixedArgument, InputSpec
@@ -190,17 +191,11 @@ def read_arrays(path: Path) -> dict[str, Array]:
     """Read the arrays of an ``.npz`` file.
 
     Raises:
-        UsageError: There is no such file, or it is damaged.
+        UsageError: There is no such file.
+        DataError: It is damaged.
+        LimitExceeded: It unpacks to too much.
     """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file) if isinstance(file, np.lib.npyio.NpzFile) else {"x": file}
-    except (ValueError, OSError, EOFError) as error:
-        raise UsageError(
-            f"{path} is not a readable .npz file", hint="write it with np.savez(path, name=array)"
-        ) from error
+    return {name: stored.whole() for name, stored in stored_arrays(path).items()}
 
 
 def _read(path: Path, network: nn.Module) -> dict[str, Any]:

@@ -112,16 +112,6 @@ def stacked_pairs(expected: Sequence[Outputs], got: Sequence[Outputs]) -> list[t
     ]
 
 
-def as_reals(expected: Array, got: Array) -> tuple[Array, Array]:
-    """Two outputs as numbers whose difference is noise.
-
-    An element of an integer or boolean output is right or wrong: 1 and 1, or 1 and 0.
-    """
-    if expected.dtype.kind == "f":
-        return expected, got
-    return np.ones(expected.shape, np.float32), (expected == got).astype(np.float32)
-
-
 def share_within_one_step(
     a: Sequence[Outputs], b: Sequence[Outputs], steps: Sequence[float | None]
 ) -> float | None:

@@ -18,13 +18,12 @@ from edgeconv.export.runtimes import Interface, Runner, open_runner
 from edgeconv.export.verify.apart import demand_survival
 from edgeconv.export.verify.kept import (
     Tolerance,
-    as_reals,
     keeps_enough,
     share_within_one_step,
     stacked_pairs,
 )
 from edgeconv.export.verify.rounding import EPSILON, largest_error
-from edgeconv.metrics import NOT_FINITE, Spread, relative_error, sqnr_db
+from edgeconv.metrics import NOT_FINITE, Spread, Sqnr, relative_error
 
 # A float32 file is judged by what float32 can promise (rounding.py). Where that is unknown, as the
 # network does not run in float64, the limit is 1e-4 of the range of the output; the networks of
@@ -201,7 +200,7 @@ def compare(
     outputs, probed = outputs[: len(reference.inputs)], outputs[len(reference.inputs) :]
     pairs = stacked_pairs(reference.outputs, outputs)
     spread = Spread.over(reference.outputs, outputs)
-    ratios = [sqnr_db(*as_reals(expected, got)) for expected, got in pairs]
+    ratios = [Sqnr.of_output(expected, got).db for expected, got in pairs]
     figures = Verification(
         passed=False,
         runtime=runtime,
@@ -253,9 +252,9 @@ def _quantized_figures(
                 other, outputs, quantized.steps
             ),
             "sqnr_db_to_other_format": min(
-                sqnr_db(*as_reals(expected, got)) for expected, got in stacked_pairs(other, outputs)
+                Sqnr.of_output(expected, got).db for expected, got in stacked_pairs(other, outputs)
             ),
-            "exact_sqnr_db": min(sqnr_db(*as_reals(expected, got)) for expected, got in pairs),
+            "exact_sqnr_db": min(Sqnr.of_output(expected, got).db for expected, got in pairs),
             "operators": operators,
         }
     )

@@ -21,7 +21,6 @@ from edgeconv.bench.statistics import (
     level,
     percentile,
     ratio,
-    student,
 )
 
 pytestmark = pytest.mark.slow
@@ -84,14 +83,6 @@ def test_percentile_needs_ten_samples_above(percent: int, needed: int) -> None:
     enough = percentile([list(range(1, needed + 1))], percent)
     assert enough.value == needed * percent / 100
     assert enough.reason is None
-
-
-@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.975])
-def test_student_quantiles(confidence: float) -> None:
-    for degrees in (*range(1, 60), 200, 999, 1000):
-        assert student(confidence, degrees) == pytest.approx(
-            stats.t.ppf((1 + confidence) / 2, degrees), rel=1e-9
-        )
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=30))

@@ -14,14 +14,11 @@ from edgeconv.export.quantize.calibration.channel_statistics import Float64
 from edgeconv.export.quantize.calibration.survey import Arrays, Kept
 from edgeconv.export.runtimes import IntermediateOutputs
 from edgeconv.metrics import EQUAL_DB, Sqnr, together
+from edgeconv.student import student
 
-# One-sided 99 % quantiles of Student's t with 1, 2, … degrees of freedom, up to 31. A handful of
+# A gain is kept if it exceeds zero at 99 %, one-sided: both sides of a 98 % interval. A handful of
 # changes is tried on one network: all of them together keep one that gains nothing in 5 % of cases.
-_STUDENT = (
-    *(31.82, 6.96, 4.54, 3.75, 3.36, 3.14, 3.00, 2.90, 2.82, 2.76, 2.72, 2.68, 2.65, 2.62, 2.60),
-    *(2.58, 2.57, 2.55, 2.54, 2.53, 2.52, 2.51, 2.50, 2.49, 2.49, 2.48, 2.47, 2.47, 2.46, 2.46),
-    2.45,
-)
+_CONFIDENCE = 0.98
 # Whatever a gain's significance, less than this is not worth a change.
 LEAST_GAIN_DB = 0.2
 # What all samples together may lose where the typical one gains.
@@ -55,8 +52,9 @@ class Gain:
         if count == 1:
             uncertainty = _LEAST_GAIN_OF_ONE_DB - LEAST_GAIN_DB
         else:
-            quantile = _STUDENT[min(count - 1, len(_STUDENT)) - 1]
-            uncertainty = quantile * float(gains.std(ddof=1)) / math.sqrt(count)
+            uncertainty = (
+                student(_CONFIDENCE, count - 1) * float(gains.std(ddof=1)) / math.sqrt(count)
+            )
         return cls(mean, uncertainty, float(10 * np.log10(before.sum() / after.sum())))
 
     @property
@@ -133,10 +131,4 @@ def _itself(kept: Kept) -> list[Sqnr]:
 
 
 def _compared(expected: Arrays, got: Arrays) -> list[Sqnr]:
-    """Compare outputs; of integers and booleans, the unequal ones are noise."""
-    return [
-        Sqnr.between(a, b)
-        if a.dtype.kind == "f"
-        else Sqnr(signal=float(a.size), noise=float(np.count_nonzero(a != b)))
-        for a, b in zip(expected, got, strict=True)
-    ]
+    return [Sqnr.of_output(a, b) for a, b in zip(expected, got, strict=True)]

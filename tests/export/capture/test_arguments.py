@@ -19,8 +19,10 @@ from edgeconv.bundle import Bundle, Format
 from edgeconv.cli import cli
 from edgeconv.errors import CaptureError, UsageError
 from edgeconv.export import InputSpec, export
+from edgeconv.export.capture.arguments import read_arrays
 from edgeconv.export.capture.input_shape import FixedArgument, parse_input
 from edgeconv.export.capture.outputs import named_outputs
+from edgeconv.limits import LimitExceeded
 from support.runtimes import run_onnx, run_tflite
 
 ONNX = ["onnx"]
@@ -271,3 +273,12 @@ def test_an_open_dimension_that_becomes_one_is_reported(
     with caplog.at_level(logging.WARNING, "edgeconv"):
         export(tmp_path / "one.onnx", out=tmp_path / "d", formats=ONNX)
     assert "leaves the first dimension of 'x' open; it is 1" in caplog.text
+
+
+def test_an_example_that_unpacks_to_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "e.npz", x=np.zeros((1, 3, 64, 64), np.float32))
+    monkeypatch.setenv("EDGECONV_MAX_UNPACKED_BYTES", "1000")
+    with pytest.raises(LimitExceeded, match="unpacks to"):
+        read_arrays(tmp_path / "e.npz")
