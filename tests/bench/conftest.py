@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from edgeconv.bench.check import Checked
 from edgeconv.cli import main
 from support.command_line import CommandLine, Ran
+from support.tiny_models import write_tflite
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +50,19 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         subprocess.run(["git", "-C", path, *arguments], check=True)
     monkeypatch.chdir(path)
     return path
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scripted device computes nothing, so there is nothing to compare."""
+    nothing = Checked(None, None, None)
+
+    def check(models: list[Path], *_: object) -> list[Checked]:
+        return [nothing] * len(models)
+
+    monkeypatch.setattr("edgeconv.bench.protocol.check_models", check)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> list[Path]:
+    return [write_tflite(tmp_path / "a.tflite"), write_tflite(tmp_path / "b.tflite")]
