@@ -119,6 +119,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
         formats=request.formats,
         prequantized=request.existing is not None,
         has_float32=Precision.FLOAT32 in request.precisions,
+        strict=asked.verify,
     )
     asked.progress("Verifying", 0, 1)
     artifacts = verified(folder, artifacts, reference, strict=asked.verify)

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx_ir as ir
 from torch import nn
 
-from edgeconv.bundle import Artifact, Format, Precision, TensorInfo
+from edgeconv.bundle import Artifact, Format, OperatorFigures, Precision, TensorInfo
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.precision import QuantizedGraph
@@ -72,6 +72,7 @@ def run_reference(
     formats: Sequence[Format],
     prequantized: bool,
     has_float32: bool,
+    strict: bool,
 ) -> Reference:
     """Run the network on the samples, and collect what the files are held against.
 
@@ -83,9 +84,11 @@ def run_reference(
         formats: The formats that are written.
         prequantized: Whether the network is quantized already.
         has_float32: Whether float32 files are written, which are held against probes too.
+        strict: Whether it is an error that operators cannot be checked; otherwise it is a warning.
 
     Raises:
         DataError: The network computes a NaN or an infinity.
+        EdgeconvError: A runtime refuses the operators of a quantized graph.
     """
     outputs: list[Outputs] = []
     for done, sample in enumerate(samples):
@@ -95,7 +98,7 @@ def run_reference(
     quantized = {}
     for precision, graph in graphs.items():
         progress(f"Checking the operators of {precision.value}", 0, 1)
-        quantized[precision] = _checked(graph, samples, formats)
+        quantized[precision] = _checked(graph, samples, formats, strict=strict)
     probes = run_probes(network.run, samples[0]) if has_float32 else Probes([], [])
     allowances = partial(
         float32_allowances,
@@ -118,15 +121,22 @@ def run_reference(
 
 
 def _checked(
-    graph: QuantizedGraph, samples: Sequence[Sample], formats: Sequence[Format]
+    graph: QuantizedGraph, samples: Sequence[Sample], formats: Sequence[Format], *, strict: bool
 ) -> Quantized:
     """What a quantized graph computes, and how its operators do in each format."""
     exact = run_exactly(graph, samples)
-    operators = {
-        format: check_operators(format, graph, samples, exact.integers)
-        for format in dict.fromkeys(formats)
-        if exact.integers
-    }
+
+    def figures(format: Format) -> OperatorFigures | None:
+        try:
+            return check_operators(format, graph, samples, exact.integers)
+        except EdgeconvError as error:
+            if strict:
+                raise
+            logger.warning("the operators are not checked in %s: %s", format.value, error.message)
+            return None
+
+    found = {format: figures(format) for format in dict.fromkeys(formats) if exact.integers}
+    operators = {format: each for format, each in found.items() if each is not None}
     return Quantized(graph.steps, exact.outputs, operators)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from edgeconv.bundle import MANIFEST_NAME, Artifact, Bundle, Verification, sha256_of
-from edgeconv.errors import BundleError, DataError, UsageError, VerificationError
+from edgeconv.errors import BundleError, DataError, EdgeconvError, UsageError, VerificationError
 from edgeconv.export import (
     Format,
     IoType,
@@ -345,6 +345,31 @@ def test_an_int8_operator_that_is_off_is_an_error(
             calibration=calibration,
             precisions=[Precision.INT8],
         )
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_operators_that_cannot_be_checked(
+    verify: bool,
+    network: nn.Module,
+    calibration: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise EdgeconvError("LiteRT refuses it")
+
+    monkeypatch.setattr("edgeconv.export.verify.check_export.check_operators", refuse)
+    options = {"input_size": SHAPE, "calibration": calibration, "precisions": [Precision.INT8]}
+    if verify:
+        with pytest.raises(EdgeconvError, match="refuses it"):
+            export(network, out=tmp_path / "b", **options)
+        return
+    bundle = export(network, out=tmp_path / "b", verify=False, **options)
+    assert "not checked in tflite: LiteRT refuses it" in caplog.text
+    assert all(
+        a.verification and a.verification.operators is None for a in bundle.manifest.artifacts
+    )
 
 
 def test_an_existing_bundle_is_replaced_only_with_force(network: nn.Module, tmp_path: Path) -> None:
