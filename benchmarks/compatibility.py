@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measuring import markdown_table
 
@@ -35,6 +36,10 @@ TIMM = (
     *("poolformer_s12", "pvt_v2_b0", "regnetx_002", "repvgg_a0", "resnet18", "resnet50"),
     *("swin_tiny_patch4_window7_224", "vit_tiny_patch16_224", "xcit_nano_12_p16_224"),
 )
+
+
+# A network, options of its export, and samples, one array per input.
+Prepared = tuple[Any, dict[str, Any], list[tuple[Any, ...]]]
 
 
 def export_one(name: str, precision: str) -> str:
@@ -66,7 +71,7 @@ def export_one(name: str, precision: str) -> str:
     return "equal" if precision == "float32" else f"{worst:.1f} dB"
 
 
-def _timm(spec: str):  # type: ignore[no-untyped-def]  # noqa: ANN202  # three unrelated things
+def _timm(spec: str) -> Prepared:
     import timm
     import torch
 
@@ -79,7 +84,7 @@ def _timm(spec: str):  # type: ignore[no-untyped-def]  # noqa: ANN202  # three u
     return randomize_(network, shape=shape), {"input_size": shape}, samples
 
 
-def _real(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _real(name: str) -> Prepared:
     sys.path.append(str(ROOT / "tests"))
     from realnets.networks import NETWORKS
 

@@ -189,7 +189,13 @@ def test_evaluation_data_of_every_kind(floats: Bundle, small: nn.Module, tmp_pat
     np.savez(tmp_path / "d.npz", x=X.numpy(), y=LABELS.numpy())
     with torch.inference_mode():
         right = (small(X).argmax(1) == LABELS).float().mean().item()
-    kinds = [tmp_path / "d.npz", (X, LABELS), Pictures(), DATA["loader"], list(zip(X, LABELS))]  # noqa: B905
+    kinds = [
+        tmp_path / "d.npz",
+        (X, LABELS),
+        Pictures(),
+        DATA["loader"],
+        list(zip(X, LABELS, strict=True)),
+    ]
     for data in kinds:
         found = evaluate(floats, data)
         assert found.samples == len(X)
