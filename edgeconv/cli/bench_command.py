@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeconv.cli.bench_files import files_named
-from edgeconv.cli.bench_options import EMULATED, BenchSettings, given, measuring
+from edgeconv.cli.bench_options import EMULATED, BenchSettings, measuring
 from edgeconv.cli.comparing import exit_with, max_regression_option
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
+from edgeconv.cli.values import given
 from edgeconv.errors import MeasurementError, UsageError
 
 if TYPE_CHECKING:

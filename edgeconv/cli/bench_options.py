@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
-from edgeconv.cli.values import Share
+from edgeconv.cli.values import Share, given_options
 from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
@@ -220,21 +219,9 @@ class BenchSettings:
             _refuse(OF_TIMES, because)
 
 
-def given() -> set[str]:
-    """Names of the parameters that stand on the command line."""
-    context = click.get_current_context()
-    return {
-        name
-        for name in context.params
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
-
-
 def _refuse(options: tuple[str, ...], because: str) -> None:
     """Raise UsageError if one of the options was given."""
-    present = given()
-    named = [f"--{name.replace('_', '-')}" for name in options if name in present]
-    if named:
+    if named := given_options(options):
         raise UsageError(because, hint=f"leave out {', '.join(named)}")
 
 

@@ -13,10 +13,10 @@ from edgeconv.bundle import MANIFEST_NAME, Bundle, Format, Precision
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
     calibration_options,
-    given_options,
     network_options,
     preprocessing,
 )
+from edgeconv.cli.values import given_options
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
 from edgeconv.export.request import ExportRequest

@@ -10,8 +10,8 @@ import click
 
 from edgeconv.bundle import Precision
 from edgeconv.cli.settings import takes
-from edgeconv.cli.shared_options import given_options, input_size_option, model_args_option
-from edgeconv.cli.values import EnumChoice, negated
+from edgeconv.cli.shared_options import input_size_option, model_args_option
+from edgeconv.cli.values import EnumChoice, given_options, negated
 from edgeconv.errors import CaptureError, UsageError
 from edgeconv.report.output import echo_json
 from edgeconv.report.tables import Column, console, table

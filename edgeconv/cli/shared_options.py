@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from edgeconv.bundle import Preprocessing
 from edgeconv.cli.values import EnumChoice, as_dict, input_size, key_value, numbers
@@ -161,17 +160,6 @@ def preprocessing(
     if 0 in std:
         raise UsageError("--std must not be zero")
     return Preprocessing(mean=mean, std=std)
-
-
-def given_options(names: Iterable[str]) -> list[str]:
-    """The flags, such as ``--model-arg``, of those parameters that are on the command line."""
-    context = click.get_current_context()
-    flags = {parameter.name: parameter.opts[0] for parameter in context.command.params}
-    return [
-        flags[name]
-        for name in names
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
 
 
 def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:

@@ -9,10 +9,29 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from edgeconv.errors import UsageError
 
 T = TypeVar("T")
+
+
+def given() -> set[str]:
+    """Names of the parameters that stand on the command line."""
+    context = click.get_current_context()
+    return {
+        name
+        for name in context.params
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+
+
+def given_options(names: Iterable[str]) -> list[str]:
+    """The flags, such as ``--model-arg``, of those parameters that are on the command line."""
+    parameters = click.get_current_context().command.params
+    flags = {parameter.name: parameter.opts[0] for parameter in parameters}
+    present = given()
+    return [flags[name] for name in names if name in present]
 
 
 class EnumChoice(click.Choice):  # type: ignore[type-arg]  # generic only since click 8.2

@@ -55,8 +55,7 @@ def _import(package: str) -> ModuleType:
         if "torchvision::" in str(error):
             raise UsageError(
                 "the installed torchvision was not built for the installed torch",
-                hint="install both from one index, as in pip install torch torchvision "
-                "--index-url https://download.pytorch.org/whl/cpu",
+                hint="install both from the same package index, in one command",
             ) from error
         raise UsageError(f"{package} cannot be imported: {first_line(error)}") from error
 
