@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 
 class EdgeconvError(Exception):
     """A failure, with what to do about it.
@@ -24,6 +26,23 @@ class EdgeconvError(Exception):
 
     def __str__(self) -> str:
         """The lines that the command line prints after ``error:``."""
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+@dataclass(frozen=True)
+class Notice:
+    """The message of a warning, for a logger, with what to do about it.
+
+    Attributes:
+        message: What was met and where, on one line.
+        hint: What the user can do about it, as in :class:`EdgeconvError`.
+    """
+
+    message: str
+    hint: str
+
+    def __str__(self) -> str:
+        """The lines that the command line prints after ``warning:``."""
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.bundle import Format, Precision, Target
-from edgeconv.errors import UnsupportedOperator, UsageError
+from edgeconv.errors import Notice, UnsupportedOperator, UsageError
 from edgeconv.export.inspect.runtimes import (
     highest_opset,
     lowest_tflite_runtime,
@@ -141,7 +141,7 @@ def caution(
     return None
 
 
-def slow_int8(runtime: str | None, precisions: Sequence[Precision]) -> str | None:
+def slow_int8(runtime: str | None, precisions: Sequence[Precision]) -> Notice | None:
     """Say that a release runs int8 slower than float, with the figures; None if it does not.
 
     Args:
@@ -152,10 +152,10 @@ def slow_int8(runtime: str | None, precisions: Sequence[Precision]) -> str | Non
         return None
     if tflite_release(runtime) != _SLOW_INT8:
         return None
-    return (
+    return Notice(
         f"{_SLOW_INT8} runs int8 slower than float32: MobileNetV2 takes 309 M instructions in int8 "
-        "and 289 M in float32 on a 32-bit Raspberry Pi 3, 194 M and 129 M on a Cortex-A72; write "
-        "--precision float32 for speed, int8 only for the size of the file"
+        "and 289 M in float32 on a 32-bit Raspberry Pi 3, 194 M and 129 M on a Cortex-A72",
+        "pass --precision float32 for speed, int8 only for the size of the file",
     )
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from edgeconv.bundle import Artifact, Format, Precision, Preprocessing, Target
+from edgeconv.errors import Notice
 from edgeconv.export.capture.guess import is_guess
 from edgeconv.export.capture.source import Source
 from edgeconv.export.data.batches import SampleBatches
@@ -26,13 +27,15 @@ def warn_of_source(source: Source, input_size: tuple[int, ...] | None) -> None:
     """Warn of random weights, and of an input that only looks like an image."""
     if source.untrained:
         option = "--pretrained" if source.published else "--weights"
-        logger.warning("the weights of %s are random; pass %s", source.spec, option)
+        logger.warning(Notice(f"the weights of {source.spec} are random", f"pass {option}"))
     if input_size is not None and is_guess(source, input_size):
         height, width = input_size
         logger.warning(
-            "the input size %dx%d is taken for a color image, 1×3×%d×%d; if the input is not an "
-            "image, give its whole shape, batch first, with commas, as in --input-size 1,12,8",
-            *(height, width, height, width),
+            Notice(
+                f"the input size {height}x{width} is taken for a color image, 1×3×{height}×{width}",
+                "if the input is not an image, give its whole shape, batch first, with commas, as "
+                "in --input-size 1,12,8",
+            )
         )
 
 
@@ -40,7 +43,7 @@ def warn_of_device(request: ResolvedRequest, target: Target | None) -> None:
     """Warn of what may go wrong or be slow on the device although its runtimes load the files."""
     slow = slow_int8(request.runtime, request.precisions)
     if slow is not None and Format.TFLITE in request.formats:
-        logger.warning("%s", slow)
+        logger.warning(slow)
     if target is not None:
         warning = caution(target, request.formats, request.precisions)
         if warning is not None:
@@ -55,7 +58,7 @@ def warn_of_random_integers(ranges: Mapping[str, IntegerRange]) -> None:
     drawn = {name: found.values for name, found in ranges.items() if len(found.values) > 1}
     if drawn:
         named = ", ".join(f"{name!r} from {span[0]} to {span[-1]}" for name, span in drawn.items())
-        logger.warning("integer inputs are random: %s; give real ones with --calibration", named)
+        logger.warning(Notice(f"integer inputs are random: {named}", "pass --calibration"))
 
 
 def warn_of_data(
@@ -73,25 +76,28 @@ def warn_of_data(
         logger.warning("unreadable images skipped (%d): %s", len(samples.skipped), names)
     if samples.pixels and preprocessing and preprocessing.assumed:
         logger.warning(
-            "pixels were scaled to [0, 1] and nothing else; pass --mean and --std if the network "
-            "was trained with them"
+            Notice(
+                "pixels were scaled to [0, 1] and nothing else",
+                "pass --mean and --std if the network was trained with them",
+            )
         )
     if batches.outlying:
         more = ", …" if len(batches.outlying) > _NAMED_FILES else ""
+        named = ", ".join(
+            f"{each.name} reaches {each.magnitude:.4g}, where the others reach {each.usual:.4g}"
+            for each in batches.outlying[:_NAMED_FILES]
+        )
         logger.warning(
-            "calibration samples left out because they stand out from all others (%d): %s; check "
-            "them",
-            len(batches.outlying),
-            ", ".join(
-                f"{each.name} reaches {each.magnitude:.4g}, where the others reach {each.usual:.4g}"
-                for each in batches.outlying[:_NAMED_FILES]
+            Notice(
+                "calibration samples left out because they stand out from all others "
+                f"({len(batches.outlying)}): {named}{more}",
+                "check them",
             )
-            + more,
         )
     for finding in batches.findings():
         logger.warning("%s", finding)
     if quantized is not None and quantized.unsettled and not samples.synthetic:
-        logger.warning("%s", quantized.unsettled)
+        logger.warning(Notice(quantized.unsettled, "pass more samples"))
     if samples.synthetic and calibrates:
         logger.warning(
             "int8 is calibrated on synthetic inputs, which say nothing about its accuracy"
@@ -103,7 +109,7 @@ def warn_of_float_fallback(artifacts: Sequence[Artifact]) -> None:
     files = [a.path for a in artifacts if a.precision.calibrated and a.float_fallback]
     if files:
         logger.warning(
-            "some operators run in float in %s; the summary and the manifest name them",
+            "some operators run in float in %s: the summary and the manifest name them",
             " and ".join(files),
         )
 
@@ -124,12 +130,15 @@ def warn_of_poor_accuracy(artifacts: Sequence[Artifact]) -> None:
             worst = figures.worst_output
             lost = "the network" if worst is None else f"the output {worst!r}"
             logger.warning(
-                "%s keeps little of %s: SQNR %.1f dB; %s",
-                *(artifact.path, lost, figures.sqnr_db, advice),
+                Notice(
+                    f"{artifact.path} keeps little of {lost}: SQNR {figures.sqnr_db:.1f} dB", advice
+                )
             )
         elif variation is not None and variation < _POOR_SQNR_DB:
             logger.warning(
-                "%s keeps little of what differs between samples: SQNR %.1f dB without the mean of "
-                "the output; %s",
-                *(artifact.path, variation, advice),
+                Notice(
+                    f"{artifact.path} keeps little of what differs between samples: SQNR "
+                    f"{variation:.1f} dB without the mean of the output",
+                    advice,
+                )
             )

@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 from edgeconv import __version__
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, Notice
 from edgeconv.printable import printable, printable_lines
 from edgeconv.report.output import echo_json, echo_line, give_up_streams, prepare_streams
 
@@ -68,7 +68,7 @@ def cli(debug: bool) -> None:
 
 
 def _set_up_logging(debug: bool) -> None:
-    """Show our own warnings, one line each on standard error; everything else only if debugging."""
+    """Show our own warnings and their hints on standard error; all else only if debugging."""
     theirs = logging.StreamHandler()
     theirs.setFormatter(_PrintableLines("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, handlers=[theirs])
@@ -76,15 +76,18 @@ def _set_up_logging(debug: bool) -> None:
     ours.setLevel(logging.DEBUG if debug else logging.WARNING)
     if not debug:
         handler = logging.StreamHandler()
-        handler.setFormatter(_PrintableLine("%(levelname)s: %(message)s"))
+        handler.setFormatter(_PrintableLine())
         ours.handlers = [handler]
         ours.propagate = False
 
 
 class _PrintableLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        record.levelname = record.levelname.lower()
-        return printable(super().format(record))
+        level = record.levelname.lower()
+        if isinstance(record.msg, Notice):
+            notice = f"{level}: {printable(record.msg.message)}"
+            return f"{notice}\nhint: {printable(record.msg.hint)}" if record.msg.hint else notice
+        return printable(f"{level}: {super().format(record)}")
 
 
 class _PrintableLines(logging.Formatter):

@@ -177,7 +177,7 @@ def certainty_lines(calibration: Calibration, artifacts: Sequence[Artifact]) -> 
     if not held:
         return [
             f"the figures of int8 are of {_counted(samples)} that calibration saw, and of others "
-            "they may be much worse; pass more samples"
+            "they may be much worse"
         ]
     lines = [f"the figures of int8 are of {_counted(held)} that calibration did not see"]
     if calibration.samples + held < _ENOUGH_SAMPLES:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from edgeconv.errors import DataError, UsageError
+from edgeconv.errors import DataError, Notice, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +49,10 @@ def read_checkpoint(path: Path, key: str | None, wanted: Collection[str]) -> Sta
     others = [_dotted(place) for place in found if place != taken]
     if others:
         logger.warning(
-            "%s holds several state dicts: %s is taken; --weights-key chooses another (%s)",
-            path.name,
-            _dotted(taken),
-            ", ".join(others),
+            Notice(
+                f"{path.name} holds several state dicts: {_dotted(taken)} is taken",
+                f"--weights-key chooses another ({', '.join(others)})",
+            )
         )
     return _without_prefixes(found[taken], wanted)
 

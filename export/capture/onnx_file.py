@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from edgeconv.errors import CaptureError, UsageError, first_line
+from edgeconv.errors import CaptureError, Notice, UsageError, first_line
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.old_opsets import all_nodes, convert_opset, opset_of
 from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_standard
@@ -233,9 +233,11 @@ def _fix_shapes(
             dim.dim_value = asked
     if ones:
         logger.warning(
-            "%s leaves the first dimension of %s open; it is 1 in the files, or what --batch says",
-            path.name,
-            ", ".join(map(repr, ones)),
+            Notice(
+                f"{path.name} leaves the first dimension of {', '.join(map(repr, ones))} open; it "
+                "is 1 in the files",
+                "pass --batch for another",
+            )
         )
     if opened:
         del proto.graph.value_info[:]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from edgeconv.errors import Notice
 from edgeconv.export.passes import gelu
 from edgeconv.export.passes.channel_shuffle import ChannelShuffle
 from edgeconv.export.passes.clamp_before_concat import ClampBeforeConcat
@@ -98,10 +99,11 @@ def optimize(model: ir.Model) -> ir.Model:
         without_operator = missing and gelu.Gelu().search(model).matches
     if without_operator:
         logger.warning(
-            "opset %d has no Gelu, so the network's GELU stays written out, which is slower, and "
-            "partly in float in int8 files; pass --opset %d, or only --format tflite",
-            model.graph.opset_imports[""],
-            gelu.FIRST_OPSET,
+            Notice(
+                f"opset {model.graph.opset_imports['']} has no Gelu, so the network's GELU stays "
+                "written out, which is slower, and partly in float in int8 files",
+                f"pass --opset {gelu.FIRST_OPSET}, or only --format tflite",
+            )
         )
     _warn_of_near_misses(steps)
     return model
@@ -111,6 +113,6 @@ def _warn_of_near_misses(steps: Iterable[Step]) -> None:
     for step in steps:
         misses = step.rewrite.near_misses if isinstance(step.rewrite, Rewrites) else ()
         for miss in misses[:_NAMED_PLACES]:
-            logger.warning("%s; that is slower, and partly in float in int8 files", miss)
+            logger.warning("%s: that is slower, and partly in float in int8 files", miss)
         if len(misses) > _NAMED_PLACES:
             logger.warning("%d more like them stay written out", len(misses) - _NAMED_PLACES)

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from torch import nn
 
 from edgeconv.bundle import Artifact, Format, OperatorFigures, Precision, TensorInfo
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, Notice
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.precision import QuantizedGraph
 from edgeconv.export.tensor_info import input_infos, output_infos
@@ -171,7 +171,7 @@ def verified(
             failed = failure(artifact.path, artifact.precision, verification, reference.runtime)
             if strict:
                 raise failed
-            logger.warning("%s", failed.message)
+            logger.warning(Notice(failed.message, failed.hint))
     return [
         artifact.model_copy(update={"verification": figures[artifact.path]})
         for artifact in artifacts

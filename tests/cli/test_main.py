@@ -220,6 +220,29 @@ def test_a_failure_is_an_error_and_a_hint(
     assert [f"hint: {printed['error']['hint']}"] == (rest or ["hint: "])
 
 
+WARNS = """
+import logging
+import edgeconv.models
+from edgeconv.errors import Notice
+def warns(pattern="*"):
+    logger = logging.getLogger("edgeconv.models")
+    logger.warning(Notice("the flux\\x1b[31m is weak", "charge\\nit"))
+    logger.warning(Notice("the clock is %s fast", ""))
+    logger.warning("the road is %d m short", 3)
+    return []
+edgeconv.models.list_models = warns
+"""
+
+
+def test_a_warning_and_its_hint_are_two_printable_lines() -> None:
+    assert edgeconv("models", code=WARNS).stderr.splitlines()[:4] == [
+        "warning: the flux\\x1b[31m is weak",
+        "hint: charge\\nit",
+        "warning: the clock is %s fast",
+        "warning: the road is 3 m short",
+    ]
+
+
 def test_faults_are_reported_where_the_project_says() -> None:
     pyproject = Path(__file__).parents[2] / "pyproject.toml"
     (line,) = (x for x in pyproject.read_text().splitlines() if x.startswith("Issues = "))

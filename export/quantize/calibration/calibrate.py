@@ -45,7 +45,7 @@ class Calibration:
     def unsettled(self) -> str:
         """Describe that there were too few samples; empty if there were enough."""
         if not self.halfway:
-            return "the ranges of int8 come from a single sample or batch; pass more samples"
+            return "the ranges of int8 come from a single sample or batch"
         movement = self.movement()
         worst = max(movement, key=lambda key: movement[key], default="")
         if not worst or movement[worst] < _SETTLED:
@@ -54,7 +54,7 @@ class Calibration:
         return (
             f"the ranges of int8 have not settled: in the second half of the samples {worst!r} "
             f"still moved by {movement[worst]:.0%} of its range, and {many} of {len(movement)} by "
-            f"{_SETTLED:.0%} or more; pass more samples"
+            f"{_SETTLED:.0%} or more"
         )
 
 
