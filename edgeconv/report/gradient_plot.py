@@ -28,6 +28,8 @@ def draw(rows: Sequence[Sequence[Panel]]) -> Figure:
     A line connects the largest norm at each depth; dots are the layers. The scale is logarithmic,
     so a layer that no gradient reaches has no dot.
     """
+    from matplotlib.ticker import MaxNLocator
+
     columns = len(rows[0])
     figure = new_figure(1.5 + 4 * columns, 0.8 + 3 * len(rows))
     axes = figure.subplots(len(rows), columns, sharey="row", squeeze=False)
@@ -48,6 +50,7 @@ def draw(rows: Sequence[Sequence[Panel]]) -> Figure:
         chart.set_yscale("log")
         chart.set_title(panel.title)
         chart.grid(visible=True, which="major", alpha=0.3)
+        chart.xaxis.set_major_locator(MaxNLocator(integer=True))
         chart.set_xlabel("weighted layers from the input")
         chart.legend(fontsize="small")
     for chart in axes[:, 0]:
