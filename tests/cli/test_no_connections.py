@@ -1,4 +1,4 @@
-"""No command opens a connection that was not asked for, or writes where it was not told to."""
+"""No command opens a connection that was not asked for, or writes where it should not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 pytestmark = pytest.mark.slow
 
-# Python tells its audit hooks of every socket before it is used; native code is kept from the
+# Python reports every socket to its audit hooks before it is used; native code is kept from the
 # network by the namespace of the second test.
 WATCHED = """
 import sys

@@ -79,17 +79,17 @@ def run(device: Device, file: Path, runtime: Runtime | None = None) -> Arrays:
     request = RunRequest(
         model=device.place(file), runtime=runtime, warmup_seconds=0, min_runs=1, min_seconds=0
     )
-    (told,) = (event for event in device.run(request) if isinstance(event, Outputs))
+    (reported,) = (event for event in device.run(request) if isinstance(event, Outputs))
     return [
         np.frombuffer(base64.b64decode(out.base64 or ""), out.dtype).reshape(out.shape)
-        for out in told.outputs
+        for out in reported.outputs
     ]
 
 
 def count(device: Device, file: Path) -> InstructionCounts:
     request = RunRequest(model=device.place(file), min_runs=2)
-    (told,) = (event for event in device.run(request) if isinstance(event, Instructions))
-    return InstructionCounts.of(told)
+    (reported,) = (event for event in device.run(request) if isinstance(event, Instructions))
+    return InstructionCounts.of(reported)
 
 
 @pytest.mark.parametrize("board", SIXTY_FOUR_BITS)

@@ -294,8 +294,8 @@ def test_the_warning_of_floats_agrees_with_what_is_listed(
             calibration_size=4,
         )
     listed = [a.path for a in bundle.manifest.artifacts if a.float_fallback]
-    told = [path for path in listed if path in caplog.text]
-    assert told == listed
+    named = [path for path in listed if path in caplog.text]
+    assert named == listed
     assert ("run in float" in caplog.text) == bool(listed) == (mode == "bicubic")
 
 

@@ -263,7 +263,7 @@ def test_ends_when_nobody_listens_any_more(tmp_path: Path) -> None:
 
 
 def test_noise_of_native_code_stays_out(tmp_path: Path) -> None:
-    """LiteRT tells of its delegate on standard error, and so would anything that writes to 1."""
+    """LiteRT reports its delegate on standard error; anything else might write to descriptor 1."""
     request = RunRequest(model=str(write_tflite(tmp_path / "m.tflite")), **QUICK)
     _, out, err = raw(request.model_dump_json().encode() + b"\n")
     assert all(line.startswith('{"event":') for line in out.splitlines())

@@ -51,7 +51,7 @@ def answer(
     """What a runner says that was well for a second. CPU times go on by that second."""
     done = conditions(own_cpu_seconds=2.0, all_cpu_seconds=101.0) | (after or {})
     output = {"name": "y", "dtype": "int8", "shape": [1], "sha256": digest, "base64": "AA=="}
-    told: list[dict[str, Any]] = [
+    reported: list[dict[str, Any]] = [
         {"event": "start", "protocol": 1, "runtime": "litert", "runtime_version": "2.3"}
         | {"python": "3.11", "numpy": "2.0", "machine": MACHINE, "conditions": conditions()},
         {"event": "load", "ns": 5_000_000},
@@ -64,7 +64,7 @@ def answer(
         {"event": "done", "runs": len(samples), "ns": 1_000_000_000, "complete": complete}
         | {"conditions": done},
     ]
-    return [EVENT.validate_python(event) for event in told]
+    return [EVENT.validate_python(event) for event in reported]
 
 
 class Scripted:

@@ -242,7 +242,7 @@ def _history_run(result: BenchResult) -> HistoryRun:
 
 
 def _log_variance(model: ModelResult) -> float | None:
-    """Of the log of the session's median, as its processes show it; None for a single one."""
+    """The variance of the log of the session's median by its processes; None for a single one."""
     logs = statistics.logs_of(model.samples, Figure.MEDIAN)
     return float(np.var(logs, ddof=1)) / len(logs) if len(logs) > 1 else None
 

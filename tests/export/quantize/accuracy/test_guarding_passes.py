@@ -35,7 +35,7 @@ PLAIN = QuantizeOptions(
     bias_absorption=False,
     bias_correction=False,
 )
-# Of 450 digits a quarter of a percent is one: a collapse and a recovery are told apart by far.
+# Of 450 digits a quarter of a percent is one: which parts a collapse from a recovery by far.
 COLLAPSED = 60.0
 PERCENTILE = RangeMethod.PERCENTILE
 ONE_POINT = 1.0
