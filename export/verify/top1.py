@@ -20,7 +20,7 @@ from edgeconv.export.data.batches import in_groups, join
 from edgeconv.export.data.images import ImageFolder
 from edgeconv.export.data.labeled import LabeledObject
 from edgeconv.export.data.open import open_samples
-from edgeconv.export.data.samples import Sample, batch_size
+from edgeconv.export.data.samples import Sample, batch_size, unread
 from edgeconv.export.runtimes import Runner, open_runner
 from edgeconv.progress import Progress, no_progress
 
@@ -91,7 +91,7 @@ def evaluate(
         samples += len(targets)
         progress("Evaluating", samples, labeled.total)
     if samples == 0:
-        raise DataError(f"{data} holds no readable sample ({len(labeled.skipped)} were skipped)")
+        raise DataError(f"{data} holds no usable sample{unread(labeled.skipped)}")
     return Evaluation(
         data=data.name if isinstance(data, Path) else type(data).__name__,
         data_sha256=labeled.sha256(),
