@@ -65,18 +65,25 @@ def decode(
         UnreadableImage: It is not one whole picture, or of real numbers.
         LimitExceeded: It has more pixels than the limit.
     """
-    with _damage_named(file), _opened(file) as image:
+    with open_image(file) as image:
         # A phone's JPEG may carry previews or a second view after the picture (MPO).
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
             raise UnreadableImage(
                 file, "holds several pictures", hint="save the one that is meant by itself"
             )
-        image.load()
         whole = _in_bytes(_turned(image) if exif_rotation else image, image, file)
         if whole.has_transparency_data:
             ground = Image.new("RGBA", whole.size, (*background, 255))
             whole = Image.alpha_composite(ground, whole.convert("RGBA")).convert("RGB")
         return whole.convert("L" if gray else "RGB")
+
+
+@contextmanager
+def open_image(file: Path) -> Iterator[Image.Image]:
+    """Open and load an image in the mode that it has; see :func:`decode`."""
+    with _damage_named(file), _opened(file) as image:
+        image.load()
+        yield image
 
 
 def _turned(image: Image.Image) -> Image.Image:

@@ -119,7 +119,7 @@ def test_commands(tmp_path: Path, edgeconv: CommandLine) -> None:
     new = save(tmp_path / "new.json", made_evaluation({"m": worse(20)}))
     failed = edgeconv("gate", new, "--baseline", old)
     assert failed.returncode == 1
-    assert failed.stdout.startswith("**Gate FAILED** (top-1 accuracy): at most 0.5 points lost, ")
+    assert failed.stdout.startswith("**Gate FAILED** (accuracy): at most 0.5 points lost ")
     loose = edgeconv("gate", new, "--baseline", old, "--max-accuracy-loss", "2.5")
     assert loose.returncode == 3
     assert "**Gate INCONCLUSIVE**" in loose.stdout
@@ -141,7 +141,7 @@ def test_outcomes_come_back(right: npt.NDArray[np.bool_]) -> None:
     evaluation = made_evaluation({"m": right})
     again = Evaluation.parse(evaluation.model_dump_json(), Path("r.json"))
     assert again == evaluation
-    assert np.array_equal(again.outcomes(again.results[0]), right)
+    assert np.array_equal(again.scores(again.results[0]), right)
 
 
 @pytest.mark.parametrize(
@@ -149,13 +149,13 @@ def test_outcomes_come_back(right: npt.NDArray[np.bool_]) -> None:
     [
         ("outcomes", "AAAA", "are not 1000"),
         ("outcomes", "?", "not base64"),
-        ("correct", 3, "are not those of its top-1"),
-        ("top1", 0.3, "are not those of its top-1"),
+        ("value", 0.3, "are not those of its top-1"),
     ],
 )
 def test_damaged_outcomes(field: str, value: object, words: str) -> None:
     plain = json.loads(made_evaluation({"m": RIGHT}).model_dump_json())
-    plain["results"][0][field] = value
+    result = plain["results"][0]
+    (result if field in result else result["figures"][0])[field] = value
     with pytest.raises(
         DataError, match=f"r.json is damaged, or not a result of edgeconv evaluate.*{words}"
     ):

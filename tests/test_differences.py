@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from edgeconv.bench.proportions import mcnemar, paired_difference, unpaired_difference
+from edgeconv.differences import mcnemar, paired_difference, unpaired_difference
 
 pytestmark = pytest.mark.slow
 
