@@ -61,32 +61,38 @@ def paired_means(before: Scores, after: Scores, *, root: bool = False) -> Differ
         after: The same of the second one, in the same order.
         root: Whether the figures are the roots of the means, as a root mean square error is.
     """
-    change = after - before
-    half = _half(float(change.std(ddof=1)), len(change)) if len(change) > 1 else math.inf
+    change = _linear(after, root=root) - _linear(before, root=root)
+    half = math.inf
+    if len(change) > 1:
+        # Beyond 1000 degrees Student's distribution is the normal one.
+        reach = student(1 - LEVEL, min(len(change) - 1, 1000))
+        half = reach * float(change.std(ddof=1)) / math.sqrt(len(change))
     return _of_means(before, after, half, root=root)
 
 
 def unpaired_means(before: Scores, after: Scores, *, root: bool = False) -> Difference:
     """The difference of the means of scores of different samples; see :func:`paired_means`."""
-    if min(len(before), len(after)) < 2:
-        return _of_means(before, after, math.inf, root=root)
-    half = NORMAL_975 * math.sqrt(sum(float(s.var(ddof=1)) / len(s) for s in (before, after)))
+    half = math.inf
+    if min(len(before), len(after)) > 1:
+        parts = (_linear(scores, root=root) for scores in (before, after))
+        half = NORMAL_975 * math.sqrt(sum(float(part.var(ddof=1)) / len(part) for part in parts))
     return _of_means(before, after, half, root=root)
 
 
-def _half(deviation: float, count: int) -> float:
-    """Half of Student's interval; beyond 1000 degrees it is the normal one."""
-    return student(1 - LEVEL, min(count - 1, 1000)) * deviation / math.sqrt(count)
+def _mean(scores: Scores) -> float:
+    return math.fsum(scores) / len(scores)
+
+
+def _linear(scores: Scores, *, root: bool) -> Scores:
+    """Scores whose mean varies as the figure does: the root is linear close to its mean."""
+    mean = _mean(scores)
+    return scores / (2 * math.sqrt(mean)) if root and mean else scores
 
 
 def _of_means(before: Scores, after: Scores, half: float, *, root: bool) -> Difference:
     """The interval around the difference; with one sample all that is known is that it may be 0."""
-    old, new = math.fsum(before) / len(before), math.fsum(after) / len(after)
+    old, new = (math.sqrt(_mean(s)) if root else _mean(s) for s in (before, after))
     value = new - old
-    if root:
-        # a - b is (a² - b²) / (a + b); the sum below varies much less than the difference.
-        total = math.sqrt(old) + math.sqrt(new)
-        value, half = (value / total, half / total) if total else (0.0, half)
     if math.isinf(half):
         return Difference(value, min(value, 0.0), max(value, 0.0))
     return Difference(value, value - half, value + half)

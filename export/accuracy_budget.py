@@ -53,7 +53,8 @@ def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -
     """Carry out a request with ever more effort for accuracy, until the int8 files meet a budget.
 
     The order is that of :func:`edgeconv.export.quantize.accuracy.escalation.repair`. An attempt
-    counts by its worst int8 file: lowest SQNR, largest loss of accuracy, most bytes, longest latency.
+    counts by its worst int8 file: lowest SQNR, largest loss of accuracy, most bytes, longest
+    latency.
 
     Args:
         request: What to export, with the budget that the int8 files have to meet.
@@ -99,7 +100,7 @@ def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> No
         if labeled is None:
             raise UsageError(
                 "--accuracy-budget needs labeled data",
-                hint="pass --labeled with FOLDER/CLASS/image, an .npz with x and y, or what --task takes",
+                hint="pass --labeled with FOLDER/CLASS/image, or an .npz with x and y",
             )
         if Precision.FLOAT32 not in request.precisions:
             raise UsageError(

@@ -151,14 +151,14 @@ class ExportSettings:
     "--accuracy-budget",
     metavar="PERCENT",
     type=percent,
-    help="Escalate int8 until it loses no more accuracy than this, as in 1%, on the --labeled data: "
-    "points of a share such as top-1, percent of another figure.",
+    help="Escalate int8 until it loses no more accuracy than this, as in 1%, on the --labeled "
+    "data: points of a share such as top-1, percent of another figure.",
 )
 @click.option(
     "--labeled",
     type=click.Path(path_type=Path),
-    help="Folder with one folder of images per class, .npz with x and y, or what else --task takes; "
-    "for --accuracy-budget.",
+    help="Folder with one folder of images per class, .npz with x and y, or what else --task "
+    "takes; for --accuracy-budget.",
 )
 @task_options
 @click.option(

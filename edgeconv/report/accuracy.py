@@ -20,7 +20,7 @@ def accuracy_table(result: Evaluation) -> Table:
     """One row per file."""
     names = [figure.name for figure in result.results[0].figures]
     compared = any(accuracy.against_float for accuracy in result.results)
-    columns = ["file", *(Column(name, numeric=True) for name in names)]
+    columns: list[Column | str] = ["file", *(Column(name, numeric=True) for name in names)]
     columns += [Column("against float32", numeric=True)] if compared else []
     rows = [
         (
@@ -53,9 +53,7 @@ def notes(result: Evaluation) -> list[str]:
     if any(accuracy.against_float for accuracy in result.results):
         what = result.results[0].decisive
         unit = "points" if what.unit == SHARE else (what.unit or "its own unit")
-        lines.append(
-            f"against float32: {what.name} in {unit}, with its 95 % interval if it has one"
-        )
+        lines.append(f"against float32: {what.name} in {unit}, with the 95 % interval of a mean")
     if result.skipped:
         named = ", ".join(result.skipped[:NAMED])
         lines.append(f"{len(result.skipped)} unreadable: {named}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -26,26 +27,36 @@ def fitted(image: Image.Image, size: tuple[int, int], how: Preprocessing) -> npt
     )
 
 
-def letterbox(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Where an image lies in its letterbox: left, top, width and height in pixels.
+@dataclass(frozen=True)
+class Place:
+    """Where a whole image lies in the frame of the input, in pixels; a crop begins left of it."""
 
-    Args:
-        image: The image's width and height.
-        size: The input's height and width.
-    """
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def place(image: tuple[int, int], size: tuple[int, int], how: Preprocessing) -> Place:
+    """Where an image of (W, H) lies in an input of (H, W)."""
     height, width = size
-    scale = min(width / image[0], height / image[1])
-    inner = [max(1, round(side * scale)) for side in image]
-    return (width - inner[0]) // 2, (height - inner[1]) // 2, inner[0], inner[1]
+    if how.fit is Fit.LETTERBOX:
+        scale = min(width / image[0], height / image[1])
+        inner = [max(1, round(side * scale)) for side in image]
+        return Place((width - inner[0]) // 2, (height - inner[1]) // 2, inner[0], inner[1])
+    whole = _size(image, height, width, how)
+    left, top = round((whole[0] - width) / 2), round((whole[1] - height) / 2)
+    return Place(-left, -top, *whole)
 
 
 def _letterboxed(
     image: Image.Image, size: tuple[int, int], how: Preprocessing
 ) -> npt.NDArray[np.uint8]:
-    left, top, width, height = letterbox(image.size, size)
+    at = place(image.size, size, how)
     bars = Image.new("RGB", (1, 1), how.padding).convert(image.mode)
     pixels = np.array(bars.resize(size[::-1]), np.uint8)
-    pixels[top : top + height, left : left + width] = _resized(image, (width, height), how)
+    inside = np.s_[at.top : at.top + at.height, at.left : at.left + at.width]
+    pixels[inside] = _resized(image, (at.width, at.height), how)
     return pixels
 
 
@@ -57,28 +68,29 @@ def _cropped(
     Where resizing would make a huge image of a long one, only what the crop needs is resized.
     """
     height, width = size
-    whole = _size(image, height, width, how)
-    left, top = round((whole[0] - width) / 2), round((whole[1] - height) / 2)
-    if whole[0] * whole[1] > _RESIZED_PIXELS:
-        across, down = image.width / whole[0], image.height / whole[1]
+    at = place(image.size, size, how)
+    left, top = -at.left, -at.top
+    if at.width * at.height > _RESIZED_PIXELS:
+        across, down = image.width / at.width, image.height / at.height
         box = (left * across, top * down, (left + width) * across, (top + height) * down)
         filtering = Image.Resampling[how.interpolation.name]
         return np.asarray(image.resize((width, height), filtering, box=box), np.uint8)
-    return _resized(image, whole, how)[top : top + height, left : left + width]
+    whole = _resized(image, (at.width, at.height), how)
+    return whole[top : top + height, left : left + width]
 
 
-def _size(image: Image.Image, height: int, width: int, how: Preprocessing) -> tuple[int, int]:
+def _size(image: tuple[int, int], height: int, width: int, how: Preprocessing) -> tuple[int, int]:
     """The width and height that the image is resized to."""
     least = [width, height]
     if how.crop is not None:
         least = [math.floor(side / how.crop) for side in least]
     if how.fit is Fit.SQUASH:
         return max(least[0], how.resize or 0), max(least[1], how.resize or 0)
-    bounds = [(least[0], image.width), (least[1], image.height)]
+    bounds = [(least[0], image[0]), (least[1], image[1])]
     if how.resize is not None:
-        bounds.append((how.resize, min(image.size)))
+        bounds.append((how.resize, min(image)))
     target, side = max(bounds, key=lambda bound: bound[0] / bound[1])
-    return max(width, target * image.width // side), max(height, target * image.height // side)
+    return max(width, target * image[0] // side), max(height, target * image[1] // side)
 
 
 def _resized(

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgeconv.errors import UsageError
 from edgeconv.export.tasks.classification import Classification
+from edgeconv.export.tasks.detection import Detection
 from edgeconv.export.tasks.embeddings import Embeddings
 from edgeconv.export.tasks.own import OwnMetric
 from edgeconv.export.tasks.regression import Regression
@@ -21,6 +22,7 @@ TASKS: dict[str, Callable[[], Task[Any, Any]]] = {
     "regression": Regression,
     "keypoints": Regression,
     "embeddings": Embeddings,
+    "detection": Detection,
 }
 
 
@@ -28,11 +30,14 @@ def open_task(name: str) -> Task[Any, Any]:
     """The task of a name.
 
     Args:
-        name: One of ``TASKS``, or ``file.py:metric`` for a function as own.py describes it.
+        name: One of ``TASKS``, ``file.py:metric`` for a function as own.py describes it, or
+            ``detection:file.py:decode`` for one as detection.py does.
 
     Raises:
         UsageError: There is no such task.
     """
+    if name.startswith("detection:"):
+        return Detection(name.partition(":")[2])
     if ":" in name:
         return OwnMetric(name)
     if name not in TASKS:

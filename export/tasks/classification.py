@@ -19,8 +19,9 @@ _TOP = 5
 
 
 class Classification:
-    """The first output has a score for each class. Of equal scores the first one counts as larger,
-    as for NumPy's argmax.
+    """The first output has a score for each class.
+
+    Of equal scores the first one counts as larger, as for NumPy's argmax.
     """
 
     name = "classification"

@@ -77,7 +77,7 @@ def _unit(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """The vectors with length 1, in float64; a vector of zeros stays as it is."""
     wide = vectors.astype(np.float64)
     lengths = np.sqrt(np.sum(np.square(wide), 1, keepdims=True))
-    return np.divide(wide, lengths, out=wide, where=lengths > 0)
+    return wide / np.where(lengths > 0, lengths, 1.0)
 
 
 def _places(vectors: npt.NDArray[np.float64], classes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

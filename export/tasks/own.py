@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,9 +28,7 @@ from edgeconv.export.capture.factory import load_named
 from edgeconv.export.data.classes import open_classes
 from edgeconv.export.data.masks import open_masks
 from edgeconv.export.data.truth import Labeled, npz_with_truths, rows_with_truths
-from edgeconv.export.tasks.task import Arrays, Rows, Scored
-
-_BETTER = ("higher", "lower")
+from edgeconv.export.tasks.task import Arrays, Rows, Scored, of_sample
 
 
 class OwnMetric:
@@ -49,12 +47,11 @@ class OwnMetric:
         if not callable(self._function):
             kind = type(self._function).__name__
             raise UsageError(f"{spec} is a {kind}, not a function", hint="pass file.py:function")
-        self._better = getattr(self._function, "better", _BETTER[0])
+        better: Any = getattr(self._function, "better", "higher")
+        if better not in ("higher", "lower"):
+            raise UsageError(f"{spec}.better is {better!r}", hint="set it to higher or lower")
+        self._better: Literal["higher", "lower"] = better
         self._unit = str(getattr(self._function, "unit", ""))
-        if self._better not in _BETTER:
-            raise UsageError(
-                f"{spec}.better is {self._better!r}", hint=f"set it to {' or '.join(_BETTER)}"
-            )
 
     def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[Any]:
         """Open any of the layouts that have the truth of a sample."""
@@ -66,7 +63,7 @@ class OwnMetric:
 
     def count(self, outputs: Arrays, truths: Sequence[Any]) -> Rows:
         """The metric of each sample."""
-        rows = [[output[i] for output in outputs] for i in range(len(truths))]
+        rows = [of_sample(outputs, i, len(truths)) for i in range(len(truths))]
         return Rows((np.array([self._of(*pair) for pair in zip(rows, truths, strict=True)]),))
 
     def _of(self, outputs: list[Any], truth: Any) -> float:

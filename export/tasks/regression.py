@@ -41,7 +41,7 @@ class Regression:
         if path.suffix != ".npz":
             raise UsageError(f"{path} is no .npz file", hint="store the targets as 'y' beside 'x'")
         samples, targets = npz_with_truths(path, manifest, "fiu", "numbers")
-        if targets.shape[1:] != output.shape[1:] and targets.shape[1:] + (1,) != output.shape[1:]:
+        if targets.shape[1:] != output.shape[1:] and (*targets.shape[1:], 1) != output.shape[1:]:
             raise MismatchedData(
                 f"'y' of {path} holds targets of shape {list(targets.shape[1:])}, the output "
                 f"{output.name!r} gives {list(output.shape[1:])}",
@@ -74,6 +74,13 @@ class Regression:
         size = math.sqrt(math.fsum(targets) / count)
         figures = [Figure(name="RMSE", value=error, unit="", better="lower", samples=count)]
         if size:
-            relative = {"name": "relative error", "value": error / size, "unit": "of the targets"}
-            figures.append(Figure(**relative, better="lower", samples=count))
+            figures.append(
+                Figure(
+                    name="relative error",
+                    value=error / size,
+                    unit="of the targets",
+                    better="lower",
+                    samples=count,
+                )
+            )
         return Scored(tuple(figures), scores=errors, root=True)

@@ -68,7 +68,8 @@ class Segmentation:
 
     def merge(self, parts: Sequence[Confusion]) -> Confusion:
         """The pixels of all parts."""
-        return np.sum(parts, axis=0)
+        total: Confusion = np.sum(parts, axis=0)
+        return total
 
     def score(self, counts: Confusion, reference: Confusion | None) -> Scored:
         """The mean intersection over union, and the share of pixels of the right class."""
@@ -92,8 +93,8 @@ class Segmentation:
             classes = torch.from_numpy(output.reshape(1, 1, *output.shape[-2:]).astype(np.float64))
             if classes.shape[2:] != mask.shape:
                 classes = interpolate(classes, mask.shape, mode="nearest-exact")
-            return classes[0, 0].numpy().astype(np.int64)
+            return np.asarray(classes[0, 0].numpy(), np.int64)
         scores = torch.from_numpy(np.moveaxis(output, self._channels - 1, 0)[None])
         if scores.shape[2:] != mask.shape:
             scores = interpolate(scores, mask.shape, mode="bilinear", align_corners=False)
-        return scores[0].numpy().argmax(0)
+        return np.asarray(scores[0].numpy().argmax(0), np.int64)

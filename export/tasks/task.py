@@ -90,6 +90,11 @@ class Rows:
         return cls(tuple(np.concatenate(column) for column in columns))
 
 
+def of_sample(outputs: Arrays, index: int, count: int) -> list[Any]:
+    """The outputs of one of ``count`` samples; one without a row for each is passed as it is."""
+    return [output[index] if output.ndim and len(output) == count else output for output in outputs]
+
+
 def share(name: str, value: float, samples: int, of: str = "samples") -> Figure:
     """A figure from 0 to 1, the higher the better."""
     return Figure(name=name, value=value, unit=SHARE, better="higher", samples=samples, of=of)

@@ -159,7 +159,9 @@ def compare_accuracy(
 
     def compared(name: str, old: Accuracy, new: Accuracy) -> AccuracyComparison:
         scores = before.scores(old), after.scores(new)
-        doubts = () if old.decisive.name == new.decisive.name else ("the figure changed",)
+        doubts: tuple[str, ...] = (
+            () if old.decisive.name == new.decisive.name else ("the figure changed",)
+        )
         if scores[0] is None or scores[1] is None or scores[0].dtype != scores[1].dtype:
             value = new.decisive.value - old.decisive.value
             if not paired:
