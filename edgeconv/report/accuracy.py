@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgeconv.bench.compare.accuracy import format_figure
@@ -17,6 +18,13 @@ NAMED = 3  # unreadable samples that a note names
 
 
 def accuracy_table(result: Evaluation) -> Table:
+    """One row per file; see :func:`accuracy_cells`."""
+    return table(*accuracy_cells(result))
+
+
+def accuracy_cells(
+    result: Evaluation,
+) -> tuple[Sequence[Column | str], Sequence[Sequence[str]]]:
     """One row per file."""
     names = [figure.name for figure in result.results[0].figures]
     compared = any(accuracy.against_float for accuracy in result.results)
@@ -27,11 +35,10 @@ def accuracy_table(result: Evaluation) -> Table:
             accuracy.path,
             *map(format_figure, accuracy.figures),
             *([_against_float(accuracy)] if compared else []),
-            accuracy.runtime,
         )
         for accuracy in result.results
     ]
-    return table((*columns, "runtime"), rows)
+    return columns, rows
 
 
 def _against_float(accuracy: Accuracy) -> str:
@@ -49,7 +56,8 @@ def _against_float(accuracy: Accuracy) -> str:
 
 def notes(result: Evaluation) -> list[str]:
     """What the figures are taken on, and the samples that could not be read."""
-    lines = [f"{result.task} on {result.samples} samples of {result.data}"]
+    runtimes = " and ".join(dict.fromkeys(accuracy.runtime for accuracy in result.results))
+    lines = [f"{result.task} on {result.samples} samples of {result.data}, by {runtimes}"]
     if any(accuracy.against_float for accuracy in result.results):
         what = result.results[0].decisive
         unit = "points" if what.unit == SHARE else (what.unit or "its own unit")

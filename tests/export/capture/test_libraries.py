@@ -24,12 +24,12 @@ from support.libraries import library
 from support.runtimes import run_onnx
 
 
-def color(side: int) -> TensorInfo:
-    return TensorInfo(name="x", shape=(1, 3, side, side), dtype="float32")
-
-
 def find(spec: str, size: tuple[int, ...] | None = None, **args: Any) -> Any:
     return resolve(spec, args=args, input_size=size, weights=None)
+
+
+def image(*shape: int) -> TensorInfo:
+    return TensorInfo(name="x", dtype="float32", shape=shape)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_the_configuration_of_timm(timm: ModuleType, picture: Path) -> None:
     assert card.crop == 0.875
     own = create_transform(**resolve_model_data_config(source.network))
     wanted = own(Image.open(picture).convert("RGB"))[None].numpy()
-    assert np.abs(load_image(picture, color(224), card) - wanted).max() < 1e-5
+    assert np.abs(load_image(picture, image(1, 3, 224, 224), card) - wanted).max() < 1e-5
 
 
 def test_the_size_of_a_fixed_input_reaches_the_network(timm: ModuleType) -> None:
@@ -131,7 +131,7 @@ def test_an_image_that_is_squashed(timm: ModuleType, picture: Path) -> None:
         std=(1.0,) * 3,
     )  # fmt: skip
     wanted = own(Image.open(picture).convert("RGB"))[None].numpy()
-    assert np.abs(load_image(picture, color(64), how) - wanted).max() < 1e-5
+    assert np.abs(load_image(picture, image(1, 3, 64, 64), how) - wanted).max() < 1e-5
 
 
 def test_the_configuration_of_torchvision(torchvision: ModuleType, picture: Path) -> None:
@@ -143,7 +143,7 @@ def test_the_configuration_of_torchvision(torchvision: ModuleType, picture: Path
     assert (card.resize, card.interpolation) == (232, Interpolation.BILINEAR)
     own = MobileNet_V2_Weights.DEFAULT.transforms()
     wanted = own(Image.open(picture).convert("RGB"))[None].numpy()
-    assert np.abs(load_image(picture, color(224), card) - wanted).max() < 1e-5
+    assert np.abs(load_image(picture, image(1, 3, 224, 224), card) - wanted).max() < 1e-5
     smaller = find("torchvision:mobilenet_v2", (112, 112))
     assert smaller.preprocessing.resize == math.floor(232 / 2)
 
