@@ -38,12 +38,12 @@ class UnreadableImage(DataError):  # noqa: N818  # what was met, as in edgeconv.
     """A file that holds no picture, half of one, several, or one of no known range.
 
     Attributes:
-        reason: What is wrong with it, without the file's name.
+        reason: What is wrong with it and what helps, without the file's name.
     """
 
     def __init__(self, file: Path, reason: str, hint: str = "") -> None:
         super().__init__(f"{file} {reason}", hint=hint or "replace it or take it away")
-        self.reason = reason
+        self.reason = f"{reason} ({hint})" if hint else reason
 
 
 def decode(
