@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from edgeconv.export.choices import Choice, OptionalChoice
+from edgeconv.export.layer_rules import LayerChoices, LayerRule
 
 MAX_EFFORT = 3
 _EFFORT_OF_ROUNDING = 2
@@ -63,6 +64,9 @@ class QuantizeOptions:
         rounding: How weights become integers.
         keep_float: What stays in float: names that `edgeconv blame` prints, of modules, nodes or
             results, or patterns such as ``head.*``.
+        layers: Precision by layer; of the rules that name a layer, the first one counts.
+            :func:`edgeconv.export.layer_rules.read_layers` reads them from a file.
+        chosen: What ``layers`` comes to in the network; quantization finds it.
         float_places: How many more places of the network stay in float, those that lose most; at
             most half of all places.
         integer_outputs: Whether the outputs of the network have to be integers.
@@ -76,6 +80,8 @@ class QuantizeOptions:
     bias_correction: bool | None = None
     rounding: OptionalChoice[Rounding] = OptionalChoice(Rounding)
     keep_float: frozenset[str] = frozenset()
+    layers: tuple[LayerRule, ...] = ()
+    chosen: LayerChoices = field(default_factory=LayerChoices)
     float_places: int = 0
     integer_outputs: bool = False
 
