@@ -35,6 +35,7 @@ from edgeconv.export.tflite.graph import (
     NoIntegerForm,
     Quantization,
     Tensor,
+    WideQuantization,
 )
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Perm, identity, permuted
 from edgeconv.export.tflite.legalize.inline import inline_and_unroll
@@ -301,6 +302,8 @@ class _Lowering:
         dtype = FLOAT if value.dtype is None else value.dtype.numpy()
         if held.quantization is not None and dtype == FLOAT:
             tensor = builder.dequantize(tensor)
+        elif isinstance(held.quantization, WideQuantization):
+            declared = None  # int16 once the whole graph is lowered
         elif held.quantization is not None:
             tensor = builder.quantize(tensor, outer(held.quantization, dtype), dtype)
         if declared is not None and declared in WIDER:
@@ -338,7 +341,8 @@ def _rule_of(node: ir.Node) -> Rule:
 def _check_types(node: ir.Node, found: Rule) -> None:
     """Refuse what no tensor can hold, and arithmetic on bytes that are not codes for reals."""
     codes = is_quantize(node) or is_dequantize(node) or found.integer is Integer.MOVES
-    castable = CASTABLE_TYPES if node.op_type in ("Cast", "Identity") else ELEMENT_TYPES
+    any_type = is_quantize(node) or is_dequantize(node) or node.op_type in ("Cast", "Identity")
+    castable = CASTABLE_TYPES if any_type else ELEMENT_TYPES
     for value in (*node.inputs, *node.outputs):
         if value is None or value.dtype is None:
             continue
