@@ -82,11 +82,13 @@ class LayerChoices:
         int16: The nodes with activations of 16 bits.
         per_tensor: The layers whose weights have a single scale.
         symmetric: The nodes with the zero of their results at 0.
+        by_rule: Each rule, with the nodes that it decides.
     """
 
     int16: frozenset[str] = frozenset()
     per_tensor: frozenset[str] = frozenset()
     symmetric: frozenset[str] = frozenset()
+    by_rule: tuple[tuple[LayerRule, tuple[str, ...]], ...] = ()
 
 
 def read_layers(path: str | Path) -> tuple[LayerRule, ...]:

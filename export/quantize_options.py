@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from edgeconv.export.choices import Choice, OptionalChoice
-from edgeconv.export.layer_rules import LayerChoices, LayerRule
+from edgeconv.export.layer_rules import LayerChoices, LayerPrecision, LayerRule
 
 MAX_EFFORT = 3
 _EFFORT_OF_ROUNDING = 2
@@ -98,6 +98,11 @@ class QuantizeOptions:
             bias_correction=tried if self.bias_correction is None else self.bias_correction,
             rounding=learned if self.rounding is None else self.rounding,
         )
+
+    @property
+    def has_int16(self) -> bool:
+        """Whether int8 files shall have layers with activations of 16 bits."""
+        return any(rule.precision is LayerPrecision.INT16 for rule in self.layers)
 
     @property
     def judges(self) -> bool:

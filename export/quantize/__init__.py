@@ -9,6 +9,7 @@ from onnx_ir.passes import common
 
 from edgeconv.errors import UsageError
 from edgeconv.export.data.samples import Batch, Batches
+from edgeconv.export.layer_rules import LayerRule
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe
@@ -58,6 +59,7 @@ class QuantizedModel:
         range_method: The range method that was used; None for a pre-quantized graph.
         int16: The names of the nodes with activations of 16 bits.
         in_float: The names of the nodes in ``float_fallback``.
+        layers: The rules of precision by layer, each with the nodes that it decides.
     """
 
     model: ir.Model
@@ -67,6 +69,7 @@ class QuantizedModel:
     range_method: RangeMethod | None = None
     int16: frozenset[str] = frozenset()
     in_float: frozenset[str] = frozenset()
+    layers: tuple[tuple[LayerRule, tuple[str, ...]], ...] = ()
 
 
 def quantize(
@@ -99,6 +102,7 @@ def quantize(
         current.options.range_method,
         int16=current.options.chosen.int16,
         in_float=frozenset(str(node.name) for node in left),
+        layers=current.options.chosen.by_rule,
     )
 
 

@@ -34,9 +34,11 @@ def with_choices(graph: ir.Graph, options: QuantizeOptions) -> QuantizeOptions:
     per_tensor: set[str] = set()
     symmetric: set[str] = set()
     decided = set(in_float)
+    by_rule = []
     for rule in options.layers:
         names = named_nodes(graph, {rule.name}) - decided
         decided |= names
+        by_rule.append((rule, tuple(sorted(names))))
         if rule.precision is LayerPrecision.FLOAT32:
             in_float |= names
         if rule.precision is LayerPrecision.INT16:
@@ -45,7 +47,9 @@ def with_choices(graph: ir.Graph, options: QuantizeOptions) -> QuantizeOptions:
             per_tensor |= names
         if rule.activations is ActivationZero.SYMMETRIC:
             symmetric |= names
-    chosen = LayerChoices(_with_clamps(graph, int16), frozenset(per_tensor), frozenset(symmetric))
+    chosen = LayerChoices(
+        _with_clamps(graph, int16), frozenset(per_tensor), frozenset(symmetric), tuple(by_rule)
+    )
     _refuse_fixed(graph, chosen.int16)
     return replace(options, keep_float=frozenset(in_float), layers=(), chosen=chosen)
 

@@ -7,7 +7,7 @@ the quantized tensor, and a DEQUANTIZE is emitted only where a consumer needs fl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +96,14 @@ def lower(
     )
     graph, float_fallback = _Lowering(_written_out(model), inputs, outputs).run(declared)
     float_fallback += finish(graph)
+    wide = [
+        each.name for each in _tensors(graph) if isinstance(each.quantization, WideQuantization)
+    ]
+    if wide:
+        raise UnsupportedOperator(
+            f"{wide[0]} is an int16 activation, which this file cannot have",
+            hint="export the float network with --precision int16x8",
+        )
     versions = operator_versions(graph)
     return LoweredModel(
         data=write(graph),
@@ -105,6 +113,11 @@ def lower(
         outputs=tuple(map(_info, graph.outputs, outputs)),
         float_fallback=float_fallback,
     )
+
+
+def _tensors(graph: Graph) -> Iterator[Tensor]:
+    for operator in graph.operators:
+        yield from operator.outputs
 
 
 def demand_known(model: ir.Model) -> None:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from torch import nn
 
 from edgeconv.bundle import Format, IoType, Precision
+from edgeconv.errors import UsageError
+from edgeconv.export import export
 from edgeconv.export.layer_rules import LayerPrecision, LayerRule
 from edgeconv.export.precision import make_variant
 from edgeconv.export.precision.variant import Variant
 from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, quantize
+from edgeconv.export.request import ExportRequest
+from edgeconv.export.target import resolve_request
 from edgeconv.export.tflite import lower
 from edgeconv.export.verify.operators import check_operators, run_exactly
 from edgeconv.metrics import sqnr_db
 from support.precision import Samples, first_outputs_onnx, first_outputs_tflite
 from support.runtimes import tflite_interpreter
+
+OldRuntime = Callable[[bytes, Mapping[str, Any]], dict[str, np.ndarray]]
 
 OPTIONS = QuantizeOptions(effort=0)
 
@@ -106,3 +116,65 @@ def test_integer_inputs_and_outputs_stay_8_bits_wide(
     by_tflite = first_outputs_tflite(lowered.data, pairs).astype(int)
     assert np.abs(by_onnx - by_tflite).max() <= 3  # steps of several layers, one after another
     assert np.ptp(by_onnx) > 50
+
+
+def test_tflite_runtime_2_14_computes_islands(
+    graph: ir.Model, samples: Samples, expected: np.ndarray, tflite214: OldRuntime
+) -> None:
+    variant = make_variant(
+        Precision.INT8, graph, island(graph, samples, "gate.0", "head", "left.0"), IoType.FLOAT32
+    )
+    lowered = lower(variant.tflite, finish=variant.finish)
+    name = lowered.inputs[0].name
+    got = [
+        next(iter(tflite214(bytes(lowered.data), {name: np.moveaxis(x, 1, -1)}).values()))
+        for (x,) in samples
+    ]
+    by_litert = first_outputs_tflite(lowered.data, samples)
+    assert sqnr_db(expected, np.stack(got)) > sqnr_db(expected, by_litert) - 1
+
+
+def test_what_the_users_rules_decide_is_recorded(
+    mixed: nn.Module, samples: Samples, tmp_path: Path
+) -> None:
+    rules = (
+        LayerRule(name="head", precision=LayerPrecision.INT16),
+        LayerRule(name="right", precision=LayerPrecision.FLOAT32),
+    )
+    bundle = export(
+        mixed,
+        out=tmp_path / "bundle",
+        input_size=(3, 16, 16),
+        precisions=["int8"],
+        calibration=np.concatenate([x for (x,) in samples]),
+        quantization=replace(OPTIONS, layers=rules),
+    )
+    assert all(a.verification and a.verification.passed for a in bundle.manifest.artifacts)
+    calibration = bundle.manifest.calibration
+    assert calibration is not None
+    assert [(each.name, each.precision, len(each.nodes)) for each in calibration.layers] == [
+        ("head", "int16", 1),
+        ("right", "float32", 1),
+    ]
+    assert {a.opset for a in bundle.manifest.artifacts} == {None, 21}
+    assert any("asked to stay" in line for line in bundle.manifest.artifacts[0].float_fallback)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"precisions": ["float32"]}, "apply to int8"), ({"opset": 20}, "since opset 21")],
+)
+def test_what_cannot_be_is_refused_at_once(
+    mixed: nn.Module, samples: Samples, options: dict[str, Any], message: str
+) -> None:
+    rules = (LayerRule(name="head", precision=LayerPrecision.INT16),)
+    request = ExportRequest(
+        "mobilenet_v2", calibration="random", quantization=replace(OPTIONS, layers=rules), **options
+    )
+    with pytest.raises(UsageError, match=message):
+        resolve_request(request)
+
+
+def test_a_softmax_or_sigmoid_has_a_fixed_scale(graph: ir.Model, samples: Samples) -> None:
+    with pytest.raises(UsageError, match=r"Sigmoid.*fixed scale"):
+        island(graph, samples, "*sigmoid*")
