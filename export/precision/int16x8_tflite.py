@@ -95,8 +95,10 @@ class _Widening:
         old = tensor.quantization
         assert isinstance(old, Quantization)
         self._old[id(tensor)] = old
-        wide = isinstance(old, WideQuantization)
-        new = old.int16 if wide else Quantization(symmetric(old.scale, old.zero_point), 0)
+        if isinstance(old, WideQuantization):
+            new = old.int16
+        else:
+            new = Quantization(symmetric(old.scale, old.zero_point), 0)
         if tensor.data is None:
             tensor.dtype, tensor.quantization = INT16, new
             self._tensors[id(tensor)] = tensor
