@@ -134,6 +134,7 @@ def test_tflite_runtime_2_14_computes_islands(
     assert sqnr_db(expected, np.stack(got)) > sqnr_db(expected, by_litert) - 1
 
 
+@pytest.mark.slow
 def test_what_the_users_rules_decide_is_recorded(
     mixed: nn.Module, samples: Samples, tmp_path: Path
 ) -> None:
