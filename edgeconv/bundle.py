@@ -208,13 +208,23 @@ class AccuracyStep(Record):
     kept: bool
 
 
+class LayerPrecision(Record):
+    """What the layers ``nodes`` are made of in int8 files, by the user's rule for ``name``."""
+
+    name: str
+    precision: str
+    weights: str
+    activations: str
+    nodes: tuple[str, ...]
+
+
 class Calibration(Record):
     """Where the ranges of the int8 files come from.
 
     ``sha256`` is over the network's inputs as float32 bytes in the order used. ``outlying`` are
     samples that stand out so much that they were left out, and ``held_out`` samples were held back
     for verification, so that its figures are of samples that calibration did not see. ``steps`` are
-    what was tried for accuracy, in order.
+    what was tried for accuracy, in order, and ``layers`` the user's precisions by layer.
     """
 
     source: str
@@ -227,6 +237,7 @@ class Calibration(Record):
     outlying: tuple[str, ...] = ()
     held_out: int = 0
     steps: tuple[AccuracyStep, ...] = ()
+    layers: tuple[LayerPrecision, ...] = ()
 
 
 class OperatorFigures(Record):

@@ -16,6 +16,7 @@ from edgeconv.bundle import (
     Calibration,
     Format,
     IoType,
+    LayerPrecision,
     Manifest,
     Precision,
     Preprocessing,
@@ -130,7 +131,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     if quantized is not None and quantized.range_method is not None:
         calibration = batches.record(
             quantized.range_method.value, [step.record() for step in quantized.improvements]
-        )
+        ).model_copy(update={"layers": _layers(quantized)})
     manifest = _manifest(
         asked,
         source,
@@ -276,6 +277,19 @@ def _quantize(
     for _ in batches:
         pass  # keeps what verification needs
     return None if request.existing is None else QuantizedModel(graph, ())
+
+
+def _layers(quantized: QuantizedModel) -> tuple[LayerPrecision, ...]:
+    return tuple(
+        LayerPrecision(
+            name=rule.name,
+            precision=rule.precision.value,
+            weights=rule.weights.value,
+            activations=rule.activations.value,
+            nodes=nodes,
+        )
+        for rule, nodes in quantized.layers
+    )
 
 
 def _quantized_graphs(variants: Sequence[Variant]) -> dict[Precision, QuantizedGraph]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from edgeconv.export.choices import Choice, OptionalChoice
+from edgeconv.export.layer_rules import LayerChoices, LayerPrecision, LayerRule
 
 MAX_EFFORT = 3
 _EFFORT_OF_ROUNDING = 2
@@ -63,6 +64,9 @@ class QuantizeOptions:
         rounding: How weights become integers.
         keep_float: What stays in float: names that `edgeconv blame` prints, of modules, nodes or
             results, or patterns such as ``head.*``.
+        layers: Precision by layer; of the rules that name a layer, the first one counts.
+            :func:`edgeconv.export.layer_rules.read_layers` reads them from a file.
+        chosen: What ``layers`` comes to in the network; quantization finds it.
         float_places: How many more places of the network stay in float, those that lose most; at
             most half of all places.
         integer_outputs: Whether the outputs of the network have to be integers.
@@ -76,6 +80,8 @@ class QuantizeOptions:
     bias_correction: bool | None = None
     rounding: OptionalChoice[Rounding] = OptionalChoice(Rounding)
     keep_float: frozenset[str] = frozenset()
+    layers: tuple[LayerRule, ...] = ()
+    chosen: LayerChoices = field(default_factory=LayerChoices)
     float_places: int = 0
     integer_outputs: bool = False
 
@@ -92,6 +98,11 @@ class QuantizeOptions:
             bias_correction=tried if self.bias_correction is None else self.bias_correction,
             rounding=learned if self.rounding is None else self.rounding,
         )
+
+    @property
+    def has_int16(self) -> bool:
+        """Whether int8 files shall have layers with activations of 16 bits."""
+        return any(rule.precision is LayerPrecision.INT16 for rule in self.layers)
 
     @property
     def judges(self) -> bool:

@@ -206,8 +206,18 @@ class ExportRequest:
             raise UsageError(f"opset must be from {MIN_OPSET} to {MAX_OPSET}, not {self.opset}")
         if self.runtime is not None:
             tflite_release(self.runtime)
+        self._check_layers()
         if self.is_float:
             self.check_calibration()
+
+    def _check_layers(self) -> None:
+        layers = () if self.quantization is None else self.quantization.layers
+        known = self.precisions is not None or self.is_float
+        if layers and known and not any(each.calibrated for each in self.float_precisions()):
+            raise UsageError(
+                "precisions by layer apply to int8 files",
+                hint="pass --calibration, and --precision int8",
+            )
 
     def _check_inputs(self) -> None:
         stated = {
@@ -290,7 +300,10 @@ class ResolvedRequest:
         # A file or module may be quantized, and then has its own precision by default.
         if asked.precisions is not None or asked.is_float:
             self._check_io()
-        if Precision.INT16X8 in self.precisions and Format.ONNX in self.formats:
+        int16 = Precision.INT16X8 in self.precisions or (
+            Precision.INT8 in self.precisions and self.quantization.has_int16
+        )
+        if int16 and Format.ONNX in self.formats:
             self._check_int16_opset()
         if self.runtime is not None and Format.TFLITE not in self.formats:
             raise UsageError(

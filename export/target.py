@@ -291,7 +291,9 @@ def _older(stated: str | None, there: str) -> str:
 
 
 def _has_int16(asked: ExportRequest) -> bool:
-    return Precision.INT16X8 in (asked.precisions or ())
+    """Whether a file may have int16 activations: all of one, or those of some layers."""
+    layers = asked.quantization is not None and asked.quantization.has_int16
+    return layers or Precision.INT16X8 in (asked.precisions or ())
 
 
 def _last_opset(asked: ExportRequest, highest: int) -> int:

@@ -17,7 +17,15 @@ from edgeconv.cli.shared_options import (
     preprocessing,
     task_options,
 )
-from edgeconv.cli.values import EnumChoice, as_set, lines, negated, none_if_empty, percent
+from edgeconv.cli.values import (
+    EnumChoice,
+    as_set,
+    layer_rules,
+    lines,
+    negated,
+    none_if_empty,
+    percent,
+)
 from edgeconv.export.quantize_options import (
     MAX_EFFORT,
     ActivationType,
@@ -109,6 +117,15 @@ class ExportSettings:
     callback=as_set,
     help="Leave these layers in float: a name that `edgeconv blame` prints, or a pattern such as "
     "'head.*'. Repeatable.",
+)
+@click.option(
+    "--layers",
+    metavar="FILE",
+    type=layer_rules,
+    default=(),
+    help="TOML file with precisions by layer: [[layer]] with name (or pattern), precision "
+    "(float32, int16, int8), weights (per-channel, per-tensor) and activations (asymmetric, "
+    "symmetric). The first rule that matches a layer counts.",
 )
 @network_options
 @click.option("--batch", type=click.IntRange(min=1), help="Static batch size.  [default: 1]")

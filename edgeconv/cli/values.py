@@ -6,12 +6,15 @@ import math
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from edgeconv.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgeconv.export.layer_rules import LayerRule
 
 T = TypeVar("T")
 
@@ -139,6 +142,17 @@ def lines(text: str) -> tuple[str, ...]:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not a text file in UTF-8") from error
+
+
+def layer_rules(text: str | tuple[LayerRule, ...]) -> tuple[LayerRule, ...]:
+    """Read the rules of precision by layer from the file at a path; a default is none of them.
+
+    Raises:
+        UsageError: There is no such file, or it says something else.
+    """
+    from edgeconv.export.layer_rules import read_layers
+
+    return read_layers(text) if isinstance(text, str) else text
 
 
 def key_value(text: str) -> tuple[str, str | int | float | bool]:

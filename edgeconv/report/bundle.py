@@ -64,6 +64,12 @@ def print_bundle(
                     [_step(step, seconds or {}) for step in calibration.steps],
                 )
             )
+        if calibration.layers:
+            rows = [
+                [each.name, each.precision, each.weights, each.activations, str(len(each.nodes))]
+                for each in calibration.layers
+            ]
+            out.print(table(_LAYERS, rows))
     halved = [a.path for a in manifest.artifacts if _computes_in_half(a)]
     if halved and manifest.target is not None and manifest.target.half_arithmetic:
         out.print(f"{', '.join(halved)}: LiteRT computes it in half precision on the target")
@@ -99,6 +105,13 @@ def format_error(figures: Verification) -> str:
     return f"{error:.1e}" if error < 1e-3 else format_percent(error, places=2)
 
 
+_LAYERS: list[Column | str] = [
+    "layers of int8 files",
+    "precision",
+    "weights",
+    "activations",
+    Column("nodes", numeric=True),
+]
 _ACCURACY = (
     Column("file"),
     Column("argmax", numeric=True),

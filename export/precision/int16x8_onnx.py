@@ -8,6 +8,8 @@ QuantizeLinear has int16 since opset 21.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -44,14 +46,18 @@ def widen(model: ir.Model) -> ir.Model:
     return run(model.clone(), steps)
 
 
-def refuse_lost_bounds(model: ir.Model) -> None:
+def refuse_lost_bounds(model: ir.Model, among: Collection[str] | None = None) -> None:
     """Raise UnsupportedOperator for a Clip of a float graph that symmetric ranges cannot stand for.
 
     Full-integer quantization drops a Clip whose bounds are the ends of an int8 range. int16 ranges
     end at the same distance on both sides of zero.
+
+    Args:
+        model: The float graph.
+        among: The names of the nodes to look at; None for all.
     """
     for node in model.graph:
-        bounds = clamp_bounds(node)
+        bounds = clamp_bounds(node) if among is None or node.name in among else None
         if bounds is None or not np.isfinite(bounds).any():
             continue
         low, high = bounds
@@ -86,18 +92,23 @@ class PutBackRelus(NodePass):
 
     def applies(self, node: ir.Node) -> bool:
         """Apply to a QuantizeLinear of which only the range cuts off what is below zero."""
-        return node.op_type == "QuantizeLinear" and _cuts_negatives(node)
+        return node.op_type == "QuantizeLinear" and cuts_negatives(node)
 
     def replace(self, editor: GraphEditor, node: ir.Node) -> None:
         """Write a Relu in front of the QuantizeLinear."""
-        x = node.inputs[0]
-        assert x is not None
-        name = editor.free_name(f"{x.name}_relu")
-        relu = ir.node("Relu", [x], name=name)
-        relu.outputs[0].name = name
-        describe(relu.outputs[0], x)
-        editor.graph.insert_before(node, relu)
-        node.replace_input_with(0, relu.outputs[0])
+        put_relu_before(editor, node)
+
+
+def put_relu_before(editor: GraphEditor, quantize: ir.Node) -> None:
+    """Write a Relu in front of a QuantizeLinear."""
+    x = quantize.inputs[0]
+    assert x is not None
+    name = editor.free_name(f"{x.name}_relu")
+    relu = ir.node("Relu", [x], name=name)
+    relu.outputs[0].name = name
+    describe(relu.outputs[0], x)
+    editor.graph.insert_before(quantize, relu)
+    quantize.replace_input_with(0, relu.outputs[0])
 
 
 class WidenActivations(ir.passes.InPlacePass):
@@ -115,7 +126,7 @@ class WidenActivations(ir.passes.InPlacePass):
                 continue
             zero_point = constant_array(node.inputs[2])
             if zero_point.any() or not (
-                zero_point.dtype == INT16 or _is_weight(node) or _is_bias(node)
+                zero_point.dtype == INT16 or _is_weight(node) or is_bias(node)
             ):
                 raise broken(self, f"{node.name} ({node.op_type}) is not in int16")
 
@@ -142,12 +153,12 @@ class _Widening:
             ):
                 self._constant(node)
         for node in list(self._editor.graph):
-            if node.op_type == "DequantizeLinear" and _is_bias(node):
+            if node.op_type == "DequantizeLinear" and is_bias(node):
                 self._bias(node)
 
     def _activation(self, node: ir.Node) -> None:
         """State ``node``, a QuantizeLinear or DequantizeLinear, in int16."""
-        scale, zero_point = _parameters(node)
+        scale, zero_point = int8_parameters(node)
         self._set(node, symmetric(scale, zero_point))
         if node.op_type == "QuantizeLinear":
             node.outputs[0].type = ir.TensorType(ir.DataType.INT16)
@@ -163,7 +174,7 @@ class _Widening:
 
     def _constant(self, node: ir.Node) -> None:
         """State a constant in an activation's place in int16."""
-        scale, zero_point = _parameters(node)
+        scale, zero_point = int8_parameters(node)
         codes = node.inputs[0]
         assert codes is not None
         assert codes.const_value is not None
@@ -224,7 +235,7 @@ def symmetric(scale: float, zero_point: int) -> float:
     return float(np.float32(scale * max(128 + zero_point, 127 - zero_point) / LARGEST))
 
 
-def _cuts_negatives(quantize: ir.Node) -> bool:
+def cuts_negatives(quantize: ir.Node) -> bool:
     """Whether an int8 range that begins at zero may stand for a Relu in front of ``quantize``.
 
     It does not where the operator in front gives nothing below zero by itself, or gives nothing
@@ -246,10 +257,10 @@ def _cuts_negatives(quantize: ir.Node) -> bool:
 
 
 def _begins_at_zero(node: ir.Node) -> bool:
-    return _parameters(node)[1] == -128
+    return int8_parameters(node)[1] == -128
 
 
-def _parameters(node: ir.Node) -> tuple[float, int]:
+def int8_parameters(node: ir.Node) -> tuple[float, int]:
     """Scale and zero point of a Q or DQ node, as of int8."""
     zero_point = constant_array(node.inputs[2])
     shift = 128 if zero_point.dtype == np.uint8 else 0
@@ -262,6 +273,7 @@ def _is_weight(dequantize: ir.Node) -> bool:
     )
 
 
-def _is_bias(dequantize: ir.Node) -> bool:
+def is_bias(dequantize: ir.Node) -> bool:
+    """Whether a DequantizeLinear states a bias."""
     codes = dequantize.inputs[0]
     return codes is not None and codes.const_value is not None and codes.dtype == ir.DataType.INT32

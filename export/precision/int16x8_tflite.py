@@ -8,10 +8,12 @@ and QUANTIZE.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.precision.int16x8_onnx import INT16, LARGEST, symmetric
 from edgeconv.export.tflite.builder import FLOAT, INT8, Constant
 from edgeconv.export.tflite.graph import (
@@ -22,6 +24,7 @@ from edgeconv.export.tflite.graph import (
     Operator,
     Quantization,
     Tensor,
+    WideQuantization,
 )
 from edgeconv.export.tflite.node_lowering import FUSING
 from edgeconv.export.tflite.versions import INT16_VERSIONS
@@ -48,6 +51,15 @@ def widen_graph(graph: Graph) -> tuple[str, ...]:
     return _Widening(graph).run()
 
 
+def widen_islands(graph: Graph) -> tuple[str, ...]:
+    """Make int16 of what was lowered in its place, in an int8 graph, and return what is in float.
+
+    Raises:
+        UnsupportedOperator: The lowering of an operator has int8 activations of its own inside.
+    """
+    return _Islands(graph).run()
+
+
 class _Widening:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -68,6 +80,9 @@ class _Widening:
             else:
                 self._in_float(operator)
         self._graph.operators = self._done
+        return self._left_in_float()
+
+    def _left_in_float(self) -> tuple[str, ...]:
         return tuple(
             f"{count} {name}: TFLite has no int16 kernel for it"
             for name, count in sorted(self._left.items())
@@ -80,7 +95,10 @@ class _Widening:
         old = tensor.quantization
         assert isinstance(old, Quantization)
         self._old[id(tensor)] = old
-        new = Quantization(symmetric(old.scale, old.zero_point), 0)
+        if isinstance(old, WideQuantization):
+            new = old.int16
+        else:
+            new = Quantization(symmetric(old.scale, old.zero_point), 0)
         if tensor.data is None:
             tensor.dtype, tensor.quantization = INT16, new
             self._tensors[id(tensor)] = tensor
@@ -172,6 +190,43 @@ class _Widening:
                 self._done.append(Operator("DEQUANTIZE", [self._activation(tensor)], [made]))
             self._float[id(tensor)] = made
         return self._float[id(tensor)]
+
+
+class _Islands(_Widening):
+    """Widens what is marked, and the constants beside it."""
+
+    def run(self) -> tuple[str, ...]:
+        for tensor in self._graph.inputs:
+            if _is_marked(tensor):
+                self._activation(tensor)
+        for operator in self._graph.operators:
+            tensors = (*operator.inputs, *operator.outputs)
+            if not any(_is_marked(tensor) or id(tensor) in self._old for tensor in tensors):
+                self._done.append(operator)
+            elif operator.name in ("QUANTIZE", "DEQUANTIZE"):
+                for tensor in tensors:
+                    if _is_marked(tensor):
+                        self._activation(tensor)
+                self._done.append(operator)
+            else:
+                self._widened(operator, tensors)
+        self._graph.operators = self._done
+        return self._left_in_float()
+
+    def _widened(self, operator: Operator, tensors: Sequence[Tensor]) -> None:
+        if any(_is_code(each) and each.data is None and not _is_marked(each) for each in tensors):
+            raise UnsupportedOperator(
+                f"{operator.source}: TFLite computes a part of it in int8, not in int16",
+                hint='state precision = "float32" for it in --layers',
+            )
+        if operator.name in INT16_VERSIONS:
+            self._integer(operator)
+        else:
+            self._in_float(operator)
+
+
+def _is_marked(tensor: Tensor) -> bool:
+    return isinstance(tensor.quantization, WideQuantization) and tensor.data is None
 
 
 def _is_code(tensor: Tensor) -> bool:

@@ -13,8 +13,9 @@ from edgeconv.export.precision.float16_onnx import float16_model
 from edgeconv.export.precision.float16_tflite import halve_constants
 from edgeconv.export.precision.int8_dynamic_onnx import quantize_dynamically
 from edgeconv.export.precision.int8_dynamic_tflite import quantize_weights
+from edgeconv.export.precision.int16_islands import with_islands
 from edgeconv.export.precision.int16x8_onnx import refuse_lost_bounds, widen
-from edgeconv.export.precision.int16x8_tflite import widen_graph
+from edgeconv.export.precision.int16x8_tflite import widen_graph, widen_islands
 from edgeconv.export.quantize import QuantizedModel, apply_io
 from edgeconv.export.tensor_info import output_steps
 from edgeconv.export.tflite.graph import Graph
@@ -108,16 +109,26 @@ def make_variant(
     assert quantized is not None
     if precision is Precision.INT16X8 and existing is not Precision.INT16X8:
         return _widened(graph, quantized, io)
-    with_io = apply_io(quantized.model, io)
+    model, with_io = quantized.model, apply_io(quantized.model, io)
+    finish: Callable[[Graph], tuple[str, ...]] = _unchanged
+    if quantized.int16:
+        refuse_lost_bounds(graph, quantized.int16)
+        model, with_io = (
+            with_islands(each, quantized.int16, quantized.in_float) for each in (model, with_io)
+        )
+        finish = widen_islands
     return Variant(
         precision,
         onnx=with_io,
         tflite=with_io,
-        checked=QuantizedGraph(
-            quantized.model, output_steps(quantized.model), lowered_from=quantized.model
-        ),
+        finish=finish,
+        checked=QuantizedGraph(model, output_steps(model), model, finish),
         float_fallback=quantized.float_fallback,
     )
+
+
+def _unchanged(graph: Graph) -> tuple[str, ...]:
+    return ()
 
 
 def _widened(graph: ir.Model, quantized: QuantizedModel, io: IoType) -> Variant:

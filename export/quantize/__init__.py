@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgeconv.errors import UsageError
 from edgeconv.export.data.samples import Batch, Batches
+from edgeconv.export.layer_rules import LayerRule
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe
@@ -16,7 +17,7 @@ from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
 from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.integer_io import apply_io
-from edgeconv.export.quantize.keep_float import named_nodes
+from edgeconv.export.quantize.layer_choices import with_choices
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize_options import (
     ActivationType,
@@ -56,6 +57,9 @@ class QuantizedModel:
         improvements: What each accuracy pass did.
         unsettled: That ranges still moved at the end of calibration, in words; otherwise empty.
         range_method: The range method that was used; None for a pre-quantized graph.
+        int16: The names of the nodes with activations of 16 bits.
+        in_float: The names of the nodes in ``float_fallback``.
+        layers: The rules of precision by layer, each with the nodes that it decides.
     """
 
     model: ir.Model
@@ -63,6 +67,9 @@ class QuantizedModel:
     improvements: tuple[Improvement, ...] = ()
     unsettled: str = ""
     range_method: RangeMethod | None = None
+    int16: frozenset[str] = frozenset()
+    in_float: frozenset[str] = frozenset()
+    layers: tuple[tuple[LayerRule, tuple[str, ...]], ...] = ()
 
 
 def quantize(
@@ -86,8 +93,17 @@ def quantize(
     """
     current, improvements = fit(model, batches, options, progress)
     qdq, float_fallback = current.to_qdq()
-    method = current.options.range_method
-    return QuantizedModel(qdq, float_fallback, improvements, current.unsettled, method)
+    left = plan(current.model.graph, current.options).float_fallback
+    return QuantizedModel(
+        qdq,
+        float_fallback,
+        improvements,
+        current.unsettled,
+        current.options.range_method,
+        int16=current.options.chosen.int16,
+        in_float=frozenset(str(node.name) for node in left),
+        layers=current.options.chosen.by_rule,
+    )
 
 
 def fit(
@@ -103,7 +119,7 @@ def fit(
     """
     options = options.decided()
     model = prepare(model)
-    options = replace(options, keep_float=named_nodes(model.graph, options.keep_float))
+    options = with_choices(model.graph, options)
     if not plan(model.graph, options).activations:
         kinds = ", ".join(sorted({node.op_type for node in model.graph})[:_NAMED_KINDS])
         raise UsageError(

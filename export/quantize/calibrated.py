@@ -58,7 +58,7 @@ class CalibratedModel:
         for node in model.graph:
             name = str(node.outputs[0].name)
             if name in weights:
-                nearest = round_to_nearest(node, self.activations)
+                nearest = _rounded(node, self.activations, self.options)
                 if (nearest.parameters.scale != weights[name].parameters.scale).any():
                     weights[name] = nearest
         return replace(self, model=model, weights=weights)
@@ -124,8 +124,15 @@ def _calibrated(
         str(value.name): parameters for value, parameters in decisions.parameters(ranges).items()
     }
     weights = {
-        str(node.outputs[0].name): round_to_nearest(node, activations)
+        str(node.outputs[0].name): _rounded(node, activations, options)
         for node in model.graph
         if is_weighted(node) and node not in decisions.float_fallback and node.inputs[0]
     }
     return CalibratedModel(model, options, activations, weights, unsettled)
+
+
+def _rounded(
+    node: ir.Node, activations: Mapping[str, ActivationParameters], options: QuantizeOptions
+) -> QuantizedWeight:
+    per_tensor = node.name in options.chosen.per_tensor
+    return round_to_nearest(node, activations, per_tensor=per_tensor)

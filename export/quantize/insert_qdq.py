@@ -171,13 +171,15 @@ class _Inserter:
         assert x is not None
         name = str(node.outputs[0].name)
         weight = self._weights[name]
-        scales, axis = weight.parameters.scale, weight.parameters.axis
+        scales = weight.parameters.scale
+        axis = weight.parameters.axis if scales.ndim else None
         self._replace_constant(node, 1, f"{name}_weight", weight.integers, scales, axis=axis)
         if has_bias(node):
             bias = constant(node, 2)
             scale = bias_scale(self._parameters[x].scale, scales, len(bias))
             integers = quantize_bias(bias, scale)
-            self._replace_constant(node, 2, f"{name}_bias", integers, scale, axis=0)
+            bias_axis = 0 if scales.ndim else None
+            self._replace_constant(node, 2, f"{name}_bias", integers, scale, axis=bias_axis)
 
     def _saturate_constants(self, node: ir.Node) -> None:
         """Cut what a Where in float fills in to what its result, in integers, can tell apart."""

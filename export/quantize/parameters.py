@@ -89,8 +89,15 @@ class ActivationParameters:
         return saturated
 
 
-def activation_parameters(observed: Range) -> ActivationParameters:
-    """Choose the parameters that cover ``observed`` and represent zero exactly."""
+def activation_parameters(observed: Range, *, symmetric: bool = False) -> ActivationParameters:
+    """Choose the parameters that cover ``observed`` and represent zero exactly.
+
+    Args:
+        observed: What has to be covered.
+        symmetric: Whether zero has to be the integer 0, so that -127 and 127 are the ends.
+    """
+    if symmetric and observed.reach > _MIN_SPAN:
+        return ActivationParameters(float(np.float32(observed.reach / 127)), 0)
     low, high = min(observed.low, 0.0), max(observed.high, 0.0)
     if (low, high) == (0.0, 1.0):
         high = _GATE_HIGH
@@ -110,7 +117,7 @@ class WeightParameters:
     """The scales of a weight.
 
     Attributes:
-        scale: One float32 scale per output channel, or a single one, [outputs].
+        scale: One float32 scale per output channel, [outputs]; a scalar for the whole weight.
         axis: The dimension of the weight that the scales run along.
     """
 
@@ -136,8 +143,10 @@ def weight_parameters(
     bias: Float32 | None,
     input_scale: float,
     output_scale: float = np.inf,
+    *,
+    per_tensor: bool = False,
 ) -> WeightParameters:
-    """Choose symmetric parameters per channel along ``axis``.
+    """Choose symmetric parameters per channel along ``axis``, or for the whole weight.
 
     The scale of a channel of zeros, or of one far smaller than its bias, is large enough for the
     bias to fit into int32. The scale of a channel far larger than its output is as large as the
@@ -150,7 +159,9 @@ def weight_parameters(
         reach = np.abs(bias, dtype=np.float64).reshape(-1, len(scale)).max(axis=0)
         scale = np.maximum(scale, reach / (input_scale * _MAX_BIAS))
     scale = np.minimum(scale, _MAX_STEP_RATIO * output_scale / input_scale)
-    return WeightParameters(np.maximum(scale, _MIN_WEIGHT_SCALE).astype(np.float32), axis)
+    if per_tensor:
+        scale = scale.max()
+    return WeightParameters(np.asarray(np.maximum(scale, _MIN_WEIGHT_SCALE), np.float32), axis)
 
 
 def bias_scale(input_scale: float, weight_scale: Float32, size: int) -> Float32:
@@ -162,8 +173,8 @@ def bias_scale(input_scale: float, weight_scale: Float32, size: int) -> Float32:
         size: The length of the bias. It is a multiple of that of the weight scales in a transposed
             convolution, whose groups share the scales of their outputs.
     """
-    product: Float32 = np.float32(input_scale) * weight_scale
-    return np.tile(product, size // len(product))
+    product: Float32 = np.asarray(np.float32(input_scale) * weight_scale)
+    return product if product.ndim == 0 else np.tile(product, size // len(product))
 
 
 def quantize_bias(bias: Float32, scale: Float32) -> npt.NDArray[np.int32]:

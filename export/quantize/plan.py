@@ -57,12 +57,14 @@ class Plan:
         fixed: The representatives whose parameters the specification sets.
         float_fallback: The nodes without an integer form, each with the reason.
         joins: The parts of each Concat that may share its scale, by the Concat's representative.
+        symmetric: The representatives whose zero point has to be 0.
     """
 
     activations: dict[ir.Value, ir.Value] = field(default_factory=dict)
     fixed: dict[ir.Value, FixedRange] = field(default_factory=dict)
     float_fallback: dict[ir.Node, str] = field(default_factory=dict)
     joins: dict[ir.Value, list[Part]] = field(default_factory=dict)
+    symmetric: set[ir.Value] = field(default_factory=set)
 
     def groups(self) -> dict[str, list[str]]:
         """List the activations that share scale and zero point, by the name of the representative.
@@ -108,7 +110,8 @@ class Plan:
                 whole = own[family[0]]
                 for root in family[1:]:
                     whole = whole.union(own[root])
-                common = activation_parameters(whole)
+                centered = not self.symmetric.isdisjoint(family)
+                common = activation_parameters(whole, symmetric=centered)
             chosen.update(dict.fromkeys(family, common))
         return {value: chosen[root] for value, root in self.activations.items()}
 
@@ -165,6 +168,7 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
             fixed[outputs[0]] = operator.fixed
     result.activations = {value: shared.find(value) for value in wanted}
     result.joins = _joins(result, concats)
+    result.symmetric = _symmetric(graph, result, options)
     found: dict[ir.Value, set[FixedRange | None]] = {}
     for value in sources:
         found.setdefault(shared.find(value), set()).add(fixed.get(value))
@@ -219,6 +223,19 @@ def _ending(graph: ir.Graph) -> set[ir.Node]:
         if node in moving and (node.op_type in ("Concat", "Softmax") or sources & ending):
             ending.add(node)
     return ending
+
+
+def _symmetric(graph: ir.Graph, result: Plan, options: QuantizeOptions) -> set[ir.Value]:
+    """The representatives of what the layers write that shall have a zero point of 0."""
+    if not options.chosen.symmetric:
+        return set()
+    written = [
+        fused_output(value)
+        for node in graph
+        if node.name in options.chosen.symmetric
+        for value in node.outputs
+    ]
+    return {result.activations[value] for value in written if value in result.activations}
 
 
 def _joins(result: Plan, concats: list[ir.Node]) -> dict[ir.Value, list[Part]]:

@@ -35,13 +35,17 @@ class QuantizedWeight:
 
 
 def round_to_nearest(
-    node: ir.Node, activations: Mapping[str, ActivationParameters]
+    node: ir.Node,
+    activations: Mapping[str, ActivationParameters],
+    *,
+    per_tensor: bool = False,
 ) -> QuantizedWeight:
     """Quantize the weight of a Conv, ConvTranspose, Gemm or MatMul to the nearest integers.
 
     Args:
         node: The layer.
         activations: The parameters of the activations around it, by name.
+        per_tensor: Whether all output channels share one scale.
     """
     x = node.inputs[0]
     assert x is not None
@@ -50,7 +54,9 @@ def round_to_nearest(
     output_scale = np.inf if output is None else output.scale
     weight = constant(node, 1)
     bias = constant(node, 2) if has_bias(node) else None
-    parameters = weight_parameters(weight, _output_axis(node), bias, input_scale, output_scale)
+    parameters = weight_parameters(
+        weight, _output_axis(node), bias, input_scale, output_scale, per_tensor=per_tensor
+    )
     return QuantizedWeight(parameters.quantize(weight), parameters)
 
 

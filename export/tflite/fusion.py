@@ -9,10 +9,16 @@ import onnx_ir as ir
 
 from edgeconv.export.graph_edit import clamp_bounds, only_consumer
 from edgeconv.export.tflite.builder import Builder
-from edgeconv.export.tflite.graph import Activation, Array, Quantization
+from edgeconv.export.tflite.graph import (
+    Activation,
+    Array,
+    Quantization,
+    WideQuantization,
+)
 from edgeconv.export.tflite.qdq import is_dequantize, is_quantize, targets, tensor_quantization
 
 LOWEST, HIGHEST = -128, 127
+_HIGHEST_INT16 = 32767
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,10 @@ def needed(limits: tuple[float, float], quantization: Quantization | None) -> tu
     low, high = limits
     if quantization is None:
         return low != -inf, high != inf
+    if isinstance(quantization, WideQuantization):
+        # Those of int16 saturate at the same distance on both sides.
+        quantization = quantization.int16
+        return code(low, quantization) > -_HIGHEST_INT16, code(high, quantization) < _HIGHEST_INT16
     return code(low, quantization) > LOWEST, code(high, quantization) < HIGHEST
 
 

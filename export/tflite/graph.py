@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,26 @@ class Quantization:
 
     scale: float
     zero_point: int
+
+
+@dataclass(frozen=True)
+class WideQuantization(Quantization):
+    """That of an int16 activation, while it is lowered as int8: steps of 256 times the size.
+
+    :func:`edgeconv.export.precision.int16x8_tflite.widen_islands` makes int16 of it.
+    """
+
+    STEPS: ClassVar[int] = 256
+
+    @classmethod
+    def of_int16(cls, scale: float) -> WideQuantization:
+        """The one that stands for int16 integers of ``scale``; a power of two is exact."""
+        return cls(scale * cls.STEPS, 0)
+
+    @property
+    def int16(self) -> Quantization:
+        """The quantization of the int16 tensor."""
+        return Quantization(self.scale / self.STEPS, 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ the quantized tensor, and a DEQUANTIZE is emitted only where a consumer needs fl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,7 @@ from edgeconv.export.tflite.graph import (
     NoIntegerForm,
     Quantization,
     Tensor,
+    WideQuantization,
 )
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Perm, identity, permuted
 from edgeconv.export.tflite.legalize.inline import inline_and_unroll
@@ -95,6 +96,14 @@ def lower(
     )
     graph, float_fallback = _Lowering(_written_out(model), inputs, outputs).run(declared)
     float_fallback += finish(graph)
+    wide = [
+        each.name for each in _tensors(graph) if isinstance(each.quantization, WideQuantization)
+    ]
+    if wide:
+        raise UnsupportedOperator(
+            f"{wide[0]} is an int16 activation, which this file cannot have",
+            hint="export the float network with --precision int16x8",
+        )
     versions = operator_versions(graph)
     return LoweredModel(
         data=write(graph),
@@ -104,6 +113,11 @@ def lower(
         outputs=tuple(map(_info, graph.outputs, outputs)),
         float_fallback=float_fallback,
     )
+
+
+def _tensors(graph: Graph) -> Iterator[Tensor]:
+    for operator in graph.operators:
+        yield from operator.outputs
 
 
 def demand_known(model: ir.Model) -> None:
@@ -301,6 +315,8 @@ class _Lowering:
         dtype = FLOAT if value.dtype is None else value.dtype.numpy()
         if held.quantization is not None and dtype == FLOAT:
             tensor = builder.dequantize(tensor)
+        elif isinstance(held.quantization, WideQuantization):
+            declared = None  # int16 once the whole graph is lowered
         elif held.quantization is not None:
             tensor = builder.quantize(tensor, outer(held.quantization, dtype), dtype)
         if declared is not None and declared in WIDER:
@@ -338,7 +354,8 @@ def _rule_of(node: ir.Node) -> Rule:
 def _check_types(node: ir.Node, found: Rule) -> None:
     """Refuse what no tensor can hold, and arithmetic on bytes that are not codes for reals."""
     codes = is_quantize(node) or is_dequantize(node) or found.integer is Integer.MOVES
-    castable = CASTABLE_TYPES if node.op_type in ("Cast", "Identity") else ELEMENT_TYPES
+    any_type = is_quantize(node) or is_dequantize(node) or node.op_type in ("Cast", "Identity")
+    castable = CASTABLE_TYPES if any_type else ELEMENT_TYPES
     for value in (*node.inputs, *node.outputs):
         if value is None or value.dtype is None:
             continue

@@ -13,9 +13,15 @@ import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite.builder import INT8, Builder, Constant, title
-from edgeconv.export.tflite.graph import Array, ChannelQuantization, Quantization
+from edgeconv.export.tflite.graph import (
+    Array,
+    ChannelQuantization,
+    Quantization,
+    WideQuantization,
+)
 
 UINT8 = np.dtype("uint8")
+INT16 = np.dtype("int16")
 SHIFT = 128
 
 
@@ -55,6 +61,8 @@ def tensor_quantization(node: ir.Node, builder: Builder) -> Quantization:
         UnsupportedOperator: TFLite has no such activations.
     """
     scale, zero, dtype = parameters(node, builder)
+    if scale.size == 1 and dtype == INT16 and not zero.any():
+        return WideQuantization.of_int16(float(scale.reshape(-1)[0]))
     if scale.size != 1 or dtype not in (INT8, UINT8):
         kind = dtype.name if scale.size == 1 else "per-channel"
         raise UnsupportedOperator(
@@ -67,8 +75,9 @@ def tensor_quantization(node: ir.Node, builder: Builder) -> Quantization:
 
 def outer(quantization: Quantization, dtype: np.dtype[Any]) -> Quantization:
     """The same quantization for a tensor of ``dtype``, int8 or uint8."""
-    shift = SHIFT if dtype == UINT8 else 0
-    return Quantization(quantization.scale, quantization.zero_point + shift)
+    if dtype != UINT8:
+        return quantization
+    return Quantization(quantization.scale, quantization.zero_point + SHIFT)
 
 
 def targets(value: ir.Value, builder: Builder) -> set[Quantization]:

@@ -248,7 +248,9 @@ def _narrow(graph: QuantizedGraph) -> ir.Model:
     The widening makes int16 of int8, and knows no uint8 inputs and outputs.
     """
     model = graph.lowered_from
-    if not any(value.dtype == ir.DataType.INT16 for value in _cuts(graph.model.graph)):
+    if model is graph.model or not any(
+        value.dtype == ir.DataType.INT16 for value in _cuts(graph.model.graph)
+    ):
         return model
     model = model.clone()
     editor = GraphEditor(model.graph)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgeconv.export.tflite.builder import INT8, Constant, Stored
+from edgeconv.export.tflite.graph import WideQuantization
 from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.qdq import outer, tensor_quantization
 from edgeconv.export.tflite.registry import operator
@@ -36,6 +37,8 @@ def dequantize_linear(ctx: NodeLowering) -> None:
             "its scale or zero point differs from those that its input was quantized with",
             "use the same ones, or requantize between the two",
         )
+    if isinstance(quantization, WideQuantization):
+        tensor.dtype = INT8  # until the whole graph is lowered
     if tensor.dtype != INT8:
         tensor = ctx.builder.quantize(tensor, quantization)
     ctx.builder.bind(ctx.result, Stored(tensor, held.order))

@@ -13,6 +13,7 @@ from edgeconv.bench import BenchOptions, measure
 from edgeconv.bundle import Bundle, Format, Precision
 from edgeconv.cli import cli
 from edgeconv.device import open_device
+from edgeconv.errors import UsageError
 from edgeconv.export import export
 from edgeconv.export.inspect import inspect_file
 from edgeconv.export.inspect.report import FileReport
@@ -92,3 +93,28 @@ def test_the_export_command_offers_them(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 2
     assert all(precision.value in result.output for precision in Precision)
+
+
+def test_export_takes_precisions_by_layer(
+    mixed: nn.Module, samples: Samples, tmp_path: Path
+) -> None:
+    float_file = export(mixed, out=tmp_path / "f", input_size=(3, 16, 16), formats=["onnx"])
+    np.savez(tmp_path / "x.npz", x=np.concatenate([sample[0] for sample in samples]))
+    recipe = tmp_path / "recipe.toml"
+    network = str(float_file.file(float_file.manifest.artifacts[0]))
+    command = ["export", network, "--calibration", str(tmp_path / "x.npz"), "--effort", "0"]
+    command += ["--precision", "int8", "--layers", str(recipe), "-o", str(tmp_path / "b")]
+
+    recipe.write_text('[[layer]]\nname = "haed"\nprecision = "int16"\n', "utf-8")
+    wrong = CliRunner().invoke(cli, command)
+    assert isinstance(wrong.exception, UsageError)
+    assert "'haed'" in wrong.exception.message
+    assert not (tmp_path / "b").exists()
+
+    recipe.write_text('[[layer]]\nname = "head"\nprecision = "int16"\n', "utf-8")
+    right = CliRunner().invoke(cli, command)
+    assert right.exit_code == 0, right.output
+    assert "layers of int8 files" in right.output
+    calibration = Bundle.load(tmp_path / "b").manifest.calibration
+    assert calibration is not None
+    assert [each.precision for each in calibration.layers] == ["int16"]

@@ -1,0 +1,125 @@
+"""Precision by layer: what a user states for layers by their names; importing it needs no torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from edgeconv.errors import UsageError
+from edgeconv.versioned import first_problem
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class LayerPrecision(str, Enum):
+    """What a layer computes in, in an int8 file."""
+
+    FLOAT32 = "float32"
+    INT16 = "int16"
+    INT8 = "int8"
+
+
+class WeightScales(str, Enum):
+    """Whether each output channel of a weight has a scale, or all of them share one."""
+
+    PER_CHANNEL = "per-channel"
+    PER_TENSOR = "per-tensor"
+
+
+class ActivationZero(str, Enum):
+    """Whether the integer that stands for zero follows from the range, or is 0."""
+
+    ASYMMETRIC = "asymmetric"
+    SYMMETRIC = "symmetric"
+
+
+class LayerRule(BaseModel):
+    """What the layers of a name, or of a pattern, are made of.
+
+    Attributes:
+        name: A name that ``edgeconv blame`` prints, or a pattern such as ``head.*``.
+        precision: float32, int8, or int16: activations of 16 bits and weights of 8.
+        weights: How weights are scaled.
+        activations: Where the zero of the layer's result lies; it is 0 in int16.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    precision: LayerPrecision = LayerPrecision.INT8
+    weights: WeightScales = WeightScales.PER_CHANNEL
+    activations: ActivationZero = ActivationZero.ASYMMETRIC
+
+    @model_validator(mode="after")
+    def _float_has_no_scales(self) -> LayerRule:
+        stated = self.model_fields_set & {"weights", "activations"}
+        if self.precision is LayerPrecision.FLOAT32 and stated:
+            raise ValueError(f"float32 layers have no scales, so {min(stated)!r} says nothing")
+        return self
+
+
+class _Recipe(BaseModel):
+    """The file: one ``[[layer]]`` for each rule."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    layer: tuple[LayerRule, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class LayerChoices:
+    """What rules come to in one graph, by the names of nodes.
+
+    Attributes:
+        int16: The nodes with activations of 16 bits.
+        per_tensor: The layers whose weights have a single scale.
+        symmetric: The nodes with the zero of their results at 0.
+        by_rule: Each rule, with the nodes that it decides.
+    """
+
+    int16: frozenset[str] = frozenset()
+    per_tensor: frozenset[str] = frozenset()
+    symmetric: frozenset[str] = frozenset()
+    by_rule: tuple[tuple[LayerRule, tuple[str, ...]], ...] = ()
+
+
+def read_layers(path: str | Path) -> tuple[LayerRule, ...]:
+    """Read the rules of a TOML file, in their order.
+
+    Raises:
+        UsageError: There is no such file, or it says something else.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text("utf-8")
+        return _Recipe.model_validate(tomllib.loads(text)).layer
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", hint="pass a TOML file of rules") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    except ValidationError as error:
+        keys = ", ".join(LayerRule.model_fields)
+        raise UsageError(
+            f"{path}: {first_problem(error)}",
+            hint=f"state a [[layer]] for each rule; its keys are {keys}",
+        ) from error
+
+
+def write_layers(rules: tuple[LayerRule, ...]) -> str:
+    """Write rules as the text of a file that :func:`read_layers` reads."""
+    return "\n".join(_as_toml(rule) for rule in rules)
+
+
+def _as_toml(rule: LayerRule) -> str:
+    stated = rule.model_dump(mode="json", exclude_unset=True)
+    # A JSON string is a TOML one.
+    lines = [f"{key} = {json.dumps(value)}" for key, value in stated.items()]
+    return "\n".join(["[[layer]]", *lines, ""])

@@ -1,0 +1,230 @@
+"""Layers with 16-bit activations inside an int8 QDQ graph.
+
+What such a layer writes is stored in int16, with the range of calibration made symmetric around
+zero point 0. It reads int16 too: an int8 activation is widened in front of it, which loses nothing
+that counts. A layer in int8 reads the int16 activation rounded to the int8 scale that it would have
+had. Both steps are a QuantizeLinear of their own, so that the TFLite file can state the same. What
+stays in float reads int16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from edgeconv.export.graph_edit import GraphEditor, constant_array, describe
+from edgeconv.export.passes.steps import Step, broken, run
+from edgeconv.export.precision.int16x8_onnx import (
+    INT16,
+    RaiseOpset,
+    cuts_negatives,
+    int8_parameters,
+    is_bias,
+    put_relu_before,
+    symmetric,
+)
+from edgeconv.export.quantize.operators import OPERATORS
+from edgeconv.export.quantize.plan import data_inputs
+
+# The bias of an int16 layer has the scale of its input and weight as if the input had 8 bits: int32
+# holds it, and a kernel with finer sums multiplies it by this power of two.
+STEPS_IN_INT8 = 256
+
+
+def with_islands(model: ir.Model, int16: Collection[str], in_float: Collection[str]) -> ir.Model:
+    """Copy an int8 QDQ graph, with some nodes in int16.
+
+    Args:
+        model: The graph.
+        int16: The names of the nodes.
+        in_float: The names of the nodes that stay in float.
+    """
+    steps = [
+        Step(RaiseOpset(), "first: QuantizeLinear has int16 only from there on"),
+        Step(MakeIslands(int16, in_float), "the only one that changes scales"),
+        Step(common.RemoveUnusedNodesPass(), "last: nothing reads the old parameters now"),
+    ]
+    return run(model.clone(), steps)
+
+
+class MakeIslands(ir.passes.InPlacePass):
+    """States in int16 what some nodes read and write.
+
+    Args:
+        int16: The names of the nodes.
+        in_float: The names of the nodes that stay in float.
+    """
+
+    def __init__(self, int16: Collection[str], in_float: Collection[str]) -> None:
+        super().__init__()
+        self._int16, self._in_float = int16, in_float
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Widen what they write, then what they read."""
+        _Islands(model.graph, self._int16, self._in_float).run()
+        return ir.passes.PassResult(model, modified=True)
+
+    def ensures(self, model: ir.Model) -> None:
+        """Ensure that nothing is in int8 that these nodes read from other nodes."""
+        for node in model.graph:
+            if node.name not in self._int16:
+                continue
+            for value in _activations(node):
+                producer = value.producer()
+                codes = None if producer is None else producer.inputs[0]
+                if codes is not None and codes.dtype in (ir.DataType.INT8, ir.DataType.UINT8):
+                    raise broken(self, f"{node.name} reads {value.name} in int8")
+
+
+class _Islands:
+    def __init__(self, graph: ir.Graph, int16: Collection[str], in_float: Collection[str]) -> None:
+        self._graph, self._editor = graph, GraphEditor(graph)
+        self._int16, self._in_float = int16, in_float
+        self._zero = self._editor.constant("int16_zero_point", np.zeros((), INT16))
+
+    def run(self) -> None:
+        written = [node for node in self._graph if self._is_written_wide(node)]
+        for quantize in [node for node in written if cuts_negatives(node)]:
+            put_relu_before(self._editor, quantize)
+        for quantize in written:
+            self._widen(quantize)
+        inside = [node for node in self._graph if node.name in self._int16]
+        for node in inside:
+            for value in list(_activations(node)):
+                self._widen_input(node, value)
+        for node in inside:
+            self._bias(node)
+
+    def _is_written_wide(self, node: ir.Node) -> bool:
+        x = node.inputs[0] if node.op_type == "QuantizeLinear" else None
+        producer = None if x is None else x.producer()
+        return producer is not None and producer.name in self._int16
+
+    def _widen(self, quantize: ir.Node) -> None:
+        """State the result of a node in int16; who reads int8 gets it rounded to its old scale."""
+        old = [value for value in quantize.inputs[1:3] if value is not None]
+        scale = self._scale(quantize)
+        codes = quantize.outputs[0]
+        narrow_type = codes.dtype
+        dequantizes = list(codes.consumers())
+        is_output = codes.is_graph_output()
+        self._state(quantize, scale)
+        codes.type = ir.TensorType(ir.DataType.INT16)
+        for dequantize in dequantizes:
+            self._state(dequantize, scale)
+            real = dequantize.outputs[0]
+            uses = [use for use in real.uses() if self._is_narrow(use.node)]
+            if uses:
+                narrow = self._rounded(dequantize, real, old, narrow_type)
+                for use in uses:
+                    use.node.replace_input_with(use.idx, narrow)
+        if is_output:
+            self._round_output(quantize, codes, old, narrow_type)
+
+    def _is_narrow(self, reader: ir.Node) -> bool:
+        """Whether a node computes in int8."""
+        return (
+            reader.op_type in OPERATORS
+            and reader.name not in self._int16
+            and reader.name not in self._in_float
+        )
+
+    def _rounded(
+        self, after: ir.Node, real: ir.Value, old: list[ir.Value], dtype: ir.DataType | None
+    ) -> ir.Value:
+        """``real`` in int8 again, behind the node ``after``."""
+        return self._pair(after, real, old, f"{real.name}_int8", dtype)
+
+    def _round_output(
+        self, quantize: ir.Node, codes: ir.Value, old: list[ir.Value], dtype: ir.DataType | None
+    ) -> None:
+        """Give an output of the network, which is in int8, its type back."""
+        name = str(codes.name)
+        codes.name = self._editor.free_name(f"{name}_int16")
+        scale, zero = quantize.inputs[1:3]
+        dequantize = ir.node("DequantizeLinear", [codes, scale, zero])
+        narrow = ir.node("QuantizeLinear", [dequantize.outputs[0], *old])
+        dequantize.name = self._editor.free_name(f"{name}_real")
+        dequantize.outputs[0].name = dequantize.name
+        describe(dequantize.outputs[0], codes, dtype=ir.DataType.FLOAT)
+        narrow.name = self._editor.free_name(f"{name}_int8")
+        narrow.outputs[0].name = name
+        describe(narrow.outputs[0], codes, dtype=dtype)
+        self._graph.insert_after(quantize, [dequantize, narrow])
+        for index, output in enumerate(self._graph.outputs):
+            if output is codes:
+                self._graph.outputs[index] = narrow.outputs[0]
+
+    def _widen_input(self, node: ir.Node, value: ir.Value) -> None:
+        dequantize = value.producer()
+        codes = None if dequantize is None else dequantize.inputs[0]
+        if dequantize is None or codes is None or codes.const_value is not None:
+            return
+        if codes.dtype not in (ir.DataType.INT8, ir.DataType.UINT8):
+            return
+        scale = self._constant_scale(self._scale(dequantize))
+        uses = [use for use in value.uses() if use.node.name in self._int16]
+        wide = self._pair(
+            dequantize, value, [scale, self._zero], f"{value.name}_int16", ir.DataType.INT16
+        )
+        for use in uses:
+            use.node.replace_input_with(use.idx, wide)
+
+    def _pair(
+        self,
+        after: ir.Node,
+        real: ir.Value,
+        parameters: list[ir.Value],
+        name: str,
+        dtype: ir.DataType | None,
+    ) -> ir.Value:
+        quantize = ir.node("QuantizeLinear", [real, *parameters])
+        dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], *parameters])
+        for step, suffix in ((quantize, "quantized"), (dequantize, "dequantized")):
+            step.name = step.outputs[0].name = self._editor.free_name(f"{name}_{suffix}")
+        describe(quantize.outputs[0], real, dtype=dtype)
+        describe(dequantize.outputs[0], real)
+        self._graph.insert_after(after, [quantize, dequantize])
+        return dequantize.outputs[0]
+
+    def _bias(self, node: ir.Node) -> None:
+        """State a bias in the scale that follows from the int16 input's."""
+        values = [value.producer() if value else None for value in node.inputs[:3]]
+        if len(values) < 3 or any(each is None for each in values):
+            return
+        x, weight, bias = (each for each in values if each is not None)
+        if not is_bias(bias) or x.op_type != "DequantizeLinear":
+            return
+        scales = constant_array(weight.inputs[1])
+        real = constant_array(bias.inputs[0]).astype(np.float64) * constant_array(bias.inputs[1])
+        step = np.float32(constant_array(x.inputs[1]) * np.float32(STEPS_IN_INT8))
+        new = np.asarray(step * scales, np.float32)
+        if new.ndim:
+            new = np.tile(new, real.size // new.size)
+        integers = np.rint(real / new).astype(np.int32)
+        name = f"{node.outputs[0].name}_bias_int16"
+        bias.replace_input_with(0, self._editor.constant(f"{name}_quantized", integers))
+        bias.replace_input_with(1, self._editor.constant(f"{name}_scale", new))
+
+    def _scale(self, node: ir.Node) -> float:
+        return symmetric(*int8_parameters(node))
+
+    def _constant_scale(self, scale: float) -> ir.Value:
+        return self._editor.constant("int16_scale", np.array(scale, np.float32))
+
+    def _state(self, node: ir.Node, scale: float) -> None:
+        node.replace_input_with(1, self._constant_scale(scale))
+        node.replace_input_with(2, self._zero)
+
+
+def _activations(node: ir.Node) -> Iterator[ir.Value]:
+    """The inputs of a node that are dequantized activations."""
+    for value in data_inputs(node, OPERATORS[node.op_type]):
+        producer = value.producer()
+        if producer is not None and producer.op_type == "DequantizeLinear":
+            codes = producer.inputs[0]
+            if codes is not None and codes.const_value is None:
+                yield value

@@ -1,0 +1,77 @@
+"""Apply the rules of precision by layer to the nodes of a graph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from edgeconv.errors import UsageError
+from edgeconv.export.layer_rules import (
+    ActivationZero,
+    LayerChoices,
+    LayerPrecision,
+    WeightScales,
+)
+from edgeconv.export.quantize.keep_float import named_nodes
+from edgeconv.export.quantize.operators import OPERATORS
+from edgeconv.export.quantize.plan import is_accumulator
+from edgeconv.export.quantize_options import QuantizeOptions
+
+
+def with_choices(graph: ir.Graph, options: QuantizeOptions) -> QuantizeOptions:
+    """Resolve the names that options state to those of nodes; the first matching rule counts.
+
+    Args:
+        graph: A float graph.
+        options: How it is quantized.
+
+    Raises:
+        UsageError: A name matches nothing, or a layer cannot be what its rule says.
+    """
+    in_float = set(named_nodes(graph, options.keep_float))
+    int16: set[str] = set()
+    per_tensor: set[str] = set()
+    symmetric: set[str] = set()
+    decided = set(in_float)
+    by_rule = []
+    for rule in options.layers:
+        names = named_nodes(graph, {rule.name}) - decided
+        decided |= names
+        by_rule.append((rule, tuple(sorted(names))))
+        if rule.precision is LayerPrecision.FLOAT32:
+            in_float |= names
+        if rule.precision is LayerPrecision.INT16:
+            int16 |= names
+        if rule.weights is WeightScales.PER_TENSOR:
+            per_tensor |= names
+        if rule.activations is ActivationZero.SYMMETRIC:
+            symmetric |= names
+    chosen = LayerChoices(
+        _with_clamps(graph, int16), frozenset(per_tensor), frozenset(symmetric), tuple(by_rule)
+    )
+    _refuse_fixed(graph, chosen.int16)
+    return replace(options, keep_float=frozenset(in_float), layers=(), chosen=chosen)
+
+
+def _with_clamps(graph: ir.Graph, names: set[str]) -> frozenset[str]:
+    """Add the other half of each layer that is fused with its Relu or Clip."""
+    found = set(names)
+    for node in graph:
+        value = node.outputs[0]
+        if is_accumulator(value):
+            pair = {str(node.name), str(value.consumers()[0].name)}
+            if pair & found:
+                found |= pair
+    return frozenset(found)
+
+
+def _refuse_fixed(graph: ir.Graph, int16: frozenset[str]) -> None:
+    for node in graph:
+        operator = OPERATORS.get(node.op_type)
+        if node.name in int16 and operator is not None and operator.fixed is not None:
+            raise UsageError(
+                f"{node.name} ({node.op_type}) has a fixed scale in int8, and none in an int16 "
+                "island",
+                hint='state precision = "float32" for it in a rule before',
+            )

@@ -1,0 +1,181 @@
+"""Layers with 16-bit activations inside int8 files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from torch import nn
+
+from edgeconv.bundle import Format, IoType, Precision
+from edgeconv.errors import UsageError
+from edgeconv.export import export
+from edgeconv.export.layer_rules import LayerPrecision, LayerRule
+from edgeconv.export.precision import make_variant
+from edgeconv.export.precision.variant import Variant
+from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, quantize
+from edgeconv.export.request import ExportRequest
+from edgeconv.export.target import resolve_request
+from edgeconv.export.tflite import lower
+from edgeconv.export.verify.operators import check_operators, run_exactly
+from edgeconv.metrics import sqnr_db
+from support.precision import Samples, first_outputs_onnx, first_outputs_tflite
+from support.runtimes import tflite_interpreter
+
+OldRuntime = Callable[[bytes, Mapping[str, Any]], dict[str, np.ndarray]]
+
+OPTIONS = QuantizeOptions(effort=0)
+
+
+def island(graph: ir.Model, samples: Samples, *names: str) -> QuantizedModel:
+    rules = tuple(LayerRule(name=name, precision=LayerPrecision.INT16) for name in names)
+    return quantize(graph, samples, replace(OPTIONS, layers=rules))
+
+
+PATTERNS = [
+    ("stem.0", "depthwise"),
+    ("left.0", "right"),
+    ("gate.0", "head"),
+    ("*_conv*", "*max_pool*", "*cat*", "*add*", "*relu*"),
+    ("stem.0", "depthwise", "left.0", "right", "gate.0", "head"),
+]
+
+
+@pytest.mark.parametrize("names", PATTERNS)
+def test_every_operator_is_right_in_both_formats(
+    graph: ir.Model, samples: Samples, names: tuple[str, ...]
+) -> None:
+    quantized = island(graph, samples, *names)
+    assert quantized.int16
+    variant = make_variant(Precision.INT8, graph, quantized, IoType.FLOAT32)
+    assert variant.checked is not None
+    exact = run_exactly(variant.checked, samples)
+    for format in Format:
+        figures = check_operators(format, variant.checked, samples, exact.integers)
+        assert not figures.failed, (format, figures)
+        assert figures.checked
+
+
+ALL = PATTERNS[-1]
+
+
+def _sqnrs(variant: Variant, expected: np.ndarray, samples: Samples) -> tuple[float, float, float]:
+    by_onnx = first_outputs_onnx(variant.onnx, samples)
+    file = lower(variant.tflite, finish=variant.finish).data
+    by_tflite = first_outputs_tflite(file, samples)
+    return sqnr_db(expected, by_onnx), sqnr_db(expected, by_tflite), sqnr_db(by_onnx, by_tflite)
+
+
+def test_both_formats_keep_more_than_int8(
+    graph: ir.Model, samples: Samples, expected: np.ndarray
+) -> None:
+    int8 = make_variant(Precision.INT8, graph, quantize(graph, samples, OPTIONS), IoType.FLOAT32)
+    quantized = island(graph, samples, "gate.0", "head", "*mean*", "*mul*")
+    wide = make_variant(Precision.INT8, graph, quantized, IoType.FLOAT32)
+    before, after = (_sqnrs(each, expected, samples) for each in (int8, wide))
+    assert after[0] > before[0] + 1
+    assert after[1] > before[1] + 1
+    types = [
+        detail["dtype"]
+        for detail in tflite_interpreter(
+            lower(wide.tflite, finish=wide.finish).data
+        ).get_tensor_details()
+    ]
+    assert types.count(np.int16) >= 5
+    assert types.count(np.int8) >= 5
+
+
+@pytest.mark.parametrize("io", [IoType.INT8, IoType.UINT8])
+def test_integer_inputs_and_outputs_stay_8_bits_wide(
+    graph: ir.Model, samples: Samples, io: IoType
+) -> None:
+    variant = make_variant(Precision.INT8, graph, island(graph, samples, "head"), io)
+    proto = ir.to_proto(variant.onnx)
+    onnx.checker.check_model(proto, full_check=True)
+    lowered = lower(variant.tflite, finish=variant.finish)
+    assert {info.dtype for info in (*lowered.inputs, *lowered.outputs)} == {io.value}
+    kind = {IoType.INT8: ir.DataType.INT8, IoType.UINT8: ir.DataType.UINT8}[io]
+    assert {value.dtype for value in (*variant.onnx.graph.inputs, *variant.onnx.graph.outputs)} == {
+        kind
+    }
+    info = lowered.inputs[0]
+    given = [
+        (np.rint(sample[0] / info.scale) + info.zero_point)
+        .clip(np.iinfo(io.value).min, np.iinfo(io.value).max)
+        .astype(io.value)
+        for sample in samples
+    ]
+    pairs = [(each,) for each in given]
+    by_onnx = first_outputs_onnx(variant.onnx, pairs).astype(int)
+    by_tflite = first_outputs_tflite(lowered.data, pairs).astype(int)
+    assert np.abs(by_onnx - by_tflite).max() <= 3  # steps of several layers, one after another
+    assert np.ptp(by_onnx) > 50
+
+
+def test_tflite_runtime_2_14_computes_islands(
+    graph: ir.Model, samples: Samples, expected: np.ndarray, tflite214: OldRuntime
+) -> None:
+    variant = make_variant(
+        Precision.INT8, graph, island(graph, samples, "gate.0", "head", "left.0"), IoType.FLOAT32
+    )
+    lowered = lower(variant.tflite, finish=variant.finish)
+    name = lowered.inputs[0].name
+    got = [
+        next(iter(tflite214(bytes(lowered.data), {name: np.moveaxis(x, 1, -1)}).values()))
+        for (x,) in samples
+    ]
+    by_litert = first_outputs_tflite(lowered.data, samples)
+    assert sqnr_db(expected, np.stack(got)) > sqnr_db(expected, by_litert) - 1
+
+
+@pytest.mark.slow
+def test_what_the_users_rules_decide_is_recorded(
+    mixed: nn.Module, samples: Samples, tmp_path: Path
+) -> None:
+    rules = (
+        LayerRule(name="head", precision=LayerPrecision.INT16),
+        LayerRule(name="right", precision=LayerPrecision.FLOAT32),
+    )
+    bundle = export(
+        mixed,
+        out=tmp_path / "bundle",
+        input_size=(3, 16, 16),
+        precisions=["int8"],
+        calibration=np.concatenate([x for (x,) in samples]),
+        quantization=replace(OPTIONS, layers=rules),
+    )
+    assert all(a.verification and a.verification.passed for a in bundle.manifest.artifacts)
+    calibration = bundle.manifest.calibration
+    assert calibration is not None
+    assert [(each.name, each.precision, len(each.nodes)) for each in calibration.layers] == [
+        ("head", "int16", 1),
+        ("right", "float32", 1),
+    ]
+    assert {a.opset for a in bundle.manifest.artifacts} == {None, 21}
+    assert any("asked to stay" in line for line in bundle.manifest.artifacts[0].float_fallback)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"precisions": ["float32"]}, "apply to int8"), ({"opset": 20}, "since opset 21")],
+)
+def test_what_cannot_be_is_refused_at_once(
+    mixed: nn.Module, samples: Samples, options: dict[str, Any], message: str
+) -> None:
+    rules = (LayerRule(name="head", precision=LayerPrecision.INT16),)
+    request = ExportRequest(
+        "mobilenet_v2", calibration="random", quantization=replace(OPTIONS, layers=rules), **options
+    )
+    with pytest.raises(UsageError, match=message):
+        resolve_request(request)
+
+
+def test_a_softmax_or_sigmoid_has_a_fixed_scale(graph: ir.Model, samples: Samples) -> None:
+    with pytest.raises(UsageError, match=r"Sigmoid.*fixed scale"):
+        island(graph, samples, "*sigmoid*")
