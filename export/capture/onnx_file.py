@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 
 from edgeconv.errors import CaptureError, Notice, UsageError, first_line
+from edgeconv.export.capture.float32 import write_in_float32
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.old_opsets import all_nodes, convert_opset, opset_of
 from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_standard
@@ -20,10 +22,23 @@ from edgeconv.export.traits import Trait, operators
 
 logger = logging.getLogger(__name__)
 
-_OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
 _SHAPED_BY_SECOND = operators(Trait.SHAPED_BY_SECOND)
 _MAX_PROTO_BYTES = 2**31 - 1  # protobuf's limit for one message
 _WEIGHTS_NEED_NO_INPUT = 4  # the IR version
+
+
+@dataclass(frozen=True)
+class CapturedFile:
+    """What an ``.onnx`` file became.
+
+    Attributes:
+        graph: The graph that the passes start from.
+        itself: What the files are held against: the file, or where float32 files cannot compute
+            what it does, the network in float32 as an ONNX file of its own.
+    """
+
+    graph: ir.Model
+    itself: Path | bytes
 
 
 def capture_file(
@@ -35,7 +50,7 @@ def capture_file(
     input_size: tuple[int, ...] | None,
     batch: int | None,
     stated: Mapping[str, tuple[int, ...]] | None = None,
-) -> ir.Model:
+) -> CapturedFile:
     """Load an ``.onnx`` file of any producer: check it, raise its opset, fix its shapes.
 
     It may be a float graph or a QDQ one.
@@ -58,13 +73,15 @@ def capture_file(
         CaptureError: the file is damaged or invalid, or its opset cannot be converted.
     """
     proto = _load(path)
-    _refuse_operator_form(proto, path)
     _refuse_input_shapes(proto, path)
     _fix_shapes(proto, path, input_size, batch, stated or {})
     if opset is None:
         proto = _raised(proto, min(liked_opset, highest_opset))
     proto = _convert_opset(proto, path, opset, highest_opset)
+    kinds = {node.op_type for node in all_nodes(proto.graph)}
     proto = _in_the_standard(proto, path)
+    in_float32 = write_in_float32(proto, path, kinds)
+    proto = in_float32 or proto
     try:
         proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:
@@ -74,7 +91,8 @@ def capture_file(
         for node in proto.graph.node:
             # Later passes would number what has no name; its result is found in the file.
             node.name = node.name or next(filter(None, node.output), "")
-        return ir.from_proto(proto)
+        itself = path if in_float32 is None else in_float32.SerializeToString()
+        return CapturedFile(ir.from_proto(proto), itself)
     except UnicodeDecodeError as error:  # protobuf decodes a string when it is first read
         raise CaptureError(
             f"{path} is not a valid ONNX file: one of its names is not UTF-8"
@@ -149,16 +167,6 @@ def _shapeless(proto: onnx.ModelProto) -> list[str]:
         for kind, value in borders
         if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
     ]
-
-
-def _refuse_operator_form(proto: onnx.ModelProto, path: Path) -> None:
-    """Scales that are found at run time are those of another file format."""
-    for node in proto.graph.node:
-        if node.op_type in _OPERATOR_FORM:
-            raise CaptureError(
-                f"{path} is quantized at run time ({node.op_type})",
-                hint="pass the float network with --precision int8-dynamic",
-            )
 
 
 def _refuse_input_shapes(proto: onnx.ModelProto, path: Path) -> None:

@@ -72,13 +72,13 @@ def _remedy(network: nn.Module, message: str) -> str:
 
 
 def onnx_oracle(
-    path: Path, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
+    file: Path | bytes, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
 ) -> Oracle:
     """Load the user's own ``.onnx`` file on ONNX Runtime, before any of our passes."""
     try:
-        runner = OnnxRunner(path, inputs, outputs)
+        runner = OnnxRunner(file, inputs, outputs)
     except EdgeconvError:  # its optimizer spoils some right files, as int8 views of opset 21
-        runner = OnnxRunner(path, inputs, outputs, fuse=False)
+        runner = OnnxRunner(file, inputs, outputs, fuse=False)
     return lambda sample: runner.run(sample)
 
 
