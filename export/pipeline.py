@@ -26,6 +26,7 @@ from edgeconv.errors import UsageError
 from edgeconv.export.capture.arguments import Called, file_inputs
 from edgeconv.export.capture.bind import bind
 from edgeconv.export.capture.checks import refuse_bad_weights, refuse_strings
+from edgeconv.export.capture.cut import cut
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.capture.onnx_file import capture_file
 from edgeconv.export.capture.resolve import resolve
@@ -189,6 +190,12 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Networ
     graph = capture_module(
         network, example, names, opset or min(DEFAULT_OPSET, request.highest_opset)
     )
+    if request.asked.cut_outputs:
+        cut(graph, request.asked.cut_outputs, source.spec)
+        itself = ir.to_proto(graph).SerializeToString()
+        graph = optimize(graph)
+        oracle = onnx_oracle(itself, input_infos(graph), output_infos(graph))
+        return graph, NetworkItself(itself, oracle, graph)
     graph = optimize(graph)
     return graph, NetworkItself(
         network, lambda sample: list(module_outputs(network, sample).values()), graph
@@ -210,6 +217,7 @@ def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, Netwo
         input_size=request.asked.size,
         batch=request.asked.batch,
         stated=file_inputs(path, request.asked.stated_inputs, request.asked.example),
+        cut_outputs=request.asked.cut_outputs,
     )
     graph = optimize(captured.graph)
     refuse_strings(graph)

@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from edgeconv.errors import CaptureError, Notice, UsageError, first_line
+from edgeconv.export.capture.cut import cut
 from edgeconv.export.capture.float32 import write_in_float32
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.old_opsets import all_nodes, convert_opset, opset_of
@@ -50,6 +51,7 @@ def capture_file(
     input_size: tuple[int, ...] | None,
     batch: int | None,
     stated: Mapping[str, tuple[int, ...]] | None = None,
+    cut_outputs: Sequence[str] = (),
 ) -> CapturedFile:
     """Load an ``.onnx`` file of any producer: check it, raise its opset, fix its shapes.
 
@@ -67,12 +69,17 @@ def capture_file(
             error.
         batch: the batch size where the file leaves it open, default 1.
         stated: the whole shapes of inputs by their names.
+        cut_outputs: names of tensors or nodes that become the outputs; none for the file's own.
 
     Raises:
         UsageError: an open dimension was not given, or a stated one contradicts the request.
         CaptureError: the file is damaged or invalid, or its opset cannot be converted.
     """
     proto = _load(path)
+    itself: Path | bytes = path
+    if cut_outputs:
+        proto = _cut(proto, cut_outputs, path)
+        itself = proto.SerializeToString()
     _refuse_input_shapes(proto, path)
     _fix_shapes(proto, path, input_size, batch, stated or {})
     if opset is None:
@@ -91,7 +98,8 @@ def capture_file(
         for node in proto.graph.node:
             # Later passes would number what has no name; its result is found in the file.
             node.name = node.name or next(filter(None, node.output), "")
-        itself = path if in_float32 is None else in_float32.SerializeToString()
+        if in_float32 is not None:
+            itself = in_float32.SerializeToString()
         return CapturedFile(ir.from_proto(proto), itself)
     except UnicodeDecodeError as error:  # protobuf decodes a string when it is first read
         raise CaptureError(
@@ -130,6 +138,14 @@ def _load(path: Path) -> onnx.ModelProto:
     except Exception as error:  # protobuf and the checker raise kinds of their own
         raise CaptureError(f"{path} is not a valid ONNX file: {_one_line(error)}") from error
     return proto
+
+
+def _cut(proto: onnx.ModelProto, names: Sequence[str], path: Path) -> onnx.ModelProto:
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(proto))
+    for node in model.graph:
+        node.name = node.name or next((each.name for each in node.outputs if each.name), "")
+    cut(model, names, str(path))
+    return ir.to_proto(model)
 
 
 def _unlist_weights(proto: onnx.ModelProto) -> None:

@@ -205,8 +205,12 @@ def _with_bias(w: Writer, value: ir.Value, index: int) -> ir.Value:
 
 
 def _dynamic_matmul(w: Writer) -> Sequence[ir.Value]:
-    product = w.op.MatMul(w.input(0), w.constant(_weight(w, 1, 2, 3)))
-    return [_with_bias(w, product, 4)]
+    source = dynamic_source(w.input(1))
+    if source is not None and source.inputs[0] is not None:
+        right = source.inputs[0]
+    else:
+        right = w.constant(_weight(w, 1, 2, 3))
+    return [_with_bias(w, w.op.MatMul(w.input(0), right), 4)]
 
 
 def _scaled_matmul(w: Writer) -> Sequence[ir.Value]:
