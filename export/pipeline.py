@@ -25,7 +25,7 @@ from edgeconv.bundle import (
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.arguments import Called, file_inputs
 from edgeconv.export.capture.bind import bind
-from edgeconv.export.capture.checks import refuse_bad_weights, refuse_strings
+from edgeconv.export.capture.checks import refuse_bad_weights, refuse_other_than_numbers
 from edgeconv.export.capture.cut import cut
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.capture.onnx_file import capture_file
@@ -220,7 +220,7 @@ def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, Netwo
         cut_outputs=request.asked.cut_outputs,
     )
     graph = optimize(captured.graph)
-    refuse_strings(graph)
+    refuse_other_than_numbers(graph)
     oracle = onnx_oracle(captured.itself, input_infos(graph), output_infos(graph))
     return graph, NetworkItself(captured.itself, oracle, graph)
 

@@ -63,7 +63,8 @@ def _info(value: ir.Value, quantizer: ir.Node | None) -> TensorInfo:
         raise CaptureError(
             f"the shape of output {value.name!r} is not known before the network runs, because "
             f"{node.name or value.name} ({node.op_type}) computes it",
-            hint=f"export the part before that operator with {cut_before(node)}",
+            hint=f"state the shape of {value.name!r} in the file, or export the part before that "
+            f"operator with {cut_before(node)}",
         )
     assert value.shape is not None
     shape = tuple(dim if isinstance(dim, int) else OPEN for dim in value.shape)

@@ -30,8 +30,14 @@ def refuse_bad_weights(model: ir.Model) -> None:
             )
 
 
-def refuse_strings(model: ir.Model) -> None:
-    """Raise CaptureError for a network that reads or returns strings."""
+def refuse_other_than_numbers(model: ir.Model) -> None:
+    """Raise CaptureError for a network that reads or returns strings, sequences or optionals."""
     for value in (*model.graph.inputs, *model.graph.outputs):
+        if isinstance(value.type, (ir.SequenceType, ir.OptionalType)):
+            raise CaptureError(
+                f"{value.name!r} is not a tensor but {value.type}",
+                hint="give each tensor an output of its own, or export the part before with "
+                "--cut-outputs",
+            )
         if value.dtype is not None and value.dtype.is_string():
             raise CaptureError(f"{value.name!r} holds strings", hint="use float32")

@@ -132,7 +132,7 @@ def _load(path: Path) -> onnx.ModelProto:
         proto = onnx.load(path)
         _unlist_weights(proto)
         proto = _with_shapes(proto, path)
-        onnx.checker.check_model(proto, full_check=False)
+        _check(proto)
     except CaptureError:
         raise
     except Exception as error:  # protobuf and the checker raise kinds of their own
@@ -160,12 +160,26 @@ def _unlist_weights(proto: onnx.ModelProto) -> None:
     proto.ir_version = max(proto.ir_version, _WEIGHTS_NEED_NO_INPUT)
 
 
+def _check(proto: onnx.ModelProto) -> None:
+    """Check a model, whose outputs may lack the shape that the checker demands."""
+    missing = [
+        value.type.tensor_type
+        for value in proto.graph.output
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+    ]
+    for tensor in missing:
+        tensor.shape.SetInParent()
+    onnx.checker.check_model(proto, full_check=False)
+    for tensor in missing:
+        tensor.ClearField("shape")
+
+
 def _with_shapes(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """``proto``, where inputs or outputs state no shape, with those that can be inferred."""
     if not _shapeless(proto):
         return proto
     proto = onnx.shape_inference.infer_shapes(proto)
-    shapeless = _shapeless(proto)
+    shapeless = [each for each in _shapeless(proto) if each.startswith("input")]
     if shapeless:
         raise CaptureError(
             f"{path}: the {shapeless[0]} states no shape, and none can be inferred",
