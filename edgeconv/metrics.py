@@ -123,8 +123,8 @@ def stacked(arrays: Arrays) -> npt.NDArray[Any]:
     """Stack arrays of one rank; where their shapes differ, smaller ones have zeros behind."""
     shape = tuple(np.max([array.shape for array in arrays], axis=0, initial=0))
     result = np.zeros((len(arrays), *shape), arrays[0].dtype)
-    for row, array in zip(result, arrays, strict=True):
-        row[tuple(map(slice, array.shape))] = array
+    for index, array in enumerate(arrays):
+        result[(index, *map(slice, array.shape))] = array
     return result
 
 

@@ -131,6 +131,7 @@ def _load(path: Path) -> onnx.ModelProto:
                 _refuse_outside(path, tensor)
         proto = onnx.load(path)
         _unlist_weights(proto)
+        _place_in_its_domain(proto)
         proto = _with_shapes(proto, path)
         _check(proto)
     except CaptureError:
@@ -158,6 +159,19 @@ def _unlist_weights(proto: onnx.ModelProto) -> None:
     del proto.graph.input[:]
     proto.graph.input.extend(inputs)
     proto.ir_version = max(proto.ir_version, _WEIGHTS_NEED_NO_INPUT)
+
+
+def _place_in_its_domain(proto: onnx.ModelProto) -> None:
+    """ONNX Runtime's optimizer writes one operator of its own as if it were in the standard."""
+    found = [
+        node
+        for node in all_nodes(proto.graph)
+        if node.op_type == "SimplifiedLayerNormalization" and node.domain == ""
+    ]
+    for node in found:
+        node.domain = DOMAIN
+    if found and all(item.domain != DOMAIN for item in proto.opset_import):
+        proto.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
 
 
 def _check(proto: onnx.ModelProto) -> None:
@@ -369,8 +383,8 @@ def _in_the_standard(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             raise CaptureError(
                 f"{path}: {node.name or node.output[0]} ({node.op_type}) is an operator of the "
                 f"domain {node.domain!r}",
-                hint="export the network with standard operators only, or pass the file that ONNX "
-                "Runtime optimized",
+                hint="export the network with standard operators only, pass it as it was before "
+                "ONNX Runtime optimized it, or export the part before with --cut-outputs",
             )
     return proto
 

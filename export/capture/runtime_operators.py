@@ -322,6 +322,34 @@ def _skip_layer_norm(w: Writer) -> Sequence[ir.Value]:
     return [normal, normal, normal, total]
 
 
+def _root_mean_square_norm(w: Writer, x: ir.Value, scale: ir.Value) -> ir.Value:
+    axis = w.node.attributes.get_int("axis", -1)
+    if axis != -1 and (x.shape is None or axis != len(x.shape) - 1):
+        raise w.refused(f"it is along axis {axis}", "save the file without optimization")
+    mean = w.op.ReduceMean(w.op.Mul(x, x), w.constant(np.array([-1])))
+    spread = w.op.Sqrt(w.op.Add(mean, w.constant(w.number("epsilon", 1e-5))))
+    return w.op.Mul(w.op.Div(x, spread), scale)
+
+
+def _simplified_layer_norm(w: Writer) -> Sequence[ir.Value]:
+    return [_root_mean_square_norm(w, w.input(0), w.input(1))]
+
+
+def _skip_simplified_layer_norm(w: Writer) -> Sequence[ir.Value]:
+    total = w.op.Add(w.input(0), w.input(1))
+    if w.has(3):
+        total = w.op.Add(total, w.input(3))
+    for value in w.node.outputs[1:3]:
+        if value.uses() or value.is_graph_output():
+            raise w.refused("its mean is used", "save the file without optimization")
+    normal = _root_mean_square_norm(w, total, w.input(2))
+    return [normal, normal, normal, total]
+
+
+def _where(w: Writer) -> Sequence[ir.Value]:
+    return [w.codes(w.op.Where(w.input(0), w.real(1), w.real(4)), 7)]
+
+
 WRITTEN: dict[str, Write] = {
     "QLinearConv": _conv,
     "QLinearMatMul": _matmul,
@@ -346,11 +374,14 @@ WRITTEN: dict[str, Write] = {
     "FastGelu": _fast_gelu,
     "QuickGelu": _quick_gelu,
     "SkipLayerNormalization": _skip_layer_norm,
+    "SimplifiedLayerNormalization": _simplified_layer_norm,
+    "SkipSimplifiedLayerNormalization": _skip_simplified_layer_norm,
+    "QLinearWhere": _where,
 }
 """By the name of the operator."""
 
 _STANDARD = ("QLinearConv", "QLinearMatMul")
-_SAME = ("QuantizeLinear", "DequantizeLinear")
+_SAME = ("QuantizeLinear", "DequantizeLinear", "Trilu", "Pad")
 
 
 def write_as_standard(model: ir.Model) -> None:

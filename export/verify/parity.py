@@ -370,6 +370,6 @@ def _argmax_agreement(expected: list[Outputs], got: list[Outputs]) -> float | No
     None unless the output is a matrix of scores.
     """
     first, second = stacked_pairs(expected, got)[0]
-    if first.ndim != 3 or first.shape[-1] < 2:
+    if first.ndim != 3 or first.shape[-1] < 2 or not first.size:
         return None
     return float(np.mean(first.argmax(-1) == second.argmax(-1)))

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeconv.bundle import Precision
-from edgeconv.errors import CaptureError, UnsupportedOperator, UsageError
+from edgeconv.errors import UnsupportedOperator, UsageError
 from edgeconv.export import Format, export
 
 
