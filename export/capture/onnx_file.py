@@ -81,6 +81,7 @@ def capture_file(
         proto = _cut(proto, cut_outputs, path)
         itself = proto.SerializeToString()
     _refuse_input_shapes(proto, path)
+    _refuse_lost_statistics(proto, path)
     _fix_shapes(proto, path, input_size, batch, stated or {})
     if opset is None:
         proto = _raised(proto, min(liked_opset, highest_opset))
@@ -223,6 +224,22 @@ def _refuse_input_shapes(proto: onnx.ModelProto, path: Path) -> None:
                 f"{path}: the shape that {node.name or node.output[0]} ({node.op_type}) gives is "
                 f"the input {second!r}, and files have fixed shapes",
                 hint=f"make {second!r} a constant",
+            )
+
+
+def _refuse_lost_statistics(proto: onnx.ModelProto, path: Path) -> None:
+    """ONNX Runtime dies of a BatchNormalization that trains and does not return its statistics."""
+    for node in all_nodes(proto.graph):
+        trains = any(item.name == "training_mode" and item.i for item in node.attribute)
+        if (
+            node.op_type == "BatchNormalization"
+            and trains
+            and len([*filter(None, node.output)]) < 3
+        ):
+            raise CaptureError(
+                f"{path}: {node.name or node.output[0]} (BatchNormalization) is in training mode, "
+                "and does not return its statistics",
+                hint="export the network in eval mode",
             )
 
 
