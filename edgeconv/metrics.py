@@ -124,7 +124,8 @@ def stacked(arrays: Arrays) -> npt.NDArray[Any]:
     shape = tuple(np.max([array.shape for array in arrays], axis=0, initial=0))
     result = np.zeros((len(arrays), *shape), arrays[0].dtype)
     for index, array in enumerate(arrays):
-        result[(index, *map(slice, array.shape))] = array
+        place: tuple[int | slice, ...] = (index, *(slice(size) for size in array.shape))
+        result[place] = array
     return result
 
 

@@ -113,7 +113,7 @@ def _convert(model: ir.Model) -> None:
         _keep_output(editor, value)
 
 
-def _single(tensor: ir.TensorProtocol) -> ir.Tensor:
+def _single(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     with np.errstate(over="ignore"):  # a bound beyond float32 is an infinite one
         return ir.tensor(np.asarray(tensor.numpy()).astype(np.float32), name=tensor.name)
 

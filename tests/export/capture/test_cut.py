@@ -15,7 +15,7 @@ from torch import nn
 
 from edgeconv.bundle import OPEN, Bundle
 from edgeconv.cli.export_command import command
-from edgeconv.errors import UnsupportedOperator, UsageError
+from edgeconv.errors import CaptureError, UnsupportedOperator, UsageError
 from edgeconv.export import export
 from edgeconv.export.runtimes import open_runner
 from edgeconv.export.verify.bundle import verify_bundle
@@ -197,3 +197,18 @@ def test_the_command_line_takes_names_with_commas(tmp_path: Path) -> None:
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 0, result.output
     assert [info.name for info in Bundle.load(out).manifest.outputs] == ["boxes", "scores"]
+
+
+def test_a_batch_norm_that_loses_its_statistics_is_refused(tmp_path: Path) -> None:
+    """ONNX Runtime dies of it."""
+    names = ("scale", "bias", "mean", "variance")
+    norm = helper.make_node(
+        "BatchNormalization", ["x", *names], ["y", "", ""], "norm", training_mode=1
+    )
+    info = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, 3]) for n in ("x", "y")]
+    constants = [numpy_helper.from_array(np.ones(3, np.float32), name) for name in names]
+    graph = helper.make_graph([norm], "g", info[:1], info[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    onnx.save(model, tmp_path / "n.onnx")
+    with pytest.raises(CaptureError, match=r"norm \(BatchNormalization\) is in training mode"):
+        export(tmp_path / "n.onnx", out=tmp_path / "out")
