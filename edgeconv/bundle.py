@@ -85,9 +85,14 @@ _IO_OF = {
 }
 
 
+OPEN = -1
+"""Stands for a size that only a run of the network knows."""
+
+
 class TensorInfo(Record):
     """An input or output.
 
+    A size of an ONNX file's output is -1 where it depends on the data.
     ``scale`` and ``zero_point`` are set where the elements are quantized values:
     real = scale * (quantized - zero_point).
     """

@@ -54,8 +54,12 @@ class Sqnr:
         """Compare two outputs of a network.
 
         An element of an integer or boolean output, an index or a condition, is right or wrong: a
-        wrong one is noise as large as the signal of a right one.
+        wrong one is noise as large as the signal of a right one. So is all of an output that has
+        another number of elements, as a network may choose them by their values.
         """
+        if expected.shape != got.shape:
+            own = cls.of_output(expected, expected)
+            return cls(signal=own.signal, noise=own.signal)
         if expected.dtype.kind == "f":
             return cls.between(expected, got)
         return cls(signal=float(expected.size), noise=float(np.count_nonzero(expected != got)))
@@ -115,6 +119,16 @@ def worst_db(batches: Iterable[tuple[Arrays, Arrays]]) -> float:
     return min((ratio.db for ratio in together(by_output(batches))), default=EQUAL_DB)
 
 
+def stacked(arrays: Arrays) -> npt.NDArray[Any]:
+    """Stack arrays of one rank; where their shapes differ, smaller ones have zeros behind."""
+    shape = tuple(np.max([array.shape for array in arrays], axis=0, initial=0))
+    result = np.zeros((len(arrays), *shape), arrays[0].dtype)
+    for index, array in enumerate(arrays):
+        place: tuple[int | slice, ...] = (index, *(slice(size) for size in array.shape))
+        result[place] = array
+    return result
+
+
 @dataclass(frozen=True)
 class Spread:
     """How the ratio spreads over samples, each figure that of the worst output.
@@ -134,7 +148,7 @@ class Spread:
     def over(cls, expected: Sequence[Arrays], got: Sequence[Arrays]) -> Spread | None:
         """Compare the outputs of each sample; None without any output of real numbers."""
         outputs = [
-            (np.stack(a), np.stack(b))
+            (stacked(a), stacked(b))
             for a, b in zip(zip(*expected, strict=True), zip(*got, strict=True), strict=True)
             if a[0].dtype.kind == "f"
         ]

@@ -26,7 +26,8 @@ from edgeconv.bundle import (
 from edgeconv.checksums import write_checksums
 from edgeconv.export.capture.arguments import Called, file_inputs
 from edgeconv.export.capture.bind import bind
-from edgeconv.export.capture.checks import refuse_bad_weights, refuse_foreign_types
+from edgeconv.export.capture.checks import refuse_bad_weights, refuse_other_than_numbers
+from edgeconv.export.capture.cut import cut
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.capture.onnx_file import capture_file
 from edgeconv.export.capture.resolve import resolve
@@ -89,7 +90,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     """Carry out a request: write every file and the manifest into ``folder``."""
     asked = request.asked
     asked.progress("Capturing", 0, 1)
-    graph, oracle = _capture(request, source)
+    graph, itself = _capture(request, source)
     request = request.for_network(existing_precision(graph, source.spec))
     warn_of_device(request, asked.target)
     if request.existing is not None:
@@ -101,7 +102,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     labels = choose_labels(asked.labels, source.labels, output_infos(graph))
     if request.calibrates and Format.TFLITE in request.formats:
         demand_known(graph)  # before the data is read
-    batches = _open_batches(request, graph, source, preprocessing, oracle)
+    batches = _open_batches(request, graph, source, preprocessing, itself.run)
 
     # Float files come first: what cannot be written is refused before a calibration.
     variants = _variants(request, graph, None, calibrated=False)
@@ -114,7 +115,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     warn_of_float_fallback(artifacts)
 
     reference = run_reference(
-        NetworkItself(source.network, oracle, graph),
+        itself,
         batches.kept,
         _quantized_graphs(variants + integers),
         asked.progress,
@@ -178,7 +179,7 @@ def _manifest(
     )
 
 
-def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Oracle]:
+def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, NetworkItself]:
     """The optimized float graph, and the network as it came, to hold everything against."""
     network = source.network
     if isinstance(network, Path):
@@ -192,8 +193,16 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Oracle
     graph = capture_module(
         network, example, names, opset or min(DEFAULT_OPSET, request.highest_opset)
     )
+    if request.asked.cut_outputs:
+        cut(graph, request.asked.cut_outputs, source.spec)
+        itself = ir.to_proto(graph).SerializeToString()
+        graph = optimize(graph)
+        oracle = onnx_oracle(itself, input_infos(graph), output_infos(graph))
+        return graph, NetworkItself(itself, oracle, graph)
     graph = optimize(graph)
-    return graph, lambda sample: list(module_outputs(network, sample).values())
+    return graph, NetworkItself(
+        network, lambda sample: list(module_outputs(network, sample).values()), graph
+    )
 
 
 def _synthetic(inputs: Sequence[TensorInfo]) -> Sample:
@@ -202,8 +211,8 @@ def _synthetic(inputs: Sequence[TensorInfo]) -> Sample:
     return next(iter(SampleBatches(samples, count=batch, batch=batch, shapes=shapes)))
 
 
-def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, Oracle]:
-    graph = capture_file(
+def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, NetworkItself]:
+    captured = capture_file(
         path,
         request.asked.opset,
         highest_opset=request.highest_opset,
@@ -211,10 +220,12 @@ def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, Oracl
         input_size=request.asked.size,
         batch=request.asked.batch,
         stated=file_inputs(path, request.asked.stated_inputs, request.asked.example),
+        cut_outputs=request.asked.cut_outputs,
     )
-    graph = optimize(graph)
-    refuse_foreign_types(graph)
-    return graph, onnx_oracle(path, input_infos(graph), output_infos(graph))
+    graph = optimize(captured.graph)
+    refuse_other_than_numbers(graph)
+    oracle = onnx_oracle(captured.itself, input_infos(graph), output_infos(graph))
+    return graph, NetworkItself(captured.itself, oracle, graph)
 
 
 def _open_batches(

@@ -81,6 +81,8 @@ class ExportRequest:
         pretrained: Whether to load the weights that are published for a network of the zoo, of
             timm or of torchvision. They are downloaded once.
         model_args: Keyword arguments for the factory.
+        cut_outputs: Names of tensors or nodes of the graph that become the outputs, in place of the
+            network's own; what is behind them is left out. By default the whole network.
         preprocessing: How images become inputs, as far as it differs from what the network's card
             says: a ``Preprocessing``, a TOML file of its fields, "timm", "torchvision" or "none".
         labels: Class names, stored in the manifest.
@@ -122,6 +124,7 @@ class ExportRequest:
     weights_key: str | None = None
     pretrained: bool = False
     model_args: Mapping[str, str | int | float | bool] | None = None
+    cut_outputs: Sequence[str] = ()
     preprocessing: Preprocessing | str | Path | None = None
     labels: Sequence[str] | None = None
     quantization: QuantizeOptions | None = None
@@ -196,6 +199,11 @@ class ExportRequest:
                 raise UsageError(f"{name} must be at least 1, not {value}")
         _check_input_size(self.size, self.batch)
         self._check_inputs()
+        if isinstance(self.cut_outputs, str):
+            raise UsageError(
+                f"cut_outputs is a list of names, not {self.cut_outputs!r}",
+                hint=f"pass [{self.cut_outputs!r}]",
+            )
         read_preprocessing(self.preprocessing)
         if self.accuracy_budget is not None and not 0 <= self.accuracy_budget < 1:
             raise UsageError(

@@ -7,8 +7,9 @@ from importlib.metadata import version
 
 import onnx_ir as ir
 
-from edgeconv.bundle import TensorInfo
+from edgeconv.bundle import OPEN, TensorInfo
 from edgeconv.errors import CaptureError
+from edgeconv.export.cut_places import cut_before
 from edgeconv.export.layouts import layout_of
 
 TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "ai-edge-litert", "numpy")
@@ -53,7 +54,7 @@ def output_steps(model: ir.Model) -> tuple[float | None, ...]:
 
 
 def _info(value: ir.Value, quantizer: ir.Node | None) -> TensorInfo:
-    if not _is_static(value) or value.dtype is None:
+    if value.shape is None or value.dtype is None:
         node = _unpredictable(value)
         if node is None:
             raise CaptureError(
@@ -62,10 +63,11 @@ def _info(value: ir.Value, quantizer: ir.Node | None) -> TensorInfo:
         raise CaptureError(
             f"the shape of output {value.name!r} is not known before the network runs, because "
             f"{node.name or value.name} ({node.op_type}) computes it",
-            hint="take that operator out of the exported part",
+            hint=f"state the shape of {value.name!r} in the file, or export the part before that "
+            f"operator with {cut_before(node)}",
         )
     assert value.shape is not None
-    shape = value.shape.numpy()
+    shape = tuple(dim if isinstance(dim, int) else OPEN for dim in value.shape)
     integer = value.dtype in _QUANTIZED and quantizer is not None
     return TensorInfo(
         name=str(value.name),

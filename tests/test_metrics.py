@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edgeconv.metrics import EQUAL_DB, Spread, Sqnr, sqnr_db, worst_db
+from edgeconv.metrics import EQUAL_DB, Spread, Sqnr, sqnr_db, stacked, worst_db
 
 ONE = np.ones(4)
 
@@ -95,3 +95,10 @@ def test_one_sample_has_no_variation_and_integers_no_ratio() -> None:
     spread = Spread.over([[ONE, np.arange(4)]], [[1.1 * ONE, np.arange(4)]])
     assert spread == Spread(pytest.approx(20), pytest.approx(20), None)
     assert Spread.over([[np.arange(4)]], [[np.arange(4)]]) is None
+
+
+def test_arrays_of_several_sizes_are_stacked() -> None:
+    scalars = stacked([np.float32(1).reshape(()), np.float32(2).reshape(())])
+    assert scalars.tolist() == [1, 2]
+    rows = stacked([np.ones((2, 1), np.int64), np.ones((1, 3), np.int64)])
+    assert rows.tolist() == [[[1, 0, 0], [1, 0, 0]], [[1, 1, 1], [0, 0, 0]]]

@@ -19,6 +19,7 @@ from edgeconv.cli.shared_options import (
 )
 from edgeconv.cli.values import (
     EnumChoice,
+    as_names,
     as_set,
     layer_rules,
     lines,
@@ -145,6 +146,14 @@ class ExportSettings:
     show_default=True,
     help="Element type of inputs and outputs: int8 and uint8 for int8 files, int16 for int16x8, "
     "float16 for float16 ONNX files.",
+)
+@click.option(
+    "--cut-outputs",
+    metavar="NAME,…",
+    multiple=True,
+    callback=as_names,
+    help="Tensors or nodes of the graph that become the outputs; what is behind them is left out. "
+    "`edgeconv inspect` and refusals print the names. Repeatable.",
 )
 @click.option(
     "--labels", metavar="FILE", type=lines, help="Text file with one class name per line."

@@ -85,6 +85,13 @@ def as_set(
     return frozenset(value)
 
 
+def as_names(
+    context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Split each text at its commas."""
+    return tuple(name.strip() for text in value for name in text.split(",") if name.strip())
+
+
 def as_dict(
     context: click.Context, parameter: click.Parameter, value: tuple[tuple[str, T], ...]
 ) -> dict[str, T]:

@@ -146,7 +146,7 @@ def _find(bundle: Bundle, precision: Precision) -> Artifact | None:
 
 
 def _float_graph(path: Path) -> ir.Model:
-    return optimize(capture_file(path, None, input_size=None, batch=None))
+    return optimize(capture_file(path, None, input_size=None, batch=None).graph)
 
 
 def _shares(alone: list[float]) -> list[float]:

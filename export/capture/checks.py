@@ -9,8 +9,6 @@ from edgeconv.errors import CaptureError, DataError
 from edgeconv.export.traits import Trait, operators
 
 _MULTIPLYING = operators(Trait.MULTIPLIES)
-# A product with a float64 constant may be arithmetic on sizes; a layer is the network itself.
-_LAYERS = operators(Trait.WEIGHTED | Trait.RECURRENT | Trait.NORMALIZES)
 
 
 def refuse_bad_weights(model: ir.Model) -> None:
@@ -32,15 +30,14 @@ def refuse_bad_weights(model: ir.Model) -> None:
             )
 
 
-def refuse_foreign_types(model: ir.Model) -> None:
-    """Raise CaptureError for a network that computes in float64, or reads or returns strings."""
+def refuse_other_than_numbers(model: ir.Model) -> None:
+    """Raise CaptureError for a network that reads or returns strings, sequences or optionals."""
     for value in (*model.graph.inputs, *model.graph.outputs):
+        if isinstance(value.type, (ir.SequenceType, ir.OptionalType)):
+            raise CaptureError(
+                f"{value.name!r} is not a tensor but {value.type}",
+                hint="give each tensor an output of its own, or export the part before with "
+                "--cut-outputs",
+            )
         if value.dtype is not None and value.dtype.is_string():
             raise CaptureError(f"{value.name!r} holds strings", hint="use float32")
-    for name, value in model.graph.initializers.items():
-        for node in value.consumers():
-            if value.dtype == ir.DataType.DOUBLE and node.op_type in _LAYERS:
-                raise CaptureError(
-                    f"{node.name} ({node.op_type}) computes in float64, by its weight {name!r}",
-                    hint="use float32: call .float() on the network before it is exported to ONNX",
-                )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 
 from edgeconv.errors import CaptureError, Notice, UsageError, first_line
+from edgeconv.export.capture.cut import cut
+from edgeconv.export.capture.float32 import write_in_float32
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.old_opsets import all_nodes, convert_opset, opset_of
 from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_standard
@@ -20,10 +23,23 @@ from edgeconv.export.traits import Trait, operators
 
 logger = logging.getLogger(__name__)
 
-_OPERATOR_FORM = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
 _SHAPED_BY_SECOND = operators(Trait.SHAPED_BY_SECOND)
 _MAX_PROTO_BYTES = 2**31 - 1  # protobuf's limit for one message
 _WEIGHTS_NEED_NO_INPUT = 4  # the IR version
+
+
+@dataclass(frozen=True)
+class CapturedFile:
+    """What an ``.onnx`` file became.
+
+    Attributes:
+        graph: The graph that the passes start from.
+        itself: What the files are held against: the file, or where float32 files cannot compute
+            what it does, the network in float32 as an ONNX file of its own.
+    """
+
+    graph: ir.Model
+    itself: Path | bytes
 
 
 def capture_file(
@@ -35,7 +51,8 @@ def capture_file(
     input_size: tuple[int, ...] | None,
     batch: int | None,
     stated: Mapping[str, tuple[int, ...]] | None = None,
-) -> ir.Model:
+    cut_outputs: Sequence[str] = (),
+) -> CapturedFile:
     """Load an ``.onnx`` file of any producer: check it, raise its opset, fix its shapes.
 
     It may be a float graph or a QDQ one.
@@ -52,19 +69,27 @@ def capture_file(
             error.
         batch: the batch size where the file leaves it open, default 1.
         stated: the whole shapes of inputs by their names.
+        cut_outputs: names of tensors or nodes that become the outputs; none for the file's own.
 
     Raises:
         UsageError: an open dimension was not given, or a stated one contradicts the request.
         CaptureError: the file is damaged or invalid, or its opset cannot be converted.
     """
     proto = _load(path)
-    _refuse_operator_form(proto, path)
+    itself: Path | bytes = path
+    if cut_outputs:
+        proto = _cut(proto, cut_outputs, path)
+        itself = proto.SerializeToString()
     _refuse_input_shapes(proto, path)
+    _refuse_lost_statistics(proto, path)
     _fix_shapes(proto, path, input_size, batch, stated or {})
     if opset is None:
         proto = _raised(proto, min(liked_opset, highest_opset))
     proto = _convert_opset(proto, path, opset, highest_opset)
+    kinds = {node.op_type for node in all_nodes(proto.graph)}
     proto = _in_the_standard(proto, path)
+    in_float32 = write_in_float32(proto, path, kinds)
+    proto = in_float32 or proto
     try:
         proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:
@@ -74,7 +99,9 @@ def capture_file(
         for node in proto.graph.node:
             # Later passes would number what has no name; its result is found in the file.
             node.name = node.name or next(filter(None, node.output), "")
-        return ir.from_proto(proto)
+        if in_float32 is not None:
+            itself = in_float32.SerializeToString()
+        return CapturedFile(ir.from_proto(proto), itself)
     except UnicodeDecodeError as error:  # protobuf decodes a string when it is first read
         raise CaptureError(
             f"{path} is not a valid ONNX file: one of its names is not UTF-8"
@@ -105,13 +132,22 @@ def _load(path: Path) -> onnx.ModelProto:
                 _refuse_outside(path, tensor)
         proto = onnx.load(path)
         _unlist_weights(proto)
+        _place_in_its_domain(proto)
         proto = _with_shapes(proto, path)
-        onnx.checker.check_model(proto, full_check=False)
+        _check(proto)
     except CaptureError:
         raise
     except Exception as error:  # protobuf and the checker raise kinds of their own
         raise CaptureError(f"{path} is not a valid ONNX file: {_one_line(error)}") from error
     return proto
+
+
+def _cut(proto: onnx.ModelProto, names: Sequence[str], path: Path) -> onnx.ModelProto:
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(proto))
+    for node in model.graph:
+        node.name = node.name or next((each.name for each in node.outputs if each.name), "")
+    cut(model, names, str(path))
+    return ir.to_proto(model)
 
 
 def _unlist_weights(proto: onnx.ModelProto) -> None:
@@ -126,12 +162,39 @@ def _unlist_weights(proto: onnx.ModelProto) -> None:
     proto.ir_version = max(proto.ir_version, _WEIGHTS_NEED_NO_INPUT)
 
 
+def _place_in_its_domain(proto: onnx.ModelProto) -> None:
+    """ONNX Runtime's optimizer writes one operator of its own as if it were in the standard."""
+    found = [
+        node
+        for node in all_nodes(proto.graph)
+        if node.op_type == "SimplifiedLayerNormalization" and node.domain == ""
+    ]
+    for node in found:
+        node.domain = DOMAIN
+    if found and all(item.domain != DOMAIN for item in proto.opset_import):
+        proto.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
+
+
+def _check(proto: onnx.ModelProto) -> None:
+    """Check a model, whose outputs may lack the shape that the checker demands."""
+    missing = [
+        value.type.tensor_type
+        for value in proto.graph.output
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+    ]
+    for tensor in missing:
+        tensor.shape.SetInParent()
+    onnx.checker.check_model(proto, full_check=False)
+    for tensor in missing:
+        tensor.ClearField("shape")
+
+
 def _with_shapes(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """``proto``, where inputs or outputs state no shape, with those that can be inferred."""
     if not _shapeless(proto):
         return proto
     proto = onnx.shape_inference.infer_shapes(proto)
-    shapeless = _shapeless(proto)
+    shapeless = [each for each in _shapeless(proto) if each.startswith("input")]
     if shapeless:
         raise CaptureError(
             f"{path}: the {shapeless[0]} states no shape, and none can be inferred",
@@ -151,16 +214,6 @@ def _shapeless(proto: onnx.ModelProto) -> list[str]:
     ]
 
 
-def _refuse_operator_form(proto: onnx.ModelProto, path: Path) -> None:
-    """Scales that are found at run time are those of another file format."""
-    for node in proto.graph.node:
-        if node.op_type in _OPERATOR_FORM:
-            raise CaptureError(
-                f"{path} is quantized at run time ({node.op_type})",
-                hint="pass the float network with --precision int8-dynamic",
-            )
-
-
 def _refuse_input_shapes(proto: onnx.ModelProto, path: Path) -> None:
     """An input that is a shape leaves nothing static, whatever shape the file states."""
     inputs = {value.name for value in proto.graph.input}
@@ -171,6 +224,22 @@ def _refuse_input_shapes(proto: onnx.ModelProto, path: Path) -> None:
                 f"{path}: the shape that {node.name or node.output[0]} ({node.op_type}) gives is "
                 f"the input {second!r}, and files have fixed shapes",
                 hint=f"make {second!r} a constant",
+            )
+
+
+def _refuse_lost_statistics(proto: onnx.ModelProto, path: Path) -> None:
+    """ONNX Runtime dies of a BatchNormalization that trains and does not return its statistics."""
+    for node in all_nodes(proto.graph):
+        trains = any(item.name == "training_mode" and item.i for item in node.attribute)
+        if (
+            node.op_type == "BatchNormalization"
+            and trains
+            and len([*filter(None, node.output)]) < 3
+        ):
+            raise CaptureError(
+                f"{path}: {node.name or node.output[0]} (BatchNormalization) is in training mode, "
+                "and does not return its statistics",
+                hint="export the network in eval mode",
             )
 
 
@@ -331,8 +400,8 @@ def _in_the_standard(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             raise CaptureError(
                 f"{path}: {node.name or node.output[0]} ({node.op_type}) is an operator of the "
                 f"domain {node.domain!r}",
-                hint="export the network with standard operators only, or pass the file that ONNX "
-                "Runtime optimized",
+                hint="export the network with standard operators only, pass it as it was before "
+                "ONNX Runtime optimized it, or export the part before with --cut-outputs",
             )
     return proto
 

@@ -15,7 +15,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import CaptureError
-from edgeconv.export.graph_edit import GraphEditor, known_array
+from edgeconv.export.capture.dynamic_quantization import FLOAT_NETWORK, dynamic_source
+from edgeconv.export.graph_edit import Array, GraphEditor, known_array
 
 DOMAIN = "com.microsoft"
 _DOMAINS = ("", DOMAIN)
@@ -175,6 +176,68 @@ def _concat(w: Writer) -> Sequence[ir.Value]:
     return [w.codes(w.op.Concat(*parts, **w.kept()), 0)]
 
 
+def _weight(w: Writer, codes: int, scale: int, zero: int, *, by_direction: bool = False) -> Array:
+    """The reals that constant integers mean.
+
+    Args:
+        w: The node.
+        codes: The index of the integers.
+        scale: The index of their scale, which broadcasts against them.
+        zero: The index of their zero point.
+        by_direction: Whether scale and zero point are [directions] or [directions, gates], and the
+            integers [directions, inputs, gates].
+    """
+    arrays = []
+    for index in (codes, scale, zero):
+        value = w.optional(index)
+        known = np.zeros((), np.int32) if value is None else known_array(value)
+        if known is None:
+            raise w.refused(f"its input {index} is computed by the network", FLOAT_NETWORK)
+        arrays.append(known)
+    if by_direction:
+        arrays[1:] = [each.reshape(len(arrays[0]), 1, -1) for each in arrays[1:]]
+    centered = arrays[0].astype(np.int32) - arrays[2].astype(np.int32)
+    return np.asarray(centered.astype(np.float32) * arrays[1], np.float32)
+
+
+def _with_bias(w: Writer, value: ir.Value, index: int) -> ir.Value:
+    return w.op.Add(value, w.input(index)) if w.has(index) else value
+
+
+def _dynamic_matmul(w: Writer) -> Sequence[ir.Value]:
+    source = dynamic_source(w.input(1))
+    if source is not None and source.inputs[0] is not None:
+        right = source.inputs[0]
+    else:
+        right = w.constant(_weight(w, 1, 2, 3))
+    return [_with_bias(w, w.op.MatMul(w.input(0), right), 4)]
+
+
+def _scaled_matmul(w: Writer) -> Sequence[ir.Value]:
+    operands = []
+    for index in (0, 1):  # codes, then scales, then zero points, of one operand after the other
+        source = dynamic_source(w.input(index))
+        if source is not None and source.inputs[0] is not None:
+            operands.append(source.inputs[0])
+        elif index == 1:
+            operands.append(w.constant(_weight(w, 1, 3, 5)))
+        else:
+            given = (w.optional(each) for each in (0, 2, 4))
+            operands.append(w.op.DequantizeLinear(*(each for each in given if each is not None)))
+    return [_with_bias(w, w.op.MatMul(*operands), 6)]
+
+
+def _dynamic_lstm(w: Writer) -> Sequence[ir.Value]:
+    weights = [_weight(w, *each, by_direction=True) for each in ((1, 8, 9), (2, 10, 11))]
+    turned = [w.constant(each.transpose(0, 2, 1)) for each in weights]
+    others = [w.optional(index) for index in range(3, 8)]
+    while others and others[-1] is None:
+        others.pop()
+    node = ir.node("LSTM", [w.input(0), *turned, *others], w.kept(), num_outputs=3)
+    w.op.nodes.append(node)
+    return node.outputs
+
+
 # Fused operators
 
 _ACTIVATIONS: dict[str, tuple[str, ...]] = {
@@ -259,6 +322,34 @@ def _skip_layer_norm(w: Writer) -> Sequence[ir.Value]:
     return [normal, normal, normal, total]
 
 
+def _root_mean_square_norm(w: Writer, x: ir.Value, scale: ir.Value) -> ir.Value:
+    axis = w.node.attributes.get_int("axis", -1)
+    if axis != -1 and (x.shape is None or axis != len(x.shape) - 1):
+        raise w.refused(f"it is along axis {axis}", "save the file without optimization")
+    mean = w.op.ReduceMean(w.op.Mul(x, x), w.constant(np.array([-1])))
+    spread = w.op.Sqrt(w.op.Add(mean, w.constant(w.number("epsilon", 1e-5))))
+    return w.op.Mul(w.op.Div(x, spread), scale)
+
+
+def _simplified_layer_norm(w: Writer) -> Sequence[ir.Value]:
+    return [_root_mean_square_norm(w, w.input(0), w.input(1))]
+
+
+def _skip_simplified_layer_norm(w: Writer) -> Sequence[ir.Value]:
+    total = w.op.Add(w.input(0), w.input(1))
+    if w.has(3):
+        total = w.op.Add(total, w.input(3))
+    for value in w.node.outputs[1:3]:
+        if value.uses() or value.is_graph_output():
+            raise w.refused("its mean is used", "save the file without optimization")
+    normal = _root_mean_square_norm(w, total, w.input(2))
+    return [normal, normal, normal, total]
+
+
+def _where(w: Writer) -> Sequence[ir.Value]:
+    return [w.codes(w.op.Where(w.input(0), w.real(1), w.real(4)), 7)]
+
+
 WRITTEN: dict[str, Write] = {
     "QLinearConv": _conv,
     "QLinearMatMul": _matmul,
@@ -271,6 +362,9 @@ WRITTEN: dict[str, Write] = {
     "QLinearGlobalAveragePool": _unary("GlobalAveragePool"),
     "QLinearSoftmax": _softmax,
     "QLinearConcat": _concat,
+    "DynamicQuantizeMatMul": _dynamic_matmul,
+    "MatMulIntegerToFloat": _scaled_matmul,
+    "DynamicQuantizeLSTM": _dynamic_lstm,
     "FusedConv": _fused_conv,
     "FusedGemm": _fused_gemm,
     "FusedMatMul": _fused_matmul,
@@ -280,11 +374,14 @@ WRITTEN: dict[str, Write] = {
     "FastGelu": _fast_gelu,
     "QuickGelu": _quick_gelu,
     "SkipLayerNormalization": _skip_layer_norm,
+    "SimplifiedLayerNormalization": _simplified_layer_norm,
+    "SkipSimplifiedLayerNormalization": _skip_simplified_layer_norm,
+    "QLinearWhere": _where,
 }
 """By the name of the operator."""
 
 _STANDARD = ("QLinearConv", "QLinearMatMul")
-_SAME = ("QuantizeLinear", "DequantizeLinear")
+_SAME = ("QuantizeLinear", "DequantizeLinear", "Trilu", "Pad")
 
 
 def write_as_standard(model: ir.Model) -> None:

@@ -23,6 +23,7 @@ from edgeconv.export.passes.pixel_shuffle import PixelShuffle
 from edgeconv.export.passes.prelu import PReluToLeakyRelu
 from edgeconv.export.passes.quantized_forms import ClipBeforeQuantize, ScalarScales
 from edgeconv.export.passes.rewriting import Rewrites
+from edgeconv.export.passes.sequences import Sequences
 from edgeconv.export.passes.sigmoid import Sigmoid
 from edgeconv.export.passes.simplification import Simplify
 from edgeconv.export.passes.softplus import Softplus
@@ -41,6 +42,7 @@ def float_steps() -> tuple[Step, ...]:
     return (
         Step(NameNodes(), "first: what is folded would number the nodes without a name"),
         Step(Simplify(), "before the rewrites, which know the forms that it leaves"),
+        Step(Sequences(), "after Simplify, which computes the positions; it runs Simplify again"),
         Step(
             common.ClearMetadataAndDocStringPass(),
             "the exporter's stack traces name the author's folders; no rewrite reads them",

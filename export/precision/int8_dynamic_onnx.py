@@ -20,7 +20,7 @@ from onnx_ir.passes import common
 from edgeconv.errors import UsageError
 from edgeconv.export.graph_edit import GraphEditor, describe
 from edgeconv.export.passes.steps import Step, broken, run
-from edgeconv.export.quantize.parameters import weight_parameters
+from edgeconv.export.precision.int8_weights import int8_weights
 from edgeconv.export.traits import Trait, operators
 
 Array = npt.NDArray[Any]
@@ -222,7 +222,7 @@ class _Rewriter:
         name = str(weight.name)
         if (name, axis) not in self._stored:
             array = weight.const_value.numpy()
-            parameters = weight_parameters(array, axis, None, 1.0)
+            parameters = int8_weights(array, axis)
             codes: Array = parameters.quantize(array)
             if convolves:
                 codes = (codes.astype(np.int16) + 128).astype(np.uint8)

@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from edgeconv.export.quantize.parameters import weight_parameters
+from edgeconv.export.precision.int8_weights import int8_weights
 from edgeconv.export.tflite.builder import FLOAT
 from edgeconv.export.tflite.graph import (
     ChannelQuantization,
@@ -54,7 +54,7 @@ def _is_float(weight: Tensor) -> bool:
 def _quantized(weight: Tensor) -> Tensor:
     assert weight.data is not None
     real = np.asarray(weight.data, FLOAT).reshape(weight.shape)
-    parameters = weight_parameters(real, _OUTPUT_AXIS, None, 1.0)
+    parameters = int8_weights(real, _OUTPUT_AXIS)
     codes = parameters.quantize(real)
     quantization = ChannelQuantization(parameters.scale, _OUTPUT_AXIS)
     return Tensor(weight.name, weight.shape, codes.dtype, codes, quantization)

@@ -320,6 +320,9 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
         return "int8 is not implemented for this operator"
     if node.outputs[0].dtype != ir.DataType.FLOAT:
         return f"it computes {node.outputs[0].dtype}, not float32"
+    shape = node.outputs[0].shape
+    if shape is not None and not shape.is_static():
+        return "how many elements it computes depends on the data"
     parameters = node.inputs[1:] if operator.kind is Kind.WEIGHTED else ()
     if any(value is not None and not is_constant(value) for value in parameters):
         return "its weight or bias is not constant"

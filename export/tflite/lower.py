@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.errors import EdgeconvError, UnsupportedOperator
+from edgeconv.export.cut_places import cut_before
 from edgeconv.export.graph_edit import only_consumer
 from edgeconv.export.layouts import layout_of
 from edgeconv.export.tflite.builder import (
@@ -48,6 +49,7 @@ from edgeconv.export.tflite.writer import operator_versions, origins, write
 ELEMENT_TYPES = {ir.DataType.from_numpy(dtype) for dtype in TYPES}
 CASTABLE_TYPES = {*ELEMENT_TYPES, *WIDER}
 """Those of inputs and outputs."""
+_OPEN_RESULTS = {"NonMaxSuppression", "NonZero", "Unique", "Compress"}
 OLDEST_OPSET = 13
 """Before it, Softmax meant something else and axes were attributes."""
 
@@ -341,12 +343,18 @@ def _rule_of(node: ir.Node) -> Rule:
     if node.op_type in SHAPED_BY_VALUES and standard:
         raise UnsupportedOperator(
             f"{title(node)}: the shape of its result is computed by the network",
-            hint="make its inputs constant",
+            hint=f"make its inputs constant, or export the part before it with {cut_before(node)}",
+        )
+    if node.op_type in _OPEN_RESULTS and standard:
+        raise UnsupportedOperator(
+            f"{title(node)}: how many elements its result has depends on the data, and TFLite "
+            "files have fixed shapes",
+            hint=f"export the part before it with {cut_before(node)}, or pass only --format onnx",
         )
     if found is None or not standard:
         raise UnsupportedOperator(
             f"{title(node)}: TFLite export does not know this operator",
-            hint="replace it in the network or take it out of the exported part",
+            hint=f"replace it in the network, or export the part before it with {cut_before(node)}",
         )
     return found
 

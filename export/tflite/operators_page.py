@@ -77,13 +77,14 @@ outputs as the graph states them |
 | int8, uint8 without a scale | moved, cast and compared as they are; arithmetic in int32, reduced \
 to 8 bits again |
 | constant axes, shapes, indices, counts in int64 | int32, as TFLite's kernels want them |
-| int64 tensors that the network computes | kept in int64; TFLite has no kernel for Div, Pow and \
-ArgMax of them, which are refused; the hint is "cast its inputs to int32" |
+| int64 tensors that the network computes | kept in int64; Div, Pow, ArgMax and ArgMin, for which \
+TFLite has no such kernel, in int32 between CASTs: right for numbers that fit into 32 bits |
 | float16 | computed in float32, which loses nothing; inputs and outputs stay float16, with a CAST |
 | int16, uint16, uint32 without a scale | computed in int32 or int64, reduced to their own type \
 again; inputs and outputs keep it, with a CAST |
 | int16, uint16 with a scale | refused: `--precision int16x8` writes such files |
-| float64, bfloat16, float8, uint64, types of less than 8 bits, strings, complex | refused; the \
+| float64, bfloat16 | `edgeconv export` writes them as float32, and says so |
+| float8, uint64, types of less than 8 bits, strings, complex | refused; the \
 hint is "use float32" |
 | a dimension without a size | refused by the lowering, which needs fixed shapes; \
 `edgeconv export` puts `--batch` (1 by default) and `--input-size` in their place |

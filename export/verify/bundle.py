@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Artifact, Bundle, Manifest, TensorInfo, Verification
+from edgeconv.bundle import OPEN, Artifact, Bundle, Manifest, TensorInfo, Verification
 from edgeconv.checksums import check_checksums
 from edgeconv.errors import BundleError
 from edgeconv.export.verify.parity import MAX_ERROR, Reference, verify_artifacts
@@ -86,7 +86,13 @@ def _refuse_misfit(bundle: Bundle, reference: Reference) -> None:
 
 
 def _have_shapes(arrays: Sequence[npt.NDArray[Any]], infos: Sequence[TensorInfo]) -> bool:
-    return [array.shape for array in arrays] == [info.shape for info in infos]
+    return len(arrays) == len(infos) and all(map(_has_shape, arrays, infos))
+
+
+def _has_shape(array: npt.NDArray[Any], info: TensorInfo) -> bool:
+    return array.ndim == len(info.shape) and all(
+        stated in (OPEN, size) for stated, size in zip(info.shape, array.shape, strict=True)
+    )
 
 
 def _fits(artifact: Artifact, manifest: Manifest) -> bool:

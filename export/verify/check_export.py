@@ -38,12 +38,12 @@ class NetworkItself:
     """The network that the files are held against.
 
     Attributes:
-        source: The module or the ``.onnx`` file.
+        source: The module, or the ``.onnx`` file or its bytes.
         run: Runs it in float32.
         graph: The optimized graph that was captured from it.
     """
 
-    source: nn.Module | Path
+    source: nn.Module | Path | bytes
     run: Oracle
     graph: ir.Model
 

@@ -47,7 +47,7 @@ def _run(oracle: Oracle, sample: Sample) -> Arrays | None:
 
 def float32_allowances(
     graph: ir.Model,
-    network: nn.Module | Path,
+    network: nn.Module | Path | bytes,
     oracle: Oracle,
     samples: Sequence[Sample],
     outputs: Sequence[Arrays],
@@ -56,7 +56,7 @@ def float32_allowances(
 
     Args:
         graph: The optimized float graph.
-        network: The module or the ``.onnx`` file that it was captured from.
+        network: The module, or the ``.onnx`` file or its bytes, that it was captured from.
         oracle: Runs the network in float32.
         samples: The inputs, in the network's own layout.
         outputs: What it gave for ``samples``.
@@ -64,10 +64,10 @@ def float32_allowances(
     Returns:
         An array of shape [samples, outputs], or None where the network does not run in float64.
     """
-    if isinstance(network, Path):
-        double = file_in_float64(network, samples)
-    else:
+    if isinstance(network, nn.Module):
         double = module_in_float64(network, samples)
+    else:
+        double = file_in_float64(network, samples)
     if double is None:
         return None
     again = [oracle(moved(sample)) for sample in samples]
@@ -94,18 +94,20 @@ def module_in_float64(network: nn.Module, samples: Sequence[Sample]) -> list[Arr
         torch.set_default_dtype(before)
 
 
-def file_in_float64(path: Path, samples: Sequence[Sample]) -> list[Arrays] | None:
+def file_in_float64(file: Path | bytes, samples: Sequence[Sample]) -> list[Arrays] | None:
     """Run an ``.onnx`` file on ONNX's reference implementation, in float64.
 
     Args:
-        path: The file.
+        file: The file or its bytes.
         samples: One array per input of the graph, in the graph's order.
 
     Returns:
         The outputs for each sample, or None where the reference implementation cannot run it.
     """
     try:
-        model = _doubled_model(onnx.load(path))
+        model = _doubled_model(
+            onnx.load(file) if isinstance(file, Path) else onnx.load_model_from_string(file)
+        )
         evaluator = ReferenceEvaluator(model)
         weights = {tensor.name for tensor in model.graph.initializer}
         names = [name for name in evaluator.input_names if name not in weights]
@@ -113,7 +115,7 @@ def file_in_float64(path: Path, samples: Sequence[Sample]) -> list[Arrays] | Non
         with np.errstate(all="ignore"):  # it computes exp(-x) of anything, and so on
             return [list(map(np.asarray, evaluator.run(None, feed))) for feed in feeds]
     except Exception as error:  # the reference implementation raises whatever NumPy raises
-        logger.debug("%s does not run in float64: %s", path, error)
+        logger.debug("the file does not run in float64: %s", error)
         return None
 
 

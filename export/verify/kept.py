@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import MIN_WITHIN_ONE_STEP
-from edgeconv.metrics import sqnr_db
+from edgeconv.metrics import sqnr_db, stacked
 
 Array = npt.NDArray[Any]
 Outputs = list[Array]
@@ -75,7 +75,7 @@ def keeps_enough(
         expected = [sample[index] for sample in reference]
         ideal = [sample[index] for sample in exact]
         step = steps[index] if index < len(steps) else None
-        if step is not None and _within(np.stack(ideal), np.stack(ours), step).mean() >= (
+        if step is not None and _within(stacked(ideal), stacked(ours), step).mean() >= (
             MIN_WITHIN_ONE_STEP
         ):
             continue
@@ -107,7 +107,7 @@ def _is_loss(lost: npt.NDArray[np.float64], margin: float, typical_spread: float
 def stacked_pairs(expected: Sequence[Outputs], got: Sequence[Outputs]) -> list[tuple[Array, Array]]:
     """Stack the samples of each output of the network, expected and got."""
     return [
-        (np.stack([sample[i] for sample in expected]), np.stack([sample[i] for sample in got]))
+        (stacked([sample[i] for sample in expected]), stacked([sample[i] for sample in got]))
         for i in range(len(expected[0]))
     ]
 

@@ -197,6 +197,11 @@ def compare(
         format: The format of the file.
         names: The names of its outputs.
     """
+    expected = [*reference.outputs, *reference.probes.outputs]
+    have_shapes = [[array.shape for array in row] for row in outputs] == [
+        [array.shape for array in row] for row in expected[: len(outputs)]
+    ]
+    outputs = _in_shape(outputs, expected)
     outputs, probed = outputs[: len(reference.inputs)], outputs[len(reference.inputs) :]
     pairs = stacked_pairs(reference.outputs, outputs)
     spread = Spread.over(reference.outputs, outputs)
@@ -214,12 +219,11 @@ def compare(
         worst_output=names[int(np.argmin(ratios))] if len(names) > 1 else None,
     )
     if precision is Precision.FLOAT32:
-        expected = [*reference.outputs, *reference.probes.outputs]
-        passed = is_rounding(
+        passed = have_shapes and is_rounding(
             [*outputs, *probed], expected, reference.allowances, len(reference.inputs)
         )
     elif precision is Precision.FLOAT16:
-        passed = all(_is_half_precision(expected, got) for expected, got in pairs)
+        passed = have_shapes and all(_is_half_precision(expected, got) for expected, got in pairs)
     else:
         return _quantized_figures(figures, outputs, reference, precision, format, other)
     return figures.model_copy(update={"passed": passed})
@@ -235,9 +239,9 @@ def _quantized_figures(
 ) -> Verification:
     """Add what only a quantized file has, and judge it."""
     quantized = reference.quantized.get(precision, Quantized(()))
-    exact = quantized.outputs or other
-    other = other or quantized.outputs
-    if exact is None or other is None:
+    exact = _in_shape(quantized.outputs or other or [], reference.outputs)
+    other = _in_shape(other or exact, reference.outputs)
+    if not exact:
         return figures.model_copy(update={"passed": figures.max_error < NOT_FINITE})
     operators = quantized.operators.get(format)
     tolerance = Tolerance.PREQUANTIZED if reference.prequantized else Tolerance.FIXED_SCALES
@@ -330,6 +334,22 @@ def is_rounding(
     return True
 
 
+def _in_shape(got: Sequence[Outputs], expected: Sequence[Outputs]) -> list[Outputs]:
+    """``got``, where outputs with another number of elements are wrong in every element."""
+    return [
+        [_same_shape(array, wanted) for array, wanted in zip(ours, theirs, strict=True)]
+        for ours, theirs in zip(got, expected, strict=False)  # without probes, or with them
+    ]
+
+
+def _same_shape(array: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.shape == wanted.shape:
+        return array
+    if wanted.dtype.kind == "f":
+        return np.zeros_like(wanted)
+    return np.asarray(wanted == 0, wanted.dtype)
+
+
 def _largest_error(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
     """Relative to the range of a float output; the share of wrong elements of any other."""
     if expected.dtype.kind == "f":
@@ -350,6 +370,6 @@ def _argmax_agreement(expected: list[Outputs], got: list[Outputs]) -> float | No
     None unless the output is a matrix of scores.
     """
     first, second = stacked_pairs(expected, got)[0]
-    if first.ndim != 3 or first.shape[-1] < 2:
+    if first.ndim != 3 or first.shape[-1] < 2 or not first.size:
         return None
     return float(np.mean(first.argmax(-1) == second.argmax(-1)))

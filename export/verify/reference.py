@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from edgeconv.export.data.samples import Sample
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.threads import one_torch_thread
 from edgeconv.export.verify.parity import Allowances, Outputs, Quantized, Reference
+from edgeconv.metrics import stacked
 
 Oracle = Callable[[Sample], Outputs]
 
@@ -72,13 +73,13 @@ def _remedy(network: nn.Module, message: str) -> str:
 
 
 def onnx_oracle(
-    path: Path, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
+    file: Path | bytes, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
 ) -> Oracle:
     """Load the user's own ``.onnx`` file on ONNX Runtime, before any of our passes."""
     try:
-        runner = OnnxRunner(path, inputs, outputs)
+        runner = OnnxRunner(file, inputs, outputs)
     except EdgeconvError:  # its optimizer spoils some right files, as int8 views of opset 21
-        runner = OnnxRunner(path, inputs, outputs, fuse=False)
+        runner = OnnxRunner(file, inputs, outputs, fuse=False)
     return lambda sample: runner.run(sample)
 
 
@@ -159,14 +160,32 @@ def _quantized(precision: Precision, arrays: dict[str, npt.NDArray[Any]]) -> Qua
 
 
 def _stacked(kind: str, samples: list[Outputs]) -> dict[str, npt.NDArray[Any]]:
-    """Stack the arrays of all samples at each position, to [samples, …]."""
-    return {
-        f"{kind}_{index}": np.stack(arrays)
-        for index, arrays in enumerate(zip(*samples, strict=True))
-    }
+    """Stack the arrays of all samples at each position, to [samples, …].
+
+    Where their shapes differ, those are stored too.
+    """
+    found = {}
+    for index, arrays in enumerate(zip(*samples, strict=True)):
+        found[f"{kind}_{index}"] = stacked(arrays)
+        shapes = [array.shape for array in arrays]
+        if len(set(shapes)) > 1:
+            found[f"shapes_of_{kind}_{index}"] = np.array(shapes, np.int64)
+    return found
+
+
+def _cropped(
+    column: npt.NDArray[Any], shapes: npt.NDArray[Any] | None
+) -> Sequence[npt.NDArray[Any]]:
+    """The arrays of all samples in their own shapes."""
+    if shapes is None:
+        return list(column)
+    return [row[tuple(map(slice, shape))] for row, shape in zip(column, shapes, strict=True)]
 
 
 def _unstacked(kind: str, arrays: dict[str, npt.NDArray[Any]]) -> list[Outputs]:
     count = sum(name.startswith(f"{kind}_") for name in arrays)
-    columns = [arrays[f"{kind}_{index}"] for index in range(count)]
+    columns = [
+        _cropped(arrays[f"{kind}_{index}"], arrays.get(f"shapes_of_{kind}_{index}"))
+        for index in range(count)
+    ]
     return [list(row) for row in zip(*columns, strict=True)]

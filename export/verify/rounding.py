@@ -75,7 +75,9 @@ def allowances(
     for sample, output in np.ndindex(terms.shape):
         double = float64[sample][output]
         magnitudes[sample, output] = _magnitude(double)
-        errors[sample, output] = max(largest_error(run[sample][output], double) for run in runs)
+        # A run whose result has another number of elements, by a comparison, says nothing.
+        like = [run[sample][output] for run in runs if run[sample][output].shape == double.shape]
+        errors[sample, output] = max((largest_error(array, double) for array in like), default=0.0)
     relative = np.divide(errors, magnitudes, out=np.zeros_like(errors), where=magnitudes > 0)
     pooled = relative.max(axis=0) * magnitudes
     allowed: npt.NDArray[np.float64] = SAFETY * np.maximum(errors, pooled) + ULPS * EPSILON * terms

@@ -43,8 +43,6 @@ def div(ctx: NodeLowering) -> None:
     0.064 (tflite-runtime 2.14, which has no such table: 0.383 and 0.684).
     """
     divisor = ctx.constant(1)
-    if ctx.dtype == np.dtype("int64"):
-        raise ctx.unsupported("DIV has no kernel for int64", "cast its inputs to int32")
     if ctx.integer and not (divisor is not None and divisor.size == 1 and divisor.item() != 0):
         ctx.refuse_integer("TFLite divides by nothing but a constant number in integers")
     if divisor is None or divisor.size != 1 or ctx.dtype != FLOAT or not ctx.integer:
@@ -142,10 +140,9 @@ def pow_(ctx: NodeLowering) -> None:
         x = factor = stored.tensor
         if number == 3:
             factor = ctx.fresh("square", x.shape)
+            factor.dtype = x.dtype
             ctx.builder.emit("MUL", [x, x], [factor])
         ctx.emit_stored("MUL", [x, factor], x.shape, stored.order)
-    elif ctx.dtype == np.dtype("int64"):
-        raise ctx.unsupported("POW has no kernel for int64", "cast its inputs to int32")
     else:
         binary(ctx, "POW")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx_ir as ir
 
 from edgeconv.export.tflite.builder import Constant, static_shape
 from edgeconv.export.tflite.emit.arithmetic import Arithmetic
@@ -168,8 +167,6 @@ def arg_extreme(ctx: NodeLowering) -> None:
     To find the last, they count from the other end.
     """
     name = "ARG_MAX" if ctx.node.op_type == "ArgMax" else "ARG_MIN"
-    if ctx.value(0).dtype == ir.DataType.INT64:
-        raise ctx.unsupported(f"{name} has no kernel for int64", "cast its input to int32")
     shape = ctx.shape(0)
     axis = ctx.attributes.get_int("axis", 0) % len(shape)
     source = ctx.raw(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from edgeconv.export.graph_edit import known_array
 from edgeconv.export.tflite.legalize.call import Call
 from edgeconv.export.tflite.legalize.decompose import Decomposer
 from edgeconv.export.tflite.registry import decomposition_of
@@ -52,6 +53,43 @@ def on_bytes(f: Decomposer) -> Results:
     ]
     result = f.again(wide)
     return [result if f.op_type in COMPARISONS else f("Cast", result, to=int(x.dtype))]
+
+
+def _has_no_long_kernel(call: Call) -> bool:
+    """Whether TFLite computes it in int32 only; squares and cubes are products."""
+    if not of_long_integers(call):
+        return False
+    exponent = known_array(call.input(1)) if call.op_type == "Pow" else None
+    return exponent is None or exponent.size != 1 or exponent.item() not in (2, 3)
+
+
+@decomposition_of("Div", "Pow", when=_has_no_long_kernel)
+def in_32_bits(f: Decomposer) -> Results:
+    """The same operator on int32, the only kernel that there is, and a CAST of its result.
+
+    It is right as long as operands and result fit into 32 bits.
+    """
+    limits = np.iinfo(np.int32)
+    narrow = []
+    for value in map(f.input, range(2)):
+        known = known_array(value)
+        if (
+            known is not None
+            and known.size
+            and not limits.min <= known.min() <= known.max() <= limits.max
+        ):
+            raise f.unsupported(
+                f"{value.name} does not fit into the 32 bits of TFLite's kernel",
+                "compute with smaller numbers, or pass only --format onnx",
+            )
+        narrow.append(f("Cast", value, to=int(INT32)) if value.dtype == INT64 else value)
+    return [f("Cast", f.again(narrow), to=int(INT64))]
+
+
+@decomposition_of("ArgMax", "ArgMin", when=of_long_integers)
+def largest_in_32_bits(f: Decomposer) -> Results:
+    """The same operator on int32, which is right for elements of 32 bits."""
+    return [f.again([f("Cast", f.input(0), to=int(INT32))])]
 
 
 @decomposition_of("Where", when=lambda call: call.input(1).dtype in BYTES)
@@ -102,7 +140,14 @@ def relu(f: Decomposer) -> Results:
     return [f("Max", x, _zero(x))]
 
 
-@decomposition_of("Clip", when=of_integers)
+def _of_integers_or_computed_bounds(call: Call) -> bool:
+    bounds = call.inputs[1:3]
+    return of_integers(call) or any(
+        value is not None and known_array(value) is None for value in bounds
+    )
+
+
+@decomposition_of("Clip", when=_of_integers_or_computed_bounds)
 def clip(f: Decomposer) -> Results:
     """Max and Min with the bounds."""
     x = f.input(0)

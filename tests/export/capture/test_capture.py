@@ -110,24 +110,26 @@ def test_metadata_with_folders_is_gone(network: nn.Module) -> None:
 
 def test_an_open_batch_is_one_by_default(tmp_path: Path) -> None:
     path = onnx_network(tmp_path / "net.onnx")
-    model = capture_file(path, None, input_size=None, batch=None)
+    model = capture_file(path, None, input_size=None, batch=None).graph
     assert list(model.graph.inputs[0].shape) == [1, 3, 8, 8]
     assert list(model.graph.outputs[0].shape) == [1, 4]
-    assert list(capture_file(path, None, input_size=None, batch=5).graph.outputs[0].shape) == [5, 4]
+    assert list(
+        capture_file(path, None, input_size=None, batch=5).graph.graph.outputs[0].shape
+    ) == [5, 4]
 
 
 def test_open_sides_want_an_input_size(tmp_path: Path) -> None:
     path = onnx_network(tmp_path / "net.onnx", side="S")
     with pytest.raises(UsageError, match="--input-size"):
         capture_file(path, None, input_size=None, batch=None)
-    model = capture_file(path, None, input_size=(10, 12), batch=None)
+    model = capture_file(path, None, input_size=(10, 12), batch=None).graph
     assert list(model.graph.inputs[0].shape) == [1, 3, 10, 12]
 
 
 def test_a_whole_shape_for_what_is_open(tmp_path: Path) -> None:
     path = onnx_network(tmp_path / "net.onnx", side="S")
     shape = InputShape((2, 3, 10, 12))
-    model = capture_file(path, None, input_size=shape, batch=None)
+    model = capture_file(path, None, input_size=shape, batch=None).graph
     assert tuple(model.graph.inputs[0].shape) == shape
     with pytest.raises(UsageError, match="fixed size of 3 in dimension 1, not 4"):
         capture_file(path, None, input_size=InputShape((2, 4, 10, 12)), batch=None)
@@ -151,7 +153,7 @@ def test_a_fixed_size_cannot_be_changed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("opset", [9, 13, 17, 21])
 def test_files_of_other_opsets_and_their_results(tmp_path: Path, opset: int) -> None:
     path = onnx_network(tmp_path / "net.onnx", opset=opset)
-    model = optimize(capture_file(path, None, input_size=None, batch=None))
+    model = optimize(capture_file(path, None, input_size=None, batch=None).graph)
     assert model.graph.opset_imports[""] == max(opset, 18)
     assert "BatchNormalization" not in {node.op_type for node in model.graph}
     x = structured_input((1, 3, 8, 8)).numpy()
@@ -199,7 +201,7 @@ def test_an_output_that_states_no_shape(tmp_path: Path) -> None:
     model = onnx.load(path)
     model.graph.output[0].type.tensor_type.ClearField("shape")
     onnx.save(model, path)
-    graph = capture_file(path, None, input_size=None, batch=None).graph
+    graph = capture_file(path, None, input_size=None, batch=None).graph.graph
     assert list(graph.outputs[0].shape) == [1, 4]
     model.graph.input[0].type.tensor_type.ClearField("shape")
     onnx.save(model, path)

@@ -235,3 +235,46 @@ def test_others_of_that_domain_are_refused_by_name(tmp_path: Path) -> None:
     path = save(tmp_path / "n.onnx", [node("Inverse", "x", "y", **M)], (2, 2), {"y": (2, 2)}, {})
     with pytest.raises(CaptureError, match=r"y \(Inverse\) is an operator of the domain 'com.micr"):
         export(path, out=tmp_path / "out")
+
+
+def test_rms_norms_of_the_optimizer(tmp_path: Path) -> None:
+    constants = {"w": reals(8), "v": reals(8)}
+    nodes = [
+        node("SimplifiedLayerNormalization", "x w", "n", axis=-1, epsilon=1e-5),
+        node(
+            "SkipSimplifiedLayerNormalization",
+            "x n v",
+            "m - - s",
+            epsilon=1e-5,
+            domain="com.microsoft",
+        ),
+        node("Add", "m s", "y"),
+    ]
+    path = save(tmp_path / "n.onnx", nodes, (2, 3, 8), {"y": (2, 3, 8)}, constants)
+    bundle = export(path, out=tmp_path / "out")
+    x = reals(2, 3, 8)
+    expected = run_onnx(path, {"x": x})["y"]
+    for artifact in bundle.manifest.artifacts:
+        file = bundle.file(artifact)
+        (got,) = open_runner(file, artifact.format, artifact.inputs, artifact.outputs).run([x])
+        assert sqnr_db(expected, got) > 120, artifact.path
+
+
+def test_where_of_codes(tmp_path: Path) -> None:
+    constants: dict[str, Array] = {
+        **{"c": np.array([[True, False, True, False]]), "w": np.array([[3, 90, 7, 255]], np.uint8)},
+        **{"sx": np.float32(0.03), "zx": np.uint8(120), "sw": np.float32(0.02)},
+        **{"zw": np.uint8(3), "sy": np.float32(0.05), "zy": np.uint8(100)},
+    }
+    nodes = [
+        node("QuantizeLinear", "x sx zx", "q"),
+        node("QLinearWhere", "c q sx zx w sw zw sy zy", "r", domain="com.microsoft"),
+        node("DequantizeLinear", "r sy zy", "y"),
+    ]
+    path = save(tmp_path / "n.onnx", nodes, (1, 4), {"y": (1, 4)}, constants)
+    bundle = export(path, out=tmp_path / "out")
+    x = reals(1, 4)
+    for artifact in bundle.manifest.artifacts:
+        file = bundle.file(artifact)
+        (got,) = open_runner(file, artifact.format, artifact.inputs, artifact.outputs).run([x])
+        np.testing.assert_allclose(got, run_onnx(path, {"x": x})["y"], atol=0.051)  # one step

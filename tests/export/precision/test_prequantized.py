@@ -20,7 +20,6 @@ from onnxruntime.quantization import (
 from edgeconv.bundle import Bundle, Format, IoType, Precision
 from edgeconv.errors import CaptureError, UsageError
 from edgeconv.export import QuantizeOptions, RangeMethod, export
-from edgeconv.export.precision.int8_dynamic_onnx import quantize_dynamically
 from edgeconv.export.verify.bundle import verify_bundle
 from support.precision import Samples, constants
 
@@ -196,25 +195,6 @@ def test_onnxruntimes_own_tools_take_a_float_file(float_file: Path, tmp_path: Pa
     graph = onnx.load(written).graph
     assert not {i.name for i in graph.value_info} & {i.name for i in graph.initializer}
     quantize_dynamic(written, tmp_path / "dynamic.onnx")
-
-
-def test_scales_of_the_run_are_refused(float_file: Path, tmp_path: Path) -> None:
-    dynamic = quantize_dynamically(ir.from_proto(onnx.load(float_file)))
-    onnx.save(ir.to_proto(dynamic.model), tmp_path / "d.onnx")
-    with pytest.raises(CaptureError, match="quantized at run time"):
-        export(tmp_path / "d.onnx", out=tmp_path / "b")
-
-
-def test_weights_alone_are_refused(tmp_path: Path) -> None:
-    proto = onnx.parser.parse_model("""
-        <ir_version: 9, opset_import: ["" : 20]>
-        g (float[1,2] x) => (float[1,2] y)
-        <int8[2,2] w = {1, 2, 3, 4}, float s = {0.5}, int8 z = {0}>
-        { d = DequantizeLinear(w, s, z)  y = MatMul(x, d) }
-    """)
-    onnx.save(proto, tmp_path / "w.onnx")
-    with pytest.raises(CaptureError, match="weights as integers and computes in float"):
-        export(tmp_path / "w.onnx", out=tmp_path / "b")
 
 
 def test_activations_of_other_widths_are_refused(tmp_path: Path) -> None:

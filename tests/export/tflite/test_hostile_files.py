@@ -186,7 +186,7 @@ def bytes_changed(data: bytes, rng: random.Random) -> bytes:
 def outcome(path: Path) -> EdgeconvError | None:
     """Capture and lower a file; returns its error. Other exceptions are the test's failure."""
     try:
-        lower(capture_file(path, None, input_size=None, batch=None))
+        lower(capture_file(path, None, input_size=None, batch=None).graph)
     except EdgeconvError as error:
         return error
     return None

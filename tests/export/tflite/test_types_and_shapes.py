@@ -70,9 +70,9 @@ def open_batch(path: Path) -> Path:
 
 def test_an_open_batch_is_one_and_open_sizes_are_asked_for(tmp_path: Path) -> None:
     path = open_batch(tmp_path / "open.onnx")
-    model = capture_file(path, None, input_size=(4, 6), batch=None)
+    model = capture_file(path, None, input_size=(4, 6), batch=None).graph
     assert lower(model).inputs[0].shape == (1, 4, 6, 3)
-    model = capture_file(path, None, input_size=(4, 6), batch=5)
+    model = capture_file(path, None, input_size=(4, 6), batch=5).graph
     assert lower(model).inputs[0].shape == (5, 4, 6, 3)
     with pytest.raises(
         UsageError, match="leaves dimension 2 open\nhint: give it with --input-size"

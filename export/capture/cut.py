@@ -1,0 +1,55 @@
+"""Keep the part of a network that computes some of its values, in place of its outputs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from edgeconv.errors import UsageError
+
+_SHOWN = 5
+
+
+def cut(model: ir.Model, names: Sequence[str], network: str) -> None:
+    """Make the named values the outputs of ``model``, in their order, and drop what is behind.
+
+    Its inputs stay, those that are not read any more too.
+
+    Args:
+        model: The graph.
+        names: Names of tensors, or of nodes, which stand for all of their results.
+        network: The name of the network, for the messages.
+
+    Raises:
+        UsageError: The graph has no value of a name, or does not state its type.
+    """
+    values = list(dict.fromkeys(value for name in names for value in _named(model, name, network)))
+    for value in values:
+        if value.dtype is None or value.shape is None:
+            raise UsageError(
+                f"{network}: the type or the shape of {value.name!r} is not known",
+                hint="cut at another tensor, before any operator that is not in the standard",
+            )
+    model.graph.outputs[:] = values
+    common.RemoveUnusedNodesPass()(model)
+
+
+def _named(model: ir.Model, name: str, network: str) -> list[ir.Value]:
+    results = {value.name: value for node in model.graph for value in node.outputs if value.name}
+    if name in results:
+        return [results[name]]
+    nodes = {node.name: node for node in model.graph if node.name}
+    if name in nodes:
+        return [value for value in nodes[name].outputs if value.name]
+    known = [*results, *nodes]
+    near = difflib.get_close_matches(name, map(str, known), n=_SHOWN)
+    raise UsageError(
+        f"{network} has no node or computed tensor {name!r} to cut at",
+        hint=f"did you mean {' or '.join(map(repr, near))}?"
+        if near
+        else f"name one of its {len(known)} nodes and tensors, such as "
+        f"{', '.join(map(repr, list(results)[-_SHOWN:]))}",
+    )
