@@ -87,7 +87,7 @@ def measure(request: Request, emit: Events, profile: str | None = None) -> None:
             raise RunnerError(
                 "emulated",
                 "QEMU emulates this machine, so its times mean nothing",
-                "count instructions with --device emulated:pi3, emulated:pi4 or emulated:pi5",
+                "count instructions with --device emulated:zero2w, pi3, pi4 or pi5",
             )
         warmup = warm_up(infer, first, request)
         emit("warmup", conditions=conditions(), **warmup)
