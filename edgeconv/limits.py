@@ -73,6 +73,8 @@ IMAGE_PIXELS = Limit("EDGECONV_MAX_IMAGE_PIXELS", 100_000_000, "pixels")
 """One image of the user's data; a pixel takes three bytes."""
 TENSOR_BYTES = Limit("EDGECONV_MAX_TENSOR_BYTES", 1_000_000_000)
 """One tensor of a network, constant or computed."""
+NETWORK_BYTES = Limit("EDGECONV_MAX_NETWORK_BYTES", 8_000_000_000)
+"""All tensors of a network that are in memory at one time, constant and computed."""
 DEVICE_BYTES = Limit("EDGECONV_MAX_DEVICE_BYTES", 256_000_000)
 """What a process that measures on a device answers; a sample takes about eight."""
 ANSWER_BYTES = Limit("EDGECONV_MAX_ANSWER_BYTES", 1_000_000)

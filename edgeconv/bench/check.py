@@ -115,7 +115,7 @@ def naming(model: Path) -> Iterator[None]:
 def _once(request: RunRequest, device: Device) -> tuple[tuple[Output, ...], Memory | None]:
     """The outputs of the first inference, and the memory until then."""
     once = {"min_runs": 1, "min_seconds": 0.0, "warmup_runs": 0, "warmup_seconds": 0.0}
-    once["reading_seconds"] = 0.0
+    once |= {"reading_seconds": 0.0, "operators": False}
     answer = Answer()
     with closing(device.run(request.model_copy(update=once))) as events:
         for event in events:

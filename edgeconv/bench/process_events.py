@@ -10,6 +10,7 @@ from edgeconv.device.messages import (
     First,
     Load,
     Machine,
+    Operators,
     Outputs,
     Reading,
     Samples,
@@ -29,6 +30,7 @@ class Answer:
         self.outputs: Outputs | None = None
         self.warmup: Warmup | None = None
         self.done: Done | None = None
+        self.operators: Operators | None = None
         self.readings: list[Conditions] = []
         self.samples: list[int] = []
 
@@ -48,6 +50,8 @@ class Answer:
             self.samples.extend(event.ns)
         elif isinstance(event, Reading):
             self.readings.append(event.conditions)
+        elif isinstance(event, Operators):
+            self.operators = event
         elif isinstance(event, Done):
             self.done = event
 
@@ -89,6 +93,8 @@ class Answer:
             after=done.conditions,
             during=tuple(self.readings),
             outputs=tuple(o.model_copy(update={"base64": None}) for o in outputs.outputs),
+            operators=self.operators.operators if self.operators else (),
+            delegates=load.delegates,
         )
 
 

@@ -96,6 +96,7 @@ def measure(
     journal: Journal | None = None,
     alone: bool = True,
     optional: Collection[Path] = (),
+    operators: bool = False,
 ) -> BenchResult:
     """Measure every model in ``options.repetitions`` processes.
 
@@ -107,6 +108,7 @@ def measure(
         journal: Has the processes that were measured before, and gets every further one.
         alone: Keep other harnesses off the device meanwhile.
         optional: Files that are left out if the device cannot run them.
+        operators: Let every process profile its operators, too.
 
     Raises:
         UsageError: There is no file, a file is named twice, is missing, or is not read by the
@@ -121,7 +123,10 @@ def measure(
     journal.check_same(session)
     lease = _deadline(options) + LEASE_SECONDS
     with device.lock(lease) if alone else nullcontext() as lock:
-        requests = [request_for(path, options, device) for path in models]
+        requests = [
+            request_for(path, options, device).model_copy(update={"operators": operators})
+            for path in models
+        ]
         checks = check_models(models, requests, options.inputs, device, optional)
         runnable = [index for index, checked in enumerate(checks) if not checked.failure]
         done = {entry.run.order for entry in journal.finished}

@@ -15,7 +15,15 @@ from edgeconv.bench import statistics
 from edgeconv.bench.repetition import MOST, enough_calm
 from edgeconv.bench.statistics import Figure
 from edgeconv.bundle import sha256_of
-from edgeconv.device.messages import Conditions, Duration, Machine, Nanoseconds, Output, Runtime
+from edgeconv.device.messages import (
+    Conditions,
+    Duration,
+    Machine,
+    Nanoseconds,
+    Operator,
+    Output,
+    Runtime,
+)
 from edgeconv.errors import MeasurementError
 from edgeconv.versioned import Record, Versioned
 
@@ -86,6 +94,8 @@ class ProcessRun(Record):
     disturbances: tuple[str, ...] = Field(
         default=(), description="why to distrust it, although it was repeated"
     )
+    operators: tuple[Operator, ...] = Field(default=(), exclude=True)  # of a profile only
+    delegates: int | None = Field(default=None, exclude=True)
 
     @property
     def states(self) -> tuple[Conditions, ...]:

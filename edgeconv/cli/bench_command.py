@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     default=("local",),
     show_default=True,
     help="local, local:PYTHON, ssh://[user@]host[:port][/PYTHON], a name in devices.toml, or "
-    "emulated:BOARD (pi3, pi3-32, pi4, pi5), which counts instructions. May be given several "
-    "times; the devices then measure side by side, and --out names a folder.",
+    "emulated:BOARD (zero2w, zero2w-32, pi3, pi3-32, pi4, pi5), which counts instructions. May be "
+    "given several times; the devices then measure side by side, and --out names a folder.",
 )
 @measuring
 @click.option(

@@ -20,10 +20,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 EMULATED = "emulated:"
 RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
-# Options that --operators, --sustained and emulated boards have no use for: the first two run one
-# process per file, and an emulated board takes no times.
+# Options that --operators, --sustained and emulated boards have no use for: the first keeps its own
+# time, the second runs one process per file, and an emulated board takes no times.
 ADAPTIVE = ("detect", "max_repetitions", "gate", "max_regression")
-OF_REPETITIONS = ("repetitions", "seconds", "retries", "resume", "sustained", *ADAPTIVE)
+OF_TIME = ("seconds", "resume", "sustained", *ADAPTIVE)
 OF_PROCESSES = ("runs", "seconds", "max_seconds", "repetitions", "retries", "resume", *ADAPTIVE)
 # Timing options; they have no meaning on an emulated board.
 OF_TIMES = (*OF_PROCESSES, "warmup", "threads", "cpus", "sustained", "operators")
@@ -62,8 +62,8 @@ _MEASURING = (
         type=click.IntRange(1, 1000),
         default=3,
         show_default=True,
-        help="Processes per file; with --detect the fewest. Use 8 or more to find differences of a "
-        "few percent.",
+        help="Processes per file, with --operators also per operator of a TFLite file; with "
+        "--detect the fewest. Use 8 or more to find differences of a few percent.",
     ),
     click.option(
         "--detect",
@@ -211,7 +211,7 @@ class BenchSettings:
                 f"{address} counts instructions, it takes no times", hint="name a board"
             )
         if self.operators:
-            _refuse(OF_REPETITIONS, "--operators runs one process per file")
+            _refuse(OF_TIME, "--operators measures --runs inferences, and half a second at least")
         elif self.sustained is not None:
             _refuse(OF_PROCESSES, "--sustained runs one process of that time per file")
         elif emulated:

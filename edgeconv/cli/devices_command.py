@@ -107,7 +107,7 @@ def provision(device: str) -> None:
 @command.command("up")
 @click.argument("board")
 def up(board: str) -> None:
-    """Start an emulated BOARD: pi3, pi3-32 (32-bit), pi4 or pi5.
+    """Start an emulated BOARD: zero2w, pi3, pi4 or pi5; zero2w-32 and pi3-32 are 32-bit.
 
     The first time its userland is made in the user's cache folder, from Debian packages and wheels.
     """

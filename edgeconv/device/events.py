@@ -15,7 +15,6 @@ from edgeconv.device.messages import (
     Event,
     Failed,
     Instructions,
-    Operators,
     Reading,
     Samples,
 )
@@ -67,7 +66,7 @@ def nothing_special(status: int, stderr: str) -> Explanation | None:
 def events_of(
     process: LineProcess, device: str, explain: Explain = nothing_special
 ) -> Iterator[Event]:
-    """Yield the events up to and with "done", "instructions" or "operators".
+    """Yield the events up to and with "done" or "instructions".
 
     Args:
         process: Runs the runner.
@@ -94,7 +93,7 @@ def events_of(
             raise kind(f"{device}: {event.message}", hint=event.hint)
         consistency.check(event)
         yield event
-        if isinstance(event, Done | Instructions | Operators):
+        if isinstance(event, Done | Instructions):
             return
         stage = event.event
     logger.debug("%s", process.stderr)

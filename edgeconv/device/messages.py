@@ -60,7 +60,7 @@ class RunRequest(Message):
         counts: The file of an emulator that counts instructions; nothing is timed then.
         reading_seconds: Report the device's state that often; 0 is never.
         power: Also report what the power chip measures with each of them, which takes a while.
-        operators: Report the profile of an ONNX file's operators instead of samples; of a TFLite
+        operators: Also report the profile of an ONNX file's operators; of a TFLite
             file also how many parts of it a delegate takes.
     """
 

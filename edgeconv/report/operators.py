@@ -21,7 +21,7 @@ COLUMNS = (
     Column("Node"),
     Column("Operator"),
     Column("Output"),
-    Column("Time", numeric=True),
+    Column("Time [95 % interval]", numeric=True),
     Column("Share", numeric=True),
     Column("GMAC/s", numeric=True),
 )
@@ -56,7 +56,7 @@ def notes(result: OperatorResult) -> list[str]:
     found = [_shares(model) for model in result.models]
     found.append(_roofs(result))
     crowd = too_many_threads(result.options.threads, result.models[0].machine)
-    found += [crowd] if crowd else []
+    found += dict.fromkeys([*result.warnings, *([crowd] if crowd else [])])
     for comparison in result.int8_against_float:
         found += _against_float(comparison, result)
     return found
@@ -107,7 +107,7 @@ def _rows(model: ProfiledModel) -> list[list[str]]:
             operator.name,
             operator.operator,
             _shape(operator.outputs[0].shape) if operator.outputs else "-",
-            _time(operator.ns, model),
+            _time_of(operator, model),
             _share(operator.ns, total, model),
             _speed(operator, model),
             *_roof(operator),
@@ -125,6 +125,14 @@ def _rows(model: ProfiledModel) -> list[list[str]]:
 def _time(ns: int, model: ProfiledModel) -> str:
     """A time with the digits that the clock resolves."""
     return format_duration(ns / 1e9, tick=model.tick_ns / 1e9)
+
+
+def _time_of(operator: ProfiledOperator, model: ProfiledModel) -> str:
+    """The time of an operator, with its interval if several processes show how much it varies."""
+    interval = operator.interval
+    if interval is None:
+        return _time(operator.ns, model)
+    return format_duration(operator.ns / 1e9, interval=(interval.low / 1e9, interval.high / 1e9))
 
 
 def _share(ns: int, total: int, model: ProfiledModel) -> str:

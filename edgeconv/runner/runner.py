@@ -3,9 +3,9 @@
 The archive that :mod:`edgeconv.device.archive` makes of this folder starts here. It needs Python
 3.8 or newer, NumPy and one runtime. One JSON request comes as the first line of standard input;
 JSON objects go out, one per line, each with an "event": start, load, first, outputs, warmup,
-samples (many) and done; or error, the last. Under an emulator that counts instructions the last is
-"instructions", right after the outputs. Standard input stays open as long as the host listens: its
-end ends this process.
+samples (many), operators (if asked for) and done; or error, the last. Under an emulator that counts
+instructions the last is "instructions", right after the outputs. Standard input stays open as long
+as the host listens: its end ends this process.
 
 Times are nanoseconds of the monotonic clock, taken around nothing but the inference call.
 """
@@ -87,20 +87,19 @@ def measure(request: Request, emit: Events, profile: str | None = None) -> None:
             raise RunnerError(
                 "emulated",
                 "QEMU emulates this machine, so its times mean nothing",
-                "count instructions with --device emulated:pi3, emulated:pi4 or emulated:pi5",
+                "count instructions with --device emulated:zero2w, pi3, pi4 or pi5",
             )
         warmup = warm_up(infer, first, request)
         emit("warmup", conditions=conditions(), **warmup)
-        if isinstance(model, OnnxModel) and request.operators:
-            timed(infer, request.min_runs)
-            emit("operators", operators=model.operators(request.min_runs))
-            return
         steady = steady_state(infer, warmup["median_ns"], request, emit)
+        end = conditions()
+        if isinstance(model, OnnxModel) and request.operators:
+            emit("operators", operators=model.operators(steady["runs"]))
     except (MemoryError, RunnerError):
         raise
     except Exception as error:
         raise RunnerError("inference", f"{runtime} {version} failed: {error}") from error
-    emit("done", conditions=conditions(), **steady)
+    emit("done", conditions=end, **steady)
 
 
 def main() -> NoReturn:

@@ -16,6 +16,7 @@ from edgeconv.errors import CaptureError
 from edgeconv.export.attention import plain_attention
 from edgeconv.export.capture.arguments import Called, name_of
 from edgeconv.export.capture.materialize import materialized
+from edgeconv.export.capture.module_names import name_by_module
 from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.capture.phases import mend_phases
 from edgeconv.export.capture.refusal import inexpressible, untraceable
@@ -73,6 +74,7 @@ def capture_module(
         value.name = name
     own_outputs(model.graph, output_names)
     _drop_prefix(model.graph)
+    name_by_module(model.graph, _PREFIX)
     mend_phases(model.graph)
     return model
 

@@ -13,7 +13,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgeconv.errors import CaptureError
-from edgeconv.limits import TENSOR_BYTES
+from edgeconv.limits import NETWORK_BYTES, TENSOR_BYTES
 
 _UNKNOWN_ITEM_BYTES = 4  # strings, and types that this version of onnx does not know
 
@@ -43,7 +43,7 @@ def refuse_damaged_constants(proto: onnx.ModelProto, path: Path) -> None:
 
 
 def refuse_huge_values(proto: onnx.ModelProto, path: Path) -> None:
-    """Refuse a graph that computes a tensor larger than the limit, by its inferred shapes.
+    """Refuse a graph whose tensors are too large, alone or together, by their inferred shapes.
 
     Raises:
         LimitExceeded: It does.
@@ -56,15 +56,58 @@ def refuse_huge_values(proto: onnx.ModelProto, path: Path) -> None:
         node = makers.get(value.name)
         by = f" of {node.name or node.op_type} ({node.op_type})" if node is not None else ""
         _check_size(dims, tensor.elem_type, f"{path}: the tensor {value.name!r}{by} takes")
+    NETWORK_BYTES.check(most_bytes(proto), f"{path}: the tensors in memory at one time take")
+
+
+def most_bytes(proto: onnx.ModelProto) -> int:
+    """The most that the tensors of a graph take at one time, by its inferred shapes.
+
+    What depends on constants only is computed at export and kept, like a constant. Anything else is
+    there from the node that computes it to its last reader. Bodies of control flow do not count,
+    but for their constants.
+    """
+    graph = proto.graph
+    sizes = {
+        value.name: _bytes(
+            (dim.dim_value for dim in value.type.tensor_type.shape.dim),
+            value.type.tensor_type.elem_type,
+        )
+        for value in (*graph.input, *graph.value_info, *graph.output)
+    }
+    kept = sum(_bytes(tensor.dims, tensor.data_type) for tensor in _constants(graph))
+    kept += sum(_bytes(each.dims, each.values.data_type) for each in _sparse(graph))
+    constants = {"", *(tensor.name for tensor in graph.initializer)}
+    variable = {value.name for value in graph.input} - constants
+    last = {name: at for at, node in enumerate(graph.node) for name in node.input}
+    last |= {value.name: len(graph.node) for value in graph.output}
+    live = sum(sizes[name] for name in variable)
+    most = live
+    for at, node in enumerate(graph.node):
+        made = sum(sizes.get(name, 0) for name in node.output)
+        if variable.isdisjoint(node.input):
+            kept += 0 if node.op_type == "Constant" else made  # its tensor is counted already
+            continue
+        variable |= set(filter(None, node.output))
+        live += made
+        most = max(most, live)
+        touched = (*node.input, *node.output)
+        ended = variable.intersection(name for name in touched if last.get(name, at) <= at)
+        live -= sum(sizes.get(name, 0) for name in ended)
+        variable -= ended
+    return kept + most
 
 
 def _check_size(dims: Iterable[int], data_type: int, what: str) -> None:
+    TENSOR_BYTES.check(_bytes(dims, data_type), what)
+
+
+def _bytes(dims: Iterable[int], data_type: int) -> int:
     items = math.prod(max(0, dim) for dim in dims)
     try:
         item = onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize
     except KeyError:
         item = _UNKNOWN_ITEM_BYTES
-    TENSOR_BYTES.check(items * item, what)
+    return items * item
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

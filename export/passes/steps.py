@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from edgeconv.export.graph_edit import GraphEditor
+from edgeconv.export.passes.inherited_names import InheritedNames
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,15 @@ class Step:
 
 
 def run(model: ir.Model, steps: Iterable[Step]) -> ir.Model:
-    """Run the steps that the opset of ``model`` allows.
+    """Run the steps that the opset of ``model`` allows; nodes that they make inherit names.
 
     ``ir.passes.Sequential`` would wrap the errors that a pass has for the user into its own.
     """
     for step in steps:
         if step.applies_to(model):
+            names = InheritedNames(model.graph)
             model = step.rewrite(model).model
+            names.pass_on(model.graph)
     return model
 
 

@@ -71,6 +71,13 @@ class NodeLowering:
         return self.node.name or self.result.name or self.node.op_type
 
     @property
+    def label(self) -> str:
+        """The name of the node and of the activation that it absorbs, as TensorFlow joins them."""
+        last = self._fusion.result.producer()
+        absorbed = self.name if last is None else last.name or self.name
+        return ";".join(dict.fromkeys((self.name, absorbed)))
+
+    @property
     def result(self) -> ir.Value:
         """The first output."""
         return self.node.outputs[0]
@@ -204,7 +211,7 @@ class NodeLowering:
         quantization: Quantization | ChannelQuantization | None = None,
     ) -> Tensor:
         """An intermediate tensor of the mode's type."""
-        name = f"{self.result.name}/{suffix}"
+        name = f"{self.name}/{suffix}"
         return Tensor(name, shape, INT8 if self.integer else FLOAT, None, quantization)
 
     def emit(
@@ -241,7 +248,7 @@ class NodeLowering:
             quantization: The result's quantization in integer mode, if it is not the wanted one.
         """
         result = self._fusion.result
-        tensor = Tensor(result.name or self.name, shape, self.dtype)
+        tensor = Tensor(self.label, shape, self.dtype)
         if self.integer:
             tensor.dtype, tensor.quantization = INT8, quantization or self.wanted
         fused = self._fusion.activation
@@ -271,7 +278,7 @@ class NodeLowering:
 
     def finish(self, tensor: Tensor, order: Order) -> None:
         """The result is ``tensor``, which an operator of this node computes."""
-        tensor.name = self.result.name or self.name
+        tensor.name = self.label
         self.emitted = True
         self.builder.bind(self.result, Stored(tensor, order))
 

@@ -102,6 +102,18 @@ def test_runtimes_keep_quiet_in_system_calls(tmp_path: Path, what: str) -> None:
     assert not any((tmp_path / "home").iterdir())
 
 
+def test_hugging_face_keeps_quiet() -> None:
+    """Its switch is read when it is imported; the user's own setting stays."""
+    program = "import edgeconv, os; print(os.environ['HF_HUB_DISABLE_TELEMETRY'])"
+    for own, expected in (({}, "1"), ({"HF_HUB_DISABLE_TELEMETRY": "0"}, "0")):
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(
+            command, env=environment | own, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == expected
+
+
 def small_onnx() -> bytes:
     """A network of one operator."""
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [3]) for n in "xy")

@@ -46,13 +46,30 @@ def test_cpuinfo_names_the_core_that_runs(name: str, tmp_path: Path) -> None:
     assert text.count("processor") == boards.CORES
 
 
-def test_boards_and_cores_are_one_to_one() -> None:
-    assert [boards.board_with(board.cpu) for board in BOARDS.values()] == list(BOARDS.values())
+def test_every_core_has_a_board() -> None:
+    """Boards with the same core and system files execute the same instructions."""
+    for board in BOARDS.values():
+        first = boards.board_with(board.cpu)
+        same = ("cpu", "architecture", "features", "part", "variant", "revision")
+        assert [getattr(first, name) for name in same] == [getattr(board, name) for name in same]
+
+
+@pytest.mark.parametrize(("name", "words"), [("zero2w", 8), ("zero2w-32", 7)])
+def test_the_zero_2_w(tmp_path: Path, name: str, words: int) -> None:
+    """A Cortex-A53 at 1 GHz with 512 MB, with programs of 64 or of 32 bits."""
+    boards.write_system_files(BOARDS[name], tmp_path)
+    proc, sys = tmp_path / "proc", tmp_path / "sys"
+    assert "MemTotal: 524288 kB" in (proc / "meminfo").read_text()
+    assert f"CPU architecture: {words}" in (proc / "cpuinfo").read_text()
+    model = (sys / "firmware/devicetree/base/model").read_text()
+    assert model == "Raspberry Pi Zero 2 W Rev 1.0 (emulated)\0"
+    highest = sys / "devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq"
+    assert highest.read_text() == "1000000\n"
 
 
 @pytest.mark.parametrize("name", ["emulated:", "emulated:pi9", "emulated:../pi4"])
 def test_no_such_board(name: str) -> None:
-    with pytest.raises(UsageError, match="use pi3, pi3-32, pi4, pi5"):
+    with pytest.raises(UsageError, match="use pi3, pi3-32, zero2w, zero2w-32, pi4, pi5"):
         open_device(name)
 
 

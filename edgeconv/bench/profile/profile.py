@@ -3,40 +3,52 @@
 For ONNX the times are from ONNX Runtime's own profile. TFLite's runtimes have no such profile, so
 each operator is cut out into a file of its own and measured separately. That loses what a runtime
 would fuse across operators, and the caches that one operator leaves warm for the next.
+
+Either way the protocol is that of files: several processes, which take turns, are checked for
+disturbances and repeated.
 """
 
 from __future__ import annotations
 
-import math
+import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 from typing import Literal
 
+import numpy as np
+
 from edgeconv import __version__
-from edgeconv.bench.check import naming
-from edgeconv.bench.process_events import Answer
+from edgeconv.bench.clocks import SHORTEST_SECONDS
 from edgeconv.bench.profile.records import ProfiledModel, ProfiledOperator
 from edgeconv.bench.profile.roofline import Peaks, macs
 from edgeconv.bench.profile.roofline_boards import board_called
 from edgeconv.bench.profile.roofline_int8 import Int8AgainstFloat, int8_against_float
 from edgeconv.bench.profile.split_tflite import Cut, cut
-from edgeconv.bench.protocol import LEASE_SECONDS, check_files, request_for
-from edgeconv.bench.result import BenchOptions, ModelFile
-from edgeconv.device import Device, Lock
-from edgeconv.device.messages import Conditions, Operator, Operators, Start, Warmup
-from edgeconv.errors import MeasurementError
+from edgeconv.bench.protocol import check_files, measure
+from edgeconv.bench.result import (
+    BenchOptions,
+    BenchResult,
+    Interval,
+    ModelFile,
+    ModelResult,
+    ProcessRun,
+)
+from edgeconv.bench.statistics import of_logs
+from edgeconv.device import Device
+from edgeconv.device.messages import Machine, Operator
+from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.progress import Progress, no_progress
 from edgeconv.versioned import Versioned
 
-ALONE_SECONDS = 0.1  # at least, of measurement and warm-up of one operator
 TEXT = 4096  # what a name may be long
 PROFILE_TICK_NS = 1000  # ONNX Runtime's profile has whole microseconds
 TICK_NS = 1
+# What ONNX Runtime appends to the names of nodes that it rewrites.
+REWRITTEN = re.compile(r"(_nchwc)?(_token_\d+)?$")
 
 
 class OperatorResult(Versioned):
@@ -44,7 +56,8 @@ class OperatorResult(Versioned):
 
     WHAT = "a result of edgeconv bench --operators"
 
-    schema_version: int = 3  # 1 had no types, no roofs and no delegates; 2 no clock ticks
+    schema_version: int = 4  # 1 had no types, no roofs and no delegates; 2 no clock ticks; 3 was
+    # one process, without intervals and checks
     kind: Literal["operators"] = "operators"
     edgeconv_version: str
     started: datetime
@@ -52,16 +65,7 @@ class OperatorResult(Versioned):
     options: BenchOptions
     models: tuple[ProfiledModel, ...]
     int8_against_float: tuple[Int8AgainstFloat, ...] = ()
-
-
-@dataclass(frozen=True)
-class Alone:
-    """What was measured of a TFLite operator in a file of its own."""
-
-    start: Start
-    ns: int
-    delegated: bool | None
-    conditions: tuple[Conditions, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def profile(
@@ -70,146 +74,218 @@ def profile(
     device: Device,
     progress: Progress = no_progress,
 ) -> OperatorResult:
-    """Profile ``options.runs`` inferences of every model.
+    """Profile ``options.runs`` inferences of every model in each of ``options.repetitions``.
 
-    An ONNX file runs in one process, a TFLite file in one process for each different operator.
+    An ONNX file is one process of a repetition, each different operator of a TFLite file another.
 
     Raises:
         UsageError: There is no file, a file is named twice or missing, the inputs do not fit, or
             the device lacks the CPUs.
-        MeasurementError: A model could not be run.
+        MeasurementError: A model could not be run, or computes something else on the device.
     """
     check_files(models, options)
     started = datetime.now(timezone.utc).replace(microsecond=0)
-    profiled = []
-    with device.lock(LEASE_SECONDS + math.ceil(options.max_seconds)) as lock:
-        for index, path in enumerate(models):
-            progress(f"Profiling {path.name}", index, len(models))
-            one = _profile_onnx if path.suffix == ".onnx" else _profile_tflite
-            with naming(path):
-                profiled.append(one(path, options, device, lock))
+    options = options.model_copy(update={"seconds": SHORTEST_SECONDS})
+    onnx = [path for path in models if path.suffix == ".onnx"]
+    tflite = [path for path in models if path.suffix != ".onnx"]
+    profiled: dict[Path, ProfiledModel] = {}
+    warnings: list[str] = []
+    if onnx:
+        result = measure(onnx, options, device, progress, operators=True)
+        warnings += result.warnings
+        for path, model in zip(onnx, result.models, strict=True):
+            profiled[path] = _of_onnx(path, options, result.machine, model)
+    if tflite:
+        found, said = _profile_tflite(tflite, options, device, progress)
+        profiled |= found
+        warnings += said
+    ordered = tuple(profiled[path] for path in models)
     return OperatorResult(
         edgeconv_version=__version__,
         started=started,
         device=device.name,
         options=options,
-        models=tuple(profiled),
-        int8_against_float=int8_against_float(profiled),
+        models=ordered,
+        int8_against_float=int8_against_float(ordered),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
-def _profile_onnx(path: Path, options: BenchOptions, device: Device, lock: Lock) -> ProfiledModel:
-    request = request_for(path, options, device).model_copy(update={"operators": True})
-    lock.renew()
-    start: Start | None = None
-    states: list[Conditions] = []
-    with closing(device.run(request)) as events:
-        for event in events:
-            if isinstance(event, Start):
-                start = event
-            if isinstance(event, Start | Warmup):
-                states.append(event.conditions)
-            elif isinstance(event, Operators) and start:
-                nodes = [(operator, None) for operator in event.operators]
-                return _profiled(path, options, start, states, nodes, PROFILE_TICK_NS)
-    raise MeasurementError(f"{device.name}: the runner left out a part of its answer")
+def _of_onnx(
+    path: Path, options: BenchOptions, machine: Machine, model: ModelResult
+) -> ProfiledModel:
+    """Put together what each process that counts has said of every node."""
+    times: dict[str, list[int]] = {}
+    for run in model.counted:
+        for operator in run.operators:
+            times.setdefault(operator.name, []).append(operator.ns)
+    nodes = [
+        _Timed(
+            operator.model_copy(update={"name": REWRITTEN.sub("", operator.name)}),
+            tuple(times[operator.name]),
+        )
+        for operator in model.counted[0].operators
+    ]
+    if not nodes:
+        raise MeasurementError(f"{path}: the runner left out a part of its answer")
+    return _profiled(path, options, machine, model.counted, nodes, PROFILE_TICK_NS)
 
 
-def _profile_tflite(path: Path, options: BenchOptions, device: Device, lock: Lock) -> ProfiledModel:
-    """Measure each different operator of a TFLite file once.
+def _profile_tflite(
+    models: Sequence[Path], options: BenchOptions, device: Device, progress: Progress
+) -> tuple[dict[Path, ProfiledModel], tuple[str, ...]]:
+    """Measure each different operator of TFLite files once, all of them in turns.
 
     Their inputs are structured values: ``options.inputs`` are those of the whole model.
     """
-    cuts = cut(path)
-    measured: dict[bytes, Alone] = {}
-    with _alone_on(device) as measure:
-        for one in cuts:
-            if one.key not in measured:
-                lock.renew()
-                measured[one.key] = measure(one, options)
-    if not measured:
-        raise MeasurementError(f"{device.name}: {path} has no operator to measure")
-    nodes = [(_node(one, measured[one.key]), measured[one.key].delegated) for one in cuts]
-    states = [state for alone in measured.values() for state in alone.conditions]
-    return _profiled(path, options, next(iter(measured.values())).start, states, nodes, TICK_NS)
-
-
-@contextmanager
-def _alone_on(device: Device) -> Iterator[Callable[[Cut, BenchOptions], Alone]]:
-    """Yield a function that measures operators on a device; at the end remove their files there."""
+    cuts = {path: cut(path) for path in models}
+    for path, found in cuts.items():
+        if not found:
+            raise MeasurementError(f"{device.name}: {path} has no operator to measure")
+    files: dict[bytes, Path] = {}
+    labels: dict[str, _Label] = {}
     with tempfile.TemporaryDirectory() as folder:
-        files: list[Path] = []
-
-        def measure(one: Cut, options: BenchOptions) -> Alone:
-            file = Path(folder) / f"{len(files)}.tflite"
-            file.write_bytes(one.data)
-            files.append(file)
-            return _measure_alone(file, options, device)
-
+        for path, one in ((file, one) for file in models for one in cuts[file]):
+            if one.key not in files:
+                word = re.sub(r"\W", "", one.operator, flags=re.ASCII)
+                file = Path(folder) / f"{len(files)}_{word}.tflite"
+                file.write_bytes(one.data)
+                files[one.key] = file
+                labels[str(file)] = _Label(path, f"{one.operator} {one.name[:TEXT]}")
+        alone = options.model_copy(update={"inputs": None})
         try:
-            yield measure
+            result = _measured(list(files.values()), alone, device, progress, labels)
         finally:
-            device.remove(files)
+            device.remove(list(files.values()))
+    by_key = dict(zip(files, result.models, strict=True))
+    profiled = {
+        path: _of_tflite(path, options, result.machine, [(one, by_key[one.key]) for one in found])
+        for path, found in cuts.items()
+    }
+    return profiled, _grouped(result.warnings, labels)
 
 
-def _measure_alone(file: Path, options: BenchOptions, device: Device) -> Alone:
-    short = {"seconds": ALONE_SECONDS, "warmup": min(options.warmup, ALONE_SECONDS)}
-    request = request_for(file, options.model_copy(update={"inputs": None} | short), device)
-    answer = Answer()
-    with closing(device.run(request.model_copy(update={"operators": True}))) as events:
-        for event in events:
-            answer.take(event)
-    _, run = answer.process(0, 0)  # refuses what is not whole
-    if answer.start is None or answer.load is None:
-        raise MeasurementError(f"{device.name}: the runner left out a part of its answer")
-    delegates = answer.load.delegates
-    return Alone(
-        start=answer.start,
-        ns=round(median(answer.samples)),
-        delegated=None if delegates is None else delegates > 0,
-        conditions=(run.before, run.after),
+def _measured(
+    files: Sequence[Path],
+    options: BenchOptions,
+    device: Device,
+    progress: Progress,
+    labels: dict[str, _Label],
+) -> BenchResult:
+    """Measure files of one operator; errors name the operators."""
+    try:
+        return measure(files, options, device, progress, operators=True)
+    except (MeasurementError, UsageError) as error:
+        raise type(error)(_relabeled(error.message, labels), hint=error.hint) from error
+
+
+@dataclass(frozen=True)
+class _Label:
+    """What a file of one operator is called: the file that it is from, and the operator."""
+
+    path: Path
+    operator: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.operator}"
+
+
+def _relabeled(text: str, labels: dict[str, _Label]) -> str:
+    for file, label in labels.items():
+        text = text.replace(file, str(label))
+    return text
+
+
+def _grouped(warnings: Sequence[str], labels: dict[str, _Label]) -> tuple[str, ...]:
+    """The warnings; what holds for several operators of a file is said once."""
+    groups: dict[str, list[str]] = {}
+    for warning in warnings:
+        file, _, rest = warning.partition(": ")
+        label = labels.get(file)
+        said, who = (warning, "") if label is None else (f"{label.path}: {rest}", label.operator)
+        groups.setdefault(_relabeled(said, labels), []).append(who)
+    return tuple(
+        said if names == [""] else f"{said} ({names[0] if len(names) == 1 else _many(names)})"
+        for said, names in groups.items()
     )
 
 
-def _node(one: Cut, alone: Alone) -> Operator:
-    return Operator(
-        name=one.name[:TEXT],
-        operator=one.operator[:TEXT],
-        ns=alone.ns,
-        inputs=one.inputs,
-        outputs=one.outputs,
-    )
+def _many(names: Sequence[str]) -> str:
+    return f"{len(names)} operators, such as {names[0]}"
+
+
+def _of_tflite(
+    path: Path,
+    options: BenchOptions,
+    machine: Machine,
+    measured: Sequence[tuple[Cut, ModelResult]],
+) -> ProfiledModel:
+    nodes = []
+    for one, model in measured:
+        times = tuple(round(median(samples)) for samples in model.samples)
+        delegates = model.counted[0].delegates
+        operator = Operator(
+            name=one.name[:TEXT],
+            operator=one.operator[:TEXT],
+            ns=0,
+            inputs=one.inputs,
+            outputs=one.outputs,
+        )
+        nodes.append(_Timed(operator, times, None if delegates is None else delegates > 0))
+    runs = [run for _, model in measured for run in model.counted]
+    return _profiled(path, options, machine, runs, nodes, TICK_NS)
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """An operator, and the median of its times in each process that counts."""
+
+    operator: Operator
+    times: tuple[int, ...]
+    delegated: bool | None = None
+
+    def profiled(self, peaks: Peaks | None, tick_ns: int) -> ProfiledOperator:
+        """What is recorded of it: the geometric mean of the times, where the clock shows any."""
+        ns, interval = round(median(self.times)), None
+        if min(self.times) > 0:
+            estimate = of_logs(np.log(self.times))
+            ns = round(estimate.value)
+            if len(self.times) > 1:  # a profile's times are rounded down to whole ticks
+                low, high = estimate.low, estimate.high + tick_ns - 1
+                interval = Interval(value=estimate.value, low=low, high=high)
+        operator = self.operator.model_copy(update={"ns": ns})
+        return ProfiledOperator(
+            **dict(operator),
+            interval=interval,
+            times_ns=self.times,
+            delegated=self.delegated,
+            macs=macs(operator),
+            roof=peaks.roof(operator) if peaks else None,
+        )
 
 
 def _profiled(
     path: Path,
     options: BenchOptions,
-    start: Start,
-    states: Sequence[Conditions],
-    nodes: Sequence[tuple[Operator, bool | None]],
+    machine: Machine,
+    runs: Sequence[ProcessRun],
+    nodes: Sequence[_Timed],
     tick_ns: int,
 ) -> ProfiledModel:
+    states = [state for run in runs for state in run.states]
     frequency = max((hertz for state in states for hertz in state.frequencies_hz), default=None)
-    board = board_called(start.machine.board)
+    board = board_called(machine.board)
     peaks = None
     if board is not None:
-        cores = len(options.affinity) if options.affinity else start.machine.cores_allowed
+        cores = len(options.affinity) if options.affinity else machine.cores_allowed
         hertz = frequency or 1e6 * board.megahertz
         peaks = Peaks.of(board, hertz, min(options.threads, cores))
     return ProfiledModel(
         file=ModelFile.of(path),
-        runtime_version=start.runtime_version,
-        machine=start.machine,
+        runtime_version=runs[0].runtime_version,
+        machine=machine,
         tick_ns=tick_ns,
         frequency_hz=frequency,
         peaks=peaks,
-        operators=tuple(
-            ProfiledOperator(
-                **dict(operator),
-                delegated=delegated,
-                macs=macs(operator),
-                roof=peaks.roof(operator) if peaks else None,
-            )
-            for operator, delegated in nodes
-        ),
+        operators=tuple(node.profiled(peaks, tick_ns) for node in nodes),
     )

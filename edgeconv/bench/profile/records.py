@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeconv.bench.profile.roofline import Peaks, Roof
-from edgeconv.bench.result import ModelFile
+from edgeconv.bench.result import Interval, ModelFile
 from edgeconv.device.messages import Machine, Operator
 from edgeconv.versioned import Record
 
@@ -11,10 +11,14 @@ from edgeconv.versioned import Record
 class ProfiledOperator(Operator):
     """An operator and what it costs.
 
+    ``times_ns`` has the median of every process that counts, ``ns`` is their geometric mean and
+    ``interval`` its 95 % interval; None for one process, or below the step of the clock.
     ``delegated``: whether TFLite's delegate (XNNPACK) runs it; None for ONNX files and where the
     runtime does not report it. ``roof`` is None on an unknown board.
     """
 
+    interval: Interval | None = None
+    times_ns: tuple[int, ...] = ()
     delegated: bool | None = None
     macs: int | None
     roof: Roof | None

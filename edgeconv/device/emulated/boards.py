@@ -82,6 +82,8 @@ class Board:
             Reference Manuals).
         lowest_khz: The lowest frequency of the cores.
         highest_khz: The highest frequency of the cores.
+        memory_bytes: Its memory, which is stated and not enforced; None where the model comes with
+            several sizes, and the host's is seen.
     """
 
     name: str
@@ -94,15 +96,25 @@ class Board:
     revision: int
     lowest_khz: int
     highest_khz: int
+    memory_bytes: int | None = None
 
 
+_ZERO2W = "Raspberry Pi Zero 2 W Rev 1.0"
 _PI3 = "Raspberry Pi 3 Model B Plus Rev 1.3"
 BOARDS = {
     board.name: board
     for board in (
-        Board("pi3", _PI3, Cpu.A53, ARM64, _ARMV8, 0xD03, 0, 4, 600_000, 1_400_000),
+        Board("pi3", _PI3, Cpu.A53, ARM64, _ARMV8, 0xD03, 0, 4, 600_000, 1_400_000, 1 << 30),
         # QEMU runs 32-bit programs on no Cortex-A53: the A7 is the nearest that it has.
-        Board("pi3-32", _PI3, Cpu.A7, ARMHF, _ARMV7, 0xC07, 0, 4, 600_000, 1_400_000),
+        Board("pi3-32", _PI3, Cpu.A7, ARMHF, _ARMV7, 0xC07, 0, 4, 600_000, 1_400_000, 1 << 30),
+        Board(
+            *("zero2w", _ZERO2W, Cpu.A53, ARM64, _ARMV8),
+            *(0xD03, 0, 4, 600_000, 1_000_000, 512 << 20),
+        ),
+        Board(
+            *("zero2w-32", _ZERO2W, Cpu.A7, ARMHF, _ARMV7),
+            *(0xC07, 0, 4, 600_000, 1_000_000, 512 << 20),
+        ),
         Board(
             *("pi4", "Raspberry Pi 4 Model B Rev 1.4", Cpu.A72, ARM64, _ARMV8),
             *(0xD08, 0, 3, 600_000, 1_800_000),
@@ -116,7 +128,7 @@ BOARDS = {
 
 
 def board_named(name: str) -> Board:
-    """Return the board called pi3, pi3-32, pi4 or pi5.
+    """Return the board called pi3, pi3-32, zero2w, zero2w-32, pi4 or pi5.
 
     Raises:
         UsageError: There is no such board.
@@ -127,7 +139,7 @@ def board_named(name: str) -> Board:
 
 
 def board_with(cpu: Cpu) -> Board:
-    """Return the board that has these cores."""
+    """Return the first board that has these cores."""
     return next(board for board in BOARDS.values() if board.cpu is cpu)
 
 
@@ -144,6 +156,11 @@ def write_system_files(board: Board, folder: Path) -> None:
         cpus / "kernel_max": f"{CORES - 1}\n",
         **{cpus / name: f"{everyone}\n" for name in ("possible", "present", "online")},
     }
+    if board.memory_bytes is not None:
+        kib = board.memory_bytes >> 10
+        free = "".join(f"{name}: {kib} kB\n" for name in ("MemFree", "MemAvailable"))
+        nothing = "".join(f"{name}: 0 kB\n" for name in ("Buffers", "Cached", "SwapTotal"))
+        files[folder / "proc" / "meminfo"] = f"MemTotal: {kib} kB\n{free}{nothing}SwapFree: 0 kB\n"
     for core in range(CORES):
         topology, frequency = cpus / f"cpu{core}" / "topology", cpus / f"cpu{core}" / "cpufreq"
         files |= {

@@ -122,7 +122,8 @@ def mount_all(settings: Settings) -> None:
     root, sysroot = settings.root, settings.sysroot
     mount("/proc", f"{root}/proc", "", MS_BIND | MS_REC)
     mount("/dev", f"{root}/dev", "", MS_BIND | MS_REC)
-    mount(f"{sysroot}/proc/cpuinfo", f"{root}/proc/cpuinfo", "", MS_BIND)
+    for file in Path(f"{sysroot}/proc").iterdir():
+        mount(str(file), f"{root}/proc/{file.name}", "", MS_BIND)
     mount(f"{sysroot}/sys", f"{root}/sys", "", MS_BIND)
     mount(settings.home, f"{root}/home/pi", "", MS_BIND)
     mount("tmpfs", f"{root}/tmp", "tmpfs", 0)

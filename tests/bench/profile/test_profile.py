@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from edgeconv.bench.profile.profile import OperatorResult
+from edgeconv.bench import BenchOptions
+from edgeconv.bench.profile.profile import REWRITTEN, OperatorResult, profile
 from edgeconv.bench.profile.roofline import macs
 from edgeconv.device import Event, RunRequest
 from edgeconv.device.local import LocalDevice
-from edgeconv.device.messages import Operator, Start, Tensor, Warmup
+from edgeconv.device.messages import Done, Operator, Operators, Start, Tensor, Warmup
 from support.command_line import CommandLine
 from support.profiles import PI4
 from support.tiny_models import write_onnx
@@ -100,7 +102,7 @@ def test_roofline_of_a_known_board(
     bandwidth = "5.56 GB/s of memory" if cores == 1 else "memory bandwidth unknown"
     assert bandwidth in done.stderr
     result = json.loads(out.read_text())
-    assert result["schema_version"] == 3
+    assert result["schema_version"] == 4
     (profiled,) = result["models"]
     assert profiled["peaks"]["macs_per_ns"]["float32"] == 6.0 * cores
     (convolution,) = (o for o in profiled["operators"] if "Conv" in o["operator"])
@@ -114,5 +116,55 @@ def test_usage(tmp_path: Path, edgeconv: CommandLine) -> None:
         return done.stderr
 
     model = write_onnx(tmp_path / "m.onnx")
-    assert "leave out --repetitions" in refused(model, "--repetitions", 2)
+    assert "leave out --seconds" in refused(model, "--seconds", 2)
     assert "takes no times" in refused(model, "--device", "emulated:pi4")
+
+
+class Moody(LocalDevice):
+    """Reports made-up times for every node, and others on its cores in the first process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = iter((9_000_000, 1_000_000, 1_100_000, 1_210_000))
+
+    def run(self, request: RunRequest) -> Generator[Event, None, None]:
+        ns = next(self.times) if request.operators else 0
+        for event in super().run(request):
+            if isinstance(event, Operators):
+                nodes = tuple(one.model_copy(update={"ns": ns}) for one in event.operators)
+                event = event.model_copy(update={"operators": nodes})
+            if isinstance(event, Warmup | Done):
+                others = 3.0 if isinstance(event, Done) and ns == 9_000_000 else 0.0
+                own = event.conditions.own_cpu_seconds
+                calm = {"all_cpu_seconds": own + others, "stolen_seconds": 0.0}
+                state = event.conditions.model_copy(update=calm)
+                event = event.model_copy(update={"conditions": state})
+            yield event
+
+
+def test_several_processes_with_interval_and_check(tmp_path: Path) -> None:
+    """The disturbed process is repeated; the interval is Student's over the logs of the others."""
+    model = write_onnx(tmp_path / "m.onnx")
+    options = BenchOptions(runs=5, warmup=0.0)
+    result = profile([model], options, Moody())
+    (profiled,) = result.models
+    assert any("1 process was disturbed" in warning for warning in result.warnings)
+    operator = profiled.operators[0]
+    assert operator.times_ns == (1_000_000, 1_100_000, 1_210_000)
+    assert operator.ns == 1_100_000  # the geometric mean
+    assert operator.interval is not None
+    half = 4.302653 * math.log(1.1) / math.sqrt(3)  # Student's 97.5 % quantile, 2 degrees
+    assert operator.interval.low == pytest.approx(1_100_000 * math.exp(-half), rel=1e-5)
+    # A profile's times are rounded down to microseconds.
+    assert operator.interval.high == pytest.approx(1_100_000 * math.exp(half) + 999, rel=1e-5)
+
+
+def test_one_process_has_no_interval(tmp_path: Path) -> None:
+    options = BenchOptions(runs=5, warmup=0.0, repetitions=1)
+    result = profile([write_onnx(tmp_path / "m.onnx")], options, LocalDevice())
+    assert {operator.interval for operator in result.models[0].operators} == {None}
+
+
+def test_endings_of_rewritten_nodes_are_cut_off() -> None:
+    names = ("layer3.0.conv1_token_6", "stem_nchwc", "a_nchwc_token_1", "fc_1")
+    assert [REWRITTEN.sub("", name) for name in names] == ["layer3.0.conv1", "stem", "a", "fc_1"]

@@ -1,0 +1,89 @@
+"""The names of PyTorch's modules for the nodes and values of a captured graph."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from edgeconv.export.graph_edit import all_values
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+_COUNTER = re.compile(r"_\d+$")
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One operator of PyTorch: the path of the module that calls it, and its name in the trace."""
+
+    path: str
+    traced: str
+
+    @property
+    def operator(self) -> str:
+        """What is called, without the number that tells its calls apart."""
+        return _COUNTER.sub("", self.traced)
+
+
+def name_by_module(graph: ir.Graph, prefix: str) -> None:
+    """Name nodes and values by the modules that they come from.
+
+    What a module without submodules computes bears its path (``layer3.0.conv1``), further operators
+    theirs behind it (``layer3.0/add``). Inputs, initializers and outputs of the graph keep their
+    names, and so does what the exporter says nothing about.
+
+    Args:
+        graph: as PyTorch's exporter leaves it.
+        prefix: what stands before the paths that the user knows, perhaps several times.
+    """
+    calls = {node: call for node in graph.all_nodes() if (call := _call(node, prefix))}
+    last = {call: node for node, call in calls.items()}
+    operators: dict[str, set[str]] = defaultdict(set)
+    containers: set[str] = set()
+    for call in calls.values():
+        operators[call.path].add(call.operator)
+        parts = call.path.split(".")
+        containers |= {".".join(parts[:length]) for length in range(len(parts))}
+    results = [output for node in calls for output in node.outputs if not output.is_graph_output()]
+    for index, value in enumerate(results):
+        value.name = f"\0{index}"  # frees the name that the exporter gave
+    names = _Names(graph)
+    for node, call in calls.items():
+        alone = call.path not in containers and len(operators[call.path]) == 1
+        label = call.path if alone else "/".join(filter(None, (call.path, call.operator)))
+        if node is not last[call]:
+            label = f"{label}/{node.op_type}"
+        node.name = names.free(label)
+        for output in node.outputs:
+            if not output.is_graph_output():
+                output.name = node.name if output is node.outputs[0] else names.free(label)
+
+
+class _Names:
+    """Numbers the names that are taken."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._taken = {value.name for value in all_values(graph)}
+        self._next: dict[str, int] = defaultdict(int)
+
+    def free(self, name: str) -> str:
+        free = name
+        while free in self._taken:
+            self._next[name] += 1
+            free = f"{name}_{self._next[name]}"
+        self._taken.add(free)
+        return free
+
+
+def _call(node: ir.Node, prefix: str) -> _Call | None:
+    scopes = node.metadata_props.get(_SCOPES)
+    if scopes is None:
+        return None
+    *paths, traced = ast.literal_eval(scopes)
+    path = f"{paths[-1]}." if paths else ""
+    while path.startswith(prefix):
+        path = path.removeprefix(prefix)
+    return _Call(path.removesuffix("."), traced)
