@@ -49,7 +49,7 @@ def _is_mask(
 
 
 def _scattered(x: torch.Tensor, mask: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-    shape = torch.broadcast_shapes(x.shape, mask.shape)
+    shape = torch.broadcast_shapes(x.shape, mask.shape)  # type: ignore[no-untyped-call]
     mask = mask.expand(shape)
     values = source.flatten().index_select(0, _turns(mask, source.numel()))
     return torch.where(mask, values.reshape(shape), x)
