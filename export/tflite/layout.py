@@ -220,8 +220,8 @@ def moves(source: Order, target: Order, stored: Shape, wanted: Shape) -> tuple[M
     """What turns a tensor of shape ``stored`` in ``source`` order into ``target`` order.
 
     One move, or two through the plain order where the two orders cut the elements unevenly, or into
-    more axes than one move takes. The move is stated on ``stored`` itself where that gives
-    ``wanted`` without any reshape.
+    more axes than one move takes, and more where one of these still has too many. The move is
+    stated on ``stored`` itself where that gives ``wanted`` without any reshape.
     """
     if source == target:
         return ()
@@ -237,7 +237,24 @@ def moves(source: Order, target: Order, stored: Shape, wanted: Shape) -> tuple[M
     for direct in _perms_between(stored, wanted):
         if Order.of(stored, direct) == change:
             return (Move(stored, direct),)
-    return (Move(change.dims, change.perm),)
+    return tuple(_split(change))
+
+
+def _split(change: Order) -> Iterable[Move]:
+    """Moves of few axes that make up ``change``: each brings as many to the front as it can."""
+    dims, perm = change.dims, change.perm
+    while len(dims) > MOST_MOVED:
+        fronts = (
+            (*perm[:count], *(axis for axis in identity(len(dims)) if axis not in perm[:count]))
+            for count in range(len(dims), 0, -1)
+        )
+        front = next(p for p in fronts if len(Order.of(dims, p).dims) <= MOST_MOVED)
+        step = Order.of(dims, front)
+        yield Move(step.dims, step.perm)
+        rest = Order.of(permuted(dims, front), [front.index(axis) for axis in perm])
+        dims, perm = rest.dims, rest.perm
+    if len(dims) > 1:
+        yield Move(dims, perm)
 
 
 def _change(dims: Shape, have: Perm, want: Perm) -> Order:

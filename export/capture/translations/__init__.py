@@ -25,6 +25,7 @@ from edgeconv.export.capture.translations import (
     table,
 )
 from edgeconv.export.capture.translations.antialias import ONNX_FUNCTIONS
+from edgeconv.export.capture.translations.masked import unmask
 
 __all__ = ["ONNX_FUNCTIONS", "TABLE", "translate"]
 
@@ -46,5 +47,5 @@ TABLE = table.merged(
 
 
 def translate(program: ExportedProgram) -> ExportedProgram:
-    """``program`` with every operator of :data:`TABLE` translated."""
-    return table.apply(TABLE, program)
+    """``program`` with what is in :data:`TABLE` translated, and masked assignments as Where."""
+    return table.apply(TABLE, unmask(program))

@@ -1,4 +1,4 @@
-"""Assignment under a boolean mask, which becomes Where, and diagonals in einsum."""
+"""Assignment of known values under a boolean mask, which becomes Where, and diagonals in einsum."""
 
 from __future__ import annotations
 
@@ -21,24 +21,46 @@ def _put(
     assert mask is not None
     before = len(indices) - 1
     after = x.dim() - before - mask.dim()
-    shape = [*values.shape]
-    if len(shape) > after:
-        # The dimension of the places that the mask selects: one value serves all of them.
-        shape[-after - 1 : len(shape) - after] = [1] * mask.dim()
+    if values.dim() > after:
+        selected = values.dim() - after - 1
+        first, rest = values.shape[:selected], values.shape[selected + 1 :]
+        if values.shape[selected] == 1:  # one value serves all places
+            values = values.reshape(*first, *[1] * mask.dim(), *rest)
+        else:
+            spread = values.index_select(selected, _turns(mask, values.shape[selected]))
+            values = spread.reshape(*first, *mask.shape, *rest)
     chosen = mask.reshape(*[1] * before, *mask.shape, *[1] * after)
-    new = values.reshape(shape)
-    return torch.where(chosen, x + new if accumulate else new, x)
+    return torch.where(chosen, x + values if accumulate else values, x)
 
 
-def _is_mask_for_one_value(
+def _turns(mask: torch.Tensor, count: int) -> torch.Tensor:
+    """For each place, which of ``count`` values is its own if the mask selects it."""
+    return (mask.flatten().to(torch.int64).cumsum(0) - 1).clamp(0, count - 1)
+
+
+def _is_mask(
     x: torch.Tensor, indices: Indices, values: torch.Tensor, accumulate: bool = False
 ) -> bool:
-    """Whether one mask, after nothing but whole dimensions, is given values known beforehand."""
+    """Whether one mask, after nothing but whole dimensions, is given values of a known number."""
     mask = indices[-1]
     if mask is None or mask.dtype != torch.bool or any(i is not None for i in indices[:-1]):
         return False
-    after = x.dim() - (len(indices) - 1) - mask.dim()
-    return values.dim() <= after or values.shape[-after - 1] == 1
+    return _is_static(values) and 0 not in values.shape
+
+
+def _scattered(x: torch.Tensor, mask: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    shape = torch.broadcast_shapes(x.shape, mask.shape)  # type: ignore[no-untyped-call]
+    mask = mask.expand(shape)
+    values = source.flatten().index_select(0, _turns(mask, source.numel()))
+    return torch.where(mask, values.reshape(shape), x)
+
+
+def _is_known(x: torch.Tensor, mask: torch.Tensor, source: torch.Tensor) -> bool:
+    return _is_static(source) and source.numel() > 0
+
+
+def _is_static(value: torch.Tensor) -> bool:
+    return all(isinstance(size, int) for size in value.shape)
 
 
 def _einsum(equation: str, operands: Sequence[torch.Tensor], *, path: Any = None) -> torch.Tensor:
@@ -83,6 +105,7 @@ def _has_diagonal(equation: str, operands: Sequence[torch.Tensor], *, path: Any 
 
 
 TABLE: Table = {
-    _aten.index_put.default: Translation(_put, _is_mask_for_one_value),
+    _aten.index_put.default: Translation(_put, _is_mask),
+    _aten.masked_scatter.default: Translation(_scattered, _is_known),
     _aten.einsum.default: Translation(_einsum, _has_diagonal),
 }

@@ -167,5 +167,8 @@ def same(ctx: NodeLowering) -> None:
 def dropout(ctx: NodeLowering) -> None:
     """No operator, outside of training."""
     if ctx.has(2) and ctx.demand_constant(2, "training_mode").item():
-        raise ctx.unsupported("training_mode is set", "export the network in eval mode")
+        raise ctx.unsupported(
+            "training_mode is set",
+            "export the network in eval mode, and give functional.dropout training=self.training",
+        )
     ctx.same(0)

@@ -152,7 +152,10 @@ def compress(f: Decomposer) -> Results:
 def dropout_with_mask(f: Decomposer) -> Results:
     """Outside of training everything is kept."""
     if not f.missing(2) and f.demand(2, "training_mode").item():
-        raise f.unsupported("training_mode is set", "export the network in eval mode")
+        raise f.unsupported(
+            "training_mode is set",
+            "export the network in eval mode, and give functional.dropout training=self.training",
+        )
     x = f.input(0)
     return [f("Identity", x), f("Identity", np.ones(f.shape(x), bool))]
 

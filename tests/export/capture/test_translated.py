@@ -56,6 +56,25 @@ def increased(x: Tensor) -> Tensor:
     return torch.index_put(x, (x > 0,), torch.tensor(1.5), accumulate=True)
 
 
+def copied(x: Tensor) -> Tensor:
+    z = x.sin()
+    y = x.clone()
+    y[x > 0.1] = z[x > 0.1] * 2 + 1
+    y[:, x[0, :, 0] > 0] = z[:, x[0, :, 0] > 0] + x.mean((0, 1))
+    mask = x < -0.2
+    y[mask] += z[mask]
+    return y
+
+
+def scattered(x: Tensor) -> dict[str, Tensor]:
+    mask = x > 0.2
+    return {
+        "selected": x.masked_scatter(mask, x.cos()[mask]),
+        "in_turn": x.masked_scatter(mask, x.cos() + 2),
+        "rows": x.masked_scatter(x[..., :1] > 0, x.exp()),
+    }
+
+
 def in_bags(mode: str, padding: int | None = None) -> Function:
     def function(x: Tensor) -> Tensor:
         indices, offsets = indices_of(x).flatten(), torch.tensor([0, 7, 7, 12])
@@ -113,6 +132,10 @@ FAMILIES: dict[str, dict[str, Function]] = {
     "indexing": {
         "assigned": assigned,
         "increased": increased,
+        "copied": copied,
+        "scattered_selected": lambda x: scattered(x)["selected"],
+        "scattered_in_turn": lambda x: scattered(x)["in_turn"],
+        "scattered_rows": lambda x: scattered(x)["rows"],
         "bag_sum": in_bags("sum"),
         "bag_mean": in_bags("mean", padding=0),
         "bag_max": in_bags("max"),

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, channels_last, moves, permuted
+from edgeconv.export.tflite.layout import (
+    CHANNELS_LAST,
+    MOST_MOVED,
+    Order,
+    channels_last,
+    moves,
+    permuted,
+)
 
 SHAPES = st.lists(st.sampled_from([1, 1, 2, 3, 4, 6]), min_size=1, max_size=5).map(tuple)
 
@@ -91,6 +98,18 @@ def test_moves_lead_from_any_order_to_any_other(
     for move in moves(Order.of(shape, perm), target, tensor.shape, permuted(other, wanted)):
         tensor = tensor.reshape(move.shape).transpose(move.perm)
     assert np.array_equal(tensor.reshape(-1), stored(value.reshape(other), target))
+
+
+@given(st.permutations(range(9)), st.permutations(range(9)))
+def test_a_move_has_no_more_axes_than_a_runtime_takes(have: list[int], want: list[int]) -> None:
+    shape = (2, 3, 2, 2, 3, 2, 2, 3, 2)
+    value = elements(shape)
+    tensor = value.transpose(have)
+    source, target = Order.of(shape, have), Order.of(shape, want)
+    for move in moves(source, target, tensor.shape, permuted(shape, tuple(want))):
+        assert len(move.perm) <= MOST_MOVED
+        tensor = tensor.reshape(move.shape).transpose(move.perm)
+    assert np.array_equal(tensor.reshape(-1), stored(value, target))
 
 
 @given(shapes_and_perms())

@@ -369,3 +369,16 @@ def test_transpositions_that_pile_up_to_more_axes_than_one_can_move() -> None:
         value = net.op("Transpose", value, perm=[0, 2, 4, 1, 3, 5])
     value = net.op("Reshape", value, net.constant([1, 256, 5]))
     check(net.output(net.op("Softmax", value, axis=1)), {"x": smooth((1, 256, 5))})
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_transposition_of_eight_axes(int8: bool) -> None:
+    net = Net()
+    shape = (2, 3, 2, 2, 3, 2, 2, 2)
+    perm = [7, 2, 5, 0, 3, 6, 1, 4]
+    given = net.input("x", shape)
+    value = net.quantized(given, 0.02, 120) if int8 else given
+    value = net.op("Transpose", value, perm=perm)
+    value = net.quantized(value, 0.02, 120) if int8 else value
+    lowered = check(net.output(value), {"x": smooth(shape)})
+    assert lowered.float_fallback == ()
