@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import cmath
+import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from edgeconv.models.layers.frequency import FrequencyConv
 from edgeconv.models.layers.l2_pooling import L2NormPool
 from edgeconv.models.layers.locally_connected import LocallyConnected
 from edgeconv.models.layers.location_bias import LocationBias
+from edgeconv.models.layers.resize_conv import ResizeConv
 from edgeconv.models.layers.spatial_group_enhance import SpatialGroupEnhance
 from edgeconv.models.layers.tiled import TiledConv
 from edgeconv.models.layers.transposed import TransposedConv
@@ -187,6 +190,13 @@ def test_from_which_kernel_on_the_frequency_domain_is_cheaper(c: int, m: int, si
     cheaper = {k: cost.macs < cost.direct_macs for k, cost in costs.items()}
     from_on = (k for k in odd if all(cheaper[j] for j in odd if j >= k))
     assert costs[1].fewer_from == min(from_on, default=None)
+    ranges = costs[1].fewer_at
+    assert {k for k in odd if any(a <= k <= b for a, b in ranges)} == {k for k in odd if cheaper[k]}
+    assert all(b + 2 < a for (_, b), (a, _) in itertools.pairwise(ranges))  # none touch
+
+
+def test_a_map_of_any_size_is_answered_at_once() -> None:
+    assert frequency_cost(2, 2, 3, 10**9).fewer_from == 9
 
 
 def test_many_channels_share_the_transforms() -> None:
@@ -261,6 +271,64 @@ def test_the_dilated_input_has_its_pixels_apart() -> None:
 def test_a_kernel_smaller_than_the_gaps_is_refused() -> None:
     with pytest.raises(ValueError, match="kernel of 2 falls between pixels that are 3 apart"):
         FractionallyStrided(1, 1, 2, up=3)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda k: TiledConv(1, 2, k),
+        lambda k: FrequencyConv(1, 2, k),
+        lambda k: RandomFeatures(1, 2, k),
+        lambda k: ResizeConv(1, 2, k),
+        lambda k: FixedConv(1, torch.ones(2, k, k)),
+        lambda k: SeparableFixedConv(1, torch.ones(2, k, k)),
+    ],
+)
+@pytest.mark.parametrize("k", [0, 2, 4])
+def test_a_kernel_without_a_middle_is_refused(build: Callable[[int], nn.Module], k: int) -> None:
+    with pytest.raises(ValueError, match=f"must be odd here, not {k}"):
+        build(k)
+
+
+@pytest.mark.parametrize("kind", [FixedConv, SeparableFixedConv])
+def test_fixed_kernels_are_a_stack_of_squares_for_their_channels(
+    kind: type[FixedConv] | type[SeparableFixedConv],
+) -> None:
+    for kernels in (gaussian(3, 1), torch.ones(2, 3, 5)):
+        with pytest.raises(ValueError, match=r"must be \(n, k, k\), not"):
+            kind(3, kernels)
+    with pytest.raises(RuntimeError, match="channels"):
+        kind(3, sobel())(image(2))
+
+
+def test_sge_of_no_samples_is_none() -> None:
+    assert SpatialGroupEnhance(4, 2)(torch.zeros(0, 4, 3, 3)).shape == (0, 4, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: gaussian(0, 1), "side of the kernel must be 1 or more, not 0"),
+        (lambda: gaussian(3, 0), "sigma must be positive, not 0"),
+        (lambda: oriented_edges(1, 1, 4), "must be 2 or more"),
+        (lambda: oriented_edges(5, 1, 0), "orientations must be positive"),
+        (lambda: oriented_edges(5, 0.01, 2), "sigma 0.01 is too narrow"),
+        (lambda: gabor_bank(5, 2, -4, 2), "wavelength must be positive, not -4"),
+        (lambda: gabor_bank(5, 2, 4, 2, aspect=float("nan")), "aspect must be positive, not nan"),
+        # cos(2 pi x) is 1 at every pixel; a sine of 2 pixels is 0; one pixel has no wave.
+        (lambda: gabor_bank(5, 1, 1, 2), "a wave of 1 pixels is flat on a 5x5"),
+        (lambda: gabor_bank(5, 1, 2, 2, phase=math.pi / 2), "a wave of 2 pixels is flat"),
+        (lambda: gabor_bank(1, 4, 4, 2), "a wave of 4 pixels is flat on a 1x1"),
+    ],
+)
+def test_what_no_kernel_can_be_made_of_is_refused(make: Callable[[], Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_narrow_gaussian_is_its_middle() -> None:
+    torch.testing.assert_close(gaussian(3, 1e-3), torch.eye(3)[:, [1]] @ torch.eye(3)[[1]])
+    torch.testing.assert_close(gaussian(2, 1e-3), torch.full((2, 2), 0.25))
 
 
 def test_the_gaussian_is_scipys() -> None:
