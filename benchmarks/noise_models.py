@@ -154,7 +154,7 @@ def drift(random: np.random.Generator, shape: Shape) -> Noise:
 
 @_model("two clocks, 15 % apart, hidden")
 def hidden_states(random: np.random.Generator, shape: Shape) -> Noise:
-    """A hypervisor's host has two speeds, and does not tell."""
+    """A hypervisor's host has two speeds, and does not say so."""
     return _noise(random, shape, known=0.15 * (random.random(shape.levels) < 0.5))
 
 

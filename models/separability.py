@@ -1,4 +1,4 @@
-"""Is a trained kernel spatially separable? The singular values tell.
+"""Is a trained kernel spatially separable? The singular values say so.
 
 A k x k kernel is a column times a row exactly where it has rank one. Its singular value
 decomposition gives the best approximation by r such products (Eckart and Young 1936), and the

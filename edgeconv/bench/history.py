@@ -25,7 +25,7 @@ from edgeconv.versioned import Versioned, first_problem
 
 # A name that is not text is damage, which no pattern may hide.
 _NAMED = "(typeof(name) <> 'text' OR name GLOB ?)"
-LATEST = 500  # measured files of a device that tell how much its sessions differ
+LATEST = 500  # measured files of a device that show how much its sessions differ
 
 
 @dataclass(frozen=True)

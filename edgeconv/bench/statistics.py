@@ -238,7 +238,7 @@ def _difference(new: Logs, old: Logs, *, paired: bool) -> tuple[float, Variance]
 def _within_states(
     new: Logs, old: Logs, new_slow: npt.NDArray[np.bool_], old_slow: npt.NDArray[np.bool_]
 ) -> tuple[float, Variance]:
-    """Differences within the fast state and within the slow one, weighted by what they tell."""
+    """Differences within the fast state and within the slow one, weighted by what they show."""
     squares = total = weights = 0.0
     for ours, theirs in ((new[new_slow], old[old_slow]), (new[~new_slow], old[~old_slow])):
         weight = len(ours) * len(theirs) / (len(ours) + len(theirs))

@@ -38,8 +38,8 @@ def max_regression_option(command: Command) -> Command:
     option = click.option(
         "--max-regression",
         type=Share("percent", "3%", sys.float_info.max),
-        default=0.03,
-        show_default="3%",
+        default="3%",
+        show_default=True,
         help="The slow-down that must be found; how much larger a file may become, or how many "
         "more instructions it may take.",
     )

@@ -64,8 +64,8 @@ class GateSettings:
 @click.option(
     "--max-accuracy-loss",
     type=Share("points", "0.5", 1.0),
-    default=0.005,
-    show_default="0.5",
+    default="0.5",
+    show_default=True,
     help="How many percentage points of top-1 a file may lose.",
 )
 @across_option

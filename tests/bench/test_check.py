@@ -24,14 +24,14 @@ from support.tiny_models import write_onnx
 
 def output(array: NDArray[Any], **changes: Any) -> Output:
     data = array.tobytes()
-    told = {
+    reported = {
         "name": "y",
         "dtype": str(array.dtype),
         "shape": array.shape,
         "sha256": hashlib.sha256(data).hexdigest(),
         "base64": base64.b64encode(data).decode(),
     }
-    return Output(**told | changes)
+    return Output(**reported | changes)
 
 
 def codes(seed: int = 0, count: int = 1000) -> NDArray[np.int8]:

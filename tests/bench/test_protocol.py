@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from edgeconv.bench import BenchOptions, BenchResult, measure
-from edgeconv.bench.protocol import round_of
+from edgeconv.bench.protocol import COOLING_SECONDS, round_of
 from edgeconv.bench.result import summarize
 from edgeconv.device import Event, Runtime, open_device
 from edgeconv.errors import EdgeconvError, MeasurementError, UsageError
@@ -111,13 +111,13 @@ def test_one_process_is_told_in_the_singular(pair: list[Path]) -> None:
 
 
 def test_more_threads_than_cpus(pair: list[Path]) -> None:
-    def told(threads: int) -> bool:
+    def reported(threads: int) -> bool:
         options = QUICK.model_copy(update={"threads": threads})
         result = measure(pair, options, Scripted(lambda i, name: answer([1000] * 4)))
         return any("threads share 4 CPUs" in warning for warning in result.warnings)
 
-    assert told(5)
-    assert not told(4)
+    assert reported(5)
+    assert not reported(4)
 
 
 def test_a_disturbed_process_is_repeated(pair: list[Path]) -> None:
@@ -139,15 +139,19 @@ def test_a_disturbed_process_is_repeated(pair: list[Path]) -> None:
     assert not any("stayed disturbed" in warning for warning in result.warnings)
 
 
-def test_what_stays_disturbed_says_so(pair: list[Path]) -> None:
+def test_what_stays_disturbed_says_so(pair: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("edgeconv.bench.protocol.time.sleep", slept.append)
+
     def answers(index: int, name: str) -> list[Event]:
         return answer([1000] * 4, after={"throttled": "4"} if name == "b.tflite" else None)
 
     result = measure(pair, QUICK.model_copy(update={"retries": 2}), Scripted(answers))
     assert len(result.set_aside) == 2 * 3
+    assert slept == [COOLING_SECONDS] * 6
     assert [run.disturbances for run in result.models[0].processes] == [()] * 3
-    told = ("the board reports: throttled (bits 4)",)
-    assert [run.disturbances for run in result.models[1].processes] == [told] * 3
+    reported = ("the board reports: throttled (bits 4)",)
+    assert [run.disturbances for run in result.models[1].processes] == [reported] * 3
     assert any(
         "b.tflite: 3 of 3 processes stayed disturbed: distrust" in warning
         for warning in result.warnings
@@ -155,7 +159,7 @@ def test_what_stays_disturbed_says_so(pair: list[Path]) -> None:
 
 
 def test_a_board_that_throttled_long_ago(pair: list[Path]) -> None:
-    """The upper bits remember it until the next start; only a new one tells of this process."""
+    """The upper bits remember it until the next start; only a new one is of this process."""
     result = measure(
         pair,
         QUICK,
@@ -165,14 +169,14 @@ def test_a_board_that_throttled_long_ago(pair: list[Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "told"), [([1000] * 4, {"runs": 5}), ([10**9, 10**9], {}), ([1000], {"ns": 10})]
+    ("samples", "reported"), [([1000] * 4, {"runs": 5}), ([10**9, 10**9], {}), ([1000], {"ns": 10})]
 )
 def test_an_answer_that_contradicts_itself(
-    pair: list[Path], samples: list[int], told: dict[str, Any]
+    pair: list[Path], samples: list[int], reported: dict[str, Any]
 ) -> None:
     def answers(index: int, name: str) -> list[Event]:
         *events, done = answer(samples)
-        return [*events, done.model_copy(update=told)]
+        return [*events, done.model_copy(update=reported)]
 
     with pytest.raises(MeasurementError, match="contradicts itself"):
         measure(pair, QUICK, Scripted(answers))
@@ -266,9 +270,9 @@ def test_samples_are_positive(pair: list[Path], tmp_path: Path) -> None:
 
 def test_figures_are_those_of_the_samples(pair: list[Path], tmp_path: Path) -> None:
     result = measure(pair, QUICK, Scripted(lambda i, name: answer([1000] * 4)))
-    told = json.loads(result.model_dump_json())
-    told["models"][0]["summary"]["median"]["value"] = 1
-    assert BenchResult.parse(json.dumps(told), tmp_path) == result
+    reported = json.loads(result.model_dump_json())
+    reported["models"][0]["summary"]["median"]["value"] = 1
+    assert BenchResult.parse(json.dumps(reported), tmp_path) == result
 
 
 def test_a_result_without_models(pair: list[Path], tmp_path: Path) -> None:

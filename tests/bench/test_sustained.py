@@ -20,7 +20,7 @@ from support.tiny_models import write_onnx, write_tflite
 
 pytestmark = pytest.mark.slow
 
-# As a Raspberry Pi 5 answers: 1.8 A at 0.75 V, 0.5 A at 1.1 V; the input tells no current.
+# As a Raspberry Pi 5 answers: 1.8 A at 0.75 V, 0.5 A at 1.1 V; the input reports no current.
 PMIC = """\
    VDD_CORE_A current(7)=1.80000000A
        1V1_SYS_A current(4)=0.50000000A
@@ -34,7 +34,7 @@ SAMPLES = Samples(event="samples", ns=(1000,) * 10)
 
 @pytest.fixture
 def vcgencmd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a ``vcgencmd`` in PATH that does what it is told."""
+    """Puts a ``vcgencmd`` in PATH that does what the test says."""
 
     def write(body: str) -> None:
         program = tmp_path / "bin" / "vcgencmd"
@@ -80,7 +80,7 @@ def test_a_board_that_tells_no_power(
 
 
 def test_cut_short(tmp_path: Path, edgeconv: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What came is shown and kept, and the exit code tells."""
+    """What came is shown and kept, and the exit code says so."""
     run = LocalDevice.run
 
     def dying(device: LocalDevice, request: RunRequest) -> Generator[Event, None, None]:

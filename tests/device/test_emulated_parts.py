@@ -179,9 +179,9 @@ def test_classes_of_encodings(tmp_path: Path) -> None:
     strict = ("-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")
     subprocess.run(["gcc", *strict, "-o", program, source], check=True)
     words = [f"{word:x}" for word in ENCODINGS]
-    told = subprocess.run([program, *words], capture_output=True, text=True, check=True).stdout
+    reported = subprocess.run([program, *words], capture_output=True, text=True, check=True).stdout
     classes = tuple(InstructionCounts.model_fields)[1:]
-    for (text, wanted), line in zip(ENCODINGS.values(), told.split(), strict=True):
+    for (text, wanted), line in zip(ENCODINGS.values(), reported.split(), strict=True):
         found = [name for name, digit in zip(classes, line, strict=True) if digit == "1"]
         assert " ".join(found) == wanted, text
 

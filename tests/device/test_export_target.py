@@ -129,8 +129,8 @@ def test_a_board_with_an_old_onnxruntime(model: Path, tmp_path: Path) -> None:
     assert (artifact.format, artifact.opset) == (Format.ONNX, 18)
     assert "ONNX up to opset 19 for onnxruntime 1.16.3; no TFLite: neither" in note
     assert why_not(artifact, open_device(device).probe().pythons[0]) is None
-    told = json.loads(printed)["target"]
-    assert told == {
+    reported = json.loads(printed)["target"]
+    assert reported == {
         "device": device,
         "architecture": "aarch64",
         "bits": 64,

@@ -191,7 +191,7 @@ def test_an_unfinished_result_is_not_overwritten(
 
 
 def shim(tmp_path: Path, body: str) -> Path:
-    """A Python for the device: ``body`` is executed before it runs what it is told to."""
+    """A Python for the device: ``body`` is executed before it runs what it is asked to."""
     script, python = tmp_path / "shim.py", tmp_path / "python"
     script.write_text(
         "import os, runpy, subprocess, sys, time\nsys.argv = sys.argv[2:]\n"

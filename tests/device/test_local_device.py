@@ -24,7 +24,7 @@ QUICK = {"warmup_seconds": 0.0, "warmup_runs": 1, "min_runs": 5, "min_seconds": 
 
 
 def fake(tmp_path: Path, body: str) -> LocalDevice:
-    """A device whose Python runs ``body`` whatever it is told to run. ``body`` may use ``pids``,
+    """A device whose Python runs ``body`` whatever it is asked to run. ``body`` may use ``pids``,
     a file to leave its process id in."""
     script = tmp_path / "python"
     source = textwrap.dedent(body)

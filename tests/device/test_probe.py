@@ -154,8 +154,10 @@ def test_command() -> None:
     shown = CliRunner().invoke(command, ["probe"], catch_exceptions=False).output
     for word in ("CPU", "Cores", "Memory", "System", f"Python {sys.version.split()[0]}"):
         assert word in shown
-    told = CliRunner().invoke(command, ["probe", "local", "--json"], catch_exceptions=False).output
-    facts = json.loads(told)
+    reported = (
+        CliRunner().invoke(command, ["probe", "local", "--json"], catch_exceptions=False).output
+    )
+    facts = json.loads(reported)
     assert facts.pop("schema_version") == 1
     assert DeviceFacts.model_validate(facts).cores == os.cpu_count()
 
@@ -168,16 +170,16 @@ def test_the_json_has_what_the_table_has(monkeypatch: pytest.MonkeyPatch) -> Non
     shown = CliRunner().invoke(command, ["probe", "x"], catch_exceptions=False).output
     assert "Cortex-A72" in shown
     assert "600 to 1800 MHz" in shown
-    told = CliRunner().invoke(command, ["probe", "x", "--json"], catch_exceptions=False).output
-    assert json.loads(told)["cpu"] == "Cortex-A72"
+    reported = CliRunner().invoke(command, ["probe", "x", "--json"], catch_exceptions=False).output
+    assert json.loads(reported)["cpu"] == "Cortex-A72"
 
 
 def test_a_python_outside_of_path(tmp_path: Path) -> None:
     venv.create(tmp_path / "other", symlinks=True)
     other = str(tmp_path / "other" / "bin" / "python3")
     asked = [sys.executable, "-I", str(PROBE), other]
-    told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
-    executables = [python.executable for python in parse_facts(told, "local").pythons]
+    reported = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    executables = [python.executable for python in parse_facts(reported, "local").pythons]
     assert executables[:2] == [sys.executable, other]
 
 
@@ -187,9 +189,9 @@ def test_verdicts_on_a_bundle_as_json(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     monkeypatch.setattr(Bundle, "load", lambda path: loaded)
     arguments = ["probe", "local", "--bundle", str(tmp_path), "--json"]
-    told = json.loads(CliRunner().invoke(command, arguments, catch_exceptions=False).output)
-    assert {verdict["file"] for verdict in told["files"]} == {"m.onnx"}
-    assert any("it needs onnxruntime 99.0" in v["reason"] for v in told["files"])
+    reported = json.loads(CliRunner().invoke(command, arguments, catch_exceptions=False).output)
+    assert {verdict["file"] for verdict in reported["files"]} == {"m.onnx"}
+    assert any("it needs onnxruntime 99.0" in v["reason"] for v in reported["files"])
 
 
 MANY = [f"p{number}" for number in range(101)]

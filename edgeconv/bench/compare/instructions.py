@@ -68,7 +68,7 @@ class CountComparison(Comparison[CountedModel, Interval]):
         return max(REPEATS_TO[model.runtime] for model in (self.before, self.after))
 
     def judge(self, limits: Limits) -> Outcome:
-        """It fails if it takes more than allowed; counts cannot tell less than they repeat to."""
+        """It fails if it takes more than allowed; counts show no less than they repeat to."""
         if self.change.value > 1 + max(limits.regression, self.repeats_to):
             return Outcome.FAIL
         less = self.change.value <= 1 + limits.regression

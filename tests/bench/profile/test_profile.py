@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
         ("Gemm", [[2, 10], [10, 5]], [[2, 5]], 100),
         ("MatMul", [[3, 4, 7], [3, 7, 5]], [[3, 4, 5]], 3 * 4 * 5 * 7),
         ("Relu", [[1, 4]], [[1, 4]], None),
-        ("Conv", [], [], None),  # a device that tells nothing of its shapes
+        ("Conv", [], [], None),  # a device that reports no shapes
         ("MatMul", [[]], [[]], None),
     ],
 )
@@ -88,7 +88,7 @@ def test_roofline_of_a_known_board(
     monkeypatch: pytest.MonkeyPatch,
     threads: int,
 ) -> None:
-    """At the highest frequency that it told, not at its nominal one, and on the threads in use."""
+    """At the highest frequency that it reported, not the nominal one, on the threads in use."""
     monkeypatch.setattr("edgeconv.cli.bench_runs.open_device", lambda name: Pi4())
     model, out = write_onnx(tmp_path / "m.onnx", shape=(1, 3, 64, 64)), tmp_path / "r.json"
     options = ("--operators", "--runs", 5, "--warmup", 0, "--threads", threads, "-o", out)

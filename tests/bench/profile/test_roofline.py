@@ -83,7 +83,7 @@ def test_what_was_measured_on_the_boards_comes_out(
     name: str, kind: Arithmetic, hertz: float, threads: int, operations: float
 ) -> None:
     """GFLOPS and GOPS of the sources, two operations a multiply-accumulate. Loops and timers cost
-    their authors up to 4 %; nobody measured more than a peak."""
+    their authors up to 4 %; no measurement exceeded a peak."""
     board = board_called(name)
     assert board is not None
     peak = 2 * Peaks.of(board, hertz, threads).macs_per_ns[kind]

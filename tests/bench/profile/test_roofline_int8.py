@@ -188,12 +188,12 @@ def test_weights_of_which_a_device_tells_no_shape() -> None:
     assert int8_against_float([floats, profiled("q.onnx", [strange])]) == ()
 
 
-@pytest.mark.parametrize(("ns", "told"), [(2000, []), (3000, []), (4000, ["QGemm"])])
-def test_a_step_of_the_clock_is_no_difference(ns: int, told: list[str]) -> None:
+@pytest.mark.parametrize(("ns", "reported"), [(2000, []), (3000, []), (4000, ["QGemm"])])
+def test_a_step_of_the_clock_is_no_difference(ns: int, reported: list[str]) -> None:
     floats = profiled("f.onnx", [node("Gemm", 2000, "float32", *SOFTMAX)], tick_ns=1000)
     codes = profiled("q.onnx", [node("QGemm", ns, "uint8", *SOFTMAX)], tick_ns=1000)
     (found,) = int8_against_float([floats, codes])
-    assert [slow.operator for slow in found.not_faster] == told
+    assert [slow.operator for slow in found.not_faster] == reported
 
 
 def test_each_reading_of_a_clock_adds_its_step() -> None:
@@ -242,8 +242,8 @@ def test_one_other_operator() -> None:
 def test_more_threads_than_cpus() -> None:
     result = made_profile(profiled("f.tflite", [conv("float32", 9000)]))
     options = result.options.model_copy(update={"threads": 5})
-    told = notes(result.model_copy(update={"options": options}))
-    assert any("5 threads share 4 CPUs" in line for line in told)
+    reported = notes(result.model_copy(update={"options": options}))
+    assert any("5 threads share 4 CPUs" in line for line in reported)
 
 
 def test_names_of_onnx_runtime() -> None:

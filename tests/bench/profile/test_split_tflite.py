@@ -120,7 +120,7 @@ def test_int8_beside_float(
     tmp_path: Path,
     edgeconv: CommandLine,
 ) -> None:
-    """The runtime itself tells that no delegate takes an int8 SOFTMAX; the files are compared."""
+    """The runtime itself reports that no delegate takes an int8 SOFTMAX; the files are compared."""
     out = tmp_path / "r.json"
     float32, int8 = (files[suffix, p] for p in (Precision.FLOAT32, Precision.INT8))
     done = edgeconv(*("bench", float32, int8, "--operators", "--runs", 5, "--warmup", 0, "-o", out))
