@@ -141,8 +141,8 @@ def main() -> None:
             "So the quantizer writes a grouped Conv where each matrix is multiplied with one row,",
             "and an integer MatMul from 32 rows on: the most that costs is 4 % in ONNX Runtime on",
             "a Cortex-A72. What is between stays in float: there ONNX Runtime's int8 MatMul takes",
-            "up to 2.8 times the instructions on a Cortex-A72, and a grouped convolution up to five",
-            "times as many under tflite-runtime 2.14.",
+            "up to 2.8 times the instructions on a Cortex-A72, and a grouped convolution up to",
+            "five times as many under tflite-runtime 2.14.",
         ],
     )
 
