@@ -11,6 +11,7 @@ from edgeconv.errors import UsageError
 from edgeconv.export.data.samples import Batch, Batches
 from edgeconv.export.layer_rules import LayerRule
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
+from edgeconv.export.passes.row_products import RowProductsToConv
 from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe
 from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
@@ -143,7 +144,8 @@ def prepare(model: ir.Model) -> ir.Model:
     """Copy a float graph, and bring the copy into the form that quantization works on."""
     steps = [
         Step(BatchNormToDepthwise(), "first: what it writes is planned like any convolution"),
-        Step(common.RemoveUnusedNodesPass(), "after it: nothing reads its statistics now"),
+        Step(RowProductsToConv(), "beside it: it writes convolutions too"),
+        Step(common.RemoveUnusedNodesPass(), "after them: nothing reads the statistics now"),
         Step(common.NameFixPass(), "last: ranges and weights are kept by the names of values"),
     ]
     return run(model.clone(), steps)
