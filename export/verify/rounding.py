@@ -19,7 +19,7 @@ what is added to it: PyTorch adds it last, and XNNPACK begins with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,16 +56,18 @@ def moved(sample: Sample, seed: int = 0) -> Sample:
 def allowances(
     model: ir.Model,
     samples: Sequence[Sample],
-    float64: Sequence[Sequence[npt.NDArray[Any]]],
-    runs: Sequence[Sequence[Sequence[npt.NDArray[Any]]]],
+    float64: Mapping[int, Sequence[npt.NDArray[Any]]],
+    runs: Sequence[Mapping[int, Sequence[npt.NDArray[Any]]]],
 ) -> npt.NDArray[np.float64]:
     """The largest absolute error that a right float32 file may have.
 
     Args:
         model: The optimized float graph.
         samples: The inputs.
-        float64: The outputs for each sample in float64.
-        runs: For each float32 run of the network, its outputs for each sample.
+        float64: The outputs in float64, by the index of the sample. Any other sample is allowed
+            the largest relative error of these.
+        runs: For each float32 run of the network, its outputs for these samples, and the first one
+            for all.
 
     Returns:
         An array of shape [samples, outputs].
@@ -73,6 +75,9 @@ def allowances(
     terms = np.array(_terms(model, samples))
     magnitudes, errors = np.zeros_like(terms), np.zeros_like(terms)
     for sample, output in np.ndindex(terms.shape):
+        if sample not in float64:
+            magnitudes[sample, output] = _magnitude(runs[0][sample][output])
+            continue
         double = float64[sample][output]
         magnitudes[sample, output] = _magnitude(double)
         errors[sample, output] = max(largest_error(run[sample][output], double) for run in runs)
