@@ -166,13 +166,14 @@ def _size(
 
 def _by_unit(node: ir.Node, weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Weights as [terms, ...]: what each element of the result multiplies and adds up."""
+    units = weights if weights.ndim < 2 else np.moveaxis(weights, -2, 0)
     if node.op_type == "Conv":
-        return weights.reshape(weights.shape[0], -1).T
-    if node.op_type == "ConvTranspose":
-        return np.moveaxis(weights, 1, -1).reshape(-1, weights.shape[1])
-    if node.op_type == "Gemm" and node.attributes.get_int("transB", 0):
-        return weights.T
-    return weights if weights.ndim < 2 else np.moveaxis(weights, -2, 0)
+        units = weights.reshape(weights.shape[0], -1).T
+    elif node.op_type == "ConvTranspose":
+        units = np.moveaxis(weights, 1, -1).reshape(-1, weights.shape[1])
+    elif node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1:
+        units = weights.T
+    return units
 
 
 def _growth(terms: int) -> float:
