@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ def float32_allowances(
     oracle: Oracle,
     samples: Sequence[Sample],
     outputs: Sequence[Arrays],
+    measured: Collection[int],
 ) -> npt.NDArray[np.float64] | None:
     """Compute the allowances of :mod:`edgeconv.export.verify.rounding` for a network.
 
@@ -60,18 +61,25 @@ def float32_allowances(
         oracle: Runs the network in float32.
         samples: The inputs, in the network's own layout.
         outputs: What it gave for ``samples``.
+        measured: The indices of the samples on which float32 is held against float64.
 
     Returns:
         An array of shape [samples, outputs], or None where the network does not run in float64.
     """
+    chosen = [sample for index, sample in enumerate(samples) if index in measured]
     if isinstance(network, nn.Module):
-        double = module_in_float64(network, samples)
+        double = module_in_float64(network, chosen)
     else:
-        double = file_in_float64(network, samples)
+        double = file_in_float64(network, chosen)
     if double is None:
         return None
-    again = [oracle(moved(sample)) for sample in samples]
-    return allowances(graph, samples, double, [outputs, again])
+    again = {index: oracle(moved(samples[index])) for index in measured}
+    return allowances(
+        graph,
+        samples,
+        dict(zip(sorted(measured), double, strict=True)),
+        [dict(enumerate(outputs)), again],
+    )
 
 
 def module_in_float64(network: nn.Module, samples: Sequence[Sample]) -> list[Arrays] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgeconv.bundle import Format, OperatorFigures, Precision
 from edgeconv.export.verify.kept import Tolerance, keeps_enough
-from edgeconv.export.verify.parity import Quantized, Reference, compare, failure
+from edgeconv.export.verify.parity import Allowances, Quantized, Reference, compare, failure
 
 RNG = np.random.default_rng(0)
 OUTPUTS = [[RNG.standard_normal((1, 10)).astype(np.float32)] for _ in range(20)]
@@ -163,3 +165,32 @@ def test_a_network_that_arrived_quantized_is_its_own_reference(amount: float, pa
     )
     assert compare(OUTPUTS, reference, Precision.INT8, "r").passed
     assert compare(moved(amount), reference, Precision.INT8, "r").passed is passed
+
+
+def _float_files_pass(allowed: dict[str, float], asked: list[str]) -> bool:
+    """Judge a float32 file that is 1e-3 off, by allowances that are computed in several ways."""
+
+    def way(name: str) -> np.ndarray:
+        asked.append(name)
+        return np.full((20, 1), allowed[name])
+
+    allowances = Allowances(*(partial(way, name) for name in allowed))
+    reference = Reference("pytorch", REFERENCE.inputs, OUTPUTS, allowances=allowances)
+    first, second = (compare(moved(1e-3), reference, Precision.FLOAT32, "r") for _ in range(2))
+    assert first == second  # the second file computes nothing again
+    return first.passed
+
+
+def test_a_file_that_a_quick_way_allows_asks_no_slower_one() -> None:
+    asked: list[str] = []
+    assert _float_files_pass({"quick": 2e-3, "slow": 1.0}, asked)
+    assert asked == ["quick"]
+
+
+def test_a_file_is_refused_only_after_the_slow_way() -> None:
+    asked: list[str] = []
+    assert _float_files_pass({"quick": 1e-4, "slow": 2e-3}, asked)
+    assert asked == ["quick", "slow"]
+    asked.clear()
+    assert not _float_files_pass({"quick": 1e-4, "slow": 2e-4}, asked)
+    assert asked == ["quick", "slow"]
