@@ -50,6 +50,7 @@ from edgeconv.export.request import ExportRequest, ResolvedRequest
 from edgeconv.export.tensor_info import input_infos, output_infos, tool_versions, weights_sha256
 from edgeconv.export.tflite import demand_known
 from edgeconv.export.verify.check_export import NetworkItself, run_reference, verified
+from edgeconv.export.verify.parity import Reference
 from edgeconv.export.verify.reference import Oracle, module_outputs, onnx_oracle, save_reference
 from edgeconv.export.warnings import (
     warn_of_data,
@@ -134,7 +135,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
         asked,
         source,
         graph,
-        reference=reference.runtime,
+        reference=reference,
         preprocessing=preprocessing,
         labels=labels,
         calibration=calibration,
@@ -150,7 +151,7 @@ def _manifest(
     source: Source,
     graph: ir.Model,
     *,
-    reference: str,
+    reference: Reference,
     preprocessing: Preprocessing | None,
     labels: Sequence[str] | None,
     calibration: Calibration | None,
@@ -164,11 +165,16 @@ def _manifest(
         weights_sha256=weights_sha256(graph),
         inputs=input_infos(graph),
         outputs=output_infos(graph),
-        reference=reference,
+        reference=reference.runtime,
         preprocessing=preprocessing,
         labels=None if labels is None else tuple(labels),
         calibration=calibration,
         artifacts=tuple(artifacts),
+        joined={
+            info.name: parts.names
+            for info, parts in zip(output_infos(graph), reference.joined, strict=True)
+            if parts is not None
+        },
         reference_sha256=reference_sha256,
         tools=tool_versions(),
         target=asked.target,

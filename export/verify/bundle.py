@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edgeconv.bundle import Artifact, Bundle, Manifest, TensorInfo, Verification
 from edgeconv.errors import BundleError
+from edgeconv.export.joined import Parts
 from edgeconv.export.verify.parity import MAX_ERROR, Reference, verify_artifacts
 from edgeconv.export.verify.reference import load_reference
 from edgeconv.versioned import Versioned
@@ -60,6 +61,7 @@ def _refuse_misfit(bundle: Bundle, reference: Reference) -> None:
         and all(len(q.steps) == len(manifest.outputs) for q in reference.quantized.values())
         and pairs <= set(reference.quantized)
         and (allowed is None or allowed.shape == (samples, len(manifest.outputs)))
+        and all(map(_fit_parts, reference.joined, manifest.outputs))
     )
     if not fits:
         raise BundleError(
@@ -76,6 +78,15 @@ def _refuse_misfit(bundle: Bundle, reference: Reference) -> None:
 
 def _have_shapes(arrays: Sequence[npt.NDArray[Any]], infos: Sequence[TensorInfo]) -> bool:
     return [array.shape for array in arrays] == [info.shape for info in infos]
+
+
+def _fit_parts(parts: Parts | None, info: TensorInfo) -> bool:
+    if parts is None:
+        return True
+    labels = parts.labels
+    return labels.shape == info.shape and set(labels.ravel().tolist()) == set(
+        range(len(parts.names))
+    )
 
 
 def _fits(artifact: Artifact, manifest: Manifest) -> bool:

@@ -14,6 +14,7 @@ from torch import nn
 from edgeconv.bundle import Artifact, Format, OperatorFigures, Precision, TensorInfo
 from edgeconv.errors import EdgeconvError, Notice
 from edgeconv.export.data.samples import Sample
+from edgeconv.export.joined import joined_outputs
 from edgeconv.export.precision import QuantizedGraph
 from edgeconv.export.tensor_info import input_infos, output_infos
 from edgeconv.export.verify.float64 import float32_allowances, run_probes
@@ -117,6 +118,7 @@ def run_reference(
         probes,
         Allowances(allowances),
         network,
+        joined_outputs(network.graph.graph, network.graph.opset_imports[""]),
     )
 
 

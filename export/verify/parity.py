@@ -11,14 +11,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Artifact, Format, OperatorFigures, Precision, Verification
+from edgeconv.bundle import (
+    Artifact,
+    Format,
+    OperatorFigures,
+    PlaceFigures,
+    Precision,
+    Verification,
+)
 from edgeconv.errors import VerificationError
 from edgeconv.export.data.samples import Sample
+from edgeconv.export.joined import Parts
 from edgeconv.export.runtimes import Interface, Runner, open_runner
 from edgeconv.export.verify.apart import demand_survival
 from edgeconv.export.verify.kept import (
     Tolerance,
+    is_scores,
     keeps_enough,
+    keeps_nothing,
     share_within_one_step,
     stacked_pairs,
 )
@@ -104,6 +114,7 @@ class Reference:
         probes: Further samples for float32 files only.
         allowances: The errors that float32 may make in ``outputs`` and ``probes``.
         network: The network's inputs and outputs, with their layouts; None where all are NCHW.
+        joined: The parts of each output that a concatenation makes; None or missing for others.
     """
 
     runtime: str
@@ -114,6 +125,7 @@ class Reference:
     probes: Probes = field(default_factory=lambda: Probes([], []))
     allowances: Allowances = field(default_factory=lambda: Allowances(lambda: None))
     network: Interface | None = None
+    joined: Sequence[Parts | None] = ()
 
 
 def verify_artifacts(
@@ -200,18 +212,23 @@ def compare(
     outputs, probed = outputs[: len(reference.inputs)], outputs[len(reference.inputs) :]
     pairs = stacked_pairs(reference.outputs, outputs)
     spread = Spread.over(reference.outputs, outputs)
-    ratios = [Sqnr.of_output(expected, got).db for expected, got in pairs]
+    names = names or [f"output {index}" for index in range(len(pairs))]
+    places = _places(pairs, names, reference.joined)
+    outputs_only = [place for place in places if place.part is None]
     figures = Verification(
         passed=False,
         runtime=runtime,
         samples=len(outputs),
         max_error=max(_largest_error(expected, got) for expected, got in pairs),
-        sqnr_db=min(ratios),
+        sqnr_db=min(place.sqnr_db for place in places),
         argmax_agreement=_argmax_agreement(reference.outputs, outputs),
         median_sqnr_db=None if spread is None else spread.median_db,
         worst_sqnr_db=None if spread is None else spread.worst_db,
         variation_sqnr_db=None if spread is None else spread.variation_db,
-        worst_output=names[int(np.argmin(ratios))] if len(names) > 1 else None,
+        worst_output=min(outputs_only, key=lambda place: place.sqnr_db).output
+        if len(outputs_only) > 1
+        else None,
+        places=tuple(places) if len(places) > 1 else (),
     )
     if precision is Precision.FLOAT32:
         expected = [*reference.outputs, *reference.probes.outputs]
@@ -221,8 +238,31 @@ def compare(
     elif precision is Precision.FLOAT16:
         passed = all(_is_half_precision(expected, got) for expected, got in pairs)
     else:
-        return _quantized_figures(figures, outputs, reference, precision, format, other)
+        nothing = keeps_nothing([place.sqnr_db for place in places], *pairs[0])
+        figures = _quantized_figures(figures, outputs, reference, precision, format, other)
+        passed = figures.passed and not nothing
+        return figures.model_copy(update={"passed": passed, "keeps_nothing": nothing})
     return figures.model_copy(update={"passed": passed})
+
+
+def _places(
+    pairs: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]],
+    names: Sequence[str],
+    joined: Sequence[Parts | None],
+) -> list[PlaceFigures]:
+    """What is kept of each output, and of each part of a joined one."""
+    places = []
+    for index, ((expected, got), name) in enumerate(zip(pairs, names, strict=True)):
+        ratio = Sqnr.of_output(expected, got)
+        places.append(PlaceFigures(output=name, sqnr_db=ratio.db))
+        parts = joined[index] if index < len(joined) else None
+        if parts is not None:
+            for (part, wanted), (_, computed) in zip(
+                parts.of(expected), parts.of(got), strict=True
+            ):
+                ratio = Sqnr.between(wanted, computed)
+                places.append(PlaceFigures(output=name, part=part, sqnr_db=ratio.db))
+    return places
 
 
 def _quantized_figures(
@@ -254,7 +294,9 @@ def _quantized_figures(
             "sqnr_db_to_other_format": min(
                 Sqnr.of_output(expected, got).db for expected, got in stacked_pairs(other, outputs)
             ),
-            "exact_sqnr_db": min(Sqnr.of_output(expected, got).db for expected, got in pairs),
+            "exact_sqnr_db": min(
+                place.sqnr_db for place in _places(pairs, [""] * len(pairs), reference.joined)
+            ),
             "operators": operators,
         }
     )
@@ -287,6 +329,13 @@ def failure(
             hint="report the network, keep that operator in float with --keep-float, or pass "
             "--no-verify to keep the file",
         )
+    if figures.keeps_nothing:
+        return VerificationError(
+            f"{name} keeps nothing of {_of_what(figures)}: SQNR {figures.sqnr_db:.1f} dB"
+            f"{_argmax(figures)}",
+            hint="check the calibration data, keep the layers in float that `edgeconv blame` names "
+            "(--keep-float), or pass --no-verify to keep the file",
+        )
     if exact is not None:
         return VerificationError(
             f"{name} keeps {figures.sqnr_db:.1f} dB of the network on {figures.runtime}, where "
@@ -300,6 +349,17 @@ def failure(
         f"more than {limit:g}",
         hint=f"{advice}, or pass --no-verify to keep the file",
     )
+
+
+def _of_what(figures: Verification) -> str:
+    worst = figures.worst_place
+    return "the network" if worst is None else worst.words
+
+
+def _argmax(figures: Verification) -> str:
+    if figures.argmax_agreement is None or figures.sqnr_db <= 0:
+        return ""
+    return f", and {figures.argmax_agreement:.0%} of the same argmax, as by chance"
 
 
 def is_rounding(
@@ -350,6 +410,6 @@ def _argmax_agreement(expected: list[Outputs], got: list[Outputs]) -> float | No
     None unless the output is a matrix of scores.
     """
     first, second = stacked_pairs(expected, got)[0]
-    if first.ndim != 3 or first.shape[-1] < 2:
+    if not is_scores(first):
         return None
     return float(np.mean(first.argmax(-1) == second.argmax(-1)))
