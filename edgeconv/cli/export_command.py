@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeconv.bundle import Format, IoType, Layout, Precision
+from edgeconv.bundle import Bundle, Format, IoType, Layout, Precision
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import calibration_options, network_options, preprocessing
 from edgeconv.cli.values import EnumChoice, as_set, lines, negated, none_if_empty, percent
+from edgeconv.errors import IncompleteExport
 from edgeconv.export.quantize_options import (
     MAX_EFFORT,
     ActivationType,
@@ -204,18 +205,25 @@ def command(settings: ExportSettings) -> None:
         resolved = resolve_request(replace(request, progress=times))
         if resolved.note is not None and not settings.quiet:
             print_notes([resolved.note])
-        result = _carry_out(resolved)
+        result, failed = _carry_out(resolved)
     _print(result, settings, times.seconds)
+    if failed is not None:
+        failed.after_result = True
+        raise failed
 
 
-def _carry_out(resolved: ResolvedRequest) -> Repaired:
+def _carry_out(resolved: ResolvedRequest) -> tuple[Repaired, IncompleteExport | None]:
+    """The bundle, and what is missing in it."""
     # Imported under the progress display: torch needs a second or two.
     from edgeconv.export.accuracy_budget import Repaired, export_within
     from edgeconv.export.api import carry_out
 
-    if not resolved.asked.has_budget:
-        return Repaired((), carry_out(resolved))
-    return export_within(resolved, latency=_latency)
+    if resolved.asked.has_budget:
+        return export_within(resolved, latency=_latency), None
+    try:
+        return Repaired((), carry_out(resolved)), None
+    except IncompleteExport as error:
+        return Repaired((), Bundle.load(error.folder)), error
 
 
 def _print(result: Repaired, settings: ExportSettings, seconds: Mapping[str, float]) -> None:

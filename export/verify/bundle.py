@@ -37,9 +37,10 @@ def verify_bundle(bundle: Bundle) -> VerificationReport:
     """
     reference = load_reference(bundle)
     _refuse_misfit(bundle, reference)
-    return VerificationReport(
-        artifacts=verify_artifacts(bundle.path, bundle.manifest.artifacts, reference)
-    )
+    verified = verify_artifacts(bundle.path, bundle.manifest.artifacts, reference)
+    for error in verified.refused.values():
+        raise error
+    return VerificationReport(artifacts=verified.figures)
 
 
 def _refuse_misfit(bundle: Bundle, reference: Reference) -> None:

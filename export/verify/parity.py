@@ -19,7 +19,7 @@ from edgeconv.bundle import (
     Precision,
     Verification,
 )
-from edgeconv.errors import VerificationError
+from edgeconv.errors import EdgeconvError, VerificationError, attempted
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.joined import Parts
 from edgeconv.export.runtimes import Interface, Runner, open_runner
@@ -60,11 +60,13 @@ class Quantized:
         outputs: What the quantized graph computes as it is written, without a runtime's fusions;
             None in bundles that do not have it.
         operators: How the operators of the files do one by one, by format.
+        refused: Why that is unknown for a format.
     """
 
     steps: tuple[float | None, ...]
     outputs: list[Outputs] | None = None
     operators: Mapping[Format, OperatorFigures] = field(default_factory=dict)
+    refused: Mapping[Format, EdgeconvError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,49 +130,68 @@ class Reference:
     joined: Sequence[Parts | None] = ()
 
 
-def verify_artifacts(
-    folder: Path, artifacts: Sequence[Artifact], reference: Reference
-) -> dict[str, Verification]:
-    """Run every file on its runtime.
+@dataclass(frozen=True)
+class Verified:
+    """What became of files on their runtimes.
 
-    Returns:
-        The figures, by the artifact's path.
-
-    Raises:
-        EdgeconvError: A runtime refuses its file.
+    Attributes:
+        figures: The figures of those that ran, by path.
+        refused: Why the others did not run, by path.
     """
+
+    figures: dict[str, Verification]
+    refused: dict[str, EdgeconvError]
+
+
+def verify_artifacts(folder: Path, artifacts: Sequence[Artifact], reference: Reference) -> Verified:
+    """Run every file on its runtime, and compare it with the reference."""
     outputs: dict[str, list[Outputs]] = {}
     runtimes: dict[str, str] = {}
+    refused: dict[str, EdgeconvError] = {}
     for artifact in artifacts:
-        open_file = partial(
-            open_runner,
-            folder / artifact.path,
-            artifact.format,
-            artifact.inputs,
-            artifact.outputs,
-            reference.network,
-        )
-        if artifact.format is Format.TFLITE and artifact.precision.calibrated:
-            attempt = partial(_run_once, open_file, reference.inputs[0])
-            demand_survival(f"{artifact.path} on LiteRT", attempt)
-        runner = open_file()
-        samples = [*reference.inputs]
-        if artifact.precision is Precision.FLOAT32:
-            samples += reference.probes.inputs
-        outputs[artifact.path] = [runner.run(sample) for sample in samples]
-        runtimes[artifact.path] = runner.name
-    return {
+        ran = attempted(partial(_run, folder, artifact, reference))
+        if isinstance(ran, EdgeconvError):
+            refused[artifact.path] = ran
+        else:
+            runtimes[artifact.path], outputs[artifact.path] = ran
+    sound = [artifact for artifact in artifacts if artifact.path in outputs]
+    figures = {
         artifact.path: compare(
             outputs[artifact.path],
             reference,
             artifact.precision,
             runtimes[artifact.path],
-            _other_format(artifact, artifacts, outputs),
+            _other_format(artifact, sound, outputs),
             format=artifact.format,
             names=[info.name for info in artifact.outputs],
         )
-        for artifact in artifacts
+        for artifact in sound
     }
+    return Verified(figures, refused)
+
+
+def _run(folder: Path, artifact: Artifact, reference: Reference) -> tuple[str, list[Outputs]]:
+    """Run a file on the samples, and a float32 file on the probes too; with the runtime's name.
+
+    Raises:
+        EdgeconvError: The runtime refuses the file.
+    """
+    open_file = partial(
+        open_runner,
+        folder / artifact.path,
+        artifact.format,
+        artifact.inputs,
+        artifact.outputs,
+        reference.network,
+    )
+    if artifact.format is Format.TFLITE and artifact.precision.calibrated:
+        attempt = partial(_run_once, open_file, reference.inputs[0])
+        demand_survival(f"{artifact.path} on LiteRT", attempt)
+    runner = open_file()
+    samples = [*reference.inputs]
+    if artifact.precision is Precision.FLOAT32:
+        samples += reference.probes.inputs
+    return runner.name, [runner.run(sample) for sample in samples]
 
 
 def _run_once(open_file: Callable[[], Runner], sample: Sample) -> None:

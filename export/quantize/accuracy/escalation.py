@@ -25,12 +25,15 @@ class Assessment:
             without labels.
         bytes: The size of the file.
         latency_ns: The time of one inference; None where it was not measured.
+        keeps_nothing: Whether it says nothing about an output of the network, which no budget
+            allows.
     """
 
     sqnr_db: float
     accuracy_drop: float | None
     bytes: int
     latency_ns: float | None
+    keeps_nothing: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Budget:
 
     def met_by(self, figures: Assessment) -> bool:
         """Whether a network with these figures meets the budget; an unknown loss does not."""
+        if figures.keeps_nothing:
+            return False
         if self.min_sqnr_db is not None and figures.sqnr_db < self.min_sqnr_db:
             return False
         if self.max_accuracy_drop is None:
