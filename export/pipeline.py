@@ -343,6 +343,8 @@ class _Writer:
         if request.calibrates:
             integer = request.asked.io not in (IoType.FLOAT32, IoType.FLOAT16)
             options = replace(request.quantization, integer_outputs=integer)
+            if Precision.INT8 not in request.precisions:
+                options = replace(options, repair=False)  # 16 bits lose less
             try:
                 return quantize(graph, batches, options, request.asked.progress)
             except EdgeconvError as error:

@@ -99,6 +99,12 @@ class ExportSettings:
     "adaptive from effort 2 on]",
 )
 @click.option(
+    "--repair/--no-repair",
+    default=QuantizeOptions.repair,
+    help="Leave operators in float where an output, or a part of a joined one, would keep less "
+    "than 10 dB.  [default: from effort 1 on]",
+)
+@click.option(
     "--keep-float",
     metavar="PATTERN",
     multiple=True,

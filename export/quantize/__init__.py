@@ -13,6 +13,7 @@ from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe
 from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
+from edgeconv.export.quantize.accuracy.repair import repair
 from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.integer_io import apply_io
@@ -120,6 +121,9 @@ def fit(
         current = passes.round_adaptively(recipe, current)
     if passes and options.float_places:
         current = keep_worst_in_float(current, passes.judge, options.float_places)
+    if passes and options.repair:
+        current, gained = repair(current, passes.judge, progress, options.repair_to)
+        passes.record += [gained] if gained else []
     return current, tuple(passes.record) if passes else ()
 
 

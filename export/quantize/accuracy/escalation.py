@@ -13,6 +13,8 @@ from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod, Round
 
 # How many of the worst neighborhoods (sensitivity.py) stay in float, in turn.
 _FLOAT_NEIGHBORHOODS = (1, 2, 4, 8, 16)
+# The search for a region judges on other samples than the verification.
+_MARGIN_DB = 1.0
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def repair(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Attemp
         bias_correction=False,
         rounding=Rounding.NEAREST,
         float_places=0,
+        repair=False,
     )
     if meets("min-max", plain):
         return attempts
@@ -118,6 +121,11 @@ def repair(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Attemp
         if meets(f"+ {name}", change(_best(attempts))):
             return attempts
     best = _best(attempts)
+    if budget.min_sqnr_db is not None:
+        target = budget.min_sqnr_db + _MARGIN_DB
+        region = replace(best, repair=True, repair_to=target)
+        if meets("+ the region that loses most in float", region):
+            return attempts
     for count in _FLOAT_NEIGHBORHOODS:
         words = "the worst neighborhood" if count == 1 else f"the {count} worst neighborhoods"
         if meets(f"+ {words} in float", replace(best, float_places=count)):
