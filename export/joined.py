@@ -63,7 +63,7 @@ def parts_of(output: ir.Value, opset: int) -> Parts | None:
     """
     if output.dtype != ir.DataType.FLOAT or _shape(output) is None:
         return None
-    nodes, leaves = _trace(output)
+    nodes, leaves = trace(output)
     names = tuple(dict.fromkeys(str(leaf.name) for leaf in leaves))
     if len(names) < 2:
         return None
@@ -74,7 +74,7 @@ def parts_of(output: ir.Value, opset: int) -> Parts | None:
     return Parts(tuple(names[i] for i in present), np.searchsorted(present, labels))
 
 
-def _trace(output: ir.Value) -> tuple[list[ir.Node], list[ir.Value]]:
+def trace(output: ir.Value) -> tuple[list[ir.Node], list[ir.Value]]:
     """The nodes from the parts to the output, in order, and the parts; none without a Concat."""
     nodes: list[ir.Node] = []
     leaves: list[ir.Value] = []
@@ -111,6 +111,11 @@ def _carries(node: ir.Node) -> bool:
     first = node.inputs[0]
     same = first is not None and _shape(first) == _shape(node.outputs[0])
     return node.op_type in _MOVES or same
+
+
+def is_elementwise(node: ir.Node) -> bool:
+    """Whether ``node`` changes elements one by one, where :func:`trace` passes through it."""
+    return node.op_type in _ELEMENTWISE
 
 
 def _joins_later(node: ir.Node) -> bool:

@@ -38,6 +38,7 @@ from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.synthetic import SyntheticSamples
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.passes import optimize
+from edgeconv.export.passes.split_outputs import Splits, split_outputs
 from edgeconv.export.precision import (
     QuantizedGraph,
     Variant,
@@ -121,6 +122,8 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
     if request.existing is not None:
         state_pooled_scales(graph)
     refuse_bad_weights(graph)
+    splits = split_outputs(graph) if asked.split_outputs else Splits.none(graph)
+    oracle = splits.behind(oracle)
     preprocessing = choose_preprocessing(
         asked.preprocessing, source.preprocessing, input_infos(graph), source.spec
     )
@@ -143,7 +146,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
     warn_of_float_fallback(artifacts)
 
     reference = run_reference(
-        NetworkItself(source.network, oracle, graph),
+        NetworkItself(source.network, oracle, graph, splits),
         batches.kept,
         _quantized_graphs(variants + integers),
         asked.progress,

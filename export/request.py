@@ -94,6 +94,7 @@ class ExportRequest:
         labeled: Samples with their classes: a folder with a folder of images for each class, or an
             ``.npz`` with ``x`` and ``y``; from Python also a tuple of both, or a ``Dataset`` or
             ``DataLoader`` of pairs.
+        split_outputs: Whether each part of a concatenated output becomes an output by itself.
         force: Whether to replace an existing bundle.
         verify: Whether a file that fails verification is an error; otherwise it is a warning.
         progress: Called with (step, done, total).
@@ -126,6 +127,7 @@ class ExportRequest:
     min_sqnr: float | None = None
     accuracy_budget: float | None = None
     labeled: Data | None = None
+    split_outputs: bool = False
     force: bool = False
     verify: bool = True
     progress: Progress = no_progress

@@ -132,6 +132,12 @@ class ExportSettings:
     "float16 for float16 ONNX files.",
 )
 @click.option(
+    "--split-outputs",
+    is_flag=True,
+    help="Make each part of a concatenated output an output by itself, called NAME_0, NAME_1, … "
+    "With integer outputs each part then has a scale of its own.",
+)
+@click.option(
     "--labels", metavar="FILE", type=lines, help="Text file with one class name per line."
 )
 @click.option(

@@ -36,6 +36,6 @@ def command(bundle: Path, as_json: bool, quiet: bool) -> None:
         figures = report.artifacts[artifact.path]
         if not figures.passed:
             reference = loaded.manifest.reference
-            error = failure(artifact.path, artifact.precision, figures, reference)
+            error = failure(artifact, figures, reference)
             error.after_result = True
             raise error

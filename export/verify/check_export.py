@@ -15,6 +15,7 @@ from edgeconv.bundle import Artifact, Format, OperatorFigures, Precision, Tensor
 from edgeconv.errors import EdgeconvError, Notice, attempted
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.joined import joined_outputs
+from edgeconv.export.passes.split_outputs import Splits
 from edgeconv.export.precision import QuantizedGraph
 from edgeconv.export.tensor_info import input_infos, output_infos
 from edgeconv.export.verify.float64 import float32_allowances, run_probes
@@ -42,11 +43,13 @@ class NetworkItself:
         source: The module or the ``.onnx`` file.
         run: Runs it in float32.
         graph: The optimized graph that was captured from it.
+        splits: What :attr:`run` splits of the outputs of :attr:`source`.
     """
 
     source: nn.Module | Path
     run: Oracle
     graph: ir.Model
+    splits: Splits
 
     @property
     def runtime(self) -> str:
@@ -103,6 +106,7 @@ def run_reference(
         network.graph,
         network.source,
         network.run,
+        network.splits,
         [*samples, *probes.inputs],
         [*outputs, *probes.outputs],
     )
@@ -163,9 +167,7 @@ def verified(
         if refused is not None:
             failures[artifact.path] = refused
         elif not (figures := found.figures[artifact.path]).passed:
-            failures[artifact.path] = failure(
-                artifact.path, artifact.precision, figures, reference.runtime
-            )
+            failures[artifact.path] = failure(artifact, figures, reference.runtime)
     return [
         artifact.model_copy(update={"verification": found.figures.get(artifact.path)})
         for artifact in artifacts

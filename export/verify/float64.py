@@ -20,6 +20,7 @@ from torch import nn
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.data.synthetic import probes
+from edgeconv.export.passes.split_outputs import Splits
 from edgeconv.export.quiet import quiet_python
 from edgeconv.export.verify.parity import Probes
 from edgeconv.export.verify.reference import Oracle, module_outputs
@@ -49,6 +50,7 @@ def float32_allowances(
     graph: ir.Model,
     network: nn.Module | Path,
     oracle: Oracle,
+    splits: Splits,
     samples: Sequence[Sample],
     outputs: Sequence[Arrays],
 ) -> npt.NDArray[np.float64] | None:
@@ -58,6 +60,7 @@ def float32_allowances(
         graph: The optimized float graph.
         network: The module or the ``.onnx`` file that it was captured from.
         oracle: Runs the network in float32.
+        splits: What it splits of the outputs.
         samples: The inputs, in the network's own layout.
         outputs: What it gave for ``samples``.
 
@@ -70,6 +73,7 @@ def float32_allowances(
         double = module_in_float64(network, samples)
     if double is None:
         return None
+    double = [splits.apply(arrays) for arrays in double]
     again = [oracle(moved(sample)) for sample in samples]
     return allowances(graph, samples, double, [outputs, again])
 

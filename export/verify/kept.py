@@ -28,6 +28,8 @@ _SPREAD_DB = 3.0
 _ERRORS = 3.0
 # The share of right indices may fall by as much where a tie between two scores decides them.
 _LOST_SHARE = 0.02
+# What is zero everywhere has 0 dB.
+NOTHING_DB = 0.5
 _SPREAD_OF_SHARE = 0.1
 
 
@@ -113,7 +115,7 @@ def keeps_nothing(ratios_db: Sequence[float], expected: Array, got: Array) -> bo
         got: That of the file.
     """
     # Where the network's own values are all zero the ratio is -EQUAL_DB, and nothing can be kept.
-    if any(-EQUAL_DB < ratio <= 0 for ratio in ratios_db):
+    if any(-EQUAL_DB < ratio < NOTHING_DB for ratio in ratios_db):
         return True
     return min(ratios_db) < POOR_SQNR_DB and _argmax_by_chance(expected, got)
 

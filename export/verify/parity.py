@@ -25,6 +25,7 @@ from edgeconv.export.joined import Parts
 from edgeconv.export.runtimes import Interface, Runner, open_runner
 from edgeconv.export.verify.apart import demand_survival
 from edgeconv.export.verify.kept import (
+    NOTHING_DB,
     Tolerance,
     is_scores,
     keeps_enough,
@@ -323,17 +324,15 @@ def _quantized_figures(
     )
 
 
-def failure(
-    name: str, precision: Precision, figures: Verification, reference: str
-) -> VerificationError:
+def failure(artifact: Artifact, figures: Verification, reference: str) -> VerificationError:
     """Make the error for a file whose figures did not pass.
 
     Args:
-        name: The file.
-        precision: Its precision.
+        artifact: The file.
         figures: Its figures.
         reference: The runtime that computed the reference.
     """
+    name, precision = artifact.path, artifact.precision
     if precision is Precision.FLOAT32:
         return VerificationError(
             f"{name} differs from {reference} by {figures.max_error:.2g} of the output's range, "
@@ -354,8 +353,7 @@ def failure(
         return VerificationError(
             f"{name} keeps nothing of {_of_what(figures)}: SQNR {figures.sqnr_db:.1f} dB"
             f"{_argmax(figures)}",
-            hint="check the calibration data, keep the layers in float that `edgeconv blame` names "
-            "(--keep-float), or pass --no-verify to keep the file",
+            hint=f"{_advice(artifact, figures)}, or pass --no-verify to keep the file",
         )
     if exact is not None:
         return VerificationError(
@@ -372,13 +370,24 @@ def failure(
     )
 
 
+def _advice(artifact: Artifact, figures: Verification) -> str:
+    worst = figures.worst_place
+    integer = {info.name for info in artifact.outputs if info.scale is not None}
+    if worst is not None and worst.part is not None and worst.output in integer:
+        return "pass --split-outputs, so that each part is an output with a scale of its own"
+    return (
+        "check the calibration data, keep the layers in float that `edgeconv blame` names "
+        "(--keep-float)"
+    )
+
+
 def _of_what(figures: Verification) -> str:
     worst = figures.worst_place
     return "the network" if worst is None else worst.words
 
 
 def _argmax(figures: Verification) -> str:
-    if figures.argmax_agreement is None or figures.sqnr_db <= 0:
+    if figures.argmax_agreement is None or figures.sqnr_db < NOTHING_DB:
         return ""
     return f", and {figures.argmax_agreement:.0%} of the same argmax, as by chance"
 
