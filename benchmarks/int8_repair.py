@@ -58,7 +58,9 @@ class UnevenConcat(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.stem(x)
-        joined = torch.cat([1000 * (4 * self.large(features)).tanh(), self.small(features).relu()], 1)
+        joined = torch.cat(
+            [1000 * (4 * self.large(features)).tanh(), self.small(features).relu()], 1
+        )
         result: Tensor = self.head(joined)
         return result
 
