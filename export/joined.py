@@ -143,11 +143,17 @@ def _run(
     for node in nodes:
         if node.op_type in _MOVES:
             protos.append(ir.to_proto(node))
-            constants = [value for value in node.inputs if value is not None and value.const_value]
+            constants = [
+                value
+                for value in node.inputs
+                if value is not None and value.const_value is not None
+            ]
         else:
             first = node.inputs[0]
             assert first is not None
-            protos.append(helper.make_node("Identity", [first.name], [node.outputs[0].name]))
+            protos.append(
+                helper.make_node("Identity", [str(first.name)], [str(node.outputs[0].name)])
+            )
             constants = []
         for value in constants:
             if value.name not in known:
@@ -157,7 +163,7 @@ def _run(
     result = helper.make_tensor_value_info(str(output.name), onnx.TensorProto.INT64, None)
     graph = helper.make_graph(protos, "labels", [], [result], held)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-    labels: npt.NDArray[np.int64] = ReferenceEvaluator(model).run(None, {})[0]
+    labels: npt.NDArray[np.int64] = np.asarray(next(iter(ReferenceEvaluator(model).run(None, {}))))
     return labels
 
 

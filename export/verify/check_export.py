@@ -137,7 +137,8 @@ def _checked(
     for format in formats if exact.integers else ():
         found = attempted(partial(check_operators, format, graph, samples, exact.integers))
         if isinstance(found, EdgeconvError):
-            refused[format] = found
+            unchecked = f"the operators are not checked in {format.value}: {found.message}"
+            refused[format] = EdgeconvError(unchecked, found.hint)
         elif found is not None:
             operators[format] = found
     return Quantized(graph.steps, exact.outputs, operators, refused)
