@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgeconv.bundle import MANIFEST_NAME, REFERENCE_NAME, Format, Manifest
+from edgeconv.bundle import MANIFEST_NAME, REFERENCE_NAME, SUMS_NAME, Format, Manifest
 from edgeconv.errors import BundleError, UsageError
 
 logger = logging.getLogger(__name__)
 
 _STAGE = ".tmp"
 _OLD = ".old"
+_OWN_NAMES = (MANIFEST_NAME, REFERENCE_NAME, SUMS_NAME)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -78,7 +79,7 @@ def refuse_occupied(path: Path, *, force: bool) -> None:
         raise UsageError(
             f"{path} exists and is not a bundle", hint="choose another --out"
         ) from error
-    ours = {MANIFEST_NAME, REFERENCE_NAME, *(artifact.path for artifact in manifest.artifacts)}
+    ours = {*_OWN_NAMES, *(artifact.path for artifact in manifest.artifacts)}
     foreign = sorted(item.name for item in path.iterdir() if item.name not in ours)
     if foreign:
         raise UsageError(
@@ -138,7 +139,7 @@ def _clear_remains(path: Path) -> None:
 
 
 def _is_ours(file: Path) -> bool:
-    named = file.name in (MANIFEST_NAME, REFERENCE_NAME)
+    named = file.name in _OWN_NAMES
     written = file.suffix in {f".{format.value}" for format in Format}
     return (named or written) and file.is_file() and not file.is_symlink()
 

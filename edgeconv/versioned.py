@@ -77,10 +77,11 @@ class Versioned(Record):
                     hint=f"name another file, or {cls.REDO}",
                 )
             if head.schema_version not in (version, *cls.OLDER):
+                maker = head.edgeconv_version if head.schema_version > version else None
                 raise cls.ERROR(
                     f"{path} has schema version {head.schema_version}, this edgeconv reads "
                     f"{version}",
-                    hint=cls.REDO,
+                    hint=cls.REDO if maker is None else f"install edgeconv {maker} or later",
                 )
             return cls.model_validate_json(text).model_copy(update={"schema_version": version})
         except ValidationError as error:
@@ -121,6 +122,7 @@ class Head(BaseModel):
 
     schema_version: int
     kind: str | None = None
+    edgeconv_version: str | None = None
 
 
 def first_problem(error: ValidationError) -> str:

@@ -76,6 +76,36 @@ def describe(
     value.type = like.type if dtype is None else ir.TensorType(dtype)
 
 
+def own_outputs(graph: ir.Graph, names: Sequence[str]) -> None:
+    """Make every output a value of its own, with its own name, in place.
+
+    An output that is an input, a constant or another output as well becomes the result of an
+    Identity. An output that is called like an input gets ``_1`` behind its name.
+
+    Args:
+        graph: The graph.
+        names: The name of each output.
+    """
+    wanted: dict[ir.Value, str] = {}
+    inputs = {value.name for value in graph.inputs}
+    for index, name in enumerate(names):
+        value = graph.outputs[index]
+        if value.is_graph_input() or value.is_initializer() or value in wanted:
+            node = ir.node("Identity", [value])
+            graph.append(node)
+            describe(node.outputs[0], value)
+            graph.outputs[index] = value = node.outputs[0]
+        while name in inputs or name in wanted.values():
+            name = f"{name}_1"
+        wanted[value] = name
+    editor, finals = GraphEditor(graph), set(wanted.values())
+    for value in [each for each in all_values(graph) if each not in wanted]:
+        if value.name in finals:
+            value.name = editor.free_name(str(value.name))
+    for value, name in wanted.items():
+        value.name = name
+
+
 def only_consumer(value: ir.Value, op_type: str | None = None) -> ir.Node | None:
     """The node that reads ``value``, if that is all that happens to it.
 

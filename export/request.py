@@ -20,6 +20,7 @@ from edgeconv.export.capture.input_shape import (
     InputShape,
     InputSpec,
     parse_input,
+    parse_size,
 )
 from edgeconv.export.choices import Choice, Choices
 from edgeconv.export.data.stated import read_preprocessing
@@ -62,7 +63,7 @@ class ExportRequest:
         input_size: The side of a square, (height, width) or (channels, height, width), where the
             network leaves it open; (channels, length) for a network that begins with a ``Conv1d``,
             (features,) for one on vectors; for any other input ``InputShape``, its whole shape with
-            the batch.
+            the batch. Or a text as on the command line: "192x160", "1,12,8".
         inputs: Each input by its name, for networks with several inputs or other types, as
             ``InputSpec("ids", (1, 16), "int64")`` or "ids:1,16:int64".
         example: What the network is called with, in place of ``inputs``: a tensor or array, a tuple
@@ -108,7 +109,7 @@ class ExportRequest:
     precisions: Choices[Precision] = Choices(Precision)
     calibration: Data | None = None
     calibration_size: int = 128
-    input_size: int | tuple[int, ...] | None = None
+    input_size: int | str | tuple[int, ...] | None = None
     inputs: Sequence[InputSpec | FixedArgument | str] = ()
     example: Any = None
     batch: int | None = None
@@ -134,8 +135,15 @@ class ExportRequest:
 
     @property
     def size(self) -> tuple[int, ...] | None:
-        """``input_size`` as a tuple: one number is the side of a square."""
-        return (self.input_size,) * 2 if isinstance(self.input_size, int) else self.input_size
+        """``input_size`` as a tuple: one number is the side of a square.
+
+        Raises:
+            UsageError: It is a text of another form than on the command line.
+        """
+        size = self.input_size
+        if isinstance(size, str):
+            return parse_size(size)
+        return (size, size) if isinstance(size, int) else size
 
     @property
     def has_budget(self) -> bool:

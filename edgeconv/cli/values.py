@@ -95,29 +95,13 @@ def negated(context: click.Context, parameter: click.Parameter, value: bool) -> 
 
 
 def input_size(text: str) -> tuple[int, ...]:
-    """Read the size of an input.
+    """Read the size of an input, as ``edgeconv.export.capture.input_shape.parse_size`` does."""
+    from edgeconv.export.capture.input_shape import parse_size
 
-    Returns:
-        (height, width) for ``224`` (a square) or ``192x160``, (channels, height, width) for
-        ``1x28x28``, and an ``InputShape`` for a whole shape, batch first, with commas: ``1,12,8``.
-    """
-    whole = "," in text
-    parts = text.lower().replace("×", "x").split("," if whole else "x")
-    if (len(parts) > 3 and not whole) or not all(map(_is_count, parts)):
-        raise click.BadParameter(
-            f"{text!r} is not a size such as 224, 192x160 or 1x28x28, nor a whole shape, batch "
-            "first, with commas, such as 1,2,8,16,16"
-        )
-    sides = tuple(int(part) for part in parts)
-    if whole:
-        from edgeconv.export.capture.input_shape import InputShape
-
-        return InputShape(sides)
-    return sides * 2 if len(sides) == 1 else sides
-
-
-def _is_count(text: str) -> bool:
-    return text.strip().isdecimal() and int(text) > 0
+    try:
+        return parse_size(text)
+    except UsageError as error:
+        raise click.BadParameter(error.message) from error
 
 
 def numbers(text: str) -> tuple[float, ...]:

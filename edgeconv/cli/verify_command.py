@@ -9,17 +9,21 @@ import click
 
 @click.command("verify")
 @click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--quick", is_flag=True, help="Compare only the checksums of the files; run none of them."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no table, only the exit code.")
-def command(bundle: Path, as_json: bool, quiet: bool) -> None:
+def command(bundle: Path, quick: bool, as_json: bool, quiet: bool) -> None:
     """Run every file of BUNDLE on its runtime and compare it with the network's own outputs.
 
     The export stored those outputs in the bundle, with their inputs. The exit code is 1 if a file
-    does not compute what the network computes.
+    does not compute what the network computes, was changed, is missing, or does not belong to the
+    bundle.
     """
     from edgeconv.bundle import Bundle
     from edgeconv.report.bundle import print_bundle
-    from edgeconv.report.output import echo_json
+    from edgeconv.report.output import echo_json, echo_line
     from edgeconv.report.tables import progress
 
     loaded = Bundle.load(bundle)
@@ -27,14 +31,16 @@ def command(bundle: Path, as_json: bool, quiet: bool) -> None:
         from edgeconv.export.verify.bundle import verify_bundle
         from edgeconv.export.verify.parity import failure
 
-        report = verify_bundle(loaded)
+        report = verify_bundle(loaded, quick=quick)
     if as_json:
         echo_json(report)
+    elif quick and not quiet:
+        echo_line(f"{bundle}: {len(report.unchanged)} files are as the export wrote them")
     elif not quiet:
         print_bundle(loaded, report.artifacts)
     for artifact in loaded.manifest.artifacts:
-        figures = report.artifacts[artifact.path]
-        if not figures.passed:
+        figures = report.artifacts.get(artifact.path)
+        if figures is not None and not figures.passed:
             reference = loaded.manifest.reference
             error = failure(artifact, figures, reference)
             error.after_result = True

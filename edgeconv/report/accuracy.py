@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgeconv.report.tables import Column, table
@@ -17,6 +18,13 @@ NAMED = 3  # unreadable samples that a note names
 
 
 def accuracy_table(result: Evaluation) -> Table:
+    """One row per file; see :func:`accuracy_cells`."""
+    return table(*accuracy_cells(result))
+
+
+def accuracy_cells(
+    result: Evaluation,
+) -> tuple[Sequence[Column | str], Sequence[Sequence[str]]]:
     """One row per file."""
     rows = [
         (
@@ -27,7 +35,7 @@ def accuracy_table(result: Evaluation) -> Table:
         )
         for accuracy in result.results
     ]
-    return table(COLUMNS, rows)
+    return COLUMNS, rows
 
 
 def notes(result: Evaluation) -> list[str]:

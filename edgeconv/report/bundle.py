@@ -38,15 +38,12 @@ def print_bundle(
         seconds: How long each step of the export took, by its name in the progress.
     """
     manifest = bundle.manifest
-    if figures is None:
-        figures = {artifact.path: artifact.verification for artifact in manifest.artifacts}
     out = console()
     out.print(f"{manifest.model} → {bundle.path}")
-    pairs = [(artifact, figures[artifact.path]) for artifact in manifest.artifacts]
     out.print(f"against {_oracle(manifest.reference)}:")
-    out.print(stacked(_ACCURACY, [_accuracy(*pair) for pair in pairs]))
-    out.print(stacked(_FILES, [_file(*pair) for pair in pairs]))
-    for line in worst_lines(pairs):
+    out.print(stacked(*accuracy_cells(manifest.artifacts, figures)))
+    out.print(stacked(*file_cells(manifest.artifacts, figures)))
+    for line in worst_lines([(a, _figures(a, figures)) for a in manifest.artifacts]):
         out.print(line)
     for runtime in dict.fromkeys(artifact.lowest_runtime for artifact in manifest.artifacts):
         paths = [a.path for a in manifest.artifacts if a.lowest_runtime == runtime]
@@ -183,6 +180,26 @@ def _decibels(value: float | None) -> str:
 
 def _computes_in_half(artifact: Artifact) -> bool:
     return artifact.precision is Precision.FLOAT16 and artifact.format is Format.TFLITE
+
+
+def accuracy_cells(
+    artifacts: Sequence[Artifact], figures: Mapping[str, Verification | None] | None = None
+) -> tuple[Sequence[Column], list[list[str]]]:
+    """What each file keeps of the network; ``figures`` replace those of the artifacts."""
+    return _ACCURACY, [_accuracy(a, _figures(a, figures)) for a in artifacts]
+
+
+def file_cells(
+    artifacts: Sequence[Artifact], figures: Mapping[str, Verification | None] | None = None
+) -> tuple[Sequence[Column], list[list[str]]]:
+    """The size of each file, and how it does on its runtime."""
+    return _FILES, [_file(a, _figures(a, figures)) for a in artifacts]
+
+
+def _figures(
+    artifact: Artifact, figures: Mapping[str, Verification | None] | None
+) -> Verification | None:
+    return artifact.verification if figures is None else figures[artifact.path]
 
 
 def certainty_lines(calibration: Calibration, artifacts: Sequence[Artifact]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgeconv.report.tables import Column, table
@@ -22,6 +23,11 @@ CLASSES = {
 
 
 def counts_table(result: CountResult) -> Table:
+    """One row per file; see :func:`counts_cells`."""
+    return table(*counts_cells(result), title=f"Emulated {result.board} ({result.cpu})")
+
+
+def counts_cells(result: CountResult) -> tuple[Sequence[Column], list[list[str]]]:
     """One row per file: all instructions, and the share of each class."""
     most = max(model.counts.total for model in result.models)
     several = len(result.models) > 1
@@ -42,7 +48,7 @@ def counts_table(result: CountResult) -> Table:
         ]
         for model in result.models
     ]
-    return table(columns, rows, title=f"Emulated {result.board} ({result.cpu})")
+    return columns, rows
 
 
 def notes(result: CountResult) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgeconv.report.stacked import stacked
@@ -34,6 +35,11 @@ COSTS = (
 
 
 def latency_table(result: BenchResult) -> Table | Text:
+    """One row per file; see :func:`latency_cells`."""
+    return stacked(*latency_cells(result))
+
+
+def latency_cells(result: BenchResult) -> tuple[Sequence[Column], list[list[str]]]:
     """One row per file; speed-ups are against the slowest file, where there are several."""
     several = len(result.models) > 1
     rows = []
@@ -47,10 +53,15 @@ def latency_table(result: BenchResult) -> Table | Text:
             _tail(summary.p90),
         ]
         rows.append([*row, *([_speedup(result, index)] if several else [])])
-    return stacked((*LATENCIES, SPEEDUP) if several else LATENCIES, rows)
+    return (*LATENCIES, SPEEDUP) if several else LATENCIES, rows
 
 
 def cost_table(result: BenchResult) -> Table | Text:
+    """One row per file; see :func:`cost_cells`."""
+    return stacked(*cost_cells(result))
+
+
+def cost_cells(result: BenchResult) -> tuple[Sequence[Column], list[list[str]]]:
     """What ran each file, and what else it costs."""
     rows = []
     for model in result.models:
@@ -65,7 +76,7 @@ def cost_table(result: BenchResult) -> Table | Text:
             _memory(model),
         ]
         rows.append(row)
-    return stacked(COSTS, rows)
+    return COSTS, rows
 
 
 def notes(result: BenchResult) -> list[str]:

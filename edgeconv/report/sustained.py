@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgeconv.report.tables import Column, table
@@ -25,8 +26,13 @@ ROWS = 12  # per file
 
 
 def sustained_table(result: SustainedResult) -> Table:
+    """Show :func:`sustained_cells`."""
+    return table(*sustained_cells(result))
+
+
+def sustained_cells(result: SustainedResult) -> tuple[Sequence[Column], list[list[str]]]:
     """Throughput over the time of each file, and the board's state at the end of each row."""
-    return table(COLUMNS, [row for model in result.models for row in _rows(model)])
+    return COLUMNS, [row for model in result.models for row in _rows(model)]
 
 
 def notes(result: SustainedResult) -> list[str]:

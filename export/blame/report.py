@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from edgeconv.versioned import Record, Versioned
@@ -38,7 +40,10 @@ class LayerBlame(Record):
 class Blame(Versioned):
     """``edgeconv blame --json``: the layers, worst first."""
 
+    WHAT = "a result of edgeconv blame"
+
     schema_version: int = 1
+    kind: Literal["blame"] = "blame"
     model: str
     data: str
     calibration_samples: int

@@ -29,6 +29,34 @@ class InputShape(tuple[int, ...]):
         return self[1:]
 
 
+def parse_size(text: str) -> tuple[int, ...]:
+    """Read the size of an input.
+
+    Returns:
+        (height, width) for ``224`` (a square) or ``192x160``, (channels, height, width) for
+        ``1x28x28``, and an :class:`InputShape` for a whole shape, batch first, with commas:
+        ``1,12,8``.
+
+    Raises:
+        UsageError: The text has another form.
+    """
+    whole = "," in text
+    parts = text.lower().replace("×", "x").split("," if whole else "x")
+    if (len(parts) > 3 and not whole) or not all(map(_is_count, parts)):
+        raise UsageError(
+            f"{text!r} is not a size such as 224, 192x160 or 1x28x28, nor a whole shape, batch "
+            "first, with commas, such as 1,2,8,16,16"
+        )
+    sides = tuple(int(part) for part in parts)
+    if whole:
+        return InputShape(sides)
+    return sides * 2 if len(sides) == 1 else sides
+
+
+def _is_count(text: str) -> bool:
+    return text.strip().isdecimal() and int(text) > 0
+
+
 @dataclass(frozen=True)
 class InputSpec:
     """One input of a network.

@@ -20,6 +20,7 @@ from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.capture.phases import mend_phases
 from edgeconv.export.capture.refusal import inexpressible, untraceable
 from edgeconv.export.capture.translations import ONNX_FUNCTIONS, translate
+from edgeconv.export.graph_edit import own_outputs
 from edgeconv.export.quiet import debugging, quiet_python
 from edgeconv.export.threads import one_torch_thread
 
@@ -40,6 +41,7 @@ def capture_module(
     Raises:
         CaptureError: The exporter cannot express the network, or wrote another opset.
     """
+    names = _input_names(network, len(example))
     inputs = tuple(torch.from_numpy(array) for array in example)
     traced = materialized(network)
     with quiet_python(), one_torch_thread(), plain_attention(), torch.no_grad():
@@ -53,7 +55,7 @@ def capture_module(
                 translate(program),
                 dynamo=True,
                 opset_version=opset,
-                input_names=_input_names(network, len(example)),
+                input_names=names,
                 output_names=output_names,
                 verbose=False,
                 optimize=False,  # its optimizer is not exact; see passes/simplification.py
@@ -67,6 +69,9 @@ def capture_module(
     written = model.graph.opset_imports[""]
     if written != opset:
         raise CaptureError(f"torch.onnx.export wrote opset {written} where {opset} was asked for")
+    for value, name in zip(model.graph.inputs, names, strict=True):
+        value.name = name
+    own_outputs(model.graph, output_names)
     _drop_prefix(model.graph)
     mend_phases(model.graph)
     return model

@@ -89,12 +89,7 @@ def inspect_onnx(path: Path, data: bytes) -> FileReport:
 def _operators(model: Model) -> tuple[OperatorReport, ...]:
     macs: dict[tuple[str, str], list[int | None]] = defaultdict(list)
     for node in model.nodes:
-        cost: int | None = 0
-        if node.domain in _OURS:
-            inputs = [_shape(model, name) for name in node.inputs]
-            outputs = [_shape(model, name) for name in node.outputs]
-            cost = onnx_macs(node.operator, inputs, outputs, node.attributes)
-        macs[node.domain, node.operator].append(cost)
+        macs[node.domain, node.operator].append(macs_of(model, node))
     return tuple(
         OperatorReport(
             name=name,
@@ -107,6 +102,15 @@ def _operators(model: Model) -> tuple[OperatorReport, ...]:
     )
 
 
+def macs_of(model: Model, node: Node) -> int | None:
+    """MACs of one node; see :func:`edgeconv.export.inspect.macs.onnx_macs`."""
+    if node.domain not in _OURS:
+        return 0
+    inputs = [_shape(model, name) for name in node.inputs]
+    outputs = [_shape(model, name) for name in node.outputs]
+    return onnx_macs(node.operator, inputs, outputs, node.attributes)
+
+
 def _shape(model: Model, name: str) -> tuple[int, ...] | None:
     value = model.values.get(name)
     return value.shape if value else None
@@ -114,21 +118,24 @@ def _shape(model: Model, name: str) -> tuple[int, ...] | None:
 
 def _parameter_dtypes(model: Model) -> dict[str, int]:
     """Elements by dtype of the constants that hold real numbers, each constant once."""
-    names = set()
-    for node in model.nodes:
-        steering = _STEERING.get(node.operator, set())
-        for index, name in enumerate(node.inputs):
-            value = model.constants.get(name)
-            if value is None or not value.shape or index in steering:
-                continue
-            # The remaining constants of an integer operator are weights and biases.
-            scaled = [1.0] if node.operator in _INTEGER_WEIGHTS else []
-            if is_real(value.dtype, scaled):
-                names.add(name)
+    names = {name for node in model.nodes for name in weights_of(model, node)}
     totals: Counter[str] = Counter()
     for name in names:
         totals[model.constants[name].dtype] += model.constants[name].elements
     return dict(sorted(totals.items()))
+
+
+def weights_of(model: Model, node: Node) -> set[str]:
+    """The constants among a node's inputs that hold real numbers, as weights and biases do."""
+    steering = _STEERING.get(node.operator, set())
+    # The remaining constants of an integer operator are weights and biases.
+    scaled = [1.0] if node.operator in _INTEGER_WEIGHTS else []
+    values = {
+        name: model.constants[name]
+        for index, name in enumerate(node.inputs)
+        if name in model.constants and index not in steering
+    }
+    return {name for name, value in values.items() if value.shape and is_real(value.dtype, scaled)}
 
 
 def _peak(model: Model, quantization: Quantization) -> int | None:

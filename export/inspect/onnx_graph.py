@@ -44,6 +44,7 @@ class Value:
 class Node:
     """One node; ``nested`` is whether it is in the body of an If, Loop or Scan."""
 
+    name: str
     operator: str
     domain: str
     inputs: tuple[str, ...]
@@ -155,7 +156,8 @@ def _read_graph(model: Model, graph: onnx.GraphProto, path: Path, *, nested: boo
                 attributes[_text(attribute.name)] = onnx.helper.get_attribute_value(attribute)
         domain = "" if proto.domain == "ai.onnx" else _text(proto.domain)
         inputs, outputs = tuple(map(_text, proto.input)), tuple(map(_text, proto.output))
-        model.nodes.append(Node(_text(proto.op_type), domain, inputs, outputs, attributes, nested))
+        name, operator = _text(proto.name), _text(proto.op_type)
+        model.nodes.append(Node(name, operator, domain, inputs, outputs, attributes, nested))
 
 
 def _read_constant(model: Model, name: str, tensor: onnx.TensorProto, path: Path) -> None:

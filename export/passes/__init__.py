@@ -9,6 +9,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgeconv.errors import Notice
+from edgeconv.export.graph_edit import own_outputs
 from edgeconv.export.passes import gelu
 from edgeconv.export.passes.channel_shuffle import ChannelShuffle
 from edgeconv.export.passes.clamp_before_concat import ClampBeforeConcat
@@ -92,9 +93,10 @@ def optimize(model: ir.Model) -> ir.Model:
         ``model``: constants and batch norms are folded, constants are initializers, there are no
         unused nodes and no metadata, and every node has a name.
     """
-    steps = float_steps()
+    steps, outputs = float_steps(), [str(value.name) for value in model.graph.outputs]
     with quiet_python():
         model = run(model, steps)
+        own_outputs(model.graph, outputs)  # equal outputs became one
         missing = model.graph.opset_imports[""] < gelu.FIRST_OPSET
         without_operator = missing and gelu.Gelu().search(model).matches
     if without_operator:

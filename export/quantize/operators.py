@@ -77,6 +77,7 @@ OPERATORS: dict[str, QuantizedOperator] = {
     "AveragePool": QuantizedOperator(Kind.SAME),
     "Reshape": QuantizedOperator(Kind.SAME),
     "Flatten": QuantizedOperator(Kind.SAME),
+    "Identity": QuantizedOperator(Kind.SAME),  # an output that equals another
     "Squeeze": QuantizedOperator(Kind.SAME),
     "Unsqueeze": QuantizedOperator(Kind.SAME),
     "Transpose": QuantizedOperator(Kind.SAME),

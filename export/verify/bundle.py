@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import Artifact, Bundle, Manifest, TensorInfo, Verification
+from edgeconv.checksums import check_checksums
 from edgeconv.errors import BundleError
 from edgeconv.export.joined import Parts
 from edgeconv.export.verify.parity import MAX_ERROR, Reference, verify_artifacts
@@ -17,30 +18,41 @@ from edgeconv.versioned import Versioned
 
 
 class VerificationReport(Versioned):
-    """``edgeconv verify --json``: figures by the artifact's path."""
+    """``edgeconv verify --json``: figures by the artifact's path.
+
+    ``unchanged`` has the names of the files that are, byte for byte, what the export wrote.
+    """
 
     OLDER = (1,)
 
     schema_version: int = 2
+    unchanged: tuple[str, ...] = ()
     artifacts: dict[str, Verification]
 
 
-def verify_bundle(bundle: Bundle) -> VerificationReport:
+def verify_bundle(bundle: Bundle, *, quick: bool = False) -> VerificationReport:
     """Run every file of a bundle on its runtime against the stored outputs of the network.
 
     The operators of integer files are not checked one by one again: that takes the quantized graph,
     which only the export has.
 
+    Args:
+        bundle: The bundle.
+        quick: Whether to compare only the checksums; no file is run then.
+
     Raises:
-        BundleError: The stored reference is missing or damaged.
+        BundleError: A file was changed, is missing, or does not belong to the bundle.
         EdgeconvError: A runtime refuses its file.
     """
+    unchanged = check_checksums(bundle)
+    if quick:
+        return VerificationReport(unchanged=unchanged, artifacts={})
     reference = load_reference(bundle)
     _refuse_misfit(bundle, reference)
     verified = verify_artifacts(bundle.path, bundle.manifest.artifacts, reference)
     for error in verified.refused.values():
         raise error
-    return VerificationReport(artifacts=verified.figures)
+    return VerificationReport(unchanged=unchanged, artifacts=verified.figures)
 
 
 def _refuse_misfit(bundle: Bundle, reference: Reference) -> None:

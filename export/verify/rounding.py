@@ -10,11 +10,15 @@ The allowance for an output of a sample is
 where error is the largest one of the two runs, or the largest relative error over all samples times
 the magnitude of this output, if that is more: one sample may be lucky. And terms is the largest
 magnitude among the terms of the output's last operator: what a sum adds up, or 1 where the operator
-saturates (Sigmoid, Softmax).
+saturates (Sigmoid, Softmax). A sum of n terms one after the other rounds n times, and roundings of
+random signs grow with the root of n (Higham and Mary 2019, SIAM J. Sci. Comput. 41(5)); so terms
+counts sqrt(n) / 2 times there, in units of half an EPSILON. That matters where a bias is far above
+what is added to it: PyTorch adds it last, and XNNPACK begins with it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +39,7 @@ EPSILON = 2.0**-23
 _MOVES = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split"}
 _SATURATES = {"Sigmoid", "Softmax", "HardSigmoid", "Tanh", "Erf", "Softsign", "Sin", "Cos"}
 _PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+_MEANS = {"ReduceMean", "GlobalAveragePool", "AveragePool"}
 
 
 def moved(sample: Sample, seed: int = 0) -> Sample:
@@ -143,11 +148,32 @@ def _size(
     sizes = [_magnitude(array) for array in inputs]
     if node.op_type in _PRODUCTS and len(inputs) > 1:
         # Each element of the result sums products: the largest input times the weights of a unit.
-        weights = inputs[1]
-        units = weights.reshape(weights.shape[0], -1) if node.op_type == "Conv" else weights
-        axis = -1 if node.op_type == "Conv" else 0
-        return max(own, sizes[0] * float(np.abs(units).sum(axis=axis).max(initial=0.0)))
+        units = _by_unit(node, inputs[1])
+        largest = sizes[0] * float(np.abs(units).sum(axis=0).max(initial=0.0))
+        return max(own, *sizes[2:], largest) * _growth(units.shape[0])
+    summed = inputs[0].size // max(1, output.size) if inputs else 1
+    if node.op_type in _MEANS:
+        return max(own, sizes[0]) * _growth(summed)
+    if node.op_type == "ReduceSum":
+        return max(own, sizes[0] * summed) * _growth(summed)
     return max(own, *sizes) if sizes else own
+
+
+def _by_unit(node: ir.Node, weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Weights as [terms, ...]: what each element of the result multiplies and adds up."""
+    units = weights if weights.ndim < 2 else np.moveaxis(weights, -2, 0)
+    if node.op_type == "Conv":
+        units = weights.reshape(weights.shape[0], -1).T
+    elif node.op_type == "ConvTranspose":
+        units = np.moveaxis(weights, 1, -1).reshape(-1, weights.shape[1])
+    elif node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1:
+        units = weights.T
+    return units
+
+
+def _growth(terms: int) -> float:
+    """How much more than a unit in the last place a sum of ``terms`` may be off."""
+    return max(1.0, math.sqrt(terms) / 2)
 
 
 def _magnitude(array: npt.NDArray[Any]) -> float:

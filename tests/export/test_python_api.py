@@ -232,3 +232,10 @@ def test_a_preprocessing_needs_only_what_differs(tmp_path: Path) -> None:
     stored = bundle.manifest.preprocessing
     assert stored is not None
     assert (stored.mean, stored.std, stored.assumed) == ((0.5,) * 3, (0.25,) * 3, False)
+
+
+def test_a_size_as_on_the_command_line(tmp_path: Path) -> None:
+    bundle = export(nn.Linear(4, 2), input_size="1,4", out=tmp_path / "out", formats=["onnx"])
+    assert bundle.manifest.inputs[0].shape == (1, 4)
+    with pytest.raises(UsageError, match="'4by4' is not a size"):
+        export(nn.Linear(4, 2), input_size="4by4", out=tmp_path / "b")

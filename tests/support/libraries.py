@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from types import ModuleType
 
 import pytest
@@ -42,9 +44,13 @@ _declared: list[Library] = []
 def library(name: str) -> ModuleType:
     """Import timm or torchvision, or skip the test.
 
+    They are looked for in the folder of packages without their dependencies, too.
     A torchvision of another build than torch lacks its compiled operators. No test needs them, so
     they are declared, which is enough for its import.
     """
+    folder = os.environ.get("EDGECONV_REALNETS", "build/realnets")
+    if folder not in sys.path:
+        sys.path.append(folder)
     pytest.importorskip("torchvision", exc_type=ModuleNotFoundError) if _is_whole() else _declare()
     return pytest.importorskip(name)
 

@@ -157,7 +157,7 @@ def softmax(ctx: NodeLowering) -> None:
     ctx.emit("SOFTMAX", [x], perm, {"beta": 1.0}, quantization)
 
 
-@operator("Identity", integer=Integer.MOVES, reason=REMOVED)
+@operator("Identity", integer=Integer.MOVES)
 def same(ctx: NodeLowering) -> None:
     """No operator: the result is the input."""
     ctx.same(0)

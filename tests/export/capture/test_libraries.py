@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from edgeconv.bundle import Fit, Interpolation
+from edgeconv.bundle import Fit, Interpolation, TensorInfo
 from edgeconv.errors import UsageError
 from edgeconv.export import export
 from edgeconv.export.capture.resolve import resolve
@@ -26,6 +26,10 @@ from support.runtimes import run_onnx
 
 def find(spec: str, size: tuple[int, ...] | None = None, **args: Any) -> Any:
     return resolve(spec, args=args, input_size=size, weights=None)
+
+
+def image(*shape: int) -> TensorInfo:
+    return TensorInfo(name="x", dtype="float32", shape=shape)
 
 
 @pytest.fixture
@@ -106,7 +110,7 @@ def test_the_configuration_of_timm(timm: ModuleType, picture: Path) -> None:
     assert card.crop == 0.875
     own = create_transform(**resolve_model_data_config(source.network))
     wanted = own(Image.open(picture).convert("RGB"))[None].numpy()
-    assert np.abs(load_image(picture, (1, 3, 224, 224), card) - wanted).max() < 1e-5
+    assert np.abs(load_image(picture, image(1, 3, 224, 224), card) - wanted).max() < 1e-5
 
 
 def test_the_size_of_a_fixed_input_reaches_the_network(timm: ModuleType) -> None:
@@ -127,7 +131,7 @@ def test_an_image_that_is_squashed(timm: ModuleType, picture: Path) -> None:
         std=(1.0,) * 3,
     )  # fmt: skip
     wanted = own(Image.open(picture).convert("RGB"))[None].numpy()
-    assert np.abs(load_image(picture, (1, 3, 64, 64), how) - wanted).max() < 1e-5
+    assert np.abs(load_image(picture, image(1, 3, 64, 64), how) - wanted).max() < 1e-5
 
 
 def test_the_configuration_of_torchvision(torchvision: ModuleType, picture: Path) -> None:
@@ -139,7 +143,7 @@ def test_the_configuration_of_torchvision(torchvision: ModuleType, picture: Path
     assert (card.resize, card.interpolation) == (232, Interpolation.BILINEAR)
     own = MobileNet_V2_Weights.DEFAULT.transforms()
     wanted = own(Image.open(picture).convert("RGB"))[None].numpy()
-    assert np.abs(load_image(picture, (1, 3, 224, 224), card) - wanted).max() < 1e-5
+    assert np.abs(load_image(picture, image(1, 3, 224, 224), card) - wanted).max() < 1e-5
     smaller = find("torchvision:mobilenet_v2", (112, 112))
     assert smaller.preprocessing.resize == math.floor(232 / 2)
 

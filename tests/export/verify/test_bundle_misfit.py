@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgeconv.bundle import MANIFEST_NAME, REFERENCE_NAME, Bundle, Precision, sha256_of
+from edgeconv.checksums import write_checksums
 from edgeconv.errors import BundleError
 from edgeconv.export import export
 from edgeconv.export.verify.bundle import verify_bundle
@@ -54,6 +55,7 @@ def changed(
     plain["reference_sha256"] = sha256_of(out / REFERENCE_NAME)
     manifest(plain)
     (out / MANIFEST_NAME).write_text(json.dumps(plain))
+    write_checksums(out)
     return Bundle.load(out)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from edgeconv.errors import VerificationError
@@ -14,8 +16,9 @@ from edgeconv.export import Bundle, Format, export
 from edgeconv.export.passes import simplification
 from edgeconv.export.verify.bundle import verify_bundle
 from edgeconv.export.verify.float64 import file_in_float64, module_in_float64
-from edgeconv.export.verify.rounding import largest_error, moved
+from edgeconv.export.verify.rounding import allowances, largest_error, moved
 from edgeconv.models.randomize import structured_input
+from support.lowering import Net, as_model
 
 
 class Unlit(nn.Module):
@@ -42,6 +45,67 @@ def test_scores_near_zero_are_right(tmp_path: Path) -> None:
     assert all(
         figures.passed for figures in verify_bundle(Bundle.load(again.path)).artifacts.values()
     )
+
+
+class FarBias(nn.Module):
+    """A bias far above the 1280 products that are added to it, as in a network without training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(1280, 1000)
+        nn.init.normal_(self.head.bias, std=0.01)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(1e-5 * torch.relu(x))
+
+
+def test_a_sum_may_begin_with_its_bias(tmp_path: Path) -> None:
+    bundle = export(FarBias(), out=tmp_path / "out", input_size=(1, 1280))
+    for artifact in bundle.manifest.artifacts:
+        assert artifact.verification
+        assert artifact.verification.passed
+
+
+@given(
+    st.sampled_from(["Gemm", "Conv", "MatMul", "ReduceMean", "ReduceSum"]),
+    st.integers(2, 2000),
+    st.floats(-6, 6),
+    st.integers(0, 1000),
+)
+@settings(max_examples=40, deadline=None)
+def test_sums_of_any_order_are_allowed(
+    operator: str, count: int, exponent: float, seed: int
+) -> None:
+    """Added one by one in float32, bias first, a sum is within the floor of the allowance."""
+    rng = np.random.default_rng(seed)
+    net, x = Net(), rng.standard_normal((1, count)).astype(np.float32)
+    weights = (10**exponent * rng.standard_normal((count, 1))).astype(np.float32)
+    bias = np.array([rng.standard_normal()], np.float32)
+    if operator == "Conv":
+        y = net.op("Reshape", net.input("x", x.shape), net.constant((1, count, 1)))
+        y = net.op("Conv", y, net.constant(weights.T[:, :, None]), net.constant(bias))
+    elif operator == "Gemm":
+        y = net.op(
+            "Gemm", net.input("x", x.shape), net.constant(weights.T), net.constant(bias), transB=1
+        )
+    elif operator == "MatMul":
+        y, bias = net.op("MatMul", net.input("x", x.shape), net.constant(weights)), None
+    else:
+        y, bias, weights = net.op(operator, net.input("x", x.shape)), None, np.ones((count, 1))
+        weights = (weights / (count if operator == "ReduceMean" else 1)).astype(np.float32)
+    net.output(y)
+    model = as_model(net.proto())
+    terms = (x * weights.T).ravel()
+    first = 0.0 if bias is None else float(bias[0])
+    total = np.float32(first)
+    for term in terms:
+        total = np.float32(total + term)
+    exact = (x.astype(np.float64) @ weights.astype(np.float64)).item() + first
+    # The run itself is exact here, so that only the floor counts.
+    double = [[np.full((1, 1), exact)]]
+    (allowed,) = allowances(model, [(x,)], double, [[[np.full((1, 1), exact)]]]).ravel()
+    assert abs(float(total) - exact) <= allowed
 
 
 class Logarithm(nn.Module):

@@ -1,0 +1,65 @@
+"""The checksums of a bundle, by which any changed byte of it is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from edgeconv.bundle import MANIFEST_NAME, REFERENCE_NAME, SUMS_NAME, Bundle, sha256_of
+from edgeconv.errors import BundleError
+from edgeconv.versioned import Head
+
+# Bundles with an older manifest have no checksums.
+_FIRST_SCHEMA = 2
+_MOST_BYTES = 1 << 20
+
+
+def write_checksums(folder: Path) -> None:
+    """Write ``SHA256SUMS`` with a line for every other file, as ``sha256sum --check`` reads it."""
+    names = {file.name for file in folder.iterdir()} - {SUMS_NAME}
+    (folder / SUMS_NAME).write_text(_lines(folder, names), "utf-8")
+
+
+def check_checksums(bundle: Bundle) -> tuple[str, ...]:
+    """Check that a bundle holds what the export wrote, byte for byte, and nothing else.
+
+    The checksums find damage and changes by accident; they are no signature.
+
+    Returns:
+        The names of its files, in order.
+
+    Raises:
+        BundleError: A file is missing, was changed, or does not belong to the bundle.
+    """
+    folder = bundle.path
+    ours = {MANIFEST_NAME, REFERENCE_NAME, *(a.path for a in bundle.manifest.artifacts)}
+    found = {file.name for file in folder.iterdir()}
+    if foreign := sorted(found - ours - {SUMS_NAME}):
+        raise BundleError(
+            f"{folder / foreign[0]} is not part of the bundle", hint="move it elsewhere"
+        )
+    if missing := sorted(ours - found):
+        raise BundleError(f"{folder / missing[0]} is missing from the bundle", hint="export again")
+    _check_sums(folder, ours)
+    return tuple(sorted(found))
+
+
+def _check_sums(folder: Path, ours: set[str]) -> None:
+    sums = folder / SUMS_NAME
+    if not sums.is_file():
+        head = Head.model_validate_json((folder / MANIFEST_NAME).read_bytes())
+        if head.schema_version < _FIRST_SCHEMA:
+            return
+        raise BundleError(f"{sums} is missing from the bundle", hint="export again")
+    with sums.open("rb") as file:
+        stored = file.read(_MOST_BYTES)
+    lines = _lines(folder, ours).encode()
+    if stored == lines:
+        return
+    changed = sorted(set(lines.splitlines()) - set(stored.splitlines()))
+    name = changed[0].decode().split("  ", 1)[1] if changed else SUMS_NAME
+    raise BundleError(f"{folder / name} was changed after the export", hint="export again")
+
+
+def _lines(folder: Path, names: Iterable[str]) -> str:
+    return "".join(f"{sha256_of(folder / name)}  {name}\n" for name in sorted(names))

@@ -1,0 +1,136 @@
+"""What the page says of a bundle: its files, its network layer by layer, and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edgeconv.bundle import Artifact, Bundle, Format, Precision, Preprocessing, TensorInfo
+from edgeconv.export.inspect.layers import Layer, onnx_layers
+from edgeconv.report.bundle import accuracy_cells, certainty_lines, file_cells, float_lines
+from edgeconv.report.html.page import Bar, Cell, HtmlTable, Section, html_table
+from edgeconv.report.tables import Column
+from edgeconv.units import format_count, format_duration, significant
+
+# A table of more rows than a screen has is folded.
+_SCREEN = 40
+
+
+@dataclass(frozen=True)
+class LayerFigures:
+    """What was measured of the nodes of a network, by the node's name.
+
+    Attributes:
+        nanoseconds: The time of each node.
+        int8_db: SQNR of the network's output with only this node in 8 bits.
+    """
+
+    nanoseconds: Mapping[str, float]
+    int8_db: Mapping[str, float]
+
+
+def bundle_section(bundle: Bundle, measured: LayerFigures) -> Section:
+    """What was exported, its files and its layers."""
+    manifest = bundle.manifest
+    blocks = [
+        html_table("What the files keep of the network", *accuracy_cells(manifest.artifacts)),
+        html_table("The files", *file_cells(manifest.artifacts)),
+    ]
+    plain = _plainest_onnx(manifest.artifacts)
+    if plain is not None:
+        blocks.append(_layer_table(plain, onnx_layers(bundle.file(plain)), measured))
+    notes = list(float_lines(manifest.artifacts))
+    if manifest.calibration is not None:
+        notes = [*certainty_lines(manifest.calibration, manifest.artifacts), *notes]
+    return Section(
+        f"{manifest.model} in {bundle.path}", tuple(_facts(bundle)), tuple(blocks), tuple(notes)
+    )
+
+
+def _facts(bundle: Bundle) -> list[tuple[str, str]]:
+    manifest = bundle.manifest
+    arguments = ", ".join(f"{key}={value}" for key, value in manifest.model_args.items())
+    facts = [("network", f"{manifest.model}({arguments})" if arguments else manifest.model)]
+    facts += [("input", _tensor(info)) for info in manifest.inputs]
+    facts += [("output", _tensor(info)) for info in manifest.outputs]
+    if manifest.labels:
+        facts.append(("labels", f"{len(manifest.labels)}: {', '.join(manifest.labels[:3])}, …"))
+    if manifest.preprocessing is not None:
+        facts.append(("preprocessing", _preprocessing(manifest.preprocessing)))
+    if manifest.calibration is not None:
+        found = manifest.calibration
+        source = "synthetic inputs" if found.synthetic else found.source
+        facts.append(("calibration", f"{found.samples} samples of {source}, {found.method} ranges"))
+    if manifest.target is not None:
+        facts.append(("made for", f"{manifest.target.device} ({manifest.target.architecture})"))
+    facts.append(("weights", f"SHA-256 {manifest.weights_sha256[:16]}…"))
+    tools = ", ".join(f"{name} {version}" for name, version in manifest.tools.items())
+    facts.append(("made by", f"edgeconv {manifest.edgeconv_version} with {tools}"))
+    return facts
+
+
+def _tensor(info: TensorInfo) -> str:
+    return f"{info.name}: {'×'.join(map(str, info.shape))} {info.dtype}"
+
+
+def _preprocessing(how: Preprocessing) -> str:
+    stated = how.model_dump(mode="json", exclude_defaults=True, exclude={"assumed"})
+    words = ", ".join(f"{name} {_value(value)}" for name, value in stated.items()) or "none"
+    return f"{words} (assumed, not stated)" if how.assumed else words
+
+
+def _value(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(_value, value))
+    return significant(value) if isinstance(value, float) else str(value)
+
+
+def _plainest_onnx(artifacts: Sequence[Artifact]) -> Artifact | None:
+    """The ONNX file in which a node is what it is in the network: float32 before all others."""
+    files = [artifact for artifact in artifacts if artifact.format is Format.ONNX]
+    return min(files, key=lambda a: list(Precision).index(a.precision), default=None)
+
+
+def _layer_table(artifact: Artifact, layers: Sequence[Layer], measured: LayerFigures) -> HtmlTable:
+    """One row for each operator with weights or a time, with bars for what it takes."""
+    times, decibels = measured.nanoseconds, measured.int8_db
+    shown = [each for each in layers if each.parameters or each.macs or each.name in times]
+    columns = [
+        Column("layer"),
+        Column("operator"),
+        Column("output"),
+        Column("parameters", numeric=True),
+        Column("MACs", numeric=True),
+        *([Column("time", numeric=True)] if times else []),
+        *([Column("SQNR, only this in int8", numeric=True)] if decibels else []),
+    ]
+    most = {
+        "parameters": max((each.parameters for each in shown), default=0),
+        "macs": max((each.macs or 0 for each in shown), default=0),
+        "ns": max((times.get(each.name, 0) for each in shown), default=0),
+    }
+    rows: list[list[Cell]] = []
+    for each in shown:
+        row: list[Cell] = [
+            each.name,
+            each.operator,
+            "?" if each.shape is None else "×".join(map(str, each.shape)),
+            Bar(format_count(each.parameters), _share(each.parameters, most["parameters"])),
+            "?"
+            if each.macs is None
+            else Bar(format_count(each.macs), _share(each.macs, most["macs"])),
+        ]
+        if times:
+            ns = times.get(each.name)
+            row.append("" if ns is None else Bar(format_duration(ns / 1e9), _share(ns, most["ns"])))
+        if decibels:
+            found = decibels.get(each.name)
+            # The noise that it adds, on a scale of amplitude: 0 dB fills the cell.
+            row.append("" if found is None else Bar(f"{found:.1f} dB", 10 ** (-found / 20)))
+        rows.append(row)
+    title = f"The network layer by layer, from {artifact.path} ({len(rows)} operators)"
+    return html_table(title, columns, rows, folded=len(rows) > _SCREEN)
+
+
+def _share(value: float, most: float) -> float:
+    return value / most if most else 0.0

@@ -1,0 +1,152 @@
+"""Charts of a page, as SVG that takes its colors from the page.
+
+matplotlib draws them: it needs no display and no script, and the other pictures come from it, too.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeconv.printable import printable
+from edgeconv.report.plotting import new_figure
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Stand-ins that matplotlib draws with; the page puts its own colors there, light or dark.
+_INK = "#010203"
+_SERIES = tuple(f"#0a0b{index:02x}" for index in range(6))
+_MOST_DOTS = 400  # of one process; more of them are no clearer, and make the page large
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture with the sentence that says what it shows."""
+
+    svg: Markup
+    description: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """A file among others: accuracy against cost."""
+
+    name: str
+    cost: float
+    accuracy: float
+    bytes: int
+    on_front: bool
+
+
+def latency_dots(title: str, samples: Mapping[str, Sequence[Sequence[int]]]) -> Chart:
+    """Draw every inference of every process as a dot, one row for each process.
+
+    Args:
+        title: What the description begins with.
+        samples: By file, the nanoseconds of each process.
+    """
+    rows = sum(map(len, samples.values()))
+    figure = new_figure(8, 0.9 + 0.24 * rows + 0.15 * len(samples))
+    axes = figure.subplots()
+    y, ticks = 0.0, []
+    for index, (name, processes) in enumerate(samples.items()):
+        first = y
+        for durations in processes:
+            shown = _spread(durations)
+            axes.scatter(
+                [ns / 1e6 for ns in shown],
+                [y] * len(shown),
+                s=9,
+                alpha=0.35,
+                linewidths=0,
+                color=_SERIES[index % len(_SERIES)],
+            )
+            y += 1
+        ticks.append(((first + y - 1) / 2, printable(name)))
+        y += 0.6
+    axes.set_yticks(*zip(*ticks, strict=True), parse_math=False)
+    axes.set_xlabel("milliseconds of one inference")
+    axes.set_xlim(left=0)
+    axes.invert_yaxis()
+    _plain(axes)
+    described = f"{title}: a dot for each inference, a row for each process"
+    return Chart(_svg(figure), described)
+
+
+def front(title: str, points: Sequence[Point], cost: str, accuracy: str) -> Chart:
+    """Draw accuracy against cost; the size of a dot grows with the file, the line is the front."""
+    figure = new_figure(8, 4.5)
+    axes = figure.subplots()
+    most = max(point.bytes for point in points)
+    for index, point in enumerate(points):
+        axes.scatter(
+            [point.cost],
+            [point.accuracy],
+            s=25 + 175 * point.bytes / most,
+            color=_SERIES[index % len(_SERIES)],
+            alpha=0.8,
+            linewidths=0,
+        )
+        axes.annotate(
+            printable(point.name),
+            (point.cost, point.accuracy),
+            # Neighbors write above and below in turns, so that close dots stay readable.
+            xytext=(7, 6 if index % 2 else -12),
+            textcoords="offset points",
+            fontsize="small",
+            color=_INK,
+            parse_math=False,
+        )
+    best = sorted((p.cost, p.accuracy) for p in points if p.on_front)
+    if len(best) > 1:
+        axes.step(*zip(*best, strict=True), where="post", color=_INK, linewidth=1, alpha=0.5)
+    axes.set_xlabel(cost)
+    axes.set_ylabel(accuracy)
+    axes.set_xlim(left=0)
+    axes.margins(x=0.25, y=0.15)
+    axes.set_xlim(left=0)
+    _plain(axes)
+    return Chart(_svg(figure), title)
+
+
+def _spread(durations: Sequence[int]) -> Sequence[int]:
+    """All durations, or evenly many of the sorted ones, with both ends."""
+    if len(durations) <= _MOST_DOTS:
+        return durations
+    ordered, last = sorted(durations), len(durations) - 1
+    return [ordered[round(i * last / (_MOST_DOTS - 1))] for i in range(_MOST_DOTS)]
+
+
+def _plain(axes: Axes) -> None:
+    """Give the axes the page's color, and no frame."""
+    axes.grid(visible=True, color=_INK, alpha=0.15)
+    axes.tick_params(colors=_INK)
+    axes.xaxis.label.set_color(_INK)
+    axes.yaxis.label.set_color(_INK)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _svg(figure: Figure) -> Markup:
+    """The figure as an element of HTML, with the page's fonts and colors and without a date."""
+    import matplotlib as mpl
+    from markupsafe import Markup
+
+    written = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "edgeconv"}):
+        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
+    text = written.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    used = set(re.findall(r"#([\w.-]+)", text))
+    text = re.sub(r' id="([\w.-]+)"', lambda m: m[0] if m[1] in used else "", text)
+    text = text.replace(_INK, "currentColor")
+    for index, stand_in in enumerate(_SERIES):
+        text = text.replace(stand_in, f"var(--series-{index})")
+    return Markup(text)  # matplotlib escapes the text that it draws

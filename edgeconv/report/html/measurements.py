@@ -1,0 +1,135 @@
+"""What the page says of results: latencies, counts, accuracies, operators and blame."""
+
+from __future__ import annotations
+
+from edgeconv.bench.instructions import CountResult
+from edgeconv.bench.profile.profile import OperatorResult
+from edgeconv.bench.result import BenchResult
+from edgeconv.bench.sustained import SustainedResult
+from edgeconv.evaluation import Evaluation
+from edgeconv.export.blame.report import Blame
+from edgeconv.report.accuracy import accuracy_cells
+from edgeconv.report.accuracy import notes as accuracy_notes
+from edgeconv.report.html.charts import latency_dots
+from edgeconv.report.html.page import Bar, Cell, Section, html_table
+from edgeconv.report.instructions import counts_cells
+from edgeconv.report.instructions import notes as count_notes
+from edgeconv.report.latency import cost_cells, latency_cells
+from edgeconv.report.latency import notes as latency_notes
+from edgeconv.report.sustained import notes as sustained_notes
+from edgeconv.report.sustained import sustained_cells
+from edgeconv.report.tables import Column
+from edgeconv.units import format_duration, format_percent
+
+# A table of more rows than a screen has is folded.
+_SCREEN = 40
+
+
+def latency_section(result: BenchResult) -> Section:
+    """The figures of each file, and every inference of every process."""
+    samples = {
+        model.file.name: [run.samples_ns for run in model.processes] for model in result.models
+    }
+    machine = result.machine
+    return Section(
+        f"Latency on {result.device}",
+        facts=(
+            ("measured", f"{result.started:%Y-%m-%d %H:%M} UTC"),
+            ("measured by", f"edgeconv {result.edgeconv_version}"),
+            ("machine", " ".join(filter(None, (machine.board, machine.cpu, machine.architecture)))),
+            ("threads", str(result.options.threads)),
+        ),
+        blocks=(
+            html_table("Latency of one inference", *latency_cells(result)),
+            latency_dots("All inferences", samples),
+            html_table("What runs the files, and what else they cost", *cost_cells(result)),
+        ),
+        notes=tuple(latency_notes(result)),
+    )
+
+
+def count_section(result: CountResult) -> Section:
+    """The instructions of each file."""
+    cells = counts_cells(result)
+    return Section(
+        f"Instructions on an emulated {result.board} ({result.cpu})",
+        blocks=(html_table("Instructions of one inference", *cells),),
+        notes=tuple(count_notes(result)),
+    )
+
+
+def accuracy_section(result: Evaluation) -> Section:
+    """The accuracy of each file."""
+    return Section(
+        f"Accuracy on {result.samples} samples of {result.data}",
+        blocks=(html_table("Accuracy", *accuracy_cells(result)),),
+        notes=tuple(accuracy_notes(result)),
+    )
+
+
+def operator_section(result: OperatorResult) -> Section:
+    """The time of every operator, and the share of the board's limit that it reaches."""
+    columns = [
+        Column("operator"),
+        Column("name"),
+        Column("time", numeric=True),
+        Column("of the board's limit", numeric=True),
+    ]
+    blocks = []
+    for model in result.models:
+        most = max((operator.ns for operator in model.operators), default=0) or 1
+        rows: list[list[Cell]] = [
+            [
+                operator.operator,
+                operator.name,
+                Bar(format_duration(operator.ns / 1e9), operator.ns / most),
+                ""
+                if operator.share_of_roof is None
+                else Bar(format_percent(operator.share_of_roof), operator.share_of_roof),
+            ]
+            for operator in model.operators
+        ]
+        blocks.append(html_table(model.file.name, columns, rows, folded=len(rows) > _SCREEN))
+    return Section(f"Operators on {result.device}", blocks=tuple(blocks))
+
+
+def sustained_section(result: SustainedResult) -> Section:
+    """The throughput of each file over a long time, second by second."""
+    title = f"Throughput over {result.seconds:g} s"
+    return Section(
+        f"Sustained load on {result.device}",
+        blocks=(html_table(title, *sustained_cells(result)),),
+        notes=tuple(sustained_notes(result)),
+    )
+
+
+def blame_section(found: Blame) -> Section:
+    """The layers that lose most, worst first."""
+    columns = [
+        Column("layer"),
+        Column("operator"),
+        Column("share of the noise", numeric=True),
+        Column("SQNR, only this in int8", numeric=True),
+        Column("SQNR in place", numeric=True),
+        Column("reason"),
+    ]
+    rows: list[list[Cell]] = [
+        [
+            layer.name,
+            layer.operator,
+            Bar(format_percent(layer.share), layer.share),
+            f"{layer.alone_db:.1f} dB",
+            f"{layer.in_place_db:.1f} dB",
+            layer.reason,
+        ]
+        for layer in found.layers
+    ]
+    return Section(
+        f"Where {found.model} loses accuracy in int8",
+        facts=(
+            ("data", f"{found.samples} samples of {found.data}"),
+            ("all layers in int8", f"SQNR {found.sqnr_db:.1f} dB"),
+        ),
+        blocks=(html_table("Layers, worst first", columns, rows, folded=len(rows) > _SCREEN),),
+        notes=found.float_fallback,
+    )

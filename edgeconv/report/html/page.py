@@ -1,0 +1,96 @@
+"""The page: sections of tables and charts, in one file that needs no other.
+
+Jinja2 writes it, because it escapes what is put in; torch brings it in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeconv.printable import printable
+from edgeconv.report.tables import Column
+
+if TYPE_CHECKING:
+    from edgeconv.report.html.charts import Chart
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A cell with a bar behind its text; ``share`` of the cell's width, from 0 to 1."""
+
+    text: str
+    share: float
+
+    @property
+    def width(self) -> str:
+        """The width for the style sheet."""
+        return f"{100 * min(max(self.share, 0.0), 1.0):.1f}%"
+
+
+Cell = str | Bar
+
+
+@dataclass(frozen=True)
+class HtmlTable:
+    """A table; one with more than a screen of rows is ``folded`` until the reader opens it."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page says of one bundle or result.
+
+    Attributes:
+        title: The heading.
+        facts: Pairs of a name and a value.
+        blocks: Tables and charts, in order.
+        notes: What the reader must know besides, a sentence each.
+    """
+
+    title: str
+    facts: tuple[tuple[str, str], ...] = ()
+    blocks: tuple[HtmlTable | Chart, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def html_table(
+    title: str,
+    columns: Sequence[Column | str],
+    rows: Sequence[Sequence[Cell]],
+    *,
+    folded: bool = False,
+) -> HtmlTable:
+    """A table; a bare string is a column of text."""
+    named = tuple(c if isinstance(c, Column) else Column(c) for c in columns)
+    return HtmlTable(title, named, tuple(tuple(row) for row in rows), folded)
+
+
+def render(title: str, sections: Sequence[Section], made_by: str) -> str:
+    """Write the page.
+
+    Args:
+        title: Its title.
+        sections: What it says.
+        made_by: The program and its version, for the last line.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("edgeconv.report.html", ".")
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["printable"] = printable
+    environment.tests["bar"] = lambda value: isinstance(value, Bar)
+    environment.tests["table"] = lambda value: isinstance(value, HtmlTable)
+    page = environment.get_template("page.html")
+    return page.render(title=title, sections=sections, made_by=made_by)

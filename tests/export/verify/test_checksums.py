@@ -1,0 +1,130 @@
+"""Every changed byte of a bundle is found, and every file that is missing or foreign."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from edgeconv.bundle import MANIFEST_NAME, SUMS_NAME, Bundle
+from edgeconv.checksums import check_checksums
+from edgeconv.cli.verify_command import command
+from edgeconv.errors import BundleError
+from edgeconv.export import export
+from edgeconv.export.verify.bundle import verify_bundle
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    return export(network, out=tmp_path_factory.mktemp("good") / "out", input_size=(1, 3))
+
+
+def copied(good: Bundle, folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(good.path, folder)
+    return folder
+
+
+def verify(*arguments: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(command, [str(a) for a in arguments])
+    return (1 if result.exception else 0), str(result.exception or result.output)
+
+
+def test_what_an_export_wrote_is_unchanged(good: Bundle) -> None:
+    files = sorted(file.name for file in good.path.iterdir())
+    assert list(check_checksums(good)) == files
+    assert verify(good.path, "--quick") == (
+        0,
+        f"{good.path}: {len(files)} files are as the export wrote them\n",
+    )
+    report = json.loads(verify(good.path, "--quick", "--json")[1])
+    assert (report["unchanged"], report["artifacts"]) == (files, {})
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum")
+def test_sha256sum_reads_them(good: Bundle) -> None:
+    checked = ["sha256sum", "--check", "--strict", "--quiet", SUMS_NAME]
+    assert subprocess.run(checked, cwd=good.path, capture_output=True).stdout == b""
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_changed_byte_is_found(
+    tmp_path_factory: pytest.TempPathFactory, good: Bundle, data: st.DataObject
+) -> None:
+    folder = copied(good, tmp_path_factory.getbasetemp() / "changed")
+    file = data.draw(st.sampled_from(sorted(folder.iterdir())))
+    content = bytearray(file.read_bytes())
+    change = data.draw(st.sampled_from(["flip", "cut", "insert"]))
+    at = data.draw(st.integers(0, len(content) - 1))
+    if change == "flip":
+        content[at] ^= data.draw(st.integers(1, 255))
+    elif change == "cut":
+        del content[at:]
+    else:
+        content.insert(at, data.draw(st.integers(0, 255)))
+    file.write_bytes(content)
+    with pytest.raises(BundleError):
+        verify_bundle(Bundle.load(folder), quick=True)
+
+
+def test_the_changed_file_is_named(good: Bundle, tmp_path: Path) -> None:
+    folder = copied(good, tmp_path / "out")
+    text = (folder / MANIFEST_NAME).read_text()
+    (folder / MANIFEST_NAME).write_text(text.replace('"pytorch"', '"PyTorch"'))
+    assert verify(folder)[1].startswith(f"{folder / MANIFEST_NAME} was changed after the export")
+
+
+@pytest.mark.parametrize("name", ["reference.npz", SUMS_NAME])
+def test_a_missing_file_is_named(good: Bundle, tmp_path: Path, name: str) -> None:
+    folder = copied(good, tmp_path / "out")
+    (folder / name).unlink()
+    assert verify(folder)[1].startswith(f"{folder / name} is missing from the bundle")
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "hidden"])
+def test_a_foreign_file_is_named(good: Bundle, tmp_path: Path, kind: str) -> None:
+    folder = copied(good, tmp_path / "out")
+    foreign = folder / (".notes" if kind == "hidden" else "notes.txt")
+    foreign.mkdir() if kind == "folder" else foreign.write_text("mine")
+    assert verify(folder)[1].startswith(f"{foreign} is not part of the bundle")
+    assert foreign.exists()
+
+
+def test_a_bundle_from_before_checksums(good: Bundle, tmp_path: Path) -> None:
+    folder = copied(good, tmp_path / "out")
+    (folder / SUMS_NAME).unlink()
+    text = (folder / MANIFEST_NAME).read_text()
+    (folder / MANIFEST_NAME).write_text(
+        text.replace('"schema_version": 2', '"schema_version": 1', 1)
+    )
+    assert verify(folder, "--quick")[0] == 0
+
+
+def test_a_bundle_of_a_later_edgeconv_says_which(good: Bundle, tmp_path: Path) -> None:
+    folder = copied(good, tmp_path / "out")
+    plain = json.loads((folder / MANIFEST_NAME).read_text())
+    plain |= {"schema_version": 99, "edgeconv_version": "7.1", "unheard": "of"}
+    (folder / MANIFEST_NAME).write_text(json.dumps(plain))
+    code, said = verify(folder)
+    assert code == 1
+    assert "has schema version 99, this edgeconv reads 2" in said
+    assert "install edgeconv 7.1 or later" in said
+
+
+def test_two_exports_are_equal_in_every_byte(good: Bundle, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    again = export(network, out=tmp_path / "elsewhere", input_size=(1, 3))
+    for file in good.path.iterdir():
+        assert file.read_bytes() == (again.path / file.name).read_bytes(), file.name
