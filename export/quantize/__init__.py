@@ -122,7 +122,10 @@ def fit(
     if passes and options.float_places:
         current = keep_worst_in_float(current, passes.judge, options.float_places)
     if passes and options.repair:
-        current, gained = repair(current, passes.judge, progress, options.repair_to)
+        plain = drafts.fit(replace(recipe, corrected=False), Part.WHOLE)
+        assert plain is not None
+        uncorrected = current.with_model(plain.model) if recipe.corrected else current
+        current, gained = repair(current, uncorrected, passes.judge, progress, options.repair_to)
         passes.record += [gained] if gained else []
     return current, tuple(passes.record) if passes else ()
 

@@ -61,12 +61,17 @@ class _Found:
 
 
 def repair(
-    current: CalibratedModel, judge: Judge, progress: Progress, target_db: float | None = None
+    current: CalibratedModel,
+    uncorrected: CalibratedModel,
+    judge: Judge,
+    progress: Progress,
+    target_db: float | None = None,
 ) -> tuple[CalibratedModel, Improvement | None]:
     """Keep the region in float that loses too much, if an output or a part of one keeps little.
 
     Args:
         current: The network.
+        uncorrected: The network without bias correction, which would be an error in float.
         judge: Measures it.
         progress: Called with (step, done, total).
         target_db: The SQNR to reach; by default little is kept below 10 dB.
@@ -79,14 +84,14 @@ def repair(
     if before >= (_LEAST_DB if target_db is None else target_db):
         return current, None
     progress(f"{TRYING}float where int8 loses most", 0, 1)
-    search = _Search(current, judge)
+    search = _Search(uncorrected, judge)
     if target_db is None:
         found = search.reach(_GOOD_DB, _FEW) or search.reach(_LEAST_DB, _MANY, partly=True)
     else:
         found = search.reach(target_db, _MANY, partly=True)
     if found is None or not found.units:
         return current, None
-    repaired = keeping(current, found.nodes)
+    repaired = keeping(uncorrected, found.nodes)
     noise = [judge.noise(each.to_qdq()[0], judge.kept) for each in (current, repaired)]
     after = judge.sqnr_db(repaired.to_qdq()[0])
     gain = Gain.between(*noise)

@@ -96,3 +96,32 @@ def test_it_is_on_from_effort_1(effort: int, tried: bool) -> None:
     options = QuantizeOptions(effort=effort).decided()
     assert options.repair is tried
     assert options.judges is tried
+
+
+class UnevenConcat(nn.Module):
+    """Features 1000 times as large as those beside them, and weights that make up for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.large, self.small = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3)
+        self.head = nn.Conv2d(16, 4, 1)
+        with torch.no_grad():
+            self.head.weight[:, :8] /= 1000
+
+    def forward(self, x: Tensor) -> Tensor:
+        joined = torch.cat([1000 * (4 * self.large(x)).tanh(), self.small(x).relu()], 1)
+        result: Tensor = self.head(joined)
+        return result
+
+
+def test_a_corrected_bias_does_not_stay_with_a_layer_in_float() -> None:
+    """Bias correction makes up for the lost features, which are there again in float."""
+    network = UnevenConcat().eval()
+    corrected = replace(PLAIN, bias_correction=True)
+    plain, lost = quantized(network, corrected)
+    assert [step.name for step in plain.improvements if step.kept] == ["bias correction"]
+    repaired, kept = quantized(network, replace(corrected, repair=True))
+    assert lost < 12
+    assert kept > 20
+    assert any("Concat" in entry for entry in repaired.float_fallback)
