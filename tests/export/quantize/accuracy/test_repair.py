@@ -104,12 +104,14 @@ class UnevenConcat(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.large, self.small = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3)
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 1, 1))
+        self.large, self.small = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
         self.head = nn.Conv2d(16, 4, 1)
         with torch.no_grad():
             self.head.weight[:, :8] /= 1000
 
     def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
         joined = torch.cat([1000 * (4 * self.large(x)).tanh(), self.small(x).relu()], 1)
         result: Tensor = self.head(joined)
         return result
