@@ -1,17 +1,28 @@
-"""What ``edgeconv evaluate`` found: versioned JSON that keeps the outcome of every sample."""
+"""What ``edgeconv evaluate`` found: versioned JSON that keeps the score of every sample."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import Literal
+import math
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from edgeconv.differences import (
+    Difference,
+    paired_difference,
+    paired_means,
+    unpaired_difference,
+    unpaired_means,
+)
 from edgeconv.errors import DataError
 from edgeconv.versioned import Record, Versioned
+
+SHARE = "share"  # the unit of a figure from 0 to 1, which people read in percent
+TOP1 = "top-1"
 
 
 def packed(right: npt.NDArray[np.bool_]) -> str:
@@ -19,15 +30,71 @@ def packed(right: npt.NDArray[np.bool_]) -> str:
     return base64.b64encode(np.packbits(right).tobytes()).decode("ascii")
 
 
+def packed_scores(scores: npt.NDArray[np.float64]) -> str:
+    """Scores as base64 of their float64 in little-endian order."""
+    return base64.b64encode(scores.astype("<f8").tobytes()).decode("ascii")
+
+
+class Figure(Record):
+    """One figure of a file, over ``samples`` samples or what else ``of`` says."""
+
+    name: str
+    value: float
+    unit: str = Field(description="share, from 0 to 1; or the unit of the value, empty for none")
+    better: Literal["higher", "lower"]
+    samples: int = Field(ge=1)
+    of: str = "samples"
+
+
+def top1_figure(value: Any, samples: Any) -> Figure:
+    """The share of samples whose largest output is their class."""
+    return Figure(name=TOP1, value=value, unit=SHARE, better="higher", samples=samples)
+
+
+class AgainstFloat(Record):
+    """The first figure less that of a float32 file on the same samples, with its 95 % interval.
+
+    Where the figure is no mean over samples the interval is None.
+    """
+
+    path: str
+    change: float
+    low: float | None
+    high: float | None
+
+
 class Accuracy(Record):
-    """Top-1 of one file: the share of samples whose largest output is their class."""
+    """The figures of one file; the first is the one that decides.
+
+    ``outcomes`` or ``scores`` have what the first figure is the mean of, where it is one; with
+    ``root`` it is the root of their mean.
+    """
 
     path: str
     bytes: int = Field(gt=0, description="of the file")
     runtime: str
-    top1: float
-    correct: int
-    outcomes: str = Field(description="see packed(): a sample's bit is 1 if it was recognized")
+    figures: tuple[Figure, ...] = Field(min_length=1)
+    outcomes: str | None = Field(
+        default=None, description="see packed(): a sample's bit is 1 if it was recognized"
+    )
+    scores: str | None = Field(default=None, description="see packed_scores()")
+    root: bool = False
+    against_float: AgainstFloat | None = None
+
+    @property
+    def decisive(self) -> Figure:
+        """The first figure."""
+        return self.figures[0]
+
+    @property
+    def top1(self) -> float:
+        """The share of samples whose largest output is their class, of a classifier."""
+        return next(figure.value for figure in self.figures if figure.name == TOP1)
+
+    @property
+    def correct(self) -> int:
+        """The number of such samples."""
+        return round(self.top1 * self.decisive.samples)
 
 
 class Evaluation(Versioned):
@@ -40,35 +107,84 @@ class Evaluation(Versioned):
     WHAT = "a result of edgeconv evaluate"
     REDO = "evaluate again"
     ERROR = DataError
+    OLDER = (2,)
 
-    schema_version: int = 2  # 1 had no kind and no outcomes
+    schema_version: int = 3  # 1 had no kind and no outcomes, 2 only top-1
     kind: Literal["accuracy"] = "accuracy"
+    task: str
     data: str
     data_sha256: str
     samples: int = Field(ge=1)
     skipped: tuple[str, ...]
     results: tuple[Accuracy, ...] = Field(min_length=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_2(cls, fields: Any) -> Any:
+        """Version 2 had top-1 alone, and stated neither the task nor the figure."""
+        if not isinstance(fields, dict) or fields.get("schema_version") != 2:
+            return fields
+        results = [
+            {name: value for name, value in result.items() if name not in ("top1", "correct")}
+            | {"figures": (top1_figure(result.get("top1"), fields.get("samples")),)}
+            for result in fields.get("results", ())
+            if isinstance(result, dict)
+        ]
+        return fields | {"task": "classification", "results": results}
+
     @model_validator(mode="after")
-    def _outcomes_agree(self) -> Evaluation:
+    def _scores_agree(self) -> Evaluation:
         for result in self.results:
-            right = int(self.outcomes(result).sum())
-            if right != result.correct or abs(result.top1 - right / self.samples) > 1e-9:
-                raise ValueError(f"the outcomes of {result.path} are not those of its top-1")
+            scores = self.scores(result)
+            if scores is None:
+                continue
+            mean = math.fsum(scores) / self.samples
+            figure = math.sqrt(mean) if result.root else mean
+            if not math.isclose(figure, result.decisive.value, rel_tol=1e-9, abs_tol=1e-12):
+                raise ValueError(
+                    f"the scores of {result.path} are not those of its {result.decisive.name}"
+                )
         return self
 
-    def outcomes(self, result: Accuracy) -> npt.NDArray[np.bool_]:
-        """Whether ``result`` is right, as bool [samples]."""
+    def scores(self, result: Accuracy) -> npt.NDArray[Any] | None:
+        """What the first figure of ``result`` is the mean of: bool or float64 [samples], or None.
+
+        Raises:
+            ValueError: It is damaged.
+        """
+        text = result.scores if result.outcomes is None else result.outcomes
+        if text is None:
+            return None
         try:
-            data = base64.b64decode(result.outcomes, validate=True)
+            data = base64.b64decode(text, validate=True)
         except binascii.Error as error:
             raise ValueError(f"the outcomes of {result.path} are not base64") from error
-        if len(data) != (self.samples + 7) // 8:
+        is_bits = result.outcomes is not None
+        if len(data) != ((self.samples + 7) // 8 if is_bits else 8 * self.samples):
             raise ValueError(f"the outcomes of {result.path} are not {self.samples}")
-        bits = np.unpackbits(np.frombuffer(data, np.uint8), count=self.samples)
-        return bits.astype(np.bool_)
+        if is_bits:
+            return np.unpackbits(np.frombuffer(data, np.uint8), count=self.samples).astype(np.bool_)
+        return np.frombuffer(data, "<f8")
 
     def same_samples(self, other: Evaluation) -> bool:
         """Whether sample i of both is the same."""
         mine, others = ((e.data_sha256, e.samples, frozenset(e.skipped)) for e in (self, other))
         return mine == others
+
+
+def difference(
+    before: npt.NDArray[Any], after: npt.NDArray[Any], *, paired: bool, root: bool
+) -> Difference:
+    """The difference of two first figures, by what they are the means of.
+
+    Args:
+        before: Bool or float64 [samples].
+        after: The same of the other file.
+        paired: Whether sample i of both is the same.
+        root: Whether the figures are the roots of the means.
+    """
+    if before.dtype == np.bool_:
+        if paired:
+            return paired_difference(before, after)
+        return unpaired_difference((int(before.sum()), len(before)), (int(after.sum()), len(after)))
+    return (paired_means if paired else unpaired_means)(before, after, root=root)

@@ -21,8 +21,8 @@ from edgeconv.bench import BenchOptions, BenchResult, measure
 from edgeconv.bundle import Bundle, Format, Preprocessing
 from edgeconv.device import open_device
 from edgeconv.export import export
+from edgeconv.export.tasks.evaluate import Evaluation, evaluate
 from edgeconv.export.threads import one_torch_thread
-from edgeconv.export.verify.top1 import Evaluation, evaluate
 from edgeconv.models import create_model
 from edgeconv.progress import Progress
 from edgeconv.report.bundle import format_error

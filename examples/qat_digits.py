@@ -23,8 +23,8 @@ from torch import fx, nn
 
 from edgeconv.bundle import Bundle
 from edgeconv.export import export
+from edgeconv.export.tasks.evaluate import Evaluation, evaluate
 from edgeconv.export.threads import one_torch_thread
-from edgeconv.export.verify.top1 import Evaluation, evaluate
 from edgeconv.models import create_model
 from edgeconv.progress import Progress
 from edgeconv.report.tables import Column, console, progress, table

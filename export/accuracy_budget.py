@@ -12,13 +12,14 @@ from pathlib import Path
 
 from edgeconv.bundle import Artifact, Bundle, Precision
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.evaluation import SHARE
 from edgeconv.export import warnings
 from edgeconv.export.pipeline import Outcome, find_source, run
 from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, repair
 from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.export.request import Data, ResolvedRequest
+from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.export.verify import check_export
-from edgeconv.export.verify.top1 import evaluate
 from edgeconv.staging import refuse_occupied, staged
 
 # The median latency of each file in nanoseconds.
@@ -52,7 +53,8 @@ def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -
     """Carry out a request with ever more effort for accuracy, until the int8 files meet a budget.
 
     The order is that of :func:`edgeconv.export.quantize.accuracy.escalation.repair`. An attempt
-    counts by its worst int8 file: lowest SQNR, largest loss of top-1, most bytes, longest latency.
+    counts by its worst int8 file: lowest SQNR, largest loss of accuracy, most bytes, longest
+    latency.
 
     Args:
         request: What to export, with the budget that the int8 files have to meet.
@@ -76,7 +78,7 @@ def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -
             folder.mkdir()
             held.records.clear()
             outcome = run(replace(request, quantization=options), source, folder)
-            return _assess(folder, outcome, labeled, latency)
+            return _assess(request, folder, outcome, labeled, latency)
 
         with _only_the_last_warns(warnings.logger, check_export.logger) as held:
             attempts = repair(request.quantization, budget, assess)
@@ -107,7 +109,11 @@ def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> No
 
 
 def _assess(
-    folder: Path, outcome: Outcome, labeled: Data | None, latency: Latency | None
+    request: ResolvedRequest,
+    folder: Path,
+    outcome: Outcome,
+    labeled: Data | None,
+    latency: Latency | None,
 ) -> Assessment:
     """The figures of the int8 files; of a file that keeps nothing, only what is known of it.
 
@@ -131,7 +137,7 @@ def _assess(
     figures = [artifact.verification for artifact in integer]
     return Assessment(
         sqnr_db=min(figure.sqnr_db if figure else -200.0 for figure in figures),
-        accuracy_drop=None if labeled is None else _drop(bundle, integer, labeled),
+        accuracy_drop=None if labeled is None else _drop(request, bundle, integer, labeled),
         bytes=max(artifact.bytes for artifact in integer),
         latency_ns=None
         if latency is None
@@ -139,15 +145,28 @@ def _assess(
     )
 
 
-def _drop(bundle: Bundle, integer: Sequence[Artifact], labeled: Data) -> float | None:
-    """Top-1 of the best float32 file less that of the worst int8 file."""
-    top1 = {result.path: result.top1 for result in evaluate(bundle, labeled).results}
+def _drop(
+    request: ResolvedRequest, bundle: Bundle, integer: Sequence[Artifact], labeled: Data
+) -> float | None:
+    """The first figure of the best float32 file less that of the worst int8 file.
+
+    Of a figure that is no share it is the loss as a share of the float32 file's figure.
+    """
+    asked = request.asked
+    truth = None if asked.truth is None else Path(asked.truth)
+    found = evaluate(bundle, labeled, task=asked.task, truth=truth)
+    figures = {result.path: result.decisive for result in found.results}
     floats = [
-        top1[artifact.path]
+        figures[artifact.path]
         for artifact in bundle.manifest.artifacts
         if artifact.precision is Precision.FLOAT32
     ]
-    return max(floats) - min(top1[a.path] for a in integer) if floats else None
+    if not floats:
+        return None
+    sign = 1.0 if floats[0].better == "higher" else -1.0
+    best = max(sign * figure.value for figure in floats)
+    loss = best - min(sign * figures[a.path].value for a in integer)
+    return loss if floats[0].unit == SHARE else loss / (abs(best) or 1.0)
 
 
 class _HeldBack(logging.Filter):

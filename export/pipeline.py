@@ -37,6 +37,7 @@ from edgeconv.export.data.feed import choose_preprocessing, open_batches
 from edgeconv.export.data.integer_ranges import integer_ranges
 from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.synthetic import SyntheticSamples
+from edgeconv.export.labels import choose_labels
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.passes import optimize
 from edgeconv.export.passes.split_outputs import Splits, split_outputs
@@ -128,7 +129,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
     preprocessing = choose_preprocessing(
         asked.preprocessing, source.preprocessing, input_infos(graph), source.spec
     )
-    labels = _labels(asked.labels, source.labels, output_infos(graph))
+    labels = choose_labels(asked.labels, source.labels, output_infos(graph))
     if request.calibrates and Format.TFLITE in request.formats:
         demand_known(graph)  # before the data is read
     batches = _open_batches(request, graph, source, preprocessing, oracle)
@@ -263,19 +264,6 @@ def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, Oracl
     graph = optimize(graph)
     refuse_foreign_types(graph)
     return graph, onnx_oracle(path, input_infos(graph), output_infos(graph))
-
-
-def _labels(
-    stated: Sequence[str] | None, card: Sequence[str] | None, outputs: Sequence[TensorInfo]
-) -> Sequence[str] | None:
-    """The names of the classes: the user's, or those of the network's card where they fit."""
-    classes = outputs[0].shape[-1] if outputs and outputs[0].shape else None
-    if stated is not None and len(stated) != classes:
-        raise UsageError(
-            f"there are {len(stated)} labels, and the first output has {classes or 'no'} classes",
-            hint="give one label per class, in the order of the output",
-        )
-    return card if stated is None and card is not None and len(card) == classes else stated
 
 
 def _open_batches(

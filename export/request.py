@@ -90,12 +90,15 @@ class ExportRequest:
             what they cannot run is refused. The manifest keeps it.
         min_sqnr: The SQNR in dB that int8 files have to reach, if any; quantization tries harder
             until they do.
-        accuracy_budget: The share of top-1 accuracy that int8 files may lose on ``labeled``, if
-            any; 0.01 is one percentage point.
+        accuracy_budget: How much of the first figure of ``task`` the int8 files may lose on
+            ``labeled``, if any; 0.01 is one percentage point of a share such as top-1, and one
+            percent of another figure such as an error.
         labeled: Samples with their classes: a folder with a folder of images for each class, or an
             ``.npz`` with ``x`` and ``y``; from Python also a tuple of both, or a ``Dataset`` or
             ``DataLoader`` of pairs.
         split_outputs: Whether each part of a concatenated output becomes an output by itself.
+        task: What accuracy means: a name as ``edgeconv evaluate --task`` takes it.
+        truth: What is true of the samples of ``labeled``, if it is not among them.
         force: Whether to replace an existing bundle.
         verify: Whether a file that fails verification is an error; otherwise it is a warning.
         progress: Called with (step, done, total).
@@ -129,6 +132,8 @@ class ExportRequest:
     accuracy_budget: float | None = None
     labeled: Data | None = None
     split_outputs: bool = False
+    task: str = "classification"
+    truth: str | Path | None = None
     force: bool = False
     verify: bool = True
     progress: Progress = no_progress

@@ -11,7 +11,8 @@ from edgeconv import limits
 from edgeconv.array_file import stored_arrays
 from edgeconv.bundle import Preprocessing, TensorInfo
 from edgeconv.errors import DataError, UsageError
-from edgeconv.export.data.images import _cropped, load_image
+from edgeconv.export.data.fit import fitted
+from edgeconv.export.data.images import load_image
 from edgeconv.limits import IMAGE_PIXELS, UNPACKED_BYTES, Limit, LimitExceeded
 
 PAGE = Path(__file__).parents[1] / "docs" / "limits.md"
@@ -80,9 +81,9 @@ def test_both_ways_to_crop_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
     image = Image.fromarray(noise)
     for size, shorter in (((24, 32), 40), ((120, 80), None), ((10, 10), None), ((61, 61), 61)):
         how = Preprocessing(resize=shorter)
-        whole = _cropped(image, size, how).astype(np.int16)
-        monkeypatch.setattr("edgeconv.export.data.images._RESIZED_PIXELS", 0)
-        part = _cropped(image, size, how).astype(np.int16)
+        whole = fitted(image, size, how).astype(np.int16)
+        monkeypatch.setattr("edgeconv.export.data.fit._RESIZED_PIXELS", 0)
+        part = fitted(image, size, how).astype(np.int16)
         monkeypatch.undo()
         # Pillow takes the box in single precision, and rounds to whole steps.
         assert np.abs(whole - part).max() <= 1

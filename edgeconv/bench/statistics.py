@@ -29,7 +29,6 @@ import numpy.typing as npt
 from edgeconv.bench.states import Logs, matching_states
 from edgeconv.student import student
 
-NORMAL_975 = 1.959964
 CONFIDENCE = 0.95
 OF_TWO = 0.975  # of each of two intervals that hold together with CONFIDENCE
 POWER = 0.9  # with which what is looked for must be found

@@ -15,6 +15,7 @@ from edgeconv.cli.shared_options import (
     calibration_options,
     network_options,
     preprocessing,
+    task_options,
 )
 from edgeconv.cli.values import given_options
 from edgeconv.errors import UsageError
@@ -42,6 +43,9 @@ class BlameSettings:
         mean: Mean of each channel.
         std: Standard deviation of each channel.
         data: The samples to calibrate and measure on.
+        labeled: Labeled samples, to judge the layers by a task.
+        task: The task.
+        truth: What is true of the labeled samples, if it is not among them.
         limit: How many layers to show.
         plot: The file to draw into.
         as_json: Whether to print JSON.
@@ -54,6 +58,9 @@ class BlameSettings:
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     data: str
+    labeled: Path | None
+    task: str
+    truth: Path | None
     limit: int | None
     plot: Path | None
     as_json: bool
@@ -68,6 +75,13 @@ class BlameSettings:
     metavar="PATH",
     help="Samples to calibrate and measure on: a folder of images, .npy or .npz.",
 )
+@click.option(
+    "--labeled",
+    type=click.Path(path_type=Path),
+    help="Labeled samples as evaluate takes them: show what each layer costs in the figure of "
+    "--task, and sort by that.",
+)
+@task_options
 @calibration_options(range_default="as the bundle, or as export")
 @network_options
 @click.option("--limit", type=click.IntRange(min=1), help="Show only so many layers, the worst.")
@@ -92,6 +106,8 @@ def command(settings: BlameSettings) -> None:
     plot = settings.plot
     if plot is not None and plot.suffix != ".svg":
         raise UsageError(f"--plot {plot}: the plot is an SVG", hint=f"name it {plot.stem}.svg")
+    for option in given_options(("task", "truth")) if settings.labeled is None else ():
+        raise UsageError(f"{option} judges labeled samples", hint="pass them with --labeled")
     with progress("Starting", settings.quiet or settings.as_json) as show:
         from edgeconv.export.blame import blame
 
@@ -102,6 +118,9 @@ def command(settings: BlameSettings) -> None:
                 settings.data,
                 options=_quantization(bundle, settings),
                 calibration_size=settings.request.calibration_size,
+                labeled=settings.labeled,
+                task=settings.task,
+                truth=settings.truth,
                 progress=show,
             )
     if plot is not None:

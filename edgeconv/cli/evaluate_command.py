@@ -1,4 +1,4 @@
-"""``edgeconv evaluate``: top-1 accuracy of every file in a bundle."""
+"""``edgeconv evaluate``: how well every file of a bundle does its task."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
+from edgeconv.cli.shared_options import task_options
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class EvaluateSettings:
 
     bundle: Path
     data: Path
+    task: str
+    truth: Path | None
     out: Path | None
     as_json: bool
     quiet: bool
@@ -28,8 +31,10 @@ class EvaluateSettings:
     "--data",
     required=True,
     type=click.Path(path_type=Path),
-    help="A folder with one folder of images per class, or an .npz file with x and y.",
+    help="The samples: by the task a folder with one folder of images per class, a folder of "
+    "images, or an .npz file with x and y.",
 )
+@task_options
 @click.option(
     "-o",
     "--out",
@@ -40,7 +45,7 @@ class EvaluateSettings:
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @takes(EvaluateSettings)
 def command(settings: EvaluateSettings) -> None:
-    """Measure the top-1 accuracy of every file of BUNDLE, each on its own runtime."""
+    """Measure how well every file of BUNDLE does its task, each on its own runtime."""
     from edgeconv.bundle import Bundle
     from edgeconv.report.accuracy import accuracy_table, notes
     from edgeconv.report.output import echo_json
@@ -49,12 +54,14 @@ def command(settings: EvaluateSettings) -> None:
     refuse_unwritable(settings.out)
     loaded = Bundle.load(settings.bundle)
     with progress("Evaluating", settings.quiet or settings.as_json) as show:
-        from edgeconv.export.verify.top1 import evaluate
+        from edgeconv.export.tasks.evaluate import evaluate
 
         result = evaluate(
             loaded,
             settings.data,
             show,
+            task=settings.task,
+            truth=settings.truth,
         )
     if settings.out is not None:
         result.save(settings.out)

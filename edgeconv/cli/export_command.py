@@ -11,7 +11,12 @@ import click
 
 from edgeconv.bundle import Bundle, Format, IoType, Layout, Precision
 from edgeconv.cli.settings import takes
-from edgeconv.cli.shared_options import calibration_options, network_options, preprocessing
+from edgeconv.cli.shared_options import (
+    calibration_options,
+    network_options,
+    preprocessing,
+    task_options,
+)
 from edgeconv.cli.values import EnumChoice, as_set, lines, negated, none_if_empty, percent
 from edgeconv.errors import IncompleteExport
 from edgeconv.export.quantize_options import (
@@ -159,14 +164,16 @@ class ExportSettings:
     "--accuracy-budget",
     metavar="PERCENT",
     type=percent,
-    help="Escalate int8 until it loses no more top-1 accuracy than this, as in 1%, on the "
-    "--labeled data.",
+    help="Escalate int8 until it loses no more accuracy than this, as in 1%, on the --labeled "
+    "data: points of a share such as top-1, percent of another figure.",
 )
 @click.option(
     "--labeled",
     type=click.Path(path_type=Path),
-    help="Folder with one folder of images per class, or .npz with x and y; for --accuracy-budget.",
+    help="Folder with one folder of images per class, .npz with x and y, or what else --task "
+    "takes; for --accuracy-budget.",
 )
+@task_options
 @click.option(
     "--runtime",
     metavar="RELEASE",

@@ -66,7 +66,8 @@ class GateSettings:
     type=Share("points", "0.5", 1.0),
     default="0.5",
     show_default=True,
-    help="How many percentage points of top-1 a file may lose.",
+    help="How many percentage points of top-1, or of another share, a file may lose; of a figure "
+    "that is no share, such as an error, how many percent.",
 )
 @across_option
 @click.option(

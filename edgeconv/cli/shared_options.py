@@ -136,6 +136,28 @@ def calibration_options(range_default: str | None = None) -> Callable[[Command],
     return lambda command: _with(options, command)
 
 
+def task_options(command: Command) -> Command:
+    """Add the options that say what accuracy means: ``task`` and ``truth``."""
+    options = (
+        click.option(
+            "--task",
+            metavar="TASK",
+            default=ExportRequest.task,
+            show_default=True,
+            help="What accuracy means: classification, segmentation, regression, embeddings, "
+            "detection, or file.py:metric for a function of your own (docs/evaluation.md).",
+        ),
+        click.option(
+            "--truth",
+            metavar="PATH",
+            type=click.Path(path_type=Path),
+            help="What is true of the samples, if it is not among them: the folder of ImageNet's "
+            "devkit, a folder of masks, or COCO's JSON.",
+        ),
+    )
+    return _with(options, command)
+
+
 def preprocessing(
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgeconv.bench.compare.accuracy import format_figure
+from edgeconv.evaluation import SHARE
 from edgeconv.report.tables import Column, table
-from edgeconv.units import format_percent
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgeconv.evaluation import Evaluation
+    from edgeconv.evaluation import Accuracy, Evaluation
 
-COLUMNS = ("file", Column("top-1", numeric=True), Column("correct", numeric=True), "runtime")
 NAMED = 3  # unreadable samples that a note names
 
 
@@ -26,20 +26,43 @@ def accuracy_cells(
     result: Evaluation,
 ) -> tuple[Sequence[Column | str], Sequence[Sequence[str]]]:
     """One row per file."""
+    names = [figure.name for figure in result.results[0].figures]
+    compared = any(accuracy.against_float for accuracy in result.results)
+    columns: list[Column | str] = ["file", *(Column(name, numeric=True) for name in names)]
+    columns += [Column("against float32", numeric=True)] if compared else []
     rows = [
         (
             accuracy.path,
-            format_percent(accuracy.top1, places=2),
-            f"{accuracy.correct} of {result.samples}",
-            accuracy.runtime,
+            *map(format_figure, accuracy.figures),
+            *([_against_float(accuracy)] if compared else []),
         )
         for accuracy in result.results
     ]
-    return COLUMNS, rows
+    return columns, rows
+
+
+def _against_float(accuracy: Accuracy) -> str:
+    """The difference from a float32 file, with its interval where there is one."""
+    found = accuracy.against_float
+    if found is None:
+        return ""
+    share = accuracy.decisive.unit == SHARE
+    low, change, high = (
+        None if x is None else f"{100 * x:+.2f}" if share else f"{x:+.3g}"
+        for x in (found.low, found.change, found.high)
+    )
+    return f"{change}" if low is None else f"{change} [{low}, {high}]"
 
 
 def notes(result: Evaluation) -> list[str]:
-    """How many samples could not be read, and the names of the first of them."""
-    if not result.skipped:
-        return []
-    return [f"{len(result.skipped)} unreadable: {', '.join(result.skipped[:NAMED])}"]
+    """What the figures are taken on, and the samples that could not be read."""
+    runtimes = " and ".join(dict.fromkeys(accuracy.runtime for accuracy in result.results))
+    lines = [f"{result.task} on {result.samples} samples of {result.data}, by {runtimes}"]
+    if any(accuracy.against_float for accuracy in result.results):
+        what = result.results[0].decisive
+        unit = "points" if what.unit == SHARE else (what.unit or "its own unit")
+        lines.append(f"against float32: {what.name} in {unit}, with the 95 % interval of a mean")
+    if result.skipped:
+        named = ", ".join(result.skipped[:NAMED])
+        lines.append(f"{len(result.skipped)} unreadable: {named}")
+    return lines

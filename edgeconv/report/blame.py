@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeconv.bench.compare.accuracy import format_figure
+from edgeconv.evaluation import SHARE
 from edgeconv.metrics import EQUAL_DB
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_percent, significant
 
 if TYPE_CHECKING:
+    from edgeconv.evaluation import Figure
     from edgeconv.export.blame.report import Blame, LayerBlame, Span
 
 _BAR = 20  # characters
@@ -24,9 +27,22 @@ def print_blame(found: Blame, limit: int | None = None) -> None:
         f"{found.samples} samples of {found.data} (ranges: {found.method} of "
         f"{found.calibration_samples})"
     )
+    if found.task is not None:
+        before, after = found.task.float_network, found.task.int8_network
+        out.print(
+            f"{before.name} on {before.samples} labeled {before.of}: {format_figure(before)} in "
+            f"float, {format_figure(after)} with all layers in int8"
+        )
     shown = found.layers[:limit]
     worst = max(layer.share for layer in found.layers)
-    out.print(table(_COLUMNS, [_row(layer, worst) for layer in shown]))
+    columns: list[Column | str] = list(_COLUMNS)
+    rows = [_row(layer, worst) for layer in shown]
+    if found.task is not None:
+        figure = found.task.float_network
+        columns.insert(2, Column(f"{figure.name} lost", numeric=True))
+        for layer, row in zip(shown, rows, strict=True):
+            row.insert(2, _lost(layer, figure))
+    out.print(table(columns, rows))
     if len(shown) < len(found.layers):
         rest = sum(layer.share for layer in found.layers[len(shown) :])
         out.print(
@@ -73,6 +89,12 @@ def _row(layer: LayerBlame, worst: float) -> list[str]:
         _interval(layer.output),
         layer.reason,
     ]
+
+
+def _lost(layer: LayerBlame, figure: Figure) -> str:
+    """What the layer costs in the figure of the task, such as "1.20 points"."""
+    value = layer.task_loss or 0.0
+    return f"{100 * value:.2f} points" if figure.unit == SHARE else f"{value:.3g}"
 
 
 def _decibels(value: float) -> str:

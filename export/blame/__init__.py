@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from edgeconv.bundle import Artifact, Bundle, Format, Precision
 from edgeconv.errors import UsageError
+from edgeconv.export.blame.by_task import TaskMeter, loss
 from edgeconv.export.blame.causes import ALL
 from edgeconv.export.blame.measure import InPlace, Meter
 from edgeconv.export.blame.reasons import explain
-from edgeconv.export.blame.report import Blame, LayerBlame, Span
-from edgeconv.export.blame.units import Unit, find_units
+from edgeconv.export.blame.report import Blame, LayerBlame, Span, TaskFigures
+from edgeconv.export.blame.units import Unit, find_units, only
 from edgeconv.export.capture.onnx_file import capture_file
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.integer_ranges import integer_ranges
@@ -25,6 +27,7 @@ from edgeconv.export.quantize import Batch, QuantizeOptions, fit
 from edgeconv.export.quantize.accuracy.held_out import held_out_batches
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.runtimes import open_runner
+from edgeconv.export.tasks import open_task
 from edgeconv.metrics import worst_db
 from edgeconv.progress import Progress, no_progress
 
@@ -43,6 +46,9 @@ def blame(
     *,
     options: QuantizeOptions | None = None,
     calibration_size: int = 128,
+    labeled: Any = None,
+    task: str = "classification",
+    truth: Path | None = None,
     progress: Progress = no_progress,
 ) -> Blame:
     """Quantize the float network of a bundle, layer by layer and as a whole.
@@ -55,6 +61,9 @@ def blame(
             :func:`edgeconv.export.data.open.open_samples` takes it.
         options: How to quantize.
         calibration_size: How many samples to calibrate on at the most.
+        labeled: Labeled samples, if the layers are to be judged by a task: what ``evaluate`` takes.
+        task: The task, as ``evaluate`` takes it.
+        truth: Where the truth of the labeled samples is, if not among them.
         progress: Called with (step, done, total).
 
     Raises:
@@ -70,6 +79,7 @@ def blame(
         )
     options = options or QuantizeOptions()
     batch = batch_size(manifest.inputs) or 1
+    judge = None if labeled is None else _judge(bundle, labeled, task, truth, batch)
     graph = _float_graph(bundle.file(source))
     inputs = inputs_of_samples(manifest.inputs)
     samples = open_samples(data, inputs, manifest.preprocessing, integer_ranges(graph))
@@ -82,10 +92,13 @@ def blame(
     units = find_units(draft)
     integers, float_fallback = draft.to_qdq()
     in_place = meter.in_place(units, integers)
-    alone = []
+    alone, task_losses = [], []
+    before = None if judge is None else judge.figure(draft.model)
     for done, unit in enumerate(units):
         progress("Measuring layers", done, len(units))
         alone.append(meter.alone_db(unit))
+        if judge is not None and before is not None:
+            task_losses.append(loss(before, judge.figure(only(draft, unit))))
     names = _module_names(graph)
     layers = [
         _layer(
@@ -96,6 +109,7 @@ def blame(
             position=position,
             alone_db=alone[position],
             share=share,
+            task_loss=task_losses[position] if task_losses else None,
         )
         for position, (unit, share) in enumerate(zip(units, _shares(alone), strict=True))
     ]
@@ -108,9 +122,20 @@ def blame(
         method=record.method,
         sqnr_db=meter.network_db(integers),
         file_sqnr_db=_file_sqnr_db(bundle, batches),
-        layers=tuple(sorted(layers, key=lambda layer: layer.alone_db)),
+        layers=tuple(sorted(layers, key=lambda each: (-(each.task_loss or 0.0), each.alone_db))),
         float_fallback=float_fallback,
+        task=None
+        if judge is None or before is None
+        else TaskFigures(task=task, float_network=before, int8_network=judge.figure(integers)),
     )
+
+
+def _judge(bundle: Bundle, labeled: Any, task: str, truth: Path | None, batch: int) -> TaskMeter:
+    """Open the labeled samples of a task."""
+    opened = open_task(task)
+    data = Path(labeled) if isinstance(labeled, str) else labeled
+    samples = opened.open(data, truth, bundle.manifest)
+    return TaskMeter(opened, samples, [each.name for each in bundle.manifest.outputs], batch)
 
 
 def _find(bundle: Bundle, precision: Precision) -> Artifact | None:
@@ -154,6 +179,7 @@ def _layer(
     position: int,
     alone_db: float,
     share: float,
+    task_loss: float | None,
 ) -> LayerBlame:
     causes, in_place_db = found.causes[position], found.decibels[position]
     return LayerBlame(
@@ -169,6 +195,7 @@ def _layer(
         inputs=tuple(_span(draft, name) for name in unit.inputs),
         output=_span(draft, unit.output),
         reason=explain(unit, draft, causes, found.statistics),
+        task_loss=task_loss,
     )
 
 

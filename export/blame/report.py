@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from edgeconv.evaluation import Figure
 from edgeconv.versioned import Record, Versioned
 
 
@@ -35,10 +36,22 @@ class LayerBlame(Record):
     inputs: tuple[Span, ...]
     output: Span
     reason: str
+    task_loss: float | None = Field(
+        default=None,
+        description="how much of the task's figure is lost with only this layer in 8 bits",
+    )
+
+
+class TaskFigures(Record):
+    """The first figure of a task on labeled samples: in float, and with all layers in 8 bits."""
+
+    task: str
+    float_network: Figure
+    int8_network: Figure
 
 
 class Blame(Versioned):
-    """``edgeconv blame --json``: the layers, worst first."""
+    """``edgeconv blame --json``: the layers, worst first, by the task where there is one."""
 
     WHAT = "a result of edgeconv blame"
 
@@ -53,3 +66,4 @@ class Blame(Versioned):
     file_sqnr_db: float | None = Field(description="SQNR of the bundle's int8 file, if it has one")
     layers: tuple[LayerBlame, ...]
     float_fallback: tuple[str, ...]
+    task: TaskFigures | None = Field(default=None, description="with labeled samples only")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.bundle import Fit, Preprocessing, TensorInfo
+from edgeconv.export.data.preprocess import channel_axis, is_image
 from edgeconv.export.data.samples import Sample
 
 # Normalized pixels stay within a few units, and bytes go to 255. Nearly every image has a byte over
@@ -24,6 +27,7 @@ class InputCheck:
 
     def __init__(self, inputs: Sequence[TensorInfo], preprocessing: Preprocessing | None) -> None:
         self._inputs, self._preprocessing = inputs, preprocessing
+        self._image = inputs[0] if len(inputs) == 1 and is_image(inputs[0]) else None
         self.reset()
 
     def reset(self) -> None:
@@ -52,8 +56,24 @@ class InputCheck:
         for index, (low, high) in bounds.items():
             self._low[index] = min(self._low[index], low)
             self._high[index] = max(self._high[index], high)
-        if bounds and all(low == high for low, high in bounds.values()):
+        if self._image is not None:
+            blank = self._is_solid(sample[0])
+        else:
+            blank = bool(bounds) and all(low == high for low, high in bounds.values())
+        if blank:
             self._constant.append(name)
+
+    def _is_solid(self, image: npt.NDArray[Any]) -> bool:
+        """Whether every channel of an image [1, …] holds one value, the bars of a letterbox apart.
+
+        Mean and deviation of the channels differ, so one color has several values.
+        """
+        assert self._image is not None
+        pixels = np.moveaxis(image[0], channel_axis(self._image) - 1, -1)
+        if self._preprocessing is not None and self._preprocessing.fit is Fit.LETTERBOX:
+            inside = (pixels != pixels[0, 0]).any(-1)
+            pixels = pixels[inside.any(1)][:, inside.any(0)]
+        return bool((pixels == pixels[:1, :1]).all())
 
     def findings(self, *, normalized_here: bool) -> list[str]:
         """Describe what looks wrong, one line each.
@@ -67,9 +87,9 @@ class InputCheck:
             lines.append(f"all {self._samples} calibration samples are the same")
         elif self._constant:
             names = ", ".join(self._constant[:3]) + (", …" if len(self._constant) > 3 else "")
+            what = "hold one value all over" if self._image is None else "are of one solid color"
             lines.append(
-                f"{len(self._constant)} of {self._samples} calibration samples hold one value all "
-                f"over: {names}"
+                f"{len(self._constant)} of {self._samples} calibration samples {what}: {names}"
             )
         image = len(self._inputs) == 1 and len(self._inputs[0].shape) == 4
         if image and self._samples and not normalized_here and self._low[0] <= self._high[0]:

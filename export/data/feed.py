@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.bundle import Color, Preprocessing, TensorInfo
 from edgeconv.errors import UsageError
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.checks import InputCheck
@@ -57,7 +57,8 @@ def choose_preprocessing(
             for values in (chosen.mean, chosen.std)
         )
         if len(mean) == len(std) == channels:
-            return chosen.model_copy(update={"mean": mean, "std": std})
+            color = _color(chosen.color, channels, network)
+            return chosen.model_copy(update={"mean": mean, "std": std, "color": color})
     if chosen is not None and stated is not None:
         raise UsageError(
             f"the preprocessing has {max(len(chosen.mean), len(chosen.std))} numbers for mean and "
@@ -66,8 +67,23 @@ def choose_preprocessing(
         )
     if channels not in (1, 3):
         return None
-    plain = {"mean": (0.0,) * channels, "std": (1.0,) * channels, "assumed": True}
+    plain: dict[str, Any] = {
+        "mean": (0.0,) * channels,
+        "std": (1.0,) * channels,
+        "color": Color.GRAY if channels == 1 else Color.RGB,
+        "assumed": True,
+    }
     return (card or Preprocessing()).model_copy(update=plain)
+
+
+def _color(stated: Color, channels: int, network: str) -> Color:
+    """The color order of an input: gray for one channel."""
+    if stated is Color.BGR and channels != 3:
+        raise UsageError(
+            f"the preprocessing is for BGR, and the input of {network} has {channels} channels",
+            hint="leave color out",
+        )
+    return Color.GRAY if channels == 1 else stated
 
 
 def open_batches(

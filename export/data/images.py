@@ -1,29 +1,27 @@
-"""Folders of images as samples."""
+"""Folders of images as samples: one reader for calibration, verification and evaluation."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
 
-from edgeconv.bundle import Fit, Interpolation, Preprocessing, TensorInfo
+from edgeconv.bundle import Color, Preprocessing, TensorInfo
 from edgeconv.errors import DataError, UsageError
-from edgeconv.export.data.preprocess import channel_axis, image_size, to_input
+from edgeconv.export.data.decode import UnreadableImage, decode
+from edgeconv.export.data.fit import fitted
+from edgeconv.export.data.preprocess import channel_axis, image_size, is_image, to_input
 from edgeconv.export.data.samples import IndexedSamples, Sample
-from edgeconv.limits import IMAGE_PIXELS
 
-IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-# A larger image than this is not made to cut the input out of it.
-_RESIZED_PIXELS = 16_000_000
-# What Pillow raises for a damaged or oversized file, by format.
-_DAMAGED = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError)
+# Files of other names are no samples. What Pillow cannot read of these is skipped and named.
+IMAGE_SUFFIXES = {
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".mpo", ".pgm", ".png"),
+    *(".ppm", ".tif", ".tiff", ".webp"),
+}
 
 
 @dataclass
@@ -64,8 +62,8 @@ class ImageFolder(IndexedSamples):
             name = file.relative_to(self.path).as_posix()
             try:
                 array = load_image(file, self.info, self.preprocessing)
-            except _DAMAGED:
-                self.skipped.append(name)
+            except UnreadableImage as error:
+                self.skipped.append(f"{name} {error.reason}")
                 continue
             yield name, (array,)
 
@@ -73,81 +71,22 @@ class ImageFolder(IndexedSamples):
 def load_image(
     file: Path, info: TensorInfo, preprocessing: Preprocessing | None
 ) -> npt.NDArray[Any]:
-    """Read an image for the input ``info``, in its layout.
+    """Read an image for the input ``info``, in its layout, as ``preprocessing`` says.
 
-    The image is resized until it covers the input, further as ``preprocessing`` says; then the
-    center is cropped, and bytes become ([0, 1] - mean) / std. Sizes are rounded as torchvision's
-    Resize and CenterCrop round them.
+    Raises:
+        UnreadableImage: It is not one whole picture, or of real numbers.
+        LimitExceeded: It has more pixels than the limit.
     """
     channels, height, width = image_size(info)
     how = preprocessing or Preprocessing()
-    with _opened(file) as opened:
-        image = opened.convert("L" if channels == 1 else "RGB")
-    pixels = _cropped(image, (height, width), how).reshape(height, width, channels)
+    gray = channels == 1 or how.color is Color.GRAY
+    image = decode(file, gray=gray, background=how.background, exif_rotation=how.exif_rotation)
+    pixels = fitted(image, (height, width), how).reshape(height, width, -1)
+    if how.color is Color.BGR:
+        pixels = pixels[:, :, ::-1]
+    pixels = np.broadcast_to(pixels, (height, width, channels))
     image_first = pixels[None] if channel_axis(info) == 3 else pixels.transpose(2, 0, 1)[None]
     return to_input(image_first, info, preprocessing, str(file))
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    """Open an image unless it has more pixels than the limit; our limit stands for Pillow's own."""
-    pillows = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        opened = Image.open(file)
-    finally:
-        Image.MAX_IMAGE_PIXELS = pillows
-    with opened:
-        IMAGE_PIXELS.check(opened.width * opened.height, f"{file} has")
-        yield opened
-
-
-def _cropped(
-    image: Image.Image, size: tuple[int, int], how: Preprocessing
-) -> npt.NDArray[np.uint8]:
-    """The pixels of the center of the resized image: [H, W] or [H, W, C] for a size (H, W).
-
-    Where resizing would make a huge image of a long one, only what the crop needs is resized.
-    """
-    height, width = size
-    whole = _size(image, height, width, how)
-    left, top = round((whole[0] - width) / 2), round((whole[1] - height) / 2)
-    if whole[0] * whole[1] > _RESIZED_PIXELS:
-        across, down = image.width / whole[0], image.height / whole[1]
-        box = (left * across, top * down, (left + width) * across, (top + height) * down)
-        filtering = Image.Resampling[how.interpolation.name]
-        return np.asarray(image.resize((width, height), filtering, box=box), np.uint8)
-    return _resized(image, whole, how)[top : top + height, left : left + width]
-
-
-def _size(image: Image.Image, height: int, width: int, how: Preprocessing) -> tuple[int, int]:
-    """The width and height that the image is resized to."""
-    least = [width, height]
-    if how.crop is not None:
-        least = [math.floor(side / how.crop) for side in least]
-    if how.fit is Fit.SQUASH:
-        return max(least[0], how.resize or 0), max(least[1], how.resize or 0)
-    bounds = [(least[0], image.width), (least[1], image.height)]
-    if how.resize is not None:
-        bounds.append((how.resize, min(image.size)))
-    target, side = max(bounds, key=lambda bound: bound[0] / bound[1])
-    return max(width, target * image.width // side), max(height, target * image.height // side)
-
-
-def _resized(
-    image: Image.Image, size: tuple[int, int], how: Preprocessing
-) -> npt.NDArray[np.uint8]:
-    """The pixels [H, W] or [H, W, C] of the image in another size."""
-    if how.antialias or how.interpolation is Interpolation.NEAREST:
-        resized = image.resize(size, Image.Resampling[how.interpolation.name])
-        return np.asarray(resized, np.uint8)
-    import torch  # Pillow always averages
-
-    pixels = torch.from_numpy(np.array(image, np.float32)).reshape(image.height, image.width, -1)
-    smaller = torch.nn.functional.interpolate(
-        pixels.permute(2, 0, 1)[None], size[::-1], mode=how.interpolation.value, align_corners=False
-    )
-    return smaller.round().clamp(0, 255).byte()[0].permute(1, 2, 0).squeeze(-1).numpy()
 
 
 def one_image_input(inputs: Sequence[TensorInfo], path: Path) -> TensorInfo:
@@ -156,7 +95,7 @@ def one_image_input(inputs: Sequence[TensorInfo], path: Path) -> TensorInfo:
     Raises:
         UsageError: The network takes something else than one image; ``path`` is for the message.
     """
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or image_size(inputs[0])[0] not in (1, 3):
+    if len(inputs) != 1 or not is_image(inputs[0]):
         raise UsageError(
             f"{path} holds images, but the network's input is not one gray or color image",
             hint="pass an .npz with one array per input",

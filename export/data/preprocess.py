@@ -42,6 +42,11 @@ def is_pixels(dtype: np.dtype[Any], info: TensorInfo) -> bool:
     return dtype == np.uint8 and info.dtype == "float32" and len(info.shape) == 4
 
 
+def is_image(info: TensorInfo) -> bool:
+    """Whether an input is one gray or color image."""
+    return len(info.shape) == 4 and image_size(info)[0] in (1, 3)
+
+
 def channel_axis(info: TensorInfo) -> int:
     """The dimension of an image input that counts the channels."""
     return 3 if info.layout is Layout.NHWC else 1

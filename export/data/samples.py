@@ -47,7 +47,8 @@ class Samples(ABC):
         source: What the user called it, for messages and the manifest.
         synthetic: Whether the samples are made up.
         pixels: Whether the samples are pixels that preprocessing normalizes.
-        skipped: The names of unreadable samples, which are added while they are read.
+        skipped: The names of unreadable samples and what is wrong with each, which are added while
+            they are read.
         repeats_itself: Whether the samples are surely the same each time; otherwise that is
             checked.
     """
@@ -103,8 +104,15 @@ def choose(samples: Samples, count: int) -> Iterator[tuple[str, Sample]]:
         if taken == count:
             return
     if taken == 0:
-        bad = f" ({len(samples.skipped)} could not be read)" if samples.skipped else ""
-        raise DataError(f"{samples.source} holds no usable sample{bad}")
+        raise DataError(f"{samples.source} holds no usable sample{unread(samples.skipped)}")
+
+
+def unread(skipped: Sequence[str]) -> str:
+    """How many samples could not be read, and why the first could not, in parentheses."""
+    if not skipped:
+        return ""
+    more = "the first: " if len(skipped) > 1 else ""
+    return f" ({len(skipped)} could not be read; {more}{skipped[0]})"
 
 
 Batch = Sequence[npt.NDArray[np.float32]]

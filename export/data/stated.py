@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -32,10 +33,13 @@ def read_preprocessing(stated: Preprocessing | str | Path | None) -> Preprocessi
     the network's own.
 
     Raises:
-        UsageError: There is no such file or name, or the file says something else.
+        UsageError: There is no such file or name, or the file says something else; or mean
+            and std are of pixels in [0, 255].
     """
-    if stated is None or isinstance(stated, Preprocessing):
-        return stated
+    if stated is None:
+        return None
+    if isinstance(stated, Preprocessing):
+        return _refuse_bytes(stated)
     if str(stated) in CONVENTIONS:
         return CONVENTIONS[str(stated)]
     path = Path(stated)
@@ -43,7 +47,7 @@ def read_preprocessing(stated: Preprocessing | str | Path | None) -> Preprocessi
         names = ", ".join(CONVENTIONS)
         raise UsageError(f"{path}: no such preprocessing", hint=f"pass a TOML file, or {names}")
     try:
-        return Preprocessing.model_validate(tomllib.loads(path.read_text("utf-8")))
+        read = Preprocessing.model_validate(tomllib.loads(path.read_text("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
     except ValidationError as error:
@@ -51,6 +55,29 @@ def read_preprocessing(stated: Preprocessing | str | Path | None) -> Preprocessi
         raise UsageError(
             f"{path}: {first_problem(error)}", hint=f"the keys of a preprocessing are {keys}"
         ) from error
+    return _refuse_bytes(read)
+
+
+def _refuse_bytes(stated: Preprocessing) -> Preprocessing:
+    """Refuse mean and std of pixels in [0, 255]: those of pixels in [0, 1] are at most 1 and 1/2.
+
+    A std of 1 changes nothing. Beside a mean above 1 it leaves pixels in [0, 255] as they are.
+    """
+    mean, std = max(stated.mean), max(stated.std)
+    large = [name for name, value in (("mean", mean), ("std", std)) if value > 1]
+    if not large:
+        return stated
+    hint_mean = _written(stated.mean, divided=mean > 1)
+    hint_std = _written(stated.std, divided=std > 1 or (mean > 1 and std == 1))
+    raise UsageError(
+        f"the {' and the '.join(large)} above 1 must be of pixels in [0, 255], and pixels are "
+        "scaled to [0, 1] first",
+        hint=f"if so, pass the mean {hint_mean} and the std {hint_std}",
+    )
+
+
+def _written(values: Sequence[float], *, divided: bool) -> str:
+    return ",".join(f"{value / 255 if divided else value:.6g}" for value in values)
 
 
 def combined(

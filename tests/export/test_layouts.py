@@ -17,8 +17,8 @@ from PIL import Image
 from edgeconv.bundle import Bundle, Format, Layout, Precision
 from edgeconv.export import export
 from edgeconv.export.layouts import layout_of
+from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.export.verify.bundle import verify_bundle
-from edgeconv.export.verify.top1 import evaluate
 from support.runtimes import run_onnx
 
 Array = npt.NDArray[np.float32]

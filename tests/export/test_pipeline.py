@@ -30,8 +30,8 @@ from edgeconv.export import (
     export,
     runtimes,
 )
+from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.export.verify.bundle import verify_bundle
-from edgeconv.export.verify.top1 import evaluate
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
 

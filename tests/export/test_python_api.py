@@ -18,7 +18,7 @@ from edgeconv.errors import DataError, MismatchedData, UsageError
 from edgeconv.export import Preprocessing, QuantizeOptions, RangeMethod, export
 from edgeconv.export.capture.resolve import resolve
 from edgeconv.export.request import ExportRequest
-from edgeconv.export.verify.top1 import evaluate
+from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.models.randomize import randomize_, structured_input
 from support.runtimes import run_onnx
 

@@ -15,7 +15,7 @@ from edgeconv.bench.result import ModelFile, ModelResult, ProcessRun
 from edgeconv.device import Runtime
 from edgeconv.device.emulated import InstructionCounts
 from edgeconv.device.messages import Conditions, Machine
-from edgeconv.evaluation import Accuracy, Evaluation, packed
+from edgeconv.evaluation import Accuracy, Evaluation, packed, top1_figure
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 MACHINE = Machine(
@@ -136,13 +136,13 @@ def made_evaluation(outcomes: Mapping[str, Any], *, size: int = 1000, **changes:
             path=path,
             bytes=size,
             runtime="litert 2.3",
-            top1=float(given.mean()),
-            correct=int(given.sum()),
+            figures=(top1_figure(float(given.mean()), len(given)),),
             outcomes=packed(given),
         )
         for path, given in right.items()
     )
     evaluation = Evaluation(
+        task="classification",
         data="digits.npz",
         data_sha256="0" * 64,
         samples=len(next(iter(right.values()))),

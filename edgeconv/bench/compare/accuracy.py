@@ -1,4 +1,4 @@
-"""Two evaluations side by side: by how many points did top-1 change, and is it chance?"""
+"""Two evaluations side by side: how did the first figure change, and is it chance?"""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from edgeconv.bench.compare.comparison import (
     compare_files,
 )
 from edgeconv.bench.compare.kind import ResultKind
-from edgeconv.bench.proportions import Difference, paired_difference, unpaired_difference
-from edgeconv.evaluation import Accuracy, Evaluation
+from edgeconv.differences import Difference
+from edgeconv.evaluation import SHARE, Accuracy, Evaluation, Figure, difference
 from edgeconv.units import format_percent
 
 
@@ -34,30 +34,48 @@ class AccuracyVerdict(str, Enum):
 class AccuracyComparison(Comparison[Accuracy, Difference]):
     """One file in both evaluations.
 
-    ``change`` is a difference of shares: 0.01 is one percentage point. ``paired``: both saw the
-    same samples.
+    ``change`` is a difference of the first figures, such as top-1; of shares 0.01 is one percentage
+    point. ``paired``: both saw the same samples. ``certain``: the figure is a mean over samples, so
+    that the change has an interval.
     """
 
     paired: bool
+    certain: bool = True
+
+    @property
+    def _figure(self) -> Figure:
+        return self.before.decisive
+
+    @property
+    def _is_share(self) -> bool:
+        return self._figure.unit == SHARE
+
+    def _loss(self, change: float) -> float:
+        """How much worse a change is: a share of all samples, or of an error or another figure."""
+        loss = -change if self._figure.better == "higher" else change
+        return loss if self._is_share else loss / (abs(self._figure.value) or 1.0)
 
     @property
     def verdict(self) -> AccuracyVerdict:
         """Undecided unless the test of the difference is significant."""
         if self.doubts or not self.change.significant:
             return AccuracyVerdict.UNDECIDED
-        return AccuracyVerdict.MORE if self.change.value > 0 else AccuracyVerdict.LESS
+        less = self._loss(self.change.value) > 0
+        return AccuracyVerdict.LESS if less else AccuracyVerdict.MORE
 
     def sentence(self) -> str:
         """Such as "1.20 points less accurate, at least 0.51, at most 1.88"."""
-        low, value, high = (100 * x for x in (self.change.low, self.change.value, self.change.high))
+        low, value, high = map(self._scaled, (self.change.low, self.change.value, self.change.high))
         if self.doubts:
             return UNDECIDED
+        unit = self._unit
         if self.verdict is AccuracyVerdict.UNDECIDED:
-            return f"no difference shown, between {low:+.2f} and {high:+.2f} points"
-        near, far = sorted((abs(low), abs(high)))
-        return (
-            f"{abs(value):.2f} points {self.verdict.value}, at least {near:.2f}, at most {far:.2f}"
-        )
+            return (
+                f"no difference shown, between {self._signed(low)} and {self._signed(high)}{unit}"
+            )
+        near, far = (self._number(each) for each in sorted((abs(low), abs(high))))
+        bounds = f", at least {near}, at most {far}" if self.certain else ""
+        return f"{self._number(abs(value))}{unit} {self.verdict.value}{bounds}"
 
     def judge(self, limits: Limits) -> Outcome:
         """It fails if it lost significantly and more than allowed.
@@ -65,15 +83,31 @@ class AccuracyComparison(Comparison[Accuracy, Difference]):
         More may be lost than allowed where the interval says so; without any loss there is no
         doubt.
         """
-        less = self.verdict is AccuracyVerdict.LESS
-        if less and -self.change.value > limits.accuracy_loss:
+        loss = self._loss(self.change.value)
+        if self.verdict is AccuracyVerdict.LESS and loss > limits.accuracy_loss:
             return Outcome.FAIL
-        lost = self.change.value < 0 and self.change.low < -limits.accuracy_loss
+        most = max(self._loss(self.change.low), self._loss(self.change.high))
+        lost = loss > 0 and most > limits.accuracy_loss
         return Outcome.INCONCLUSIVE if lost else Outcome.PASS
 
     def worse(self) -> str:
-        """How many points the file lost."""
-        return f"{100 * self.change.value:+.2f} points"
+        """How much the file lost, such as "-2.00 points"."""
+        return f"{self._signed(self._scaled(self.change.value))}{self._unit}"
+
+    def _scaled(self, change: float) -> float:
+        return 100 * change if self._is_share else change
+
+    @property
+    def _unit(self) -> str:
+        if self._is_share:
+            return " points"
+        return f" {self._figure.unit}" if self._figure.unit else ""
+
+    def _number(self, value: float) -> str:
+        return f"{value:.2f}" if self._is_share else f"{value:.3g}"
+
+    def _signed(self, value: float) -> str:
+        return f"{value:+.2f}" if self._is_share else f"{value:+.3g}"
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -81,25 +115,36 @@ class AccuracyComparison(Comparison[Accuracy, Difference]):
         return self.before.bytes, self.after.bytes
 
     def figures(self) -> tuple[str, str]:
-        """Top-1 in percent."""
-        before, after = (format_percent(a.top1, places=2) for a in (self.before, self.after))
+        """The first figure, in percent where it is a share."""
+        before, after = (format_figure(each.decisive) for each in (self.before, self.after))
         return before, after
 
     def format_change(self) -> str:
-        """Percentage points, such as "-2.00 [-2.91, -1.09]"."""
+        """Percentage points or the figure's unit, such as "-2.00 [-2.91, -1.09]"."""
         change = self.change
-        low, value, high = (f"{100 * x:+.2f}" for x in (change.low, change.value, change.high))
-        return f"{value} [{low}, {high}]"
+        low, value, high = (
+            self._signed(self._scaled(x)) for x in (change.low, change.value, change.high)
+        )
+        return f"{value} [{low}, {high}]" if self.certain else value
 
     def plain(self) -> dict[str, object]:
-        """Shares, their difference with its p-value, and whether the samples are paired."""
+        """The figures, their difference with its p-value, and whether the samples are paired."""
         return {
-            "before_top1": self.before.top1,
-            "after_top1": self.after.top1,
-            "change": dataclasses.asdict(self.change),
+            "figure": self._figure.name,
+            "unit": self._figure.unit,
+            "before": self.before.decisive.value,
+            "after": self.after.decisive.value,
+            "change": dataclasses.asdict(self.change) if self.certain else None,
             "size_change": self.size_change,
             "paired": self.paired,
         }
+
+
+def format_figure(figure: Figure) -> str:
+    """A figure as people read it: a share in percent, another one with its unit."""
+    if figure.unit == SHARE:
+        return format_percent(figure.value, places=2)
+    return f"{figure.value:.4g} {figure.unit}".rstrip()
 
 
 def compare_accuracy(
@@ -113,13 +158,18 @@ def compare_accuracy(
     paired = before.same_samples(after)
 
     def compared(name: str, old: Accuracy, new: Accuracy) -> AccuracyComparison:
-        if paired:
-            change = paired_difference(before.outcomes(old), after.outcomes(new))
-        else:
-            change = unpaired_difference(
-                (old.correct, before.samples), (new.correct, after.samples)
-            )
-        return AccuracyComparison(name, old, new, change, paired)
+        scores = before.scores(old), after.scores(new)
+        doubts: tuple[str, ...] = (
+            () if old.decisive.name == new.decisive.name else ("the figure changed",)
+        )
+        if scores[0] is None or scores[1] is None or scores[0].dtype != scores[1].dtype:
+            value = new.decisive.value - old.decisive.value
+            if not paired:
+                doubts += (f"of the {old.decisive.name} of other samples nothing follows",)
+            change = Difference(value, value, value)
+            return AccuracyComparison(name, old, new, change, paired, certain=False, doubts=doubts)
+        change = difference(scores[0], scores[1], paired=paired, root=old.root)
+        return AccuracyComparison(name, old, new, change, paired, doubts=doubts)
 
     cautions = []
     if not paired:
@@ -133,6 +183,7 @@ def compare_accuracy(
         compared,
         name_of=lambda result: result.path,
         runtime_of=lambda result: result.runtime,
+        settings=[("task", before.task, after.task)],
         terms=terms,
         cautions=cautions,
     )
@@ -147,7 +198,8 @@ def _unreadable(evaluation: Evaluation) -> tuple[str, ...]:
 
 def _headline(limits: Limits) -> str:
     return (
-        f"(top-1 accuracy): at most {100 * limits.accuracy_loss:g} points lost, at most "
+        f"(accuracy): at most {100 * limits.accuracy_loss:g} points lost (of figures that are no "
+        f"shares {100 * limits.accuracy_loss:g}%), at most "
         f"{100 * limits.regression:g}% larger."
     )
 
@@ -158,6 +210,6 @@ ACCURACY = ResultKind(
     result=Evaluation,
     compare=compare_accuracy,
     headline=_headline,
-    change_column="Points",
+    change_column="Change",
     doubt="too few samples to be sure",
 )

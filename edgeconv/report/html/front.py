@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from edgeconv.bench.compare.accuracy import format_figure
 from edgeconv.bench.instructions import CountResult
 from edgeconv.bench.result import BenchResult
 from edgeconv.bundle import Artifact, Bundle, Precision
-from edgeconv.evaluation import Evaluation
+from edgeconv.evaluation import SHARE, Evaluation
 from edgeconv.report.html.charts import Point, front
 from edgeconv.report.html.page import Section, html_table
 from edgeconv.report.tables import Column
-from edgeconv.units import format_bytes, format_count, format_duration, format_percent
+from edgeconv.units import format_bytes, format_count, format_duration
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,22 @@ def front_section(
 
 
 def _accuracy(files: Sequence[tuple[Bundle, Artifact]], evaluations: Sequence[Evaluation]) -> _Axis:
-    """Top-1 where all data is the same, else the SQNR against the float network."""
-    found = {(r.path, r.bytes): r.top1 for e in evaluations for r in e.results}
-    top1 = {
+    """The first figure of the task where all data is the same, else the SQNR against float."""
+    found = {(r.path, r.bytes): r.decisive for e in evaluations for r in e.results}
+    figures = {
         artifact.sha256: found[artifact.path, artifact.bytes]
         for _, artifact in files
         if (artifact.path, artifact.bytes) in found
     }
-    if top1 and len({evaluation.data_sha256 for evaluation in evaluations}) == 1:
-        percent = {key: 100 * value for key, value in top1.items()}
+    same = len({(e.data_sha256, e.results[0].decisive.name) for e in evaluations}) == 1
+    # The front takes the upper left: an error, of which less is better, has no place there.
+    if same and figures and all(figure.better == "higher" for figure in figures.values()):
+        (name, unit) = next((figure.name, figure.unit) for figure in figures.values())
+        share = unit == SHARE
         return _Axis(
-            "top-1 (%)", percent, {key: format_percent(v, places=2) for key, v in top1.items()}
+            f"{name} (%)" if share else f"{name} ({unit})" if unit else name,
+            {key: (100 if share else 1) * figure.value for key, figure in figures.items()},
+            {key: format_figure(figure) for key, figure in figures.items()},
         )
     decibels = {
         artifact.sha256: artifact.verification.sqnr_db

@@ -23,8 +23,7 @@ class Assessment:
 
     Attributes:
         sqnr_db: The SQNR against the float network.
-        accuracy_drop: How much of the top-1 accuracy is lost, as a share of all samples; None
-            without labels.
+        accuracy_drop: How much of the accuracy is lost, as a share; None without labels.
         bytes: The size of the file.
         latency_ns: The time of one inference; None where it was not measured.
         keeps_nothing: Whether it says nothing about an output of the network, which no budget
@@ -44,7 +43,7 @@ class Budget:
 
     Attributes:
         min_sqnr_db: The least SQNR; None for any.
-        max_accuracy_drop: The largest loss of top-1 accuracy; None for any.
+        max_accuracy_drop: The largest loss of accuracy; None for any.
     """
 
     min_sqnr_db: float | None = None

@@ -119,7 +119,7 @@ def test_commands(tmp_path: Path, edgeconv: CommandLine) -> None:
     new = save(tmp_path / "new.json", made_evaluation({"m": worse(20)}))
     failed = edgeconv("gate", new, "--baseline", old)
     assert failed.returncode == 1
-    assert failed.stdout.startswith("**Gate FAILED** (top-1 accuracy): at most 0.5 points lost, ")
+    assert failed.stdout.startswith("**Gate FAILED** (accuracy): at most 0.5 points lost ")
     loose = edgeconv("gate", new, "--baseline", old, "--max-accuracy-loss", "2.5")
     assert loose.returncode == 3
     assert "**Gate INCONCLUSIVE**" in loose.stdout
@@ -141,7 +141,7 @@ def test_outcomes_come_back(right: npt.NDArray[np.bool_]) -> None:
     evaluation = made_evaluation({"m": right})
     again = Evaluation.parse(evaluation.model_dump_json(), Path("r.json"))
     assert again == evaluation
-    assert np.array_equal(again.outcomes(again.results[0]), right)
+    assert np.array_equal(again.scores(again.results[0]), right)
 
 
 @pytest.mark.parametrize(
@@ -149,14 +149,52 @@ def test_outcomes_come_back(right: npt.NDArray[np.bool_]) -> None:
     [
         ("outcomes", "AAAA", "are not 1000"),
         ("outcomes", "?", "not base64"),
-        ("correct", 3, "are not those of its top-1"),
-        ("top1", 0.3, "are not those of its top-1"),
+        ("value", 0.3, "are not those of its top-1"),
     ],
 )
 def test_damaged_outcomes(field: str, value: object, words: str) -> None:
     plain = json.loads(made_evaluation({"m": RIGHT}).model_dump_json())
-    plain["results"][0][field] = value
+    result = plain["results"][0]
+    (result if field in result else result["figures"][0])[field] = value
     with pytest.raises(
         DataError, match=f"r.json is damaged, or not a result of edgeconv evaluate.*{words}"
     ):
         Evaluation.parse(json.dumps(plain), Path("r.json"))
+
+
+def test_results_of_version_2_are_read(tmp_path: Path) -> None:
+    """They had top-1 alone."""
+    new = made_evaluation({"m": RIGHT})
+    old = json.loads(new.model_dump_json())
+    old["schema_version"] = 2
+    del old["task"]
+    for result in old["results"]:
+        del result["figures"], result["scores"], result["root"], result["against_float"]
+        result |= {"top1": 0.9, "correct": 900}
+    assert Evaluation.parse(json.dumps(old), tmp_path / "r.json") == new
+    old["results"][0]["top1"] = 0.8
+    with pytest.raises(DataError, match="are not those of its top-1"):
+        Evaluation.parse(json.dumps(old), tmp_path / "r.json")
+
+
+def test_figures_without_an_interval() -> None:
+    """Such as a mean average precision: the change counts as it is, on the same samples."""
+    plain = made_evaluation({"m": RIGHT})
+    (result,) = plain.results
+    results = []
+    for value in (0.5, 0.49):
+        figure = result.decisive.model_copy(update={"name": "mAP", "value": value})
+        changed = result.model_copy(update={"outcomes": None, "figures": (figure,)})
+        results.append(plain.model_copy(update={"task": "detection", "results": (changed,)}))
+    (comparison,) = compare_accuracy(*results).comparisons
+    assert comparison.sentence() == "1.00 points less accurate"
+    assert comparison.format_change() == "-1.00"
+    assert comparison.outcome(LIMITS) is Outcome.FAIL
+    assert comparison.outcome(Limits(0.03, 0.02)) is Outcome.PASS
+    other = results[1].model_copy(update={"data_sha256": "1" * 64})
+    assert compare_accuracy(results[0], other).comparisons[0].outcome(LIMITS) is (
+        Outcome.INCONCLUSIVE
+    )
+    report = compare_accuracy(plain, results[1])
+    assert report.comparisons[0].verdict is AccuracyVerdict.UNDECIDED
+    assert "the task changed from classification to detection" in report.cautions[0]

@@ -19,8 +19,8 @@ from edgeconv.export.data.integer_ranges import IntegerRange, integer_ranges
 from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import batch_size, choose, inputs_of_samples
 from edgeconv.export.data.synthetic import SyntheticSamples
+from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.export.verify.bundle import verify_bundle
-from edgeconv.export.verify.top1 import evaluate
 
 pytestmark = pytest.mark.slow
 

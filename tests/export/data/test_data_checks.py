@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.bundle import Fit, Preprocessing, TensorInfo
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.checks import InputCheck
 from edgeconv.export.data.open import open_samples
@@ -50,12 +51,44 @@ def test_scaled_and_not_normalized(tmp_path: Path) -> None:
     assert "lie in [0, 1]" in line
 
 
-def test_constant_images_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [None, IMAGENET, ASSUMED])
+@pytest.mark.parametrize("color", [(0, 0, 0), (200, 30, 90)])
+def test_pictures_of_one_color_are_named(
+    tmp_path: Path, how: Preprocessing | None, color: tuple[int, int, int]
+) -> None:
+    """Whatever the normalization, which gives the channels of one color different values."""
     pixels = PIXELS.copy()
-    pixels[[1, 4]] = 0
-    (line,) = findings(tmp_path, pixels, None)
-    assert "2 of 6 calibration samples hold one value all over" in line
+    pixels[[1, 4]] = np.array(color)[:, None, None]
+    pixels[2, 0] = 7  # one channel alone is no solid color
+    (line,) = findings(tmp_path, pixels, how)
+    assert line.startswith("2 of 6 calibration samples are of one solid color: ")
     assert {word for word in line.replace(",", "").split() if word.isdecimal()} >= {"1", "4"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_a_solid_picture_in_a_letterbox(tmp_path: Path, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    for name, size in (("a", (8, 4)), ("b", (4, 8)), ("c", (8, 8))):
+        Image.new("RGB", size, (9, 200, 30)).save(tmp_path / f"{name}.png")
+        pixels = rng.integers(0, 256, (*size, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"structured_{name}.png")
+    how = IMAGENET.model_copy(update={"fit": Fit.LETTERBOX})
+    info = [TensorInfo(name="image", shape=(1, 3, 8, 8), dtype=dtype)]
+    samples = open_samples(tmp_path, info, how)
+    feed = SampleBatches(samples, count=9, batch=1, keep=0, check=InputCheck(info, how))
+    list(feed)
+    (line,) = feed.findings()
+    assert line.startswith("3 of 6 calibration samples are of one solid color: ")
+    assert "structured" not in line
+
+
+def test_other_samples_of_one_value_are_named() -> None:
+    check = InputCheck([TensorInfo(name="x", shape=(1, 4), dtype="float32")], None)
+    check.note("good", (np.array([[1, 2, 3, 4]], np.float32),))
+    check.note("bad", (np.full((1, 4), 2.5, np.float32),))
+    assert check.findings(normalized_here=False) == [
+        "1 of 2 calibration samples hold one value all over: bad"
+    ]
 
 
 def test_equal_samples(tmp_path: Path) -> None:

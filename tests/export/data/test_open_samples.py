@@ -82,15 +82,20 @@ def test_damaged_images_are_named_and_skipped(tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "text.jpg").write_text("no image")
     good = (tmp_path / "0.png").read_bytes()
-    (tmp_path / "cut.png").write_bytes(good[: len(good) // 2])
+    (tmp_path / "cut.png").write_bytes(good[:-20])
     samples = open_samples(tmp_path, COLOR, None)
     assert {name for name, _ in choose(samples, 10)} == {"0.png", "1.png", "2.png"}
-    assert sorted(samples.skipped) == ["cut.png", "empty.png", "text.jpg"]
+    unknown = "is no image that Pillow can read"
+    assert sorted(samples.skipped) == [
+        "cut.png ends too early",
+        f"empty.png {unknown}",
+        f"text.jpg {unknown}",
+    ]
 
 
 def test_only_damaged_images_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"no usable sample \(1 could not be read\)"):
+    with pytest.raises(DataError, match=r"no usable sample \(1 could not be read; a.png is no im"):
         list(choose(open_samples(tmp_path, COLOR, None), 4))
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
-from edgeconv.bundle import Fit, Interpolation, Preprocessing, TensorInfo
+from edgeconv.bundle import Color, Fit, Interpolation, Preprocessing, TensorInfo
 from edgeconv.errors import UsageError
 from edgeconv.export.data.feed import choose_preprocessing
 from edgeconv.export.data.images import load_image
@@ -42,6 +44,8 @@ def test_a_convention_replaces_the_card(name: str) -> None:
         ("std = [0.5, 0]", "a standard deviation is zero"),
         ("crop = 1.5", "crop: "),
         ("crop = 0.9\nresize = 40", "exclude each other"),
+        ('fit = "letterbox"\ncrop = 0.9', "a letterbox shows the whole image"),
+        ("background = [0, 0, 256]", "background"),
         ('interpolation = "cubic"', "'nearest', 'bilinear', 'bicubic' or 'lanczos'"),
     ],
 )
@@ -49,6 +53,57 @@ def test_files_that_say_something_else(text: str, message: str, tmp_path: Path) 
     (tmp_path / "p.toml").write_text(text)
     with pytest.raises(UsageError, match=message):
         read_preprocessing(tmp_path / "p.toml")
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "hint"),
+    [
+        ((123.675, 116.28), (58.395, 57.12), ("0.485,0.456", "0.229,0.224")),
+        ((127.5,), (127.5,), ("0.5", "0.5")),
+        ((103.53,) * 3, (1.0,) * 3, ("0.406,0.406,0.406", "0.00392157,0.00392157,0.00392157")),
+        ((0.0,), (255.0,), ("0", "1")),
+        ((123.675,), (0.229,), ("0.485", "0.229")),
+        ((0.485,), (58.395,), ("0.485", "0.229")),
+    ],
+)  # fmt: skip
+def test_mean_and_std_of_bytes_are_asked_about(
+    mean: tuple[float, ...], std: tuple[float, ...], hint: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "p.toml").write_text(f"mean = {list(mean)}\nstd = {list(std)}\n")
+    for stated in (Preprocessing(mean=mean, std=std), tmp_path / "p.toml"):
+        with pytest.raises(UsageError, match=r"pixels in \[0, 255\]") as raised:
+            read_preprocessing(stated)
+        assert raised.value.hint == f"if so, pass the mean {hint[0]} and the std {hint[1]}"
+
+
+@given(
+    mean=st.lists(st.floats(0, 1), min_size=3, max_size=3),
+    std=st.lists(st.floats(1e-3, 1), min_size=3, max_size=3),
+)
+def test_mean_and_std_of_pixels_from_0_to_1_are_taken(mean: list[float], std: list[float]) -> None:
+    stated = Preprocessing(mean=tuple(mean), std=tuple(std))
+    assert read_preprocessing(stated) is stated
+
+
+def test_everything_about_an_image_can_be_stated(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text(
+        'fit = "letterbox"\ninterpolation = "bicubic"\nantialias = false\ncolor = "bgr"\n'
+        "padding = [1, 2, 3]\nbackground = [0, 0, 0]\nexif_rotation = false\nstd = 0.5\n"
+    )
+    found = choose_preprocessing(tmp_path / "p.toml", None, COLOR, "net")
+    assert found == Preprocessing(
+        fit=Fit.LETTERBOX, interpolation=Interpolation.BICUBIC, antialias=False, color=Color.BGR,
+        padding=(1, 2, 3), background=(0, 0, 0), exif_rotation=False, mean=(0.0,) * 3,
+        std=(0.5,) * 3,
+    )  # fmt: skip
+
+
+def test_an_input_of_one_channel_is_gray() -> None:
+    gray = [TensorInfo(name="x", shape=(1, 1, 32, 32), dtype="float32")]
+    for stated in (None, Preprocessing(std=0.5)):
+        assert choose_preprocessing(stated, None, gray, "net").color is Color.GRAY  # type: ignore[union-attr]
+    with pytest.raises(UsageError, match="for BGR, and the input of net has 1 channels"):
+        choose_preprocessing(Preprocessing(color=Color.BGR), None, gray, "net")
 
 
 def test_names_and_channels_that_do_not_fit() -> None:

@@ -16,7 +16,7 @@ from edgeconv.device import open_device
 from edgeconv.export import export
 from edgeconv.export.inspect import inspect_file
 from edgeconv.export.inspect.report import FileReport
-from edgeconv.export.verify.top1 import evaluate
+from edgeconv.export.tasks.evaluate import evaluate
 from support.precision import Samples
 
 pytestmark = pytest.mark.slow

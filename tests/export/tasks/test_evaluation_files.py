@@ -16,7 +16,7 @@ from edgeconv.bundle import MANIFEST_NAME, Bundle, sha256_of
 from edgeconv.cli import cli
 from edgeconv.errors import DataError, EdgeconvError
 from edgeconv.evaluation import Evaluation
-from edgeconv.export.verify.top1 import evaluate
+from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.models.randomize import structured_input
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ def test_saved_and_gated(bundle: Bundle, data: Path, tmp_path: Path) -> None:
     assert run("evaluate", bundle.path, "--data", data, "-o", out, "--quiet")[0] == 0
     saved = Evaluation.parse(out.read_text(), out)
     assert saved == evaluate(bundle, data)
-    assert [saved.outcomes(r).sum() for r in saved.results] == [r.correct for r in saved.results]
+    assert [saved.scores(r).sum() for r in saved.results] == [r.correct for r in saved.results]
     again = tmp_path / "new.json"
     assert run("evaluate", bundle.path, "--data", data, "-o", again, "--quiet")[0] == 0
     assert run("gate", again, "--baseline", out)[0] == 0

@@ -1,4 +1,4 @@
-"""The difference of two shares, such as two accuracies: how large, and is it chance?
+"""The difference of two shares or means, such as two accuracies: how large, and is it chance?
 
 On the same samples only those count that one network recognizes and the other does not: McNemar's
 test, exact (Q. McNemar, "Note on the sampling error of the difference between correlated
@@ -9,6 +9,9 @@ based on paired data", J. Educ. Behav. Stat. 37:4, 2012.
 On different samples it is the two-proportion z test with the pooled variance, and the interval of
 A. Agresti and B. Caffo, "Simple and effective confidence intervals for proportions", The American
 Statistician 54:4, 2000.
+
+Of means it is Student's interval of the mean difference on the same samples, and the normal one of
+the difference of the means on different samples.
 """
 
 from __future__ import annotations
@@ -19,28 +22,80 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bench.statistics import NORMAL_975
+from edgeconv.student import student
 
+NORMAL_975 = 1.959964
 LEVEL = 0.05  # of the tests, two-sided; the intervals are of 95 %
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The second share less the first, in [-1, 1].
+    """The second figure less the first.
 
-    It has its 95 % interval and its two-sided p-value. The interval contains zero exactly where the
-    test finds nothing.
+    It has its 95 % interval, and for shares the two-sided p-value of their test. The interval
+    contains zero exactly where the test finds nothing. It is a point where a figure is no mean over
+    samples: then nothing is known of chance.
     """
 
     value: float
     low: float
     high: float
-    p_value: float
+    p_value: float | None = None
 
     @property
     def significant(self) -> bool:
         """Whether the test finds a difference."""
+        if self.p_value is None:
+            return self.low > 0 or self.high < 0
         return self.p_value < LEVEL
+
+
+Scores = npt.NDArray[np.float64]
+
+
+def paired_means(before: Scores, after: Scores, *, root: bool = False) -> Difference:
+    """The difference of the means of two networks' scores on the same samples.
+
+    Args:
+        before: A score per sample of the first network.
+        after: The same of the second one, in the same order.
+        root: Whether the figures are the roots of the means, as a root mean square error is.
+    """
+    change = _linear(after, root=root) - _linear(before, root=root)
+    half = math.inf
+    if len(change) > 1:
+        # Beyond 1000 degrees Student's distribution is the normal one.
+        reach = student(1 - LEVEL, min(len(change) - 1, 1000))
+        half = reach * float(change.std(ddof=1)) / math.sqrt(len(change))
+    return _of_means(before, after, half, root=root)
+
+
+def unpaired_means(before: Scores, after: Scores, *, root: bool = False) -> Difference:
+    """The difference of the means of scores of different samples; see :func:`paired_means`."""
+    half = math.inf
+    if min(len(before), len(after)) > 1:
+        parts = (_linear(scores, root=root) for scores in (before, after))
+        half = NORMAL_975 * math.sqrt(sum(float(part.var(ddof=1)) / len(part) for part in parts))
+    return _of_means(before, after, half, root=root)
+
+
+def _mean(scores: Scores) -> float:
+    return math.fsum(scores) / len(scores)
+
+
+def _linear(scores: Scores, *, root: bool) -> Scores:
+    """Scores whose mean varies as the figure does: the root is linear close to its mean."""
+    mean = _mean(scores)
+    return scores / (2 * math.sqrt(mean)) if root and mean else scores
+
+
+def _of_means(before: Scores, after: Scores, half: float, *, root: bool) -> Difference:
+    """The interval around the difference; with one sample all that is known is that it may be 0."""
+    old, new = (math.sqrt(_mean(s)) if root else _mean(s) for s in (before, after))
+    value = new - old
+    if math.isinf(half):
+        return Difference(value, min(value, 0.0), max(value, 0.0))
+    return Difference(value, value - half, value + half)
 
 
 def paired_difference(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_]) -> Difference:

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from edgeconv.bench.proportions import mcnemar, paired_difference, unpaired_difference
+from edgeconv.differences import (
+    mcnemar,
+    paired_difference,
+    paired_means,
+    unpaired_difference,
+    unpaired_means,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -116,3 +122,34 @@ def test_pairs_find_what_shares_alone_do_not() -> None:
         unpaired += unpaired_difference(*shares).significant
     assert paired / 200 >= 0.9
     assert unpaired / 200 <= 0.3
+
+
+@pytest.mark.parametrize("root", [False, True])
+def test_intervals_of_means_cover(root: bool) -> None:
+    """In about 95 % of data sets the interval holds the difference, and 0 where there is none."""
+    rng = np.random.default_rng(0)
+    paired, unpaired, zero = 0, 0, 0
+    for _ in range(600):
+        base = rng.gamma(2.0, 1.0, 60)
+        more = base + rng.normal(0.3, 0.2, 60)
+        truth = np.sqrt(2.3) - np.sqrt(2.0) if root else 0.3
+        found = paired_means(base, more, root=root)
+        paired += found.low <= truth <= found.high
+        zero += not paired_means(base, base + rng.normal(0, 0.2, 60), root=root).significant
+        other = unpaired_means(base, rng.gamma(2.0, 1.0, 80) + 0.3, root=root)
+        unpaired += other.low <= truth <= other.high
+    # Three standard deviations of a share of 95 % in 600 data sets.
+    margin = 3 * (0.95 * 0.05 / 600) ** 0.5
+    assert zero / 600 > 0.95 - margin
+    assert paired / 600 > 0.95 - margin
+    assert zero < 600
+    assert unpaired / 600 > 0.95 - margin - 0.01  # normal, not Student's
+
+
+def test_one_sample_shows_nothing() -> None:
+    one, other = np.array([1.0]), np.array([3.0])
+    for found in (paired_means(one, other), unpaired_means(one, other)):
+        assert (found.value, found.low, found.high) == (2.0, 0.0, 2.0)
+        assert not found.significant
+    nothing = np.zeros(4)
+    assert paired_means(nothing, nothing, root=True).value == 0.0

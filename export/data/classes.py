@@ -1,0 +1,163 @@
+"""Samples with their classes: class folders, ImageNet as it is, ``.npz`` files and objects."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeconv.bundle import Manifest
+from edgeconv.errors import DataError, MismatchedData, UsageError
+from edgeconv.export.data.images import ImageFolder
+from edgeconv.export.data.labeled import LabeledObject
+from edgeconv.export.data.truth import (
+    Labeled,
+    folder_with_truths,
+    image_folder,
+    npz_with_truths,
+    rows_with_truths,
+)
+
+_TRUTH_OF_IMAGENET = "ILSVRC2012_validation_ground_truth.txt"
+_NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})$")
+
+
+def open_classes(
+    data: Any, truth: Path | None, manifest: Manifest, classes: int | None
+) -> Labeled[int]:
+    """Open samples with the index of their class.
+
+    Args:
+        data: A folder with a folder of images per class, ImageNet's folder of validation images, an
+            ``.npz`` with ``x`` and ``y``, or an object as
+            :class:`edgeconv.export.data.labeled.LabeledObject` takes it.
+        truth: The folder of ImageNet's devkit, for its validation images.
+        manifest: Describes the network.
+        classes: How many classes the network has; None where any label will do.
+
+    Raises:
+        UsageError: There is no such data.
+        DataError: It is damaged, or has other classes than the network.
+    """
+    if not isinstance(data, Path):
+        found = LabeledObject(data, manifest.inputs, manifest.preprocessing, classes or 2**31)
+        total = len(data[-1] if isinstance(data, tuple) else getattr(data, "dataset", data))
+        return Labeled(iter(found), total, [], lambda: found.sha256)
+    if truth is not None:
+        return _imagenet(image_folder(data, manifest), truth, classes)
+    if data.is_dir():
+        return _class_folders(image_folder(data, manifest), manifest, classes)
+    if data.suffix != ".npz":
+        kind = "neither a folder nor an .npz file" if data.exists() else "no such file"
+        raise UsageError(
+            f"{data}: {kind}", hint="pass a folder of images per class, or an .npz with x and y"
+        )
+    samples, labels = npz_with_truths(data, manifest, "iu", "integers")
+    if len(labels.shape) != 1:
+        raise MismatchedData(
+            f"{data} has no array 'y' of one integer per sample: it is {list(labels.shape)}",
+            hint="store the class index of each sample as 'y' beside 'x'",
+        )
+    values = labels.whole()
+    if classes is not None and len(values) and not 0 <= values.min() <= values.max() < classes:
+        raise DataError(f"{data} has labels outside 0…{classes - 1}")
+    rows = rows_with_truths(samples, labels)
+    return Labeled(
+        ((sample, int(label)) for sample, label in rows.pairs),
+        rows.total,
+        rows.skipped,
+        rows.sha256,
+    )
+
+
+def _class_folders(folder: ImageFolder, manifest: Manifest, classes: int | None) -> Labeled[int]:
+    loose = [file for file in folder.files if file.parent == folder.path]
+    if loose:
+        hint = "sort the images as FOLDER/CLASS/image"
+        if _NUMBER.search(loose[0].stem):
+            hint = "for ImageNet's validation images pass --truth with the folder of its devkit"
+        raise DataError(f"{loose[0]} is not in a class folder", hint=hint)
+    of_file = [file.relative_to(folder.path).parts[0] for file in folder.files]
+    names = sorted(set(of_file))
+    index = (
+        {name: place for place, name in enumerate(names)}
+        if classes is None
+        else _class_indices(folder.path, names, classes, manifest.labels)
+    )
+    return folder_with_truths(folder, lambda i: index[of_file[i]])
+
+
+def _class_indices(
+    path: Path, names: list[str], classes: int, labels: tuple[str, ...] | None
+) -> dict[str, int]:
+    """Find the class of each folder: by the bundle's labels, as a number, or in sorted order."""
+    if labels and all(name in labels for name in names):
+        return {name: labels.index(name) for name in names}
+    if all(name.isdecimal() and int(name) < classes for name in names):
+        return {name: int(name) for name in names}
+    if len(names) == classes:
+        return {name: index for index, name in enumerate(names)}
+    raise DataError(
+        f"{path} has {len(names)} class folders and the network {classes} outputs",
+        hint="name the folders by index, or by the labels given at export (--labels)",
+    )
+
+
+def _imagenet(folder: ImageFolder, devkit: Path, classes: int | None) -> Labeled[int]:
+    """ImageNet's validation images, of which the number in the name says which line is theirs."""
+    truth, meta = _devkit(devkit)
+    class_of = _classes_of_numbers(meta)
+    if classes is not None and classes != len(class_of):
+        raise MismatchedData(
+            f"the network has {classes} classes, and {meta} has {len(class_of)}",
+            hint="sort the images as FOLDER/CLASS/image, the folders named by index",
+        )
+    try:
+        lines = [int(line) for line in truth.read_text("ascii").split()]
+        of_line = [class_of[line] for line in lines]
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{truth} is not a list of ImageNet's numbers of classes") from error
+    numbers = []
+    for file in folder.files:
+        number = _NUMBER.search(file.stem)
+        if number is None or not 1 <= int(number[1]) <= len(of_line):
+            raise DataError(
+                f"{file} is not one of the {len(of_line)} validation images of {truth}",
+                hint="pass the folder of ILSVRC2012_val_00000001.JPEG and so on",
+            )
+        numbers.append(int(number[1]))
+    return folder_with_truths(folder, lambda i: of_line[numbers[i] - 1], truth, meta)
+
+
+def _devkit(path: Path) -> tuple[Path, Path]:
+    """The two files that are needed of the devkit, as it unpacks or from its folder ``data``."""
+    for folder in (path, path / "data"):
+        files = folder / _TRUTH_OF_IMAGENET, folder / "meta.mat"
+        if all(file.is_file() for file in files):
+            return files
+    raise UsageError(
+        f"{path} has no data/{_TRUTH_OF_IMAGENET} and data/meta.mat",
+        hint="unpack ILSVRC2012_devkit_t12.tar.gz, and pass its folder",
+    )
+
+
+def _classes_of_numbers(meta: Path) -> dict[int, int]:
+    """The index of each of the devkit's numbers: networks have the classes sorted by WordNet ID."""
+    try:
+        from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
+    except ImportError as error:
+        raise UsageError(
+            "ImageNet's devkit needs SciPy",
+            hint="install it with: pip install 'edgeconv[imagenet]'",
+        ) from error
+    try:
+        synsets = np.atleast_1d(loadmat(meta, squeeze_me=True)["synsets"])
+        leaves = synsets[synsets["num_children"].astype(int) == 0]
+        numbers, names = leaves["ILSVRC2012_ID"].astype(int).tolist(), leaves["WNID"].tolist()
+    except (MatReadError, ValueError, KeyError, IndexError, TypeError, OSError) as error:
+        raise DataError(f"{meta} is not the meta.mat of ImageNet's devkit") from error
+    order = sorted(map(str, names))
+    return {number: order.index(str(name)) for number, name in zip(numbers, names, strict=True)}

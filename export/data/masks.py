@@ -1,0 +1,108 @@
+"""Images with masks: a class for every pixel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from edgeconv.bundle import Interpolation, Manifest, Preprocessing
+from edgeconv.errors import DataError, MismatchedData, UsageError
+from edgeconv.export.data.decode import decode, open_image
+from edgeconv.export.data.fit import fitted
+from edgeconv.export.data.preprocess import image_size
+from edgeconv.export.data.truth import (
+    Labeled,
+    folder_with_truths,
+    image_folder,
+    npz_with_truths,
+    rows_with_truths,
+)
+
+# Pixels of this class count for nothing, as in PASCAL VOC, Cityscapes and torchvision.
+IGNORED = 255
+
+Mask = npt.NDArray[np.int64]
+
+
+def open_masks(data: Path, truth: Path | None, manifest: Manifest) -> Labeled[Mask]:
+    """Open images with their masks [H, W].
+
+    Args:
+        data: A folder of images, or an ``.npz`` with ``x`` and ``y`` [N, H, W].
+        truth: The folder of the masks of images: PNG files of their names with the class as the
+            value of each pixel, gray or by a palette.
+        manifest: Describes the network.
+
+    Raises:
+        UsageError: There is no such data.
+        DataError: A mask is missing or damaged, or has another size than its image.
+    """
+    if data.is_file():
+        samples, masks = npz_with_truths(data, manifest, "iu", "integers")
+        if len(masks.shape) != 3:
+            raise MismatchedData(
+                f"'y' of {data} has shape {list(masks.shape)}",
+                hint="store the class of each pixel as 'y' [N, H, W]",
+            )
+        rows = rows_with_truths(samples, masks)
+        pairs = ((sample, mask.astype(np.int64)) for sample, mask in rows.pairs)
+        return Labeled(pairs, rows.total, rows.skipped, rows.sha256)
+    folder = image_folder(data, manifest)
+    if truth is None or not truth.is_dir():
+        raise UsageError(
+            f"the masks of {data} are not stated" if truth is None else f"{truth}: no such folder",
+            hint="pass the folder of the masks with --truth",
+        )
+    masks_of = [_mask_of(file, data, truth) for file in folder.files]
+    size = image_size(manifest.inputs[0])[1:]
+    how = manifest.preprocessing or Preprocessing()
+    return folder_with_truths(
+        folder, lambda i: read_mask(masks_of[i], folder.files[i], size, how), *masks_of
+    )
+
+
+def _mask_of(image: Path, images: Path, masks: Path) -> Path:
+    mask = masks / image.relative_to(images).with_suffix(".png")
+    if not mask.is_file():
+        raise DataError(
+            f"{image} has no mask {mask}", hint="name each mask as its image, with .png at the end"
+        )
+    return mask
+
+
+def read_mask(file: Path, image: Path, size: tuple[int, int], how: Preprocessing) -> Mask:
+    """Read a mask, fitted to the input as its image is, without mixing classes.
+
+    Args:
+        file: The mask.
+        image: The image.
+        size: The input's height and width.
+        how: How images become inputs.
+
+    Raises:
+        DataError: It is no mask, or of another size than the image.
+    """
+    with open_image(file) as opened:
+        if opened.mode not in ("P", "L", "1"):
+            raise DataError(
+                f"{file} is {opened.mode}, not a mask",
+                hint="save the class of each pixel as its value, gray or by a palette",
+            )
+        classes = Image.fromarray(np.asarray(opened).astype(np.uint8))
+    shown = decode(image, gray=True, background=how.background, exif_rotation=how.exif_rotation)
+    if classes.size != shown.size:
+        raise DataError(
+            f"{file} is {classes.width}x{classes.height} pixels, and its image "
+            f"{shown.width}x{shown.height}",
+            hint="save masks in the size and the direction in which the image is shown",
+        )
+    changes: dict[str, Any] = {
+        "interpolation": Interpolation.NEAREST,
+        "antialias": True,
+        "padding": (IGNORED,) * 3,
+    }
+    return fitted(classes, size, how.model_copy(update=changes)).astype(np.int64)

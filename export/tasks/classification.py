@@ -1,0 +1,62 @@
+"""Classification: top-1 and top-5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeconv.bundle import Manifest
+from edgeconv.errors import UsageError
+from edgeconv.evaluation import top1_figure
+from edgeconv.export.data.classes import open_classes
+from edgeconv.export.data.truth import Labeled
+from edgeconv.export.tasks.task import Arrays, Rows, Scored, share
+
+_TOP = 5
+
+
+class Classification:
+    """The first output has a score for each class.
+
+    Of equal scores the first one counts as larger, as for NumPy's argmax.
+    """
+
+    name = "classification"
+
+    def __init__(self) -> None:
+        self._classes = 0
+
+    def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[int]:
+        """Open samples with their classes, as ``open_classes`` does."""
+        shape = manifest.outputs[0].shape
+        if len(shape) != 2 or shape[1] < 2:
+            raise UsageError(
+                f"classification takes scores [batch, classes], and the first output "
+                f"{manifest.outputs[0].name!r} has shape {list(shape)}",
+                hint="name another task with --task",
+            )
+        self._classes = shape[1]
+        return open_classes(data, truth, manifest, self._classes)
+
+    def count(self, outputs: Arrays, truths: Sequence[int]) -> Rows:
+        """How many classes come before the right one."""
+        scores, right = outputs[0], np.array(truths, np.int64)[:, None]
+        of_right = np.take_along_axis(scores, right, 1)
+        earlier = np.arange(scores.shape[1]) < right
+        before = (scores > of_right) | ((scores == of_right) & earlier)
+        return Rows((before.sum(1).astype(np.int32),))
+
+    def merge(self, parts: Sequence[Rows]) -> Rows:
+        """The ranks of all samples."""
+        return Rows.joined(parts)
+
+    def score(self, counts: Rows, reference: Rows | None) -> Scored:
+        """Top-1, and top-5 where there are more than five classes."""
+        (ranks,) = counts.arrays
+        figures = [top1_figure(float((ranks == 0).mean()), len(ranks))]
+        if self._classes > _TOP:
+            figures.append(share(f"top-{_TOP}", float((ranks < _TOP).mean()), len(ranks)))
+        return Scored(tuple(figures), outcomes=ranks == 0)

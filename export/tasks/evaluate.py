@@ -1,0 +1,137 @@
+"""How well every file of a bundle does its task, each on its own runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeconv.bundle import Artifact, Bundle, Precision
+from edgeconv.errors import DataError, UsageError
+from edgeconv.evaluation import (
+    Accuracy,
+    AgainstFloat,
+    Evaluation,
+    difference,
+    packed,
+    packed_scores,
+)
+from edgeconv.export.data.batches import in_groups, join
+from edgeconv.export.data.samples import Sample, batch_size, unread
+from edgeconv.export.runtimes import Runner, open_runner
+from edgeconv.export.tasks import open_task
+from edgeconv.export.tasks.task import Arrays, Scored, Task
+from edgeconv.progress import Progress, no_progress
+
+__all__ = ["Evaluation", "evaluate"]
+
+# What was counted is merged so often, which bounds its memory.
+_PARTS = 256
+
+
+def evaluate(
+    bundle: Bundle,
+    data: Path | Any,
+    progress: Progress = no_progress,
+    *,
+    task: str | Task[Any, Any] = "classification",
+    truth: Path | None = None,
+) -> Evaluation:
+    """Measure how well every artifact does a task, in one pass over the data.
+
+    Args:
+        bundle: The files.
+        data: The samples, with their truth or without: what the task takes.
+        progress: Called after every batch.
+        task: The task, or its name as :func:`edgeconv.export.tasks.open_task` takes it.
+        truth: Where the truth of the samples is, if not in ``data``.
+
+    Raises:
+        UsageError: There is no such data or task, or the outputs do not fit the task.
+        DataError: The data does not fit the network.
+    """
+    artifacts = bundle.manifest.artifacts
+    task = open_task(task) if isinstance(task, str) else task
+    batch = batch_size(bundle.manifest.inputs)
+    if batch is None:
+        raise UsageError(
+            f"evaluate runs batches, and the inputs of {bundle.path} have no common first dimension"
+        )
+    labeled = task.open(data, truth, bundle.manifest)
+    runners = [
+        open_runner(
+            bundle.file(artifact),
+            artifact.format,
+            artifact.inputs,
+            artifact.outputs,
+            bundle.manifest,
+        )
+        for artifact in artifacts
+    ]
+    counted: list[list[Any]] = [[] for _ in artifacts]
+    samples = 0
+    for group in in_groups(labeled.pairs, batch):
+        inputs = join([sample for sample, _ in group], batch)
+        truths = [true for _, true in group]
+        for parts, runner in zip(counted, runners, strict=True):
+            parts.append(task.count(_outputs(runner, inputs, len(group)), truths))
+            if len(parts) == _PARTS:
+                parts[:] = [task.merge(parts)]
+        samples += len(group)
+        progress("Evaluating", samples, labeled.total)
+    if samples == 0:
+        raise DataError(f"{data} holds no usable sample{unread(labeled.skipped)}")
+    merged = [task.merge(parts) for parts in counted]
+    reference = next((i for i, a in enumerate(artifacts) if a.precision is Precision.FLOAT32), None)
+    scored = [task.score(each, None if reference is None else merged[reference]) for each in merged]
+    return Evaluation(
+        task=task.name,
+        data=data.name if isinstance(data, Path) else type(data).__name__,
+        data_sha256=labeled.sha256(),
+        samples=samples,
+        skipped=tuple(labeled.skipped),
+        results=tuple(
+            Accuracy(
+                path=artifact.path,
+                bytes=artifact.bytes,
+                runtime=runner.name,
+                figures=found.figures,
+                outcomes=None if found.outcomes is None else packed(found.outcomes),
+                scores=None if found.scores is None else packed_scores(found.scores),
+                root=found.root,
+                against_float=None
+                if reference is None or artifact.precision is Precision.FLOAT32
+                else _against(artifacts[reference], scored[reference], found),
+            )
+            for artifact, runner, found in zip(artifacts, runners, scored, strict=True)
+        ),
+    )
+
+
+def _against(artifact: Artifact, expected: Scored, got: Scored) -> AgainstFloat:
+    """The first figure less that of a float32 file."""
+    change = got.figures[0].value - expected.figures[0].value
+    before, after = (
+        each.scores if each.outcomes is None else each.outcomes for each in (expected, got)
+    )
+    if before is None or after is None:
+        return AgainstFloat(path=artifact.path, change=change, low=None, high=None)
+    found = difference(before, after, paired=True, root=got.root)
+    return AgainstFloat(path=artifact.path, change=change, low=found.low, high=found.high)
+
+
+def _outputs(runner: Runner, batch: Sample, count: int) -> Arrays:
+    """The outputs on a batch, whose last samples may only fill it up."""
+    outputs = runner.run(batch)
+    for output in outputs:
+        if output.dtype.kind == "f" and not np.isfinite(output).all():
+            raise DataError(
+                f"an output on {runner.name} is NaN or infinite", hint="run `edgeconv verify`"
+            )
+    return [_rows(output, len(batch[0]), count) for output in outputs]
+
+
+def _rows(output: Any, batch: int, count: int) -> Any:
+    """The rows of the first ``count`` samples, where the output has a row for each."""
+    return output[:count] if output.ndim and len(output) == batch else output

@@ -1,0 +1,86 @@
+"""Regression and keypoints: the root mean square error and the relative error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeconv.bundle import Manifest
+from edgeconv.errors import DataError, MismatchedData, UsageError
+from edgeconv.evaluation import Figure
+from edgeconv.export.data.truth import Labeled, as_path, npz_with_truths, rows_with_truths
+from edgeconv.export.tasks.task import Arrays, Rows, Scored
+
+Target = npt.NDArray[Any]
+
+
+class Regression:
+    """The first output has the numbers that ``y`` of an ``.npz`` has, in the same shape.
+
+    A number of ``y`` that is NaN, as of a keypoint that is not visible, counts for nothing; of a
+    sample, whose error is the mean over its numbers, at least one has to count.
+    """
+
+    name = "regression"
+
+    def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[Target]:
+        """Open an ``.npz`` with ``x`` and ``y``."""
+        output = manifest.outputs[0]
+        if np.dtype(output.dtype).kind != "f":
+            raise UsageError(
+                f"regression takes real numbers, and the first output {output.name!r} is "
+                f"{output.dtype} of {list(output.shape)}",
+                hint="name another task with --task",
+            )
+        path = as_path(data, "samples with targets")
+        if path.suffix != ".npz":
+            raise UsageError(f"{path} is no .npz file", hint="store the targets as 'y' beside 'x'")
+        samples, targets = npz_with_truths(path, manifest, "fiu", "numbers")
+        if targets.shape[1:] != output.shape[1:] and (*targets.shape[1:], 1) != output.shape[1:]:
+            raise MismatchedData(
+                f"'y' of {path} holds targets of shape {list(targets.shape[1:])}, the output "
+                f"{output.name!r} gives {list(output.shape[1:])}",
+                hint="store the targets in the shape of the output",
+            )
+        return rows_with_truths(samples, targets)
+
+    def count(self, outputs: Arrays, truths: Sequence[Target]) -> Rows:
+        """The mean square of each sample's error, of its targets, and the largest error."""
+        errors, targets = [], []
+        for output, truth in zip(outputs[0], truths, strict=True):
+            target = truth.reshape(output.shape).astype(np.float64)
+            counted = ~np.isnan(target)
+            if not counted.any() or np.isinf(target).any():
+                raise DataError("a target is infinite, or no number of a sample counts")
+            wanted, got = target[counted], output[counted].astype(np.float64)
+            errors.append(math.fsum(np.square(got - wanted)) / wanted.size)
+            targets.append(math.fsum(np.square(wanted)) / wanted.size)
+        return Rows((np.array(errors), np.array(targets)))
+
+    def merge(self, parts: Sequence[Rows]) -> Rows:
+        """The errors of all samples."""
+        return Rows.joined(parts)
+
+    def score(self, counts: Rows, reference: Rows | None) -> Scored:
+        """RMSE in the output's own unit, and as a share of the targets' root mean square."""
+        errors, targets = counts.arrays
+        count = len(errors)
+        error = math.sqrt(math.fsum(errors) / count)
+        size = math.sqrt(math.fsum(targets) / count)
+        figures = [Figure(name="RMSE", value=error, unit="", better="lower", samples=count)]
+        if size:
+            figures.append(
+                Figure(
+                    name="relative error",
+                    value=error / size,
+                    unit="of the targets",
+                    better="lower",
+                    samples=count,
+                )
+            )
+        return Scored(tuple(figures), scores=errors, root=True)

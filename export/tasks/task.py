@@ -1,0 +1,100 @@
+"""What a task is: how outputs are held against the truth, and what figures that gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeconv.bundle import Manifest
+from edgeconv.evaluation import SHARE, Figure
+from edgeconv.export.data.truth import Labeled
+
+Arrays = Sequence[npt.NDArray[Any]]
+
+T = TypeVar("T")  # what is true of a sample
+C = TypeVar("C")  # what was counted on some samples
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The figures of a file, and what the first one is the mean of, where it is one.
+
+    Attributes:
+        figures: The figures; the first decides.
+        outcomes: A boolean for each sample.
+        scores: Or a number for each sample.
+        root: Whether the figure is the root of their mean.
+    """
+
+    figures: tuple[Figure, ...]
+    outcomes: npt.NDArray[np.bool_] | None = None
+    scores: npt.NDArray[np.float64] | None = None
+    root: bool = False
+
+
+class Task(Protocol, Generic[T, C]):
+    """A task. What it counts on parts of the data merges to the bit to what it counts on all.
+
+    Attributes:
+        name: What the command line and the result call it.
+    """
+
+    name: str
+
+    def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[T]:
+        """Open labeled samples for a network.
+
+        Raises:
+            UsageError: There is no such data, or the outputs do not fit the task.
+            DataError: The data is damaged, or does not fit the network.
+        """
+
+    def count(self, outputs: Arrays, truths: Sequence[T]) -> C:
+        """Count on one batch.
+
+        Args:
+            outputs: The network's outputs, a row for each sample.
+            truths: What is true of each sample.
+        """
+
+    def merge(self, parts: Sequence[C]) -> C:
+        """Merge what was counted on parts of the data, in their order."""
+
+    def score(self, counts: C, reference: C | None) -> Scored:
+        """The figures of a file.
+
+        Args:
+            counts: What was counted on all samples.
+            reference: The same of a float32 file; None where the bundle has none.
+        """
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Arrays with a row for each sample; parts are joined in their order."""
+
+    arrays: tuple[npt.NDArray[Any], ...]
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Rows]) -> Rows:
+        """All rows of the parts."""
+        columns = zip(*(part.arrays for part in parts), strict=True)
+        return cls(tuple(np.concatenate(column) for column in columns))
+
+
+def of_sample(outputs: Arrays, index: int, count: int) -> list[Any]:
+    """The outputs of one of ``count`` samples; one without a row for each is passed as it is."""
+    return [output[index] if output.ndim and len(output) == count else output for output in outputs]
+
+
+def share(name: str, value: float, samples: int, of: str = "samples") -> Figure:
+    """A figure from 0 to 1, the higher the better."""
+    return Figure(name=name, value=value, unit=SHARE, better="higher", samples=samples, of=of)

@@ -1,0 +1,292 @@
+"""The figures of every task against plain NumPy, on all the data and on parts of it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeconv.errors import DataError, EdgeconvError, UsageError
+from edgeconv.evaluation import Figure
+from edgeconv.export.data.masks import IGNORED
+from edgeconv.export.tasks import TASKS, open_task
+from edgeconv.export.tasks.classification import Classification
+from edgeconv.export.tasks.embeddings import Embeddings
+from edgeconv.export.tasks.regression import Regression
+from edgeconv.export.tasks.segmentation import Segmentation
+from edgeconv.export.tasks.task import Scored
+from support.manifests import made_manifest
+
+
+def opened(task: Any, folder: Path, outputs: tuple[int, ...], y: npt.NDArray[Any]) -> Any:
+    """The task, after it has seen a network with such an output and samples with truths ``y``."""
+    np.savez(folder / "d.npz", x=np.zeros((len(y), 4), np.float32), y=y)
+    list(task.open(folder / "d.npz", None, made_manifest((1, 4), outputs)).pairs)
+    return task
+
+
+def of(scored: Scored) -> dict[str, float]:
+    return {figure.name: figure.value for figure in scored.figures}
+
+
+def scores_of(task: Any, outputs: npt.NDArray[Any], truths: Any, cuts: list[int]) -> Scored:
+    """Count on the parts between the cuts, merge them, and score."""
+    bounds = [0, *sorted(cuts), len(truths)]
+    parts = [
+        task.count([outputs[a:b]], truths[a:b]) for a, b in itertools.pairwise(bounds) if b > a
+    ]
+    while len(parts) > 2:  # in two steps, as over several machines
+        parts = [task.merge(parts[:2]), *parts[2:]]
+    merged = task.merge(parts)
+    found: Scored = task.score(merged, merged)
+    return found
+
+
+CUTS = st.lists(st.integers(0, 40), max_size=6)
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@given(seed=SEEDS, cuts=CUTS)
+@settings(max_examples=40)
+def test_top1_and_top5(seed: int, cuts: list[int], tmp_path_factory: Any) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 6, (40, 8)).astype(np.float32)  # with ties, as int8 has
+    truths = rng.integers(0, 8, 40)
+    task = opened(Classification(), tmp_path_factory.getbasetemp(), (1, 8), truths)
+    found = scores_of(task, scores, truths, cuts)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    assert of(found) == {
+        "top-1": (order[:, 0] == truths).mean(),
+        "top-5": (order[:, :5] == truths[:, None]).any(1).mean(),
+    }
+    assert np.array_equal(found.outcomes, scores.argmax(1) == truths)
+
+
+def test_five_classes_have_no_top5(tmp_path: Path) -> None:
+    task = opened(Classification(), tmp_path, (1, 5), np.array([1, 4]))
+    assert of(scores_of(task, np.eye(5, dtype=np.float32)[[1, 0]], [1, 4], [])) == {"top-1": 0.5}
+
+
+@given(seed=SEEDS, cuts=CUTS)
+@settings(max_examples=25)
+def test_mean_intersection_over_union(seed: int, cuts: list[int], tmp_path_factory: Any) -> None:
+    rng = np.random.default_rng(seed)
+    masks = rng.integers(0, 4, (40, 6, 5))
+    masks[masks == 3] = IGNORED  # the fourth class is nowhere, only predicted or not at all
+    scores = rng.standard_normal((40, 4, 6, 5)).astype(np.float32)
+    scores[:, 3] -= 100 * rng.integers(0, 2)
+    task = opened(Segmentation(), tmp_path_factory.getbasetemp(), (1, 4, 6, 5), masks)
+    found = scores_of(task, scores, masks, cuts)
+    predicted, counted = scores.argmax(1), masks != IGNORED
+    ratios = []
+    for k in range(4):
+        both = counted & (masks == k) & (predicted == k)
+        either = counted & ((masks == k) | (predicted == k))
+        if either.any():
+            ratios.append(both.sum() / either.sum())
+    assert of(found)["mIoU"] == np.mean(ratios)
+    assert of(found)["pixel accuracy"] == (predicted == masks)[counted].mean()
+    assert {figure.of for figure in found.figures} == {"pixels"}
+    assert found.figures[0].samples == counted.sum()
+    assert found.outcomes is found.scores is None
+
+
+def test_maps_of_another_size_are_resized(tmp_path: Path) -> None:
+    """A ramp of scores, of which NumPy's own interpolation gives the boundary."""
+    masks = np.zeros((1, 8, 8), int)
+    masks[0, :, 3:] = 1
+    scores = np.zeros((1, 2, 4, 4), np.float32)
+    scores[0, 1] = np.array([-1.0, -0.25, 1.0, 1.0])
+    task = opened(Segmentation(), tmp_path, (1, 2, 4, 4), masks)
+    row = np.interp((np.arange(8) + 0.5) / 2 - 0.5, np.arange(4), scores[0, 1, 0])
+    counts = task.count([scores], masks)
+    assert counts[:, 1].sum() == 8 * (row > 0).sum()
+    whole = Segmentation()
+    manifest = made_manifest((1, 4), (1, 4, 4), dtype="int64", labels=("a", "b"))
+    list(whole.open(tmp_path / "d.npz", None, manifest).pairs)
+    classes = (scores[:, 1] > 0).astype(np.int64)
+    assert np.array_equal(
+        whole.count([classes], masks)[:, 1],
+        [
+            (np.kron(classes[0], np.ones((2, 2))).astype(bool) & (masks[0] == k)).sum()
+            for k in (0, 1)
+        ],
+    )
+
+
+def test_masks_of_classes_that_are_not_there(tmp_path: Path) -> None:
+    masks = np.full((1, 4, 4), 7)
+    task = opened(Segmentation(), tmp_path, (1, 3, 4, 4), masks)
+    with pytest.raises(DataError, match="a mask has the class 7, and there are 3 classes"):
+        task.count([np.zeros((1, 3, 4, 4), np.float32)], masks)
+    masks[:] = IGNORED
+    with pytest.raises(DataError, match="no pixel of any mask counts"):
+        task.score(task.count([np.zeros((1, 3, 4, 4), np.float32)], masks), None)
+
+
+@given(seed=SEEDS, cuts=CUTS)
+@settings(max_examples=25)
+def test_root_mean_square_error(seed: int, cuts: list[int], tmp_path_factory: Any) -> None:
+    rng = np.random.default_rng(seed)
+    targets = rng.standard_normal((40, 5, 2)) * 10
+    got = (targets + rng.standard_normal(targets.shape)).astype(np.float32)
+    task = opened(Regression(), tmp_path_factory.getbasetemp(), (1, 5, 2), targets)
+    found = scores_of(task, got, targets, cuts)
+    assert found.figures == scores_of(task, got, targets, []).figures, "to the bit"
+    error = np.sqrt(np.mean((got - targets) ** 2))
+    assert of(found)["RMSE"] == pytest.approx(error, rel=1e-12)
+    assert of(found)["relative error"] == pytest.approx(
+        error / np.sqrt(np.mean(targets**2)), rel=1e-12
+    )
+    assert found.root
+    assert found.figures[0].better == "lower"
+    assert np.allclose(found.scores, ((got - targets) ** 2).mean((1, 2)), rtol=1e-12)
+
+
+def test_keypoints_that_are_not_visible(tmp_path: Path) -> None:
+    targets = np.array([[[1.0, 2.0], [np.nan, np.nan]], [[0.0, 0.0], [3.0, 4.0]]])
+    task = opened(open_task("keypoints"), tmp_path, (1, 2, 2), targets)
+    found = scores_of(task, np.zeros((2, 2, 2), np.float32), targets, [1])
+    assert of(found)["RMSE"] == pytest.approx(math.sqrt(((1 + 4) / 2 + 25 / 4) / 2))
+    with pytest.raises(DataError, match="no number of a sample counts"):
+        task.count([np.zeros((1, 2, 2), np.float32)], np.full((1, 2, 2), np.nan))
+
+
+@given(seed=SEEDS, cuts=CUTS)
+@settings(max_examples=25)
+def test_retrieval(seed: int, cuts: list[int], tmp_path_factory: Any) -> None:
+    rng = np.random.default_rng(seed)
+    classes = rng.integers(0, 12, 40)
+    vectors = rng.standard_normal((40, 3)).astype(np.float32)
+    task = opened(Embeddings(), tmp_path_factory.getbasetemp(), (1, 3), classes)
+    found = scores_of(task, vectors, classes, cuts)
+    assert found.figures == scores_of(task, vectors, classes, []).figures, "to the bit"
+    unit = vectors.astype(float) / np.linalg.norm(vectors.astype(float), axis=1, keepdims=True)
+    similar = unit @ unit.T
+    np.fill_diagonal(similar, -np.inf)
+    order = np.argsort(-similar, axis=1, kind="stable")
+    queries = [i for i in range(40) if (classes == classes[i]).sum() > 1]
+    for k in (1, 5):
+        hits = [(classes[order[i, :k]] == classes[i]).any() for i in queries]
+        assert of(found)[f"recall@{k}"] == np.mean(hits)
+    assert of(found)["cosine to float32"] == pytest.approx(1.0)
+    assert found.figures[0].samples == len(queries)
+    assert (found.outcomes is not None) == (len(queries) == 40)
+
+
+def test_the_cosine_is_to_the_float_network(tmp_path: Path) -> None:
+    classes = np.array([0, 0, 1, 1])
+    task = opened(Embeddings(), tmp_path, (1, 2), classes)
+    expected = task.count([np.array([[1, 0], [1, 0], [0, 2], [0, 0]], np.float32)], classes)
+    got = task.count([np.array([[3, 0], [0, 1], [1, 1], [1, 1]], np.float32)], classes)
+    cosines = [1, 0, math.sqrt(0.5), 0]
+    assert of(task.score(got, expected))["cosine to float32"] == pytest.approx(np.mean(cosines))
+    with pytest.raises(DataError, match="no two samples are of one class"):
+        task.score(task.count([np.eye(2, dtype=np.float32)], [0, 1]), None)
+
+
+def own(folder: Path, text: str) -> Any:
+    (folder / "mine.py").write_text(text)
+    return open_task(f"{folder / 'mine.py'}:metric")
+
+
+@given(seed=SEEDS, cuts=CUTS)
+@settings(max_examples=10)
+def test_a_metric_of_the_users_own(seed: int, cuts: list[int], tmp_path_factory: Any) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    rng = np.random.default_rng(seed)
+    targets = rng.standard_normal((40, 3))
+    got = rng.standard_normal((40, 3)).astype(np.float32)
+    text = "def metric(outputs, truth):\n    return abs(outputs[0] - truth).max()\n"
+    task = own(folder, text + "metric.better = 'lower'\nmetric.unit = 'mm'\n")
+    opened(task, folder, (1, 3), targets)
+    found = scores_of(task, got, targets, cuts)
+    expected = math.fsum(np.abs(got - targets).max(1)) / 40
+    assert found.figures == (
+        Figure(name="metric", value=expected, unit="mm", better="lower", samples=40),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("metric = 3", "is a int, not a function"),
+        ("def other(): ...", "has no 'metric'"),
+        ("def metric(a, b): return 1\nmetric.better = 'more'", "better is 'more'"),
+    ],
+)
+def test_a_metric_that_is_none(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=words):
+        own(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("return 1 / 0", r"mine.py:metric raised ZeroDivisionError: division by zero"),
+        ("return None", "raised TypeError"),
+        ("return float('nan')", "returned nan"),
+    ],
+)
+def test_a_metric_that_fails(body: str, words: str, tmp_path: Path) -> None:
+    task = own(tmp_path, f"def metric(outputs, truth):\n    {body}\n")
+    with pytest.raises(DataError, match=words):
+        task.count([np.zeros((1, 2), np.float32)], [0])
+
+
+@pytest.mark.parametrize("name", ["accuracy", "", "Classification"])
+def test_no_such_task(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"no task '{name}'\nhint: name one of classification, "):
+        open_task(name)
+
+
+@pytest.mark.parametrize(
+    ("task", "shape", "dtype"),
+    [
+        ("classification", (1, 3, 8, 8), "float32"),
+        ("classification", (1, 1), "float32"),
+        ("segmentation", (1, 10), "float32"),
+        ("segmentation", (1, 1, 8, 8), "float32"),
+        ("regression", (1, 3), "int64"),
+        ("embeddings", (1, 3, 8, 8), "float32"),
+    ],
+)
+def test_outputs_that_do_not_fit_are_named(
+    task: str, shape: tuple[int, ...], dtype: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 4), np.float32), y=np.zeros(2, int))
+    with pytest.raises(UsageError) as raised:
+        open_task(task).open(tmp_path / "d.npz", None, made_manifest((1, 4), shape, dtype=dtype))
+    assert "'y0'" in raised.value.message
+    assert str(list(shape)) in raised.value.message
+    assert raised.value.hint
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_data_that_is_not_there(task: str, tmp_path: Path) -> None:
+    shapes = {"segmentation": (1, 3, 8, 8), "detection": (1, 5, 4)}
+    shape = shapes.get(task, (1, 6))
+    manifest = made_manifest((1, 3, 8, 8), shape)
+    with pytest.raises(EdgeconvError) as raised:
+        open_task(task).open(tmp_path / "nowhere", None, manifest)
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (np.zeros((2, 4)), r"shape \[4\], the output 'y0' gives \[3\]"),
+        (np.zeros(3), "2 samples and 3"),
+    ],
+)
+def test_targets_of_another_shape(y: npt.NDArray[Any], words: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 4), np.float32), y=y)
+    with pytest.raises(DataError, match=words):
+        Regression().open(tmp_path / "d.npz", None, made_manifest((1, 4), (1, 3)))

@@ -1,0 +1,33 @@
+"""Manifests of networks that were not exported, for what reads only their interface."""
+
+from __future__ import annotations
+
+from edgeconv.bundle import Manifest, Preprocessing, TensorInfo
+
+
+def made_manifest(
+    inputs: tuple[int, ...],
+    *outputs: tuple[int, ...],
+    dtype: str = "float32",
+    preprocessing: Preprocessing | None = None,
+    labels: tuple[str, ...] | None = None,
+) -> Manifest:
+    """A manifest with one input ``x``, and outputs ``y0``, ``y1`` … of a dtype."""
+    return Manifest(
+        edgeconv_version="0",
+        model="made",
+        model_args={},
+        weights_sha256="0" * 64,
+        inputs=(TensorInfo(name="x", shape=inputs, dtype="float32"),),
+        outputs=tuple(
+            TensorInfo(name=f"y{index}", shape=shape, dtype=dtype)
+            for index, shape in enumerate(outputs)
+        ),
+        reference="pytorch",
+        preprocessing=preprocessing,
+        labels=labels,
+        calibration=None,
+        artifacts=(),
+        reference_sha256="0" * 64,
+        tools={},
+    )
