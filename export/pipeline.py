@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx_ir as ir
@@ -24,6 +24,7 @@ from edgeconv.bundle import (
     sha256_of,
 )
 from edgeconv.checksums import write_checksums
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.capture.arguments import Called, file_inputs
 from edgeconv.export.capture.bind import bind
 from edgeconv.export.capture.checks import refuse_bad_weights, refuse_other_than_numbers
@@ -41,6 +42,7 @@ from edgeconv.export.data.synthetic import SyntheticSamples
 from edgeconv.export.labels import choose_labels
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.passes import optimize
+from edgeconv.export.passes.split_outputs import Splits, split_outputs
 from edgeconv.export.precision import (
     QuantizedGraph,
     Variant,
@@ -52,7 +54,13 @@ from edgeconv.export.quantize import QuantizedModel, quantize
 from edgeconv.export.request import ExportRequest, ResolvedRequest
 from edgeconv.export.tensor_info import input_infos, output_infos, tool_versions, weights_sha256
 from edgeconv.export.tflite import demand_known
-from edgeconv.export.verify.check_export import NetworkItself, run_reference, verified
+from edgeconv.export.verify.check_export import (
+    NetworkItself,
+    run_reference,
+    verified,
+    warn_of_failures,
+)
+from edgeconv.export.verify.parity import Reference
 from edgeconv.export.verify.reference import Oracle, module_outputs, onnx_oracle, save_reference
 from edgeconv.export.warnings import (
     warn_of_data,
@@ -86,8 +94,30 @@ def find_source(asked: ExportRequest) -> Source:
     )
 
 
-def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
-    """Carry out a request: write every file and the manifest into ``folder``."""
+@dataclass(frozen=True)
+class Outcome:
+    """What an export wrote.
+
+    Attributes:
+        manifest: Describes the files that are right.
+        failures: Why each of the others failed, by its name.
+        failed: Those among them that were written and run.
+    """
+
+    manifest: Manifest
+    failures: dict[str, EdgeconvError]
+    failed: tuple[Artifact, ...]
+
+
+def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
+    """Carry out a request: write every right file and the manifest into ``folder``.
+
+    A precision that fails does not keep the others from being written.
+
+    Raises:
+        UsageError: The request does not go with the network.
+        EdgeconvError: Nothing is right, or what all files start from failed.
+    """
     asked = request.asked
     asked.progress("Capturing", 0, 1)
     graph, itself = _capture(request, source)
@@ -96,6 +126,8 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     if request.existing is not None:
         state_pooled_scales(graph)
     refuse_bad_weights(graph)
+    splits = split_outputs(graph) if asked.split_outputs else Splits.none(graph)
+    itself = replace(itself, run=splits.behind(itself.run), splits=splits)
     preprocessing = choose_preprocessing(
         asked.preprocessing, source.preprocessing, input_infos(graph), source.spec
     )
@@ -105,12 +137,15 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     batches = _open_batches(request, graph, source, preprocessing, itself.run)
 
     # Float files come first: what cannot be written is refused before a calibration.
-    variants = _variants(request, graph, None, calibrated=False)
-    artifacts = _write(request, variants, folder)
-    quantized = _quantize(request, graph, batches)
+    writer = _Writer(request, folder)
+    variants = writer.variants(graph, None, calibrated=False)
+    artifacts = writer.write(variants)
+    quantized = writer.quantize(graph, batches)
     warn_of_data(batches, preprocessing, quantized, calibrates=request.calibrates)
-    integers = _variants(request, graph, quantized, calibrated=True)
-    artifacts += _write(request, integers, folder)
+    integers = writer.variants(graph, quantized, calibrated=True)
+    artifacts += writer.write(integers)
+    if not artifacts:
+        raise next(iter(writer.failures.values()))
     artifacts.sort(key=lambda artifact: request.precisions.index(artifact.precision))
     warn_of_float_fallback(artifacts)
 
@@ -122,10 +157,20 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
         formats=request.formats,
         prequantized=request.existing is not None,
         has_float32=Precision.FLOAT32 in request.precisions,
-        strict=asked.verify,
     )
     asked.progress("Verifying", 0, 1)
-    artifacts = verified(folder, artifacts, reference, strict=asked.verify)
+    artifacts, wrong = verified(folder, artifacts, reference)
+    failed: list[Artifact] = []
+    if asked.verify:
+        writer.failures.update(wrong)
+        failed = [artifact for artifact in artifacts if artifact.path in wrong]
+        artifacts = [artifact for artifact in artifacts if artifact.path not in wrong]
+        if not artifacts and not request.asked.has_budget:
+            raise next(iter(writer.failures.values()))
+        for artifact in failed:
+            (folder / artifact.path).unlink()
+    else:
+        warn_of_failures(wrong)
     warn_of_poor_accuracy(artifacts)
     save_reference(folder / REFERENCE_NAME, reference)
     calibration = None
@@ -137,7 +182,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
         asked,
         source,
         graph,
-        reference=reference.runtime,
+        reference=reference,
         preprocessing=preprocessing,
         labels=labels,
         calibration=calibration,
@@ -146,7 +191,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
     write_checksums(folder)
-    return manifest
+    return Outcome(manifest, writer.failures, tuple(failed))
 
 
 def _manifest(
@@ -154,7 +199,7 @@ def _manifest(
     source: Source,
     graph: ir.Model,
     *,
-    reference: str,
+    reference: Reference,
     preprocessing: Preprocessing | None,
     labels: Sequence[str] | None,
     calibration: Calibration | None,
@@ -168,11 +213,16 @@ def _manifest(
         weights_sha256=weights_sha256(graph),
         inputs=input_infos(graph),
         outputs=output_infos(graph),
-        reference=reference,
+        reference=reference.runtime,
         preprocessing=preprocessing,
         labels=None if labels is None else tuple(labels),
         calibration=calibration,
         artifacts=tuple(artifacts),
+        joined={
+            info.name: parts.names
+            for info, parts in zip(output_infos(graph), reference.joined, strict=True)
+            if parts is not None
+        },
         reference_sha256=reference_sha256,
         tools=tool_versions(),
         target=asked.target,
@@ -198,10 +248,13 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Networ
         itself = ir.to_proto(graph).SerializeToString()
         graph = optimize(graph)
         oracle = onnx_oracle(itself, input_infos(graph), output_infos(graph))
-        return graph, NetworkItself(itself, oracle, graph)
+        return graph, NetworkItself(itself, oracle, graph, Splits.none(graph))
     graph = optimize(graph)
     return graph, NetworkItself(
-        network, lambda sample: list(module_outputs(network, sample).values()), graph
+        network,
+        lambda sample: list(module_outputs(network, sample).values()),
+        graph,
+        Splits.none(graph),
     )
 
 
@@ -225,7 +278,7 @@ def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, Netwo
     graph = optimize(captured.graph)
     refuse_other_than_numbers(graph)
     oracle = onnx_oracle(captured.itself, input_infos(graph), output_infos(graph))
-    return graph, NetworkItself(captured.itself, oracle, graph)
+    return graph, NetworkItself(captured.itself, oracle, graph, Splits.none(graph))
 
 
 def _open_batches(
@@ -255,39 +308,96 @@ def _open_batches(
     return batches
 
 
-def _variants(
-    request: ResolvedRequest,
-    graph: ir.Model,
-    quantized: QuantizedModel | None,
-    *,
-    calibrated: bool,
-) -> list[Variant]:
-    """The network in the precisions whose scales are in the file, or else in the others."""
-    return [
-        make_variant(
-            precision,
-            graph,
-            quantized,
-            request.asked.io,
-            request.existing,
-            half_arithmetic=request.half_arithmetic,
-        )
-        for precision in request.precisions
-        if precision.calibrated == calibrated
-    ]
+@dataclass
+class _Writer:
+    """Makes the files of each precision; one that fails does not keep the others from it.
 
+    Attributes:
+        request: What is asked for.
+        folder: Where the files go.
+        failures: Why files failed, by their names.
+    """
 
-def _quantize(
-    request: ResolvedRequest, graph: ir.Model, batches: SampleBatches
-) -> QuantizedModel | None:
-    """The QDQ graph, where one is asked for: calibrated, or ``graph`` itself if it is one."""
-    if request.calibrates:
-        integer = request.asked.io not in (IoType.FLOAT32, IoType.FLOAT16)
-        options = replace(request.quantization, integer_outputs=integer)
-        return quantize(graph, batches, options, request.asked.progress)
-    for _ in batches:
-        pass  # keeps what verification needs
-    return None if request.existing is None else QuantizedModel(graph, ())
+    request: ResolvedRequest
+    folder: Path
+    failures: dict[str, EdgeconvError] = field(default_factory=dict)
+
+    def variants(
+        self, graph: ir.Model, quantized: QuantizedModel | None, *, calibrated: bool
+    ) -> list[Variant]:
+        """The network in the precisions whose scales are in the file, or else in the others."""
+        request, made = self.request, []
+        for precision in request.precisions:
+            if precision.calibrated != calibrated or (calibrated and quantized is None):
+                continue
+            try:
+                variant = make_variant(
+                    precision,
+                    graph,
+                    quantized,
+                    request.asked.io,
+                    request.existing,
+                    half_arithmetic=request.half_arithmetic,
+                )
+            except EdgeconvError as error:
+                self._note(error, precision, *request.formats)
+            else:
+                made.append(variant)
+        return made
+
+    def quantize(self, graph: ir.Model, batches: SampleBatches) -> QuantizedModel | None:
+        """The QDQ graph, where one is asked for: calibrated, or ``graph`` itself if it is one."""
+        request = self.request
+        if request.calibrates:
+            integer = request.asked.io not in (IoType.FLOAT32, IoType.FLOAT16)
+            options = replace(request.quantization, integer_outputs=integer)
+            if Precision.INT8 not in request.precisions:
+                options = replace(options, repair=False)  # 16 bits lose less
+            try:
+                return quantize(graph, batches, options, request.asked.progress)
+            except EdgeconvError as error:
+                for precision in filter(lambda each: each.calibrated, request.precisions):
+                    self._note(error, precision, *request.formats)
+                return None
+        for _ in batches:
+            pass  # keeps what verification needs
+        return None if request.existing is None else QuantizedModel(graph, ())
+
+    def write(self, variants: Sequence[Variant]) -> list[Artifact]:
+        """Write each variant in each format."""
+        request, artifacts = self.request, []
+        for variant in variants:
+            for format in dict.fromkeys(request.formats):
+                path = self._path(variant.precision, format)
+                request.asked.progress(f"Writing {path.name}", 0, 1)
+                try:
+                    artifact = write_artifact(
+                        path,
+                        variant.onnx if format is Format.ONNX else variant.tflite,
+                        format,
+                        variant.precision,
+                        layout=request.asked.layout,
+                        runtime=request.runtime,
+                        target=request.asked.target,
+                        float_fallback=variant.float_fallback,
+                        finish=variant.finish,
+                    )
+                except EdgeconvError as error:
+                    path.unlink(missing_ok=True)
+                    self._note(error, variant.precision, format)
+                else:
+                    artifacts.append(artifact)
+        return artifacts
+
+    def _path(self, precision: Precision, format: Format) -> Path:
+        return self.folder / f"{self.request.name}_{precision.value}.{format.value}"
+
+    def _note(self, error: EdgeconvError, precision: Precision, *formats: Format) -> None:
+        """Note a failure; what is a wrong request, or fails in float32, fails altogether."""
+        if isinstance(error, UsageError) or precision is Precision.FLOAT32:
+            raise error
+        for format in formats:
+            self.failures[self._path(precision, format).name] = error
 
 
 def _layers(quantized: QuantizedModel) -> tuple[LayerPrecision, ...]:
@@ -307,26 +417,3 @@ def _quantized_graphs(variants: Sequence[Variant]) -> dict[Precision, QuantizedG
     return {
         variant.precision: variant.checked for variant in variants if variant.checked is not None
     }
-
-
-def _write(request: ResolvedRequest, variants: Sequence[Variant], folder: Path) -> list[Artifact]:
-    """Write each variant in each format."""
-    artifacts = []
-    for variant in variants:
-        for format in dict.fromkeys(request.formats):
-            path = folder / f"{request.name}_{variant.precision.value}.{format.value}"
-            request.asked.progress(f"Writing {path.name}", 0, 1)
-            artifacts.append(
-                write_artifact(
-                    path,
-                    variant.onnx if format is Format.ONNX else variant.tflite,
-                    format,
-                    variant.precision,
-                    layout=request.asked.layout,
-                    runtime=request.runtime,
-                    target=request.asked.target,
-                    float_fallback=variant.float_fallback,
-                    finish=variant.finish,
-                )
-            )
-    return artifacts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -15,6 +15,7 @@ from edgeconv.export.passes.row_products import RowProductsToConv
 from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe
 from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
+from edgeconv.export.quantize.accuracy.repair import repair
 from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.integer_io import apply_io
@@ -137,6 +138,12 @@ def fit(
         current = passes.round_adaptively(recipe, current)
     if passes and options.float_places:
         current = keep_worst_in_float(current, passes.judge, options.float_places)
+    if passes and options.repair:
+        plain = drafts.fit(replace(recipe, corrected=False), Part.WHOLE)
+        assert plain is not None
+        uncorrected = current.with_model(plain.model) if recipe.corrected else current
+        current, gained = repair(current, uncorrected, passes.judge, progress, options.repair_to)
+        passes.record += [gained] if gained else []
     return current, tuple(passes.record) if passes else ()
 
 

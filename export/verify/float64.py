@@ -20,6 +20,7 @@ from torch import nn
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.data.synthetic import probes
+from edgeconv.export.passes.split_outputs import Splits
 from edgeconv.export.quiet import quiet_python
 from edgeconv.export.verify.parity import Probes
 from edgeconv.export.verify.reference import Oracle, module_outputs
@@ -49,6 +50,7 @@ def float32_allowances(
     graph: ir.Model,
     network: nn.Module | Path | bytes,
     oracle: Oracle,
+    splits: Splits,
     samples: Sequence[Sample],
     outputs: Sequence[Arrays],
     measured: Collection[int],
@@ -59,6 +61,7 @@ def float32_allowances(
         graph: The optimized float graph.
         network: The module, or the ``.onnx`` file or its bytes, that it was captured from.
         oracle: Runs the network in float32.
+        splits: What it splits of the outputs.
         samples: The inputs, in the network's own layout.
         outputs: What it gave for ``samples``.
         measured: The indices of the samples on which float32 is held against float64.
@@ -73,6 +76,7 @@ def float32_allowances(
         double = file_in_float64(network, chosen)
     if double is None:
         return None
+    double = [splits.apply(arrays) for arrays in double]
     again = {index: oracle(moved(samples[index])) for index in measured}
     return allowances(
         graph,

@@ -145,6 +145,7 @@ def test_every_option_of_a_request_is_on_the_command_line() -> None:
     # The steps of a budget set the first, and --io the second; a person does not.
     assert {field.name for field in fields(QuantizeOptions)} - names == {
         "float_places",
+        "repair_to",
         "integer_outputs",
     }
 

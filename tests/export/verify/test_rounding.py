@@ -15,6 +15,7 @@ from edgeconv.errors import VerificationError
 from edgeconv.export import Bundle, Format, export
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize, simplification
+from edgeconv.export.passes.split_outputs import Splits
 from edgeconv.export.verify.bundle import verify_bundle
 from edgeconv.export.verify.float64 import (
     file_in_float64,
@@ -128,7 +129,7 @@ def test_allowances_measured_on_few_samples_are_no_larger() -> None:
 
     outputs = [oracle(sample) for sample in samples]
     by_few, by_all = (
-        float32_allowances(graph, network, oracle, samples, outputs, measured)
+        float32_allowances(graph, network, oracle, Splits.none(graph), samples, outputs, measured)
         for measured in ([0, 7], range(8))
     )
     assert by_few is not None
