@@ -13,6 +13,7 @@ from edgeconv.evaluation import Figure
 from edgeconv.export.data.batches import in_groups, join
 from edgeconv.export.data.samples import Sample, unread
 from edgeconv.export.data.truth import Labeled
+from edgeconv.export.quantize.float_layers import with_float_layers
 from edgeconv.export.runtimes import IntermediateOutputs
 from edgeconv.export.tasks.task import Task
 
@@ -46,7 +47,7 @@ class TaskMeter:
 
     def figure(self, model: ir.Model) -> Figure:
         """The figure of a graph with the network's inputs and outputs."""
-        network = IntermediateOutputs(model, self._outputs)
+        network = IntermediateOutputs(with_float_layers(model), self._outputs)
         parts = [
             self._task.count([output[: len(truths)] for output in network.run(inputs)], truths)
             for inputs, truths in self._groups

@@ -13,6 +13,7 @@ from edgeconv.export.blame.units import Unit, integer_values, only
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.quantize.accuracy.held_out import float_outputs
 from edgeconv.export.quantize.calibrated import CalibratedModel
+from edgeconv.export.quantize.float_layers import with_float_layers
 from edgeconv.export.runtimes import IntermediateOutputs
 from edgeconv.metrics import Sqnr, worst_db
 
@@ -48,7 +49,7 @@ class Meter:
 
     def network_db(self, model: ir.Model) -> float:
         """SQNR of the worst output of a graph with the same inputs and outputs."""
-        integers = IntermediateOutputs(model, self._outputs)
+        integers = IntermediateOutputs(with_float_layers(model), self._outputs)
         got = (integers.run(batch) for batch in self._batches)
         return worst_db(zip(self._expected, got, strict=True))
 

@@ -17,6 +17,7 @@ from edgeconv.export.precision.int16_islands import with_islands
 from edgeconv.export.precision.int16x8_onnx import refuse_lost_bounds, widen
 from edgeconv.export.precision.int16x8_tflite import widen_graph, widen_islands
 from edgeconv.export.quantize import QuantizedModel, apply_io
+from edgeconv.export.quantize.float_layers import with_float_layers
 from edgeconv.export.tensor_info import output_steps
 from edgeconv.export.tflite.graph import Graph
 
@@ -119,10 +120,10 @@ def make_variant(
         finish = widen_islands
     return Variant(
         precision,
-        onnx=with_io,
+        onnx=with_float_layers(with_io),
         tflite=with_io,
         finish=finish,
-        checked=QuantizedGraph(model, output_steps(model), model, finish),
+        checked=QuantizedGraph(with_float_layers(model), output_steps(model), model, finish),
         float_fallback=quantized.float_fallback,
     )
 
@@ -134,7 +135,7 @@ def _unchanged(graph: Graph) -> tuple[str, ...]:
 def _widened(graph: ir.Model, quantized: QuantizedModel, io: IoType) -> Variant:
     """The int8 graph with activations of 16 bits; the TFLite file is lowered as int8 before."""
     refuse_lost_bounds(graph)
-    model = widen(quantized.model)
+    model = with_float_layers(widen(quantized.model))
     narrow_io = IoType.INT8 if io is IoType.INT16 else IoType.FLOAT32
     return Variant(
         Precision.INT16X8,

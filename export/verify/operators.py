@@ -248,9 +248,7 @@ def _narrow(graph: QuantizedGraph) -> ir.Model:
     The widening makes int16 of int8, and knows no uint8 inputs and outputs.
     """
     model = graph.lowered_from
-    if model is graph.model or not any(
-        value.dtype == ir.DataType.INT16 for value in _cuts(graph.model.graph)
-    ):
+    if _is_wide(model) or not _is_wide(graph.model):
         return model
     model = model.clone()
     editor = GraphEditor(model.graph)
@@ -265,6 +263,10 @@ def _narrow(graph: QuantizedGraph) -> ir.Model:
                 node.replace_input_with(2, editor.constant(name, shifted.astype(np.int8)))
         value.type = ir.TensorType(ir.DataType.INT8)
     return model
+
+
+def _is_wide(model: ir.Model) -> bool:
+    return any(value.dtype == ir.DataType.INT16 for value in _cuts(model.graph))
 
 
 def _on_onnxruntime(cut: ir.Model) -> Runner:

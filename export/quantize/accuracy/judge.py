@@ -13,6 +13,7 @@ from edgeconv.export.data.samples import Batch
 from edgeconv.export.joined import joined_outputs
 from edgeconv.export.quantize.calibration.channel_statistics import Float64
 from edgeconv.export.quantize.calibration.survey import Arrays, Kept
+from edgeconv.export.quantize.float_layers import with_float_layers
 from edgeconv.export.runtimes import IntermediateOutputs
 from edgeconv.metrics import EQUAL_DB, Sqnr, together
 from edgeconv.student import student
@@ -132,7 +133,7 @@ class Judge:
         return min((ratio.db for ratio in ratios if ratio.signal), default=EQUAL_DB)
 
     def _ratios(self, candidate: ir.Model, samples: Sequence[Kept]) -> list[list[Sqnr]]:
-        integers = IntermediateOutputs(candidate, self._names)
+        integers = IntermediateOutputs(with_float_layers(candidate), self._names)
         return [self._compared(kept.outputs, integers.run(kept.inputs)) for kept in samples]
 
     def _compared(self, expected: Arrays, got: Arrays) -> list[Sqnr]:

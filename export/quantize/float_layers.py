@@ -1,0 +1,71 @@
+"""Layers in float inside a quantized ONNX file, kept from ONNX Runtime's optimizer.
+
+ONNX Runtime (seen in 1.31) takes a Conv, ConvTranspose or Gemm with float weights between a
+DequantizeLinear and a QuantizeLinear for one that somebody forgot: it rounds the weights to int8
+with one scale for all channels, and the bias to int32, which overflows where the input is small. A
+MatMul with an Add behind it becomes a Gemm before. The optimizer also moves both of the pair past
+operators that only move elements. It does not look through a Sum, which with one input computes
+nothing: there is one in front of each such layer.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from edgeconv.export.graph_edit import GraphEditor, describe
+from edgeconv.export.passes.steps import NodePass, Step, run
+from edgeconv.export.traits import Trait, operators
+
+_LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+_MOVED_PAST = operators(Trait.MOVES) | {"MaxPool"}
+_FUSED_BEHIND = _MOVED_PAST | {"Relu", "Clip", "Add"}
+
+
+def with_float_layers(model: ir.Model) -> ir.Model:
+    """A QDQ graph for ONNX Runtime, in which layers in float are computed in float.
+
+    It is a copy if anything has to change.
+    """
+    shield = ShieldFloatLayers()
+    if not any(shield.applies(node) for node in model.graph):
+        return model
+    return run(model.clone(), [Step(shield, "the only one")])
+
+
+class ShieldFloatLayers(NodePass):
+    """Writes a Sum in front of each layer in float that stands between integers."""
+
+    def applies(self, node: ir.Node) -> bool:
+        """Apply to layers with float weights that read and write integers."""
+        if node.op_type not in _LAYERS or node.domain != "":
+            return False
+        weight, x = node.inputs[1], node.inputs[0]
+        in_float = weight is not None and weight.const_value is not None
+        return in_float and _comes_from_integers(x) and _becomes_integers(node.outputs[0])
+
+    def replace(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Write the Sum."""
+        x = node.inputs[0]
+        assert x is not None
+        name = editor.free_name(f"{node.outputs[0].name}_in_float")
+        same = ir.node("Sum", [x], name=name)
+        same.outputs[0].name = name
+        describe(same.outputs[0], x)
+        editor.graph.insert_before(node, same)
+        node.replace_input_with(0, same.outputs[0])
+
+
+def _comes_from_integers(value: ir.Value | None) -> bool:
+    producer = None if value is None else value.producer()
+    while producer is not None and producer.op_type in _MOVED_PAST:
+        source = producer.inputs[0]
+        producer = None if source is None else source.producer()
+    return producer is not None and producer.op_type == "DequantizeLinear"
+
+
+def _becomes_integers(value: ir.Value) -> bool:
+    return any(
+        reader.op_type == "QuantizeLinear"
+        or (reader.op_type in _FUSED_BEHIND and _becomes_integers(reader.outputs[0]))
+        for reader in value.consumers()
+    )
