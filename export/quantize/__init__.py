@@ -136,14 +136,18 @@ def fit(
     assert current is not None
     if passes and options.rounding is Rounding.ADAPTIVE:
         current = passes.round_adaptively(recipe, current)
-    if passes and options.float_places:
-        current = keep_worst_in_float(current, passes.judge, options.float_places)
-    if passes and options.repair:
+    if passes and (options.float_places or options.repair):
         plain = drafts.fit(replace(recipe, corrected=False), Part.WHOLE)
         assert plain is not None
-        uncorrected = current.with_model(plain.model) if recipe.corrected else current
-        current, gained = repair(current, uncorrected, passes.judge, progress, options.repair_to)
-        passes.record += [gained] if gained else []
+        if options.float_places:
+            count = options.float_places
+            current = keep_worst_in_float(current, plain.model, passes.judge, count)
+        if options.repair:
+            uncorrected = current.with_model(plain.model) if recipe.corrected else current
+            current, gained = repair(
+                current, uncorrected, passes.judge, progress, options.repair_to
+            )
+            passes.record += [gained] if gained else []
     return current, tuple(passes.record) if passes else ()
 
 

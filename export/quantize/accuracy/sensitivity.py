@@ -12,24 +12,38 @@ import onnx_ir as ir
 
 from edgeconv.export.quantize.accuracy.judge import Judge
 from edgeconv.export.quantize.calibrated import CalibratedModel
+from edgeconv.export.quantize.layers import Layer, has_bias, is_weighted
 from edgeconv.export.quantize.plan import is_accumulator, plan
 
 
-def keep_worst_in_float(current: CalibratedModel, judge: Judge, count: int) -> CalibratedModel:
-    """Keep the ``count`` worst neighborhoods in float, but at most half of all."""
-    neighborhoods = worst_neighborhoods(current, judge)
+def keep_worst_in_float(
+    current: CalibratedModel, uncorrected: ir.Model, judge: Judge, count: int
+) -> CalibratedModel:
+    """Keep the ``count`` worst neighborhoods in float, but at most half of all.
+
+    Args:
+        current: The network.
+        uncorrected: Its float graph without bias correction, which would be an error in float.
+        judge: Measures it.
+        count: How many neighborhoods.
+    """
+    neighborhoods = worst_neighborhoods(current, uncorrected, judge)
     chosen: frozenset[str] = frozenset().union(
         *neighborhoods[: min(count, len(neighborhoods) // 2)]
     )
-    return keeping(current, chosen)
+    return keeping(_with_biases(current, uncorrected, chosen), chosen)
 
 
-def worst_neighborhoods(current: CalibratedModel, judge: Judge) -> list[frozenset[str]]:
+def worst_neighborhoods(
+    current: CalibratedModel, uncorrected: ir.Model, judge: Judge
+) -> list[frozenset[str]]:
     """List the neighborhoods of all activations, as node names; the largest gain comes first."""
     decisions = plan(current.model.graph, current.options)
     neighborhoods = dict.fromkeys(_neighborhood(value) for value in decisions.activations)
     gains = {
-        neighborhood: judge.sqnr_db(keeping(current, neighborhood).to_qdq()[0])
+        neighborhood: judge.sqnr_db(
+            keeping(_with_biases(current, uncorrected, neighborhood), neighborhood).to_qdq()[0]
+        )
         for neighborhood in neighborhoods
     }
     return sorted(neighborhoods, key=lambda each: -gains[each])
@@ -43,6 +57,20 @@ def _neighborhood(value: ir.Value) -> frozenset[str]:
         x = producer.inputs[0] if producer.inputs else None
         producer = x.producer() if x is not None and is_accumulator(x) else None
     return frozenset(str(node.name) for node in nodes)
+
+
+def _with_biases(
+    current: CalibratedModel, source: ir.Model, names: frozenset[str]
+) -> CalibratedModel:
+    """Take the biases of the layers of these names from another graph of the same network."""
+    layers = {node.name: node for node in source.graph if node.name in names and is_weighted(node)}
+    model = current.model.clone()
+    for node in list(model.graph):
+        other = layers.get(node.name)
+        # A MatMul has no bias, and correction adds one where a layer has none.
+        if other is not None and has_bias(node):
+            Layer(model.graph, node).set_bias(Layer(source.graph, other).bias)
+    return replace(current, model=model)
 
 
 def keeping(current: CalibratedModel, names: frozenset[str]) -> CalibratedModel:
