@@ -44,7 +44,7 @@ def explain(
         inputs = {input_name(index): name for index, name in enumerate(unit.inputs)}
         activation = unit.output if worst == OUTPUT else inputs[worst]
         findings = list(_activation_findings(statistics[activation], draft.activations[activation]))
-    findings += _bias_findings(unit, draft)
+    findings += [*_shared_scale_findings(unit, draft), *_bias_findings(unit, draft)]
     where = "input" if len(unit.inputs) == 1 and worst == input_name(0) else worst
     if findings:
         return f"{where}: {'; '.join(findings)}"
@@ -101,6 +101,28 @@ def _weight_findings(unit: Unit, draft: CalibratedModel) -> Iterator[str]:
         yield (
             f"output channel {int(peak.argmax())} has a weight {_number(float(peak.max()))} times "
             "its typical one"
+        )
+
+
+def _shared_scale_findings(unit: Unit, draft: CalibratedModel) -> Iterator[str]:
+    """What output channels lose by a scale that all of them share.
+
+    The layer's own SQNR hardly shows it: what is lost is small beside the largest channel.
+    """
+    rounded = draft.weights.get(str(unit.node.outputs[0].name))
+    if rounded is None or rounded.parameters.scale.ndim:
+        return
+    weight = grouped(unit.node, constant(unit.node, 1))
+    largest = np.abs(weight).max(axis=(2, 3)).ravel()
+    alive = np.where(largest > 0, largest, np.inf)
+    smallest = int(alive.argmin())
+    ratio = float(largest.max() / alive[smallest])
+    if len(largest) > 1 and ratio >= _CHANNEL_RATIO:
+        levels = 2 * round(float(largest[smallest] / rounded.parameters.scale)) + 1
+        yield (
+            f"one weight scale for all output channels: the weights of channel {smallest} are "
+            f"{_number(ratio)} times below the largest, which leaves it {levels} of 255 quantized "
+            "values"
         )
 
 

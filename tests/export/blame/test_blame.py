@@ -15,6 +15,7 @@ from edgeconv.errors import DataError, UsageError
 from edgeconv.export import QuantizeOptions, export
 from edgeconv.export.blame import Blame, blame
 from edgeconv.export.blame.statistics import round_trip
+from edgeconv.export.layer_rules import LayerRule, WeightScales
 from edgeconv.export.quantize.parameters import Range, activation_parameters
 from edgeconv.export.quantize_options import RangeMethod
 from edgeconv.models.randomize import structured_input
@@ -57,6 +58,19 @@ def test_the_figures_of_a_sound_network_add_up(tmp_path: Path) -> None:
     last = next(layer for layer in found.layers if layer.name == "c")
     assert last.in_place_db == pytest.approx(found.sqnr_db)
     assert last.own_db == pytest.approx(last.alone_db, abs=0.1)
+
+
+def test_one_scale_for_channels_of_unequal_weights(tmp_path: Path) -> None:
+    parameters = weights()
+    parameters["a.weight"][3] /= 500
+    parameters["a.bias"][3] /= 500
+    parameters["b.weight"][:, 3] *= 500
+    rule = LayerRule(name="a", weights=WeightScales.PER_TENSOR)
+    bundle = float_bundle(tmp_path, parameters)
+    found = blame(bundle, data(tmp_path / "data.npz"), options=replace(PLAIN, layers=(rule,)))
+    reason = next(layer.reason for layer in found.layers if layer.name == "a")
+    assert "one weight scale for all output channels: the weights of channel 3" in reason
+    assert "leaves it 1 of 255 quantized values" in reason
 
 
 def test_one_channel_far_above_the_others(tmp_path: Path) -> None:
