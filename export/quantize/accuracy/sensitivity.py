@@ -63,10 +63,10 @@ def _with_biases(
     current: CalibratedModel, source: ir.Model, names: frozenset[str]
 ) -> CalibratedModel:
     """Take the biases of the layers of these names from another graph of the same network."""
-    layers = {node.name: node for node in source.graph if node.name in names and is_weighted(node)}
+    layers = {str(node.name): node for node in source.graph if node.name in names and is_weighted(node)}
     model = current.model.clone()
     for node in list(model.graph):
-        other = layers.get(node.name)
+        other = layers.get(str(node.name))
         # A MatMul has no bias, and correction adds one where a layer has none.
         if other is not None and has_bias(node):
             Layer(model.graph, node).set_bias(Layer(source.graph, other).bias)
