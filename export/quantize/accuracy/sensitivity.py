@@ -63,7 +63,9 @@ def _with_biases(
     current: CalibratedModel, source: ir.Model, names: frozenset[str]
 ) -> CalibratedModel:
     """Take the biases of the layers of these names from another graph of the same network."""
-    layers = {str(node.name): node for node in source.graph if node.name in names and is_weighted(node)}
+    layers = {
+        str(node.name): node for node in source.graph if node.name in names and is_weighted(node)
+    }
     model = current.model.clone()
     for node in list(model.graph):
         other = layers.get(str(node.name))
