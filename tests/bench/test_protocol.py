@@ -248,7 +248,7 @@ def test_on_this_machine(tmp_path: Path) -> None:
         ("", "or not a result"),
         ("[]", "or not a result"),
         ("{}", "schema_version"),
-        ('{"schema_version": 3}', "has schema version 3"),
+        ('{"schema_version": 4}', "has schema version 4"),
         ('{"schema_version": 1, "device": 3}', "or not a result"),
         ("\udcff", "or not a result"),
     ],
