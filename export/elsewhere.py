@@ -26,6 +26,9 @@ class Place(Protocol):
 
     name: str
 
+    def reads(self, file: Path) -> bool:
+        """Whether a runtime is there that reads such files."""
+
     def run(
         self, file: Path, batches: Sequence[Mapping[str, npt.NDArray[Any]]]
     ) -> tuple[str, list[dict[str, Any]]]:

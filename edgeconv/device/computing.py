@@ -8,6 +8,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.device import Device, Lock, RunRequest
+from edgeconv.device.facts import PACKAGES
 from edgeconv.device.messages import Computed, Output, Outputs, Start, Values
 from edgeconv.errors import MeasurementError
 
@@ -36,6 +38,21 @@ class Computing:
         self._device = device
         self._lock = lock
 
+    @cached_property
+    def _suffixes(self) -> frozenset[str]:
+        """Of the files that its runtimes read."""
+        (python, *_) = self._device.probe().pythons or (None,)
+        installed = python.packages if python else {}
+        return frozenset(r.suffix for r, package in PACKAGES.items() if package in installed)
+
+    def reads(self, file: Path) -> bool:
+        """Whether a runtime is there that reads such files.
+
+        Raises:
+            MeasurementError: The device does not answer.
+        """
+        return file.suffix in self._suffixes
+
     def run(self, file: Path, batches: Sequence[Arrays]) -> tuple[str, list[dict[str, Any]]]:
         """Compute in one process.
 
@@ -53,7 +70,8 @@ class Computing:
         self._lock.renew()
         with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
             arrays = Path(folder) / "batches.npz"
-            np.savez(arrays, **{n: np.stack([b[n] for b in batches]) for n in batches[0]})
+            stacked: dict[str, Any] = {n: np.stack([b[n] for b in batches]) for n in batches[0]}
+            np.savez(arrays, **stacked)
             request = RunRequest(
                 model=self._device.place(file),
                 inputs=self._device.place(arrays),

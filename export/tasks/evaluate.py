@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from edgeconv.export.runtimes import Runner, open_runner
 from edgeconv.export.tasks import open_task
 from edgeconv.export.tasks.task import Arrays, Scored, Task
 from edgeconv.progress import Progress, no_progress
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -56,7 +59,7 @@ def evaluate(
         UsageError: There is no such data or task, or the outputs do not fit the task.
         DataError: The data does not fit the network.
     """
-    artifacts = bundle.manifest.artifacts
+    artifacts = _readable(bundle, place)
     task = open_task(task) if isinstance(task, str) else task
     batch = batch_size(bundle.manifest.inputs)
     if batch is None:
@@ -132,6 +135,26 @@ class _Here:
 
     def run_all(self, batches: Sequence[Sample]) -> Iterator[Arrays]:
         return map(self.runner.run, batches)
+
+
+def _readable(bundle: Bundle, place: Place | None) -> list[Artifact]:
+    """The files that a runtime of the place reads; the others are named in a warning.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = []
+    for artifact in bundle.manifest.artifacts:
+        if place is None or place.reads(bundle.file(artifact)):
+            found.append(artifact)
+        else:
+            logger.warning("left out: %s has no runtime for %s", place.name, artifact.path)
+    if place is not None and not found:
+        raise UsageError(
+            f"{place.name} has no runtime for any file of {bundle.path}",
+            hint="install one there, or name another Python",
+        )
+    return found
 
 
 def _open(bundle: Bundle, artifact: Artifact, place: Place | None) -> _Here | ElsewhereRunner:

@@ -84,6 +84,28 @@ def test_this_machine_as_a_device_finds_what_it_finds_here(
 
 
 @pytest.mark.slow
+def test_files_without_a_runtime_there_are_left_out(
+    maps: tuple[Bundle, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a 32-bit board, which has tflite-runtime 2.14 and no ONNX Runtime."""
+    python = os.environ.get("EDGECONV_TFLITE214", "")
+    if not Path(python).is_file():
+        pytest.skip("EDGECONV_TFLITE214 names no Python with tflite_runtime 2.14")
+    bundle, data = maps
+    device = f"local:{python}"
+    with computing(open_device(device)) as place:
+        there = evaluate(bundle, data, task="segmentation", place=place)
+    found = [result.path for result in there.results]
+    assert found == [a.path for a in bundle.manifest.artifacts if a.path.endswith(".tflite")]
+    assert {r.runtime for r in there.results} == {f"tflite-runtime 2.14.0 on {device}"}
+    left = [r.getMessage() for r in caplog.records if r.getMessage().startswith("left out: ")]
+    assert len(left) == len(bundle.manifest.artifacts) - len(found) > 0
+    here = {r.path: r.decisive.value for r in evaluate(bundle, data, task="segmentation").results}
+    for result in there.results:  # other kernels round some pixels between two classes otherwise
+        assert abs(result.decisive.value - here[result.path]) < 0.03
+
+
+@pytest.mark.slow
 @pytest.mark.device
 def test_over_ssh_from_the_command_line(
     maps: tuple[Bundle, Path], server: Server, tmp_path: Path
