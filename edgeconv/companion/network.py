@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv.bundle import Artifact, Color, Fit, Format, Interpolation, Layout, Manifest, Preprocessing
+from edgeconv.bundle import (
+    Artifact,
+    Color,
+    Fit,
+    Format,
+    Interpolation,
+    Layout,
+    Manifest,
+    Preprocessing,
+)
 
 # The numbers that `edgeconv evaluate` puts into a mask.
 _MOST_CLASSES = 256
@@ -105,14 +114,14 @@ def shown(manifest: Manifest) -> Shown:
     image, outputs, labels = image_input(manifest), manifest.outputs, manifest.labels
     if not outputs:
         return Shown.OUTPUTS
+    if image is not None and boxes_order(manifest) is not None:
+        return Shown.BOXES
     shape, kind = outputs[0].shape, np.dtype(outputs[0].dtype).kind
     alone = image is not None and len(outputs) == 1 and labels is None
     if len(shape) == 2 and shape[1] > 1 and kind == "f":
         return Shown.CLASSES if alone or len(labels or ()) == shape[1] else Shown.OUTPUTS
     if image is None:
         return Shown.OUTPUTS
-    if boxes_order(manifest) is not None:
-        return Shown.BOXES
     if len(shape) == 4 and kind == "f":
         classes = shape[3 if outputs[0].layout is Layout.NHWC else 1]
         named = len(labels or ()) == classes or (alone and classes != image.channels)
@@ -140,9 +149,7 @@ def boxes_order(manifest: Manifest) -> tuple[int, int, int] | None:
 Tensor = tuple[str, str, bool, float | None, int]
 
 
-def file_tensors(
-    artifact: Artifact, manifest: Manifest
-) -> tuple[str, list[Tensor], list[Tensor]]:
+def file_tensors(artifact: Artifact, manifest: Manifest) -> tuple[str, list[Tensor], list[Tensor]]:
     """A file's name, and its inputs and outputs: name, type, channels last, scale, zero point.
 
     "Channels last" says that the file has them there and the network itself does not.
