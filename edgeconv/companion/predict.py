@@ -8,7 +8,7 @@ from typing import Any
 from edgeconv.bundle import Bundle
 from edgeconv.companion.network import Shown, shown
 from edgeconv.companion.write import run_script
-from edgeconv.errors import DataError, UsageError, first_line
+from edgeconv.errors import BundleError, DataError, UsageError, first_line
 
 
 def predict(bundle: Bundle, given: Path, file: str | None = None, out: Path | None = None) -> None:
@@ -25,22 +25,28 @@ def predict(bundle: Bundle, given: Path, file: str | None = None, out: Path | No
 
     Raises:
         UsageError: There is no such file, or nothing to write.
+        BundleError: The manifest contradicts its files.
         DataError: ``given`` is damaged or does not fit the network.
     """
     names = [artifact.path for artifact in bundle.manifest.artifacts]
     if file is not None and file not in names:
         raise UsageError(f"{bundle.path} has no {file!r}", hint=f"name one of {', '.join(names)}")
-    if out is not None and shown(bundle.manifest) is Shown.CLASSES:
-        raise UsageError("the classes are printed, and nothing is written", hint="leave out --out")
     if not given.is_file():
         raise UsageError(f"{given}: no such file")
     arguments = ["--file", file] if file is not None else []
     arguments += ["--out", str(out)] if out is not None else []
     script: dict[str, Any] = {"__name__": "edgeconv_run"}
-    exec(compile(run_script(bundle.manifest, bundle.path.resolve()), "run.py", "exec"), script)
     try:
+        exec(compile(run_script(bundle.manifest, bundle.path.resolve()), "run.py", "exec"), script)
+        if out is not None and shown(bundle.manifest) is Shown.CLASSES:
+            raise UsageError("classes are printed, and nothing is written", hint="leave out --out")
         script["main"]([*arguments, "--", str(given)])
     except SystemExit as error:
         raise DataError(str(error)) from error
+    except (NameError, TypeError) as error:  # a type that NumPy does not have, a scale of infinity
+        raise BundleError(
+            f"the manifest of {bundle.path} contradicts its files: {first_line(error)}",
+            hint="export again",
+        ) from error
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{given} cannot be run: {first_line(error)}") from error

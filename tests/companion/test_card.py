@@ -78,7 +78,7 @@ def test_figures_have_units(manifest: Manifest, tmp_path: Path) -> None:
         "| m_int8.tflite | int8 | 1.23 MB | 38.4 dB | 1.2% | 97.5% | tflite-runtime 2.5.0 |",
         "| m_float32.tflite | int8 | 1.23 MB | equal | 1.2% | – | tflite-runtime 2.5.0 |",
         "| input | x | 1 × 3 × 24 × 32 | float32 |  |",
-        "python run.py photo.jpg",
+        "python BUNDLE/run.py photo.jpg",
         "- Resize it (bicubic) until the crop of 87.5% of its sides covers the input, and crop the "
         "center.",
         "subtract the mean 0.4 0.5 0.6 and divide by the standard deviation 0.2 0.2 0.2.",
@@ -100,7 +100,7 @@ def test_every_picture_is_described(manifest: Manifest, tmp_path: Path) -> None:
 
 def test_a_network_of_other_inputs(tmp_path: Path) -> None:
     text = card(made_manifest((1, 6, 4), (1, 6, 4)), tmp_path)
-    assert "python run.py inputs.npz" in text
+    assert "python BUNDLE/run.py inputs.npz" in text
     assert "picture" not in text
     assert "Pillow" not in text
 

@@ -29,8 +29,9 @@ from edgeconv.bundle import (
     TensorInfo,
 )
 from edgeconv.cli.predict_command import command
+from edgeconv.companion.predict import predict
 from edgeconv.companion.write import run_script
-from edgeconv.errors import DataError, UsageError
+from edgeconv.errors import BundleError, DataError, UsageError
 from edgeconv.export import export
 from edgeconv.export.data.images import load_image
 from edgeconv.export.runtimes import decode, encode, open_runner
@@ -231,6 +232,20 @@ def test_predict_refuses_what_it_cannot_do(
         found = error(*arguments)
         assert isinstance(found, kind)
         assert said in str(found)
+
+
+@pytest.mark.parametrize("change", [{"dtype": "float33"}, {"scale": float("inf"), "zero_point": 0}])
+def test_a_manifest_that_contradicts_its_files(
+    bundle: Bundle, photos: list[Path], change: dict[str, Any], tmp_path: Path
+) -> None:
+    manifest = bundle.manifest
+    first = manifest.artifacts[0]
+    wrong = first.outputs[0].model_copy(update=change)
+    made = manifest.model_copy(
+        update={"outputs": (wrong,), "artifacts": (first.model_copy(update={"outputs": (wrong,)}),)}
+    )
+    with pytest.raises(BundleError, match="contradicts its files"):
+        predict(Bundle(bundle.path, made), photos[0])
 
 
 def test_segmentation_writes_a_mask(photos: list[Path], tmp_path: Path) -> None:
