@@ -158,6 +158,16 @@ def test_without_a_runtime_it_says_what_to_install(
     assert "install ai_edge_litert or tflite_runtime or onnxruntime" in done.stderr
 
 
+def test_onnx_runtime_is_kept_quiet_before_it_is_imported(
+    bundle: Bundle, photos: list[Path], tmp_path: Path
+) -> None:
+    path = only(tmp_path / "packages", "numpy", "PIL")
+    asked = "import os\nraise SystemExit('telemetry off: ' + os.environ['ORT_DISABLE_TELEMETRY'])"
+    (path / "onnxruntime.py").write_text(asked)
+    done = run_alone(bundle.path / "run.py", path, photos[0], cwd=tmp_path)
+    assert done.stderr == "telemetry off: 1\n"
+
+
 def test_bad_pictures_are_named_in_one_line(bundle: Bundle, tmp_path: Path) -> None:
     path = only(tmp_path / "packages", "numpy", "PIL", "onnxruntime")
     Image.fromarray(structure(45, 61, 3)).save(tmp_path / "cut.png")
