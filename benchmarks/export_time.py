@@ -4,7 +4,11 @@ Each measurement runs in a fresh process, and the kinds of export take turns. Th
 the network is built and the libraries are imported. The memory is the process's highest resident
 size, imports included.
 
+With ``--whole NAME`` the whole command ``edgeconv export timm:NAME`` is measured beside a process
+that only builds the network and calls ``torch.onnx.export``, from start to end of each process.
+
     .venv/bin/python -m benchmarks.export_time
+    .venv/bin/python -m benchmarks.export_time --whole mobilenetv3_small_100
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import resource
 import statistics
 import subprocess
@@ -156,15 +161,73 @@ def write_images(folder: Path) -> None:
         Image.fromarray(pixels).save(folder / f"{index:03}.jpg")
 
 
+TORCH_PROCESS = """
+import sys, timm, torch
+network = timm.create_model(sys.argv[1]).eval()
+size = timm.data.resolve_model_data_config(network)["input_size"]
+torch.onnx.export(
+    network, (torch.rand(1, *size),), sys.argv[2], dynamo=True, opset_version=20, verbose=False
+)
+"""
+
+
+def whole_processes(name: str, out: Path) -> dict[str, list[str]]:
+    """The two commands to compare, each with its caption."""
+    formats = ["--format", "onnx", "--format", "tflite", "--precision", "float32"]
+    export = ["edgeconv", "export", f"timm:{name}", *formats, "--out", str(out / "bundle")]
+    file = str(out / "model.onnx")
+    return {
+        "`torch.onnx.export`": [sys.executable, "-c", TORCH_PROCESS, name, file],
+        "`edgeconv export`, ONNX and TFLite, verified": [sys.executable, "-m", *export],
+    }
+
+
+def processor_seconds(command: list[str]) -> float:
+    """User and system time of a process and all that it starts."""
+    before = os.times()
+    subprocess.run(command, check=True, capture_output=True)
+    after = os.times()
+    used = after.children_user + after.children_system
+    return used - before.children_user - before.children_system
+
+
+def report_whole(name: str, repetitions: int) -> list[str]:
+    """Measure both processes of a network of timm, taking turns."""
+    found: dict[str, list[float]] = {}
+    for _ in range(repetitions):
+        with tempfile.TemporaryDirectory() as out:
+            for caption, command in whole_processes(name, Path(out)).items():
+                found.setdefault(caption, []).append(processor_seconds(command))
+    base = min(next(iter(found.values())))
+    rows = [
+        [caption, format_duration(min(times)), format_ratio(min(times) / base)]
+        for caption, times in found.items()
+    ]
+    return [
+        f"# Whole export of timm's {name}, float32",
+        "",
+        "Each process was measured from start to end, imports and building the network included.",
+        f"The processes took turns {repetitions} times; the time is the smallest sum of user and",
+        "system time.",
+        machine("edgeconv", "torch", "timm", "onnx", "onnxruntime", "ai-edge-litert"),
+        "",
+        *markdown_table(["process", "processor time", "ratio"], rows),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--whole", metavar="NAME", help="measure whole processes on timm's NAME")
     parser.add_argument("--kind", choices=KINDS, help=argparse.SUPPRESS)
     parser.add_argument("--images", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.kind is not None:
         found = measure_here(arguments.kind, arguments.images)
         sys.stdout.write(json.dumps(vars(found)) + "\n")
+        return
+    if arguments.whole is not None:
+        publish("export_time_whole", report_whole(arguments.whole, arguments.repetitions))
         return
     measured: dict[str, list[Measurement]] = {kind: [] for kind in KINDS}
     with tempfile.TemporaryDirectory() as folder:

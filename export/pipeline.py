@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx_ir as ir
+from torch import nn
 
 import edgeconv
 from edgeconv.bundle import (
@@ -126,7 +127,8 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
     warn_of_device(request, asked.target)
     if request.existing is not None:
         state_pooled_scales(graph)
-    refuse_bad_weights(graph)
+    module = itself.source if isinstance(itself.source, nn.Module) else None
+    refuse_bad_weights(graph, module.state_dict() if module is not None else ())
     splits = split_outputs(graph) if asked.split_outputs else Splits.none(graph)
     itself = replace(itself, run=splits.behind(itself.run), splits=splits)
     preprocessing = choose_preprocessing(

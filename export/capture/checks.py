@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import onnx_ir as ir
 
@@ -11,14 +13,21 @@ from edgeconv.export.traits import Trait, operators
 _MULTIPLYING = operators(Trait.MULTIPLIES)
 
 
-def refuse_bad_weights(model: ir.Model) -> None:
+def refuse_bad_weights(model: ir.Model, own: Collection[str] = ()) -> None:
     """Raise DataError if a weight is NaN, or infinite where an operator multiplies by it.
 
-    Infinities elsewhere are legal: bounds of a Clip, masks of an attention.
+    Infinities elsewhere are legal: bounds of a Clip, masks of an attention. So are single numbers
+    that are constants of the graph, such as what a Where gives outside of a domain.
+
+    Args:
+        model: The graph.
+        own: The names of the module's own parameters and buffers: none of these is a constant.
     """
     for name, value in model.graph.initializers.items():
         tensor = value.const_value
         if tensor is None or not tensor.dtype.is_floating_point():
+            continue
+        if tensor.size == 1 and name not in own:
             continue
         array = tensor.numpy()
         multiplied = any(node.op_type in _MULTIPLYING for node in value.consumers())

@@ -76,10 +76,10 @@ def allowances(
     magnitudes, errors = np.zeros_like(terms), np.zeros_like(terms)
     for sample, output in np.ndindex(terms.shape):
         if sample not in float64:
-            magnitudes[sample, output] = _magnitude(runs[0][sample][output])
+            magnitudes[sample, output] = magnitude(runs[0][sample][output])
             continue
         double = float64[sample][output]
-        magnitudes[sample, output] = _magnitude(double)
+        magnitudes[sample, output] = magnitude(double)
         # A run whose result has another number of elements, by a comparison, says nothing.
         like = [run[sample][output] for run in runs if run[sample][output].shape == double.shape]
         errors[sample, output] = max((largest_error(array, double) for array in like), default=0.0)
@@ -138,7 +138,7 @@ def _size(
     arrays: dict[str, npt.NDArray[np.float32]],
     output: npt.NDArray[Any],
 ) -> float:
-    own = _magnitude(output)
+    own = magnitude(output)
     if node is None:
         return own
     if node.op_type in _SATURATES:
@@ -152,7 +152,7 @@ def _size(
         for value in node.inputs
         if value is not None
     ]
-    sizes = [_magnitude(array) for array in inputs]
+    sizes = [magnitude(array) for array in inputs]
     if node.op_type in _PRODUCTS and len(inputs) > 1:
         # Each element of the result sums products: the largest input times the weights of a unit.
         units = _by_unit(node, inputs[1])
@@ -183,7 +183,7 @@ def _growth(terms: int) -> float:
     return max(1.0, math.sqrt(terms) / 2)
 
 
-def _magnitude(array: npt.NDArray[Any]) -> float:
+def magnitude(array: npt.NDArray[Any]) -> float:
     """The largest finite absolute value."""
     finite = np.abs(array[np.isfinite(array)].astype(np.float64))
     return float(finite.max(initial=0.0))

@@ -60,7 +60,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Crop(Sampling):
-    """tf_crop_and_resize: the samples lie from ``start`` to ``end``, in shares of the input."""
+    """tf_crop_and_resize: the samples lie from ``start`` to ``end``, in shares of the input.
+
+    ONNX Runtime takes an axis whose scale is 1 whole, whatever its part.
+    """
 
     start: float
     end: float
@@ -68,17 +71,22 @@ class Crop(Sampling):
     @property
     def is_nothing(self) -> bool:
         """Whether every element stays as it is."""
-        return self.size == self.result and (self.start, self.end) == (0, 1)
+        whole = self.scale == 1 or (self.start, self.end) == (0, 1)
+        return self.size == self.result and whole
 
     @property
     def coordinates(self) -> Reals:
         """The place in the input that each element of the result is taken from."""
         if self.is_nothing:
             return np.arange(self.result, dtype=np.float64)
-        last = self.size - 1
+        # In float32, as ONNX Runtime does: at the border one rounding decides what is outside.
+        start, end = np.float32(self.start), np.float32(self.end)
+        last = np.float32(self.size - 1)
         if self.result == 1:
-            return np.array([(self.start + self.end) / 2 * last])
-        return np.linspace(self.start * last, self.end * last, self.result)
+            return np.array([0.5 * float(start + end) * float(last)])
+        at = np.arange(self.result, dtype=np.float32)
+        steps = at * (end - start) * last / np.float32(self.result - 1)
+        return (start * last + steps).astype(np.float64)
 
     @property
     def outside(self) -> npt.NDArray[np.bool_]:

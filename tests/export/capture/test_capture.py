@@ -102,6 +102,21 @@ def test_bad_weights_are_named(value: float) -> None:
         refuse_bad_weights(model)
 
 
+def test_only_own_single_numbers_are_weights() -> None:
+    class Domain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(torch.nan))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.where(x > 0, x * torch.inf, torch.nan) + self.scale
+
+    model = capture_module(Domain().eval(), [X], ["output"], 20)
+    refuse_bad_weights(model)
+    with pytest.raises(DataError, match="'scale' has 1 NaN"):
+        refuse_bad_weights(model, {"scale"})
+
+
 def test_metadata_with_folders_is_gone(network: nn.Module) -> None:
     model = optimize(capture_module(network, [X], ["output"], 20))
     assert str(Path(__file__).parents[3]).encode() not in _bytes(model)

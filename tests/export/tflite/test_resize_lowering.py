@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from support.lowering import Net, check, operators, smooth
 
@@ -73,3 +75,33 @@ def test_int8_runs_in_float() -> None:
     y = net.quantized(net.op("Resize", x, "", scales, mode="cubic"), 0.05, 120)
     lowered = check(net.output(y), {"x": smooth(MAP)}, step=0.05)
     assert lowered.float_fallback == ("n2 (Resize): TFLite has no integer form of this mode",)
+
+
+_SHARES = st.floats(-0.75, 1.75, width=32) | st.sampled_from([0.0, 1.0, 0.2, 0.6, 0.8])
+
+
+@given(
+    st.sampled_from(["linear", "round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]),
+    st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    st.tuples(_SHARES, _SHARES, _SHARES, _SHARES),
+)
+@settings(max_examples=150, deadline=None)
+def test_crops(
+    mode: str, before: tuple[int, int], after: tuple[int, int], part: tuple[float, ...]
+) -> None:
+    """Any part, also reversed or outside; where the sizes are equal ONNX Runtime takes all."""
+    net, shape = Net(), (1, 2, *before)
+    roi = net.constant(np.array([0, 0, *part[:2], 1, 1, *part[2:]], np.float32))
+    kind = {"mode": "linear"} if mode == "linear" else {"mode": "nearest", "nearest_mode": mode}
+    y = net.op(
+        "Resize",
+        net.input("x", shape),
+        roi,
+        "",
+        net.constant((1, 2, *after)),
+        coordinate_transformation_mode="tf_crop_and_resize",
+        extrapolation_value=9.0,
+        **kind,
+    )
+    check(net.output(y), {"x": smooth(shape)})

@@ -26,6 +26,7 @@ from edgeconv.export.verify.reference import module_outputs
 from edgeconv.export.verify.rounding import allowances, largest_error, moved
 from edgeconv.models.randomize import structured_input
 from support.lowering import Net, as_model
+from support.runtimes import run_onnx
 
 
 class Unlit(nn.Module):
@@ -198,3 +199,41 @@ def test_a_number_in_the_place_of_an_infinity_does_not_count() -> None:
     expected = np.array([1.0, np.inf, np.nan])
     assert largest_error(np.array([1.5, 7.0, 7.0]), expected) == 0.5
     assert largest_error(np.array([np.nan, np.inf, 0.0]), expected) == np.inf
+
+
+def test_a_reference_that_computes_something_else_allows_nothing() -> None:
+    """ONNX Runtime takes an axis of scale 1 whole, and ONNX's reference implementation a part."""
+    net = Net()
+    x = structured_input((1, 3, 8, 8)).numpy()
+    roi = net.constant(np.array([0, 0, 0.2, 0.1, 1, 1, 0.7, 0.8], np.float32))
+    y = net.op(
+        "Resize",
+        net.input("x", x.shape),
+        roi,
+        "",
+        net.constant((1, 3, 8, 5)),
+        mode="nearest",
+        coordinate_transformation_mode="tf_crop_and_resize",
+    )
+    proto = net.output(y).proto()
+    outputs = [*run_onnx(proto, {"x": x}).values()]
+    graph = as_model(proto)
+    data = proto.SerializeToString()
+    allowed = float32_allowances(
+        graph, data, lambda sample: outputs, Splits.none(graph), [(x,)], [outputs], [0]
+    )
+    assert allowed is None
+
+
+def test_a_module_that_depends_on_its_type_allows_nothing() -> None:
+    class Floored(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.log(torch.relu(x) + torch.finfo(x.dtype).eps)
+
+    x, network = structured_input((1, 3, 8, 8)).numpy(), Floored()
+    graph = optimize(capture_module(network, (x,), ["y"], 20))
+    (outputs,) = [list(module_outputs(network, (x,)).values())]
+    allowed = float32_allowances(
+        graph, network, lambda sample: outputs, Splits.none(graph), [(x,)], [outputs], [0]
+    )
+    assert allowed is None
