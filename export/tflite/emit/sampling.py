@@ -86,7 +86,8 @@ class Crop(Sampling):
             return np.array([0.5 * float(start + end) * float(last)])
         at = np.arange(self.result, dtype=np.float32)
         steps = at * (end - start) * last / np.float32(self.result - 1)
-        return (start * last + steps).astype(np.float64)
+        places: Reals = (start * last + steps).astype(np.float64)
+        return places
 
     @property
     def outside(self) -> npt.NDArray[np.bool_]:
