@@ -83,7 +83,7 @@ def blame(
     graph = _float_graph(bundle.file(source))
     inputs = inputs_of_samples(manifest.inputs)
     samples = open_samples(data, inputs, manifest.preprocessing, integer_ranges(graph))
-    shapes = [info.shape for info in manifest.inputs]
+    shapes = [info.shape for info in input_infos(graph)]
     # Outlying samples stay here: they are among the causes that are looked for.
     feed = SampleBatches(samples, count=calibration_size, batch=batch, shapes=shapes)
     draft, _ = fit(graph, feed, replace(options, bias_correction=False), progress)
