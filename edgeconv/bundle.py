@@ -260,16 +260,34 @@ class OperatorFigures(Record):
     failed: tuple[str, ...] = ()
 
 
+class PlaceFigures(Record):
+    """What a file keeps of an output, or of the ``part`` of it that a concatenation put there."""
+
+    output: str
+    part: str | None = None
+    sqnr_db: float
+
+    @property
+    def words(self) -> str:
+        """How a message calls it."""
+        output = f"the output {self.output!r}"
+        return output if self.part is None else f"the part {self.part!r} of {output}"
+
+
 class Verification(Record):
     """Figures of one artifact against PyTorch on its own runtime.
 
     ``max_error`` is the largest absolute difference divided by the range of the reference's
-    output (1e9 for a NaN or infinity); ``sqnr_db`` the signal-to-quantization-noise ratio;
+    output (1e9 for a NaN or infinity); ``sqnr_db`` the signal-to-quantization-noise ratio, that of
+    the worst place: of an output, or of a part of one that a concatenation makes;
     ``argmax_agreement`` the share of samples with the same largest output (None where the output
     is not a vector of scores). ``median_sqnr_db`` and ``worst_sqnr_db`` are the ratios of the
     median and of the worst sample, ``variation_sqnr_db`` is that of the output without its mean
     over the samples; each is that of the worst output, and None where there is no such figure.
-    ``worst_output`` is the name of the output with the lowest ratio, where there are several.
+    ``worst_output`` is the name of the output with the lowest ratio, where there are several, and
+    ``places`` has the ratio of every output and of every part of one, where there are several.
+    ``keeps_nothing`` says of a quantized file that one of them has no more signal than noise, or
+    that the largest output is where chance would put it.
     Elements of an integer or boolean output are right or wrong: each wrong one is noise as large
     as the signal of a right one, and ``max_error`` is the share of the wrong ones.
 
@@ -291,8 +309,15 @@ class Verification(Record):
     worst_sqnr_db: float | None = None
     variation_sqnr_db: float | None = None
     worst_output: str | None = None
+    places: tuple[PlaceFigures, ...] = ()
+    keeps_nothing: bool = False
     exact_sqnr_db: float | None = None
     operators: OperatorFigures | None = None
+
+    @property
+    def worst_place(self) -> PlaceFigures | None:
+        """The place with the lowest ratio, where there are several."""
+        return min(self.places, key=lambda place: place.sqnr_db, default=None)
 
 
 class Artifact(Record):
@@ -365,6 +390,9 @@ class Manifest(Versioned):
     labels: tuple[str, ...] | None
     calibration: Calibration | None
     artifacts: tuple[Artifact, ...]
+    joined: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="the parts of each output that a concatenation makes"
+    )
     reference_sha256: str = Field(description="of reference.npz: inputs and float outputs")
     tools: dict[str, str]
     target: Target | None = Field(default=None, description="the device that it was made for")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class EdgeconvError(Exception):
@@ -74,12 +79,42 @@ class VerificationError(EdgeconvError):
     """A written file does not compute what the network computes."""
 
 
+class IncompleteExport(EdgeconvError):  # noqa: N818  # what was met, as above
+    """Some files of an export failed; the bundle holds the others, which are right.
+
+    Attributes:
+        folder: The bundle's folder.
+        failures: Why each of the other files failed, by its name.
+    """
+
+    def __init__(self, folder: Path, failures: Mapping[str, EdgeconvError]) -> None:
+        by_reason: dict[str, list[str]] = {}
+        for name, error in failures.items():
+            by_reason.setdefault(error.message, []).append(name)
+        reasons = "; ".join(
+            message if names[0] in message else f"{' and '.join(names)} failed: {message}"
+            for message, names in by_reason.items()
+        )
+        first = next(iter(failures.values()))
+        super().__init__(f"{reasons}; the other files are right, and in {folder}", first.hint)
+        self.folder = folder
+        self.failures = dict(failures)
+
+
 class BundleError(EdgeconvError):
     """A bundle on disk is missing, incomplete, changed, or from another schema version."""
 
 
 class MeasurementError(EdgeconvError):
     """A latency measurement could not be completed."""
+
+
+def attempted(action: Callable[[], T]) -> T | EdgeconvError:
+    """The result of ``action``, or the failure that it raised."""
+    try:
+        return action()
+    except EdgeconvError as error:
+        return error
 
 
 def first_line(error: BaseException) -> str:

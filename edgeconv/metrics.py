@@ -23,6 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 EQUAL_DB = 200.0
+# Under this most of what the network computes is lost.
+POOR_SQNR_DB = 10.0
 # Stands for a NaN or an infinity among the outputs, which JSON has no number for.
 NOT_FINITE = 1e9
 

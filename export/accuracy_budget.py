@@ -14,7 +14,7 @@ from edgeconv.bundle import Artifact, Bundle, Precision
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluation import SHARE
 from edgeconv.export import warnings
-from edgeconv.export.pipeline import find_source, run
+from edgeconv.export.pipeline import Outcome, find_source, run
 from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, repair
 from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.export.request import Data, ResolvedRequest
@@ -77,8 +77,8 @@ def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             held.records.clear()
-            manifest = run(replace(request, quantization=options), source, folder)
-            return _assess(request, Bundle(folder, manifest), labeled, latency)
+            outcome = run(replace(request, quantization=options), source, folder)
+            return _assess(request, folder, outcome, labeled, latency)
 
         with _only_the_last_warns(warnings.logger, check_export.logger) as held:
             attempts = repair(request.quantization, budget, assess)
@@ -109,8 +109,30 @@ def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> No
 
 
 def _assess(
-    request: ResolvedRequest, bundle: Bundle, labeled: Data | None, latency: Latency | None
+    request: ResolvedRequest,
+    folder: Path,
+    outcome: Outcome,
+    labeled: Data | None,
+    latency: Latency | None,
 ) -> Assessment:
+    """The figures of the int8 files; of a file that keeps nothing, only what is known of it.
+
+    Raises:
+        EdgeconvError: A file failed for another reason.
+    """
+    lost = {a.path for a in outcome.failed if a.verification and a.verification.keeps_nothing}
+    for path, error in outcome.failures.items():
+        if path not in lost:
+            raise error
+    bundle = Bundle(folder, outcome.manifest)
+    if lost:
+        return Assessment(
+            min(a.verification.sqnr_db for a in outcome.failed if a.verification),
+            None,
+            max(artifact.bytes for artifact in outcome.failed),
+            None,
+            keeps_nothing=True,
+        )
     integer = [a for a in bundle.manifest.artifacts if a.precision is Precision.INT8]
     figures = [artifact.verification for artifact in integer]
     return Assessment(

@@ -13,6 +13,7 @@ from typing import ParamSpec
 from torch import nn
 
 from edgeconv.bundle import Bundle
+from edgeconv.errors import IncompleteExport
 from edgeconv.export.accuracy_budget import export_within
 from edgeconv.export.pipeline import find_source, run
 from edgeconv.export.request import ExportRequest, ResolvedRequest
@@ -57,6 +58,7 @@ def export(request: ExportRequest) -> Bundle:
 
     Raises:
         UsageError: The request is wrong; nothing was done.
+        IncompleteExport: Some files failed; the bundle on disk has the others.
         EdgeconvError: It failed and left no bundle; the subclasses in ``edgeconv.errors`` say why.
     """
     resolved = resolve_request(request)
@@ -72,13 +74,16 @@ def carry_out(request: ResolvedRequest) -> Bundle:
 
     Raises:
         UsageError: The request does not go with the network; nothing was done.
+        IncompleteExport: Some files failed; the bundle on disk has the others.
         EdgeconvError: It failed and left no bundle.
     """
     with _ONE_AT_A_TIME, _modes_kept(request.asked.model):
         source = find_source(request.asked)
         with staged(request.out, force=request.asked.force) as stage:
-            manifest = run(request, source, stage)
-    return Bundle(request.out, manifest)
+            outcome = run(request, source, stage)
+    if outcome.failures:
+        raise IncompleteExport(request.out, outcome.failures)
+    return Bundle(request.out, outcome.manifest)
 
 
 @contextmanager

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 from onnx import defs
@@ -34,8 +36,8 @@ _REMEDY = "take the size from the input there, or leave --dynamic-batch out and 
 Shape = tuple[int, ...]
 
 
-def with_traced_batch(inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:
-    """The inputs at the batch of :data:`TRACED`.
+def with_batch(inputs: Sequence[TensorInfo], batch: int) -> tuple[TensorInfo, ...]:
+    """The inputs at a batch.
 
     Those whose first dimension is that of the first input have the batch there; others stay.
 
@@ -55,11 +57,18 @@ def with_traced_batch(inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:
                 hint="give all inputs the batch, or leave --dynamic-batch out",
             )
     return tuple(
-        info.model_copy(update={"shape": (TRACED, *info.shape[1:])})
+        info.model_copy(update={"shape": (batch, *info.shape[1:])})
         if info.shape[:1] == first
         else info
         for info in inputs
     )
+
+
+def rows(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
+    """The array with as many rows as ``info`` says: its own, from the first one on."""
+    if array.shape == info.shape:
+        return array
+    return np.take(array, np.arange(info.shape[0]) % len(array), axis=0)
 
 
 def open_batch(model: ir.Model) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx_ir as ir
@@ -24,12 +24,14 @@ from edgeconv.bundle import (
     sha256_of,
 )
 from edgeconv.checksums import write_checksums
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.capture.arguments import Called, file_inputs
 from edgeconv.export.capture.bind import bind
 from edgeconv.export.capture.checks import refuse_bad_weights, refuse_other_than_numbers
 from edgeconv.export.capture.cut import cut
+from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.module import capture_module
-from edgeconv.export.capture.onnx_file import capture_file
+from edgeconv.export.capture.onnx_file import CapturedFile, capture_file
 from edgeconv.export.capture.resolve import resolve
 from edgeconv.export.capture.source import Source
 from edgeconv.export.data.batches import SampleBatches
@@ -38,9 +40,11 @@ from edgeconv.export.data.feed import choose_preprocessing, open_batches
 from edgeconv.export.data.integer_ranges import integer_ranges
 from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.synthetic import SyntheticSamples
+from edgeconv.export.dynamic_batch import TRACED, open_batch, rows, with_batch, with_open_batch
 from edgeconv.export.labels import choose_labels
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.passes import optimize
+from edgeconv.export.passes.split_outputs import Splits, split_outputs
 from edgeconv.export.precision import (
     QuantizedGraph,
     Variant,
@@ -52,7 +56,14 @@ from edgeconv.export.quantize import QuantizedModel, quantize
 from edgeconv.export.request import ExportRequest, ResolvedRequest
 from edgeconv.export.tensor_info import input_infos, output_infos, tool_versions, weights_sha256
 from edgeconv.export.tflite import demand_known
-from edgeconv.export.verify.check_export import NetworkItself, run_reference, verified
+from edgeconv.export.verify.batches import verified_at_batches
+from edgeconv.export.verify.check_export import (
+    NetworkItself,
+    run_reference,
+    verified,
+    warn_of_failures,
+)
+from edgeconv.export.verify.parity import Reference
 from edgeconv.export.verify.reference import Oracle, module_outputs, onnx_oracle, save_reference
 from edgeconv.export.warnings import (
     warn_of_data,
@@ -77,17 +88,51 @@ def find_source(asked: ExportRequest) -> Source:
         pretrained=asked.pretrained,
     )
     warn_of_source(source, asked.size)
-    return bind(
+    source = bind(
         source,
         size=asked.size,
         batch=asked.batch,
         stated=asked.stated_inputs,
         example=asked.example,
     )
+    return _at_batch(source, TRACED) if asked.dynamic_batch else source
 
 
-def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
-    """Carry out a request: write every file and the manifest into ``folder``."""
+def _at_batch(source: Source, batch: int) -> Source:
+    """A module's source with inputs of another batch; a file's as it is."""
+    if not isinstance(source.network, Called):
+        return source
+    arguments = source.network.arguments
+    inputs = with_batch(arguments.inputs, batch)
+    example = arguments.example and tuple(map(rows, arguments.example, inputs))
+    arguments = replace(arguments, inputs=inputs, example=example)
+    return replace(source, network=Called(source.network.network, arguments))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an export wrote.
+
+    Attributes:
+        manifest: Describes the files that are right.
+        failures: Why each of the others failed, by its name.
+        failed: Those among them that were written and run.
+    """
+
+    manifest: Manifest
+    failures: dict[str, EdgeconvError]
+    failed: tuple[Artifact, ...]
+
+
+def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
+    """Carry out a request: write every right file and the manifest into ``folder``.
+
+    A precision that fails does not keep the others from being written.
+
+    Raises:
+        UsageError: The request does not go with the network.
+        EdgeconvError: Nothing is right, or what all files start from failed.
+    """
     asked = request.asked
     asked.progress("Capturing", 0, 1)
     graph, itself = _capture(request, source)
@@ -96,6 +141,12 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     if request.existing is not None:
         state_pooled_scales(graph)
     refuse_bad_weights(graph)
+    unsplit = replace(itself, graph=graph.clone())
+    splits = split_outputs(graph) if asked.split_outputs else Splits.none(graph)
+    if asked.dynamic_batch:
+        open_batch(graph)
+        splits = splits.for_every_batch(TRACED)
+    itself = replace(itself, run=splits.behind(itself.run), splits=splits)
     preprocessing = choose_preprocessing(
         asked.preprocessing, source.preprocessing, input_infos(graph), source.spec
     )
@@ -105,12 +156,15 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     batches = _open_batches(request, graph, source, preprocessing, itself.run)
 
     # Float files come first: what cannot be written is refused before a calibration.
-    variants = _variants(request, graph, None, calibrated=False)
-    artifacts = _write(request, variants, folder)
-    quantized = _quantize(request, graph, batches)
+    writer = _Writer(request, folder)
+    variants = writer.variants(graph, None, calibrated=False)
+    artifacts = writer.write(variants)
+    quantized = writer.quantize(graph, batches)
     warn_of_data(batches, preprocessing, quantized, calibrates=request.calibrates)
-    integers = _variants(request, graph, quantized, calibrated=True)
-    artifacts += _write(request, integers, folder)
+    integers = writer.variants(graph, quantized, calibrated=True)
+    artifacts += writer.write(integers)
+    if not artifacts:
+        raise next(iter(writer.failures.values()))
     artifacts.sort(key=lambda artifact: request.precisions.index(artifact.precision))
     warn_of_float_fallback(artifacts)
 
@@ -122,10 +176,29 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
         formats=request.formats,
         prequantized=request.existing is not None,
         has_float32=Precision.FLOAT32 in request.precisions,
-        strict=asked.verify,
     )
     asked.progress("Verifying", 0, 1)
-    artifacts = verified(folder, artifacts, reference, strict=asked.verify)
+    artifacts, wrong = verified(folder, artifacts, reference)
+    if asked.dynamic_batch:
+        at_others = verified_at_batches(
+            folder,
+            [artifact for artifact in artifacts if artifact.path not in wrong],
+            reference,
+            lambda batch: splits.behind(_oracle_at_batch(request, source, unsplit, batch)),
+            _quantized_graphs(variants + integers),
+        )
+        wrong = {**wrong, **at_others}
+    failed: list[Artifact] = []
+    if asked.verify:
+        writer.failures.update(wrong)
+        failed = [artifact for artifact in artifacts if artifact.path in wrong]
+        artifacts = [artifact for artifact in artifacts if artifact.path not in wrong]
+        if not artifacts and not request.asked.has_budget:
+            raise next(iter(writer.failures.values()))
+        for artifact in failed:
+            (folder / artifact.path).unlink()
+    else:
+        warn_of_failures(wrong)
     warn_of_poor_accuracy(artifacts)
     save_reference(folder / REFERENCE_NAME, reference)
     calibration = None
@@ -137,7 +210,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
         asked,
         source,
         graph,
-        reference=reference.runtime,
+        reference=reference,
         preprocessing=preprocessing,
         labels=labels,
         calibration=calibration,
@@ -146,7 +219,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Manifest:
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
     write_checksums(folder)
-    return manifest
+    return Outcome(manifest, writer.failures, tuple(failed))
 
 
 def _manifest(
@@ -154,25 +227,31 @@ def _manifest(
     source: Source,
     graph: ir.Model,
     *,
-    reference: str,
+    reference: Reference,
     preprocessing: Preprocessing | None,
     labels: Sequence[str] | None,
     calibration: Calibration | None,
     artifacts: Sequence[Artifact],
     reference_sha256: str,
 ) -> Manifest:
+    described = with_open_batch(graph) if asked.dynamic_batch else graph
     return Manifest(
         edgeconv_version=edgeconv.__version__,
         model=source.spec,
         model_args=dict(source.args),
         weights_sha256=weights_sha256(graph),
-        inputs=input_infos(graph),
-        outputs=output_infos(graph),
-        reference=reference,
+        inputs=input_infos(described),
+        outputs=output_infos(described),
+        reference=reference.runtime,
         preprocessing=preprocessing,
         labels=None if labels is None else tuple(labels),
         calibration=calibration,
         artifacts=tuple(artifacts),
+        joined={
+            info.name: parts.names
+            for info, parts in zip(output_infos(graph), reference.joined, strict=True)
+            if parts is not None
+        },
         reference_sha256=reference_sha256,
         tools=tool_versions(),
         target=asked.target,
@@ -198,10 +277,13 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Networ
         itself = ir.to_proto(graph).SerializeToString()
         graph = optimize(graph)
         oracle = onnx_oracle(itself, input_infos(graph), output_infos(graph))
-        return graph, NetworkItself(itself, oracle, graph)
+        return graph, NetworkItself(itself, oracle, graph, Splits.none(graph))
     graph = optimize(graph)
     return graph, NetworkItself(
-        network, lambda sample: list(module_outputs(network, sample).values()), graph
+        network,
+        lambda sample: list(module_outputs(network, sample).values()),
+        graph,
+        Splits.none(graph),
     )
 
 
@@ -212,20 +294,46 @@ def _synthetic(inputs: Sequence[TensorInfo]) -> Sample:
 
 
 def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, NetworkItself]:
-    captured = capture_file(
-        path,
-        request.asked.opset,
-        highest_opset=request.highest_opset,
-        liked_opset=MIN_OPSET if Format.ONNX in request.formats else DEFAULT_OPSET,
-        input_size=request.asked.size,
-        batch=request.asked.batch,
-        stated=file_inputs(path, request.asked.stated_inputs, request.asked.example),
-        cut_outputs=request.asked.cut_outputs,
-    )
+    captured = _read_file(request, path, TRACED if request.asked.dynamic_batch else None)
     graph = optimize(captured.graph)
     refuse_other_than_numbers(graph)
     oracle = onnx_oracle(captured.itself, input_infos(graph), output_infos(graph))
-    return graph, NetworkItself(captured.itself, oracle, graph)
+    return graph, NetworkItself(captured.itself, oracle, graph, Splits.none(graph))
+
+
+def _read_file(request: ResolvedRequest, path: Path, batch: int | None) -> CapturedFile:
+    """Capture an ``.onnx`` file, at this batch or, where it is None, as the request says."""
+    asked = request.asked
+    size, stated = asked.size, file_inputs(path, asked.stated_inputs, asked.example)
+    if batch is not None:
+        first = next(iter(stated.values()), ())[:1]
+        stated = {
+            name: (batch, *shape[1:]) if shape[:1] == first else shape
+            for name, shape in stated.items()
+        }
+        size = InputShape((batch, *size[1:])) if isinstance(size, InputShape) else size
+    return capture_file(
+        path,
+        asked.opset,
+        highest_opset=request.highest_opset,
+        liked_opset=MIN_OPSET if Format.ONNX in request.formats else DEFAULT_OPSET,
+        input_size=size,
+        batch=batch or asked.batch,
+        stated=stated,
+        cut_outputs=asked.cut_outputs,
+    )
+
+
+def _oracle_at_batch(
+    request: ResolvedRequest, source: Source, itself: NetworkItself, batch: int
+) -> Oracle:
+    """The network itself at another batch than the one that it was captured at."""
+    if isinstance(source.network, Path):
+        file = _read_file(request, source.network, batch).itself
+        return onnx_oracle(file, itself.inputs, itself.outputs)
+    if request.asked.cut_outputs:
+        return _capture(request, _at_batch(source, batch))[1].run
+    return itself.run
 
 
 def _open_batches(
@@ -255,39 +363,97 @@ def _open_batches(
     return batches
 
 
-def _variants(
-    request: ResolvedRequest,
-    graph: ir.Model,
-    quantized: QuantizedModel | None,
-    *,
-    calibrated: bool,
-) -> list[Variant]:
-    """The network in the precisions whose scales are in the file, or else in the others."""
-    return [
-        make_variant(
-            precision,
-            graph,
-            quantized,
-            request.asked.io,
-            request.existing,
-            half_arithmetic=request.half_arithmetic,
-        )
-        for precision in request.precisions
-        if precision.calibrated == calibrated
-    ]
+@dataclass
+class _Writer:
+    """Makes the files of each precision; one that fails does not keep the others from it.
 
+    Attributes:
+        request: What is asked for.
+        folder: Where the files go.
+        failures: Why files failed, by their names.
+    """
 
-def _quantize(
-    request: ResolvedRequest, graph: ir.Model, batches: SampleBatches
-) -> QuantizedModel | None:
-    """The QDQ graph, where one is asked for: calibrated, or ``graph`` itself if it is one."""
-    if request.calibrates:
-        integer = request.asked.io not in (IoType.FLOAT32, IoType.FLOAT16)
-        options = replace(request.quantization, integer_outputs=integer)
-        return quantize(graph, batches, options, request.asked.progress)
-    for _ in batches:
-        pass  # keeps what verification needs
-    return None if request.existing is None else QuantizedModel(graph, ())
+    request: ResolvedRequest
+    folder: Path
+    failures: dict[str, EdgeconvError] = field(default_factory=dict)
+
+    def variants(
+        self, graph: ir.Model, quantized: QuantizedModel | None, *, calibrated: bool
+    ) -> list[Variant]:
+        """The network in the precisions whose scales are in the file, or else in the others."""
+        request, made = self.request, []
+        for precision in request.precisions:
+            if precision.calibrated != calibrated or (calibrated and quantized is None):
+                continue
+            try:
+                variant = make_variant(
+                    precision,
+                    graph,
+                    quantized,
+                    request.asked.io,
+                    request.existing,
+                    half_arithmetic=request.half_arithmetic,
+                )
+            except EdgeconvError as error:
+                self._note(error, precision, *request.formats)
+            else:
+                made.append(variant)
+        return made
+
+    def quantize(self, graph: ir.Model, batches: SampleBatches) -> QuantizedModel | None:
+        """The QDQ graph, where one is asked for: calibrated, or ``graph`` itself if it is one."""
+        request = self.request
+        if request.calibrates:
+            integer = request.asked.io not in (IoType.FLOAT32, IoType.FLOAT16)
+            options = replace(request.quantization, integer_outputs=integer)
+            if Precision.INT8 not in request.precisions:
+                options = replace(options, repair=False)  # 16 bits lose less
+            try:
+                return quantize(graph, batches, options, request.asked.progress)
+            except EdgeconvError as error:
+                for precision in filter(lambda each: each.calibrated, request.precisions):
+                    self._note(error, precision, *request.formats)
+                return None
+        for _ in batches:
+            pass  # keeps what verification needs
+        return None if request.existing is None else QuantizedModel(graph, ())
+
+    def write(self, variants: Sequence[Variant]) -> list[Artifact]:
+        """Write each variant in each format."""
+        request, artifacts = self.request, []
+        for variant in variants:
+            for format in dict.fromkeys(request.formats):
+                path = self._path(variant.precision, format)
+                request.asked.progress(f"Writing {path.name}", 0, 1)
+                try:
+                    artifact = write_artifact(
+                        path,
+                        variant.onnx if format is Format.ONNX else variant.tflite,
+                        format,
+                        variant.precision,
+                        layout=request.asked.layout,
+                        runtime=request.runtime,
+                        target=request.asked.target,
+                        float_fallback=variant.float_fallback,
+                        finish=variant.finish,
+                        dynamic_batch=request.asked.dynamic_batch,
+                    )
+                except EdgeconvError as error:
+                    path.unlink(missing_ok=True)
+                    self._note(error, variant.precision, format)
+                else:
+                    artifacts.append(artifact)
+        return artifacts
+
+    def _path(self, precision: Precision, format: Format) -> Path:
+        return self.folder / f"{self.request.name}_{precision.value}.{format.value}"
+
+    def _note(self, error: EdgeconvError, precision: Precision, *formats: Format) -> None:
+        """Note a failure; what is a wrong request, or fails in float32, fails altogether."""
+        if isinstance(error, UsageError) or precision is Precision.FLOAT32:
+            raise error
+        for format in formats:
+            self.failures[self._path(precision, format).name] = error
 
 
 def _layers(quantized: QuantizedModel) -> tuple[LayerPrecision, ...]:
@@ -307,26 +473,3 @@ def _quantized_graphs(variants: Sequence[Variant]) -> dict[Precision, QuantizedG
     return {
         variant.precision: variant.checked for variant in variants if variant.checked is not None
     }
-
-
-def _write(request: ResolvedRequest, variants: Sequence[Variant], folder: Path) -> list[Artifact]:
-    """Write each variant in each format."""
-    artifacts = []
-    for variant in variants:
-        for format in dict.fromkeys(request.formats):
-            path = folder / f"{request.name}_{variant.precision.value}.{format.value}"
-            request.asked.progress(f"Writing {path.name}", 0, 1)
-            artifacts.append(
-                write_artifact(
-                    path,
-                    variant.onnx if format is Format.ONNX else variant.tflite,
-                    format,
-                    variant.precision,
-                    layout=request.asked.layout,
-                    runtime=request.runtime,
-                    target=request.asked.target,
-                    float_fallback=variant.float_fallback,
-                    finish=variant.finish,
-                )
-            )
-    return artifacts

@@ -69,6 +69,9 @@ class QuantizeOptions:
         chosen: What ``layers`` comes to in the network; quantization finds it.
         float_places: How many more places of the network stay in float, those that lose most; at
             most half of all places.
+        repair: Whether operators stay in float where an output, or a part of a joined one, would
+            have less than 10 dB.
+        repair_to: The SQNR that ``repair`` is for, in place of 10 dB.
         integer_outputs: Whether the outputs of the network have to be integers.
     """
 
@@ -83,6 +86,8 @@ class QuantizeOptions:
     layers: tuple[LayerRule, ...] = ()
     chosen: LayerChoices = field(default_factory=LayerChoices)
     float_places: int = 0
+    repair: bool | None = None
+    repair_to: float | None = None
     integer_outputs: bool = False
 
     def decided(self) -> QuantizeOptions:
@@ -97,6 +102,7 @@ class QuantizeOptions:
             bias_absorption=tried if self.bias_absorption is None else self.bias_absorption,
             bias_correction=tried if self.bias_correction is None else self.bias_correction,
             rounding=learned if self.rounding is None else self.rounding,
+            repair=tried if self.repair is None else self.repair,
         )
 
     @property
@@ -112,4 +118,5 @@ class QuantizeOptions:
             or bool(self.equalization or self.bias_absorption or self.bias_correction)
             or self.rounding is Rounding.ADAPTIVE
             or self.float_places > 0
+            or bool(self.repair)
         )

@@ -99,6 +99,7 @@ class ExportRequest:
         labeled: Samples with their classes: a folder with a folder of images for each class, or an
             ``.npz`` with ``x`` and ``y``; from Python also a tuple of both, or a ``Dataset`` or
             ``DataLoader`` of pairs.
+        split_outputs: Whether each part of a concatenated output becomes an output by itself.
         task: What accuracy means: a name as ``edgeconv evaluate --task`` takes it.
         truth: What is true of the samples of ``labeled``, if it is not among them.
         force: Whether to replace an existing bundle.
@@ -135,6 +136,7 @@ class ExportRequest:
     min_sqnr: float | None = None
     accuracy_budget: float | None = None
     labeled: Data | None = None
+    split_outputs: bool = False
     task: str = "classification"
     truth: str | Path | None = None
     force: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from edgeconv.bundle import Artifact, Format, Precision, Preprocessing, Target
+from edgeconv.bundle import Artifact, Format, Precision, Preprocessing, Target, Verification
 from edgeconv.errors import Notice
 from edgeconv.export.capture.guess import is_guess
 from edgeconv.export.capture.source import Source
@@ -14,11 +14,10 @@ from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.target import caution, slow_int8
+from edgeconv.metrics import POOR_SQNR_DB
 
 logger = logging.getLogger(__name__)
 
-# Under this a file has lost most of what the network computes.
-_POOR_SQNR_DB = 10.0
 # How many files a warning names.
 _NAMED_FILES = 3
 
@@ -126,15 +125,10 @@ def warn_of_poor_accuracy(artifacts: Sequence[Artifact]) -> None:
             else "try --precision float16"
         )
         variation = figures.variation_sqnr_db
-        if figures.sqnr_db < _POOR_SQNR_DB:
-            worst = figures.worst_output
-            lost = "the network" if worst is None else f"the output {worst!r}"
-            logger.warning(
-                Notice(
-                    f"{artifact.path} keeps little of {lost}: SQNR {figures.sqnr_db:.1f} dB", advice
-                )
-            )
-        elif variation is not None and variation < _POOR_SQNR_DB:
+        if figures.sqnr_db < POOR_SQNR_DB:
+            poor, advice = _poor_places(artifact, figures, advice)
+            logger.warning(Notice(f"{artifact.path} keeps little of {poor}", advice))
+        elif variation is not None and variation < POOR_SQNR_DB:
             logger.warning(
                 Notice(
                     f"{artifact.path} keeps little of what differs between samples: SQNR "
@@ -142,3 +136,15 @@ def warn_of_poor_accuracy(artifacts: Sequence[Artifact]) -> None:
                     advice,
                 )
             )
+
+
+def _poor_places(artifact: Artifact, figures: Verification, advice: str) -> tuple[str, str]:
+    """The outputs and parts of which little is kept, worst first, and what to do about it."""
+    poor = [place for place in figures.places if place.sqnr_db < POOR_SQNR_DB]
+    if not poor:
+        return f"the network: SQNR {figures.sqnr_db:.1f} dB", advice
+    poor.sort(key=lambda place: place.sqnr_db)
+    integer = {info.name for info in artifact.outputs if info.scale is not None}
+    if any(place.part is not None and place.output in integer for place in poor):
+        advice = "pass --split-outputs, so that each part is an output with a scale of its own"
+    return ", ".join(f"{p.words} (SQNR {p.sqnr_db:.1f} dB)" for p in poor), advice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from edgeconv.models.arithmetic import transform_macs
@@ -33,21 +34,27 @@ def compare_convolutions(
     out_channels: int,
     kernel_size: int,
     *,
-    groups: int = 2,
+    groups: int | None = None,
     dilation: int = 2,
 ) -> tuple[ConvKind, ...]:
     """The kinds of convolution from C = ``in_channels`` to M = ``out_channels``, standard first.
 
+    Without ``groups`` there are two, and no such row where two do not divide the channels.
+
     Raises:
         ValueError: a size is not positive, or ``groups`` does not divide both channel counts.
     """
-    c, m, k, g, d = in_channels, out_channels, kernel_size, groups, dilation
+    c, m, k, d = in_channels, out_channels, kernel_size, dilation
+    g = 2 if groups is None else groups
     if min(c, m, k, g, d) < 1:
         raise ValueError("channels, kernel size, groups and dilation must be positive")
-    if c % g or m % g:
+    divides = c % g == 0 and m % g == 0
+    if groups is not None and not divides:
         raise ValueError(f"{g} groups do not divide {c} and {m} channels")
     standard = k * k * c * m
     rank_one = "every k x k kernel has rank one"
+    words = f"grouped, {g} groups", "k² C M / g"
+    grouped = (ConvKind(*words, standard // g, k, "no mixing between groups"),) if divides else ()
     return (
         ConvKind("standard", "k² C M", standard, k, ""),
         ConvKind("depthwise", "k² C", k * k * c, k, "no mixing of channels"),
@@ -67,9 +74,7 @@ def compare_convolutions(
             k,
             "the weights as a C k by M k matrix have rank M at most",
         ),
-        ConvKind(
-            f"grouped, {g} groups", "k² C M / g", standard // g, k, "no mixing between groups"
-        ),
+        *grouped,
         ConvKind(f"dilated by {d}", "k² C M", standard, d * (k - 1) + 1, "zeros between the taps"),
     )
 
@@ -78,13 +83,14 @@ def compare_convolutions(
 class FrequencyCost:
     """A convolution in the frequency domain beside the direct one, on a square map.
 
-    ``macs`` and ``direct_macs`` are real multiplications. ``fewer_from`` is the smallest odd kernel
-    side from which on, up to the side of the map, the frequency domain needs fewer; None if there
-    is none.
+    ``macs`` and ``direct_macs`` are real multiplications. ``fewer_at`` has the ranges of odd kernel
+    sides, up to the side of the map, at which the frequency domain needs fewer. ``fewer_from`` is
+    the smallest from which on it always does; None if there is none.
     """
 
     macs: int
     direct_macs: int
+    fewer_at: tuple[tuple[int, int], ...]
     fewer_from: int | None
 
 
@@ -99,18 +105,23 @@ def frequency_cost(
         kernel_size: k.
         size: Side of the map, which the convolution keeps.
     """
-    c, m = in_channels, out_channels
-
-    def direct(k: int) -> int:
-        return k * k * c * m * size**2
-
-    fewer_from = None
-    for k in range(size - 1 + size % 2, 0, -2):
-        if frequency_macs(c, m, k, size) >= direct(k):
-            break
-        fewer_from = k
-    k = kernel_size
-    return FrequencyCost(frequency_macs(c, m, k, size), direct(k), fewer_from)
+    per_tap = in_channels * out_channels * size**2
+    largest = size - 1 + size % 2
+    # On the way to the largest kernel the transforms grow once. On each side of that step they cost
+    # the same for all kernels, while the direct convolution grows with the square.
+    step = min(largest, (transform_size(size, 1) - size) | 1)
+    found: list[tuple[int, int]] = []
+    for first, last in ((1, step), (step + 2, largest)):
+        cost = frequency_macs(in_channels, out_channels, last, size)
+        least = max(first, (math.isqrt(cost // per_tap) + 1) | 1)
+        if least > last:
+            continue
+        if found and least == found[-1][1] + 2:
+            least, _ = found.pop()
+        found.append((least, last))
+    fewer_from = found[-1][0] if found and found[-1][1] == largest else None
+    macs = frequency_macs(in_channels, out_channels, kernel_size, size)
+    return FrequencyCost(macs, kernel_size**2 * per_tap, tuple(found), fewer_from)
 
 
 def frequency_macs(in_channels: int, out_channels: int, kernel_size: int, size: int) -> int:

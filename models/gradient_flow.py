@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgeconv.models.arithmetic import is_weighted
-from edgeconv.models.graph import TraceError, argument, operator
+from edgeconv.models.graph import TraceError, argument, operator, shape_of
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,12 @@ class FlowGraph:
             return False  # a bias, not a map
         if self._depth[left] == self._depth[right]:
             return False  # parallel branches
-        node.replace_all_uses_with(max(left, right, key=self._depth.__getitem__))
+        deeper = max(left, right, key=self._depth.__getitem__)
+        if shape_of(deeper) != shape_of(node):  # it was added to every position
+            with node.graph.inserting_before(node):
+                operands = deeper, shape_of(node)
+                deeper = node.graph.call_function(torch.broadcast_to, operands)
+        node.replace_all_uses_with(deeper)
         return True
 
     def gradients(
@@ -85,8 +90,11 @@ class FlowGraph:
         self.module.zero_grad()
         outputs = [y for y in self.module(x) if isinstance(y, Tensor)]
         losses = [(y * torch.randn(y.shape, generator=generator)).mean() for y in outputs]
-        total = losses[self.deepest_output()] if deepest_only else torch.stack(losses).sum()
-        torch.autograd.backward(total)
+        if deepest_only:
+            losses = [losses[self.deepest_output()]]
+        # An index or a mask has no gradient.
+        if learned := [loss for loss in losses if loss.requires_grad]:
+            torch.autograd.backward(torch.stack(learned).sum())
         return self.measured()
 
     def measured(self) -> list[LayerGradient]:

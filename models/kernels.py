@@ -10,10 +10,16 @@ import math
 import torch
 from torch import Tensor
 
+# Less of a wave than this is rounding of float32.
+_FLAT = 1e-4
+
 
 def gaussian(kernel_size: int, sigma: float) -> Tensor:
     """Return the (k, k) Gaussian of sum 1: the blur that is both round and separable."""
-    profile = torch.exp(-(_offsets(kernel_size) ** 2) / (2 * sigma**2))
+    _check_sizes(kernel_size, 1, sigma=sigma)
+    squares = _offsets(kernel_size) ** 2
+    # Less the smallest, which changes nothing but that the sum is never 0.
+    profile = torch.exp((squares.min() - squares) / (2 * sigma**2))
     profile = profile / profile.sum()
     return torch.outer(profile, profile)
 
@@ -36,9 +42,13 @@ def oriented_edges(kernel_size: int, sigma: float, orientations: int) -> Tensor:
     themselves. Scaled so that a ramp of slope 1 along the direction answers 1. Freeman and Adelson
     1991, "The Design and Use of Steerable Filters" (PAMI).
     """
+    _check_sizes(kernel_size, 2, sigma=sigma, orientations=orientations)
     offsets = _offsets(kernel_size)
     along_x = gaussian(kernel_size, sigma) * offsets
-    along_x = along_x / (along_x * offsets).sum()
+    slope = (along_x * offsets).sum()
+    if not slope > 0:
+        raise ValueError(f"sigma {sigma:g} is too narrow to reach a neighbor")
+    along_x = along_x / slope
     angles = _angles(orientations)[:, None, None]
     return angles.cos() * along_x + angles.sin() * along_x.T
 
@@ -59,6 +69,9 @@ def gabor_bank(
     pi / 2 edges. First layers learn such kernels, and so does the visual cortex. Gabor 1946;
     Daugman 1985 (JOSA A 2, 1160).
     """
+    _check_sizes(
+        kernel_size, 1, sigma=sigma, orientations=orientations, wavelength=wavelength, aspect=aspect
+    )
     offsets = _offsets(kernel_size)
     y, x = torch.meshgrid(offsets, offsets, indexing="ij")
     angles = _angles(orientations)[:, None, None]
@@ -68,7 +81,21 @@ def gabor_bank(
     wave = torch.cos(2 * math.pi * u / wavelength + phase)
     # The mean is taken out in the envelope's own shape, so that the kernel still ends softly.
     bank = envelope * (wave - _mean(envelope * wave) / _mean(envelope))
-    return bank / bank.square().sum(dim=(1, 2), keepdim=True).sqrt()
+    length = bank.square().sum(dim=(1, 2), keepdim=True).sqrt()
+    if not (length > _FLAT * envelope.square().sum(dim=(1, 2), keepdim=True).sqrt()).all():
+        raise ValueError(
+            f"a wave of {wavelength:g} pixels is flat on a {kernel_size}x{kernel_size}"
+        )
+    return bank / length
+
+
+def _check_sizes(kernel_size: int, least: int, **sizes: float) -> None:
+    """Refuse what no kernel can be made of, which would otherwise be NaN."""
+    if kernel_size < least:
+        raise ValueError(f"the side of the kernel must be {least} or more, not {kernel_size}")
+    for name, size in sizes.items():
+        if not size > 0:
+            raise ValueError(f"{name} must be positive, not {size:g}")
 
 
 def _mean(x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ Coates et al. 2011, "An Analysis of Single-Layer Networks in Unsupervised Featur
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -39,17 +40,20 @@ def initialize_kmeans_(
     subtracts the mean patch.
 
     Args:
-        conv: A convolution without groups.
+        conv: A convolution without groups or dilation.
         images: (N, C, H, W) of about zero mean and unit variance, as the network will read them.
         patches: How many patches to draw, at least one for each kernel.
-        epsilon: More of it leaves more of the correlation, and less of the noise.
+        epsilon: Above zero; more of it leaves more of the correlation, and less of the noise.
         seed: The same seed draws the same patches.
 
     Raises:
-        ValueError: The convolution has groups, or the images are not its input or too small, or
-            there are fewer patches than kernels.
+        ValueError: The convolution has groups or a dilation or reads single numbers, the images are
+            not its input, too small or not finite, ``epsilon`` is not positive, or there are fewer
+            patches than kernels.
     """
     _check(conv, images, patches)
+    if not epsilon > 0:
+        raise ValueError(f"epsilon must be positive, not {epsilon:g}")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         rows = normalize_contrast(draw_patches(images, conv.kernel_size, patches, generator))
@@ -105,9 +109,15 @@ def kmeans(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
 def _check(conv: nn.Conv2d, images: Tensor, patches: int) -> None:
     if conv.groups != 1:
         raise ValueError("the convolution has groups; a first layer of centroids has none")
+    if any(step != 1 for step in conv.dilation):
+        raise ValueError("the convolution is dilated, and patches have no holes")
+    if math.prod(conv.weight.shape[1:]) < 2:
+        raise ValueError("the convolution reads single numbers, which have no contrast")
     if images.ndim != 4 or images.shape[1] != conv.in_channels:
         shape = "x".join(map(str, images.shape))
         raise ValueError(f"images must be Nx{conv.in_channels}xHxW for this layer, not {shape}")
+    if not (images.is_floating_point() and len(images) and images.isfinite().all()):
+        raise ValueError("images must be one or more, of finite real numbers")
     if any(n < k for n, k in zip(images.shape[2:], conv.kernel_size, strict=True)):
         size, kernel = ("x".join(map(str, s)) for s in (images.shape[2:], conv.kernel_size))
         raise ValueError(f"images of {size} hold no patch of {kernel}")

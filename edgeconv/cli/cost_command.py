@@ -39,7 +39,7 @@ class CostSettings:
         precision: The precision of weights and activations.
         layers: Whether to show each layer.
         conv: Channels in and out and kernel side, with commas.
-        groups: Groups of the grouped convolution.
+        groups: Groups of the grouped convolution; None for two, if that is possible.
         dilation: Dilation of the dilated convolution.
         size: Side of the convolution's output, for MACs.
         as_json: Whether to print JSON.
@@ -51,7 +51,7 @@ class CostSettings:
     precision: Precision
     layers: bool
     conv: str | None
-    groups: int
+    groups: int | None
     dilation: int
     size: int | None
     as_json: bool
@@ -75,7 +75,9 @@ class CostSettings:
     help="Compare the kinds of convolution, by channels in and out and kernel side: 32,64,3.",
 )
 @click.option(
-    "--groups", type=click.IntRange(1), default=2, show_default=True, help="Groups, for --conv."
+    "--groups",
+    type=click.IntRange(1),
+    help="Groups, for --conv.  [default: 2, where they divide the channels]",
 )
 @click.option(
     "--dilation", type=click.IntRange(1), default=2, show_default=True, help="Dilation, for --conv."
@@ -111,7 +113,7 @@ def command(settings: CostSettings) -> None:
     _print_sums(cost)
 
 
-def _compare(conv: str, groups: int, dilation: int) -> tuple[ConvKind, ...]:
+def _compare(conv: str, groups: int | None, dilation: int) -> tuple[ConvKind, ...]:
     from edgeconv.models.conv_cost import compare_convolutions
 
     c, m, k = _sizes(conv)
@@ -183,14 +185,16 @@ def _print_kinds(
 
 def _frequency_line(cost: FrequencyCost, size: int | None) -> str:
     share = format_percent(cost.macs / cost.direct_macs)
-    where = (
-        f"fewer from kernels of {cost.fewer_from}x{cost.fewer_from} on"
-        if cost.fewer_from
-        else "fewer for no kernel that fits the map"
-    )
+    ranges = [
+        f"from {first}x{first} on"
+        if first == cost.fewer_from
+        else f"of {first}x{first}" + (f" to {last}x{last}" if last > first else "")
+        for first, last in cost.fewer_at
+    ]
+    where = f"kernels {' and '.join(ranges)}" if ranges else "no kernel that fits the map"
     return (
-        f"in the frequency domain: {cost.macs:,} multiplications ({share} of standard), "
-        f"{where} at {size}x{size}"
+        f"in the frequency domain: {cost.macs:,} multiplications ({share} of standard); "
+        f"at {size}x{size} fewer for {where}"
     )
 
 

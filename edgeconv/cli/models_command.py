@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
+from edgeconv.cli.shared_options import input_size_option, model_args_option
+from edgeconv.cli.values import given_options
 from edgeconv.errors import UsageError
 from edgeconv.report.output import echo_json, echo_line
 from edgeconv.report.tables import Column, console, table
@@ -31,6 +34,8 @@ class ModelsSettings:
         gradients: Whether to draw the gradients of the one network.
         receptive_field: Whether to draw what a unit of it sees.
         out: The picture's file; None for one of the network's name here.
+        model_args: Arguments of the factory of the network to draw.
+        input_size: Size of its input, where the network leaves it open.
         as_json: Whether to print JSON.
     """
 
@@ -38,6 +43,8 @@ class ModelsSettings:
     gradients: bool
     receptive_field: bool
     out: Path | None
+    model_args: dict[str, str | int | float | bool]
+    input_size: tuple[int, ...] | None
     as_json: bool
 
 
@@ -60,16 +67,21 @@ class ModelsSettings:
     metavar="FILE",
     help="The picture, .png or .svg.  [default: NAME-gradients.png or NAME-field.png]",
 )
+@model_args_option
+@input_size_option
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON instead of a table.")
 @takes(ModelsSettings)
 def command(settings: ModelsSettings) -> None:
     """List the networks of the zoo whose name matches PATTERN (shell style, such as 'mobile*').
 
-    The full name of one network shows its card, or draws a picture of it.
+    The full name of one network shows its card, or draws a picture of it. A picture can also be
+    of file.py:factory or package.module:factory.
     """
     if settings.gradients or settings.receptive_field or settings.out:
         _draw(settings)
         return
+    for option in given_options(("model_args", "input_size")):
+        raise UsageError(f"{option} applies to a picture", hint="leave it out")
     from edgeconv.models import list_models, model_info, model_options
     from edgeconv.models.pretrained import FILES
 
@@ -97,7 +109,7 @@ def command(settings: ModelsSettings) -> None:
 def _draw(settings: ModelsSettings) -> None:
     from edgeconv.cli.models_pictures import draw_field, draw_gradients
     from edgeconv.models import list_models
-    from edgeconv.report.plotting import check_suffix
+    from edgeconv.report.plotting import check_suffix, new_figure
 
     name, out = settings.pattern, settings.out
     if settings.gradients == settings.receptive_field:
@@ -107,13 +119,18 @@ def _draw(settings: ModelsSettings) -> None:
         )
     if settings.as_json:
         raise UsageError("a picture is not JSON", hint="leave --json out")
-    if name not in list_models():
+    if name not in list_models() and ":" not in name:
         raise UsageError(
-            f"{name!r} names no single network", hint="list them all with `edgeconv models`"
+            f"{name!r} names no single network",
+            hint="list them all with `edgeconv models`, or name one of your own as file.py:factory",
         )
-    out = out or Path(f"{name}-{'gradients' if settings.gradients else 'field'}.png")
+    kind = "gradients" if settings.gradients else "field"
+    out = out or Path(f"{name.rpartition(':')[2]}-{kind}.png")
     check_suffix(out)
-    (draw_gradients if settings.gradients else draw_field)(name, out)
+    refuse_unwritable(out)
+    new_figure(1, 1)  # a missing matplotlib is reported before anything slow
+    draw = draw_gradients if settings.gradients else draw_field
+    draw(name, settings.model_args, settings.input_size, out)
     echo_line(f"wrote {out}")
 
 

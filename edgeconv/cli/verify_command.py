@@ -42,6 +42,6 @@ def command(bundle: Path, quick: bool, as_json: bool, quiet: bool) -> None:
         figures = report.artifacts.get(artifact.path)
         if figures is not None and not figures.passed:
             reference = loaded.manifest.reference
-            error = failure(artifact.path, artifact.precision, figures, reference)
+            error = failure(artifact, figures, reference)
             error.after_result = True
             raise error

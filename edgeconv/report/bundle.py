@@ -43,6 +43,8 @@ def print_bundle(
     out.print(f"against {_oracle(manifest.reference)}:")
     out.print(stacked(*accuracy_cells(manifest.artifacts, figures)))
     out.print(stacked(*file_cells(manifest.artifacts, figures)))
+    for line in worst_lines([(a, _figures(a, figures)) for a in manifest.artifacts]):
+        out.print(line)
     for runtime in dict.fromkeys(artifact.lowest_runtime for artifact in manifest.artifacts):
         paths = [a.path for a in manifest.artifacts if a.lowest_runtime == runtime]
         out.print(f"from {runtime} on: {', '.join(paths)}")
@@ -75,6 +77,21 @@ def print_bundle(
         out.print(f"{', '.join(halved)}: LiteRT computes it in half precision on the target")
     for line in float_lines(manifest.artifacts):
         out.print(line)
+
+
+def worst_lines(pairs: Sequence[tuple[Artifact, Verification | None]]) -> list[str]:
+    """Where the lowest SQNR is, for files of a reduced precision whose outputs have several places.
+
+    Those with the same place share a line.
+    """
+    places: dict[str, list[str]] = {}
+    for artifact, figures in pairs:
+        worst = None if figures is None else figures.worst_place
+        if worst is not None and artifact.precision is not Precision.FLOAT32:
+            places.setdefault(worst.words, []).append(
+                f"{_decibels(worst.sqnr_db)} in {artifact.path}"
+            )
+    return [f"lowest SQNR: {place}: {', '.join(files)}" for place, files in places.items()]
 
 
 def float_lines(artifacts: Sequence[Artifact]) -> list[str]:

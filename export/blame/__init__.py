@@ -86,7 +86,7 @@ def blame(
     shapes = [info.shape for info in input_infos(graph)]
     # Outlying samples stay here: they are among the causes that are looked for.
     feed = SampleBatches(samples, count=calibration_size, batch=batch, shapes=shapes)
-    draft, _ = fit(graph, feed, replace(options, bias_correction=False), progress)
+    draft, _ = fit(graph, feed, replace(options, bias_correction=False, repair=False), progress)
     batches = held_out_batches(feed, _SAMPLES, _BYTES)
     meter = Meter(draft, batches)
     units = find_units(draft)

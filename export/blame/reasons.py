@@ -117,8 +117,10 @@ def _bias_findings(unit: Unit, draft: CalibratedModel) -> Iterator[str]:
         )
 
 
-def _rows(weight: Array, axis: int) -> Array:
-    """Reshape a weight to [outputs, everything else]."""
+def _rows(weight: Array, axis: int | None) -> Array:
+    """Reshape a weight to [scales, everything else], each row with a scale of its own."""
+    if axis is None:
+        return weight.reshape(1, -1)
     return np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -11,9 +11,11 @@ from edgeconv.errors import UsageError
 from edgeconv.export.data.samples import Batch, Batches
 from edgeconv.export.layer_rules import LayerRule
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
+from edgeconv.export.passes.row_products import RowProductsToConv
 from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe
 from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
+from edgeconv.export.quantize.accuracy.repair import repair
 from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.integer_io import apply_io
@@ -136,6 +138,12 @@ def fit(
         current = passes.round_adaptively(recipe, current)
     if passes and options.float_places:
         current = keep_worst_in_float(current, passes.judge, options.float_places)
+    if passes and options.repair:
+        plain = drafts.fit(replace(recipe, corrected=False), Part.WHOLE)
+        assert plain is not None
+        uncorrected = current.with_model(plain.model) if recipe.corrected else current
+        current, gained = repair(current, uncorrected, passes.judge, progress, options.repair_to)
+        passes.record += [gained] if gained else []
     return current, tuple(passes.record) if passes else ()
 
 
@@ -143,7 +151,8 @@ def prepare(model: ir.Model) -> ir.Model:
     """Copy a float graph, and bring the copy into the form that quantization works on."""
     steps = [
         Step(BatchNormToDepthwise(), "first: what it writes is planned like any convolution"),
-        Step(common.RemoveUnusedNodesPass(), "after it: nothing reads its statistics now"),
+        Step(RowProductsToConv(), "beside it: it writes convolutions too"),
+        Step(common.RemoveUnusedNodesPass(), "after them: nothing reads the statistics now"),
         Step(common.NameFixPass(), "last: ranges and weights are kept by the names of values"),
     ]
     return run(model.clone(), steps)

@@ -19,6 +19,7 @@ class Layer:
 
     Its weight is seen as [groups, outputs per group, inputs per group, taps]. So input channel
     ``c`` is [c // inputs, :, c % inputs], and output channel ``c`` is [c // outputs, c % outputs].
+    Of a MatMul with several matrices each is a group.
     """
 
     def __init__(self, graph: ir.Graph, node: ir.Node) -> None:
@@ -101,8 +102,8 @@ def grouped(node: ir.Node, weight: Array) -> Array:
         shape = (groups, weight.shape[0] // groups, weight.shape[1], -1)
         transposed: Array = weight.reshape(shape).swapaxes(1, 2)
         return transposed
-    matrix: Array = weight if _is_transposed(node) else weight.T
-    return matrix.reshape(1, *matrix.shape, 1)
+    matrices: Array = weight if _is_transposed(node) else weight.swapaxes(-1, -2)
+    return matrices.reshape(-1, *matrices.shape[-2:], 1)
 
 
 def ungrouped(node: ir.Node, weight: Array, shape: tuple[int, ...]) -> Array:

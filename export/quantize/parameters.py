@@ -117,15 +117,17 @@ class WeightParameters:
     """The scales of a weight.
 
     Attributes:
-        scale: One float32 scale per output channel, [outputs]; a scalar for the whole weight.
-        axis: The dimension of the weight that the scales run along.
+        scale: One float32 scale per output channel, [outputs], or a single one, [].
+        axis: The dimension of the weight that the scales run along; None for a single scale.
     """
 
     scale: Float32
-    axis: int
+    axis: int | None
 
     def aligned_scale(self, rank: int) -> Float32:
         """The scales in a shape that broadcasts along ``axis`` of a weight of that rank."""
+        if self.axis is None:
+            return self.scale
         shape = [1] * rank
         shape[self.axis] = -1
         return self.scale.reshape(shape)
@@ -139,29 +141,30 @@ class WeightParameters:
 
 def weight_parameters(
     weight: Float32,
-    axis: int,
+    axis: int | None,
     bias: Float32 | None,
     input_scale: float,
     output_scale: float = np.inf,
     *,
     per_tensor: bool = False,
 ) -> WeightParameters:
-    """Choose symmetric parameters per channel along ``axis``, or for the whole weight.
+    """Choose symmetric parameters per channel along ``axis``, or a single one if it is None.
+
+    With ``per_tensor`` the largest of the channels' scales is that of the whole weight.
 
     The scale of a channel of zeros, or of one far smaller than its bias, is large enough for the
     bias to fit into int32. The scale of a channel far larger than its output is as large as the
     runtimes accept.
     """
     others = tuple(a for a in range(weight.ndim) if a != axis)
-    scale = np.abs(weight).max(axis=others).astype(np.float64) / 127
+    scale = np.asarray(np.abs(weight).max(axis=others), np.float64) / 127
     if bias is not None:
         # The groups of a transposed convolution share the scales of their outputs.
         reach = np.abs(bias, dtype=np.float64).reshape(-1, len(scale)).max(axis=0)
         scale = np.maximum(scale, reach / (input_scale * _MAX_BIAS))
     scale = np.minimum(scale, _MAX_STEP_RATIO * output_scale / input_scale)
-    if per_tensor:
-        scale = scale.max()
-    return WeightParameters(np.asarray(np.maximum(scale, _MIN_WEIGHT_SCALE), np.float32), axis)
+    scale = np.maximum(scale.max() if per_tensor else scale, _MIN_WEIGHT_SCALE)
+    return WeightParameters(np.asarray(scale, np.float32), None if per_tensor else axis)
 
 
 def bias_scale(input_scale: float, weight_scale: Float32, size: int) -> Float32:

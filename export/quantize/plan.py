@@ -28,6 +28,9 @@ _PASSES_INFINITY = _ELEMENTWISE | _MOVES
 # A part with other readers shares the scale of a Concat if its range is at least a quarter of the
 # whole: it then loses two bits at most, and is not rounded twice.
 _WIDEST_SHARE = 4.0
+# ONNX Runtime packs several matrices anew in each inference, which costs more in int8. From so many
+# rows on that is 4 % at the most, on a Cortex-A72 (benchmarks/results/batched_products.md).
+_FEWEST_ROWS = 32
 _NOT_FINITE = "integers have no NaN and no infinity, which the network asks for behind it"
 _ISLAND = "it lies between operators in float, and integers would only round it"
 _FINER = "its result is an output, which may be finer than the steps of 1/256 that int8 has"
@@ -184,8 +187,10 @@ def _islands(reasons: Mapping[ir.Node, str]) -> Iterator[ir.Node]:
     """Yield the operators that read and write nothing but what is computed in float.
 
     In integers they would only be rounded, between a QuantizeLinear and a DequantizeLinear. What
-    hangs together is judged together, and weights are worth it. Operators that the user asked to
-    keep in float count as integers, so that each of them can be judged by itself.
+    hangs together is judged together, and weights are worth it; but not those between a transform
+    and its inverse, because a spectrum has a few large values and the others would be lost.
+    Operators that the user asked to keep in float count as integers, so that each of them can be
+    judged by itself.
 
     Args:
         reasons: Why each node of the graph is in float, in its order; empty for integers.
@@ -193,6 +198,8 @@ def _islands(reasons: Mapping[ir.Node, str]) -> Iterator[ir.Node]:
     regions = _UnionFind()
     inner = [node for node, reason in reasons.items() if reason in ("", KEPT)]
     worth: set[ir.Value] = set()
+    weighted: set[ir.Value] = set()
+    outside_spectra: set[ir.Value] = set()
     for node in inner:
         operator = OPERATORS[node.op_type]
         for value in data_inputs(node, operator):
@@ -201,8 +208,17 @@ def _islands(reasons: Mapping[ir.Node, str]) -> Iterator[ir.Node]:
                 worth.add(node.outputs[0])
             elif producer is not None and reasons[producer] in ("", KEPT):
                 regions.join(producer.outputs[0], node.outputs[0])
-        if operator.kind is Kind.WEIGHTED or any(v.is_graph_output() for v in node.outputs):
+            elif producer is not None and producer.op_type != "DFT":
+                outside_spectra.add(node.outputs[0])
+        readers = [user for value in node.outputs for user in value.consumers()]
+        if any(user.op_type != "DFT" and reasons.get(user) not in ("", KEPT) for user in readers):
+            outside_spectra.add(node.outputs[0])
+        if operator.kind is Kind.WEIGHTED:
+            weighted.add(node.outputs[0])
+        if any(value.is_graph_output() for value in node.outputs):
             worth.add(node.outputs[0])
+    ordinary = {regions.find(value) for value in outside_spectra}
+    worth |= {value for value in weighted if regions.find(value) in ordinary}
     kept = {regions.find(value) for value in worth}
     for node in inner:
         if not reasons[node] and regions.find(node.outputs[0]) not in kept:
@@ -336,11 +352,7 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
         return _reason_against_gemm(node)
     if node.op_type == "AveragePool" and _counts_padding_beside_overhang(node):
         return "ONNX Runtime's int8 kernel divides windows that reach over the edge by too much"
-    if node.op_type == "MatMul":
-        weight = node.inputs[1]
-        if weight is None or weight.shape is None or len(weight.shape) != 2:
-            return "its second operand is not a constant matrix"
-    return ""
+    return _reason_against_matmul(node) if node.op_type == "MatMul" else ""
 
 
 def _counts_padding_beside_overhang(node: ir.Node) -> bool:
@@ -350,6 +362,18 @@ def _counts_padding_beside_overhang(node: ir.Node) -> bool:
     """
     attributes = node.attributes
     return bool(attributes.get_int("ceil_mode", 0) and attributes.get_int("count_include_pad", 0))
+
+
+def _reason_against_matmul(node: ir.Node) -> str:
+    x, weight = node.inputs
+    assert x is not None
+    assert weight is not None
+    if weight.shape is None or len(weight.shape) < 2:
+        return "its second operand is a vector"
+    rows = 1 if x.shape is None or len(x.shape) < 2 else x.shape.numpy()[-2]
+    if len(weight.shape) > 2 and rows < _FEWEST_ROWS:
+        return f"ONNX Runtime multiplies fewer than {_FEWEST_ROWS} rows faster with float matrices"
+    return ""
 
 
 def _reason_against_gemm(node: ir.Node) -> str:

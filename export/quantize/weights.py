@@ -60,7 +60,9 @@ def round_to_nearest(
     return QuantizedWeight(parameters.quantize(weight), parameters)
 
 
-def _output_axis(node: ir.Node) -> int:
+def _output_axis(node: ir.Node) -> int | None:
     if node.op_type == "Gemm":
         return 0 if node.attributes.get_int("transB", 0) else 1
+    if node.op_type == "MatMul" and constant(node, 1).ndim > 2:
+        return None  # TFLite's BATCH_MATMUL has one scale for all matrices
     return WEIGHT_AXIS[node.op_type]

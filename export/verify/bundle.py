@@ -11,6 +11,7 @@ import numpy.typing as npt
 from edgeconv.bundle import OPEN, Artifact, Bundle, Manifest, TensorInfo, Verification
 from edgeconv.checksums import check_checksums
 from edgeconv.errors import BundleError
+from edgeconv.export.joined import Parts
 from edgeconv.export.verify.parity import MAX_ERROR, Reference, verify_artifacts
 from edgeconv.export.verify.reference import load_reference
 from edgeconv.versioned import Versioned
@@ -48,8 +49,10 @@ def verify_bundle(bundle: Bundle, *, quick: bool = False) -> VerificationReport:
         return VerificationReport(unchanged=unchanged, artifacts={})
     reference = load_reference(bundle)
     _refuse_misfit(bundle, reference)
-    figures = verify_artifacts(bundle.path, bundle.manifest.artifacts, reference)
-    return VerificationReport(unchanged=unchanged, artifacts=figures)
+    verified = verify_artifacts(bundle.path, bundle.manifest.artifacts, reference)
+    for error in verified.refused.values():
+        raise error
+    return VerificationReport(unchanged=unchanged, artifacts=verified.figures)
 
 
 def _refuse_misfit(bundle: Bundle, reference: Reference) -> None:
@@ -62,7 +65,7 @@ def _refuse_misfit(bundle: Bundle, reference: Reference) -> None:
     rows = [reference.outputs, *(q.outputs for q in reference.quantized.values() if q.outputs)]
     quantized = [a.precision for a in manifest.artifacts if a.precision not in MAX_ERROR]
     pairs = {precision for precision in quantized if quantized.count(precision) > 1}
-    allowed = reference.allowances.get()
+    allowed = next(iter(reference.allowances))
     fits = (
         samples > 0
         and all(_have_shapes(sample, manifest.inputs) for sample in reference.inputs)
@@ -71,6 +74,7 @@ def _refuse_misfit(bundle: Bundle, reference: Reference) -> None:
         and all(len(q.steps) == len(manifest.outputs) for q in reference.quantized.values())
         and pairs <= set(reference.quantized)
         and (allowed is None or allowed.shape == (samples, len(manifest.outputs)))
+        and all(map(_fit_parts, reference.joined, manifest.outputs))
     )
     if not fits:
         raise BundleError(
@@ -92,6 +96,15 @@ def _have_shapes(arrays: Sequence[npt.NDArray[Any]], infos: Sequence[TensorInfo]
 def _has_shape(array: npt.NDArray[Any], info: TensorInfo) -> bool:
     return array.ndim == len(info.shape) and all(
         stated in (OPEN, size) for stated, size in zip(info.shape, array.shape, strict=True)
+    )
+
+
+def _fit_parts(parts: Parts | None, info: TensorInfo) -> bool:
+    if parts is None:
+        return True
+    labels = parts.labels
+    return labels.shape == info.shape and set(labels.ravel().tolist()) == set(
+        range(len(parts.names))
     )
 
 

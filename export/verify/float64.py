@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import nn
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.data.synthetic import probes
+from edgeconv.export.passes.split_outputs import Splits
 from edgeconv.export.quiet import quiet_python
 from edgeconv.export.verify.parity import Probes
 from edgeconv.export.verify.reference import Oracle, module_outputs
@@ -49,8 +50,10 @@ def float32_allowances(
     graph: ir.Model,
     network: nn.Module | Path | bytes,
     oracle: Oracle,
+    splits: Splits,
     samples: Sequence[Sample],
     outputs: Sequence[Arrays],
+    measured: Collection[int],
 ) -> npt.NDArray[np.float64] | None:
     """Compute the allowances of :mod:`edgeconv.export.verify.rounding` for a network.
 
@@ -58,20 +61,29 @@ def float32_allowances(
         graph: The optimized float graph.
         network: The module, or the ``.onnx`` file or its bytes, that it was captured from.
         oracle: Runs the network in float32.
+        splits: What it splits of the outputs.
         samples: The inputs, in the network's own layout.
         outputs: What it gave for ``samples``.
+        measured: The indices of the samples on which float32 is held against float64.
 
     Returns:
         An array of shape [samples, outputs], or None where the network does not run in float64.
     """
+    chosen = [sample for index, sample in enumerate(samples) if index in measured]
     if isinstance(network, nn.Module):
-        double = module_in_float64(network, samples)
+        double = module_in_float64(network, chosen)
     else:
-        double = file_in_float64(network, samples)
+        double = file_in_float64(network, chosen)
     if double is None:
         return None
-    again = [oracle(moved(sample)) for sample in samples]
-    return allowances(graph, samples, double, [outputs, again])
+    double = [splits.apply(arrays) for arrays in double]
+    again = {index: oracle(moved(samples[index])) for index in measured}
+    return allowances(
+        graph,
+        samples,
+        dict(zip(sorted(measured), double, strict=True)),
+        [dict(enumerate(outputs)), again],
+    )
 
 
 def module_in_float64(network: nn.Module, samples: Sequence[Sample]) -> list[Arrays] | None:

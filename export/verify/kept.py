@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import MIN_WITHIN_ONE_STEP
-from edgeconv.metrics import sqnr_db, stacked
+from edgeconv.metrics import EQUAL_DB, POOR_SQNR_DB, sqnr_db, stacked
 
 Array = npt.NDArray[Any]
 Outputs = list[Array]
@@ -28,6 +28,8 @@ _SPREAD_DB = 3.0
 _ERRORS = 3.0
 # The share of right indices may fall by as much where a tie between two scores decides them.
 _LOST_SHARE = 0.02
+# What is zero everywhere has 0 dB.
+NOTHING_DB = 0.5
 _SPREAD_OF_SHARE = 0.1
 
 
@@ -102,6 +104,41 @@ def _is_loss(lost: npt.NDArray[np.float64], margin: float, typical_spread: float
     if len(lost) < _FEW_SAMPLES:
         spread = max(spread, typical_spread)
     return bool(np.mean(lost) > margin + _ERRORS * spread / np.sqrt(len(lost)))
+
+
+def keeps_nothing(ratios_db: Sequence[float], expected: Array, got: Array) -> bool:
+    """Whether a file says nothing about an output of the network, or a part of one.
+
+    Args:
+        ratios_db: The SQNR of each output and part.
+        expected: The network's first output for all samples, stacked.
+        got: That of the file.
+    """
+    # Where the network's own values are all zero the ratio is -EQUAL_DB, and nothing can be kept.
+    if any(-EQUAL_DB < ratio < NOTHING_DB for ratio in ratios_db):
+        return True
+    return min(ratios_db) < POOR_SQNR_DB and _argmax_by_chance(expected, got)
+
+
+def _argmax_by_chance(expected: Array, got: Array) -> bool:
+    """Whether the index of the largest element is right no more often than by chance.
+
+    By chance it would be right as often as two independent draws from the indices that each of the
+    two has.
+    """
+    if not is_scores(expected):
+        return False
+    ours, theirs = got.argmax(-1).ravel(), expected.argmax(-1).ravel()
+    if len(theirs) < _FEW_SAMPLES or len(set(theirs.tolist())) == 1:
+        return False
+    classes = expected.shape[-1]
+    frequencies = [np.bincount(each, minlength=classes) / len(each) for each in (ours, theirs)]
+    return bool(np.mean(ours == theirs) <= frequencies[0] @ frequencies[1])
+
+
+def is_scores(rows: Array) -> bool:
+    """Whether the stacked output is a matrix of scores, which have a largest one."""
+    return rows.ndim == 3 and rows.shape[-1] > 1 and rows.size > 0
 
 
 def stacked_pairs(expected: Sequence[Outputs], got: Sequence[Outputs]) -> list[tuple[Array, Array]]:

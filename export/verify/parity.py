@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,14 +11,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Artifact, Format, OperatorFigures, Precision, Verification
-from edgeconv.errors import VerificationError
+from edgeconv.bundle import (
+    Artifact,
+    Format,
+    OperatorFigures,
+    PlaceFigures,
+    Precision,
+    Verification,
+)
+from edgeconv.errors import EdgeconvError, VerificationError, attempted
 from edgeconv.export.data.samples import Sample
+from edgeconv.export.joined import Parts
 from edgeconv.export.runtimes import Interface, Runner, open_runner
 from edgeconv.export.verify.apart import demand_survival
 from edgeconv.export.verify.kept import (
+    NOTHING_DB,
     Tolerance,
+    is_scores,
     keeps_enough,
+    keeps_nothing,
     share_within_one_step,
     stacked_pairs,
 )
@@ -50,11 +61,13 @@ class Quantized:
         outputs: What the quantized graph computes as it is written, without a runtime's fusions;
             None in bundles that do not have it.
         operators: How the operators of the files do one by one, by format.
+        refused: Why that is unknown for a format.
     """
 
     steps: tuple[float | None, ...]
     outputs: list[Outputs] | None = None
     operators: Mapping[Format, OperatorFigures] = field(default_factory=dict)
+    refused: Mapping[Format, EdgeconvError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,20 +87,25 @@ class Allowances:
     """The errors that float32 may make, [samples and probes, outputs], computed when first needed.
 
     Args:
-        compute: Gives the array of :func:`edgeconv.export.verify.rounding.allowances`, or None
-            where it cannot be had.
+        ways: Ways to compute the array of :func:`edgeconv.export.verify.rounding.allowances`, or
+            None where it cannot be had. A later one takes longer, and allows no less.
     """
 
-    def __init__(self, compute: Callable[[], npt.NDArray[np.float64] | None]) -> None:
-        self._compute = compute
-        self.known: npt.NDArray[np.float64] | None = None
-        self._asked = False
+    def __init__(self, *ways: Callable[[], npt.NDArray[np.float64] | None]) -> None:
+        self._ways = ways
+        self._found: list[npt.NDArray[np.float64] | None] = []
 
-    def get(self) -> npt.NDArray[np.float64] | None:
-        """Return the array, computing it at the first call."""
-        if not self._asked:
-            self._asked, self.known = True, self._compute()
-        return self.known
+    @property
+    def known(self) -> npt.NDArray[np.float64] | None:
+        """The last array that was computed; None if there is none."""
+        return self._found[-1] if self._found else None
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.float64] | None]:
+        """Yield the arrays, computing each the first time that it is asked for."""
+        for index, compute in enumerate(self._ways):
+            if index == len(self._found):
+                self._found.append(compute())
+            yield self._found[index]
 
 
 @dataclass(frozen=True)
@@ -104,6 +122,7 @@ class Reference:
         probes: Further samples for float32 files only.
         allowances: The errors that float32 may make in ``outputs`` and ``probes``.
         network: The network's inputs and outputs, with their layouts; None where all are NCHW.
+        joined: The parts of each output that a concatenation makes; None or missing for others.
     """
 
     runtime: str
@@ -114,51 +133,71 @@ class Reference:
     probes: Probes = field(default_factory=lambda: Probes([], []))
     allowances: Allowances = field(default_factory=lambda: Allowances(lambda: None))
     network: Interface | None = None
+    joined: Sequence[Parts | None] = ()
 
 
-def verify_artifacts(
-    folder: Path, artifacts: Sequence[Artifact], reference: Reference
-) -> dict[str, Verification]:
-    """Run every file on its runtime.
+@dataclass(frozen=True)
+class Verified:
+    """What became of files on their runtimes.
 
-    Returns:
-        The figures, by the artifact's path.
-
-    Raises:
-        EdgeconvError: A runtime refuses its file.
+    Attributes:
+        figures: The figures of those that ran, by path.
+        refused: Why the others did not run, by path.
     """
+
+    figures: dict[str, Verification]
+    refused: dict[str, EdgeconvError]
+
+
+def verify_artifacts(folder: Path, artifacts: Sequence[Artifact], reference: Reference) -> Verified:
+    """Run every file on its runtime, and compare it with the reference."""
     outputs: dict[str, list[Outputs]] = {}
     runtimes: dict[str, str] = {}
+    refused: dict[str, EdgeconvError] = {}
     for artifact in artifacts:
-        open_file = partial(
-            open_runner,
-            folder / artifact.path,
-            artifact.format,
-            artifact.inputs,
-            artifact.outputs,
-            reference.network,
-        )
-        if artifact.format is Format.TFLITE and artifact.precision.calibrated:
-            attempt = partial(_run_once, open_file, reference.inputs[0])
-            demand_survival(f"{artifact.path} on LiteRT", attempt)
-        runner = open_file()
-        samples = [*reference.inputs]
-        if artifact.precision is Precision.FLOAT32:
-            samples += reference.probes.inputs
-        outputs[artifact.path] = [runner.run(sample) for sample in samples]
-        runtimes[artifact.path] = runner.name
-    return {
+        ran = attempted(partial(_run, folder, artifact, reference))
+        if isinstance(ran, EdgeconvError):
+            refused[artifact.path] = ran
+        else:
+            runtimes[artifact.path], outputs[artifact.path] = ran
+    sound = [artifact for artifact in artifacts if artifact.path in outputs]
+    figures = {
         artifact.path: compare(
             outputs[artifact.path],
             reference,
             artifact.precision,
             runtimes[artifact.path],
-            _other_format(artifact, artifacts, outputs),
+            _other_format(artifact, sound, outputs),
             format=artifact.format,
             names=[info.name for info in artifact.outputs],
         )
-        for artifact in artifacts
+        for artifact in sound
     }
+    return Verified(figures, refused)
+
+
+def _run(folder: Path, artifact: Artifact, reference: Reference) -> tuple[str, list[Outputs]]:
+    """Run a file on the samples, and a float32 file on the probes too; with the runtime's name.
+
+    Raises:
+        EdgeconvError: The runtime refuses the file.
+    """
+    open_file = partial(
+        open_runner,
+        folder / artifact.path,
+        artifact.format,
+        artifact.inputs,
+        artifact.outputs,
+        reference.network,
+    )
+    if artifact.format is Format.TFLITE and artifact.precision.calibrated:
+        attempt = partial(_run_once, open_file, reference.inputs[0])
+        demand_survival(f"{artifact.path} on LiteRT", attempt)
+    runner = open_file()
+    samples = [*reference.inputs]
+    if artifact.precision is Precision.FLOAT32:
+        samples += reference.probes.inputs
+    return runner.name, [runner.run(sample) for sample in samples]
 
 
 def _run_once(open_file: Callable[[], Runner], sample: Sample) -> None:
@@ -205,18 +244,23 @@ def compare(
     outputs, probed = outputs[: len(reference.inputs)], outputs[len(reference.inputs) :]
     pairs = stacked_pairs(reference.outputs, outputs)
     spread = Spread.over(reference.outputs, outputs)
-    ratios = [Sqnr.of_output(expected, got).db for expected, got in pairs]
+    names = names or [f"output {index}" for index in range(len(pairs))]
+    places = _places(pairs, names, reference.joined)
+    outputs_only = [place for place in places if place.part is None]
     figures = Verification(
         passed=False,
         runtime=runtime,
         samples=len(outputs),
         max_error=max(_largest_error(expected, got) for expected, got in pairs),
-        sqnr_db=min(ratios),
+        sqnr_db=min(place.sqnr_db for place in places),
         argmax_agreement=_argmax_agreement(reference.outputs, outputs),
         median_sqnr_db=None if spread is None else spread.median_db,
         worst_sqnr_db=None if spread is None else spread.worst_db,
         variation_sqnr_db=None if spread is None else spread.variation_db,
-        worst_output=names[int(np.argmin(ratios))] if len(names) > 1 else None,
+        worst_output=min(outputs_only, key=lambda place: place.sqnr_db).output
+        if len(outputs_only) > 1
+        else None,
+        places=tuple(places) if len(places) > 1 else (),
     )
     if precision is Precision.FLOAT32:
         passed = have_shapes and is_rounding(
@@ -225,8 +269,31 @@ def compare(
     elif precision is Precision.FLOAT16:
         passed = have_shapes and all(_is_half_precision(expected, got) for expected, got in pairs)
     else:
-        return _quantized_figures(figures, outputs, reference, precision, format, other)
+        nothing = keeps_nothing([place.sqnr_db for place in places], *pairs[0])
+        figures = _quantized_figures(figures, outputs, reference, precision, format, other)
+        passed = figures.passed and not nothing
+        return figures.model_copy(update={"passed": passed, "keeps_nothing": nothing})
     return figures.model_copy(update={"passed": passed})
+
+
+def _places(
+    pairs: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]],
+    names: Sequence[str],
+    joined: Sequence[Parts | None],
+) -> list[PlaceFigures]:
+    """What is kept of each output, and of each part of a joined one."""
+    places = []
+    for index, ((expected, got), name) in enumerate(zip(pairs, names, strict=True)):
+        ratio = Sqnr.of_output(expected, got)
+        places.append(PlaceFigures(output=name, sqnr_db=ratio.db))
+        parts = joined[index] if index < len(joined) else None
+        if parts is not None:
+            for (part, wanted), (_, computed) in zip(
+                parts.of(expected), parts.of(got), strict=True
+            ):
+                ratio = Sqnr.between(wanted, computed)
+                places.append(PlaceFigures(output=name, part=part, sqnr_db=ratio.db))
+    return places
 
 
 def _quantized_figures(
@@ -258,23 +325,23 @@ def _quantized_figures(
             "sqnr_db_to_other_format": min(
                 Sqnr.of_output(expected, got).db for expected, got in stacked_pairs(other, outputs)
             ),
-            "exact_sqnr_db": min(Sqnr.of_output(expected, got).db for expected, got in pairs),
+            "exact_sqnr_db": min(
+                place.sqnr_db for place in _places(pairs, [""] * len(pairs), reference.joined)
+            ),
             "operators": operators,
         }
     )
 
 
-def failure(
-    name: str, precision: Precision, figures: Verification, reference: str
-) -> VerificationError:
+def failure(artifact: Artifact, figures: Verification, reference: str) -> VerificationError:
     """Make the error for a file whose figures did not pass.
 
     Args:
-        name: The file.
-        precision: Its precision.
+        artifact: The file.
         figures: Its figures.
         reference: The runtime that computed the reference.
     """
+    name, precision = artifact.path, artifact.precision
     if precision is Precision.FLOAT32:
         return VerificationError(
             f"{name} differs from {reference} by {figures.max_error:.2g} of the output's range, "
@@ -291,6 +358,12 @@ def failure(
             hint="report the network, keep that operator in float with --keep-float, or pass "
             "--no-verify to keep the file",
         )
+    if figures.keeps_nothing:
+        return VerificationError(
+            f"{name} keeps nothing of {_of_what(figures)}: SQNR {figures.sqnr_db:.1f} dB"
+            f"{_argmax(figures)}",
+            hint=f"{_advice(artifact, figures)}, or pass --no-verify to keep the file",
+        )
     if exact is not None:
         return VerificationError(
             f"{name} keeps {figures.sqnr_db:.1f} dB of the network on {figures.runtime}, where "
@@ -306,6 +379,28 @@ def failure(
     )
 
 
+def _advice(artifact: Artifact, figures: Verification) -> str:
+    worst = figures.worst_place
+    integer = {info.name for info in artifact.outputs if info.scale is not None}
+    if worst is not None and worst.part is not None and worst.output in integer:
+        return "pass --split-outputs, so that each part is an output with a scale of its own"
+    return (
+        "check the calibration data, keep the layers in float that `edgeconv blame` names "
+        "(--keep-float)"
+    )
+
+
+def _of_what(figures: Verification) -> str:
+    worst = figures.worst_place
+    return "the network" if worst is None else worst.words
+
+
+def _argmax(figures: Verification) -> str:
+    if figures.argmax_agreement is None or figures.sqnr_db < NOTHING_DB:
+        return ""
+    return f", and {figures.argmax_agreement:.0%} of the same argmax, as by chance"
+
+
 def is_rounding(
     got: list[Outputs], expected: list[Outputs], allowances: Allowances, samples: int
 ) -> bool:
@@ -314,6 +409,7 @@ def is_rounding(
     Only elements of ``expected`` that are finite count. Nearly all integers and booleans must be
     equal; those of probes do not count, where an argmax may meet a tie.
     """
+    unsure: list[tuple[int, int, float]] = []
     for index, (ours, theirs) in enumerate(zip(got, expected, strict=True)):
         for output, (array, wanted) in enumerate(zip(ours, theirs, strict=True)):
             if wanted.dtype.kind != "f":
@@ -322,16 +418,19 @@ def is_rounding(
                 continue
             error = largest_error(array, wanted)
             magnitude = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0))
-            if error <= _SURELY_ROUNDING * EPSILON * magnitude:
-                continue
-            allowed = allowances.get()
-            if allowed is None:
-                within = relative_error(wanted, array) <= MAX_ERROR[Precision.FLOAT32]
-            else:
-                within = error <= allowed[index, output]
-            if not within:
-                return False
-    return True
+            if error > _SURELY_ROUNDING * EPSILON * magnitude:
+                unsure.append((index, output, error))
+    if not unsure:
+        return True
+    for allowed in allowances:
+        if allowed is None:
+            return all(
+                relative_error(expected[i][o], got[i][o]) <= MAX_ERROR[Precision.FLOAT32]
+                for i, o, _ in unsure
+            )
+        if all(error <= allowed[i, o] for i, o, error in unsure):
+            return True
+    return False
 
 
 def _in_shape(got: Sequence[Outputs], expected: Sequence[Outputs]) -> list[Outputs]:
@@ -370,6 +469,6 @@ def _argmax_agreement(expected: list[Outputs], got: list[Outputs]) -> float | No
     None unless the output is a matrix of scores.
     """
     first, second = stacked_pairs(expected, got)[0]
-    if first.ndim != 3 or first.shape[-1] < 2 or not first.size:
+    if not is_scores(first):
         return None
     return float(np.mean(first.argmax(-1) == second.argmax(-1)))

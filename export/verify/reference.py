@@ -24,6 +24,7 @@ from edgeconv.export.attention import plain_attention
 from edgeconv.export.capture.arguments import name_of
 from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.data.samples import Sample
+from edgeconv.export.joined import Parts
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.threads import one_torch_thread
 from edgeconv.export.verify.parity import Allowances, Outputs, Quantized, Reference
@@ -106,6 +107,9 @@ def save_reference(path: Path, reference: Reference) -> None:
         arrays[f"{precision.value}_steps"] = np.array(steps, np.float64)
         if quantized.outputs is not None:
             arrays |= _stacked(f"{precision.value}_output", quantized.outputs)
+    for index, parts in enumerate(reference.joined):
+        if parts is not None:
+            arrays[f"parts_{index}"] = parts.labels
     allowed = reference.allowances.known
     if allowed is not None:
         arrays["allowed_error"] = allowed[: len(reference.inputs)]
@@ -147,6 +151,12 @@ def _reference(manifest: Manifest, arrays: dict[str, npt.NDArray[Any]]) -> Refer
         # Bundles of edgeconv 0.1 call it by its earlier name.
         prequantized=bool(arrays.get("prequantized", arrays.get("arrived_quantized", False))),
         network=manifest,
+        joined=[
+            Parts(manifest.joined[info.name], arrays[f"parts_{index}"])
+            if info.name in manifest.joined
+            else None
+            for index, info in enumerate(manifest.outputs)
+        ],
     )
 
 

@@ -7,19 +7,19 @@ The allowance for an output of a sample is
 
     SAFETY × error + ULPS × 2^-23 × terms,
 
-where error is the largest one of the two runs, or the largest relative error over all samples times
-the magnitude of this output, if that is more: one sample may be lucky. And terms is the largest
-magnitude among the terms of the output's last operator: what a sum adds up, or 1 where the operator
-saturates (Sigmoid, Softmax). A sum of n terms one after the other rounds n times, and roundings of
-random signs grow with the root of n (Higham and Mary 2019, SIAM J. Sci. Comput. 41(5)); so terms
-counts sqrt(n) / 2 times there, in units of half an EPSILON. That matters where a bias is far above
-what is added to it: PyTorch adds it last, and XNNPACK begins with it.
+where error is the largest one of the two runs, or the largest relative error of the measured
+samples times the magnitude of this output, if that is more: one sample may be lucky. And terms is
+the largest magnitude among the terms of the output's last operator: what a sum adds up, or 1 where
+the operator saturates (Sigmoid, Softmax). A sum of n terms one after the other rounds n times, and
+roundings of random signs grow with the root of n (Higham and Mary 2019, SIAM J. Sci. Comput.
+41(5)); so terms counts sqrt(n) / 2 times there, in units of half an EPSILON. That matters where a
+bias is far above what is added to it: PyTorch adds it last, and XNNPACK begins with it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,16 +56,18 @@ def moved(sample: Sample, seed: int = 0) -> Sample:
 def allowances(
     model: ir.Model,
     samples: Sequence[Sample],
-    float64: Sequence[Sequence[npt.NDArray[Any]]],
-    runs: Sequence[Sequence[Sequence[npt.NDArray[Any]]]],
+    float64: Mapping[int, Sequence[npt.NDArray[Any]]],
+    runs: Sequence[Mapping[int, Sequence[npt.NDArray[Any]]]],
 ) -> npt.NDArray[np.float64]:
     """The largest absolute error that a right float32 file may have.
 
     Args:
         model: The optimized float graph.
         samples: The inputs.
-        float64: The outputs for each sample in float64.
-        runs: For each float32 run of the network, its outputs for each sample.
+        float64: The outputs in float64, by the index of the sample. Any other sample is allowed
+            the largest relative error of these.
+        runs: For each float32 run of the network, its outputs for these samples, and the first one
+            for all.
 
     Returns:
         An array of shape [samples, outputs].
@@ -73,6 +75,9 @@ def allowances(
     terms = np.array(_terms(model, samples))
     magnitudes, errors = np.zeros_like(terms), np.zeros_like(terms)
     for sample, output in np.ndindex(terms.shape):
+        if sample not in float64:
+            magnitudes[sample, output] = _magnitude(runs[0][sample][output])
+            continue
         double = float64[sample][output]
         magnitudes[sample, output] = _magnitude(double)
         # A run whose result has another number of elements, by a comparison, says nothing.

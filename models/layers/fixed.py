@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgeconv.models.layers.same_padding import same_padding
 from edgeconv.models.separability import is_spatially_separable, separate
 
 
@@ -24,11 +25,11 @@ class FixedConv(nn.Module):
 
     def __init__(self, in_channels: int, kernels: Tensor) -> None:
         super().__init__()
+        self.in_channels, self.padding = in_channels, _padding_of(kernels)
         self.register_buffer("weight", kernels.repeat(in_channels, 1, 1)[:, None])
 
     def forward(self, x: Tensor) -> Tensor:
-        padding = self.weight.shape[-1] // 2
-        return functional.conv2d(x, self.weight, padding=padding, groups=x.shape[1])
+        return functional.conv2d(x, self.weight, padding=self.padding, groups=self.in_channels)
 
 
 class SeparableFixedConv(nn.Module):
@@ -42,6 +43,7 @@ class SeparableFixedConv(nn.Module):
 
     def __init__(self, in_channels: int, kernels: Tensor) -> None:
         super().__init__()
+        self.in_channels, self.padding = in_channels, _padding_of(kernels)
         if not is_spatially_separable(kernels):
             raise ValueError("a kernel has a rank above one: it is no column times a row")
         column, row = separate(kernels.repeat(in_channels, 1, 1)[:, None])
@@ -49,9 +51,9 @@ class SeparableFixedConv(nn.Module):
         self.register_buffer("row", row)
 
     def forward(self, x: Tensor) -> Tensor:
-        padding, maps = self.row.shape[-1] // 2, self.row.shape[0]
-        y = functional.conv2d(x, self.column, padding=(padding, 0), groups=x.shape[1])
-        return functional.conv2d(y, self.row, padding=(0, padding), groups=maps)
+        pad, maps = self.padding, self.row.shape[0]
+        y = functional.conv2d(x, self.column, padding=(pad, 0), groups=self.in_channels)
+        return functional.conv2d(y, self.row, padding=(0, pad), groups=maps)
 
 
 class RandomFeatures(nn.Module):
@@ -73,6 +75,7 @@ class RandomFeatures(nn.Module):
         self, in_channels: int, out_channels: int, kernel_size: int = 3, *, seed: int = 0
     ) -> None:
         super().__init__()
+        self.padding = same_padding(kernel_size)
         generator = torch.Generator().manual_seed(seed)
         fan_in = kernel_size**2 * in_channels
         shape = (out_channels, in_channels, kernel_size, kernel_size)
@@ -81,6 +84,11 @@ class RandomFeatures(nn.Module):
         self.register_buffer("weight", drawn)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(
-            functional.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2)
-        )
+        return functional.relu(functional.conv2d(x, self.weight, padding=self.padding))
+
+
+def _padding_of(kernels: Tensor) -> int:
+    if kernels.ndim != 3 or kernels.shape[1] != kernels.shape[2]:
+        shape = "x".join(map(str, kernels.shape))
+        raise ValueError(f"kernels must be (n, k, k), not {shape}; one is kernel[None]")
+    return same_padding(kernels.shape[-1])

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from edgeconv.models.layers.same_padding import same_padding
+
 
 class FrequencyConv(nn.Module):
     """(N, C, H, W) to (N, M, H, W), k odd: what a convolution with zero padding computes.
@@ -22,7 +24,7 @@ class FrequencyConv(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
         super().__init__()
-        k = kernel_size
+        k, self.padding = kernel_size, same_padding(kernel_size)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, k, k))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         nn.init.normal_(self.weight, std=math.sqrt(2 / (k**2 * in_channels)))
@@ -35,7 +37,7 @@ class FrequencyConv(nn.Module):
         signal = torch.view_as_real(torch.fft.rfft2(x, s=size))
         product = torch.view_as_complex(_products(signal, kernel))
         y = torch.fft.irfft2(product, s=size)
-        first = k // 2
+        first = self.padding
         inner: Tensor = y[:, :, first : first + height, first : first + width]
         return inner + self.bias[:, None, None]
 

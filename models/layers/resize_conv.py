@@ -6,9 +6,11 @@ from typing import Literal
 
 from torch import nn
 
+from edgeconv.models.layers.same_padding import same_padding
+
 
 class ResizeConv(nn.Sequential):
-    """(N, C, H, W) to (N, M, s H, s W) with s = ``scale``.
+    """(N, C, H, W) to (N, M, s H, s W) with s = ``scale``, k odd.
 
     Every output pixel reads the same number of inputs, so no pattern is built in. Parameters:
     k² C M + M; MACs: k² C M for each OUTPUT position, s² times a transposed convolution's with
@@ -25,4 +27,5 @@ class ResizeConv(nn.Sequential):
     ) -> None:
         super().__init__()
         self.resize = nn.Upsample(scale_factor=scale, mode=mode)
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+        padding = same_padding(kernel_size)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding)

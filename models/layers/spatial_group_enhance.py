@@ -26,9 +26,9 @@ class SpatialGroupEnhance(nn.Module):
         self.bias = nn.Parameter(torch.ones(groups, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, _, height, width = x.shape
+        batch, channels, height, width = x.shape
         # (N G, C / G, P): one matrix for each group.
-        groups = x.reshape(batch * self.groups, -1, height * width)
+        groups = x.reshape(batch * self.groups, channels // self.groups, height * width)
         mean = groups.mean(dim=2, keepdim=True)
         similarity = mean.transpose(1, 2) @ groups  # (N G, 1, P)
         centered = similarity - similarity.mean(dim=2, keepdim=True)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgeconv.models.layers.same_padding import same_padding
+
 
 class TiledConv(nn.Module):
     """(N, C, H, W) to (N, M, H, W): t x t kernels in rotation, t = ``tiles``, k odd.
@@ -24,7 +26,7 @@ class TiledConv(nn.Module):
         self, in_channels: int, out_channels: int, kernel_size: int = 3, *, tiles: int = 2
     ) -> None:
         super().__init__()
-        self.tiles = tiles
+        self.tiles, self.padding = tiles, same_padding(kernel_size)
         self.weight = nn.Parameter(
             torch.empty(tiles, tiles, out_channels, in_channels, kernel_size, kernel_size)
         )
@@ -33,7 +35,7 @@ class TiledConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tiles, (height, width) = self.tiles, x.shape[2:]
-        lead = self.weight.shape[-1] // 2
+        lead = self.padding
         trail = [lead + -size % tiles for size in (height, width)]
         padded = functional.pad(x, (lead, trail[1], lead, trail[0]))
         # Each kernel reads the positions that are its turn, a stride of t apart.

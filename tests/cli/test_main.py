@@ -79,6 +79,7 @@ TEXTS = {
     **dict.fromkeys(("model_args",), ("classes=3", "flag=true")),
     **dict.fromkeys(("accuracy_budget",), ("1%",)),
     **dict.fromkeys(("labels",), (__file__,)),
+    **dict.fromkeys(("layers",), (str(Path(__file__).with_name("layers.toml")),)),
 }
 
 
@@ -142,9 +143,11 @@ def test_every_option_of_a_request_is_on_the_command_line() -> None:
     asked = {field.name for field in fields(ExportRequest)}
     # Made of --target, the options of QuantizeOptions, and the display.
     assert asked - names == {"target", "quantization", "progress"}
-    # The steps of a budget set the first, and --io the second; a person does not.
+    # The steps of a budget, the graph and --io set them; a person does not.
     assert {field.name for field in fields(QuantizeOptions)} - names == {
+        "chosen",
         "float_places",
+        "repair_to",
         "integer_outputs",
     }
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from edgeconv.cli import cli
+from edgeconv.errors import EdgeconvError
 from examples import checkerboard, gradient_flow
 
 
@@ -25,6 +26,9 @@ def run(*arguments: str) -> Result:
         (("resnet*", "--gradients"), "'resnet*' names no single network"),
         (("resnet8", "--gradients", "--json"), "leave --json out"),
         (("resnet8", "--gradients", "-o", "a.jpg"), "hint: name it a.png"),
+        (("resnet8", "--gradients", "-o", "none/a.png"), "its folder does not exist"),
+        (("resnet8", "--input-size", "32"), "--input-size applies to a picture"),
+        (("resnet9", "--gradients"), "or name one of your own as file.py:factory"),
     ],
 )
 def test_impossible_pictures_are_refused(arguments: tuple[str, ...], message: str) -> None:
@@ -40,6 +44,70 @@ def test_a_missing_matplotlib_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
         "drawing needs matplotlib, which is not installed\n"
         "hint: install it with `pip install 'edgeconv[plots]'`"
     )
+
+
+OWN = """
+import torch
+from torch import nn
+
+def net(channels=1):
+    return nn.Sequential(nn.Conv2d(channels, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3))
+
+def fixed():
+    return nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))
+
+class Two(nn.Module):
+    def forward(self, a, b):
+        return a + b
+
+class Branching(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+def two():
+    return Two()
+
+def branching():
+    return Branching()
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(OWN)
+    return "own.py"
+
+
+def test_pictures_of_a_network_of_ones_own(own: str) -> None:
+    result = run(
+        f"{own}:net", "--receptive-field", "--input-size", "16x16", "--model-arg", "channels=3"
+    )
+    assert result.exit_code == 0, result.exception
+    assert "theoretical field 5x5 px" in result.output
+    assert drawn(Path("net-field.png"))
+    result = run(f"{own}:net", "--gradients", "--input-size", "1x16x16", "-o", "g.png")
+    assert result.exit_code == 0, result.exception
+    assert drawn(Path("g.png"))
+
+
+@pytest.mark.parametrize(
+    ("name", "picture", "message"),
+    [
+        ("fixed", "--gradients", "no gradient reaches a convolution or a linear layer"),
+        ("two", "--gradients", "Two cannot be traced"),
+        ("two", "--receptive-field", "Two cannot be traced"),
+        ("branching", "--gradients", "Branching cannot be traced"),
+        ("branching", "--receptive-field", "Branching cannot be traced"),
+        ("none", "--gradients", "none"),
+    ],
+)
+def test_what_cannot_be_drawn_is_an_error(own: str, name: str, picture: str, message: str) -> None:
+    result = run(f"{own}:{name}", picture, "--input-size", "1x16x16")
+    assert isinstance(result.exception, EdgeconvError)
+    assert message in str(result.exception)
+    assert not list(Path.cwd().glob("*.png"))
 
 
 def drawn(path: Path) -> bool:

@@ -111,17 +111,18 @@ def test_cost_of_the_textbooks_convolution() -> None:
 
 
 def test_cost_tells_from_which_kernel_on_the_frequency_domain_is_cheaper() -> None:
-    arguments = ("cost", "--groups", "1", "--conv")
+    arguments = ("cost", "--conv")
     text = output(*arguments, "3,64,3", "--size", "32")
     # 64 x 64 points: 4 C M 64 33 products and 67 transforms of 4096 times 12.
     assert f"{4 * 3 * 64 * 64 * 33 + 67 * 4096 * 12:,} multiplications" in text
-    assert "fewer from kernels of 7x7 on at 32x32" in " ".join(text.split())
-    document = json.loads(
-        output("cost", "--conv", "3,64,7", "--groups", "1", "--size", "32", "--json")
-    )
+    assert "at 32x32 fewer for kernels from 7x7 on" in " ".join(text.split())
+    document = json.loads(output("cost", "--conv", "3,64,7", "--size", "32", "--json"))
     assert document["frequency_domain"]["fewer_from"] == 7
     assert document["frequency_domain"]["direct_macs"] == 49 * 3 * 64 * 32**2
     assert "frequency" not in output(*arguments, "3,64,3")
+    # Between the two ranges the transforms are of 64 x 64 points and not of 32 x 32.
+    text = " ".join(output(*arguments, "1,8,5", "--size", "28").split())
+    assert "at 28x28 fewer for kernels of 5x5 and from 11x11 on" in text
 
 
 def test_cost_of_a_network_by_layer() -> None:
@@ -164,7 +165,7 @@ def test_cost_of_the_users_own_module(tmp_path: Path) -> None:
         (("resnet8", "--conv", "3,4,3"), "cost takes either a MODEL or --conv"),
         (("--conv", "3,4"), "channels in, channels out, kernel side"),
         (("--conv", "3,4,0"), "must be positive"),
-        (("--conv", "3,4,3"), "2 groups do not divide 3 and 4 channels"),
+        (("--conv", "3,4,3", "--groups", "2"), "2 groups do not divide 3 and 4 channels"),
         (("resnet9",), "resnet8"),
         (("resnet8", "--model-arg", "depth=3"), "resnet8 has no option 'depth'"),
         (("vgg11", "--input-size", "100x224"), "cannot be traced on an input of 1x3x100x224"),

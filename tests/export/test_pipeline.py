@@ -13,7 +13,14 @@ import torch
 from torch import nn
 
 from edgeconv.bundle import MANIFEST_NAME, Artifact, Bundle, Verification, sha256_of
-from edgeconv.errors import BundleError, DataError, EdgeconvError, UsageError, VerificationError
+from edgeconv.errors import (
+    BundleError,
+    DataError,
+    EdgeconvError,
+    IncompleteExport,
+    UsageError,
+    VerificationError,
+)
 from edgeconv.export import (
     Format,
     IoType,
@@ -311,13 +318,19 @@ class Sabotage:
         monkeypatch.setattr(runtimes.LiteRtRunner, "run", wrong)
 
 
-def test_a_file_that_computes_something_else_leaves_nothing(
+def test_a_file_that_computes_something_else_is_not_written(
     network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Sabotage(monkeypatch, 0.01)
-    with pytest.raises(VerificationError, match=r"float32\.tflite differs from pytorch"):
-        export(network, out=tmp_path / "b", input_size=SHAPE)
+    wrong = r"float32\.tflite differs from pytorch"
+    with pytest.raises(VerificationError, match=wrong):
+        export(network, out=tmp_path / "b", input_size=SHAPE, formats=[Format.TFLITE])
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(IncompleteExport, match=wrong):
+        export(network, out=tmp_path / "b", input_size=SHAPE)
+    (right,) = Bundle.load(tmp_path / "b").manifest.artifacts
+    assert right.format is Format.ONNX
+    assert not list((tmp_path / "b").glob("*.tflite"))
 
 
 def test_no_verify_keeps_it_and_says_so(
@@ -337,7 +350,7 @@ def test_an_int8_operator_that_is_off_is_an_error(
     network: nn.Module, calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Sabotage(monkeypatch, 0.5)
-    with pytest.raises(VerificationError, match=r"\(Conv\).* steps off what its integers"):
+    with pytest.raises(IncompleteExport, match=r"\(Conv\).* steps off what its integers"):
         export(
             network,
             out=tmp_path / "b",
@@ -387,10 +400,11 @@ def test_a_failure_keeps_the_bundle_that_was_there(
     network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "b"
-    first = export(network, out=out, input_size=SHAPE)
+    only = {"input_size": SHAPE, "formats": [Format.TFLITE]}
+    first = export(network, out=out, **only)
     Sabotage(monkeypatch, 0.01)
     with pytest.raises(VerificationError):
-        export(network, out=out, input_size=SHAPE, force=True)
+        export(network, out=out, force=True, **only)
     assert Bundle.load(out).manifest == first.manifest
     assert list(tmp_path.iterdir()) == [out]
 

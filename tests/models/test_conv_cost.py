@@ -93,11 +93,17 @@ def test_the_ratio_of_the_paper(m: int, k: int) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((3, 4, 3), "2 groups do not divide 3 and 4 channels"), ((0, 4, 3), "must be positive")],
+    [((3, 4, 3), "3 groups do not divide 3 and 4 channels"), ((0, 4, 3), "must be positive")],
 )
 def test_impossible_sizes_are_refused(arguments: tuple[int, int, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        compare_convolutions(*arguments)
+        compare_convolutions(*arguments, groups=3)
+
+
+def test_an_image_has_no_row_of_two_groups() -> None:
+    names = [kind.name for kind in compare_convolutions(3, 16, 3)]
+    assert "grouped, 2 groups" not in names
+    assert "grouped, 2 groups" in [kind.name for kind in compare_convolutions(4, 16, 3)]
 
 
 @settings(max_examples=30, deadline=None)

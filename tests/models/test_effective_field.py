@@ -34,6 +34,28 @@ def test_all_of_the_field_is_reached_and_nothing_else(kernel: int, stride: int) 
     assert field.theoretical_sides == (side, side)
 
 
+def test_contributions_are_gradients_of_random_sums_of_channels() -> None:
+    torch.manual_seed(0)
+    first, second = nn.Conv2d(2, 3, 3, stride=2, padding=1), nn.Conv2d(3, 4, 3)
+    field = measure_field(nn.Sequential(first, nn.ReLU(), second), (2, 15, 13))
+    # The maps are 8x7 and 6x5: the center is (3, 2).
+    assert (field.layer, field.unit) == ("2", (3, 2))
+    assert field.theoretical == ((5, 11), (3, 9))
+    generator, total = torch.Generator().manual_seed(0), torch.zeros(15, 13)
+    for _ in range(8):
+        x = torch.randn(1, 2, 15, 13, generator=generator)
+        hidden = first(x)
+        weights = torch.randn(4, generator=generator)
+        # By hand: the second layer's kernel where the ReLU lets through, then the first one's.
+        seen = torch.zeros(1, 3, 8, 7)
+        seen[0, :, 3:6, 2:5] = torch.einsum("m,mcij->cij", weights, second.weight.detach())
+        back = nn.functional.conv_transpose2d(
+            seen * (hidden > 0), first.weight.detach(), stride=2, padding=1
+        )
+        total += back[0].abs().sum(0)
+    torch.testing.assert_close(field.contributions, total / total.max(), rtol=1e-4, atol=1e-6)
+
+
 def test_the_middle_counts_most() -> None:
     torch.manual_seed(0)
     layers = [nn.Conv2d(1 if i == 0 else 4, 4, 3, padding=1) for i in range(12)]

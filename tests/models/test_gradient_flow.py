@@ -80,6 +80,45 @@ def test_the_skip_of_a_unet_is_a_shortcut() -> None:
     assert FlowGraph(randomize_(Small(), shape=(4, 8, 8)), x).remove_shortcuts() == 1
 
 
+def test_a_cut_addition_to_every_position_keeps_the_shape() -> None:
+    class Context(nn.Module):
+        """A map plus what was computed from its mean, as in a global context block."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix, self.last = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.last(x + self.mix(x.mean(dim=(2, 3), keepdim=True)))
+            return y
+
+    network, x = Context(), image(4)
+    graph = FlowGraph(network, x)
+    assert graph.remove_shortcuts() == 1
+    (cut,) = graph.module(x)
+    context = network.mix(x.mean(dim=(2, 3), keepdim=True)).expand(2, 4, 8, 8)
+    torch.testing.assert_close(cut, network.last(context))
+
+
+def test_an_index_beside_the_result_has_no_loss() -> None:
+    class Decided(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            y = self.fc(x)
+            return y, y.argmax(1)
+
+    x = torch.randn(2, 4, generator=torch.Generator().manual_seed(1))
+    (layer,) = FlowGraph(Decided(), x).gradients(x)
+    assert layer.norm > 0
+
+
+def test_a_network_without_weights_has_no_gradients() -> None:
+    assert FlowGraph(nn.ReLU(), image(3)).gradients(image(3)) == []
+
+
 def test_parallel_branches_are_none() -> None:
     x = image(4)
     inception = randomize_(Inception(4, 4, 6, 8, 2, 3, 5), shape=(4, 8, 8))

@@ -108,6 +108,9 @@ def test_the_seed_decides() -> None:
         (nn.Conv2d(3, 4, 3), (2, 1, 8, 8), 100, "must be Nx3xHxW for this layer, not 2x1x8x8"),
         (nn.Conv2d(3, 4, 3), (3, 8, 8), 100, "must be Nx3xHxW"),
         (nn.Conv2d(3, 4, 9), (2, 3, 8, 8), 100, "images of 8x8 hold no patch of 9x9"),
+        (nn.Conv2d(1, 4, 3, dilation=2), (2, 1, 8, 8), 100, "is dilated"),
+        (nn.Conv2d(1, 4, 1), (2, 1, 8, 8), 100, "single numbers"),
+        (nn.Conv2d(1, 4, 3), (0, 1, 8, 8), 100, "one or more, of finite real numbers"),
         (nn.Conv2d(3, 64, 3), (2, 3, 8, 8), 50, "50 patches are too few for 64 kernels"),
     ],
 )
@@ -116,3 +119,16 @@ def test_what_cannot_be_clustered_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         initialize_kmeans_(conv, torch.zeros(shape), patches=patches)
+
+
+@pytest.mark.parametrize(
+    "images", [torch.full((2, 1, 8, 8), torch.nan), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)]
+)
+def test_images_that_are_not_finite_reals_are_refused(images: Tensor) -> None:
+    with pytest.raises(ValueError, match="finite real numbers"):
+        initialize_kmeans_(nn.Conv2d(1, 4, 3), images, patches=100)
+
+
+def test_epsilon_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="epsilon must be positive, not 0"):
+        initialize_kmeans_(nn.Conv2d(1, 4, 3), torch.zeros(2, 1, 8, 8), patches=100, epsilon=0)

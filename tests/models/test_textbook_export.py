@@ -29,11 +29,11 @@ MOVES = {"Concat", "DepthToSpace", "Reshape", "Slice", "Transpose"}
 
 # Each with the arithmetic that int8 files keep in float.
 LAYERS = [
-    (LocallyConnected(4, 6, SHAPE[1:], stride=2), {"MatMul"}),
+    (LocallyConnected(4, 6, SHAPE[1:], stride=2), set()),
     (TiledConv(4, 6, tiles=2), set()),
     (LocationBias(4, SHAPE[1:]), set()),
     (L2NormPool(), {"Sqrt"}),
-    (FrequencyConv(4, 6, 5), {"DFT", "MatMul"}),
+    (FrequencyConv(4, 6, 5), {"DFT", "Conv"}),
     (SpatialGroupEnhance(4, 2), {"MatMul", "LayerNormalization"}),
     (FractionallyStrided(4, 6, 5, up=3, down=2), set()),
     (FixedConv(4, gabor_bank(5, 4, 4.0, 2.0)), set()),

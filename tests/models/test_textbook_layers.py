@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import cmath
+import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from edgeconv.models.layers.frequency import FrequencyConv
 from edgeconv.models.layers.l2_pooling import L2NormPool
 from edgeconv.models.layers.locally_connected import LocallyConnected
 from edgeconv.models.layers.location_bias import LocationBias
+from edgeconv.models.layers.resize_conv import ResizeConv
 from edgeconv.models.layers.spatial_group_enhance import SpatialGroupEnhance
 from edgeconv.models.layers.tiled import TiledConv
 from edgeconv.models.layers.transposed import TransposedConv
@@ -56,18 +59,26 @@ def numbers(x: Tensor) -> NDArray[np.float64]:
     return values
 
 
-@pytest.mark.parametrize(("k", "stride"), [(3, 1), (3, 2), (2, 1), (5, 3)])
-def test_locally_connected_by_loops(k: int, stride: int) -> None:
-    layer, x = alive(LocallyConnected(3, 4, (6, 5), k, stride)), image(3)
+small = st.integers(1, 3)
+sides = st.tuples(st.integers(1, 7), st.integers(1, 7))
+
+
+@examples(max_examples=30, deadline=None)
+@given(small, small, small, st.integers(1, 5), st.integers(1, 8), sides)
+def test_locally_connected_by_loops(
+    n: int, c: int, m: int, k: int, stride: int, size: tuple[int, int]
+) -> None:
+    layer, x = alive(LocallyConnected(c, m, size, k, stride)), image(c, *size, batch=n)
     assert isinstance(layer, LocallyConnected)
     weight, lead = numbers(layer.weight), (k - 1) // 2
     padded = np.pad(numbers(x), ((0, 0), (0, 0), (lead, k), (lead, k)))
     height, width = layer.out_size
-    expected = np.zeros((2, 4, height, width))
+    assert (height, width) == tuple(math.ceil(side / stride) for side in size)
+    expected = np.zeros((n, m, height, width))
     for row in range(height):
         for column in range(width):
             # Taps outermost, channels inside, as the layer orders its weights.
-            kernel = weight[row * width + column].reshape(k, k, 3, 4)
+            kernel = weight[row * width + column].reshape(k, k, c, m)
             for i in range(k):
                 for j in range(k):
                     pixel = padded[:, :, row * stride + i, column * stride + j]
@@ -86,13 +97,14 @@ def test_locally_connected_with_equal_kernels_is_a_convolution() -> None:
     torch.testing.assert_close(layer(x), conv(x), **CLOSE)
 
 
-@pytest.mark.parametrize(("k", "tiles", "size"), [(3, 1, (6, 5)), (3, 2, (6, 4)), (5, 3, (7, 5))])
-def test_tiled_by_loops(k: int, tiles: int, size: tuple[int, int]) -> None:
-    layer, x = alive(TiledConv(3, 4, k, tiles=tiles)), image(3, *size)
+@examples(max_examples=30, deadline=None)
+@given(small, small, small, st.sampled_from([1, 3, 5]), st.integers(1, 8), sides)
+def test_tiled_by_loops(n: int, c: int, m: int, k: int, tiles: int, size: tuple[int, int]) -> None:
+    layer, x = alive(TiledConv(c, m, k, tiles=tiles)), image(c, *size, batch=n)
     assert isinstance(layer, TiledConv)
     weight, bias = numbers(layer.weight), numbers(layer.bias)
     padded = np.pad(numbers(x), ((0, 0), (0, 0), (k // 2, k // 2), (k // 2, k // 2)))
-    expected = np.zeros((2, 4, *size))
+    expected = np.zeros((n, m, *size))
     for row in range(size[0]):
         for column in range(size[1]):
             patch = padded[:, :, row : row + k, column : column + k]
@@ -187,6 +199,13 @@ def test_from_which_kernel_on_the_frequency_domain_is_cheaper(c: int, m: int, si
     cheaper = {k: cost.macs < cost.direct_macs for k, cost in costs.items()}
     from_on = (k for k in odd if all(cheaper[j] for j in odd if j >= k))
     assert costs[1].fewer_from == min(from_on, default=None)
+    ranges = costs[1].fewer_at
+    assert {k for k in odd if any(a <= k <= b for a, b in ranges)} == {k for k in odd if cheaper[k]}
+    assert all(b + 2 < a for (_, b), (a, _) in itertools.pairwise(ranges))  # none touch
+
+
+def test_a_map_of_any_size_is_answered_at_once() -> None:
+    assert frequency_cost(2, 2, 3, 10**9).fewer_from == 9
 
 
 def test_many_channels_share_the_transforms() -> None:
@@ -196,20 +215,22 @@ def test_many_channels_share_the_transforms() -> None:
     assert many < single
 
 
-def test_spatial_group_enhance_by_loops() -> None:
-    layer, x = alive(SpatialGroupEnhance(6, 3)), image(6)
+@examples(max_examples=30, deadline=None)
+@given(small, small, small, sides)
+def test_spatial_group_enhance_by_loops(n: int, c: int, g: int, size: tuple[int, int]) -> None:
+    layer, x = alive(SpatialGroupEnhance(c * g, g)), image(c * g, *size, batch=n)
     assert isinstance(layer, SpatialGroupEnhance)
     weight, bias = numbers(layer.weight).ravel(), numbers(layer.bias).ravel()
     given = numbers(x)
     expected = np.empty_like(given)
-    for sample in range(2):
-        for group in range(3):
-            part = given[sample, 2 * group : 2 * group + 2]
+    for sample in range(n):
+        for group in range(g):
+            part = given[sample, c * group : c * group + c]
             mean = part.mean(axis=(1, 2))
-            similar = sum(mean[c] * part[c] for c in range(2))
+            similar = np.sum([mean[i] * part[i] for i in range(c)], axis=0)
             normal = (similar - similar.mean()) / np.sqrt(similar.var() + 1e-5)
             gate = 1 / (1 + np.exp(-(weight[group] * normal + bias[group])))
-            expected[sample, 2 * group : 2 * group + 2] = part * gate
+            expected[sample, c * group : c * group + c] = part * gate
     np.testing.assert_allclose(numbers(layer(x)), expected, **CLOSE)
 
 
@@ -230,6 +251,42 @@ def test_a_transposed_convolution_is_one_of_a_dilated_input(k: int, s: int) -> N
     # The zeros are what it pays for.
     costs = [network_cost(layer, (3, 6, 5)).macs for layer in (dilated, transposed)]
     assert costs[0] == s**2 * costs[1]
+
+
+@examples(max_examples=30, deadline=None)
+@given(small, small, small, st.integers(1, 4), st.integers(1, 6), st.integers(0, 3), sides)
+def test_fractionally_strided_by_loops(
+    n: int, c: int, m: int, up: int, down: int, more: int, size: tuple[int, int]
+) -> None:
+    k = up + more
+    layer, x = alive(FractionallyStrided(c, m, k, up=up, down=down)), image(c, *size, batch=n)
+    assert isinstance(layer, FractionallyStrided)
+    weight, given = numbers(layer.weight), numbers(x)
+    assert layer.bias is not None
+    height, width = (math.ceil(up * side / down) for side in size)
+    expected = np.tile(numbers(layer.bias)[:, None, None], (n, 1, height, width))
+    lead = k - 1 - (k - up) // 2
+    for row in range(height):
+        for column in range(width):
+            for i in range(k):
+                for j in range(k):
+                    # Only every up-th tap lies on a pixel; the others lie on zeros.
+                    y, x_ = (down * at + t - lead for at, t in ((row, i), (column, j)))
+                    inside = 0 <= y < up * size[0] and 0 <= x_ < up * size[1]
+                    if inside and y % up == 0 and x_ % up == 0:
+                        pixel = given[:, :, y // up, x_ // up]
+                        expected[:, :, row, column] += pixel @ weight[:, :, i, j].T
+    np.testing.assert_allclose(numbers(layer(x)), expected, **CLOSE)
+
+
+@examples(max_examples=30, deadline=None)
+@given(small, small, st.integers(1, 4), sides)
+def test_l2_pooling_by_loops(n: int, c: int, k: int, size: tuple[int, int]) -> None:
+    height, width = (k * side for side in size)
+    x = image(c, height + k - 1, width + k - 1, batch=n)
+    windows = numbers(x)[:, :, :height, :width].reshape(n, c, size[0], k, size[1], k)
+    expected = np.sqrt((windows**2).sum(axis=(3, 5)) + 1e-6)
+    np.testing.assert_allclose(numbers(L2NormPool(k)(x)), expected, **CLOSE)
 
 
 @pytest.mark.parametrize(("up", "down", "size"), [(3, 2, (9, 8)), (2, 3, (4, 4)), (1, 2, (3, 3))])
@@ -261,6 +318,64 @@ def test_the_dilated_input_has_its_pixels_apart() -> None:
 def test_a_kernel_smaller_than_the_gaps_is_refused() -> None:
     with pytest.raises(ValueError, match="kernel of 2 falls between pixels that are 3 apart"):
         FractionallyStrided(1, 1, 2, up=3)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda k: TiledConv(1, 2, k),
+        lambda k: FrequencyConv(1, 2, k),
+        lambda k: RandomFeatures(1, 2, k),
+        lambda k: ResizeConv(1, 2, k),
+        lambda k: FixedConv(1, torch.ones(2, k, k)),
+        lambda k: SeparableFixedConv(1, torch.ones(2, k, k)),
+    ],
+)
+@pytest.mark.parametrize("k", [0, 2, 4])
+def test_a_kernel_without_a_middle_is_refused(build: Callable[[int], nn.Module], k: int) -> None:
+    with pytest.raises(ValueError, match=f"must be odd here, not {k}"):
+        build(k)
+
+
+@pytest.mark.parametrize("kind", [FixedConv, SeparableFixedConv])
+def test_fixed_kernels_are_a_stack_of_squares_for_their_channels(
+    kind: type[FixedConv] | type[SeparableFixedConv],
+) -> None:
+    for kernels in (gaussian(3, 1), torch.ones(2, 3, 5)):
+        with pytest.raises(ValueError, match=r"must be \(n, k, k\), not"):
+            kind(3, kernels)
+    with pytest.raises(RuntimeError, match="channels"):
+        kind(3, sobel())(image(2))
+
+
+def test_sge_of_no_samples_is_none() -> None:
+    assert SpatialGroupEnhance(4, 2)(torch.zeros(0, 4, 3, 3)).shape == (0, 4, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: gaussian(0, 1), "side of the kernel must be 1 or more, not 0"),
+        (lambda: gaussian(3, 0), "sigma must be positive, not 0"),
+        (lambda: oriented_edges(1, 1, 4), "must be 2 or more"),
+        (lambda: oriented_edges(5, 1, 0), "orientations must be positive"),
+        (lambda: oriented_edges(5, 0.01, 2), "sigma 0.01 is too narrow"),
+        (lambda: gabor_bank(5, 2, -4, 2), "wavelength must be positive, not -4"),
+        (lambda: gabor_bank(5, 2, 4, 2, aspect=float("nan")), "aspect must be positive, not nan"),
+        # cos(2 pi x) is 1 at every pixel; a sine of 2 pixels is 0; one pixel has no wave.
+        (lambda: gabor_bank(5, 1, 1, 2), "a wave of 1 pixels is flat on a 5x5"),
+        (lambda: gabor_bank(5, 1, 2, 2, phase=math.pi / 2), "a wave of 2 pixels is flat"),
+        (lambda: gabor_bank(1, 4, 4, 2), "a wave of 4 pixels is flat on a 1x1"),
+    ],
+)
+def test_what_no_kernel_can_be_made_of_is_refused(make: Callable[[], Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_narrow_gaussian_is_its_middle() -> None:
+    torch.testing.assert_close(gaussian(3, 1e-3), torch.eye(3)[:, [1]] @ torch.eye(3)[[1]])
+    torch.testing.assert_close(gaussian(2, 1e-3), torch.full((2, 2), 0.25))
 
 
 def test_the_gaussian_is_scipys() -> None:

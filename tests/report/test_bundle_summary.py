@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeconv.bundle import Artifact, Calibration, Format, Precision, Verification
+from edgeconv.bundle import Artifact, Calibration, Format, PlaceFigures, Precision, Verification
 from edgeconv.export.warnings import warn_of_poor_accuracy
 from edgeconv.report.bundle import certainty_lines, float_lines, format_error, formats_agree
 
@@ -129,8 +129,16 @@ def test_many_samples_leave_nothing_open() -> None:
     [
         ({"sqnr_db": 5.0}, "a.onnx keeps little of the network: SQNR 5.0 dB"),
         (
-            {"sqnr_db": 5.0, "worst_output": "scores"},
-            "a.onnx keeps little of the output 'scores': SQNR 5.0 dB",
+            {
+                "sqnr_db": 5.0,
+                "places": (
+                    PlaceFigures(output="boxes", sqnr_db=47.0),
+                    PlaceFigures(output="scores", sqnr_db=9.0),
+                    PlaceFigures(output="scores", part="cat", sqnr_db=5.0),
+                ),
+            },
+            "a.onnx keeps little of the part 'cat' of the output 'scores' (SQNR 5.0 dB), "
+            "the output 'scores' (SQNR 9.0 dB)",
         ),
         (
             {"sqnr_db": 58.0, "variation_sqnr_db": 7.6},

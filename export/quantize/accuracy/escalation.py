@@ -13,6 +13,8 @@ from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod, Round
 
 # How many of the worst neighborhoods (sensitivity.py) stay in float, in turn.
 _FLOAT_NEIGHBORHOODS = (1, 2, 4, 8, 16)
+# The search for a region judges on other samples than the verification.
+_MARGIN_DB = 1.0
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,15 @@ class Assessment:
         accuracy_drop: How much of the accuracy is lost, as a share; None without labels.
         bytes: The size of the file.
         latency_ns: The time of one inference; None where it was not measured.
+        keeps_nothing: Whether it says nothing about an output of the network, which no budget
+            allows.
     """
 
     sqnr_db: float
     accuracy_drop: float | None
     bytes: int
     latency_ns: float | None
+    keeps_nothing: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class Budget:
 
     def met_by(self, figures: Assessment) -> bool:
         """Whether a network with these figures meets the budget; an unknown loss does not."""
+        if figures.keeps_nothing:
+            return False
         if self.min_sqnr_db is not None and figures.sqnr_db < self.min_sqnr_db:
             return False
         if self.max_accuracy_drop is None:
@@ -102,6 +109,7 @@ def repair(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Attemp
         bias_correction=False,
         rounding=Rounding.NEAREST,
         float_places=0,
+        repair=False,
     )
     if meets("min-max", plain):
         return attempts
@@ -112,6 +120,11 @@ def repair(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Attemp
         if meets(f"+ {name}", change(_best(attempts))):
             return attempts
     best = _best(attempts)
+    if budget.min_sqnr_db is not None:
+        target = budget.min_sqnr_db + _MARGIN_DB
+        region = replace(best, repair=True, repair_to=target)
+        if meets("+ the region that loses most in float", region):
+            return attempts
     for count in _FLOAT_NEIGHBORHOODS:
         words = "the worst neighborhood" if count == 1 else f"the {count} worst neighborhoods"
         if meets(f"+ {words} in float", replace(best, float_places=count)):

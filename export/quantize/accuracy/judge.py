@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch
+from edgeconv.export.joined import joined_outputs
 from edgeconv.export.quantize.calibration.channel_statistics import Float64
 from edgeconv.export.quantize.calibration.survey import Arrays, Kept
 from edgeconv.export.runtimes import IntermediateOutputs
@@ -84,7 +85,8 @@ class Judge:
     def __init__(self, model: ir.Model, halves: tuple[Sequence[Kept], Sequence[Kept]]) -> None:
         self._names = [str(value.name) for value in model.graph.outputs]
         self._halves = halves
-        sums = together(map(_itself, self.kept))
+        self._joined = joined_outputs(model.graph, model.graph.opset_imports[""])
+        sums = together(self._compared(kept.outputs, kept.outputs) for kept in self.kept)
         self._signals = [ratio.signal / max(len(self.kept), 1) for ratio in sums]
 
     @classmethod
@@ -104,7 +106,10 @@ class Judge:
         return self._halves[1 - half] or self._halves[half]
 
     def noise(self, candidate: ir.Model, samples: Sequence[Kept]) -> Float64:
-        """Measure the noise of each sample, relative to the mean signal and summed over outputs."""
+        """Measure the noise of each sample, relative to the mean signal and summed over outputs.
+
+        A joined output counts by its parts.
+        """
         rows = [
             [
                 ratio.noise / signal
@@ -116,19 +121,26 @@ class Judge:
         summed: Float64 = np.maximum(np.array(rows).sum(axis=1), _LEAST_NOISE)
         return np.where(np.isfinite(summed), summed, 1 / _LEAST_NOISE)
 
-    def sqnr_db(self, candidate: ir.Model) -> float:
-        """Measure the SQNR over all samples, in dB, by the worst output."""
-        ratios = together(self._ratios(candidate, self.kept))
-        return min((ratio.db for ratio in ratios), default=EQUAL_DB)
+    def sqnr_db(self, candidate: ir.Model, *, most: int | None = None) -> float:
+        """Measure the SQNR over samples, in dB, by the worst output or part of a joined one.
+
+        Args:
+            candidate: The quantized graph.
+            most: How many samples to take; None for all.
+        """
+        ratios = together(self._ratios(candidate, self.kept[:most]))
+        return min((ratio.db for ratio in ratios if ratio.signal), default=EQUAL_DB)
 
     def _ratios(self, candidate: ir.Model, samples: Sequence[Kept]) -> list[list[Sqnr]]:
         integers = IntermediateOutputs(candidate, self._names)
-        return [_compared(kept.outputs, integers.run(kept.inputs)) for kept in samples]
+        return [self._compared(kept.outputs, integers.run(kept.inputs)) for kept in samples]
 
-
-def _itself(kept: Kept) -> list[Sqnr]:
-    return _compared(kept.outputs, kept.outputs)
-
-
-def _compared(expected: Arrays, got: Arrays) -> list[Sqnr]:
-    return [Sqnr.of_output(a, b) for a, b in zip(expected, got, strict=True)]
+    def _compared(self, expected: Arrays, got: Arrays) -> list[Sqnr]:
+        ratios = []
+        for a, b, parts in zip(expected, got, self._joined, strict=True):
+            if parts is None:
+                ratios.append(Sqnr.of_output(a, b))
+            else:
+                halves = zip(parts.of(a), parts.of(b), strict=True)
+                ratios += [Sqnr.between(part, computed) for (_, part), (_, computed) in halves]
+        return ratios

@@ -20,8 +20,11 @@ Float32 = npt.NDArray[np.float32]
 def can_be_sampled(node: ir.Node) -> bool:
     """Whether the inputs of an output can be taken.
 
-    A ConvTranspose scatters its inputs, and the padding by auto_pad depends on the input's shape.
+    A ConvTranspose scatters its inputs, the padding by auto_pad depends on the input's shape, and
+    several matrices of a MatMul may share rows.
     """
+    if node.op_type == "MatMul" and constant(node, 1).ndim > 2:
+        return False
     return node.op_type != "ConvTranspose" and (
         node.attributes.get_string("auto_pad", "NOTSET") == "NOTSET"
     )

@@ -90,7 +90,8 @@ def _segment(graph: ir.Graph, producer: ir.Node) -> Segment | None:
 def _reads_channels(node: ir.Node, value: ir.Value) -> bool:
     """Whether dimension 1 of ``value`` is the input channel of ``node``."""
     if node.op_type == "MatMul":
-        return value.shape is not None and len(value.shape) == 2
+        ranks = [len(each.shape or ()) for each in (value, node.inputs[1]) if each is not None]
+        return ranks == [2, 2]
     if node.op_type == "Gemm":
         return not node.attributes.get_int("transA", 0)
     return True

@@ -21,7 +21,7 @@ def keep_worst_in_float(current: CalibratedModel, judge: Judge, count: int) -> C
     chosen: frozenset[str] = frozenset().union(
         *neighborhoods[: min(count, len(neighborhoods) // 2)]
     )
-    return _keeping(current, chosen)
+    return keeping(current, chosen)
 
 
 def worst_neighborhoods(current: CalibratedModel, judge: Judge) -> list[frozenset[str]]:
@@ -29,7 +29,7 @@ def worst_neighborhoods(current: CalibratedModel, judge: Judge) -> list[frozense
     decisions = plan(current.model.graph, current.options)
     neighborhoods = dict.fromkeys(_neighborhood(value) for value in decisions.activations)
     gains = {
-        neighborhood: judge.sqnr_db(_keeping(current, neighborhood).to_qdq()[0])
+        neighborhood: judge.sqnr_db(keeping(current, neighborhood).to_qdq()[0])
         for neighborhood in neighborhoods
     }
     return sorted(neighborhoods, key=lambda each: -gains[each])
@@ -45,7 +45,8 @@ def _neighborhood(value: ir.Value) -> frozenset[str]:
     return frozenset(str(node.name) for node in nodes)
 
 
-def _keeping(current: CalibratedModel, names: frozenset[str]) -> CalibratedModel:
+def keeping(current: CalibratedModel, names: frozenset[str]) -> CalibratedModel:
+    """Leave the nodes of these names in float."""
     options = replace(current.options, keep_float=current.options.keep_float | names)
     weights = {
         str(node.outputs[0].name): current.weights[str(node.outputs[0].name)]

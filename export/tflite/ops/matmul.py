@@ -97,9 +97,13 @@ def _scale(ctx: NodeLowering, operands: list[Tensor], alpha: float, beta: float)
 
 @operator("MatMul", integer=Integer.COMPUTES, fuses=True)
 def matmul(ctx: NodeLowering) -> None:
-    """FULLY_CONNECTED for a constant matrix on the right, else BATCH_MATMUL in float.
+    """FULLY_CONNECTED for a constant matrix on the right, else BATCH_MATMUL.
 
-    XNNPACK has float kernels for the latter (3 x 196 x 64 by its transpose on a Cortex-A72,
+    In int8 several constant matrices are one BATCH_MATMUL from 32 rows for each on, and a grouped
+    CONV_2D for one row, but in float for 2 to 31, because ONNX Runtime's int8 MatMul is slower
+    there ([figures](../benchmarks/results/batched_products.md)); two activations run in float.
+
+    XNNPACK has only float kernels for those (3 x 196 x 64 by its transpose on a Cortex-A72,
     millions of instructions: int8 17.2, float 2.8, with DEQUANTIZE and QUANTIZE around it 3.0).
     """
     held = ctx.held(1)

@@ -32,7 +32,7 @@ def with_input(build: Callable[[Net, str], str]) -> Net:
 def test_an_unknown_operator() -> None:
     net = Net()
     net.output(net.op("Unique", net.input("x", MAP)))
-    refused(net, r"n0 \(Unique\).*does not know")
+    refused(net, r"n0 \(Unique\): how many elements its result has depends on the data")
 
 
 def test_what_no_precision_can_write_is_refused_at_once() -> None:
@@ -41,7 +41,10 @@ def test_what_no_precision_can_write_is_refused_at_once() -> None:
     inner = with_input(
         lambda net, x: net.op("Cast", net.op("Cast", x, to=TensorProto.DOUBLE), to=1)
     )
-    for net, message in (unknown, r"n0 \(NonZero\): TFLite"), (inner, r"n0 \(Cast\): .*DOUBLE"):
+    for net, message in (
+        (unknown, r"n0 \(NonZero\): how many elements"),
+        (inner, r"n0 \(Cast\): .*DOUBLE"),
+    ):
         with pytest.raises(UnsupportedOperator, match=message):
             demand_known(as_model(net.proto()))
 

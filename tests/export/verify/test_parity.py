@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeconv.bundle import Format, OperatorFigures, Precision
+from edgeconv.bundle import Artifact, Format, OperatorFigures, Precision
+from edgeconv.export.joined import Parts
 from edgeconv.export.verify.kept import Tolerance, keeps_enough
-from edgeconv.export.verify.parity import Quantized, Reference, compare, failure
+from edgeconv.export.verify.parity import Allowances, Quantized, Reference, compare, failure
 
 RNG = np.random.default_rng(0)
 OUTPUTS = [[RNG.standard_normal((1, 10)).astype(np.float32)] for _ in range(20)]
 REFERENCE = Reference("pytorch", [()] * 20, OUTPUTS, {Precision.INT8: Quantized((0.01,))})
+
+
+def artifact(precision: Precision) -> Artifact:
+    return Artifact(
+        path="f",
+        format=Format.ONNX,
+        precision=precision,
+        bytes=1,
+        sha256="",
+        opset=20,
+        operators={},
+        lowest_runtime="",
+        inputs=(),
+        outputs=(),
+        float_fallback=(),
+        verification=None,
+    )
 
 
 def moved(amount: float, every: int = 1) -> list[list[np.ndarray]]:
@@ -71,7 +91,7 @@ def test_a_file_that_keeps_less_than_its_integers_should(steps: tuple[float | No
     figures = compare(moved(0.2), reference, Precision.INT8, "r")
     assert not figures.passed
     assert figures.exact_sqnr_db == pytest.approx(figures.sqnr_db + 12.04, abs=0.01)
-    message = str(failure("f", Precision.INT8, figures, "pytorch"))
+    message = str(failure(artifact(Precision.INT8), figures, "pytorch"))
     assert f"should keep {figures.exact_sqnr_db:.1f} dB" in message
 
 
@@ -81,7 +101,9 @@ def test_an_operator_that_is_off_is_the_error_and_named() -> None:
     reference = Reference("pytorch", REFERENCE.inputs, OUTPUTS, quantized)
     figures = compare(moved(0.05), reference, Precision.INT8, "r", format=Format.ONNX)
     assert not figures.passed
-    assert "c (Conv) is up to 7 steps off" in str(failure("f", Precision.INT8, figures, "pytorch"))
+    assert "c (Conv) is up to 7 steps off" in str(
+        failure(artifact(Precision.INT8), figures, "pytorch")
+    )
     assert compare(moved(0.05), reference, Precision.INT8, "r", format=Format.TFLITE).passed
 
 
@@ -118,6 +140,51 @@ def test_the_worst_output_is_named() -> None:
     assert figures.worst_output == "scores"
 
 
+def test_a_part_of_an_output_is_a_place_of_its_own() -> None:
+    """Scores of a thousandth beside pixels: the whole has 60 dB, the scores nothing."""
+    labels = np.array([[0] * 6 + [1] * 4])
+    scale = np.where(labels == 0, 1000, 1).astype(np.float32)
+    outputs = [[array * scale] for (array,) in OUTPUTS]
+    got = [[np.where(labels == 0, array, 0).astype(np.float32)] for (array,) in outputs]
+    parts = [Parts(("boxes", "scores"), labels)]
+    quantized = {Precision.INT8: Quantized((8.0,), got)}
+    reference = Reference("pytorch", [()] * 20, outputs, quantized, joined=parts)
+    figures = compare(got, reference, Precision.INT8, "r", names=("rows",))
+    assert [(place.output, place.part) for place in figures.places] == [
+        ("rows", None),
+        ("rows", "boxes"),
+        ("rows", "scores"),
+    ]
+    assert figures.places[0].sqnr_db > 55
+    assert [place.sqnr_db for place in figures.places[1:]] == [200.0, 0.0]
+    assert figures.sqnr_db == 0.0
+    assert figures.keeps_nothing
+    assert not figures.passed
+    message = str(failure(artifact(Precision.INT8), figures, "pytorch"))
+    assert "keeps nothing of the part 'scores' of the output 'rows': SQNR 0.0 dB" in message
+
+
+def test_an_argmax_by_chance_keeps_nothing() -> None:
+    """Noise of half the signal, whose largest element is never where it should be."""
+    got = [[array.copy()] for (array,) in OUTPUTS]
+    for (ours,), (theirs,) in zip(got, OUTPUTS, strict=True):
+        ours[0, theirs.argmax()] = 0
+    quantized = {Precision.INT8: Quantized((None,), got)}
+    reference = Reference("pytorch", [()] * 20, OUTPUTS, quantized)
+    figures = compare(got, reference, Precision.INT8, "r")
+    assert (figures.argmax_agreement, figures.keeps_nothing) == (0.0, True)
+    assert figures.sqnr_db > 0
+    message = str(failure(artifact(Precision.INT8), figures, "pytorch"))
+    assert "0% of the same argmax, as by chance" in message
+
+
+def test_an_output_of_zeros_has_nothing_to_keep() -> None:
+    zeros = [[np.zeros((1, 10), np.float32)] for _ in range(20)]
+    quantized = {Precision.INT8: Quantized((0.01,), zeros)}
+    reference = Reference("pytorch", [()] * 20, zeros, quantized)
+    assert compare(moved(0.0), reference, Precision.INT8, "r").keeps_nothing is False
+
+
 def test_maps_have_no_argmax() -> None:
     outputs = [[RNG.standard_normal((1, 3, 4, 4))] for _ in range(3)]
     reference = Reference("pytorch", [()] * 3, outputs)
@@ -138,7 +205,7 @@ def test_half_precision_has_a_limit_of_its_own() -> None:
     assert compare(moved(0.05), REFERENCE, Precision.FLOAT16, "r").passed
     apart = compare(moved(0.2), REFERENCE, Precision.FLOAT16, "r")
     assert not apart.passed
-    assert "--precision float32" in str(failure("f", Precision.FLOAT16, apart, "pytorch"))
+    assert "--precision float32" in str(failure(artifact(Precision.FLOAT16), apart, "pytorch"))
 
 
 @pytest.mark.parametrize(("second", "passed"), [(0.5, True), (-0.5, True), (3.0, False)])
@@ -163,3 +230,32 @@ def test_a_network_that_arrived_quantized_is_its_own_reference(amount: float, pa
     )
     assert compare(OUTPUTS, reference, Precision.INT8, "r").passed
     assert compare(moved(amount), reference, Precision.INT8, "r").passed is passed
+
+
+def _float_files_pass(allowed: dict[str, float], asked: list[str]) -> bool:
+    """Judge a float32 file that is 1e-3 off, by allowances that are computed in several ways."""
+
+    def way(name: str) -> np.ndarray:
+        asked.append(name)
+        return np.full((20, 1), allowed[name])
+
+    allowances = Allowances(*(partial(way, name) for name in allowed))
+    reference = Reference("pytorch", REFERENCE.inputs, OUTPUTS, allowances=allowances)
+    first, second = (compare(moved(1e-3), reference, Precision.FLOAT32, "r") for _ in range(2))
+    assert first == second  # the second file computes nothing again
+    return first.passed
+
+
+def test_a_file_that_a_quick_way_allows_asks_no_slower_one() -> None:
+    asked: list[str] = []
+    assert _float_files_pass({"quick": 2e-3, "slow": 1.0}, asked)
+    assert asked == ["quick"]
+
+
+def test_a_file_is_refused_only_after_the_slow_way() -> None:
+    asked: list[str] = []
+    assert _float_files_pass({"quick": 1e-4, "slow": 2e-3}, asked)
+    assert asked == ["quick", "slow"]
+    asked.clear()
+    assert not _float_files_pass({"quick": 1e-4, "slow": 2e-4}, asked)
+    assert asked == ["quick", "slow"]

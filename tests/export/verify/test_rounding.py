@@ -13,9 +13,16 @@ from torch import nn
 
 from edgeconv.errors import VerificationError
 from edgeconv.export import Bundle, Format, export
-from edgeconv.export.passes import simplification
+from edgeconv.export.capture.module import capture_module
+from edgeconv.export.passes import optimize, simplification
+from edgeconv.export.passes.split_outputs import Splits
 from edgeconv.export.verify.bundle import verify_bundle
-from edgeconv.export.verify.float64 import file_in_float64, module_in_float64
+from edgeconv.export.verify.float64 import (
+    file_in_float64,
+    float32_allowances,
+    module_in_float64,
+)
+from edgeconv.export.verify.reference import module_outputs
 from edgeconv.export.verify.rounding import allowances, largest_error, moved
 from edgeconv.models.randomize import structured_input
 from support.lowering import Net, as_model
@@ -103,9 +110,34 @@ def test_sums_of_any_order_are_allowed(
         total = np.float32(total + term)
     exact = (x.astype(np.float64) @ weights.astype(np.float64)).item() + first
     # The run itself is exact here, so that only the floor counts.
-    double = [[np.full((1, 1), exact)]]
-    (allowed,) = allowances(model, [(x,)], double, [[[np.full((1, 1), exact)]]]).ravel()
+    outputs = {0: [np.full((1, 1), exact)]}
+    (allowed,) = allowances(model, [(x,)], outputs, [outputs]).ravel()
     assert abs(float(total) - exact) <= allowed
+
+
+def test_allowances_measured_on_few_samples_are_no_larger() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 5)
+    ).eval()
+    example = structured_input((1, 3, 8, 8), 0).numpy()
+    graph = optimize(capture_module(network, (example,), ["y"], 20))
+    samples = [(scale * structured_input((1, 3, 8, 8), scale).numpy(),) for scale in range(1, 9)]
+
+    def oracle(sample: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+        return list(module_outputs(network, sample).values())
+
+    outputs = [oracle(sample) for sample in samples]
+    by_few, by_all = (
+        float32_allowances(graph, network, oracle, Splits.none(graph), samples, outputs, measured)
+        for measured in ([0, 7], range(8))
+    )
+    assert by_few is not None
+    assert by_all is not None
+    assert by_few.shape == by_all.shape == (8, 1)
+    # Magnitudes come from float32 in one case and from float64 in the other.
+    assert (by_few <= by_all * (1 + 1e-6)).all()
+    assert (by_few > by_all / 8).all()  # of the same order: eight times is what the factor covers
 
 
 class Logarithm(nn.Module):

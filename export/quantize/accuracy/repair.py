@@ -1,0 +1,186 @@
+"""Find the region of a network that has to leave int8 where the loss is large.
+
+Neighbors may have to leave together: a Sigmoid whose steps are too large, and the Concat behind it
+that shares a scale with pixels, gain nothing one by one. The network is therefore taken to int8
+from its inputs on, with everything behind in float. The operator at which too much is lost stays in
+float, and so on to the end. Afterwards each of them returns to int8 if that costs nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from edgeconv.export.quantize.accuracy.judge import Gain, Judge
+from edgeconv.export.quantize.accuracy.passes import Improvement
+from edgeconv.export.quantize.accuracy.sensitivity import keeping
+from edgeconv.export.quantize.calibrated import CalibratedModel
+from edgeconv.export.quantize.plan import fused_output, plan
+from edgeconv.metrics import POOR_SQNR_DB
+from edgeconv.progress import TRYING, Progress
+
+# What a place shall reach if that takes few operators, and what it shall reach at least. Ranges are
+# fitted to the samples that are judged on, which flatters a network by about two decibels.
+_GOOD_DB, _FEW = 20.0, 1 / 8
+_LEAST_DB, _MANY = POOR_SQNR_DB + 2, 1 / 2
+# A search that reaches neither is worth keeping if it gains this.
+_WORTHWHILE_DB = 3.0
+# How many samples the search runs for each question, and how many operators a summary names.
+_SAMPLES = 8
+_NAMED = 4
+# In a small network a share of the operators may be none: so many may always be in float.
+_LEAST_MOST = 4
+
+Names = frozenset[str]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """An operator with the clamps that are fused with it.
+
+    Attributes:
+        result: The name of its result.
+        nodes: The names of its nodes.
+    """
+
+    result: str
+    nodes: Names
+
+
+@dataclass(frozen=True)
+class _Found:
+    units: tuple[Unit, ...]
+    worst_db: float
+
+    @property
+    def nodes(self) -> Names:
+        return _nodes(self.units)
+
+
+def repair(
+    current: CalibratedModel,
+    uncorrected: CalibratedModel,
+    judge: Judge,
+    progress: Progress,
+    target_db: float | None = None,
+) -> tuple[CalibratedModel, Improvement | None]:
+    """Keep the region in float that loses too much, if an output or a part of one keeps little.
+
+    Args:
+        current: The network.
+        uncorrected: The network without bias correction, which would be an error in float.
+        judge: Measures it.
+        progress: Called with (step, done, total).
+        target_db: The SQNR to reach; by default little is kept below 10 dB.
+
+    Returns:
+        The network, and what was gained; as it was and None if nothing has to be or can be done.
+    """
+    start = time.perf_counter()
+    before = judge.sqnr_db(current.to_qdq()[0])
+    if before >= (_LEAST_DB if target_db is None else target_db):
+        return current, None
+    progress(f"{TRYING}float where int8 loses most", 0, 1)
+    search = _Search(uncorrected, judge)
+    if target_db is None:
+        found = search.reach(_GOOD_DB, _FEW) or search.reach(_LEAST_DB, _MANY, partly=True)
+    else:
+        found = search.reach(target_db, _MANY, partly=True)
+    if found is None or not found.units:
+        return current, None
+    repaired = keeping(uncorrected, found.nodes)
+    noise = [judge.noise(each.to_qdq()[0], judge.kept) for each in (current, repaired)]
+    after = judge.sqnr_db(repaired.to_qdq()[0])
+    gain = Gain.between(*noise)
+    kept = after >= before + _WORTHWHILE_DB or after >= _LEAST_DB
+    name = _described(found.units, len(search.units), _extra_bytes(current, repaired))
+    seconds = time.perf_counter() - start
+    return (repaired if kept else current), Improvement(name, before, after, gain, kept, seconds)
+
+
+class _Search:
+    """Answers what is kept with operators in float, on a few samples."""
+
+    def __init__(self, current: CalibratedModel, judge: Judge) -> None:
+        self._current, self._judge = current, judge
+        self.units = units(current)
+        fixed = _interface(current.model.graph) if current.options.integer_outputs else set()
+        self._free = [unit for unit in self.units if not unit.nodes & fixed]
+
+    def reach(self, target_db: float, share: float, *, partly: bool = False) -> _Found | None:
+        """Search operators, at most a share of all, without which ``target_db`` is reached.
+
+        Args:
+            target_db: The SQNR of the worst output or part.
+            share: How many operators may be in float.
+            partly: Whether a search that reaches less counts.
+        """
+        most = max(_LEAST_MOST, int(len(self.units) * share))
+        chosen: list[Unit] = []
+        done = 0  # so many of the first operators are decided, and enough is kept with them
+        if self._worst_db(self._free) < target_db:
+            return None
+        while (worst := self._worst_db(chosen)) < target_db:
+            if len(chosen) == most:
+                return _Found(tuple(chosen), worst) if partly else None
+            low, high = done, len(self._free)
+            while high - low > 1:
+                middle = (low + high) // 2
+                enough = self._worst_db([*chosen, *self._free[middle:]]) >= target_db
+                low, high = (middle, high) if enough else (low, middle)
+            chosen.append(self._free[low])
+            done = low + 1
+        for unit in list(chosen):
+            fewer = [each for each in chosen if each != unit]
+            if self._worst_db(fewer) >= target_db:
+                chosen = fewer
+        return _Found(tuple(chosen), self._worst_db(chosen))
+
+    def _worst_db(self, in_float: Sequence[Unit]) -> float:
+        candidate = keeping(self._current, _nodes(in_float)).to_qdq()[0]
+        return self._judge.sqnr_db(candidate, most=_SAMPLES)
+
+
+def units(current: CalibratedModel) -> list[Unit]:
+    """The operators in int8, in their order, each with the clamps that are fused with it."""
+    graph = current.model.graph
+    decisions = plan(graph, current.options)
+    found: dict[ir.Value, list[str]] = {}
+    for node in graph:
+        if node not in decisions.float_fallback:
+            result = fused_output(node.outputs[0])
+            # It comes where its last node is.
+            found[result] = [*found.pop(result, []), str(node.name)]
+    return [Unit(str(result.name), frozenset(names)) for result, names in found.items()]
+
+
+def _nodes(units: Sequence[Unit]) -> Names:
+    return frozenset().union(*(unit.nodes for unit in units))
+
+
+def _interface(graph: ir.Graph) -> set[str]:
+    """The nodes that read inputs or write outputs of the network."""
+    return {
+        str(node.name)
+        for node in graph
+        if any(value is not None and value.is_graph_input() for value in node.inputs)
+        or any(fused_output(value).is_graph_output() for value in node.outputs)
+    }
+
+
+def _extra_bytes(before: CalibratedModel, after: CalibratedModel) -> int:
+    """How much larger the weights become."""
+    left = set(before.weights) - set(after.weights)
+    return 3 * sum(before.weights[name].integers.size for name in left)
+
+
+def _described(found: Sequence[Unit], total: int, extra_bytes: int) -> str:
+    names = [unit.result for unit in found]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    weights = f", weights {extra_bytes:,} bytes larger" if extra_bytes else ""
+    return (
+        f"{', '.join(names[:_NAMED])}{more} in float ({len(names)} of {total} operators{weights})"
+    )

@@ -1,0 +1,129 @@
+"""The region that loses most leaves int8 together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx_ir as ir
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgeconv.export.capture.module import capture_module
+from edgeconv.export.passes import optimize
+from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, RangeMethod, quantize
+from edgeconv.export.quantize.accuracy.judge import Judge
+from support.detectors import detector, samples
+
+X = samples(24)
+PLAIN = QuantizeOptions(
+    range_method=RangeMethod.MINMAX,
+    equalization=False,
+    bias_absorption=False,
+    bias_correction=False,
+    repair=False,
+)
+REPAIR = replace(PLAIN, repair=True)
+
+
+class FlatSoftmax(nn.Module):
+    """1000 nearly equal probabilities, read by a linear layer; int8 has steps of 1/256."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.scores, self.head = nn.Conv2d(3, 1000, 16), nn.Linear(1000, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        read: Tensor = self.head(1000 * self.scores(x).flatten(1).softmax(-1))
+        return read
+
+
+def quantized(network: nn.Module, options: QuantizeOptions) -> tuple[QuantizedModel, float]:
+    """The QDQ graph, and its SQNR on samples that calibration did not see."""
+    graph: ir.Model = optimize(capture_module(network, (X[:1],), ["output"], 20))
+    result = quantize(graph, [(x[None],) for x in X[:16]], options)
+    return result, Judge.on(graph, [(x[None],) for x in X[16:]]).sqnr_db(result.model)
+
+
+def test_neighbors_leave_together() -> None:
+    """The scores are lost in the Sigmoid and in the Concat: neither helps alone."""
+    _, lost = quantized(detector(), PLAIN)
+    assert lost < 1
+    for pattern in ("sigmoid_1", "cat"):
+        _, alone = quantized(detector(), replace(PLAIN, keep_float=frozenset({pattern})))
+        assert alone < 12
+    repaired, kept = quantized(detector(), REPAIR)
+    assert kept > 20
+    (step,) = repaired.improvements
+    assert step.kept
+    assert step.with_db - step.without_db > 20
+    assert "sigmoid_1" in step.name
+    assert "cat" in step.name
+    assert "of" in step.name
+    # Most of the network stays in int8.
+    in_float = [entry for entry in repaired.float_fallback if "would lose too much" in entry]
+    assert 2 <= len(in_float) <= 4
+
+
+def test_a_flat_softmax_leaves_int8() -> None:
+    network = FlatSoftmax().eval()
+    assert quantized(network, PLAIN)[1] < 10
+    repaired, kept = quantized(network, REPAIR)
+    assert kept > 20
+    assert any("softmax" in entry.lower() for entry in repaired.float_fallback)
+
+
+def test_what_keeps_enough_is_left_alone() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3)).eval()
+    plain, _ = quantized(network, PLAIN)
+    repaired, _ = quantized(network, REPAIR)
+    assert repaired.improvements == ()
+    assert repaired.float_fallback == plain.float_fallback == ()
+
+
+def test_integer_outputs_are_never_made_float() -> None:
+    options = replace(REPAIR, integer_outputs=True)
+    repaired, _ = quantized(detector(), options)
+    output = repaired.model.graph.outputs[0].producer()
+    assert output is not None
+    assert output.op_type == "DequantizeLinear"
+
+
+@pytest.mark.parametrize(("effort", "tried"), [(0, False), (1, True)])
+def test_it_is_on_from_effort_1(effort: int, tried: bool) -> None:
+    options = QuantizeOptions(effort=effort).decided()
+    assert options.repair is tried
+    assert options.judges is tried
+
+
+class UnevenConcat(nn.Module):
+    """Features 1000 times as large as those beside them, and weights that make up for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 1, 1))
+        self.large, self.small = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+        self.head = nn.Conv2d(16, 4, 1)
+        with torch.no_grad():
+            self.head.weight[:, :8] /= 1000
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        joined = torch.cat([1000 * (4 * self.large(x)).tanh(), self.small(x).relu()], 1)
+        result: Tensor = self.head(joined)
+        return result
+
+
+def test_a_corrected_bias_does_not_stay_with_a_layer_in_float() -> None:
+    """Bias correction makes up for the lost features, which are there again in float."""
+    network = UnevenConcat().eval()
+    corrected = replace(PLAIN, bias_correction=True)
+    plain, lost = quantized(network, corrected)
+    assert [step.name for step in plain.improvements if step.kept] == ["bias correction"]
+    repaired, kept = quantized(network, replace(corrected, repair=True))
+    assert lost < 12
+    assert kept > 20
+    assert any("Concat" in entry for entry in repaired.float_fallback)

@@ -1,0 +1,124 @@
+"""Right files are written although another precision fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edgeconv.bundle import Bundle, IoType, Precision
+from edgeconv.cli import cli
+from edgeconv.errors import EdgeconvError, IncompleteExport, VerificationError
+from edgeconv.export import QuantizeOptions, export
+from support.detectors import detector, samples
+
+pytestmark = pytest.mark.slow
+
+LOSSY = QuantizeOptions(effort=0)
+
+
+def test_an_int8_file_that_keeps_nothing_fails_and_float32_is_written(tmp_path: Path) -> None:
+    with pytest.raises(IncompleteExport, match="keeps nothing of the part 'sigmoid_1'") as raised:
+        export(
+            detector(),
+            input_size=16,
+            calibration=samples(16),
+            out=tmp_path / "b",
+            quantization=LOSSY,
+        )
+    assert raised.value.exit_code == 1
+    assert "blame" in raised.value.hint
+    assert set(raised.value.failures) == {"Detector_int8.onnx", "Detector_int8.tflite"}
+    bundle = Bundle.load(raised.value.folder)
+    assert {a.precision for a in bundle.manifest.artifacts} == {Precision.FLOAT32}
+    assert sorted(path.name for path in bundle.path.iterdir()) == [
+        "Detector_float32.onnx",
+        "Detector_float32.tflite",
+        "SHA256SUMS",
+        "manifest.json",
+        "reference.npz",
+    ]
+
+
+def test_it_is_an_error_and_no_bundle_if_nothing_is_right(tmp_path: Path) -> None:
+    with pytest.raises(VerificationError, match="keeps nothing"):
+        export(
+            detector(),
+            input_size=16,
+            precisions="int8",
+            calibration=samples(16),
+            out=tmp_path / "b",
+            quantization=LOSSY,
+        )
+    assert not (tmp_path / "b").exists()
+
+
+def test_no_verify_keeps_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bundle = export(
+        detector(),
+        input_size=16,
+        precisions="int8",
+        calibration=samples(16),
+        out=tmp_path / "b",
+        quantization=LOSSY,
+        verify=False,
+    )
+    assert "keeps nothing of the part 'sigmoid_1' of the output" in caplog.text
+    for artifact in bundle.manifest.artifacts:
+        figures = artifact.verification
+        assert figures is not None
+        assert figures.keeps_nothing
+        assert not figures.passed
+        worst = figures.worst_place
+        assert worst is not None
+        assert (worst.part, worst.sqnr_db) == ("sigmoid_1", figures.sqnr_db)
+
+
+def test_repair_is_the_default_and_the_parts_survive_on_disk(tmp_path: Path) -> None:
+    bundle = export(detector(), input_size=16, calibration=samples(16), out=tmp_path / "b")
+    assert len(bundle.manifest.artifacts) == 4
+    (names,) = bundle.manifest.joined.values()
+    assert names[1] == "sigmoid_1"
+    result = CliRunner().invoke(cli, ["verify", str(bundle.path)])
+    assert result.exit_code == 0
+    assert "lowest SQNR: the part" in result.output
+
+
+def test_split_outputs_give_each_part_a_scale(tmp_path: Path) -> None:
+    options = {
+        "input_size": 16,
+        "calibration": samples(16),
+        "precisions": "int8",
+        "io": IoType.INT8,
+    }
+    with pytest.raises(EdgeconvError, match="keeps nothing") as raised:
+        export(detector(), out=tmp_path / "whole", quantization=LOSSY, **options)
+    assert "--split-outputs" in raised.value.hint
+    bundle = export(
+        detector(), out=tmp_path / "b", split_outputs=True, quantization=LOSSY, **options
+    )
+    for artifact in bundle.manifest.artifacts:
+        boxes, scores = artifact.outputs
+        assert (boxes.name, scores.name) == ("output_0", "output_1")
+        assert boxes.scale is not None
+        assert scores.scale is not None
+        assert boxes.scale > 100 * scores.scale
+        assert artifact.verification is not None
+        assert artifact.verification.sqnr_db > 5  # 1/256 is what int8 has for a Sigmoid
+
+
+def test_the_command_prints_the_summary_and_fails(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", samples(16))
+    (tmp_path / "net.py").write_text("from support.detectors import detector\n")
+    arguments = [
+        "export", f"{tmp_path / 'net.py'}:detector", "--input-size", "16x16", "--calibration",
+        str(tmp_path / "x.npy"), "--effort", "0", "-o", str(tmp_path / "b"), "--json",
+    ]  # fmt: skip
+    result = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    assert isinstance(result.exception, IncompleteExport)
+    assert result.exception.after_result
+    manifest = json.loads(result.stdout)
+    assert [a["precision"] for a in manifest["artifacts"]] == ["float32", "float32"]

@@ -1,0 +1,88 @@
+"""Which part each element of an output is of."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeconv.export.joined import Parts, joined_outputs
+
+OPSET = 20
+
+
+def parts(nodes: list[onnx.NodeProto], shape: tuple[int, ...], **constants: object) -> Parts | None:
+    """The parts of ``y``, of inputs a [1, 2, 3] and b [1, 1, 3]."""
+    graph = helper.make_graph(
+        nodes,
+        "joined",
+        [
+            helper.make_tensor_value_info("a", TensorProto.FLOAT, (1, 2, 3)),
+            helper.make_tensor_value_info("b", TensorProto.FLOAT, (1, 1, 3)),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(np.array(array), name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+    model = onnx.shape_inference.infer_shapes(model)
+    return joined_outputs(ir.from_proto(model).graph, OPSET)[0]
+
+
+JOIN = helper.make_node("Concat", ["a", "b"], ["c"], axis=1)
+
+
+def test_a_concatenation_is_followed_through_what_moves_and_scales() -> None:
+    found = parts(
+        [
+            JOIN,
+            helper.make_node("Transpose", ["c"], ["t"], perm=[0, 2, 1]),
+            helper.make_node("Mul", ["t", "k"], ["y"]),
+        ],
+        (1, 3, 3),
+        k=np.float32([1, 2, 3]),
+    )
+    assert found is not None
+    assert found.names == ("a", "b")
+    np.testing.assert_array_equal(found.labels, [[[0, 0, 1]] * 3])
+    (first, boxes), (second, scores) = found.of(np.arange(18).reshape(2, 1, 3, 3))
+    assert (first, second) == ("a", "b")
+    np.testing.assert_array_equal(boxes[0], [0, 1, 3, 4, 6, 7])
+    np.testing.assert_array_equal(scores[1], [11, 14, 17])
+
+
+def test_a_concatenation_of_concatenations_has_all_of_their_parts() -> None:
+    found = parts(
+        [
+            JOIN,
+            helper.make_node("Reshape", ["c", "flat"], ["d"]),
+            helper.make_node("Sigmoid", ["b"], ["s"]),
+            helper.make_node("Reshape", ["s", "flat"], ["e"]),
+            helper.make_node("Concat", ["d", "e"], ["y"], axis=-1),
+        ],
+        (1, 12),
+        flat=np.int64([1, -1]),
+    )
+    assert found is not None
+    assert found.names == ("a", "b", "e")
+    np.testing.assert_array_equal(found.labels, [[0] * 6 + [1] * 3 + [2] * 3])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "shape"),
+    [
+        ([helper.make_node("Sigmoid", ["a"], ["y"])], (1, 2, 3)),
+        ([helper.make_node("Concat", ["a", "a"], ["y"], axis=1)], (1, 4, 3)),
+        ([JOIN, helper.make_node("Softmax", ["c"], ["y"], axis=1)], (1, 3, 3)),
+        ([JOIN, helper.make_node("Mul", ["c", "b"], ["y"])], (1, 3, 3)),
+        (
+            [JOIN, helper.make_node("Slice", ["c", "from", "to", "axis"], ["y"])],
+            (1, 2, 3),
+        ),
+    ],
+    ids=["no Concat", "one part twice", "a sum mixes", "another operand", "one part is left"],
+)
+def test_other_outputs_have_no_parts(nodes: list[onnx.NodeProto], shape: tuple[int, ...]) -> None:
+    ends = {"from": np.int64([0]), "to": np.int64([2]), "axis": np.int64([1])}
+    assert parts(nodes, shape, **ends) is None
