@@ -40,8 +40,9 @@ from edgeconv.export.data.feed import choose_preprocessing, open_batches
 from edgeconv.export.data.integer_ranges import integer_ranges
 from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.synthetic import SyntheticSamples
-from edgeconv.export.dynamic_batch import TRACED, open_batch, rows, with_batch, with_open_batch
+from edgeconv.export.dynamic_batch import TRACED, rows, with_batch, with_open_batch
 from edgeconv.export.labels import choose_labels
+from edgeconv.export.open_batch import open_batch
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.passes import optimize
 from edgeconv.export.passes.split_outputs import Splits, split_outputs

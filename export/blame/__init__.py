@@ -28,6 +28,7 @@ from edgeconv.export.quantize.accuracy.held_out import held_out_batches
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.runtimes import open_runner
 from edgeconv.export.tasks import open_task
+from edgeconv.export.tensor_info import input_infos
 from edgeconv.metrics import worst_db
 from edgeconv.progress import Progress, no_progress
 

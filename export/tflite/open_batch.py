@@ -256,5 +256,3 @@ def _differs(where: str, what: str) -> UnsupportedOperator:
     return UnsupportedOperator(
         f"{where} cannot follow the batch in TFLite: {what} depends on it", hint=_REMEDY
     )
-
-

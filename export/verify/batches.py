@@ -81,7 +81,7 @@ def _reference(
 
 
 def _allowed(reference: Reference) -> npt.NDArray[np.float64] | None:
-    """The most that float32 may be off at the traced batch; it rounds in others as it does there."""
+    """The most that float32 may be off at the traced batch: others round alike."""
     *_, known = reference.allowances
     return None if known is None else np.max(known, axis=0, keepdims=True)
 
