@@ -83,7 +83,7 @@ def at_batch(model: ir.Model, batch: int) -> ir.Model:
     common.ShapeInferencePass(check_type=True, strict_mode=True, data_prop=True)(copy)
     for node in copy.graph:
         for value in node.outputs:
-            if value.name and (value.shape is None or not value.shape.isstatic()):
+            if value.name and (value.shape is None or not value.shape.is_static()):
                 raise refused(node, "the shape of its result does not follow from the batch")
     return copy
 
@@ -92,7 +92,7 @@ def with_open_batch(model: ir.Model) -> ir.Model:
     """A copy of an opened graph whose batch is a dimension of the name :data:`BATCH`."""
     copy, other = model.clone(), at_batch(model, OTHER)
     for value, twin in zip(_values(copy.graph), _values(other.graph), strict=True):
-        if value.shape is not None and value.shape.isstatic():
+        if value.shape is not None and value.shape.is_static():
             value.shape = ir.Shape(map(_size, value.shape.numpy(), static(twin)))
     return copy
 

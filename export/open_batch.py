@@ -128,7 +128,7 @@ class _Opening:
             shape = None
             if value.name in found:
                 shape = ir.serde.deserialize_type_proto_for_shape(found[str(value.name)])
-            if shape is not None and shape.isstatic():
+            if shape is not None and shape.is_static():
                 self._note(node, value, tuple(shape.numpy()))
             else:
                 self._note(node, value, self._like_an_input(node, value))

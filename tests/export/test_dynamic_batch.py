@@ -37,12 +37,13 @@ class Recurrent(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first, self.second = nn.GRU(6, 5), nn.LSTM(5, 4, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(8, 3)
         self.state = nn.Parameter(torch.randn(1, 1, 5))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         state = self.state.expand(-1, x.shape[0], -1).contiguous()
         y, _ = self.first(x.transpose(0, 1), state)
-        return self.second(y.transpose(0, 1))[0]
+        return self.head(self.second(y.transpose(0, 1))[0])
 
 
 class ClassToken(nn.Module):
@@ -299,7 +300,7 @@ def _opened(text: str) -> ir.Model:
 @pytest.mark.parametrize(
     ("body", "result"),
     [
-        ("<int64[2] s = {1, 1}> { y = Split <axis=0> (x, s) }", "Split"),
+        ("<int64[2] s = {1, 1}> { y, z = Split <axis=0> (x, s) }", "Split"),
         ("<int64[1] a = {1}, int64[1] b = {2}, int64[1] c = {0}> { y = Slice(x, a, b, c) }", "Sli"),
         ("<float[2, 4] k = {1,2,3,4,5,6,7,8}> { y = Mul(x, k) }", "Mul"),
         ("<float[2, 1] k = {1,2}> { y = Concat <axis=1> (x, k) }", "Concat"),
