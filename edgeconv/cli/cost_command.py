@@ -10,10 +10,11 @@ import click
 
 from edgeconv.bundle import Precision
 from edgeconv.cli.settings import takes
-from edgeconv.cli.shared_options import input_size_option, model_args_option
+from edgeconv.cli.shared_options import input_size_option, model_args_option, wide_option
 from edgeconv.cli.values import EnumChoice, given_options, negated
 from edgeconv.errors import CaptureError, UsageError
 from edgeconv.report.output import echo_json
+from edgeconv.report.stacked import print_fitted
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_bytes, format_count, format_percent, significant
 
@@ -42,6 +43,7 @@ class CostSettings:
         groups: Groups of the grouped convolution; None for two, if that is possible.
         dilation: Dilation of the dilated convolution.
         size: Side of the convolution's output, for MACs.
+        wide: Whether to show every column.
         as_json: Whether to print JSON.
     """
 
@@ -54,6 +56,7 @@ class CostSettings:
     groups: int | None
     dilation: int
     size: int | None
+    wide: bool
     as_json: bool
 
 
@@ -83,6 +86,7 @@ class CostSettings:
     "--dilation", type=click.IntRange(1), default=2, show_default=True, help="Dilation, for --conv."
 )
 @click.option("--size", type=click.IntRange(1), help="Side of the output, for the MACs of --conv.")
+@wide_option
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON instead of tables.")
 @takes(CostSettings)
 def command(settings: CostSettings) -> None:
@@ -101,15 +105,17 @@ def command(settings: CostSettings) -> None:
     if settings.model is None:
         kinds = _compare(str(settings.conv), settings.groups, settings.dilation)
         frequency = _frequency(str(settings.conv), settings.size) if settings.size else None
-        show = _print_kinds_json if settings.as_json else _print_kinds
-        show(kinds, settings.size, frequency)
+        if settings.as_json:
+            _print_kinds_json(kinds, settings.size, frequency)
+        else:
+            _print_kinds(kinds, settings.size, frequency, wide=settings.wide)
         return
     cost = _cost(settings.model, settings)
     if settings.as_json:
         echo_json(_plain(cost))
         return
     if settings.layers:
-        _print_layers(cost)
+        _print_layers(cost, wide=settings.wide)
     _print_sums(cost)
 
 
@@ -163,27 +169,28 @@ def _cost(model: str, settings: CostSettings) -> NetworkCost:
 
 
 def _print_kinds(
-    kinds: tuple[ConvKind, ...], size: int | None, frequency: FrequencyCost | None
+    kinds: tuple[ConvKind, ...], size: int | None, frequency: FrequencyCost | None, *, wide: bool
 ) -> None:
     standard = kinds[0].parameters
-    columns: list[Column | str] = ["convolution", "formula"]
+    columns = [Column("convolution"), Column("formula", spare=True)]
     columns += [Column("parameters", numeric=True), Column("of standard", numeric=True)]
     columns += [Column("MACs", numeric=True)] if size else []
-    columns += [Column("sees", numeric=True), "equals the standard one where"]
+    columns += [Column("sees", numeric=True), Column("equals the standard one where", spare=True)]
     rows = []
     for kind in kinds:
         macs = [f"{kind.macs(size**2):,}"] if size else []
         share = format_percent(kind.parameters / standard)
         counts = [f"{kind.parameters:,}", share, *macs, f"{kind.reach} px"]
         rows.append([kind.name, kind.formula, *counts, kind.condition])
+    print_fitted(columns, rows, wide=wide)
     out = console()
-    out.print(table(columns, rows))
     if frequency is not None:
         out.print()
-        out.print(_frequency_line(frequency, size))
+        for line in _frequency_lines(frequency, size):
+            out.print(line)
 
 
-def _frequency_line(cost: FrequencyCost, size: int | None) -> str:
+def _frequency_lines(cost: FrequencyCost, size: int | None) -> tuple[str, str]:
     share = format_percent(cost.macs / cost.direct_macs)
     ranges = [
         f"from {first}x{first} on"
@@ -193,8 +200,8 @@ def _frequency_line(cost: FrequencyCost, size: int | None) -> str:
     ]
     where = f"kernels {' and '.join(ranges)}" if ranges else "no kernel that fits the map"
     return (
-        f"in the frequency domain: {cost.macs:,} multiplications ({share} of standard); "
-        f"at {size}x{size} fewer for {where}"
+        f"in the frequency domain: {cost.macs:,} multiplications ({share} of standard)",
+        f"at {size}x{size} fewer for {where}",
     )
 
 
@@ -211,10 +218,11 @@ def _print_kinds_json(
     echo_json(document)
 
 
-def _print_layers(cost: NetworkCost) -> None:
+def _print_layers(cost: NetworkCost, *, wide: bool) -> None:
     names = ("parameters", "MACs", "weights", "activations", "MACs/B", "field")
-    numbers = [Column(name, numeric=True) for name in names]
-    columns: list[Column | str] = ["layer", "operator", "output", *numbers]
+    spare = ("activations", "MACs/B", "weights")
+    numbers = [Column(name, numeric=True, spare=name in spare) for name in names]
+    columns = [*map(Column, ("layer", "operator", "output")), *numbers]
     rows = [
         [
             layer.name or "(network)",
@@ -229,9 +237,8 @@ def _print_layers(cost: NetworkCost) -> None:
         ]
         for layer in cost.layers
     ]
-    out = console()
-    out.print(table(columns, rows))
-    out.print()
+    print_fitted(columns, rows, wide=wide)
+    console().print()
 
 
 def _print_sums(cost: NetworkCost) -> None:
@@ -249,14 +256,14 @@ def _print_sums(cost: NetworkCost) -> None:
     if savings.replaced:
         parameters = savings.parameters_after / savings.parameters_before
         macs = savings.macs_after / savings.macs_before
-        rows.append(
+        several = "" if savings.replaced == 1 else "s"
+        rows += [
             [
-                f"with depthwise separable for {savings.replaced} standard convolution"
-                + ("" if savings.replaced == 1 else "s"),
-                f"{savings.parameters_after:,} parameters ({format_percent(parameters)}), "
-                f"{savings.macs_after:,} MACs ({format_percent(macs)})",
-            ]
-        )
+                f"with {savings.replaced} depthwise separable convolution{several}",
+                f"{savings.parameters_after:,} parameters ({format_percent(parameters)})",
+            ],
+            ["in place of standard ones", f"{savings.macs_after:,} MACs ({format_percent(macs)})"],
+        ]
     console().print(table(["", ""], rows, header=False))
 
 

@@ -12,11 +12,22 @@ import click
 from edgeconv.bundle import Bundle
 from edgeconv.cli.settings import takes
 from edgeconv.report.output import echo_json
+from edgeconv.report.stacked import stacked
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from edgeconv.export.inspect.report import BundleReport, FileReport, TensorReport
+
+
+# The figures of a bundle's files, in tables of some columns each.
+_BLOCKS = (
+    ("size", "weights", "MACs", "peak activations", "operators"),
+    ("format", "lowest runtime"),
+    ("quantization", "quantized weights", "quantize, dequantize"),
+    ("parameters",),
+    ("left in float",),
+)
 
 
 @dataclass(frozen=True)
@@ -96,9 +107,12 @@ def _numeric(*names: str) -> list[Column]:
 def _print_bundle(report: BundleReport) -> None:
     out = console()
     out.print(f"{report.path}: {report.model}", style="bold")
-    figures = [dict(_figures(file)) for file in report.files]
-    rows = [[name, *(column[name] for column in figures)] for name in figures[0]]
-    out.print(table(["", *(Path(file.path).name for file in report.files)], rows))
+    figures = {Path(file.path).name: dict(_figures(file)) for file in report.files}
+    for names in _BLOCKS:
+        columns = [Column("file"), *(Column(name, numeric=True) for name in names)]
+        rows = [[file, *map(found.__getitem__, names)] for file, found in figures.items()]
+        out.print(stacked(columns, rows))
+        out.print()
     for file in report.files:
         for note in file.notes:
             out.print(f"Note on {Path(file.path).name}: {note}.")
@@ -118,7 +132,7 @@ def _figures(report: FileReport) -> list[tuple[str, str]]:
     return [
         ("format", _format(report)),
         ("producer", report.producer or "not stated"),
-        ("file", format_bytes(report.bytes)),
+        ("size", format_bytes(report.bytes)),
         ("weights", format_bytes(report.weight_bytes)),
         ("parameters", _parameters(report)),
         ("MACs", _unless_unknown(report.macs, format_count)),

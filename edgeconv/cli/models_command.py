@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +13,11 @@ import click
 
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
-from edgeconv.cli.shared_options import input_size_option, model_args_option
+from edgeconv.cli.shared_options import input_size_option, model_args_option, wide_option
 from edgeconv.cli.values import given_options
 from edgeconv.errors import UsageError
 from edgeconv.report.output import echo_json, echo_line
+from edgeconv.report.stacked import GAP, WIDTH, print_fitted
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_count
 
@@ -36,6 +38,7 @@ class ModelsSettings:
         out: The picture's file; None for one of the network's name here.
         model_args: Arguments of the factory of the network to draw.
         input_size: Size of its input, where the network leaves it open.
+        wide: Whether to show every column of the list.
         as_json: Whether to print JSON.
     """
 
@@ -45,6 +48,7 @@ class ModelsSettings:
     out: Path | None
     model_args: dict[str, str | int | float | bool]
     input_size: tuple[int, ...] | None
+    wide: bool
     as_json: bool
 
 
@@ -69,6 +73,7 @@ class ModelsSettings:
 )
 @model_args_option
 @input_size_option
+@wide_option
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON instead of a table.")
 @takes(ModelsSettings)
 def command(settings: ModelsSettings) -> None:
@@ -103,7 +108,7 @@ def command(settings: ModelsSettings) -> None:
     elif pattern == cards[0].name:
         _print_card(cards[0], model_options(pattern), pretrained=pattern in FILES)
     else:
-        _print_list(cards)
+        _print_list(cards, wide=settings.wide)
 
 
 def _draw(settings: ModelsSettings) -> None:
@@ -134,9 +139,10 @@ def _draw(settings: ModelsSettings) -> None:
     echo_line(f"wrote {out}")
 
 
-def _print_list(cards: list[NetworkInfo]) -> None:
+def _print_list(cards: list[NetworkInfo], *, wide: bool) -> None:
     numbers = [Column(name, numeric=True) for name in ("parameters", "MACs", "field")]
-    columns: list[Column | str] = ["network", "input", *numbers, "published", "paper"]
+    texts = [Column("published", spare=True), Column("paper", spare=True)]
+    columns = [Column("network"), Column("input"), *numbers, *texts]
     rows = [
         [
             card.name,
@@ -149,7 +155,7 @@ def _print_list(cards: list[NetworkInfo]) -> None:
         ]
         for card in cards
     ]
-    console().print(table(columns, rows))
+    print_fitted(columns, rows, wide=wide)
 
 
 def _print_card(card: NetworkInfo, options: dict[str, object], *, pretrained: bool) -> None:
@@ -178,7 +184,10 @@ def _print_card(card: NetworkInfo, options: dict[str, object], *, pretrained: bo
         rows.append(["preprocessing", f"mean {mean}; std {std}; resize {resize or '-'}"])
     out = console()
     out.print(card.name, style="bold")
-    out.print(table(["", ""], rows, header=False))
+    width = WIDTH - max(len(name) for name, _ in rows) - len(GAP)
+    lines = [(name, textwrap.wrap(value, width, break_long_words=False)) for name, value in rows]
+    wrapped = [[("" if i else name), line] for name, each in lines for i, line in enumerate(each)]
+    out.print(table(["", ""], wrapped, header=False))
 
 
 def _option(name: str, default: object) -> str:

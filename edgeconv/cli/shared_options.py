@@ -16,6 +16,10 @@ from edgeconv.export.request import ExportRequest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+wide_option = click.option(
+    "--wide", is_flag=True, help="Show every column, also beyond 80 characters."
+)
+
 input_size_option = click.option(
     "--input-size",
     metavar="SIZE",

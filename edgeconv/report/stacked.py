@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgeconv.printable import printable
-from edgeconv.report.tables import Column, table
+from edgeconv.report.tables import Column, console, print_notes, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,6 +15,42 @@ if TYPE_CHECKING:
 WIDTH = 80
 INDENT = "  "
 GAP = "  "
+
+
+def print_fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, wide: bool) -> None:
+    """Print a table without as many spare columns, the last ones first, as would not fit.
+
+    A note names what was left out.
+
+    Args:
+        columns: The columns.
+        rows: The cells.
+        wide: Whether to show every column in one line, however long it gets.
+    """
+    if wide:
+        console().print(table(columns, rows))
+        return
+    kept = list(range(len(columns)))
+    while _width([columns[i] for i in kept], [[row[i] for i in kept] for row in rows]) > WIDTH:
+        spare = [i for i in kept if columns[i].spare]
+        if not spare:
+            break
+        kept.remove(spare[-1])
+    left_out = [column.name for i, column in enumerate(columns) if i not in kept]
+    console().print(stacked([columns[i] for i in kept], [[row[i] for i in kept] for row in rows]))
+    if left_out:
+        print_notes([f"--wide also shows {', '.join(left_out)}"])
+
+
+def _width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
+    return sum(_widths(columns, rows)) + len(GAP) * (len(columns) - 1)
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    from rich.cells import cell_len
+
+    cells = zip([column.name for column in columns], *rows, strict=True)
+    return [max(cell_len(printable(cell)) for cell in each) for each in cells]
 
 
 def stacked(
@@ -28,11 +64,8 @@ def stacked(
     from rich.text import Text
 
     shown = [[printable(cell) for cell in row] for row in rows]
-    widths = [
-        max(cell_len(cell) for cell in cells)
-        for cells in zip([column.name for column in columns], *shown, strict=True)
-    ]
-    if sum(widths) + len(GAP) * (len(widths) - 1) <= WIDTH:
+    widths = _widths(columns, rows)
+    if _width(columns, rows) <= WIDTH:
         return table(columns, rows, title=title)
 
     figures = sum(widths[1:]) + len(INDENT) + len(GAP) * (len(widths) - 2)

@@ -25,10 +25,17 @@ FULL_WIDTH = 10_000
 
 @dataclass(frozen=True)
 class Column:
-    """A table's column; numbers are aligned to the right."""
+    """A table's column.
+
+    Attributes:
+        name: Its heading.
+        numeric: Whether it holds numbers, which are aligned to the right.
+        spare: Whether it may be left out where the table would not fit.
+    """
 
     name: str
     numeric: bool = False
+    spare: bool = False
 
 
 def console() -> Console:

@@ -23,7 +23,7 @@ def output(*arguments: str) -> str:
 
 
 def test_models_lists_the_zoo() -> None:
-    lines = output("models").splitlines()
+    lines = output("models", "--wide").splitlines()
     assert len(lines) == 1 + len(models.list_models())
     row = next(line for line in lines if line.startswith("mobilenet_v2 "))
     for figure in ("3x224x224", "3.50 M", "301 M", "491 px", "71.878 % top-1", "1801.04381"):
@@ -31,7 +31,9 @@ def test_models_lists_the_zoo() -> None:
 
 
 def test_models_takes_a_pattern() -> None:
-    names = [line.split()[0] for line in output("models", "*_early_exit").splitlines()[1:]]
+    names = [
+        line.split()[0] for line in output("models", "*_early_exit", "--wide").splitlines()[1:]
+    ]
     assert names == ["mobilenet_v2_early_exit", "resnet_early_exit"]
 
 
@@ -42,7 +44,7 @@ def test_one_model_shows_its_card() -> None:
 
 
 def test_columns_line_up() -> None:
-    header, *rows = output("models", "resnet*").splitlines()
+    header, *rows = output("models", "resnet*", "--wide").splitlines()
     for name in ("parameters", "MACs", "field"):
         end = header.index(name) + len(name)
         # A number ends where its heading ends, and a gap follows.
@@ -99,7 +101,7 @@ def test_cost_refuses_what_it_would_not_read(arguments: tuple[str, ...], stray: 
 
 
 def test_cost_of_the_textbooks_convolution() -> None:
-    text = output("cost", "--conv", "32,64,3")
+    text = output("cost", "--conv", "32,64,3", "--wide")
     for figure in ("18,432", "288", "2,048", "2,336", "12.7%", "rank one"):
         assert figure in text
     assert "MACs" not in text
@@ -176,3 +178,25 @@ def test_bad_requests_are_one_line(arguments: tuple[str, ...], message: str) -> 
     assert result.exit_code != 0
     assert message in str(result.exception)
     assert "\n" not in str(result.exception).replace("\nhint: ", "", 1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["models"],
+        ["models", "mobile*"],
+        ["models", "mobilenet_v2"],
+        ["cost", "resnet18"],
+        ["cost", "mobilenet_v3_small"],
+        ["cost", "--conv", "32,64,3", "--size", "56"],
+    ],
+)
+def test_tables_fit_80_columns(arguments: list[str]) -> None:
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_wide_tables_are_whole() -> None:
+    assert "arXiv:1801.04381" not in CliRunner().invoke(cli, ["models", "mobile*"]).stdout
+    assert "arXiv:1801.04381" in CliRunner().invoke(cli, ["models", "mobile*", "--wide"]).stdout
