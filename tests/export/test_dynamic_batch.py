@@ -23,6 +23,8 @@ from edgeconv.export.dynamic_batch import TRACED, at_batch, with_open_batch
 from edgeconv.export.open_batch import open_batch
 from edgeconv.export.runtimes import open_runner
 from edgeconv.export.tasks.evaluate import evaluate
+from edgeconv.export.tflite.graph import Graph, Operator, Tensor
+from edgeconv.export.tflite.open_batch import open_batch as open_tflite
 from edgeconv.export.verify.bundle import verify_bundle
 from support.runtimes import run_onnx
 
@@ -367,3 +369,56 @@ def test_the_batch_is_found_in_merged_dimensions(
     x = np.arange(5 * np.prod(sizes), dtype=np.float32).reshape(5, *sizes)
     got = run_onnx(with_open_batch(model), x)["y"]
     np.testing.assert_array_equal(got, x.transpose(perm).transpose(back))
+
+
+@pytest.mark.slow
+def test_with_split_and_cut_outputs_and_an_example(tmp_path: Path) -> None:
+    class Joined(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([torch.relu(x[:, :2]), torch.sigmoid(x[:, 2:])], 1)
+
+    x = np.linspace(-3, 3, 20, dtype=np.float32).reshape(4, 5)
+    bundle = export(
+        Joined(), example=x[:1], out=tmp_path / "split", dynamic_batch=True, split_outputs=True
+    )
+    expected = Joined()(torch.from_numpy(x)).numpy()
+    for artifact in bundle.manifest.artifacts:
+        assert [info.shape for info in artifact.outputs] == [(OPEN, 2), (OPEN, 3)]
+        runner = open_runner(
+            bundle.file(artifact), artifact.format, artifact.inputs, artifact.outputs
+        )
+        # Both sigmoids are accurate to a few units in the last place.
+        np.testing.assert_allclose(np.concatenate(runner.run([x]), 1), expected, atol=1e-6)
+
+    (cut, *_) = (
+        node.output[0]
+        for node in onnx.load(next((tmp_path / "split").glob("*.onnx"))).graph.node
+        if node.op_type == "Slice"
+    )
+    bundle = export(
+        Joined(), example=x[:1], out=tmp_path / "cut", dynamic_batch=True, cut_outputs=[cut]
+    )
+    assert [info.shape for info in bundle.manifest.outputs] == [(OPEN, 2)]
+
+
+def _tflite(batch: int, constant: Array) -> Graph:
+    x = Tensor("x", (batch, 2), np.dtype("float32"))
+    held = Tensor("k", constant.shape, constant.dtype, constant)
+    y = Tensor("y", (batch, 2), np.dtype("float32"))
+    return Graph([x], [y], [Operator("ADD", [x, held], [y], source="sum (Add)")])
+
+
+def test_two_tflite_graphs_may_differ_in_sizes_only() -> None:
+    graph = _tflite(2, np.full((2, 2), 7, np.float32))
+    open_tflite(graph, _tflite(3, np.full((3, 2), 7, np.float32)))
+    assert [tensor.signature for tensor in (*graph.inputs, *graph.outputs)] == [(-1, 2)] * 2
+    assert [tensor.shape for tensor in (*graph.inputs, *graph.outputs)] == [(1, 2)] * 2
+    names = [operator.name for operator in graph.operators]
+    assert names == ["SHAPE", "STRIDED_SLICE", "PACK", "BROADCAST_TO", "ADD"]
+
+
+@pytest.mark.parametrize("first", [7.0, 8.0])
+def test_a_tflite_constant_with_other_values_is_refused(first: float) -> None:
+    graph = _tflite(2, np.float32([[first, 7], [7, 7]]))
+    with pytest.raises(UnsupportedOperator, match=r"sum \(Add\) cannot follow the batch"):
+        open_tflite(graph, _tflite(3, np.full((3, 2), 8, np.float32)))
