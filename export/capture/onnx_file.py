@@ -290,7 +290,7 @@ def _fix_shapes(
                         hint="leave --batch and --dynamic-batch out, or make the file anew with an "
                         "open batch"
                         if axis == 0
-                        else None,
+                        else "",
                     )
                 continue
             if asked is None and axis == 0:
