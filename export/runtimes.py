@@ -230,23 +230,16 @@ class LiteRtRunner:
 
     def run(self, inputs: Arrays) -> list[npt.NDArray[Any]]:
         """Compute the outputs; see :meth:`Runner.run`."""
-        arrays = [
-            np.moveaxis(array, 1, -1) if info.layout is Layout.NHWC else array
-            for info, array in zip(self._inputs, inputs, strict=True)
-        ]
+        arrays = [to_file(*pair) for pair in zip(inputs, self._inputs, strict=True)]
         try:
             self._resize([array.shape for array in arrays])
-            for index, info, array in zip(self._input_indices, self._inputs, arrays, strict=True):
-                self._interpreter.set_tensor(index, encode(array, info))
+            for index, array in zip(self._input_indices, arrays, strict=True):
+                self._interpreter.set_tensor(index, array)
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise _failed(self.name, error) from error
         results = (self._interpreter.get_tensor(index) for index in self._output_indices)
-        decoded = [decode(*pair) for pair in zip(results, self._outputs, strict=True)]
-        return [
-            np.moveaxis(array, -1, 1) if info.layout is Layout.NHWC else array
-            for array, info in zip(decoded, self._outputs, strict=True)
-        ]
+        return [from_file(*pair) for pair in zip(results, self._outputs, strict=True)]
 
     def _resize(self, shapes: Sequence[tuple[int, ...]]) -> None:
         """Give the inputs with an open dimension these shapes."""
@@ -263,6 +256,17 @@ class LiteRtRunner:
 def _is_text(path: Path) -> bool:
     """Whether a path is UTF-8, which is all that the runtimes' own code can open."""
     return file_name(str(path)) == str(path)
+
+
+def to_file(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
+    """Convert an array of the network to the layout and dtype of a file's interface."""
+    return encode(np.moveaxis(array, 1, -1) if info.layout is Layout.NHWC else array, info)
+
+
+def from_file(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
+    """Convert an array of a file's interface to the network's: the inverse of :func:`to_file`."""
+    decoded = decode(array, info)
+    return np.moveaxis(decoded, -1, 1) if info.layout is Layout.NHWC else decoded
 
 
 def encode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:

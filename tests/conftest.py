@@ -67,6 +67,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             folder = home / name.lower()
             folder.mkdir(mode=0o700)
             patch.setenv(name, str(folder))
+        patch.setenv("EDGECONV_LOCK", str(home / "lock"))
         patch.setenv("TORCH_HOME", str(home / "torch"))
         yield
     os.umask(umask)

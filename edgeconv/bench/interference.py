@@ -139,7 +139,7 @@ def warnings(
     set_aside: Sequence[SetAside],
 ) -> tuple[str, ...]:
     """One line for each kind of disturbance, with the worst case of it."""
-    runs = [(model.file.name, run) for model in models for run in model.processes]
+    runs = [(model.label, run) for model in models for run in model.processes]
     found = []
     if set_aside:
         what = "1 process was" if len(set_aside) == 1 else f"{len(set_aside)} processes were"
@@ -180,7 +180,7 @@ def warnings(
         found.append(words)
     if machine.governor not in (None, "performance"):
         found.append(f"the CPU governor is {machine.governor}; performance gives steadier figures")
-    if crowd := too_many_threads(options.threads, machine):
+    if crowd := too_many_threads(max(options.sweep), machine):
         found.append(crowd)
     return (*found, *_per_model(models, options))
 
@@ -194,9 +194,9 @@ def _stayed_disturbed(models: Sequence[ModelResult]) -> list[str]:
             continue
         where = _among(still, len(model.processes))
         if model.trusted and len(model.processes) > 1:
-            found.append(f"{model.file.name}: {where} stayed disturbed and do not count")
+            found.append(f"{model.label}: {where} stayed disturbed and do not count")
         else:
-            found.append(f"{model.file.name}: {where} stayed disturbed: distrust these figures")
+            found.append(f"{model.label}: {where} stayed disturbed: distrust these figures")
     return found
 
 
@@ -221,7 +221,7 @@ def _not_reached(runs: Sequence[ProcessRun], options: BenchOptions) -> str:
 def _per_model(models: Sequence[ModelResult], options: BenchOptions) -> list[str]:
     found = []
     for model in models:
-        name, count = model.file.name, len(model.processes)
+        name, count = model.label, len(model.processes)
         found += _two_states(model)
         if unstable := sum(_never_stable(run) for run in model.processes):
             where = _among(unstable, count)
@@ -246,14 +246,14 @@ def _two_states(model: ModelResult) -> list[str]:
         clocks = sorted({round((clock(run) or 0.0) / 1e9, 1) for run in slow})
         named = ", ".join(f"{hertz:g}" for hertz in clocks)
         found.append(
-            f"{model.file.name}: {_among(len(slow), len(model.processes))} ran at {named} GHz, the "
+            f"{model.label}: {_among(len(slow), len(model.processes))} ran at {named} GHz, the "
             f"others at {fastest / 1e9:.1f} GHz"
         )
     states = states_of(logs_of(model.samples, Figure.LOW))
     if states is not None:
         count = int(states.slow.sum())
         found.append(
-            f"{model.file.name}: {_among(count, len(states.slow))} took "
+            f"{model.label}: {_among(count, len(states.slow))} took "
             f"{math.expm1(states.gap):.0%} longer than the others: two states of the machine, "
             "which comparisons tell apart"
         )

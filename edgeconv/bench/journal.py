@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,9 +31,10 @@ class Session(Versioned):
     WHAT = "an unfinished measurement of edgeconv bench"
     REDO = "measure again"
     ERROR = UsageError
-    OLDER = (1,)
+    OLDER = (1, 2)
 
-    schema_version: int = 2  # 1 knew no states during a process, and no adaptive repetitions
+    # 1 knew no states during a process, and no adaptive repetitions; 2 no sweep over threads.
+    schema_version: int = 3
     kind: Literal["session"] = "session"
     edgeconv_version: str
     started: datetime
@@ -42,6 +44,11 @@ class Session(Versioned):
     paths: tuple[Path, ...] = Field(min_length=1)
     inputs_sha256: str | None
     out: Path | None
+
+    @property
+    def rows(self) -> list[tuple[ModelFile, int]]:
+        """Every file with each number of threads, in the order that indices count."""
+        return list(product(self.files, self.options.sweep))
 
 
 class Finished(Record):
@@ -149,9 +156,9 @@ class Journal:
                 )
 
     def _take(self, entry: Entry) -> None:
-        if entry.model >= len(self.session.files):
+        if entry.model >= len(self.session.rows):
             raise UsageError(
-                f"{self.path} is damaged: it has no file {entry.model}", hint="measure again"
+                f"{self.path} is damaged: it has no row {entry.model}", hint="measure again"
             )
         if isinstance(entry, Finished):
             self.finished.append(entry)

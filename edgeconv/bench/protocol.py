@@ -1,7 +1,8 @@
 """The order in which models are measured, and the assembly of what comes back.
 
-Every (model, repetition) is a process of its own. Repetitions go forth and back through the
-models (A B C, C B A, …), so that a drift of the machine adds as much to one as to another.
+Every (model, repetition) is a process of its own, where a model is a file with a number of threads.
+Repetitions go forth and back through the models (A B C, C B A, …), so that a drift of the machine
+adds as much to one as to another.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import product
 from pathlib import Path
 
 from edgeconv import __version__
@@ -35,6 +37,7 @@ from edgeconv.bench.result import (
     ModelResult,
     ProcessRun,
     SetAside,
+    labeled,
 )
 from edgeconv.bundle import sha256_of
 from edgeconv.device import Device, Lock, RunRequest
@@ -123,21 +126,24 @@ def measure(
     journal.check_same(session)
     lease = _deadline(options) + LEASE_SECONDS
     with device.lock(lease) if alone else nullcontext() as lock:
+        rows = list(product(models, options.sweep))
         requests = [
-            request_for(path, options, device).model_copy(update={"operators": operators})
-            for path in models
+            request_for(path, threads, options, device).model_copy(update={"operators": operators})
+            for path, threads in rows
         ]
-        checks = check_models(models, requests, options.inputs, device, optional)
+        paths = [path for path, _ in rows]
+        checks = check_models(paths, requests, options.inputs, device, optional)
         runnable = [index for index, checked in enumerate(checks) if not checked.failure]
         done = {entry.run.order for entry in journal.finished}
         repetition = 0
         while repetition < options.repetitions or not _answered(journal, runnable, repetition):
             total = len(runnable) * max(options.repetitions, repetition + 1)
             for step in round_of(runnable, repetition):
-                progress(f"Measuring {models[step.model].name}", step.order, total)
+                path, threads = rows[step.model]
+                progress(f"Measuring {labeled(path.name, threads)}", step.order, total)
                 if step.order in done:
                     continue
-                with naming(models[step.model]):
+                with naming(path):
                     _measure_one(requests[step.model], step, device, lock, journal)
             repetition += 1
     return _result(journal, checks)
@@ -225,12 +231,15 @@ def _check_same_machine(entry: Finished, journal: Journal) -> None:
 def _result(journal: Journal, checks: Sequence[Checked]) -> BenchResult:
     session = journal.session
     models = []
-    for index, (file, checked) in enumerate(zip(session.files, checks, strict=True)):
+    left_out = {}
+    for index, ((file, threads), checked) in enumerate(zip(session.rows, checks, strict=True)):
         if checked.failure:
+            left_out[file] = LeftOut(file=file, reason=checked.failure.message)
             continue
         models.append(
             ModelResult(
                 file=file,
+                threads=threads,
                 processes=_runs(journal, index),
                 memory=checked.memory,
                 agreement=checked.agreement,
@@ -245,13 +254,9 @@ def _result(journal: Journal, checks: Sequence[Checked]) -> BenchResult:
         machine=machine,
         options=session.options,
         models=tuple(models),
-        warnings=(*found, *(checked.note for checked in checks if checked.note)),
+        warnings=(*found, *dict.fromkeys(checked.note for checked in checks if checked.note)),
         set_aside=tuple(journal.set_aside),
-        left_out=tuple(
-            LeftOut(file=file, reason=checked.failure.message)
-            for file, checked in zip(session.files, checks, strict=True)
-            if checked.failure
-        ),
+        left_out=tuple(left_out.values()),
     )
 
 
@@ -290,12 +295,12 @@ def check_files(models: Sequence[Path], options: BenchOptions) -> None:
         check_inputs(options.inputs)
 
 
-def request_for(path: Path, options: BenchOptions, device: Device) -> RunRequest:
-    """What the device is asked of one file, which is sent there."""
+def request_for(path: Path, threads: int, options: BenchOptions, device: Device) -> RunRequest:
+    """What the device is asked of one file with one number of threads; the file is sent there."""
     return RunRequest(
         model=device.place(path),
         runtime=options.runtime,
-        threads=options.threads,
+        threads=threads,
         affinity=options.affinity,
         warmup_seconds=options.warmup,
         warmup_runs=WARMUP_RUNS if options.warmup else 0,

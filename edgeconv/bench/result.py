@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, computed_field, model_validator
 
@@ -27,6 +27,8 @@ from edgeconv.device.messages import (
 from edgeconv.errors import MeasurementError
 from edgeconv.versioned import Record, Versioned
 
+Threads = Annotated[int, Field(ge=1, le=1024)]
+
 
 class BenchOptions(Record):
     """How to measure. Times are seconds.
@@ -35,7 +37,8 @@ class BenchOptions(Record):
     ``inputs`` is an .npz file with one array per input; without it the inputs are structured values
     made from ``seed``. A process that was disturbed is repeated up to ``retries`` times.
     ``repetitions`` are the processes of each file; with ``detect`` (0.03 is 3 %) they are the
-    fewest, and more follow until such a change would be found, up to ``max_repetitions``.
+    fewest, and more follow until such a change would be found, up to ``max_repetitions``. Several
+    numbers of ``threads`` are a sweep: every file is measured with each, in turns.
     """
 
     repetitions: int = Field(default=3, ge=1, le=1000)
@@ -43,7 +46,7 @@ class BenchOptions(Record):
     seconds: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     max_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     warmup: float = Field(default=0.5, ge=0, allow_inf_nan=False)
-    threads: int = Field(default=1, ge=1, le=1024)
+    threads: Threads | Annotated[tuple[Threads, ...], Field(min_length=2)] = 1
     affinity: tuple[int, ...] | None = None
     runtime: Runtime | None = None
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -51,6 +54,11 @@ class BenchOptions(Record):
     retries: int = Field(default=2, ge=0, le=100)
     detect: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_repetitions: int = Field(default=MOST, ge=1, le=1000)
+
+    @property
+    def sweep(self) -> tuple[int, ...]:
+        """The numbers of threads in their order; often a single one."""
+        return (self.threads,) if isinstance(self.threads, int) else self.threads
 
 
 class ModelFile(Record):
@@ -113,7 +121,7 @@ class SetAside(Record):
     """Samples that no figure counts.
 
     They are of a process that was disturbed and repeated, or cut short. ``model`` is an index into
-    the models of the session.
+    the rows of the session: every file with each number of threads.
     """
 
     kind: Literal["set-aside"] = "set-aside"
@@ -194,9 +202,10 @@ class Summary(Record):
 
 
 class ModelResult(Record):
-    """All that was measured of one file."""
+    """All that was measured of one file with one number of threads."""
 
     file: ModelFile
+    threads: Threads = 1
     processes: tuple[ProcessRun, ...] = Field(min_length=1)
     memory: Memory | None = None
     agreement: Agreement | None = None
@@ -208,6 +217,11 @@ class ModelResult(Record):
         if isinstance(data, dict):
             return {name: value for name, value in data.items() if name != "summary"}
         return data
+
+    @property
+    def label(self) -> str:
+        """What tells it from every other row of its session."""
+        return labeled(self.file.name, self.threads)
 
     @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
     @cached_property
@@ -240,9 +254,11 @@ class BenchResult(Versioned):
     REDO = "measure again"
     ERROR = MeasurementError
 
-    OLDER = (1,)
+    OLDER = (1, 2)
 
-    schema_version: int = 2  # 1 knew no states during a process, and counted disturbed processes
+    # 1 knew no states during a process, and counted disturbed processes; 2 had the number of
+    # threads only in its options.
+    schema_version: int = 3
     edgeconv_version: str
     started: datetime
     device: str
@@ -252,6 +268,18 @@ class BenchResult(Versioned):
     warnings: tuple[str, ...]
     set_aside: tuple[SetAside, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _threads_of_older(cls, fields: Any) -> Any:
+        """In versions 1 and 2 every file had the number of threads of the options."""
+        if not isinstance(fields, dict) or fields.get("schema_version") not in cls.OLDER:
+            return fields
+        options, models = fields.get("options"), fields.get("models")
+        if not isinstance(options, dict) or not isinstance(models, (list, tuple)):
+            return fields
+        threads = {"threads": options.get("threads", 1)}
+        return fields | {"models": [{**m, **threads} if isinstance(m, dict) else m for m in models]}
 
     @property
     def slowest(self) -> int:
@@ -264,6 +292,11 @@ class BenchResult(Versioned):
         runs = self.models[baseline].processes, self.models[model].processes
         slow, fast = ([run.samples_ns for run in side] for side in paired(*runs) or runs)
         return Interval.of(statistics.ratio(slow, fast, paired=True))
+
+
+def labeled(name: str, threads: int) -> str:
+    """A file with its number of threads, unless that is one."""
+    return name if threads == 1 else f"{name} on {threads} threads"
 
 
 def paired(

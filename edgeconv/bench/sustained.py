@@ -144,7 +144,7 @@ def sustain(
     measured: list[SustainedModel] = []
     cut: str | None = None
     with device.lock(round(3 * seconds) + LEASE_SECONDS) as lock:
-        requests = [request_for(path, long, device) for path in models]
+        requests = [request_for(path, max(long.sweep), long, device) for path in models]
         check_models(models, requests, options.inputs, device)
         for index, (path, request) in enumerate(zip(models, requests, strict=True)):
             progress(f"Sustaining {path.name}", index, len(models))
@@ -167,7 +167,7 @@ def sustain(
         options=options,
         seconds=seconds,
         models=tuple(measured),
-        warnings=_warnings(measured, options.threads),
+        warnings=_warnings(measured, max(options.sweep)),
         cut=cut,
     )
 

@@ -19,6 +19,7 @@ import click
 from click.core import ParameterSource
 
 from edgeconv.cli.bench_options import EMULATED, BenchSettings
+from edgeconv.cli.values import as_given
 from edgeconv.device import open_device
 from edgeconv.device.emulated.boards import board_named
 from edgeconv.device.names import address_of
@@ -146,7 +147,7 @@ def _given() -> list[str]:
         if name is None or name in OURS or not isinstance(parameter, click.Option):
             continue
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            value = () if parameter.is_flag else (str(context.params[name]),)
+            value = () if parameter.is_flag else (as_given(parameter, context.params[name]),)
             options += [max(parameter.opts, key=len), *value]
     return [*options, "--", *map(str, context.params["paths"])]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgeconv.cli.values import Share, given_options
+from edgeconv.cli.values import Share, Threads, given_options
 from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,10 +80,10 @@ _MEASURING = (
     ),
     click.option(
         "--threads",
-        type=click.IntRange(1, 1024),
-        default=1,
+        type=Threads(),
+        default="1",
         show_default=True,
-        help="Threads that the runtime uses.",
+        help="Threads that the runtime uses; several, such as 1,2,4, take turns.",
     ),
     click.option("--cpus", metavar="LIST", help="Run only on these CPUs, such as 0,2."),
     click.option(
@@ -139,7 +139,7 @@ class BenchSettings:
     max_repetitions: int
     gate: bool
     max_regression: float
-    threads: int
+    threads: int | tuple[int, ...]
     cpus: str | None
     runtime: str | None
     seed: int
@@ -210,6 +210,9 @@ class BenchSettings:
             raise UsageError(
                 f"{address} counts instructions, it takes no times", hint="name a board"
             )
+        if isinstance(self.threads, tuple) and (self.operators or self.sustained is not None):
+            kind = "--operators" if self.operators else "--sustained"
+            raise UsageError(f"{kind} measures one number of threads", hint="give --threads one")
         if self.operators:
             _refuse(OF_TIME, "--operators measures --runs inferences, and half a second at least")
         elif self.sustained is not None:

@@ -54,7 +54,7 @@ def measure(
     files: list[Path], journal: Journal, settings: BenchSettings, out: Path | None
 ) -> Measured[BenchResult]:
     """Measure what the journal lacks; the journal is removed when the result is kept elsewhere."""
-    total = len(files) * journal.session.options.repetitions
+    total = len(journal.session.rows) * journal.session.options.repetitions
     with bench_session.keeping(journal, total):
         with progress("Measuring", settings.quiet) as show:
             optional = inside_bundles(settings.paths)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import task_options
+
+if TYPE_CHECKING:
+    from edgeconv.device.computing import Computing
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,7 @@ class EvaluateSettings:
     data: Path
     task: str
     truth: Path | None
+    device: str | None
     out: Path | None
     as_json: bool
     quiet: bool
@@ -35,6 +41,11 @@ class EvaluateSettings:
     "images, or an .npz file with x and y.",
 )
 @task_options
+@click.option(
+    "--device",
+    help="Run the files there instead of here: local:PYTHON, ssh://[user@]host[:port][/PYTHON], a "
+    "name in devices.toml, or emulated:BOARD.",
+)
 @click.option(
     "-o",
     "--out",
@@ -53,7 +64,10 @@ def command(settings: EvaluateSettings) -> None:
 
     refuse_unwritable(settings.out)
     loaded = Bundle.load(settings.bundle)
-    with progress("Evaluating", settings.quiet or settings.as_json) as show:
+    with (
+        progress("Evaluating", settings.quiet or settings.as_json) as show,
+        _place(settings.device) as place,
+    ):
         from edgeconv.export.tasks.evaluate import evaluate
 
         result = evaluate(
@@ -62,6 +76,7 @@ def command(settings: EvaluateSettings) -> None:
             show,
             task=settings.task,
             truth=settings.truth,
+            place=place,
         )
     if settings.out is not None:
         result.save(settings.out)
@@ -70,3 +85,13 @@ def command(settings: EvaluateSettings) -> None:
         return
     console().print(accuracy_table(result))
     print_notes(notes(result))
+
+
+def _place(device: str | None) -> AbstractContextManager[Computing | None]:
+    """Where the files run; None is here."""
+    if device is None:
+        return nullcontext()
+    from edgeconv.device import open_device
+    from edgeconv.device.computing import computing
+
+    return computing(open_device(device))

@@ -37,6 +37,15 @@ def given_options(names: Iterable[str]) -> list[str]:
     return [flags[name] for name in names if name in present]
 
 
+def as_given(parameter: click.Parameter, value: Any) -> str:
+    """The text that a parameter turns into this value."""
+    if isinstance(parameter.type, Share):
+        return f"{100 * value:.12g}%"
+    if isinstance(parameter.type, Threads) and isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value)
+
+
 class EnumChoice(click.Choice):  # type: ignore[type-arg]  # generic only since click 8.2
     """One of some members of an enum, by their values."""
 
@@ -69,6 +78,25 @@ class Share(click.ParamType[float]):
             bounds = "0 up" if self.most > 1 else f"0 to {100 * self.most:g}"
             self.fail(f"{value} is not a number from {bounds} such as {self.example}", param, ctx)
         return share
+
+
+class Threads(click.ParamType[int | tuple[int, ...]]):
+    """A number of threads, or several with commas between them."""
+
+    name = "n[,n…]"
+    most = 1024
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | tuple[int, ...]:
+        """Turn the text into the numbers; each once."""
+        parts = str(value).split(",")
+        if not all(p.isascii() and p.isdigit() and 1 <= int(p[:5]) <= self.most for p in parts):
+            self.fail(f"{value} is not a number from 1 to {self.most}, nor several as in 1,2,4")
+        counts = tuple(map(int, parts))
+        if len(set(counts)) < len(counts):
+            self.fail(f"{value} names a number of threads twice")
+        return counts[0] if len(counts) == 1 else counts
 
 
 def none_if_empty(

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from edgeconv.device.messages import (
     EVENT,
+    Computed,
     Done,
     Event,
     Failed,
@@ -34,6 +35,7 @@ STAGES = {
     "load": "in the first inference",
     "first": "in the first inference",
     "outputs": "in the warm-up",
+    "values": "in a later inference",
     "warmup": "in the measurement",
     "samples": "in the measurement",
     "reading": "in the measurement",
@@ -66,7 +68,7 @@ def nothing_special(status: int, stderr: str) -> Explanation | None:
 def events_of(
     process: LineProcess, device: str, explain: Explain = nothing_special
 ) -> Iterator[Event]:
-    """Yield the events up to and with "done" or "instructions".
+    """Yield the events up to and with "done", "instructions" or "computed".
 
     Args:
         process: Runs the runner.
@@ -93,7 +95,7 @@ def events_of(
             raise kind(f"{device}: {event.message}", hint=event.hint)
         consistency.check(event)
         yield event
-        if isinstance(event, Done | Instructions):
+        if isinstance(event, Done | Instructions | Computed):
             return
         stage = event.event
     logger.debug("%s", process.stderr)

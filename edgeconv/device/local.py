@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,14 +81,12 @@ class LocalDevice:
 
     @contextmanager
     def lock(self, lease_seconds: int) -> Iterator[Lock]:
-        """Keep other harnesses of this user off this machine.
+        """Keep other harnesses off this machine.
 
         Raises:
             MeasurementError: Another one is measuring here.
         """
-        folder = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-        file = Path(folder) / f"edgeconv-{os.getuid()}.lock"
-        command = (sys.executable, "-I", os.fspath(LOCK), os.fspath(file), str(lease_seconds))
+        command = (sys.executable, "-I", os.fspath(LOCK), str(lease_seconds))
         with held(partial(LineProcess, command), self.name, nothing_special) as lock:
             yield lock
 

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import Protocol
 
 from edgeconv.device.events import Explain, Explanation, last_words
@@ -55,8 +56,7 @@ def held(start: Callable[..., LineProcess], device: str, explain: Explain) -> It
     Raises:
         MeasurementError: Another harness has the device, or it does not answer.
     """
-    who = f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
-    line = who.encode("utf-8", "replace") + b"\n"
+    line = f"{_who()}\n".encode("utf-8", "replace")
     with start(line, seconds=ANSWER_SECONDS) as process:
         word, _, owner = next(iter(process), b"").decode("utf-8", "replace").partition(" ")
         if word == "busy":
@@ -64,10 +64,27 @@ def held(start: Callable[..., LineProcess], device: str, explain: Explain) -> It
             raise MeasurementError(
                 f"{device}: {by} is measuring there", hint="wait until it has ended"
             )
+        if word == "refused":
+            raise MeasurementError(
+                f"{device}: its lock cannot be taken: {printable(owner)[:300]}",
+                hint="remove that file as its owner or as root",
+            )
         if word != "locked":
             raise _lost(process, device, explain)
         yield HeldLock(process, device, explain)
         process.end(END_SECONDS)
+
+
+def _who() -> str:
+    """The account, the host and the process that lock, and since when."""
+    try:
+        account = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as containers have
+        account = str(os.getuid())
+    since = datetime.now(timezone.utc)
+    return (
+        f"{account}@{socket.gethostname()}, process {os.getpid()}, since {since:%Y-%m-%d %H:%M} UTC"
+    )
 
 
 def _lost(process: LineProcess, device: str, explain: Explain) -> MeasurementError:

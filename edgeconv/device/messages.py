@@ -62,6 +62,8 @@ class RunRequest(Message):
         power: Also report what the power chip measures with each of them, which takes a while.
         operators: Also report the profile of an ONNX file's operators; of a TFLite
             file also how many parts of it a delegate takes.
+        batches: Nothing is timed: ``inputs`` has so many batches along a new first axis, and the
+            whole outputs of each are reported.
     """
 
     protocol: Literal[1] = 1
@@ -84,6 +86,7 @@ class RunRequest(Message):
     reading_seconds: Seconds = 0.0
     power: bool = False
     operators: bool = False
+    batches: int = Field(default=0, ge=0)
 
 
 class Machine(Message):
@@ -185,6 +188,20 @@ class Outputs(Message):
     outputs: tuple[Output, ...] = Field(min_length=1)
 
 
+class Values(Message):
+    """The next bytes of an output that is too large for its description; they come in order."""
+
+    event: Literal["values"]
+    base64: Annotated[str, StringConstraints(max_length=2 << 20)]
+
+
+class Computed(Message):
+    """The end of a process that only computed."""
+
+    event: Literal["computed"]
+    batches: Count
+
+
 class Warmup(Message):
     """The end of the warm-up.
 
@@ -282,6 +299,8 @@ Event = Annotated[
     | Load
     | First
     | Outputs
+    | Values
+    | Computed
     | Warmup
     | Samples
     | Reading

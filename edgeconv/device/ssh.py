@@ -171,14 +171,14 @@ class SshDevice:
 
     @contextmanager
     def lock(self, lease_seconds: int) -> Iterator[Lock]:
-        """Keep other harnesses of this account off the device; renew once in ``lease_seconds``.
+        """Keep other harnesses off the device; renew once in ``lease_seconds``.
 
         Raises:
             MeasurementError: Another one is measuring there, or it does not answer.
         """
         holder = f"{shlex.quote(self.python)} -I {self.place(LOCK)}"
         # Not exec: see run().
-        remote = f"{holder} {FOLDER}/lock {int(lease_seconds)}; exit $?"
+        remote = f"{holder} {int(lease_seconds)}; exit $?"
         with held(partial(self._process, remote), self.name, self._why) as lock:
             yield lock
 

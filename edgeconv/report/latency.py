@@ -40,13 +40,13 @@ def latency_table(result: BenchResult) -> Table | Text:
 
 
 def latency_cells(result: BenchResult) -> tuple[Sequence[Column], list[list[str]]]:
-    """One row per file; speed-ups are against the slowest file, where there are several."""
+    """One row per file and number of threads; speed-ups, of several, are against the slowest."""
     several = len(result.models) > 1
     rows = []
     for index, model in enumerate(result.models):
         summary = model.summary
         row = [
-            model.file.name,
+            model.label,
             _median(model),
             format_duration(summary.minimum / 1e9),
             format_duration(summary.low.value / 1e9),
@@ -69,7 +69,7 @@ def cost_cells(result: BenchResult) -> tuple[Sequence[Column], list[list[str]]]:
         row = [
             model.file.name,
             f"{run.runtime.value} {run.runtime_version}",
-            str(result.options.threads),
+            str(model.threads),
             format_duration(summary.cpu / 1e9),
             format_duration(summary.first / 1e9),
             format_duration(summary.load / 1e9),
@@ -81,13 +81,13 @@ def cost_cells(result: BenchResult) -> tuple[Sequence[Column], list[list[str]]]:
 
 def notes(result: BenchResult) -> list[str]:
     """What the reader of the table must know: why a cell is blank, and what disturbed it."""
-    blanks = {m.summary.p90.reason: m.file.name for m in result.models if m.summary.p90.reason}
-    single = [m.file.name for m in result.models if len(m.processes) < 2]
+    blanks = {m.summary.p90.reason: m.label for m in result.models if m.summary.p90.reason}
+    single = [m.label for m in result.models if len(m.processes) < 2]
     left_out = [f"left out: {one.reason}" for one in result.left_out]
     several = len(result.models) > 1
     return [
         *left_out,
-        *(["speed-ups are over the slowest file"] if several else []),
+        *(["speed-ups are over the slowest row"] if several else []),
         *(["no interval: one process does not show how much processes differ"] if single else []),
         *(f"{name}: p90 is left blank ({reason})" for reason, name in blanks.items()),
         *result.warnings,

@@ -55,7 +55,7 @@ def notes(result: OperatorResult) -> list[str]:
 
     found = [_shares(model) for model in result.models]
     found.append(_roofs(result))
-    crowd = too_many_threads(result.options.threads, result.models[0].machine)
+    crowd = too_many_threads(max(result.options.sweep), result.models[0].machine)
     found += dict.fromkeys([*result.warnings, *([crowd] if crowd else [])])
     for comparison in result.int8_against_float:
         found += _against_float(comparison, result)

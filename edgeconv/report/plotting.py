@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.user_folders import cache_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,13 +25,31 @@ def new_figure(width: float, height: float) -> Figure:
         EdgeconvError: matplotlib is not installed.
     """
     try:
-        from matplotlib.figure import Figure
+        with _own_folder():
+            from matplotlib.figure import Figure
     except ImportError as error:
         raise EdgeconvError(
             "drawing needs matplotlib, which is not installed",
             hint="install it with `pip install 'edgeconv[plots]'`",
         ) from error
     return Figure(figsize=(width, height), layout="constrained")
+
+
+@contextmanager
+def _own_folder() -> Iterator[None]:
+    """Let matplotlib keep its list of fonts with our files, unless the user has named a folder.
+
+    It reads the variable once, in its import, and would make folders of its own otherwise.
+    """
+    name = "MPLCONFIGDIR"
+    if name in os.environ or "matplotlib" in sys.modules:
+        yield
+        return
+    os.environ[name] = os.fspath(cache_folder() / "matplotlib")
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 def check_suffix(path: Path) -> None:

@@ -26,11 +26,32 @@ def make_inputs(inputs: Sequence[InputInfo], request: Request) -> list[Any]:
         # RandomState's stream is frozen: every NumPy gives every device the same values.
         random = numpy.random.RandomState(request.seed)
         return [structured(random, name, shape, dtype) for name, shape, dtype in inputs]
+    return fitted(inputs, read_arrays(request.inputs), request)
+
+
+def read_arrays(path: str) -> dict[str, Any]:
+    """Read the arrays of an .npz file.
+
+    Raises:
+        RunnerError: It is none, or has other objects than arrays.
+    """
+    import numpy
+
     try:
-        with numpy.load(request.inputs, allow_pickle=False) as archive:
-            given = {name: archive[name] for name in archive.files}
+        with numpy.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
     except ValueError as error:
         raise RunnerError("input", "--inputs is not an .npz file of plain arrays") from error
+
+
+def fitted(inputs: Sequence[InputInfo], given: dict[str, Any], request: Request) -> list[Any]:
+    """Put the arrays that were given into the order of a model's inputs.
+
+    Raises:
+        RunnerError: One is missing, or of another type or shape.
+    """
+    import numpy
+
     if len(given) == len(inputs) == 1:
         given = {inputs[0][0]: next(iter(given.values()))}
     arrays = []

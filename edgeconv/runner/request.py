@@ -52,6 +52,7 @@ class Request:
     reading_seconds: float = 0.0
     power: bool = False
     operators: bool = False
+    batches: int = 0
     channels_first: Sequence[str] = ()
 
 

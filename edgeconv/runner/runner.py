@@ -3,9 +3,10 @@
 The archive that :mod:`edgeconv.device.archive` makes of this folder starts here. It needs Python
 3.8 or newer, NumPy and one runtime. One JSON request comes as the first line of standard input;
 JSON objects go out, one per line, each with an "event": start, load, first, outputs, warmup,
-samples (many), operators (if asked for) and done; or error, the last. Under an emulator that counts
-instructions the last is "instructions", right after the outputs. Standard input stays open as long
-as the host listens: its end ends this process.
+samples (many), operators (if asked for) and done; or error, the last. Where only outputs are asked
+for they follow load, one "outputs" a batch with "values" for the large ones, and "computed". Under
+an emulator that counts instructions the last is "instructions", right after the outputs. Standard
+input stays open as long as the host listens: its end ends this process.
 
 Times are nanoseconds of the monotonic clock, taken around nothing but the inference call.
 """
@@ -23,8 +24,8 @@ import time
 from typing import NoReturn
 
 from edgeconv.runner.counting import count_instructions
-from edgeconv.runner.events import Events, describe
-from edgeconv.runner.inputs import make_inputs
+from edgeconv.runner.events import Events, describe, parts_of
+from edgeconv.runner.inputs import fitted, make_inputs, read_arrays
 from edgeconv.runner.onnx_model import OnnxModel
 from edgeconv.runner.request import PROTOCOL, Request, RunnerError, read_request
 from edgeconv.runner.runtimes import ONNX, find_runtime
@@ -68,6 +69,9 @@ def measure(request: Request, emit: Events, profile: str | None = None) -> None:
     if request.operators and isinstance(model, TfliteModel):
         delegates = model.delegates()
     emit("load", ns=loaded, delegates=delegates)
+    if request.batches:
+        compute(model, request, emit)
+        return
     try:
         model.feed(make_inputs(model.inputs, request))
     except (OSError, ValueError) as error:
@@ -100,6 +104,30 @@ def measure(request: Request, emit: Events, profile: str | None = None) -> None:
     except Exception as error:
         raise RunnerError("inference", f"{runtime} {version} failed: {error}") from error
     emit("done", conditions=end, **steady)
+
+
+def compute(model: TfliteModel | OnnxModel, request: Request, emit: Events) -> None:
+    """Run every batch of the request's arrays and write its outputs; nothing is timed.
+
+    Raises:
+        RunnerError: The arrays do not fit, or an inference failed.
+    """
+    try:
+        arrays = read_arrays(request.inputs or "")
+        for index in range(request.batches):
+            batch = {name: array[index] for name, array in arrays.items()}
+            model.feed(fitted(model.inputs, batch, request))
+            model.inference()()
+            outputs = model.outputs()
+            emit("outputs", outputs=[describe(name, array) for name, array in outputs])
+            for _, array in outputs:
+                for part in parts_of(array):
+                    emit("values", base64=part)
+    except (MemoryError, OSError, RunnerError):
+        raise
+    except Exception as error:
+        raise RunnerError("inference", f"the inference failed: {error}") from error
+    emit("computed", batches=request.batches)
 
 
 def main() -> NoReturn:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,13 @@ from edgeconv.evaluation import (
 )
 from edgeconv.export.data.batches import in_groups, join
 from edgeconv.export.data.samples import Sample, batch_size, unread
+from edgeconv.export.elsewhere import ElsewhereRunner, Place
 from edgeconv.export.runtimes import Runner, open_runner
 from edgeconv.export.tasks import open_task
 from edgeconv.export.tasks.task import Arrays, Scored, Task
 from edgeconv.progress import Progress, no_progress
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -37,6 +43,7 @@ def evaluate(
     *,
     task: str | Task[Any, Any] = "classification",
     truth: Path | None = None,
+    place: Place | None = None,
 ) -> Evaluation:
     """Measure how well every artifact does a task, in one pass over the data.
 
@@ -46,12 +53,13 @@ def evaluate(
         progress: Called after every batch.
         task: The task, or its name as :func:`edgeconv.export.tasks.open_task` takes it.
         truth: Where the truth of the samples is, if not in ``data``.
+        place: Where the files run; None is here.
 
     Raises:
         UsageError: There is no such data or task, or the outputs do not fit the task.
         DataError: The data does not fit the network.
     """
-    artifacts = bundle.manifest.artifacts
+    artifacts = _readable(bundle, place)
     task = open_task(task) if isinstance(task, str) else task
     batch = batch_size(bundle.manifest.inputs)
     if batch is None:
@@ -59,26 +67,19 @@ def evaluate(
             f"evaluate runs batches, and the inputs of {bundle.path} have no common first dimension"
         )
     labeled = task.open(data, truth, bundle.manifest)
-    runners = [
-        open_runner(
-            bundle.file(artifact),
-            artifact.format,
-            artifact.inputs,
-            artifact.outputs,
-            bundle.manifest,
-        )
-        for artifact in artifacts
-    ]
+    runners = [_open(bundle, artifact, place) for artifact in artifacts]
+    portion = min(runner.portion for runner in runners)
     counted: list[list[Any]] = [[] for _ in artifacts]
     samples = 0
-    for group in in_groups(labeled.pairs, batch):
-        inputs = join([sample for sample, _ in group], batch)
-        truths = [true for _, true in group]
+    for groups in in_groups(in_groups(labeled.pairs, batch), portion):
+        batches = [join([sample for sample, _ in group], batch) for group in groups]
         for parts, runner in zip(counted, runners, strict=True):
-            parts.append(task.count(_outputs(runner, inputs, len(group)), truths))
-            if len(parts) == _PARTS:
-                parts[:] = [task.merge(parts)]
-        samples += len(group)
+            for group, outputs in zip(groups, runner.run_all(batches), strict=True):
+                rows = _checked(outputs, runner.name, batch, len(group))
+                parts.append(task.count(rows, [true for _, true in group]))
+                if len(parts) == _PARTS:
+                    parts[:] = [task.merge(parts)]
+        samples += sum(map(len, groups))
         progress("Evaluating", samples, labeled.total)
     if samples == 0:
         raise DataError(f"{data} holds no usable sample{unread(labeled.skipped)}")
@@ -121,15 +122,56 @@ def _against(artifact: Artifact, expected: Scored, got: Scored) -> AgainstFloat:
     return AgainstFloat(path=artifact.path, change=change, low=found.low, high=found.high)
 
 
-def _outputs(runner: Runner, batch: Sample, count: int) -> Arrays:
+@dataclass(frozen=True)
+class _Here:
+    """A runner of this process, which takes one batch at a time."""
+
+    runner: Runner
+    portion: int = 1
+
+    @property
+    def name(self) -> str:
+        return self.runner.name
+
+    def run_all(self, batches: Sequence[Sample]) -> Iterator[Arrays]:
+        return map(self.runner.run, batches)
+
+
+def _readable(bundle: Bundle, place: Place | None) -> list[Artifact]:
+    """The files that a runtime of the place reads; the others are named in a warning.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = []
+    for artifact in bundle.manifest.artifacts:
+        if place is None or place.reads(bundle.file(artifact)):
+            found.append(artifact)
+        else:
+            logger.warning("left out: %s has no runtime for %s", place.name, artifact.path)
+    if place is not None and not found:
+        raise UsageError(
+            f"{place.name} has no runtime for any file of {bundle.path}",
+            hint="install one there, or name another Python",
+        )
+    return found
+
+
+def _open(bundle: Bundle, artifact: Artifact, place: Place | None) -> _Here | ElsewhereRunner:
+    if place is not None:
+        return ElsewhereRunner(place, bundle, artifact)
+    interface = artifact.inputs, artifact.outputs, bundle.manifest
+    return _Here(open_runner(bundle.file(artifact), artifact.format, *interface))
+
+
+def _checked(outputs: Arrays, runtime: str, batch: int, count: int) -> Arrays:
     """The outputs on a batch, whose last samples may only fill it up."""
-    outputs = runner.run(batch)
     for output in outputs:
         if output.dtype.kind == "f" and not np.isfinite(output).all():
             raise DataError(
-                f"an output on {runner.name} is NaN or infinite", hint="run `edgeconv verify`"
+                f"an output on {runtime} is NaN or infinite", hint="run `edgeconv verify`"
             )
-    return [_rows(output, len(batch[0]), count) for output in outputs]
+    return [_rows(output, batch, count) for output in outputs]
 
 
 def _rows(output: Any, batch: int, count: int) -> Any:

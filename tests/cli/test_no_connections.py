@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -93,6 +94,96 @@ def traced(folder: Path, program: str) -> str:
         timeout=120,
     )
     return log.read_text("utf-8", "replace")
+
+
+# Every command that promises to stay on this machine, in an order in which each has its input.
+EVERY = [
+    [*("export", "resnet8", "-o", "out", "--calibration", "random", "--calibration-size", "4")],
+    ["verify", "out"],
+    ["inspect", "out"],
+    ["evaluate", "out", "--data", "data.npz", "-o", "accuracy.json"],
+    [*("bench", "out", "--runs", "1", "--seconds", "0", "--warmup", "0", "-o", "latency.json")],
+    ["history"],
+    ["models"],
+    ["cost", "resnet8"],
+    ["report", "latency.json", "-o", "page.html"],
+]
+CREATES = re.compile(
+    r'(?:openat\([^"]*"(?P<opened>[^"]*)", [^)]*(?:O_WRONLY|O_RDWR|O_CREAT)'
+    r'|(?:mkdir|mkdirat|creat|mknod|symlink|link|rename|truncate)\w*\([^"]*"(?P<made>[^"]*)"'
+    r'(?:, [^"]*"(?P<target>[^"]*)")?)'
+)
+# Where nothing stays: devices, the kernel's own files, and memory.
+NOWHERE = ("/dev/", "/proc/", "/sys/", "/memfd:")
+
+
+def written(calls: str, folder: Path) -> set[Path]:
+    """The files that the calls opened for writing or made, as far as the kernel let them."""
+    found = set()
+    for line in calls.splitlines():
+        match = CREATES.search(line)
+        if match is None or " = -1 " in line:
+            continue
+        name = match["target"] or match["opened"] or match["made"]
+        if not name.startswith(NOWHERE):
+            found.add(Path(os.path.normpath(folder / name)))
+    return found
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_every_command_in_system_calls(tmp_path: Path) -> None:
+    """No socket of a network is opened, native code included, and nothing is written elsewhere."""
+    folder, home, temporary = (tmp_path / name for name in ("work", "home", "tmp"))
+    for each in (folder, home, temporary):
+        each.mkdir()
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((4, 3, 32, 32)).astype(np.float32)
+    np.savez(folder / "data.npz", x=x, y=np.zeros(4, np.int64))
+    variables = {"HOME": str(home), "PATH": os.environ["PATH"], "TMPDIR": str(temporary)}
+    variables["EDGECONV_LOCK"] = str(tmp_path / "lock")
+    ours = (folder, temporary, home / ".cache/edgeconv", home / ".local/state/edgeconv")
+    allowed = {*(parent for own in ours for parent in own.parents), tmp_path / "lock"}
+    for arguments in EVERY:
+        log = tmp_path / "calls"
+        trace = "trace=network,open,openat,creat,mkdir,mkdirat,mknod,mknodat,symlink,symlinkat,"
+        trace += "link,linkat,rename,renameat,renameat2,truncate"
+        watch = ["strace", "-f", "-qq", "-s", "4096", "-e", trace, "-o", str(log)]
+        done = subprocess.run(
+            [*watch, sys.executable, "-B", "-m", "edgeconv", *arguments],
+            cwd=folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        assert done.returncode == 0, (arguments, done.stderr)
+        calls = log.read_text("utf-8", "replace")
+        assert "AF_INET" not in calls, arguments
+        elsewhere = {
+            path
+            for path in written(calls, folder)
+            if path not in allowed and not any(path.is_relative_to(own) for own in ours)
+        }
+        assert not elsewhere, (arguments, elsewhere)
+    assert {path.name for path in folder.iterdir()} == {
+        *("data.npz", "out", "accuracy.json", "latency.json", "page.html"),
+    }
+    # PyTorch leaves a folder of its own there.
+    assert not list(temporary.glob("*edgeconv*"))
+
+
+def test_what_counts_as_written(tmp_path: Path) -> None:
+    """The test above would pass if nothing were found."""
+    calls = """
+12 openat(AT_FDCWD, "/etc/passwd", O_RDONLY|O_CLOEXEC) = 3
+12 openat(AT_FDCWD, "a", O_WRONLY|O_CREAT|O_TRUNC|O_CLOEXEC, 0666) = 3
+12 openat(AT_FDCWD, "/dev/null", O_RDWR) = 3
+12 openat(AT_FDCWD, "/b", O_RDWR|O_CREAT, 0666) = -1 EACCES (Permission denied)
+12 mkdir("c", 0777) = 0
+12 renameat2(AT_FDCWD, "a", AT_FDCWD, "/d", RENAME_EXCHANGE) = 0
+"""
+    assert written(calls, tmp_path) == {tmp_path / "a", tmp_path / "c", Path("/d")}
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")

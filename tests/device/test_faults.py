@@ -124,7 +124,7 @@ def test_connection_cut(bench: Bench) -> None:
 def test_connection_of_the_lock_cut(bench: Bench) -> None:
     """Nobody keeps others off any more: the next process does not begin."""
     said = bench.interrupted_by(
-        lambda: (kill(clients(bench.server, "edgeconv/lock ")), kill(bench.server.pythons()))[0]
+        lambda: (kill(clients(bench.server, ".py ")), kill(bench.server.pythons()))[0]
     )
     assert "killed" in said
     bench.resumed()
@@ -155,7 +155,8 @@ def test_two_harnesses(bench: Bench) -> None:
         measure(bench.models, OPTIONS, open_device(bench.server.name))
     message = str(caught.value)
     assert message.startswith(f"{bench.server.name}: another edgeconv (")
-    assert f"process {os.getpid()}) is measuring there\nhint: wait" in message
+    assert f"process {os.getpid()}, since " in message
+    assert " UTC) is measuring there\nhint: wait" in message
     with device.lock(60) as lock:  # free again
         lock.renew()
 
@@ -163,7 +164,7 @@ def test_two_harnesses(bench: Bench) -> None:
 def test_a_harness_that_died_keeps_nobody_off(bench: Bench) -> None:
     device = open_device(bench.server.name)
     with device.lock(60) as lost:
-        kill(clients(bench.server, "edgeconv/lock "))
+        kill(clients(bench.server, ".py "))
         with device.lock(60) as lock:
             lock.renew()
             with pytest.raises(MeasurementError, match="its lock was lost"):

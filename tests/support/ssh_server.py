@@ -43,7 +43,8 @@ class Server:
         (folder / "sshd_config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
             f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\n"
-            "PermitUserRC no\nSetEnv SHLVL=1\n"  # nothing of this machine's user is read
+            # Nothing of this machine's user is read; and each server is a device of its own.
+            f"PermitUserRC no\nSetEnv SHLVL=1 EDGECONV_LOCK={self.home}/lock\n"
             "PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\n"
             f'ForceCommand cd {self.home} && exec sh {folder}/shell "$SSH_ORIGINAL_COMMAND"\n'
         )

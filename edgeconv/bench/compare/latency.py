@@ -141,11 +141,13 @@ def outcome_of(change: Change, limits: Limits) -> Outcome:
 def compare_latencies(
     before: BenchResult, after: BenchResult, terms: Terms = STRICT
 ) -> ComparisonReport[LatencyComparison]:
-    """Compare the files that two sessions have in common.
+    """Compare the files that two sessions have in common, by their threads too where one swept.
 
     Raises:
         UsageError: No file is in both.
     """
+    swept = len(before.options.sweep) > 1 or len(after.options.sweep) > 1
+    threads = ("threads", before.options.threads, after.options.threads)
     betweens = [terms.between(result.device) for result in (before, after)]
     between = max(betweens, key=lambda found: found.variance.value)
 
@@ -156,14 +158,14 @@ def compare_latencies(
         before.models,
         after.models,
         compared,
-        name_of=lambda model: model.file.name,
+        name_of=lambda model: model.label if swept else model.file.name,
         runtime_of=_runtime,
         settings=[
             ("device", before.device, after.device),
             ("board", before.machine.board, after.machine.board),
             ("CPU", before.machine.cpu, after.machine.cpu),
             ("governor", before.machine.governor, after.machine.governor),
-            ("threads", before.options.threads, after.options.threads),
+            *(() if swept else (threads,)),
             ("cores", before.options.affinity, after.options.affinity),
         ],
         terms=terms,
@@ -230,7 +232,7 @@ def _history_run(result: BenchResult) -> HistoryRun:
             sha256=model.file.sha256,
             bytes=model.file.bytes,
             runtime=model.processes[0].runtime.value,
-            threads=result.options.threads,
+            threads=model.threads,
             median_ns=model.summary.median.value,
             low_ns=model.summary.median.low,
             high_ns=model.summary.median.high,

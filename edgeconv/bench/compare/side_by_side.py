@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeconv.bench.compare.comparison import ComparisonReport, by_name
 from edgeconv.bench.compare.latency import LatencyComparison, compare_within
-from edgeconv.bench.result import BenchResult
+from edgeconv.bench.result import BenchResult, labeled
 from edgeconv.bundle import sha256_of
 from edgeconv.errors import UsageError
 
@@ -57,18 +57,23 @@ def files_of(result: BenchResult) -> list[Path]:
                 f"{path} is not at hand as it was measured",
                 hint="leave --measure out, or name two bundles",
             )
-    return [Path(model.file.name) for model in result.models]
+    return list(dict.fromkeys(Path(model.file.name) for model in result.models))
 
 
 def compare_side_by_side(sides: Sides, result: BenchResult) -> ComparisonReport[LatencyComparison]:
     """Compare the two versions of every file, paired; what could not be measured is missing."""
-    places = {model.file.name: place for place, model in enumerate(result.models)}
-    pairs = {
-        name: (places[str(old)], places[str(new)])
+    places = {model.label: place for place, model in enumerate(result.models)}
+    rows = {
+        labeled(name, threads): (labeled(str(old), threads), labeled(str(new), threads))
         for name, (old, new) in sides.pairs.items()
-        if str(old) in places and str(new) in places
+        for threads in result.options.sweep
     }
-    left_out = tuple(name for name in sides.pairs if name not in pairs)
+    pairs = {
+        name: (places[old], places[new])
+        for name, (old, new) in rows.items()
+        if old in places and new in places
+    }
+    left_out = tuple(name for name in rows if name not in pairs)
     report = compare_within(result, pairs)
     missing = (*sides.only_before, *left_out)
     return replace(report, only_before=missing, only_after=sides.only_after)

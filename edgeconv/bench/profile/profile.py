@@ -279,7 +279,7 @@ def _profiled(
     if board is not None:
         cores = len(options.affinity) if options.affinity else machine.cores_allowed
         hertz = frequency or 1e6 * board.megahertz
-        peaks = Peaks.of(board, hertz, min(options.threads, cores))
+        peaks = Peaks.of(board, hertz, min(max(options.sweep), cores))
     return ProfiledModel(
         file=ModelFile.of(path),
         runtime_version=runs[0].runtime_version,

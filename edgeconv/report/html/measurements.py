@@ -27,9 +27,7 @@ _SCREEN = 40
 
 def latency_section(result: BenchResult) -> Section:
     """The figures of each file, and every inference of every process."""
-    samples = {
-        model.file.name: [run.samples_ns for run in model.processes] for model in result.models
-    }
+    samples = {model.label: [run.samples_ns for run in model.processes] for model in result.models}
     machine = result.machine
     return Section(
         f"Latency on {result.device}",
@@ -37,7 +35,7 @@ def latency_section(result: BenchResult) -> Section:
             ("measured", f"{result.started:%Y-%m-%d %H:%M} UTC"),
             ("measured by", f"edgeconv {result.edgeconv_version}"),
             ("machine", " ".join(filter(None, (machine.board, machine.cpu, machine.architecture)))),
-            ("threads", str(result.options.threads)),
+            ("threads", ", ".join(map(str, result.options.sweep))),
         ),
         blocks=(
             html_table("Latency of one inference", *latency_cells(result)),

@@ -1,0 +1,92 @@
+"""Run the files of a bundle elsewhere: on a device, whose runtime computes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeconv.bundle import Artifact, Bundle, Format, TensorInfo
+from edgeconv.errors import DataError
+from edgeconv.export.runtimes import Arrays, from_file, relative, to_file
+
+PORTION_BYTES = 16_000_000  # of inputs and outputs together; one batch may be larger
+
+
+class Place(Protocol):
+    """Where files are run.
+
+    Attributes:
+        name: What people call it.
+    """
+
+    name: str
+
+    def reads(self, file: Path) -> bool:
+        """Whether a runtime is there that reads such files."""
+
+    def run(
+        self, file: Path, batches: Sequence[Mapping[str, npt.NDArray[Any]]]
+    ) -> tuple[str, list[dict[str, Any]]]:
+        """Compute; returns the runtime and the outputs of each batch by their names."""
+
+
+class ElsewhereRunner:
+    """A file of a bundle in another place; takes and returns what a runner here does.
+
+    Attributes:
+        name: The runtime with its version and the place; known after the first portion.
+    """
+
+    def __init__(self, place: Place, bundle: Bundle, artifact: Artifact) -> None:
+        self.name = place.name
+        self._place = place
+        self._path = bundle.file(artifact)
+        manifest = bundle.manifest
+        if artifact.format is Format.ONNX:  # every layout is the network's own
+            self._inputs, self._outputs = (
+                [info.model_copy(update={"layout": None}) for info in infos]
+                for infos in (artifact.inputs, artifact.outputs)
+            )
+        else:
+            self._inputs = relative(artifact.inputs, manifest.inputs)
+            self._outputs = relative(artifact.outputs, manifest.outputs)
+
+    @property
+    def portion(self) -> int:
+        """How many batches go there at once."""
+        size = sum(map(_bytes, (*self._inputs, *self._outputs)))
+        return max(1, PORTION_BYTES // max(1, size))
+
+    def run_all(self, batches: Sequence[Arrays]) -> Iterator[list[npt.NDArray[Any]]]:
+        """Compute the outputs of every batch, in the order of the interface.
+
+        Raises:
+            EdgeconvError: The place was lost, or cannot run the file.
+        """
+        for begin in range(0, len(batches), self.portion):
+            portion = batches[begin : begin + self.portion]
+            given = [
+                {i.name: to_file(a, i) for i, a in zip(self._inputs, batch, strict=True)}
+                for batch in portion
+            ]
+            runtime, answers = self._place.run(self._path, given)
+            self.name = f"{runtime} on {self._place.name}"
+            for answer in answers:
+                yield [from_file(self._output(answer, info), info) for info in self._outputs]
+
+    def _output(self, answer: Mapping[str, Any], info: TensorInfo) -> npt.NDArray[Any]:
+        found = answer.get(info.name)
+        if found is None or found.dtype != np.dtype(info.dtype):
+            raise DataError(
+                f"{self._place.name}: {self._path} has no output {info.name} of {info.dtype} there"
+            )
+        return np.asarray(found)
+
+
+def _bytes(info: TensorInfo) -> int:
+    return math.prod(max(1, size) for size in info.shape) * np.dtype(info.dtype).itemsize
