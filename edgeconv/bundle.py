@@ -94,7 +94,7 @@ OPEN = -1
 class TensorInfo(Record):
     """An input or output.
 
-    A size of an ONNX file's output is -1 where it depends on the data.
+    A size is -1 where it depends on the data, or on the batch of a file for every batch.
     ``scale`` and ``zero_point`` are set where the elements are quantized values:
     real = scale * (quantized - zero_point).
     """

@@ -31,8 +31,9 @@ from edgeconv.export.capture.arguments import Called, file_inputs
 from edgeconv.export.capture.bind import bind
 from edgeconv.export.capture.checks import refuse_bad_weights, refuse_other_than_numbers
 from edgeconv.export.capture.cut import cut
+from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.module import capture_module
-from edgeconv.export.capture.onnx_file import capture_file
+from edgeconv.export.capture.onnx_file import CapturedFile, capture_file
 from edgeconv.export.capture.resolve import resolve
 from edgeconv.export.capture.source import Source
 from edgeconv.export.data.batches import SampleBatches
@@ -41,7 +42,9 @@ from edgeconv.export.data.feed import choose_preprocessing, open_batches
 from edgeconv.export.data.integer_ranges import integer_ranges
 from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.synthetic import SyntheticSamples
+from edgeconv.export.dynamic_batch import TRACED, rows, with_batch, with_open_batch
 from edgeconv.export.labels import choose_labels
+from edgeconv.export.open_batch import open_batch
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.passes import optimize
 from edgeconv.export.passes.split_outputs import Splits, split_outputs
@@ -56,6 +59,7 @@ from edgeconv.export.quantize import QuantizedModel, quantize
 from edgeconv.export.request import ExportRequest, ResolvedRequest
 from edgeconv.export.tensor_info import input_infos, output_infos, tool_versions, weights_sha256
 from edgeconv.export.tflite import demand_known
+from edgeconv.export.verify.batches import verified_at_batches
 from edgeconv.export.verify.check_export import (
     NetworkItself,
     run_reference,
@@ -87,13 +91,25 @@ def find_source(asked: ExportRequest) -> Source:
         pretrained=asked.pretrained,
     )
     warn_of_source(source, asked.size)
-    return bind(
+    source = bind(
         source,
         size=asked.size,
         batch=asked.batch,
         stated=asked.stated_inputs,
         example=asked.example,
     )
+    return _at_batch(source, TRACED) if asked.dynamic_batch else source
+
+
+def _at_batch(source: Source, batch: int) -> Source:
+    """A module's source with inputs of another batch; a file's as it is."""
+    if not isinstance(source.network, Called):
+        return source
+    arguments = source.network.arguments
+    inputs = with_batch(arguments.inputs, batch)
+    example = arguments.example and tuple(map(rows, arguments.example, inputs))
+    arguments = replace(arguments, inputs=inputs, example=example)
+    return replace(source, network=Called(source.network.network, arguments))
 
 
 @dataclass(frozen=True)
@@ -129,7 +145,11 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
         state_pooled_scales(graph)
     module = itself.source if isinstance(itself.source, nn.Module) else None
     refuse_bad_weights(graph, module.state_dict() if module is not None else ())
+    unsplit = replace(itself, graph=graph.clone())
     splits = split_outputs(graph) if asked.split_outputs else Splits.none(graph)
+    if asked.dynamic_batch:
+        open_batch(graph)
+        splits = splits.for_every_batch(TRACED)
     itself = replace(itself, run=splits.behind(itself.run), splits=splits)
     preprocessing = choose_preprocessing(
         asked.preprocessing, source.preprocessing, input_infos(graph), source.spec
@@ -163,6 +183,15 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
     )
     asked.progress("Verifying", 0, 1)
     artifacts, wrong = verified(folder, artifacts, reference)
+    if asked.dynamic_batch:
+        at_others = verified_at_batches(
+            folder,
+            [artifact for artifact in artifacts if artifact.path not in wrong],
+            reference,
+            lambda batch: splits.behind(_oracle_at_batch(request, source, unsplit, batch)),
+            _quantized_graphs(variants + integers),
+        )
+        wrong = {**wrong, **at_others}
     failed: list[Artifact] = []
     if asked.verify:
         writer.failures.update(wrong)
@@ -210,13 +239,14 @@ def _manifest(
     artifacts: Sequence[Artifact],
     reference_sha256: str,
 ) -> Manifest:
+    described = with_open_batch(graph) if asked.dynamic_batch else graph
     return Manifest(
         edgeconv_version=edgeconv.__version__,
         model=source.spec,
         model_args=dict(source.args),
         weights_sha256=weights_sha256(graph),
-        inputs=input_infos(graph),
-        outputs=output_infos(graph),
+        inputs=input_infos(described),
+        outputs=output_infos(described),
         reference=reference.runtime,
         preprocessing=preprocessing,
         labels=None if labels is None else tuple(labels),
@@ -269,20 +299,46 @@ def _synthetic(inputs: Sequence[TensorInfo]) -> Sample:
 
 
 def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, NetworkItself]:
-    captured = capture_file(
-        path,
-        request.asked.opset,
-        highest_opset=request.highest_opset,
-        liked_opset=MIN_OPSET if Format.ONNX in request.formats else DEFAULT_OPSET,
-        input_size=request.asked.size,
-        batch=request.asked.batch,
-        stated=file_inputs(path, request.asked.stated_inputs, request.asked.example),
-        cut_outputs=request.asked.cut_outputs,
-    )
+    captured = _read_file(request, path, TRACED if request.asked.dynamic_batch else None)
     graph = optimize(captured.graph)
     refuse_other_than_numbers(graph)
     oracle = onnx_oracle(captured.itself, input_infos(graph), output_infos(graph))
     return graph, NetworkItself(captured.itself, oracle, graph, Splits.none(graph))
+
+
+def _read_file(request: ResolvedRequest, path: Path, batch: int | None) -> CapturedFile:
+    """Capture an ``.onnx`` file, at this batch or, where it is None, as the request says."""
+    asked = request.asked
+    size, stated = asked.size, file_inputs(path, asked.stated_inputs, asked.example)
+    if batch is not None:
+        first = next(iter(stated.values()), ())[:1]
+        stated = {
+            name: (batch, *shape[1:]) if shape[:1] == first else shape
+            for name, shape in stated.items()
+        }
+        size = InputShape((batch, *size[1:])) if isinstance(size, InputShape) else size
+    return capture_file(
+        path,
+        asked.opset,
+        highest_opset=request.highest_opset,
+        liked_opset=MIN_OPSET if Format.ONNX in request.formats else DEFAULT_OPSET,
+        input_size=size,
+        batch=batch or asked.batch,
+        stated=stated,
+        cut_outputs=asked.cut_outputs,
+    )
+
+
+def _oracle_at_batch(
+    request: ResolvedRequest, source: Source, itself: NetworkItself, batch: int
+) -> Oracle:
+    """The network itself at another batch than the one that it was captured at."""
+    if isinstance(source.network, Path):
+        file = _read_file(request, source.network, batch).itself
+        return onnx_oracle(file, itself.inputs, itself.outputs)
+    if request.asked.cut_outputs:
+        return _capture(request, _at_batch(source, batch))[1].run
+    return itself.run
 
 
 def _open_batches(
@@ -385,6 +441,7 @@ class _Writer:
                         target=request.asked.target,
                         float_fallback=variant.float_fallback,
                         finish=variant.finish,
+                        dynamic_batch=request.asked.dynamic_batch,
                     )
                 except EdgeconvError as error:
                     path.unlink(missing_ok=True)

@@ -68,6 +68,7 @@ class ExportRequest:
             ``InputSpec("ids", (1, 16), "int64")`` or "ids:1,16:int64".
         example: What the network is called with, in place of ``inputs``: a tensor or array, a tuple
             of arguments, a dict of keyword arguments, or an ``.npz`` with an array per input.
+        dynamic_batch: Whether each file is for every batch size.
         batch: The static batch size, default 1.
         opset: The version of ONNX's operator set, 18 to 23, default 20. A file keeps its own, and
             is raised to 20 where only TFLite is written. Where ``target`` loads neither, it is the
@@ -118,6 +119,7 @@ class ExportRequest:
     inputs: Sequence[InputSpec | FixedArgument | str] = ()
     example: Any = None
     batch: int | None = None
+    dynamic_batch: bool = False
     opset: int | None = None
     layout: Choice[Layout] = Choice(Layout, Layout.NHWC)
     io: Choice[IoType] = Choice(IoType, IoType.FLOAT32)
@@ -239,6 +241,10 @@ class ExportRequest:
         if len(given) > 1:
             raise UsageError(
                 f"{given[0]} and {given[1]} exclude each other", hint="pass one of them"
+            )
+        if self.batch is not None and self.dynamic_batch:
+            raise UsageError(
+                "--batch and --dynamic-batch exclude each other", hint="pass one of them"
             )
         if self.batch is not None and given and given != ["--input-size"]:
             raise UsageError(

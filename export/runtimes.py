@@ -20,7 +20,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
-from edgeconv.bundle import Format, Layout, TensorInfo
+from edgeconv.bundle import OPEN, Format, Layout, TensorInfo
 from edgeconv.errors import EdgeconvError, first_line
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.quiet import debugging, quiet_native
@@ -230,14 +230,27 @@ class LiteRtRunner:
 
     def run(self, inputs: Arrays) -> list[npt.NDArray[Any]]:
         """Compute the outputs; see :meth:`Runner.run`."""
+        arrays = [to_file(*pair) for pair in zip(inputs, self._inputs, strict=True)]
         try:
-            for index, info, array in zip(self._input_indices, self._inputs, inputs, strict=True):
-                self._interpreter.set_tensor(index, to_file(array, info))
+            self._resize([array.shape for array in arrays])
+            for index, array in zip(self._input_indices, arrays, strict=True):
+                self._interpreter.set_tensor(index, array)
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise _failed(self.name, error) from error
-        arrays = (self._interpreter.get_tensor(index) for index in self._output_indices)
-        return [from_file(*pair) for pair in zip(arrays, self._outputs, strict=True)]
+        results = (self._interpreter.get_tensor(index) for index in self._output_indices)
+        return [from_file(*pair) for pair in zip(results, self._outputs, strict=True)]
+
+    def _resize(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Give the inputs with an open dimension these shapes."""
+        if OPEN not in (size for info in self._inputs for size in info.shape):
+            return
+        details = self._interpreter.get_input_details()
+        for detail, shape in zip(details, shapes, strict=True):
+            if tuple(detail["shape"]) != shape:
+                self._interpreter.resize_tensor_input(detail["index"], shape, strict=True)
+        with quiet_native():
+            self._interpreter.allocate_tensors()
 
 
 def _is_text(path: Path) -> bool:

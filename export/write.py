@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from edgeconv.bundle import Artifact, Format, Layout, Precision, Target, sha256_of
 from edgeconv.errors import CaptureError
+from edgeconv.export.dynamic_batch import TRACED, at_batch, with_open_batch
 from edgeconv.export.inspect.runtimes import lowest_onnxruntime, lowest_tflite_runtime
 from edgeconv.export.target import demand_loadable
 from edgeconv.export.tensor_info import input_infos, output_infos
@@ -32,6 +33,7 @@ def write_artifact(
     target: Target | None = None,
     float_fallback: tuple[str, ...] = (),
     finish: Finish = lambda graph: (),
+    dynamic_batch: bool = False,
 ) -> Artifact:
     """Write one model file, and describe it without figures of verification.
 
@@ -47,14 +49,17 @@ def write_artifact(
             kernels for some of them, so that the lowering of a QDQ graph makes its own list.
         finish: Changes the graph of a TFLite file before it is written; returns what that leaves
             in float.
+        dynamic_batch: Whether the file is for every batch; ``model`` was opened for it.
 
     Raises:
         UnsupportedOperator: TFLite cannot express a node, or ``runtime`` does not load its form.
         CaptureError: The graph is too large for an ONNX file.
     """
     if format is Format.ONNX:
+        model = with_open_batch(model) if dynamic_batch else model
         return _write_onnx(path, model, precision, float_fallback)
-    lowered = lower(model, layout=layout, finish=finish)
+    one_more = at_batch(model, TRACED + 1) if dynamic_batch else None
+    lowered = lower(model, layout=layout, finish=finish, one_more=one_more)
     if runtime is not None:
         demand_loadable(path.name, lowered.operators, runtime, target, lowered.origins)
     path.write_bytes(lowered.data)

@@ -140,6 +140,11 @@ class ExportSettings:
 )
 @network_options
 @click.option("--batch", type=click.IntRange(min=1), help="Static batch size.  [default: 1]")
+@click.option(
+    "--dynamic-batch",
+    is_flag=True,
+    help="One file for every batch size; each is verified at several.",
+)
 @click.option("--opset", type=int, help="ONNX opset, 18 to 23.  [default: 20, or the file's own]")
 @click.option(
     "--layout",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.bundle import Artifact, Bundle, Format, Precision
+from edgeconv.bundle import OPEN, Artifact, Bundle, Format, Precision
 from edgeconv.errors import UsageError
 from edgeconv.export.blame.by_task import TaskMeter, loss
 from edgeconv.export.blame.causes import ALL
@@ -28,6 +28,7 @@ from edgeconv.export.quantize.accuracy.held_out import held_out_batches
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.runtimes import open_runner
 from edgeconv.export.tasks import open_task
+from edgeconv.export.tensor_info import input_infos
 from edgeconv.metrics import worst_db
 from edgeconv.progress import Progress, no_progress
 
@@ -80,10 +81,12 @@ def blame(
     options = options or QuantizeOptions()
     batch = batch_size(manifest.inputs) or 1
     judge = None if labeled is None else _judge(bundle, labeled, task, truth, batch)
-    graph = _float_graph(bundle.file(source))
+    # One sample where the file is for any number of them.
+    is_open = any(info.shape[:1] == (OPEN,) for info in manifest.inputs)
+    graph = _float_graph(bundle.file(source), 1 if is_open else None)
     inputs = inputs_of_samples(manifest.inputs)
     samples = open_samples(data, inputs, manifest.preprocessing, integer_ranges(graph))
-    shapes = [info.shape for info in manifest.inputs]
+    shapes = [info.shape for info in input_infos(graph)]
     # Outlying samples stay here: they are among the causes that are looked for.
     feed = SampleBatches(samples, count=calibration_size, batch=batch, shapes=shapes)
     draft, _ = fit(graph, feed, replace(options, bias_correction=False, repair=False), progress)
@@ -145,8 +148,8 @@ def _find(bundle: Bundle, precision: Precision) -> Artifact | None:
     return None
 
 
-def _float_graph(path: Path) -> ir.Model:
-    return optimize(capture_file(path, None, input_size=None, batch=None).graph)
+def _float_graph(path: Path, batch: int | None) -> ir.Model:
+    return optimize(capture_file(path, None, input_size=None, batch=batch).graph)
 
 
 def _shares(alone: list[float]) -> list[float]:

@@ -304,7 +304,11 @@ def _fix_shapes(
                 if asked is not None and asked != dim.dim_value:
                     raise UsageError(
                         f"{path}: input {graph_input.name!r} has a fixed size of {dim.dim_value} "
-                        f"in dimension {axis}, not {asked}"
+                        f"in dimension {axis}, not {asked}",
+                        hint="leave --batch and --dynamic-batch out, or make the file anew with an "
+                        "open batch"
+                        if axis == 0
+                        else "",
                     )
                 continue
             if asked is None and axis == 0:

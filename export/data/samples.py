@@ -15,19 +15,24 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import TensorInfo
+from edgeconv.bundle import OPEN, TensorInfo
 from edgeconv.errors import DataError
 
 Sample = tuple[npt.NDArray[Any], ...]
 
 
 def batch_size(inputs: Sequence[TensorInfo]) -> int | None:
-    """How many samples one run takes; None where the inputs have no common first dimension."""
+    """How many samples one run takes; None where the inputs have no common first dimension.
+
+    It is 1 where any number will do.
+    """
     firsts = {info.shape[:1] for info in inputs}
     if len(firsts) != 1:
         return None
     (first,) = firsts
-    return first[0] if first and first[0] else None
+    if not first or not first[0]:
+        return None
+    return 1 if first[0] == OPEN else first[0]
 
 
 def inputs_of_samples(inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:

@@ -41,12 +41,25 @@ class Splits:
         """``network`` with its outputs split."""
         return lambda sample: self.apply(network(sample))
 
+    def for_every_batch(self, batch: int) -> Splits:
+        """The same, where a part has all samples of this batch, for any number of samples."""
+        return Splits(
+            tuple(
+                None if boxes is None else tuple(_all_samples(box, batch) for box in boxes)
+                for boxes in self.boxes
+            )
+        )
+
     def apply(self, outputs: Sequence[Array]) -> list[Array]:
         """Split what the network itself computes."""
         found: list[Array] = []
         for array, boxes in zip(outputs, self.boxes, strict=True):
             found += [array] if boxes is None else [array[box] for box in boxes]
         return found
+
+
+def _all_samples(box: Box, batch: int) -> Box:
+    return (slice(None), *box[1:]) if box[:1] == (slice(0, batch),) else box
 
 
 def split_outputs(model: ir.Model) -> Splits:

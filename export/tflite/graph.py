@@ -97,7 +97,8 @@ class Tensor:
 
     ``data`` may have more dimensions than ``shape``, where a reshape would copy it: its elements
     in order are the tensor's. ``exact`` are the reals that a quantized constant was rounded from,
-    in the same order, where they are known: a finer type holds more of them.
+    in the same order, where they are known: a finer type holds more of them. ``signature`` is the
+    shape with -1 for an open dimension; None where there is none.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Tensor:
     data: Array | None = None
     quantization: Quantization | ChannelQuantization | None = None
     exact: Array | None = None
+    signature: tuple[int, ...] | None = None
 
     @property
     def elements(self) -> Array | None:

@@ -42,6 +42,7 @@ from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Perm, identity, 
 from edgeconv.export.tflite.legalize.inline import inline_and_unroll
 from edgeconv.export.tflite.legalize.widen_types import WIDER, widen_types
 from edgeconv.export.tflite.node_lowering import BYTES, NodeLowering
+from edgeconv.export.tflite.open_batch import open_batch
 from edgeconv.export.tflite.qdq import is_dequantize, is_quantize, outer, targets
 from edgeconv.export.tflite.registry import SHARED, STANDARD, Integer, Rule, rule
 from edgeconv.export.tflite.writer import operator_versions, origins, write
@@ -76,6 +77,7 @@ def lower(
     *,
     layout: Layout = Layout.NHWC,
     finish: Callable[[Graph], tuple[str, ...]] = lambda graph: (),
+    one_more: ir.Model | None = None,
 ) -> LoweredModel:
     """Lower an ONNX model (opset 13 or later, static shapes, float32 or QDQ) to TFLite.
 
@@ -87,6 +89,7 @@ def lower(
         layout: The order of the dimensions of four-dimensional inputs and outputs.
         finish: Changes the TFLite graph in place before it is written; returns what it thereby
             leaves in float, each with the reason.
+        one_more: The model at a batch of one sample more, for a file of every batch.
 
     Raises:
         UnsupportedOperator: A node or a value has no counterpart in TFLite.
@@ -96,8 +99,14 @@ def lower(
         [_border(value, layout) for value in side]
         for side in (model.graph.inputs, model.graph.outputs)
     )
-    graph, float_fallback = _Lowering(_written_out(model), inputs, outputs).run(declared)
-    float_fallback += finish(graph)
+
+    def lowered(model: ir.Model) -> tuple[Graph, tuple[str, ...]]:
+        graph, float_fallback = _Lowering(_written_out(model), inputs, outputs).run(declared)
+        return graph, float_fallback + finish(graph)
+
+    graph, float_fallback = lowered(model)
+    if one_more is not None:
+        open_batch(graph, lowered(one_more)[0])
     wide = [
         each.name for each in _tensors(graph) if isinstance(each.quantization, WideQuantization)
     ]
@@ -397,7 +406,7 @@ def _info(tensor: Tensor, border: _Border) -> TensorInfo:
     quantization = tensor.quantization if isinstance(tensor.quantization, Quantization) else None
     return TensorInfo(
         name=tensor.name,
-        shape=tensor.shape,
+        shape=tensor.signature or tensor.shape,
         dtype=np.dtype(tensor.dtype).name,
         layout=border.layout,
         scale=quantization.scale if quantization else None,

@@ -52,7 +52,8 @@ def _rank_above(rank: int) -> Needs:
 
 def _broadcasts_above_rank_4(operator: Operator) -> bool:
     first, second = operator.inputs[:2]
-    return first.shape != second.shape and _rank_above(4)(operator)
+    shapes = {tensor.signature or tensor.shape for tensor in (first, second)}
+    return len(shapes) > 1 and _rank_above(4)(operator)
 
 
 def _grouped(operator: Operator) -> bool:

@@ -53,6 +53,7 @@ OPTIONS = {
     "MIRROR_PAD": "MirrorPadOptions",
     "MUL": "MulOptions",
     "ONE_HOT": "OneHotOptions",
+    "PACK": "PackOptions",
     "REDUCE_ALL": "ReducerOptions",
     "REDUCE_ANY": "ReducerOptions",
     "REDUCE_MAX": "ReducerOptions",
@@ -62,6 +63,7 @@ OPTIONS = {
     "RESIZE_BILINEAR": "ResizeBilinearOptions",
     "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
     "REVERSE_SEQUENCE": "ReverseSequenceOptions",
+    "SHAPE": "ShapeOptions",
     "SOFTMAX": "SoftmaxOptions",
     "SPACE_TO_DEPTH": "SpaceToDepthOptions",
     "SPLIT": "SplitOptions",
@@ -230,6 +232,8 @@ def _tensor(tensor: Tensor, buffer: int) -> Any:
     written.type = STORED[tensor.dtype]
     written.buffer = buffer
     written.hasRank = True
+    if tensor.signature is not None:
+        written.shapeSignature = np.array(tensor.signature, np.int32)
     written.quantization = _quantization(tensor.quantization)
     return written
 

@@ -202,13 +202,13 @@ class _Worst:
 def _cuts(graph: ir.Graph) -> list[ir.Value]:
     """The integers of each QuantizeLinear that something reads, whose shape is known.
 
-    Those that depend on constants only are not among them: runtimes and the lowering fold them.
+    Those that depend on constants and shapes only are not among them: the lowering folds them.
     """
     computed = set(graph.inputs)
     for node in graph:
         has_body = any(attribute.type in _BODIES for attribute in node.attributes.values())
         if has_body or any(value in computed for value in node.inputs):
-            computed.update(node.outputs)
+            computed.update(node.outputs if node.op_type != "Shape" else ())
     return [
         node.outputs[0]
         for node in graph

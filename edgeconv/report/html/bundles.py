@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgeconv.bundle import Artifact, Bundle, Format, Precision, Preprocessing, TensorInfo
+from edgeconv.bundle import OPEN, Artifact, Bundle, Format, Precision, Preprocessing, TensorInfo
 from edgeconv.export.inspect.layers import Layer, onnx_layers
 from edgeconv.report.bundle import accuracy_cells, certainty_lines, file_cells, float_lines
 from edgeconv.report.html.page import Bar, Cell, HtmlTable, Section, html_table
@@ -70,7 +70,8 @@ def _facts(bundle: Bundle) -> list[tuple[str, str]]:
 
 
 def _tensor(info: TensorInfo) -> str:
-    return f"{info.name}: {'×'.join(map(str, info.shape))} {info.dtype}"
+    sizes = ("?" if size == OPEN else str(size) for size in info.shape)
+    return f"{info.name}: {'×'.join(sizes)} {info.dtype}"
 
 
 def _preprocessing(how: Preprocessing) -> str:

@@ -148,14 +148,32 @@ def recurrent(ctx: NodeLowering) -> None:
         cell = Cell(ctx, direction, f"direction{index}/")
         state = _initial(ctx, index, batch, cell.hidden, batch_first=batch_first)
         every = cell.dense(x, direction.input_weight, direction.input_bias, "inputs")
+        given = _steps_of(cell, every, steps, batch)
         made: list[Tensor] = []
         for step in reversed(range(steps)) if direction.backward else range(steps):
-            given = cell.part(every, 0, step * batch, batch) if steps > 1 else every
-            state = STEPS[ctx.node.op_type](cell, given, state)
+            state = STEPS[ctx.node.op_type](cell, given[step], state)
             made.append(state[0])
         outputs.append(made[::-1] if direction.backward else made)
         finals.append(state)
     _bind(ctx, outputs, finals, batch_first=batch_first)
+
+
+def _steps_of(cell: Cell, every: Tensor, steps: int, batch: int) -> list[Tensor]:
+    """The rows of each step.
+
+    Several samples are taken by one SPLIT, which does not say how many there are, so that the file
+    may be for every batch.
+    """
+    if steps == 1:
+        return [every]
+    if batch == 1:
+        return [cell.part(every, 0, step, 1) for step in range(steps)]
+    parts = [
+        Tensor(f"{every.name}/step{step}", (batch, every.shape[1]), FLOAT) for step in range(steps)
+    ]
+    axis = cell.ctx.builder.constant(np.array(0, np.int32), "axis")
+    cell.ctx.builder.emit("SPLIT", [axis, every], parts, {"numSplits": steps})
+    return parts
 
 
 def _bind(
