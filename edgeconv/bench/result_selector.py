@@ -45,7 +45,8 @@ def read_result(path: Path) -> Versioned:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         raise UsageError(
-            f"{path} is not a result of `edgeconv bench -o` or `edgeconv evaluate -o`"
+            f"{path} is not a result of `edgeconv bench -o` or `edgeconv evaluate -o`",
+            hint="name another file, or measure again",
         ) from error
     except (MeasurementError, DataError) as error:  # here the file is what was asked for
         raise UsageError(error.message, hint=error.hint) from error
@@ -84,7 +85,8 @@ def resolve(reference: str, history: History, folder: Path) -> tuple[Versioned, 
     if commit is None:
         raise UsageError(
             f"{reference} is not a result file, a folder of them, a run of the history or a git "
-            "revision"
+            "revision",
+            hint="check the spelling; `edgeconv history` lists the runs",
         )
     results = history.of_revision(commit)
     if not results:

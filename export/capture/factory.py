@@ -79,7 +79,10 @@ def from_factory(spec: str, args: ModelArgs) -> Source:
     except Exception as error:  # the user's own code: anything can come out of it
         raise CaptureError(f"{spec} raised {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(network, nn.Module):
-        raise UsageError(f"{spec} returned a {type(network).__name__}, not an nn.Module")
+        raise UsageError(
+            f"{spec} returned an object of type {type(network).__name__}, not an nn.Module",
+            hint="name a function that returns the network",
+        )
     return Source(spec, network, example=_example(network, beside, spec))
 
 
@@ -138,7 +141,8 @@ def _refuse_unknown_arguments(spec: str, factory: Callable[..., Any], args: Mode
         inspect.signature(factory).bind(**args)
     except TypeError as error:
         raise UsageError(
-            f"{spec} cannot be called so: {error}", hint="pass its arguments with --model-arg"
+            f"{spec} cannot be called with these arguments: {error}",
+            hint="pass its arguments with --model-arg",
         ) from error
     except ValueError:  # built-in callables have no signature; the call itself will fail
         return

@@ -40,7 +40,9 @@ def resolve(
     if pretrained and weights is not None:
         raise UsageError("--weights and --pretrained exclude each other", hint="pass one of them")
     if weights_key is not None and weights is None:
-        raise UsageError("--weights-key says where in a file of weights they are: pass --weights")
+        raise UsageError(
+            "--weights-key says where in a file of weights they are", hint="pass --weights, too"
+        )
     source = _find(model, args, input_size, pretrained=pretrained)
     network = source.network
     if not isinstance(network, nn.Module):
