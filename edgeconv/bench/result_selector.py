@@ -81,7 +81,10 @@ def resolve(reference: str, history: History, folder: Path) -> tuple[Versioned, 
         return (history.get(int(reference)),)
     commit = commit_of(reference, folder)
     if commit is None and path.is_dir():
-        raise UsageError(f"{reference} is a folder that has no {SUFFIX} results")
+        raise UsageError(
+            f"{reference} is a folder that has no {SUFFIX} results",
+            hint="name a folder of result files",
+        )
     if commit is None:
         raise UsageError(
             f"{reference} is not a result file, a folder of them, a run of the history or a git "

@@ -150,7 +150,7 @@ def _refuse_unknown_arguments(spec: str, factory: Callable[..., Any], args: Mode
 
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise UsageError(f"{path}: no such file")
+        raise UsageError(f"{path}: no such file", hint="name a Python file")
     # A name of its own, so that the user's models.py or export.py shadows nothing; the folder goes
     # on sys.path because the file's own imports expect what `python file.py` gives them.
     name = f"_edgeconv_user_{path.stem}"
@@ -180,5 +180,8 @@ def _load_module(name: str) -> ModuleType:
 
 def _import_failed(what: object, error: Exception) -> EdgeconvError:
     if isinstance(error, ModuleNotFoundError):
-        return UsageError(f"{what} cannot be imported: no module named {error.name!r}")
+        return UsageError(
+            f"{what} cannot be imported: no module named {error.name!r}",
+            hint="install it in this Python, or check the spelling",
+        )
     return CaptureError(f"importing {what} raised {type(error).__name__}: {first_line(error)}")

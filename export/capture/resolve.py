@@ -88,7 +88,7 @@ def _find(
     elif str(model).endswith((".onnx", ".pt2")):
         path = Path(model)
         if not path.is_file():
-            raise UsageError(f"{path}: no such file")
+            raise UsageError(f"{path}: no such file", hint="name a file of a network")
         source = Source(path.name, path) if path.suffix == ".onnx" else load_program(path, args)
     elif ":" in str(model) or (Path(model).suffix == ".py" and Path(model).is_file()):
         source = replace(from_factory(str(model), args), args=args)
