@@ -159,25 +159,9 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
         has_float32=Precision.FLOAT32 in request.precisions,
     )
     asked.progress("Verifying", 0, 1)
-    artifacts, wrong = verified(folder, artifacts, reference)
-    failed: list[Artifact] = []
-    if asked.verify:
-        writer.failures.update(wrong)
-        failed = [artifact for artifact in artifacts if artifact.path in wrong]
-        artifacts = [artifact for artifact in artifacts if artifact.path not in wrong]
-        if not artifacts and not request.asked.has_budget:
-            raise next(iter(writer.failures.values()))
-        for artifact in failed:
-            (folder / artifact.path).unlink()
-    else:
-        warn_of_failures(wrong)
+    artifacts, failed = writer.verify(artifacts, reference)
     warn_of_poor_accuracy(artifacts)
     save_reference(folder / REFERENCE_NAME, reference)
-    calibration = None
-    if quantized is not None and quantized.range_method is not None:
-        calibration = batches.record(
-            quantized.range_method.value, [step.record() for step in quantized.improvements]
-        ).model_copy(update={"layers": _layers(quantized)})
     manifest = _manifest(
         asked,
         source,
@@ -185,7 +169,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
         reference=reference,
         preprocessing=preprocessing,
         labels=labels,
-        calibration=calibration,
+        calibration=_calibration(quantized, batches),
         artifacts=artifacts,
         reference_sha256=sha256_of(folder / REFERENCE_NAME),
     )
@@ -389,6 +373,30 @@ class _Writer:
                     artifacts.append(artifact)
         return artifacts
 
+    def verify(
+        self, artifacts: Sequence[Artifact], reference: Reference
+    ) -> tuple[list[Artifact], list[Artifact]]:
+        """Run the files, and remove those that are wrong unless the request keeps them.
+
+        Returns:
+            The files that remain, and those that were removed.
+
+        Raises:
+            EdgeconvError: Nothing is right, and there is no budget to try again for.
+        """
+        checked, wrong = verified(self.folder, artifacts, reference)
+        if not self.request.asked.verify:
+            warn_of_failures(wrong)
+            return checked, []
+        self.failures.update(wrong)
+        right = [artifact for artifact in checked if artifact.path not in wrong]
+        failed = [artifact for artifact in checked if artifact.path in wrong]
+        if not right and not self.request.asked.has_budget:
+            raise next(iter(self.failures.values()))
+        for artifact in failed:
+            (self.folder / artifact.path).unlink()
+        return right, failed
+
     def _path(self, precision: Precision, format: Format) -> Path:
         return self.folder / f"{self.request.name}_{precision.value}.{format.value}"
 
@@ -398,6 +406,14 @@ class _Writer:
             raise error
         for format in formats:
             self.failures[self._path(precision, format).name] = error
+
+
+def _calibration(quantized: QuantizedModel | None, batches: SampleBatches) -> Calibration | None:
+    if quantized is None or quantized.range_method is None:
+        return None
+    steps = [step.record() for step in quantized.improvements]
+    record = batches.record(quantized.range_method.value, steps)
+    return record.model_copy(update={"layers": _layers(quantized)})
 
 
 def _layers(quantized: QuantizedModel) -> tuple[LayerPrecision, ...]:
