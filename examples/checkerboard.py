@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from edgeconv.models.layers.resize_conv import ResizeConv
-from edgeconv.report.plotting import check_suffix, new_figure, save
+from edgeconv.report.plotting import new_figure, save
 from edgeconv.report.tables import console
 from examples.digits_data import load
+from examples.pictures import picture
 
 SIZE = 8
 BORDER = 12  # pixels of the enlarged image that the zeros around it reach
@@ -31,10 +32,14 @@ class Uneven(nn.ConvTranspose2d):
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("build/checkerboard.png"))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("build/checkerboard.png"),
+    callback=picture,
+)
 def main(out: Path) -> None:
     """Draw a transposed convolution's checkerboard beside what a resize-convolution makes."""
-    check_suffix(out)
     figure = new_figure(10, 7)
     axes = figure.subplots(2, 3)
     digits, _ = load(SIZE)

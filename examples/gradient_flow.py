@@ -19,9 +19,10 @@ from edgeconv.models.gradient_flow import FlowGraph, LayerGradient
 from edgeconv.models.initialize import initialize_
 from edgeconv.models.resnet_cifar import CifarResNet
 from edgeconv.report.gradient_plot import Panel, draw
-from edgeconv.report.plotting import check_suffix, save
+from edgeconv.report.plotting import save
 from edgeconv.report.tables import Column, console, progress, table
 from examples.digits_data import Split, load
+from examples.pictures import picture
 
 DEPTHS = (8, 56, 110)
 SIZE = 8  # pixels per side, as scanned
@@ -34,11 +35,15 @@ Lines = dict[str, list[LayerGradient]]
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("build/gradient_flow.png"))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("build/gradient_flow.png"),
+    callback=picture,
+)
 @click.option("--steps", type=click.IntRange(min=1), default=STEPS, show_default=True)
 def main(out: Path, steps: int) -> None:
     """Draw the gradient norms of shallow and deep networks, with and without shortcuts."""
-    check_suffix(out)
     train, _ = load(SIZE)
     before: list[Panel] = []
     after: list[Panel] = []

@@ -64,7 +64,7 @@ def test_inspect(model: Path) -> None:
 @pytest.mark.slow
 def test_a_whole_export(model: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels.txt"
-    labels.write_text("\x1b[31mred\n\u202eright\nc\nd\n")
+    labels.write_text("\x1b[31mred\n\u202eright\nc\n")
     data = tmp_path / "data.npz"
     np.savez(data, x=np.linspace(0, 1, 96, dtype=np.float32).reshape(2, 3, 4, 4))
     arguments = ("--calibration", data, "--labels", labels)

@@ -57,6 +57,7 @@ REFUSALS = {
     "scale and zero point are not constant": "only run time knows a scale",
     "cast (them|its inputs?) to int32": "TFLite has no kernel for int64",
     "their blocks|per-channel activations": "blocks with scales of their own",
+    "its result has depends on the data": "only run time knows the shape of a result",
     "does not know this operator": "no TFLite form",
 }
 # The reference aligns the corners by the scale times the size; ONNX Runtime, and the text of the
@@ -69,10 +70,7 @@ PARAMETERS_ONLY = {
 }
 FOREIGN = {
     **dict.fromkeys(("Adagrad", "Adam", "Momentum"), "training"),
-    **dict.fromkeys(
-        ("NonMaxSuppression", "NonZero", "Unique", "TfIdfVectorizer"),
-        "only run time knows the shape of a result",
-    ),
+    "TfIdfVectorizer": "only run time knows the shape of a result",
     **dict.fromkeys(
         ("ArrayFeatureExtractor", "Binarizer", "TreeEnsemble", "ImageDecoder"), "no neural network"
     ),

@@ -34,6 +34,7 @@ PLAIN = QuantizeOptions(
     equalization=False,
     bias_absorption=False,
     bias_correction=False,
+    repair=False,  # what is left in float would keep what a pass has to save
 )
 # Of 450 digits a quarter of a percent is one: which parts a collapse from a recovery by far.
 COLLAPSED = 60.0
