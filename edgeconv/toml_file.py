@@ -25,10 +25,11 @@ def read_toml(path: Path, *, hint: str) -> dict[str, Any]:
         UsageError: There is no such file, or it is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        content: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
     except RecursionError as error:
         raise UsageError(f"{path} is not TOML: it nests too deeply", hint=hint) from error
     except ValueError as error:  # not UTF-8, not TOML, or a number of too many digits
         raise UsageError(f"{path} is not TOML: {error}", hint=hint) from error
+    return content
