@@ -20,6 +20,8 @@ from edgeconv.versioned import Record, Versioned
 MANIFEST_NAME = "manifest.json"
 REFERENCE_NAME = "reference.npz"
 SUMS_NAME = "SHA256SUMS"
+RUN_NAME = "run.py"
+README_NAME = "README.md"
 # Share of the outputs of two int8 files that lie within one output step when the files agree:
 # runtimes round the same integers differently, so a tenth of the outputs may differ by one.
 MIN_WITHIN_ONE_STEP = 0.99

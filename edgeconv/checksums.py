@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgeconv.bundle import MANIFEST_NAME, REFERENCE_NAME, SUMS_NAME, Bundle, sha256_of
+from edgeconv.bundle import (
+    MANIFEST_NAME,
+    README_NAME,
+    REFERENCE_NAME,
+    RUN_NAME,
+    SUMS_NAME,
+    Bundle,
+    sha256_of,
+)
 from edgeconv.errors import BundleError
 from edgeconv.versioned import Head
 
@@ -34,6 +42,7 @@ def check_checksums(bundle: Bundle) -> tuple[str, ...]:
     folder = bundle.path
     ours = {MANIFEST_NAME, REFERENCE_NAME, *(a.path for a in bundle.manifest.artifacts)}
     found = {file.name for file in folder.iterdir()}
+    ours |= _companions(folder, found)
     if foreign := sorted(found - ours - {SUMS_NAME}):
         raise BundleError(
             f"{folder / foreign[0]} is not part of the bundle", hint="move it elsewhere"
@@ -44,6 +53,23 @@ def check_checksums(bundle: Bundle) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def _companions(folder: Path, found: set[str]) -> set[str]:
+    """The files beside the model files that are there or have a checksum; older bundles lack them.
+
+    One that is there without a checksum makes the checksums differ.
+    """
+    names, sums = {README_NAME, RUN_NAME}, folder / SUMS_NAME
+    stored = _stored(sums).splitlines() if sums.is_file() else []
+    return (names & found) | {
+        name for name in names if any(line.endswith(f"  {name}".encode()) for line in stored)
+    }
+
+
+def _stored(sums: Path) -> bytes:
+    with sums.open("rb") as file:
+        return file.read(_MOST_BYTES)
+
+
 def _check_sums(folder: Path, ours: set[str]) -> None:
     sums = folder / SUMS_NAME
     if not sums.is_file():
@@ -51,8 +77,7 @@ def _check_sums(folder: Path, ours: set[str]) -> None:
         if head.schema_version < _FIRST_SCHEMA:
             return
         raise BundleError(f"{sums} is missing from the bundle", hint="export again")
-    with sums.open("rb") as file:
-        stored = file.read(_MOST_BYTES)
+    stored = _stored(sums)
     lines = _lines(folder, ours).encode()
     if stored == lines:
         return

@@ -13,14 +13,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgeconv.bundle import MANIFEST_NAME, REFERENCE_NAME, SUMS_NAME, Format, Manifest
+from edgeconv.bundle import (
+    MANIFEST_NAME,
+    README_NAME,
+    REFERENCE_NAME,
+    RUN_NAME,
+    SUMS_NAME,
+    Format,
+    Manifest,
+)
 from edgeconv.errors import BundleError, UsageError
 
 logger = logging.getLogger(__name__)
 
 _STAGE = ".tmp"
 _OLD = ".old"
-_OWN_NAMES = (MANIFEST_NAME, REFERENCE_NAME, SUMS_NAME)
+_OWN_NAMES = (MANIFEST_NAME, README_NAME, REFERENCE_NAME, RUN_NAME, SUMS_NAME)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 

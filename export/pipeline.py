@@ -24,6 +24,7 @@ from edgeconv.bundle import (
     sha256_of,
 )
 from edgeconv.checksums import write_checksums
+from edgeconv.companion.write import write_companions
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.capture.arguments import Called, file_inputs
 from edgeconv.export.capture.bind import bind
@@ -174,6 +175,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
         reference_sha256=sha256_of(folder / REFERENCE_NAME),
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+    write_companions(folder, manifest)
     write_checksums(folder)
     return Outcome(manifest, writer.failures, tuple(failed))
 

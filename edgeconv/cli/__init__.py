@@ -30,6 +30,7 @@ COMMANDS = {
     "gate": "Fail if a file is significantly slower, larger or less accurate than a baseline.",
     "history": "List earlier measurements.",
     "inspect": "Show what is inside an ONNX or TFLite file.",
+    "predict": "Run a file of a bundle on a picture, and print or draw what it sees.",
     "report": "Write one HTML page about bundles and results.",
     "models": "List the networks of the zoo.",
     "verify": "Check a bundle's files against PyTorch again, from disk.",

@@ -95,8 +95,8 @@ def command(settings: GateSettings) -> None:
     """
     from edgeconv.bench.compare.comparison import Outcome
     from edgeconv.bench.compare.gate import gate, worst
+    from edgeconv.markdown import in_markdown
     from edgeconv.report.gate import markdown, missing_markdown
-    from edgeconv.report.markdown import in_markdown
     from edgeconv.report.output import echo_lines
 
     limits, parts, outcomes = settings.limits, [], []

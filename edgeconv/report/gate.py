@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.bench.compare.comparison import Outcome
-from edgeconv.report.markdown import in_markdown
+from edgeconv.markdown import in_markdown
 from edgeconv.units import format_bytes, format_change
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+from PIL import Image
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +32,7 @@ COMMANDS = [
     ["verify", "out"],
     ["inspect", "out"],
     ["evaluate", "out", "--data", "data.npz"],
+    ["predict", "out", "photo.png"],
     ["bench", "out", "--runs", "1", "--seconds", "0", "--warmup", "0", "--no-history"],
     ["models"],
 ]
@@ -39,6 +41,7 @@ COMMANDS = [
 def run(prefix: list[str], folder: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4, 3, 32, 32)).astype(np.float32)
+    Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / "photo.png")
     np.savez(folder / "data.npz", x=x, y=np.zeros(4, np.int64))
     for arguments in COMMANDS:
         done = subprocess.run(

@@ -37,9 +37,11 @@ def test_an_int8_file_that_keeps_nothing_fails_and_float32_is_written(tmp_path: 
     assert sorted(path.name for path in bundle.path.iterdir()) == [
         "Detector_float32.onnx",
         "Detector_float32.tflite",
+        "README.md",
         "SHA256SUMS",
         "manifest.json",
         "reference.npz",
+        "run.py",
     ]
 
 

@@ -392,7 +392,8 @@ def test_an_existing_bundle_is_replaced_only_with_force(network: nn.Module, tmp_
         export(network, out=out, input_size=SHAPE)
     assert Bundle.load(out).manifest == first.manifest
     export(network, out=out, input_size=SHAPE, formats=[Format.TFLITE], force=True)
-    assert sorted(path.suffix for path in out.iterdir()) == ["", ".json", ".npz", ".tflite"]
+    suffixes = sorted(path.suffix for path in out.iterdir())
+    assert suffixes == ["", ".json", ".md", ".npz", ".py", ".tflite"]
     assert list(tmp_path.iterdir()) == [out]
 
 

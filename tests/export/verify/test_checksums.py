@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from edgeconv.bundle import MANIFEST_NAME, SUMS_NAME, Bundle
-from edgeconv.checksums import check_checksums
+from edgeconv.checksums import check_checksums, write_checksums
 from edgeconv.cli.verify_command import command
 from edgeconv.errors import BundleError
 from edgeconv.export import export
@@ -85,7 +85,7 @@ def test_the_changed_file_is_named(good: Bundle, tmp_path: Path) -> None:
     assert verify(folder)[1].startswith(f"{folder / MANIFEST_NAME} was changed after the export")
 
 
-@pytest.mark.parametrize("name", ["reference.npz", SUMS_NAME])
+@pytest.mark.parametrize("name", ["reference.npz", "run.py", "README.md", SUMS_NAME])
 def test_a_missing_file_is_named(good: Bundle, tmp_path: Path, name: str) -> None:
     folder = copied(good, tmp_path / "out")
     (folder / name).unlink()
@@ -103,12 +103,24 @@ def test_a_foreign_file_is_named(good: Bundle, tmp_path: Path, kind: str) -> Non
 
 def test_a_bundle_from_before_checksums(good: Bundle, tmp_path: Path) -> None:
     folder = copied(good, tmp_path / "out")
-    (folder / SUMS_NAME).unlink()
+    for name in (SUMS_NAME, "run.py", "README.md"):
+        (folder / name).unlink()
     text = (folder / MANIFEST_NAME).read_text()
     (folder / MANIFEST_NAME).write_text(
         text.replace('"schema_version": 2', '"schema_version": 1', 1)
     )
     assert verify(folder, "--quick")[0] == 0
+
+
+def test_a_bundle_from_before_its_script(good: Bundle, tmp_path: Path) -> None:
+    """Such a bundle is whole without one; one that somebody adds does not belong to it."""
+    folder = copied(good, tmp_path / "out")
+    (folder / "run.py").unlink()
+    (folder / "README.md").unlink()
+    write_checksums(folder)
+    assert verify(folder, "--quick")[0] == 0
+    (folder / "run.py").write_text("print()")
+    assert verify(folder)[1].startswith(f"{folder / 'run.py'} was changed after the export")
 
 
 def test_a_bundle_of_a_later_edgeconv_says_which(good: Bundle, tmp_path: Path) -> None:

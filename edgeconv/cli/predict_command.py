@@ -1,0 +1,47 @@
+"""``edgeconv predict``: run a file of a bundle on a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from edgeconv.cli.outputs import refuse_unwritable
+from edgeconv.cli.settings import takes
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """What runs on what, and where a picture of it goes."""
+
+    bundle: Path
+    given: Path
+    file: str | None
+    out: Path | None
+
+
+@click.command("predict")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("given", metavar="INPUT", type=click.Path(path_type=Path))
+@click.option(
+    "--file", metavar="NAME", help="The model file.  [default: the first that can be run here]"
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Where the mask, the boxes or the outputs go.  [default: mask.png, boxes.png, nowhere]",
+)
+@takes(PredictSettings)
+def command(settings: PredictSettings) -> None:
+    """Run a file of BUNDLE on INPUT, and print or draw what it sees.
+
+    INPUT is a picture, or an .npz file with the inputs by name for a network that takes something
+    else. The bundle's own run.py does the same without edgeconv.
+    """
+    from edgeconv.bundle import Bundle
+    from edgeconv.companion.predict import predict
+
+    refuse_unwritable(settings.out)
+    predict(Bundle.load(settings.bundle), settings.given, settings.file, settings.out)
