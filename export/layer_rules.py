@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -11,12 +10,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgeconv.errors import UsageError
+from edgeconv.toml_file import read_toml
 from edgeconv.versioned import first_problem
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 class LayerPrecision(str, Enum):
@@ -98,19 +93,13 @@ def read_layers(path: str | Path) -> tuple[LayerRule, ...]:
         UsageError: There is no such file, or it says something else.
     """
     path = Path(path)
+    keys = ", ".join(LayerRule.model_fields)
+    hint = f"state a [[layer]] for each rule; its keys are {keys}"
+    content = read_toml(path, hint=hint)
     try:
-        text = path.read_text("utf-8")
-        return _Recipe.model_validate(tomllib.loads(text)).layer
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", hint="pass a TOML file of rules") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from error
+        return _Recipe.model_validate(content).layer
     except ValidationError as error:
-        keys = ", ".join(LayerRule.model_fields)
-        raise UsageError(
-            f"{path}: {first_problem(error)}",
-            hint=f"state a [[layer]] for each rule; its keys are {keys}",
-        ) from error
+        raise UsageError(f"{path}: {first_problem(error)}", hint=hint) from error
 
 
 def write_layers(rules: tuple[LayerRule, ...]) -> str:

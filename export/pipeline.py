@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import onnx_ir as ir
@@ -182,34 +183,21 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
         has_float32=Precision.FLOAT32 in request.precisions,
     )
     asked.progress("Verifying", 0, 1)
-    artifacts, wrong = verified(folder, artifacts, reference)
-    if asked.dynamic_batch:
-        at_others = verified_at_batches(
+    artifacts, failed = writer.verify(
+        artifacts,
+        reference,
+        partial(
+            verified_at_batches,
             folder,
-            [artifact for artifact in artifacts if artifact.path not in wrong],
-            reference,
-            lambda batch: splits.behind(_oracle_at_batch(request, source, unsplit, batch)),
-            _quantized_graphs(variants + integers),
+            reference=reference,
+            network_at=lambda n: splits.behind(_oracle_at_batch(request, source, unsplit, n)),
+            graphs=_quantized_graphs(variants + integers),
         )
-        wrong = {**wrong, **at_others}
-    failed: list[Artifact] = []
-    if asked.verify:
-        writer.failures.update(wrong)
-        failed = [artifact for artifact in artifacts if artifact.path in wrong]
-        artifacts = [artifact for artifact in artifacts if artifact.path not in wrong]
-        if not artifacts and not request.asked.has_budget:
-            raise next(iter(writer.failures.values()))
-        for artifact in failed:
-            (folder / artifact.path).unlink()
-    else:
-        warn_of_failures(wrong)
+        if asked.dynamic_batch
+        else lambda artifacts: {},
+    )
     warn_of_poor_accuracy(artifacts)
     save_reference(folder / REFERENCE_NAME, reference)
-    calibration = None
-    if quantized is not None and quantized.range_method is not None:
-        calibration = batches.record(
-            quantized.range_method.value, [step.record() for step in quantized.improvements]
-        ).model_copy(update={"layers": _layers(quantized)})
     manifest = _manifest(
         asked,
         source,
@@ -217,7 +205,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
         reference=reference,
         preprocessing=preprocessing,
         labels=labels,
-        calibration=calibration,
+        calibration=_calibration(quantized, batches),
         artifacts=artifacts,
         reference_sha256=sha256_of(folder / REFERENCE_NAME),
     )
@@ -450,6 +438,39 @@ class _Writer:
                     artifacts.append(artifact)
         return artifacts
 
+    def verify(
+        self,
+        artifacts: Sequence[Artifact],
+        reference: Reference,
+        at_batches: Callable[[Sequence[Artifact]], dict[str, EdgeconvError]],
+    ) -> tuple[list[Artifact], list[Artifact]]:
+        """Run the files, and remove those that are wrong unless the request keeps them.
+
+        Args:
+            artifacts: The files.
+            reference: What they are held against.
+            at_batches: Runs those that are right at other batches, and says which failed, and why.
+
+        Returns:
+            The files that remain, and those that were removed.
+
+        Raises:
+            EdgeconvError: Nothing is right, and there is no budget to try again for.
+        """
+        checked, wrong = verified(self.folder, artifacts, reference)
+        wrong = wrong | at_batches([each for each in checked if each.path not in wrong])
+        if not self.request.asked.verify:
+            warn_of_failures(wrong)
+            return checked, []
+        self.failures.update(wrong)
+        right = [artifact for artifact in checked if artifact.path not in wrong]
+        failed = [artifact for artifact in checked if artifact.path in wrong]
+        if not right and not self.request.asked.has_budget:
+            raise next(iter(self.failures.values()))
+        for artifact in failed:
+            (self.folder / artifact.path).unlink()
+        return right, failed
+
     def _path(self, precision: Precision, format: Format) -> Path:
         return self.folder / f"{self.request.name}_{precision.value}.{format.value}"
 
@@ -459,6 +480,14 @@ class _Writer:
             raise error
         for format in formats:
             self.failures[self._path(precision, format).name] = error
+
+
+def _calibration(quantized: QuantizedModel | None, batches: SampleBatches) -> Calibration | None:
+    if quantized is None or quantized.range_method is None:
+        return None
+    steps = [step.record() for step in quantized.improvements]
+    record = batches.record(quantized.range_method.value, steps)
+    return record.model_copy(update={"layers": _layers(quantized)})
 
 
 def _layers(quantized: QuantizedModel) -> tuple[LayerPrecision, ...]:

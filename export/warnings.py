@@ -94,7 +94,7 @@ def warn_of_data(
             )
         )
     for finding in batches.findings():
-        logger.warning("%s", finding)
+        logger.warning(finding)
     if quantized is not None and quantized.unsettled and not samples.synthetic:
         logger.warning(Notice(quantized.unsettled, "pass more samples"))
     if samples.synthetic and calibrates:

@@ -45,7 +45,8 @@ def read_result(path: Path) -> Versioned:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         raise UsageError(
-            f"{path} is not a result of `edgeconv bench -o` or `edgeconv evaluate -o`"
+            f"{path} is not a result of `edgeconv bench -o` or `edgeconv evaluate -o`",
+            hint="name another file, or measure again",
         ) from error
     except (MeasurementError, DataError) as error:  # here the file is what was asked for
         raise UsageError(error.message, hint=error.hint) from error
@@ -80,11 +81,15 @@ def resolve(reference: str, history: History, folder: Path) -> tuple[Versioned, 
         return (history.get(int(reference)),)
     commit = commit_of(reference, folder)
     if commit is None and path.is_dir():
-        raise UsageError(f"{reference} is a folder that has no {SUFFIX} results")
+        raise UsageError(
+            f"{reference} is a folder that has no {SUFFIX} results",
+            hint="name a folder of result files",
+        )
     if commit is None:
         raise UsageError(
             f"{reference} is not a result file, a folder of them, a run of the history or a git "
-            "revision"
+            "revision",
+            hint="check the spelling; `edgeconv history` lists the runs",
         )
     results = history.of_revision(commit)
     if not results:

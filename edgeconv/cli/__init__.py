@@ -25,7 +25,7 @@ COMMANDS = {
     "compare": "Compare two results: which files became faster or more accurate.",
     "cost": "Show what a network costs: parameters, MACs, memory, receptive field.",
     "devices": "Show what a device is and what runs there; start an emulated Raspberry Pi.",
-    "evaluate": "Measure the top-1 accuracy of every file in a bundle.",
+    "evaluate": "Measure how well every file of a bundle does its task.",
     "export": "Export a network to verified ONNX and TFLite files.",
     "gate": "Fail if a file is significantly slower, larger or less accurate than a baseline.",
     "history": "List earlier measurements.",

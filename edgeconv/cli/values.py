@@ -172,11 +172,11 @@ def lines(text: str) -> tuple[str, ...]:
     """
     path = Path(text)
     if not path.is_file():
-        raise UsageError(f"{path}: no such file")
+        raise UsageError(f"{path}: no such file", hint="name a text file")
     try:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not a text file in UTF-8") from error
+        raise UsageError(f"{path} is not a text file in UTF-8", hint="save it as UTF-8") from error
 
 
 def layer_rules(text: str | tuple[LayerRule, ...]) -> tuple[LayerRule, ...]:

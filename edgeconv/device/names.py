@@ -7,16 +7,11 @@ kitchen = "ssh://pi@10.0.0.7/home/pi/.local/share/edgeconv/runtimes/bin/python3"
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 from edgeconv.errors import UsageError
+from edgeconv.toml_file import read_toml
 from edgeconv.user_folders import config_folder
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 NAME = re.compile(r"[\w][\w.-]*")
 EXAMPLE = 'lines such as pi = "ssh://pi@host"'
@@ -38,13 +33,13 @@ def named_devices() -> dict[str, str]:
     path = names_path()
     if not path.exists():
         return {}
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from error
+    content = read_toml(path, hint=f"write [devices] and {EXAMPLE}")
     table = content.pop("devices", {})
     if content:
-        raise UsageError(f"{path}: {', '.join(map(repr, content))} must stand below [devices]")
+        raise UsageError(
+            f"{path}: {', '.join(map(repr, content))} must stand below [devices]",
+            hint=f"write [devices] and {EXAMPLE}",
+        )
     if not isinstance(table, dict):
         raise UsageError(f"{path}: devices is not a table", hint=f"write [devices] and {EXAMPLE}")
     for name, address in table.items():

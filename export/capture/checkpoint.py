@@ -40,7 +40,7 @@ def read_checkpoint(path: Path, key: str | None, wanted: Collection[str]) -> Sta
         DataError: The file is damaged, or holds no state dict.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such file")
+        raise UsageError(f"{path}: no such file", hint="name a file of weights")
     content = _load(path)
     found = dict(_state_dicts(content, ()))
     if not found:

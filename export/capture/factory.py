@@ -79,7 +79,10 @@ def from_factory(spec: str, args: ModelArgs) -> Source:
     except Exception as error:  # the user's own code: anything can come out of it
         raise CaptureError(f"{spec} raised {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(network, nn.Module):
-        raise UsageError(f"{spec} returned a {type(network).__name__}, not an nn.Module")
+        raise UsageError(
+            f"{spec} returned an object of type {type(network).__name__}, not an nn.Module",
+            hint="name a function that returns the network",
+        )
     return Source(spec, network, example=_example(network, beside, spec))
 
 
@@ -138,7 +141,8 @@ def _refuse_unknown_arguments(spec: str, factory: Callable[..., Any], args: Mode
         inspect.signature(factory).bind(**args)
     except TypeError as error:
         raise UsageError(
-            f"{spec} cannot be called so: {error}", hint="pass its arguments with --model-arg"
+            f"{spec} cannot be called with these arguments: {error}",
+            hint="pass its arguments with --model-arg",
         ) from error
     except ValueError:  # built-in callables have no signature; the call itself will fail
         return
@@ -146,7 +150,7 @@ def _refuse_unknown_arguments(spec: str, factory: Callable[..., Any], args: Mode
 
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise UsageError(f"{path}: no such file")
+        raise UsageError(f"{path}: no such file", hint="name a Python file")
     # A name of its own, so that the user's models.py or export.py shadows nothing; the folder goes
     # on sys.path because the file's own imports expect what `python file.py` gives them.
     name = f"_edgeconv_user_{path.stem}"
@@ -176,5 +180,8 @@ def _load_module(name: str) -> ModuleType:
 
 def _import_failed(what: object, error: Exception) -> EdgeconvError:
     if isinstance(error, ModuleNotFoundError):
-        return UsageError(f"{what} cannot be imported: no module named {error.name!r}")
+        return UsageError(
+            f"{what} cannot be imported: no module named {error.name!r}",
+            hint="install it in this Python, or check the spelling",
+        )
     return CaptureError(f"importing {what} raised {type(error).__name__}: {first_line(error)}")

@@ -40,7 +40,9 @@ def resolve(
     if pretrained and weights is not None:
         raise UsageError("--weights and --pretrained exclude each other", hint="pass one of them")
     if weights_key is not None and weights is None:
-        raise UsageError("--weights-key says where in a file of weights they are: pass --weights")
+        raise UsageError(
+            "--weights-key says where in a file of weights they are", hint="pass --weights, too"
+        )
     source = _find(model, args, input_size, pretrained=pretrained)
     network = source.network
     if not isinstance(network, nn.Module):
@@ -86,7 +88,7 @@ def _find(
     elif str(model).endswith((".onnx", ".pt2")):
         path = Path(model)
         if not path.is_file():
-            raise UsageError(f"{path}: no such file")
+            raise UsageError(f"{path}: no such file", hint="name a file of a network")
         source = Source(path.name, path) if path.suffix == ".onnx" else load_program(path, args)
     elif ":" in str(model) or (Path(model).suffix == ".py" and Path(model).is_file()):
         source = replace(from_factory(str(model), args), args=args)

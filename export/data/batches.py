@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import AccuracyStep, Calibration
-from edgeconv.errors import DataError
+from edgeconv.errors import DataError, Notice
 from edgeconv.export.data.checks import InputCheck
 from edgeconv.export.data.outlying import FALSE_ALARMS, Outlying, find_outlying
 from edgeconv.export.data.samples import Sample, Samples, choose
@@ -208,8 +208,8 @@ class SampleBatches:
             shapes = self._shapes or [array.shape for array in arrays]
             yield tuple(array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True))
 
-    def findings(self) -> list[str]:
-        """What looks wrong with the samples, one line each; complete after :meth:`read`."""
+    def findings(self) -> list[Notice]:
+        """What looks wrong with the samples; complete after :meth:`read`."""
         if self._check is None or self.samples.synthetic:
             return []
         return self._check.findings(normalized_here=self.samples.pixels)

@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import Fit, Preprocessing, TensorInfo
+from edgeconv.errors import Notice
 from edgeconv.export.data.preprocess import channel_axis, is_image
 from edgeconv.export.data.samples import Sample
 
 # Normalized pixels stay within a few units, and bytes go to 255. Nearly every image has a byte over
 # this one.
 _RAW_PIXEL = 30.0
+_NORMALIZE = "pass them as uint8 to have them normalized, or normalize them"
+_CHECK = "check that these are the samples that you mean"
 
 
 class InputCheck:
@@ -75,28 +78,31 @@ class InputCheck:
             pixels = pixels[inside.any(1)][:, inside.any(0)]
         return bool((pixels == pixels[:1, :1]).all())
 
-    def findings(self, *, normalized_here: bool) -> list[str]:
-        """Describe what looks wrong, one line each.
+    def findings(self, *, normalized_here: bool) -> list[Notice]:
+        """Describe what looks wrong, each with what to do about it.
 
         Args:
             normalized_here: Whether the samples were made from bytes with ``preprocessing``, which
                 gives them the right range.
         """
-        lines = []
+        lines: list[Notice] = []
         if self._samples > 1 and self._all_same:
-            lines.append(f"all {self._samples} calibration samples are the same")
+            lines.append(Notice(f"all {self._samples} calibration samples are the same", _CHECK))
         elif self._constant:
             names = ", ".join(self._constant[:3]) + (", …" if len(self._constant) > 3 else "")
             what = "hold one value all over" if self._image is None else "are of one solid color"
             lines.append(
-                f"{len(self._constant)} of {self._samples} calibration samples {what}: {names}"
+                Notice(
+                    f"{len(self._constant)} of {self._samples} calibration samples {what}: {names}",
+                    _CHECK,
+                )
             )
         image = len(self._inputs) == 1 and len(self._inputs[0].shape) == 4
         if image and self._samples and not normalized_here and self._low[0] <= self._high[0]:
             lines += self._pixel_findings(self._low[0], self._high[0])
         return lines
 
-    def _pixel_findings(self, low: float, high: float) -> list[str]:
+    def _pixel_findings(self, low: float, high: float) -> list[Notice]:
         known = self._preprocessing is not None and not self._preprocessing.assumed
         least, greatest = _reach(self._preprocessing) if self._preprocessing else (0.0, 1.0)
         wanted = f"[{least:.2g}, {greatest:.2g}]"
@@ -105,14 +111,17 @@ class InputCheck:
                 f"mean and std put pixels into {wanted}" if known else "few networks want them"
             )
             return [
-                f"calibration inputs reach {high:.4g}, like raw pixels; {expected}: pass them as "
-                "uint8 to have them normalized, or normalize them"
+                Notice(
+                    f"calibration inputs reach {high:.4g}, like raw pixels; {expected}", _NORMALIZE
+                )
             ]
         if known and least < -0.5 and low >= 0 and high <= 1:
             return [
-                "calibration inputs lie in [0, 1], like pixels that were scaled and not "
-                f"normalized; mean and std put pixels into {wanted}: pass them as uint8 to have "
-                "them normalized, or normalize them"
+                Notice(
+                    "calibration inputs lie in [0, 1], like pixels that were scaled and not "
+                    f"normalized; mean and std put pixels into {wanted}",
+                    _NORMALIZE,
+                )
             ]
         return []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +9,8 @@ from pydantic import ValidationError
 
 from edgeconv.bundle import Interpolation, Preprocessing
 from edgeconv.errors import UsageError
+from edgeconv.toml_file import read_toml
 from edgeconv.versioned import first_problem
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Both packages keep 224 of 256 pixels, and all networks on ImageNet share one mean and deviation.
@@ -46,15 +41,13 @@ def read_preprocessing(stated: Preprocessing | str | Path | None) -> Preprocessi
     if not path.is_file():
         names = ", ".join(CONVENTIONS)
         raise UsageError(f"{path}: no such preprocessing", hint=f"pass a TOML file, or {names}")
+    keys = ", ".join(name for name in Preprocessing.model_fields if name != "assumed")
+    hint = f"state only keys of a preprocessing: {keys}"
+    content = read_toml(path, hint=hint)
     try:
-        read = Preprocessing.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from error
+        read = Preprocessing.model_validate(content)
     except ValidationError as error:
-        keys = ", ".join(name for name in Preprocessing.model_fields if name != "assumed")
-        raise UsageError(
-            f"{path}: {first_problem(error)}", hint=f"the keys of a preprocessing are {keys}"
-        ) from error
+        raise UsageError(f"{path}: {first_problem(error)}", hint=hint) from error
     return _refuse_bytes(read)
 
 

@@ -204,7 +204,7 @@ USAGE = [
     (["no.such.package:make"], ["no.such.package", "no module named 'no'"]),
     (["net.py:mak"], ["has no 'mak'", "did you mean make?"]),
     (["net.py:number"], ["not a callable"]),
-    (["net.py:wrong"], ["returned a str"]),
+    (["net.py:wrong"], ["returned an object of type str"]),
     (["net.py:make", "--model-arg", "depth=3"], ["unexpected keyword argument 'depth'"]),
     (["net.py:make"], ["input size", "--input-size"]),
     (["net.py:make", *SIZE, "--precision", "int8"], ["int8 needs calibration data"]),

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from edgeconv.bundle import Fit, Preprocessing, TensorInfo
+from edgeconv.errors import Notice
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.checks import InputCheck
 from edgeconv.export.data.open import open_samples
@@ -19,7 +20,7 @@ ASSUMED = Preprocessing(resize=None, mean=(0.0,) * 3, std=(1.0,) * 3, assumed=Tr
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 3, 8, 8), dtype=np.uint8)
 
 
-def findings(tmp_path: Path, array: np.ndarray, how: Preprocessing | None) -> list[str]:
+def findings(tmp_path: Path, array: np.ndarray, how: Preprocessing | None) -> list[Notice]:
     np.save(tmp_path / "x.npy", array)
     samples = open_samples(tmp_path / "x.npy", INFO, how)
     feed = SampleBatches(samples, count=99, batch=1, keep=0, check=InputCheck(INFO, how))
@@ -42,13 +43,14 @@ def test_normalized_floats_are_fine(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", [None, IMAGENET, ASSUMED])
 def test_raw_pixels(tmp_path: Path, how: Preprocessing | None) -> None:
     (line,) = findings(tmp_path, PIXELS.astype(np.float32), how)
-    assert "like raw pixels" in line
-    assert ("[-2.1, 2.6]" in line) == (how is IMAGENET)
+    assert "like raw pixels" in line.message
+    assert line.hint.startswith("pass them as uint8")
+    assert ("[-2.1, 2.6]" in line.message) == (how is IMAGENET)
 
 
 def test_scaled_and_not_normalized(tmp_path: Path) -> None:
     (line,) = findings(tmp_path, (PIXELS / 255).astype(np.float32), IMAGENET)
-    assert "lie in [0, 1]" in line
+    assert "lie in [0, 1]" in line.message
 
 
 @pytest.mark.parametrize("how", [None, IMAGENET, ASSUMED])
@@ -61,8 +63,11 @@ def test_pictures_of_one_color_are_named(
     pixels[[1, 4]] = np.array(color)[:, None, None]
     pixels[2, 0] = 7  # one channel alone is no solid color
     (line,) = findings(tmp_path, pixels, how)
-    assert line.startswith("2 of 6 calibration samples are of one solid color: ")
-    assert {word for word in line.replace(",", "").split() if word.isdecimal()} >= {"1", "4"}
+    assert line.message.startswith("2 of 6 calibration samples are of one solid color: ")
+    assert {word for word in line.message.replace(",", "").split() if word.isdecimal()} >= {
+        "1",
+        "4",
+    }
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
@@ -78,22 +83,22 @@ def test_a_solid_picture_in_a_letterbox(tmp_path: Path, dtype: str) -> None:
     feed = SampleBatches(samples, count=9, batch=1, keep=0, check=InputCheck(info, how))
     list(feed)
     (line,) = feed.findings()
-    assert line.startswith("3 of 6 calibration samples are of one solid color: ")
-    assert "structured" not in line
+    assert line.message.startswith("3 of 6 calibration samples are of one solid color: ")
+    assert "structured" not in line.message
 
 
 def test_other_samples_of_one_value_are_named() -> None:
     check = InputCheck([TensorInfo(name="x", shape=(1, 4), dtype="float32")], None)
     check.note("good", (np.array([[1, 2, 3, 4]], np.float32),))
     check.note("bad", (np.full((1, 4), 2.5, np.float32),))
-    assert check.findings(normalized_here=False) == [
-        "1 of 2 calibration samples hold one value all over: bad"
-    ]
+    (line,) = check.findings(normalized_here=False)
+    assert line.message == "1 of 2 calibration samples hold one value all over: bad"
+    assert line.hint
 
 
 def test_equal_samples(tmp_path: Path) -> None:
     (line,) = findings(tmp_path, np.repeat(PIXELS[:1], 5, 0), None)
-    assert line == "all 5 calibration samples are the same"
+    assert line.message == "all 5 calibration samples are the same"
 
 
 def test_what_is_no_image_is_not_taken_for_one() -> None:

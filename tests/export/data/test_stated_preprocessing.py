@@ -40,7 +40,10 @@ def test_a_convention_replaces_the_card(name: str) -> None:
     ("text", "message"),
     [
         ("mean = ", "is not TOML"),
-        ("means = 0.5", r"p.toml: means: .*\nhint: the keys of a preprocessing are resize, crop"),
+        (
+            "means = 0.5",
+            r"p.toml: means: .*\nhint: state only keys of a preprocessing: resize, crop",
+        ),
         ("std = [0.5, 0]", "a standard deviation is zero"),
         ("crop = 1.5", "crop: "),
         ("crop = 0.9\nresize = 40", "exclude each other"),

@@ -1,0 +1,35 @@
+"""Reads TOML files that a user wrote."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from edgeconv.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def read_toml(path: Path, *, hint: str) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Args:
+        path: The file.
+        hint: What to do if it cannot be read.
+
+    Raises:
+        UsageError: There is no such file, or it is not TOML.
+    """
+    try:
+        content: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
+    except RecursionError as error:
+        raise UsageError(f"{path} is not TOML: it nests too deeply", hint=hint) from error
+    except ValueError as error:  # not UTF-8, not TOML, or a number of too many digits
+        raise UsageError(f"{path} is not TOML: {error}", hint=hint) from error
+    return content
