@@ -223,17 +223,3 @@ def test_a_reference_that_computes_something_else_allows_nothing() -> None:
         graph, data, lambda sample: outputs, Splits.none(graph), [(x,)], [outputs], [0]
     )
     assert allowed is None
-
-
-def test_a_module_that_depends_on_its_type_allows_nothing() -> None:
-    class Floored(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.log(torch.relu(x) + torch.finfo(x.dtype).eps)
-
-    x, network = structured_input((1, 3, 8, 8)).numpy(), Floored()
-    graph = optimize(capture_module(network, (x,), ["y"], 20))
-    (outputs,) = [list(module_outputs(network, (x,)).values())]
-    allowed = float32_allowances(
-        graph, network, lambda sample: outputs, Splits.none(graph), [(x,)], [outputs], [0]
-    )
-    assert allowed is None
