@@ -63,7 +63,10 @@ class StoredArray:
             rest = memoryview(data)[done:]
             count = os.preadv(self.file.fileno(), [rest], self.offset + offset + done)
             if count == 0:
-                raise DataError(f"{self.file.name} was cut short while it was read")
+                raise DataError(
+                    f"{self.file.name} was cut short while it was read",
+                    hint="let nothing write to it meanwhile",
+                )
             done += count
         return np.frombuffer(data, self.dtype).reshape(shape)
 
@@ -98,11 +101,14 @@ def stored_arrays(path: Path) -> dict[str, StoredArray]:
         LimitExceeded: It unpacks to too much.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such file")
+        raise UsageError(f"{path}: no such file", hint="name an .npy or .npz file")
     try:
         return {"x": _open_npy(path)} if path.suffix == ".npy" else _open_npz(path)
     except _DAMAGED as error:
-        raise DataError(f"{path} is not a readable NumPy file: {error}") from error
+        raise DataError(
+            f"{path} is not a readable NumPy file: {error}",
+            hint="write it again with numpy.save or numpy.savez",
+        ) from error
 
 
 def listed(arrays: Mapping[str, StoredArray]) -> str:

@@ -444,7 +444,10 @@ class Bundle:
         """
         manifest_path = path / MANIFEST_NAME
         if not manifest_path.is_file():
-            raise UsageError(f"{path} is not a bundle: it has no {MANIFEST_NAME}")
+            raise UsageError(
+                f"{path} is not a bundle: it has no {MANIFEST_NAME}",
+                hint="name a folder that `edgeconv export` wrote",
+            )
         manifest = Manifest.load(manifest_path)
         bundle = cls(path, manifest)
         for artifact in manifest.artifacts:

@@ -100,9 +100,11 @@ class Versioned(Record):
         try:
             text = path.read_bytes()
         except FileNotFoundError as error:
-            raise UsageError(f"{path} does not exist") from error
+            raise UsageError(f"{path} does not exist", hint="check the path") from error
         except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+            raise UsageError(
+                f"{path} cannot be read: {error.strerror}", hint="check its permissions"
+            ) from error
         return cls.parse(text, path)
 
     def save(self, path: Path) -> None:

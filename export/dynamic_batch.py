@@ -42,7 +42,8 @@ def with_batch(inputs: Sequence[TensorInfo], batch: int) -> tuple[TensorInfo, ..
     first = inputs[0].shape[:1] if inputs else ()
     if not first:
         raise UsageError(
-            "--dynamic-batch needs a first input that has the batch as its first dimension"
+            "--dynamic-batch needs a first input that has the batch as its first dimension",
+            hint="leave --dynamic-batch out",
         )
     for info in inputs:
         if info.shape[:1] == (TRACED,) != first:

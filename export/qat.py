@@ -82,7 +82,9 @@ class EdgeQuantizer(Quantizer):  # type: ignore[misc]  # torchao has no types
     def __init__(self, weight_bits: int = 8) -> None:
         super().__init__()
         if not 2 <= weight_bits <= 8:
-            raise UsageError(f"weights have 2 to 8 bits, not {weight_bits}")
+            raise UsageError(
+                f"weights have 2 to 8 bits, not {weight_bits}", hint="give weight_bits from 2 to 8"
+            )
         self._largest = 2 ** (weight_bits - 1) - 1
 
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:

@@ -200,7 +200,9 @@ class ExportRequest:
             *(("input size", side) for side in self.size or ()),
         ):
             if value is not None and value < 1:
-                raise UsageError(f"{name} must be at least 1, not {value}")
+                raise UsageError(
+                    f"{name} must be at least 1, not {value}", hint="give a positive number"
+                )
         _check_input_size(self.size, self.batch)
         self._check_inputs()
         if isinstance(self.cut_outputs, str):
@@ -215,7 +217,10 @@ class ExportRequest:
                 hint="pass 0.01 for one percentage point",
             )
         if self.opset is not None and not MIN_OPSET <= self.opset <= MAX_OPSET:
-            raise UsageError(f"opset must be from {MIN_OPSET} to {MAX_OPSET}, not {self.opset}")
+            raise UsageError(
+                f"opset must be from {MIN_OPSET} to {MAX_OPSET}, not {self.opset}",
+                hint="leave --opset out for the usual one",
+            )
         if self.runtime is not None:
             tflite_release(self.runtime)
         self._check_layers()

@@ -17,7 +17,10 @@ def check_inputs(path: Path) -> None:
         UsageError: It is missing or something else.
     """
     if not path.is_file():
-        raise UsageError(f"{path} does not exist or is not a file")
+        raise UsageError(
+            f"{path} does not exist or is not a file",
+            hint="name an .npz file with one array per input",
+        )
     try:
         stored_arrays(path)
         with zipfile.ZipFile(path) as archive:

@@ -90,7 +90,10 @@ class Journal:
                 hint=f"continue it with `edgeconv bench --resume {path}`, or delete it",
             ) from error
         except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+            raise UsageError(
+                f"{path} cannot be written: {error.strerror}",
+                hint="free some space, or choose another --out",
+            ) from error
         journal = cls(session, path)
         try:
             journal._append(session)
@@ -109,7 +112,10 @@ class Journal:
         try:
             text = path.read_bytes()
         except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+            raise UsageError(
+                f"{path} cannot be read: {error.strerror}",
+                hint="name the file that the interrupted measurement printed",
+            ) from error
         whole = text[: text.rfind(b"\n") + 1]
         first, *lines = whole.splitlines() or [b""]
         journal = cls(Session.parse(first, path), path)
@@ -137,12 +143,18 @@ class Journal:
         """
         begun = self.session
         if session.device != begun.device:
-            raise UsageError(f"{self.path} was begun on {begun.device}, not on {session.device}")
+            raise UsageError(
+                f"{self.path} was begun on {begun.device}, not on {session.device}",
+                hint="resume it on that device",
+            )
         for name, value in begun.options:
             asked = getattr(session.options, name)
             if asked != value:
                 option = name.replace("_", "-")
-                raise UsageError(f"{self.path} was begun with {option} {value}, not {asked}")
+                raise UsageError(
+                    f"{self.path} was begun with {option} {value}, not {asked}",
+                    hint="resume it with the options that it was begun with",
+                )
         if len(session.files) != len(begun.files):
             raise UsageError(
                 f"{self.path} was begun with {len(begun.files)} files", hint="name the same files"

@@ -278,9 +278,15 @@ def check_files(models: Sequence[Path], options: BenchOptions) -> None:
         if path in models[:index]:
             raise UsageError(f"{path} is named twice", hint="name each file once")
         if not path.is_file():
-            raise UsageError(f"{path}: no such file or bundle")
+            raise UsageError(
+                f"{path}: no such file or bundle",
+                hint="name an .onnx or .tflite file, or a folder that `edgeconv export` wrote",
+            )
         if path.suffix not in (".onnx", ".tflite"):
-            raise UsageError(f"{path} is neither an .onnx nor a .tflite file")
+            raise UsageError(
+                f"{path} is neither an .onnx nor a .tflite file",
+                hint="name an .onnx or .tflite file, or a folder that `edgeconv export` wrote",
+            )
         if options.runtime is not None and path.suffix != options.runtime.suffix:
             raise UsageError(
                 f"{options.runtime.value} reads {options.runtime.suffix} files, not {path}",
@@ -290,7 +296,10 @@ def check_files(models: Sequence[Path], options: BenchOptions) -> None:
             head = file.read(8)
         # LiteRT gives a damaged file's name for any reason; this one is worth its own words.
         if path.suffix == ".tflite" and head[4:] != b"TFL3":
-            raise UsageError(f"{path} is not a TFLite file: its identifier is not TFL3")
+            raise UsageError(
+                f"{path} is not a TFLite file: its identifier is not TFL3",
+                hint="make or copy it again",
+            )
     if options.inputs is not None:
         check_inputs(options.inputs)
 

@@ -42,7 +42,9 @@ def read_result(path: Path) -> Versioned:
         kind = kind_named(Head.model_validate_json(text).kind)
         result: Versioned = kind.result.parse(text, path)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", hint="check its permissions"
+        ) from error
     except ValidationError as error:
         raise UsageError(
             f"{path} is not a result of `edgeconv bench -o` or `edgeconv evaluate -o`",
@@ -170,7 +172,8 @@ def _match_folders(before: Path, old: set[str], after: Path, new: set[str]) -> M
     if not old & new:
         raise UsageError(
             f"no file is in both folders: {before} has {', '.join(sorted(old))}, {after} has "
-            f"{', '.join(sorted(new))}"
+            f"{', '.join(sorted(new))}",
+            hint="give two folders whose files have the same names",
         )
     pairs: dict[str, tuple[Versioned, Versioned]] = {}
     for name in sorted(old & new):

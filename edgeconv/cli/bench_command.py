@@ -153,7 +153,10 @@ def _measured(
         begun = bench_session.resume(settings.resume, options, given())
         session = begun.session
         if "devices" in given() and device != session.device:
-            raise UsageError(f"{settings.resume} was begun on {session.device}, not on {device}")
+            raise UsageError(
+                f"{settings.resume} was begun on {session.device}, not on {device}",
+                hint="name that device with --device, or leave --device out",
+            )
         paths = settings.paths
         files = files_named(paths, session.options) if paths else list(session.paths)
         return bench_runs.measure(files, begun, settings, out=settings.out or session.out)

@@ -24,7 +24,10 @@ def files_named(paths: tuple[Path, ...], options: BenchOptions) -> list[Path]:
         if options.runtime is not None:
             inside = [file for file in inside if file.suffix == options.runtime.suffix]
         if not inside:
-            raise UsageError(f"{path} has no file to measure with these options")
+            raise UsageError(
+                f"{path} has no file to measure with these options",
+                hint="leave --runtime out, or name a file that it reads",
+            )
         files += inside
     return files
 

@@ -184,7 +184,10 @@ def preprocessing(
             "--mean and --std go together", hint="give both, with one number per channel each"
         )
     if 0 in std:
-        raise UsageError("--std must not be zero")
+        raise UsageError(
+            "--std must not be zero",
+            hint="give the standard deviation of each channel, as in --std 0.229,0.224,0.225",
+        )
     return Preprocessing(mean=mean, std=std)
 
 

@@ -32,7 +32,9 @@ def predict(bundle: Bundle, given: Path, file: str | None = None, out: Path | No
     if file is not None and file not in names:
         raise UsageError(f"{bundle.path} has no {file!r}", hint=f"name one of {', '.join(names)}")
     if not given.is_file():
-        raise UsageError(f"{given}: no such file")
+        raise UsageError(
+            f"{given}: no such file", hint="name a picture, or an .npz with the inputs"
+        )
     arguments = ["--file", file] if file is not None else []
     arguments += ["--out", str(out)] if out is not None else []
     script: dict[str, Any] = {"__name__": "edgeconv_run"}

@@ -76,7 +76,10 @@ class LocalDevice:
                         f"{last_words(process.stderr)}"
                     )
         except OSError as error:
-            raise MeasurementError(f"{self.python} cannot be run: {error.strerror}") from error
+            raise MeasurementError(
+                f"{self.python} cannot be run: {error.strerror}",
+                hint="name a Python with local:PYTHON",
+            ) from error
         return parse_facts(answer.decode("utf-8", "replace"), self.name)
 
     @contextmanager
@@ -104,4 +107,7 @@ class LocalDevice:
                 with LineProcess(command, line, seconds=seconds, limit=DEVICE_BYTES) as process:
                     yield from events_of(process, self.name)
             except OSError as error:
-                raise MeasurementError(f"{self.python} cannot be run: {error.strerror}") from error
+                raise MeasurementError(
+                    f"{self.python} cannot be run: {error.strerror}",
+                    hint="name a Python with local:PYTHON",
+                ) from error

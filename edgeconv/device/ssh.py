@@ -215,7 +215,8 @@ class SshDevice:
                     answer = b"\n".join(process)
             except FileNotFoundError as error:
                 raise MeasurementError(
-                    f"{self.name}: {error.filename} is missing on this machine"
+                    f"{self.name}: {error.filename} is missing on this machine",
+                    hint="install it: it is part of OpenSSH",
                 ) from error
         status, stderr = process.returncode, process.stderr
         if status != 0:

@@ -217,9 +217,12 @@ def _place(tree: dict[str, Any], name: str, value: Any) -> None:
     for part in outer:
         tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):
-            raise UsageError(f"the input {name!r} is inside of another input")
+            raise UsageError(
+                f"the input {name!r} is inside of another input",
+                hint="state only the inner or only the outer one",
+            )
     if last in tree:
-        raise UsageError(f"the input {name!r} is stated twice")
+        raise UsageError(f"the input {name!r} is stated twice", hint="state it once")
     tree[last] = value
 
 

@@ -70,14 +70,23 @@ def from_factory(spec: str, args: ModelArgs) -> Source:
             )
         return Source(spec, factory, example=_example(factory, beside, spec))
     if isinstance(factory, type) and not issubclass(factory, nn.Module):
-        raise UsageError(f"{spec} is the class {factory.__name__}, not an nn.Module")
+        raise UsageError(
+            f"{spec} is the class {factory.__name__}, not an nn.Module",
+            hint="name a function that returns a network, or a class of one",
+        )
     if not callable(factory):
-        raise UsageError(f"{spec} is a {type(factory).__name__}, not a callable or an nn.Module")
+        raise UsageError(
+            f"{spec} is a {type(factory).__name__}, not a callable or an nn.Module",
+            hint="name a function that returns a network, or a class of one",
+        )
     _refuse_unknown_arguments(spec, factory, args)
     try:
         network = factory(**args)
     except Exception as error:  # the user's own code: anything can come out of it
-        raise CaptureError(f"{spec} raised {type(error).__name__}: {first_line(error)}") from error
+        raise CaptureError(
+            f"{spec} raised {type(error).__name__}: {first_line(error)}",
+            hint="call it in Python to see where",
+        ) from error
     if not isinstance(network, nn.Module):
         raise UsageError(
             f"{spec} returned an object of type {type(network).__name__}, not an nn.Module",
@@ -156,7 +165,10 @@ def _load_file(path: Path) -> ModuleType:
     name = f"_edgeconv_user_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise UsageError(f"{path} cannot be imported as Python")
+        raise UsageError(
+            f"{path} cannot be imported as Python",
+            hint="name a file of Python source, as net.py:make",
+        )
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)

@@ -106,7 +106,9 @@ def parse_input(text: str) -> InputSpec | FixedArgument:
         )
     shape = tuple(int(part) for part in parts)
     if 0 in shape:
-        raise UsageError(f"the input {text!r} has an empty dimension")
+        raise UsageError(
+            f"the input {text!r} has an empty dimension", hint="give sizes of at least 1"
+        )
     return InputSpec(name, shape, dtype or "float32")
 
 

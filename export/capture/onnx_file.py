@@ -94,7 +94,10 @@ def capture_file(
     try:
         proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:
-        raise CaptureError(f"{path}: shapes do not fit together: {first_line(error)}") from error
+        raise CaptureError(
+            f"{path}: shapes do not fit together: {first_line(error)}",
+            hint="check the sizes with --input NAME:SHAPE",
+        ) from error
     refuse_huge_values(proto, path)
     try:
         for node in proto.graph.node:
@@ -112,7 +115,10 @@ def capture_file(
 def _load(path: Path) -> onnx.ModelProto:
     size = path.stat().st_size
     if size > _MAX_PROTO_BYTES:
-        raise CaptureError(f"{path} exceeds 2 GiB, the limit of one ONNX file")
+        raise CaptureError(
+            f"{path} exceeds 2 GiB, the limit of one ONNX file",
+            hint="keep the weights outside, as external data",
+        )
     if size == 0:
         raise CaptureError(f"{path} is empty", hint="make or copy it again")
     try:
@@ -288,7 +294,8 @@ def _fix_shapes(
         text = ("," if isinstance(input_size, InputShape) else "x").join(map(str, input_size))
         raise UsageError(
             f"{path}: --input-size {text} fits none of its inputs, which have "
-            f"{' and '.join(map(str, sorted(ranks))) or 'no'} dimensions"
+            f"{' and '.join(map(str, sorted(ranks))) or 'no'} dimensions",
+            hint="give each input its own, with --input NAME:SHAPE",
         )
     _refuse_unknown(path, stated, [value.name for value in inputs])
     opened = False

@@ -59,7 +59,9 @@ def load_program(path: Path, args: ModelArgs) -> Source:
         CaptureError: It is damaged, or holds what is not safe to load.
     """
     if args:
-        raise UsageError(f"--model-arg does not apply to {path.name}: a program is complete")
+        raise UsageError(
+            f"--model-arg does not apply to {path.name}: a program is complete", hint="leave it out"
+        )
     try:
         _refuse_code(path)
         program = torch.export.load(path)
@@ -77,7 +79,7 @@ def _refuse_code(path: Path) -> None:
     """Raise CaptureError if loading the file would run something that is in it."""
     with zipfile.ZipFile(path) as archive:
         if sum(member.file_size for member in archive.infolist()) > _MOST_BYTES:
-            raise CaptureError(f"{path} is too large")
+            raise CaptureError(f"{path} is too large", hint="save a smaller network")
         names = archive.namelist()
         if any("/aotinductor/" in name for name in names):
             raise CaptureError(
@@ -91,7 +93,10 @@ def _refuse_code(path: Path) -> None:
         for name in names:
             last = name.rpartition("/")[2]
             if last.startswith(("custom_obj", "opaque_obj")):
-                raise CaptureError(f"{path} holds objects, which are not safe to load")
+                raise CaptureError(
+                    f"{path} holds objects, which are not safe to load",
+                    hint="save the module's weights with safetensors, and name its factory",
+                )
             if last.endswith(".pt") or last in pickled:
                 _check_pickle(path, name, archive.read(name))
 
@@ -112,7 +117,8 @@ def _check_pickle(path: Path, name: str, content: bytes) -> None:
         torch.load(io.BytesIO(content), weights_only=True)
     except Exception as error:  # torch.load raises many kinds
         raise CaptureError(
-            f"{path}: {name} holds more than tensors, which is not safe to load"
+            f"{path}: {name} holds more than tensors, which is not safe to load",
+            hint="save the module's weights with safetensors, and name its factory",
         ) from error
 
 

@@ -48,7 +48,10 @@ def resolve(
     if not isinstance(network, nn.Module):
         if weights is not None or args:
             option = "--weights" if weights is not None else "--model-arg"
-            raise UsageError(f"{option} does not apply to {source.spec}: an ONNX file is complete")
+            raise UsageError(
+                f"{option} does not apply to {source.spec}: an ONNX file is complete",
+                hint="leave it out",
+            )
         return source
     if pretrained and source.untrained:
         _load_published(source, network, args)
@@ -76,7 +79,10 @@ def _find(
     pretrained: bool,
 ) -> Source:
     if args and not isinstance(model, (str, Path)):
-        raise UsageError("model_args apply to a factory, not to a module that is built")
+        raise UsageError(
+            "model_args apply to a factory, not to a module that is built",
+            hint="leave model_args out, or pass the factory",
+        )
     if isinstance(model, ExportedProgram):
         source = from_program(model)
     elif isinstance(model, nn.Module):

@@ -46,10 +46,11 @@ class ArrayFile(IndexedSamples):
         if len(counts) != 1:
             raise DataError(
                 f"{self.path}: the arrays have different numbers of samples: "
-                f"{', '.join(map(str, sorted(counts)))}"
+                f"{', '.join(map(str, sorted(counts)))}",
+                hint="store as many samples for each input",
             )
         if counts == {0}:
-            raise DataError(f"{self.path} holds no samples")
+            raise DataError(f"{self.path} holds no samples", hint="store at least one sample")
 
     def _pick(self, arrays: dict[str, StoredArray], info: TensorInfo) -> StoredArray:
         names = (info.name, "x", UNNAMED) if len(self.inputs) == 1 else (info.name,)

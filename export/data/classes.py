@@ -62,7 +62,9 @@ def open_classes(
         )
     values = labels.whole()
     if classes is not None and len(values) and not 0 <= values.min() <= values.max() < classes:
-        raise DataError(f"{data} has labels outside 0…{classes - 1}")
+        raise DataError(
+            f"{data} has labels outside 0…{classes - 1}", hint="number the classes from 0"
+        )
     rows = rows_with_truths(samples, labels)
     return Labeled(
         ((sample, int(label)) for sample, label in rows.pairs),

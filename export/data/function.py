@@ -37,7 +37,10 @@ class FunctionSamples(Samples):
         self.source = f"{path.name}:{spec.rpartition(':')[2]}"
         self.function = load_named(spec)
         if not callable(self.function):
-            raise UsageError(f"{spec} is a {type(self.function).__name__}, not a function")
+            raise UsageError(
+                f"{spec} is a {type(self.function).__name__}, not a function",
+                hint="name a function, as file.py:function",
+            )
         self._reader = Reader(inputs, preprocessing)
         self.pixels = False
         self.skipped: list[str] = []

@@ -73,7 +73,8 @@ class LabeledObject:
             for sample, label in zip(samples, labels.tolist(), strict=True):
                 if not 0 <= label < self._classes:
                     raise MismatchedData(
-                        f"{where} is of class {label}, and the network has {self._classes} classes"
+                        f"{where} is of class {label}, and the network has {self._classes} classes",
+                        hint="number the classes from 0, as the network does",
                     )
                 for array in sample:
                     self._digest.update(np.ascontiguousarray(array).data)

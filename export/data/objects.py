@@ -50,7 +50,10 @@ class Reader:
         ]
         counts = {len(array) for array in arrays}
         if len(counts) != 1:
-            raise MismatchedData(f"{where} has different numbers of samples for its inputs")
+            raise MismatchedData(
+                f"{where} has different numbers of samples for its inputs",
+                hint="give as many samples for each input",
+            )
         return [tuple(array[i : i + 1] for array in arrays) for i in range(counts.pop())]
 
     def _values(self, item: Any, where: str, *, one: bool) -> Sequence[Any]:

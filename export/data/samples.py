@@ -109,7 +109,10 @@ def choose(samples: Samples, count: int) -> Iterator[tuple[str, Sample]]:
         if taken == count:
             return
     if taken == 0:
-        raise DataError(f"{samples.source} holds no usable sample{unread(samples.skipped)}")
+        raise DataError(
+            f"{samples.source} holds no usable sample{unread(samples.skipped)}",
+            hint="check the files",
+        )
 
 
 def unread(skipped: Sequence[str]) -> str:

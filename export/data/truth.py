@@ -102,7 +102,10 @@ def npz_with_truths(
         )
     samples = ArrayFile(path, manifest.inputs, manifest.preprocessing)
     if len(truths) != len(samples):
-        raise DataError(f"{path} has {len(samples)} samples and {len(truths)} labels")
+        raise DataError(
+            f"{path} has {len(samples)} samples and {len(truths)} labels",
+            hint="store a row of y for each row of x",
+        )
     return samples, truths
 
 

@@ -97,7 +97,9 @@ def read_model(data: bytes, path: Path) -> Model:
     except Exception as error:  # protobuf's own, which has no types to name it by
         raise DataError(f"{path} is not a whole ONNX file", hint="make or copy it again") from error
     if not proto.ir_version or not proto.HasField("graph") or not proto.graph.output:
-        raise DataError(f"{path} is not an ONNX file: it has no graph")
+        raise DataError(
+            f"{path} is not an ONNX file: it has no graph", hint="name an .onnx or .tflite file"
+        )
     opsets = {_text(entry.domain): entry.version for entry in proto.opset_import}
     opsets.setdefault("", opsets.pop("ai.onnx", 1))
     producer = f"{_text(proto.producer_name)} {_text(proto.producer_version)}".strip()

@@ -101,7 +101,10 @@ def read_model(data: bytes, where: str) -> Model:
         DataError: The bytes are not a whole and consistent TFLite file.
     """
     if data[4:8] != IDENTIFIER:
-        raise DataError(f"{where} is not a TFLite file: it lacks the identifier TFL3")
+        raise DataError(
+            f"{where} is not a TFLite file: it lacks the identifier TFL3",
+            hint="name an .onnx or .tflite file",
+        )
     try:
         return _Reader(data).model()
     except _DAMAGE as error:

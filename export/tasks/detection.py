@@ -95,7 +95,10 @@ class Detection:
             evaluation.summarize()
         of_all, at_half = (float(value) for value in evaluation.stats[:2])
         if of_all < 0:
-            raise DataError("none of the images has an annotated box")
+            raise DataError(
+                "none of the images has an annotated box",
+                hint="check that --truth is of these images",
+            )
         return Scored(
             (
                 share("mAP .5:.95", of_all, len(images), "images"),

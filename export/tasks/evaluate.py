@@ -64,7 +64,9 @@ def evaluate(
     batch = batch_size(bundle.manifest.inputs)
     if batch is None:
         raise UsageError(
-            f"evaluate runs batches, and the inputs of {bundle.path} have no common first dimension"
+            f"evaluate runs batches, and the inputs of {bundle.path} have no first dimension in "
+            "common",
+            hint="export it with the batch as the first dimension of every input",
         )
     labeled = task.open(data, truth, bundle.manifest)
     runners = [_open(bundle, artifact, place) for artifact in artifacts]
@@ -82,7 +84,9 @@ def evaluate(
         samples += sum(map(len, groups))
         progress("Evaluating", samples, labeled.total)
     if samples == 0:
-        raise DataError(f"{data} holds no usable sample{unread(labeled.skipped)}")
+        raise DataError(
+            f"{data} holds no usable sample{unread(labeled.skipped)}", hint="check the files"
+        )
     merged = [task.merge(parts) for parts in counted]
     reference = next((i for i, a in enumerate(artifacts) if a.precision is Precision.FLOAT32), None)
     scored = [task.score(each, None if reference is None else merged[reference]) for each in merged]

@@ -257,7 +257,8 @@ def _in_both(old: dict[str, F], new: dict[str, F]) -> list[str]:
     both = [name for name in new if name in old]
     if not both:
         raise UsageError(
-            f"no file is in both results: one has {', '.join(old)}, the other {', '.join(new)}"
+            f"no file is in both results: one has {', '.join(old)}, the other {', '.join(new)}",
+            hint="compare two results of the same files",
         )
     return both
 

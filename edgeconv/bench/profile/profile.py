@@ -141,7 +141,10 @@ def _profile_tflite(
     cuts = {path: cut(path) for path in models}
     for path, found in cuts.items():
         if not found:
-            raise MeasurementError(f"{device.name}: {path} has no operator to measure")
+            raise MeasurementError(
+                f"{device.name}: {path} has no operator to measure",
+                hint="profile a file with operators",
+            )
     files: dict[bytes, Path] = {}
     labels: dict[str, _Label] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -49,9 +49,14 @@ def cut(path: Path) -> list[Cut]:
     try:
         model = schema.ModelT.InitFromPackedBuf(bytearray(path.read_bytes()), 0)
     except Exception as error:  # flatbuffers raises what its indices run into
-        raise MeasurementError(f"{path} is damaged: {error}") from error
+        raise MeasurementError(
+            f"{path} is damaged: {error}", hint="make or copy it again"
+        ) from error
     if len(model.subgraphs) != 1:
-        raise MeasurementError(f"{path} has {len(model.subgraphs)} subgraphs, one can be cut")
+        raise MeasurementError(
+            f"{path} has {len(model.subgraphs)} subgraphs, one can be cut",
+            hint="measure the whole file, without --operators",
+        )
     cuts = [_cut(model, operator) for operator in model.subgraphs[0].operators]
     return [one for one in cuts if one is not None]
 
