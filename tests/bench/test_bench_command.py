@@ -150,7 +150,7 @@ def test_json_and_file(tmp_path: Path, bench: CommandLine) -> None:
     out = tmp_path / "result.json"
     done = bench(write_tflite(tmp_path / "m.tflite"), "--json", "--out", out, "--repetitions", 2)
     printed = json.loads(done.stdout)
-    assert printed["schema_version"] == 2
+    assert printed["schema_version"] == 3
     assert printed["options"]["repetitions"] == 2
     assert BenchResult.load(out) == BenchResult.model_validate(printed)
 

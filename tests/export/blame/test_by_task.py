@@ -39,7 +39,7 @@ def test_the_figure_of_a_graph(bundle: Bundle, labeled: Path) -> None:
     samples = task.open(labeled, None, bundle.manifest)
     names = [output.name for output in bundle.manifest.outputs]
     (source,) = (a for a in bundle.manifest.artifacts if a.path.endswith("_float32.onnx"))
-    figure = TaskMeter(task, samples, names, 1).figure(_float_graph(bundle.file(source)))
+    figure = TaskMeter(task, samples, names, 1).figure(_float_graph(bundle.file(source), None))
     assert (figure.name, figure.value, figure.samples) == ("top-1", 0.75, 40)
     error = figure.model_copy(update={"better": "lower"})
     assert loss(figure, figure.model_copy(update={"value": 0.5})) == 0.25

@@ -222,4 +222,6 @@ def test_a_reference_that_computes_something_else_allows_nothing() -> None:
     allowed = float32_allowances(
         graph, data, lambda sample: outputs, Splits.none(graph), [(x,)], [outputs], [0]
     )
-    assert allowed is None
+    assert allowed is not None
+    # The floor of rounding; the two differ by more than 0.1.
+    assert allowed.max() < 1e-5
