@@ -83,7 +83,8 @@ class Crop(Sampling):
         start, end = np.float32(self.start), np.float32(self.end)
         last = np.float32(self.size - 1)
         if self.result == 1:
-            return np.array([0.5 * float(start + end) * float(last)])
+            middle = np.float32(0.5 * float(start + end) * float(last))
+            return np.array([middle], np.float64)
         at = np.arange(self.result, dtype=np.float32)
         steps = at * (end - start) * last / np.float32(self.result - 1)
         places: Reals = (start * last + steps).astype(np.float64)

@@ -123,10 +123,12 @@ def _products(ctx: NodeLowering, samplings: list[Sampling], *, cubic: bool) -> N
 def _nearest(ctx: NodeLowering, samplings: list[Sampling], *, is_map: bool) -> None:
     rounding = ctx.attributes.get_string("nearest_mode", "round_prefer_floor")
     taken = [item.nearest(rounding) for item in samplings]
-    if is_map and all(
+    beyond = any(isinstance(item, Crop) and item.outside.any() for item in samplings)
+    natively = all(
         np.array_equal(rows, np.arange(item.result) * item.size // item.result)
         for rows, item in zip(taken, samplings, strict=True)
-    ):
+    )
+    if is_map and natively and not beyond:
         _emit(ctx, "RESIZE_NEAREST_NEIGHBOR", {"alignCorners": False, "halfPixelCenters": False})
         return
     perm = channels_last(len(samplings))

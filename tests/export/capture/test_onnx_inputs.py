@@ -154,7 +154,7 @@ def test_a_scalar_beside_a_vector(tmp_path: Path) -> None:
 def test_evaluate_wants_a_batch(tmp_path: Path) -> None:
     bundle = export(two_sizes(tmp_path / "net.onnx"), out=tmp_path / "b", formats=[Format.ONNX])
     np.savez(tmp_path / "d.npz", x=np.zeros((2, 6)), y=np.zeros(2, int))
-    with pytest.raises(EdgeconvError, match="no common first dimension"):
+    with pytest.raises(EdgeconvError, match="have no first dimension in common"):
         evaluate(bundle, tmp_path / "d.npz")
 
 

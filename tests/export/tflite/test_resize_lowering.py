@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from support.lowering import Net, check, operators, smooth
@@ -91,6 +91,38 @@ def test_crops(
     mode: str, before: tuple[int, int], after: tuple[int, int], part: tuple[float, ...]
 ) -> None:
     """Any part, also reversed or outside; where the sizes are equal ONNX Runtime takes all."""
+    for axis in range(2):
+        places = _places(before[axis], after[axis], part[axis], part[2 + axis])
+        # Where a place is half way between two elements, or at the border, rounding decides.
+        halves = np.abs(2 * places - np.rint(2 * places))
+        assume(np.all((halves > 1e-4) | (places == np.rint(places))))
+        assume(mode not in ("floor", "ceil") or np.all(halves > 1e-4))
+    _check_crop(mode, before, after, part)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "part"),
+    [((1, 3), (1, 2), (0.0, -0.5, 0.0, 0.5)), ((6, 1), (1, 1), (0.0, 0.0, 0.2, 0.0))],
+    ids=["places of the runtime's own operator, one outside", "half a pixel in float32"],
+)
+def test_single_crops(
+    before: tuple[int, int], after: tuple[int, int], part: tuple[float, ...]
+) -> None:
+    _check_crop("round_prefer_floor", before, after, part)
+
+
+def _places(size: int, result: int, start: float, end: float) -> np.ndarray:
+    if size == result:
+        return np.arange(result, dtype=np.float64)
+    last = size - 1
+    if result == 1:
+        return np.array([(start + end) / 2 * last])
+    return np.linspace(start * last, end * last, result)
+
+
+def _check_crop(
+    mode: str, before: tuple[int, int], after: tuple[int, int], part: tuple[float, ...]
+) -> None:
     net, shape = Net(), (1, 2, *before)
     roi = net.constant(np.array([0, 0, *part[:2], 1, 1, *part[2:]], np.float32))
     kind = {"mode": "linear"} if mode == "linear" else {"mode": "nearest", "nearest_mode": mode}
