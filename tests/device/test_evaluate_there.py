@@ -32,6 +32,8 @@ from edgeconv.models.randomize import randomize_, structured_input
 from support.scripted_device import MACHINE, conditions
 from support.ssh_server import Server, wait_until
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (3, 16, 16)
 HERE = f"local:{sys.executable}"
 

@@ -19,6 +19,8 @@ from edgeconv.device.local import LocalDevice
 from edgeconv.errors import MeasurementError
 from edgeconv.runner import LOCK
 
+pytestmark = pytest.mark.slow
+
 NOBODY = 65534
 
 

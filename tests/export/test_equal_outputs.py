@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from edgeconv.export import export
 from support.runtimes import run_onnx, run_tflite
 
+pytestmark = pytest.mark.slow
+
 Outputs = Mapping[str, Tensor]
 
 

@@ -12,6 +12,8 @@ from edgeconv.export import Format, export
 from edgeconv.export.inspect.runtimes import refused_by, tflite_release
 from edgeconv.models.randomize import randomize_
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (3, 8, 8)
 
 

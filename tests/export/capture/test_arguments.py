@@ -25,6 +25,8 @@ from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.limits import LimitExceeded
 from support.runtimes import run_onnx, run_tflite
 
+pytestmark = pytest.mark.slow
+
 ONNX = ["onnx"]
 
 

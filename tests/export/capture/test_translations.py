@@ -18,6 +18,8 @@ from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.translations.antialias import _scale
 from edgeconv.export.runtimes import open_runner
 
+pytestmark = pytest.mark.slow
+
 
 class Antialiased(nn.Module):
     """A reduction or enlargement by a factor, with the sizes that it gives or by them."""

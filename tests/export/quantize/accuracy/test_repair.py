@@ -15,6 +15,8 @@ from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, RangeMetho
 from edgeconv.export.quantize.accuracy.judge import Judge
 from support.detectors import detector, samples
 
+pytestmark = pytest.mark.slow
+
 X = samples(24)
 PLAIN = QuantizeOptions(
     range_method=RangeMethod.MINMAX,
