@@ -180,6 +180,7 @@ def test_bad_requests_are_one_line(arguments: tuple[str, ...], message: str) -> 
     assert "\n" not in str(result.exception).replace("\nhint: ", "", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -17,6 +17,8 @@ from edgeconv.export.data.decode import UnreadableImage
 from edgeconv.export.data.images import load_image
 from support.manifests import made_manifest
 
+pytestmark = pytest.mark.slow
+
 STATED = Preprocessing(resize=40, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
 
 

@@ -16,6 +16,8 @@ from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
 from edgeconv.models.randomize import randomize_
 
+pytestmark = pytest.mark.slow
+
 
 class Block(nn.Module):
     """A convolution that takes up its norm, its ReLU in TFLite, and a norm in several operators."""

@@ -18,6 +18,8 @@ from edgeconv.export import export
 from edgeconv.export.data.integer_ranges import IntegerRange, integer_ranges
 from edgeconv.export.data.synthetic import Domain, SyntheticSamples, find_domain, probes
 
+pytestmark = pytest.mark.slow
+
 INPUT = TensorInfo(name="x", shape=(1, 3, 8, 8), dtype="float32")
 
 

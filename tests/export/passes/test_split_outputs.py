@@ -14,6 +14,8 @@ from edgeconv.export.passes.split_outputs import split_outputs
 from edgeconv.export.runtimes import IntermediateOutputs
 from support.detectors import detector, samples
 
+pytestmark = pytest.mark.slow
+
 
 class Nested(nn.Module):
     """Two scales, each of boxes and scores along the last axis, and a constant of each channel."""
