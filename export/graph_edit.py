@@ -106,6 +106,25 @@ def own_outputs(graph: ir.Graph, names: Sequence[str]) -> None:
         value.name = name
 
 
+def put_before(editor: GraphEditor, node: ir.Node, operator: str, name: str) -> None:
+    """Write an operator of one input and one result in front of the first input of ``node``.
+
+    Args:
+        editor: Of the graph.
+        node: What reads the result from then on.
+        operator: The operator, which keeps the shape and the type.
+        name: The name of its node and its result; :meth:`GraphEditor.free_name` makes it unique.
+    """
+    x = node.inputs[0]
+    assert x is not None
+    name = editor.free_name(name)
+    added = ir.node(operator, [x], name=name)
+    added.outputs[0].name = name
+    describe(added.outputs[0], x)
+    editor.graph.insert_before(node, added)
+    node.replace_input_with(0, added.outputs[0])
+
+
 def only_consumer(value: ir.Value, op_type: str | None = None) -> ir.Node | None:
     """The node that reads ``value``, if that is all that happens to it.
 

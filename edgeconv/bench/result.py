@@ -220,7 +220,7 @@ class ModelResult(Record):
 
     @property
     def label(self) -> str:
-        """What tells it from every other row of its session."""
+        """Its name, which no other row of its session has."""
         return labeled(self.file.name, self.threads)
 
     @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it

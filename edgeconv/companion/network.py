@@ -105,10 +105,10 @@ def image_input(manifest: Manifest) -> ImageInput | None:
 
 
 def shown(manifest: Manifest) -> Shown:
-    """What the outputs are, as far as their shapes and the labels tell it without doubt.
+    """What the outputs are, as far as their shapes and the labels show it without doubt.
 
-    Scores of classes and maps of them are told from other numbers by the labels, or by being the
-    only output of a network that takes an image; a map with as many channels as the image may be an
+    Numbers are scores of classes, or maps of them, if the labels fit them or if they are the only
+    output of a network that takes an image. A map with as many channels as the image may be an
     image itself.
     """
     image, outputs, labels = image_input(manifest), manifest.outputs, manifest.labels

@@ -24,7 +24,7 @@ class _Call:
 
     @property
     def operator(self) -> str:
-        """What is called, without the number that tells its calls apart."""
+        """What is called, without the number of the call."""
         return _COUNTER.sub("", self.traced)
 
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from edgeconv.export.graph_edit import GraphEditor
 
-# What onnx_ir calls nodes and values that nobody has named.
+# What onnx_ir calls nodes and values without a name of their own.
 _NAMELESS = re.compile(r"(node_.*_|val_|anonymous:)\d+")
 
 
@@ -26,9 +26,9 @@ class _Before:
 class InheritedNames:
     """Remembers the nodes of a graph, and names what takes their place.
 
-    A node that nobody named is called like the node whose result it computes, or, of those that
-    went into it, like the one with its operator: a convolution that absorbs a norm keeps its name.
-    Nodes that lead up to such a node bear its name in front.
+    A node without a name of its own is called like the node whose result it computes, or, of those
+    that went into it, like the one with its operator: a convolution that absorbs a norm keeps its
+    name. Nodes that lead up to such a node bear its name in front.
     """
 
     def __init__(self, graph: ir.Graph) -> None:

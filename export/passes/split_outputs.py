@@ -66,7 +66,7 @@ def split_outputs(model: ir.Model) -> Splits:
     """Replace each joined output by one output for each part, ``NAME_0``, ``NAME_1``, and so on.
 
     Raises:
-        UsageError: No output is a concatenation whose parts can be told apart.
+        UsageError: No output is a concatenation whose parts can be separated.
     """
     graph, opset = model.graph, model.graph.opset_imports[""]
     splitter = _Splitter(GraphEditor(graph), opset)

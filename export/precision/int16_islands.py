@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from edgeconv.export.graph_edit import GraphEditor, constant_array, describe
+from edgeconv.export.graph_edit import GraphEditor, constant_array, describe, put_before
 from edgeconv.export.passes.steps import Step, broken, run
 from edgeconv.export.precision.int16x8_onnx import (
     INT16,
@@ -23,7 +23,6 @@ from edgeconv.export.precision.int16x8_onnx import (
     cuts_negatives,
     int8_parameters,
     is_bias,
-    put_relu_before,
     symmetric,
 )
 from edgeconv.export.quantize.operators import OPERATORS
@@ -88,7 +87,9 @@ class _Islands:
     def run(self) -> None:
         written = [node for node in self._graph if self._is_written_wide(node)]
         for quantize in [node for node in written if cuts_negatives(node)]:
-            put_relu_before(self._editor, quantize)
+            x = quantize.inputs[0]
+            assert x is not None
+            put_before(self._editor, quantize, "Relu", f"{x.name}_relu")
         for quantize in written:
             self._widen(quantize)
         inside = [node for node in self._graph if node.name in self._int16]

@@ -17,7 +17,13 @@ from onnx_ir.passes import common
 from onnxscript import version_converter
 
 from edgeconv.errors import UnsupportedOperator
-from edgeconv.export.graph_edit import GraphEditor, clamp_bounds, constant_array, describe
+from edgeconv.export.graph_edit import (
+    GraphEditor,
+    clamp_bounds,
+    constant_array,
+    describe,
+    put_before,
+)
 from edgeconv.export.opset import INT16_OPSET
 from edgeconv.export.passes.steps import NodePass, Step, broken, run
 from edgeconv.export.quiet import quiet_python
@@ -96,19 +102,9 @@ class PutBackRelus(NodePass):
 
     def replace(self, editor: GraphEditor, node: ir.Node) -> None:
         """Write a Relu in front of the QuantizeLinear."""
-        put_relu_before(editor, node)
-
-
-def put_relu_before(editor: GraphEditor, quantize: ir.Node) -> None:
-    """Write a Relu in front of a QuantizeLinear."""
-    x = quantize.inputs[0]
-    assert x is not None
-    name = editor.free_name(f"{x.name}_relu")
-    relu = ir.node("Relu", [x], name=name)
-    relu.outputs[0].name = name
-    describe(relu.outputs[0], x)
-    editor.graph.insert_before(quantize, relu)
-    quantize.replace_input_with(0, relu.outputs[0])
+        x = node.inputs[0]
+        assert x is not None
+        put_before(editor, node, "Relu", f"{x.name}_relu")
 
 
 class WidenActivations(ir.passes.InPlacePass):

@@ -1,8 +1,9 @@
 """Layers in float inside a quantized ONNX file, kept from ONNX Runtime's optimizer.
 
 ONNX Runtime (seen in 1.31) takes a Conv, ConvTranspose or Gemm with float weights between a
-DequantizeLinear and a QuantizeLinear for one that somebody forgot: it rounds the weights to int8
-with one scale for all channels, and the bias to int32, which overflows where the input is small. A
+DequantizeLinear and a QuantizeLinear for one that was left in float by mistake: it rounds the
+weights to int8 with one scale for all channels, and the bias to int32, which overflows where the
+input is small. A
 MatMul with an Add behind it becomes a Gemm before. The optimizer also moves both of the pair past
 operators that only move elements. It does not look through a Sum, which with one input computes
 nothing: there is one in front of each such layer.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeconv.export.graph_edit import GraphEditor, describe
+from edgeconv.export.graph_edit import GraphEditor, put_before
 from edgeconv.export.passes.steps import NodePass, Step, run
 from edgeconv.export.traits import Trait, operators
 
@@ -45,14 +46,7 @@ class ShieldFloatLayers(NodePass):
 
     def replace(self, editor: GraphEditor, node: ir.Node) -> None:
         """Write the Sum."""
-        x = node.inputs[0]
-        assert x is not None
-        name = editor.free_name(f"{node.outputs[0].name}_in_float")
-        same = ir.node("Sum", [x], name=name)
-        same.outputs[0].name = name
-        describe(same.outputs[0], x)
-        editor.graph.insert_before(node, same)
-        node.replace_input_with(0, same.outputs[0])
+        put_before(editor, node, "Sum", f"{node.outputs[0].name}_in_float")
 
 
 def _comes_from_integers(value: ir.Value | None) -> bool:

@@ -216,7 +216,7 @@ def test_a_picture_or_the_camera(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_predict_says_the_same(bundle: Bundle, photos: list[Path], tmp_path: Path) -> None:
-    """Even where somebody changed the script that came with the bundle."""
+    """Even where the script that came with the bundle was changed."""
     shutil.copytree(bundle.path, tmp_path / "out")
     (tmp_path / "out" / "run.py").write_text("raise SystemExit('never run')")
     for artifact in bundle.manifest.artifacts:

@@ -185,7 +185,7 @@ def test_a_connection_that_is_lost(server: Server, tmp_path: Path) -> None:
 
 
 class Liar:
-    """A device that says what it was told to."""
+    """A device that says what the test states."""
 
     name = "liar"
 

@@ -122,7 +122,7 @@ def test_connection_cut(bench: Bench) -> None:
 
 
 def test_connection_of_the_lock_cut(bench: Bench) -> None:
-    """Nobody keeps others off any more: the next process does not begin."""
+    """Without the lock, others are not kept off any more: the next process does not begin."""
     said = bench.interrupted_by(
         lambda: (kill(clients(bench.server, ".py ")), kill(bench.server.pythons()))[0]
     )

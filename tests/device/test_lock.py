@@ -21,7 +21,7 @@ from edgeconv.runner import LOCK
 
 pytestmark = pytest.mark.slow
 
-NOBODY = 65534
+OTHER_ACCOUNT = 65534
 
 
 @pytest.fixture
@@ -70,23 +70,23 @@ def test_another_account_is_kept_off(place: Path) -> None:
         if parent.stat().st_uid == os.geteuid() and parent != place.parent:
             parent.chmod(parent.stat().st_mode | 0o011)
     # It may not be able to read this Python's files, so all is loaded before.
-    become = f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})"
+    become = f"os.setgroups([]); os.setgid({OTHER_ACCOUNT}); os.setuid({OTHER_ACCOUNT})"
     program = f"import os, select, stat, fcntl, errno\n{become}\nexec({LOCK.read_text()!r})"
     command = [sys.executable, "-I", "-c", program, "60"]
 
-    def nobody() -> str:
+    def as_other_account() -> str:
         done = subprocess.run(
             command, input="nobody@elsewhere\n", capture_output=True, text=True, check=True
         )
         return done.stdout
 
     with LocalDevice().lock(60):
-        assert nobody().startswith(f"busy {getpass.getuser()}@")
-    assert nobody() == "locked \n"
+        assert as_other_account().startswith(f"busy {getpass.getuser()}@")
+    assert as_other_account() == "locked \n"
     assert place.read_text() == "nobody@elsewhere"
     place.unlink()
-    assert nobody() == "locked \n"  # its own file now
-    assert place.stat().st_uid == NOBODY
+    assert as_other_account() == "locked \n"  # its own file now
+    assert place.stat().st_uid == OTHER_ACCOUNT
     with LocalDevice().lock(60) as lock:
         lock.renew()
 

@@ -12,9 +12,6 @@ from edgeconv.report.html.page import Bar, Cell, HtmlTable, Section, html_table
 from edgeconv.report.tables import Column
 from edgeconv.units import format_count, format_duration, significant
 
-# A table of more rows than a screen has is folded.
-_SCREEN = 40
-
 
 @dataclass(frozen=True)
 class LayerFigures:
@@ -130,7 +127,7 @@ def _layer_table(artifact: Artifact, layers: Sequence[Layer], measured: LayerFig
             row.append("" if found is None else Bar(f"{found:.1f} dB", 10 ** (-found / 20)))
         rows.append(row)
     title = f"The network layer by layer, from {artifact.path} ({len(rows)} operators)"
-    return html_table(title, columns, rows, folded=len(rows) > _SCREEN)
+    return html_table(title, columns, rows)
 
 
 def _share(value: float, most: float) -> float:

@@ -21,9 +21,6 @@ from edgeconv.report.sustained import sustained_cells
 from edgeconv.report.tables import Column
 from edgeconv.units import format_duration, format_percent
 
-# A table of more rows than a screen has is folded.
-_SCREEN = 40
-
 
 def latency_section(result: BenchResult) -> Section:
     """The figures of each file, and every inference of every process."""
@@ -87,7 +84,7 @@ def operator_section(result: OperatorResult) -> Section:
             ]
             for operator in model.operators
         ]
-        blocks.append(html_table(model.file.name, columns, rows, folded=len(rows) > _SCREEN))
+        blocks.append(html_table(model.file.name, columns, rows))
     return Section(f"Operators on {result.device}", blocks=tuple(blocks))
 
 
@@ -128,6 +125,6 @@ def blame_section(found: Blame) -> Section:
             ("data", f"{found.samples} samples of {found.data}"),
             ("all layers in int8", f"SQNR {found.sqnr_db:.1f} dB"),
         ),
-        blocks=(html_table("Layers, worst first", columns, rows, folded=len(rows) > _SCREEN),),
+        blocks=(html_table("Layers, worst first", columns, rows),),
         notes=found.float_fallback,
     )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from edgeconv.report.html.charts import Chart
 
 
+_SCREEN = 40  # rows
+
+
 @dataclass(frozen=True)
 class Bar:
     """A cell with a bar behind its text; ``share`` of the cell's width, from 0 to 1."""
@@ -39,7 +42,11 @@ class HtmlTable:
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    folded: bool = False
+
+    @property
+    def folded(self) -> bool:
+        """Whether it is longer than a screen."""
+        return len(self.rows) > _SCREEN
 
 
 @dataclass(frozen=True)
@@ -60,15 +67,11 @@ class Section:
 
 
 def html_table(
-    title: str,
-    columns: Sequence[Column | str],
-    rows: Sequence[Sequence[Cell]],
-    *,
-    folded: bool = False,
+    title: str, columns: Sequence[Column | str], rows: Sequence[Sequence[Cell]]
 ) -> HtmlTable:
     """A table; a bare string is a column of text."""
     named = tuple(c if isinstance(c, Column) else Column(c) for c in columns)
-    return HtmlTable(title, named, tuple(tuple(row) for row in rows), folded)
+    return HtmlTable(title, named, tuple(tuple(row) for row in rows))
 
 
 def render(title: str, sections: Sequence[Section], made_by: str) -> str:

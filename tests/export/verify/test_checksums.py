@@ -113,7 +113,7 @@ def test_a_bundle_from_before_checksums(good: Bundle, tmp_path: Path) -> None:
 
 
 def test_a_bundle_from_before_its_script(good: Bundle, tmp_path: Path) -> None:
-    """Such a bundle is whole without one; one that somebody adds does not belong to it."""
+    """Such a bundle is whole without one; one that is added does not belong to it."""
     folder = copied(good, tmp_path / "out")
     (folder / "run.py").unlink()
     (folder / "README.md").unlink()
