@@ -142,7 +142,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
         state_pooled_scales(graph)
     module = itself.source if isinstance(itself.source, nn.Module) else None
     refuse_bad_weights(graph, module.state_dict() if module is not None else ())
-    unsplit = replace(itself, graph=graph.clone())
+    whole = replace(itself, graph=graph.clone()) if asked.dynamic_batch else itself
     splits = split_outputs(graph) if asked.split_outputs else Splits.none(graph)
     if asked.dynamic_batch:
         open_batch(graph)
@@ -186,7 +186,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
             verified_at_batches,
             folder,
             reference=reference,
-            network_at=lambda n: splits.behind(_oracle_at_batch(request, source, unsplit, n)),
+            network_at=lambda n: splits.behind(_oracle_at_batch(request, source, whole, n)),
             graphs=_quantized_graphs(variants + integers),
         )
         if asked.dynamic_batch
