@@ -10,6 +10,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+def _lines(message: str, hint: str) -> str:
+    return f"{message}\nhint: {hint}" if hint else message
+
+
 class EdgeconvError(Exception):
     """A failure, with what to do about it.
 
@@ -31,7 +35,7 @@ class EdgeconvError(Exception):
 
     def __str__(self) -> str:
         """The lines that the command line prints after ``error:``."""
-        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+        return _lines(self.message, self.hint)
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Notice:
 
     def __str__(self) -> str:
         """The lines that the command line prints after ``warning:``."""
-        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+        return _lines(self.message, self.hint)
 
 
 class UsageError(EdgeconvError):

@@ -15,7 +15,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluation import SHARE
 from edgeconv.export import warnings
 from edgeconv.export.pipeline import Outcome, find_source, run
-from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, repair
+from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, escalate
 from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.export.request import Data, ResolvedRequest
 from edgeconv.export.tasks.evaluate import evaluate
@@ -27,7 +27,7 @@ Latency = Callable[[Sequence[Path]], Sequence[float]]
 
 
 @dataclass(frozen=True)
-class Repaired:
+class Escalated:
     """The attempts, and the bundle of the one that met the budget; None if none did."""
 
     attempts: tuple[Attempt, ...]
@@ -49,10 +49,10 @@ class Repaired:
         return self.bundle
 
 
-def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -> Repaired:
+def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -> Escalated:
     """Carry out a request with ever more effort for accuracy, until the int8 files meet a budget.
 
-    The order is that of :func:`edgeconv.export.quantize.accuracy.escalation.repair`. An attempt
+    The order is that of :func:`edgeconv.export.quantize.accuracy.escalation.escalate`. An attempt
     counts by its worst int8 file: lowest SQNR, largest loss of accuracy, most bytes, longest
     latency.
 
@@ -81,14 +81,14 @@ def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -
             return _assess(request, folder, outcome, labeled, latency)
 
         with _only_the_last_warns(warnings.logger, check_export.logger) as held:
-            attempts = repair(request.quantization, budget, assess)
+            attempts = escalate(request.quantization, budget, assess)
             if not attempts[-1].met:
                 held.records.clear()  # they are about files that are not kept
         if not attempts[-1].met:
-            return Repaired(tuple(attempts), None)
+            return Escalated(tuple(attempts), None)
         with staged(request.out, force=request.asked.force) as stage:
             shutil.copytree(folder, stage, dirs_exist_ok=True)
-    return Repaired(tuple(attempts), Bundle.load(request.out))
+    return Escalated(tuple(attempts), Bundle.load(request.out))
 
 
 def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> None:

@@ -40,7 +40,7 @@ from edgeconv.progress import StepTimes
 
 if TYPE_CHECKING:
     from edgeconv.bundle import Target
-    from edgeconv.export.accuracy_budget import Repaired
+    from edgeconv.export.accuracy_budget import Escalated
     from edgeconv.export.request import ResolvedRequest
 
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000
@@ -265,28 +265,28 @@ def command(settings: ExportSettings) -> None:
         raise failed
 
 
-def _carry_out(resolved: ResolvedRequest) -> tuple[Repaired, IncompleteExport | None]:
+def _carry_out(resolved: ResolvedRequest) -> tuple[Escalated, IncompleteExport | None]:
     """The bundle, and what is missing in it."""
     # Tracing makes millions of objects and few cycles. By default, looking for them takes 1.9 s of
     # processor time in an export of MobileNetV2.
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     # Imported under the progress display: torch needs a second or two.
-    from edgeconv.export.accuracy_budget import Repaired, export_within
+    from edgeconv.export.accuracy_budget import Escalated, export_within
     from edgeconv.export.api import carry_out
 
     gc.freeze()  # what was imported stays
     if resolved.asked.has_budget:
         return export_within(resolved, latency=_latency), None
     try:
-        return Repaired((), carry_out(resolved)), None
+        return Escalated((), carry_out(resolved)), None
     except IncompleteExport as error:
-        return Repaired((), Bundle.load(error.folder)), error
+        return Escalated((), Bundle.load(error.folder)), error
 
 
-def _print(result: Repaired, settings: ExportSettings, seconds: Mapping[str, float]) -> None:
+def _print(result: Escalated, settings: ExportSettings, seconds: Mapping[str, float]) -> None:
+    from edgeconv.report.attempts import print_attempts
     from edgeconv.report.bundle import print_bundle
     from edgeconv.report.output import echo_json
-    from edgeconv.report.repair import print_attempts
 
     if result.attempts and not (settings.as_json or settings.quiet):
         print_attempts(result.attempts)

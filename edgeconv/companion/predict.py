@@ -15,7 +15,7 @@ def predict(bundle: Bundle, given: Path, file: str | None = None, out: Path | No
     """Run a file and print what it says.
 
     What runs is the script that this edgeconv writes for the manifest, never the ``run.py`` that
-    came with the bundle: anybody may have changed that one.
+    came with the bundle, which may have been changed.
 
     Args:
         bundle: The bundle.

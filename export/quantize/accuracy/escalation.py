@@ -81,7 +81,7 @@ class Attempt:
 Assess = Callable[[QuantizeOptions], Assessment]
 
 
-def repair(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Attempt]:
+def escalate(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Attempt]:
     """Try one step after the other until the budget is met.
 
     Later steps use the best range method so far, and the passes that gained something.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod, Rounding
-from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, repair
+from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, escalate
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ def climb(scores: dict[str, float], budget: float) -> list[Attempt]:
         total += scores.get("float", 0.0) * options.float_places
         return figures(total)
 
-    return repair(QuantizeOptions(), Budget(min_sqnr_db=budget), assess)
+    return escalate(QuantizeOptions(), Budget(min_sqnr_db=budget), assess)
 
 
 def test_a_network_that_meets_the_budget_is_left_at_min_max() -> None:
