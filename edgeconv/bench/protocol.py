@@ -321,6 +321,7 @@ def request_for(path: Path, threads: int, options: BenchOptions, device: Device)
         seed=options.seed,
         inputs=device.place(options.inputs) if options.inputs else None,
         channels_first=channels_first(path) if options.inputs else (),
+        xnnpack=options.xnnpack,
     )
 
 

@@ -93,6 +93,12 @@ _MEASURING = (
         "reads are measured.",
     ),
     click.option(
+        "--xnnpack",
+        type=click.Choice(("on", "off")),
+        help="Let XNNPACK run what it can of the files, or keep it out. By itself LiteRT uses it "
+        "and ONNX Runtime does not; few builds of ONNX Runtime have it.",
+    ),
+    click.option(
         "--seed",
         type=click.IntRange(0, 2**32 - 1),
         default=0,
@@ -142,6 +148,7 @@ class BenchSettings:
     threads: int | tuple[int, ...]
     cpus: str | None
     runtime: str | None
+    xnnpack: str | None
     seed: int
     inputs: Path | None
     retries: int
@@ -176,6 +183,7 @@ class BenchSettings:
             threads=self.threads,
             affinity=None if self.cpus is None else _cores(self.cpus),
             runtime=None if self.runtime is None else Runtime(self.runtime),
+            xnnpack=None if self.xnnpack is None else self.xnnpack == "on",
             seed=self.seed,
             inputs=self.inputs,
             retries=self.retries,
@@ -213,6 +221,11 @@ class BenchSettings:
         if isinstance(self.threads, tuple) and (self.operators or self.sustained is not None):
             kind = "--operators" if self.operators else "--sustained"
             raise UsageError(f"{kind} measures one number of threads", hint="give --threads one")
+        if self.operators and self.xnnpack == "on":
+            raise UsageError(
+                "--operators runs the operators one by one, and XNNPACK knows only some of them",
+                hint="leave out --xnnpack on; what XNNPACK ran is marked",
+            )
         if self.operators:
             _refuse(OF_TIME, "--operators measures --runs inferences, and half a second at least")
         elif self.sustained is not None:

@@ -74,7 +74,12 @@ def count_on(
     from edgeconv.bench.instructions import CountOptions, count
     from edgeconv.device.emulated import EmulatedDevice
 
-    asked = CountOptions(runtime=options.runtime, seed=options.seed, inputs=options.inputs)
+    asked = CountOptions(
+        runtime=options.runtime,
+        seed=options.seed,
+        inputs=options.inputs,
+        xnnpack=options.xnnpack,
+    )
     with _not_resumable("counts"), progress("Counting", settings.quiet) as show:
         result = count(files, asked, EmulatedDevice.parse(device), show)
     if not settings.no_history:
