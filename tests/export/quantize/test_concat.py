@@ -140,8 +140,8 @@ def test_a_part_is_where_the_noise_of_all_readers_is_least(others: int, ratio: f
 def stream(blocks: int) -> ir.Model:
     """Residual blocks that convolve half of the channels, join both halves, and add the input.
 
-    The joined halves span more than twice the range of what runs through the network, which the Slices, the
-    convolutions and the Add of each block read.
+    The joined halves span more than twice the range of what runs through the network, which the
+    Slices, the convolutions and the Add of each block read.
     """
     net = Net()
     x = net.input("x", (1, 8, 6, 6))
