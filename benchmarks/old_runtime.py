@@ -1,7 +1,7 @@
-"""Count what tflite-runtime 2.14 makes of int8, beside float32 and beside LiteRT, on emulated boards.
+"""Count what tflite-runtime 2.14 makes of int8, beside float32 and LiteRT, on emulated boards.
 
-tflite-runtime 2.14 is all that 32-bit Raspberry Pi OS has. QEMU counts (docs/emulated-pi.md), so any
-machine gives the same figures. The weights are random but not degenerate; the calibration is
+tflite-runtime 2.14 is all that 32-bit Raspberry Pi OS has. QEMU counts (docs/emulated-pi.md), so
+any machine gives the same figures. The weights are random but not degenerate; the calibration is
 synthetic.
 
     .venv/bin/python -m benchmarks.old_runtime
@@ -83,8 +83,8 @@ def main() -> None:
     lines = [
         "# int8 under tflite-runtime 2.14",
         "",
-        "Million instructions of one inference on one thread, counted on emulated boards. A count is",
-        "the same on every machine; it is not a time. The script is `benchmarks/old_runtime.py`.",
+        "Million instructions of one inference on one thread, counted on emulated boards. A count",
+        "is the same on every machine; it is not a time. The script is `benchmarks/old_runtime.py`.",
         "",
         *markdown_table(["network", "board and runtime", "float32", "int8", "int8/float32"], rows),
     ]
