@@ -84,7 +84,8 @@ def main() -> None:
         "# int8 under tflite-runtime 2.14",
         "",
         "Million instructions of one inference on one thread, counted on emulated boards. A count",
-        "is the same on every machine; it is not a time. The script is `benchmarks/old_runtime.py`.",
+        "is the same on every machine; it is not a time.",
+        "The script is `benchmarks/old_runtime.py`.",
         "",
         *markdown_table(["network", "board and runtime", "float32", "int8", "int8/float32"], rows),
     ]
