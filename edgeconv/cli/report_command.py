@@ -75,6 +75,7 @@ class _Subject:
 
 def _read_result(path: Path) -> Versioned:
     """Read a result of any kind, those that are never compared included."""
+    from edgeconv.bench.end_to_end import EndToEndResult
     from edgeconv.bench.profile.profile import OperatorResult
     from edgeconv.bench.result_selector import read_result
     from edgeconv.bench.sustained import SustainedResult
@@ -86,6 +87,7 @@ def _read_result(path: Path) -> Versioned:
         "operators": OperatorResult,
         "sustained": SustainedResult,
         "together": TogetherResult,
+        "end-to-end": EndToEndResult,
         "blame": Blame,
     }
     try:
@@ -116,6 +118,7 @@ def _read(paths: tuple[Path, ...]) -> _Subject:
 
 
 def _sections(subject: _Subject) -> list[Section]:
+    from edgeconv.bench.end_to_end import EndToEndResult
     from edgeconv.bench.instructions import CountResult
     from edgeconv.bench.profile.profile import OperatorResult
     from edgeconv.bench.result import BenchResult
@@ -150,6 +153,8 @@ def _sections(subject: _Subject) -> list[Section]:
                 sections.append(measurements.sustained_section(result))
             case TogetherResult():
                 sections.append(measurements.together_section(result))
+            case EndToEndResult():
+                sections.append(measurements.end_to_end_section(result))
             case Blame():
                 sections.append(measurements.blame_section(result))
     return sections
