@@ -150,6 +150,7 @@ class BenchSettings:
     operators: bool
     no_history: bool
     out: Path | None
+    page: Path | None
     as_json: bool
     quiet: bool
 

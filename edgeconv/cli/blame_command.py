@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import MANIFEST_NAME, Bundle, Format, Precision
+from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
     calibration_options,
@@ -48,6 +49,7 @@ class BlameSettings:
         truth: What is true of the labeled samples, if it is not among them.
         limit: How many layers to show.
         plot: The file to draw into.
+        page: The page to write.
         as_json: Whether to print JSON.
         quiet: Whether to show no progress.
     """
@@ -63,6 +65,7 @@ class BlameSettings:
     truth: Path | None
     limit: int | None
     plot: Path | None
+    page: Path | None
     as_json: bool
     quiet: bool
 
@@ -91,6 +94,7 @@ class BlameSettings:
     metavar="FILE.svg",
     help="Draw all layers in the order of the network into this file.",
 )
+@html_option
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @takes(BlameSettings)
@@ -106,6 +110,7 @@ def command(settings: BlameSettings) -> None:
     plot = settings.plot
     if plot is not None and plot.suffix != ".svg":
         raise UsageError(f"--plot {plot}: the plot is an SVG", hint=f"name it {plot.stem}.svg")
+    refuse_undrawable(settings.page)
     for option in given_options(("task", "truth")) if settings.labeled is None else ():
         raise UsageError(f"{option} judges labeled samples", hint="pass them with --labeled")
     with progress("Starting", settings.quiet or settings.as_json) as show:
@@ -127,6 +132,10 @@ def command(settings: BlameSettings) -> None:
         from edgeconv.report.blame_plot import draw
 
         plot.write_text(draw(found), encoding="utf-8")
+    if settings.page is not None:
+        from edgeconv.report.html.sections import result_section, write_page
+
+        write_page(settings.page, found.model, [result_section(found)])
     if settings.as_json:
         echo_json(found)
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from edgeconv.cli.comparing import across_option, terms_of
+from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.settings import takes
 
 SCHEMA_VERSION = 3  # 1 held one comparison, of latencies; 2 no figure beside the median
@@ -20,6 +21,7 @@ class CompareSettings:
     before: str
     after: str
     across: tuple[str, ...]
+    page: Path | None
     as_json: bool
 
 
@@ -27,6 +29,7 @@ class CompareSettings:
 @click.argument("before")
 @click.argument("after")
 @across_option
+@html_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @takes(CompareSettings)
 def command(settings: CompareSettings) -> None:
@@ -45,6 +48,7 @@ def command(settings: CompareSettings) -> None:
     from edgeconv.report.output import echo_json
     from edgeconv.report.tables import console, print_notes
 
+    refuse_undrawable(settings.page)
     history = History(default_path())
     matched = match(settings.before, settings.after, history, Path.cwd())
     terms = terms_of(settings.across, history)
@@ -52,6 +56,16 @@ def command(settings: CompareSettings) -> None:
         name: kind_of(before).compare(before, after, terms)
         for name, (before, after) in matched.pairs.items()
     }
+    if settings.page is not None:
+        from edgeconv.report.html.comparisons import comparison_section
+        from edgeconv.report.html.sections import write_page
+
+        names = f"{settings.before} and {settings.after}"
+        sections = [
+            comparison_section(name if len(reports) > 1 else names, found)
+            for name, found in reports.items()
+        ]
+        write_page(settings.page, f"Comparison of {names}", sections)
     if settings.as_json:
         plain = {
             "schema_version": SCHEMA_VERSION,

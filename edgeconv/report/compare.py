@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.report.stacked import stacked
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 
 def comparison_table(report: AnyReport, title: str | None) -> Table | Text:
+    """One row per file; see :func:`comparison_cells`."""
+    return stacked(*comparison_cells(report), title=title)
+
+
+def comparison_cells(report: AnyReport) -> tuple[Sequence[Column], Sequence[Sequence[str]]]:
     """One row per file: before, after, and the verdict in words."""
     by = [c.judged_by() for c in report.comparisons]
     figure = (Column("By"),) if any(by) else ()
@@ -25,7 +31,7 @@ def comparison_table(report: AnyReport, title: str | None) -> Table | Text:
         for c, name in zip(report.comparisons, by, strict=True)
     ]
     before, after = Column("Before", numeric=True), Column("After", numeric=True)
-    return stacked((Column("File"), before, after, *figure, Column("Verdict")), rows, title=title)
+    return (Column("File"), before, after, *figure, Column("Verdict")), rows
 
 
 def notes(report: AnyReport) -> list[str]:

@@ -13,7 +13,7 @@ from edgeconv.errors import UsageError
 from edgeconv.evaluation import top1_figure
 from edgeconv.export.data.classes import open_classes
 from edgeconv.export.data.truth import Labeled
-from edgeconv.export.tasks.task import Arrays, Rows, Scored, share
+from edgeconv.export.tasks.task import Arrays, Classes, ClassRows, Scored, share
 
 _TOP = 5
 
@@ -41,22 +41,24 @@ class Classification:
         self._classes = shape[1]
         return open_classes(data, truth, manifest, self._classes)
 
-    def count(self, outputs: Arrays, truths: Sequence[int]) -> Rows:
-        """How many classes come before the right one."""
+    def count(self, outputs: Arrays, truths: Sequence[int]) -> ClassRows:
+        """How many classes come before the right one, which comes first, and the right one."""
         scores, right = outputs[0], np.array(truths, np.int64)[:, None]
         of_right = np.take_along_axis(scores, right, 1)
         earlier = np.arange(scores.shape[1]) < right
         before = (scores > of_right) | ((scores == of_right) & earlier)
-        return Rows((before.sum(1).astype(np.int32),))
+        ranks, predicted = before.sum(1).astype(np.int32), scores.argmax(1).astype(np.int32)
+        return ClassRows((ranks, predicted, right[:, 0].astype(np.int32)))
 
-    def merge(self, parts: Sequence[Rows]) -> Rows:
-        """The ranks of all samples."""
-        return Rows.joined(parts)
+    def merge(self, parts: Sequence[ClassRows]) -> ClassRows:
+        """The same of all samples."""
+        return ClassRows.joined(parts)
 
-    def score(self, counts: Rows, reference: Rows | None) -> Scored:
+    def score(self, counts: ClassRows, reference: ClassRows | None) -> Scored:
         """Top-1, and top-5 where there are more than five classes."""
-        (ranks,) = counts.arrays
+        ranks, predicted, right = counts.arrays
         figures = [top1_figure(float((ranks == 0).mean()), len(ranks))]
         if self._classes > _TOP:
             figures.append(share(f"top-{_TOP}", float((ranks < _TOP).mean()), len(ranks)))
-        return Scored(tuple(figures), outcomes=ranks == 0)
+        classes = Classes(self._classes, predicted, right)
+        return Scored(tuple(figures), outcomes=ranks == 0, classes=classes)

@@ -11,11 +11,14 @@ from edgeconv.export.blame.report import Blame
 from edgeconv.report.accuracy import accuracy_cells
 from edgeconv.report.accuracy import notes as accuracy_notes
 from edgeconv.report.html.charts import latency_dots
-from edgeconv.report.html.page import Bar, Cell, Section, html_table
+from edgeconv.report.html.classes import class_blocks
+from edgeconv.report.html.page import Bar, Block, Cell, Section, html_table
+from edgeconv.report.html.roofline import roofline_chart
 from edgeconv.report.instructions import counts_cells
 from edgeconv.report.instructions import notes as count_notes
 from edgeconv.report.latency import cost_cells, latency_cells
 from edgeconv.report.latency import notes as latency_notes
+from edgeconv.report.operators import notes as operator_notes
 from edgeconv.report.sustained import notes as sustained_notes
 from edgeconv.report.sustained import sustained_cells
 from edgeconv.report.tables import Column
@@ -54,23 +57,24 @@ def count_section(result: CountResult) -> Section:
 
 
 def accuracy_section(result: Evaluation) -> Section:
-    """The accuracy of each file."""
+    """The accuracy of each file, the classes that are confused, and the samples that changed."""
+    blocks, notes = class_blocks(result)
     return Section(
         f"Accuracy on {result.samples} samples of {result.data}",
-        blocks=(html_table("Accuracy", *accuracy_cells(result)),),
-        notes=tuple(accuracy_notes(result)),
+        blocks=(html_table("Accuracy", *accuracy_cells(result)), *blocks),
+        notes=(*accuracy_notes(result), *notes),
     )
 
 
 def operator_section(result: OperatorResult) -> Section:
-    """The time of every operator, and the share of the board's limit that it reaches."""
+    """The time of every operator, the share of the board's limit that it reaches, the roofline."""
     columns = [
         Column("operator"),
         Column("name"),
         Column("time", numeric=True),
         Column("of the board's limit", numeric=True),
     ]
-    blocks = []
+    blocks: list[Block] = []
     for model in result.models:
         most = max((operator.ns for operator in model.operators), default=0) or 1
         rows: list[list[Cell]] = [
@@ -85,7 +89,12 @@ def operator_section(result: OperatorResult) -> Section:
             for operator in model.operators
         ]
         blocks.append(html_table(model.file.name, columns, rows))
-    return Section(f"Operators on {result.device}", blocks=tuple(blocks))
+        blocks += filter(None, [roofline_chart(model)])
+    return Section(
+        f"Operators on {result.device}",
+        blocks=tuple(blocks),
+        notes=tuple(operator_notes(result)),
+    )
 
 
 def sustained_section(result: SustainedResult) -> Section:
