@@ -20,6 +20,7 @@ from edgeconv.versioned import Record, Versioned
 MANIFEST_NAME = "manifest.json"
 REFERENCE_NAME = "reference.npz"
 SUMS_NAME = "SHA256SUMS"
+RANGES_NAME = "calibration.json"
 RUN_NAME = "run.py"
 README_NAME = "README.md"
 # Share of the outputs of two int8 files that lie within one output step when the files agree:

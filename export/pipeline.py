@@ -13,6 +13,7 @@ from torch import nn
 import edgeconv
 from edgeconv.bundle import (
     MANIFEST_NAME,
+    RANGES_NAME,
     REFERENCE_NAME,
     Artifact,
     Calibration,
@@ -24,6 +25,7 @@ from edgeconv.bundle import (
     TensorInfo,
     sha256_of,
 )
+from edgeconv.calibrated_ranges import MOST_ACTIVATIONS, CalibratedRanges
 from edgeconv.checksums import write_checksums
 from edgeconv.companion.write import write_companions
 from edgeconv.errors import EdgeconvError
@@ -206,9 +208,18 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
         reference_sha256=sha256_of(folder / REFERENCE_NAME),
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+    if quantized is not None and any(artifact.precision.calibrated for artifact in artifacts):
+        _save_ranges(folder / RANGES_NAME, quantized)
     write_companions(folder, manifest)
     write_checksums(folder)
     return Outcome(manifest, writer.failures, tuple(failed))
+
+
+def _save_ranges(path: Path, quantized: QuantizedModel) -> None:
+    """Keep what calibration saw, where it took place."""
+    ranges = quantized.ranges
+    if ranges:
+        CalibratedRanges(activations=len(ranges), ranges=ranges[:MOST_ACTIVATIONS]).write(path)
 
 
 def _manifest(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from edgeconv.calibrated_ranges import ActivationRange
 from edgeconv.errors import UsageError
 from edgeconv.export.data.samples import Batch, Batches
 from edgeconv.export.layer_rules import LayerRule
@@ -62,6 +63,7 @@ class QuantizedModel:
         int16: The names of the nodes with activations of 16 bits.
         in_float: The names of the nodes in ``float_fallback``.
         layers: The rules of precision by layer, each with the nodes that it decides.
+        ranges: What calibration saw of every activation, and what its integers represent.
     """
 
     model: ir.Model
@@ -72,6 +74,7 @@ class QuantizedModel:
     int16: frozenset[str] = frozenset()
     in_float: frozenset[str] = frozenset()
     layers: tuple[tuple[LayerRule, tuple[str, ...]], ...] = ()
+    ranges: tuple[ActivationRange, ...] = ()
 
 
 def quantize(
@@ -105,6 +108,7 @@ def quantize(
         int16=current.options.chosen.int16,
         in_float=frozenset(str(node.name) for node in left),
         layers=current.options.chosen.by_rule,
+        ranges=current.ranges,
     )
 
 

@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgeconv.bundle import OPEN, Artifact, Bundle, Format, Precision, Preprocessing, TensorInfo
+from edgeconv.bundle import (
+    OPEN,
+    RANGES_NAME,
+    Artifact,
+    Bundle,
+    Format,
+    Precision,
+    Preprocessing,
+    TensorInfo,
+)
+from edgeconv.calibrated_ranges import CalibratedRanges
 from edgeconv.export.inspect.layers import Layer, onnx_layers
 from edgeconv.report.bundle import accuracy_cells, certainty_lines, file_cells, float_lines
-from edgeconv.report.html.page import Bar, Cell, HtmlTable, Section, html_table
+from edgeconv.report.html.page import Bar, Block, Cell, HtmlTable, Section, html_table
+from edgeconv.report.html.ranges import range_charts
 from edgeconv.report.tables import Column
 from edgeconv.units import format_count, format_duration, significant
 
@@ -29,13 +40,16 @@ class LayerFigures:
 def bundle_section(bundle: Bundle, measured: LayerFigures) -> Section:
     """What was exported, its files and its layers."""
     manifest = bundle.manifest
-    blocks = [
+    blocks: list[Block] = [
         html_table("What the files keep of the network", *accuracy_cells(manifest.artifacts)),
         html_table("The files", *file_cells(manifest.artifacts)),
     ]
     plain = _plainest_onnx(manifest.artifacts)
     if plain is not None:
         blocks.append(_layer_table(plain, onnx_layers(bundle.file(plain)), measured))
+    ranges = bundle.path / RANGES_NAME
+    if ranges.is_file():
+        blocks += range_charts(CalibratedRanges.load(ranges))
     notes = list(float_lines(manifest.artifacts))
     if manifest.calibration is not None:
         notes = [*certainty_lines(manifest.calibration, manifest.artifacts), *notes]
