@@ -109,9 +109,8 @@ def front(title: str, points: Sequence[Point], cost: str, accuracy: str) -> Char
         axes.step(*zip(*best, strict=True), where="post", color=INK, linewidth=1, alpha=0.5)
     axes.set_xlabel(cost)
     axes.set_ylabel(accuracy)
-    axes.set_xlim(left=0)
-    axes.margins(x=0.25, y=0.15)
-    axes.set_xlim(left=0)
+    axes.margins(y=0.15)
+    axes.set_xlim(0, 1.4 * max(point.cost for point in points))  # room for the names
     plain_axes(axes)
     return Chart(as_svg(figure), title)
 
@@ -127,7 +126,7 @@ def _spread(durations: Sequence[int]) -> Sequence[int]:
 def plain_axes(axes: Axes) -> None:
     """Give the axes the page's color, and no frame."""
     axes.grid(visible=True, color=INK, alpha=0.15)
-    axes.tick_params(colors=INK)
+    axes.tick_params(colors=INK, which="both")
     axes.xaxis.label.set_color(INK)
     axes.yaxis.label.set_color(INK)
     for spine in axes.spines.values():

@@ -43,7 +43,7 @@ def confusion_chart(description: str, counts: npt.NDArray[Any], labels: Sequence
             )
         )
         axes.text(
-            predicted, true, str(count), color=INK, ha="center", va="center", fontsize="x-small"
+            predicted, true, str(count), color=INK, ha="center", va="center", fontsize="small"
         )
     short = [_short(label) for label in labels]
     axes.set_xlim(-0.5, number - 0.5)

@@ -68,26 +68,23 @@ def accuracy_section(result: Evaluation) -> Section:
 
 def operator_section(result: OperatorResult) -> Section:
     """The time of every operator, the share of the board's limit that it reaches, the roofline."""
-    columns = [
-        Column("operator"),
-        Column("name"),
-        Column("time", numeric=True),
-        Column("of the board's limit", numeric=True),
-    ]
     blocks: list[Block] = []
     for model in result.models:
         most = max((operator.ns for operator in model.operators), default=0) or 1
-        rows: list[list[Cell]] = [
-            [
+        has_roofs = any(operator.roof for operator in model.operators)
+        columns = [Column("operator"), Column("name"), Column("time", numeric=True)]
+        columns += [Column("of the board's limit", numeric=True)] if has_roofs else []
+        rows: list[list[Cell]] = []
+        for operator in model.operators:
+            row: list[Cell] = [
                 operator.operator,
                 operator.name,
                 Bar(format_duration(operator.ns / 1e9), operator.ns / most),
-                ""
-                if operator.share_of_roof is None
-                else Bar(format_percent(operator.share_of_roof), operator.share_of_roof),
             ]
-            for operator in model.operators
-        ]
+            if has_roofs:
+                share = operator.share_of_roof
+                row.append("" if share is None else Bar(format_percent(share), share))
+            rows.append(row)
         blocks.append(html_table(model.file.name, columns, rows))
         blocks += filter(None, [roofline_chart(model)])
     return Section(

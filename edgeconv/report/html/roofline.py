@@ -19,6 +19,8 @@ def roofline_chart(model: ProfiledModel) -> Chart | None:
 
     That is the case on a board whose peaks are not known.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     peaks, points = model.peaks, _points(model)
     if peaks is None or not points:
         return None
@@ -55,6 +57,10 @@ def roofline_chart(model: ProfiledModel) -> Chart | None:
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("MACs per byte that an operator reads or writes")
     axes.set_ylabel("GMAC/s")
     plain_axes(axes)

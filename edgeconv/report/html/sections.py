@@ -58,14 +58,13 @@ def result_section(result: Versioned) -> Section:
 
 def _layers(bundle: Bundle, results: Sequence[Versioned]) -> LayerFigures:
     """The times and int8 errors of a bundle's layers, from the results that are of it."""
-    hashes = {artifact.sha256 for artifact in bundle.manifest.artifacts}
+    paths = {artifact.sha256: artifact.path for artifact in bundle.manifest.artifacts}
     times = {
-        operator.name: float(operator.ns)
+        paths[model.file.sha256]: {each.name: float(each.ns) for each in model.operators}
         for result in results
         if isinstance(result, OperatorResult)
         for model in result.models
-        if model.file.sha256 in hashes
-        for operator in model.operators
+        if model.file.sha256 in paths
     }
     decibels = {
         layer.node: layer.alone_db
