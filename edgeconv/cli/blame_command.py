@@ -17,6 +17,7 @@ from edgeconv.cli.shared_options import (
     network_options,
     preprocessing,
     task_options,
+    wide_option,
 )
 from edgeconv.cli.values import given_options
 from edgeconv.errors import UsageError
@@ -50,6 +51,7 @@ class BlameSettings:
         limit: How many layers to show.
         plot: The file to draw into.
         page: The page to write.
+        wide: Whether to show every column.
         as_json: Whether to print JSON.
         quiet: Whether to show no progress.
     """
@@ -66,6 +68,7 @@ class BlameSettings:
     limit: int | None
     plot: Path | None
     page: Path | None
+    wide: bool
     as_json: bool
     quiet: bool
 
@@ -95,6 +98,7 @@ class BlameSettings:
     help="Draw all layers in the order of the network into this file.",
 )
 @html_option
+@wide_option
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @takes(BlameSettings)
@@ -141,7 +145,7 @@ def command(settings: BlameSettings) -> None:
         return
     from edgeconv.report.blame import print_blame
 
-    print_blame(found, settings.limit)
+    print_blame(found, settings.limit, wide=settings.wide)
 
 
 def _bundle(settings: BlameSettings, out: Path, progress: Progress) -> Bundle:

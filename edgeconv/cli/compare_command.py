@@ -58,6 +58,7 @@ def command(settings: CompareSettings) -> None:
     }
     if settings.page is not None:
         from edgeconv.report.html.comparisons import comparison_section
+        from edgeconv.report.html.page import Section
         from edgeconv.report.html.sections import write_page
 
         names = f"{settings.before} and {settings.after}"
@@ -65,6 +66,11 @@ def command(settings: CompareSettings) -> None:
             comparison_section(name if len(reports) > 1 else names, found)
             for name, found in reports.items()
         ]
+        if unmatched := (
+            *(f"only {settings.before} has {name}" for name in matched.missing),
+            *matched.notes,
+        ):
+            sections.append(Section("Results without a partner", notes=unmatched))
         write_page(settings.page, f"Comparison of {names}", sections)
     if settings.as_json:
         plain = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeconv.cli.comparing import across_option, exit_with, max_regression_option, terms_of
+from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.values import EnumChoice, Share
 from edgeconv.errors import UsageError
@@ -42,6 +43,7 @@ class GateSettings:
     across: tuple[str, ...]
     measure: Measure
     device: str | None
+    page: Path | None
     quiet: bool
 
     @property
@@ -80,6 +82,7 @@ class GateSettings:
     "session finds what two cannot. auto does so where the files are still there.",
 )
 @click.option("--device", help="With --measure of bundles or files: where to measure them.")
+@html_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @takes(GateSettings)
 def command(settings: GateSettings) -> None:
@@ -99,11 +102,16 @@ def command(settings: GateSettings) -> None:
     from edgeconv.report.gate import markdown, missing_markdown
     from edgeconv.report.output import echo_lines
 
-    limits, parts, outcomes = settings.limits, [], []
+    refuse_undrawable(settings.page)
+    limits, parts, outcomes, sections = settings.limits, [], [], []
     matched, reports = _reports(settings)
     for name, (kind, report) in reports.items():
         found = gate(report, limits)
         outcomes.append(found.outcome)
+        if settings.page is not None:
+            from edgeconv.report.html.comparisons import gate_section
+
+            sections.append(gate_section(name, found, kind, limits))
         text = markdown(found, kind, limits)
         parts += [f"### {in_markdown(name)}", text] if len(reports) > 1 else [text]
     if matched.missing:
@@ -112,6 +120,15 @@ def command(settings: GateSettings) -> None:
     if matched.notes:
         parts.append("\n".join(f"- {in_markdown(note)}" for note in matched.notes))
     echo_lines("\n\n".join(parts))
+    if settings.page is not None:
+        from edgeconv.report.html.page import Section
+        from edgeconv.report.html.sections import write_page
+
+        missing = [f"failed: {name} was not made" for name in matched.missing]
+        if unmatched := (*missing, *matched.notes):
+            sections.append(Section("Results without a partner", notes=unmatched))
+        title = f"{settings.result} against {settings.baseline}: {worst(outcomes).value}"
+        write_page(settings.page, title, sections)
     exit_with(worst(outcomes))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.cli.settings import takes
+from edgeconv.cli.shared_options import wide_option
 from edgeconv.printable import printable
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class HistorySettings:
     limit: int
     everything: bool
     run: int | None
+    wide: bool
     as_csv: bool
     as_json: bool
 
@@ -40,15 +42,16 @@ class HistorySettings:
 )
 @click.option("--all", "everything", is_flag=True, help="List all runs.")
 @click.option("--run", type=click.IntRange(1), help="Print the whole result of this run as JSON.")
+@wide_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @takes(HistorySettings)
 def command(settings: HistorySettings) -> None:
     """List the latest measurements of files that match PATTERN (shell style, such as '*int8*')."""
     from edgeconv.bench.history import History, default_path
-    from edgeconv.report.history import history_table, notes
+    from edgeconv.report.history import notes, print_history
     from edgeconv.report.output import echo_json, echo_lines
-    from edgeconv.report.tables import console, print_notes
+    from edgeconv.report.tables import print_notes
 
     history = History(default_path())
     if settings.run is not None:
@@ -62,7 +65,7 @@ def command(settings: HistorySettings) -> None:
     elif settings.as_csv:
         echo_lines(_csv(entries).removesuffix("\n"))
     elif entries:
-        console().print(history_table(entries))
+        print_history(entries, wide=settings.wide)
         print_notes(notes(entries))
     else:
         print_notes([_why_none(settings.pattern, history.path)])

@@ -12,8 +12,8 @@ import click
 from edgeconv.bundle import Bundle
 from edgeconv.cli.settings import takes
 from edgeconv.report.output import echo_json
-from edgeconv.report.stacked import stacked
-from edgeconv.report.tables import Column, console, table
+from edgeconv.report.stacked import print_facts, stacked
+from edgeconv.report.tables import Column, console
 from edgeconv.units import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -80,11 +80,12 @@ def _inspect_bundle(path: Path) -> BundleReport:
 def _print_file(report: FileReport) -> None:
     out = console()
     out.print(report.path, style="bold")
-    out.print(table(["", ""], _figures(report), header=False))
+    print_facts(_figures(report))
     out.print()
     borders = [_border("input", tensor) for tensor in report.inputs]
     borders += [_border("output", tensor) for tensor in report.outputs]
-    out.print(table(["", "name", "shape", "dtype", *_numeric("scale", "zero point")], borders))
+    columns = [Column("name"), *map(Column, ("", "shape", "dtype"))]
+    out.print(stacked([*columns, *_numeric("scale", "zero point")], borders))
     out.print()
     rows = [
         [
@@ -95,7 +96,7 @@ def _print_file(report: FileReport) -> None:
         ]
         for operator in report.operators
     ]
-    out.print(table(["operator", *_numeric("version", "count", "MACs")], rows))
+    out.print(stacked([Column("operator"), *_numeric("version", "count", "MACs")], rows))
     for note in report.notes:
         out.print(f"Note: {note}.")
 
@@ -161,8 +162,8 @@ def _parameters(report: FileReport) -> str:
 
 def _border(role: str, tensor: TensorReport) -> list[str]:
     return [
-        role,
         tensor.name,
+        role,
         "x".join(str(size) for size in tensor.shape) or "scalar",
         tensor.dtype,
         "" if tensor.scale is None else f"{tensor.scale:.6g}",

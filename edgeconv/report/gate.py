@@ -42,15 +42,27 @@ def missing_markdown(names: Sequence[str]) -> str:
     return "\n".join(["**Gate FAILED**: the baseline has results that were not made.", "", *lines])
 
 
-def _cells(comparison: Comparison[Any, Any]) -> tuple[str, ...]:
+def figure_cells(comparison: Comparison[Any, Any]) -> tuple[str, ...]:
+    """The figure before and after, its change, and the size."""
     size = f"{format_bytes(comparison.sizes[1])} ({format_change(comparison.size_change)})"
-    figures = (*comparison.figures(), comparison.format_change(), size)
+    return (*comparison.figures(), comparison.format_change(), size)
+
+
+def result_words(row: GateRow, doubt: str) -> tuple[Outcome, str]:
+    """What the gate says of a file, and why; ``doubt`` is why it does not, in general."""
+    if row.reasons:
+        return Outcome.FAIL, ", ".join(row.reasons)
+    if row.outcome is Outcome.INCONCLUSIVE:
+        return Outcome.INCONCLUSIVE, ", ".join(row.comparison.doubts) or doubt
+    return Outcome.PASS, ""
+
+
+def _cells(comparison: Comparison[Any, Any]) -> tuple[str, ...]:
+    figures = figure_cells(comparison)
     return (in_markdown(comparison.name), *(text.replace("<", "\\<") for text in figures))
 
 
 def _result(row: GateRow, doubt: str) -> str:
-    if row.reasons:
-        return "**failed**: " + ", ".join(map(in_markdown, row.reasons))
-    if row.outcome is Outcome.INCONCLUSIVE:
-        return "**inconclusive**: " + (", ".join(map(in_markdown, row.comparison.doubts)) or doubt)
-    return "passed"
+    outcome, why = result_words(row, doubt)
+    word = outcome.value if outcome is Outcome.PASS else f"**{outcome.value}**"
+    return f"{word}: {in_markdown(why)}" if why else word

@@ -5,42 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgeconv.report.tables import Column, table
+from edgeconv.report.stacked import print_fitted
+from edgeconv.report.tables import Column
 from edgeconv.units import format_count, format_duration
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from edgeconv.bench.history import Entry
 
 COLUMNS = (
+    Column("File"),
     Column("Run", numeric=True),
-    "When (UTC)",
-    "Revision",
-    "Device",
-    "File",
-    "Runtime",
-    Column("Threads", numeric=True),
+    Column("When (UTC)"),
+    Column("Device"),
+    Column("Revision", spare=True),
+    Column("Runtime", spare=True),
+    Column("Threads", numeric=True, spare=True),
     Column("Median [95 % interval] or count", numeric=True),
 )
 
 
-def history_table(entries: Sequence[Entry]) -> Table:
-    """One row per measured file."""
+def print_history(entries: Sequence[Entry], *, wide: bool) -> None:
+    """Print one row per measured file; ``wide`` shows every column."""
     rows = [
         (
+            entry.name,
             str(entry.run),
             entry.started[:16].replace("T", " "),
-            (entry.revision or "-")[:12] + ("+" if entry.changed else ""),
             entry.device,
-            entry.name,
+            (entry.revision or "-")[:12] + ("+" if entry.changed else ""),
             entry.runtime,
             str(entry.threads),
             _figure(entry),
         )
         for entry in entries
     ]
-    return table(COLUMNS, rows)
+    print_fitted(COLUMNS, rows, wide=wide)
 
 
 def notes(entries: Sequence[Entry]) -> list[str]:

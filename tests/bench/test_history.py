@@ -107,6 +107,9 @@ def test_counts_in_the_list(history: History, edgeconv: CommandLine) -> None:
     history.add(result, None)
     history.add(made_result(made_model("a.tflite", CALM)), None)
     table = edgeconv("history").stdout
+    assert max(map(len, table.splitlines())) <= 80
+    assert {"Revision", "Threads"} & set(table.split()) == set()
+    assert {"Revision", "Threads"} <= set(edgeconv("history", "--wide").stdout.split())
     assert "12.3 M instr." in table
     assert "1.000 ms" in table
     rows = list(csv.DictReader(io.StringIO(edgeconv("history", "--csv").stdout)))
