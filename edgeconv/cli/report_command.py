@@ -74,12 +74,14 @@ def _read_result(path: Path) -> Versioned:
     from edgeconv.bench.profile.profile import OperatorResult
     from edgeconv.bench.result_selector import read_result
     from edgeconv.bench.sustained import SustainedResult
+    from edgeconv.bench.together import TogetherResult
     from edgeconv.export.blame.report import Blame
     from edgeconv.versioned import Head
 
     kinds: dict[str, type[Versioned]] = {
         "operators": OperatorResult,
         "sustained": SustainedResult,
+        "together": TogetherResult,
         "blame": Blame,
     }
     try:

@@ -10,6 +10,7 @@ from edgeconv.bench.instructions import CountResult
 from edgeconv.bench.profile.profile import OperatorResult
 from edgeconv.bench.result import BenchResult
 from edgeconv.bench.sustained import SustainedResult
+from edgeconv.bench.together import TogetherResult
 from edgeconv.bundle import Bundle
 from edgeconv.evaluation import Evaluation
 from edgeconv.export.blame.report import Blame
@@ -51,6 +52,8 @@ def result_section(result: Versioned) -> Section:
             return measurements.operator_section(result)
         case SustainedResult():
             return measurements.sustained_section(result)
+        case TogetherResult():
+            return measurements.together_section(result)
         case Blame():
             return measurements.blame_section(result)
     raise TypeError(f"{type(result).__name__} has no section")
