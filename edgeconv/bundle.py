@@ -164,6 +164,8 @@ class Preprocessing(Record):
         exif_rotation: Whether an image is turned as its EXIF orientation says, which viewers do
             and plain Pillow does not.
         assumed: Whether mean and std are a default, not stated by the user or the network.
+        inside: Whether the files do the last part themselves. They then take bytes of red, green
+            and blue, or gray, as numbers from 0 to 255.
     """
 
     resize: int | None = Field(default=None, gt=0)
@@ -178,6 +180,7 @@ class Preprocessing(Record):
     background: tuple[Byte, Byte, Byte] = (255, 255, 255)
     exif_rotation: bool = True
     assumed: bool = False
+    inside: bool = False
 
     @field_validator("mean", "std", mode="before")
     @classmethod

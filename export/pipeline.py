@@ -26,7 +26,7 @@ from edgeconv.bundle import (
 )
 from edgeconv.checksums import write_checksums
 from edgeconv.companion.write import write_companions
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.capture.arguments import Called, file_inputs
 from edgeconv.export.capture.bind import bind
 from edgeconv.export.capture.checks import refuse_bad_weights, refuse_other_than_numbers
@@ -40,9 +40,11 @@ from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.example import example_samples
 from edgeconv.export.data.feed import choose_preprocessing, open_batches
 from edgeconv.export.data.integer_ranges import integer_ranges
+from edgeconv.export.data.preprocess import is_image
 from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.synthetic import SyntheticSamples
 from edgeconv.export.dynamic_batch import TRACED, rows, with_batch, with_open_batch
+from edgeconv.export.image_input import Normalization, OnPictures
 from edgeconv.export.labels import choose_labels
 from edgeconv.export.open_batch import open_batch
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
@@ -64,11 +66,13 @@ from edgeconv.export.verify.check_export import (
     run_reference,
 )
 from edgeconv.export.verify.parity import Reference
+from edgeconv.export.verify.pictures import on_pictures
 from edgeconv.export.verify.reference import Oracle, module_outputs, onnx_oracle, save_reference
 from edgeconv.export.warnings import (
     warn_of_data,
     warn_of_device,
     warn_of_float_fallback,
+    warn_of_normalized_integers,
     warn_of_poor_accuracy,
     warn_of_random_integers,
     warn_of_source,
@@ -151,13 +155,19 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
     preprocessing = choose_preprocessing(
         asked.preprocessing, source.preprocessing, input_infos(graph), source.spec
     )
+    pictures = _pictures(asked, graph, preprocessing, source.spec)
+    if pictures is not None and preprocessing is not None:
+        preprocessing = preprocessing.model_copy(update={"inside": True})
+        graph = pictures.enter(integer=False).whole
+        itself = itself.on_pictures(pictures.how, graph)
+    warn_of_normalized_integers(request, preprocessing)
     labels = choose_labels(asked.labels, source.labels, output_infos(graph))
     if request.calibrates and Format.TFLITE in request.formats:
         demand_known(graph)  # before the data is read
     batches = _open_batches(request, graph, source, preprocessing, itself.run)
 
     # Float files come first: what cannot be written is refused before a calibration.
-    writer = Writer(request, folder)
+    writer = Writer(request, folder, pictures)
     variants = writer.variants(graph, None, calibrated=False)
     artifacts = writer.write(variants)
     quantized = writer.quantize(graph, batches)
@@ -186,7 +196,9 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
             verified_at_batches,
             folder,
             reference=reference,
-            network_at=lambda n: splits.behind(_oracle_at_batch(request, source, whole, n)),
+            network_at=lambda n: splits.behind(
+                _on_pictures(_oracle_at_batch(request, source, whole, n), pictures)
+            ),
             graphs=_quantized_graphs(variants + integers),
         )
         if asked.dynamic_batch
@@ -325,6 +337,35 @@ def _oracle_at_batch(
     return itself.run
 
 
+def _on_pictures(network: Oracle, pictures: OnPictures | None) -> Oracle:
+    return network if pictures is None else on_pictures(network, pictures.how)
+
+
+def _pictures(
+    asked: ExportRequest, graph: ir.Model, preprocessing: Preprocessing | None, network: str
+) -> OnPictures | None:
+    """How the files take pictures, if they shall.
+
+    Raises:
+        UsageError: The network does not take one image.
+    """
+    if not asked.takes_pictures:
+        return None
+    inputs = input_infos(graph)
+    if preprocessing is None or len(inputs) != 1 or not is_image(inputs[0]):
+        raise UsageError(
+            f"--input image is for a network on one gray or color image, and {network} takes "
+            + "; ".join(f"{info.name!r} of {list(info.shape)}" for info in inputs),
+            hint="leave --input image out",
+        )
+    if inputs[0].dtype != "float32":
+        raise UsageError(
+            f"{network} takes {inputs[0].dtype} pictures already",
+            hint="leave --input image out",
+        )
+    return OnPictures(graph, Normalization.of(preprocessing, inputs[0], asked.picture_layout))
+
+
 def _open_batches(
     request: ResolvedRequest,
     graph: ir.Model,
@@ -335,7 +376,7 @@ def _open_batches(
     """The samples for calibration and verification."""
     ranges = integer_ranges(graph)
     samples = request.asked.calibration
-    if samples is None:
+    if samples is None and not request.asked.takes_pictures:  # an example is normalized
         samples = example_samples(source.network, request.asked.example, input_infos(graph))
     batches = open_batches(
         samples,

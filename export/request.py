@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 
+_PICTURES = ("image", "image:nhwc")
+
 # Arrays, lists, generators and datasets come without a type in common.
 Data: TypeAlias = Any
 
@@ -65,7 +67,9 @@ class ExportRequest:
             (features,) for one on vectors; for any other input ``InputShape``, its whole shape with
             the batch. Or a text as on the command line: "192x160", "1,12,8".
         inputs: Each input by its name, for networks with several inputs or other types, as
-            ``InputSpec("ids", (1, 16), "int64")`` or "ids:1,16:int64".
+            ``InputSpec("ids", (1, 16), "int64")`` or "ids:1,16:int64". "image" gives the files the
+            bytes of a picture to take, from 0 to 255, with scale, mean and std inside;
+            "image:nhwc" also gives ONNX files the channels last.
         example: What the network is called with, in place of ``inputs``: a tensor or array, a tuple
             of arguments, a dict of keyword arguments, or an ``.npz`` with an array per input.
         dynamic_batch: Whether each file is for every batch size.
@@ -163,7 +167,18 @@ class ExportRequest:
     @property
     def stated_inputs(self) -> tuple[InputSpec | FixedArgument, ...]:
         """``inputs``, with those read that are text."""
-        return tuple(parse_input(each) if isinstance(each, str) else each for each in self.inputs)
+        stated = [each for each in self.inputs if each not in _PICTURES]
+        return tuple(parse_input(each) if isinstance(each, str) else each for each in stated)
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether the files take the bytes of a picture."""
+        return any(each in _PICTURES for each in self.inputs)
+
+    @property
+    def picture_layout(self) -> Layout | None:
+        """The layout of the pictures in every file; None for the network's own in ONNX files."""
+        return Layout.NHWC if _PICTURES[1] in self.inputs else None
 
     @property
     def is_onnx_file(self) -> bool:
@@ -250,6 +265,11 @@ class ExportRequest:
         if self.batch is not None and self.dynamic_batch:
             raise UsageError(
                 "--batch and --dynamic-batch exclude each other", hint="pass one of them"
+            )
+        if self.takes_pictures and self.example is not None:
+            raise UsageError(
+                "--input image and --example exclude each other: an example is normalized already",
+                hint="pass --input-size in place of --example",
             )
         if self.batch is not None and given and given != ["--input-size"]:
             raise UsageError(
@@ -376,6 +396,11 @@ class ResolvedRequest:
             raise UsageError(
                 f"--io {io.value} applies to {fitting[0].value} files",
                 hint=f"add --precision {fitting[0].value}",
+            )
+        if io is IoType.INT16 and self.asked.takes_pictures:
+            raise UsageError(
+                "a picture has 8 bits, so --input image does not go with --io int16",
+                hint="use --io float32",
             )
         if io is IoType.FLOAT16 and Format.TFLITE in self.formats:
             raise UsageError(

@@ -11,8 +11,9 @@ import onnx_ir as ir
 from edgeconv.bundle import Artifact, Format, IoType, Precision
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.data.batches import SampleBatches
+from edgeconv.export.image_input import OnPictures
 from edgeconv.export.precision import Variant, make_variant
-from edgeconv.export.quantize import QuantizedModel, quantize
+from edgeconv.export.quantize import QuantizedModel, quantize, quantize_on_pictures
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.verify.check_export import verified, warn_of_failures
 from edgeconv.export.verify.parity import Reference
@@ -26,11 +27,13 @@ class Writer:
     Attributes:
         request: What is asked for.
         folder: Where the files go.
+        pictures: How the files take pictures, if they do.
         failures: Why files failed, by their names.
     """
 
     request: ResolvedRequest
     folder: Path
+    pictures: OnPictures | None = None
     failures: dict[str, EdgeconvError] = field(default_factory=dict)
 
     def variants(
@@ -65,7 +68,10 @@ class Writer:
             if Precision.INT8 not in request.precisions:
                 options = replace(options, repair=False)  # 16 bits lose less
             try:
-                return quantize(graph, batches, options, request.asked.progress)
+                if self.pictures is None:
+                    return quantize(graph, batches, options, request.asked.progress)
+                entrance = self.pictures.enter(integer=True, integer_io=integer)
+                return quantize_on_pictures(entrance, batches, options, request.asked.progress)
             except EdgeconvError as error:
                 for precision in filter(lambda each: each.calibrated, request.precisions):
                     self._note(error, precision, *request.formats)
@@ -98,7 +104,7 @@ class Writer:
                     path.unlink(missing_ok=True)
                     self._note(error, variant.precision, format)
                 else:
-                    artifacts.append(artifact)
+                    artifacts.append(artifact if self.pictures is None else _of_bytes(artifact))
         return artifacts
 
     def verify(
@@ -143,3 +149,15 @@ class Writer:
             raise error
         for format in formats:
             self.failures[self._path(precision, format).name] = error
+
+
+def _of_bytes(artifact: Artifact) -> Artifact:
+    """A file on pictures: the integers that it takes are their bytes, less 128 where they are int8.
+
+    What they mean to the network, the file itself knows.
+    """
+    (taken,) = artifact.inputs
+    if taken.dtype not in ("int8", "uint8"):
+        return artifact
+    meaning = {"scale": 1.0, "zero_point": 0 if taken.dtype == "uint8" else -128}
+    return artifact.model_copy(update={"inputs": (taken.model_copy(update=meaning),)})

@@ -65,7 +65,12 @@ class ImageInput:
     @property
     def normalized(self) -> bool:
         """Whether bytes become real numbers."""
-        return self.dtype == "float32"
+        return self.dtype == "float32" and not self.how.inside
+
+    @property
+    def turned(self) -> bool:
+        """Whether red and blue change places."""
+        return self.how.color is Color.BGR and not self.gray and not self.how.inside
 
     @property
     def shifted(self) -> bool:
