@@ -5,10 +5,11 @@ weights w of a first convolution, the mean m and the deviation d of each channel
 
     sum w (x - m) / d  =  sum (w k / d) ((x - z) / k)  +  sum w (z - m) / d
 
-holds for any z and k. The last term is a bias, and at a padded border it would be wrong: the network
-pads with zeros, which are pixels of the value m, and the file would pad with z. So a convolution that
-pads takes the mean in only where z is m. Elsewhere a convolution of 1×1 in front normalizes; on a
-Cortex-A72, at 224×224, it takes 2.2 million instructions, and a Sub and a Mul take 2.8.
+holds for any z and k. The last term is a bias, and at a padded border it would be wrong: the
+network pads with zeros, which are pixels of the value m, and the file would pad with z. So a
+convolution that pads takes the mean in only where z is m. Elsewhere a convolution of 1×1 in front
+normalizes; on a Cortex-A72, at 224×224, it takes 2.2 million instructions, and a Sub and a Mul
+take 2.8.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Array = npt.NDArray[np.float32]
 
 BYTE = 255.0
 OUTSIDE = "edgeconv.outside"
-"""Under this key a node is marked that converts the input of a file and is no part of the network."""
+"""Under this key a node is marked that converts a file's input and is no part of the network."""
 
 # The zero point is an integer and the mean may lie between two: then a padded border is off by no
 # more than any byte that is rounded.

@@ -33,8 +33,7 @@ class Normalized(nn.Module):
         x = x.flip(how.axis) if how.reversed else x
         along = [-1 if axis == how.axis else 1 for axis in range(x.ndim)]
         mean, std = (
-            x.new_tensor(np.array(each) / BYTE).reshape(along)
-            for each in (how.mean, how.deviation)
+            x.new_tensor(np.array(each) / BYTE).reshape(along) for each in (how.mean, how.deviation)
         )
         return self.network((x / BYTE - mean) / std)
 
@@ -53,4 +52,5 @@ def file_on_pictures(file: Path | bytes, graph: ir.Model, how: Normalization) ->
     inputs = [value for value in model.graph.inputs if value.name not in weights]
     model.graph.inputs[:] = inputs  # opset 8 and before list the weights, too
     inputs[0].shape = graph.graph.inputs[0].shape
-    return ir.to_proto(how.in_front(model)).SerializeToString()
+    content: bytes = ir.to_proto(how.in_front(model)).SerializeToString()
+    return content
