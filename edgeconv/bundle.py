@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import json
 from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -22,6 +23,11 @@ REFERENCE_NAME = "reference.npz"
 SUMS_NAME = "SHA256SUMS"
 RUN_NAME = "run.py"
 README_NAME = "README.md"
+# The fields of a manifest that say what was exported, and with what.
+PROVENANCE = (
+    *("edgeconv_version", "model", "model_args", "weights_sha256", "inputs", "outputs"),
+    *("preprocessing", "labels", "tools", "target", "about"),
+)
 # Share of the outputs of two int8 files that lie within one output step when the files agree:
 # runtimes round the same integers differently, so a tenth of the outputs may differ by one.
 MIN_WITHIN_ONE_STEP = 0.99
@@ -401,6 +407,23 @@ class Manifest(Versioned):
     reference_sha256: str = Field(description="of reference.npz: inputs and float outputs")
     tools: dict[str, str]
     target: Target | None = Field(default=None, description="the device that it was made for")
+    about: dict[str, str] = Field(
+        default_factory=dict, description="description, version, author and license, as stated"
+    )
+    provenance_sha256: str | None = Field(
+        default=None, description="of what was exported and with what; each file has it, too"
+    )
+
+    def provenance(self) -> str:
+        """The hash that ties the files to the manifest.
+
+        It is the SHA-256 of the fields ``PROVENANCE`` as JSON in UTF-8, keys sorted, without spaces
+        between tokens. What an export finds out later, such as calibration and figures, is not
+        among them: the files are written before, and their own hashes are in the manifest.
+        """
+        fields = self.model_dump(mode="json", include=set(PROVENANCE))
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Bundle:

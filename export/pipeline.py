@@ -44,6 +44,7 @@ from edgeconv.export.data.preprocess import is_image
 from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.synthetic import SyntheticSamples
 from edgeconv.export.dynamic_batch import TRACED, rows, with_batch, with_open_batch
+from edgeconv.export.file_description import FileDescription
 from edgeconv.export.image_input import Normalization, OnPictures
 from edgeconv.export.labels import choose_labels
 from edgeconv.export.open_batch import open_batch
@@ -167,7 +168,8 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
     batches = _open_batches(request, graph, source, preprocessing, itself.run)
 
     # Float files come first: what cannot be written is refused before a calibration.
-    writer = Writer(request, folder, pictures)
+    manifest = _manifest(asked, source, graph, itself, preprocessing, labels)
+    writer = Writer(request, folder, _description(manifest), pictures)
     variants = writer.variants(graph, None, calibrated=False)
     artifacts = writer.write(variants)
     quantized = writer.quantize(graph, batches)
@@ -206,16 +208,17 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
     )
     warn_of_poor_accuracy(artifacts)
     save_reference(folder / REFERENCE_NAME, reference)
-    manifest = _manifest(
-        asked,
-        source,
-        graph,
-        reference=reference,
-        preprocessing=preprocessing,
-        labels=labels,
-        calibration=_calibration(quantized, batches),
-        artifacts=artifacts,
-        reference_sha256=sha256_of(folder / REFERENCE_NAME),
+    manifest = manifest.model_copy(
+        update={
+            "calibration": _calibration(quantized, batches),
+            "artifacts": tuple(artifacts),
+            "joined": {
+                info.name: parts.names
+                for info, parts in zip(output_infos(graph), reference.joined, strict=True)
+                if parts is not None
+            },
+            "reference_sha256": sha256_of(folder / REFERENCE_NAME),
+        }
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
     write_companions(folder, manifest)
@@ -227,35 +230,43 @@ def _manifest(
     asked: ExportRequest,
     source: Source,
     graph: ir.Model,
-    *,
-    reference: Reference,
+    itself: NetworkItself,
     preprocessing: Preprocessing | None,
     labels: Sequence[str] | None,
-    calibration: Calibration | None,
-    artifacts: Sequence[Artifact],
-    reference_sha256: str,
 ) -> Manifest:
+    """The manifest, without what is found out while the files are written."""
     described = with_open_batch(graph) if asked.dynamic_batch else graph
-    return Manifest(
+    manifest = Manifest(
         edgeconv_version=edgeconv.__version__,
         model=source.spec,
         model_args=dict(source.args),
         weights_sha256=weights_sha256(graph),
         inputs=input_infos(described),
         outputs=output_infos(described),
-        reference=reference.runtime,
+        reference=itself.runtime,
         preprocessing=preprocessing,
         labels=None if labels is None else tuple(labels),
-        calibration=calibration,
-        artifacts=tuple(artifacts),
-        joined={
-            info.name: parts.names
-            for info, parts in zip(output_infos(graph), reference.joined, strict=True)
-            if parts is not None
-        },
-        reference_sha256=reference_sha256,
+        calibration=None,
+        artifacts=(),
+        reference_sha256="",
         tools=tool_versions(),
         target=asked.target,
+        about=dict(asked.about or {}),
+    )
+    return manifest.model_copy(update={"provenance_sha256": manifest.provenance()})
+
+
+def _description(manifest: Manifest) -> FileDescription:
+    """What every file says of itself."""
+    return FileDescription(
+        name=manifest.model,
+        version=manifest.edgeconv_version,
+        provenance_sha256=manifest.provenance(),
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        preprocessing=manifest.preprocessing,
+        labels=manifest.labels or (),
+        about=manifest.about,
     )
 
 

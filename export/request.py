@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 
+_ABOUT = ("description", "version", "author", "license")
 _PICTURES = ("image", "image:nhwc")
 
 # Arrays, lists, generators and datasets come without a type in common.
@@ -90,7 +91,8 @@ class ExportRequest:
             network's own; what is behind them is left out. By default the whole network.
         preprocessing: How images become inputs, as far as it differs from what the network's card
             says: a ``Preprocessing``, a TOML file of its fields, "timm", "torchvision" or "none".
-        labels: Class names, stored in the manifest.
+        labels: Class names, stored in the manifest and in the files.
+        about: What the files say of the network: "description", "version", "author", "license".
         quantization: How int8 files are made; by default ``QuantizeOptions()``.
         runtime: The release that has to load the TFLite files, as ``tflite-runtime==2.14``.
         target: The device that the files are for. Its runtimes decide what is left open here, and
@@ -134,6 +136,7 @@ class ExportRequest:
     cut_outputs: Sequence[str] = ()
     preprocessing: Preprocessing | str | Path | None = None
     labels: Sequence[str] | None = None
+    about: Mapping[str, str] | None = None
     quantization: QuantizeOptions | None = None
     runtime: str | None = None
     target: Target | None = None
@@ -226,6 +229,12 @@ class ExportRequest:
                 hint=f"pass [{self.cut_outputs!r}]",
             )
         read_preprocessing(self.preprocessing)
+        for key in self.about or {}:
+            if key not in _ABOUT:
+                raise UsageError(
+                    f"there is no {key!r} among what a file says of its network",
+                    hint=f"state {', '.join(_ABOUT)}",
+                )
         if self.accuracy_budget is not None and not 0 <= self.accuracy_budget < 1:
             raise UsageError(
                 f"the accuracy budget is a share of all samples, not {self.accuracy_budget}",

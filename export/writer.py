@@ -11,6 +11,7 @@ import onnx_ir as ir
 from edgeconv.bundle import Artifact, Format, IoType, Precision
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.data.batches import SampleBatches
+from edgeconv.export.file_description import FileDescription
 from edgeconv.export.image_input import OnPictures
 from edgeconv.export.precision import Variant, make_variant
 from edgeconv.export.quantize import QuantizedModel, quantize, quantize_on_pictures
@@ -27,12 +28,14 @@ class Writer:
     Attributes:
         request: What is asked for.
         folder: Where the files go.
+        description: What the files say of themselves.
         pictures: How the files take pictures, if they do.
         failures: Why files failed, by their names.
     """
 
     request: ResolvedRequest
     folder: Path
+    description: FileDescription
     pictures: OnPictures | None = None
     failures: dict[str, EdgeconvError] = field(default_factory=dict)
 
@@ -99,6 +102,7 @@ class Writer:
                         float_fallback=variant.float_fallback,
                         finish=variant.finish,
                         dynamic_batch=request.asked.dynamic_batch,
+                        description=self.description,
                     )
                 except EdgeconvError as error:
                     path.unlink(missing_ok=True)

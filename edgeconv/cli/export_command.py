@@ -20,8 +20,10 @@ from edgeconv.cli.shared_options import (
 )
 from edgeconv.cli.values import (
     EnumChoice,
+    as_dict,
     as_names,
     as_set,
+    key_text,
     layer_rules,
     lines,
     negated,
@@ -178,6 +180,14 @@ class ExportSettings:
 )
 @click.option(
     "--labels", metavar="FILE", type=lines, help="Text file with one class name per line."
+)
+@click.option(
+    "--about",
+    metavar="KEY=TEXT",
+    type=key_text,
+    multiple=True,
+    callback=as_dict,
+    help="What the files say of the network: description, version, author or license. Repeatable.",
 )
 @click.option(
     "--onnx-activations",
