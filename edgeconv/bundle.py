@@ -26,7 +26,7 @@ README_NAME = "README.md"
 # The fields of a manifest that say what was exported, and with what.
 PROVENANCE = (
     *("edgeconv_version", "model", "model_args", "weights_sha256", "inputs", "outputs"),
-    *("preprocessing", "labels", "tools", "target", "about"),
+    *("preprocessing", "labels", "tools", "target", "output", "about"),
 )
 # Share of the outputs of two int8 files that lie within one output step when the files agree:
 # runtimes round the same integers differently, so a tenth of the outputs may differ by one.
@@ -140,6 +140,14 @@ class Color(str, Enum):
     RGB = "rgb"
     BGR = "bgr"
     GRAY = "gray"
+
+
+class OutputKind(str, Enum):
+    """What a classifier's files give: scores, probabilities, or the index of the best class."""
+
+    LOGITS = "logits"
+    PROBABILITIES = "probabilities"
+    LABEL = "label"
 
 
 Byte = Annotated[int, Field(ge=0, le=255)]
@@ -407,6 +415,10 @@ class Manifest(Versioned):
     reference_sha256: str = Field(description="of reference.npz: inputs and float outputs")
     tools: dict[str, str]
     target: Target | None = Field(default=None, description="the device that it was made for")
+    output: OutputKind | None = Field(
+        default=None, description="what the files give, where that was asked for"
+    )
+    classes: int | None = Field(default=None, description="how many labels there are to give")
     about: dict[str, str] = Field(
         default_factory=dict, description="description, version, author and license, as stated"
     )

@@ -49,6 +49,7 @@ from edgeconv.export.image_input import Normalization, OnPictures
 from edgeconv.export.labels import choose_labels
 from edgeconv.export.open_batch import open_batch
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
+from edgeconv.export.output_head import OutputHead, output_head
 from edgeconv.export.passes import optimize
 from edgeconv.export.passes.split_outputs import Splits, split_outputs
 from edgeconv.export.precision import (
@@ -66,7 +67,6 @@ from edgeconv.export.verify.check_export import (
     NetworkItself,
     run_reference,
 )
-from edgeconv.export.verify.parity import Reference
 from edgeconv.export.verify.pictures import on_pictures
 from edgeconv.export.verify.reference import Oracle, module_outputs, onnx_oracle, save_reference
 from edgeconv.export.warnings import (
@@ -152,6 +152,8 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
     if asked.dynamic_batch:
         open_batch(graph)
         splits = splits.for_every_batch(TRACED)
+    head = output_head(asked.output, graph, output_infos(graph), source.spec)
+    splits = replace(splits, head=head)
     itself = replace(itself, run=splits.behind(itself.run), splits=splits)
     preprocessing = choose_preprocessing(
         asked.preprocessing, source.preprocessing, input_infos(graph), source.spec
@@ -163,16 +165,20 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
         itself = itself.on_pictures(pictures.how, graph)
     warn_of_normalized_integers(request, preprocessing)
     labels = choose_labels(asked.labels, source.labels, output_infos(graph))
+    scores = graph
+    if head is not None:
+        graph = head.behind(scores)
+        itself = replace(itself, graph=graph)
     if request.calibrates and Format.TFLITE in request.formats:
         demand_known(graph)  # before the data is read
     batches = _open_batches(request, graph, source, preprocessing, itself.run)
 
     # Float files come first: what cannot be written is refused before a calibration.
-    manifest = _manifest(asked, source, graph, itself, preprocessing, labels)
-    writer = Writer(request, folder, _description(manifest), pictures)
+    manifest = _manifest(asked, source, graph, itself, preprocessing, labels, head)
+    writer = Writer(request, folder, _description(manifest), pictures, head)
     variants = writer.variants(graph, None, calibrated=False)
     artifacts = writer.write(variants)
-    quantized = writer.quantize(graph, batches)
+    quantized = writer.quantize(scores, batches)
     warn_of_data(batches, preprocessing, quantized, calibrates=request.calibrates)
     integers = writer.variants(graph, quantized, calibrated=True)
     artifacts += writer.write(integers)
@@ -233,6 +239,7 @@ def _manifest(
     itself: NetworkItself,
     preprocessing: Preprocessing | None,
     labels: Sequence[str] | None,
+    head: OutputHead | None,
 ) -> Manifest:
     """The manifest, without what is found out while the files are written."""
     described = with_open_batch(graph) if asked.dynamic_batch else graph
@@ -251,6 +258,8 @@ def _manifest(
         reference_sha256="",
         tools=tool_versions(),
         target=asked.target,
+        output=asked.output,
+        classes=None if head is None else head.classes,
         about=dict(asked.about or {}),
     )
     return manifest.model_copy(update={"provenance_sha256": manifest.provenance()})

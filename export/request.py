@@ -13,7 +13,15 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from edgeconv.bundle import Format, IoType, Layout, Precision, Preprocessing, Target
+from edgeconv.bundle import (
+    Format,
+    IoType,
+    Layout,
+    OutputKind,
+    Precision,
+    Preprocessing,
+    Target,
+)
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.input_shape import (
     FixedArgument,
@@ -22,7 +30,7 @@ from edgeconv.export.capture.input_shape import (
     parse_input,
     parse_size,
 )
-from edgeconv.export.choices import Choice, Choices
+from edgeconv.export.choices import Choice, Choices, OptionalChoice
 from edgeconv.export.data.stated import read_preprocessing
 from edgeconv.export.inspect.runtimes import tflite_release
 from edgeconv.export.opset import INT16_OPSET, MAX_OPSET, MIN_OPSET
@@ -81,6 +89,10 @@ class ExportRequest:
         layout: The layout of 4-D inputs and outputs of TFLite files. Those of other ranks, and ONNX
             files, keep the network's own.
         io: The element type of the inputs and outputs, in the files that can have it.
+        output: What the files of a classifier give: "probabilities" (a Softmax is put behind the
+            scores, unless there is one), "label" (the index of the class with the highest score) or
+            "logits" (the scores; a network that has a Softmax is refused). By default what the
+            network computes.
         weights: ``.safetensors``, ``.pth``, ``.pt``, ``.ckpt``, ``.bin`` or ``.pth.tar`` file to
             load into the network.
         weights_key: Where in that file they are, as in "ema"; by default where they usually are.
@@ -129,6 +141,7 @@ class ExportRequest:
     opset: int | None = None
     layout: Choice[Layout] = Choice(Layout, Layout.NHWC)
     io: Choice[IoType] = Choice(IoType, IoType.FLOAT32)
+    output: OptionalChoice[OutputKind] = OptionalChoice(OutputKind)
     weights: str | Path | None = None
     weights_key: str | None = None
     pretrained: bool = False

@@ -13,6 +13,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.file_description import FileDescription
 from edgeconv.export.image_input import OnPictures
+from edgeconv.export.output_head import OutputHead
 from edgeconv.export.precision import Variant, make_variant
 from edgeconv.export.quantize import QuantizedModel, quantize, quantize_on_pictures
 from edgeconv.export.request import ResolvedRequest
@@ -30,6 +31,7 @@ class Writer:
         folder: Where the files go.
         description: What the files say of themselves.
         pictures: How the files take pictures, if they do.
+        head: What they make of scores, if anything.
         failures: Why files failed, by their names.
     """
 
@@ -37,6 +39,7 @@ class Writer:
     folder: Path
     description: FileDescription
     pictures: OnPictures | None = None
+    head: OutputHead | None = None
     failures: dict[str, EdgeconvError] = field(default_factory=dict)
 
     def variants(
@@ -63,10 +66,26 @@ class Writer:
         return made
 
     def quantize(self, graph: ir.Model, batches: SampleBatches) -> QuantizedModel | None:
-        """The QDQ graph, where one is asked for: calibrated, or ``graph`` itself if it is one."""
+        """The QDQ graph, where one is asked for: calibrated, or ``graph`` itself if it is one.
+
+        Args:
+            graph: The graph without the head, which is put behind what this returns.
+            batches: What to calibrate on.
+        """
+        found = self._quantized(graph, batches)
+        if found is None or self.head is None:
+            return found
+        headed = self.head.behind(found.model, integer=self._integer_io)
+        return replace(found, model=headed)
+
+    @property
+    def _integer_io(self) -> bool:
+        return self.request.asked.io not in (IoType.FLOAT32, IoType.FLOAT16)
+
+    def _quantized(self, graph: ir.Model, batches: SampleBatches) -> QuantizedModel | None:
         request = self.request
         if request.calibrates:
-            integer = request.asked.io not in (IoType.FLOAT32, IoType.FLOAT16)
+            integer = self._integer_io
             options = replace(request.quantization, integer_outputs=integer)
             if Precision.INT8 not in request.precisions:
                 options = replace(options, repair=False)  # 16 bits lose less

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeconv.bundle import Bundle, Format, IoType, Layout, Precision
+from edgeconv.bundle import Bundle, Format, IoType, Layout, OutputKind, Precision
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
     calibration_options,
@@ -163,6 +163,12 @@ class ExportSettings:
     show_default=True,
     help="Element type of inputs and outputs: int8 and uint8 for int8 files, int16 for int16x8, "
     "float16 for float16 ONNX files.",
+)
+@click.option(
+    "--output",
+    type=EnumChoice(OutputKind),
+    help="What the files of a classifier give: probabilities (a Softmax behind the scores), the "
+    "label (the index of the best class), or logits.  [default: what the network computes]",
 )
 @click.option(
     "--cut-outputs",

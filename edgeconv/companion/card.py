@@ -11,6 +11,7 @@ from edgeconv.units import format_bytes, format_percent, significant
 
 _SHOWN = {
     Shown.CLASSES: "prints the classes with the highest scores",
+    Shown.LABEL: "prints the class with the highest score",
     Shown.MASK: "writes the class of each pixel into `mask.png`",
     Shown.BOXES: "draws the boxes into `boxes.png`",
     Shown.OUTPUTS: "prints the outputs; `--out outputs.npz` writes them",
