@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import json
 from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -23,6 +24,11 @@ SUMS_NAME = "SHA256SUMS"
 RANGES_NAME = "calibration.json"
 RUN_NAME = "run.py"
 README_NAME = "README.md"
+# The fields of a manifest that say what was exported, and with what.
+PROVENANCE = (
+    *("edgeconv_version", "model", "model_args", "weights_sha256", "inputs", "outputs"),
+    *("preprocessing", "labels", "tools", "target", "output", "about"),
+)
 # Share of the outputs of two int8 files that lie within one output step when the files agree:
 # runtimes round the same integers differently, so a tenth of the outputs may differ by one.
 MIN_WITHIN_ONE_STEP = 0.99
@@ -137,6 +143,14 @@ class Color(str, Enum):
     GRAY = "gray"
 
 
+class OutputKind(str, Enum):
+    """What a classifier's files give: scores, probabilities, or the index of the best class."""
+
+    LOGITS = "logits"
+    PROBABILITIES = "probabilities"
+    LABEL = "label"
+
+
 Byte = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -165,6 +179,8 @@ class Preprocessing(Record):
         exif_rotation: Whether an image is turned as its EXIF orientation says, which viewers do
             and plain Pillow does not.
         assumed: Whether mean and std are a default, not stated by the user or the network.
+        inside: Whether the files do the last part themselves. They then take bytes of red, green
+            and blue, or gray, as numbers from 0 to 255.
     """
 
     resize: int | None = Field(default=None, gt=0)
@@ -179,6 +195,7 @@ class Preprocessing(Record):
     background: tuple[Byte, Byte, Byte] = (255, 255, 255)
     exif_rotation: bool = True
     assumed: bool = False
+    inside: bool = False
 
     @field_validator("mean", "std", mode="before")
     @classmethod
@@ -399,6 +416,27 @@ class Manifest(Versioned):
     reference_sha256: str = Field(description="of reference.npz: inputs and float outputs")
     tools: dict[str, str]
     target: Target | None = Field(default=None, description="the device that it was made for")
+    output: OutputKind | None = Field(
+        default=None, description="what the files give, where that was asked for"
+    )
+    classes: int | None = Field(default=None, description="how many labels there are to give")
+    about: dict[str, str] = Field(
+        default_factory=dict, description="description, version, author and license, as stated"
+    )
+    provenance_sha256: str | None = Field(
+        default=None, description="of what was exported and with what; each file has it, too"
+    )
+
+    def provenance(self) -> str:
+        """The hash that ties the files to the manifest.
+
+        It is the SHA-256 of the fields ``PROVENANCE`` as JSON in UTF-8, keys sorted, without spaces
+        between tokens. What an export finds out later, such as calibration and figures, is not
+        among them: the files are written before, and their own hashes are in the manifest.
+        """
+        fields = self.model_dump(mode="json", include=set(PROVENANCE))
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Bundle:

@@ -28,7 +28,7 @@ from edgeconv.bundle import (
 from edgeconv.calibrated_ranges import MOST_ACTIVATIONS, CalibratedRanges
 from edgeconv.checksums import write_checksums
 from edgeconv.companion.write import write_companions
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.capture.arguments import Called, file_inputs
 from edgeconv.export.capture.bind import bind
 from edgeconv.export.capture.checks import refuse_bad_weights, refuse_other_than_numbers
@@ -42,12 +42,16 @@ from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.example import example_samples
 from edgeconv.export.data.feed import choose_preprocessing, open_batches
 from edgeconv.export.data.integer_ranges import integer_ranges
+from edgeconv.export.data.preprocess import is_image
 from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.synthetic import SyntheticSamples
 from edgeconv.export.dynamic_batch import TRACED, rows, with_batch, with_open_batch
+from edgeconv.export.file_description import FileDescription
+from edgeconv.export.image_input import Normalization, OnPictures
 from edgeconv.export.labels import choose_labels
 from edgeconv.export.open_batch import open_batch
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
+from edgeconv.export.output_head import OutputHead, output_head
 from edgeconv.export.passes import optimize
 from edgeconv.export.passes.split_outputs import Splits, split_outputs
 from edgeconv.export.precision import (
@@ -65,12 +69,13 @@ from edgeconv.export.verify.check_export import (
     NetworkItself,
     run_reference,
 )
-from edgeconv.export.verify.parity import Reference
+from edgeconv.export.verify.pictures import on_pictures
 from edgeconv.export.verify.reference import Oracle, module_outputs, onnx_oracle, save_reference
 from edgeconv.export.warnings import (
     warn_of_data,
     warn_of_device,
     warn_of_float_fallback,
+    warn_of_normalized_integers,
     warn_of_poor_accuracy,
     warn_of_random_integers,
     warn_of_source,
@@ -149,20 +154,33 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
     if asked.dynamic_batch:
         open_batch(graph)
         splits = splits.for_every_batch(TRACED)
+    head = output_head(asked.output, graph, output_infos(graph), source.spec)
+    splits = replace(splits, head=head)
     itself = replace(itself, run=splits.behind(itself.run), splits=splits)
     preprocessing = choose_preprocessing(
         asked.preprocessing, source.preprocessing, input_infos(graph), source.spec
     )
+    pictures = _pictures(asked, graph, preprocessing, source.spec)
+    if pictures is not None and preprocessing is not None:
+        preprocessing = preprocessing.model_copy(update={"inside": True})
+        graph = pictures.enter(integer=False).whole
+        itself = itself.on_pictures(pictures.how, graph)
+    warn_of_normalized_integers(request, preprocessing)
     labels = choose_labels(asked.labels, source.labels, output_infos(graph))
+    scores = graph
+    if head is not None:
+        graph = head.behind(scores)
+        itself = replace(itself, graph=graph)
     if request.calibrates and Format.TFLITE in request.formats:
         demand_known(graph)  # before the data is read
     batches = _open_batches(request, graph, source, preprocessing, itself.run)
 
     # Float files come first: what cannot be written is refused before a calibration.
-    writer = Writer(request, folder)
+    manifest = _manifest(asked, source, graph, itself, preprocessing, labels, head)
+    writer = Writer(request, folder, _description(manifest), pictures, head)
     variants = writer.variants(graph, None, calibrated=False)
     artifacts = writer.write(variants)
-    quantized = writer.quantize(graph, batches)
+    quantized = writer.quantize(scores, batches)
     warn_of_data(batches, preprocessing, quantized, calibrates=request.calibrates)
     integers = writer.variants(graph, quantized, calibrated=True)
     artifacts += writer.write(integers)
@@ -188,7 +206,9 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
             verified_at_batches,
             folder,
             reference=reference,
-            network_at=lambda n: splits.behind(_oracle_at_batch(request, source, whole, n)),
+            network_at=lambda n: splits.behind(
+                _on_pictures(_oracle_at_batch(request, source, whole, n), pictures)
+            ),
             graphs=_quantized_graphs(variants + integers),
         )
         if asked.dynamic_batch
@@ -196,16 +216,17 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
     )
     warn_of_poor_accuracy(artifacts)
     save_reference(folder / REFERENCE_NAME, reference)
-    manifest = _manifest(
-        asked,
-        source,
-        graph,
-        reference=reference,
-        preprocessing=preprocessing,
-        labels=labels,
-        calibration=_calibration(quantized, batches),
-        artifacts=artifacts,
-        reference_sha256=sha256_of(folder / REFERENCE_NAME),
+    manifest = manifest.model_copy(
+        update={
+            "calibration": _calibration(quantized, batches),
+            "artifacts": tuple(artifacts),
+            "joined": {
+                info.name: parts.names
+                for info, parts in zip(output_infos(graph), reference.joined, strict=True)
+                if parts is not None
+            },
+            "reference_sha256": sha256_of(folder / REFERENCE_NAME),
+        }
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
     if quantized is not None and any(artifact.precision.calibrated for artifact in artifacts):
@@ -226,35 +247,46 @@ def _manifest(
     asked: ExportRequest,
     source: Source,
     graph: ir.Model,
-    *,
-    reference: Reference,
+    itself: NetworkItself,
     preprocessing: Preprocessing | None,
     labels: Sequence[str] | None,
-    calibration: Calibration | None,
-    artifacts: Sequence[Artifact],
-    reference_sha256: str,
+    head: OutputHead | None,
 ) -> Manifest:
+    """The manifest, without what is found out while the files are written."""
     described = with_open_batch(graph) if asked.dynamic_batch else graph
-    return Manifest(
+    manifest = Manifest(
         edgeconv_version=edgeconv.__version__,
         model=source.spec,
         model_args=dict(source.args),
         weights_sha256=weights_sha256(graph),
         inputs=input_infos(described),
         outputs=output_infos(described),
-        reference=reference.runtime,
+        reference=itself.runtime,
         preprocessing=preprocessing,
         labels=None if labels is None else tuple(labels),
-        calibration=calibration,
-        artifacts=tuple(artifacts),
-        joined={
-            info.name: parts.names
-            for info, parts in zip(output_infos(graph), reference.joined, strict=True)
-            if parts is not None
-        },
-        reference_sha256=reference_sha256,
+        calibration=None,
+        artifacts=(),
+        reference_sha256="",
         tools=tool_versions(),
         target=asked.target,
+        output=asked.output,
+        classes=None if head is None else head.classes,
+        about=dict(asked.about or {}),
+    )
+    return manifest.model_copy(update={"provenance_sha256": manifest.provenance()})
+
+
+def _description(manifest: Manifest) -> FileDescription:
+    """What every file says of itself."""
+    return FileDescription(
+        name=manifest.model,
+        version=manifest.edgeconv_version,
+        provenance_sha256=manifest.provenance(),
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        preprocessing=manifest.preprocessing,
+        labels=manifest.labels or (),
+        about=manifest.about,
     )
 
 
@@ -336,6 +368,35 @@ def _oracle_at_batch(
     return itself.run
 
 
+def _on_pictures(network: Oracle, pictures: OnPictures | None) -> Oracle:
+    return network if pictures is None else on_pictures(network, pictures.how)
+
+
+def _pictures(
+    asked: ExportRequest, graph: ir.Model, preprocessing: Preprocessing | None, network: str
+) -> OnPictures | None:
+    """How the files take pictures, if they shall.
+
+    Raises:
+        UsageError: The network does not take one image.
+    """
+    if not asked.takes_pictures:
+        return None
+    inputs = input_infos(graph)
+    if preprocessing is None or len(inputs) != 1 or not is_image(inputs[0]):
+        raise UsageError(
+            f"--input image is for a network on one gray or color image, and {network} takes "
+            + "; ".join(f"{info.name!r} of {list(info.shape)}" for info in inputs),
+            hint="leave --input image out",
+        )
+    if inputs[0].dtype != "float32":
+        raise UsageError(
+            f"{network} takes {inputs[0].dtype} pictures already",
+            hint="leave --input image out",
+        )
+    return OnPictures(graph, Normalization.of(preprocessing, inputs[0], asked.picture_layout))
+
+
 def _open_batches(
     request: ResolvedRequest,
     graph: ir.Model,
@@ -346,7 +407,7 @@ def _open_batches(
     """The samples for calibration and verification."""
     ranges = integer_ranges(graph)
     samples = request.asked.calibration
-    if samples is None:
+    if samples is None and not request.asked.takes_pictures:  # an example is normalized
         samples = example_samples(source.network, request.asked.example, input_infos(graph))
     batches = open_batches(
         samples,

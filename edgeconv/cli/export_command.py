@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeconv.bundle import Bundle, Format, IoType, Layout, Precision
+from edgeconv.bundle import Bundle, Format, IoType, Layout, OutputKind, Precision
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
     calibration_options,
@@ -20,8 +20,10 @@ from edgeconv.cli.shared_options import (
 )
 from edgeconv.cli.values import (
     EnumChoice,
+    as_dict,
     as_names,
     as_set,
+    key_text,
     layer_rules,
     lines,
     negated,
@@ -163,6 +165,12 @@ class ExportSettings:
     "float16 for float16 ONNX files.",
 )
 @click.option(
+    "--output",
+    type=EnumChoice(OutputKind),
+    help="What the files of a classifier give: probabilities (a Softmax behind the scores), the "
+    "label (the index of the best class), or logits.  [default: what the network computes]",
+)
+@click.option(
     "--cut-outputs",
     metavar="NAME,…",
     multiple=True,
@@ -178,6 +186,14 @@ class ExportSettings:
 )
 @click.option(
     "--labels", metavar="FILE", type=lines, help="Text file with one class name per line."
+)
+@click.option(
+    "--about",
+    metavar="KEY=TEXT",
+    type=key_text,
+    multiple=True,
+    callback=as_dict,
+    help="What the files say of the network: description, version, author or license. Repeatable.",
 )
 @click.option(
     "--onnx-activations",

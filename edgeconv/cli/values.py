@@ -198,6 +198,14 @@ def key_value(text: str) -> tuple[str, str | int | float | bool]:
     return key, _literal(value)
 
 
+def key_text(text: str) -> tuple[str, str]:
+    """Read ``key=text``."""
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise click.BadParameter(f"{text!r} is not key=text")
+    return key, value
+
+
 def _literal(text: str) -> str | int | float | bool:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"

@@ -17,6 +17,7 @@ from edgeconv.bundle import (
     Interpolation,
     Layout,
     Manifest,
+    OutputKind,
     Preprocessing,
 )
 
@@ -27,9 +28,13 @@ _RESIZED_PIXELS = 16_000_000
 
 
 class Shown(str, Enum):
-    """What is made of a network's outputs: labels, a mask, boxes, or the numbers as they are."""
+    """What is made of a network's outputs: labels, a mask, boxes, or the numbers as they are.
+
+    ``LABEL`` is that of a file that gives only the best class.
+    """
 
     CLASSES = "classification"
+    LABEL = "label"
     MASK = "segmentation"
     BOXES = "detection"
     OUTPUTS = "outputs"
@@ -65,7 +70,12 @@ class ImageInput:
     @property
     def normalized(self) -> bool:
         """Whether bytes become real numbers."""
-        return self.dtype == "float32"
+        return self.dtype == "float32" and not self.how.inside
+
+    @property
+    def turned(self) -> bool:
+        """Whether red and blue change places."""
+        return self.how.color is Color.BGR and not self.gray and not self.how.inside
 
     @property
     def shifted(self) -> bool:
@@ -114,6 +124,8 @@ def shown(manifest: Manifest) -> Shown:
     image, outputs, labels = image_input(manifest), manifest.outputs, manifest.labels
     if not outputs:
         return Shown.OUTPUTS
+    if manifest.output is OutputKind.LABEL:
+        return Shown.LABEL
     if image is not None and boxes_order(manifest) is not None:
         return Shown.BOXES
     shape, kind = outputs[0].shape, np.dtype(outputs[0].dtype).kind

@@ -10,6 +10,8 @@ from edgeconv.companion.network import Shown, shown
 from edgeconv.companion.write import run_script
 from edgeconv.errors import BundleError, DataError, UsageError, first_line
 
+_PRINTED = (Shown.CLASSES, Shown.LABEL)
+
 
 def predict(bundle: Bundle, given: Path, file: str | None = None, out: Path | None = None) -> None:
     """Run a file and print what it says.
@@ -40,7 +42,7 @@ def predict(bundle: Bundle, given: Path, file: str | None = None, out: Path | No
     script: dict[str, Any] = {"__name__": "edgeconv_run"}
     try:
         exec(compile(run_script(bundle.manifest, bundle.path.resolve()), "run.py", "exec"), script)
-        if out is not None and shown(bundle.manifest) is Shown.CLASSES:
+        if out is not None and shown(bundle.manifest) in _PRINTED:
             raise UsageError("classes are printed, and nothing is written", hint="leave out --out")
         script["main"]([*arguments, "--", str(given)])
     except SystemExit as error:

@@ -30,6 +30,7 @@ class Domain(Enum):
     UNIT = "from 0 to 1"
     SYMMETRIC = "from -1 to 1"
     ABOVE_ONE = "from 1 to 2"
+    BYTES = "from 0 to 255"
 
     def map(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Map values about zero into the domain, smoothly."""
@@ -37,8 +38,13 @@ class Domain(Enum):
             return x
         if self is Domain.SYMMETRIC:
             return np.asarray(np.tanh(x))
+        if self is Domain.BYTES:
+            return np.asarray(np.rint(127.5 * (1 + np.tanh(x))), x.dtype)
         unit: npt.NDArray[Any] = (0.5 * (1 + np.tanh(x))).astype(x.dtype)
         return unit if self is Domain.UNIT else unit + 1
+
+
+_TRIED = (Domain.REAL, Domain.UNIT, Domain.SYMMETRIC, Domain.ABOVE_ONE)
 
 
 class SyntheticSamples(IndexedSamples):
@@ -92,7 +98,7 @@ def find_domain(outputs_on: Callable[[Domain], Outputs]) -> Domain:
     Returns:
         That domain, or REAL where the outputs are finite on none.
     """
-    for domain in Domain:
+    for domain in _TRIED:
         if all(np.isfinite(array).all() for array in outputs_on(domain)):
             return domain
     return Domain.REAL

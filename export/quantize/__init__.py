@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -10,6 +11,7 @@ from onnx_ir.passes import common
 from edgeconv.calibrated_ranges import ActivationRange
 from edgeconv.errors import UsageError
 from edgeconv.export.data.samples import Batch, Batches
+from edgeconv.export.image_input import Entrance, Normalization
 from edgeconv.export.layer_rules import LayerRule
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.passes.row_products import RowProductsToConv
@@ -24,6 +26,7 @@ from edgeconv.export.quantize.layer_choices import with_choices
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize_options import (
     ActivationType,
+    InputIntegers,
     QuantizeOptions,
     RangeMethod,
     Rounding,
@@ -40,6 +43,7 @@ __all__ = [
     "Rounding",
     "apply_io",
     "quantize",
+    "quantize_on_pictures",
 ]
 
 
@@ -64,6 +68,7 @@ class QuantizedModel:
         in_float: The names of the nodes in ``float_fallback``.
         layers: The rules of precision by layer, each with the nodes that it decides.
         ranges: What calibration saw of every activation, and what its integers represent.
+        entrance: What still has to be done to a picture before ``model``, if the files take one.
     """
 
     model: ir.Model
@@ -75,6 +80,7 @@ class QuantizedModel:
     in_float: frozenset[str] = frozenset()
     layers: tuple[tuple[LayerRule, tuple[str, ...]], ...] = ()
     ranges: tuple[ActivationRange, ...] = ()
+    entrance: Normalization | None = None
 
 
 def quantize(
@@ -110,6 +116,49 @@ def quantize(
         layers=current.options.chosen.by_rule,
         ranges=current.ranges,
     )
+
+
+def quantize_on_pictures(
+    entrance: Entrance,
+    batches: Batches,
+    options: QuantizeOptions,
+    progress: Progress = no_progress,
+) -> QuantizedModel:
+    """Quantize a graph whose input integers are the bytes of pictures.
+
+    Args:
+        entrance: The float graph, and what it leaves to be done to the pictures.
+        batches: Pictures.
+        options: How to quantize.
+        progress: Called with (step, done, total).
+
+    Raises:
+        UsageError: Nothing in the network can be quantized.
+        DataError: An activation is NaN or infinite.
+    """
+    name = str(entrance.graph.graph.inputs[0].name)
+    meaning = InputIntegers(name, entrance.scale, entrance.zero_point - 128)
+    found = quantize(
+        entrance.graph,
+        _Pictures(batches, entrance.before),
+        replace(options, inputs=(meaning,)),
+        progress,
+    )
+    return replace(found, entrance=entrance.before)
+
+
+class _Pictures:
+    """Batches of pictures, as a graph takes them."""
+
+    def __init__(self, batches: Batches, before: Normalization) -> None:
+        self._batches, self._before = batches, before
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for (pictures,) in self._batches:
+            yield [self._before.normalized(pictures)]
 
 
 def fit(

@@ -1,4 +1,4 @@
-"""Classification: top-1 and top-5."""
+"""Classification: top-1 and top-5, or top-1 alone for files that give labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv.bundle import Manifest
+from edgeconv.bundle import Manifest, OutputKind
 from edgeconv.errors import UsageError
 from edgeconv.evaluation import top1_figure
 from edgeconv.export.data.classes import open_classes
@@ -19,7 +19,7 @@ _TOP = 5
 
 
 class Classification:
-    """The first output has a score for each class.
+    """The first output has a score for each class, or the only one is the label.
 
     Of equal scores the first one counts as larger, as for NumPy's argmax.
     """
@@ -28,9 +28,13 @@ class Classification:
 
     def __init__(self) -> None:
         self._classes = 0
+        self._ranked = True
 
     def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[int]:
         """Open samples with their classes, as ``open_classes`` does."""
+        if manifest.output is OutputKind.LABEL:
+            self._classes, self._ranked = manifest.classes, False
+            return open_classes(data, truth, manifest, self._classes)
         shape = manifest.outputs[0].shape
         if len(shape) != 2 or shape[1] < 2:
             raise UsageError(
@@ -43,6 +47,9 @@ class Classification:
 
     def count(self, outputs: Arrays, truths: Sequence[int]) -> ClassRows:
         """How many classes come before the right one, which comes first, and the right one."""
+        if outputs[0].ndim == 1:  # labels: right, or behind any other class
+            predicted, right = outputs[0].astype(np.int32), np.array(truths, np.int32)
+            return ClassRows(((predicted != right).astype(np.int32), predicted, right))
         scores, right = outputs[0], np.array(truths, np.int64)[:, None]
         of_right = np.take_along_axis(scores, right, 1)
         earlier = np.arange(scores.shape[1]) < right
@@ -58,7 +65,7 @@ class Classification:
         """Top-1, and top-5 where there are more than five classes."""
         ranks, predicted, right = counts.arrays
         figures = [top1_figure(float((ranks == 0).mean()), len(ranks))]
-        if self._classes > _TOP:
+        if self._ranked and self._classes > _TOP:
             figures.append(share(f"top-{_TOP}", float((ranks < _TOP).mean()), len(ranks)))
         classes = Classes(self._classes, predicted, right)
         return Scored(tuple(figures), outcomes=ranks == 0, classes=classes)
