@@ -21,7 +21,10 @@ MANIFEST_NAME = "manifest.json"
 REFERENCE_NAME = "reference.npz"
 SUMS_NAME = "SHA256SUMS"
 RUN_NAME = "run.py"
+NATIVE_NAME = "run.cc"
+BUILD_NAME = "CMakeLists.txt"
 README_NAME = "README.md"
+COMPANION_NAMES = (BUILD_NAME, README_NAME, NATIVE_NAME, RUN_NAME)
 # Share of the outputs of two int8 files that lie within one output step when the files agree:
 # runtimes round the same integers differently, so a tenth of the outputs may differ by one.
 MIN_WITHIN_ONE_STEP = 0.99
