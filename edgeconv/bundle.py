@@ -375,15 +375,24 @@ class Target(Record):
         return "fp16 arithmetic" in self.features
 
 
+class Shown(str, Enum):
+    """What is made of a network's outputs: labels, a mask, boxes, or the numbers as they are."""
+
+    CLASSES = "classification"
+    MASK = "segmentation"
+    BOXES = "detection"
+    OUTPUTS = "outputs"
+
+
 class Manifest(Versioned):
     """The whole of ``manifest.json``."""
 
     WHAT = "a manifest of edgeconv export"
     REDO = "export again"
     ERROR = BundleError
-    OLDER = (1,)
+    OLDER = (1, 2)
 
-    schema_version: int = 2
+    schema_version: int = 3  # 1 has no checksums beside it, 2 no task
     edgeconv_version: str
     model: str
     model_args: dict[str, str | int | float | bool]
@@ -393,6 +402,7 @@ class Manifest(Versioned):
     reference: str = Field(description="what computed the reference: pytorch or onnxruntime")
     preprocessing: Preprocessing | None
     labels: tuple[str, ...] | None
+    task: Shown | None = Field(default=None, description="what run.py makes of the outputs")
     calibration: Calibration | None
     artifacts: tuple[Artifact, ...]
     joined: dict[str, tuple[str, ...]] = Field(

@@ -25,6 +25,7 @@ from edgeconv.bundle import (
     sha256_of,
 )
 from edgeconv.checksums import write_checksums
+from edgeconv.companion.network import guessed
 from edgeconv.companion.write import write_companions
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.capture.arguments import Called, file_inputs
@@ -205,6 +206,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
         artifacts=artifacts,
         reference_sha256=sha256_of(folder / REFERENCE_NAME),
     )
+    manifest = manifest.model_copy(update={"task": guessed(manifest)})
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
     write_companions(folder, manifest)
     write_checksums(folder)

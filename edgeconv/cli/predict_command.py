@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edgeconv.cli.elsewhere import place_of
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 
@@ -19,6 +20,7 @@ class PredictSettings:
     given: Path
     file: str | None
     out: Path | None
+    device: str | None
 
 
 @click.command("predict")
@@ -33,6 +35,11 @@ class PredictSettings:
     type=click.Path(path_type=Path),
     help="Where the mask, the boxes or the outputs go.  [default: mask.png, boxes.png, nowhere]",
 )
+@click.option(
+    "--device",
+    help="Run the file there instead of here: local:PYTHON, ssh://[user@]host[:port][/PYTHON], a "
+    "name in devices.toml, or emulated:BOARD.",
+)
 @takes(PredictSettings)
 def command(settings: PredictSettings) -> None:
     """Run a file of BUNDLE on INPUT, and print or draw what it sees.
@@ -44,4 +51,6 @@ def command(settings: PredictSettings) -> None:
     from edgeconv.companion.predict import predict
 
     refuse_unwritable(settings.out)
-    predict(Bundle.load(settings.bundle), settings.given, settings.file, settings.out)
+    bundle = Bundle.load(settings.bundle)
+    with place_of(settings.device) as place:
+        predict(bundle, settings.given, settings.file, settings.out, place)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeconv.bundle import Artifact, Calibration, Fit, Manifest, Preprocessing, TensorInfo
-from edgeconv.companion.network import Shown, image_input, shown
+from edgeconv.bundle import Artifact, Calibration, Fit, Manifest, Preprocessing, Shown, TensorInfo
+from edgeconv.companion.network import image_input, shown
 from edgeconv.metrics import EQUAL_DB
 from edgeconv.units import format_bytes, format_percent, significant
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeconv.bundle import Artifact, Format, Layout, Manifest
+from edgeconv.bundle import Artifact, Format, Layout, Manifest, Shown
 from edgeconv.companion.network import (
-    Shown,
     Tensor,
     boxes_order,
     classes_axis,

@@ -7,7 +7,6 @@ Names and labels may come from a stranger's file. In ``run.py`` they are literal
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from edgeconv.bundle import BUILD_NAME, NATIVE_NAME, README_NAME, RUN_NAME, Manifest
 from edgeconv.companion.card import card_values
@@ -22,6 +21,7 @@ from edgeconv.companion.network import (
 )
 from edgeconv.companion.template import rendered
 from edgeconv.printable import printable
+
 
 def write_companions(folder: Path, manifest: Manifest) -> None:
     """Write the files into the folder of a bundle."""
