@@ -9,6 +9,7 @@ import click
 
 from edgeconv.cli.elsewhere import place_of
 from edgeconv.cli.outputs import refuse_unwritable
+from edgeconv.cli.places import device_option, place_of
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import task_options
 
@@ -37,11 +38,7 @@ class EvaluateSettings:
     "images, or an .npz file with x and y.",
 )
 @task_options
-@click.option(
-    "--device",
-    help="Run the files there instead of here: local:PYTHON, ssh://[user@]host[:port][/PYTHON], a "
-    "name in devices.toml, or emulated:BOARD.",
-)
+@device_option
 @click.option(
     "-o",
     "--out",
