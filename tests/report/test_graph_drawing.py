@@ -15,6 +15,7 @@ from edgeconv.cli.inspect_command import command
 from edgeconv.errors import UsageError
 from edgeconv.export import export
 from edgeconv.export.inspect.drawn import DrawnNode, Region, drawn_nodes
+from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.report.graph_drawing import graph_page, graph_svg, lanes
 from support.browser import looked_at
 
@@ -71,7 +72,11 @@ class Branches(nn.Module):
 def test_regions_of_real_files(tmp_path: Path) -> None:
     samples = torch.linspace(-1, 1, 4 * 3 * 8 * 8).reshape(4, 3, 8, 8).numpy()
     made = export(
-        Branches(), out=tmp_path / "out", input_size=8, calibration=samples, keep_float=["right"]
+        Branches(),
+        out=tmp_path / "out",
+        input_size=8,
+        calibration=samples,
+        quantization=QuantizeOptions(keep_float=frozenset({"right"})),
     )
     for artifact in made.manifest.artifacts:
         rows = drawn_nodes(made.file(artifact))
