@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from edgeconv.cli.elsewhere import place_of
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.places import device_option, place_of
 from edgeconv.cli.settings import takes

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from edgeconv.cli.elsewhere import place_of
 from edgeconv.cli.outputs import refuse_unwritable
+from edgeconv.cli.places import device_option, place_of
 from edgeconv.cli.settings import takes
 
 
@@ -35,11 +35,7 @@ class PredictSettings:
     type=click.Path(path_type=Path),
     help="Where the mask, the boxes or the outputs go.  [default: mask.png, boxes.png, nowhere]",
 )
-@click.option(
-    "--device",
-    help="Run the file there instead of here: local:PYTHON, ssh://[user@]host[:port][/PYTHON], a "
-    "name in devices.toml, or emulated:BOARD.",
-)
+@device_option
 @takes(PredictSettings)
 def command(settings: PredictSettings) -> None:
     """Run a file of BUNDLE on INPUT, and print or draw what it sees.

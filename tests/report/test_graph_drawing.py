@@ -71,12 +71,13 @@ class Branches(nn.Module):
 @pytest.mark.slow
 def test_regions_of_real_files(tmp_path: Path) -> None:
     samples = torch.linspace(-1, 1, 4 * 3 * 8 * 8).reshape(4, 3, 8, 8).numpy()
+    options = QuantizeOptions(keep_float=frozenset({"right"}))
     made = export(
         Branches(),
         out=tmp_path / "out",
         input_size=8,
         calibration=samples,
-        quantization=QuantizeOptions(keep_float=frozenset({"right"})),
+        quantization=options,
     )
     for artifact in made.manifest.artifacts:
         rows = drawn_nodes(made.file(artifact))
