@@ -99,7 +99,7 @@ def test_regions_of_real_files(tmp_path: Path) -> None:
             each for each in root.iter() if each.get("class") == "float" and "r" in each.attrib
         ]
         assert len(shapes) == len(floats) + 1  # and the legend
-        assert "http" not in page.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert "://" not in page.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
     done = CliRunner().invoke(command, [str(made.path), "--svg", str(tmp_path / "b.svg")])
     assert isinstance(done.exception, UsageError)
 
