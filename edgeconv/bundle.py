@@ -23,12 +23,15 @@ REFERENCE_NAME = "reference.npz"
 SUMS_NAME = "SHA256SUMS"
 RANGES_NAME = "calibration.json"
 RUN_NAME = "run.py"
+NATIVE_NAME = "run.cc"
+BUILD_NAME = "CMakeLists.txt"
 README_NAME = "README.md"
 # The fields of a manifest that say what was exported, and with what.
 PROVENANCE = (
     *("edgeconv_version", "model", "model_args", "weights_sha256", "inputs", "outputs"),
     *("preprocessing", "labels", "tools", "target", "output", "about"),
 )
+COMPANION_NAMES = (BUILD_NAME, README_NAME, NATIVE_NAME, RUN_NAME)
 # Share of the outputs of two int8 files that lie within one output step when the files agree:
 # runtimes round the same integers differently, so a tenth of the outputs may differ by one.
 MIN_WITHIN_ONE_STEP = 0.99
@@ -390,15 +393,28 @@ class Target(Record):
         return "fp16 arithmetic" in self.features
 
 
+class Shown(str, Enum):
+    """What is made of a network's outputs: labels, a mask, boxes, or the numbers as they are.
+
+    ``LABEL`` is that of a file that gives only the best class.
+    """
+
+    CLASSES = "classification"
+    LABEL = "label"
+    MASK = "segmentation"
+    BOXES = "detection"
+    OUTPUTS = "outputs"
+
+
 class Manifest(Versioned):
     """The whole of ``manifest.json``."""
 
     WHAT = "a manifest of edgeconv export"
     REDO = "export again"
     ERROR = BundleError
-    OLDER = (1,)
+    OLDER = (1, 2)
 
-    schema_version: int = 2
+    schema_version: int = 3  # 1 has no checksums beside it, 2 no task
     edgeconv_version: str
     model: str
     model_args: dict[str, str | int | float | bool]
@@ -408,6 +424,7 @@ class Manifest(Versioned):
     reference: str = Field(description="what computed the reference: pytorch or onnxruntime")
     preprocessing: Preprocessing | None
     labels: tuple[str, ...] | None
+    task: Shown | None = Field(default=None, description="what run.py makes of the outputs")
     calibration: Calibration | None
     artifacts: tuple[Artifact, ...]
     joined: dict[str, tuple[str, ...]] = Field(

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from edgeconv.bundle import (
+    COMPANION_NAMES,
     MANIFEST_NAME,
     RANGES_NAME,
-    README_NAME,
     REFERENCE_NAME,
-    RUN_NAME,
     SUMS_NAME,
     Bundle,
     sha256_of,
@@ -59,7 +58,7 @@ def _companions(folder: Path, found: set[str]) -> set[str]:
 
     One that is there without a checksum makes the checksums differ.
     """
-    names, sums = {RANGES_NAME, README_NAME, RUN_NAME}, folder / SUMS_NAME
+    names, sums = {RANGES_NAME, *COMPANION_NAMES}, folder / SUMS_NAME
     stored = _stored(sums).splitlines() if sums.is_file() else []
     return (names & found) | {
         name for name in names if any(line.endswith(f"  {name}".encode()) for line in stored)

@@ -27,6 +27,7 @@ from edgeconv.bundle import (
 )
 from edgeconv.calibrated_ranges import MOST_ACTIVATIONS, CalibratedRanges
 from edgeconv.checksums import write_checksums
+from edgeconv.companion.network import guessed
 from edgeconv.companion.write import write_companions
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.capture.arguments import Called, file_inputs
@@ -228,6 +229,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
             "reference_sha256": sha256_of(folder / REFERENCE_NAME),
         }
     )
+    manifest = manifest.model_copy(update={"task": guessed(manifest)})
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
     if quantized is not None and any(artifact.precision.calibrated for artifact in artifacts):
         _save_ranges(folder / RANGES_NAME, quantized)

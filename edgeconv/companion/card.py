@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeconv.bundle import Artifact, Calibration, Color, Fit, Manifest, Preprocessing, TensorInfo
-from edgeconv.companion.network import Shown, image_input, shown
+from edgeconv.bundle import (
+    Artifact,
+    Calibration,
+    Color,
+    Fit,
+    Manifest,
+    Preprocessing,
+    Shown,
+    TensorInfo,
+)
+from edgeconv.companion.native import native_files
+from edgeconv.companion.network import image_input, shown
 from edgeconv.metrics import EQUAL_DB
 from edgeconv.units import format_bytes, format_percent, significant
 
@@ -26,6 +36,7 @@ def card_values(manifest: Manifest) -> dict[str, Any]:
     return {
         "manifest": manifest,
         "image": image is not None,
+        "native": bool(native_files(manifest)),
         "shown": _SHOWN[shown(manifest)],
         "inputs": [_tensor(info) for info in manifest.inputs],
         "outputs": [_tensor(info) for info in manifest.outputs],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -19,25 +18,13 @@ from edgeconv.bundle import (
     Manifest,
     OutputKind,
     Preprocessing,
+    Shown,
 )
 
 # The numbers that `edgeconv evaluate` puts into a mask.
 _MOST_CLASSES = 256
 # A larger image than this is not made to cut the input out of it, as in calibration.
 _RESIZED_PIXELS = 16_000_000
-
-
-class Shown(str, Enum):
-    """What is made of a network's outputs: labels, a mask, boxes, or the numbers as they are.
-
-    ``LABEL`` is that of a file that gives only the best class.
-    """
-
-    CLASSES = "classification"
-    LABEL = "label"
-    MASK = "segmentation"
-    BOXES = "detection"
-    OUTPUTS = "outputs"
 
 
 @dataclass(frozen=True)
@@ -115,6 +102,11 @@ def image_input(manifest: Manifest) -> ImageInput | None:
 
 
 def shown(manifest: Manifest) -> Shown:
+    """What the manifest states; of an older one, what its interface shows."""
+    return manifest.task or guessed(manifest)
+
+
+def guessed(manifest: Manifest) -> Shown:
     """What the outputs are, as far as their shapes and the labels show it without doubt.
 
     Numbers are scores of classes, or maps of them, if the labels fit them or if they are the only

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from torch import nn
 from edgeconv.bundle import Bundle
 from edgeconv.cli.report_command import command
 from edgeconv.export import export
+from support.browser import looked_at
 from support.profiles import PI4, conv, depthwise, made_profile, profiled
 from support.results import made_classes, made_counts, made_evaluation, made_model, made_result
 
@@ -192,38 +191,9 @@ def test_a_place_that_cannot_be_written(bundles: list[Bundle], tmp_path: Path) -
     assert "its folder does not exist" in str(result.exception)
 
 
-MEASURE = """<!doctype html><body><script>
-const frame = document.createElement('iframe');
-frame.width = {width}; frame.height = 2000; frame.src = 'page.html'; frame.style.border = '0';
-frame.onload = () => {{
-  const root = frame.contentDocument.documentElement;
-  document.title = root.scrollWidth + ' of ' + root.clientWidth;
-}};
-document.body.append(frame);
-</script>"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 800, 1600])
 def test_in_a_browser(bundles: list[Bundle], tmp_path: Path, width: int) -> None:
     """Nothing overflows, and the console stays empty: a refused request would be an error there."""
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("needs chromium")
     written(tmp_path, *everything(bundles, tmp_path))
-    (tmp_path / "measure.html").write_text(MEASURE.format(width=width))
-    done = subprocess.run(
-        [
-            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
-            *("--allow-file-access-from-files", "--enable-logging=stderr", "--hide-scrollbars"),
-            *(f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000"),
-            f"--window-size={width + 40},2100",
-            (tmp_path / "measure.html").as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    assert f"<title>{width} of {width}</title>" in done.stdout
-    assert "CONSOLE" not in done.stderr
+    looked_at(tmp_path, width)
