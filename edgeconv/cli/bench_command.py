@@ -12,6 +12,7 @@ from edgeconv.cli.bench_options import EMULATED, BenchSettings, measuring
 from edgeconv.cli.comparing import exit_with, max_regression_option
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
+from edgeconv.cli.store_option import store_option
 from edgeconv.cli.values import given
 from edgeconv.errors import MeasurementError, UsageError
 
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     "times are from ONNX Runtime's profile; the operators of a TFLite file run one by one.",
 )
 @click.option("--no-history", is_flag=True, help="Do not keep the result for `edgeconv history`.")
+@store_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the result as JSON here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON instead of the table.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -78,6 +80,7 @@ def command(settings: BenchSettings) -> None:
     from edgeconv.device.names import address_of
     from edgeconv.report.output import echo_json
     from edgeconv.report.tables import console, print_notes
+    from edgeconv.store.history import History
 
     options = settings.bench_options()
     addresses = [address_of(device) for device in settings.devices]
@@ -90,6 +93,8 @@ def command(settings: BenchSettings) -> None:
         bench_side_by_side(settings)
         return
     refuse_unwritable(settings.out)
+    if settings.store is not None and not settings.no_history:
+        History.at(settings.store).check()
     sides = _sides(settings, options) if settings.gate else None
     measured = _measured(settings, options, addresses[0], sides)
     if settings.as_json:

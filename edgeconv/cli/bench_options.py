@@ -149,6 +149,7 @@ class BenchSettings:
     sustained: str | None
     operators: bool
     no_history: bool
+    store: str | None
     out: Path | None
     as_json: bool
     quiet: bool

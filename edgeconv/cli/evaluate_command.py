@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from edgeconv.cli.outputs import refuse_unwritable
+from edgeconv.cli.remembering import remember
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import task_options
+from edgeconv.cli.store_option import store_option
 
 if TYPE_CHECKING:
     from edgeconv.device.computing import Computing
@@ -26,6 +29,8 @@ class EvaluateSettings:
     task: str
     truth: Path | None
     device: str | None
+    no_history: bool
+    store: str | None
     out: Path | None
     as_json: bool
     quiet: bool
@@ -52,17 +57,24 @@ class EvaluateSettings:
     type=click.Path(path_type=Path),
     help="Write the result as JSON here, for `edgeconv compare` and `edgeconv gate`.",
 )
+@click.option("--no-history", is_flag=True, help="Do not keep the result for `edgeconv history`.")
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @takes(EvaluateSettings)
 def command(settings: EvaluateSettings) -> None:
     """Measure how well every file of BUNDLE does its task, each on its own runtime."""
+    from edgeconv.bench.compare.accuracy import history_run
     from edgeconv.bundle import Bundle
     from edgeconv.report.accuracy import accuracy_table, notes
     from edgeconv.report.output import echo_json
     from edgeconv.report.tables import console, print_notes, progress
+    from edgeconv.store.history import History
 
     refuse_unwritable(settings.out)
+    if settings.store is not None and not settings.no_history:
+        History.at(settings.store).check()
+    started = datetime.now(timezone.utc)
     loaded = Bundle.load(settings.bundle)
     with (
         progress("Evaluating", settings.quiet or settings.as_json) as show,
@@ -78,6 +90,9 @@ def command(settings: EvaluateSettings) -> None:
             truth=settings.truth,
             place=place,
         )
+    if not settings.no_history:
+        run = history_run(result, started, settings.device or "local")
+        remember(result, settings.store, run)
     if settings.out is not None:
         result.save(settings.out)
     if settings.as_json:

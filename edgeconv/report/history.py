@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgeconv.bench.compare.accuracy import format_value
 from edgeconv.report.tables import Column, table
 from edgeconv.units import format_count, format_duration
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgeconv.bench.history import Entry
+    from edgeconv.store.history import Entry
 
 COLUMNS = (
     Column("Run", numeric=True),
@@ -21,7 +22,7 @@ COLUMNS = (
     "File",
     "Runtime",
     Column("Threads", numeric=True),
-    Column("Median [95 % interval] or count", numeric=True),
+    Column("Median [95 % interval], count or accuracy", numeric=True),
 )
 
 
@@ -35,7 +36,7 @@ def history_table(entries: Sequence[Entry]) -> Table:
             entry.device,
             entry.name,
             entry.runtime,
-            str(entry.threads),
+            "-" if entry.threads is None else str(entry.threads),
             _figure(entry),
         )
         for entry in entries
@@ -52,6 +53,8 @@ def notes(entries: Sequence[Entry]) -> list[str]:
 def _figure(entry: Entry) -> str:
     if entry.instructions is not None:
         return f"{format_count(entry.instructions)} instr."
+    if entry.figure is not None and entry.value is not None:
+        return f"{entry.figure} {format_value(entry.value, entry.unit or '')}"
     assert entry.median_ns is not None
     assert entry.low_ns is not None
     assert entry.high_ns is not None
