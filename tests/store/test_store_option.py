@@ -48,8 +48,9 @@ def test_no_password_is_shown(address: str, shown: str) -> None:
     database = PostgreSQL.at(address)
     assert str(database) == shown
     assert "hunter2" not in repr(database)
-    error = database.unusable(OSError("the driver says hunter2"))
-    assert "hunter2" not in str(error)
+    if "hunter2" in address:
+        error = database.unusable(OSError("the driver says hunter2"))
+        assert "the driver says ***" in str(error)
 
 
 def test_without_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,13 +18,15 @@ from typing import Any
 PASSWORD = "p@ss/wörd:%41#?"  # whatever an address may trip over
 QUOTED = "p%40ss%2Fw%C3%B6rd%3A%2541%23%3F"
 USER = "tester"
+PROGRAMS = ("initdb", "pg_isready", "postgres", "psql")
 
 
 def binaries() -> Path | None:
     """The folder of the newest server that is installed, which Debian keeps off the PATH."""
-    folders = [Path(found).parent] if (found := shutil.which("initdb")) else []
+    found = shutil.which("initdb")
+    folders = [Path(found).resolve().parent] if found else []
     folders += Path("/usr/lib/postgresql").glob("*/bin")
-    complete = [folder for folder in folders if (folder / "initdb").is_file()]
+    complete = [f for f in folders if all((f / program).is_file() for program in PROGRAMS)]
     return max(complete, key=lambda folder: folder.parent.name, default=None)
 
 
@@ -103,8 +105,8 @@ def running(programs: Path) -> Iterator[Server]:
             **_as_other_user(),
         )
         server = Server(folder, _free_port(), programs)
-        server.start()
         try:
+            server.start()
             yield server
         finally:
             server.stop()
