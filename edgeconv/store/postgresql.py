@@ -17,6 +17,7 @@ from sqlalchemy import (
     create_engine,
     func,
     insert,
+    inspect,
     make_url,
     select,
 )
@@ -29,6 +30,7 @@ from edgeconv.store.glob import as_regular_expression
 from edgeconv.store.schema import SCHEMA_VERSION, TABLES
 
 SCHEMES = ("postgresql", "postgres")
+ISOLATION = "READ COMMITTED"  # whoever waited for the tables must see them
 EXAMPLE = "postgresql://user@host/database"
 SECRETS = ("password", "sslpassword")  # among what may follow the question mark of an address
 # Whoever makes the tables holds this lock, a number of our own, until they are there.
@@ -82,7 +84,9 @@ class PostgreSQL(Database):
         missing = {key: text for key, text in _LIMITS.items() if key not in self.url.query}
         url = self.url.set(drivername="postgresql+psycopg").update_query_dict(missing)
         try:
-            return create_engine(url, poolclass=NullPool, hide_parameters=True)
+            return create_engine(
+                url, poolclass=NullPool, hide_parameters=True, isolation_level=ISOLATION
+            )
         except ImportError as error:
             raise UsageError(
                 f"{self} needs psycopg: {error}", hint="pip install 'edgeconv[postgresql]'"
@@ -93,7 +97,8 @@ class PostgreSQL(Database):
 
     def version(self, connection: Connection) -> int:
         """The number in a table of its own; 0 where the table is not there."""
-        if connection.scalar(select(func.to_regclass(_VERSION.name))) is None:
+        # Not to_regclass(), which may remember within a transaction that there was none.
+        if not inspect(connection).has_table(_VERSION.name):
             return 0
         return int(connection.scalar(select(func.max(_VERSION.c.version))) or 0)
 
