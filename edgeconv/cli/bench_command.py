@@ -12,6 +12,7 @@ from edgeconv.cli.bench_options import EMULATED, BenchSettings, measuring
 from edgeconv.cli.comparing import exit_with, max_regression_option
 from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
 from edgeconv.cli.settings import takes
+from edgeconv.cli.store_option import store_option
 from edgeconv.cli.values import given
 from edgeconv.errors import MeasurementError, UsageError
 
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     help="Measure each file alone and while all others run at the same time.",
 )
 @click.option("--no-history", is_flag=True, help="Do not keep the result for `edgeconv history`.")
+@store_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the result as JSON here.")
 @html_option
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON instead of the table.")
@@ -84,6 +86,7 @@ def command(settings: BenchSettings) -> None:
     from edgeconv.device.names import address_of
     from edgeconv.report.output import echo_json
     from edgeconv.report.tables import console, print_notes
+    from edgeconv.store.history import History
 
     options = settings.bench_options()
     addresses = [address_of(device) for device in settings.devices]
@@ -102,6 +105,8 @@ def command(settings: BenchSettings) -> None:
         return
     refuse_unwritable(settings.out)
     refuse_undrawable(settings.page)
+    if settings.store is not None and not settings.no_history:
+        History.at(settings.store).check()
     sides = _sides(settings, options) if settings.gate else None
     measured = _measured(settings, options, addresses[0], sides)
     if settings.as_json:

@@ -159,6 +159,7 @@ class BenchSettings:
     operators: bool
     together: bool
     no_history: bool
+    store: str | None
     out: Path | None
     page: Path | None
     as_json: bool

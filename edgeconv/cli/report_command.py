@@ -11,6 +11,7 @@ import click
 from edgeconv.bundle import MANIFEST_NAME, Bundle
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
+from edgeconv.cli.store_option import store_option
 from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class ReportSettings:
 
     paths: tuple[Path, ...]
     out: Path
+    store: str | None
     title: str | None
 
 
@@ -42,20 +44,22 @@ class ReportSettings:
     show_default=True,
     help="The page.",
 )
+@store_option
 @click.option("--title", help="Its title.  [default: the network]")
 @takes(ReportSettings)
 def command(settings: ReportSettings) -> None:
     """Write one HTML page about bundles and results, which needs nothing else to be read.
 
-    RESULT is a file that `bench`, `evaluate` or `blame` wrote with --out (`blame --json`). Bundles
-    and the results of their files are brought together: layers get their times and their int8
-    errors, and files are drawn by accuracy and latency.
+    RESULT is a file that `bench`, `evaluate` or `blame` wrote with --out (`blame --json`), or the
+    number of a run in `edgeconv history`. Bundles and the results
+    of their files are brought together: layers get their times and their int8 errors, and files are
+    drawn by accuracy and latency.
     """
     from edgeconv.report.html.sections import sections_of, write_page
     from edgeconv.report.output import echo_line
 
     refuse_unwritable(settings.out)
-    subject = _read(settings.paths)
+    subject = _read(settings.paths, settings.store)
     sections = sections_of(subject.bundles, subject.results)
     write_page(settings.out, settings.title or _title(subject), sections)
     echo_line(f"wrote {settings.out}")
@@ -72,10 +76,10 @@ class _Subject:
 def _read_result(path: Path) -> Versioned:
     """Read a result of any kind, those that are never compared included."""
     from edgeconv.bench.profile.profile import OperatorResult
-    from edgeconv.bench.result_selector import read_result
     from edgeconv.bench.sustained import SustainedResult
     from edgeconv.bench.together import TogetherResult
     from edgeconv.export.blame.report import Blame
+    from edgeconv.store.result_selector import read_result
     from edgeconv.versioned import Head
 
     kinds: dict[str, type[Versioned]] = {
@@ -91,22 +95,27 @@ def _read_result(path: Path) -> Versioned:
     return kinds[kind].load(path) if kind in kinds else read_result(path)
 
 
-def _read(paths: tuple[Path, ...]) -> _Subject:
+def _read(paths: tuple[Path, ...], store: str | None) -> _Subject:
     """Read bundles and results of every kind.
 
     Raises:
         UsageError: A path holds neither.
     """
+    from edgeconv.store.history import History
+    from edgeconv.store.result_selector import is_run
+
     subject = _Subject()
     for path in paths:
         if (path / MANIFEST_NAME).is_file():
             subject.bundles.append(Bundle.load(path))
         elif path.is_file():
             subject.results.append(_read_result(path))
+        elif is_run(str(path)):
+            subject.results.append(History.at(store).get(int(str(path))))
         else:
             raise UsageError(
                 f"{path} is neither a bundle nor a result",
-                hint="name a folder of `edgeconv export`, or a file of --out",
+                hint="name a folder of `edgeconv export`, a file of --out, or a run of the history",
             )
     return subject
 

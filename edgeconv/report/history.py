@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgeconv.bench.compare.accuracy import format_value
 from edgeconv.report.stacked import print_fitted
 from edgeconv.report.tables import Column
 from edgeconv.units import format_count, format_duration
 
 if TYPE_CHECKING:
-    from edgeconv.bench.history import Entry
+    from edgeconv.store.history import Entry
 
 COLUMNS = (
     Column("File"),
@@ -20,7 +21,7 @@ COLUMNS = (
     Column("Revision", spare=True),
     Column("Runtime", spare=True),
     Column("Threads", numeric=True, spare=True),
-    Column("Median [95 % interval] or count", numeric=True),
+    Column("Median [95 % interval], count or accuracy", numeric=True),
 )
 
 
@@ -34,7 +35,7 @@ def print_history(entries: Sequence[Entry], *, wide: bool) -> None:
             entry.device,
             (entry.revision or "-")[:12] + ("+" if entry.changed else ""),
             entry.runtime,
-            str(entry.threads),
+            "-" if entry.threads is None else str(entry.threads),
             _figure(entry),
         )
         for entry in entries
@@ -51,6 +52,8 @@ def notes(entries: Sequence[Entry]) -> list[str]:
 def _figure(entry: Entry) -> str:
     if entry.instructions is not None:
         return f"{format_count(entry.instructions)} instr."
+    if entry.figure is not None and entry.value is not None:
+        return f"{entry.figure} {format_value(entry.value, entry.unit or '')}"
     assert entry.median_ns is not None
     assert entry.low_ns is not None
     assert entry.high_ns is not None
