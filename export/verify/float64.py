@@ -37,9 +37,13 @@ where it is seen why. The nine trained networks of the suite are within 1e-4, on
 
 def run_probes(oracle: Oracle, sample: Sample) -> Probes:
     """Run the network on the probes that are made of ``sample``, but those that it refuses."""
-    runs = [(probe, _run(oracle, probe)) for probe in probes(sample)]
-    ran = [(probe, outputs) for probe, outputs in runs if outputs is not None]
-    return Probes([probe for probe, _ in ran], [outputs for _, outputs in ran])
+    found = Probes([], [])
+    for what, probe in probes(sample).items():
+        if (outputs := _run(oracle, probe)) is not None:
+            found.inputs.append(probe)
+            found.outputs.append(outputs)
+            found.what.append(what)
+    return found
 
 
 def _run(oracle: Oracle, sample: Sample) -> Arrays | None:
