@@ -35,15 +35,18 @@ from edgeconv.export.tensor_info import input_infos, output_infos
 from edgeconv.metrics import Sqnr
 from edgeconv.models.randomize import randomize_, structured_input
 
-CHOSEN_ON = ("resnet18", "mnasnet_100", "repghostnet_050")
+CHOSEN_ON = (
+    *("resnet18", "mnasnet_100", "repghostnet_050", "inception_next_atto", "edgenext_xx_small"),
+)
 REPORTED = (
-    "regnetx_002",
-    "ghostnet_100",
-    "fbnetc_100",
-    "tinynet_a",
-    "gernet_s",
-    "ese_vovnet19b_dw",
-    "fastvit_t8",
+    *("regnetx_002", "ghostnet_100", "fbnetc_100", "tinynet_a", "gernet_s", "ese_vovnet19b_dw"),
+    *("fastvit_t8", "efficientnet_b0", "efficientnet_lite0", "mobilenetv2_100"),
+    *("mobilenetv3_small_100", "mobilenetv3_large_100", "mobilenetv4_conv_small", "mobileone_s0"),
+    *("repvgg_a0", "regnety_002", "resnet50", "densenet121", "dla34", "hrnet_w18_small"),
+    *("convnext_atto", "convnextv2_atto", "poolformer_s12", "mobilevit_xxs", "hardcorenas_a"),
+    *("spnasnet_100", "semnasnet_075", "mixnet_s", "rexnet_100", "lcnet_050", "cs3darknet_s"),
+    *("skresnet18", "selecsls42", "ghostnetv2_100", "starnet_s1", "repvit_m0_9", "fasternet_t0"),
+    *("efficientvit_b0", "resnext26ts"),
 )
 SAMPLES = 16
 UNSEEN = 48
