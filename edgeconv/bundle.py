@@ -283,6 +283,13 @@ class OperatorFigures(Record):
     failed: tuple[str, ...] = ()
 
 
+class ProbeFigures(Record):
+    """How far a file is off on inputs that are ``what``, such as a thousand times as large."""
+
+    what: str
+    max_error: float
+
+
 class PlaceFigures(Record):
     """What a file keeps of an output, or of the ``part`` of it that a concatenation put there."""
 
@@ -309,6 +316,7 @@ class Verification(Record):
     over the samples; each is that of the worst output, and None where there is no such figure.
     ``worst_output`` is the name of the output with the lowest ratio, where there are several, and
     ``places`` has the ratio of every output and of every part of one, where there are several.
+    ``probe`` is what a float32 file fails on, where that is no sample.
     ``keeps_nothing`` says of a quantized file that one of them has no more signal than noise, or
     that the largest output is where chance would put it.
     Elements of an integer or boolean output are right or wrong: each wrong one is noise as large
@@ -333,6 +341,7 @@ class Verification(Record):
     variation_sqnr_db: float | None = None
     worst_output: str | None = None
     places: tuple[PlaceFigures, ...] = ()
+    probe: ProbeFigures | None = None
     keeps_nothing: bool = False
     exact_sqnr_db: float | None = None
     operators: OperatorFigures | None = None

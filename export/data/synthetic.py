@@ -20,6 +20,7 @@ Outputs = Sequence[npt.NDArray[Any]]
 
 _FLAGS = IntegerRange(FLAGS)
 _TINY, _LARGE = 1e-6, 1e3
+_PROBES = ("with zeros, ones and halves", "a millionth as large", "a thousand times as large")
 _MOST_TUPLES = 1 << 20
 
 
@@ -104,12 +105,12 @@ def find_domain(outputs_on: Callable[[Domain], Outputs]) -> Domain:
     return Domain.REAL
 
 
-def probes(sample: Sample) -> list[Sample]:
+def probes(sample: Sample) -> dict[str, Sample]:
     """Make samples that show what typical values hide, such as an epsilon that is lost.
 
     Returns:
         ``sample`` with zeros, ones and halves in the place of three eighths of its floats; all of
-        its floats very small; and all of them very large.
+        its floats very small; and all of them very large. The keys say so in words.
     """
     rows: list[list[npt.NDArray[Any]]] = [[], [], []]
     for array in sample:
@@ -124,7 +125,7 @@ def probes(sample: Sample) -> list[Sample]:
         rows[0].append(patched)
         rows[1].append((array * _TINY).astype(array.dtype))
         rows[2].append((array * _LARGE).astype(array.dtype))
-    return [tuple(row) for row in rows]
+    return dict(zip(_PROBES, map(tuple, rows), strict=True))
 
 
 def synthetic_input(

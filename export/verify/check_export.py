@@ -133,8 +133,13 @@ def run_reference(
             [*samples, *probes.inputs],
             [*outputs, *probes.outputs],
             frozenset(measured),
+            with_functions=with_functions,
         )
-        for measured in ((few, every) if len(few) < len(every) else (every,))
+        for measured, with_functions in (
+            *([(few, False)] if len(few) < len(every) else []),
+            (every, False),
+            (every, True),
+        )
     ]
     return Reference(
         network.runtime,
