@@ -22,6 +22,7 @@ REFERENCE_NAME = "reference.npz"
 SUMS_NAME = "SHA256SUMS"
 RUN_NAME = "run.py"
 README_NAME = "README.md"
+RECIPE_NAME = "recipe.toml"
 # Share of the outputs of two int8 files that lie within one output step when the files agree:
 # runtimes round the same integers differently, so a tenth of the outputs may differ by one.
 MIN_WITHIN_ONE_STEP = 0.99

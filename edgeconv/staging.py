@@ -16,6 +16,7 @@ from pathlib import Path
 from edgeconv.bundle import (
     MANIFEST_NAME,
     README_NAME,
+    RECIPE_NAME,
     REFERENCE_NAME,
     RUN_NAME,
     SUMS_NAME,
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 _STAGE = ".tmp"
 _OLD = ".old"
-_OWN_NAMES = (MANIFEST_NAME, README_NAME, REFERENCE_NAME, RUN_NAME, SUMS_NAME)
+_OWN_NAMES = (MANIFEST_NAME, README_NAME, RECIPE_NAME, REFERENCE_NAME, RUN_NAME, SUMS_NAME)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 

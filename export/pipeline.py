@@ -13,6 +13,7 @@ from torch import nn
 import edgeconv
 from edgeconv.bundle import (
     MANIFEST_NAME,
+    RECIPE_NAME,
     REFERENCE_NAME,
     Artifact,
     Calibration,
@@ -44,6 +45,7 @@ from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.synthetic import SyntheticSamples
 from edgeconv.export.dynamic_batch import TRACED, rows, with_batch, with_open_batch
 from edgeconv.export.labels import choose_labels
+from edgeconv.export.layer_rules import ALL_IN_INT8, write_layers
 from edgeconv.export.open_batch import open_batch
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.passes import optimize
@@ -56,6 +58,7 @@ from edgeconv.export.precision import (
 )
 from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.request import ExportRequest, ResolvedRequest
+from edgeconv.export.search import FrontPoint
 from edgeconv.export.tensor_info import input_infos, output_infos, tool_versions, weights_sha256
 from edgeconv.export.tflite import demand_known
 from edgeconv.export.verify.batches import verified_at_batches
@@ -117,17 +120,25 @@ class Outcome:
         manifest: Describes the files that are right.
         failures: Why each of the others failed, by its name.
         failed: Those among them that were written and run.
+        front: What accuracy costs by layer, where that was searched.
     """
 
     manifest: Manifest
     failures: dict[str, EdgeconvError]
     failed: tuple[Artifact, ...]
+    front: tuple[FrontPoint, ...] = ()
 
 
-def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
+def run(request: ResolvedRequest, source: Source, folder: Path, *, search: bool = False) -> Outcome:
     """Carry out a request: write every right file and the manifest into ``folder``.
 
     A precision that fails does not keep the others from being written.
+
+    Args:
+        request: What to export.
+        source: The network.
+        folder: Where the files go.
+        search: Whether to find the front of accuracy against cost, too.
 
     Raises:
         UsageError: The request does not go with the network.
@@ -164,6 +175,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
     warn_of_data(batches, preprocessing, quantized, calibrates=request.calibrates)
     integers = writer.variants(graph, quantized, calibrated=True)
     artifacts += writer.write(integers)
+    front = writer.front(graph, batches) if search and quantized is not None else ()
     if not artifacts:
         raise next(iter(writer.failures.values()))
     artifacts.sort(key=lambda artifact: request.precisions.index(artifact.precision))
@@ -207,8 +219,11 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
     write_companions(folder, manifest)
+    if request.calibrates and (asked.search or request.quantization.layers):
+        layers = request.quantization.layers or ALL_IN_INT8
+        (folder / RECIPE_NAME).write_text(write_layers(layers), "utf-8")
     write_checksums(folder)
-    return Outcome(manifest, writer.failures, tuple(failed))
+    return Outcome(manifest, writer.failures, tuple(failed), front)
 
 
 def _manifest(

@@ -13,7 +13,9 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.precision import Variant, make_variant
 from edgeconv.export.quantize import QuantizedModel, quantize
+from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.export.request import ResolvedRequest
+from edgeconv.export.search import FrontPoint, find_front
 from edgeconv.export.verify.check_export import verified, warn_of_failures
 from edgeconv.export.verify.parity import Reference
 from edgeconv.export.write import write_artifact
@@ -60,8 +62,7 @@ class Writer:
         """The QDQ graph, where one is asked for: calibrated, or ``graph`` itself if it is one."""
         request = self.request
         if request.calibrates:
-            integer = request.asked.io not in (IoType.FLOAT32, IoType.FLOAT16)
-            options = replace(request.quantization, integer_outputs=integer)
+            options = self._options()
             if Precision.INT8 not in request.precisions:
                 options = replace(options, repair=False)  # 16 bits lose less
             try:
@@ -73,6 +74,21 @@ class Writer:
         for _ in batches:
             pass  # keeps what verification needs
         return None if request.existing is None else QuantizedModel(graph, ())
+
+    def front(self, graph: ir.Model, batches: SampleBatches) -> tuple[FrontPoint, ...]:
+        """What accuracy costs by layer."""
+        request = self.request
+        return find_front(
+            graph,
+            batches,
+            self._options(),
+            int16=request.may_have_int16,
+            progress=request.asked.progress,
+        )
+
+    def _options(self) -> QuantizeOptions:
+        integer = self.request.asked.io not in (IoType.FLOAT32, IoType.FLOAT16)
+        return replace(self.request.quantization, integer_outputs=integer)
 
     def write(self, variants: Sequence[Variant]) -> list[Artifact]:
         """Write each variant in each format."""

@@ -14,6 +14,7 @@ from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.passes.row_products import RowProductsToConv
 from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe
+from edgeconv.export.quantize.accuracy.judge import Judge
 from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
 from edgeconv.export.quantize.accuracy.repair import repair
 from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float
@@ -38,6 +39,7 @@ __all__ = [
     "RangeMethod",
     "Rounding",
     "apply_io",
+    "fit_to_half",
     "quantize",
 ]
 
@@ -149,6 +151,25 @@ def fit(
             )
             passes.record += [gained] if gained else []
     return current, tuple(passes.record) if passes else ()
+
+
+def fit_to_half(
+    model: ir.Model, batches: Batches, options: QuantizeOptions, progress: Progress = no_progress
+) -> tuple[CalibratedModel, Judge]:
+    """Do :func:`fit` on one half of the data, and make a judge with samples of the other half.
+
+    Biases are not corrected, because that moves the error of a layer into others. Weights are
+    rounded to the nearest integer, and nothing is repaired. A single batch is fitted to and judges.
+    """
+    options = replace(options, bias_correction=False).decided()
+    model = prepare(model)
+    options = with_choices(model.graph, options)
+    drafts = Drafts(model, batches, options, progress, judging=True)
+    recipe = AccuracyPasses(drafts, batches, options, progress).choose()
+    current = drafts.fit(recipe, Part.FIRST_HALF)
+    assert current is not None
+    first, second = drafts.survey.halves
+    return current, Judge(drafts.model, (second.kept or first.kept, ()))
 
 
 def prepare(model: ir.Model) -> ir.Model:
