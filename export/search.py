@@ -227,7 +227,7 @@ def _work(node: ir.Node) -> int:
 def _shape(value: ir.Value | None) -> tuple[int, ...] | None:
     if value is None or value.shape is None or not value.shape.is_static():
         return None
-    return tuple(int(side) for side in value.shape)
+    return value.shape.numpy()
 
 
 def along_front(
