@@ -113,6 +113,10 @@ class MeasurementError(EdgeconvError):
     """A latency measurement could not be completed."""
 
 
+class LostConnection(MeasurementError):  # noqa: N818  # what was met, as above
+    """A device cannot be reached, perhaps only for a while."""
+
+
 def attempted(action: Callable[[], T]) -> T | EdgeconvError:
     """The result of ``action``, or the failure that it raised."""
     try:

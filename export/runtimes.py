@@ -10,7 +10,10 @@ describe.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +30,8 @@ from edgeconv.export.quiet import debugging, quiet_native
 from edgeconv.printable import file_name
 
 Arrays = Sequence[npt.NDArray[Any]]
+
+_MOST_AT_A_TIME = 4  # more batches in memory gain little, because NumPy's part stays on one core
 
 _ONNX_RUNTIME = f"onnxruntime {ort.__version__}"
 
@@ -329,3 +334,25 @@ class IntermediateOutputs:
             EdgeconvError: An operator fails on the inputs.
         """
         return self._outputs.run(self._names, batch)
+
+    def run_each(self, batches: Iterable[Batch]) -> Iterator[list[npt.NDArray[np.float32]]]:
+        """Compute the values of every batch, in the order of the batches.
+
+        Each batch runs on one thread, and as many at a time as there are cores. So the results are
+        those of :meth:`run`, whatever the machine.
+
+        Args:
+            batches: For each batch, one array per input of the graph.
+
+        Raises:
+            EdgeconvError: An operator fails on the inputs.
+        """
+        cores = min(os.cpu_count() or 1, _MOST_AT_A_TIME)
+        started: deque[Future[list[npt.NDArray[np.float32]]]] = deque()
+        with ThreadPoolExecutor(cores, thread_name_prefix="batches") as threads:
+            for batch in batches:
+                started.append(threads.submit(self.run, batch))
+                if len(started) > cores:
+                    yield started.popleft().result()
+            while started:
+                yield started.popleft().result()

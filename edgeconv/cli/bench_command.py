@@ -60,6 +60,11 @@ if TYPE_CHECKING:
     help="Measure the time of each operator, and show how fast a known board could run it. The "
     "times are from ONNX Runtime's profile; the operators of a TFLite file run one by one.",
 )
+@click.option(
+    "--together",
+    is_flag=True,
+    help="Measure each file alone and while all others run at the same time.",
+)
 @click.option("--no-history", is_flag=True, help="Do not keep the result for `edgeconv history`.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the result as JSON here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON instead of the table.")
@@ -146,6 +151,9 @@ def _measured(
         return bench_runs.profile_on(
             files_named(settings.paths, options), options, device, settings
         )
+    if settings.together:
+        files = files_named(settings.paths, options)
+        return bench_runs.together_on(files, options, device, settings)
     if seconds is not None:
         files = files_named(settings.paths, options)
         return bench_runs.sustain_on(files, options, seconds, device, settings)

@@ -18,7 +18,7 @@ from edgeconv.cli.bench_files import inside_bundles
 from edgeconv.cli.bench_options import BenchSettings
 from edgeconv.device import open_device
 from edgeconv.errors import EdgeconvError, MeasurementError
-from edgeconv.report import instructions, latency, operators, sustained
+from edgeconv.report import instructions, latency, operators, sustained, together
 from edgeconv.report.tables import print_notes, progress
 from edgeconv.versioned import Versioned
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from edgeconv.bench.instructions import CountResult
     from edgeconv.bench.profile.profile import OperatorResult
+    from edgeconv.bench.together import TogetherResult
 
 R = TypeVar("R", bound=Versioned)
 
@@ -74,7 +75,12 @@ def count_on(
     from edgeconv.bench.instructions import CountOptions, count
     from edgeconv.device.emulated import EmulatedDevice
 
-    asked = CountOptions(runtime=options.runtime, seed=options.seed, inputs=options.inputs)
+    asked = CountOptions(
+        runtime=options.runtime,
+        seed=options.seed,
+        inputs=options.inputs,
+        xnnpack=options.xnnpack,
+    )
     with _not_resumable("counts"), progress("Counting", settings.quiet) as show:
         result = count(files, asked, EmulatedDevice.parse(device), show)
     if not settings.no_history:
@@ -100,6 +106,19 @@ def sustain_on(
     if settings.out is not None:
         result.save(settings.out)
     return Measured(result, (sustained.sustained_table,), sustained.notes, result.cut)
+
+
+def together_on(
+    files: list[Path], options: BenchOptions, device: str, settings: BenchSettings
+) -> Measured[TogetherResult]:
+    """Measure each file alone and while all others run."""
+    from edgeconv.bench.together import measure_together
+
+    with _not_resumable("--together"), progress("Measuring", settings.quiet) as show:
+        result = measure_together(files, options, open_device(device), show)
+    if settings.out is not None:
+        result.save(settings.out)
+    return Measured(result, (together.together_table,), together.notes)
 
 
 def profile_on(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 INCONCLUSIVE = 3  # exit code
-SETTINGS = ("device", "board", "CPU", "governor", "threads", "cores", "runtime", "seed")
+SETTINGS = ("device", "board", "CPU", "governor", "threads", "cores", "runtime", "seed", "delegate")
 OF_A_DEVICE = ("board", "CPU", "governor")  # what differs where the device does
 
 

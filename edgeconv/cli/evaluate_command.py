@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from edgeconv.cli.outputs import refuse_unwritable
+from edgeconv.cli.places import device_option, place_of
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import task_options
-
-if TYPE_CHECKING:
-    from edgeconv.device.computing import Computing
 
 
 @dataclass(frozen=True)
@@ -41,11 +37,7 @@ class EvaluateSettings:
     "images, or an .npz file with x and y.",
 )
 @task_options
-@click.option(
-    "--device",
-    help="Run the files there instead of here: local:PYTHON, ssh://[user@]host[:port][/PYTHON], a "
-    "name in devices.toml, or emulated:BOARD.",
-)
+@device_option
 @click.option(
     "-o",
     "--out",
@@ -66,7 +58,7 @@ def command(settings: EvaluateSettings) -> None:
     loaded = Bundle.load(settings.bundle)
     with (
         progress("Evaluating", settings.quiet or settings.as_json) as show,
-        _place(settings.device) as place,
+        place_of(settings.device) as place,
     ):
         from edgeconv.export.tasks.evaluate import evaluate
 
@@ -85,13 +77,3 @@ def command(settings: EvaluateSettings) -> None:
         return
     console().print(accuracy_table(result))
     print_notes(notes(result))
-
-
-def _place(device: str | None) -> AbstractContextManager[Computing | None]:
-    """Where the files run; None is here."""
-    if device is None:
-        return nullcontext()
-    from edgeconv.device import open_device
-    from edgeconv.device.computing import computing
-
-    return computing(open_device(device))

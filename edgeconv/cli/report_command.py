@@ -78,12 +78,14 @@ def _read_result(path: Path) -> Versioned:
     from edgeconv.bench.profile.profile import OperatorResult
     from edgeconv.bench.result_selector import read_result
     from edgeconv.bench.sustained import SustainedResult
+    from edgeconv.bench.together import TogetherResult
     from edgeconv.export.blame.report import Blame
     from edgeconv.versioned import Head
 
     kinds: dict[str, type[Versioned]] = {
         "operators": OperatorResult,
         "sustained": SustainedResult,
+        "together": TogetherResult,
         "blame": Blame,
     }
     try:
@@ -118,6 +120,7 @@ def _sections(subject: _Subject) -> list[Section]:
     from edgeconv.bench.profile.profile import OperatorResult
     from edgeconv.bench.result import BenchResult
     from edgeconv.bench.sustained import SustainedResult
+    from edgeconv.bench.together import TogetherResult
     from edgeconv.evaluation import Evaluation
     from edgeconv.export.blame.report import Blame
     from edgeconv.report.html import measurements
@@ -145,6 +148,8 @@ def _sections(subject: _Subject) -> list[Section]:
                 sections.append(measurements.operator_section(result))
             case SustainedResult():
                 sections.append(measurements.sustained_section(result))
+            case TogetherResult():
+                sections.append(measurements.together_section(result))
             case Blame():
                 sections.append(measurements.blame_section(result))
     return sections

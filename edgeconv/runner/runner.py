@@ -17,6 +17,7 @@ import gc
 import importlib
 import os
 import platform
+import shutil
 import signal
 import tempfile
 import threading
@@ -34,8 +35,14 @@ from edgeconv.runner.tflite_model import TfliteModel
 from edgeconv.runner.timing import steady_state, timed, warm_up
 
 
-def measure(request: Request, emit: Events, profile: str | None = None) -> None:
+def measure(request: Request, emit: Events, folder: str | None = None) -> None:
     """Load a model, measure it as the request says, and write the events.
+
+    Args:
+        request: What to measure.
+        emit: Where the events go.
+        folder: Empty, for the profile of an .onnx file; it is removed before the last event,
+            because the host may end this process then.
 
     Raises:
         RunnerError: The model could not be measured.
@@ -57,10 +64,11 @@ def measure(request: Request, emit: Events, profile: str | None = None) -> None:
     try:
         model: TfliteModel | OnnxModel
         if runtime in ONNX:
-            model = OnnxModel(module, request.model, request.threads, profile)
+            prefix = None if folder is None else folder + "/profile"
+            model = OnnxModel(module, request.model, request.threads, prefix, request.xnnpack)
         else:
-            model = TfliteModel(module, request.model, request.threads)
-    except MemoryError:
+            model = TfliteModel(module, request.model, request.threads, request.xnnpack)
+    except (MemoryError, RunnerError):
         raise
     except Exception as error:
         raise RunnerError("model", f"{runtime} {version} cannot load it: {error}") from error
@@ -103,6 +111,8 @@ def measure(request: Request, emit: Events, profile: str | None = None) -> None:
         raise
     except Exception as error:
         raise RunnerError("inference", f"{runtime} {version} failed: {error}") from error
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
     emit("done", conditions=end, **steady)
 
 
@@ -133,38 +143,46 @@ def compute(model: TfliteModel | OnnxModel, request: Request, emit: Events) -> N
 def main() -> NoReturn:
     """Answer the request on standard input, and end the process."""
     emit = Events()
+    folder = None
     try:
         request = read_request()
+        if request.operators:
+            folder = tempfile.mkdtemp(prefix="edgeconv-")
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.alarm(request.deadline_seconds)
-        end_with_the_listener()
+        end_with_the_listener(folder)
         if request.log is not None:
             emit.also_to(request.log)
-        if request.operators:
-            with tempfile.TemporaryDirectory() as folder:
-                measure(request, emit, folder + "/profile")
-        else:
-            measure(request, emit)
+        measure(request, emit, folder)
     except RunnerError as error:
         emit("error", kind=error.kind, message=str(error), hint=error.hint)
-        os._exit(1)
+        leave(1, folder)
     except MemoryError:
         hint = "free some, or use a smaller model"
         emit("error", kind="memory", message="out of memory", hint=hint)
-        os._exit(1)
+        leave(1, folder)
     except OSError as error:
         emit("error", kind="system", message=str(RunnerError("system", error)))
-        os._exit(1)
-    # Native destructors have nothing to say any more, and some crash at exit.
-    os._exit(0)
+        leave(1, folder)
+    leave(0, folder)
 
 
-def end_with_the_listener() -> None:
+def leave(status: int, folder: str | None) -> NoReturn:
+    """Remove the temporary folder and end the process at once.
+
+    Native destructors have nothing to say any more, and some crash at exit.
+    """
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+    os._exit(status)
+
+
+def end_with_the_listener(folder: str | None) -> None:
     """Leave at once when standard input ends. The blocked read costs the measurement nothing."""
 
     def wait() -> None:
         while os.read(0, 1 << 16):
             pass
-        os._exit(1)
+        leave(1, folder)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -45,13 +45,12 @@ class Meter:
         self._draft, self._batches = draft, batches
         self._outputs = float_outputs(draft.model)
         reference = IntermediateOutputs(draft.model, self._outputs)
-        self._expected = [reference.run(batch) for batch in batches]
+        self._expected = list(reference.run_each(batches))
 
     def network_db(self, model: ir.Model) -> float:
         """SQNR of the worst output of a graph with the same inputs and outputs."""
         integers = IntermediateOutputs(with_float_layers(model), self._outputs)
-        got = (integers.run(batch) for batch in self._batches)
-        return worst_db(zip(self._expected, got, strict=True))
+        return worst_db(zip(self._expected, integers.run_each(self._batches), strict=True))
 
     def alone_db(self, unit: Unit) -> float:
         """SQNR of the network's worst output with only this layer in 8 bits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -25,9 +26,6 @@ _MOVES = operators(Trait.MOVES)
 _PASSES_INFINITY = _ELEMENTWISE | _MOVES
 
 
-# A part with other readers shares the scale of a Concat if its range is at least a quarter of the
-# whole: it then loses two bits at most, and is not rounded twice.
-_WIDEST_SHARE = 4.0
 # ONNX Runtime packs several matrices anew in each inference, which costs more in int8. From so many
 # rows on that is 4 % at the most, on a Cortex-A72 (benchmarks/results/batched_products.md).
 _FEWEST_ROWS = 32
@@ -43,11 +41,24 @@ class Part:
 
     Attributes:
         root: Its representative.
-        only_joined: Whether nothing else reads it but other Concats.
+        other_readers: How many operators read it that are no Concats and compute something new.
     """
 
     root: ir.Value
-    only_joined: bool
+    other_readers: int
+
+    def joins(self, own: Range, whole: Range) -> bool:
+        """Whether it is more exact in the scale of the Concat than in one of its own.
+
+        In that scale, coarser by a ratio r, the noise of its rounding grows by r² for each of its
+        readers. In its own scale it is rounded a second time, which adds r² for the Concat alone.
+
+        Args:
+            own: The range of the part.
+            whole: The range of the Concat and all of its parts.
+        """
+        others = self.other_readers
+        return others * whole.span**2 <= (others + 1) * own.span**2
 
 
 @dataclass
@@ -99,7 +110,7 @@ class Plan:
             for part in parts:
                 whole = whole.union(own[part.root])
             for part in parts:
-                if part.only_joined or whole.span <= _WIDEST_SHARE * own[part.root].span:
+                if part.other_readers == 0 or part.joins(own[part.root], whole):
                     joined.join(part.root, root)
         families: dict[ir.Value, list[ir.Value]] = {}
         for root in own:
@@ -256,19 +267,18 @@ def _symmetric(graph: ir.Graph, result: Plan, options: QuantizeOptions) -> set[i
 
 def _joins(result: Plan, concats: list[ir.Node]) -> dict[ir.Value, list[Part]]:
     """The parts of each Concat, by its representative."""
-    lonely: dict[ir.Value, bool] = {}
+    others: Counter[ir.Value] = Counter()
     for value, root in result.activations.items():
         for user in value.consumers():
             operator = OPERATORS.get(user.op_type)
             inside = operator is not None and operator.kind is Kind.SAME
-            inside &= user not in result.float_fallback
-            lonely[root] = lonely.get(root, True) and inside
-        lonely[root] = lonely.get(root, True) and not value.is_graph_output()
+            others[root] += not inside or user in result.float_fallback
+        others[root] += value.is_graph_output()
     joins: dict[ir.Value, list[Part]] = {}
     for node in concats:
         roots = [result.activations[value] for value in node.inputs if value in result.activations]
         parts = joins.setdefault(result.activations[node.outputs[0]], [])
-        parts += [Part(root, lonely[root]) for root in dict.fromkeys(roots)]
+        parts += [Part(root, others[root]) for root in dict.fromkeys(roots)]
     return joins
 
 

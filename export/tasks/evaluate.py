@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +21,11 @@ from edgeconv.evaluation import (
 )
 from edgeconv.export.data.batches import in_groups, join
 from edgeconv.export.data.samples import Sample, batch_size, unread
-from edgeconv.export.elsewhere import ElsewhereRunner, Place
+from edgeconv.export.elsewhere import ElsewhereRunner, Place, readable
 from edgeconv.export.runtimes import Runner, open_runner
 from edgeconv.export.tasks import open_task
 from edgeconv.export.tasks.task import Arrays, Scored, Task
 from edgeconv.progress import Progress, no_progress
-
-logger = logging.getLogger(__name__)
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -59,7 +56,7 @@ def evaluate(
         UsageError: There is no such data or task, or the outputs do not fit the task.
         DataError: The data does not fit the network.
     """
-    artifacts = _readable(bundle, place)
+    artifacts = readable(bundle, place)
     task = open_task(task) if isinstance(task, str) else task
     batch = batch_size(bundle.manifest.inputs)
     if batch is None:
@@ -139,26 +136,6 @@ class _Here:
 
     def run_all(self, batches: Sequence[Sample]) -> Iterator[Arrays]:
         return map(self.runner.run, batches)
-
-
-def _readable(bundle: Bundle, place: Place | None) -> list[Artifact]:
-    """The files that a runtime of the place reads; the others are named in a warning.
-
-    Raises:
-        UsageError: There is none.
-    """
-    found = []
-    for artifact in bundle.manifest.artifacts:
-        if place is None or place.reads(bundle.file(artifact)):
-            found.append(artifact)
-        else:
-            logger.warning("left out: %s has no runtime for %s", place.name, artifact.path)
-    if place is not None and not found:
-        raise UsageError(
-            f"{place.name} has no runtime for any file of {bundle.path}",
-            hint="install one there, or name another Python",
-        )
-    return found
 
 
 def _open(bundle: Bundle, artifact: Artifact, place: Place | None) -> _Here | ElsewhereRunner:

@@ -50,6 +50,8 @@ _MIN_EQUAL = 0.99
 _MIN_EQUAL_FLOAT16 = 0.9
 
 Outputs = list[npt.NDArray[Any]]
+# Runs a file on samples; returns the runtime's name and the outputs of each sample.
+Compute = Callable[[Artifact, Sequence[Sample]], tuple[str, list[Outputs]]]
 
 
 @dataclass(frozen=True)
@@ -149,13 +151,29 @@ class Verified:
     refused: dict[str, EdgeconvError]
 
 
-def verify_artifacts(folder: Path, artifacts: Sequence[Artifact], reference: Reference) -> Verified:
-    """Run every file on its runtime, and compare it with the reference."""
+def verify_artifacts(
+    folder: Path,
+    artifacts: Sequence[Artifact],
+    reference: Reference,
+    compute: Compute | None = None,
+) -> Verified:
+    """Run every file on its runtime, and compare it with the reference.
+
+    Args:
+        folder: Where the files are.
+        artifacts: The files.
+        reference: What they are compared with.
+        compute: What runs them; None is the runtimes of this machine.
+    """
+    compute = compute or partial(_run, folder, reference)
     outputs: dict[str, list[Outputs]] = {}
     runtimes: dict[str, str] = {}
     refused: dict[str, EdgeconvError] = {}
     for artifact in artifacts:
-        ran = attempted(partial(_run, folder, artifact, reference))
+        samples = reference.inputs
+        if artifact.precision is Precision.FLOAT32:
+            samples = [*samples, *reference.probes.inputs]
+        ran = attempted(partial(compute, artifact, samples))
         if isinstance(ran, EdgeconvError):
             refused[artifact.path] = ran
         else:
@@ -176,8 +194,10 @@ def verify_artifacts(folder: Path, artifacts: Sequence[Artifact], reference: Ref
     return Verified(figures, refused)
 
 
-def _run(folder: Path, artifact: Artifact, reference: Reference) -> tuple[str, list[Outputs]]:
-    """Run a file on the samples, and a float32 file on the probes too; with the runtime's name.
+def _run(
+    folder: Path, reference: Reference, artifact: Artifact, samples: Sequence[Sample]
+) -> tuple[str, list[Outputs]]:
+    """Run a file on this machine; with the runtime's name.
 
     Raises:
         EdgeconvError: The runtime refuses the file.
@@ -191,12 +211,9 @@ def _run(folder: Path, artifact: Artifact, reference: Reference) -> tuple[str, l
         reference.network,
     )
     if artifact.format is Format.TFLITE and artifact.precision.calibrated:
-        attempt = partial(_run_once, open_file, reference.inputs[0])
+        attempt = partial(_run_once, open_file, samples[0])
         demand_survival(f"{artifact.path} on LiteRT", attempt)
     runner = open_file()
-    samples = [*reference.inputs]
-    if artifact.precision is Precision.FLOAT32:
-        samples += reference.probes.inputs
     return runner.name, [runner.run(sample) for sample in samples]
 
 

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_the_archive_is_always_the_same() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "tflite"])
-def test_tells_everything_in_order(tmp_path: Path, suffix: str) -> None:
+def test_writes_every_event_in_order(tmp_path: Path, suffix: str) -> None:
     write = write_onnx if suffix == "onnx" else write_tflite
     events = run(write(tmp_path / f"m.{suffix}"))
     kinds = [event["event"] for event in events]
@@ -252,7 +253,7 @@ def test_request_that_cannot_be_read(line: bytes) -> None:
     assert code == 1
 
 
-def test_ends_when_nobody_listens_any_more(tmp_path: Path) -> None:
+def test_ends_with_its_listener(tmp_path: Path) -> None:
     request = RunRequest(
         model=str(write_tflite(tmp_path / "m.tflite")),
         min_seconds=50.0,
@@ -260,6 +261,43 @@ def test_ends_when_nobody_listens_any_more(tmp_path: Path) -> None:
     )
     _, out, _ = raw(request.model_dump_json().encode() + b"\n", close=True)
     assert "done" not in out
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "tflite"])
+@pytest.mark.parametrize("ended", ["done", "listener", "error"])
+def test_leaves_no_temporary_files(tmp_path: Path, suffix: str, ended: str) -> None:
+    """A host ends the process as soon as it has the last event, so nothing may be left by then."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    model = (write_onnx if suffix == "onnx" else write_tflite)(tmp_path / f"m.{suffix}")
+    if ended == "error":
+        model.write_bytes(b"damaged")
+    request = RunRequest(model=str(model), operators=True, **QUICK)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with (
+        runner_archive() as runner,
+        subprocess.Popen(
+            [sys.executable, "-I", str(runner)],
+            env={**os.environ, "TMPDIR": str(scratch)},
+            start_new_session=True,
+            **pipes,
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(request.model_dump_json().encode() + b"\n")
+        process.stdin.flush()
+        last = {"done": "done", "listener": "start", "error": "error"}[ended]
+        for line in process.stdout:
+            if json.loads(line)["event"] == last:
+                break
+        if ended == "done":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.stdin.close()
+        process.stdout.read()
+        process.wait(60)
+    assert not list(scratch.iterdir())
 
 
 def test_noise_of_native_code_stays_out(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from edgeconv.bench.instructions import CountResult
 from edgeconv.bench.profile.profile import OperatorResult
 from edgeconv.bench.result import BenchResult
 from edgeconv.bench.sustained import SustainedResult
+from edgeconv.bench.together import TogetherResult
 from edgeconv.evaluation import Evaluation
 from edgeconv.export.blame.report import Blame
 from edgeconv.report.accuracy import accuracy_cells
@@ -19,6 +20,8 @@ from edgeconv.report.latency import notes as latency_notes
 from edgeconv.report.sustained import notes as sustained_notes
 from edgeconv.report.sustained import sustained_cells
 from edgeconv.report.tables import Column
+from edgeconv.report.together import notes as together_notes
+from edgeconv.report.together import together_cells
 from edgeconv.units import format_duration, format_percent
 
 
@@ -95,6 +98,15 @@ def sustained_section(result: SustainedResult) -> Section:
         f"Sustained load on {result.device}",
         blocks=(html_table(title, *sustained_cells(result)),),
         notes=tuple(sustained_notes(result)),
+    )
+
+
+def together_section(result: TogetherResult) -> Section:
+    """What the files cost each other while they run at the same time."""
+    return Section(
+        f"Several models at once on {result.device}",
+        blocks=(html_table("Alone and beside the others", *together_cells(result)),),
+        notes=tuple(together_notes(result)),
     )
 
 

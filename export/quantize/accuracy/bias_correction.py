@@ -53,8 +53,8 @@ def sample_errors(
         return {}
     errors_of = IntermediateOutputs(twin, list(names.values()))
     rows: dict[str, list[Float64]] = {name: [] for name in names}
-    for batch in batches:
-        for name, array in zip(names, errors_of.run(batch), strict=True):
+    for arrays in errors_of.run_each(batches):
+        for name, array in zip(names, arrays, strict=True):
             each = array.reshape(*array.shape[:2], -1)
             rows[name].append(each.mean(axis=(0, 2), dtype=np.float64))
     return {name: np.stack(means) for name, means in rows.items()}

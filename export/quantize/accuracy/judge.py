@@ -94,7 +94,8 @@ class Judge:
     def on(cls, model: ir.Model, batches: Sequence[Batch]) -> Judge:
         """Judge on ``batches``, which the float graph runs first."""
         network = IntermediateOutputs(model, [str(value.name) for value in model.graph.outputs])
-        kept = [Kept(batch, network.run(batch)) for batch in batches]
+        outputs = network.run_each(batches)
+        kept = [Kept(*pair) for pair in zip(batches, outputs, strict=True)]
         return cls(model, (kept[::2], kept[1::2]))
 
     @property
@@ -134,7 +135,8 @@ class Judge:
 
     def _ratios(self, candidate: ir.Model, samples: Sequence[Kept]) -> list[list[Sqnr]]:
         integers = IntermediateOutputs(with_float_layers(candidate), self._names)
-        return [self._compared(kept.outputs, integers.run(kept.inputs)) for kept in samples]
+        got = integers.run_each(kept.inputs for kept in samples)
+        return [self._compared(kept.outputs, each) for kept, each in zip(samples, got, strict=True)]
 
     def _compared(self, expected: Arrays, got: Arrays) -> list[Sqnr]:
         ratios = []

@@ -51,8 +51,8 @@ def sample_patches(
     generator = np.random.default_rng(0)
     share = max(1, rows // max(total, 1))
     found: list[list[Float32]] = [[] for _ in nodes]
-    for batch in batches:
-        for index, array in enumerate(activations.run(batch)):
+    for arrays in activations.run_each(batches):
+        for index, array in enumerate(arrays):
             if sum(map(len, found[index])) < rows:
                 found[index].append(_patches(nodes[index], array, share, generator))
     return [np.concatenate(parts)[:rows] for parts in found]

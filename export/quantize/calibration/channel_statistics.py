@@ -73,11 +73,11 @@ class ChannelStatistics:
 def observe_channels(
     model: ir.Model, names: Sequence[str], batches: Iterable[Batch]
 ) -> dict[str, ChannelStatistics]:
-    """Observe each named float activation, with one batch at a time in memory."""
+    """Observe each named float activation, with a few batches at a time in memory."""
     activations = IntermediateOutputs(model, names)
     found: dict[str, ChannelStatistics] = {}
-    for batch in batches:
-        for name, array in zip(names, activations.run(batch), strict=True):
+    for arrays in activations.run_each(batches):
+        for name, array in zip(names, arrays, strict=True):
             each = ChannelStatistics.of(array)
             found[name] = found[name] + each if name in found else each
     return found
