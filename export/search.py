@@ -50,7 +50,7 @@ class FrontPoint:
     """A network on the front of accuracy against cost.
 
     Attributes:
-        name: How many blocks left int8, and for what.
+        name: How many blocks left int8, and for what, as "3 of 8 in float32".
         rules: What its layers are made of; none of it is the plain int8 network.
         sqnr_db: The SQNR on samples that it was not fitted to, without bias correction.
         extra_bytes: By how much the weights are larger than in int8.
@@ -144,7 +144,7 @@ class _Search:
         rules = [LayerRule(name=n, precision=LayerPrecision.FLOAT32) for n in sorted(in_float)]
         rules += [LayerRule(name=n, precision=LayerPrecision.INT16) for n in sorted(int16)]
         total = len(self._blocks)
-        name = f"{len(blocks)} of {total} blocks in {precision.value}" if blocks else "all in int8"
+        name = f"{len(blocks)} of {total} in {precision.value}" if blocks else "all in int8"
         return FrontPoint(
             name,
             tuple(rules),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def print_front(front: Sequence[FrontPoint]) -> None:
     """Print one row for each network of the front, the least accurate first."""
     columns: list[Column | str] = [
-        "front of accuracy against cost",
+        "blocks outside int8",
         Column("SQNR", numeric=True),
         Column("weights", numeric=True),
         Column("work outside int8", numeric=True),
