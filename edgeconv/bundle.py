@@ -32,6 +32,7 @@ PROVENANCE = (
     *("preprocessing", "labels", "tools", "target", "output", "about"),
 )
 COMPANION_NAMES = (BUILD_NAME, README_NAME, NATIVE_NAME, RUN_NAME)
+RECIPE_NAME = "recipe.toml"
 # Share of the outputs of two int8 files that lie within one output step when the files agree:
 # runtimes round the same integers differently, so a tenth of the outputs may differ by one.
 MIN_WITHIN_ONE_STEP = 0.99

@@ -9,6 +9,7 @@ from edgeconv.bundle import (
     COMPANION_NAMES,
     MANIFEST_NAME,
     RANGES_NAME,
+    RECIPE_NAME,
     REFERENCE_NAME,
     SUMS_NAME,
     Bundle,
@@ -58,7 +59,7 @@ def _companions(folder: Path, found: set[str]) -> set[str]:
 
     One that is there without a checksum makes the checksums differ.
     """
-    names, sums = {RANGES_NAME, *COMPANION_NAMES}, folder / SUMS_NAME
+    names, sums = {RANGES_NAME, RECIPE_NAME, *COMPANION_NAMES}, folder / SUMS_NAME
     stored = _stored(sums).splitlines() if sums.is_file() else []
     return (names & found) | {
         name for name in names if any(line.endswith(f"  {name}".encode()) for line in stored)

@@ -17,6 +17,7 @@ from edgeconv.bundle import (
     COMPANION_NAMES,
     MANIFEST_NAME,
     RANGES_NAME,
+    RECIPE_NAME,
     REFERENCE_NAME,
     SUMS_NAME,
     Format,
@@ -28,7 +29,10 @@ logger = logging.getLogger(__name__)
 
 _STAGE = ".tmp"
 _OLD = ".old"
-_OWN_NAMES = (*COMPANION_NAMES, MANIFEST_NAME, RANGES_NAME, REFERENCE_NAME, SUMS_NAME)
+_OWN_NAMES = (
+    *COMPANION_NAMES,
+    *(MANIFEST_NAME, RANGES_NAME, RECIPE_NAME, REFERENCE_NAME, SUMS_NAME),
+)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 

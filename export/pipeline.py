@@ -14,6 +14,7 @@ import edgeconv
 from edgeconv.bundle import (
     MANIFEST_NAME,
     RANGES_NAME,
+    RECIPE_NAME,
     REFERENCE_NAME,
     Artifact,
     Calibration,
@@ -50,6 +51,7 @@ from edgeconv.export.dynamic_batch import TRACED, rows, with_batch, with_open_ba
 from edgeconv.export.file_description import FileDescription
 from edgeconv.export.image_input import Normalization, OnPictures
 from edgeconv.export.labels import choose_labels
+from edgeconv.export.layer_rules import ALL_IN_INT8, write_layers
 from edgeconv.export.open_batch import open_batch
 from edgeconv.export.opset import DEFAULT_OPSET, MIN_OPSET
 from edgeconv.export.output_head import OutputHead, output_head
@@ -63,6 +65,7 @@ from edgeconv.export.precision import (
 )
 from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.request import ExportRequest, ResolvedRequest
+from edgeconv.export.search import FrontPoint
 from edgeconv.export.tensor_info import input_infos, output_infos, tool_versions, weights_sha256
 from edgeconv.export.tflite import demand_known
 from edgeconv.export.verify.batches import verified_at_batches
@@ -125,17 +128,25 @@ class Outcome:
         manifest: Describes the files that are right.
         failures: Why each of the others failed, by its name.
         failed: Those among them that were written and run.
+        front: What accuracy costs by layer, where that was searched.
     """
 
     manifest: Manifest
     failures: dict[str, EdgeconvError]
     failed: tuple[Artifact, ...]
+    front: tuple[FrontPoint, ...] = ()
 
 
-def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
+def run(request: ResolvedRequest, source: Source, folder: Path, *, search: bool = False) -> Outcome:
     """Carry out a request: write every right file and the manifest into ``folder``.
 
     A precision that fails does not keep the others from being written.
+
+    Args:
+        request: What to export.
+        source: The network.
+        folder: Where the files go.
+        search: Whether to find the front of accuracy against cost, too.
 
     Raises:
         UsageError: The request does not go with the network.
@@ -185,6 +196,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
     warn_of_data(batches, preprocessing, quantized, calibrates=request.calibrates)
     integers = writer.variants(graph, quantized, calibrated=True)
     artifacts += writer.write(integers)
+    front = writer.front(graph, batches) if search and quantized is not None else ()
     if not artifacts:
         raise next(iter(writer.failures.values()))
     artifacts.sort(key=lambda artifact: request.precisions.index(artifact.precision))
@@ -234,8 +246,11 @@ def run(request: ResolvedRequest, source: Source, folder: Path) -> Outcome:
     if quantized is not None and any(artifact.precision.calibrated for artifact in artifacts):
         _save_ranges(folder / RANGES_NAME, quantized)
     write_companions(folder, manifest)
+    if request.calibrates and (asked.search or request.quantization.layers):
+        layers = request.quantization.layers or ALL_IN_INT8
+        (folder / RECIPE_NAME).write_text(write_layers(layers), "utf-8")
     write_checksums(folder)
-    return Outcome(manifest, writer.failures, tuple(failed))
+    return Outcome(manifest, writer.failures, tuple(failed), front)
 
 
 def _save_ranges(path: Path, quantized: QuantizedModel) -> None:

@@ -7,6 +7,7 @@ A new option of an export is a field of :class:`ExportRequest` with its line in 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -114,6 +115,11 @@ class ExportRequest:
         accuracy_budget: How much of the first figure of ``task`` the int8 files may lose on
             ``labeled``, if any; 0.01 is one percentage point of a share such as top-1, and one
             percent of another figure such as an error.
+        max_size: How many bytes each int8 file may have, if that is limited.
+        max_latency: How long an inference of each int8 file may take, if that is limited, in
+            seconds. Only the command line measures.
+        search: Whether to search precision by layer: the front of accuracy against cost, of which
+            the budgets choose.
         labeled: Samples with their classes: a folder with a folder of images for each class, or an
             ``.npz`` with ``x`` and ``y``; from Python also a tuple of both, or a ``Dataset`` or
             ``DataLoader`` of pairs.
@@ -155,6 +161,9 @@ class ExportRequest:
     target: Target | None = None
     min_sqnr: float | None = None
     accuracy_budget: float | None = None
+    max_size: int | None = None
+    max_latency: float | None = None
+    search: bool = False
     labeled: Data | None = None
     split_outputs: bool = False
     task: str = "classification"
@@ -177,8 +186,9 @@ class ExportRequest:
 
     @property
     def has_budget(self) -> bool:
-        """Whether int8 files have to reach something."""
-        return self.min_sqnr is not None or self.accuracy_budget is not None
+        """Whether int8 files have to reach something, or are searched for."""
+        limits = (self.min_sqnr, self.accuracy_budget, self.max_size, self.max_latency)
+        return self.search or any(limit is not None for limit in limits)
 
     @property
     def stated_inputs(self) -> tuple[InputSpec | FixedArgument, ...]:
@@ -253,6 +263,11 @@ class ExportRequest:
                 f"the accuracy budget is a share of all samples, not {self.accuracy_budget}",
                 hint="pass 0.01 for one percentage point",
             )
+        for name, limit in (("max size", self.max_size), ("max latency", self.max_latency)):
+            if limit is not None and not 0 < limit < math.inf:
+                raise UsageError(
+                    f"the {name} must be more than zero, not {limit}", hint="give a positive number"
+                )
         if self.opset is not None and not MIN_OPSET <= self.opset <= MAX_OPSET:
             raise UsageError(
                 f"opset must be from {MIN_OPSET} to {MAX_OPSET}, not {self.opset}",
@@ -352,6 +367,12 @@ class ResolvedRequest:
         """Whether float16 TFLite files may be computed in half precision: where the target can."""
         target = self.asked.target
         return target is not None and target.half_arithmetic
+
+    @property
+    def may_have_int16(self) -> bool:
+        """Whether layers of int8 files can have activations of 16 bits."""
+        highest = self.asked.opset or self.highest_opset
+        return Format.ONNX not in self.formats or min(highest, self.highest_opset) >= INT16_OPSET
 
     def check(self) -> None:
         """Refuse options that do not go with the formats.

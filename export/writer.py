@@ -11,12 +11,15 @@ import onnx_ir as ir
 from edgeconv.bundle import Artifact, Format, IoType, Precision
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.data.batches import SampleBatches
+from edgeconv.export.data.samples import Batches
 from edgeconv.export.file_description import FileDescription
-from edgeconv.export.image_input import OnPictures
+from edgeconv.export.image_input import Normalization, OnPictures
 from edgeconv.export.output_head import OutputHead
 from edgeconv.export.precision import Variant, make_variant
-from edgeconv.export.quantize import QuantizedModel, quantize, quantize_on_pictures
+from edgeconv.export.quantize import QuantizedModel, for_pictures, quantize
+from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.export.request import ResolvedRequest
+from edgeconv.export.search import FrontPoint, find_front
 from edgeconv.export.verify.check_export import verified, warn_of_failures
 from edgeconv.export.verify.parity import Reference
 from edgeconv.export.write import write_artifact
@@ -85,15 +88,12 @@ class Writer:
     def _quantized(self, graph: ir.Model, batches: SampleBatches) -> QuantizedModel | None:
         request = self.request
         if request.calibrates:
-            integer = self._integer_io
-            options = replace(request.quantization, integer_outputs=integer)
+            entrance, (graph, data, options) = self._calibrating(graph, batches)
             if Precision.INT8 not in request.precisions:
                 options = replace(options, repair=False)  # 16 bits lose less
             try:
-                if self.pictures is None:
-                    return quantize(graph, batches, options, request.asked.progress)
-                entrance = self.pictures.enter(integer=True, integer_io=integer)
-                return quantize_on_pictures(entrance, batches, options, request.asked.progress)
+                found = quantize(graph, data, options, request.asked.progress)
+                return replace(found, entrance=entrance)
             except EdgeconvError as error:
                 for precision in filter(lambda each: each.calibrated, request.precisions):
                     self._note(error, precision, *request.formats)
@@ -101,6 +101,29 @@ class Writer:
         for _ in batches:
             pass  # keeps what verification needs
         return None if request.existing is None else QuantizedModel(graph, ())
+
+    def front(self, graph: ir.Model, batches: SampleBatches) -> tuple[FrontPoint, ...]:
+        """What accuracy costs by layer."""
+        request = self.request
+        _, (graph, data, options) = self._calibrating(graph, batches)
+        return find_front(
+            graph,
+            data,
+            options,
+            int16=request.may_have_int16,
+            progress=request.asked.progress,
+        )
+
+    def _calibrating(
+        self, graph: ir.Model, batches: SampleBatches
+    ) -> tuple[Normalization | None, tuple[ir.Model, Batches, QuantizeOptions]]:
+        """What is left to be done to pictures, and what is quantized, on which data, and how."""
+        options = replace(self.request.quantization, integer_outputs=self._integer_io)
+        if self.pictures is None:
+            return None, (graph, batches, options)
+        entrance = self.pictures.enter(integer=True, integer_io=self._integer_io)
+        data, options = for_pictures(entrance, batches, options)
+        return entrance.before, (entrance.graph, data, options)
 
     def write(self, variants: Sequence[Variant]) -> list[Artifact]:
         """Write each variant in each format."""

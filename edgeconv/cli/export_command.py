@@ -23,12 +23,14 @@ from edgeconv.cli.values import (
     as_dict,
     as_names,
     as_set,
+    byte_count,
     key_text,
     layer_rules,
     lines,
     negated,
     none_if_empty,
     percent,
+    seconds,
 )
 from edgeconv.errors import IncompleteExport
 from edgeconv.export.quantize_options import (
@@ -218,6 +220,27 @@ class ExportSettings:
     "data: points of a share such as top-1, percent of another figure.",
 )
 @click.option(
+    "--max-size",
+    metavar="SIZE",
+    type=byte_count,
+    help="Refuse int8 files that are larger, as in 500kB or 2MB; with --search the most accurate "
+    "ones that are not.",
+)
+@click.option(
+    "--max-latency",
+    metavar="TIME",
+    type=seconds,
+    help="Refuse int8 files that take longer than this, as in 5ms, with one thread of this "
+    "machine; with --search the most accurate ones that do not.",
+)
+@click.option(
+    "--search",
+    is_flag=True,
+    help="Search precision by layer: the front of accuracy against cost among int8, int16 and "
+    "float32. Budgets choose from it; without any it is printed, and plain int8 written. The "
+    "choice is recipe.toml in the bundle, for --layers.",
+)
+@click.option(
     "--labeled",
     type=click.Path(path_type=Path),
     help="Folder with one folder of images per class, .npz with x and y, or what else --task "
@@ -302,9 +325,12 @@ def _carry_out(resolved: ResolvedRequest) -> tuple[Escalated, IncompleteExport |
 def _print(result: Escalated, settings: ExportSettings, seconds: Mapping[str, float]) -> None:
     from edgeconv.report.attempts import print_attempts
     from edgeconv.report.bundle import print_bundle
+    from edgeconv.report.front import print_front
     from edgeconv.report.output import echo_json
 
     if result.attempts and not (settings.as_json or settings.quiet):
+        if result.front:
+            print_front(result.front)
         print_attempts(result.attempts)
     bundle = result.met()
     if settings.as_json:

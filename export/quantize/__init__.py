@@ -17,6 +17,7 @@ from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.passes.row_products import RowProductsToConv
 from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe
+from edgeconv.export.quantize.accuracy.judge import Judge
 from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
 from edgeconv.export.quantize.accuracy.repair import repair
 from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float
@@ -42,8 +43,9 @@ __all__ = [
     "RangeMethod",
     "Rounding",
     "apply_io",
+    "fit_to_half",
+    "for_pictures",
     "quantize",
-    "quantize_on_pictures",
 ]
 
 
@@ -118,33 +120,22 @@ def quantize(
     )
 
 
-def quantize_on_pictures(
-    entrance: Entrance,
-    batches: Batches,
-    options: QuantizeOptions,
-    progress: Progress = no_progress,
-) -> QuantizedModel:
-    """Quantize a graph whose input integers are the bytes of pictures.
+def for_pictures(
+    entrance: Entrance, batches: Batches, options: QuantizeOptions
+) -> tuple[Batches, QuantizeOptions]:
+    """What calibrates the graph of an entrance, whose input integers are the bytes of pictures.
 
     Args:
         entrance: The float graph, and what it leaves to be done to the pictures.
         batches: Pictures.
         options: How to quantize.
-        progress: Called with (step, done, total).
 
-    Raises:
-        UsageError: Nothing in the network can be quantized.
-        DataError: An activation is NaN or infinite.
+    Returns:
+        The batches and the options for ``entrance.graph``.
     """
     name = str(entrance.graph.graph.inputs[0].name)
     meaning = InputIntegers(name, entrance.scale, entrance.zero_point - 128)
-    found = quantize(
-        entrance.graph,
-        _Pictures(batches, entrance.before),
-        replace(options, inputs=(meaning,)),
-        progress,
-    )
-    return replace(found, entrance=entrance.before)
+    return _Pictures(batches, entrance.before), replace(options, inputs=(meaning,))
 
 
 class _Pictures:
@@ -202,6 +193,25 @@ def fit(
             )
             passes.record += [gained] if gained else []
     return current, tuple(passes.record) if passes else ()
+
+
+def fit_to_half(
+    model: ir.Model, batches: Batches, options: QuantizeOptions, progress: Progress = no_progress
+) -> tuple[CalibratedModel, Judge]:
+    """Do :func:`fit` on one half of the data, and make a judge with samples of the other half.
+
+    Biases are not corrected, because that moves the error of a layer into others. Weights are
+    rounded to the nearest integer, and nothing is repaired. A single batch is fitted to and judges.
+    """
+    options = replace(options, bias_correction=False).decided()
+    model = prepare(model)
+    options = with_choices(model.graph, options)
+    drafts = Drafts(model, batches, options, progress, judging=True)
+    recipe = AccuracyPasses(drafts, batches, options, progress).choose()
+    current = drafts.fit(recipe, Part.FIRST_HALF)
+    assert current is not None
+    first, second = drafts.survey.halves
+    return current, Judge(drafts.model, (second.kept or first.kept, ()))
 
 
 def prepare(model: ir.Model) -> ir.Model:

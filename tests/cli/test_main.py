@@ -78,6 +78,8 @@ TEXTS = {
     **dict.fromkeys(("mean", "std"), ("0.5,0.25",)),
     **dict.fromkeys(("model_args",), ("classes=3", "flag=true")),
     **dict.fromkeys(("accuracy_budget",), ("1%",)),
+    **dict.fromkeys(("max_size",), ("500kB",)),
+    **dict.fromkeys(("max_latency",), ("5ms",)),
     **dict.fromkeys(("labels",), (__file__,)),
     **dict.fromkeys(("layers",), (str(Path(__file__).with_name("layers.toml")),)),
 }
