@@ -32,15 +32,15 @@ def junit(title: str, cases: Sequence[Case]) -> bytes:
     suites: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
         suites[case.suite].append(case)
-    root = ElementTree.Element("testsuites", name=title, **_counts(cases))
+    root = ElementTree.Element("testsuites", {"name": title, **_counts(cases)})
     for suite, members in suites.items():
-        element = ElementTree.SubElement(
-            root, "testsuite", name=printable(suite), **_counts(members)
-        )
+        attributes = {"name": printable(suite), **_counts(members)}
+        element = ElementTree.SubElement(root, "testsuite", attributes)
         for case in members:
             _add(element, case)
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    document: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
 
 
 def _add(suite: ElementTree.Element, case: Case) -> None:

@@ -33,8 +33,8 @@ class Classification:
     def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[int]:
         """Open samples with their classes, as ``open_classes`` does."""
         if manifest.output is OutputKind.LABEL:
-            self._classes, self._ranked = manifest.classes, False
-            return open_classes(data, truth, manifest, self._classes)
+            self._classes, self._ranked = manifest.classes or 0, False
+            return open_classes(data, truth, manifest, manifest.classes)
         shape = manifest.outputs[0].shape
         if len(shape) != 2 or shape[1] < 2:
             raise UsageError(
@@ -48,8 +48,8 @@ class Classification:
     def count(self, outputs: Arrays, truths: Sequence[int]) -> ClassRows:
         """How many classes come before the right one, which comes first, and the right one."""
         if outputs[0].ndim == 1:  # labels: right, or behind any other class
-            predicted, right = outputs[0].astype(np.int32), np.array(truths, np.int32)
-            return ClassRows(((predicted != right).astype(np.int32), predicted, right))
+            labels, truth = outputs[0].astype(np.int32), np.array(truths, np.int32)
+            return ClassRows(((labels != truth).astype(np.int32), labels, truth))
         scores, right = outputs[0], np.array(truths, np.int64)[:, None]
         of_right = np.take_along_axis(scores, right, 1)
         earlier = np.arange(scores.shape[1]) < right
@@ -67,5 +67,6 @@ class Classification:
         figures = [top1_figure(float((ranks == 0).mean()), len(ranks))]
         if self._ranked and self._classes > _TOP:
             figures.append(share(f"top-{_TOP}", float((ranks < _TOP).mean()), len(ranks)))
-        classes = Classes(self._classes, predicted, right)
+        number = self._classes or 1 + int(max(predicted.max(), right.max()))
+        classes = Classes(number, predicted, right)
         return Scored(tuple(figures), outcomes=ranks == 0, classes=classes)
