@@ -82,7 +82,7 @@ class QuantizeOptions:
             have less than 10 dB.
         repair_to: The SQNR that ``repair`` is for, in place of 10 dB.
         integer_outputs: Whether the outputs of the network have to be integers.
-        inputs: What the integers of an input mean, where that is not for calibration to find.
+        input_integers: What the integers of an input mean, where that is not for calibration to find.
     """
 
     activation_type: Choice[ActivationType] = Choice(ActivationType, ActivationType.UINT8)
@@ -99,7 +99,7 @@ class QuantizeOptions:
     repair: bool | None = None
     repair_to: float | None = None
     integer_outputs: bool = False
-    inputs: tuple[InputIntegers, ...] = ()
+    input_integers: tuple[InputIntegers, ...] = ()
 
     def decided(self) -> QuantizeOptions:
         """The options with what they leave to the effort."""

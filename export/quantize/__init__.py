@@ -135,7 +135,7 @@ def for_pictures(
     """
     name = str(entrance.graph.graph.inputs[0].name)
     meaning = InputIntegers(name, entrance.scale, entrance.zero_point - 128)
-    return _Pictures(batches, entrance.before), replace(options, inputs=(meaning,))
+    return _Pictures(batches, entrance.before), replace(options, input_integers=(meaning,))
 
 
 class _Pictures:

@@ -151,6 +151,7 @@ def test_every_option_of_a_request_is_on_the_command_line() -> None:
         "float_places",
         "repair_to",
         "integer_outputs",
+        "input_integers",
     }
 
 

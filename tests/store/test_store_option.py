@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -54,14 +53,7 @@ def test_no_password_is_shown(address: str, shown: str) -> None:
 
 
 def test_without_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = builtins.__import__
-
-    def without(name: str, *arguments: Any, **more: Any) -> Any:
-        if name.startswith("psycopg"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return original(name, *arguments, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # importing it fails
     with pytest.raises(UsageError, match=r"needs psycopg.*\nhint: pip install 'edgeconv\[post"):
         History.at("postgresql://me@host/db").entries()
 
