@@ -82,7 +82,7 @@ class QuantizeOptions:
             have less than 10 dB.
         repair_to: The SQNR that ``repair`` is for, in place of 10 dB.
         integer_outputs: Whether the outputs of the network have to be integers.
-        input_integers: What the integers of an input mean, where that is not for calibration to find.
+        input_integers: What the integers of an input mean, where calibration is not to find it.
     """
 
     activation_type: Choice[ActivationType] = Choice(ActivationType, ActivationType.UINT8)

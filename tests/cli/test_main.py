@@ -74,6 +74,7 @@ SETTINGS = {
 }
 # What a parameter may be given, where its type does not say it.
 TEXTS = {
+    "about": ["author=Ada"],
     **dict.fromkeys(("input_size",), ("224", "1x28x28", "1,12,8")),
     **dict.fromkeys(("mean", "std"), ("0.5,0.25",)),
     **dict.fromkeys(("model_args",), ("classes=3", "flag=true")),
