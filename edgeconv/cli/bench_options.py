@@ -162,7 +162,9 @@ class BenchSettings:
     end_to_end: bool
     frame: tuple[int, int]
     no_history: bool
+    store: str | None
     out: Path | None
+    page: Path | None
     as_json: bool
     quiet: bool
 

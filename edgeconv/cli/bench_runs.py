@@ -16,10 +16,11 @@ from edgeconv.bench.sustained import SustainedResult, sustain
 from edgeconv.cli import bench_session
 from edgeconv.cli.bench_files import inside_bundles
 from edgeconv.cli.bench_options import BenchSettings
+from edgeconv.cli.remembering import remember
 from edgeconv.device import open_device
-from edgeconv.errors import EdgeconvError, MeasurementError
+from edgeconv.errors import MeasurementError
 from edgeconv.report import end_to_end, instructions, latency, operators, sustained, together
-from edgeconv.report.tables import print_notes, progress
+from edgeconv.report.tables import progress
 from edgeconv.versioned import Versioned
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def measure(
             optional = inside_bundles(settings.paths)
             result = bench_session.measure_all(files, journal, show, optional)
         if not settings.no_history:
-            remember(result)
+            remember(result, settings.store)
         if out is not None:
             result.save(out)
     journal.remove()
@@ -85,7 +86,7 @@ def count_on(
     with _not_resumable("counts"), progress("Counting", settings.quiet) as show:
         result = count(files, asked, EmulatedDevice.parse(device), show)
     if not settings.no_history:
-        remember(result)
+        remember(result, settings.store)
     if settings.out is not None:
         result.save(settings.out)
     return Measured(result, (instructions.counts_table,), instructions.notes)
@@ -159,14 +160,3 @@ def _not_resumable(what: str) -> Iterator[None]:
     except KeyboardInterrupt as error:
         kept = f"interrupted; {bench_session.NOTHING_KEPT}, {what} cannot be resumed"
         raise MeasurementError(kept) from error
-
-
-def remember(result: Versioned) -> None:
-    """Keep the result in the history; a history that cannot be written must not cost the result."""
-    from edgeconv.bench.history import History, current_revision, default_path
-
-    try:
-        History(default_path()).add(result, current_revision(Path.cwd()))
-    except (EdgeconvError, OSError) as error:
-        why = error.message if isinstance(error, EdgeconvError) else str(error)
-        print_notes([f"not kept in the history: {why}"])

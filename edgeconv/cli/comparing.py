@@ -12,7 +12,7 @@ from edgeconv.cli.values import Share
 
 if TYPE_CHECKING:
     from edgeconv.bench.compare.comparison import Outcome, Terms
-    from edgeconv.bench.history import History
+    from edgeconv.store.history import History
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

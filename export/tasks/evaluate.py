@@ -17,6 +17,7 @@ from edgeconv.evaluation import (
     Evaluation,
     difference,
     packed,
+    packed_classes,
     packed_scores,
 )
 from edgeconv.export.data.batches import in_groups, join
@@ -24,6 +25,7 @@ from edgeconv.export.data.samples import Sample, batch_size, unread
 from edgeconv.export.elsewhere import ElsewhereRunner, Place, readable
 from edgeconv.export.runtimes import Runner, open_runner
 from edgeconv.export.tasks import open_task
+from edgeconv.export.tasks.changed import ChangedSamples
 from edgeconv.export.tasks.task import Arrays, Scored, Task
 from edgeconv.progress import Progress, no_progress
 
@@ -41,6 +43,7 @@ def evaluate(
     task: str | Task[Any, Any] = "classification",
     truth: Path | None = None,
     place: Place | None = None,
+    pictures: int = 0,
 ) -> Evaluation:
     """Measure how well every artifact does a task, in one pass over the data.
 
@@ -51,6 +54,8 @@ def evaluate(
         task: The task, or its name as :func:`edgeconv.export.tasks.open_task` takes it.
         truth: Where the truth of the samples is, if not in ``data``.
         place: Where the files run; None is here.
+        pictures: How many samples that int8 gives another class than float32 are kept with their
+            pictures, the first ones: at most ``edgeconv.evaluation.MOST_PICTURES``.
 
     Raises:
         UsageError: There is no such data or task, or the outputs do not fit the task.
@@ -69,15 +74,17 @@ def evaluate(
     runners = [_open(bundle, artifact, place) for artifact in artifacts]
     portion = min(runner.portion for runner in runners)
     counted: list[list[Any]] = [[] for _ in artifacts]
+    changed = ChangedSamples(artifacts, bundle.manifest, pictures)
     samples = 0
     for groups in in_groups(in_groups(labeled.pairs, batch), portion):
         batches = [join([sample for sample, _ in group], batch) for group in groups]
-        for parts, runner in zip(counted, runners, strict=True):
-            for group, outputs in zip(groups, runner.run_all(batches), strict=True):
-                rows = _checked(outputs, runner.name, batch, len(group))
-                parts.append(task.count(rows, [true for _, true in group]))
-                if len(parts) == _PARTS:
-                    parts[:] = [task.merge(parts)]
+        found = [_counted(runner, batches, groups, batch, task) for runner in runners]
+        for parts, more in zip(counted, found, strict=True):
+            parts += more
+            if len(parts) >= _PARTS:
+                parts[:] = [task.merge(parts)]
+        for group, each in zip(groups, zip(*found, strict=True), strict=True):
+            changed.look([sample for sample, _ in group], each)
         samples += sum(map(len, groups))
         progress("Evaluating", samples, labeled.total)
     if samples == 0:
@@ -87,6 +94,7 @@ def evaluate(
     merged = [task.merge(parts) for parts in counted]
     reference = next((i for i, a in enumerate(artifacts) if a.precision is Precision.FLOAT32), None)
     scored = [task.score(each, None if reference is None else merged[reference]) for each in merged]
+    classes = scored[0].classes
     return Evaluation(
         task=task.name,
         data=data.name if isinstance(data, Path) else type(data).__name__,
@@ -105,10 +113,31 @@ def evaluate(
                 against_float=None
                 if reference is None or artifact.precision is Precision.FLOAT32
                 else _against(artifacts[reference], scored[reference], found),
+                predictions=None
+                if found.classes is None
+                else packed_classes(found.classes.predicted, found.classes.number),
             )
             for artifact, runner, found in zip(artifacts, runners, scored, strict=True)
         ),
+        classes=None if classes is None else classes.number,
+        labels=None if classes is None else bundle.manifest.labels,
+        truths=None if classes is None else packed_classes(classes.true, classes.number),
+        pictures=tuple(changed.pictures),
     )
+
+
+def _counted(
+    runner: _Here | ElsewhereRunner,
+    batches: Sequence[Sample],
+    groups: Sequence[Sequence[tuple[Sample, Any]]],
+    batch: int,
+    task: Task[Any, Any],
+) -> list[Any]:
+    """What the task counts of a file on each batch."""
+    return [
+        task.count(_checked(outputs, runner.name, batch, len(group)), [true for _, true in group])
+        for group, outputs in zip(groups, runner.run_all(batches), strict=True)
+    ]
 
 
 def _against(artifact: Artifact, expected: Scored, got: Scored) -> AgainstFloat:

@@ -17,6 +17,7 @@ from edgeconv.bundle import (
     OperatorFigures,
     PlaceFigures,
     Precision,
+    ProbeFigures,
     Verification,
 )
 from edgeconv.errors import EdgeconvError, VerificationError, attempted
@@ -79,10 +80,12 @@ class Probes:
     Attributes:
         inputs: The samples.
         outputs: The network's own outputs for each sample.
+        what: What each sample has, in words.
     """
 
     inputs: list[Sample]
     outputs: list[Outputs]
+    what: list[str] = field(default_factory=list)
 
 
 class Allowances:
@@ -280,9 +283,11 @@ def compare(
         places=tuple(places) if len(places) > 1 else (),
     )
     if precision is Precision.FLOAT32:
-        passed = have_shapes and is_rounding(
+        beyond = beyond_rounding(
             [*outputs, *probed], expected, reference.allowances, len(reference.inputs)
         )
+        passed = have_shapes and not beyond
+        figures = figures.model_copy(update={"probe": _failed_probe(beyond, probed, reference)})
     elif precision is Precision.FLOAT16:
         passed = have_shapes and all(_is_half_precision(expected, got) for expected, got in pairs)
     else:
@@ -360,9 +365,12 @@ def failure(artifact: Artifact, figures: Verification, reference: str) -> Verifi
     """
     name, precision = artifact.path, artifact.precision
     if precision is Precision.FLOAT32:
+        error, where = figures.max_error, ""
+        if figures.probe is not None:
+            error, where = figures.probe.max_error, f" on inputs {figures.probe.what}"
+        by = f"by {error:.2g} of the output's range" if error < NOT_FINITE else "by NaN or infinity"
         return VerificationError(
-            f"{name} differs from {reference} by {figures.max_error:.2g} of the output's range, "
-            "more than float32 rounding explains",
+            f"{name} differs from {reference} {by}{where}, more than float32 rounding explains",
             hint="report it",
         )
     operators, exact = figures.operators, figures.exact_sqnr_db
@@ -417,36 +425,53 @@ def _argmax(figures: Verification) -> str:
     return f", and {figures.argmax_agreement:.0%} of the same argmax, as by chance"
 
 
-def is_rounding(
+def beyond_rounding(
     got: list[Outputs], expected: list[Outputs], allowances: Allowances, samples: int
-) -> bool:
-    """Whether float32 rounding explains the differences between ``got`` and ``expected``.
+) -> list[tuple[int, int]]:
+    """The samples and outputs whose differences float32 rounding does not explain.
 
     Only elements of ``expected`` that are finite count. Nearly all integers and booleans must be
     equal; those of probes do not count, where an argmax may meet a tie.
     """
+    wrong: list[tuple[int, int]] = []
     unsure: list[tuple[int, int, float]] = []
     for index, (ours, theirs) in enumerate(zip(got, expected, strict=True)):
         for output, (array, wanted) in enumerate(zip(ours, theirs, strict=True)):
             if wanted.dtype.kind != "f":
                 if index < samples and wanted.size and np.mean(array == wanted) < _MIN_EQUAL:
-                    return False
+                    wrong.append((index, output))
                 continue
             error = largest_error(array, wanted)
             magnitude = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0))
             if error > _SURELY_ROUNDING * EPSILON * magnitude:
                 unsure.append((index, output, error))
-    if not unsure:
-        return True
+    if wrong or not unsure:
+        return wrong
     for allowed in allowances:
         if allowed is None:
-            return all(
-                relative_error(expected[i][o], got[i][o]) <= MAX_ERROR[Precision.FLOAT32]
+            return [
+                (i, o)
                 for i, o, _ in unsure
-            )
-        if all(error <= allowed[i, o] for i, o, error in unsure):
-            return True
-    return False
+                if not relative_error(expected[i][o], got[i][o]) <= MAX_ERROR[Precision.FLOAT32]
+            ]
+        wrong = [(i, o) for i, o, error in unsure if not error <= allowed[i, o]]
+        if not wrong:
+            break
+    return wrong
+
+
+def _failed_probe(
+    beyond: Sequence[tuple[int, int]], probed: Sequence[Outputs], reference: Reference
+) -> ProbeFigures | None:
+    """The first probe on which a file fails that is right on all samples."""
+    if not beyond or beyond[0][0] < len(reference.inputs):
+        return None
+    index, output = beyond[0][0] - len(reference.inputs), beyond[0][1]
+    expected, got = reference.probes.outputs[index][output], probed[index][output]
+    finite = np.isfinite(expected)
+    return ProbeFigures(
+        what=reference.probes.what[index], max_error=relative_error(expected[finite], got[finite])
+    )
 
 
 def _in_shape(got: Sequence[Outputs], expected: Sequence[Outputs]) -> list[Outputs]:

@@ -17,7 +17,7 @@ from edgeconv.bench.compare.comparison import (
     compare_files,
 )
 from edgeconv.bench.compare.kind import ResultKind
-from edgeconv.bench.history_schema import HistoryRow, HistoryRun
+from edgeconv.bench.history_run import HistoryRow, HistoryRun
 from edgeconv.bench.instructions import CountedModel, CountResult
 from edgeconv.bench.result import Interval
 from edgeconv.bench.xnnpack import delegate_setting, runtime_name

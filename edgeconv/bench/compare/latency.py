@@ -20,7 +20,7 @@ from edgeconv.bench.compare.comparison import (
     compare_files,
 )
 from edgeconv.bench.compare.kind import ResultKind
-from edgeconv.bench.history_schema import HistoryRow, HistoryRun
+from edgeconv.bench.history_run import HistoryRow, HistoryRun
 from edgeconv.bench.result import BenchResult, Interval, ModelResult, paired
 from edgeconv.bench.sessions import Between
 from edgeconv.bench.statistics import Change, Figure

@@ -107,7 +107,7 @@ class _Search:
     def __init__(self, current: CalibratedModel, judge: Judge) -> None:
         self._current, self._judge = current, judge
         self.units = units(current)
-        fixed = _interface(current.model.graph) if current.options.integer_outputs else set()
+        fixed = interface(current.model.graph) if current.options.integer_outputs else set()
         self._free = [unit for unit in self.units if not unit.nodes & fixed]
 
     def reach(self, target_db: float, share: float, *, partly: bool = False) -> _Found | None:
@@ -198,7 +198,7 @@ def _nodes(units: Sequence[Unit]) -> Names:
     return frozenset().union(*(unit.nodes for unit in units))
 
 
-def _interface(graph: ir.Graph) -> set[str]:
+def interface(graph: ir.Graph) -> set[str]:
     """The nodes that read inputs or write outputs of the network."""
     return {
         str(node.name)
