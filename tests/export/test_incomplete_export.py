@@ -36,12 +36,14 @@ def test_an_int8_file_that_keeps_nothing_fails_and_float32_is_written(tmp_path: 
     bundle = Bundle.load(raised.value.folder)
     assert {a.precision for a in bundle.manifest.artifacts} == {Precision.FLOAT32}
     assert sorted(path.name for path in bundle.path.iterdir()) == [
+        "CMakeLists.txt",
         "Detector_float32.onnx",
         "Detector_float32.tflite",
         "README.md",
         "SHA256SUMS",
         "manifest.json",
         "reference.npz",
+        "run.cc",
         "run.py",
     ]
 
