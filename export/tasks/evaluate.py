@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from edgeconv.evaluation import (
 )
 from edgeconv.export.data.batches import in_groups, join
 from edgeconv.export.data.samples import Sample, batch_size, unread
+from edgeconv.export.data.truth import Labeled
 from edgeconv.export.elsewhere import ElsewhereRunner, Place
 from edgeconv.export.runtimes import Runner, open_runner
 from edgeconv.export.tasks import open_task
@@ -59,8 +60,44 @@ def evaluate(
         UsageError: There is no such data or task, or the outputs do not fit the task.
         DataError: The data does not fit the network.
     """
-    artifacts = _readable(bundle, place)
     task = open_task(task) if isinstance(task, str) else task
+    labeled = open_labeled(bundle, data, task, truth)
+    counts = count(bundle, labeled, task, progress, place=place)
+    return conclude(bundle, labeled, task, [counts], data)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was counted on a part of the data.
+
+    Attributes:
+        runtimes: What ran each file, by its path; others were not run.
+        of_file: What the task counted for each file, in the order of ``runtimes``.
+        samples: How many samples it is from.
+        skipped: The names of those that could not be read.
+    """
+
+    runtimes: Mapping[str, str]
+    of_file: Sequence[Any]
+    samples: int
+    skipped: Sequence[str]
+
+
+def open_labeled(
+    bundle: Bundle, data: Any, task: Task[Any, Any], truth: Path | None
+) -> Labeled[Any]:
+    """Open the data of a task for a bundle, as :func:`evaluate` does.
+
+    Raises:
+        UsageError: There is no such data, the outputs do not fit the task, or the inputs have no
+            common batch.
+        DataError: The data does not fit the network.
+    """
+    _batch(bundle)
+    return task.open(data, truth, bundle.manifest)
+
+
+def _batch(bundle: Bundle) -> int:
     batch = batch_size(bundle.manifest.inputs)
     if batch is None:
         raise UsageError(
@@ -68,12 +105,41 @@ def evaluate(
             "common",
             hint="export it with the batch as the first dimension of every input",
         )
-    labeled = task.open(data, truth, bundle.manifest)
+    return batch
+
+
+def count(
+    bundle: Bundle,
+    labeled: Labeled[Any],
+    task: Task[Any, Any],
+    progress: Progress = no_progress,
+    *,
+    part: range | None = None,
+    place: Place | None = None,
+) -> Counts:
+    """Run every artifact on a part of the data, and count what the task counts.
+
+    Args:
+        bundle: The files.
+        labeled: The data, opened by ``task``.
+        task: The task.
+        progress: Called after every batch.
+        part: The indices of the samples; None is all of them. At batch 1, what was counted on
+            parts comes to the bit to what is counted on all.
+        place: Where the files run; None is here.
+
+    Raises:
+        UsageError: No file can run there.
+        DataError: An output is no number, or does not fit the task.
+    """
+    artifacts = _readable(bundle, place)
+    batch = _batch(bundle)
+    part = range(labeled.total) if part is None else part
     runners = [_open(bundle, artifact, place) for artifact in artifacts]
     portion = min(runner.portion for runner in runners)
     counted: list[list[Any]] = [[] for _ in artifacts]
     samples = 0
-    for groups in in_groups(in_groups(labeled.pairs, batch), portion):
+    for groups in in_groups(in_groups(labeled.read(part), batch), portion):
         batches = [join([sample for sample, _ in group], batch) for group in groups]
         for parts, runner in zip(counted, runners, strict=True):
             for group, outputs in zip(groups, runner.run_all(batches), strict=True):
@@ -82,12 +148,42 @@ def evaluate(
                 if len(parts) == _PARTS:
                     parts[:] = [task.merge(parts)]
         samples += sum(map(len, groups))
-        progress("Evaluating", samples, labeled.total)
-    if samples == 0:
-        raise DataError(
-            f"{data} holds no usable sample{unread(labeled.skipped)}", hint="check the files"
-        )
-    merged = [task.merge(parts) for parts in counted]
+        progress("Evaluating", samples, len(part))
+    return Counts(
+        runtimes={a.path: runner.name for a, runner in zip(artifacts, runners, strict=True)},
+        of_file=[task.merge(parts) for parts in counted] if samples else [],
+        samples=samples,
+        skipped=tuple(labeled.skipped),
+    )
+
+
+def conclude(
+    bundle: Bundle,
+    labeled: Labeled[Any],
+    task: Task[Any, Any],
+    parts: Sequence[Counts],
+    data: Any,
+) -> Evaluation:
+    """The figures of what was counted on all parts of the data, in their order.
+
+    Args:
+        bundle: The files.
+        labeled: The data, opened by ``task``.
+        task: The task.
+        parts: What was counted.
+        data: The data as the user named it.
+
+    Raises:
+        DataError: No sample could be read, or too few for the figures.
+    """
+    samples = sum(part.samples for part in parts)
+    skipped = [name for part in parts for name in part.skipped]
+    full = [part for part in parts if part.samples]
+    if not full:
+        raise DataError(f"{data} holds no usable sample{unread(skipped)}", hint="check the files")
+    runtimes = full[0].runtimes
+    artifacts = [a for a in bundle.manifest.artifacts if a.path in runtimes]
+    merged = [task.merge(of_file) for of_file in zip(*(p.of_file for p in full), strict=True)]
     reference = next((i for i, a in enumerate(artifacts) if a.precision is Precision.FLOAT32), None)
     scored = [task.score(each, None if reference is None else merged[reference]) for each in merged]
     return Evaluation(
@@ -95,12 +191,12 @@ def evaluate(
         data=data.name if isinstance(data, Path) else type(data).__name__,
         data_sha256=labeled.sha256(),
         samples=samples,
-        skipped=tuple(labeled.skipped),
+        skipped=tuple(skipped),
         results=tuple(
             Accuracy(
                 path=artifact.path,
                 bytes=artifact.bytes,
-                runtime=runner.name,
+                runtime=runtimes[artifact.path],
                 figures=found.figures,
                 outcomes=None if found.outcomes is None else packed(found.outcomes),
                 scores=None if found.scores is None else packed_scores(found.scores),
@@ -109,7 +205,7 @@ def evaluate(
                 if reference is None or artifact.precision is Precision.FLOAT32
                 else _against(artifacts[reference], scored[reference], found),
             )
-            for artifact, runner, found in zip(artifacts, runners, scored, strict=True)
+            for artifact, found in zip(artifacts, scored, strict=True)
         ),
     )
 
