@@ -113,6 +113,10 @@ class MeasurementError(EdgeconvError):
     """A latency measurement could not be completed."""
 
 
+class BusyDevice(MeasurementError):  # noqa: N818  # what was met, as above
+    """Another harness measures on the device."""
+
+
 def attempted(action: Callable[[], T]) -> T | EdgeconvError:
     """The result of ``action``, or the failure that it raised."""
     try:

@@ -117,9 +117,7 @@ def npz_with_truths(
 def rows_with_truths(samples: ArrayFile, truths: StoredArray) -> Labeled[npt.NDArray[np.generic]]:
     """The samples of an ``.npz`` file, each with its row of ``y``."""
     return Labeled(
-        lambda asked: (
-            (sample, truths.row(int(name))[0]) for name, sample in samples.read(asked)
-        ),
+        lambda asked: ((sample, truths.row(int(name))[0]) for name, sample in samples.read(asked)),
         len(samples),
         samples.skipped,
         lambda: sha256_of(samples.path),
