@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -13,7 +15,10 @@ from edgeconv.cli.settings import takes
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.report.output import echo_json, echo_line, echo_lines
 
+SCHEMA_VERSION = 1  # of --dry-run --json and of best --json
 RESULT = "sweep.json"
+
+T = TypeVar("T")
 
 
 class _PlanFirst(click.Group):
@@ -103,7 +108,7 @@ def run(settings: RunSettings) -> None:
         if settings.as_json:
             jobs = [job.model_dump(mode="json") for job in exports]
             seconds = sum(kind.left_seconds for kind in kinds)
-            echo_json({"schema_version": 1, "exports": jobs, "seconds": seconds})
+            echo_json({"schema_version": SCHEMA_VERSION, "exports": jobs, "seconds": seconds})
             return
         console().print(estimate_table(kinds))
         left = format_duration(sum(kind.left_seconds for kind in kinds))
@@ -154,7 +159,7 @@ def _size(text: str) -> int:
     return _read(bytes_of, text)
 
 
-def _read(read, text):
+def _read(read: Callable[[object], T], text: str) -> T:
     try:
         return read(text)
     except ValueError as error:
@@ -194,8 +199,7 @@ def best(settings: BestSettings) -> None:
         with staged(settings.out, force=False) as stage:
             shutil.copytree(bundle.path, stage, dirs_exist_ok=True)
     if settings.as_json:
-        echo_json(
-            {"schema_version": 1, "limits": limits.model_dump(), **row.model_dump(mode="json")}
-        )
+        chosen = row.model_dump(mode="json")
+        echo_json({"schema_version": SCHEMA_VERSION, "limits": limits.model_dump(), "best": chosen})
     else:
         echo_line(f"{settings.out or bundle.path}/{row.file}")

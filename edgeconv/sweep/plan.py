@@ -116,7 +116,7 @@ class Models(_Table):
     """Networks, and what each of them is made with; every combination is tried."""
 
     name: Annotated[tuple[str, ...], OneOrMore]
-    args: dict[str, Annotated[tuple[Value, ...], OneOrMore]] = {}
+    args: dict[str, Annotated[tuple[Value, ...], OneOrMore]] = Field(default_factory=dict)
     input_size: Annotated[tuple[int | str, ...], OneOrMore] | None = None
     weights: str | None = None
     pretrained: bool = False

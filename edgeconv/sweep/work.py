@@ -8,11 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeconv.bench.instructions import CountOptions, CountResult, count
 from edgeconv.bench.protocol import measure
@@ -119,11 +119,8 @@ def _count_shard(job: ShardJob, cache: Cache, folder: Path) -> None:
     labeled = evaluation.open_labeled(bundle, job.data, task, job.truth)
     first, end = (labeled.total * place // job.shards for place in (job.index, job.index + 1))
     found = evaluation.count(bundle, labeled, task, part=range(first, end))
-    arrays: dict[str, npt.NDArray[Any]] = {}
-    for index, counts in enumerate(found.of_file):
-        columns = counts.arrays if isinstance(counts, Rows) else (counts,)
-        arrays |= {f"{index}_{place}": column for place, column in enumerate(columns)}
-    np.savez(folder / COUNTS, **arrays)
+    of_file = [c.arrays if isinstance(c, Rows) else (c,) for c in found.of_file]
+    np.savez(folder / COUNTS, *(column for columns in of_file for column in columns))
     about = {
         "runtimes": dict(found.runtimes),
         "samples": found.samples,
@@ -150,13 +147,12 @@ def _counts(folder: Path) -> Any:
     from edgeconv.export.tasks.task import Rows
 
     about = json.loads((folder / ABOUT).read_text("utf-8"))
-    with np.load(folder / COUNTS, allow_pickle=False) as arrays:
-        of_file = [
-            arrays[f"{index}_0"]
-            if columns is None
-            else Rows(tuple(arrays[f"{index}_{place}"] for place in range(columns)))
-            for index, columns in enumerate(about["columns"])
-        ]
+    with np.load(folder / COUNTS, allow_pickle=False) as stored:
+        columns = iter([stored[f"arr_{index}"] for index in range(len(stored.files))])
+    of_file = [
+        next(columns) if count is None else Rows(tuple(islice(columns, count)))
+        for count in about["columns"]
+    ]
     return Counts(about["runtimes"], of_file, about["samples"], about["skipped"])
 
 
