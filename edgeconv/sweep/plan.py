@@ -103,12 +103,15 @@ class _Table(Record):
     @field_validator("*", mode="after")
     @classmethod
     def _each_once(cls, value: Any) -> Any:
-        if isinstance(value, tuple):
-            if not value:
-                raise ValueError("the list is empty")
-            twice = [each for index, each in enumerate(value) if each in value[:index]]
+        for name, listed in value.items() if isinstance(value, dict) else [("", value)]:
+            if not isinstance(listed, tuple):
+                continue
+            where = f"{name}: " if name else ""
+            if not listed:
+                raise ValueError(f"{where}the list is empty")
+            twice = [each for index, each in enumerate(listed) if each in listed[:index]]
             if twice:
-                raise ValueError(f"{twice[0]!r} is listed twice")
+                raise ValueError(f"{where}{twice[0]!r} is listed twice")
         return value
 
 
@@ -200,7 +203,8 @@ def read_plan(path: Path) -> Plan:
     try:
         plan = Plan.model_validate(read_toml(path, hint=HINT))
     except ValidationError as error:
-        raise UsageError(f"{path}: {first_problem(error)}", hint=HINT) from error
+        problem = first_problem(error).replace("Value error, ", "")  # pydantic's prefix
+        raise UsageError(f"{path}: {problem}", hint=HINT) from error
     plan = _placed(plan, path.absolute().parent)
     needs = [p.value for p in plan.export.precisions if p.calibrated]
     if needs and plan.export.calibration is None:
