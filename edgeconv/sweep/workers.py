@@ -29,7 +29,7 @@ class Workers:
     Attributes:
         executor: Runs them.
         cache: Where results are; all workers see it at the same path.
-        slots: How many jobs run at the same time.
+        slots: How many jobs are under way at the same time.
         shared: Whether they are this machine's, whose own latencies can be measured.
         boards: Executors for the boards that only some workers reach.
     """
@@ -126,7 +126,8 @@ def _of_client(client: Any, cache: Cache, *, shared: bool) -> Workers:
         for name in offered
         if name.startswith("board:")
     }
-    slots = sum(worker["nthreads"] for worker in workers.values())
+    # Twice as many jobs as threads, so that no worker waits for its next one.
+    slots = 2 * sum(worker["nthreads"] for worker in workers.values())
     return Workers(client.get_executor(pure=False), cache, slots, shared, boards)
 
 
