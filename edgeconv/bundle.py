@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import json
 from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -20,8 +21,18 @@ from edgeconv.versioned import Record, Versioned
 MANIFEST_NAME = "manifest.json"
 REFERENCE_NAME = "reference.npz"
 SUMS_NAME = "SHA256SUMS"
+RANGES_NAME = "calibration.json"
 RUN_NAME = "run.py"
+NATIVE_NAME = "run.cc"
+BUILD_NAME = "CMakeLists.txt"
 README_NAME = "README.md"
+# The fields of a manifest that say what was exported, and with what.
+PROVENANCE = (
+    *("edgeconv_version", "model", "model_args", "weights_sha256", "inputs", "outputs"),
+    *("preprocessing", "labels", "tools", "target", "output", "about"),
+)
+COMPANION_NAMES = (BUILD_NAME, README_NAME, NATIVE_NAME, RUN_NAME)
+RECIPE_NAME = "recipe.toml"
 # Share of the outputs of two int8 files that lie within one output step when the files agree:
 # runtimes round the same integers differently, so a tenth of the outputs may differ by one.
 MIN_WITHIN_ONE_STEP = 0.99
@@ -136,6 +147,14 @@ class Color(str, Enum):
     GRAY = "gray"
 
 
+class OutputKind(str, Enum):
+    """What a classifier's files give: scores, probabilities, or the index of the best class."""
+
+    LOGITS = "logits"
+    PROBABILITIES = "probabilities"
+    LABEL = "label"
+
+
 Byte = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -164,6 +183,8 @@ class Preprocessing(Record):
         exif_rotation: Whether an image is turned as its EXIF orientation says, which viewers do
             and plain Pillow does not.
         assumed: Whether mean and std are a default, not stated by the user or the network.
+        inside: Whether the files do the last part themselves. They then take bytes of red, green
+            and blue, or gray, as numbers from 0 to 255.
     """
 
     resize: int | None = Field(default=None, gt=0)
@@ -178,6 +199,7 @@ class Preprocessing(Record):
     background: tuple[Byte, Byte, Byte] = (255, 255, 255)
     exif_rotation: bool = True
     assumed: bool = False
+    inside: bool = False
 
     @field_validator("mean", "std", mode="before")
     @classmethod
@@ -262,6 +284,13 @@ class OperatorFigures(Record):
     failed: tuple[str, ...] = ()
 
 
+class ProbeFigures(Record):
+    """How far a file is off on inputs that are ``what``, such as a thousand times as large."""
+
+    what: str
+    max_error: float
+
+
 class PlaceFigures(Record):
     """What a file keeps of an output, or of the ``part`` of it that a concatenation put there."""
 
@@ -288,6 +317,7 @@ class Verification(Record):
     over the samples; each is that of the worst output, and None where there is no such figure.
     ``worst_output`` is the name of the output with the lowest ratio, where there are several, and
     ``places`` has the ratio of every output and of every part of one, where there are several.
+    ``probe`` is what a float32 file fails on, where that is no sample.
     ``keeps_nothing`` says of a quantized file that one of them has no more signal than noise, or
     that the largest output is where chance would put it.
     Elements of an integer or boolean output are right or wrong: each wrong one is noise as large
@@ -312,6 +342,7 @@ class Verification(Record):
     variation_sqnr_db: float | None = None
     worst_output: str | None = None
     places: tuple[PlaceFigures, ...] = ()
+    probe: ProbeFigures | None = None
     keeps_nothing: bool = False
     exact_sqnr_db: float | None = None
     operators: OperatorFigures | None = None
@@ -372,15 +403,28 @@ class Target(Record):
         return "fp16 arithmetic" in self.features
 
 
+class Shown(str, Enum):
+    """What is made of a network's outputs: labels, a mask, boxes, or the numbers as they are.
+
+    ``LABEL`` is that of a file that gives only the best class.
+    """
+
+    CLASSES = "classification"
+    LABEL = "label"
+    MASK = "segmentation"
+    BOXES = "detection"
+    OUTPUTS = "outputs"
+
+
 class Manifest(Versioned):
     """The whole of ``manifest.json``."""
 
     WHAT = "a manifest of edgeconv export"
     REDO = "export again"
     ERROR = BundleError
-    OLDER = (1,)
+    OLDER = (1, 2)
 
-    schema_version: int = 2
+    schema_version: int = 3  # 1 has no checksums beside it, 2 no task
     edgeconv_version: str
     model: str
     model_args: dict[str, str | int | float | bool]
@@ -390,6 +434,7 @@ class Manifest(Versioned):
     reference: str = Field(description="what computed the reference: pytorch or onnxruntime")
     preprocessing: Preprocessing | None
     labels: tuple[str, ...] | None
+    task: Shown | None = Field(default=None, description="what run.py makes of the outputs")
     calibration: Calibration | None
     artifacts: tuple[Artifact, ...]
     joined: dict[str, tuple[str, ...]] = Field(
@@ -398,6 +443,27 @@ class Manifest(Versioned):
     reference_sha256: str = Field(description="of reference.npz: inputs and float outputs")
     tools: dict[str, str]
     target: Target | None = Field(default=None, description="the device that it was made for")
+    output: OutputKind | None = Field(
+        default=None, description="what the files give, where that was asked for"
+    )
+    classes: int | None = Field(default=None, description="how many labels there are to give")
+    about: dict[str, str] = Field(
+        default_factory=dict, description="description, version, author and license, as stated"
+    )
+    provenance_sha256: str | None = Field(
+        default=None, description="of what was exported and with what; each file has it, too"
+    )
+
+    def provenance(self) -> str:
+        """The hash that ties the files to the manifest.
+
+        It is the SHA-256 of the fields ``PROVENANCE`` as JSON in UTF-8, keys sorted, without spaces
+        between tokens. What an export finds out later, such as calibration and figures, is not
+        among them: the files are written before, and their own hashes are in the manifest.
+        """
+        fields = self.model_dump(mode="json", include=set(PROVENANCE))
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Bundle:

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from edgeconv.bundle import (
+    COMPANION_NAMES,
     MANIFEST_NAME,
-    README_NAME,
+    RANGES_NAME,
+    RECIPE_NAME,
     REFERENCE_NAME,
-    RUN_NAME,
     SUMS_NAME,
     Bundle,
     sha256_of,
@@ -58,7 +59,7 @@ def _companions(folder: Path, found: set[str]) -> set[str]:
 
     One that is there without a checksum makes the checksums differ.
     """
-    names, sums = {README_NAME, RUN_NAME}, folder / SUMS_NAME
+    names, sums = {RANGES_NAME, RECIPE_NAME, *COMPANION_NAMES}, folder / SUMS_NAME
     stored = _stored(sums).splitlines() if sums.is_file() else []
     return (names & found) | {
         name for name in names if any(line.endswith(f"  {name}".encode()) for line in stored)

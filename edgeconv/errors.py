@@ -117,6 +117,10 @@ class BusyDevice(MeasurementError):  # noqa: N818  # what was met, as above
     """Another harness measures on the device."""
 
 
+class LostConnection(MeasurementError):  # noqa: N818  # what was met, as above
+    """A device cannot be reached, perhaps only for a while."""
+
+
 def attempted(action: Callable[[], T]) -> T | EdgeconvError:
     """The result of ``action``, or the failure that it raised."""
     try:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from edgeconv.differences import (
     Difference,
@@ -23,6 +23,10 @@ from edgeconv.versioned import Record, Versioned
 
 SHARE = "share"  # the unit of a figure from 0 to 1, which people read in percent
 TOP1 = "top-1"
+MOST_PICTURES = 36
+PICTURE_SIDE = 96  # pixels of the longer side
+_MOST_CHARACTERS = 50_000  # of a picture in base64; 96 x 96 pixels that do not compress are 37,000
+_PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode("ascii")[:10]
 
 
 def packed(right: npt.NDArray[np.bool_]) -> str:
@@ -33,6 +37,15 @@ def packed(right: npt.NDArray[np.bool_]) -> str:
 def packed_scores(scores: npt.NDArray[np.float64]) -> str:
     """Scores as base64 of their float64 in little-endian order."""
     return base64.b64encode(scores.astype("<f8").tobytes()).decode("ascii")
+
+
+def packed_classes(indices: npt.NDArray[np.integer[Any]], classes: int) -> str:
+    """Indices of ``classes`` classes as base64 of the narrowest little-endian integers."""
+    return base64.b64encode(indices.astype(_class_type(classes)).tobytes()).decode("ascii")
+
+
+def _class_type(classes: int) -> str:
+    return "<u1" if classes <= 1 << 8 else "<u2" if classes <= 1 << 16 else "<u4"
 
 
 class Figure(Record):
@@ -80,6 +93,9 @@ class Accuracy(Record):
     scores: str | None = Field(default=None, description="see packed_scores()")
     root: bool = False
     against_float: AgainstFloat | None = None
+    predictions: str | None = Field(
+        default=None, description="of a classifier: the class of each sample; see packed_classes()"
+    )
 
     @property
     def decisive(self) -> Figure:
@@ -97,19 +113,38 @@ class Accuracy(Record):
         return round(self.top1 * self.decisive.samples)
 
 
+class Picture(Record):
+    """A sample whose class int8 changed, as the network saw it: a small PNG in base64."""
+
+    sample: int = Field(ge=0)
+    png: str = Field(max_length=_MOST_CHARACTERS, pattern=r"^[A-Za-z0-9+/]+={0,2}$")
+
+    @field_validator("png")
+    @classmethod
+    def _is_png(cls, png: str) -> str:
+        if not png.startswith(_PNG):
+            raise ValueError("it is no PNG")
+        return png
+
+
 class Evaluation(Versioned):
     """One evaluation of all files of a bundle.
 
     ``data_sha256`` is over the data as it lies on disk: two evaluations with the same one, and the
     same samples skipped, saw the same samples in the same order.
+
+    A classifier also has ``classes``, their number, with their ``labels`` where they are known, and
+    the class of each sample in ``truths``. ``pictures`` are the first samples that int8 changed, of
+    those that were asked for.
     """
 
     WHAT = "a result of edgeconv evaluate"
     REDO = "evaluate again"
     ERROR = DataError
-    OLDER = (2,)
+    OLDER = (2, 3)
 
-    schema_version: int = 3  # 1 had no kind and no outcomes, 2 only top-1
+    # 1 had no kind and no outcomes, 2 only top-1, 3 no classes and no pictures
+    schema_version: int = 4
     kind: Literal["accuracy"] = "accuracy"
     task: str
     data: str
@@ -117,6 +152,10 @@ class Evaluation(Versioned):
     samples: int = Field(ge=1)
     skipped: tuple[str, ...]
     results: tuple[Accuracy, ...] = Field(min_length=1)
+    classes: int | None = Field(default=None, ge=2, lt=1 << 32)
+    labels: tuple[str, ...] | None = None
+    truths: str | None = Field(default=None, description="see packed_classes()")
+    pictures: tuple[Picture, ...] = Field(default=(), max_length=MOST_PICTURES)
 
     @model_validator(mode="before")
     @classmethod
@@ -145,6 +184,58 @@ class Evaluation(Versioned):
                     f"the scores of {result.path} are not those of its {result.decisive.name}"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _classes_agree(self) -> Evaluation:
+        truths = self.true_classes
+        for result in self.results:
+            predicted, right = self.predicted_classes(result), self.scores(result)
+            if predicted is None:
+                continue
+            if truths is None or right is None or not np.array_equal(predicted == truths, right):
+                raise ValueError(f"the predictions of {result.path} are not those of its outcomes")
+        if any(picture.sample >= self.samples for picture in self.pictures):
+            raise ValueError("a picture is of a sample that is not there")
+        return self
+
+    @property
+    def true_classes(self) -> npt.NDArray[Any] | None:
+        """The index of the class of each sample; None of other tasks and of older results.
+
+        Raises:
+            ValueError: It is damaged.
+        """
+        return self._class_indices(self.truths, "truths")
+
+    def predicted_classes(self, result: Accuracy) -> npt.NDArray[Any] | None:
+        """The index of the class that a file gave each sample, or None.
+
+        Raises:
+            ValueError: It is damaged.
+        """
+        return self._class_indices(result.predictions, f"predictions of {result.path}")
+
+    def label(self, index: int) -> str:
+        """The name of a class, or its number."""
+        known = self.labels or ()
+        return known[index] if index < len(known) else str(index)
+
+    def _class_indices(self, text: str | None, what: str) -> npt.NDArray[Any] | None:
+        if text is None:
+            return None
+        if self.classes is None:
+            raise ValueError(f"the {what} are of an unknown number of classes")
+        try:
+            data = base64.b64decode(text, validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"the {what} are not base64") from error
+        dtype = np.dtype(_class_type(self.classes))
+        if len(data) != dtype.itemsize * self.samples:
+            raise ValueError(f"the {what} are not {self.samples}")
+        indices = np.frombuffer(data, dtype)
+        if indices.max() >= self.classes:
+            raise ValueError(f"the {what} name classes that are not there")
+        return indices
 
     def scores(self, result: Accuracy) -> npt.NDArray[Any] | None:
         """What the first figure of ``result`` is the mean of: bool or float64 [samples], or None.

@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgeconv.bundle import (
+    COMPANION_NAMES,
     MANIFEST_NAME,
-    README_NAME,
+    RANGES_NAME,
+    RECIPE_NAME,
     REFERENCE_NAME,
-    RUN_NAME,
     SUMS_NAME,
     Format,
     Manifest,
@@ -28,7 +29,10 @@ logger = logging.getLogger(__name__)
 
 _STAGE = ".tmp"
 _OLD = ".old"
-_OWN_NAMES = (MANIFEST_NAME, README_NAME, REFERENCE_NAME, RUN_NAME, SUMS_NAME)
+_OWN_NAMES = (
+    *COMPANION_NAMES,
+    *(MANIFEST_NAME, RANGES_NAME, RECIPE_NAME, REFERENCE_NAME, SUMS_NAME),
+)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 

@@ -56,7 +56,7 @@ class Versioned(Record):
     schema_version: int
 
     @classmethod
-    def parse(cls: type[D], text: str | bytes, path: Path) -> D:
+    def parse(cls: type[D], text: str | bytes, path: Path | str) -> D:
         """Validate the text of a document.
 
         Args:

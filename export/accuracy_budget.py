@@ -14,13 +14,16 @@ from edgeconv.bundle import Artifact, Bundle, Precision
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluation import SHARE
 from edgeconv.export import warnings
-from edgeconv.export.pipeline import Outcome, find_source, run
+from edgeconv.export.pipeline import Outcome, run
+from edgeconv.export.prepare import find_source
 from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, escalate
 from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.export.request import Data, ResolvedRequest
+from edgeconv.export.search import FrontPoint, along_front
 from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.export.verify import check_export
 from edgeconv.staging import refuse_occupied, staged
+from edgeconv.units import format_bytes, format_duration
 
 # The median latency of each file in nanoseconds.
 Latency = Callable[[Sequence[Path]], Sequence[float]]
@@ -28,10 +31,17 @@ Latency = Callable[[Sequence[Path]], Sequence[float]]
 
 @dataclass(frozen=True)
 class Escalated:
-    """The attempts, and the bundle of the one that met the budget; None if none did."""
+    """What became of a budget.
+
+    Attributes:
+        attempts: The attempts.
+        bundle: The bundle of the one that met the budget; None if none did.
+        front: What accuracy costs by layer, where that was searched.
+    """
 
     attempts: tuple[Attempt, ...]
     bundle: Bundle | None
+    front: tuple[FrontPoint, ...] = ()
 
     def met(self) -> Bundle:
         """The bundle.
@@ -40,19 +50,29 @@ class Escalated:
             EdgeconvError: No attempt met the budget.
         """
         if self.bundle is None:
-            best = max(attempt.figures.sqnr_db for attempt in self.attempts)
             raise EdgeconvError(
-                f"none of {len(self.attempts)} attempts meets the budget (the best reached "
-                f"{best:.1f} dB), and nothing was written",
+                f"none of {len(self.attempts)} attempts meets the budget ({self._reached()}), and "
+                "nothing was written",
                 hint="calibrate with more or better data, or ask for less",
             )
         return self.bundle
+
+    def _reached(self) -> str:
+        figures = [attempt.figures for attempt in self.attempts]
+        reached = [
+            f"the best reached {max(each.sqnr_db for each in figures):.1f} dB",
+            f"the smallest {format_bytes(min(each.bytes for each in figures))}",
+        ]
+        if times := [each.latency_ns for each in figures if each.latency_ns is not None]:
+            reached.append(f"the fastest {format_duration(min(times) / 1e9)}")
+        return ", ".join(reached)
 
 
 def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -> Escalated:
     """Carry out a request with ever more effort for accuracy, until the int8 files meet a budget.
 
-    The order is that of :func:`edgeconv.export.quantize.accuracy.escalation.escalate`. An attempt
+    The order is that of :func:`edgeconv.export.quantize.accuracy.escalation.escalate`, or with a
+    search that of :func:`edgeconv.export.search.along_front`. An attempt
     counts by its worst int8 file: lowest SQNR, largest loss of accuracy, most bytes, longest
     latency.
 
@@ -65,7 +85,16 @@ def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -
         EdgeconvError: An attempt failed, and left no bundle.
     """
     asked = request.asked
-    budget = Budget(asked.min_sqnr, asked.accuracy_budget)
+    budget = Budget(
+        asked.min_sqnr,
+        asked.accuracy_budget,
+        asked.max_size,
+        None if asked.max_latency is None else asked.max_latency * 1e9,
+    )
+    if budget.max_latency_ns is not None and latency is None:
+        raise UsageError(
+            "a limit of the latency has to be measured", hint="use `edgeconv export --max-latency`"
+        )
     labeled = Path(asked.labeled) if isinstance(asked.labeled, str) else asked.labeled
     _check(request, budget, labeled)
     refuse_occupied(request.out, force=request.asked.force)
@@ -73,22 +102,32 @@ def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -
     with tempfile.TemporaryDirectory(prefix="edgeconv-") as temporary:
         folder = Path(temporary) / "attempt"
 
+        front: tuple[FrontPoint, ...] = ()
+
         def assess(options: QuantizeOptions) -> Assessment:
+            nonlocal front
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             held.records.clear()
-            outcome = run(replace(request, quantization=options), source, folder)
+            searching = asked.search and not front
+            outcome = run(replace(request, quantization=options), source, folder, search=searching)
+            front = outcome.front or front
             return _assess(request, folder, outcome, labeled, latency)
 
         with _only_the_last_warns(warnings.logger, check_export.logger) as held:
-            attempts = escalate(request.quantization, budget, assess)
+            if asked.search:
+                base = request.quantization
+                plain = Attempt.of("as asked", base, budget, assess(base))
+                attempts = [plain, *along_front(plain, front, budget, assess)]
+            else:
+                attempts = escalate(request.quantization, budget, assess)
             if not attempts[-1].met:
                 held.records.clear()  # they are about files that are not kept
         if not attempts[-1].met:
-            return Escalated(tuple(attempts), None)
+            return Escalated(tuple(attempts), None, front)
         with staged(request.out, force=request.asked.force) as stage:
             shutil.copytree(folder, stage, dirs_exist_ok=True)
-    return Escalated(tuple(attempts), Bundle.load(request.out))
+    return Escalated(tuple(attempts), Bundle.load(request.out), front)
 
 
 def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import Artifact, Bundle, Format, TensorInfo
-from edgeconv.errors import DataError
+from edgeconv.errors import DataError, UsageError
 from edgeconv.export.runtimes import Arrays, from_file, relative, to_file
+
+logger = logging.getLogger(__name__)
 
 PORTION_BYTES = 16_000_000  # of inputs and outputs together; one batch may be larger
 
@@ -33,6 +36,28 @@ class Place(Protocol):
         self, file: Path, batches: Sequence[Mapping[str, npt.NDArray[Any]]]
     ) -> tuple[str, list[dict[str, Any]]]:
         """Compute; returns the runtime and the outputs of each batch by their names."""
+
+
+def readable(bundle: Bundle, place: Place | None) -> list[Artifact]:
+    """The files that a runtime of a place reads; the others are named in a warning.
+
+    Every file is read here, which is the place None.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = []
+    for artifact in bundle.manifest.artifacts:
+        if place is None or place.reads(bundle.file(artifact)):
+            found.append(artifact)
+        else:
+            logger.warning("left out: %s has no runtime for %s", place.name, artifact.path)
+    if place is not None and not found:
+        raise UsageError(
+            f"{place.name} has no runtime for any file of {bundle.path}",
+            hint="install one there, or name another Python",
+        )
+    return found
 
 
 class ElsewhereRunner:
@@ -81,9 +106,11 @@ class ElsewhereRunner:
 
     def _output(self, answer: Mapping[str, Any], info: TensorInfo) -> npt.NDArray[Any]:
         found = answer.get(info.name)
-        if found is None or found.dtype != np.dtype(info.dtype):
+        dimensions = len(info.shape)
+        if found is None or found.dtype != np.dtype(info.dtype) or found.ndim != dimensions:
             raise DataError(
-                f"{self._place.name}: {self._path} has no output {info.name} of {info.dtype} there"
+                f"{self._place.name}: {self._path} has no output {info.name} of {info.dtype} with "
+                f"{dimensions} dimensions there"
             )
         return np.asarray(found)
 

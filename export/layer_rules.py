@@ -61,6 +61,10 @@ class LayerRule(BaseModel):
         return self
 
 
+# What states nothing beyond the default.
+ALL_IN_INT8 = (LayerRule(name="*", precision=LayerPrecision.INT8),)
+
+
 class _Recipe(BaseModel):
     """The file: one ``[[layer]]`` for each rule."""
 

@@ -43,6 +43,15 @@ class Rounding(str, Enum):
 
 
 @dataclass(frozen=True)
+class InputIntegers:
+    """What the int8 integers of an input mean: real = scale * (integer - zero_point)."""
+
+    name: str
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
 class QuantizeOptions:
     """How int8 files are made; each pass that guards accuracy can be switched on and off.
 
@@ -73,6 +82,7 @@ class QuantizeOptions:
             have less than 10 dB.
         repair_to: The SQNR that ``repair`` is for, in place of 10 dB.
         integer_outputs: Whether the outputs of the network have to be integers.
+        input_integers: What the integers of an input mean, where calibration is not to find it.
     """
 
     activation_type: Choice[ActivationType] = Choice(ActivationType, ActivationType.UINT8)
@@ -89,6 +99,7 @@ class QuantizeOptions:
     repair: bool | None = None
     repair_to: float | None = None
     integer_outputs: bool = False
+    input_integers: tuple[InputIntegers, ...] = ()
 
     def decided(self) -> QuantizeOptions:
         """The options with what they leave to the effort."""

@@ -7,13 +7,22 @@ A new option of an export is a field of :class:`ExportRequest` with its line in 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from edgeconv.bundle import Format, IoType, Layout, Precision, Preprocessing, Target
+from edgeconv.bundle import (
+    Format,
+    IoType,
+    Layout,
+    OutputKind,
+    Precision,
+    Preprocessing,
+    Target,
+)
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.input_shape import (
     FixedArgument,
@@ -22,7 +31,7 @@ from edgeconv.export.capture.input_shape import (
     parse_input,
     parse_size,
 )
-from edgeconv.export.choices import Choice, Choices
+from edgeconv.export.choices import Choice, Choices, OptionalChoice
 from edgeconv.export.data.stated import read_preprocessing
 from edgeconv.export.inspect.runtimes import tflite_release
 from edgeconv.export.opset import INT16_OPSET, MAX_OPSET, MIN_OPSET
@@ -33,6 +42,9 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.export import ExportedProgram
 
+
+_ABOUT = ("description", "version", "author", "license")
+_PICTURES = ("image", "image:nhwc")
 
 # Arrays, lists, generators and datasets come without a type in common.
 Data: TypeAlias = Any
@@ -65,7 +77,9 @@ class ExportRequest:
             (features,) for one on vectors; for any other input ``InputShape``, its whole shape with
             the batch. Or a text as on the command line: "192x160", "1,12,8".
         inputs: Each input by its name, for networks with several inputs or other types, as
-            ``InputSpec("ids", (1, 16), "int64")`` or "ids:1,16:int64".
+            ``InputSpec("ids", (1, 16), "int64")`` or "ids:1,16:int64". "image" gives the files the
+            bytes of a picture to take, from 0 to 255, with scale, mean and std inside;
+            "image:nhwc" also gives ONNX files the channels last.
         example: What the network is called with, in place of ``inputs``: a tensor or array, a tuple
             of arguments, a dict of keyword arguments, or an ``.npz`` with an array per input.
         dynamic_batch: Whether each file is for every batch size.
@@ -76,6 +90,10 @@ class ExportRequest:
         layout: The layout of 4-D inputs and outputs of TFLite files. Those of other ranks, and ONNX
             files, keep the network's own.
         io: The element type of the inputs and outputs, in the files that can have it.
+        output: What the files of a classifier give: "probabilities" (a Softmax is put behind the
+            scores, unless there is one), "label" (the index of the class with the highest score) or
+            "logits" (the scores; a network that has a Softmax is refused). By default what the
+            network computes.
         weights: ``.safetensors``, ``.pth``, ``.pt``, ``.ckpt``, ``.bin`` or ``.pth.tar`` file to
             load into the network.
         weights_key: Where in that file they are, as in "ema"; by default where they usually are.
@@ -86,7 +104,8 @@ class ExportRequest:
             network's own; what is behind them is left out. By default the whole network.
         preprocessing: How images become inputs, as far as it differs from what the network's card
             says: a ``Preprocessing``, a TOML file of its fields, "timm", "torchvision" or "none".
-        labels: Class names, stored in the manifest.
+        labels: Class names, stored in the manifest and in the files.
+        about: What the files say of the network: "description", "version", "author", "license".
         quantization: How int8 files are made; by default ``QuantizeOptions()``.
         runtime: The release that has to load the TFLite files, as ``tflite-runtime==2.14``.
         target: The device that the files are for. Its runtimes decide what is left open here, and
@@ -96,6 +115,11 @@ class ExportRequest:
         accuracy_budget: How much of the first figure of ``task`` the int8 files may lose on
             ``labeled``, if any; 0.01 is one percentage point of a share such as top-1, and one
             percent of another figure such as an error.
+        max_size: How many bytes each int8 file may have, if that is limited.
+        max_latency: How long an inference of each int8 file may take, if that is limited, in
+            seconds. Only the command line measures.
+        search: Whether to search precision by layer: the front of accuracy against cost, of which
+            the budgets choose.
         labeled: Samples with their classes: a folder with a folder of images for each class, or an
             ``.npz`` with ``x`` and ``y``; from Python also a tuple of both, or a ``Dataset`` or
             ``DataLoader`` of pairs.
@@ -123,6 +147,7 @@ class ExportRequest:
     opset: int | None = None
     layout: Choice[Layout] = Choice(Layout, Layout.NHWC)
     io: Choice[IoType] = Choice(IoType, IoType.FLOAT32)
+    output: OptionalChoice[OutputKind] = OptionalChoice(OutputKind)
     weights: str | Path | None = None
     weights_key: str | None = None
     pretrained: bool = False
@@ -130,11 +155,15 @@ class ExportRequest:
     cut_outputs: Sequence[str] = ()
     preprocessing: Preprocessing | str | Path | None = None
     labels: Sequence[str] | None = None
+    about: Mapping[str, str] | None = None
     quantization: QuantizeOptions | None = None
     runtime: str | None = None
     target: Target | None = None
     min_sqnr: float | None = None
     accuracy_budget: float | None = None
+    max_size: int | None = None
+    max_latency: float | None = None
+    search: bool = False
     labeled: Data | None = None
     split_outputs: bool = False
     task: str = "classification"
@@ -157,13 +186,25 @@ class ExportRequest:
 
     @property
     def has_budget(self) -> bool:
-        """Whether int8 files have to reach something."""
-        return self.min_sqnr is not None or self.accuracy_budget is not None
+        """Whether int8 files have to reach something, or are searched for."""
+        limits = (self.min_sqnr, self.accuracy_budget, self.max_size, self.max_latency)
+        return self.search or any(limit is not None for limit in limits)
 
     @property
     def stated_inputs(self) -> tuple[InputSpec | FixedArgument, ...]:
         """``inputs``, with those read that are text."""
-        return tuple(parse_input(each) if isinstance(each, str) else each for each in self.inputs)
+        stated = [each for each in self.inputs if each not in _PICTURES]
+        return tuple(parse_input(each) if isinstance(each, str) else each for each in stated)
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether the files take the bytes of a picture."""
+        return any(each in _PICTURES for each in self.inputs)
+
+    @property
+    def picture_layout(self) -> Layout | None:
+        """The layout of the pictures in every file; None for the network's own in ONNX files."""
+        return Layout.NHWC if _PICTURES[1] in self.inputs else None
 
     @property
     def is_onnx_file(self) -> bool:
@@ -211,11 +252,22 @@ class ExportRequest:
                 hint=f"pass [{self.cut_outputs!r}]",
             )
         read_preprocessing(self.preprocessing)
+        for key in self.about or {}:
+            if key not in _ABOUT:
+                raise UsageError(
+                    f"there is no {key!r} among what a file says of its network",
+                    hint=f"state {', '.join(_ABOUT)}",
+                )
         if self.accuracy_budget is not None and not 0 <= self.accuracy_budget < 1:
             raise UsageError(
                 f"the accuracy budget is a share of all samples, not {self.accuracy_budget}",
                 hint="pass 0.01 for one percentage point",
             )
+        for name, limit in (("max size", self.max_size), ("max latency", self.max_latency)):
+            if limit is not None and not 0 < limit < math.inf:
+                raise UsageError(
+                    f"the {name} must be more than zero, not {limit}", hint="give a positive number"
+                )
         if self.opset is not None and not MIN_OPSET <= self.opset <= MAX_OPSET:
             raise UsageError(
                 f"opset must be from {MIN_OPSET} to {MAX_OPSET}, not {self.opset}",
@@ -250,6 +302,11 @@ class ExportRequest:
         if self.batch is not None and self.dynamic_batch:
             raise UsageError(
                 "--batch and --dynamic-batch exclude each other", hint="pass one of them"
+            )
+        if self.takes_pictures and self.example is not None:
+            raise UsageError(
+                "--input image and --example exclude each other: an example is normalized already",
+                hint="pass --input-size in place of --example",
             )
         if self.batch is not None and given and given != ["--input-size"]:
             raise UsageError(
@@ -310,6 +367,12 @@ class ResolvedRequest:
         """Whether float16 TFLite files may be computed in half precision: where the target can."""
         target = self.asked.target
         return target is not None and target.half_arithmetic
+
+    @property
+    def may_have_int16(self) -> bool:
+        """Whether layers of int8 files can have activations of 16 bits."""
+        highest = self.asked.opset or self.highest_opset
+        return Format.ONNX not in self.formats or min(highest, self.highest_opset) >= INT16_OPSET
 
     def check(self) -> None:
         """Refuse options that do not go with the formats.
@@ -376,6 +439,11 @@ class ResolvedRequest:
             raise UsageError(
                 f"--io {io.value} applies to {fitting[0].value} files",
                 hint=f"add --precision {fitting[0].value}",
+            )
+        if io is IoType.INT16 and self.asked.takes_pictures:
+            raise UsageError(
+                "a picture has 8 bits, so --input image does not go with --io int16",
+                hint="use --io float32",
             )
         if io is IoType.FLOAT16 and Format.TFLITE in self.formats:
             raise UsageError(

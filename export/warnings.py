@@ -5,7 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from edgeconv.bundle import Artifact, Format, Precision, Preprocessing, Target, Verification
+from edgeconv.bundle import (
+    Artifact,
+    Format,
+    IoType,
+    Precision,
+    Preprocessing,
+    Target,
+    Verification,
+)
 from edgeconv.errors import Notice
 from edgeconv.export.capture.guess import is_guess
 from edgeconv.export.capture.source import Source
@@ -47,6 +55,24 @@ def warn_of_device(request: ResolvedRequest, target: Target | None) -> None:
         warning = caution(target, request.formats, request.precisions)
         if warning is not None:
             logger.warning("%s", warning)
+
+
+def warn_of_normalized_integers(
+    request: ResolvedRequest, preprocessing: Preprocessing | None
+) -> None:
+    """Warn that the integers of an input are not the bytes of a picture."""
+    io, plain = request.asked.io, Preprocessing()
+    if preprocessing is None or preprocessing.inside or io not in (IoType.UINT8, IoType.INT8):
+        return
+    if {*preprocessing.mean} == {*plain.mean} and {*preprocessing.std} == {*plain.std}:
+        return
+    logger.warning(
+        Notice(
+            f"with --io {io.value} the int8 files take normalized values in their own scale, and "
+            "not the bytes of a picture",
+            "pass --input image for files that take bytes",
+        )
+    )
 
 
 def warn_of_random_integers(ranges: Mapping[str, IntegerRange]) -> None:

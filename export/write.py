@@ -11,11 +11,13 @@ import onnx_ir as ir
 from edgeconv.bundle import Artifact, Format, Layout, Precision, Target, sha256_of
 from edgeconv.errors import CaptureError
 from edgeconv.export.dynamic_batch import TRACED, at_batch, with_open_batch
+from edgeconv.export.file_description import FileDescription
 from edgeconv.export.inspect.runtimes import lowest_onnxruntime, lowest_tflite_runtime
 from edgeconv.export.target import demand_loadable
 from edgeconv.export.tensor_info import input_infos, output_infos
 from edgeconv.export.tflite import lower
 from edgeconv.export.tflite.graph import Graph
+from edgeconv.export.tflite.metadata import append_labels, entries
 
 Finish = Callable[[Graph], tuple[str, ...]]
 
@@ -34,6 +36,7 @@ def write_artifact(
     float_fallback: tuple[str, ...] = (),
     finish: Finish = lambda graph: (),
     dynamic_batch: bool = False,
+    description: FileDescription | None = None,
 ) -> Artifact:
     """Write one model file, and describe it without figures of verification.
 
@@ -50,6 +53,7 @@ def write_artifact(
         finish: Changes the graph of a TFLite file before it is written; returns what that leaves
             in float.
         dynamic_batch: Whether the file is for every batch; ``model`` was opened for it.
+        description: What the file says of itself, if anything.
 
     Raises:
         UnsupportedOperator: TFLite cannot express a node, or ``runtime`` does not load its form.
@@ -57,17 +61,26 @@ def write_artifact(
     """
     if format is Format.ONNX:
         model = with_open_batch(model) if dynamic_batch else model
-        return _write_onnx(path, model, precision, float_fallback)
+        return _write_onnx(path, model, precision, float_fallback, description)
     one_more = at_batch(model, TRACED + 1) if dynamic_batch else None
-    lowered = lower(model, layout=layout, finish=finish, one_more=one_more)
+
+    def described(graph: Graph) -> tuple[str, ...]:
+        left = finish(graph)
+        if description is not None:
+            graph.metadata |= entries(description, graph)
+        return left
+
+    lowered = lower(model, layout=layout, finish=described, one_more=one_more)
     if runtime is not None:
         demand_loadable(path.name, lowered.operators, runtime, target, lowered.origins)
     path.write_bytes(lowered.data)
+    if description is not None and any(description.labeled()):
+        append_labels(path, description.labels)
     return Artifact(
         path=path.name,
         format=format,
         precision=precision,
-        bytes=len(lowered.data),
+        bytes=path.stat().st_size,
         sha256=sha256_of(path),
         opset=None,
         operators=lowered.operators,
@@ -82,9 +95,14 @@ def write_artifact(
 
 
 def _write_onnx(
-    path: Path, model: ir.Model, precision: Precision, float_fallback: tuple[str, ...]
+    path: Path,
+    model: ir.Model,
+    precision: Precision,
+    float_fallback: tuple[str, ...],
+    description: FileDescription | None,
 ) -> Artifact:
     proto = ir.to_proto(model)
+    onnx.helper.set_model_props(proto, {} if description is None else description.properties())
     # An initializer describes itself. Tools that change one often forget its entry in value_info.
     needed = [info for info in proto.graph.value_info if info.name not in model.graph.initializers]
     del proto.graph.value_info[:]

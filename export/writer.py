@@ -11,9 +11,15 @@ import onnx_ir as ir
 from edgeconv.bundle import Artifact, Format, IoType, Precision
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.data.batches import SampleBatches
+from edgeconv.export.data.samples import Batches
+from edgeconv.export.file_description import FileDescription
+from edgeconv.export.image_input import Normalization, OnPictures
+from edgeconv.export.output_head import OutputHead
 from edgeconv.export.precision import Variant, make_variant
-from edgeconv.export.quantize import QuantizedModel, quantize
+from edgeconv.export.quantize import QuantizedModel, for_pictures, quantize
+from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.export.request import ResolvedRequest
+from edgeconv.export.search import FrontPoint, find_front
 from edgeconv.export.verify.check_export import verified, warn_of_failures
 from edgeconv.export.verify.parity import Reference
 from edgeconv.export.write import write_artifact
@@ -26,11 +32,17 @@ class Writer:
     Attributes:
         request: What is asked for.
         folder: Where the files go.
+        description: What the files say of themselves.
+        pictures: How the files take pictures, if they do.
+        head: What they make of scores, if anything.
         failures: Why files failed, by their names.
     """
 
     request: ResolvedRequest
     folder: Path
+    description: FileDescription
+    pictures: OnPictures | None = None
+    head: OutputHead | None = None
     failures: dict[str, EdgeconvError] = field(default_factory=dict)
 
     def variants(
@@ -57,15 +69,31 @@ class Writer:
         return made
 
     def quantize(self, graph: ir.Model, batches: SampleBatches) -> QuantizedModel | None:
-        """The QDQ graph, where one is asked for: calibrated, or ``graph`` itself if it is one."""
+        """The QDQ graph, where one is asked for: calibrated, or ``graph`` itself if it is one.
+
+        Args:
+            graph: The graph without the head, which is put behind what this returns.
+            batches: What to calibrate on.
+        """
+        found = self._quantized(graph, batches)
+        if found is None or self.head is None:
+            return found
+        headed = self.head.behind(found.model, integer=self._integer_io)
+        return replace(found, model=headed)
+
+    @property
+    def _integer_io(self) -> bool:
+        return self.request.asked.io not in (IoType.FLOAT32, IoType.FLOAT16)
+
+    def _quantized(self, graph: ir.Model, batches: SampleBatches) -> QuantizedModel | None:
         request = self.request
         if request.calibrates:
-            integer = request.asked.io not in (IoType.FLOAT32, IoType.FLOAT16)
-            options = replace(request.quantization, integer_outputs=integer)
+            entrance, (graph, data, options) = self._calibrating(graph, batches)
             if Precision.INT8 not in request.precisions:
                 options = replace(options, repair=False)  # 16 bits lose less
             try:
-                return quantize(graph, batches, options, request.asked.progress)
+                found = quantize(graph, data, options, request.asked.progress)
+                return replace(found, entrance=entrance)
             except EdgeconvError as error:
                 for precision in filter(lambda each: each.calibrated, request.precisions):
                     self._note(error, precision, *request.formats)
@@ -73,6 +101,29 @@ class Writer:
         for _ in batches:
             pass  # keeps what verification needs
         return None if request.existing is None else QuantizedModel(graph, ())
+
+    def front(self, graph: ir.Model, batches: SampleBatches) -> tuple[FrontPoint, ...]:
+        """What accuracy costs by layer."""
+        request = self.request
+        _, (graph, data, options) = self._calibrating(graph, batches)
+        return find_front(
+            graph,
+            data,
+            options,
+            int16=request.may_have_int16,
+            progress=request.asked.progress,
+        )
+
+    def _calibrating(
+        self, graph: ir.Model, batches: SampleBatches
+    ) -> tuple[Normalization | None, tuple[ir.Model, Batches, QuantizeOptions]]:
+        """What is left to be done to pictures, and what is quantized, on which data, and how."""
+        options = replace(self.request.quantization, integer_outputs=self._integer_io)
+        if self.pictures is None:
+            return None, (graph, batches, options)
+        entrance = self.pictures.enter(integer=True, integer_io=self._integer_io)
+        data, options = for_pictures(entrance, batches, options)
+        return entrance.before, (entrance.graph, data, options)
 
     def write(self, variants: Sequence[Variant]) -> list[Artifact]:
         """Write each variant in each format."""
@@ -93,12 +144,13 @@ class Writer:
                         float_fallback=variant.float_fallback,
                         finish=variant.finish,
                         dynamic_batch=request.asked.dynamic_batch,
+                        description=self.description,
                     )
                 except EdgeconvError as error:
                     path.unlink(missing_ok=True)
                     self._note(error, variant.precision, format)
                 else:
-                    artifacts.append(artifact)
+                    artifacts.append(artifact if self.pictures is None else _of_bytes(artifact))
         return artifacts
 
     def verify(
@@ -143,3 +195,15 @@ class Writer:
             raise error
         for format in formats:
             self.failures[self._path(precision, format).name] = error
+
+
+def _of_bytes(artifact: Artifact) -> Artifact:
+    """A file on pictures: the integers that it takes are their bytes, less 128 where they are int8.
+
+    What they mean to the network, the file itself knows.
+    """
+    (taken,) = artifact.inputs
+    if taken.dtype not in ("int8", "uint8"):
+        return artifact
+    meaning = {"scale": 1.0, "zero_point": 0 if taken.dtype == "uint8" else -128}
+    return artifact.model_copy(update={"inputs": (taken.model_copy(update=meaning),)})

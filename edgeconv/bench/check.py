@@ -95,6 +95,7 @@ def _check(
         "inputs": host.place(inputs) if inputs else None,
         "runtime": None,  # the one that this machine has for such files
         "affinity": None,
+        "xnnpack": None,
     }
     try:
         here, _ = _once(request.model_copy(update=own), host)

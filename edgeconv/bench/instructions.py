@@ -29,12 +29,14 @@ class CountOptions(Record):
     """How to count, on one thread.
 
     ``runtime`` None is the usual runtime that reads the file. ``inputs`` is an .npz file; without
-    it the inputs are structured values made from ``seed``.
+    it the inputs are structured values made from ``seed``. ``xnnpack`` is as in
+    :class:`edgeconv.bench.result.BenchOptions`.
     """
 
     runtime: Runtime | None = None
     seed: int = Field(default=0, ge=0, lt=2**32)
     inputs: Path | None = None
+    xnnpack: bool | None = None
 
 
 class CountedModel(Record):
@@ -108,6 +110,7 @@ def _count_one(path: Path, options: CountOptions, device: EmulatedDevice) -> Cou
         seed=options.seed,
         inputs=device.place(options.inputs) if options.inputs else None,
         channels_first=channels_first(path) if options.inputs else (),
+        xnnpack=options.xnnpack,
     )
     start: Start | None = None
     outputs: Outputs | None = None

@@ -124,7 +124,7 @@ def measure(
     if journal is None:
         journal = Journal(session)
     journal.check_same(session)
-    lease = _deadline(options) + LEASE_SECONDS
+    lease = deadline(options) + LEASE_SECONDS
     with device.lock(lease) if alone else nullcontext() as lock:
         rows = list(product(models, options.sweep))
         requests = [
@@ -317,13 +317,14 @@ def request_for(path: Path, threads: int, options: BenchOptions, device: Device)
         min_seconds=options.seconds,
         max_seconds=options.max_seconds,
         reading_seconds=READING_SECONDS,
-        deadline_seconds=_deadline(options),
+        deadline_seconds=deadline(options),
         seed=options.seed,
         inputs=device.place(options.inputs) if options.inputs else None,
         channels_first=channels_first(path) if options.inputs else (),
+        xnnpack=options.xnnpack,
     )
 
 
-def _deadline(options: BenchOptions) -> int:
+def deadline(options: BenchOptions) -> int:
     """Seconds after which a process ends itself."""
     return math.ceil(LOAD_SECONDS + WARMUP_LIMIT * options.warmup + 2 * options.max_seconds)

@@ -38,7 +38,8 @@ class BenchOptions(Record):
     made from ``seed``. A process that was disturbed is repeated up to ``retries`` times.
     ``repetitions`` are the processes of each file; with ``detect`` (0.03 is 3 %) they are the
     fewest, and more follow until such a change would be found, up to ``max_repetitions``. Several
-    numbers of ``threads`` are a sweep: every file is measured with each, in turns.
+    numbers of ``threads`` are a sweep: every file is measured with each, in turns. ``xnnpack`` says
+    whether XNNPACK may run the files; None is what each runtime does by itself.
     """
 
     repetitions: int = Field(default=3, ge=1, le=1000)
@@ -54,6 +55,7 @@ class BenchOptions(Record):
     retries: int = Field(default=2, ge=0, le=100)
     detect: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_repetitions: int = Field(default=MOST, ge=1, le=1000)
+    xnnpack: bool | None = None
 
     @property
     def sweep(self) -> tuple[int, ...]:
@@ -257,7 +259,7 @@ class BenchResult(Versioned):
     OLDER = (1, 2)
 
     # 1 knew no states during a process, and counted disturbed processes; 2 had the number of
-    # threads only in its options.
+    # threads only in its options, and no choice of XNNPACK.
     schema_version: int = 3
     edgeconv_version: str
     started: datetime

@@ -10,8 +10,9 @@ import click
 from edgeconv.cli.bench_files import files_named
 from edgeconv.cli.bench_options import EMULATED, BenchSettings, measuring
 from edgeconv.cli.comparing import exit_with, max_regression_option
-from edgeconv.cli.outputs import refuse_unwritable
+from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
 from edgeconv.cli.settings import takes
+from edgeconv.cli.store_option import store_option
 from edgeconv.cli.values import given
 from edgeconv.errors import MeasurementError, UsageError
 
@@ -60,8 +61,15 @@ if TYPE_CHECKING:
     help="Measure the time of each operator, and show how fast a known board could run it. The "
     "times are from ONNX Runtime's profile; the operators of a TFLite file run one by one.",
 )
+@click.option(
+    "--together",
+    is_flag=True,
+    help="Measure each file alone and while all others run at the same time.",
+)
 @click.option("--no-history", is_flag=True, help="Do not keep the result for `edgeconv history`.")
+@store_option
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the result as JSON here.")
+@html_option
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON instead of the table.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @takes(BenchSettings)
@@ -78,6 +86,7 @@ def command(settings: BenchSettings) -> None:
     from edgeconv.device.names import address_of
     from edgeconv.report.output import echo_json
     from edgeconv.report.tables import console, print_notes
+    from edgeconv.store.history import History
 
     options = settings.bench_options()
     addresses = [address_of(device) for device in settings.devices]
@@ -85,11 +94,19 @@ def command(settings: BenchSettings) -> None:
         settings.refuse_useless_options(address)
     settings.sustained_seconds()
     if len(addresses) > 1:
+        if settings.page is not None:
+            raise UsageError(
+                "--html shows the measurement of one device",
+                hint="keep the results with --out, and draw them with `edgeconv report`",
+            )
         if settings.resume is None:
             check_files(files_named(settings.paths, options), options)
         bench_side_by_side(settings)
         return
     refuse_unwritable(settings.out)
+    refuse_undrawable(settings.page)
+    if settings.store is not None and not settings.no_history:
+        History.at(settings.store).check()
     sides = _sides(settings, options) if settings.gate else None
     measured = _measured(settings, options, addresses[0], sides)
     if settings.as_json:
@@ -98,6 +115,10 @@ def command(settings: BenchSettings) -> None:
         for index, table in enumerate(measured.tables()):
             console().print(*([""] if index else []), table, sep="\n")
         print_notes(measured.notes())
+    if settings.page is not None:
+        from edgeconv.report.html.sections import result_section, write_page
+
+        write_page(settings.page, "Measurements", [result_section(measured.result)])
     if measured.cut is not None:
         out = settings.out
         kept = f"what came before is in {out}" if out else "what came before is shown, not kept"
@@ -146,6 +167,9 @@ def _measured(
         return bench_runs.profile_on(
             files_named(settings.paths, options), options, device, settings
         )
+    if settings.together:
+        files = files_named(settings.paths, options)
+        return bench_runs.together_on(files, options, device, settings)
     if seconds is not None:
         files = files_named(settings.paths, options)
         return bench_runs.sustain_on(files, options, seconds, device, settings)

@@ -23,6 +23,8 @@ RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
 # Options that --operators, --sustained and emulated boards have no use for: the first keeps its own
 # time, the second runs one process per file, and an emulated board takes no times.
 ADAPTIVE = ("detect", "max_repetitions", "gate", "max_regression")
+# Every file is measured in pairs of processes, and a disturbed one is not repeated.
+NOT_TOGETHER = ("resume", "sustained", "operators", "retries", *ADAPTIVE)
 OF_TIME = ("seconds", "resume", "sustained", *ADAPTIVE)
 OF_PROCESSES = ("runs", "seconds", "max_seconds", "repetitions", "retries", "resume", *ADAPTIVE)
 # Timing options; they have no meaning on an emulated board.
@@ -93,6 +95,12 @@ _MEASURING = (
         "reads are measured.",
     ),
     click.option(
+        "--xnnpack",
+        type=click.Choice(("on", "off")),
+        help="Let XNNPACK run what it can of the files, or keep it out. By itself LiteRT uses it "
+        "and ONNX Runtime does not; few builds of ONNX Runtime have it.",
+    ),
+    click.option(
         "--seed",
         type=click.IntRange(0, 2**32 - 1),
         default=0,
@@ -142,14 +150,18 @@ class BenchSettings:
     threads: int | tuple[int, ...]
     cpus: str | None
     runtime: str | None
+    xnnpack: str | None
     seed: int
     inputs: Path | None
     retries: int
     resume: Path | None
     sustained: str | None
     operators: bool
+    together: bool
     no_history: bool
+    store: str | None
     out: Path | None
+    page: Path | None
     as_json: bool
     quiet: bool
 
@@ -176,6 +188,7 @@ class BenchSettings:
             threads=self.threads,
             affinity=None if self.cpus is None else _cores(self.cpus),
             runtime=None if self.runtime is None else Runtime(self.runtime),
+            xnnpack=None if self.xnnpack is None else self.xnnpack == "on",
             seed=self.seed,
             inputs=self.inputs,
             retries=self.retries,
@@ -206,13 +219,25 @@ class BenchSettings:
             UsageError: One was given.
         """
         emulated = address.startswith(EMULATED)
-        if emulated and (self.operators or self.sustained is not None):
+        if emulated and (self.operators or self.together or self.sustained is not None):
             raise UsageError(
                 f"{address} counts instructions, it takes no times", hint="name a board"
             )
-        if isinstance(self.threads, tuple) and (self.operators or self.sustained is not None):
-            kind = "--operators" if self.operators else "--sustained"
+        kinds = {
+            "--operators": self.operators,
+            "--sustained": self.sustained is not None,
+            "--together": self.together,
+        }
+        kind = next((name for name, given in kinds.items() if given), None)
+        if isinstance(self.threads, tuple) and kind is not None:
             raise UsageError(f"{kind} measures one number of threads", hint="give --threads one")
+        if self.together:
+            _refuse(NOT_TOGETHER, "--together measures every file in pairs of processes")
+        if self.operators and self.xnnpack == "on":
+            raise UsageError(
+                "--operators runs the operators one by one, and XNNPACK knows only some of them",
+                hint="leave out --xnnpack on; what XNNPACK ran is marked",
+            )
         if self.operators:
             _refuse(OF_TIME, "--operators measures --runs inferences, and half a second at least")
         elif self.sustained is not None:

@@ -16,10 +16,11 @@ from edgeconv.bench.sustained import SustainedResult, sustain
 from edgeconv.cli import bench_session
 from edgeconv.cli.bench_files import inside_bundles
 from edgeconv.cli.bench_options import BenchSettings
+from edgeconv.cli.remembering import remember
 from edgeconv.device import open_device
-from edgeconv.errors import EdgeconvError, MeasurementError
-from edgeconv.report import instructions, latency, operators, sustained
-from edgeconv.report.tables import print_notes, progress
+from edgeconv.errors import MeasurementError
+from edgeconv.report import instructions, latency, operators, sustained, together
+from edgeconv.report.tables import progress
 from edgeconv.versioned import Versioned
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from edgeconv.bench.instructions import CountResult
     from edgeconv.bench.profile.profile import OperatorResult
+    from edgeconv.bench.together import TogetherResult
 
 R = TypeVar("R", bound=Versioned)
 
@@ -60,7 +62,7 @@ def measure(
             optional = inside_bundles(settings.paths)
             result = bench_session.measure_all(files, journal, show, optional)
         if not settings.no_history:
-            remember(result)
+            remember(result, settings.store)
         if out is not None:
             result.save(out)
     journal.remove()
@@ -74,11 +76,16 @@ def count_on(
     from edgeconv.bench.instructions import CountOptions, count
     from edgeconv.device.emulated import EmulatedDevice
 
-    asked = CountOptions(runtime=options.runtime, seed=options.seed, inputs=options.inputs)
+    asked = CountOptions(
+        runtime=options.runtime,
+        seed=options.seed,
+        inputs=options.inputs,
+        xnnpack=options.xnnpack,
+    )
     with _not_resumable("counts"), progress("Counting", settings.quiet) as show:
         result = count(files, asked, EmulatedDevice.parse(device), show)
     if not settings.no_history:
-        remember(result)
+        remember(result, settings.store)
     if settings.out is not None:
         result.save(settings.out)
     return Measured(result, (instructions.counts_table,), instructions.notes)
@@ -100,6 +107,19 @@ def sustain_on(
     if settings.out is not None:
         result.save(settings.out)
     return Measured(result, (sustained.sustained_table,), sustained.notes, result.cut)
+
+
+def together_on(
+    files: list[Path], options: BenchOptions, device: str, settings: BenchSettings
+) -> Measured[TogetherResult]:
+    """Measure each file alone and while all others run."""
+    from edgeconv.bench.together import measure_together
+
+    with _not_resumable("--together"), progress("Measuring", settings.quiet) as show:
+        result = measure_together(files, options, open_device(device), show)
+    if settings.out is not None:
+        result.save(settings.out)
+    return Measured(result, (together.together_table,), together.notes)
 
 
 def profile_on(
@@ -126,14 +146,3 @@ def _not_resumable(what: str) -> Iterator[None]:
     except KeyboardInterrupt as error:
         kept = f"interrupted; {bench_session.NOTHING_KEPT}, {what} cannot be resumed"
         raise MeasurementError(kept) from error
-
-
-def remember(result: Versioned) -> None:
-    """Keep the result in the history; a history that cannot be written must not cost the result."""
-    from edgeconv.bench.history import History, current_revision, default_path
-
-    try:
-        History(default_path()).add(result, current_revision(Path.cwd()))
-    except (EdgeconvError, OSError) as error:
-        why = error.message if isinstance(error, EdgeconvError) else str(error)
-        print_notes([f"not kept in the history: {why}"])

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgeconv.bench import BenchOptions, BenchResult, Journal, measure, new_session
-from edgeconv.bench.history import default_path
 from edgeconv.bench.journal import SUFFIX, Session
 from edgeconv.bench.process_events import why_cut
 from edgeconv.device import open_device
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.progress import Progress
+from edgeconv.store.location import default_path
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import MANIFEST_NAME, Bundle, Format, Precision
+from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
     calibration_options,
     network_options,
     preprocessing,
     task_options,
+    wide_option,
 )
 from edgeconv.cli.values import given_options
 from edgeconv.errors import UsageError
@@ -48,6 +50,8 @@ class BlameSettings:
         truth: What is true of the labeled samples, if it is not among them.
         limit: How many layers to show.
         plot: The file to draw into.
+        page: The page to write.
+        wide: Whether to show every column.
         as_json: Whether to print JSON.
         quiet: Whether to show no progress.
     """
@@ -63,6 +67,8 @@ class BlameSettings:
     truth: Path | None
     limit: int | None
     plot: Path | None
+    page: Path | None
+    wide: bool
     as_json: bool
     quiet: bool
 
@@ -91,6 +97,8 @@ class BlameSettings:
     metavar="FILE.svg",
     help="Draw all layers in the order of the network into this file.",
 )
+@html_option
+@wide_option
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @takes(BlameSettings)
@@ -106,6 +114,7 @@ def command(settings: BlameSettings) -> None:
     plot = settings.plot
     if plot is not None and plot.suffix != ".svg":
         raise UsageError(f"--plot {plot}: the plot is an SVG", hint=f"name it {plot.stem}.svg")
+    refuse_undrawable(settings.page)
     for option in given_options(("task", "truth")) if settings.labeled is None else ():
         raise UsageError(f"{option} judges labeled samples", hint="pass them with --labeled")
     with progress("Starting", settings.quiet or settings.as_json) as show:
@@ -127,12 +136,16 @@ def command(settings: BlameSettings) -> None:
         from edgeconv.report.blame_plot import draw
 
         plot.write_text(draw(found), encoding="utf-8")
+    if settings.page is not None:
+        from edgeconv.report.html.sections import result_section, write_page
+
+        write_page(settings.page, found.model, [result_section(found)])
     if settings.as_json:
         echo_json(found)
         return
     from edgeconv.report.blame import print_blame
 
-    print_blame(found, settings.limit)
+    print_blame(found, settings.limit, wide=settings.wide)
 
 
 def _bundle(settings: BlameSettings, out: Path, progress: Progress) -> Bundle:

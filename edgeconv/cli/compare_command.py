@@ -8,7 +8,10 @@ from pathlib import Path
 import click
 
 from edgeconv.cli.comparing import across_option, terms_of
+from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.settings import takes
+from edgeconv.cli.store_option import store_option
+from edgeconv.cli.verdict_outputs import VerdictOutputs, verdict_outputs
 
 SCHEMA_VERSION = 3  # 1 held one comparison, of latencies; 2 no figure beside the median
 
@@ -20,14 +23,18 @@ class CompareSettings:
     before: str
     after: str
     across: tuple[str, ...]
-    as_json: bool
+    store: str | None
+    page: Path | None
+    outputs: VerdictOutputs
 
 
 @click.command("compare")
 @click.argument("before")
 @click.argument("after")
 @across_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@store_option
+@html_option
+@verdict_outputs
 @takes(CompareSettings)
 def command(settings: CompareSettings) -> None:
     """Say whether files became faster, slower, more or less accurate from BEFORE to AFTER.
@@ -39,20 +46,38 @@ def command(settings: CompareSettings) -> None:
     not be the same run.
     """
     from edgeconv.bench.compare.kinds import kind_of
-    from edgeconv.bench.history import History, default_path
-    from edgeconv.bench.result_selector import match
     from edgeconv.report import compare as report
-    from edgeconv.report.output import echo_json
+    from edgeconv.report.output import echo_json, echo_lines
     from edgeconv.report.tables import console, print_notes
+    from edgeconv.store.history import History
+    from edgeconv.store.result_selector import match
 
-    history = History(default_path())
+    settings.outputs.refuse()
+    refuse_undrawable(settings.page)
+    history = History.at(settings.store)
     matched = match(settings.before, settings.after, history, Path.cwd())
     terms = terms_of(settings.across, history)
     reports = {
         name: kind_of(before).compare(before, after, terms)
         for name, (before, after) in matched.pairs.items()
     }
-    if settings.as_json:
+    remarks = [*(f"only {settings.before} has {name}" for name in matched.missing), *matched.notes]
+    markdown = report.markdown(reports, remarks)
+    settings.outputs.write("edgeconv compare", markdown, report.cases(reports))
+    if settings.page is not None:
+        from edgeconv.report.html.comparisons import comparison_section
+        from edgeconv.report.html.page import Section
+        from edgeconv.report.html.sections import write_page
+
+        names = f"{settings.before} and {settings.after}"
+        sections = [
+            comparison_section(name if len(reports) > 1 else names, found)
+            for name, found in reports.items()
+        ]
+        if remarks:
+            sections.append(Section("Results without a partner", notes=tuple(remarks)))
+        write_page(settings.page, f"Comparison of {names}", sections)
+    if settings.outputs.as_json:
         plain = {
             "schema_version": SCHEMA_VERSION,
             "comparisons": [{"of": name, **report.plain(r)} for name, r in reports.items()],
@@ -61,8 +86,10 @@ def command(settings: CompareSettings) -> None:
         }
         echo_json(plain)
         return
+    if settings.outputs.prints_markdown:
+        echo_lines(markdown)
+        return
     for name, found in reports.items():
         console().print(report.comparison_table(found, name if len(reports) > 1 else None))
         print_notes(report.notes(found))
-    print_notes(f"only {settings.before} has {name}" for name in matched.missing)
-    print_notes(matched.notes)
+    print_notes(remarks)

@@ -12,12 +12,12 @@ from edgeconv.cli.values import Share
 
 if TYPE_CHECKING:
     from edgeconv.bench.compare.comparison import Outcome, Terms
-    from edgeconv.bench.history import History
+    from edgeconv.store.history import History
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 INCONCLUSIVE = 3  # exit code
-SETTINGS = ("device", "board", "CPU", "governor", "threads", "cores", "runtime", "seed")
+SETTINGS = ("device", "board", "CPU", "governor", "threads", "cores", "runtime", "seed", "delegate")
 OF_A_DEVICE = ("board", "CPU", "governor")  # what differs where the device does
 
 

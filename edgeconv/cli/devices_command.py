@@ -60,14 +60,14 @@ def list_devices() -> None:
     """List the devices of devices.toml and the emulated boards."""
     from edgeconv.device.emulated import BOARDS, Server
     from edgeconv.device.names import named_devices
-    from edgeconv.report.tables import console, table
+    from edgeconv.report.stacked import print_facts
 
     rows = [("local", "this machine")]
     rows += list(named_devices().items())
     for board in BOARDS.values():
         state = "up" if Server(board).is_up else "not up"
         rows.append((f"emulated:{board.name}", f"{board.model}, {board.cpu.value}, {state}"))
-    console().print(table(("Device", "What it is"), rows))
+    print_facts(rows)
 
 
 @command.command("provision")
@@ -128,7 +128,7 @@ def down(board: str) -> None:
 
 
 def _print(facts: DeviceFacts) -> None:
-    from edgeconv.report.tables import console, table
+    from edgeconv.report.stacked import print_facts
     from edgeconv.units import format_bytes
 
     rows = [
@@ -148,7 +148,7 @@ def _print(facts: DeviceFacts) -> None:
     ]
     known = [(name, value) for name, value in rows if value]
     known += [(f"Python {p.version}", _packages(p.executable, p.packages)) for p in facts.pythons]
-    console().print(table(("Fact", "Value"), known))
+    print_facts(known)
 
 
 def _frequency(facts: DeviceFacts) -> str:
@@ -184,8 +184,9 @@ def _verdicts(bundle: Bundle, facts: DeviceFacts) -> list[_Verdict]:
 
 
 def _print_verdicts(verdicts: list[_Verdict]) -> None:
-    from edgeconv.report.tables import console, table
+    from edgeconv.report.stacked import print_facts
+    from edgeconv.report.tables import console
 
-    rows = [(verdict.file, verdict.python, verdict.reason or "yes") for verdict in verdicts]
+    rows = [(f"{each.file} on {each.python}", each.reason or "runs") for each in verdicts]
     console().print()
-    console().print(table(("File", "Python", "Runs there"), rows))
+    print_facts(rows, separator=": ")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from edgeconv.cli.outputs import refuse_unwritable
+from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
+from edgeconv.cli.places import device_option, place_of
+from edgeconv.cli.remembering import remember
 from edgeconv.cli.settings import takes
-from edgeconv.cli.shared_options import task_options
+from edgeconv.cli.shared_options import task_options, wide_option
+from edgeconv.cli.store_option import store_option
+from edgeconv.evaluation import MOST_PICTURES
 
-if TYPE_CHECKING:
-    from edgeconv.device.computing import Computing
+_PICTURES = 24
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,12 @@ class EvaluateSettings:
     task: str
     truth: Path | None
     device: str | None
+    no_history: bool
+    store: str | None
     out: Path | None
+    page: Path | None
+    pictures: int | None
+    wide: bool
     as_json: bool
     quiet: bool
 
@@ -41,32 +48,48 @@ class EvaluateSettings:
     "images, or an .npz file with x and y.",
 )
 @task_options
-@click.option(
-    "--device",
-    help="Run the files there instead of here: local:PYTHON, ssh://[user@]host[:port][/PYTHON], a "
-    "name in devices.toml, or emulated:BOARD.",
-)
+@device_option
 @click.option(
     "-o",
     "--out",
     type=click.Path(path_type=Path),
     help="Write the result as JSON here, for `edgeconv compare` and `edgeconv gate`.",
 )
+@html_option
+@click.option(
+    "--pictures",
+    type=click.IntRange(0, MOST_PICTURES),
+    help="How many samples to which int8 gives another class than float32 are kept in the result "
+    "and on the page, with their pictures.  [default: 24 with --html, else 0]",
+)
+@wide_option
+@click.option("--no-history", is_flag=True, help="Do not keep the result for `edgeconv history`.")
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @takes(EvaluateSettings)
 def command(settings: EvaluateSettings) -> None:
     """Measure how well every file of BUNDLE does its task, each on its own runtime."""
+    from edgeconv.bench.compare.accuracy import history_run
     from edgeconv.bundle import Bundle
-    from edgeconv.report.accuracy import accuracy_table, notes
+    from edgeconv.report.accuracy import accuracy_cells, notes
     from edgeconv.report.output import echo_json
-    from edgeconv.report.tables import console, print_notes, progress
+    from edgeconv.report.stacked import print_fitted
+    from edgeconv.report.tables import print_notes, progress
+    from edgeconv.store.history import History
 
     refuse_unwritable(settings.out)
+    refuse_undrawable(settings.page)
+    if settings.store is not None and not settings.no_history:
+        History.at(settings.store).check()
+    pictures = settings.pictures
+    if pictures is None:
+        pictures = 0 if settings.page is None else _PICTURES
+    started = datetime.now(timezone.utc)
     loaded = Bundle.load(settings.bundle)
     with (
         progress("Evaluating", settings.quiet or settings.as_json) as show,
-        _place(settings.device) as place,
+        place_of(settings.device) as place,
     ):
         from edgeconv.export.tasks.evaluate import evaluate
 
@@ -77,21 +100,19 @@ def command(settings: EvaluateSettings) -> None:
             task=settings.task,
             truth=settings.truth,
             place=place,
+            pictures=pictures,
         )
+    if not settings.no_history:
+        run = history_run(result, started, settings.device or "local")
+        remember(result, settings.store, run)
     if settings.out is not None:
         result.save(settings.out)
+    if settings.page is not None:
+        from edgeconv.report.html.sections import result_section, write_page
+
+        write_page(settings.page, loaded.manifest.model, [result_section(result)])
     if settings.as_json:
         echo_json(result)
         return
-    console().print(accuracy_table(result))
+    print_fitted(*accuracy_cells(result), wide=settings.wide)
     print_notes(notes(result))
-
-
-def _place(device: str | None) -> AbstractContextManager[Computing | None]:
-    """Where the files run; None is here."""
-    if device is None:
-        return nullcontext()
-    from edgeconv.device import open_device
-    from edgeconv.device.computing import computing
-
-    return computing(open_device(device))

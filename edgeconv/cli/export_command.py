@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeconv.bundle import Bundle, Format, IoType, Layout, Precision
+from edgeconv.bundle import Bundle, Format, IoType, Layout, OutputKind, Precision
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
     calibration_options,
@@ -20,13 +20,17 @@ from edgeconv.cli.shared_options import (
 )
 from edgeconv.cli.values import (
     EnumChoice,
+    as_dict,
     as_names,
     as_set,
+    byte_count,
+    key_text,
     layer_rules,
     lines,
     negated,
     none_if_empty,
     percent,
+    seconds,
 )
 from edgeconv.errors import IncompleteExport
 from edgeconv.export.quantize_options import (
@@ -163,6 +167,12 @@ class ExportSettings:
     "float16 for float16 ONNX files.",
 )
 @click.option(
+    "--output",
+    type=EnumChoice(OutputKind),
+    help="What the files of a classifier give: probabilities (a Softmax behind the scores), the "
+    "label (the index of the best class), or logits.  [default: what the network computes]",
+)
+@click.option(
     "--cut-outputs",
     metavar="NAME,…",
     multiple=True,
@@ -178,6 +188,14 @@ class ExportSettings:
 )
 @click.option(
     "--labels", metavar="FILE", type=lines, help="Text file with one class name per line."
+)
+@click.option(
+    "--about",
+    metavar="KEY=TEXT",
+    type=key_text,
+    multiple=True,
+    callback=as_dict,
+    help="What the files say of the network: description, version, author or license. Repeatable.",
 )
 @click.option(
     "--onnx-activations",
@@ -200,6 +218,27 @@ class ExportSettings:
     type=percent,
     help="Escalate int8 until it loses no more accuracy than this, as in 1%, on the --labeled "
     "data: points of a share such as top-1, percent of another figure.",
+)
+@click.option(
+    "--max-size",
+    metavar="SIZE",
+    type=byte_count,
+    help="Refuse int8 files that are larger, as in 500kB or 2MB; with --search the most accurate "
+    "ones that are not.",
+)
+@click.option(
+    "--max-latency",
+    metavar="TIME",
+    type=seconds,
+    help="Refuse int8 files that take longer than this, as in 5ms, with one thread of this "
+    "machine; with --search the most accurate ones that do not.",
+)
+@click.option(
+    "--search",
+    is_flag=True,
+    help="Search precision by layer: the front of accuracy against cost among int8, int16 and "
+    "float32. Budgets choose from it; without any it is printed, and plain int8 written. The "
+    "choice is recipe.toml in the bundle, for --layers.",
 )
 @click.option(
     "--labeled",
@@ -286,9 +325,12 @@ def _carry_out(resolved: ResolvedRequest) -> tuple[Escalated, IncompleteExport |
 def _print(result: Escalated, settings: ExportSettings, seconds: Mapping[str, float]) -> None:
     from edgeconv.report.attempts import print_attempts
     from edgeconv.report.bundle import print_bundle
+    from edgeconv.report.front import print_front
     from edgeconv.report.output import echo_json
 
     if result.attempts and not (settings.as_json or settings.quiet):
+        if result.front:
+            print_front(result.front)
         print_attempts(result.attempts)
     bundle = result.met()
     if settings.as_json:

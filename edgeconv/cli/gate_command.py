@@ -10,17 +10,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeconv.cli.comparing import across_option, exit_with, max_regression_option, terms_of
+from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.settings import takes
+from edgeconv.cli.store_option import store_option
 from edgeconv.cli.values import EnumChoice, Share
+from edgeconv.cli.verdict_outputs import VerdictOutputs, verdict_outputs
 from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
     from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits, Terms
     from edgeconv.bench.compare.kind import ResultKind
-    from edgeconv.bench.result_selector import Matched
+    from edgeconv.report.gate import Gates
+    from edgeconv.store.result_selector import Matched
     from edgeconv.versioned import Versioned
 
     AnyReport = ComparisonReport[Comparison[Any, Any]]
+
+
+SCHEMA_VERSION = 1  # of --json
 
 
 class Measure(str, Enum):
@@ -42,6 +49,9 @@ class GateSettings:
     across: tuple[str, ...]
     measure: Measure
     device: str | None
+    page: Path | None
+    store: str | None
+    outputs: VerdictOutputs
     quiet: bool
 
     @property
@@ -80,6 +90,9 @@ class GateSettings:
     "session finds what two cannot. auto does so where the files are still there.",
 )
 @click.option("--device", help="With --measure of bundles or files: where to measure them.")
+@store_option
+@html_option
+@verdict_outputs
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @takes(GateSettings)
 def command(settings: GateSettings) -> None:
@@ -93,26 +106,41 @@ def command(settings: GateSettings) -> None:
     counts (of an emulated board) or accuracies (of `edgeconv evaluate`). Two folders are compared
     file by file, two git revisions kind by kind. Prints a Markdown table for a pull request.
     """
-    from edgeconv.bench.compare.comparison import Outcome
-    from edgeconv.bench.compare.gate import gate, worst
-    from edgeconv.markdown import in_markdown
-    from edgeconv.report.gate import markdown, missing_markdown
-    from edgeconv.report.output import echo_lines
+    from edgeconv.bench.compare.gate import gate
+    from edgeconv.report.gate import Gates
+    from edgeconv.report.output import echo_json, echo_lines
 
-    limits, parts, outcomes = settings.limits, [], []
+    settings.outputs.refuse()
+    refuse_undrawable(settings.page)
+    limits = settings.limits
     matched, reports = _reports(settings)
-    for name, (kind, report) in reports.items():
-        found = gate(report, limits)
-        outcomes.append(found.outcome)
-        text = markdown(found, kind, limits)
-        parts += [f"### {in_markdown(name)}", text] if len(reports) > 1 else [text]
-    if matched.missing:
-        outcomes.append(Outcome.FAIL)
-        parts.append(missing_markdown(matched.missing))
-    if matched.notes:
-        parts.append("\n".join(f"- {in_markdown(note)}" for note in matched.notes))
-    echo_lines("\n\n".join(parts))
-    exit_with(worst(outcomes))
+    found = {name: (kind, gate(report, limits)) for name, (kind, report) in reports.items()}
+    gates = Gates(limits, found, matched.missing, matched.notes)
+    text = gates.markdown()
+    settings.outputs.write("edgeconv gate", text, gates.cases())
+    if settings.page is not None:
+        _write_page(settings, settings.page, gates)
+    if settings.outputs.as_json:
+        echo_json({"schema_version": SCHEMA_VERSION, **gates.plain()})
+    else:
+        echo_lines(text)
+    exit_with(gates.outcome)
+
+
+def _write_page(settings: GateSettings, page: Path, gates: Gates) -> None:
+    from edgeconv.report.html.comparisons import gate_section
+    from edgeconv.report.html.page import Section
+    from edgeconv.report.html.sections import write_page
+
+    sections = [
+        gate_section(name, found, kind, gates.limits)
+        for name, (kind, found) in gates.reports.items()
+    ]
+    missing = [f"failed: {name} was not made" for name in gates.missing]
+    if unmatched := (*missing, *gates.notes):
+        sections.append(Section("Results without a partner", notes=unmatched))
+    title = f"{settings.result} against {settings.baseline}: {gates.outcome.value}"
+    write_page(page, title, sections)
 
 
 def _reports(
@@ -121,20 +149,22 @@ def _reports(
     """What is compared, by name, and what has no partner; measured where that was asked for."""
     from edgeconv.bench.compare.kinds import kind_of
     from edgeconv.bench.compare.latency import LATENCY
-    from edgeconv.bench.history import History, default_path
-    from edgeconv.bench.result_selector import Matched, match
     from edgeconv.cli.side_by_side import is_measurable, measured_paths
+    from edgeconv.store.history import History
+    from edgeconv.store.result_selector import Matched, match
 
     names = settings.baseline, settings.result
     if settings.measure is not Measure.NEVER and any(map(is_measurable, names)):
         limit, device = settings.max_regression, settings.device
-        report: AnyReport = measured_paths(*names, limit, device, quiet=settings.quiet)
+        report: AnyReport = measured_paths(
+            *names, limit, device, settings.store, quiet=settings.quiet
+        )
         return Matched({}, (), ()), {"latencies": (LATENCY, report)}
     if settings.device is not None:
         raise UsageError(
             "--device says where --measure measures bundles or model files", hint="leave it out"
         )
-    history = History(default_path())
+    history = History.at(settings.store)
     matched = match(*names, history, Path.cwd())
     terms = terms_of(settings.across, history)
     return matched, {
@@ -154,7 +184,7 @@ def _report(before: Versioned, after: Versioned, terms: Terms, settings: GateSet
         try:
             if settings.measure is not Measure.NEVER:
                 limit = settings.max_regression
-                return measured_again(before, after, limit, quiet=settings.quiet)
+                return measured_again(before, after, limit, settings.store, quiet=settings.quiet)
         except UsageError as error:
             if settings.measure is Measure.ALWAYS:
                 raise

@@ -6,19 +6,24 @@ import csv
 import dataclasses
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
+from edgeconv.cli.shared_options import wide_option
+from edgeconv.cli.store_option import store_option
+from edgeconv.cli.values import given
 from edgeconv.printable import printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from edgeconv.store.history import Entry, History
 
-    from edgeconv.bench.history import Entry
-
-SCHEMA_VERSION = 1  # of --json
+SCHEMA_VERSION = 2  # of --json; 1 had no accuracies
+MAX_RUN = 2**63 - 1  # databases have no larger numbers
+FORMATS = ("csv", "parquet")
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,11 @@ class HistorySettings:
     limit: int
     everything: bool
     run: int | None
+    export: tuple[str, Path] | None
+    wide: bool
     as_csv: bool
     as_json: bool
+    store: str | None
 
 
 @click.command("history")
@@ -39,22 +47,37 @@ class HistorySettings:
     "--limit", type=click.IntRange(1), default=20, show_default=True, help="Runs to list at most."
 )
 @click.option("--all", "everything", is_flag=True, help="List all runs.")
-@click.option("--run", type=click.IntRange(1), help="Print the whole result of this run as JSON.")
+@click.option(
+    "--run", type=click.IntRange(1, MAX_RUN), help="Print the whole result of this run as JSON."
+)
+@click.option(
+    "--export",
+    metavar="csv|parquet FILE",
+    nargs=2,
+    type=(click.Choice(FORMATS), click.Path(path_type=Path)),
+    help="Write all runs to a file, with units in the names of the columns; with --limit the "
+    "latest ones.",
+)
+@wide_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@store_option
 @takes(HistorySettings)
 def command(settings: HistorySettings) -> None:
     """List the latest measurements of files that match PATTERN (shell style, such as '*int8*')."""
-    from edgeconv.bench.history import History, default_path
-    from edgeconv.report.history import history_table, notes
+    from edgeconv.report.history import notes, print_history
     from edgeconv.report.output import echo_json, echo_lines
-    from edgeconv.report.tables import console, print_notes
+    from edgeconv.report.tables import print_notes
+    from edgeconv.store.history import History
 
-    history = History(default_path())
+    history = History.at(settings.store)
     if settings.run is not None:
         echo_json(history.get(settings.run))
         return
-    limit = -1 if settings.everything else settings.limit
+    if settings.export is not None:
+        _export(history, settings, *settings.export)
+        return
+    limit = None if settings.everything else settings.limit
     entries = history.entries(pattern=settings.pattern, limit=limit)
     if settings.as_json:
         listed = [dataclasses.asdict(entry) for entry in entries]
@@ -62,20 +85,32 @@ def command(settings: HistorySettings) -> None:
     elif settings.as_csv:
         echo_lines(_csv(entries).removesuffix("\n"))
     elif entries:
-        console().print(history_table(entries))
+        print_history(entries, wide=settings.wide)
         print_notes(notes(entries))
     else:
-        print_notes([_why_none(settings.pattern, history.path)])
+        print_notes([_why_none(settings.pattern, history)])
 
 
-def _why_none(pattern: str, path: Path) -> str:
-    if not path.exists():
-        return f"nothing was measured yet: there is no {path}"
+def _export(history: History, settings: HistorySettings, form: str, path: Path) -> None:
+    from edgeconv.report.output import echo_line
+    from edgeconv.store.export import TableFormat, write_table
+
+    refuse_unwritable(path)
+    limit = settings.limit if "limit" in given() and not settings.everything else None
+    entries = history.entries(pattern=settings.pattern, limit=limit)
+    write_table(entries, TableFormat(form), path)
+    files = "1 measured file" if len(entries) == 1 else f"{len(entries)} measured files"
+    echo_line(f"wrote {path}: {files}")
+
+
+def _why_none(pattern: str, history: History) -> str:
+    if not history.database.exists():
+        return f"nothing was measured yet: there is no {history.database}"
     return "nothing was measured yet" + ("" if pattern == "*" else f" that matches {pattern}")
 
 
 def _csv(entries: list[Entry]) -> str:
-    from edgeconv.bench.history import Entry
+    from edgeconv.store.history import Entry
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import Bundle
+from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
+from edgeconv.errors import UsageError
 from edgeconv.report.output import echo_json
-from edgeconv.report.stacked import stacked
-from edgeconv.report.tables import Column, console, table
+from edgeconv.report.stacked import print_facts, stacked
+from edgeconv.report.tables import Column, console
 from edgeconv.units import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -37,15 +39,21 @@ class InspectSettings:
     Attributes:
         path: A model file, or a bundle.
         as_json: Whether to print JSON.
+        svg: Where a drawing of the graph goes.
+        html: Where a page with the drawing goes.
     """
 
     path: Path
     as_json: bool
+    svg: Path | None
+    html: Path | None
 
 
 @click.command("inspect")
 @click.argument("path", type=click.Path(path_type=Path), metavar="FILE|BUNDLE")
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON.")
+@click.option("--svg", type=click.Path(path_type=Path), help="Draw the graph of FILE here.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page with the drawing.")
 @takes(InspectSettings)
 def command(settings: InspectSettings) -> None:
     """Show what is inside an ONNX or TFLite file.
@@ -55,17 +63,37 @@ def command(settings: InspectSettings) -> None:
     """
     from edgeconv.export.inspect import FileReport, inspect_file
 
+    refuse_unwritable(settings.svg)
+    refuse_unwritable(settings.html)
     report: FileReport | BundleReport
     if settings.path.is_dir():
+        if settings.svg or settings.html:
+            raise UsageError(
+                f"{settings.path} has several graphs", hint="name one of its files to draw it"
+            )
         report = _inspect_bundle(settings.path)
     else:
         report = inspect_file(settings.path)
+        _draw(settings)
     if settings.as_json:
         echo_json(report)
     elif isinstance(report, FileReport):
         _print_file(report)
     else:
         _print_bundle(report)
+
+
+def _draw(settings: InspectSettings) -> None:
+    if settings.svg is None and settings.html is None:
+        return
+    from edgeconv.export.inspect.drawn import drawn_nodes
+    from edgeconv.report.graph_drawing import graph_page, graph_svg
+
+    nodes, title = drawn_nodes(settings.path), settings.path.name
+    if settings.svg is not None:
+        settings.svg.write_text(graph_svg(nodes, title), "utf-8")
+    if settings.html is not None:
+        settings.html.write_text(graph_page(nodes, title), "utf-8")
 
 
 def _inspect_bundle(path: Path) -> BundleReport:
@@ -80,11 +108,12 @@ def _inspect_bundle(path: Path) -> BundleReport:
 def _print_file(report: FileReport) -> None:
     out = console()
     out.print(report.path, style="bold")
-    out.print(table(["", ""], _figures(report), header=False))
+    print_facts(_figures(report))
     out.print()
     borders = [_border("input", tensor) for tensor in report.inputs]
     borders += [_border("output", tensor) for tensor in report.outputs]
-    out.print(table(["", "name", "shape", "dtype", *_numeric("scale", "zero point")], borders))
+    columns = [Column("name"), *map(Column, ("", "shape", "dtype"))]
+    out.print(stacked([*columns, *_numeric("scale", "zero point")], borders))
     out.print()
     rows = [
         [
@@ -95,7 +124,7 @@ def _print_file(report: FileReport) -> None:
         ]
         for operator in report.operators
     ]
-    out.print(table(["operator", *_numeric("version", "count", "MACs")], rows))
+    out.print(stacked([Column("operator"), *_numeric("version", "count", "MACs")], rows))
     for note in report.notes:
         out.print(f"Note: {note}.")
 
@@ -161,8 +190,8 @@ def _parameters(report: FileReport) -> str:
 
 def _border(role: str, tensor: TensorReport) -> list[str]:
     return [
-        role,
         tensor.name,
+        role,
         "x".join(str(size) for size in tensor.shape) or "scalar",
         tensor.dtype,
         "" if tensor.scale is None else f"{tensor.scale:.6g}",

@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
+
+import click
 
 from edgeconv.errors import UsageError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def html_option(command: Command) -> Command:
+    """Give a command ``--html``, whose value is the parameter ``page``."""
+    option = click.option(
+        "--html",
+        "page",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Also write a page with tables and charts, which needs nothing else to be read.",
+    )
+    return option(command)
+
+
+def refuse_undrawable(page: Path | None) -> None:
+    """Raise EdgeconvError, before anything slow, if no page can be drawn and written there."""
+    if page is None:
+        return
+    from edgeconv.report.plotting import need_matplotlib
+
+    refuse_unwritable(page)
+    need_matplotlib()
 
 
 def refuse_unwritable(out: Path | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from edgeconv.cli.outputs import refuse_unwritable
+from edgeconv.cli.places import device_option, place_of
 from edgeconv.cli.settings import takes
 
 
@@ -19,6 +20,7 @@ class PredictSettings:
     given: Path
     file: str | None
     out: Path | None
+    device: str | None
 
 
 @click.command("predict")
@@ -33,6 +35,7 @@ class PredictSettings:
     type=click.Path(path_type=Path),
     help="Where the mask, the boxes or the outputs go.  [default: mask.png, boxes.png, nowhere]",
 )
+@device_option
 @takes(PredictSettings)
 def command(settings: PredictSettings) -> None:
     """Run a file of BUNDLE on INPUT, and print or draw what it sees.
@@ -44,4 +47,6 @@ def command(settings: PredictSettings) -> None:
     from edgeconv.companion.predict import predict
 
     refuse_unwritable(settings.out)
-    predict(Bundle.load(settings.bundle), settings.given, settings.file, settings.out)
+    bundle = Bundle.load(settings.bundle)
+    with place_of(settings.device) as place:
+        predict(bundle, settings.given, settings.file, settings.out, place)

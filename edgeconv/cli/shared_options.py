@@ -42,10 +42,12 @@ _NETWORK = (
     click.option(
         "--input",
         "inputs",
-        metavar="NAME:SHAPE[:DTYPE]",
+        metavar="NAME:SHAPE[:DTYPE]|image",
         multiple=True,
         help="One input of a network with several, or of other types, as in ids:1,16:int64; "
-        "NAME=VALUE for an argument that is not a tensor. Repeatable.",
+        "NAME=VALUE for an argument that is not a tensor. Repeatable. Or image: the files take the "
+        "bytes of a picture, with scale, mean and std inside. image:nhwc has the channels last in "
+        "ONNX files, too.",
     ),
     click.option(
         "--example",

@@ -10,7 +10,7 @@ from edgeconv.bench.compare.side_by_side import Sides, compare_side_by_side, fil
 from edgeconv.bench.repetition import LEAST
 from edgeconv.bundle import MANIFEST_NAME
 from edgeconv.cli.bench_files import files_named
-from edgeconv.cli.bench_runs import remember
+from edgeconv.cli.remembering import remember
 from edgeconv.device import open_device
 from edgeconv.errors import UsageError
 from edgeconv.report.tables import progress
@@ -29,7 +29,13 @@ def is_measurable(reference: str) -> bool:
 
 
 def measured_paths(
-    baseline: str, result: str, detect: float, device: str | None, *, quiet: bool
+    baseline: str,
+    result: str,
+    detect: float,
+    device: str | None,
+    store: str | None,
+    *,
+    quiet: bool,
 ) -> ComparisonReport[LatencyComparison]:
     """Measure two bundles or two model files in turns.
 
@@ -45,11 +51,11 @@ def measured_paths(
             )
     options = BenchOptions()
     sides = Sides.of(*(files_named((Path(name),), options) for name in (baseline, result)))
-    return _measured(sides, options, detect, device or "local", quiet=quiet)
+    return _measured(sides, options, detect, device or "local", store, quiet=quiet)
 
 
 def measured_again(
-    before: BenchResult, after: BenchResult, detect: float, *, quiet: bool
+    before: BenchResult, after: BenchResult, detect: float, store: str | None, *, quiet: bool
 ) -> ComparisonReport[LatencyComparison]:
     """Measure the files of two results in turns, where and how the newer one was measured.
 
@@ -58,11 +64,17 @@ def measured_again(
         MeasurementError: The measurement failed.
     """
     sides = Sides.of(files_of(before), files_of(after))
-    return _measured(sides, after.options, detect, after.device, quiet=quiet)
+    return _measured(sides, after.options, detect, after.device, store, quiet=quiet)
 
 
 def _measured(
-    sides: Sides, options: BenchOptions, detect: float, device: str, *, quiet: bool
+    sides: Sides,
+    options: BenchOptions,
+    detect: float,
+    device: str,
+    store: str | None,
+    *,
+    quiet: bool,
 ) -> ComparisonReport[LatencyComparison]:
     repetitions = max(options.repetitions, LEAST)
     limit = max(options.max_repetitions, repetitions)
@@ -70,5 +82,5 @@ def _measured(
     asked = options.model_copy(update=changes)
     with progress("Measuring", quiet) as show:
         result = measure(sides.files, asked, open_device(device), show)
-    remember(result)
+    remember(result, store)
     return compare_side_by_side(sides, result)

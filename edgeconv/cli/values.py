@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -164,6 +165,32 @@ def percent(text: str) -> float:
     return share
 
 
+_BYTES = {"B": 1, "kB": 1e3, "MB": 1e6, "KiB": 2**10, "MiB": 2**20}
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
+
+
+def byte_count(text: str) -> int:
+    """Read ``500kB`` or ``2 MiB`` as bytes."""
+    return int(_quantity(text, _BYTES, "a size such as 500kB"))
+
+
+def seconds(text: str) -> float:
+    """Read ``5ms`` or ``0.2 s`` as seconds."""
+    return _quantity(text, _SECONDS, "a time such as 5ms")
+
+
+def _quantity(text: str, units: Mapping[str, float], what: str) -> float:
+    """Read a positive number with one of the units."""
+    parts = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-zµ]+)\s*", text)
+    try:
+        value = float(parts[1]) * units[parts[2]] if parts else 0.0
+    except (KeyError, ValueError):
+        value = 0.0
+    if value <= 0:
+        raise click.BadParameter(f"{text!r} is not {what} (units: {', '.join(units)})")
+    return value
+
+
 def lines(text: str) -> tuple[str, ...]:
     """Read the lines of the text file at a path.
 
@@ -196,6 +223,14 @@ def key_value(text: str) -> tuple[str, str | int | float | bool]:
     if not separator or not key.isidentifier():
         raise click.BadParameter(f"{text!r} is not key=value")
     return key, _literal(value)
+
+
+def key_text(text: str) -> tuple[str, str]:
+    """Read ``key=text``."""
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise click.BadParameter(f"{text!r} is not key=text")
+    return key, value
 
 
 def _literal(text: str) -> str | int | float | bool:

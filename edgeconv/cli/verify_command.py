@@ -6,15 +6,19 @@ from pathlib import Path
 
 import click
 
+from edgeconv.cli.places import device_option, place_of
+from edgeconv.errors import UsageError, VerificationError
+
 
 @click.command("verify")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--quick", is_flag=True, help="Compare only the checksums of the files; run none of them."
 )
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no table, only the exit code.")
-def command(bundle: Path, quick: bool, as_json: bool, quiet: bool) -> None:
+def command(bundle: Path, quick: bool, device: str | None, as_json: bool, quiet: bool) -> None:
     """Run every file of BUNDLE on its runtime and compare it with the network's own outputs.
 
     The export stored those outputs in the bundle, with their inputs. The exit code is 1 if a file
@@ -26,12 +30,14 @@ def command(bundle: Path, quick: bool, as_json: bool, quiet: bool) -> None:
     from edgeconv.report.output import echo_json, echo_line
     from edgeconv.report.tables import progress
 
+    if quick and device is not None:
+        raise UsageError("--quick runs no file", hint="leave out --quick or --device")
     loaded = Bundle.load(bundle)
-    with progress("Verifying", quiet or as_json):
+    with progress("Verifying", quiet or as_json), place_of(device) as place:
         from edgeconv.export.verify.bundle import verify_bundle
         from edgeconv.export.verify.parity import failure
 
-        report = verify_bundle(loaded, quick=quick)
+        report = verify_bundle(loaded, quick=quick, place=place)
     if as_json:
         echo_json(report)
     elif quick and not quiet:
@@ -43,5 +49,11 @@ def command(bundle: Path, quick: bool, as_json: bool, quiet: bool) -> None:
         if figures is not None and not figures.passed:
             reference = loaded.manifest.reference
             error = failure(artifact, figures, reference)
+            if device is not None:
+                error = VerificationError(
+                    f"{device}: {error.message}",
+                    hint="run `edgeconv verify` without --device: if that passes, the runtime of "
+                    "the device computes something else",
+                )
             error.after_result = True
             raise error

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeconv.bundle import Artifact, Calibration, Fit, Manifest, Preprocessing, TensorInfo
-from edgeconv.companion.network import Shown, image_input, shown
+from edgeconv.bundle import (
+    Artifact,
+    Calibration,
+    Color,
+    Fit,
+    Manifest,
+    Preprocessing,
+    Shown,
+    TensorInfo,
+)
+from edgeconv.companion.native import native_files
+from edgeconv.companion.network import image_input, shown
 from edgeconv.metrics import EQUAL_DB
 from edgeconv.units import format_bytes, format_percent, significant
 
 _SHOWN = {
     Shown.CLASSES: "prints the classes with the highest scores",
+    Shown.LABEL: "prints the class with the highest score",
     Shown.MASK: "writes the class of each pixel into `mask.png`",
     Shown.BOXES: "draws the boxes into `boxes.png`",
     Shown.OUTPUTS: "prints the outputs; `--out outputs.npz` writes them",
@@ -25,6 +36,7 @@ def card_values(manifest: Manifest) -> dict[str, Any]:
     return {
         "manifest": manifest,
         "image": image is not None,
+        "native": bool(native_files(manifest)),
         "shown": _SHOWN[shown(manifest)],
         "inputs": [_tensor(info) for info in manifest.inputs],
         "outputs": [_tensor(info) for info in manifest.outputs],
@@ -62,6 +74,13 @@ def _preprocessing(how: Preprocessing, manifest: Manifest) -> list[str]:
             to = f"until the crop of {format_percent(how.crop)} of its sides covers the input"
         kept = " without keeping its aspect ratio" if how.fit is Fit.SQUASH else ""
         steps.append(f"Resize it ({how_resized}){kept} {to}, and crop the center.")
+    if how.inside:
+        gray = how.color is Color.GRAY
+        steps.append(
+            f"Give its bytes, {'gray' if gray else 'red, green and blue'}, as numbers from 0 to "
+            "255. Scale, mean and standard deviation are inside the files."
+        )
+        return steps
     steps.append(f"Channels: {how.color.name}.")
     if info.dtype == "float32":
         mean, std = (" ".join(f"{each:g}" for each in side) for side in (how.mean, how.std))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -17,22 +16,15 @@ from edgeconv.bundle import (
     Interpolation,
     Layout,
     Manifest,
+    OutputKind,
     Preprocessing,
+    Shown,
 )
 
 # The numbers that `edgeconv evaluate` puts into a mask.
 _MOST_CLASSES = 256
 # A larger image than this is not made to cut the input out of it, as in calibration.
 _RESIZED_PIXELS = 16_000_000
-
-
-class Shown(str, Enum):
-    """What is made of a network's outputs: labels, a mask, boxes, or the numbers as they are."""
-
-    CLASSES = "classification"
-    MASK = "segmentation"
-    BOXES = "detection"
-    OUTPUTS = "outputs"
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,12 @@ class ImageInput:
     @property
     def normalized(self) -> bool:
         """Whether bytes become real numbers."""
-        return self.dtype == "float32"
+        return self.dtype == "float32" and not self.how.inside
+
+    @property
+    def turned(self) -> bool:
+        """Whether red and blue change places."""
+        return self.how.color is Color.BGR and not self.gray and not self.how.inside
 
     @property
     def shifted(self) -> bool:
@@ -105,6 +102,11 @@ def image_input(manifest: Manifest) -> ImageInput | None:
 
 
 def shown(manifest: Manifest) -> Shown:
+    """What the manifest states; of an older one, what its interface shows."""
+    return manifest.task or guessed(manifest)
+
+
+def guessed(manifest: Manifest) -> Shown:
     """What the outputs are, as far as their shapes and the labels show it without doubt.
 
     Numbers are scores of classes, or maps of them, if the labels fit them or if they are the only
@@ -114,6 +116,8 @@ def shown(manifest: Manifest) -> Shown:
     image, outputs, labels = image_input(manifest), manifest.outputs, manifest.labels
     if not outputs:
         return Shown.OUTPUTS
+    if manifest.output is OutputKind.LABEL:
+        return Shown.LABEL
     if image is not None and boxes_order(manifest) is not None:
         return Shown.BOXES
     shape, kind = outputs[0].shape, np.dtype(outputs[0].dtype).kind

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from edgeconv.bundle import Bundle
-from edgeconv.companion.network import Shown, shown
+import numpy.typing as npt
+
+from edgeconv.bundle import Bundle, Shown
+from edgeconv.companion.network import shown
 from edgeconv.companion.write import run_script
 from edgeconv.errors import BundleError, DataError, UsageError, first_line
 
+_PRINTED = (Shown.CLASSES, Shown.LABEL)
 
-def predict(bundle: Bundle, given: Path, file: str | None = None, out: Path | None = None) -> None:
+
+class Place(Protocol):
+    """Where a file is run instead of here."""
+
+    name: str
+
+    def reads(self, file: Path) -> bool:
+        """Whether a runtime is there that reads such files."""
+
+    def run(
+        self, file: Path, batches: Sequence[Mapping[str, npt.NDArray[Any]]]
+    ) -> tuple[str, list[dict[str, Any]]]:
+        """Compute; returns the runtime and the outputs of each batch by their names."""
+
+
+def predict(
+    bundle: Bundle,
+    given: Path,
+    file: str | None = None,
+    out: Path | None = None,
+    place: Place | None = None,
+) -> None:
     """Run a file and print what it says.
 
     What runs is the script that this edgeconv writes for the manifest, never the ``run.py`` that
@@ -22,6 +47,7 @@ def predict(bundle: Bundle, given: Path, file: str | None = None, out: Path | No
         given: The picture, or an ``.npz`` file for a network that does not take one image.
         file: The name of the model file; by default the first one whose runtime is installed.
         out: Where the mask, the boxes or the outputs go.
+        place: Where the file is run; the input is prepared and the answer shown here.
 
     Raises:
         UsageError: There is no such file, or nothing to write.
@@ -40,15 +66,42 @@ def predict(bundle: Bundle, given: Path, file: str | None = None, out: Path | No
     script: dict[str, Any] = {"__name__": "edgeconv_run"}
     try:
         exec(compile(run_script(bundle.manifest, bundle.path.resolve()), "run.py", "exec"), script)
-        if out is not None and shown(bundle.manifest) is Shown.CLASSES:
+        if place is not None:
+            script["load"] = lambda wanted: _loaded_there(bundle, wanted, place)
+        if out is not None and shown(bundle.manifest) in _PRINTED:
             raise UsageError("classes are printed, and nothing is written", hint="leave out --out")
         script["main"]([*arguments, "--", str(given)])
     except SystemExit as error:
         raise DataError(str(error)) from error
-    except (NameError, TypeError) as error:  # a type that NumPy does not have, a scale of infinity
+    except (
+        NameError,
+        TypeError,
+        LookupError,
+    ) as error:  # no such type, a scale of infinity, no such output
         raise BundleError(
             f"the manifest of {bundle.path} contradicts its files: {first_line(error)}",
             hint="export again",
         ) from error
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{given} cannot be run: {first_line(error)}") from error
+
+
+def _loaded_there(bundle: Bundle, wanted: str | None, place: Place) -> tuple[str, Any]:
+    """What the script's ``load`` returns: a file's name, and what computes its outputs."""
+    manifest = bundle.manifest
+    artifacts = [a for a in manifest.artifacts if wanted in (None, a.path)]
+    read = [a for a in artifacts if place.reads(bundle.file(a))]
+    if not read:
+        raise UsageError(
+            f"{place.name} has no runtime for {wanted or 'these files'}",
+            hint="install one there, or name another file",
+        )
+    artifact = read[0]
+
+    def compute(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        inputs = (info.name for info in artifact.inputs)
+        given = dict(zip(inputs, arrays, strict=True))
+        _, (answer,) = place.run(bundle.file(artifact), [given])
+        return [answer[info.name] for info in artifact.outputs]
+
+    return artifact.path, compute

@@ -1,4 +1,4 @@
-"""Write ``run.py`` and ``README.md`` of a bundle.
+"""Write ``run.py``, ``run.cc`` with its ``CMakeLists.txt``, and ``README.md`` of a bundle.
 
 Names and labels may come from a stranger's file. In ``run.py`` they are literals of Python, and in
 ``README.md`` text without markup; nothing of them is ever code.
@@ -6,12 +6,11 @@ Names and labels may come from a stranger's file. In ``run.py`` they are literal
 
 from __future__ import annotations
 
-import pprint
 from pathlib import Path
-from typing import Any
 
-from edgeconv.bundle import README_NAME, RUN_NAME, Manifest
+from edgeconv.bundle import BUILD_NAME, NATIVE_NAME, README_NAME, RUN_NAME, Manifest
 from edgeconv.companion.card import card_values
+from edgeconv.companion.native import native_sources
 from edgeconv.companion.network import (
     boxes_order,
     classes_axis,
@@ -20,16 +19,17 @@ from edgeconv.companion.network import (
     input_values,
     shown,
 )
-from edgeconv.markdown import in_markdown
+from edgeconv.companion.template import rendered
 from edgeconv.printable import printable
-
-_LINE = 100
 
 
 def write_companions(folder: Path, manifest: Manifest) -> None:
     """Write the files into the folder of a bundle."""
     (folder / RUN_NAME).write_text(run_script(manifest), "utf-8")
-    (folder / README_NAME).write_text(_rendered("README.md.jinja", card_values(manifest)), "utf-8")
+    (folder / README_NAME).write_text(rendered("README.md.jinja", card_values(manifest)), "utf-8")
+    if (sources := native_sources(manifest)) is not None:
+        for name, text in zip((NATIVE_NAME, BUILD_NAME), sources, strict=True):
+            (folder / name).write_text(text, "utf-8")
 
 
 def run_script(manifest: Manifest, folder: Path | None = None) -> str:
@@ -56,23 +56,4 @@ def run_script(manifest: Manifest, folder: Path | None = None) -> str:
         "order": boxes_order(manifest),
         "classes_axis": classes_axis(manifest),
     }
-    return _rendered("run.py.jinja", values)
-
-
-def _rendered(template: str, values: dict[str, Any]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(  # text, not HTML: the filters escape
-        loader=PackageLoader("edgeconv.companion", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "literal": repr,
-        "lines": lambda value: pprint.pformat(value, width=_LINE, compact=True),
-        "markdown": in_markdown,
-        "printable": printable,
-    }
-    return environment.get_template(template).render(values)
+    return rendered("run.py.jinja", values)

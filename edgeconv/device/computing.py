@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import logging
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,16 @@ import numpy.typing as npt
 from edgeconv.device import Device, Lock, RunRequest
 from edgeconv.device.facts import PACKAGES
 from edgeconv.device.messages import Computed, Output, Outputs, Start, Values
-from edgeconv.errors import MeasurementError
+from edgeconv.errors import LostConnection, MeasurementError
+
+logger = logging.getLogger(__name__)
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 DEADLINE_SECONDS = 1800  # of one portion, the loading included
 LEASE_SECONDS = DEADLINE_SECONDS + 1800  # and for sending it and the files
+# Before each further try of a portion whose connection was lost; a board takes a minute to boot.
+PAUSES_SECONDS = (1.0, 5.0, 15.0, 30.0, 60.0)
 
 
 class Computing:
@@ -33,10 +39,16 @@ class Computing:
         name: The device's name.
     """
 
-    def __init__(self, device: Device, lock: Lock) -> None:
+    def __init__(self, device: Device, held: ExitStack) -> None:
         self.name = device.name
         self._device = device
-        self._lock = lock
+        self._held = held
+        self._lock: Lock | None = None
+        self._take_lock()
+
+    def _take_lock(self) -> Lock:
+        self._lock = lock = self._held.enter_context(self._device.lock(LEASE_SECONDS))
+        return lock
 
     @cached_property
     def _suffixes(self) -> frozenset[str]:
@@ -54,7 +66,7 @@ class Computing:
         return file.suffix in self._suffixes
 
     def run(self, file: Path, batches: Sequence[Arrays]) -> tuple[str, list[dict[str, Any]]]:
-        """Compute in one process.
+        """Compute in one process, and again if the connection is lost meanwhile.
 
         Args:
             file: An .onnx or .tflite file.
@@ -67,21 +79,43 @@ class Computing:
             UsageError: The arrays do not fit the file.
             MeasurementError: The device was lost, cannot run the file, or contradicts itself.
         """
-        self._lock.renew()
         with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
             arrays = Path(folder) / "batches.npz"
             stacked: dict[str, Any] = {n: np.stack([b[n] for b in batches]) for n in batches[0]}
             np.savez(arrays, **stacked)
-            request = RunRequest(
-                model=self._device.place(file),
-                inputs=self._device.place(arrays),
-                batches=len(batches),
-                deadline_seconds=DEADLINE_SECONDS,
-            )
             try:
-                return self._answer(request)
+                return self._persistently(file, arrays, len(batches))
             finally:
                 self._device.remove([arrays])
+
+    def _persistently(
+        self, file: Path, arrays: Path, batches: int
+    ) -> tuple[str, list[dict[str, Any]]]:
+        for pause in PAUSES_SECONDS:
+            with self._waiting_if_lost(pause):
+                return self._attempt(file, arrays, batches)
+        return self._attempt(file, arrays, batches)
+
+    @contextmanager
+    def _waiting_if_lost(self, seconds: float) -> Iterator[None]:
+        try:
+            yield
+        except LostConnection as error:
+            logger.warning("%s; trying again in %.0f s", error.message, seconds)
+            self._lock = None
+            self._held.close()  # what is left of the lock's connection
+            time.sleep(seconds)
+
+    def _attempt(self, file: Path, arrays: Path, batches: int) -> tuple[str, list[dict[str, Any]]]:
+        lock = self._lock or self._take_lock()
+        lock.renew()
+        request = RunRequest(
+            model=self._device.place(file),
+            inputs=self._device.place(arrays),
+            batches=batches,
+            deadline_seconds=DEADLINE_SECONDS,
+        )
+        return self._answer(request)
 
     def _answer(self, request: RunRequest) -> tuple[str, list[dict[str, Any]]]:
         runtime, said = "", 0
@@ -134,5 +168,5 @@ def computing(device: Device) -> Iterator[Computing]:
     Raises:
         MeasurementError: Another harness has it, or it does not answer.
     """
-    with device.lock(LEASE_SECONDS) as lock:
-        yield Computing(device, lock)
+    with ExitStack() as held:
+        yield Computing(device, held)

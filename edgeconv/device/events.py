@@ -20,7 +20,7 @@ from edgeconv.device.messages import (
     Samples,
 )
 from edgeconv.device.process import LineProcess
-from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.errors import LostConnection, MeasurementError, UsageError
 from edgeconv.printable import printable
 from edgeconv.versioned import first_problem
 
@@ -46,14 +46,22 @@ NOISE = ("INFO:", "WARNING:", "W0000", "I0000")
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a process of a device ended: the message and the hint of the error."""
+    """Why a process of a device ended: the message and the hint of the error.
+
+    Attributes:
+        message: What happened.
+        hint: What to do about it.
+        lost: Whether the connection is to blame, which may work again later.
+    """
 
     message: str
     hint: str = ""
+    lost: bool = False
 
     def error(self, device: str) -> MeasurementError:
         """Return the error, which names the device."""
-        return MeasurementError(f"{device}: {self.message}", hint=self.hint)
+        kind = LostConnection if self.lost else MeasurementError
+        return kind(f"{device}: {self.message}", hint=self.hint)
 
 
 # From an exit status and the standard error; None where they say nothing about the device.

@@ -62,6 +62,7 @@ class RunRequest(Message):
         power: Also report what the power chip measures with each of them, which takes a while.
         operators: Also report the profile of an ONNX file's operators; of a TFLite
             file also how many parts of it a delegate takes.
+        xnnpack: Whether XNNPACK may run the model; None is what the runtime does by itself.
         batches: Nothing is timed: ``inputs`` has so many batches along a new first axis, and the
             whole outputs of each are reported.
     """
@@ -87,6 +88,7 @@ class RunRequest(Message):
     power: bool = False
     operators: bool = False
     batches: int = Field(default=0, ge=0)
+    xnnpack: bool | None = None
 
 
 class Machine(Message):

@@ -51,7 +51,7 @@ SECONDS = 60.0  # for a command that only looks
 PUSH_SECONDS = 900.0
 GRACE_SECONDS = 60  # the runner's own deadline comes first and says more
 
-NETWORK = Explanation("it cannot be reached", "check the network")
+NETWORK = Explanation("it cannot be reached", "check the network", lost=True)
 # What OpenSSH says, and what it means. The first that matches counts.
 EXPLANATIONS = {
     "IDENTIFICATION HAS CHANGED": Explanation(
@@ -68,9 +68,9 @@ EXPLANATIONS = {
         "its name cannot be resolved", "check it or use an address"
     ),
     "Connection refused": Explanation(
-        "nothing listens there", "start its SSH server or check the port"
+        "nothing listens there", "start its SSH server or check the port", lost=True
     ),
-    "timed out": Explanation("it does not answer", "check that it is on and reachable"),
+    "timed out": Explanation("it does not answer", "check that it is on and reachable", lost=True),
     "No route to host": NETWORK,
     "Network is unreachable": NETWORK,
 }
@@ -248,7 +248,7 @@ class SshDevice:
             for sign, explanation in EXPLANATIONS.items():
                 if sign in stderr:
                     return explanation
-            return Explanation(f"the connection failed or broke{last_words(stderr)}")
+            return Explanation(f"the connection failed or broke{last_words(stderr)}", lost=True)
         if "No space left on device" in stderr:
             return Explanation("its disk is full", "free some space there")
         if status in NOT_FOUND:

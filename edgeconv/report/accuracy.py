@@ -7,28 +7,22 @@ from typing import TYPE_CHECKING
 
 from edgeconv.bench.compare.accuracy import format_figure
 from edgeconv.evaluation import SHARE
-from edgeconv.report.tables import Column, table
+from edgeconv.report.tables import Column
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from edgeconv.evaluation import Accuracy, Evaluation
 
 NAMED = 3  # unreadable samples that a note names
 
 
-def accuracy_table(result: Evaluation) -> Table:
-    """One row per file; see :func:`accuracy_cells`."""
-    return table(*accuracy_cells(result))
-
-
 def accuracy_cells(
     result: Evaluation,
-) -> tuple[Sequence[Column | str], Sequence[Sequence[str]]]:
-    """One row per file."""
+) -> tuple[Sequence[Column], Sequence[Sequence[str]]]:
+    """One row per file; every figure but the first, which decides, is spare."""
     names = [figure.name for figure in result.results[0].figures]
     compared = any(accuracy.against_float for accuracy in result.results)
-    columns: list[Column | str] = ["file", *(Column(name, numeric=True) for name in names)]
+    columns = [Column("file")]
+    columns += [Column(name, numeric=True, spare=i > 0) for i, name in enumerate(names)]
     columns += [Column("against float32", numeric=True)] if compared else []
     rows = [
         (

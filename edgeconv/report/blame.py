@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from edgeconv.bench.compare.accuracy import format_figure
 from edgeconv.evaluation import SHARE
 from edgeconv.metrics import EQUAL_DB
-from edgeconv.report.tables import Column, console, table
+from edgeconv.report.stacked import print_facts, print_fitted
+from edgeconv.report.tables import Column, console
 from edgeconv.units import format_percent, significant
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ _BAR = 20  # characters
 _SAME_DB = 1.0
 
 
-def print_blame(found: Blame, limit: int | None = None) -> None:
-    """Print the worst ``limit`` layers, or all."""
+def print_blame(found: Blame, limit: int | None = None, *, wide: bool = False) -> None:
+    """Print the worst ``limit`` layers, or all; with every column if ``wide``."""
     out = console()
     out.print(
         f"{found.model}: int8 keeps {_decibels(found.sqnr_db)} at the output, over "
@@ -35,27 +36,24 @@ def print_blame(found: Blame, limit: int | None = None) -> None:
         )
     shown = found.layers[:limit]
     worst = max(layer.share for layer in found.layers)
-    columns: list[Column | str] = list(_COLUMNS)
+    columns = list(_COLUMNS)
     rows = [_row(layer, worst) for layer in shown]
     if found.task is not None:
         figure = found.task.float_network
         columns.insert(2, Column(f"{figure.name} lost", numeric=True))
         for layer, row in zip(shown, rows, strict=True):
             row.insert(2, _lost(layer, figure))
-    out.print(table(columns, rows))
+    print_fitted(columns, rows, wide=wide)
+    out.print()
+    print_facts(((layer.name, layer.reason) for layer in shown), separator=": ")
     if len(shown) < len(found.layers):
         rest = sum(layer.share for layer in found.layers[len(shown) :])
         out.print(
             f"{len(found.layers) - len(shown)} more layers make {format_percent(rest)} of the noise"
         )
-    out.print(
-        "\nalone: SQNR of the network's output with this layer in int8 and all others in float; "
-        "noise: its share in the sum over the layers\n"
-        "in place: SQNR of the layer's own output with all layers in int8; ↑ most of that noise "
-        "comes from layers before it"
-    )
-    for reason in found.float_fallback:
-        out.print(f"in float: {reason}")
+    out.print()
+    print_facts(_WORDS, separator=": ")
+    print_facts((("in float", reason) for reason in found.float_fallback), separator=": ")
     file_db = found.file_sqnr_db
     if file_db is not None and abs(file_db - found.sqnr_db) > _SAME_DB:
         out.print(
@@ -64,16 +62,24 @@ def print_blame(found: Blame, limit: int | None = None) -> None:
         )
 
 
+_WORDS = (
+    ("alone", "SQNR of the network's output with this layer in int8 and all others in float"),
+    ("noise", "its share in the sum over the layers"),
+    (
+        "in place",
+        "SQNR of the layer's own output with all layers in int8; ↑ most of that noise comes from "
+        "layers before it",
+    ),
+)
 _COLUMNS = (
-    "layer",
-    "operator",
+    Column("layer"),
+    Column("operator"),
     Column("alone", numeric=True),
     Column("noise", numeric=True),
-    "",
+    Column("", spare=True),
     Column("in place", numeric=True),
-    Column("input", numeric=True),
-    Column("output", numeric=True),
-    "reason",
+    Column("input", numeric=True, spare=True),
+    Column("output", numeric=True, spare=True),
 )
 
 
@@ -87,7 +93,6 @@ def _row(layer: LayerBlame, worst: float) -> list[str]:
         f"{_decibels(layer.in_place_db)} {'↑' if layer.inherited else ' '}",
         ", ".join(_interval(span) for span in layer.inputs),
         _interval(layer.output),
-        layer.reason,
     ]
 
 

@@ -212,7 +212,7 @@ def file_cells(
 def _figures(
     artifact: Artifact, figures: Mapping[str, Verification | None] | None
 ) -> Verification | None:
-    return artifact.verification if figures is None else figures[artifact.path]
+    return artifact.verification if figures is None else figures.get(artifact.path)
 
 
 def certainty_lines(calibration: Calibration, artifacts: Sequence[Artifact]) -> list[str]:

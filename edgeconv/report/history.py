@@ -5,42 +5,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgeconv.report.tables import Column, table
+from edgeconv.bench.compare.accuracy import format_value
+from edgeconv.report.stacked import print_fitted
+from edgeconv.report.tables import Column
 from edgeconv.units import format_count, format_duration
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from edgeconv.bench.history import Entry
+    from edgeconv.store.history import Entry
 
 COLUMNS = (
+    Column("File"),
     Column("Run", numeric=True),
-    "When (UTC)",
-    "Revision",
-    "Device",
-    "File",
-    "Runtime",
-    Column("Threads", numeric=True),
-    Column("Median [95 % interval] or count", numeric=True),
+    Column("When (UTC)"),
+    Column("Device"),
+    Column("Revision", spare=True),
+    Column("Runtime", spare=True),
+    Column("Threads", numeric=True, spare=True),
+    Column("Median [95 % interval], count or accuracy", numeric=True),
 )
 
 
-def history_table(entries: Sequence[Entry]) -> Table:
-    """One row per measured file."""
+def print_history(entries: Sequence[Entry], *, wide: bool) -> None:
+    """Print one row per measured file; ``wide`` shows every column."""
     rows = [
         (
+            entry.name,
             str(entry.run),
             entry.started[:16].replace("T", " "),
-            (entry.revision or "-")[:12] + ("+" if entry.changed else ""),
             entry.device,
-            entry.name,
+            (entry.revision or "-")[:12] + ("+" if entry.changed else ""),
             entry.runtime,
-            str(entry.threads),
+            "-" if entry.threads is None else str(entry.threads),
             _figure(entry),
         )
         for entry in entries
     ]
-    return table(COLUMNS, rows)
+    print_fitted(COLUMNS, rows, wide=wide)
 
 
 def notes(entries: Sequence[Entry]) -> list[str]:
@@ -52,6 +52,8 @@ def notes(entries: Sequence[Entry]) -> list[str]:
 def _figure(entry: Entry) -> str:
     if entry.instructions is not None:
         return f"{format_count(entry.instructions)} instr."
+    if entry.figure is not None and entry.value is not None:
+        return f"{entry.figure} {format_value(entry.value, entry.unit or '')}"
     assert entry.median_ns is not None
     assert entry.low_ns is not None
     assert entry.high_ns is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgeconv.bench.xnnpack import runtime_name
 from edgeconv.report.tables import Column, table
 from edgeconv.units import format_count, format_percent, format_ratio
 
@@ -41,7 +42,7 @@ def counts_cells(result: CountResult) -> tuple[Sequence[Column], list[list[str]]
     rows = [
         [
             model.file.name,
-            f"{model.runtime.value} {model.runtime_version}",
+            runtime_name(f"{model.runtime.value} {model.runtime_version}", result.options.xnnpack),
             format_count(model.counts.total),
             *(_share(model, name) for name in CLASSES),
             *([format_ratio(most / max(1, model.counts.total))] if several else []),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgeconv.bench.xnnpack import runtime_name
 from edgeconv.report.stacked import stacked
 from edgeconv.report.tables import Column
 from edgeconv.units import format_bytes, format_duration, format_ratio, significant
@@ -68,7 +69,7 @@ def cost_cells(result: BenchResult) -> tuple[Sequence[Column], list[list[str]]]:
         run, summary = model.processes[0], model.summary
         row = [
             model.file.name,
-            f"{run.runtime.value} {run.runtime_version}",
+            runtime_name(f"{run.runtime.value} {run.runtime_version}", result.options.xnnpack),
             str(model.threads),
             format_duration(summary.cpu / 1e9),
             format_duration(summary.first / 1e9),

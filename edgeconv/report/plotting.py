@@ -24,15 +24,22 @@ def new_figure(width: float, height: float) -> Figure:
     Raises:
         EdgeconvError: matplotlib is not installed.
     """
+    need_matplotlib()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def need_matplotlib() -> None:
+    """Raise EdgeconvError unless matplotlib is installed."""
     try:
         with _own_folder():
-            from matplotlib.figure import Figure
+            import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise EdgeconvError(
             "drawing needs matplotlib, which is not installed",
             hint="install it with `pip install 'edgeconv[plots]'`",
         ) from error
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 @contextmanager

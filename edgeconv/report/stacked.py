@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from edgeconv.printable import printable
@@ -40,6 +41,33 @@ def print_fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, wi
     console().print(stacked([columns[i] for i in kept], [[row[i] for i in kept] for row in rows]))
     if left_out:
         print_notes([f"--wide also shows {', '.join(left_out)}"])
+
+
+def print_facts(rows: Iterable[tuple[str, str]], *, separator: str = GAP) -> None:
+    """Print names with what there is to say of each, on several lines where it is long.
+
+    Args:
+        rows: The names and the texts.
+        separator: What stands between the two. With gaps, the texts stand below each other.
+    """
+    from rich.cells import cell_len
+
+    shown = [(printable(name), printable(text)) for name, text in rows]
+    aligned = separator == GAP
+    widest = max((cell_len(name) for name, _ in shown), default=0)
+    out = console()
+    for name, text in shown:
+        first = name + (" " * (widest - cell_len(name)) if aligned else "") + separator
+        lines = textwrap.wrap(
+            text,
+            WIDTH,
+            initial_indent=first,
+            subsequent_indent=" " * (widest + len(GAP)) if aligned else INDENT,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in lines or [first.rstrip()]:
+            out.print(line)
 
 
 def _width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:

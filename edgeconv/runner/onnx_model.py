@@ -9,7 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from edgeconv.runner.request import RunnerError
+
 CPU = "CPUExecutionProvider"
+XNNPACK = "XnnpackExecutionProvider"
 KERNEL_TIME = "_kernel_time"  # ends the names of kernels' events in the profile
 
 
@@ -19,11 +22,25 @@ class OnnxModel:
     Inputs and outputs are bound once: a plain ``run`` would add the conversion of every array to
     each sample.
 
+    Args:
+        module: The runtime's module.
+        path: The file.
+        threads: Threads of the runtime.
+        profile: How the file of a profile begins; None is no profile.
+        xnnpack: Whether XNNPACK runs what it can; by itself ONNX Runtime never uses it.
+
     Attributes:
         inputs: Name, shape (-1 is any size) and dtype of each input.
     """
 
-    def __init__(self, module: Any, path: str, threads: int, profile: str | None = None) -> None:
+    def __init__(
+        self,
+        module: Any,
+        path: str,
+        threads: int,
+        profile: str | None = None,
+        xnnpack: bool | None = None,
+    ) -> None:
         self._options = module.SessionOptions()
         self._options.intra_op_num_threads = threads
         self._options.inter_op_num_threads = 1
@@ -31,13 +48,28 @@ class OnnxModel:
         if profile is not None:
             self._options.enable_profiling = True
             self._options.profile_file_prefix = profile
-        self._open = partial(module.InferenceSession, path, self._options, [CPU])
+        providers: list[Any] = [CPU]
+        if xnnpack:
+            providers.insert(0, self._xnnpack(module, threads))
+        self._open = partial(module.InferenceSession, path, self._options, providers)
         self._session = self._open()
         self._binding = self._session.io_binding()
         self.inputs = [
             (i.name, [n if isinstance(n, int) else -1 for n in i.shape], self._dtype(i.type))
             for i in self._session.get_inputs()
         ]
+
+    def _xnnpack(self, module: Any, threads: int) -> tuple[str, dict[str, str]]:
+        """Give the threads to XNNPACK's own pool, as ONNX Runtime's documentation advises."""
+        if XNNPACK not in module.get_available_providers():
+            raise RunnerError(
+                "delegate",
+                "this build of onnxruntime has no XNNPACK provider",
+                "install a build that has it, or leave out --xnnpack on",
+            )
+        self._options.intra_op_num_threads = 1
+        self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return XNNPACK, {"intra_op_num_threads": str(threads)}
 
     def _dtype(self, onnx_type: str) -> str:
         return numpy_name(onnx_type.replace("tensor(", "").replace(")", ""))

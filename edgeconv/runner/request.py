@@ -54,6 +54,7 @@ class Request:
     operators: bool = False
     batches: int = 0
     channels_first: Sequence[str] = ()
+    xnnpack: bool | None = None
 
 
 def read_request() -> Request:

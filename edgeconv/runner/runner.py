@@ -65,10 +65,10 @@ def measure(request: Request, emit: Events, folder: str | None = None) -> None:
         model: TfliteModel | OnnxModel
         if runtime in ONNX:
             prefix = None if folder is None else folder + "/profile"
-            model = OnnxModel(module, request.model, request.threads, prefix)
+            model = OnnxModel(module, request.model, request.threads, prefix, request.xnnpack)
         else:
-            model = TfliteModel(module, request.model, request.threads)
-    except MemoryError:
+            model = TfliteModel(module, request.model, request.threads, request.xnnpack)
+    except (MemoryError, RunnerError):
         raise
     except Exception as error:
         raise RunnerError("model", f"{runtime} {version} cannot load it: {error}") from error

@@ -5,19 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from edgeconv.runner.request import RunnerError
+
 DELEGATE = "DELEGATE"  # the node that stands for what a delegate took
 
 
 class TfliteModel:
-    """A loaded .tflite file, with XNNPACK as the runtime has it.
+    """A loaded .tflite file.
+
+    Args:
+        module: The runtime's module.
+        path: The file.
+        threads: Threads of the runtime.
+        xnnpack: Whether XNNPACK runs what it can; None is what the runtime does by itself.
 
     Attributes:
         inputs: Name, shape (-1 is any size) and dtype of each input.
     """
 
-    def __init__(self, module: Any, path: str, threads: int) -> None:
-        self._interpreter = module.Interpreter(model_path=path, num_threads=threads)
+    def __init__(self, module: Any, path: str, threads: int, xnnpack: bool | None = None) -> None:
+        kind = "BUILTIN" if xnnpack else "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
+        options = {}
+        if xnnpack is not None:
+            options["experimental_op_resolver_type"] = module.OpResolverType[kind]
+        self._interpreter = module.Interpreter(model_path=path, num_threads=threads, **options)
         self._interpreter.allocate_tensors()
+        if xnnpack and self.delegates() == 0:
+            raise RunnerError(
+                "delegate",
+                "its XNNPACK runs no operator of the file",
+                "leave out --xnnpack on for it",
+            )
         self.inputs = [
             (d["name"], [int(n) for n in d["shape_signature"]], d["dtype"])
             for d in self._interpreter.get_input_details()

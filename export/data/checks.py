@@ -103,6 +103,8 @@ class InputCheck:
         return lines
 
     def _pixel_findings(self, low: float, high: float) -> list[Notice]:
+        if self._preprocessing is not None and self._preprocessing.inside:
+            return _findings_of_bytes(low, high)
         known = self._preprocessing is not None and not self._preprocessing.assumed
         least, greatest = _reach(self._preprocessing) if self._preprocessing else (0.0, 1.0)
         wanted = f"[{least:.2g}, {greatest:.2g}]"
@@ -124,6 +126,14 @@ class InputCheck:
                 )
             ]
         return []
+
+
+def _findings_of_bytes(low: float, high: float) -> list[Notice]:
+    """What looks wrong with samples that should be pictures."""
+    if low >= 0 and _RAW_PIXEL < high <= 255:
+        return []
+    found = f"calibration inputs lie in [{low:.4g}, {high:.4g}], and the files take bytes"
+    return [Notice(found, "pass pictures as numbers from 0 to 255, not normalized")]
 
 
 def _reach(preprocessing: Preprocessing) -> tuple[float, float]:

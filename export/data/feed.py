@@ -123,7 +123,11 @@ def open_batches(
         return run(next(iter(SampleBatches(synthetic, count=batch, batch=batch, shapes=shapes))))
 
     is_synthetic = isinstance(source, str) and source == SYNTHETIC
-    domain = find_domain(outputs_on) if is_synthetic else Domain.REAL
+    domain = Domain.REAL
+    if is_synthetic and preprocessing is not None and preprocessing.inside:
+        domain = Domain.BYTES
+    elif is_synthetic:
+        domain = find_domain(outputs_on)
     samples = open_samples(source, single, preprocessing, ranges, domain)
     if calibration is None:
         keep = min(keep, _VERIFIED_SYNTHETIC)

@@ -82,7 +82,7 @@ def load_image(
     gray = channels == 1 or how.color is Color.GRAY
     image = decode(file, gray=gray, background=how.background, exif_rotation=how.exif_rotation)
     pixels = fitted(image, (height, width), how).reshape(height, width, -1)
-    if how.color is Color.BGR:
+    if how.color is Color.BGR and not how.inside:
         pixels = pixels[:, :, ::-1]
     pixels = np.broadcast_to(pixels, (height, width, channels))
     image_first = pixels[None] if channel_axis(info) == 3 else pixels.transpose(2, 0, 1)[None]

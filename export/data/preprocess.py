@@ -23,13 +23,14 @@ def to_input(
         source: Where the values come from, for the message.
 
     Returns:
-        Normalized pixels, if the values are bytes and the input is a float image; otherwise the
-        values in the input's dtype.
+        Normalized pixels, if the values are bytes and the input is a float image that is not
+        normalized inside the files; otherwise the values in the input's dtype.
 
     Raises:
         DataError: A value is NaN or infinite.
     """
-    if is_pixels(array.dtype, info):
+    inside = preprocessing is not None and preprocessing.inside
+    if is_pixels(array.dtype, info) and not inside:
         return normalize(array, preprocessing, channel_axis(info))
     converted = np.ascontiguousarray(array, dtype=info.dtype)
     if not np.isfinite(converted).all():

@@ -12,6 +12,8 @@ from edgeconv.errors import UsageError
 from edgeconv.toml_file import read_toml
 from edgeconv.versioned import first_problem
 
+# What the export finds out; nobody states it.
+_FOUND = ("assumed", "inside")
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Both packages keep 224 of 256 pixels, and all networks on ImageNet share one mean and deviation.
 CONVENTIONS = {
@@ -41,7 +43,7 @@ def read_preprocessing(stated: Preprocessing | str | Path | None) -> Preprocessi
     if not path.is_file():
         names = ", ".join(CONVENTIONS)
         raise UsageError(f"{path}: no such preprocessing", hint=f"pass a TOML file, or {names}")
-    keys = ", ".join(name for name in Preprocessing.model_fields if name != "assumed")
+    keys = ", ".join(name for name in Preprocessing.model_fields if name not in _FOUND)
     hint = f"state only keys of a preprocessing: {keys}"
     content = read_toml(path, hint=hint)
     try:

@@ -20,6 +20,7 @@ Outputs = Sequence[npt.NDArray[Any]]
 
 _FLAGS = IntegerRange(FLAGS)
 _TINY, _LARGE = 1e-6, 1e3
+_PROBES = ("with zeros, ones and halves", "a millionth as large", "a thousand times as large")
 _MOST_TUPLES = 1 << 20
 
 
@@ -30,6 +31,7 @@ class Domain(Enum):
     UNIT = "from 0 to 1"
     SYMMETRIC = "from -1 to 1"
     ABOVE_ONE = "from 1 to 2"
+    BYTES = "from 0 to 255"
 
     def map(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Map values about zero into the domain, smoothly."""
@@ -37,8 +39,13 @@ class Domain(Enum):
             return x
         if self is Domain.SYMMETRIC:
             return np.asarray(np.tanh(x))
+        if self is Domain.BYTES:
+            return np.asarray(np.rint(127.5 * (1 + np.tanh(x))), x.dtype)
         unit: npt.NDArray[Any] = (0.5 * (1 + np.tanh(x))).astype(x.dtype)
         return unit if self is Domain.UNIT else unit + 1
+
+
+_TRIED = (Domain.REAL, Domain.UNIT, Domain.SYMMETRIC, Domain.ABOVE_ONE)
 
 
 class SyntheticSamples(IndexedSamples):
@@ -92,18 +99,18 @@ def find_domain(outputs_on: Callable[[Domain], Outputs]) -> Domain:
     Returns:
         That domain, or REAL where the outputs are finite on none.
     """
-    for domain in Domain:
+    for domain in _TRIED:
         if all(np.isfinite(array).all() for array in outputs_on(domain)):
             return domain
     return Domain.REAL
 
 
-def probes(sample: Sample) -> list[Sample]:
+def probes(sample: Sample) -> dict[str, Sample]:
     """Make samples that show what typical values hide, such as an epsilon that is lost.
 
     Returns:
         ``sample`` with zeros, ones and halves in the place of three eighths of its floats; all of
-        its floats very small; and all of them very large.
+        its floats very small; and all of them very large. The keys say so in words.
     """
     rows: list[list[npt.NDArray[Any]]] = [[], [], []]
     for array in sample:
@@ -118,7 +125,7 @@ def probes(sample: Sample) -> list[Sample]:
         rows[0].append(patched)
         rows[1].append((array * _TINY).astype(array.dtype))
         rows[2].append((array * _LARGE).astype(array.dtype))
-    return [tuple(row) for row in rows]
+    return dict(zip(_PROBES, map(tuple, rows), strict=True))
 
 
 def synthetic_input(

@@ -35,11 +35,13 @@ class Quantization:
         report: The figures.
         constants: Names of constants, quantized and dequantized ones among them.
         fused: Names of tensors that are float by the standard and integers in a runtime.
+        floats: The results of nodes that compute in float.
     """
 
     report: QuantizationReport
     constants: set[str] = field(default_factory=set)
     fused: set[str] = field(default_factory=set)
+    floats: set[str] = field(default_factory=set)
 
 
 def analyze(model: Model) -> Quantization:
@@ -65,6 +67,7 @@ class _Analysis:
                 self._constants.update(node.outputs)
         self._integer: set[int] = set()
         self._floats: Counter[str] = Counter()
+        self._float_results: set[str] = set()
         for node in model.nodes:
             self._sort(node)
 
@@ -86,7 +89,7 @@ class _Analysis:
             dequantize=names["DequantizeLinear"],
             float_operators=dict(sorted(self._floats.items())) if activations or weights else {},
         )
-        return Quantization(report, self._constants, self._fused())
+        return Quantization(report, self._constants, self._fused(), self._float_results)
 
     def _is_float(self, name: str) -> bool:
         value = self._model.values.get(name)
@@ -103,6 +106,7 @@ class _Analysis:
             self._integer.add(id(node))
         else:
             self._floats[node.operator] += 1
+            self._float_results.update(node.outputs)
 
     def _from_integer(self, name: str) -> bool:
         if name in self._constants:

@@ -6,7 +6,7 @@ A file with integer outputs has one scale per output, which boxes in pixels and 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from onnx_ir.passes import common
 from edgeconv.errors import UsageError
 from edgeconv.export.graph_edit import GraphEditor, constant_array, describe
 from edgeconv.export.joined import Parts, is_elementwise, parts_of, trace
+from edgeconv.export.output_head import OutputHead
 
 Array = npt.NDArray[Any]
 Box = tuple[slice, ...]
@@ -28,9 +29,15 @@ _RESHAPES = {"Reshape", "Flatten"}
 
 @dataclass(frozen=True)
 class Splits:
-    """Where the parts of each former output were; None for one that stayed whole."""
+    """What becomes of the outputs of the network itself in its files.
+
+    Attributes:
+        boxes: Where the parts of each former output were; None for one that stayed whole.
+        head: What is then made of the scores of classes, if anything.
+    """
 
     boxes: tuple[tuple[Box, ...] | None, ...]
+    head: OutputHead | None = None
 
     @classmethod
     def none(cls, model: ir.Model) -> Splits:
@@ -38,24 +45,23 @@ class Splits:
         return cls((None,) * len(model.graph.outputs))
 
     def behind(self, network: Callable[[T], Sequence[Array]]) -> Callable[[T], list[Array]]:
-        """``network`` with its outputs split."""
+        """``network`` with the outputs of its files."""
         return lambda sample: self.apply(network(sample))
 
     def for_every_batch(self, batch: int) -> Splits:
         """The same, where a part has all samples of this batch, for any number of samples."""
-        return Splits(
-            tuple(
-                None if boxes is None else tuple(_all_samples(box, batch) for box in boxes)
-                for boxes in self.boxes
-            )
+        boxes = tuple(
+            None if boxes is None else tuple(_all_samples(box, batch) for box in boxes)
+            for boxes in self.boxes
         )
+        return replace(self, boxes=boxes)
 
     def apply(self, outputs: Sequence[Array]) -> list[Array]:
-        """Split what the network itself computes."""
+        """Make of what the network itself computes what its files give."""
         found: list[Array] = []
         for array, boxes in zip(outputs, self.boxes, strict=True):
             found += [array] if boxes is None else [array[box] for box in boxes]
-        return found
+        return found if self.head is None else [self.head.apply(found[0])]
 
 
 def _all_samples(box: Box, batch: int) -> Box:

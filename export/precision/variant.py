@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import onnx_ir as ir
 
 from edgeconv.bundle import IoType, Precision
+from edgeconv.export.image_input import Normalization
 from edgeconv.export.precision.float16_onnx import float16_model
 from edgeconv.export.precision.float16_tflite import halve_constants
 from edgeconv.export.precision.int8_dynamic_onnx import quantize_dynamically
@@ -109,7 +110,7 @@ def make_variant(
         )
     assert quantized is not None
     if precision is Precision.INT16X8 and existing is not Precision.INT16X8:
-        return _widened(graph, quantized, io)
+        return _on_pictures(_widened(graph, quantized, io), quantized.entrance)
     model, with_io = quantized.model, apply_io(quantized.model, io)
     finish: Callable[[Graph], tuple[str, ...]] = _unchanged
     if quantized.int16:
@@ -118,13 +119,30 @@ def make_variant(
             with_islands(each, quantized.int16, quantized.in_float) for each in (model, with_io)
         )
         finish = widen_islands
-    return Variant(
+    variant = Variant(
         precision,
         onnx=with_float_layers(with_io),
         tflite=with_io,
         finish=finish,
         checked=QuantizedGraph(with_float_layers(model), output_steps(model), model, finish),
         float_fallback=quantized.float_fallback,
+    )
+    return _on_pictures(variant, quantized.entrance)
+
+
+def _on_pictures(variant: Variant, before: Normalization | None) -> Variant:
+    """A quantized variant whose graphs take pictures, if there is something to do to them."""
+    checked = variant.checked
+    if before is None or checked is None:
+        return variant
+    graphs = (variant.onnx, variant.tflite, checked.model, checked.lowered_from)
+    made = {id(graph): before.in_front(graph) for graph in graphs}
+    onnx, tflite, model, lowered_from = (made[id(graph)] for graph in graphs)
+    return replace(
+        variant,
+        onnx=onnx,
+        tflite=tflite,
+        checked=replace(checked, model=model, lowered_from=lowered_from),
     )
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from edgeconv.calibrated_ranges import ActivationRange
 from edgeconv.errors import UsageError
 from edgeconv.export.data.samples import Batch, Batches
+from edgeconv.export.image_input import Entrance, Normalization
 from edgeconv.export.layer_rules import LayerRule
 from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.passes.row_products import RowProductsToConv
 from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe
+from edgeconv.export.quantize.accuracy.judge import Judge
 from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
 from edgeconv.export.quantize.accuracy.repair import repair
 from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float
@@ -23,6 +27,7 @@ from edgeconv.export.quantize.layer_choices import with_choices
 from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize_options import (
     ActivationType,
+    InputIntegers,
     QuantizeOptions,
     RangeMethod,
     Rounding,
@@ -38,6 +43,8 @@ __all__ = [
     "RangeMethod",
     "Rounding",
     "apply_io",
+    "fit_to_half",
+    "for_pictures",
     "quantize",
 ]
 
@@ -62,6 +69,8 @@ class QuantizedModel:
         int16: The names of the nodes with activations of 16 bits.
         in_float: The names of the nodes in ``float_fallback``.
         layers: The rules of precision by layer, each with the nodes that it decides.
+        ranges: What calibration saw of every activation, and what its integers represent.
+        entrance: What still has to be done to a picture before ``model``, if the files take one.
     """
 
     model: ir.Model
@@ -72,6 +81,8 @@ class QuantizedModel:
     int16: frozenset[str] = frozenset()
     in_float: frozenset[str] = frozenset()
     layers: tuple[tuple[LayerRule, tuple[str, ...]], ...] = ()
+    ranges: tuple[ActivationRange, ...] = ()
+    entrance: Normalization | None = None
 
 
 def quantize(
@@ -105,7 +116,40 @@ def quantize(
         int16=current.options.chosen.int16,
         in_float=frozenset(str(node.name) for node in left),
         layers=current.options.chosen.by_rule,
+        ranges=current.ranges,
     )
+
+
+def for_pictures(
+    entrance: Entrance, batches: Batches, options: QuantizeOptions
+) -> tuple[Batches, QuantizeOptions]:
+    """What calibrates the graph of an entrance, whose input integers are the bytes of pictures.
+
+    Args:
+        entrance: The float graph, and what it leaves to be done to the pictures.
+        batches: Pictures.
+        options: How to quantize.
+
+    Returns:
+        The batches and the options for ``entrance.graph``.
+    """
+    name = str(entrance.graph.graph.inputs[0].name)
+    meaning = InputIntegers(name, entrance.scale, entrance.zero_point - 128)
+    return _Pictures(batches, entrance.before), replace(options, input_integers=(meaning,))
+
+
+class _Pictures:
+    """Batches of pictures, as a graph takes them."""
+
+    def __init__(self, batches: Batches, before: Normalization) -> None:
+        self._batches, self._before = batches, before
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for (pictures,) in self._batches:
+            yield [self._before.normalized(pictures)]
 
 
 def fit(
@@ -149,6 +193,25 @@ def fit(
             )
             passes.record += [gained] if gained else []
     return current, tuple(passes.record) if passes else ()
+
+
+def fit_to_half(
+    model: ir.Model, batches: Batches, options: QuantizeOptions, progress: Progress = no_progress
+) -> tuple[CalibratedModel, Judge]:
+    """Do :func:`fit` on one half of the data, and make a judge with samples of the other half.
+
+    Biases are not corrected, because that moves the error of a layer into others. Weights are
+    rounded to the nearest integer, and nothing is repaired. A single batch is fitted to and judges.
+    """
+    options = replace(options, bias_correction=False).decided()
+    model = prepare(model)
+    options = with_choices(model.graph, options)
+    drafts = Drafts(model, batches, options, progress, judging=True)
+    recipe = AccuracyPasses(drafts, batches, options, progress).choose()
+    current = drafts.fit(recipe, Part.FIRST_HALF)
+    assert current is not None
+    first, second = drafts.survey.halves
+    return current, Judge(drafts.model, (second.kept or first.kept, ()))
 
 
 def prepare(model: ir.Model) -> ir.Model:

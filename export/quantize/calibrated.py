@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from edgeconv.calibrated_ranges import ActivationRange
 from edgeconv.export.data.samples import Batches
 from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.quantize.calibration.calibrate import calibrate
 from edgeconv.export.quantize.calibration.observer import Observed
+from edgeconv.export.quantize.calibration.ranges.histogram import Histogram
+from edgeconv.export.quantize.calibration.seen import activation_range
 from edgeconv.export.quantize.insert_qdq import InsertQdq
 from edgeconv.export.quantize.layers import is_weighted
 from edgeconv.export.quantize.needs import Watch
@@ -32,6 +35,7 @@ class CalibratedModel:
         activations: The parameters of every activation that is quantized, by name.
         weights: The integer weights of every layer that is not left in float, by the layer's name.
         unsettled: That ranges still moved at the end of calibration, in words; otherwise empty.
+        seen: What was seen of the activations that share a scale, by the name of the first.
     """
 
     model: ir.Model
@@ -39,6 +43,7 @@ class CalibratedModel:
     activations: dict[str, ActivationParameters]
     weights: dict[str, QuantizedWeight]
     unsettled: str = ""
+    seen: Mapping[str, Sequence[Histogram]] = field(default_factory=dict)
 
     @property
     def inputs(self) -> dict[str, ActivationParameters]:
@@ -48,6 +53,15 @@ class CalibratedModel:
             for node in self.model.graph
             if node.inputs and node.inputs[0] and str(node.outputs[0].name) in self.weights
         }
+
+    @property
+    def ranges(self) -> tuple[ActivationRange, ...]:
+        """What was seen of every activation, and what its integers represent."""
+        return tuple(
+            activation_range(name, histograms, self.activations[name].range)
+            for name, histograms in self.seen.items()
+            if name in self.activations
+        )
 
     def with_model(self, model: ir.Model) -> CalibratedModel:
         """Replace the graph by one that differs only in its biases.

@@ -1,4 +1,4 @@
-"""Classification: top-1 and top-5."""
+"""Classification: top-1 and top-5, or top-1 alone for files that give labels."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv.bundle import Manifest
+from edgeconv.bundle import Manifest, OutputKind
 from edgeconv.errors import UsageError
 from edgeconv.evaluation import top1_figure
 from edgeconv.export.data.classes import open_classes
 from edgeconv.export.data.truth import Labeled
-from edgeconv.export.tasks.task import Arrays, Rows, Scored, share
+from edgeconv.export.tasks.task import Arrays, Classes, ClassRows, Scored, share
 
 _TOP = 5
 
 
 class Classification:
-    """The first output has a score for each class.
+    """The first output has a score for each class, or the only one is the label.
 
     Of equal scores the first one counts as larger, as for NumPy's argmax.
     """
@@ -28,9 +28,13 @@ class Classification:
 
     def __init__(self) -> None:
         self._classes = 0
+        self._ranked = True
 
     def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[int]:
         """Open samples with their classes, as ``open_classes`` does."""
+        if manifest.output is OutputKind.LABEL:
+            self._classes, self._ranked = manifest.classes or 0, False
+            return open_classes(data, truth, manifest, manifest.classes)
         shape = manifest.outputs[0].shape
         if len(shape) != 2 or shape[1] < 2:
             raise UsageError(
@@ -41,22 +45,28 @@ class Classification:
         self._classes = shape[1]
         return open_classes(data, truth, manifest, self._classes)
 
-    def count(self, outputs: Arrays, truths: Sequence[int]) -> Rows:
-        """How many classes come before the right one."""
+    def count(self, outputs: Arrays, truths: Sequence[int]) -> ClassRows:
+        """How many classes come before the right one, which comes first, and the right one."""
+        if outputs[0].ndim == 1:  # labels: right, or behind any other class
+            labels, truth = outputs[0].astype(np.int32), np.array(truths, np.int32)
+            return ClassRows(((labels != truth).astype(np.int32), labels, truth))
         scores, right = outputs[0], np.array(truths, np.int64)[:, None]
         of_right = np.take_along_axis(scores, right, 1)
         earlier = np.arange(scores.shape[1]) < right
         before = (scores > of_right) | ((scores == of_right) & earlier)
-        return Rows((before.sum(1).astype(np.int32),))
+        ranks, predicted = before.sum(1).astype(np.int32), scores.argmax(1).astype(np.int32)
+        return ClassRows((ranks, predicted, right[:, 0].astype(np.int32)))
 
-    def merge(self, parts: Sequence[Rows]) -> Rows:
-        """The ranks of all samples."""
-        return Rows.joined(parts)
+    def merge(self, parts: Sequence[ClassRows]) -> ClassRows:
+        """The same of all samples."""
+        return ClassRows.joined(parts)
 
-    def score(self, counts: Rows, reference: Rows | None) -> Scored:
+    def score(self, counts: ClassRows, reference: ClassRows | None) -> Scored:
         """Top-1, and top-5 where there are more than five classes."""
-        (ranks,) = counts.arrays
+        ranks, predicted, right = counts.arrays
         figures = [top1_figure(float((ranks == 0).mean()), len(ranks))]
-        if self._classes > _TOP:
+        if self._ranked and self._classes > _TOP:
             figures.append(share(f"top-{_TOP}", float((ranks < _TOP).mean()), len(ranks)))
-        return Scored(tuple(figures), outcomes=ranks == 0)
+        number = self._classes or 1 + int(max(predicted.max(), right.max()))
+        classes = Classes(number, predicted, right)
+        return Scored(tuple(figures), outcomes=ranks == 0, classes=classes)

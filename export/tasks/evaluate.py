@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,20 +15,21 @@ from edgeconv.evaluation import (
     Accuracy,
     AgainstFloat,
     Evaluation,
+    Picture,
     difference,
     packed,
+    packed_classes,
     packed_scores,
 )
 from edgeconv.export.data.batches import in_groups, join
 from edgeconv.export.data.samples import Sample, batch_size, unread
 from edgeconv.export.data.truth import Labeled
-from edgeconv.export.elsewhere import ElsewhereRunner, Place
+from edgeconv.export.elsewhere import ElsewhereRunner, Place, readable
 from edgeconv.export.runtimes import Runner, open_runner
 from edgeconv.export.tasks import open_task
+from edgeconv.export.tasks.changed import ChangedSamples
 from edgeconv.export.tasks.task import Arrays, Scored, Task
 from edgeconv.progress import Progress, no_progress
-
-logger = logging.getLogger(__name__)
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -45,6 +45,7 @@ def evaluate(
     task: str | Task[Any, Any] = "classification",
     truth: Path | None = None,
     place: Place | None = None,
+    pictures: int = 0,
 ) -> Evaluation:
     """Measure how well every artifact does a task, in one pass over the data.
 
@@ -55,6 +56,8 @@ def evaluate(
         task: The task, or its name as :func:`edgeconv.export.tasks.open_task` takes it.
         truth: Where the truth of the samples is, if not in ``data``.
         place: Where the files run; None is here.
+        pictures: How many samples that int8 gives another class than float32 are kept with their
+            pictures, the first ones: at most ``edgeconv.evaluation.MOST_PICTURES``.
 
     Raises:
         UsageError: There is no such data or task, or the outputs do not fit the task.
@@ -62,7 +65,7 @@ def evaluate(
     """
     task = open_task(task) if isinstance(task, str) else task
     labeled = open_labeled(bundle, data, task, truth)
-    counts = count(bundle, labeled, task, progress, place=place)
+    counts = count(bundle, labeled, task, progress, place=place, pictures=pictures)
     return conclude(bundle, labeled, task, [counts], data)
 
 
@@ -75,12 +78,14 @@ class Counts:
         of_file: What the task counted for each file, in the order of ``runtimes``.
         samples: How many samples it is from.
         skipped: The names of those that could not be read.
+        pictures: Samples that int8 changed.
     """
 
     runtimes: Mapping[str, str]
     of_file: Sequence[Any]
     samples: int
     skipped: Sequence[str]
+    pictures: Sequence[Picture] = ()
 
 
 def open_labeled(
@@ -116,6 +121,7 @@ def count(
     *,
     part: range | None = None,
     place: Place | None = None,
+    pictures: int = 0,
 ) -> Counts:
     """Run every artifact on a part of the data, and count what the task counts.
 
@@ -127,26 +133,29 @@ def count(
         part: The indices of the samples; None is all of them. At batch 1, what was counted on
             parts comes to the bit to what is counted on all.
         place: Where the files run; None is here.
+        pictures: How many samples that int8 changed to keep, of ``evaluate``.
 
     Raises:
         UsageError: No file can run there.
         DataError: An output is no number, or does not fit the task.
     """
-    artifacts = _readable(bundle, place)
+    artifacts = readable(bundle, place)
     batch = _batch(bundle)
     part = range(labeled.total) if part is None else part
     runners = [_open(bundle, artifact, place) for artifact in artifacts]
     portion = min(runner.portion for runner in runners)
     counted: list[list[Any]] = [[] for _ in artifacts]
+    changed = ChangedSamples(artifacts, bundle.manifest, pictures)
     samples = 0
     for groups in in_groups(in_groups(labeled.read(part), batch), portion):
         batches = [join([sample for sample, _ in group], batch) for group in groups]
-        for parts, runner in zip(counted, runners, strict=True):
-            for group, outputs in zip(groups, runner.run_all(batches), strict=True):
-                rows = _checked(outputs, runner.name, batch, len(group))
-                parts.append(task.count(rows, [true for _, true in group]))
-                if len(parts) == _PARTS:
-                    parts[:] = [task.merge(parts)]
+        found = [_counted(runner, batches, groups, batch, task) for runner in runners]
+        for parts, more in zip(counted, found, strict=True):
+            parts += more
+            if len(parts) >= _PARTS:
+                parts[:] = [task.merge(parts)]
+        for group, each in zip(groups, zip(*found, strict=True), strict=True):
+            changed.look([sample for sample, _ in group], each)
         samples += sum(map(len, groups))
         progress("Evaluating", samples, len(part))
     return Counts(
@@ -154,6 +163,7 @@ def count(
         of_file=[task.merge(parts) for parts in counted] if samples else [],
         samples=samples,
         skipped=tuple(labeled.skipped),
+        pictures=tuple(changed.pictures),
     )
 
 
@@ -186,6 +196,7 @@ def conclude(
     merged = [task.merge(of_file) for of_file in zip(*(p.of_file for p in full), strict=True)]
     reference = next((i for i, a in enumerate(artifacts) if a.precision is Precision.FLOAT32), None)
     scored = [task.score(each, None if reference is None else merged[reference]) for each in merged]
+    classes = scored[0].classes
     return Evaluation(
         task=task.name,
         data=data.name if isinstance(data, Path) else type(data).__name__,
@@ -204,10 +215,31 @@ def conclude(
                 against_float=None
                 if reference is None or artifact.precision is Precision.FLOAT32
                 else _against(artifacts[reference], scored[reference], found),
+                predictions=None
+                if found.classes is None
+                else packed_classes(found.classes.predicted, found.classes.number),
             )
             for artifact, found in zip(artifacts, scored, strict=True)
         ),
+        classes=None if classes is None else classes.number,
+        labels=None if classes is None else bundle.manifest.labels,
+        truths=None if classes is None else packed_classes(classes.true, classes.number),
+        pictures=tuple(picture for part in parts for picture in part.pictures),
     )
+
+
+def _counted(
+    runner: _Here | ElsewhereRunner,
+    batches: Sequence[Sample],
+    groups: Sequence[Sequence[tuple[Sample, Any]]],
+    batch: int,
+    task: Task[Any, Any],
+) -> list[Any]:
+    """What the task counts of a file on each batch."""
+    return [
+        task.count(_checked(outputs, runner.name, batch, len(group)), [true for _, true in group])
+        for group, outputs in zip(groups, runner.run_all(batches), strict=True)
+    ]
 
 
 def _against(artifact: Artifact, expected: Scored, got: Scored) -> AgainstFloat:
@@ -235,26 +267,6 @@ class _Here:
 
     def run_all(self, batches: Sequence[Sample]) -> Iterator[Arrays]:
         return map(self.runner.run, batches)
-
-
-def _readable(bundle: Bundle, place: Place | None) -> list[Artifact]:
-    """The files that a runtime of the place reads; the others are named in a warning.
-
-    Raises:
-        UsageError: There is none.
-    """
-    found = []
-    for artifact in bundle.manifest.artifacts:
-        if place is None or place.reads(bundle.file(artifact)):
-            found.append(artifact)
-        else:
-            logger.warning("left out: %s has no runtime for %s", place.name, artifact.path)
-    if place is not None and not found:
-        raise UsageError(
-            f"{place.name} has no runtime for any file of {bundle.path}",
-            hint="install one there, or name another Python",
-        )
-    return found
 
 
 def _open(bundle: Bundle, artifact: Artifact, place: Place | None) -> _Here | ElsewhereRunner:

@@ -18,6 +18,22 @@ Arrays = Sequence[npt.NDArray[Any]]
 
 T = TypeVar("T")  # what is true of a sample
 C = TypeVar("C")  # what was counted on some samples
+R = TypeVar("R", bound="Rows")
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of all samples.
+
+    Attributes:
+        number: How many there are.
+        predicted: The index of the class that the file gave each sample.
+        true: The index of its class.
+    """
+
+    number: int
+    predicted: npt.NDArray[np.int32]
+    true: npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -29,12 +45,14 @@ class Scored:
         outcomes: A boolean for each sample.
         scores: Or a number for each sample.
         root: Whether the figure is the root of their mean.
+        classes: What a classifier said of each sample.
     """
 
     figures: tuple[Figure, ...]
     outcomes: npt.NDArray[np.bool_] | None = None
     scores: npt.NDArray[np.float64] | None = None
     root: bool = False
+    classes: Classes | None = None
 
 
 class Task(Protocol, Generic[T, C]):
@@ -84,10 +102,19 @@ class Rows:
         return len(self.arrays[0])
 
     @classmethod
-    def joined(cls, parts: Sequence[Rows]) -> Rows:
+    def joined(cls: type[R], parts: Sequence[R]) -> R:
         """All rows of the parts."""
         columns = zip(*(part.arrays for part in parts), strict=True)
         return cls(tuple(np.concatenate(column) for column in columns))
+
+
+class ClassRows(Rows):
+    """The rank, the predicted and the true class of each sample."""
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int32]:
+        """The index of the class that comes first."""
+        return self.arrays[1]
 
 
 def of_sample(outputs: Arrays, index: int, count: int) -> list[Any]:

@@ -17,6 +17,7 @@ from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.errors import EdgeconvError, UnsupportedOperator
 from edgeconv.export.cut_places import cut_before
 from edgeconv.export.graph_edit import only_consumer
+from edgeconv.export.image_input import OUTSIDE
 from edgeconv.export.layouts import layout_of
 from edgeconv.export.tflite.builder import (
     FLOAT,
@@ -207,7 +208,7 @@ class _Lowering:
                 operator.source = origin(node)
             if fused.result in self.builder:
                 absorbed.update(fused.absorbed)
-            if quantized and reason:
+            if quantized and reason and OUTSIDE not in node.meta:
                 self.float_fallback.setdefault(origin(node), reason)
         for value, dtype in zip(self.graph.outputs, declared, strict=True):
             self._output(value, dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ import numpy.typing as npt
 from edgeconv.bundle import OPEN, Artifact, Bundle, Manifest, TensorInfo, Verification
 from edgeconv.checksums import check_checksums
 from edgeconv.errors import BundleError
+from edgeconv.export.data.samples import Sample
+from edgeconv.export.elsewhere import ElsewhereRunner, Place, readable
 from edgeconv.export.joined import Parts
-from edgeconv.export.verify.parity import MAX_ERROR, Reference, verify_artifacts
+from edgeconv.export.verify.parity import MAX_ERROR, Outputs, Reference, verify_artifacts
 from edgeconv.export.verify.reference import load_reference
 from edgeconv.versioned import Versioned
 
@@ -30,8 +33,12 @@ class VerificationReport(Versioned):
     artifacts: dict[str, Verification]
 
 
-def verify_bundle(bundle: Bundle, *, quick: bool = False) -> VerificationReport:
+def verify_bundle(
+    bundle: Bundle, *, quick: bool = False, place: Place | None = None
+) -> VerificationReport:
     """Run every file of a bundle on its runtime against the stored outputs of the network.
+
+    Files that no runtime of a place reads are left out, with a warning.
 
     The operators of integer files are not checked one by one again: that takes the quantized graph,
     which only the export has.
@@ -39,20 +46,30 @@ def verify_bundle(bundle: Bundle, *, quick: bool = False) -> VerificationReport:
     Args:
         bundle: The bundle.
         quick: Whether to compare only the checksums; no file is run then.
+        place: Where the files run; None is here.
 
     Raises:
         BundleError: A file was changed, is missing, or does not belong to the bundle.
-        EdgeconvError: A runtime refuses its file.
+        EdgeconvError: A runtime refuses its file, or the place was lost.
     """
     unchanged = check_checksums(bundle)
     if quick:
         return VerificationReport(unchanged=unchanged, artifacts={})
     reference = load_reference(bundle)
     _refuse_misfit(bundle, reference)
-    verified = verify_artifacts(bundle.path, bundle.manifest.artifacts, reference)
+    compute = None if place is None else partial(_elsewhere, place, bundle)
+    verified = verify_artifacts(bundle.path, readable(bundle, place), reference, compute)
     for error in verified.refused.values():
         raise error
     return VerificationReport(unchanged=unchanged, artifacts=verified.figures)
+
+
+def _elsewhere(
+    place: Place, bundle: Bundle, artifact: Artifact, samples: Sequence[Sample]
+) -> tuple[str, list[Outputs]]:
+    runner = ElsewhereRunner(place, bundle, artifact)
+    outputs = list(runner.run_all(samples))
+    return runner.name, outputs
 
 
 def _refuse_misfit(bundle: Bundle, reference: Reference) -> None:

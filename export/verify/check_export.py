@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch import nn
 from edgeconv.bundle import Artifact, Format, OperatorFigures, Precision, TensorInfo
 from edgeconv.errors import EdgeconvError, Notice, attempted
 from edgeconv.export.data.samples import Sample
+from edgeconv.export.image_input import Normalization
 from edgeconv.export.joined import joined_outputs
 from edgeconv.export.passes.split_outputs import Splits
 from edgeconv.export.precision import QuantizedGraph
@@ -29,6 +30,7 @@ from edgeconv.export.verify.parity import (
     failure,
     verify_artifacts,
 )
+from edgeconv.export.verify.pictures import Normalized, file_on_pictures, on_pictures
 from edgeconv.export.verify.reference import Oracle, refuse_non_finite_outputs
 from edgeconv.progress import Progress
 
@@ -55,6 +57,19 @@ class NetworkItself:
     run: Oracle
     graph: ir.Model
     splits: Splits
+
+    def on_pictures(self, how: Normalization, graph: ir.Model) -> NetworkItself:
+        """The network behind a normalization.
+
+        Args:
+            how: The normalization.
+            graph: The graph that takes pictures.
+        """
+        if isinstance(self.source, nn.Module):
+            source: nn.Module | bytes = Normalized(self.source, how)
+        else:
+            source = file_on_pictures(self.source, self.graph, how)
+        return replace(self, source=source, run=on_pictures(self.run, how), graph=graph)
 
     @property
     def runtime(self) -> str:
@@ -118,8 +133,13 @@ def run_reference(
             [*samples, *probes.inputs],
             [*outputs, *probes.outputs],
             frozenset(measured),
+            with_functions=with_functions,
         )
-        for measured in ((few, every) if len(few) < len(every) else (every,))
+        for measured, with_functions in (
+            *([(few, False)] if len(few) < len(every) else []),
+            (every, False),
+            (every, True),
+        )
     ]
     return Reference(
         network.runtime,

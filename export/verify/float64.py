@@ -22,6 +22,7 @@ from edgeconv.export.data.samples import Sample
 from edgeconv.export.data.synthetic import probes
 from edgeconv.export.passes.split_outputs import Splits
 from edgeconv.export.quiet import quiet_python
+from edgeconv.export.verify.functions import moves_by_functions
 from edgeconv.export.verify.parity import Probes
 from edgeconv.export.verify.reference import Oracle, module_outputs
 from edgeconv.export.verify.rounding import allowances, largest_error, magnitude, moved
@@ -37,9 +38,13 @@ where it is seen why. The nine trained networks of the suite are within 1e-4, on
 
 def run_probes(oracle: Oracle, sample: Sample) -> Probes:
     """Run the network on the probes that are made of ``sample``, but those that it refuses."""
-    runs = [(probe, _run(oracle, probe)) for probe in probes(sample)]
-    ran = [(probe, outputs) for probe, outputs in runs if outputs is not None]
-    return Probes([probe for probe, _ in ran], [outputs for _, outputs in ran])
+    found = Probes([], [])
+    for what, probe in probes(sample).items():
+        if (outputs := _run(oracle, probe)) is not None:
+            found.inputs.append(probe)
+            found.outputs.append(outputs)
+            found.what.append(what)
+    return found
 
 
 def _run(oracle: Oracle, sample: Sample) -> Arrays | None:
@@ -58,6 +63,8 @@ def float32_allowances(
     samples: Sequence[Sample],
     outputs: Sequence[Arrays],
     measured: Collection[int],
+    *,
+    with_functions: bool = False,
 ) -> npt.NDArray[np.float64] | None:
     """Compute the allowances of :mod:`edgeconv.export.verify.rounding` for a network.
 
@@ -69,6 +76,8 @@ def float32_allowances(
         samples: The inputs, in the network's own layout.
         outputs: What it gave for ``samples``.
         measured: The indices of the samples on which float32 is held against float64.
+        with_functions: Whether the errors of functions count, as
+            :mod:`edgeconv.export.verify.functions` finds them.
 
     Returns:
         An array of shape [samples, outputs], or None where the network does not run in float64.
@@ -90,13 +99,16 @@ def float32_allowances(
         logger.debug("the reference implementation computes something else than ONNX Runtime")
         # How far float32 moves when its inputs move is all that is known of its rounding then.
         double = single
-    again = {index: oracle(moved(samples[index])) for index in measured}
-    return allowances(
-        graph,
-        samples,
-        dict(zip(sorted(measured), double, strict=True)),
-        [dict(enumerate(outputs)), again],
-    )
+    places = sorted(measured)
+    runs = [dict(enumerate(outputs)), {index: oracle(moved(samples[index])) for index in places}]
+    if with_functions:
+        moves = moves_by_functions(graph, chosen)
+        runs.append({i: _added(*pair) for i, *pair in zip(places, double, moves, strict=True)})
+    return allowances(graph, samples, dict(zip(places, double, strict=True)), runs)
+
+
+def _added(outputs: Arrays, moves: Arrays) -> Arrays:
+    return [a + b if a.shape == b.shape else a for a, b in zip(outputs, moves, strict=True)]
 
 
 def _differs(single: Sequence[Arrays], double: Sequence[Arrays]) -> bool:

@@ -17,6 +17,7 @@ from edgeconv.bundle import (
     OperatorFigures,
     PlaceFigures,
     Precision,
+    ProbeFigures,
     Verification,
 )
 from edgeconv.errors import EdgeconvError, VerificationError, attempted
@@ -50,6 +51,8 @@ _MIN_EQUAL = 0.99
 _MIN_EQUAL_FLOAT16 = 0.9
 
 Outputs = list[npt.NDArray[Any]]
+# Runs a file on samples; returns the runtime's name and the outputs of each sample.
+Compute = Callable[[Artifact, Sequence[Sample]], tuple[str, list[Outputs]]]
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,12 @@ class Probes:
     Attributes:
         inputs: The samples.
         outputs: The network's own outputs for each sample.
+        what: What each sample has, in words.
     """
 
     inputs: list[Sample]
     outputs: list[Outputs]
+    what: list[str] = field(default_factory=list)
 
 
 class Allowances:
@@ -149,13 +154,29 @@ class Verified:
     refused: dict[str, EdgeconvError]
 
 
-def verify_artifacts(folder: Path, artifacts: Sequence[Artifact], reference: Reference) -> Verified:
-    """Run every file on its runtime, and compare it with the reference."""
+def verify_artifacts(
+    folder: Path,
+    artifacts: Sequence[Artifact],
+    reference: Reference,
+    compute: Compute | None = None,
+) -> Verified:
+    """Run every file on its runtime, and compare it with the reference.
+
+    Args:
+        folder: Where the files are.
+        artifacts: The files.
+        reference: What they are compared with.
+        compute: What runs them; None is the runtimes of this machine.
+    """
+    compute = compute or partial(_run, folder, reference)
     outputs: dict[str, list[Outputs]] = {}
     runtimes: dict[str, str] = {}
     refused: dict[str, EdgeconvError] = {}
     for artifact in artifacts:
-        ran = attempted(partial(_run, folder, artifact, reference))
+        samples = reference.inputs
+        if artifact.precision is Precision.FLOAT32:
+            samples = [*samples, *reference.probes.inputs]
+        ran = attempted(partial(compute, artifact, samples))
         if isinstance(ran, EdgeconvError):
             refused[artifact.path] = ran
         else:
@@ -176,8 +197,10 @@ def verify_artifacts(folder: Path, artifacts: Sequence[Artifact], reference: Ref
     return Verified(figures, refused)
 
 
-def _run(folder: Path, artifact: Artifact, reference: Reference) -> tuple[str, list[Outputs]]:
-    """Run a file on the samples, and a float32 file on the probes too; with the runtime's name.
+def _run(
+    folder: Path, reference: Reference, artifact: Artifact, samples: Sequence[Sample]
+) -> tuple[str, list[Outputs]]:
+    """Run a file on this machine; with the runtime's name.
 
     Raises:
         EdgeconvError: The runtime refuses the file.
@@ -191,12 +214,9 @@ def _run(folder: Path, artifact: Artifact, reference: Reference) -> tuple[str, l
         reference.network,
     )
     if artifact.format is Format.TFLITE and artifact.precision.calibrated:
-        attempt = partial(_run_once, open_file, reference.inputs[0])
+        attempt = partial(_run_once, open_file, samples[0])
         demand_survival(f"{artifact.path} on LiteRT", attempt)
     runner = open_file()
-    samples = [*reference.inputs]
-    if artifact.precision is Precision.FLOAT32:
-        samples += reference.probes.inputs
     return runner.name, [runner.run(sample) for sample in samples]
 
 
@@ -263,9 +283,11 @@ def compare(
         places=tuple(places) if len(places) > 1 else (),
     )
     if precision is Precision.FLOAT32:
-        passed = have_shapes and is_rounding(
+        beyond = beyond_rounding(
             [*outputs, *probed], expected, reference.allowances, len(reference.inputs)
         )
+        passed = have_shapes and not beyond
+        figures = figures.model_copy(update={"probe": _failed_probe(beyond, probed, reference)})
     elif precision is Precision.FLOAT16:
         passed = have_shapes and all(_is_half_precision(expected, got) for expected, got in pairs)
     else:
@@ -343,9 +365,12 @@ def failure(artifact: Artifact, figures: Verification, reference: str) -> Verifi
     """
     name, precision = artifact.path, artifact.precision
     if precision is Precision.FLOAT32:
+        error, where = figures.max_error, ""
+        if figures.probe is not None:
+            error, where = figures.probe.max_error, f" on inputs {figures.probe.what}"
+        by = f"by {error:.2g} of the output's range" if error < NOT_FINITE else "by NaN or infinity"
         return VerificationError(
-            f"{name} differs from {reference} by {figures.max_error:.2g} of the output's range, "
-            "more than float32 rounding explains",
+            f"{name} differs from {reference} {by}{where}, more than float32 rounding explains",
             hint="report it, or pass --no-verify to keep the file",
         )
     operators, exact = figures.operators, figures.exact_sqnr_db
@@ -401,36 +426,53 @@ def _argmax(figures: Verification) -> str:
     return f", and {figures.argmax_agreement:.0%} of the same argmax, as by chance"
 
 
-def is_rounding(
+def beyond_rounding(
     got: list[Outputs], expected: list[Outputs], allowances: Allowances, samples: int
-) -> bool:
-    """Whether float32 rounding explains the differences between ``got`` and ``expected``.
+) -> list[tuple[int, int]]:
+    """The samples and outputs whose differences float32 rounding does not explain.
 
     Only elements of ``expected`` that are finite count. Nearly all integers and booleans must be
     equal; those of probes do not count, where an argmax may meet a tie.
     """
+    wrong: list[tuple[int, int]] = []
     unsure: list[tuple[int, int, float]] = []
     for index, (ours, theirs) in enumerate(zip(got, expected, strict=True)):
         for output, (array, wanted) in enumerate(zip(ours, theirs, strict=True)):
             if wanted.dtype.kind != "f":
                 if index < samples and wanted.size and np.mean(array == wanted) < _MIN_EQUAL:
-                    return False
+                    wrong.append((index, output))
                 continue
             error = largest_error(array, wanted)
             magnitude = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0))
             if error > _SURELY_ROUNDING * EPSILON * magnitude:
                 unsure.append((index, output, error))
-    if not unsure:
-        return True
+    if wrong or not unsure:
+        return wrong
     for allowed in allowances:
         if allowed is None:
-            return all(
-                relative_error(expected[i][o], got[i][o]) <= MAX_ERROR[Precision.FLOAT32]
+            return [
+                (i, o)
                 for i, o, _ in unsure
-            )
-        if all(error <= allowed[i, o] for i, o, error in unsure):
-            return True
-    return False
+                if not relative_error(expected[i][o], got[i][o]) <= MAX_ERROR[Precision.FLOAT32]
+            ]
+        wrong = [(i, o) for i, o, error in unsure if not error <= allowed[i, o]]
+        if not wrong:
+            break
+    return wrong
+
+
+def _failed_probe(
+    beyond: Sequence[tuple[int, int]], probed: Sequence[Outputs], reference: Reference
+) -> ProbeFigures | None:
+    """The first probe on which a file fails that is right on all samples."""
+    if not beyond or beyond[0][0] < len(reference.inputs):
+        return None
+    index, output = beyond[0][0] - len(reference.inputs), beyond[0][1]
+    expected, got = reference.probes.outputs[index][output], probed[index][output]
+    finite = np.isfinite(expected)
+    return ProbeFigures(
+        what=reference.probes.what[index], max_error=relative_error(expected[finite], got[finite])
+    )
 
 
 def _in_shape(got: Sequence[Outputs], expected: Sequence[Outputs]) -> list[Outputs]:

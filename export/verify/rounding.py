@@ -78,12 +78,18 @@ def allowances(
         if sample not in float64:
             magnitudes[sample, output] = magnitude(runs[0][sample][output])
             continue
+        # Where float32 itself overflows, no file is judged.
+        judged = np.isfinite(runs[0][sample][output])
         double = float64[sample][output]
+        if double.shape == judged.shape:
+            double = np.where(judged, double, np.nan)
         magnitudes[sample, output] = magnitude(double)
         # A run whose result has another number of elements, by a comparison, says nothing.
         like = [run[sample][output] for run in runs if run[sample][output].shape == double.shape]
         errors[sample, output] = max((largest_error(array, double) for array in like), default=0.0)
     relative = np.divide(errors, magnitudes, out=np.zeros_like(errors), where=magnitudes > 0)
+    # A sample that overflows once its inputs move says nothing about the others.
+    relative[~np.isfinite(relative)] = 0.0
     pooled = relative.max(axis=0) * magnitudes
     allowed: npt.NDArray[np.float64] = SAFETY * np.maximum(errors, pooled) + ULPS * EPSILON * terms
     return allowed

@@ -442,3 +442,17 @@ def test_a_gate_of_results_measures_their_files_again(
     assert "is a bundle or a model file and" in mixed.stderr
     wrong = edgeconv("gate", new, "--baseline", old, "--device", "local")
     assert wrong.returncode == 2
+
+
+def test_the_page_of_a_measurement(tmp_path: Path, bench: CommandLine) -> None:
+    pytest.importorskip("matplotlib")
+    model, page = write_onnx(tmp_path / "a.onnx"), tmp_path / "page.html"
+    done = bench(model, "--repetitions", "2", "--no-history", "--html", page)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text("utf-8")
+    assert "<h2>Latency on local</h2>" in text
+    assert text.count("<svg") == 1
+    refused = bench(model, "--device", "local", "--device", "ssh://b", "--html", page)
+    assert "one device" in refused.error
+    refused = bench(model, "--html", tmp_path / "none" / "page.html")
+    assert "its folder does not exist" in refused.error

@@ -13,12 +13,13 @@ from edgeconv.bench import BenchOptions, BenchResult, Journal, measure, new_sess
 from edgeconv.bench.compare.comparison import Limits, Outcome
 from edgeconv.bench.compare.latency import compare_latencies
 from edgeconv.bench.compare.side_by_side import Sides, compare_side_by_side
-from edgeconv.bench.history import History
 from edgeconv.cli.bench_command import command
 from edgeconv.cli.values import as_given
 from edgeconv.device import Event, RunRequest
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.report.latency import latency_cells
+from edgeconv.store.history import History
+from edgeconv.store.sqlite import SQLiteFile
 from support.results import made_model, made_result
 from support.scripted_device import QUICK, Scripted, answer
 from support.tiny_models import write_tflite
@@ -72,7 +73,7 @@ def test_it_is_kept_and_read_back(pair: list[Path], tmp_path: Path) -> None:
     result = measure(pair, SWEEP, Threaded())
     result.save(tmp_path / "r.json")
     assert BenchResult.load(tmp_path / "r.json") == result
-    history = History(tmp_path / "history.db")
+    history = History(SQLiteFile(tmp_path / "history.db"))
     history.add(result, None)
     assert [(e.threads, round(e.median_ns or 0)) for e in history.entries()] == [
         *((1, 8000), (2, 4000), (4, 2000), (1, 16000), (2, 8000), (4, 4000)),

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from edgeconv.bench.history import History, Revision
+from edgeconv.store.history import History
+from edgeconv.store.revision import Revision
+from edgeconv.store.sqlite import SQLiteFile
 from support.results import made_model, made_result
 
 pytestmark = pytest.mark.slow
@@ -96,7 +98,7 @@ def test_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result.save(before)
     other.save(after)
     monkeypatch.setenv("EDGECONV_HISTORY", str(tmp_path / "history.db"))
-    history = History(tmp_path / "history.db")
+    history = History(SQLiteFile(tmp_path / "history.db"))
     history.add(result, Revision(NAME, changed=True))
     for arguments in (
         ("compare", before, after),

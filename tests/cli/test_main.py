@@ -74,10 +74,13 @@ SETTINGS = {
 }
 # What a parameter may be given, where its type does not say it.
 TEXTS = {
+    "about": ["author=Ada"],
     **dict.fromkeys(("input_size",), ("224", "1x28x28", "1,12,8")),
     **dict.fromkeys(("mean", "std"), ("0.5,0.25",)),
     **dict.fromkeys(("model_args",), ("classes=3", "flag=true")),
     **dict.fromkeys(("accuracy_budget",), ("1%",)),
+    **dict.fromkeys(("max_size",), ("500kB",)),
+    **dict.fromkeys(("max_latency",), ("5ms",)),
     **dict.fromkeys(("labels",), (__file__,)),
     **dict.fromkeys(("layers",), (str(Path(__file__).with_name("layers.toml")),)),
 }
@@ -149,6 +152,7 @@ def test_every_option_of_a_request_is_on_the_command_line() -> None:
         "float_places",
         "repair_to",
         "integer_outputs",
+        "input_integers",
     }
 
 

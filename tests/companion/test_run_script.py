@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,9 +28,11 @@ from edgeconv.bundle import (
     Manifest,
     Precision,
     Preprocessing,
+    Shown,
     TensorInfo,
 )
 from edgeconv.cli.predict_command import command
+from edgeconv.companion.network import shown
 from edgeconv.companion.predict import predict
 from edgeconv.companion.write import run_script
 from edgeconv.errors import BundleError, DataError, UsageError
@@ -223,6 +227,43 @@ def test_predict_says_the_same(bundle: Bundle, photos: list[Path], tmp_path: Pat
         arguments = [str(tmp_path / "out"), str(photos[0]), "--file", artifact.path]
         done = CliRunner().invoke(command, arguments, catch_exceptions=False)
         assert_says(done.output, expected(bundle, artifact, photos[0])[0][0])
+
+
+def test_predict_on_a_device_says_the_same(bundle: Bundle, photos: list[Path]) -> None:
+    device = ["--device", f"local:{sys.executable}"]
+    for artifact in bundle.manifest.artifacts[::-1]:
+        arguments = [str(bundle.path), str(photos[0]), "--file", artifact.path]
+        done = CliRunner().invoke(command, [*arguments, *device], catch_exceptions=False)
+        assert_says(done.output, expected(bundle, artifact, photos[0])[0][0])
+
+
+def test_predict_on_a_device_without_the_runtime(
+    bundle: Bundle, photos: list[Path], tmp_path: Path
+) -> None:
+    class Bare:
+        name = "bare"
+
+        def reads(self, file: Path) -> bool:
+            return False
+
+        def run(self, file: Path, batches: Any) -> Any:
+            raise AssertionError
+
+    with pytest.raises(UsageError, match="bare has no runtime for these files"):
+        predict(bundle, photos[0], place=Bare())
+
+
+def test_the_manifest_states_the_task(bundle: Bundle) -> None:
+    """An older manifest lacks it, and is read; then the interface shows it."""
+    path = bundle.path / "manifest.json"
+    stated = json.loads(path.read_text())
+    assert (stated["schema_version"], stated["task"]) == (3, "classification")
+    stated["schema_version"] = 2
+    del stated["task"]
+    older = Manifest.parse(json.dumps(stated), path)
+    assert older.task is None
+    assert shown(older) is Shown.CLASSES
+    assert shown(older.model_copy(update={"task": Shown.OUTPUTS})) is Shown.OUTPUTS
 
 
 def test_predict_refuses_what_it_cannot_do(

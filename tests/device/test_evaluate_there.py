@@ -22,9 +22,10 @@ from torch import nn
 from edgeconv.bundle import Bundle
 from edgeconv.cli.evaluate_command import command
 from edgeconv.device import Event, Lock, RunRequest, open_device
+from edgeconv.device import computing as computing_module
 from edgeconv.device.computing import computing
 from edgeconv.device.messages import EVENT
-from edgeconv.errors import EdgeconvError, MeasurementError, UsageError
+from edgeconv.errors import EdgeconvError, LostConnection, MeasurementError, UsageError
 from edgeconv.evaluation import Evaluation
 from edgeconv.export import elsewhere, export
 from edgeconv.export.tasks.evaluate import evaluate
@@ -182,6 +183,53 @@ def test_a_connection_that_is_lost(server: Server, tmp_path: Path) -> None:
             place.run(model, [batch] * 20)
     accident.join()
     assert caught.value.message.startswith(f"{server.name}: ")
+
+
+@pytest.mark.device
+def test_a_connection_that_comes_back(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A board that loses power and boots again costs the portion that it was at, not the rest."""
+    monkeypatch.setattr(computing_module, "PAUSES_SECONDS", (0.5, 3.0))
+    model = write_difference(tmp_path / "m.onnx", 700)
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 1, 700, 700)).astype(np.float32)
+
+    def lose() -> None:
+        wait_until(server.pythons)
+        server.lose_power()
+        wait_until(lambda: "trying again" in caplog.text)
+        server.start()
+
+    accident = threading.Thread(target=lose)
+    with computing(open_device(server.name)) as place:
+        place.run(model, [{"a": a, "b": b}])
+        accident.start()
+        _, answers = place.run(model, [{"a": a, "b": b}] * 20)
+        accident.join()
+        another = computing(open_device(server.name))
+        with pytest.raises(MeasurementError, match="is measuring there"), another:
+            pass  # the lock is held again
+    assert len(answers) == 20
+    for answer in answers:
+        np.testing.assert_array_equal(answer["y"], a - b)
+
+
+@pytest.mark.device
+def test_a_connection_that_does_not_come_back(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(computing_module, "PAUSES_SECONDS", (0.1, 0.1))
+    model = write_difference(tmp_path / "m.onnx", 4)
+    batch = dict.fromkeys(("a", "b"), np.zeros((1, 4, 4), np.float32))
+    with computing(open_device(server.name)) as place:
+        place.run(model, [batch])
+        server.lose_power()
+        with pytest.raises(LostConnection, match="nothing listens there"):
+            place.run(model, [batch])
 
 
 class Liar:

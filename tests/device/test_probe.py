@@ -170,6 +170,7 @@ def test_the_json_has_what_the_table_has(monkeypatch: pytest.MonkeyPatch) -> Non
     shown = CliRunner().invoke(command, ["probe", "x"], catch_exceptions=False).output
     assert "Cortex-A72" in shown
     assert "600 to 1800 MHz" in shown
+    assert max(map(len, shown.splitlines())) <= 80
     reported = CliRunner().invoke(command, ["probe", "x", "--json"], catch_exceptions=False).output
     assert json.loads(reported)["cpu"] == "Cortex-A72"
 

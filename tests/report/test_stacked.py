@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeconv.bench.compare.latency import compare_latencies
+from edgeconv.report.accuracy import accuracy_cells
 from edgeconv.report.compare import comparison_table
 from edgeconv.report.latency import cost_table, latency_table
 from edgeconv.report.printable_console import PrintableConsole
-from edgeconv.report.stacked import WIDTH, stacked
+from edgeconv.report.stacked import GAP, WIDTH, print_facts, stacked
 from edgeconv.report.tables import Column
-from support.results import made_model, made_result
+from support.results import made_evaluation, made_model, made_result
 
 LONG = "build/mobilenet_v2/mobilenet_v2_int8-dynamic.tflite"
 
@@ -30,6 +34,27 @@ def test_names_stay_whole_and_figures_stay_in_columns(name: str, figure: str) ->
     assert all(len(line) <= WIDTH for line in lines if name not in line)
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.text("abc", min_size=1, max_size=20),
+            st.lists(st.text("abcµ×", max_size=50), max_size=20).map(" ".join),
+        ),
+        max_size=5,
+    ),
+    st.sampled_from([GAP, ": "]),
+)
+def test_facts_fit(rows: list[tuple[str, str]], separator: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        written = io.StringIO()
+        patch.setattr("sys.stdout", written)
+        print_facts(rows, separator=separator)
+    text = written.getvalue()
+    assert all(len(line) <= WIDTH for line in text.splitlines())
+    words = [word for name, said in rows for word in (f"{name}{separator}{said}").split()]
+    assert text.split() == words
+
+
 def test_tables_of_bench_and_compare_fit() -> None:
     slow = [123_456_789 + 1_000_000 * step for step in range(8)]
     fast = [ns // 3 for ns in slow]
@@ -39,5 +64,7 @@ def test_tables_of_bench_and_compare_fit() -> None:
         lines = drawn(table)
         assert any(LONG in line for line in lines)
         assert max(len(line) for line in lines) <= WIDTH, lines
+    evaluation = made_evaluation({LONG: [True, False], "b/" + LONG: [True, True]})
+    assert max(map(len, drawn(stacked(*accuracy_cells(evaluation))))) <= WIDTH
     report = compare_latencies(result, result)
     assert max(map(len, drawn(comparison_table(report, None)))) <= WIDTH

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from edgeconv.bench import BenchOptions, BenchResult
 from edgeconv.bench.instructions import CountedModel, CountOptions, CountResult
@@ -15,7 +18,15 @@ from edgeconv.bench.result import ModelFile, ModelResult, ProcessRun
 from edgeconv.device import Runtime
 from edgeconv.device.emulated import InstructionCounts
 from edgeconv.device.messages import Conditions, Machine
-from edgeconv.evaluation import Accuracy, Evaluation, packed, top1_figure
+from edgeconv.evaluation import (
+    Accuracy,
+    AgainstFloat,
+    Evaluation,
+    Picture,
+    packed,
+    packed_classes,
+    top1_figure,
+)
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 MACHINE = Machine(
@@ -150,3 +161,56 @@ def made_evaluation(outcomes: Mapping[str, Any], *, size: int = 1000, **changes:
         results=results,
     )
     return evaluation.model_copy(update=changes)
+
+
+def made_classes(
+    true: list[int],
+    predicted: Mapping[str, list[int]],
+    *,
+    classes: int,
+    labels: tuple[str, ...] | None = None,
+    pictured: Collection[int] = (),
+) -> Evaluation:
+    """Make up what files said of samples; the first file is the float32 one.
+
+    Args:
+        true: The class of each sample.
+        predicted: What each file takes the samples for.
+        classes: How many classes there are.
+        labels: Their names.
+        pictured: The samples with pictures.
+    """
+    reference = next(iter(predicted))
+    against = AgainstFloat(path=reference, change=0.0, low=None, high=None)
+    right = {path: np.array(said) == np.array(true) for path, said in predicted.items()}
+    return Evaluation(
+        task="classification",
+        data="digits.npz",
+        data_sha256="0" * 64,
+        samples=len(true),
+        skipped=(),
+        results=tuple(
+            Accuracy(
+                path=path,
+                bytes=1000,
+                runtime="litert 2.3",
+                figures=(top1_figure(float(right[path].mean()), len(true)),),
+                outcomes=packed(right[path]),
+                against_float=None if path == reference else against,
+                predictions=packed_classes(np.array(said), classes),
+            )
+            for path, said in predicted.items()
+        ),
+        classes=classes,
+        labels=labels,
+        truths=packed_classes(np.array(true), classes),
+        pictures=tuple(Picture(sample=index, png=made_png(index)) for index in pictured),
+    )
+
+
+def made_png(seed: int) -> str:
+    """Make up a picture of 8x8 pixels, in base64."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, "PNG")
+    return base64.b64encode(written.getvalue()).decode("ascii")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 
 from edgeconv.bench.compare.comparison import (
@@ -17,6 +18,7 @@ from edgeconv.bench.compare.comparison import (
     compare_files,
 )
 from edgeconv.bench.compare.kind import ResultKind
+from edgeconv.bench.history_run import HistoryRow, HistoryRun
 from edgeconv.differences import Difference
 from edgeconv.evaluation import SHARE, Accuracy, Evaluation, Figure, difference
 from edgeconv.units import format_percent
@@ -142,9 +144,14 @@ class AccuracyComparison(Comparison[Accuracy, Difference]):
 
 def format_figure(figure: Figure) -> str:
     """A figure as people read it: a share in percent, another one with its unit."""
-    if figure.unit == SHARE:
-        return format_percent(figure.value, places=2)
-    return f"{figure.value:.4g} {figure.unit}".rstrip()
+    return format_value(figure.value, figure.unit)
+
+
+def format_value(value: float, unit: str) -> str:
+    """A figure's value as people read it."""
+    if unit == SHARE:
+        return format_percent(value, places=2)
+    return f"{value:.4g} {unit}".rstrip()
 
 
 def compare_accuracy(
@@ -194,6 +201,24 @@ def _unreadable(evaluation: Evaluation) -> tuple[str, ...]:
     count = len(evaluation.skipped)
     what = "1 sample was" if count == 1 else f"{count} samples were"
     return (f"{what} unreadable",) if count else ()
+
+
+def history_run(evaluation: Evaluation, started: datetime, device: str) -> HistoryRun:
+    """What the history has of an evaluation, which itself does not say when and where it was."""
+    files = tuple(
+        HistoryRow(
+            name=file.path,
+            sha256=None,
+            bytes=file.bytes,
+            runtime=file.runtime,
+            threads=None,
+            figure=file.decisive.name,
+            value=file.decisive.value,
+            unit=file.decisive.unit,
+        )
+        for file in evaluation.results
+    )
+    return HistoryRun(started, device, files)
 
 
 def _headline(limits: Limits) -> str:

@@ -17,9 +17,10 @@ from edgeconv.bench.compare.comparison import (
     compare_files,
 )
 from edgeconv.bench.compare.kind import ResultKind
-from edgeconv.bench.history_schema import HistoryRow, HistoryRun
+from edgeconv.bench.history_run import HistoryRow, HistoryRun
 from edgeconv.bench.instructions import CountedModel, CountResult
 from edgeconv.bench.result import Interval
+from edgeconv.bench.xnnpack import delegate_setting, runtime_name
 from edgeconv.device.messages import Runtime
 from edgeconv.units import format_change, format_count
 
@@ -113,6 +114,7 @@ def compare_counts(
     settings = [
         ("CPU", before.cpu, after.cpu),
         ("seed", before.options.seed, after.options.seed),
+        delegate_setting(before.options.xnnpack, after.options.xnnpack),
     ]
     return compare_files(
         before.models,
@@ -145,7 +147,7 @@ def _history_run(result: CountResult) -> HistoryRun:
             name=model.file.name,
             sha256=model.file.sha256,
             bytes=model.file.bytes,
-            runtime=model.runtime.value,
+            runtime=runtime_name(model.runtime.value, result.options.xnnpack),
             threads=1,
             instructions=model.counts.total,
         )

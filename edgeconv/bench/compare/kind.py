@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits, Terms
-from edgeconv.bench.history_schema import HistoryRun
+from edgeconv.bench.history_run import HistoryRun
 from edgeconv.versioned import Versioned
 
 R = TypeVar("R", bound=Versioned)

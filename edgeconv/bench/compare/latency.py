@@ -20,10 +20,11 @@ from edgeconv.bench.compare.comparison import (
     compare_files,
 )
 from edgeconv.bench.compare.kind import ResultKind
-from edgeconv.bench.history_schema import HistoryRow, HistoryRun
+from edgeconv.bench.history_run import HistoryRow, HistoryRun
 from edgeconv.bench.result import BenchResult, Interval, ModelResult, paired
 from edgeconv.bench.sessions import Between
 from edgeconv.bench.statistics import Change, Figure
+from edgeconv.bench.xnnpack import delegate_setting, runtime_name
 from edgeconv.units import format_change, format_duration
 
 SHORT = {Figure.MEDIAN: "median", Figure.LOW: "p10"}
@@ -167,6 +168,7 @@ def compare_latencies(
             ("governor", before.machine.governor, after.machine.governor),
             *(() if swept else (threads,)),
             ("cores", before.options.affinity, after.options.affinity),
+            delegate_setting(before.options.xnnpack, after.options.xnnpack),
         ],
         terms=terms,
         cautions=[between.sentence()],
@@ -231,7 +233,7 @@ def _history_run(result: BenchResult) -> HistoryRun:
             name=model.file.name,
             sha256=model.file.sha256,
             bytes=model.file.bytes,
-            runtime=model.processes[0].runtime.value,
+            runtime=runtime_name(model.processes[0].runtime.value, result.options.xnnpack),
             threads=model.threads,
             median_ns=model.summary.median.value,
             low_ns=model.summary.median.low,

@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgeconv.bundle import OPEN, Artifact, Bundle, Format, Precision, Preprocessing, TensorInfo
+from edgeconv.bundle import (
+    OPEN,
+    RANGES_NAME,
+    Artifact,
+    Bundle,
+    Format,
+    Precision,
+    Preprocessing,
+    TensorInfo,
+)
+from edgeconv.calibrated_ranges import CalibratedRanges
 from edgeconv.export.inspect.layers import Layer, onnx_layers
 from edgeconv.report.bundle import accuracy_cells, certainty_lines, file_cells, float_lines
-from edgeconv.report.html.page import Bar, Cell, HtmlTable, Section, html_table
+from edgeconv.report.html.page import Bar, Block, Cell, HtmlTable, Section, html_table
+from edgeconv.report.html.ranges import range_charts
 from edgeconv.report.tables import Column
 from edgeconv.units import format_count, format_duration, significant
 
@@ -18,30 +29,48 @@ class LayerFigures:
     """What was measured of the nodes of a network, by the node's name.
 
     Attributes:
-        nanoseconds: The time of each node.
+        nanoseconds: The time of each node in each file that was measured.
         int8_db: SQNR of the network's output with only this node in 8 bits.
     """
 
-    nanoseconds: Mapping[str, float]
+    nanoseconds: Mapping[str, Mapping[str, float]]
     int8_db: Mapping[str, float]
 
 
 def bundle_section(bundle: Bundle, measured: LayerFigures) -> Section:
     """What was exported, its files and its layers."""
     manifest = bundle.manifest
-    blocks = [
+    blocks: list[Block] = [
         html_table("What the files keep of the network", *accuracy_cells(manifest.artifacts)),
         html_table("The files", *file_cells(manifest.artifacts)),
     ]
     plain = _plainest_onnx(manifest.artifacts)
     if plain is not None:
         blocks.append(_layer_table(plain, onnx_layers(bundle.file(plain)), measured))
-    notes = list(float_lines(manifest.artifacts))
+    ranges = bundle.path / RANGES_NAME
+    if ranges.is_file():
+        blocks += range_charts(CalibratedRanges.load(ranges))
+    notes = [*float_lines(manifest.artifacts), *_missing(bundle, measured)]
     if manifest.calibration is not None:
         notes = [*certainty_lines(manifest.calibration, manifest.artifacts), *notes]
     return Section(
         f"{manifest.model} in {bundle.path}", tuple(_facts(bundle)), tuple(blocks), tuple(notes)
     )
+
+
+def _missing(bundle: Bundle, measured: LayerFigures) -> list[str]:
+    """What the page would show besides, and does not know."""
+    notes = []
+    if not measured.nanoseconds:
+        notes.append("no times of layers: name a result of `bench --operators`, too")
+    else:
+        notes.append("an operator that a runtime fused with others or renamed has no time")
+    if any(artifact.precision.calibrated for artifact in bundle.manifest.artifacts):
+        if not measured.int8_db:
+            notes.append("no int8 errors of layers: name a result of `blame --json`, too")
+        if not (bundle.path / RANGES_NAME).is_file():
+            notes.append("the bundle does not have what calibration saw of each activation")
+    return notes
 
 
 def _facts(bundle: Bundle) -> list[tuple[str, str]]:
@@ -91,21 +120,23 @@ def _plainest_onnx(artifacts: Sequence[Artifact]) -> Artifact | None:
 
 def _layer_table(artifact: Artifact, layers: Sequence[Layer], measured: LayerFigures) -> HtmlTable:
     """One row for each operator with weights or a time, with bars for what it takes."""
-    times, decibels = measured.nanoseconds, measured.int8_db
-    shown = [each for each in layers if each.parameters or each.macs or each.name in times]
+    names, decibels = {each.name for each in layers}, measured.int8_db
+    times = {file: ns for file, ns in measured.nanoseconds.items() if names & ns.keys()}
+    timed = {name for ns in times.values() for name in ns}
+    shown = [each for each in layers if each.parameters or each.macs or each.name in timed]
     columns = [
         Column("layer"),
         Column("operator"),
         Column("output"),
         Column("parameters", numeric=True),
         Column("MACs", numeric=True),
-        *([Column("time", numeric=True)] if times else []),
+        *(Column(f"time in {file}", numeric=True) for file in times),
         *([Column("SQNR, only this in int8", numeric=True)] if decibels else []),
     ]
     most = {
         "parameters": max((each.parameters for each in shown), default=0),
         "macs": max((each.macs or 0 for each in shown), default=0),
-        "ns": max((times.get(each.name, 0) for each in shown), default=0),
+        "ns": max((ns.get(each.name, 0) for ns in times.values() for each in shown), default=0),
     }
     rows: list[list[Cell]] = []
     for each in shown:
@@ -118,13 +149,13 @@ def _layer_table(artifact: Artifact, layers: Sequence[Layer], measured: LayerFig
             if each.macs is None
             else Bar(format_count(each.macs), _share(each.macs, most["macs"])),
         ]
-        if times:
-            ns = times.get(each.name)
+        for found in times.values():
+            ns = found.get(each.name)
             row.append("" if ns is None else Bar(format_duration(ns / 1e9), _share(ns, most["ns"])))
         if decibels:
-            found = decibels.get(each.name)
+            kept = decibels.get(each.name)
             # The noise that it adds, on a scale of amplitude: 0 dB fills the cell.
-            row.append("" if found is None else Bar(f"{found:.1f} dB", 10 ** (-found / 20)))
+            row.append("" if kept is None else Bar(f"{kept:.1f} dB", 10 ** (-kept / 20)))
         rows.append(row)
     title = f"The network layer by layer, from {artifact.path} ({len(rows)} operators)"
     return html_table(title, columns, rows)

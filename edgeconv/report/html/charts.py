@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Stand-ins that matplotlib draws with; the page puts its own colors there, light or dark.
-_INK = "#010203"
-_SERIES = tuple(f"#0a0b{index:02x}" for index in range(6))
+INK = "#010203"
+SERIES = tuple(f"#0a0b{index:02x}" for index in range(6))
 _MOST_DOTS = 400  # of one process; more of them are no clearer, and make the page large
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture with the sentence that says what it shows."""
+    """A picture with the sentence that says what it shows; see ``HtmlTable`` for ``folded``."""
 
     svg: Markup
     description: str
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def latency_dots(title: str, samples: Mapping[str, Sequence[Sequence[int]]]) -> 
                 s=9,
                 alpha=0.35,
                 linewidths=0,
-                color=_SERIES[index % len(_SERIES)],
+                color=SERIES[index % len(SERIES)],
             )
             y += 1
         ticks.append(((first + y - 1) / 2, printable(name)))
@@ -74,9 +75,9 @@ def latency_dots(title: str, samples: Mapping[str, Sequence[Sequence[int]]]) -> 
     axes.set_xlabel("milliseconds of one inference")
     axes.set_xlim(left=0)
     axes.invert_yaxis()
-    _plain(axes)
+    plain_axes(axes)
     described = f"{title}: a dot for each inference, a row for each process"
-    return Chart(_svg(figure), described)
+    return Chart(as_svg(figure), described)
 
 
 def front(title: str, points: Sequence[Point], cost: str, accuracy: str) -> Chart:
@@ -89,7 +90,7 @@ def front(title: str, points: Sequence[Point], cost: str, accuracy: str) -> Char
             [point.cost],
             [point.accuracy],
             s=25 + 175 * point.bytes / most,
-            color=_SERIES[index % len(_SERIES)],
+            color=SERIES[index % len(SERIES)],
             alpha=0.8,
             linewidths=0,
         )
@@ -100,19 +101,18 @@ def front(title: str, points: Sequence[Point], cost: str, accuracy: str) -> Char
             xytext=(7, 6 if index % 2 else -12),
             textcoords="offset points",
             fontsize="small",
-            color=_INK,
+            color=INK,
             parse_math=False,
         )
     best = sorted((p.cost, p.accuracy) for p in points if p.on_front)
     if len(best) > 1:
-        axes.step(*zip(*best, strict=True), where="post", color=_INK, linewidth=1, alpha=0.5)
+        axes.step(*zip(*best, strict=True), where="post", color=INK, linewidth=1, alpha=0.5)
     axes.set_xlabel(cost)
     axes.set_ylabel(accuracy)
-    axes.set_xlim(left=0)
-    axes.margins(x=0.25, y=0.15)
-    axes.set_xlim(left=0)
-    _plain(axes)
-    return Chart(_svg(figure), title)
+    axes.margins(y=0.15)
+    axes.set_xlim(0, 1.4 * max(point.cost for point in points))  # room for the names
+    plain_axes(axes)
+    return Chart(as_svg(figure), title)
 
 
 def _spread(durations: Sequence[int]) -> Sequence[int]:
@@ -123,17 +123,17 @@ def _spread(durations: Sequence[int]) -> Sequence[int]:
     return [ordered[round(i * last / (_MOST_DOTS - 1))] for i in range(_MOST_DOTS)]
 
 
-def _plain(axes: Axes) -> None:
+def plain_axes(axes: Axes) -> None:
     """Give the axes the page's color, and no frame."""
-    axes.grid(visible=True, color=_INK, alpha=0.15)
-    axes.tick_params(colors=_INK)
-    axes.xaxis.label.set_color(_INK)
-    axes.yaxis.label.set_color(_INK)
+    axes.grid(visible=True, color=INK, alpha=0.15)
+    axes.tick_params(colors=INK, which="both")
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
     for spine in axes.spines.values():
         spine.set_visible(False)
 
 
-def _svg(figure: Figure) -> Markup:
+def as_svg(figure: Figure) -> Markup:
     """The figure as an element of HTML, with the page's fonts and colors and without a date."""
     import matplotlib as mpl
     from markupsafe import Markup
@@ -146,7 +146,7 @@ def _svg(figure: Figure) -> Markup:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     used = set(re.findall(r"#([\w.-]+)", text))
     text = re.sub(r' id="([\w.-]+)"', lambda m: m[0] if m[1] in used else "", text)
-    text = text.replace(_INK, "currentColor")
-    for index, stand_in in enumerate(_SERIES):
+    text = text.replace(INK, "currentColor")
+    for index, stand_in in enumerate(SERIES):
         text = text.replace(stand_in, f"var(--series-{index})")
     return Markup(text)  # matplotlib escapes the text that it draws

@@ -6,19 +6,25 @@ from edgeconv.bench.instructions import CountResult
 from edgeconv.bench.profile.profile import OperatorResult
 from edgeconv.bench.result import BenchResult
 from edgeconv.bench.sustained import SustainedResult
+from edgeconv.bench.together import TogetherResult
 from edgeconv.evaluation import Evaluation
 from edgeconv.export.blame.report import Blame
 from edgeconv.report.accuracy import accuracy_cells
 from edgeconv.report.accuracy import notes as accuracy_notes
 from edgeconv.report.html.charts import latency_dots
-from edgeconv.report.html.page import Bar, Cell, Section, html_table
+from edgeconv.report.html.classes import class_blocks
+from edgeconv.report.html.page import Bar, Block, Cell, Section, html_table
+from edgeconv.report.html.roofline import roofline_chart
 from edgeconv.report.instructions import counts_cells
 from edgeconv.report.instructions import notes as count_notes
 from edgeconv.report.latency import cost_cells, latency_cells
 from edgeconv.report.latency import notes as latency_notes
+from edgeconv.report.operators import notes as operator_notes
 from edgeconv.report.sustained import notes as sustained_notes
 from edgeconv.report.sustained import sustained_cells
 from edgeconv.report.tables import Column
+from edgeconv.report.together import notes as together_notes
+from edgeconv.report.together import together_cells
 from edgeconv.units import format_duration, format_percent
 
 
@@ -54,38 +60,41 @@ def count_section(result: CountResult) -> Section:
 
 
 def accuracy_section(result: Evaluation) -> Section:
-    """The accuracy of each file."""
+    """The accuracy of each file, the classes that are confused, and the samples that changed."""
+    blocks, notes = class_blocks(result)
     return Section(
         f"Accuracy on {result.samples} samples of {result.data}",
-        blocks=(html_table("Accuracy", *accuracy_cells(result)),),
-        notes=tuple(accuracy_notes(result)),
+        blocks=(html_table("Accuracy", *accuracy_cells(result)), *blocks),
+        notes=(*accuracy_notes(result), *notes),
     )
 
 
 def operator_section(result: OperatorResult) -> Section:
-    """The time of every operator, and the share of the board's limit that it reaches."""
-    columns = [
-        Column("operator"),
-        Column("name"),
-        Column("time", numeric=True),
-        Column("of the board's limit", numeric=True),
-    ]
-    blocks = []
+    """The time of every operator, the share of the board's limit that it reaches, the roofline."""
+    blocks: list[Block] = []
     for model in result.models:
         most = max((operator.ns for operator in model.operators), default=0) or 1
-        rows: list[list[Cell]] = [
-            [
+        has_roofs = any(operator.roof for operator in model.operators)
+        columns = [Column("operator"), Column("name"), Column("time", numeric=True)]
+        columns += [Column("of the board's limit", numeric=True)] if has_roofs else []
+        rows: list[list[Cell]] = []
+        for operator in model.operators:
+            row: list[Cell] = [
                 operator.operator,
                 operator.name,
                 Bar(format_duration(operator.ns / 1e9), operator.ns / most),
-                ""
-                if operator.share_of_roof is None
-                else Bar(format_percent(operator.share_of_roof), operator.share_of_roof),
             ]
-            for operator in model.operators
-        ]
+            if has_roofs:
+                share = operator.share_of_roof
+                row.append("" if share is None else Bar(format_percent(share), share))
+            rows.append(row)
         blocks.append(html_table(model.file.name, columns, rows))
-    return Section(f"Operators on {result.device}", blocks=tuple(blocks))
+        blocks += filter(None, [roofline_chart(model)])
+    return Section(
+        f"Operators on {result.device}",
+        blocks=tuple(blocks),
+        notes=tuple(operator_notes(result)),
+    )
 
 
 def sustained_section(result: SustainedResult) -> Section:
@@ -95,6 +104,15 @@ def sustained_section(result: SustainedResult) -> Section:
         f"Sustained load on {result.device}",
         blocks=(html_table(title, *sustained_cells(result)),),
         notes=tuple(sustained_notes(result)),
+    )
+
+
+def together_section(result: TogetherResult) -> Section:
+    """What the files cost each other while they run at the same time."""
+    return Section(
+        f"Several models at once on {result.device}",
+        blocks=(html_table("Alone and beside the others", *together_cells(result)),),
+        notes=tuple(together_notes(result)),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from edgeconv.printable import printable
 from edgeconv.report.tables import Column
@@ -33,6 +33,7 @@ class Bar:
 
 
 Cell = str | Bar
+Block: TypeAlias = "HtmlTable | Chart | Gallery"
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,35 @@ class HtmlTable:
 
 
 @dataclass(frozen=True)
+class Photo:
+    """A small picture, as PNG in base64, with what there is to say of it."""
+
+    png: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Small pictures side by side."""
+
+    title: str
+    photos: tuple[Photo, ...]
+
+
+@dataclass(frozen=True)
 class Section:
     """What the page says of one bundle or result.
 
     Attributes:
         title: The heading.
         facts: Pairs of a name and a value.
-        blocks: Tables and charts, in order.
+        blocks: Tables, charts and pictures, in order.
         notes: What the reader must know besides, a sentence each.
     """
 
     title: str
     facts: tuple[tuple[str, str], ...] = ()
-    blocks: tuple[HtmlTable | Chart, ...] = ()
+    blocks: tuple[Block, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -95,5 +112,6 @@ def render(title: str, sections: Sequence[Section], made_by: str) -> str:
     environment.filters["printable"] = printable
     environment.tests["bar"] = lambda value: isinstance(value, Bar)
     environment.tests["table"] = lambda value: isinstance(value, HtmlTable)
+    environment.tests["gallery"] = lambda value: isinstance(value, Gallery)
     page = environment.get_template("page.html")
     return page.render(title=title, sections=sections, made_by=made_by)

@@ -1,4 +1,4 @@
-"""Running products and extremes: cumprod, cummax, cummin."""
+"""What runs along an axis: cumprod, cummax, cummin, logcumsumexp."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from edgeconv.export.capture.translations.pointwise import logaddexp
 from edgeconv.export.capture.translations.table import Table, Translation
 
 _aten = torch.ops.aten
@@ -29,6 +30,11 @@ def _cumprod(x: torch.Tensor, dim: int, *, dtype: torch.dtype | None = None) -> 
     return _scan(x if dtype is None else x.to(dtype), dim, torch.mul)
 
 
+def _logcumsumexp(x: torch.Tensor, dim: int) -> torch.Tensor:
+    """The exporter subtracts one maximum from all, beside which early values vanish."""
+    return _scan(x, dim, logaddexp)
+
+
 def _extreme(extreme: Binary, is_at_least: Binary) -> Translation:
     def function(x: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
         values = _scan(x, dim, extreme)
@@ -48,4 +54,5 @@ TABLE: Table = {
     _aten.cumprod.default: Translation(_cumprod),
     _aten.cummax.default: _extreme(torch.maximum, torch.ge),
     _aten.cummin.default: _extreme(torch.minimum, torch.le),
+    _aten.logcumsumexp.default: Translation(_logcumsumexp),
 }

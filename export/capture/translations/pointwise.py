@@ -1,6 +1,8 @@
-"""Functions of one value: erfinv, and rrelu outside training."""
+"""Elementwise functions: erfinv, logaddexp, logaddexp2, and rrelu outside training."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 
@@ -49,6 +51,18 @@ def _erfinv(x: torch.Tensor) -> torch.Tensor:
     return torch.where(x.abs() == 1, x * torch.inf, inner)
 
 
+def logaddexp(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """log(exp(x) + exp(y)); the exporter's own translation overflows from 89 on."""
+    # Equal infinities have no difference.
+    apart = (x - y).abs().where(x != y, 0.0)
+    return torch.maximum(x, y) + apart.neg().exp().log1p()
+
+
+def _logaddexp2(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    apart = (x - y).abs().where(x != y, 0.0)
+    return torch.maximum(x, y) + (apart * -math.log(2)).exp().log1p() / math.log(2)
+
+
 def _rrelu(
     x: torch.Tensor,
     lower: float = 1 / 8,
@@ -72,5 +86,7 @@ def _is_not_training(
 TABLE: Table = {
     _aten.erfinv.default: Translation(_erfinv),
     _aten.special_erfinv.default: Translation(_erfinv),
+    _aten.logaddexp.default: Translation(logaddexp),
+    _aten.logaddexp2.default: Translation(_logaddexp2),
     _aten.rrelu.default: Translation(_rrelu, _is_not_training),
 }

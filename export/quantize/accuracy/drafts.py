@@ -150,11 +150,15 @@ class Drafts:
             if not all(_RESCALE[each](segments, channels) for each in recipe.rescalings):
                 return None
             observed = self._rescaled(model, observed, channels, recipe.method, part)
-        unsettled = ""
-        if part is Part.WHOLE:
-            seen = calibration_of(self._watch.outputs, self._groups, found, recipe.method)
-            unsettled = seen.unsettled()
-        return draft_from(model, options, observed, unsettled)
+        if part is not Part.WHOLE:
+            return draft_from(model, options, observed)
+        seen = calibration_of(self._watch.outputs, self._groups, found, recipe.method)
+        fitted = draft_from(model, options, observed, seen.unsettled())
+        histograms = {
+            key: [observed.histograms[name] for name in members]
+            for key, members in self._groups.items()
+        }
+        return replace(fitted, seen=histograms)
 
     def _survey(self, method: RangeMethod) -> Survey:
         """What was seen, with inputs clipped where the method cuts much of them off."""

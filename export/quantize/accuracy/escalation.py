@@ -44,20 +44,39 @@ class Budget:
     Attributes:
         min_sqnr_db: The least SQNR; None for any.
         max_accuracy_drop: The largest loss of accuracy; None for any.
+        max_bytes: The largest size of a file; None for any.
+        max_latency_ns: The longest time of one inference; None for any.
     """
 
     min_sqnr_db: float | None = None
     max_accuracy_drop: float | None = None
+    max_bytes: int | None = None
+    max_latency_ns: float | None = None
+
+    @property
+    def asks_for_accuracy(self) -> bool:
+        """Whether more effort for accuracy may help."""
+        return self.min_sqnr_db is not None or self.max_accuracy_drop is not None
+
+    @property
+    def limits_cost(self) -> bool:
+        """Whether a network may cost too much."""
+        return self.max_bytes is not None or self.max_latency_ns is not None
 
     def met_by(self, figures: Assessment) -> bool:
-        """Whether a network with these figures meets the budget; an unknown loss does not."""
+        """Whether a network with these figures meets the budget; an unknown figure does not."""
         if figures.keeps_nothing:
             return False
         if self.min_sqnr_db is not None and figures.sqnr_db < self.min_sqnr_db:
             return False
-        if self.max_accuracy_drop is None:
-            return True
-        return figures.accuracy_drop is not None and figures.accuracy_drop <= self.max_accuracy_drop
+        limits = (
+            (figures.accuracy_drop, self.max_accuracy_drop),
+            (figures.bytes, self.max_bytes),
+            (figures.latency_ns, self.max_latency_ns),
+        )
+        return all(
+            limit is None or (figure is not None and figure <= limit) for figure, limit in limits
+        )
 
 
 @dataclass(frozen=True)
@@ -76,6 +95,13 @@ class Attempt:
     figures: Assessment
     met: bool
 
+    @classmethod
+    def of(
+        cls, name: str, options: QuantizeOptions, budget: Budget, figures: Assessment
+    ) -> Attempt:
+        """Hold figures against a budget."""
+        return cls(name, options, figures, budget.met_by(figures))
+
 
 # Quantizes with the options and measures the result.
 Assess = Callable[[QuantizeOptions], Assessment]
@@ -83,6 +109,9 @@ Assess = Callable[[QuantizeOptions], Assessment]
 
 def escalate(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Attempt]:
     """Try one step after the other until the budget is met.
+
+    Without a demand on accuracy there is nothing to try harder for: what is asked for is exported
+    as it is, and then without what repair leaves in float.
 
     Later steps use the best range method so far, and the passes that gained something.
 
@@ -97,10 +126,13 @@ def escalate(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Atte
     attempts: list[Attempt] = []
 
     def meets(name: str, options: QuantizeOptions) -> bool:
-        figures = assess(options)
-        attempts.append(Attempt(name, options, figures, budget.met_by(figures)))
+        attempts.append(Attempt.of(name, options, budget, assess(options)))
         return attempts[-1].met
 
+    if not budget.asks_for_accuracy:
+        if not meets("as asked", base) and base.decided().repair:
+            meets("without repair", replace(base, repair=False))
+        return attempts
     plain = replace(
         base,
         range_method=RangeMethod.MINMAX,

@@ -107,7 +107,7 @@ class _Search:
     def __init__(self, current: CalibratedModel, judge: Judge) -> None:
         self._current, self._judge = current, judge
         self.units = units(current)
-        fixed = _interface(current.model.graph) if current.options.integer_outputs else set()
+        fixed = interface(current.model.graph) if current.options.integer_outputs else set()
         self._free = [unit for unit in self.units if not unit.nodes & fixed]
 
     def reach(self, target_db: float, share: float, *, partly: bool = False) -> _Found | None:
@@ -119,25 +119,58 @@ class _Search:
             partly: Whether a search that reaches less counts.
         """
         most = max(_LEAST_MOST, int(len(self.units) * share))
-        chosen: list[Unit] = []
+        chosen: list[list[Unit]] = []
         done = 0  # so many of the first operators are decided, and enough is kept with them
         if self._worst_db(self._free) < target_db:
             return None
-        while (worst := self._worst_db(chosen)) < target_db:
-            if len(chosen) == most:
-                return _Found(tuple(chosen), worst) if partly else None
-            low, high = done, len(self._free)
-            while high - low > 1:
-                middle = (low + high) // 2
-                enough = self._worst_db([*chosen, *self._free[middle:]]) >= target_db
-                low, high = (middle, high) if enough else (low, middle)
-            chosen.append(self._free[low])
-            done = low + 1
-        for unit in list(chosen):
-            fewer = [each for each in chosen if each != unit]
-            if self._worst_db(fewer) >= target_db:
-                chosen = fewer
-        return _Found(tuple(chosen), self._worst_db(chosen))
+        while (worst := self._worst_db(_all(chosen))) < target_db:
+            room = most - len(_all(chosen))
+            if not room:
+                return _Found(tuple(_all(chosen)), worst) if partly else None
+            at = self._first_lossy(_all(chosen), done, target_db)
+            # Where one operator after the other loses too much, ever more of them leave together.
+            size = 2 * len(chosen[-1]) if chosen and at == done else 1
+            chosen.append(self._free[at : at + min(size, room)])
+            done = at + len(chosen[-1])
+        for part in list(chosen):
+            chosen.remove(part)
+            chosen += self._needed(part, _all(chosen), target_db)
+        found = set(_all(chosen))
+        kept = tuple(unit for unit in self._free if unit in found)
+        return _Found(kept, self._worst_db(kept))
+
+    def _first_lossy(self, chosen: Sequence[Unit], done: int, target_db: float) -> int:
+        """The first operator from ``done`` on with which too little is kept in int8.
+
+        Args:
+            chosen: The operators in float among those that are decided.
+            done: The number of operators that are decided.
+            target_db: What is enough.
+        """
+
+        def enough(count: int) -> bool:
+            return self._worst_db([*chosen, *self._free[count:]]) >= target_db
+
+        low, step = done, 1
+        while low + step < len(self._free) and enough(low + step):
+            low, step = low + step, 2 * step
+        high = min(low + step, len(self._free))
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if enough(middle) else (low, middle)
+        return low
+
+    def _needed(
+        self, part: list[Unit], others: Sequence[Unit], target_db: float
+    ) -> list[list[Unit]]:
+        """What of a part has to stay in float beside others."""
+        if self._worst_db(others) >= target_db:
+            return []
+        if len(part) == 1:
+            return [part]
+        first, second = part[: len(part) // 2], part[len(part) // 2 :]
+        needed = self._needed(first, [*others, *second], target_db)
+        return needed + self._needed(second, [*others, *_all(needed)], target_db)
 
     def _worst_db(self, in_float: Sequence[Unit]) -> float:
         candidate = keeping(self._current, _nodes(in_float)).to_qdq()[0]
@@ -157,11 +190,15 @@ def units(current: CalibratedModel) -> list[Unit]:
     return [Unit(str(result.name), frozenset(names)) for result, names in found.items()]
 
 
+def _all(parts: Sequence[list[Unit]]) -> list[Unit]:
+    return [unit for part in parts for unit in part]
+
+
 def _nodes(units: Sequence[Unit]) -> Names:
     return frozenset().union(*(unit.nodes for unit in units))
 
 
-def _interface(graph: ir.Graph) -> set[str]:
+def interface(graph: ir.Graph) -> set[str]:
     """The nodes that read inputs or write outputs of the network."""
     return {
         str(node.name)

@@ -176,13 +176,19 @@ def log_softmax(ctx: NodeLowering) -> None:
 
 @operator("MeanVarianceNormalization")
 def mean_variance_normalization(ctx: NodeLowering) -> None:
-    """(x - mean) / sqrt(variance), over the batch and the spatial axes if none are named."""
+    """(x - mean) / sqrt(variance), over the batch and the spatial axes if none are named.
+
+    ONNX adds 1e-9 to the root and ONNX Runtime nothing, so that it gives NaN where all is equal.
+    """
     shape = ctx.shape(0)
     perm = ctx.own_perm()
     named = ctx.attributes.get_ints("axes", (0, 2, 3))
     axes = [perm.index(axis % len(shape)) for axis in named]
-    result = standardized(Arithmetic(ctx), ctx.tensor(0, perm), axes, 1e-9)
-    ctx.finish(result, Order.of(shape, perm))
+    steps, x = Arithmetic(ctx), ctx.tensor(0, perm)
+    centered = steps("SUB", x, steps.mean(x, axes))
+    variance = steps.mean(steps("MUL", centered, centered), axes)
+    deviation = steps("MAXIMUM", steps("SQRT", variance), 1e-9)
+    ctx.finish(steps("DIV", centered, deviation), Order.of(shape, perm))
 
 
 @operator("LRN")

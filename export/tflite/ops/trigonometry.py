@@ -24,26 +24,64 @@ def _other_leg(f: Formula) -> Tensor:
     return f("SQRT", f("MUL", f("SUB", 1.0, f.x), f("ADD", f.x, 1.0)))
 
 
-def _sum_of_exponentials(f: Formula, name: str) -> Tensor:
-    return f("MUL", f(name, f("EXP", f.x), f("EXP", f("NEG", f.x))), 0.5)
+def _cosh(f: Formula) -> Tensor:
+    """(exp(|x|) + exp(-|x|)) / 2."""
+    distance = f("ABS", f.x)
+    return f("ADD", _half_exp(f, distance), f("MUL", f("EXP", f("NEG", distance)), 0.5))
+
+
+def _sinh(f: Formula) -> Tensor:
+    """sign(x) (1 - exp(-|x|)) (1 + exp(|x|)) / 2: no difference of two numbers near 1."""
+    distance = f("ABS", f.x)
+    # ELU is exp(x) - 1 without the rounding of exp(x).
+    rest = f("MUL", f("SIGN", f.x), f("NEG", f("ELU", f("NEG", distance))))
+    return f("MUL", rest, f("ADD", _half_exp(f, distance), 0.5))
+
+
+def _half_exp(f: Formula, x: Tensor) -> Tensor:
+    """exp(x) / 2, which overflows later than exp(x)."""
+    root = f("EXP", f("MUL", x, 0.5))
+    return f("MUL", root, f("MUL", root, 0.5))
+
+
+def _log1p(f: Formula, x: Tensor) -> Tensor:
+    """log(1 + x) of a number that is not negative, as precise for small ones as for large ones.
+
+    Up to 0.4 it is 2 artanh(s) of s = x / (2 + x), by its series: XNNPACK's LOG is off by a unit in
+    the last place of 1 + x there, whatever is left of its logarithm.
+    """
+    s = f("DIV", x, f("ADD", x, 2.0))
+    square = f("MUL", s, s)
+    series = f("ADD", f("MUL", square, 2 / 11), 2 / 9)
+    for coefficient in (2 / 7, 2 / 5, 2 / 3, 2.0):
+        series = f("ADD", f("MUL", square, series), coefficient)
+    small = f("LESS", x, 0.4, dtype=np.dtype(bool))
+    log = f("LOG", f("ADD", x, 1.0))
+    return f("SELECT_V2", small, f("MUL", s, series), log, dtype=FLOAT)
 
 
 def _asinh(f: Formula) -> Tensor:
-    """sign(x) log(|x| + sqrt(x² + 1))."""
+    """sign(x) log1p(|x| + x² / (1 + sqrt(x² + 1)))."""
     distance = f("ABS", f.x)
-    root = f("SQRT", f("ADD", f("MUL", f.x, f.x), 1.0))
-    return f("MUL", f("SIGN", f.x), f("LOG", f("ADD", distance, root)))
+    # The quotient is 1 from 1e9 on, whose square does not overflow.
+    capped = f("MINIMUM", distance, 1e9)
+    root = f("SQRT", f("ADD", f("MUL", capped, capped), 1.0))
+    more = f("MUL", distance, f("DIV", capped, f("ADD", root, 1.0)))
+    return f("MUL", f("SIGN", f.x), _log1p(f, f("ADD", distance, more)))
 
 
 def _acosh(f: Formula) -> Tensor:
-    """log(x + sqrt((x - 1) (x + 1)))."""
-    root = f("SQRT", f("MUL", f("SUB", f.x, 1.0), f("ADD", f.x, 1.0)))
-    return f("LOG", f("ADD", f.x, root))
+    """log1p(t + sqrt(t) sqrt(t + 2)) of t = x - 1."""
+    t = f("SUB", f.x, 1.0)
+    root = f("MUL", f("SQRT", t), f("SQRT", f("ADD", f.x, 1.0)))
+    return _log1p(f, f("ADD", t, root))
 
 
 def _atanh(f: Formula) -> Tensor:
-    """log((1 + x) / (1 - x)) / 2."""
-    return f("MUL", f("LOG", f("DIV", f("ADD", f.x, 1.0), f("SUB", 1.0, f.x))), 0.5)
+    """sign(x) log1p(2 |x| / (1 - |x|)) / 2."""
+    distance = f("ABS", f.x)
+    ratio = f("DIV", f("ADD", distance, distance), f("SUB", 1.0, distance))
+    return f("MUL", f("MUL", f("SIGN", f.x), 0.5), _log1p(f, ratio))
 
 
 FORMULAS: dict[str, Callable[[Formula], Tensor]] = {
@@ -53,8 +91,8 @@ FORMULAS: dict[str, Callable[[Formula], Tensor]] = {
     "Asinh": _asinh,
     "Atan": _atan,
     "Atanh": _atanh,
-    "Cosh": lambda f: _sum_of_exponentials(f, "ADD"),
-    "Sinh": lambda f: _sum_of_exponentials(f, "SUB"),
+    "Cosh": _cosh,
+    "Sinh": _sinh,
 }
 
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from edgeconv.cli import cli
 from edgeconv.errors import EdgeconvError
+from edgeconv.report.stacked import WIDTH
 from support.blame_graphs import data, float_bundle, save, weights
 
 pytestmark = pytest.mark.slow
@@ -25,16 +26,18 @@ def run(*arguments: str | Path) -> str:
 
 def test_a_model_and_its_plot(tmp_path: Path) -> None:
     model, samples = save(tmp_path / "small.onnx", weights()), data(tmp_path / "data.npz")
-    plot = tmp_path / "plot.svg"
-    output = run(model, "--data", samples, "--limit", "2", "--plot", plot)
+    plot, page = tmp_path / "plot.svg", tmp_path / "page.html"
+    output = run(model, "--data", samples, "--limit", "2", "--plot", plot, "--html", page)
     lines = output.splitlines()
     assert lines[0].startswith("small.onnx: int8 keeps ")
     assert " dB at the output, over 12 samples of data.npz (ranges: " in lines[0]
-    header = "layer operator alone noise in place input output reason"
-    assert " ".join(lines[1].split()) == header
+    assert " ".join(lines[1].split()).startswith("layer operator alone noise in place")
     assert [line.split()[1] for line in lines[2:4]] == ["Conv", "Conv"]
     assert "█" in lines[2]
-    assert lines[4].startswith("1 more layers make ")
+    assert max(map(len, lines[1:4])) <= WIDTH
+    assert any(line.startswith(f"{lines[2].split()[0]}: ") for line in lines[4:])  # its reason
+    assert any(line.startswith("1 more layers make ") for line in lines[4:])
+    assert "<h2>Where small.onnx loses accuracy in int8</h2>" in page.read_text("utf-8")
     root = ElementTree.fromstring(plot.read_text(encoding="utf-8"))
     titles = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}title")]
     assert [title[0] for title in titles] == ["a", "b", "c"]

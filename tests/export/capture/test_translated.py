@@ -108,6 +108,7 @@ FAMILIES: dict[str, dict[str, Function]] = {
         "cummax": lambda x: x.cummax(1).values,
         "cummax_indices": lambda x: x.round().cummax(-1).indices,
         "cummin": lambda x: x.cummin(-1).values,
+        "logcumsumexp": lambda x: (100 * x).logcumsumexp(-1),
     },
     "search": {
         "searchsorted": lambda x: torch.searchsorted(_BOUNDARIES, x.round(), right=True),
@@ -117,6 +118,10 @@ FAMILIES: dict[str, dict[str, Function]] = {
     "pointwise": {
         "hypot": lambda x: torch.hypot(x, x + 1),
         "erfinv": lambda x: torch.erfinv(torch.tanh(x)),
+        "logaddexp": lambda x: torch.logaddexp(100 * x, 50 * x[:, :1]),
+        "logaddexp2": lambda x: torch.logaddexp2(200 * x, x - 1),
+        "xlogy": lambda x: torch.special.xlogy(x.round(), x.abs().floor() + 1e-3),
+        "xlog1py": lambda x: torch.special.xlog1py(x.round(), x.abs()),
         "rrelu": lambda x: functional.rrelu(x, 0.1, 0.4),
         "cdist": lambda x: torch.cdist(x, x[:, :2] + 1),
         "cdist_of_sums": lambda x: torch.cdist(x, x[:, :2], p=1),

@@ -72,7 +72,7 @@ def test_a_network_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
 
 def test_probes_hold_zeros_constants_tiny_and_large_values() -> None:
     sample = SyntheticSamples([INPUT]).sample(0)
-    patched, tiny, large = (probe[0] for probe in probes(sample))
+    patched, tiny, large = (probe[0] for probe in probes(sample).values())
     for value in (0.0, 1.0, 0.5):
         assert np.mean(patched == value) >= 1 / 8 - 1 / 192
     assert 0 < np.abs(tiny).max() < 1e-5

@@ -72,6 +72,7 @@ def test_a_file_is_shown(bundle: Path) -> None:
     assert "full integer of int8" in text
     assert "CONV_2D" in text
     assert "1x8x8x3" in text
+    assert max(map(len, text.splitlines()[1:])) <= 80
 
 
 def test_json_of_a_file_is_versioned(bundle: Path) -> None:

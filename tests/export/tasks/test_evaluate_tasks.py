@@ -135,7 +135,7 @@ def test_the_command(points: tuple[Bundle, Path], tmp_path: Path) -> None:
         assert "on 30 samples of d.npz" in said
     code, said = run("evaluate", bundle.path, "--data", data, "--json", "--task", "keypoints")
     plain: dict[str, Any] = json.loads(said)
-    assert (plain["schema_version"], plain["task"], plain["samples"]) == (3, "regression", 30)
+    assert (plain["schema_version"], plain["task"], plain["samples"]) == (4, "regression", 30)
     assert plain["results"][0]["figures"][0] == {
         "name": "RMSE",
         "value": plain["results"][0]["figures"][0]["value"],

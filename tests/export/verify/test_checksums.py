@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from edgeconv.bundle import MANIFEST_NAME, SUMS_NAME, Bundle
+from edgeconv.bundle import COMPANION_NAMES, MANIFEST_NAME, SUMS_NAME, Bundle
 from edgeconv.checksums import check_checksums, write_checksums
 from edgeconv.cli.verify_command import command
 from edgeconv.errors import BundleError
@@ -103,11 +103,12 @@ def test_a_foreign_file_is_named(good: Bundle, tmp_path: Path, kind: str) -> Non
 
 def test_a_bundle_from_before_checksums(good: Bundle, tmp_path: Path) -> None:
     folder = copied(good, tmp_path / "out")
-    for name in (SUMS_NAME, "run.py", "README.md"):
+    for name in (SUMS_NAME, *COMPANION_NAMES):
         (folder / name).unlink()
     text = (folder / MANIFEST_NAME).read_text()
+    assert '"schema_version": 3' in text
     (folder / MANIFEST_NAME).write_text(
-        text.replace('"schema_version": 2', '"schema_version": 1', 1)
+        text.replace('"schema_version": 3', '"schema_version": 1', 1)
     )
     assert verify(folder, "--quick")[0] == 0
 
@@ -115,8 +116,8 @@ def test_a_bundle_from_before_checksums(good: Bundle, tmp_path: Path) -> None:
 def test_a_bundle_from_before_its_script(good: Bundle, tmp_path: Path) -> None:
     """Such a bundle is whole without one; one that is added does not belong to it."""
     folder = copied(good, tmp_path / "out")
-    (folder / "run.py").unlink()
-    (folder / "README.md").unlink()
+    for name in COMPANION_NAMES:
+        (folder / name).unlink()
     write_checksums(folder)
     assert verify(folder, "--quick")[0] == 0
     (folder / "run.py").write_text("print()")

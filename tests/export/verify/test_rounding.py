@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from edgeconv.bundle import Artifact, Precision
 from edgeconv.errors import VerificationError
 from edgeconv.export import Bundle, Format, export
 from edgeconv.export.capture.module import capture_module
@@ -22,6 +23,8 @@ from edgeconv.export.verify.float64 import (
     float32_allowances,
     module_in_float64,
 )
+from edgeconv.export.verify.functions import moves_by_functions
+from edgeconv.export.verify.parity import Probes, Reference, compare, failure
 from edgeconv.export.verify.reference import module_outputs
 from edgeconv.export.verify.rounding import allowances, largest_error, moved
 from edgeconv.models.randomize import structured_input
@@ -141,6 +144,31 @@ def test_allowances_measured_on_few_samples_are_no_larger() -> None:
     assert (by_few > by_all / 8).all()  # of the same order: eight times is what the factor covers
 
 
+class Inverse(nn.Module):
+    """artanh amplifies the last place of a tanh near 1, which runtimes round differently."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.atanh(torch.tanh(x))
+
+
+def test_functions_may_be_off_by_a_unit(tmp_path: Path) -> None:
+    bundle = export(Inverse(), out=tmp_path / "out", input_size=(8, 16))
+    assert all(a.verification and a.verification.passed for a in bundle.manifest.artifacts)
+
+
+def test_only_what_a_function_moves_is_added() -> None:
+    net = Net()
+    near = net.op("Tanh", net.input("x", (1, 3)))
+    net.output(net.op("Mul", net.op("Atanh", near), net.constant(np.float32(2))))
+    net.output(net.op("Add", "x", "x"))
+    x = np.array([[1e-3, 6.0, 100.0]], np.float32)
+    ((first, second),) = moves_by_functions(as_model(net.proto()), [(x,)])
+    assert 0 < np.abs(first[0, 0]) < 1e-9
+    assert 1e-6 < np.abs(first[0, 1]) < 0.1  # e^12 / 4 times a unit
+    assert first[0, 2] == 0.0  # infinite
+    assert not second.any()
+
+
 class Logarithm(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.log(x * x + 1e-10)
@@ -153,6 +181,40 @@ def test_a_lost_epsilon_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     )
     with pytest.raises(VerificationError, match="more than float32 rounding"):
         export(Logarithm(), out=tmp_path / "out", input_size=(8,))
+
+
+def test_an_overflow_allows_nothing_elsewhere() -> None:
+    """Sample 1 overflows once its inputs move, and an element of sample 2 in float32 alone."""
+    net = Net()
+    net.output(net.op("Exp", net.input("x", (1, 2))))
+    samples = [(np.array([row], np.float32),) for row in ([1, 2], [1, 88.72283], [1, 100])]
+    double = {i: [np.exp(x.astype(np.float64))] for i, (x,) in enumerate(samples)}
+    with np.errstate(over="ignore"):
+        runs = {i: [np.exp(x)] for i, (x,) in enumerate(samples)}
+        again = {i: [np.exp(x * np.float32(1 + 2e-7))] for i, (x,) in enumerate(samples)}
+    assert np.isinf(again[1][0]).any()
+    assert np.isinf(runs[2][0]).any()
+    allowed = allowances(as_model(net.proto()), samples, double, [runs, again])[:, 0]
+    assert allowed[0] < 1e-4
+    assert np.isinf(allowed[1])  # any right program may overflow here
+    assert allowed[2] < 1e-3
+
+
+@pytest.mark.parametrize(("got", "by"), [(7.0, "by 7 of"), (np.inf, "by NaN or infinity on")])
+def test_a_failure_on_a_probe_says_so(got: float, by: str) -> None:
+    sample = (np.ones((1, 2), np.float32),)
+    outputs = [np.array([[0, 1]], np.float32)]
+    reference = Reference(
+        "pytorch", [sample], [outputs], probes=Probes([sample], [outputs], ["a millionth as large"])
+    )
+    figures = compare(
+        [outputs, [np.array([[got, 1]], np.float32)]], reference, Precision.FLOAT32, "LiteRT"
+    )
+    assert not figures.passed
+    artifact = Artifact.model_construct(path="y.tflite", precision=Precision.FLOAT32)
+    message = failure(artifact, figures, "pytorch").message
+    assert message.startswith(f"y.tflite differs from pytorch {by}")
+    assert "on inputs a millionth as large, more than float32 rounding explains" in message
 
 
 def test_both_ways_to_float64_agree(tmp_path: Path) -> None:

@@ -74,6 +74,12 @@ def test_when_nothing_meets_the_budget_the_last_attempt_says_so() -> None:
         (Budget(max_accuracy_drop=0.01), figures(99.0, drop=0.02), False),
         (Budget(max_accuracy_drop=0.01), figures(99.0, drop=None), False),
         (Budget(min_sqnr_db=25, max_accuracy_drop=0.01), figures(20.0, drop=0.0), False),
+        (Budget(max_bytes=10), Assessment(20.0, None, 10, None), True),
+        (Budget(max_bytes=10), Assessment(20.0, None, 11, None), False),
+        (Budget(max_latency_ns=5.0), Assessment(20.0, None, 1, 5.0), True),
+        (Budget(max_latency_ns=5.0), Assessment(20.0, None, 1, 5.1), False),
+        (Budget(max_latency_ns=5.0), Assessment(20.0, None, 1, None), False),
+        (Budget(max_bytes=10), Assessment(0.0, None, 1, None, keeps_nothing=True), False),
     ],
 )
 def test_budgets(budget: Budget, figure: Assessment, met: bool) -> None:

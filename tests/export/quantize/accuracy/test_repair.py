@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, RangeMethod, quantize
 from edgeconv.export.quantize.accuracy.judge import Judge
+from edgeconv.export.quantize.accuracy.repair import Unit, _Search
 from support.detectors import detector, samples
 
 pytestmark = pytest.mark.slow
@@ -141,3 +145,33 @@ def test_the_worst_neighborhoods_take_their_own_biases_along() -> None:
     assert corrected.float_fallback == plain.float_fallback
     assert [step.name for step in corrected.improvements if step.kept] == ["bias correction"]
     assert kept_corrected > kept - 0.1
+
+
+class Pretended(_Search):
+    """A search among operators of which some have to be in float, whatever else is."""
+
+    def __init__(self, count: int, needed: set[int]) -> None:
+        self.units = [Unit(str(index), frozenset({str(index)})) for index in range(count)]
+        self._free, self._needs, self.questions = self.units, needed, 0
+
+    def _worst_db(self, in_float: Sequence[Unit]) -> float:
+        self.questions += 1
+        return 30.0 if self._needs <= {int(unit.result) for unit in in_float} else 0.0
+
+
+@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))))
+def test_finds_exactly_what_has_to_be_in_float(case: tuple[int, set[int]]) -> None:
+    count, needed = case
+    search = Pretended(count, needed)
+    found = search.reach(20.0, share=1.0)
+    assert found is not None
+    assert [int(unit.result) for unit in found.units] == sorted(needed)
+
+
+def test_a_run_of_lossy_operators_takes_few_questions() -> None:
+    """One operator at a time, each found by halving, would take some thousand."""
+    needed = {*range(40, 52), *range(100, 240)}
+    search = Pretended(400, needed)
+    assert search.reach(20.0, share=0.5) is not None
+    # Two show of each that it is needed, and some dozens find where they begin.
+    assert search.questions < 2 * len(needed) + 60

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from edgeconv.bench import BenchResult
-from edgeconv.bench.history import History
-from edgeconv.bench.history_schema import SCHEMA_VERSION
 from edgeconv.errors import UsageError
+from edgeconv.store.history import History
+from edgeconv.store.schema import SCHEMA_VERSION
+from edgeconv.store.sqlite import SQLiteFile
 from support.results import made_counts, made_model, made_result
 
 # As version 1 made them.
@@ -72,7 +73,7 @@ def tables(path: Path) -> set[str]:
 
 
 def test_all_that_was_kept_is_still_there(old: Path, result: BenchResult) -> None:
-    history = History(old)
+    history = History(SQLiteFile(old))
     entries = history.entries()
     assert [(entry.run, entry.name) for entry in entries] == [
         (3, "b"),
@@ -90,27 +91,27 @@ def test_all_that_was_kept_is_still_there(old: Path, result: BenchResult) -> Non
 
 
 def test_version_2_gets_its_column(old: Path) -> None:
-    History(old).entries()
+    History(SQLiteFile(old)).entries()
     connection = sqlite3.connect(old)
     connection.execute("ALTER TABLE models DROP COLUMN log_variance")
     connection.execute("PRAGMA user_version = 2")
     connection.close()
-    assert History(old).between_sessions("local").sessions == 2
+    assert History(SQLiteFile(old)).between_sessions("local").sessions == 2
     assert version(old) == SCHEMA_VERSION
 
 
 def test_it_goes_on_from_there(old: Path) -> None:
-    history = History(old)
+    history = History(SQLiteFile(old))
     assert history.add(made_counts({"a": 5}), None) == 4
     assert history.entries()[0].instructions == 5
-    fresh = History(old.with_name("fresh.db"))
+    fresh = History(SQLiteFile(old.with_name("fresh.db")))
     fresh.add(made_counts({"a": 5}), None)
     assert tables(old) == tables(old.with_name("fresh.db"))
 
 
 def test_several_at_once(old: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        counts = list(pool.map(lambda _: len(History(old).entries()), range(16)))
+        counts = list(pool.map(lambda _: len(History(SQLiteFile(old)).entries()), range(16)))
     assert counts == [4] * 16
 
 
@@ -121,5 +122,5 @@ def test_a_file_that_cannot_be_changed_stays_as_it_was(old: Path) -> None:
     connection.close()
     before = tables(old)
     with pytest.raises(UsageError, match="high_ns"):
-        History(old).entries()
+        History(SQLiteFile(old)).entries()
     assert (version(old), tables(old)) == (1, before)

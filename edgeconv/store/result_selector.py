@@ -9,9 +9,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edgeconv.bench.compare.kinds import kind_named, kind_of
-from edgeconv.bench.history import History, commit_of
 from edgeconv.bundle import MANIFEST_NAME
 from edgeconv.errors import DataError, MeasurementError, UsageError
+from edgeconv.store.history import History
+from edgeconv.store.revision import commit_of
 from edgeconv.versioned import Head, Versioned
 
 SUFFIX = ".json"
@@ -79,7 +80,7 @@ def resolve(reference: str, history: History, folder: Path) -> tuple[Versioned, 
             hint=f"make one with `edgeconv bench {reference} -o FILE` or "
             f"`edgeconv evaluate {reference} --data DATA -o FILE`",
         )
-    if _is_run(reference):
+    if is_run(reference):
         return (history.get(int(reference)),)
     commit = commit_of(reference, folder)
     if commit is None and path.is_dir():
@@ -140,12 +141,12 @@ def match(before: str, after: str, history: History, folder: Path) -> Matched:
                 hint="name two; `edgeconv history` lists them",
             )
     gone, added = _without_partner(old, pairs), _without_partner(new, pairs)
-    if Path(after).is_file() or _is_run(after):  # one result; the kinds it is not were not asked
+    if Path(after).is_file() or is_run(after):  # one result; the kinds it is not were not asked
         return Matched(pairs, (), tuple(f"only {before} has {words}" for words in gone))
     return Matched(pairs, gone, tuple(f"only {after} has {words}" for words in added))
 
 
-def _is_run(reference: str) -> bool:
+def is_run(reference: str) -> bool:
     """Whether it is a number, as the history has. Longer ones may be abbreviated commits."""
     return reference.isascii() and reference.isdigit() and len(reference) < 10
 

@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from edgeconv.bench import BenchResult
-from edgeconv.bench.history import History, Revision, current_revision, default_path
 from edgeconv.bench.instructions import CountResult
 from edgeconv.bench.result import ModelFile
 from edgeconv.bench.sessions import NOT_KNOWN
 from edgeconv.errors import UsageError
+from edgeconv.store.history import History
+from edgeconv.store.location import default_path
+from edgeconv.store.revision import Revision, current_revision
+from edgeconv.store.sqlite import SQLiteFile
 from support.command_line import CommandLine
 from support.results import made_counts, made_model, made_result
 from support.tiny_models import write_tflite
@@ -28,7 +31,7 @@ SLOW = [2 * median for median in CALM]
 
 @pytest.fixture
 def history(history_path: Path) -> History:
-    return History(history_path)
+    return History(SQLiteFile(history_path))
 
 
 def test_empty(history: History, history_path: Path) -> None:
@@ -107,6 +110,9 @@ def test_counts_in_the_list(history: History, edgeconv: CommandLine) -> None:
     history.add(result, None)
     history.add(made_result(made_model("a.tflite", CALM)), None)
     table = edgeconv("history").stdout
+    assert max(map(len, table.splitlines())) <= 80
+    assert {"Revision", "Threads"} & set(table.split()) == set()
+    assert {"Revision", "Threads"} <= set(edgeconv("history", "--wide").stdout.split())
     assert "12.3 M instr." in table
     assert "1.000 ms" in table
     rows = list(csv.DictReader(io.StringIO(edgeconv("history", "--csv").stdout)))
@@ -121,7 +127,7 @@ def test_a_file_that_is_no_history(history_path: Path) -> None:
     history_path.parent.mkdir()
     history_path.write_bytes(b"not a database at all" * 100)
     with pytest.raises(UsageError, match="history"):
-        History(history_path).entries()
+        History(SQLiteFile(history_path)).entries()
 
 
 def test_another_schema_version(history_path: Path) -> None:
@@ -129,7 +135,7 @@ def test_another_schema_version(history_path: Path) -> None:
     with sqlite3.connect(history_path) as connection:
         connection.execute("PRAGMA user_version = 9")
     with pytest.raises(UsageError, match=r"schema version 9.*\nhint: update edgeconv") as raised:
-        History(history_path).entries()
+        History(SQLiteFile(history_path)).entries()
     assert "\n" not in raised.value.message
 
 
@@ -183,7 +189,7 @@ def test_a_folder_that_cannot_be_made_is_said_in_words(
     with pytest.raises(
         UsageError, match=r"h.db cannot be used as the history: .*\nhint: set EDGECONV_H"
     ):
-        History(default_path()).add(made_counts({"a": 1}), None)
+        History(SQLiteFile(default_path())).add(made_counts({"a": 1}), None)
     done = edgeconv("history")
     assert done.returncode == 0
     assert "nothing was measured yet: there is no " in done.stderr

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from edgeconv.bench.history import History, Revision, current_revision
-from edgeconv.bench.result_selector import match, resolve
 from edgeconv.errors import UsageError
+from edgeconv.store.history import History
+from edgeconv.store.result_selector import match, resolve
+from edgeconv.store.revision import Revision, current_revision
+from edgeconv.store.sqlite import SQLiteFile
 from edgeconv.versioned import Versioned
 from support.command_line import CommandLine
 from support.results import STARTED, made_counts, made_evaluation, made_model, made_result
@@ -25,7 +27,7 @@ ACCURACY = made_evaluation({"a": [True, False, True]})
 
 @pytest.fixture
 def history(history_path: Path) -> History:
-    return History(history_path)
+    return History(SQLiteFile(history_path))
 
 
 def commit(repository: Path) -> Revision:

@@ -1,0 +1,235 @@
+"""Measure int8 on networks that other people trained, on photographs that calibration did not see.
+
+    .venv/bin/python -m benchmarks.int8_real_weights [NETWORK ...] [--effort 0 1 2]
+
+The networks and photographs are those of ``tests/realnets/requirements.txt``, in the folder that
+``EDGECONV_REALNETS`` names (``build/realnets``). Every other photograph is for calibration, the
+rest are unseen. Each file of ours is a whole export, verified in both formats. Writes
+``results/int8_real_weights.md``. ONNX Runtime's entropy and percentile keep all activations of all
+samples in memory: some 8 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+from onnxruntime.quantization import CalibrationMethod
+from PIL import Image
+
+from benchmarks.int8_held_out import db, peer_model, run
+from benchmarks.measuring import machine, markdown_table, publish
+from edgeconv.export import QuantizeOptions, export
+from edgeconv.units import format_percent
+
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+from realnets.networks import NETWORKS
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = Path(os.environ.get("EDGECONV_REALNETS", ROOT / "build" / "realnets"))
+CALIBRATION, UNSEEN = 128, 240
+METHODS = {
+    "ONNX Runtime, min-max": CalibrationMethod.MinMax,
+    "ONNX Runtime, entropy": CalibrationMethod.Entropy,
+    "ONNX Runtime, percentile": CalibrationMethod.Percentile,
+}
+# What scikit-image has besides drawings, test patterns and pictures of one texture.
+PHOTOGRAPHS = (
+    *("astronaut.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "ihc.png"),
+    *("hubble_deep_field.jpg", "motorcycle_left.png", "retina.jpg", "rocket.jpg"),
+)
+TEXTS = ("page.png", "text.png")
+
+Array = npt.NDArray[Any]
+Crops = Callable[[tuple[int, int], list[Path]], Iterator[npt.NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one network is for.
+
+    Attributes:
+        name: The network's in ``tests/realnets``.
+        size: Height and width of its input.
+        normalize: From crops, [1, H, W, 3] in RGB from 0 to 255, to what it takes.
+        kept: The share of the float network's answer that outputs keep, and what that is.
+        figure: A word for that share.
+        texts: Whether it reads lines of text.
+    """
+
+    name: str
+    size: tuple[int, int]
+    normalize: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+    kept: Callable[[Array, Array], float]
+    figure: str
+    texts: bool = False
+
+
+def as_torchvision(crop: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    return np.ascontiguousarray(((crop / np.float32(255) - mean) / std).transpose(0, 3, 1, 2))
+
+
+def as_ocr(crop: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    scaled = (crop[..., ::-1] / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+
+def same_class(expected: Array, got: Array) -> float:
+    return float((expected.argmax(1) == got.argmax(1)).mean())
+
+
+def overlap(expected: Array, got: Array) -> float:
+    """Intersection over union of the pixels that are text, over all pictures."""
+    a, b = expected > 0.3, got > 0.3
+    return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+def same_text(expected: Array, got: Array) -> float:
+    """The share of lines that read the same, with the best class of each step."""
+    pairs = zip(expected.argmax(2), got.argmax(2), strict=True)
+    return float(np.mean([_letters(a) == _letters(b) for a, b in pairs]))
+
+
+def _letters(steps: Array) -> list[int]:
+    return [
+        int(a) for a, before in zip(steps, [0, *steps[:-1]], strict=True) if a not in (0, before)
+    ]
+
+
+TASKS = (
+    Task("MobileNetV2", (224, 224), as_torchvision, same_class, "same class"),
+    Task("EfficientNet-Lite0", (224, 224), as_torchvision, same_class, "same class"),
+    Task("PP-OCRv6 detector", (224, 320), as_ocr, overlap, "IoU of text", texts=True),
+    Task("PP-OCRv6 recognizer", (48, 160), as_ocr, same_text, "same text", texts=True),
+)
+
+
+def crops(size: tuple[int, int], files: Sequence[Path], count: int, *, seed: int) -> Iterator[Any]:
+    """Random parts of pictures, [1, H, W, 3] in RGB from 0 to 255, scaled to one size."""
+    rng = np.random.default_rng(seed)
+    height, width = size
+    for index in range(count):
+        with Image.open(files[index % len(files)]) as picture:
+            picture = picture.convert("RGB")
+            # From what just holds the shorter side down to a third of it.
+            scale = min(picture.width / width, picture.height / height) * rng.uniform(1 / 3, 1)
+            w, h = int(width * scale), int(height * scale)
+            left = int(rng.integers(0, picture.width - w + 1))
+            top = int(rng.integers(0, picture.height - h + 1))
+            part = picture.crop((left, top, left + w, top + h))
+            yield np.asarray(part.resize((width, height), Image.Resampling.BILINEAR), np.float32)[
+                None
+            ]
+
+
+def data(task: Task) -> tuple[list[Any], list[Any]]:
+    """Inputs for calibration, and inputs from other pictures."""
+    folder = PACKAGES / "skimage" / "data"
+    found = [folder / name for name in PHOTOGRAPHS]
+    found += sorted((PACKAGES / "foolbox" / "data").glob("imagenet_*.jpg"))
+    halves = (found[::2], found[1::2])
+    if task.texts:
+        halves = ([folder / TEXTS[0]], [folder / TEXTS[1]])
+    first, second = (
+        [task.normalize(crop) for crop in crops(task.size, files, count, seed=count)]
+        for files, count in zip(halves, (CALIBRATION, UNSEEN), strict=True)
+    )
+    return first, second
+
+
+def files_of(task: Task, calibration: list[Any], effort: int) -> tuple[ir.Model, ir.Model, float]:
+    """Our float32 and int8 ``.onnx`` files, and the CPU seconds of the export."""
+    (network,) = (each for each in NETWORKS if each.name == task.name)
+    file = PACKAGES / network.file
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "calibration.npz"
+        np.savez(data, x=np.concatenate(calibration))
+        start = time.process_time()
+        bundle = export(
+            file if network.network is None else network.network(file),
+            out=Path(folder) / "out",
+            name="network",
+            input_size=(3, *task.size),
+            calibration=data,
+            quantization=QuantizeOptions(effort=effort),
+        )
+        seconds = time.process_time() - start
+        models = [
+            ir.load(Path(folder) / "out" / f"network_{precision}.onnx")
+            for precision in ("float32", "int8")
+        ]
+        for model in models:
+            ir.external_data.load_to_model(model)
+        assert len(bundle.manifest.artifacts) == 4
+    return models[0], models[1], seconds
+
+
+def measured(task: Task, efforts: Sequence[int]) -> Iterator[list[str]]:
+    """A row for each way to int8."""
+    calibration, unseen = data(task)
+    network: ir.Model | None = None
+    expected = np.zeros(0)
+    for effort in efforts:
+        network, integers, seconds = files_of(task, calibration, effort)
+        if not expected.size:
+            expected = run(network, unseen)
+        yield [
+            f"edgeconv, effort {effort}",
+            *_figures(task, expected, run(integers, unseen)),
+            f"{seconds:.0f} s",
+        ]
+    assert network is not None
+    for title, method in METHODS.items():
+        start = time.process_time()
+        integers = peer_model(network, calibration, method)
+        seconds = time.process_time() - start
+        yield [title, *_figures(task, expected, run(integers, unseen)), f"{seconds:.0f} s"]
+
+
+def _figures(task: Task, expected: Array, got: Array) -> list[str]:
+    return [format_percent(task.kept(expected, got), places=1), f"{db(expected, got):.1f} dB"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("networks", nargs="*", default=[task.name for task in TASKS])
+    parser.add_argument("--effort", type=int, nargs="+", default=[0, 1, 2])
+    arguments = parser.parse_args()
+    lines = []
+    for task in TASKS:
+        if task.name not in arguments.networks:
+            continue
+        rows = []
+        for row in measured(task, arguments.effort):
+            rows.append(row)
+            sys.stderr.write(" | ".join([task.name, *row]) + "\n")
+        height, width = task.size
+        lines += ["", f"## {task.name}, {height}x{width}", ""]
+        lines += markdown_table(["int8 by", task.figure, "SQNR", "CPU time"], rows)
+    publish(
+        "int8_real_weights",
+        [
+            "# int8 of trained networks on photographs that calibration did not see",
+            "",
+            f"{CALIBRATION} crops calibrate, and {UNSEEN} crops of other pictures are compared",
+            "with the float network. Time is of the processor: for ours that of the whole export,",
+            "both formats and their verification included, for ONNX Runtime that of its quantizer.",
+            machine("edgeconv", "onnxruntime"),
+            *lines,
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Write ``run.cc`` and its ``CMakeLists.txt``: ``run.py`` in C++, for the TFLite files of a bundle.
+
+Names and labels may come from a stranger's file; in C++ they are string literals.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeconv.bundle import Artifact, Format, Layout, Manifest, Shown
+from edgeconv.companion.network import (
+    Tensor,
+    boxes_order,
+    classes_axis,
+    file_tensors,
+    image_input,
+    shown,
+)
+from edgeconv.companion.template import c_literal, rendered
+from edgeconv.printable import printable
+
+# LiteRT changes the functions of its C API between releases, and its wheel has no headers: run.cc
+# declares them as these releases have them.
+LOWEST_LITERT, BEYOND_LITERT = "2.3", "2.4"
+_TYPES = {
+    "float32": "float",
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int16": "int16_t",
+    "int32": "int32_t",
+    "int64": "int64_t",
+    "bool": "bool",
+}
+
+
+def native_files(manifest: Manifest) -> list[Artifact]:
+    """The files that ``run.cc`` can run: TFLite files of known sizes, of a network of one image."""
+    if image_input(manifest) is None:
+        return []
+    return [artifact for artifact in manifest.artifacts if _is_native(artifact)]
+
+
+def _is_native(artifact: Artifact) -> bool:
+    infos = (*artifact.inputs, *artifact.outputs)
+    return artifact.format is Format.TFLITE and all(
+        info.dtype in _TYPES and min(info.shape, default=1) > 0 for info in infos
+    )
+
+
+def native_sources(manifest: Manifest) -> tuple[str, str] | None:
+    """The texts of ``run.cc`` and ``CMakeLists.txt``, or None where no file can be run so."""
+    image, artifacts, task = image_input(manifest), native_files(manifest), shown(manifest)
+    if image is None or not artifacts:
+        return None
+    means, stds = (
+        [f"{each!r}f" for each in (values if len(values) == image.channels else values[:1] * 3)]
+        for values in (image.how.mean, image.how.std)
+    )
+    values = {
+        "model": manifest.model,
+        "version": manifest.edgeconv_version,
+        "image": image,
+        "task": task.value,
+        "files": [_file(artifact, manifest) for artifact in artifacts],
+        "labels": [printable(each) for each in manifest.labels or ()],
+        "means": means,
+        "stds": stds,
+        "types": [f"k{name.capitalize()}" for name in _TYPES],
+        "type_names": [(f"k{name.capitalize()}", type) for name, type in _TYPES.items()],
+        "type_sizes": [f"sizeof({type})" for type in _TYPES.values()],
+        "mask": _mask(manifest) if task is Shown.MASK else None,
+        "order": boxes_order(manifest),
+    }
+    versions = {"lowest": LOWEST_LITERT, "beyond": BEYOND_LITERT}
+    return rendered("run.cc.jinja", values), rendered("CMakeLists.txt.jinja", versions)
+
+
+def _file(artifact: Artifact, manifest: Manifest) -> dict[str, Any]:
+    name, inputs, outputs = file_tensors(artifact, manifest)
+    shapes = [[info.shape for info in infos] for infos in (artifact.inputs, artifact.outputs)]
+    return {
+        "name": name,
+        "input": _tensor(inputs[0], shapes[0][0]),
+        "outputs": [_tensor(*each) for each in zip(outputs, shapes[1], strict=True)],
+    }
+
+
+def _tensor(tensor: Tensor, shape: tuple[int, ...]) -> str:
+    name, dtype, moved, scale, zero = tensor
+    sizes = ", ".join(map(str, shape))
+    real = f"{0.0 if scale is None else scale!r}f"
+    type = f"k{dtype.capitalize()}"
+    return f"{{{c_literal(name)}, {type}, {str(moved).lower()}, {real}, {zero}, {{{sizes}}}}}"
+
+
+def _mask(manifest: Manifest) -> dict[str, Any]:
+    """Width, height and number of classes (None for a map of classes) of the first output."""
+    output = manifest.outputs[0]
+    last = output.layout is Layout.NHWC
+    if classes_axis(manifest) is None:
+        height, width = output.shape[-2:]
+        return {"width": width, "height": height, "classes": None, "last": False}
+    _, *sides = output.shape
+    classes = sides.pop(2 if last else 0)
+    return {"width": sides[1], "height": sides[0], "classes": classes, "last": last}

@@ -1,0 +1,71 @@
+"""How far the results of a network move when each of its functions is off by a unit.
+
+Runtimes approximate a function such as tanh to a unit in the last place, each with an error of its
+own. A network may amplify that, as atanh of a tanh near 1 does; moving its inputs does not show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgeconv.export.data.samples import Sample
+from edgeconv.export.runtimes import IntermediateOutputs
+
+_EPSILON = 2.0**-23
+_APPROXIMATED = {
+    *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Celu", "Cos", "Cosh", "Elu", "Erf"),
+    *("Exp", "Gelu", "Log", "LogSoftmax", "Mish", "Pow", "ReduceLogSumExp", "Selu", "Sigmoid"),
+    *("Sin", "Sinh", "Softmax", "Softplus", "Sqrt", "Tan", "Tanh"),
+}
+
+
+def moves_by_functions(
+    model: ir.Model, samples: Sequence[Sample], seed: int = 0
+) -> list[list[npt.NDArray[Any]]]:
+    """What moving the result of each function by up to a unit in its last place changes.
+
+    Both runs are of ``model`` itself: what is wrong in it is no part of the difference.
+
+    Returns:
+        For each sample the differences of the outputs, which are zero where one is not finite.
+    """
+    names = [str(value.name) for value in model.graph.outputs]
+    plain, moved = (IntermediateOutputs(each, names) for each in (model, _moved(model, seed)))
+    return [
+        [_difference(*pair) for pair in zip(plain.run(sample), moved.run(sample), strict=True)]
+        for sample in samples
+    ]
+
+
+def _difference(plain: npt.NDArray[Any], moved: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    if plain.shape != moved.shape:
+        return np.zeros(plain.shape)
+    with np.errstate(invalid="ignore"):
+        difference = moved.astype(np.float64) - plain.astype(np.float64)
+    return np.where(np.isfinite(difference), difference, 0.0)
+
+
+def _moved(model: ir.Model, seed: int) -> ir.Model:
+    """A copy of ``model`` with a factor near 1 behind each function."""
+    copy, rng = model.clone(), np.random.default_rng(seed)
+    for node in list(copy.graph):
+        if node.op_type not in _APPROXIMATED or node.domain not in ("", "com.microsoft"):
+            continue
+        (value,) = node.outputs
+        if value.dtype != ir.DataType.FLOAT or value.shape is None or not value.shape.is_static():
+            continue
+        drawn = rng.uniform(-1, 1, value.shape.numpy())
+        factor = ir.tensor((1 + _EPSILON * drawn).astype(np.float32), name=f"{value.name}/near_1")
+        weight = ir.Value(name=factor.name, const_value=factor)
+        copy.graph.register_initializer(weight)
+        # The moved result takes the name, by which it may be an output.
+        moved = ir.Value(name=value.name, shape=value.shape, type=value.type)
+        value.name = f"{value.name}/exact"
+        ir.convenience.replace_all_uses_with(value, moved, replace_graph_outputs=True)
+        copy.graph.insert_after(node, ir.Node("", "Mul", [value, weight], outputs=[moved]))
+    return copy

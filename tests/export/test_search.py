@@ -1,0 +1,197 @@
+"""``--search``, ``--max-size`` and ``--max-latency`` from the command line to the files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor, nn
+
+from edgeconv.bundle import RECIPE_NAME, Bundle, Precision, sha256_of
+from edgeconv.checksums import check_checksums
+from edgeconv.cli import cli
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.export import export
+from edgeconv.export.capture.module import capture_module
+from edgeconv.export.layer_rules import LayerPrecision, read_layers
+from edgeconv.export.passes import optimize
+from edgeconv.export.quantize import QuantizeOptions
+from edgeconv.export.search import FrontPoint, find_front
+from edgeconv.models.randomize import randomize_, structured_input
+from edgeconv.progress import no_progress
+
+pytestmark = pytest.mark.slow
+
+SHAPE = (2, 16, 16)
+
+
+class OneWideBlock(nn.Module):
+    """Channels from 1 to 1000 in the middle, all of which count behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(2, 16, 3, padding=1), nn.ReLU())
+        self.tail = nn.Sequential(
+            *(nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()) for _ in range(4))
+        )
+        self.register_buffer("factors", (1000.0 ** torch.linspace(0, 1, 16)).reshape(1, -1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        wide = torch.maximum(h * self.factors, h.flip(1))
+        out: Tensor = self.tail(wide * (1 / self.factors))
+        return out
+
+
+def wide_depthwise() -> nn.Sequential:
+    """Channels from 1 to 1000 between depthwise layers, whose weights do not lose them."""
+    network = nn.Sequential(
+        nn.Conv2d(2, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1, groups=16),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1, groups=16),
+        nn.ReLU(),
+        *(nn.Conv2d(16, 16, 3, padding=1) for _ in range(2)),
+    )
+    randomize_(network, shape=SHAPE)
+    factors = (1000.0 ** torch.linspace(0, 1, 16)).reshape(-1, 1, 1, 1)
+    with torch.no_grad():
+        network[2].weight *= factors
+        network[2].bias *= factors.flatten()
+        network[4].weight /= factors
+    return network
+
+
+def front_of(network: nn.Module, *, int16: bool = True) -> tuple[FrontPoint, ...]:
+    x = structured_input((16, *SHAPE)).numpy()
+    graph = optimize(capture_module(network, (x[:1],), ["output"], 20))
+    options, batches = QuantizeOptions(effort=0), [(each[None],) for each in x]
+    return find_front(graph, batches, options, int16=int16, progress=no_progress)
+
+
+def test_int16_is_chosen_where_it_wins() -> None:
+    """It adds nothing to the weights, which float does."""
+    front = front_of(wide_depthwise())
+    assert front[0].name == "all in int8"
+    assert front[0].sqnr_db < 10
+    enough = [point for point in front if point.sqnr_db >= 20]
+    cheapest = min(enough, key=lambda point: (point.outside, point.extra_bytes))
+    assert {rule.precision for rule in cheapest.rules} == {LayerPrecision.INT16}
+    assert cheapest.extra_bytes == 0
+    assert cheapest.outside < 0.5
+
+
+def test_int16_can_be_left_out() -> None:
+    front = front_of(wide_depthwise(), int16=False)
+    precisions = {rule.precision for point in front for rule in point.rules}
+    assert precisions == {LayerPrecision.FLOAT32}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("search")
+    network = OneWideBlock()
+    randomize_(network, shape=SHAPE)
+    x = structured_input((32, *SHAPE)).numpy()
+    ir.save(optimize(capture_module(network, (x[:1],), ["output"], 20)), path / "network.onnx")
+    np.savez(path / "train.npz", x=x)
+    return path
+
+
+def invoke(folder: Path, out: Path, *options: str) -> str:
+    """What the command prints; it raises what it raises."""
+    network, data = str(folder / "network.onnx"), str(folder / "train.npz")
+    fixed = ["export", network, "--calibration", data, "-o", str(out), "--effort", "0"]
+    result = CliRunner().invoke(
+        cli, [*fixed, *options], catch_exceptions=False, standalone_mode=False
+    )
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def int8_files(bundle: Path) -> dict[str, str]:
+    artifacts = Bundle.load(bundle).manifest.artifacts
+    return {a.path: sha256_of(bundle / a.path) for a in artifacts if a.precision is Precision.INT8}
+
+
+def worst_db(bundle: Path) -> float:
+    artifacts = Bundle.load(bundle).manifest.artifacts
+    figures = [a.verification for a in artifacts if a.precision is Precision.INT8]
+    return min(figure.sqnr_db for figure in figures if figure is not None)
+
+
+def test_the_block_that_loses_everything_leaves_int8(folder: Path, tmp_path: Path) -> None:
+    output = invoke(folder, tmp_path / "out", "--search", "--min-sqnr", "20")
+    assert "blocks outside int8" in output
+    rows = [line for line in output.splitlines() if " of 8 in " in line]
+    assert rows
+    assert max(map(len, rows)) <= 80
+    assert worst_db(tmp_path / "out") >= 20
+    rules = read_layers(tmp_path / "out" / RECIPE_NAME)
+    assert {rule.name for rule in rules} == {"mul", "maximum", "mul_2"}
+    bundle = Bundle.load(tmp_path / "out")
+    check_checksums(bundle)
+    sizes = {(a.format, a.precision): a.bytes for a in bundle.manifest.artifacts}
+    for format, precision in sizes:
+        if precision is Precision.INT8:
+            assert sizes[format, precision] < 0.6 * sizes[format, Precision.FLOAT32]
+    recipe = str(tmp_path / "out" / RECIPE_NAME)
+    invoke(folder, tmp_path / "again", "--layers", recipe)
+    assert int8_files(tmp_path / "again") == int8_files(tmp_path / "out")
+
+
+def test_without_a_budget_the_front_is_printed_and_plain_int8_written(
+    folder: Path, tmp_path: Path
+) -> None:
+    only = ("--precision", "int8", "--no-verify")
+    output = invoke(folder, tmp_path / "out", "--search", *only)
+    row = re.search(r"3 of 8 in float32 +([0-9.]+) dB +\+0 B", output)
+    assert row is not None
+    assert float(row[1]) >= 20
+    invoke(folder, tmp_path / "plain", *only)
+    recipe = str(tmp_path / "out" / RECIPE_NAME)
+    invoke(folder, tmp_path / "again", "--layers", recipe, *only)
+    assert int8_files(tmp_path / "out") == int8_files(tmp_path / "plain")
+    assert int8_files(tmp_path / "again") == int8_files(tmp_path / "plain")
+
+
+def test_the_most_accurate_network_that_fits_is_chosen(folder: Path, tmp_path: Path) -> None:
+    only = ("--precision", "int8", "--format", "tflite")
+    invoke(folder, tmp_path / "out", "--search", "--max-size", "20kB", *only)
+    (file,) = Bundle.load(tmp_path / "out").manifest.artifacts
+    assert file.bytes <= 20_000
+    assert worst_db(tmp_path / "out") >= 20
+
+
+def test_a_size_that_cannot_be_met_says_what_was_reached(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(EdgeconvError, match=r"the smallest \d+(\.\d+)? kB"):
+        invoke(folder, tmp_path / "out", "--max-size", "1kB", "--precision", "int8")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_latency_that_cannot_be_met_says_what_was_reached(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(EdgeconvError, match=r"the fastest \d+(\.\d+)? µs"):
+        invoke(folder, tmp_path / "out", "--max-latency", "1us", "--precision", "int8")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "asked", [{"max_latency": 0.001}, {"max_size": 0}, {"max_latency": float("nan")}]
+)
+def test_wrong_limits_are_refused(folder: Path, tmp_path: Path, asked: dict[str, float]) -> None:
+    with np.load(folder / "train.npz") as data, pytest.raises(UsageError):
+        export(folder / "network.onnx", out=tmp_path / "out", calibration=data["x"], **asked)
+
+
+@pytest.mark.parametrize("text", ["500", "1e3kB", "-1kB", "5 m", "kB"])
+def test_a_size_has_a_unit(folder: Path, tmp_path: Path, text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is not a size such as 500kB"):
+        invoke(folder, tmp_path / "out", "--max-size", text)
