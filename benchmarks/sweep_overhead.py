@@ -92,7 +92,6 @@ def main() -> None:
             "# What a sweep adds to its jobs",
             "",
             machine("edgeconv", "dask", "distributed"),
-            "The wall times of a job grow with the load average; its processor time hardly does.",
             "",
             *markdown_table(("what", "figure"), rows),
         ],

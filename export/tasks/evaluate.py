@@ -194,9 +194,8 @@ def conclude(
     runtimes = full[0].runtimes
     artifacts = [a for a in bundle.manifest.artifacts if a.path in runtimes]
     merged = [task.merge(of_file) for of_file in zip(*(p.of_file for p in full), strict=True)]
-    reference = next((i for i, a in enumerate(artifacts) if a.precision is Precision.FLOAT32), None)
-    scored = [task.score(each, None if reference is None else merged[reference]) for each in merged]
-    classes = scored[0].classes
+    scored = _scored(task, merged, artifacts)
+    classes = scored[0][0].classes
     return Evaluation(
         task=task.name,
         data=data.name if isinstance(data, Path) else type(data).__name__,
@@ -204,27 +203,52 @@ def conclude(
         samples=samples,
         skipped=tuple(skipped),
         results=tuple(
-            Accuracy(
-                path=artifact.path,
-                bytes=artifact.bytes,
-                runtime=runtimes[artifact.path],
-                figures=found.figures,
-                outcomes=None if found.outcomes is None else packed(found.outcomes),
-                scores=None if found.scores is None else packed_scores(found.scores),
-                root=found.root,
-                against_float=None
-                if reference is None or artifact.precision is Precision.FLOAT32
-                else _against(artifacts[reference], scored[reference], found),
-                predictions=None
-                if found.classes is None
-                else packed_classes(found.classes.predicted, found.classes.number),
-            )
-            for artifact, found in zip(artifacts, scored, strict=True)
+            _accuracy(artifact, runtimes[artifact.path], found, against)
+            for artifact, (found, against) in zip(artifacts, scored, strict=True)
         ),
         classes=None if classes is None else classes.number,
         labels=None if classes is None else bundle.manifest.labels,
         truths=None if classes is None else packed_classes(classes.true, classes.number),
         pictures=tuple(picture for part in parts for picture in part.pictures),
+    )
+
+
+def _scored(
+    task: Task[Any, Any], merged: Sequence[Any], artifacts: Sequence[Artifact]
+) -> list[tuple[Scored, AgainstFloat | None]]:
+    """What each file scores, and what that is beside a float32 file, if there is one."""
+    reference = next((i for i, a in enumerate(artifacts) if a.precision is Precision.FLOAT32), None)
+    if reference is None:
+        return [(task.score(each, None), None) for each in merged]
+    scored = [task.score(each, merged[reference]) for each in merged]
+    return [
+        (
+            found,
+            None
+            if artifact.precision is Precision.FLOAT32
+            else _against(artifacts[reference], scored[reference], found),
+        )
+        for artifact, found in zip(artifacts, scored, strict=True)
+    ]
+
+
+def _accuracy(
+    artifact: Artifact,
+    runtime: str,
+    found: Scored,
+    against: AgainstFloat | None,
+) -> Accuracy:
+    classes = found.classes
+    return Accuracy(
+        path=artifact.path,
+        bytes=artifact.bytes,
+        runtime=runtime,
+        figures=found.figures,
+        outcomes=None if found.outcomes is None else packed(found.outcomes),
+        scores=None if found.scores is None else packed_scores(found.scores),
+        root=found.root,
+        against_float=against,
+        predictions=None if classes is None else packed_classes(classes.predicted, classes.number),
     )
 
 
