@@ -35,7 +35,7 @@ def command(bundle: Path, quick: bool, device: str | None, as_json: bool, quiet:
     loaded = Bundle.load(bundle)
     with progress("Verifying", quiet or as_json), place_of(device) as place:
         from edgeconv.export.verify.bundle import verify_bundle
-        from edgeconv.export.verify.parity import failure
+        from edgeconv.export.verify.failure import failure
 
         report = verify_bundle(loaded, quick=quick, place=place)
     if as_json:

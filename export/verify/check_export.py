@@ -19,6 +19,7 @@ from edgeconv.export.joined import joined_outputs
 from edgeconv.export.passes.split_outputs import Splits
 from edgeconv.export.precision import QuantizedGraph
 from edgeconv.export.tensor_info import input_infos, output_infos
+from edgeconv.export.verify.failure import failure
 from edgeconv.export.verify.float64 import float32_allowances, run_probes
 from edgeconv.export.verify.operators import check_operators, run_exactly
 from edgeconv.export.verify.parity import (
@@ -27,7 +28,6 @@ from edgeconv.export.verify.parity import (
     Probes,
     Quantized,
     Reference,
-    failure,
     verify_artifacts,
 )
 from edgeconv.export.verify.pictures import Normalized, file_on_pictures, on_pictures

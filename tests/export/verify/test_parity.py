@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from edgeconv.bundle import Artifact, Format, OperatorFigures, Precision
 from edgeconv.export.joined import Parts
+from edgeconv.export.verify.failure import failure
 from edgeconv.export.verify.kept import Tolerance, keeps_enough
-from edgeconv.export.verify.parity import Allowances, Quantized, Reference, compare, failure
+from edgeconv.export.verify.parity import Allowances, Quantized, Reference, compare
 
 RNG = np.random.default_rng(0)
 OUTPUTS = [[RNG.standard_normal((1, 10)).astype(np.float32)] for _ in range(20)]

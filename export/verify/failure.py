@@ -1,0 +1,79 @@
+"""What is said of a file that failed verification, and what to do about it."""
+
+from __future__ import annotations
+
+from edgeconv.bundle import Artifact, Precision, Verification
+from edgeconv.errors import VerificationError
+from edgeconv.export.verify.kept import NOTHING_DB
+from edgeconv.export.verify.parity import MAX_ERROR
+from edgeconv.metrics import NOT_FINITE
+
+
+def failure(artifact: Artifact, figures: Verification, reference: str) -> VerificationError:
+    """Make the error for a file whose figures did not pass.
+
+    Args:
+        artifact: The file.
+        figures: Its figures.
+        reference: The runtime that computed the reference.
+    """
+    name, precision = artifact.path, artifact.precision
+    if precision is Precision.FLOAT32:
+        error, where = figures.max_error, ""
+        if figures.probe is not None:
+            error, where = figures.probe.max_error, f" on inputs {figures.probe.what}"
+        by = f"by {error:.2g} of the output's range" if error < NOT_FINITE else "by NaN or infinity"
+        return VerificationError(
+            f"{name} differs from {reference} {by}{where}, more than float32 rounding explains",
+            hint="report it",
+        )
+    operators, exact = figures.operators, figures.exact_sqnr_db
+    if operators is not None and operators.failed:
+        more = len(operators.failed) - 1
+        others = f", and {more} more operators are off" if more else ""
+        return VerificationError(
+            f"{name}: {operators.largest_at} is up to {operators.largest_steps:.3g} steps off what "
+            f"its integers and scales define, on {figures.runtime}{others}",
+            hint="report the network, or keep that operator in float with --keep-float",
+        )
+    if figures.keeps_nothing:
+        return VerificationError(
+            f"{name} keeps nothing of {_of_what(figures)}: SQNR {figures.sqnr_db:.1f} dB"
+            f"{_argmax(figures)}",
+            hint=_advice(artifact, figures),
+        )
+    if exact is not None:
+        return VerificationError(
+            f"{name} keeps {figures.sqnr_db:.1f} dB of the network on {figures.runtime}, where "
+            f"its integers and scales should keep {exact:.1f} dB",
+            hint="report the network",
+        )
+    limit = MAX_ERROR.get(precision, NOT_FINITE)
+    advice = "try --precision float32" if precision is Precision.FLOAT16 else "report it"
+    return VerificationError(
+        f"{name} differs from {reference} by {figures.max_error:.2g} of the output's range, "
+        f"more than {limit:g}",
+        hint=advice,
+    )
+
+
+def _advice(artifact: Artifact, figures: Verification) -> str:
+    worst = figures.worst_place
+    integer = {info.name for info in artifact.outputs if info.scale is not None}
+    if worst is not None and worst.part is not None and worst.output in integer:
+        return "pass --split-outputs, so that each part is an output with a scale of its own"
+    return (
+        "check the calibration data, keep the layers in float that `edgeconv blame` names "
+        "(--keep-float)"
+    )
+
+
+def _of_what(figures: Verification) -> str:
+    worst = figures.worst_place
+    return "the network" if worst is None else worst.words
+
+
+def _argmax(figures: Verification) -> str:
+    if figures.argmax_agreement is None or figures.sqnr_db < NOTHING_DB:
+        return ""
+    return f", and {figures.argmax_agreement:.0%} of the same argmax, as by chance"
