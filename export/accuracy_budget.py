@@ -14,7 +14,8 @@ from edgeconv.bundle import Artifact, Bundle, Precision
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluation import SHARE
 from edgeconv.export import warnings
-from edgeconv.export.pipeline import Outcome, find_source, run
+from edgeconv.export.pipeline import Outcome, run
+from edgeconv.export.prepare import find_source
 from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, escalate
 from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.export.request import Data, ResolvedRequest

@@ -15,7 +15,8 @@ from torch import nn
 from edgeconv.bundle import Bundle
 from edgeconv.errors import IncompleteExport
 from edgeconv.export.accuracy_budget import export_within
-from edgeconv.export.pipeline import find_source, run
+from edgeconv.export.pipeline import run
+from edgeconv.export.prepare import find_source
 from edgeconv.export.request import ExportRequest, ResolvedRequest
 from edgeconv.export.target import resolve_request
 from edgeconv.staging import staged

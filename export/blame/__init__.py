@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,30 +93,9 @@ def blame(
     draft, _ = fit(graph, feed, replace(options, bias_correction=False, repair=False), progress)
     batches = held_out_batches(feed, _SAMPLES, _BYTES)
     meter = Meter(draft, batches)
-    units = find_units(draft)
     integers, float_fallback = draft.to_qdq()
-    in_place = meter.in_place(units, integers)
-    alone, task_losses = [], []
     before = None if judge is None else judge.figure(draft.model)
-    for done, unit in enumerate(units):
-        progress("Measuring layers", done, len(units))
-        alone.append(meter.alone_db(unit))
-        if judge is not None and before is not None:
-            task_losses.append(loss(before, judge.figure(only(draft, unit))))
-    names = _module_names(graph)
-    layers = [
-        _layer(
-            unit,
-            draft,
-            in_place,
-            name=names.get(str(unit.node.outputs[0].name), unit.output),
-            position=position,
-            alone_db=alone[position],
-            share=share,
-            task_loss=task_losses[position] if task_losses else None,
-        )
-        for position, (unit, share) in enumerate(zip(units, _shares(alone), strict=True))
-    ]
+    layers = _layers(draft, integers, meter, judge, before, _module_names(graph), progress)
     record = feed.record(draft.options.range_method.value)
     return Blame(
         model=manifest.model,
@@ -131,6 +111,49 @@ def blame(
         if judge is None or before is None
         else TaskFigures(task=task, float_network=before, int8_network=judge.figure(integers)),
     )
+
+
+def _layers(
+    draft: CalibratedModel,
+    integers: ir.Model,
+    meter: Meter,
+    judge: TaskMeter | None,
+    before: float | None,
+    names: Mapping[str, str],
+    progress: Progress,
+) -> list[LayerBlame]:
+    """What each layer loses, in the order of the graph.
+
+    Args:
+        draft: The float graph, with the parameters of its 8-bit form.
+        integers: The QDQ graph with all layers in 8 bits.
+        meter: Measures SQNR.
+        judge: Measures the task's figure, if there is one.
+        before: That figure of the float graph.
+        names: The names of layers to people, by their results.
+        progress: Called with (step, done, total).
+    """
+    units = find_units(draft)
+    in_place = meter.in_place(units, integers)
+    alone, task_losses = [], []
+    for done, unit in enumerate(units):
+        progress("Measuring layers", done, len(units))
+        alone.append(meter.alone_db(unit))
+        if judge is not None and before is not None:
+            task_losses.append(loss(before, judge.figure(only(draft, unit))))
+    return [
+        _layer(
+            unit,
+            draft,
+            in_place,
+            name=names.get(str(unit.node.outputs[0].name), unit.output),
+            position=position,
+            alone_db=alone[position],
+            share=share,
+            task_loss=task_losses[position] if task_losses else None,
+        )
+        for position, (unit, share) in enumerate(zip(units, _shares(alone), strict=True))
+    ]
 
 
 def _judge(bundle: Bundle, labeled: Any, task: str, truth: Path | None, batch: int) -> TaskMeter:

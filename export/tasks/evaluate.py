@@ -91,10 +91,8 @@ def evaluate(
         raise DataError(
             f"{data} holds no usable sample{unread(labeled.skipped)}", hint="check the files"
         )
-    merged = [task.merge(parts) for parts in counted]
-    reference = next((i for i, a in enumerate(artifacts) if a.precision is Precision.FLOAT32), None)
-    scored = [task.score(each, None if reference is None else merged[reference]) for each in merged]
-    classes = scored[0].classes
+    scored = _scored(task, [task.merge(parts) for parts in counted], artifacts)
+    classes = scored[0][0].classes
     return Evaluation(
         task=task.name,
         data=data.name if isinstance(data, Path) else type(data).__name__,
@@ -102,27 +100,52 @@ def evaluate(
         samples=samples,
         skipped=tuple(labeled.skipped),
         results=tuple(
-            Accuracy(
-                path=artifact.path,
-                bytes=artifact.bytes,
-                runtime=runner.name,
-                figures=found.figures,
-                outcomes=None if found.outcomes is None else packed(found.outcomes),
-                scores=None if found.scores is None else packed_scores(found.scores),
-                root=found.root,
-                against_float=None
-                if reference is None or artifact.precision is Precision.FLOAT32
-                else _against(artifacts[reference], scored[reference], found),
-                predictions=None
-                if found.classes is None
-                else packed_classes(found.classes.predicted, found.classes.number),
-            )
-            for artifact, runner, found in zip(artifacts, runners, scored, strict=True)
+            _accuracy(artifact, runner, found, against)
+            for artifact, runner, (found, against) in zip(artifacts, runners, scored, strict=True)
         ),
         classes=None if classes is None else classes.number,
         labels=None if classes is None else bundle.manifest.labels,
         truths=None if classes is None else packed_classes(classes.true, classes.number),
         pictures=tuple(changed.pictures),
+    )
+
+
+def _scored(
+    task: Task[Any, Any], merged: Sequence[Any], artifacts: Sequence[Artifact]
+) -> list[tuple[Scored, AgainstFloat | None]]:
+    """What each file scores, and what that is beside a float32 file, if there is one."""
+    reference = next((i for i, a in enumerate(artifacts) if a.precision is Precision.FLOAT32), None)
+    if reference is None:
+        return [(task.score(each, None), None) for each in merged]
+    scored = [task.score(each, merged[reference]) for each in merged]
+    return [
+        (
+            found,
+            None
+            if artifact.precision is Precision.FLOAT32
+            else _against(artifacts[reference], scored[reference], found),
+        )
+        for artifact, found in zip(artifacts, scored, strict=True)
+    ]
+
+
+def _accuracy(
+    artifact: Artifact,
+    runner: _Here | ElsewhereRunner,
+    found: Scored,
+    against: AgainstFloat | None,
+) -> Accuracy:
+    classes = found.classes
+    return Accuracy(
+        path=artifact.path,
+        bytes=artifact.bytes,
+        runtime=runner.name,
+        figures=found.figures,
+        outcomes=None if found.outcomes is None else packed(found.outcomes),
+        scores=None if found.scores is None else packed_scores(found.scores),
+        root=found.root,
+        against_float=against,
+        predictions=None if classes is None else packed_classes(classes.predicted, classes.number),
     )
 
 
