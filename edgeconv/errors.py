@@ -113,6 +113,10 @@ class MeasurementError(EdgeconvError):
     """A latency measurement could not be completed."""
 
 
+class BusyDevice(MeasurementError):  # noqa: N818  # what was met, as above
+    """Another harness measures on the device."""
+
+
 class LostConnection(MeasurementError):  # noqa: N818  # what was met, as above
     """A device cannot be reached, perhaps only for a while."""
 

@@ -77,5 +77,7 @@ NETWORK_BYTES = Limit("EDGECONV_MAX_NETWORK_BYTES", 8_000_000_000)
 """All tensors of a network that are in memory at one time, constant and computed."""
 DEVICE_BYTES = Limit("EDGECONV_MAX_DEVICE_BYTES", 256_000_000)
 """What a process that measures on a device answers; a sample takes about eight."""
+CACHE_BYTES = Limit("EDGECONV_MAX_CACHE_BYTES", 10_000_000_000)
+"""What the results of sweeps take in the cache; the oldest ones go first."""
 ANSWER_BYTES = Limit("EDGECONV_MAX_ANSWER_BYTES", 1_000_000)
 """What a device answers to anything else, such as a probe."""

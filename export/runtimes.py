@@ -217,7 +217,7 @@ class LiteRtRunner:
 
         from ai_edge_litert.interpreter import Interpreter
 
-        self.name = f"ai-edge-litert {version('ai-edge-litert')}"
+        self.name = f"litert {version('ai-edge-litert')}"
         self._inputs, self._outputs = inputs, outputs
         try:
             with quiet_native():

@@ -142,7 +142,9 @@ def caution(
 
 
 def slow_int8(runtime: str | None, precisions: Sequence[Precision]) -> Notice | None:
-    """Say that a release runs int8 slower than float, with the figures; None if it does not.
+    """Say that a release runs some int8 networks slower, with figures; None of other releases.
+
+    The figures are those of ``benchmarks/results/old_runtime.md``.
 
     Args:
         runtime: The release, as ``tflite-runtime==2.14``.
@@ -153,9 +155,11 @@ def slow_int8(runtime: str | None, precisions: Sequence[Precision]) -> Notice | 
     if tflite_release(runtime) != _SLOW_INT8:
         return None
     return Notice(
-        f"{_SLOW_INT8} runs int8 slower than float32: MobileNetV2 takes 309 M instructions in int8 "
-        "and 289 M in float32 on a 32-bit Raspberry Pi 3, 194 M and 129 M on a Cortex-A72",
-        "pass --precision float32 for speed, int8 only for the size of the file",
+        f"{_SLOW_INT8} runs int8 slower than float32 on 64-bit systems, and some networks on "
+        "32-bit ones: MobileNetV2 takes 194 M instructions in int8 and 129 M in float32 on a "
+        "Cortex-A72, 309 M and 289 M on a 32-bit Raspberry Pi 3, where MobileNetV1 takes 347 M and "
+        "457 M",
+        "pass --precision float32 for speed, or measure both precisions with `edgeconv bench`",
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from edgeconv.bundle import Artifact, Format, IoType, Precision
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError, UsageError, VerificationError
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.samples import Batches
 from edgeconv.export.file_description import FileDescription
@@ -177,6 +177,9 @@ class Writer:
         if not self.request.asked.verify:
             warn_of_failures(wrong)
             return checked, []
+        for error in wrong.values():
+            if isinstance(error, VerificationError):
+                error.hint += ", or pass --no-verify to keep the file"
         self.failures.update(wrong)
         right = [artifact for artifact in checked if artifact.path not in wrong]
         failed = [artifact for artifact in checked if artifact.path in wrong]

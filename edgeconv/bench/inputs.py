@@ -44,7 +44,7 @@ def channels_first(model: Path) -> tuple[str, ...]:
     Arrays made for the network have these dimensions in the other order. A file outside of a
     bundle has no such inputs.
     """
-    found = _described(model)
+    found = described(model)
     if found is None:
         return ()
     manifest, artifact = found
@@ -55,7 +55,8 @@ def channels_first(model: Path) -> tuple[str, ...]:
     )
 
 
-def _described(model: Path) -> tuple[Manifest, Artifact] | None:
+def described(model: Path) -> tuple[Manifest, Artifact] | None:
+    """Find the manifest beside a file, and what it says of the file; None outside of a bundle."""
     path = model.parent / MANIFEST_NAME
     if not path.is_file():
         return None

@@ -15,6 +15,7 @@ from edgeconv.device.messages import (
     Reading,
     Samples,
     Start,
+    Steps,
     Warmup,
 )
 from edgeconv.errors import MeasurementError, first_line
@@ -31,6 +32,7 @@ class Answer:
         self.warmup: Warmup | None = None
         self.done: Done | None = None
         self.operators: Operators | None = None
+        self.steps: Steps | None = None
         self.readings: list[Conditions] = []
         self.samples: list[int] = []
 
@@ -52,6 +54,8 @@ class Answer:
             self.readings.append(event.conditions)
         elif isinstance(event, Operators):
             self.operators = event
+        elif isinstance(event, Steps):
+            self.steps = event
         elif isinstance(event, Done):
             self.done = event
 

@@ -22,6 +22,7 @@ SCHEMA_VERSION = 1  # of the JSON that a failed command prints
 COMMANDS = {
     "bench": "Measure the latency of model files on this machine or a board.",
     "blame": "List the layers that lose most in int8, and why.",
+    "cache": "List or remove the results that sweeps keep.",
     "compare": "Compare two results: which files became faster or more accurate.",
     "cost": "Show what a network costs: parameters, MACs, memory, receptive field.",
     "devices": "Show what a device is and what runs there; start an emulated Raspberry Pi.",
@@ -33,6 +34,7 @@ COMMANDS = {
     "predict": "Run a file of a bundle on a picture, and print or draw what it sees.",
     "report": "Write one HTML page about bundles and results.",
     "models": "List the networks of the zoo.",
+    "sweep": "Find the best of many networks, precisions and boards.",
     "verify": "Check a bundle's files against PyTorch again, from disk.",
 }
 

@@ -13,7 +13,7 @@ from edgeconv.cli.comparing import exit_with, max_regression_option
 from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
-from edgeconv.cli.values import given
+from edgeconv.cli.values import FrameSize, given
 from edgeconv.errors import MeasurementError, UsageError
 
 if TYPE_CHECKING:
@@ -65,6 +65,19 @@ if TYPE_CHECKING:
     "--together",
     is_flag=True,
     help="Measure each file alone and while all others run at the same time.",
+)
+@click.option(
+    "--end-to-end",
+    is_flag=True,
+    help="Measure the files of a bundle from a camera's frame to the decoded answer, and the time "
+    "of each step. The device needs Pillow.",
+)
+@click.option(
+    "--frame",
+    type=FrameSize(),
+    default="640x480",
+    show_default=True,
+    help="Width and height of the camera's frames, for --end-to-end.",
 )
 @click.option("--no-history", is_flag=True, help="Do not keep the result for `edgeconv history`.")
 @store_option
@@ -170,6 +183,9 @@ def _measured(
     if settings.together:
         files = files_named(settings.paths, options)
         return bench_runs.together_on(files, options, device, settings)
+    if settings.end_to_end:
+        files = files_named(settings.paths, options)
+        return bench_runs.end_to_end_on(files, options, device, settings)
     if seconds is not None:
         files = files_named(settings.paths, options)
         return bench_runs.sustain_on(files, options, seconds, device, settings)

@@ -25,6 +25,7 @@ RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
 ADAPTIVE = ("detect", "max_repetitions", "gate", "max_regression")
 # Every file is measured in pairs of processes, and a disturbed one is not repeated.
 NOT_TOGETHER = ("resume", "sustained", "operators", "retries", *ADAPTIVE)
+NOT_END_TO_END = (*NOT_TOGETHER, "together", "inputs")
 OF_TIME = ("seconds", "resume", "sustained", *ADAPTIVE)
 OF_PROCESSES = ("runs", "seconds", "max_seconds", "repetitions", "retries", "resume", *ADAPTIVE)
 # Timing options; they have no meaning on an emulated board.
@@ -158,6 +159,8 @@ class BenchSettings:
     sustained: str | None
     operators: bool
     together: bool
+    end_to_end: bool
+    frame: tuple[int, int]
     no_history: bool
     store: str | None
     out: Path | None
@@ -219,20 +222,25 @@ class BenchSettings:
             UsageError: One was given.
         """
         emulated = address.startswith(EMULATED)
-        if emulated and (self.operators or self.together or self.sustained is not None):
-            raise UsageError(
-                f"{address} counts instructions, it takes no times", hint="name a board"
-            )
         kinds = {
             "--operators": self.operators,
             "--sustained": self.sustained is not None,
             "--together": self.together,
+            "--end-to-end": self.end_to_end,
         }
         kind = next((name for name, given in kinds.items() if given), None)
+        if emulated and kind is not None:
+            raise UsageError(
+                f"{address} counts instructions, it takes no times", hint="name a board"
+            )
         if isinstance(self.threads, tuple) and kind is not None:
             raise UsageError(f"{kind} measures one number of threads", hint="give --threads one")
         if self.together:
             _refuse(NOT_TOGETHER, "--together measures every file in pairs of processes")
+        if self.end_to_end:
+            _refuse(NOT_END_TO_END, "--end-to-end measures frames, in --repetitions processes")
+        elif named := given_options(["frame"]):
+            raise UsageError(f"{named[0]} is for --end-to-end", hint="leave it out")
         if self.operators and self.xnnpack == "on":
             raise UsageError(
                 "--operators runs the operators one by one, and XNNPACK knows only some of them",

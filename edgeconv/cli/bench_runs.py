@@ -19,7 +19,7 @@ from edgeconv.cli.bench_options import BenchSettings
 from edgeconv.cli.remembering import remember
 from edgeconv.device import open_device
 from edgeconv.errors import MeasurementError
-from edgeconv.report import instructions, latency, operators, sustained, together
+from edgeconv.report import end_to_end, instructions, latency, operators, sustained, together
 from edgeconv.report.tables import progress
 from edgeconv.versioned import Versioned
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from edgeconv.bench.end_to_end import EndToEndResult
     from edgeconv.bench.instructions import CountResult
     from edgeconv.bench.profile.profile import OperatorResult
     from edgeconv.bench.together import TogetherResult
@@ -120,6 +121,19 @@ def together_on(
     if settings.out is not None:
         result.save(settings.out)
     return Measured(result, (together.together_table,), together.notes)
+
+
+def end_to_end_on(
+    files: list[Path], options: BenchOptions, device: str, settings: BenchSettings
+) -> Measured[EndToEndResult]:
+    """Measure each file from a camera's frame to the decoded answer."""
+    from edgeconv.bench.end_to_end import measure_end_to_end
+
+    with _not_resumable("--end-to-end"), progress("Measuring", settings.quiet) as show:
+        result = measure_end_to_end(files, options, settings.frame, open_device(device), show)
+    if settings.out is not None:
+        result.save(settings.out)
+    return Measured(result, (end_to_end.end_to_end_table,), end_to_end.notes)
 
 
 def profile_on(

@@ -299,6 +299,8 @@ def command(settings: ExportSettings) -> None:
             print_notes([resolved.note])
         result, failed = _carry_out(resolved)
     _print(result, settings, times.seconds)
+    if settings.device is not None and not silent:
+        _point_out_slow_int8(result.met(), settings.device, request.runtime)
     if failed is not None:
         failed.after_result = True
         raise failed
@@ -337,6 +339,20 @@ def _print(result: Escalated, settings: ExportSettings, seconds: Mapping[str, fl
         echo_json(bundle.manifest)
     elif not settings.quiet:
         print_bundle(bundle, seconds=seconds)
+
+
+def _point_out_slow_int8(bundle: Bundle, device: str, release: str | None) -> None:
+    """Say which int8 files take more instructions than in float32, if the target counts them."""
+    from edgeconv.cli.bench_options import EMULATED
+    from edgeconv.cli.int8_counts import slower_int8
+    from edgeconv.device.names import address_of
+    from edgeconv.report.tables import print_notes, progress
+
+    board = address_of(device)
+    if board.startswith(EMULATED):
+        with progress("Counting", quiet=False) as show:
+            notes = slower_int8(bundle, board, release, show)
+        print_notes(notes)
 
 
 def _probe(device: str, quiet: bool) -> Target:

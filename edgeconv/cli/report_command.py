@@ -75,6 +75,7 @@ class _Subject:
 
 def _read_result(path: Path) -> Versioned:
     """Read a result of any kind, those that are never compared included."""
+    from edgeconv.bench.end_to_end import EndToEndResult
     from edgeconv.bench.profile.profile import OperatorResult
     from edgeconv.bench.sustained import SustainedResult
     from edgeconv.bench.together import TogetherResult
@@ -86,6 +87,7 @@ def _read_result(path: Path) -> Versioned:
         "operators": OperatorResult,
         "sustained": SustainedResult,
         "together": TogetherResult,
+        "end-to-end": EndToEndResult,
         "blame": Blame,
     }
     try:

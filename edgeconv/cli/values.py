@@ -44,6 +44,8 @@ def as_given(parameter: click.Parameter, value: Any) -> str:
         return f"{100 * value:.12g}%"
     if isinstance(parameter.type, Threads) and isinstance(value, tuple):
         return ",".join(map(str, value))
+    if isinstance(parameter.type, FrameSize):
+        return "x".join(map(str, value))
     return str(value)
 
 
@@ -98,6 +100,23 @@ class Threads(click.ParamType[int | tuple[int, ...]]):
         if len(set(counts)) < len(counts):
             self.fail(f"{value} names a number of threads twice")
         return counts[0] if len(counts) == 1 else counts
+
+
+class FrameSize(click.ParamType[tuple[int, int]]):
+    """The width and height of a picture."""
+
+    name = "widthxheight"
+    most = 8192
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Turn the text into the two numbers."""
+        parts = str(value).split("x")
+        fits = all(p.isascii() and p.isdigit() and 1 <= int(p[:5]) <= self.most for p in parts)
+        if not fits or len(parts) != 2:
+            self.fail(f"{value} is not a size such as 640x480, at most {self.most}x{self.most}")
+        return int(parts[0]), int(parts[1])
 
 
 def none_if_empty(

@@ -39,6 +39,8 @@ STAGES = {
     "warmup": "in the measurement",
     "samples": "in the measurement",
     "reading": "in the measurement",
+    "operators": "after the measurement",
+    "steps": "after the measurement",
 }
 SHELL_SIGNAL = 128
 NOISE = ("INFO:", "WARNING:", "W0000", "I0000")

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from edgeconv.device.events import Explain, Explanation, last_words
 from edgeconv.device.process import LineProcess
-from edgeconv.errors import MeasurementError
+from edgeconv.errors import BusyDevice, MeasurementError
 from edgeconv.printable import printable
 
 ANSWER_SECONDS = 60.0
@@ -61,9 +61,7 @@ def held(start: Callable[..., LineProcess], device: str, explain: Explain) -> It
         word, _, owner = next(iter(process), b"").decode("utf-8", "replace").partition(" ")
         if word == "busy":
             by = f"another edgeconv ({printable(owner)[:300]})" if owner else "another edgeconv"
-            raise MeasurementError(
-                f"{device}: {by} is measuring there", hint="wait until it has ended"
-            )
+            raise BusyDevice(f"{device}: {by} is measuring there", hint="wait until it has ended")
         if word == "refused":
             raise MeasurementError(
                 f"{device}: its lock cannot be taken: {printable(owner)[:300]}",

@@ -65,6 +65,10 @@ class RunRequest(Message):
         xnnpack: Whether XNNPACK may run the model; None is what the runtime does by itself.
         batches: Nothing is timed: ``inputs`` has so many batches along a new first axis, and the
             whole outputs of each are reported.
+        script: A bundle's script; timed is what it does around the model, from a frame to the
+            decoded answer.
+        script_file: The model's name in that script.
+        frame: The width and height of a frame.
     """
 
     protocol: Literal[1] = 1
@@ -89,6 +93,9 @@ class RunRequest(Message):
     operators: bool = False
     batches: int = Field(default=0, ge=0)
     xnnpack: bool | None = None
+    script: str | None = None
+    script_file: str = ""
+    frame: tuple[int, int] = (0, 0)
 
 
 class Machine(Message):
@@ -287,6 +294,27 @@ class Operators(Message):
     operators: tuple[Operator, ...] = Field(min_length=1)
 
 
+class Steps(Message):
+    """The median time of each step from a camera's frame to the decoded answer, in order.
+
+    Attributes:
+        frame: A picture is made of the frame's bytes.
+        preparation: Resize, crop and normalization.
+        input: Quantization, layout, and the copy to the runtime.
+        inference: The model runs.
+        output: The copy from the runtime, and dequantization.
+        answer: The outputs become classes, boxes or a mask.
+    """
+
+    event: Literal["steps"]
+    frame: Nanoseconds
+    preparation: Nanoseconds
+    input: Nanoseconds
+    inference: Nanoseconds
+    output: Nanoseconds
+    answer: Nanoseconds
+
+
 class Failed(Message):
     """The last event of a runner that gave up: a kind for programs, words for people."""
 
@@ -309,6 +337,7 @@ Event = Annotated[
     | Done
     | Instructions
     | Operators
+    | Steps
     | Failed,
     Field(discriminator="event"),
 ]

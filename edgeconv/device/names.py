@@ -2,6 +2,10 @@
 
 [devices]
 kitchen = "ssh://pi@10.0.0.7/home/pi/.local/share/edgeconv/runtimes/bin/python3"
+lab = "ssh://pi@10.0.0.8"
+
+[pools]
+pi5 = ["kitchen", "lab"]
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ def named_devices() -> dict[str, str]:
         return {}
     content = read_toml(path, hint=f"write [devices] and {EXAMPLE}")
     table = content.pop("devices", {})
+    content.pop("pools", None)
     if content:
         raise UsageError(
             f"{path}: {', '.join(map(repr, content))} must stand below [devices]",
@@ -53,6 +58,32 @@ def named_devices() -> dict[str, str]:
                 f"{path}: {name} is {address!r}, which is not an address", hint=f"write {FORMS}"
             )
     return table
+
+
+def pools() -> dict[str, tuple[str, ...]]:
+    """Return the devices of each pool: boards of one kind, of which any will do.
+
+    Raises:
+        UsageError: The file is not what it should be.
+    """
+    path, hint = names_path(), 'write lines such as pi5 = ["kitchen", "lab"] below [pools]'
+    named = named_devices()
+    table = read_toml(path, hint=hint).get("pools", {}) if path.exists() else {}
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: pools is not a table", hint=hint)
+    for pool, members in table.items():
+        if not isinstance(members, list) or not members:
+            raise UsageError(f"{path}: the pool {pool} is not a list of devices", hint=hint)
+        if pool in named or not NAME.fullmatch(pool) or pool == "local":
+            raise UsageError(f"{path}: {pool!r} cannot name a pool", hint="choose another name")
+        for member in members:
+            if member not in named or members.count(member) > 1:
+                raise UsageError(
+                    f"{path}: the pool {pool} has {member!r}, which is no device of [devices] or "
+                    "there twice",
+                    hint=hint,
+                )
+    return {pool: tuple(members) for pool, members in table.items()}
 
 
 def address_of(device: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from edgeconv.bundle import (
     MIN_WITHIN_ONE_STEP,
@@ -19,6 +20,9 @@ from edgeconv.progress import TRYING
 from edgeconv.report.stacked import stacked
 from edgeconv.report.tables import Column, console, table
 from edgeconv.units import format_bytes, format_percent, significant
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # With so many samples ranges settle, and gains of a few tenths of a decibel show.
 _ENOUGH_SAMPLES = 64
@@ -55,17 +59,7 @@ def print_bundle(
         for line in certainty_lines(calibration, manifest.artifacts):
             out.print(line)
         if calibration.steps:
-            out.print(
-                table(
-                    [
-                        "tried for int8",
-                        Column("gain on unseen samples", numeric=True),
-                        Column("time", numeric=True),
-                        "",
-                    ],
-                    [_step(step, seconds or {}) for step in calibration.steps],
-                )
-            )
+            out.print(tried_table(calibration.steps, seconds))
         if calibration.layers:
             rows = [
                 [each.name, each.precision, each.weights, each.activations, str(len(each.nodes))]
@@ -178,11 +172,23 @@ def _operators(figures: Verification | None) -> str:
     return f"{steps:.3g} {'step' if steps == 1 else 'steps'}"
 
 
-def _step(step: AccuracyStep, seconds: Mapping[str, float]) -> list[str]:
-    gain = f"{step.gain_db:+.1f} ± {step.uncertainty_db:.1f} dB"
-    took = seconds.get(f"{TRYING}{step.name}")
-    time = "–" if took is None else f"{took:.1f} s"
-    return [step.name, gain, time, "kept" if step.kept else "left out"]
+def tried_table(steps: Sequence[AccuracyStep], seconds: Mapping[str, float] | None) -> Table:
+    """What accuracy passes gained, and took; only an export knows how long."""
+    columns = [Column("tried for int8"), Column("gain on unseen samples", numeric=True), Column("")]
+    rows = [
+        [
+            step.name,
+            f"{step.gain_db:+.1f} ± {step.uncertainty_db:.1f} dB",
+            "kept" if step.kept else "left out",
+        ]
+        for step in steps
+    ]
+    if seconds is not None:
+        columns.insert(2, Column("time", numeric=True))
+        for step, row in zip(steps, rows, strict=True):
+            took = seconds.get(f"{TRYING}{step.name}")
+            row.insert(2, "–" if took is None else f"{took:.1f} s")
+    return table(columns, rows)
 
 
 def _decibels(value: float | None) -> str:

@@ -55,6 +55,9 @@ class Request:
     batches: int = 0
     channels_first: Sequence[str] = ()
     xnnpack: bool | None = None
+    script: str | None = None
+    script_file: str = ""
+    frame: Sequence[int] = (0, 0)
 
 
 def read_request() -> Request:

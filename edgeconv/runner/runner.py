@@ -3,12 +3,13 @@
 The archive that :mod:`edgeconv.device.archive` makes of this folder starts here. It needs Python
 3.8 or newer, NumPy and one runtime. One JSON request comes as the first line of standard input;
 JSON objects go out, one per line, each with an "event": start, load, first, outputs, warmup,
-samples (many), operators (if asked for) and done; or error, the last. Where only outputs are asked
-for they follow load, one "outputs" a batch with "values" for the large ones, and "computed". Under
-an emulator that counts instructions the last is "instructions", right after the outputs. Standard
-input stays open as long as the host listens: its end ends this process.
+samples (many), operators or steps (if asked for) and done; or error, the last. Where only outputs
+are asked for they follow load, one "outputs" a batch with "values" for the large ones, and
+"computed". Under an emulator that counts instructions the last is "instructions", right after the
+outputs. Standard input stays open as long as the host listens: its end ends this process.
 
-Times are nanoseconds of the monotonic clock, taken around nothing but the inference call.
+Times are nanoseconds of the monotonic clock, taken around nothing but the inference call; with a
+bundle's script, around all from a camera's frame to the decoded answer.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ import signal
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from edgeconv.runner.counting import count_instructions
+from edgeconv.runner.end_to_end import EndToEnd
 from edgeconv.runner.events import Events, describe, parts_of
 from edgeconv.runner.inputs import fitted, make_inputs, read_arrays
 from edgeconv.runner.onnx_model import OnnxModel
@@ -80,11 +83,7 @@ def measure(request: Request, emit: Events, folder: str | None = None) -> None:
     if request.batches:
         compute(model, request, emit)
         return
-    try:
-        model.feed(make_inputs(model.inputs, request))
-    except (OSError, ValueError) as error:
-        raise RunnerError("input", error) from error
-    infer = model.inference()
+    infer = prepare(model, request)
     gc.collect()
     gc.disable()
     try:
@@ -107,6 +106,8 @@ def measure(request: Request, emit: Events, folder: str | None = None) -> None:
         end = conditions()
         if isinstance(model, OnnxModel) and request.operators:
             emit("operators", operators=model.operators(steady["runs"]))
+        if isinstance(infer, EndToEnd):
+            emit("steps", **infer.steps(steady["runs"]))
     except (MemoryError, RunnerError):
         raise
     except Exception as error:
@@ -114,6 +115,21 @@ def measure(request: Request, emit: Events, folder: str | None = None) -> None:
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
     emit("done", conditions=end, **steady)
+
+
+def prepare(model: TfliteModel | OnnxModel, request: Request) -> Callable[[], object]:
+    """Return what is timed: the inference of inputs that are set once, or all around it.
+
+    Raises:
+        RunnerError: The inputs do not fit, or the script cannot be imported.
+    """
+    if request.script is not None:
+        return EndToEnd(model, request)
+    try:
+        model.feed(make_inputs(model.inputs, request))
+    except (OSError, ValueError) as error:
+        raise RunnerError("input", error) from error
+    return model.inference()
 
 
 def compute(model: TfliteModel | OnnxModel, request: Request, emit: Events) -> None:

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from edgeconv.bundle import OPEN, Artifact, Bundle, Format, Precision
 from edgeconv.errors import UsageError
+from edgeconv.evaluation import Figure
 from edgeconv.export.blame.by_task import TaskMeter, loss
 from edgeconv.export.blame.causes import ALL
 from edgeconv.export.blame.measure import InPlace, Meter
@@ -118,7 +119,7 @@ def _layers(
     integers: ir.Model,
     meter: Meter,
     judge: TaskMeter | None,
-    before: float | None,
+    before: Figure | None,
     names: Mapping[str, str],
     progress: Progress,
 ) -> list[LayerBlame]:

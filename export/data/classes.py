@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ def open_classes(
     if not isinstance(data, Path):
         found = LabeledObject(data, manifest.inputs, manifest.preprocessing, classes or 2**31)
         total = len(data[-1] if isinstance(data, tuple) else getattr(data, "dataset", data))
-        return Labeled(iter(found), total, [], lambda: found.sha256)
+        return Labeled(
+            lambda asked: islice(found, asked.start, asked.stop), total, [], lambda: found.sha256
+        )
     if truth is not None:
         return _imagenet(image_folder(data, manifest), truth, classes)
     if data.is_dir():
@@ -67,7 +70,7 @@ def open_classes(
         )
     rows = rows_with_truths(samples, labels)
     return Labeled(
-        ((sample, int(label)) for sample, label in rows.pairs),
+        lambda asked: ((sample, int(label)) for sample, label in rows.read(asked)),
         rows.total,
         rows.skipped,
         rows.sha256,

@@ -49,8 +49,12 @@ def open_masks(data: Path, truth: Path | None, manifest: Manifest) -> Labeled[Ma
                 hint="store the class of each pixel as 'y' [N, H, W]",
             )
         rows = rows_with_truths(samples, masks)
-        pairs = ((sample, mask.astype(np.int64)) for sample, mask in rows.pairs)
-        return Labeled(pairs, rows.total, rows.skipped, rows.sha256)
+        return Labeled(
+            lambda asked: ((sample, mask.astype(np.int64)) for sample, mask in rows.read(asked)),
+            rows.total,
+            rows.skipped,
+            rows.sha256,
+        )
     folder = image_folder(data, manifest)
     if truth is None or not truth.is_dir():
         raise UsageError(

@@ -26,16 +26,21 @@ class Labeled(Generic[T]):
     """Samples with what is true of each.
 
     Attributes:
-        pairs: Each sample with its truth.
+        read: Yields each of the samples of some indices with its truth.
         total: How many there are, if all are readable.
         skipped: The names of unreadable samples, complete when all pairs were read.
         sha256: Hashes the data, when all pairs were read.
     """
 
-    pairs: Iterator[tuple[Sample, T]]
+    read: Callable[[range], Iterator[tuple[Sample, T]]]
     total: int
     skipped: list[str]
     sha256: Callable[[], str]
+
+    @property
+    def pairs(self) -> Iterator[tuple[Sample, T]]:
+        """Each sample with its truth."""
+        return self.read(range(self.total))
 
 
 def folder_with_truths(
@@ -50,7 +55,7 @@ def folder_with_truths(
     """
     indices = {file.relative_to(folder.path).as_posix(): i for i, file in enumerate(folder.files)}
     return Labeled(
-        ((sample, truth_of(indices[name])) for name, sample in folder.read(range(len(folder)))),
+        lambda asked: ((sample, truth_of(indices[name])) for name, sample in folder.read(asked)),
         len(folder),
         folder.skipped,
         lambda: fingerprint(folder, others),
@@ -112,7 +117,7 @@ def npz_with_truths(
 def rows_with_truths(samples: ArrayFile, truths: StoredArray) -> Labeled[npt.NDArray[np.generic]]:
     """The samples of an ``.npz`` file, each with its row of ``y``."""
     return Labeled(
-        ((sample, truths.row(int(name))[0]) for name, sample in samples.read(range(len(samples)))),
+        lambda asked: ((sample, truths.row(int(name))[0]) for name, sample in samples.read(asked)),
         len(samples),
         samples.skipped,
         lambda: sha256_of(samples.path),

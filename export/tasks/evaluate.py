@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from edgeconv.evaluation import (
     Accuracy,
     AgainstFloat,
     Evaluation,
+    Picture,
     difference,
     packed,
     packed_classes,
@@ -22,6 +23,7 @@ from edgeconv.evaluation import (
 )
 from edgeconv.export.data.batches import in_groups, join
 from edgeconv.export.data.samples import Sample, batch_size, unread
+from edgeconv.export.data.truth import Labeled
 from edgeconv.export.elsewhere import ElsewhereRunner, readable
 from edgeconv.export.runtimes import Runner, open_runner
 from edgeconv.export.tasks import open_task
@@ -62,8 +64,46 @@ def evaluate(
         UsageError: There is no such data or task, or the outputs do not fit the task.
         DataError: The data does not fit the network.
     """
-    artifacts = readable(bundle, place)
     task = open_task(task) if isinstance(task, str) else task
+    labeled = open_labeled(bundle, data, task, truth)
+    counts = count(bundle, labeled, task, progress, place=place, pictures=pictures)
+    return conclude(bundle, labeled, task, [counts], data)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was counted on a part of the data.
+
+    Attributes:
+        runtimes: What ran each file, by its path; others were not run.
+        of_file: What the task counted for each file, in the order of ``runtimes``.
+        samples: How many samples it is from.
+        skipped: The names of those that could not be read.
+        pictures: Samples that int8 changed.
+    """
+
+    runtimes: Mapping[str, str]
+    of_file: Sequence[Any]
+    samples: int
+    skipped: Sequence[str]
+    pictures: Sequence[Picture] = ()
+
+
+def open_labeled(
+    bundle: Bundle, data: Any, task: Task[Any, Any], truth: Path | None
+) -> Labeled[Any]:
+    """Open the data of a task for a bundle, as :func:`evaluate` does.
+
+    Raises:
+        UsageError: There is no such data, the outputs do not fit the task, or the inputs have no
+            common batch.
+        DataError: The data does not fit the network.
+    """
+    _batch(bundle)
+    return task.open(data, truth, bundle.manifest)
+
+
+def _batch(bundle: Bundle) -> int:
     batch = batch_size(bundle.manifest.inputs)
     if batch is None:
         raise UsageError(
@@ -71,13 +111,44 @@ def evaluate(
             "common",
             hint="export it with the batch as the first dimension of every input",
         )
-    labeled = task.open(data, truth, bundle.manifest)
+    return batch
+
+
+def count(
+    bundle: Bundle,
+    labeled: Labeled[Any],
+    task: Task[Any, Any],
+    progress: Progress = no_progress,
+    *,
+    part: range | None = None,
+    place: Place | None = None,
+    pictures: int = 0,
+) -> Counts:
+    """Run every artifact on a part of the data, and count what the task counts.
+
+    Args:
+        bundle: The files.
+        labeled: The data, opened by ``task``.
+        task: The task.
+        progress: Called after every batch.
+        part: The indices of the samples; None is all of them. At batch 1, what was counted on
+            parts comes to the bit to what is counted on all.
+        place: Where the files run; None is here.
+        pictures: How many samples that int8 changed to keep, of ``evaluate``.
+
+    Raises:
+        UsageError: No file can run there.
+        DataError: An output is no number, or does not fit the task.
+    """
+    artifacts = readable(bundle, place)
+    batch = _batch(bundle)
+    part = range(labeled.total) if part is None else part
     runners = [_open(bundle, artifact, place) for artifact in artifacts]
     portion = min(runner.portion for runner in runners)
     counted: list[list[Any]] = [[] for _ in artifacts]
     changed = ChangedSamples(artifacts, bundle.manifest, pictures)
     samples = 0
-    for groups in in_groups(in_groups(labeled.pairs, batch), portion):
+    for groups in in_groups(in_groups(labeled.read(part), batch), portion):
         batches = [join([sample for sample, _ in group], batch) for group in groups]
         found = [_counted(runner, batches, groups, batch, task) for runner in runners]
         for parts, more in zip(counted, found, strict=True):
@@ -87,27 +158,59 @@ def evaluate(
         for group, each in zip(groups, zip(*found, strict=True), strict=True):
             changed.look([sample for sample, _ in group], each)
         samples += sum(map(len, groups))
-        progress("Evaluating", samples, labeled.total)
-    if samples == 0:
-        raise DataError(
-            f"{data} holds no usable sample{unread(labeled.skipped)}", hint="check the files"
-        )
-    scored = _scored(task, [task.merge(parts) for parts in counted], artifacts)
+        progress("Evaluating", samples, len(part))
+    return Counts(
+        runtimes={a.path: runner.name for a, runner in zip(artifacts, runners, strict=True)},
+        of_file=[task.merge(parts) for parts in counted] if samples else [],
+        samples=samples,
+        skipped=tuple(labeled.skipped),
+        pictures=tuple(changed.pictures),
+    )
+
+
+def conclude(
+    bundle: Bundle,
+    labeled: Labeled[Any],
+    task: Task[Any, Any],
+    parts: Sequence[Counts],
+    data: Any,
+) -> Evaluation:
+    """The figures of what was counted on all parts of the data, in their order.
+
+    Args:
+        bundle: The files.
+        labeled: The data, opened by ``task``.
+        task: The task.
+        parts: What was counted.
+        data: The data as the user named it.
+
+    Raises:
+        DataError: No sample could be read, or too few for the figures.
+    """
+    samples = sum(part.samples for part in parts)
+    skipped = [name for part in parts for name in part.skipped]
+    full = [part for part in parts if part.samples]
+    if not full:
+        raise DataError(f"{data} holds no usable sample{unread(skipped)}", hint="check the files")
+    runtimes = full[0].runtimes
+    artifacts = [a for a in bundle.manifest.artifacts if a.path in runtimes]
+    merged = [task.merge(of_file) for of_file in zip(*(p.of_file for p in full), strict=True)]
+    scored = _scored(task, merged, artifacts)
     classes = scored[0][0].classes
     return Evaluation(
         task=task.name,
         data=data.name if isinstance(data, Path) else type(data).__name__,
         data_sha256=labeled.sha256(),
         samples=samples,
-        skipped=tuple(labeled.skipped),
+        skipped=tuple(skipped),
         results=tuple(
-            _accuracy(artifact, runner, found, against)
-            for artifact, runner, (found, against) in zip(artifacts, runners, scored, strict=True)
+            _accuracy(artifact, runtimes[artifact.path], found, against)
+            for artifact, (found, against) in zip(artifacts, scored, strict=True)
         ),
         classes=None if classes is None else classes.number,
         labels=None if classes is None else bundle.manifest.labels,
         truths=None if classes is None else packed_classes(classes.true, classes.number),
-        pictures=tuple(changed.pictures),
+        pictures=tuple(picture for part in parts for picture in part.pictures),
     )
 
 
@@ -132,7 +235,7 @@ def _scored(
 
 def _accuracy(
     artifact: Artifact,
-    runner: _Here | ElsewhereRunner,
+    runtime: str,
     found: Scored,
     against: AgainstFloat | None,
 ) -> Accuracy:
@@ -140,7 +243,7 @@ def _accuracy(
     return Accuracy(
         path=artifact.path,
         bytes=artifact.bytes,
-        runtime=runner.name,
+        runtime=runtime,
         figures=found.figures,
         outcomes=None if found.outcomes is None else packed(found.outcomes),
         scores=None if found.scores is None else packed_scores(found.scores),

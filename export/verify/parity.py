@@ -371,7 +371,7 @@ def failure(artifact: Artifact, figures: Verification, reference: str) -> Verifi
         by = f"by {error:.2g} of the output's range" if error < NOT_FINITE else "by NaN or infinity"
         return VerificationError(
             f"{name} differs from {reference} {by}{where}, more than float32 rounding explains",
-            hint="report it, or pass --no-verify to keep the file",
+            hint="report it",
         )
     operators, exact = figures.operators, figures.exact_sqnr_db
     if operators is not None and operators.failed:
@@ -380,27 +380,26 @@ def failure(artifact: Artifact, figures: Verification, reference: str) -> Verifi
         return VerificationError(
             f"{name}: {operators.largest_at} is up to {operators.largest_steps:.3g} steps off what "
             f"its integers and scales define, on {figures.runtime}{others}",
-            hint="report the network, keep that operator in float with --keep-float, or pass "
-            "--no-verify to keep the file",
+            hint="report the network, or keep that operator in float with --keep-float",
         )
     if figures.keeps_nothing:
         return VerificationError(
             f"{name} keeps nothing of {_of_what(figures)}: SQNR {figures.sqnr_db:.1f} dB"
             f"{_argmax(figures)}",
-            hint=f"{_advice(artifact, figures)}, or pass --no-verify to keep the file",
+            hint=_advice(artifact, figures),
         )
     if exact is not None:
         return VerificationError(
             f"{name} keeps {figures.sqnr_db:.1f} dB of the network on {figures.runtime}, where "
             f"its integers and scales should keep {exact:.1f} dB",
-            hint="report the network, or pass --no-verify to keep the file",
+            hint="report the network",
         )
     limit = MAX_ERROR.get(precision, NOT_FINITE)
     advice = "try --precision float32" if precision is Precision.FLOAT16 else "report it"
     return VerificationError(
         f"{name} differs from {reference} by {figures.max_error:.2g} of the output's range, "
         f"more than {limit:g}",
-        hint=f"{advice}, or pass --no-verify to keep the file",
+        hint=advice,
     )
 
 

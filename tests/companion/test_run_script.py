@@ -389,7 +389,8 @@ def test_boxes_are_drawn_where_they_are_in_the_picture(
     _, place = script["prepare"](image)
     boxes = np.array([[[5, 15, 20, 25], [0, 0, 40, 40], [1, 1, 2, 2]]], np.float32)
     outputs = [np.array([[0.9, 0.5, 0.1]], np.float32), boxes, np.array([[0, 99, 1]])]
-    script["show"](outputs, image, place, str(tmp_path / "boxes.png"))
+    answer = script["decode"](outputs, image, place)
+    script["show"](answer, image, str(tmp_path / "boxes.png"))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines[:2]] == [
         ["0.9", "10.0", "10.0", "40.0", "30.0", "plain"],

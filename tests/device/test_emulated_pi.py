@@ -219,7 +219,8 @@ def test_up_twice_and_down(state: Path) -> None:
     before = config.read_text()
     devices_say("up", "emulated:pi5")
     assert config.read_text() == before
-    shown = devices_say("probe", "emulated:pi5")
+    # Lines break where the paths of this machine make them too long.
+    shown = " ".join(devices_say("probe", "emulated:pi5").split())
     assert "Raspberry Pi 5 Model B Rev 1.0 (emulated)" in shown
     assert "Cortex-A76" in shown
     assert "dot product" in shown

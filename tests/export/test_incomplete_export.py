@@ -31,16 +31,19 @@ def test_an_int8_file_that_keeps_nothing_fails_and_float32_is_written(tmp_path: 
         )
     assert raised.value.exit_code == 1
     assert "blame" in raised.value.hint
+    assert raised.value.hint.endswith(", or pass --no-verify to keep the file")
     assert set(raised.value.failures) == {"Detector_int8.onnx", "Detector_int8.tflite"}
     bundle = Bundle.load(raised.value.folder)
     assert {a.precision for a in bundle.manifest.artifacts} == {Precision.FLOAT32}
     assert sorted(path.name for path in bundle.path.iterdir()) == [
+        "CMakeLists.txt",
         "Detector_float32.onnx",
         "Detector_float32.tflite",
         "README.md",
         "SHA256SUMS",
         "manifest.json",
         "reference.npz",
+        "run.cc",
         "run.py",
     ]
 
@@ -69,6 +72,7 @@ def test_no_verify_keeps_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
         verify=False,
     )
     assert "keeps nothing of the part 'sigmoid_1' of the output" in caplog.text
+    assert "--no-verify" not in caplog.text
     for artifact in bundle.manifest.artifacts:
         figures = artifact.verification
         assert figures is not None

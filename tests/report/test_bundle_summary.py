@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from edgeconv.bundle import Artifact, Calibration, Format, PlaceFigures, Precision, Verification
+from edgeconv.bundle import (
+    AccuracyStep,
+    Artifact,
+    Calibration,
+    Format,
+    PlaceFigures,
+    Precision,
+    Verification,
+)
 from edgeconv.export.warnings import warn_of_poor_accuracy
-from edgeconv.report.bundle import certainty_lines, float_lines, format_error, formats_agree
+from edgeconv.progress import TRYING
+from edgeconv.report.bundle import (
+    certainty_lines,
+    float_lines,
+    format_error,
+    formats_agree,
+    tried_table,
+)
 
 
 def artifact(
@@ -156,3 +171,16 @@ def test_a_file_that_keeps_little_is_pointed_out(
     warn_of_poor_accuracy([poor])
     assert words in caplog.text
     assert bool(caplog.text) == bool(words)
+
+
+def test_only_an_export_knows_how_long_its_steps_took() -> None:
+    steps = [AccuracyStep(name="equalize", gain_db=1.0, uncertainty_db=0.25, kept=True)]
+    headers = [column.header for column in tried_table(steps, None).columns]
+    assert list(map(str, headers)) == ["tried for int8", "gain on unseen samples", ""]
+    timed = tried_table(steps, {f"{TRYING}equalize": 2.0})
+    assert [str(next(iter(column.cells))) for column in timed.columns] == [
+        "equalize",
+        "+1.0 ± 0.2 dB",
+        "2.0 s",
+        "kept",
+    ]

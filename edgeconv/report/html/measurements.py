@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgeconv.bench.end_to_end import EndToEndResult
 from edgeconv.bench.instructions import CountResult
 from edgeconv.bench.profile.profile import OperatorResult
 from edgeconv.bench.result import BenchResult
@@ -11,6 +12,8 @@ from edgeconv.evaluation import Evaluation
 from edgeconv.export.blame.report import Blame
 from edgeconv.report.accuracy import accuracy_cells
 from edgeconv.report.accuracy import notes as accuracy_notes
+from edgeconv.report.end_to_end import end_to_end_cells
+from edgeconv.report.end_to_end import notes as end_to_end_notes
 from edgeconv.report.html.charts import latency_dots
 from edgeconv.report.html.classes import class_blocks
 from edgeconv.report.html.page import Bar, Block, Cell, Section, html_table
@@ -113,6 +116,15 @@ def together_section(result: TogetherResult) -> Section:
         f"Several models at once on {result.device}",
         blocks=(html_table("Alone and beside the others", *together_cells(result)),),
         notes=tuple(together_notes(result)),
+    )
+
+
+def end_to_end_section(result: EndToEndResult) -> Section:
+    """The files from a camera's frame to the decoded answer."""
+    return Section(
+        f"From frame to answer on {result.device}",
+        blocks=(html_table("Steps", *end_to_end_cells(result)),),
+        notes=tuple(end_to_end_notes(result)),
     )
 
 

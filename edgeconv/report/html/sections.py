@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeconv import __version__
+from edgeconv.bench.end_to_end import EndToEndResult
 from edgeconv.bench.instructions import CountResult
 from edgeconv.bench.profile.profile import OperatorResult
 from edgeconv.bench.result import BenchResult
@@ -52,6 +53,8 @@ def result_section(result: Versioned) -> Section:
             return measurements.operator_section(result)
         case SustainedResult():
             return measurements.sustained_section(result)
+        case EndToEndResult():
+            return measurements.end_to_end_section(result)
         case TogetherResult():
             return measurements.together_section(result)
         case Blame():

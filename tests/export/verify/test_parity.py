@@ -93,6 +93,7 @@ def test_a_file_that_keeps_less_than_its_integers_should(steps: tuple[float | No
     assert figures.exact_sqnr_db == pytest.approx(figures.sqnr_db + 12.04, abs=0.01)
     message = str(failure(artifact(Precision.INT8), figures, "pytorch"))
     assert f"should keep {figures.exact_sqnr_db:.1f} dB" in message
+    assert "--no-verify" not in message  # an option of export, not of verify
 
 
 def test_an_operator_that_is_off_is_the_error_and_named() -> None:

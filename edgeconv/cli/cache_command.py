@@ -1,0 +1,83 @@
+"""``edgeconv cache``: the results that sweeps keep."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+import click
+
+from edgeconv.report.output import echo_json, echo_line
+
+SCHEMA_VERSION = 1  # of ls --json
+
+
+@click.group("cache")
+def command() -> None:
+    """Look at the results that sweeps keep, and remove some."""
+
+
+_FOLDER = click.option(
+    "--cache", type=click.Path(path_type=Path), help="The folder.  [default: the user's cache]"
+)
+
+
+@command.command("ls")
+@_FOLDER
+@click.option("--json", "as_json", is_flag=True, help="Print every result as JSON.")
+def list_results(cache: Path | None, as_json: bool) -> None:
+    """List how much is kept of each kind of job."""
+    from edgeconv.report.tables import Column, console, table
+    from edgeconv.sweep.cache import Cache, default_cache
+    from edgeconv.units import format_bytes, format_duration
+
+    entries = sorted(Cache(cache or default_cache()).entries(), key=lambda entry: entry.path)
+    if as_json:
+        results = [
+            {
+                "path": str(entry.path),
+                "kind": entry.kind,
+                "bytes": entry.bytes,
+                "used": datetime.fromtimestamp(entry.used, timezone.utc).isoformat(),
+                "seconds": entry.seconds,
+            }
+            for entry in entries
+        ]
+        echo_json({"schema_version": SCHEMA_VERSION, "results": results})
+        return
+    kinds = {kind: [e for e in entries if e.kind == kind] for kind in {e.kind for e in entries}}
+    names = ["kind", "results", "size", "made in"]
+    rows = [
+        (
+            kind,
+            str(len(of_kind)),
+            format_bytes(sum(entry.bytes for entry in of_kind)),
+            format_duration(sum(entry.seconds for entry in of_kind)),
+        )
+        for kind, of_kind in sorted(kinds.items())
+    ]
+    console().print(table([Column(name, numeric=name != "kind") for name in names], rows))
+
+
+@command.command("prune")
+@_FOLDER
+@click.option(
+    "--to",
+    "most",
+    metavar="BYTES",
+    help="The size that may stay, as in 2GB, or 0B for nothing.  [default: 10GB, or what "
+    "EDGECONV_MAX_CACHE_BYTES says]",
+)
+def prune(cache: Path | None, most: str | None) -> None:
+    """Remove the results that were not used for longest, until the others fit."""
+    from edgeconv.sweep.cache import Cache, default_cache
+    from edgeconv.sweep.plan import bytes_of
+    from edgeconv.units import format_bytes
+
+    try:
+        limit = None if most is None else bytes_of(most)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    removed = Cache(cache or default_cache()).prune(limit)
+    size = format_bytes(sum(entry.bytes for entry in removed))
+    echo_line(f"removed {len(removed)} results, {size}")

@@ -1,0 +1,205 @@
+"""``edgeconv sweep``: which of many networks, precisions and boards answers a question best."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from edgeconv.cli.outputs import refuse_unwritable
+from edgeconv.cli.settings import takes
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.report.output import echo_json, echo_line, echo_lines
+
+SCHEMA_VERSION = 1  # of --dry-run --json and of best --json
+RESULT = "sweep.json"
+
+T = TypeVar("T")
+
+
+class _PlanFirst(click.Group):
+    """A group whose command ``run`` need not be written out: ``edgeconv sweep plan.toml``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``run`` in front of anything but the name of a command or a request for help."""
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("sweep", cls=_PlanFirst)
+def command() -> None:
+    """Find the best of many networks, precisions and boards, as a PLAN in TOML says.
+
+    `edgeconv sweep PLAN` is short for `edgeconv sweep run PLAN`.
+    """
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Which plan to carry out, and where."""
+
+    plan: Path | None
+    example: bool
+    dry_run: bool
+    out: Path
+    cache: Path | None
+    scheduler: str | None
+    workers: int | None
+    everything: bool
+    as_json: bool
+    quiet: bool
+
+
+@command.command("run")
+@click.argument("plan", type=click.Path(path_type=Path), required=False)
+@click.option("--example", is_flag=True, help="Print a plan to begin with.")
+@click.option("--dry-run", is_flag=True, help="Only list the jobs, and estimate their time.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=RESULT,
+    show_default=True,
+    help="Write the result as JSON here.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Folder of results, which all workers see.  [default: the user's cache]",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask cluster, as in tcp://host:8786.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Processes on this machine; 0 is threads of this one.  [default: a process for each "
+    "core, or threads where Dask is not installed]",
+)
+@click.option("--all", "everything", is_flag=True, help="Show all rows, not only the front.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@takes(RunSettings)
+def run(settings: RunSettings) -> None:
+    """Carry out PLAN. What an earlier sweep did is not done again, even if that was killed."""
+    from edgeconv.sweep.plan import EXAMPLE, read_plan
+
+    if settings.example:
+        echo_lines(EXAMPLE.rstrip("\n"))
+        return
+    if settings.plan is None:
+        raise UsageError("no plan is named", hint="`edgeconv sweep --example` prints one")
+    from edgeconv.sweep.cache import Cache, default_cache
+
+    plan = read_plan(settings.plan)
+    cache = Cache((settings.cache or default_cache()).absolute())
+    if settings.dry_run:
+        from edgeconv.report.sweep import estimate_table
+        from edgeconv.report.tables import console, print_notes
+        from edgeconv.sweep.candidates import candidates
+        from edgeconv.sweep.estimate import estimate
+        from edgeconv.units import format_duration
+
+        exports = candidates(plan)
+        kinds = estimate(plan, exports, cache)
+        if settings.as_json:
+            jobs = [job.model_dump(mode="json") for job in exports]
+            seconds = sum(kind.left_seconds for kind in kinds)
+            echo_json({"schema_version": SCHEMA_VERSION, "exports": jobs, "seconds": seconds})
+            return
+        console().print(estimate_table(kinds))
+        left = format_duration(sum(kind.left_seconds for kind in kinds))
+        print_notes([f"about {left} one after another; workers share all but measurements"])
+        return
+    refuse_unwritable(settings.out)
+    from edgeconv.report.sweep import notes, sweep_table
+    from edgeconv.report.tables import console, print_notes, progress
+    from edgeconv.sweep.run import sweep
+
+    with progress("Sweeping", settings.quiet or settings.as_json) as show:
+        result = sweep(plan, cache, show, scheduler=settings.scheduler, workers=settings.workers)
+    result.save(settings.out)
+    if settings.as_json:
+        echo_json(result)
+    else:
+        if any(row.file is not None for row in result.rows):
+            console().print(sweep_table(result, front=not settings.everything))
+        print_notes(notes(result))
+    if all(row.file is None for row in result.rows):
+        raise EdgeconvError(
+            "no network could be exported", hint="read why in the notes", after_result=True
+        )
+
+
+@dataclass(frozen=True)
+class BestSettings:
+    """Which sweep to ask, and what."""
+
+    result: Path
+    max_latency: float | None
+    max_size: int | None
+    max_memory: int | None
+    device: str | None
+    out: Path | None
+    as_json: bool
+
+
+def _duration(text: str) -> float:
+    from edgeconv.sweep.plan import seconds
+
+    return _read(seconds, text)
+
+
+def _size(text: str) -> int:
+    from edgeconv.sweep.plan import bytes_of
+
+    return _read(bytes_of, text)
+
+
+def _read(read: Callable[[object], T], text: str) -> T:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@command.command("best")
+@click.argument("result", type=click.Path(path_type=Path), default=RESULT)
+@click.option("--max-latency", type=_duration, metavar="TIME", help="As in 33ms.")
+@click.option("--max-size", type=_size, metavar="BYTES", help="Of the file, as in 5MB.")
+@click.option("--max-memory", type=_size, metavar="BYTES", help="Peak, as in 100MB.")
+@click.option("--device", help="The device or pool that counts, where the plan has several.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Copy the bundle here.")
+@click.option("--json", "as_json", is_flag=True, help="Print the row as JSON.")
+@takes(BestSettings)
+def best(settings: BestSettings) -> None:
+    """Print the bundle to deploy: the most accurate one of RESULT within the limits.
+
+    Limits that are not given are those of the plan. Of a latency the end of its 95% interval
+    counts.
+    """
+    from edgeconv.sweep.result import Limits, SweepResult, bundle_at
+
+    result = SweepResult.load(settings.result)
+    stated = {
+        "latency_s": settings.max_latency,
+        "bytes": settings.max_size,
+        "memory_bytes": settings.max_memory,
+    }
+    given = {name: value for name, value in stated.items() if value is not None}
+    limits = Limits.model_validate(result.limits.model_dump() | given)
+    row = result.best(limits, settings.device)
+    bundle = bundle_at(row)
+    if settings.out is not None:
+        from edgeconv.staging import staged
+
+        with staged(settings.out, force=False) as stage:
+            shutil.copytree(bundle.path, stage, dirs_exist_ok=True)
+    if settings.as_json:
+        chosen = row.model_dump(mode="json")
+        echo_json({"schema_version": SCHEMA_VERSION, "limits": limits.model_dump(), "best": chosen})
+    else:
+        echo_line(f"{settings.out or bundle.path}/{row.file}")

@@ -1,0 +1,1 @@
+"""Sweeps: which of many networks, precisions and boards answers a question best."""

@@ -1,0 +1,103 @@
+"""Which boards are free: one measurement at a time runs on each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from edgeconv.device.names import address_of, pools
+from edgeconv.errors import Notice, UsageError
+
+logger = logging.getLogger(__name__)
+
+LOOK_AGAIN_SECONDS = 5.0  # at a board that someone else measures on
+
+
+@dataclass
+class Board:
+    """A board of a pool.
+
+    Attributes:
+        name: As the user writes it.
+        address: Where it is.
+        taken: Whether a measurement of this sweep runs there.
+        rests_until: When to try again, of a board that someone else uses.
+        set_aside: Whether it is not used any more.
+    """
+
+    name: str
+    address: str
+    taken: bool = False
+    rests_until: float = 0.0
+    set_aside: bool = False
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is this machine, which has to be quiet while it measures itself."""
+        return self.address == "local" or self.address.startswith("local:")
+
+
+@dataclass
+class Pool:
+    """Boards of one kind; any of them will do.
+
+    Attributes:
+        name: As the plan writes it.
+        boards: Its boards; a device is a pool of its own.
+    """
+
+    name: str
+    boards: list[Board] = field(default_factory=list)
+
+    def free(self, now: float, tried: Sequence[str], *, quiet: bool) -> Board | None:
+        """A board that can measure now and has not tried before.
+
+        Args:
+            now: The time.
+            tried: The names of boards on which the measurement failed.
+            quiet: Whether nothing else runs on this machine.
+        """
+        for board in self.left(tried):
+            if not board.taken and board.rests_until <= now and (quiet or not board.is_here):
+                return board
+        return None
+
+    def left(self, tried: Sequence[str]) -> list[Board]:
+        """The boards that may still do a measurement."""
+        return [b for b in self.boards if b.name not in tried and not b.set_aside]
+
+    def set_aside(self, names: Sequence[str]) -> None:
+        """Use boards no more that failed at what another board of the pool then did."""
+        for board in self.boards:
+            if board.name in names and not board.set_aside:
+                board.set_aside = True
+                logger.warning(
+                    "%s",
+                    Notice(
+                        f"{board.name} is set aside: another board of {self.name} measured what "
+                        "failed there",
+                        f"look at it with `edgeconv devices probe {board.name}`",
+                    ),
+                )
+
+
+def open_pools(devices: Sequence[str]) -> list[Pool]:
+    """The pools that a plan names; a board that is in several is one board.
+
+    Raises:
+        UsageError: There is no such device.
+    """
+    named, boards, found = pools(), dict[str, Board](), []
+    for device in devices:
+        members = named.get(device, (device,))
+        for member in members:
+            address = address_of(member)
+            if address.startswith("emulated:"):
+                raise UsageError(
+                    f"measure.devices: {member} is emulated, and has no latencies",
+                    hint="name it below [count]",
+                )
+            boards.setdefault(address, Board(member, address))
+        found.append(Pool(device, [boards[address_of(member)] for member in members]))
+    return found

@@ -1,0 +1,113 @@
+"""What a plan tries: every network with every size, checkpoint, precision, effort and range."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+from edgeconv.errors import UsageError
+from edgeconv.export.quantize_options import RangeMethod
+from edgeconv.sweep.contents import content_of, content_of_data, content_of_model
+from edgeconv.sweep.jobs import ExportJob, Value
+from edgeconv.sweep.plan import Models, Plan
+
+_PATTERN = re.compile(r"[*?\[]")
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+def candidates(plan: Plan) -> list[ExportJob]:
+    """The exports of a plan, each once and in its order.
+
+    Raises:
+        UsageError: A pattern matches nothing, a file is missing, or a name in ``weights`` is
+            unknown.
+    """
+    jobs = {job.key(): job for models in plan.model for job in _of(models, plan)}
+    return list(jobs.values())
+
+
+def _of(models: Models, plan: Plan) -> Iterator[ExportJob]:
+    calibration = plan.export.calibration
+    data = None if calibration is None else content_of_data(calibration)
+    names = [name for pattern in models.name for name in matching(pattern)]
+    for name, size, args in product(
+        dict.fromkeys(names), models.input_size or (None,), _combinations(models)
+    ):
+        weights = models.weights and _filled(models.weights, {**args, "name": name})
+        contents = content_of_model(name), weights and content_of(Path(weights))
+        for precision, (effort, ranges) in product(plan.export.precisions, _choices(plan)):
+            # Efforts and ranges are of calibrated files; of the others there is one of each.
+            calibrated = precision.calibrated
+            if not calibrated and (effort, ranges) != _choices(plan)[0]:
+                continue
+            yield ExportJob(
+                model=name,
+                args=args,
+                input_size=size,
+                weights=weights,
+                pretrained=models.pretrained,
+                formats=plan.export.formats,
+                precision=precision,
+                effort=effort if calibrated else 1,
+                range_method=ranges if calibrated else RangeMethod.AUTO,
+                calibration=calibration if calibrated else None,
+                calibration_size=plan.export.calibration_size,
+                contents=(*contents, data if calibrated else None),
+            )
+
+
+def _choices(plan: Plan) -> list[tuple[int, RangeMethod]]:
+    return list(product(plan.export.efforts, plan.export.ranges))
+
+
+def _combinations(models: Models) -> list[dict[str, Value]]:
+    return [
+        dict(zip(models.args, values, strict=True)) for values in product(*models.args.values())
+    ]
+
+
+def _filled(text: str, values: dict[str, Value]) -> str:
+    """The path of the weights of one network: each ``{argument}`` is its value."""
+
+    def value(place: re.Match[str]) -> str:
+        if place[1] not in values:
+            raise UsageError(
+                f"model.weights: {{{place[1]}}} is no argument of the model",
+                hint=f"name one of {', '.join(values)}",
+            )
+        return re.sub(r"[^\w.-]", "_", str(values[place[1]]))
+
+    return _PLACE.sub(value, text)
+
+
+def matching(pattern: str) -> list[str]:
+    """The model specifications that a name or pattern stands for.
+
+    Raises:
+        UsageError: A pattern matches nothing.
+    """
+    if not _PATTERN.search(pattern) or pattern.endswith((".py", ".onnx", ".pt2")):
+        return [pattern]
+    library, colon, rest = pattern.rpartition(":")
+    if library == "timm":
+        try:
+            import timm
+        except ImportError as error:
+            raise UsageError(
+                f"{pattern} needs timm", hint="install it with: pip install 'edgeconv[timm]'"
+            ) from error
+        names = fnmatch.filter(timm.list_models(), rest)
+    elif not colon:
+        from edgeconv.models import list_models
+
+        names = list_models(pattern)
+    else:
+        names = []
+    if not names:
+        raise UsageError(
+            f"model.name: no network matches {pattern!r}", hint="`edgeconv models` lists the zoo"
+        )
+    return [f"{library}{colon}{name}" for name in names]

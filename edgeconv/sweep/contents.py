@@ -1,0 +1,103 @@
+"""Hashes of what goes into a job: files, folders, models and the versions of the tools."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+from pathlib import Path
+
+from edgeconv.bundle import sha256_of
+from edgeconv.errors import UsageError
+
+# What computes files and figures; a network of a library depends on that library as well.
+_TOOLS = (
+    *("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "ai-edge-litert"),
+    *("flatbuffers", "numpy", "pillow"),
+)
+
+
+def digest(*parts: str) -> str:
+    """The SHA-256 of texts, each apart from the others."""
+    hashed = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogateescape")
+        hashed.update(len(data).to_bytes(8, "big") + data)
+    return hashed.hexdigest()
+
+
+@functools.cache
+def tools() -> str:
+    """A hash of edgeconv's own sources and of the versions of what it computes with."""
+    versions = [f"{name} {_version(name)}" for name in _TOOLS]
+    sources = [
+        f"{folder.name}/{file.relative_to(folder).as_posix()} {sha256_of(file)}"
+        for folder in _own_folders()
+        for file in sorted(folder.rglob("*.py"))
+    ]
+    return digest(*versions, *sources)
+
+
+def content_of(path: Path) -> str:
+    """A hash of a file, or of all files of a folder with their names.
+
+    Raises:
+        UsageError: There is none, or it cannot be read.
+    """
+    try:
+        stat = path.stat()
+        if not path.is_dir():
+            return _of_file(path, stat.st_mtime_ns, stat.st_size)
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        named = [f"{file.relative_to(path).as_posix()} {sha256_of(file)}" for file in files]
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} does not exist", hint="check the path in the plan") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", hint="see to it") from error
+    return digest(*named)
+
+
+def content_of_data(spec: str) -> str:
+    """A hash of data: of a path, of the file of ``file.py:function``, or of a word for itself."""
+    if spec == "random":
+        return spec
+    path, _, function = spec.partition(":") if ".py:" in spec else (spec, "", "")
+    return digest(content_of(Path(path)), function)
+
+
+def content_of_model(spec: str) -> str:
+    """A hash of what a model specification names.
+
+    Of a Python file or module only that file counts, not what it imports.
+
+    Raises:
+        UsageError: It names a file that is not there.
+    """
+    file, _, rest = spec.partition(":")
+    if Path(file).suffix in (".py", ".onnx", ".pt2"):
+        return digest(content_of(Path(file)), rest)
+    if file in ("timm", "torchvision"):
+        return digest(spec, _version(file))
+    if rest:
+        found = importlib.util.find_spec(file)
+        if found is not None and found.origin is not None:
+            return digest(spec, content_of(Path(found.origin)))
+    return spec
+
+
+@functools.lru_cache(maxsize=4096)
+def _of_file(path: Path, changed: int, size: int) -> str:
+    return sha256_of(path)
+
+
+def _own_folders() -> list[Path]:
+    found = (importlib.util.find_spec(f"edgeconv{part}") for part in ("", ".export", ".models"))
+    return [Path(spec.origin).parent for spec in found if spec is not None and spec.origin]
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"

@@ -1,0 +1,314 @@
+"""The order of the jobs: what is done is not done again, and a failure stops nobody else."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field, replace
+
+from edgeconv.bundle import Bundle
+from edgeconv.errors import EdgeconvError, UsageError, first_line
+from edgeconv.progress import Progress, no_progress
+from edgeconv.sweep.boards import LOOK_AGAIN_SECONDS, Board, Pool, open_pools
+from edgeconv.sweep.cache import Cache
+from edgeconv.sweep.contents import content_of, content_of_data
+from edgeconv.sweep.jobs import CountJob, ExportJob, Job, MeasureJob, ScoreJob
+from edgeconv.sweep.plan import Plan
+from edgeconv.sweep.work import Failure, bundle_of, is_done
+from edgeconv.sweep.workers import Workers
+from edgeconv.units import format_duration
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5  # between two looks at boards that are used by others
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A measurement that waits for a board of a pool.
+
+    Attributes:
+        job: The job; its device is that of the board that it runs on, when it runs.
+        pool: Where it may run.
+        tried: The boards on which it failed.
+        waiting_since: When all its boards were first found in use by others; None before.
+    """
+
+    job: MeasureJob
+    pool: Pool
+    tried: tuple[str, ...] = ()
+    waiting_since: float | None = None
+
+    def on(self, board: Board) -> MeasureJob:
+        """The job on one board."""
+        return self.job.model_copy(update={"device": board.address})
+
+
+@dataclass
+class Candidate:
+    """An export and what follows from it.
+
+    Attributes:
+        job: The export.
+        key: Its key.
+        jobs: What was asked about its bundle, by what the rows call it.
+        failures: Why jobs have no result, by their keys.
+        shards_left: The keys of parts of the evaluation that are not counted yet.
+    """
+
+    job: ExportJob
+    key: str
+    measured: dict[str, MeasureJob] = field(default_factory=dict)
+    counted: dict[str, CountJob] = field(default_factory=dict)
+    scored: ScoreJob | None = None
+    failures: dict[str, Failure] = field(default_factory=dict)
+    shards_left: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Running:
+    candidate: Candidate
+    job: Job
+    measurement: Measurement | None = None
+    board: Board | None = None
+
+
+class Driver:
+    """Carries out a plan.
+
+    Args:
+        plan: The plan.
+        cache: Where results are and go to.
+        workers: What carries out jobs.
+        progress: Called when a job ends.
+        clock: Tells the time in seconds.
+
+    Raises:
+        UsageError: There is no such device or data, or this machine's own latencies cannot be
+            measured by these workers.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        cache: Cache,
+        workers: Workers,
+        progress: Progress = no_progress,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._plan, self._cache, self._workers = plan, cache, workers
+        self._progress, self._clock = progress, clock
+        self._pools = open_pools(plan.measure.devices if plan.measure else ())
+        if not workers.shared and any(b.is_here for p in self._pools for b in p.boards):
+            raise UsageError(
+                "measure.devices: local is another machine on every worker of a cluster",
+                hint="name a board",
+            )
+        self._data = _contents(plan)
+        self._ready: deque[tuple[Candidate, Job]] = deque()
+        self._measurements: deque[tuple[Candidate, Measurement]] = deque()
+        self._running: dict[Future[Failure | None], _Running] = {}
+        self._done = self._all = 0
+
+    def run(self, exports: Sequence[ExportJob]) -> list[Candidate]:
+        """Carry out everything, and say what became of it."""
+        candidates = [Candidate(job, job.key()) for job in exports]
+        for candidate in candidates:
+            self._want(candidate, candidate.job)
+        try:
+            while self._ready or self._measurements or self._running:
+                self._start()
+                for future in self._ended():
+                    self._take(self._running.pop(future), _outcome(future))
+        finally:
+            for future in self._running:
+                future.cancel()
+        return candidates
+
+    def _want(self, candidate: Candidate, job: Job) -> None:
+        self._all += 1
+        if is_done(job, self._cache):
+            self._finished(candidate, job)
+        else:
+            self._ready.append((candidate, job))
+
+    def _want_measured(self, candidate: Candidate, measurement: Measurement) -> None:
+        self._all += 1
+        for board in measurement.pool.boards:
+            job = measurement.on(board)
+            if is_done(job, self._cache):
+                self._measured(candidate, measurement, job)
+                return
+        self._measurements.append((candidate, measurement))
+
+    def _start(self) -> None:
+        """Start what can run now."""
+        if any(each.board is not None and each.board.is_here for each in self._running.values()):
+            return
+        while self._ready and len(self._running) < self._workers.slots:
+            candidate, job = self._ready.popleft()
+            self._submit(_Running(candidate, job))
+        for _ in range(len(self._measurements)):
+            candidate, measurement = self._measurements.popleft()
+            quiet = not self._running and not self._ready
+            board = measurement.pool.free(self._clock(), measurement.tried, quiet=quiet)
+            if board is not None:
+                board.taken = True
+                job = measurement.on(board)
+                self._submit(_Running(candidate, job, measurement, board))
+                if board.is_here:
+                    break
+            elif measurement.pool.left(measurement.tried):
+                self._measurements.append((candidate, measurement))
+            else:
+                failure = Failure(
+                    f"{measurement.pool.name} has no board left", "look at its boards"
+                )
+                self._failed(candidate, measurement.job, failure, measurement)
+
+    def _submit(self, running: _Running) -> None:
+        board = None if running.board is None else running.board.name
+        self._running[self._workers.submit(running.job, board)] = running
+
+    def _ended(self) -> set[Future[Failure | None]]:
+        if not self._running:
+            if self._measurements:
+                time.sleep(LOOK_SECONDS)
+            return set()
+        timeout = LOOK_SECONDS if self._measurements else None
+        return wait(self._running, timeout, FIRST_COMPLETED).done
+
+    def _take(self, running: _Running, failure: Failure | None) -> None:
+        candidate, job = running.candidate, running.job
+        if running.board is not None and running.measurement is not None:
+            running.board.taken = False
+            self._take_measured(running, running.measurement, running.board, failure)
+        elif failure is None:
+            self._finished(candidate, job)
+        else:
+            self._failed(candidate, job, failure)
+
+    def _take_measured(
+        self, running: _Running, measurement: Measurement, board: Board, failure: Failure | None
+    ) -> None:
+        candidate, now = running.candidate, self._clock()
+        if failure is None:
+            measurement.pool.set_aside(measurement.tried)
+            assert isinstance(running.job, MeasureJob)
+            self._measured(candidate, measurement, running.job)
+        elif failure.busy:
+            board.rests_until = now + LOOK_AGAIN_SECONDS
+            since = now if measurement.waiting_since is None else measurement.waiting_since
+            wait_seconds = self._plan.measure.wait if self._plan.measure else 0.0
+            if now - since >= wait_seconds:
+                waited = f"{failure.message} (waited {format_duration(now - since)})"
+                self._failed(candidate, running.job, replace(failure, message=waited), measurement)
+                return
+            if measurement.waiting_since is None:
+                logger.warning("waiting: %s", failure.message)
+            self._measurements.append((candidate, replace(measurement, waiting_since=since)))
+        else:
+            tried = replace(measurement, tried=(*measurement.tried, board.name))
+            if tried.pool.left(tried.tried):
+                self._measurements.append((candidate, tried))
+            else:
+                self._failed(candidate, running.job, failure, measurement)
+
+    def _measured(self, candidate: Candidate, measurement: Measurement, job: MeasureJob) -> None:
+        candidate.measured[measurement.pool.name] = job
+        self._count()
+
+    def _failed(
+        self,
+        candidate: Candidate,
+        job: Job,
+        failure: Failure,
+        measurement: Measurement | None = None,
+    ) -> None:
+        if measurement is not None and isinstance(job, MeasureJob):
+            candidate.measured[measurement.pool.name] = job
+        candidate.failures[job.key()] = failure
+        if job.kind == "shard" and candidate.scored is not None:
+            candidate.failures.setdefault(candidate.scored.key(), failure)
+        self._count()
+
+    def _finished(self, candidate: Candidate, job: Job) -> None:
+        self._count()
+        if isinstance(job, ExportJob):
+            bundle = bundle_of(candidate.key, self._cache)
+            self._ask_about(candidate, bundle)
+        elif job.kind == "shard":
+            candidate.shards_left.discard(job.key())
+            if not candidate.shards_left and candidate.scored is not None:
+                self._want(candidate, candidate.scored)
+
+    def _ask_about(self, candidate: Candidate, bundle: Bundle) -> None:
+        """Want everything that the plan asks about a bundle."""
+        plan = self._plan
+        files = tuple(artifact.sha256 for artifact in bundle.manifest.artifacts)
+        if plan.count is not None:
+            for device in plan.count.devices:
+                job = CountJob(bundle=candidate.key, files=files, device=device)
+                candidate.counted[device] = job
+                self._want(candidate, job)
+        if plan.evaluate is not None:
+            # The manifest says how images become inputs, so it counts as well.
+            whole = (content_of(bundle.path / "manifest.json"), *files)
+            candidate.scored = ScoreJob(
+                bundle=candidate.key,
+                files=whole,
+                data=plan.evaluate.data,
+                truth=plan.evaluate.truth,
+                task=plan.evaluate.task,
+                contents=self._data,
+                shards=plan.evaluate.shards,
+            )
+            self._evaluate(candidate, candidate.scored)
+        if plan.measure is not None:
+            for pool in self._pools:
+                measure = MeasureJob(
+                    bundle=candidate.key,
+                    files=files,
+                    device=pool.boards[0].address,
+                    options=plan.measure.options,
+                )
+                self._want_measured(candidate, Measurement(measure, pool))
+
+    def _evaluate(self, candidate: Candidate, job: ScoreJob) -> None:
+        if is_done(job, self._cache):
+            self._all += 1
+            self._count()
+            return
+        parts = job.parts()
+        candidate.shards_left = {part.key() for part in parts}
+        for part in parts:
+            self._want(candidate, part)
+
+    def _count(self) -> None:
+        self._done += 1
+        self._progress("Sweeping", self._done, self._all)
+
+
+def _contents(plan: Plan) -> tuple[str | None, ...]:
+    """Hashes of the data that decides about accuracy."""
+    if plan.evaluate is None:
+        return ()
+    truth, task = plan.evaluate.truth, plan.evaluate.task
+    return (
+        content_of(plan.evaluate.data),
+        None if truth is None else content_of(truth),
+        content_of_data(task.removeprefix("detection:")) if ".py:" in task else None,
+    )
+
+
+def _outcome(future: Future[Failure | None]) -> Failure | None:
+    """What a job came to; a worker that died says nothing itself."""
+    try:
+        return future.result()
+    except EdgeconvError as error:
+        return Failure(error.message, error.hint)
+    except Exception as error:  # of Dask, or of the operating system
+        return Failure(f"its worker failed: {type(error).__name__}: {first_line(error)}")

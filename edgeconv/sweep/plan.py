@@ -1,0 +1,250 @@
+"""What a sweep tries and what it looks for: a TOML file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from edgeconv.bench.result import BenchOptions, Threads
+from edgeconv.bundle import Format, Precision
+from edgeconv.errors import UsageError
+from edgeconv.export.quantize_options import MAX_EFFORT, RangeMethod
+from edgeconv.toml_file import read_toml
+from edgeconv.versioned import Record, first_problem
+
+EXAMPLE = """\
+# A plan of `edgeconv sweep`. Paths are relative to this file.
+
+[[model]]                          # repeatable
+name = "mobilenet_v2"              # as MODEL of `edgeconv export`, or a list; "mobilenet_v*" and
+                                   # "timm:mobilenetv3_*" are patterns
+args = { num_classes = 10, width_mult = [0.35, 0.5] }    # each value of a list is tried
+input_size = [64, "96x128"]        # each size is tried
+# weights = "trained/{name}-{width_mult}.safetensors"    # by the values that are tried
+
+[export]
+formats = ["tflite"]
+precisions = ["float32", "int8"]
+efforts = [1]
+ranges = ["auto"]
+calibration = "random"             # a folder of images, .npz, file.py:function or "random"
+calibration_size = 32
+
+[measure]
+devices = ["local"]                # as --device of `edgeconv bench`, or pools of devices.toml
+threads = [1, 4]
+repetitions = 3
+seconds = 1.0
+wait = "10min"                     # how long to wait for a board that others measure on
+
+# [count]
+# devices = ["emulated:pi4"]       # executed instructions on emulated boards
+
+# [evaluate]
+# data = "validation"              # as --data of `edgeconv evaluate`
+# task = "classification"
+# shards = 8                       # parts that run at the same time
+
+# [question]                       # without it, everything on the front is shown as an answer
+# max_latency = "33ms"
+# max_size = "5MB"
+# max_memory = "100MB"
+"""
+
+HINT = "`edgeconv sweep --example` prints a plan"
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]+)\s*")
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+_BYTES = {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9}
+Value = str | int | float | bool
+
+
+def seconds(text: object) -> float:
+    """Read a duration such as "33ms" or "10min".
+
+    Raises:
+        ValueError: It is something else.
+    """
+    return _quantity(text, _SECONDS, "a duration such as 33ms")
+
+
+def bytes_of(text: object) -> int:
+    """Read a size such as "5MB"; prefixes are decimal.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    return round(_quantity(text, _BYTES, "a size such as 5MB"))
+
+
+def _quantity(text: object, units: dict[str, float], what: str) -> float:
+    found = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
+    if found is None or found[2] not in units:
+        raise ValueError(f"{text!r} is not {what}")
+    return float(found[1]) * units[found[2]]
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+Duration = Annotated[float, BeforeValidator(seconds)]
+Size = Annotated[int, BeforeValidator(bytes_of)]
+OneOrMore = BeforeValidator(_listed)
+
+
+class _Table(Record):
+    """A table of the plan."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _each_once(cls, value: Any) -> Any:
+        for name, listed in value.items() if isinstance(value, dict) else [("", value)]:
+            if not isinstance(listed, tuple):
+                continue
+            where = f"{name}: " if name else ""
+            if not listed:
+                raise ValueError(f"{where}the list is empty")
+            twice = [each for index, each in enumerate(listed) if each in listed[:index]]
+            if twice:
+                raise ValueError(f"{where}{twice[0]!r} is listed twice")
+        return value
+
+
+class Models(_Table):
+    """Networks, and what each of them is made with; every combination is tried."""
+
+    name: Annotated[tuple[str, ...], OneOrMore]
+    args: dict[str, Annotated[tuple[Value, ...], OneOrMore]] = Field(default_factory=dict)
+    input_size: Annotated[tuple[int | str, ...], OneOrMore] | None = None
+    weights: str | None = None
+    pretrained: bool = False
+
+
+class Exports(_Table):
+    """How every network is exported; every combination is tried."""
+
+    formats: tuple[Format, ...] = tuple(Format)
+    precisions: tuple[Precision, ...] = (Precision.FLOAT32,)
+    efforts: tuple[Annotated[int, Field(ge=0, le=MAX_EFFORT)], ...] = (1,)
+    ranges: tuple[RangeMethod, ...] = (RangeMethod.AUTO,)
+    calibration: str | None = None
+    calibration_size: int = Field(default=128, ge=1)
+
+
+class Measures(_Table):
+    """Where latencies are measured, and how."""
+
+    devices: tuple[str, ...]
+    threads: tuple[Threads, ...] = (1,)
+    repetitions: int = Field(default=3, ge=1, le=1000)
+    runs: int = Field(default=50, ge=1)
+    seconds: float = Field(default=1.0, ge=0)
+    warmup: float = Field(default=0.5, ge=0)
+    wait: Duration = 600.0
+
+    @property
+    def options(self) -> BenchOptions:
+        """The same for a measurement."""
+        threads = self.threads[0] if len(self.threads) == 1 else self.threads
+        return BenchOptions(
+            threads=threads,
+            repetitions=self.repetitions,
+            runs=self.runs,
+            seconds=self.seconds,
+            warmup=self.warmup,
+        )
+
+
+class CountsOn(_Table):
+    """Emulated boards on which instructions are counted."""
+
+    devices: tuple[Annotated[str, Field(pattern=r"^emulated:.+")], ...]
+
+
+class Evaluates(_Table):
+    """The data that decides about accuracy, and in how many parts it is counted."""
+
+    data: Path
+    task: str = "classification"
+    truth: Path | None = None
+    shards: int = Field(default=1, ge=1, le=10_000)
+
+
+class Question(_Table):
+    """What an answer has to keep to."""
+
+    max_latency: Duration | None = None
+    max_size: Size | None = None
+    max_memory: Size | None = None
+
+
+class Plan(_Table):
+    """All of a plan. ``model`` is the TOML file's array of tables."""
+
+    model: tuple[Models, ...]
+    export: Exports = Exports()
+    measure: Measures | None = None
+    count: CountsOn | None = None
+    evaluate: Evaluates | None = None
+    question: Question = Question()
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan; its paths become those of this process.
+
+    Raises:
+        UsageError: The file or something in it is not what it should be.
+    """
+    try:
+        plan = Plan.model_validate(read_toml(path, hint=HINT))
+    except ValidationError as error:
+        problem = first_problem(error).replace("Value error, ", "")  # pydantic's prefix
+        raise UsageError(f"{path}: {problem}", hint=HINT) from error
+    plan = _placed(plan, path.absolute().parent)
+    needs = [p.value for p in plan.export.precisions if p.calibrated]
+    if needs and plan.export.calibration is None:
+        raise UsageError(
+            f"{path}: export.calibration: {needs[0]} needs calibration data", hint="name it"
+        )
+    if plan.question.max_latency is not None and plan.measure is None:
+        raise UsageError(
+            f"{path}: question.max_latency: nothing is measured",
+            hint="write [measure] with devices",
+        )
+    return plan
+
+
+def _placed(plan: Plan, folder: Path) -> Plan:
+    """The plan with absolute paths, so that any process in any folder can use them."""
+    models = tuple(
+        model.model_copy(
+            update={
+                "name": tuple(spec_at(name, folder) for name in model.name),
+                "weights": model.weights and str(folder / model.weights),
+            }
+        )
+        for model in plan.model
+    )
+    calibration, evaluate = plan.export.calibration, plan.evaluate
+    if calibration not in (None, "random"):
+        calibration = spec_at(str(calibration), folder, must=True)
+    if evaluate is not None:
+        truth = evaluate.truth and folder / evaluate.truth
+        task = spec_at(evaluate.task, folder)
+        evaluate = evaluate.model_copy(
+            update={"data": folder / evaluate.data, "truth": truth, "task": task}
+        )
+    export = plan.export.model_copy(update={"calibration": calibration})
+    return plan.model_copy(update={"model": models, "export": export, "evaluate": evaluate})
+
+
+def spec_at(spec: str, folder: Path, *, must: bool = False) -> str:
+    """A specification whose file, if it names one, is an absolute path."""
+    file, colon, rest = spec.partition(":")
+    is_file = Path(file).suffix in (".py", ".onnx", ".pt2")
+    return f"{folder / file}{colon}{rest}" if is_file or must else spec

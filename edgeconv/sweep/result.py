@@ -1,0 +1,274 @@
+"""What a sweep found: a row for each file on each board, and which of them are on the front."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from edgeconv import __version__
+from edgeconv.bench.instructions import CountResult
+from edgeconv.bench.result import BenchResult, Interval, ModelResult
+from edgeconv.bundle import Artifact, Bundle, Format, Precision
+from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.evaluation import Evaluation, Figure
+from edgeconv.export.quantize_options import RangeMethod
+from edgeconv.sweep.cache import Cache
+from edgeconv.sweep.driver import Candidate
+from edgeconv.sweep.jobs import CountJob, Job, Value
+from edgeconv.sweep.plan import Question
+from edgeconv.sweep.work import Failure, bundle_of, failures_of, result_of
+from edgeconv.versioned import Record, Versioned
+
+
+class Network(Record):
+    """What was exported, and how."""
+
+    model: str
+    args: dict[str, Value]
+    input_size: int | str | None
+    weights: str | None
+    precision: Precision
+    effort: int
+    range_method: RangeMethod
+
+
+class Row(Record):
+    """A file, alone or on one device with one number of threads.
+
+    ``failures`` say why figures are missing; with ``file`` None there is no file.
+    """
+
+    network: Network
+    bundle: Path | None = None
+    file: str | None = None
+    format: Format | None = None
+    bytes: int | None = None
+    sqnr_db: float | None = None
+    accuracy: Figure | None = None
+    device: str | None = None
+    threads: int | None = None
+    latency_ns: Interval | None = None
+    memory_bytes: int | None = None
+    instructions: int | None = None
+    failures: tuple[str, ...] = ()
+    on_front: bool = False
+
+    @property
+    def cost(self) -> float | None:
+        """The latency, or else the instructions; None where neither was taken."""
+        if self.latency_ns is not None:
+            return self.latency_ns.value
+        return self.instructions
+
+    @property
+    def gain(self) -> float | None:
+        """The accuracy, so that more is better; None where it was not evaluated."""
+        if self.accuracy is None:
+            return None
+        sign = 1 if self.accuracy.better == "higher" else -1
+        return sign * self.accuracy.value
+
+
+class Limits(Record):
+    """What an answer has to keep to. Of a latency the end of its interval counts."""
+
+    latency_s: float | None = Field(default=None, ge=0)
+    bytes: int | None = Field(default=None, ge=0)
+    memory_bytes: int | None = Field(default=None, ge=0)
+
+    @classmethod
+    def of(cls, question: Question) -> Limits:
+        """Those of a plan."""
+        return cls(
+            latency_s=question.max_latency,
+            bytes=question.max_size,
+            memory_bytes=question.max_memory,
+        )
+
+    def kept_by(self, row: Row) -> bool:
+        """Whether a row keeps to all of them; what was not measured keeps to none."""
+        latency = None if row.latency_ns is None else row.latency_ns.high / 1e9
+        pairs = (
+            (self.latency_s, latency),
+            (self.bytes, row.bytes),
+            (self.memory_bytes, row.memory_bytes),
+        )
+        return all(most is None or (is_ is not None and is_ <= most) for most, is_ in pairs)
+
+
+class SweepResult(Versioned):
+    """The rows of a sweep, and the limits of its plan's question."""
+
+    WHAT = "a result of edgeconv sweep"
+    REDO = "sweep again"
+    ERROR = UsageError
+
+    schema_version: int = 1
+    kind: Literal["sweep"] = "sweep"
+    edgeconv_version: str = __version__
+    started: datetime
+    limits: Limits
+    rows: tuple[Row, ...]
+
+    def best(self, limits: Limits, device: str | None = None) -> Row:
+        """The row to deploy: the most accurate one, or the cheapest if accuracy decides nothing.
+
+        Raises:
+            UsageError: The rows are of several devices, or none is of ``device``.
+            EdgeconvError: None keeps to the limits.
+        """
+        rows = [row for row in self.rows if row.file is not None]
+        devices = sorted({row.device for row in rows if row.device is not None})
+        if device is not None and device not in devices:
+            known = ", ".join(devices) or "no device"
+            raise UsageError(f"nothing was measured on {device}", hint=f"name one of: {known}")
+        if device is None and len(devices) > 1:
+            raise UsageError(
+                f"the sweep has several devices: {', '.join(devices)}",
+                hint="name one with --device",
+            )
+        kept = [row for row in rows if device in (None, row.device) and limits.kept_by(row)]
+        accurate = [row for row in kept if row.gain is not None]
+        if not kept:
+            raise EdgeconvError(
+                "no file keeps to the limits", hint="raise a limit, or try smaller networks"
+            )
+        return min(accurate or kept, key=_order)
+
+
+def _order(row: Row) -> tuple[float, float, float]:
+    cost = float("inf") if row.cost is None else row.cost
+    return (-(row.gain or 0.0), cost, row.bytes or 0)
+
+
+def marked(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows, with those marked that no other of their device beats.
+
+    A row beats another if it is no worse in accuracy, cost (latency, or else instructions) and
+    size, as far as these were found for both, and better in one.
+    """
+    return tuple(
+        row.model_copy(
+            update={
+                "on_front": row.file is not None
+                and not any(_beats(other, row) for other in rows if other.device == row.device)
+            }
+        )
+        for row in rows
+    )
+
+
+def _beats(one: Row, other: Row) -> bool:
+    mine, others = _figures(one), _figures(other)
+    if one.file is None or [a is None for a in mine] != [b is None for b in others]:
+        return False
+    pairs = [(a, b) for a, b in zip(mine, others, strict=True) if a is not None and b is not None]
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def _figures(row: Row) -> tuple[float | None, ...]:
+    """What is to be small. The size decides only where accuracy or cost is not known."""
+    gain = None if row.gain is None else -row.gain
+    size = row.bytes if gain is None or row.cost is None else None
+    return (gain, row.cost, size)
+
+
+def rows_of(candidates: Sequence[Candidate], cache: Cache) -> Iterator[Row]:
+    """The rows of all candidates, in their order."""
+    for candidate in candidates:
+        yield from _rows(candidate, cache)
+
+
+def _rows(candidate: Candidate, cache: Cache) -> Iterator[Row]:
+    job = candidate.job
+    network = Network(**{name: getattr(job, name) for name in Network.model_fields})
+    failed = candidate.failures.get(candidate.key)
+    if failed is not None:
+        yield Row(network=network, failures=(_why("export", failed),))
+        return
+    bundle, accuracy = bundle_of(candidate.key, cache), _accuracy(candidate, cache)
+    for name, why in failures_of(candidate.key, cache).items():
+        yield Row(network=network, failures=(f"{name}: {why}",))
+    for artifact in bundle.manifest.artifacts:
+        verified = artifact.verification
+        alone = Row(
+            network=network,
+            bundle=bundle.path,
+            file=artifact.path,
+            format=artifact.format,
+            bytes=artifact.bytes,
+            sqnr_db=None if verified is None else verified.sqnr_db,
+            accuracy=accuracy.get(artifact.path),
+            failures=_reasons(candidate, "evaluate", candidate.scored),
+        )
+        found = [*_measured(candidate, cache, alone, artifact)]
+        found += _counted(candidate, cache, alone, artifact)
+        yield from found or [alone]
+
+
+def _measured(candidate: Candidate, cache: Cache, alone: Row, artifact: Artifact) -> Iterator[Row]:
+    for pool, job in candidate.measured.items():
+        why = _reasons(candidate, f"measure on {pool}", job)
+        models: list[ModelResult] = []
+        if not why:
+            result = result_of(BenchResult, job, cache)
+            models = [m for m in result.models if m.file.sha256 == artifact.sha256]
+            why = tuple(
+                f"measure on {pool}: {left.reason}"
+                for left in result.left_out
+                if left.file.sha256 == artifact.sha256
+            )
+        for model in models:
+            figures = {
+                "threads": model.threads,
+                "latency_ns": model.summary.median,
+                "memory_bytes": None if model.memory is None else model.memory.peak,
+            }
+            yield alone.model_copy(update={"device": pool, **figures})
+        if not models:
+            yield alone.model_copy(update={"device": pool, "failures": (*alone.failures, *why)})
+
+
+def _counted(candidate: Candidate, cache: Cache, alone: Row, artifact: Artifact) -> Iterator[Row]:
+    for device, job in candidate.counted.items():
+        why = _reasons(candidate, f"count on {device}", job)
+        total = None if why else _instructions(job, cache, artifact)
+        update = {"device": device, "threads": 1, "instructions": total}
+        yield alone.model_copy(update={**update, "failures": (*alone.failures, *why)})
+
+
+def _instructions(job: CountJob, cache: Cache, artifact: Artifact) -> int:
+    models = result_of(CountResult, job, cache).models
+    return next(m.counts.total for m in models if m.file.sha256 == artifact.sha256)
+
+
+def _accuracy(candidate: Candidate, cache: Cache) -> dict[str, Figure]:
+    job = candidate.scored
+    if job is None or job.key() in candidate.failures:
+        return {}
+    return {found.path: found.decisive for found in result_of(Evaluation, job, cache).results}
+
+
+def _reasons(candidate: Candidate, what: str, job: Job | None) -> tuple[str, ...]:
+    failure = None if job is None else candidate.failures.get(job.key())
+    return () if failure is None else (_why(what, failure),)
+
+
+def _why(what: str, failure: Failure) -> str:
+    return f"{what}: {failure.message}"
+
+
+def bundle_at(row: Row) -> Bundle:
+    """The bundle of a row.
+
+    Raises:
+        UsageError: It was pruned from the cache.
+        BundleError: It is damaged.
+    """
+    if row.bundle is None or not row.bundle.is_dir():
+        raise UsageError("the bundle was removed from the cache", hint="sweep again")
+    return Bundle.load(row.bundle)

@@ -1,0 +1,43 @@
+"""A sweep in one call."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+
+from edgeconv.progress import Progress, no_progress
+from edgeconv.sweep.cache import Cache
+from edgeconv.sweep.candidates import candidates
+from edgeconv.sweep.driver import Driver
+from edgeconv.sweep.plan import Plan
+from edgeconv.sweep.result import Limits, SweepResult, marked, rows_of
+from edgeconv.sweep.workers import open_workers
+
+
+def sweep(
+    plan: Plan,
+    cache: Cache,
+    progress: Progress = no_progress,
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+) -> SweepResult:
+    """Carry out a plan, as far as its results are not in the cache.
+
+    Args:
+        plan: What to try and to ask.
+        cache: Where results are and go to.
+        progress: Called when a job ends.
+        scheduler: The address of a Dask cluster; None is this machine.
+        workers: How many processes on this machine; see ``open_workers``.
+
+    Raises:
+        UsageError: The plan names what is not there, or the workers cannot be had.
+    """
+    started, now = datetime.now(timezone.utc).replace(microsecond=0), time.time()
+    exports = candidates(plan)
+    with open_workers(cache, scheduler=scheduler, count=workers) as opened:
+        done = Driver(plan, cache, opened, progress).run(exports)
+    rows = marked(tuple(rows_of(done, cache)))
+    cache.prune(before=now)
+    return SweepResult(started=started, limits=Limits.of(plan.question), rows=rows)

@@ -1,0 +1,215 @@
+"""Carry out one job, in any process that sees the cache."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from edgeconv.bench.instructions import CountOptions, CountResult, count
+from edgeconv.bench.protocol import measure
+from edgeconv.bench.result import BenchResult
+from edgeconv.bundle import Bundle
+from edgeconv.device import open_device
+from edgeconv.device.emulated import EmulatedDevice
+from edgeconv.errors import BusyDevice, EdgeconvError, IncompleteExport, first_line
+from edgeconv.evaluation import Evaluation
+from edgeconv.sweep.cache import Cache
+from edgeconv.sweep.jobs import CountJob, ExportJob, Job, MeasureJob, ScoreJob, ShardJob
+from edgeconv.versioned import Versioned
+
+logger = logging.getLogger(__name__)
+
+BUNDLE = "bundle"
+RESULT = "result.json"
+COUNTS, ABOUT = "counts.npz", "counts.json"
+FAILURES = "failures.json"
+
+V = TypeVar("V", bound=Versioned)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job has no result.
+
+    Attributes:
+        message: What happened.
+        hint: What to do about it.
+        busy: Whether it will do later: someone else measures on the board.
+    """
+
+    message: str
+    hint: str = ""
+    busy: bool = False
+
+
+def run_job(job: Job, cache: Cache) -> Failure | None:
+    """Carry out a job unless its result is there; None if it has one now."""
+    key = job.key()
+    if cache.find(job.kind, key) is not None:
+        return None
+    try:
+        with cache.writing(job.kind, key) as folder:
+            _write(job, cache, folder)
+    except BusyDevice as error:
+        return Failure(error.message, error.hint, busy=True)
+    except EdgeconvError as error:
+        return Failure(error.message, error.hint)
+    except Exception as error:  # a job stops nobody else, whatever comes out of a user's code
+        logger.debug("a job failed", exc_info=True)
+        return Failure(f"{type(error).__name__}: {first_line(error)}")
+    return None
+
+
+def _write(job: Job, cache: Cache, folder: Path) -> None:
+    if isinstance(job, ExportJob):
+        _export(job, folder)
+    elif isinstance(job, MeasureJob):
+        files = _files(bundle_of(job.bundle, cache))
+        device = open_device(job.device)
+        measure(files, job.options, device, optional=files).save(folder / RESULT)
+    elif isinstance(job, CountJob):
+        files = _files(bundle_of(job.bundle, cache))
+        board = EmulatedDevice.parse(job.device)
+        count(files, CountOptions(), board).save(folder / RESULT)
+    elif isinstance(job, ShardJob):
+        _count_shard(job, cache, folder)
+    else:
+        _score(job, cache).save(folder / RESULT)
+
+
+def _export(job: ExportJob, folder: Path) -> None:
+    from edgeconv.export import export
+    from edgeconv.export.quantize_options import QuantizeOptions
+
+    failures: dict[str, str] = {}
+    try:
+        export(
+            job.model,
+            out=folder / BUNDLE,
+            formats=job.formats,
+            precisions=(job.precision,),
+            model_args=job.args or None,
+            input_size=job.input_size,
+            weights=job.weights,
+            pretrained=job.pretrained,
+            calibration=job.calibration,
+            calibration_size=job.calibration_size,
+            quantization=QuantizeOptions(effort=job.effort, range_method=job.range_method),
+        )
+    except IncompleteExport as error:
+        failures = {name: each.message for name, each in error.failures.items()}
+    (folder / FAILURES).write_text(json.dumps(failures), "utf-8")
+
+
+def _count_shard(job: ShardJob, cache: Cache, folder: Path) -> None:
+    from edgeconv.export.tasks import evaluate as evaluation
+    from edgeconv.export.tasks import open_task
+    from edgeconv.export.tasks.task import Rows
+
+    bundle, task = bundle_of(job.bundle, cache), open_task(job.task)
+    labeled = evaluation.open_labeled(bundle, job.data, task, job.truth)
+    first, end = (labeled.total * place // job.shards for place in (job.index, job.index + 1))
+    found = evaluation.count(bundle, labeled, task, part=range(first, end))
+    of_file = [c.arrays if isinstance(c, Rows) else (c,) for c in found.of_file]
+    np.savez(folder / COUNTS, *(column for columns in of_file for column in columns))
+    about = {
+        "runtimes": dict(found.runtimes),
+        "samples": found.samples,
+        "skipped": list(found.skipped),
+        "columns": [
+            len(counts.arrays) if isinstance(counts, Rows) else None for counts in found.of_file
+        ],
+    }
+    (folder / ABOUT).write_text(json.dumps(about), "utf-8")
+
+
+def _score(job: ScoreJob, cache: Cache) -> Evaluation:
+    from edgeconv.export.tasks import open_task
+    from edgeconv.export.tasks.evaluate import conclude, open_labeled
+
+    bundle, task = bundle_of(job.bundle, cache), open_task(job.task)
+    labeled = open_labeled(bundle, job.data, task, job.truth)
+    parts = [_counts(_found(cache, "shard", part.key())) for part in job.parts()]
+    return conclude(bundle, labeled, task, parts, job.data)
+
+
+def _counts(folder: Path) -> Any:
+    from edgeconv.export.tasks.evaluate import Counts
+    from edgeconv.export.tasks.task import Rows
+
+    about = json.loads((folder / ABOUT).read_text("utf-8"))
+    with np.load(folder / COUNTS, allow_pickle=False) as stored:
+        columns = iter([stored[f"arr_{index}"] for index in range(len(stored.files))])
+    of_file = [
+        next(columns) if count is None else Rows(tuple(islice(columns, count)))
+        for count in about["columns"]
+    ]
+    return Counts(about["runtimes"], of_file, about["samples"], about["skipped"])
+
+
+def bundle_of(key: str, cache: Cache) -> Bundle:
+    """The bundle that the export of this key made.
+
+    Raises:
+        EdgeconvError: It is not there, or damaged.
+    """
+    return Bundle.load(_found(cache, "export", key) / BUNDLE)
+
+
+def failures_of(key: str, cache: Cache) -> dict[str, str]:
+    """Why files of an export are missing in its bundle, by their names."""
+    found: dict[str, str] = json.loads((_found(cache, "export", key) / FAILURES).read_text("utf-8"))
+    return found
+
+
+def result_of(kind: type[V], job: Job, cache: Cache) -> V:
+    """The result of a job that was carried out.
+
+    Raises:
+        EdgeconvError: It is not there, or damaged.
+    """
+    return kind.load(_found(cache, job.kind, job.key()) / RESULT)
+
+
+_CHECKS: dict[type[Any], Callable[[Any, Cache], object]] = {
+    ExportJob: lambda job, cache: (bundle_of(job.key(), cache), failures_of(job.key(), cache)),
+    MeasureJob: partial(result_of, BenchResult),
+    CountJob: partial(result_of, CountResult),
+    ShardJob: lambda job, cache: _counts(_found(cache, "shard", job.key())),
+    ScoreJob: partial(result_of, Evaluation),
+}
+
+
+def is_done(job: Job, cache: Cache) -> bool:
+    """Whether a job has a sound result; a damaged one is removed."""
+    key = job.key()
+    if cache.find(job.kind, key) is None:
+        return False
+    with suppress(EdgeconvError, OSError, ValueError, KeyError, TypeError):
+        _CHECKS[type(job)](job, cache)
+        return True
+    cache.drop(job.kind, key)
+    return False
+
+
+def _found(cache: Cache, kind: str, key: str) -> Path:
+    found = cache.find(kind, key)
+    if found is None:
+        raise EdgeconvError(
+            f"the cache {cache.folder} lost a result while the sweep ran",
+            hint="raise EDGECONV_MAX_CACHE_BYTES and sweep again",
+        )
+    return found
+
+
+def _files(bundle: Bundle) -> list[Path]:
+    return [bundle.file(artifact) for artifact in bundle.manifest.artifacts]

@@ -1,0 +1,109 @@
+"""Results on disk are whole or not there, whoever is killed when."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgeconv.errors import UsageError
+from edgeconv.sweep.cache import Cache
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from edgeconv.sweep.cache import Cache
+with Cache(Path(sys.argv[1])).writing("measure", "k") as folder:
+    (folder / "half").write_text("h" * 1000)
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def put(cache: Cache, key: str, size: int = 1000) -> Path:
+    with cache.writing("measure", key) as folder:
+        (folder / "result.json").write_bytes(b"x" * size)
+    found = cache.find("measure", key)
+    assert found is not None
+    return found
+
+
+def test_a_result_is_found_again(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "c")
+    assert cache.find("measure", "k") is None
+    assert (put(cache, "k") / "result.json").stat().st_size == 1000
+    assert [(entry.kind, entry.bytes > 1000) for entry in cache.entries()] == [("measure", True)]
+
+
+def test_a_killed_writer_leaves_no_result(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        process.send_signal(signal.SIGKILL)
+    assert cache.find("measure", "k") is None
+    assert list(cache.entries()) == []
+    put(cache, "k")
+    (left,) = [path for path in (tmp_path / "measure").iterdir() if path.name != "k"]
+    cache.prune()
+    assert left.exists()  # it is young, so its writer may be alive
+    old = time.time() - 2 * 24 * 3600
+    os.utime(left, (old, old))
+    cache.prune()
+    assert not left.exists()
+
+
+def test_a_failed_job_leaves_nothing(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    with pytest.raises(ValueError, match="no"), cache.writing("measure", "k"):
+        raise ValueError("no")
+    assert list((tmp_path / "measure").iterdir()) == []
+
+
+def test_the_first_of_two_writers_stays(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    with cache.writing("measure", "k") as folder:
+        put(cache, "k", 1)
+        (folder / "result.json").write_bytes(b"xx")
+    found = cache.find("measure", "k")
+    assert found is not None
+    assert (found / "result.json").stat().st_size == 1
+    assert len(list((tmp_path / "measure").iterdir())) == 1
+
+
+def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    for age, key in enumerate(["new", "middle", "old"]):
+        path = put(cache, key)
+        stamp = time.time() - 1000 * age - 1000
+        os.utime(path, (stamp, stamp))
+    assert cache.find("measure", "old") is not None  # it is used now
+    removed = cache.prune(2500)
+    assert [entry.path.name for entry in removed] == ["middle"]
+    assert cache.prune(0, before=time.time() - 500)[0].path.name == "new"
+    assert [entry.path.name for entry in cache.entries()] == ["old"]
+
+
+def test_the_limit_is_an_environment_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(tmp_path)
+    put(cache, "k")
+    assert cache.prune() == []
+    monkeypatch.setenv("EDGECONV_MAX_CACHE_BYTES", "10")
+    assert len(cache.prune()) == 1
+
+
+def test_a_place_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text("")
+    with (
+        pytest.raises(UsageError, match="cannot be written to"),
+        Cache(tmp_path / "c").writing("measure", "k"),
+    ):
+        pass

@@ -1,0 +1,272 @@
+"""The order of jobs, with measurements that are scripted: busy boards, lost boards, failures."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from edgeconv.errors import UsageError
+from edgeconv.sweep import boards, driver
+from edgeconv.sweep.cache import Cache
+from edgeconv.sweep.candidates import candidates
+from edgeconv.sweep.driver import Candidate, Driver
+from edgeconv.sweep.jobs import Job, MeasureJob
+from edgeconv.sweep.plan import Exports, Measures, Models, Plan
+from edgeconv.sweep.result import marked, rows_of
+from edgeconv.sweep.work import RESULT, Failure, run_job
+from edgeconv.sweep.workers import Workers
+from support.results import made_model, made_result
+from support.tiny_models import write_onnx
+
+Script = Callable[[MeasureJob], Failure | None]
+
+
+class Scripted(Workers):
+    """Threads that carry out everything but measurements, which a script does."""
+
+    def submit(self, job: Job, board: str | None) -> Future[Failure | None]:
+        if not isinstance(job, MeasureJob):
+            return super().submit(job, board)
+        return self.executor.submit(self._measure, job)
+
+    def _measure(self, job: MeasureJob) -> Failure | None:
+        failure = SCRIPT[0](job)
+        if failure is None:
+            with self.cache.writing("measure", job.key()) as folder:
+                model = made_model("m", [1000])
+                file = model.file.model_copy(update={"sha256": job.files[0]})
+                made_result(model.model_copy(update={"file": file})).save(folder / RESULT)
+        return failure
+
+
+SCRIPT: list[Script] = []
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A cache with the exports of two networks, and their folder."""
+    folder = tmp_path_factory.mktemp("exported")
+    for size in (8, 16):
+        write_onnx(folder / f"net{size}.onnx", shape=(1, 3, size, size))
+    cache = Cache(folder / "cache")
+    for job in candidates(plan_of(folder)):
+        assert run_job(job, cache) is None
+    return folder, cache.folder
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(driver, "LOOK_AGAIN_SECONDS", 0.02)
+
+
+@pytest.fixture
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two boards in a pool."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "edgeconv").mkdir()
+    (tmp_path / "edgeconv" / "devices.toml").write_text(
+        '[devices]\none = "ssh://one"\ntwo = "ssh://two"\n[pools]\npi = ["one", "two"]\n'
+    )
+
+
+def plan_of(folder: Path, *devices: str, wait: str = "1h") -> Plan:
+    names = tuple(f"{folder}/net{size}.onnx" for size in (8, 16))
+    measure = Measures(devices=devices, wait=wait) if devices else None  # type: ignore[arg-type]
+    return Plan(model=(Models(name=names),), export=Exports(formats=("onnx",)), measure=measure)
+
+
+@pytest.fixture
+def swept(
+    exported: tuple[Path, Path], tmp_path: Path
+) -> Iterator[Callable[[Plan, Script], list[Candidate]]]:
+    """Run a plan with scripted measurements, on exports that are there."""
+    shutil.copytree(exported[1], tmp_path / "cache")
+    cache = Cache(tmp_path / "cache")
+    with ThreadPoolExecutor(4) as executor:
+
+        def run(plan: Plan, script: Script) -> list[Candidate]:
+            SCRIPT[:] = [script]
+            return Driver(plan, cache, Scripted(executor, cache, 4)).run(candidates(plan))
+
+        yield run
+
+
+def test_a_board_measures_one_thing_at_a_time(
+    exported: tuple[Path, Path], swept: Callable[[Plan, Script], list[Candidate]]
+) -> None:
+    lock, most = threading.Lock(), []
+
+    def measure(job: MeasureJob) -> Failure | None:
+        assert lock.acquire(blocking=False)
+        threading.Event().wait(0.05)
+        lock.release()
+        most.append(job.device)
+        return None
+
+    done = swept(plan_of(exported[0], "ssh://pi"), measure)
+    assert most == ["ssh://pi", "ssh://pi"]
+    assert [each.failures for each in done] == [{}, {}]
+
+
+@pytest.mark.usefixtures("pool")
+def test_the_boards_of_a_pool_share_the_work(
+    exported: tuple[Path, Path], swept: Callable[[Plan, Script], list[Candidate]], tmp_path: Path
+) -> None:
+    meeting = threading.Barrier(2, timeout=30)
+
+    def measure(job: MeasureJob) -> Failure | None:
+        meeting.wait()  # both boards measure at the same time
+        return None
+
+    done = swept(plan_of(exported[0], "pi"), measure)
+    assert {each.measured["pi"].device for each in done} == {"ssh://one", "ssh://two"}
+    rows = list(rows_of(done, Cache(tmp_path / "cache")))
+    assert [(row.device, row.threads, row.failures) for row in rows] == [("pi", 1, ())] * 2
+
+    def never(job: MeasureJob) -> Failure | None:
+        raise AssertionError("it is done already, on whichever board it was")
+
+    again = swept(plan_of(exported[0], "pi"), never)
+    assert [each.measured for each in again] == [each.measured for each in done]
+
+
+@pytest.mark.usefixtures("pool")
+def test_a_lost_board_gives_its_job_back_and_is_set_aside(
+    exported: tuple[Path, Path],
+    swept: Callable[[Plan, Script], list[Candidate]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lost: list[str] = []
+
+    def measure(job: MeasureJob) -> Failure | None:
+        if job.device == "ssh://one":
+            lost.append(job.key())
+            return Failure("one: it does not answer")
+        return None
+
+    done = swept(plan_of(exported[0], "pi"), measure)
+    assert {each.measured["pi"].device for each in done} == {"ssh://two"}
+    assert [each.failures for each in done] == [{}, {}]
+    assert len(lost) in (1, 2)
+    assert "one is set aside" in caplog.text
+
+
+@pytest.mark.usefixtures("pool")
+def test_what_fails_on_every_board_says_why_and_stops_nothing_else(
+    exported: tuple[Path, Path], swept: Callable[[Plan, Script], list[Candidate]], tmp_path: Path
+) -> None:
+    bad: list[tuple[str, ...]] = []
+
+    def measure(job: MeasureJob) -> Failure | None:
+        bad.append(job.files)
+        return Failure("no such operator") if job.files == bad[0] else None
+
+    done = swept(plan_of(exported[0], "pi"), measure)
+    assert bad.count(bad[0]) == 2  # on both boards
+    rows = list(rows_of(done, Cache(tmp_path / "cache")))
+    assert sorted(row.failures for row in rows) == [(), ("measure on pi: no such operator",)]
+    assert [row.latency_ns is None for row in sorted(rows, key=lambda row: row.failures)] == [
+        False,
+        True,
+    ]
+
+
+def test_a_busy_board_is_waited_for(
+    exported: tuple[Path, Path], swept: Callable[[Plan, Script], list[Candidate]]
+) -> None:
+    answers = [Failure("pi: another edgeconv is measuring there", busy=True)] * 3
+
+    def measure(job: MeasureJob) -> Failure | None:
+        return answers.pop() if answers else None
+
+    done = swept(plan_of(exported[0], "ssh://pi"), measure)
+    assert [each.failures for each in done] == [{}, {}]
+    assert answers == []
+
+
+def test_a_busy_board_is_waited_for_with_a_limit(
+    exported: tuple[Path, Path], swept: Callable[[Plan, Script], list[Candidate]]
+) -> None:
+    busy = Failure("pi: another edgeconv is measuring there", busy=True)
+    done = swept(plan_of(exported[0], "ssh://pi", wait="50ms"), lambda job: busy)
+    for each in done:
+        (failure,) = each.failures.values()
+        assert "is measuring there (waited " in failure.message
+
+
+def test_this_machine_is_quiet_while_it_measures_itself(
+    exported: tuple[Path, Path], swept: Callable[[Plan, Script], list[Candidate]]
+) -> None:
+    running: set[str] = set()
+
+    def measure(job: MeasureJob) -> Failure | None:
+        running.add(job.device)
+        threading.Event().wait(0.05)
+        assert running == {job.device}
+        running.discard(job.device)
+        return None
+
+    done = swept(plan_of(exported[0], "local", "ssh://pi"), measure)
+    assert [each.failures for each in done] == [{}, {}]
+    assert [set(each.measured) for each in done] == [{"local", "ssh://pi"}] * 2
+
+
+def test_a_damaged_result_is_made_again(
+    exported: tuple[Path, Path], swept: Callable[[Plan, Script], list[Candidate]], tmp_path: Path
+) -> None:
+    plan = plan_of(exported[0], "ssh://pi")
+    (first, _) = swept(plan, lambda job: None)
+    key = first.measured["ssh://pi"].key()
+    (tmp_path / "cache" / "measure" / key / RESULT).write_text('{"schema_version": 3')
+    again: list[str] = []
+    swept(plan, lambda job: again.append(job.key()))  # type: ignore[func-returns-value]
+    assert again == [key]
+
+
+def test_an_export_that_fails_is_a_row_with_the_reason(
+    exported: tuple[Path, Path], swept: Callable[[Plan, Script], list[Candidate]], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"no network")
+    good = plan_of(exported[0])
+    names = (f"{tmp_path}/bad.onnx", *good.model[0].name)
+    done = swept(good.model_copy(update={"model": (Models(name=names),)}), lambda job: None)
+    rows = marked(tuple(rows_of(done, Cache(tmp_path / "cache"))))
+    assert [row.file is None for row in rows] == [True, False, False]
+    assert rows[0].failures[0].startswith("export: ")
+    assert "bad.onnx" in rows[0].failures[0]
+
+
+def test_devices_that_cannot_be(pool: None, exported: tuple[Path, Path]) -> None:
+    with pytest.raises(UsageError, match="no device 'nowhere'"):
+        boards.open_pools(["nowhere"])
+    with pytest.raises(UsageError, match="emulated, and has no latencies"):
+        boards.open_pools(["emulated:pi4"])
+    cache = Cache(exported[1])
+    with ThreadPoolExecutor(1) as executor:
+        workers = Workers(executor, cache, 1, shared=False)
+        with pytest.raises(UsageError, match="another machine"):
+            Driver(plan_of(exported[0], "local"), cache, workers)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[pools]\npi = ['one']", "no device"),
+        ("[devices]\none = 'ssh://x'\n[pools]\npi = []", "not a list of devices"),
+        ("[devices]\none = 'ssh://x'\n[pools]\none = ['one']", "cannot name a pool"),
+        ("[devices]\none = 'ssh://x'\n[pools]\npi = ['one', 'one']", "there twice"),
+        ("pools = 3", "not a table"),
+    ],
+)
+def test_wrong_pools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, why: str) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "edgeconv").mkdir()
+    (tmp_path / "edgeconv" / "devices.toml").write_text(text)
+    with pytest.raises(UsageError, match=why):
+        boards.open_pools(["pi"])

@@ -1,0 +1,136 @@
+"""What a plan says, what it comes to, and how wrong ones are refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeconv.bundle import Precision
+from edgeconv.errors import UsageError
+from edgeconv.export.quantize_options import RangeMethod
+from edgeconv.sweep.candidates import candidates
+from edgeconv.sweep.plan import EXAMPLE, Exports, Models, Plan, bytes_of, read_plan, seconds
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "plan.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_the_example_is_a_plan(tmp_path: Path) -> None:
+    plan = read_plan(written(tmp_path, EXAMPLE))
+    # Two widths, two sizes, two precisions.
+    assert len(candidates(plan)) == 8
+
+
+def test_all_that_the_example_mentions_can_be_written(tmp_path: Path) -> None:
+    whole = re.sub(r"^# (?=\[|\w+ = )", "", EXAMPLE, flags=re.M)
+    plan = read_plan(written(tmp_path, whole.replace('"validation"', '"v.npz"')))
+    assert plan.question.max_latency == pytest.approx(0.033)
+    assert plan.question.max_size == 5_000_000
+    assert plan.evaluate is not None
+    assert plan.evaluate.data == tmp_path / "v.npz"
+    assert plan.model[0].weights == f"{tmp_path}/trained/{{name}}-{{width_mult}}.safetensors"
+
+
+MODEL = '[[model]]\nname = "resnet8"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("", "model: Field required"),
+        ("model = []", "model: the list is empty"),
+        (MODEL + "sizes = 3", "model.0.sizes: Extra inputs"),
+        (MODEL + "[export]\nprecisions = ['int4']", "export.precisions.0: Input should be"),
+        (MODEL + "[export]\nprecisions = ['int8']", "export.calibration: int8 needs"),
+        (MODEL + "[export]\nefforts = [1, 1]", "export.efforts: 1 is listed twice"),
+        (MODEL + "[export]\nefforts = [9]", "export.efforts.0: Input should be less"),
+        (MODEL + "args = { width_mult = [] }", "model.0.args: width_mult: the list is empty"),
+        (MODEL + "[measure]\ndevices = []", "measure.devices: the list is empty"),
+        (MODEL + "[measure]\ndevices = ['local']\nseconds = nan", "measure.seconds: "),
+        (MODEL + "[count]\ndevices = ['local']", "count.devices.0: String should match"),
+        (MODEL + "[question]\nmax_latency = 33", "33 is not a duration such as 33ms"),
+        (MODEL + "[question]\nmax_size = '5 parsecs'", "'5 parsecs' is not a size such as 5MB"),
+        (MODEL + "[question]\nmax_latency = '3ms'", "question.max_latency: nothing is measured"),
+        (MODEL + "[question]\nmax_latency = '-3ms'", "'-3ms' is not a duration"),
+        ("[[model]\n", "is not TOML"),
+    ],
+)
+def test_wrong_plans(tmp_path: Path, text: str, key: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as caught:
+        read_plan(path)
+    assert key in caught.value.message
+    assert str(path) in caught.value.message
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+
+
+def test_what_files_are_missing(tmp_path: Path) -> None:
+    for text in (
+        '[[model]]\nname = "net.onnx"',
+        MODEL + 'weights = "w.safetensors"',
+        MODEL + "[export]\nprecisions = ['int8']\ncalibration = 'c.npz'",
+    ):
+        with pytest.raises(UsageError, match=r"/(net.onnx|w.safetensors|c.npz) does not exist"):
+            candidates(read_plan(written(tmp_path, text)))
+
+
+def test_a_pattern_stands_for_networks_and_one_without_any_is_refused(tmp_path: Path) -> None:
+    found = candidates(read_plan(written(tmp_path, '[[model]]\nname = "resnet1?"')))
+    assert "resnet18" in {job.model for job in found}
+    with pytest.raises(UsageError, match="no network matches 'zzz\\*'"):
+        candidates(read_plan(written(tmp_path, '[[model]]\nname = "zzz*"')))
+
+
+def test_weights_follow_the_arguments(tmp_path: Path) -> None:
+    for width in ("0.5", "1"):
+        (tmp_path / f"m-{width}.safetensors").write_text(width)
+    text = '[[model]]\nname = "m"\nargs = { w = [0.5, 1] }\nweights = "{name}-{w}.safetensors"'
+    found = candidates(read_plan(written(tmp_path, text)))
+    assert [job.weights for job in found] == [
+        f"{tmp_path}/m-0.5.safetensors",
+        f"{tmp_path}/m-1.safetensors",
+    ]
+    with pytest.raises(UsageError, match=r"\{x\} is no argument"):
+        candidates(read_plan(written(tmp_path, text.replace("{w}", "{x}"))))
+
+
+unique = st.lists(st.integers(1, 99), min_size=1, max_size=3, unique=True).map(tuple)
+
+
+@given(
+    widths=unique,
+    sizes=unique,
+    precisions=st.lists(st.sampled_from(Precision), min_size=1, unique=True).map(tuple),
+    efforts=st.lists(st.integers(0, 3), min_size=1, unique=True).map(tuple),
+    ranges=st.lists(st.sampled_from(RangeMethod), min_size=1, unique=True).map(tuple),
+)
+def test_every_combination_is_tried_once(
+    widths: tuple[int, ...],
+    sizes: tuple[int, ...],
+    precisions: tuple[Precision, ...],
+    efforts: tuple[int, ...],
+    ranges: tuple[RangeMethod, ...],
+) -> None:
+    model = Models(name=("resnet8", "resnet18"), args={"width": widths}, input_size=sizes)
+    export = Exports(precisions=precisions, efforts=efforts, ranges=ranges, calibration="random")
+    plan = Plan(model=(model, model.model_copy(update={"name": ("resnet8",)})), export=export)
+    found = candidates(plan)
+    calibrated = sum(precision.calibrated for precision in precisions)
+    of_one = calibrated * len(efforts) * len(ranges) + len(precisions) - calibrated
+    assert len(found) == 2 * len(widths) * len(sizes) * of_one
+    assert len({job.key() for job in found}) == len(found)
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["ns", "us", "ms", "s", "min", "h"]))
+def test_durations(number: int, unit: str) -> None:
+    factor = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600}[unit]
+    assert seconds(f"{number}{unit}") == pytest.approx(number * factor)
+    assert bytes_of(f"{number} kB") == 1000 * number
