@@ -1,7 +1,7 @@
 """What a file makes of the scores of classes: probabilities, or the label.
 
 The operators are put behind a finished graph. A network is therefore quantized for its scores,
-whatever its file makes of them: of labels alone nobody sees how much is lost.
+whatever its file makes of them: labels alone would not show how much is lost.
 """
 
 from __future__ import annotations

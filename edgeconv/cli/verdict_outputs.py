@@ -100,7 +100,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _add_to_summary(path: Path, text: str) -> None:
-    """Add to what earlier commands of the step wrote; nobody asked for it, so it never fails."""
+    """Add to what earlier commands of the step wrote; GitHub asks for it, so it never fails."""
     from edgeconv.report.tables import print_notes
 
     try:

@@ -113,7 +113,7 @@ def _line(columns: Sequence[int], source: int, row: int) -> str:
 
 
 def _mark(region: str, x: int, y: int) -> str:
-    """A square for integers, a disk for float, so that the color is not all that tells them."""
+    """A square for integers, a disk for float, so that they differ in more than color."""
     if region == "integer":
         return f'<rect class="integer" x="{x - 5}" y="{y - 5}" width="10" height="10"/>'
     radius = 6 if region == "float" else 4

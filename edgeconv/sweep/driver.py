@@ -1,4 +1,4 @@
-"""The order of the jobs: what is done is not done again, and a failure stops nobody else."""
+"""The order of the jobs: what is done is not done again, and a failure stops no other job."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Driver:
         cache: Where results are and go to.
         workers: What carries out jobs.
         progress: Called when a job ends.
-        clock: Tells the time in seconds.
+        clock: Gives the time in seconds.
 
     Raises:
         UsageError: There is no such device or data, or this machine's own latencies cannot be

@@ -63,7 +63,7 @@ def run_job(job: Job, cache: Cache) -> Failure | None:
         return Failure(error.message, error.hint, busy=True)
     except EdgeconvError as error:
         return Failure(error.message, error.hint)
-    except Exception as error:  # a job stops nobody else, whatever comes out of a user's code
+    except Exception as error:  # a job stops no other, whatever comes out of a user's code
         logger.debug("a job failed", exc_info=True)
         return Failure(f"{type(error).__name__}: {first_line(error)}")
     return None

@@ -12,7 +12,7 @@ from edgeconv.errors import UsageError
 from edgeconv.toml_file import read_toml
 from edgeconv.versioned import first_problem
 
-# What the export finds out; nobody states it.
+# What the export finds out, so it is not stated.
 _FOUND = ("assumed", "inside")
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Both packages keep 224 of 256 pixels, and all networks on ImageNet share one mean and deviation.

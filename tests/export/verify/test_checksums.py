@@ -131,7 +131,7 @@ def test_a_bundle_of_a_later_edgeconv_says_which(good: Bundle, tmp_path: Path) -
     (folder / MANIFEST_NAME).write_text(json.dumps(plain))
     code, said = verify(folder)
     assert code == 1
-    assert "has schema version 99, this edgeconv reads 2" in said
+    assert "has schema version 99, this edgeconv reads 3" in said
     assert "install edgeconv 7.1 or later" in said
 
 
