@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,28 +13,11 @@ import numpy.typing as npt
 from edgeconv.bundle import Artifact, Bundle, Format, TensorInfo
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.runtimes import Arrays, from_file, relative, to_file
+from edgeconv.place import Place
 
 logger = logging.getLogger(__name__)
 
 PORTION_BYTES = 16_000_000  # of inputs and outputs together; one batch may be larger
-
-
-class Place(Protocol):
-    """Where files are run.
-
-    Attributes:
-        name: What people call it.
-    """
-
-    name: str
-
-    def reads(self, file: Path) -> bool:
-        """Whether a runtime is there that reads such files."""
-
-    def run(
-        self, file: Path, batches: Sequence[Mapping[str, npt.NDArray[Any]]]
-    ) -> tuple[str, list[dict[str, Any]]]:
-        """Compute; returns the runtime and the outputs of each batch by their names."""
 
 
 def readable(bundle: Bundle, place: Place | None) -> list[Artifact]:

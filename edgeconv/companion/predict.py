@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy.typing as npt
 
@@ -12,22 +12,9 @@ from edgeconv.bundle import Bundle, Shown
 from edgeconv.companion.network import shown
 from edgeconv.companion.write import run_script
 from edgeconv.errors import BundleError, DataError, UsageError, first_line
+from edgeconv.place import Place
 
 _PRINTED = (Shown.CLASSES, Shown.LABEL)
-
-
-class Place(Protocol):
-    """Where a file is run instead of here."""
-
-    name: str
-
-    def reads(self, file: Path) -> bool:
-        """Whether a runtime is there that reads such files."""
-
-    def run(
-        self, file: Path, batches: Sequence[Mapping[str, npt.NDArray[Any]]]
-    ) -> tuple[str, list[dict[str, Any]]]:
-        """Compute; returns the runtime and the outputs of each batch by their names."""
 
 
 def predict(

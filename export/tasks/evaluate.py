@@ -24,11 +24,12 @@ from edgeconv.evaluation import (
 from edgeconv.export.data.batches import in_groups, join
 from edgeconv.export.data.samples import Sample, batch_size, unread
 from edgeconv.export.data.truth import Labeled
-from edgeconv.export.elsewhere import ElsewhereRunner, Place, readable
+from edgeconv.export.elsewhere import ElsewhereRunner, readable
 from edgeconv.export.runtimes import Runner, open_runner
 from edgeconv.export.tasks import open_task
 from edgeconv.export.tasks.changed import ChangedSamples
 from edgeconv.export.tasks.task import Arrays, Scored, Task
+from edgeconv.place import Place
 from edgeconv.progress import Progress, no_progress
 
 __all__ = ["Evaluation", "evaluate"]

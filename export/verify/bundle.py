@@ -13,10 +13,11 @@ from edgeconv.bundle import OPEN, Artifact, Bundle, Manifest, TensorInfo, Verifi
 from edgeconv.checksums import check_checksums
 from edgeconv.errors import BundleError
 from edgeconv.export.data.samples import Sample
-from edgeconv.export.elsewhere import ElsewhereRunner, Place, readable
+from edgeconv.export.elsewhere import ElsewhereRunner, readable
 from edgeconv.export.joined import Parts
 from edgeconv.export.verify.parity import MAX_ERROR, Outputs, Reference, verify_artifacts
 from edgeconv.export.verify.reference import load_reference
+from edgeconv.place import Place
 from edgeconv.versioned import Versioned
 
 

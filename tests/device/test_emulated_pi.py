@@ -6,13 +6,16 @@ import base64
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
+from PIL import Image
 
 from edgeconv.bench import BenchOptions, measure
 from edgeconv.bundle import Bundle, Format, Precision
@@ -31,6 +34,7 @@ from edgeconv.device.emulated import (
     counting,
 )
 from edgeconv.device.emulated.requirements import missing_packages, session_obstacle
+from edgeconv.device.emulated.userland import environment
 from edgeconv.device.facts import why_not
 from edgeconv.device.messages import Instructions, Outputs
 from edgeconv.device.provision import provision
@@ -289,3 +293,64 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
 def test_32_bits_need_the_server(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="emulated:pi3-32"):
         count_instructions(write_tflite(tmp_path / "m.tflite"), Cpu.A7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", [Runtime.LITERT, Runtime.TFLITE_RUNTIME])
+def test_run_py_on_the_board(runtime: Runtime, tmp_path: Path) -> None:
+    """A bundle is copied there and run with Pillow's wheel, without edgeconv: what it says here."""
+    device = open_device("emulated:pi4")
+    assert isinstance(device, EmulatedDevice)
+    bundle = export(
+        randomize_(create_model("resnet8"), shape=(3, 32, 32)),
+        out=tmp_path / "there",
+        input_size=(32, 32),
+        formats=["tflite"],
+        io="int8",
+        calibration="random",
+        calibration_size=8,
+    )
+    made = bundle.path
+    (file,) = (a for a in bundle.manifest.artifacts if a.precision is Precision.INT8)
+    name, step = file.path, file.outputs[0].scale
+    assert step is not None
+    noise = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
+    Image.fromarray(noise).resize((90, 70)).save(made / "photo.png")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:"]
+    into = ["--target", made / "pillow", "--python-version", "3.11", "--implementation", "cp"]
+    platforms = [
+        argument
+        for tag in device.board.architecture.wheel_platforms
+        for argument in ("--platform", tag)
+    ]
+    wheel = f"pillow=={PIL.__version__}"  # another one may round otherwise
+    done = subprocess.run([*pip, *into, *platforms, wheel], capture_output=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"pip has no {wheel} for the board: {done.stderr.decode()[-200:]}")
+    ssh = ["ssh", "-F", device.config, device.host]
+    python = environment(device.board.architecture, runtime)
+    subprocess.run(["scp", "-qr", "-F", device.config, made, f"{device.host}:there"], check=True)
+
+    def said(python: str | Path, prefix: list[str | Path], *arguments: str) -> str:
+        command = [*prefix, python, *arguments]
+        done = subprocess.run(command, cwd=made, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    there: list[str | Path] = [*ssh, "cd there; PYTHONPATH=pillow"]
+    try:
+        prepared = "import run; print(run.prepare(run.read('photo.png')).tobytes().hex())"
+        hexadecimal = said(python, there, "-c", f'"{prepared}"')
+        assert hexadecimal == said(sys.executable, [], "-c", prepared)
+        arguments = ["run.py", "photo.png", "--file", name]
+        got, wanted = (
+            [line.split() for line in text.splitlines()]
+            for text in (said(python, there, *arguments), said(sys.executable, [], *arguments))
+        )
+    finally:
+        subprocess.run([*ssh, "rm -r there"], check=True)
+    assert len({score for score, _ in wanted}) > 3
+    assert sorted(label for _, label in got) == sorted(label for _, label in wanted)
+    scores = {label: float(score) for score, label in wanted}
+    # Of equal inputs, LiteRT's kernels on Arm are seen to round a score the other way: by a step.
+    assert all(abs(float(score) - scores[label]) <= 1.01 * step for score, label in got)
