@@ -31,6 +31,7 @@ from edgeconv.companion.native import native_sources
 from edgeconv.companion.template import c_literal
 from edgeconv.companion.write import run_script
 from edgeconv.export import export
+from edgeconv.printable import printable
 from support.manifests import made_manifest
 
 pytestmark = [
@@ -74,6 +75,9 @@ HOWS = {
             fit=Fit.LETTERBOX, interpolation=Interpolation.LANCZOS, color=Color.BGR,
             padding=(1, 2, 250),
         ), 3,
+    ),
+    "bytes for a network of BGR": (
+        Preprocessing(color=Color.BGR, inside=True, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4)), 3,
     ),
     "nearest, gray in three": (
         Preprocessing(interpolation=Interpolation.NEAREST, color=Color.GRAY, mean=(0.5,)), 3,
@@ -133,7 +137,10 @@ def test_it_prepares_the_numbers_that_run_py_prepares(name: str, tmp_path: Path)
         got = got.transpose(0, 3, 1, 2)
         if shape == (90, 31, 3):
             # It gets wider and lower. Pillow 13 is seen to round otherwise there: by one byte.
-            step = 1.001 / 255 / min(manifest.preprocessing.std)
+            byte = (
+                1.0 if manifest.preprocessing.inside else 1 / 255 / min(manifest.preprocessing.std)
+            )
+            step = 1.001 * byte
             np.testing.assert_allclose(got, wanted, rtol=0, atol=step)
         else:
             np.testing.assert_array_equal(got, wanted)
@@ -192,6 +199,29 @@ def test_it_says_what_run_py_says(photo: Path, tmp_path: Path) -> None:
         done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert why in done.stderr
+
+
+def test_it_says_the_label(photo: Path, tmp_path: Path) -> None:
+    """Of files that give only the best class."""
+    torch.manual_seed(3)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(72, 5)
+    ).eval()
+    nn.init.zeros_(network[-1].bias)  # type: ignore[arg-type]
+    bundle = export(
+        network, out=tmp_path / "out", input_size=(3, 24, 32), labels=LABELS, output="label",
+        formats=["tflite"], calibration=photo.parent,
+    )  # fmt: skip
+    program = built(bundle.path, tmp_path / "build")
+    with Image.open(photo) as picture:
+        pixels = np.asarray(picture.resize((32, 24), Image.Resampling.BILINEAR), np.float32) / 255
+    with torch.no_grad():
+        best = int(network(torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())).argmax())
+    for artifact in bundle.manifest.artifacts:
+        arguments: list[str | Path] = [photo, "--file", artifact.path]
+        line = said([program, *arguments], tmp_path)
+        assert line == said([sys.executable, bundle.path / "run.py", *arguments], tmp_path)
+        assert line == f"{printable(LABELS[best])}\n"
 
 
 def test_it_writes_the_mask_that_run_py_writes(photo: Path, tmp_path: Path) -> None:
