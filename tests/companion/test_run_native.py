@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -32,6 +33,7 @@ from edgeconv.companion.template import c_literal
 from edgeconv.companion.write import run_script
 from edgeconv.export import export
 from edgeconv.printable import printable
+from support.lowering import Net
 from support.manifests import made_manifest
 
 pytestmark = [
@@ -238,6 +240,35 @@ def test_it_writes_the_mask_that_run_py_writes(photo: Path, tmp_path: Path) -> N
     assert said([program, photo, "--out", "m.pgm"], tmp_path).replace("m.pgm", "m.png") == shares
     with Image.open(tmp_path / "m.png") as wanted, Image.open(tmp_path / "m.pgm") as got:
         np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
+
+
+def test_it_shows_names_without_what_a_terminal_obeys(photo: Path, tmp_path: Path) -> None:
+    """The names of tensors come from a stranger's file, and several outputs are shown by them."""
+    name = '\x1b[2J\u202e"; abort(); // \\'
+    net = Net(17)
+    x = net.input("picture", (1, 3, 24, 32))
+    net.output(net.op("ReduceMean", x, axes=[2, 3], keepdims=0))
+    net.output(net.op("ReduceMax", x, axes=[2, 3], keepdims=0))
+    proto = net.proto()
+    old = proto.graph.output[0].name
+    proto.graph.output[0].name = proto.graph.node[0].output[0] = name
+    assert old != name
+    onnx.save(proto, tmp_path / "net.onnx")
+    bundle = export(
+        tmp_path / "net.onnx", out=tmp_path / "out", formats=["tflite"], precisions=["float32"]
+    )
+    program = built(bundle.path, tmp_path / "build")
+    shown = said([program, photo], tmp_path)
+    assert shown.replace("\n", "").isprintable()
+    python = said([sys.executable, bundle.path / "run.py", photo], tmp_path).splitlines()
+    with Image.open(photo) as picture:
+        pixels = np.asarray(picture.resize((32, 24), Image.Resampling.BILINEAR)) / 255
+    for line, other, wanted in zip(
+        shown.splitlines(), python, (pixels.mean((0, 1)), pixels.max((0, 1))), strict=True
+    ):
+        label, numbers = line.rsplit(": ", 1)
+        assert other.startswith(f"{label} float32")
+        np.testing.assert_allclose(np.array(numbers.split(), float), wanted, rtol=1e-5)
 
 
 def test_no_source_where_it_could_not_run() -> None:
