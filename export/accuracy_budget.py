@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgeconv.bundle import Artifact, Bundle, Precision
+from edgeconv.bundle import Artifact, Bundle, OutputKind, Precision
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluation import SHARE
 from edgeconv.export import warnings
@@ -134,6 +134,11 @@ def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> No
     if Precision.INT8 not in request.precisions or request.asked.calibration is None:
         raise UsageError(
             "a budget applies to int8 files", hint="pass --precision int8 and --calibration"
+        )
+    if budget.min_sqnr_db is not None and request.asked.output is OutputKind.LABEL:
+        raise UsageError(
+            "--min-sqnr is for numbers, and --output label gives only the index of a class",
+            hint="pass --accuracy-budget with --labeled, or another --output",
         )
     if budget.max_accuracy_drop is not None:
         if labeled is None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from edgeconv.bundle import Color, Layout, Preprocessing, TensorInfo
 from edgeconv.export.graph_edit import GraphEditor, constant_array, describe, only_consumer
@@ -196,6 +197,7 @@ def enter(model: ir.Model, how: Normalization, *, integer: bool, integer_io: boo
     zero = nearest if _pads(conv) or alike else 0
     step = how.deviation[0] if alike else 1.0
     _take_in(editor, conv, how, zero, step)
+    common.RemoveUnusedNodesPass()(model)  # nothing reads the weights on normalized values now
     left = replace(
         how,
         mean=(float(zero),) * how.channels,

@@ -124,6 +124,9 @@ def main() -> NoReturn:
         where = f" ({error.filename})" if error.filename else ""
         hint = "free some space, or write elsewhere" if error.errno == errno.ENOSPC else ""
         _fail(f"{error.strerror or error}{where}", code=1, debug=debug, hint=hint)
+    except MemoryError:  # a network, or what a file claims to hold, is too large
+        hint = "check the sizes that the files state, or take a machine with more memory"
+        _fail("there is not enough memory", code=1, debug=debug, hint=hint)
     except Exception as error:
         hint = f"report it with the output of --debug at {_issues_page()}"
         _fail(f"internal: {type(error).__name__}: {error}", code=1, debug=debug, hint=hint)

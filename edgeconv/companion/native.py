@@ -90,7 +90,8 @@ def _tensor(tensor: Tensor, shape: tuple[int, ...]) -> str:
     sizes = ", ".join(map(str, shape))
     real = f"{0.0 if scale is None else scale!r}f"
     type = f"k{dtype.capitalize()}"
-    return f"{{{c_literal(name)}, {type}, {str(moved).lower()}, {real}, {zero}, {{{sizes}}}}}"
+    names = f"{c_literal(name)}, {c_literal(repr(name))}"
+    return f"{{{names}, {type}, {str(moved).lower()}, {real}, {zero}, {{{sizes}}}}}"
 
 
 def _mask(manifest: Manifest) -> dict[str, Any]:

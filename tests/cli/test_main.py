@@ -184,6 +184,11 @@ import edgeconv.models
 def broken(pattern): raise ValueError("the flux\\ncapacitor")
 edgeconv.models.list_models = broken
 """
+LARGE = """
+import edgeconv.models
+import numpy
+edgeconv.models.list_models = lambda pattern: numpy.empty(10**18)
+"""
 FAILURES = [
     (["exprot"], "", 2, "no such command 'exprot'", "see `edgeconv --help`"),
     (["--debgu"], "", 2, "no such option", "see `edgeconv --help`"),
@@ -201,6 +206,7 @@ FAILURES = [
     (["inspect", "nowhere.onnx"], "", 2, "there is no file nowhere.onnx", "name an .onnx"),
     (["verify", "nowhere"], "", 2, "nowhere", ""),
     (["models"], BROKEN, 1, "internal: ValueError: the flux\\ncapacitor", "report it with"),
+    (["models"], LARGE, 1, "there is not enough memory", "check the sizes"),
 ]
 
 

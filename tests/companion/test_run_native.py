@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import PIL
 import pytest
 import torch
@@ -33,6 +34,8 @@ from edgeconv.companion.native import native_sources
 from edgeconv.companion.template import c_literal
 from edgeconv.companion.write import run_script
 from edgeconv.export import export
+from edgeconv.printable import printable
+from support.lowering import Net
 from support.manifests import made_manifest
 
 pytestmark = [
@@ -83,6 +86,9 @@ HOWS = {
             fit=Fit.LETTERBOX, interpolation=Interpolation.LANCZOS, color=Color.BGR,
             padding=(1, 2, 250),
         ), 3,
+    ),
+    "bytes for a network of BGR": (
+        Preprocessing(color=Color.BGR, inside=True, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4)), 3,
     ),
     "bicubic letterbox not averaged": (
         Preprocessing(
@@ -222,6 +228,29 @@ def test_it_says_what_run_py_says(photo: Path, tmp_path: Path) -> None:
         assert why in done.stderr
 
 
+def test_it_says_the_label(photo: Path, tmp_path: Path) -> None:
+    """Of files that give only the best class."""
+    torch.manual_seed(3)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(72, 5)
+    ).eval()
+    nn.init.zeros_(network[-1].bias)  # type: ignore[arg-type]
+    bundle = export(
+        network, out=tmp_path / "out", input_size=(3, 24, 32), labels=LABELS, output="label",
+        formats=["tflite"], calibration=photo.parent,
+    )  # fmt: skip
+    program = built(bundle.path, tmp_path / "build")
+    with Image.open(photo) as picture:
+        pixels = np.asarray(picture.resize((32, 24), Image.Resampling.BILINEAR), np.float32) / 255
+    with torch.no_grad():
+        best = int(network(torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())).argmax())
+    for artifact in bundle.manifest.artifacts:
+        arguments: list[str | Path] = [photo, "--file", artifact.path]
+        line = said([program, *arguments], tmp_path)
+        assert line == said([sys.executable, bundle.path / "run.py", *arguments], tmp_path)
+        assert line == f"{printable(LABELS[best])}\n"
+
+
 def test_it_writes_the_mask_that_run_py_writes(photo: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1))
@@ -236,6 +265,35 @@ def test_it_writes_the_mask_that_run_py_writes(photo: Path, tmp_path: Path) -> N
     assert said([program, photo, "--out", "m.pgm"], tmp_path).replace("m.pgm", "m.png") == shares
     with Image.open(tmp_path / "m.png") as wanted, Image.open(tmp_path / "m.pgm") as got:
         np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
+
+
+def test_it_shows_names_without_what_a_terminal_obeys(photo: Path, tmp_path: Path) -> None:
+    """The names of tensors come from a stranger's file, and several outputs are shown by them."""
+    name = '\x1b[2J\u202e"; abort(); // \\'
+    net = Net(17)
+    x = net.input("picture", (1, 3, 24, 32))
+    net.output(net.op("ReduceMean", x, axes=[2, 3], keepdims=0))
+    net.output(net.op("ReduceMax", x, axes=[2, 3], keepdims=0))
+    proto = net.proto()
+    old = proto.graph.output[0].name
+    proto.graph.output[0].name = proto.graph.node[0].output[0] = name
+    assert old != name
+    onnx.save(proto, tmp_path / "net.onnx")
+    bundle = export(
+        tmp_path / "net.onnx", out=tmp_path / "out", formats=["tflite"], precisions=["float32"]
+    )
+    program = built(bundle.path, tmp_path / "build")
+    shown = said([program, photo], tmp_path)
+    assert shown.replace("\n", "").isprintable()
+    python = said([sys.executable, bundle.path / "run.py", photo], tmp_path).splitlines()
+    with Image.open(photo) as picture:
+        pixels = np.asarray(picture.resize((32, 24), Image.Resampling.BILINEAR)) / 255
+    for line, other, wanted in zip(
+        shown.splitlines(), python, (pixels.mean((0, 1)), pixels.max((0, 1))), strict=True
+    ):
+        label, numbers = line.rsplit(": ", 1)
+        assert other.startswith(f"{label} float32")
+        np.testing.assert_allclose(np.array(numbers.split(), float), wanted, rtol=1e-5)
 
 
 def test_no_source_where_it_could_not_run() -> None:
