@@ -18,12 +18,13 @@ from torch import nn
 from torch.nn import functional
 
 from edgeconv.bench import BenchOptions, BenchResult, measure
-from edgeconv.bundle import Bundle, Format, Preprocessing
+from edgeconv.bundle import Bundle, Format
 from edgeconv.device import open_device
 from edgeconv.export import export
 from edgeconv.export.tasks.evaluate import Evaluation, evaluate
 from edgeconv.export.threads import one_torch_thread
 from edgeconv.models import create_model
+from edgeconv.preprocessing import Preprocessing
 from edgeconv.progress import Progress
 from edgeconv.report.bundle import format_error
 from edgeconv.report.stacked import stacked

@@ -7,17 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeconv.bundle import (
-    Bundle,
-    Fit,
-    Format,
-    Interpolation,
-    IoType,
-    Layout,
-    Precision,
-    Preprocessing,
-    Target,
-)
+from edgeconv.bundle import Bundle, Format, IoType, Layout, Precision, Target
 from edgeconv.export.capture.input_shape import InputShape, InputSpec
 from edgeconv.export.quantize_options import (
     ActivationType,
@@ -25,6 +15,7 @@ from edgeconv.export.quantize_options import (
     RangeMethod,
     Rounding,
 )
+from edgeconv.preprocessing import Fit, Interpolation, Preprocessing
 
 if TYPE_CHECKING:
     from edgeconv.export.api import export

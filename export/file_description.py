@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv.bundle import Color, Layout, Preprocessing, TensorInfo
+from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.export.labels import class_counts
+from edgeconv.preprocessing import Color, Preprocessing
 
 _BYTE = 255.0
 

@@ -21,8 +21,9 @@ import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from edgeconv.bundle import Color, Layout, Preprocessing, TensorInfo
+from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.export.graph_edit import GraphEditor, constant_array, describe, only_consumer
+from edgeconv.preprocessing import Color, Preprocessing
 
 Array = npt.NDArray[np.float32]
 

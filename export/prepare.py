@@ -9,11 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 from torch import nn
 
-from edgeconv.bundle import (
-    Format,
-    Preprocessing,
-    TensorInfo,
-)
+from edgeconv.bundle import Format, TensorInfo
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.arguments import Called, file_inputs
 from edgeconv.export.capture.bind import bind
@@ -53,6 +49,7 @@ from edgeconv.export.warnings import (
     warn_of_normalized_integers,
     warn_of_source,
 )
+from edgeconv.preprocessing import Preprocessing
 
 
 def find_source(asked: ExportRequest) -> Source:

@@ -14,15 +14,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from edgeconv.bundle import (
-    Format,
-    IoType,
-    Layout,
-    OutputKind,
-    Precision,
-    Preprocessing,
-    Target,
-)
+from edgeconv.bundle import Format, IoType, Layout, OutputKind, Precision, Target
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.input_shape import (
     FixedArgument,
@@ -36,6 +28,7 @@ from edgeconv.export.data.stated import read_preprocessing
 from edgeconv.export.inspect.runtimes import tflite_release
 from edgeconv.export.opset import INT16_OPSET, MAX_OPSET, MIN_OPSET
 from edgeconv.export.quantize_options import QuantizeOptions
+from edgeconv.preprocessing import Preprocessing
 from edgeconv.progress import Progress, no_progress
 
 if TYPE_CHECKING:

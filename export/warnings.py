@@ -5,15 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from edgeconv.bundle import (
-    Artifact,
-    Format,
-    IoType,
-    Precision,
-    Preprocessing,
-    Target,
-    Verification,
-)
+from edgeconv.bundle import Artifact, Format, IoType, Precision, Target, Verification
 from edgeconv.errors import Notice
 from edgeconv.export.capture.guess import is_guess
 from edgeconv.export.capture.source import Source
@@ -23,6 +15,7 @@ from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.target import caution, slow_int8
 from edgeconv.metrics import POOR_SQNR_DB
+from edgeconv.preprocessing import Preprocessing
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,12 @@ from PIL import Image
 
 from edgeconv import limits
 from edgeconv.array_file import stored_arrays
-from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.bundle import TensorInfo
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.fit import fitted
 from edgeconv.export.data.images import load_image
 from edgeconv.limits import IMAGE_PIXELS, UNPACKED_BYTES, Limit, LimitExceeded
+from edgeconv.preprocessing import Preprocessing
 
 PAGE = Path(__file__).parents[1] / "docs" / "limits.md"
 

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import click
 
-from edgeconv.bundle import Preprocessing
 from edgeconv.cli.values import EnumChoice, as_dict, input_size, key_value, numbers
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
 from edgeconv.export.request import ExportRequest
+from edgeconv.preprocessing import Preprocessing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeconv.bundle import (
-    Artifact,
-    Calibration,
-    Color,
-    Fit,
-    Manifest,
-    Preprocessing,
-    Shown,
-    TensorInfo,
-)
+from edgeconv.bundle import Artifact, Calibration, Manifest, Shown, TensorInfo
 from edgeconv.companion.native import native_files
 from edgeconv.companion.network import image_input, shown
 from edgeconv.metrics import EQUAL_DB
+from edgeconv.preprocessing import Color, Fit, Preprocessing
 from edgeconv.units import format_bytes, format_percent, significant
 
 _SHOWN = {

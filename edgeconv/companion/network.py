@@ -8,18 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv.bundle import (
-    Artifact,
-    Color,
-    Fit,
-    Format,
-    Interpolation,
-    Layout,
-    Manifest,
-    OutputKind,
-    Preprocessing,
-    Shown,
-)
+from edgeconv.bundle import Artifact, Format, Layout, Manifest, OutputKind, Shown
+from edgeconv.preprocessing import Color, Fit, Interpolation, Preprocessing
 
 # The numbers that `edgeconv evaluate` puts into a mask.
 _MOST_CLASSES = 256

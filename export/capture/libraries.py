@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import nn
 
-from edgeconv.bundle import Fit, Interpolation, Preprocessing
 from edgeconv.errors import CaptureError, DataError, EdgeconvError, UsageError, first_line
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.source import ModelArgs, Source
+from edgeconv.preprocessing import Fit, Interpolation, Preprocessing
 
 _FITS = {"center": Fit.CROP, "squash": Fit.SQUASH}
 

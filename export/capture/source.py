@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from edgeconv.bundle import Preprocessing
+from edgeconv.preprocessing import Preprocessing
 
 ModelArgs = Mapping[str, str | int | float | bool]
 SPEC_FORMS = (

@@ -6,11 +6,11 @@ import difflib
 from pathlib import Path
 
 from edgeconv import models
-from edgeconv.bundle import Preprocessing
 from edgeconv.errors import UsageError, first_line
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.source import SPEC_FORMS, ModelArgs, Source
 from edgeconv.models.pretrained import FILES
+from edgeconv.preprocessing import Preprocessing
 
 # Options that change the shapes of weights.
 ARCHITECTURE = {"num_classes", "in_channels", "width_mult"}

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeconv.array_file import UNNAMED, StoredArray, listed, open_arrays
-from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.bundle import TensorInfo
 from edgeconv.errors import DataError, MismatchedData
 from edgeconv.export.data.preprocess import is_pixels, layout_hint, to_input
 from edgeconv.export.data.samples import IndexedSamples, Sample
+from edgeconv.preprocessing import Preprocessing
 
 
 @dataclass

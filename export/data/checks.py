@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Fit, Preprocessing, TensorInfo
+from edgeconv.bundle import TensorInfo
 from edgeconv.errors import Notice
 from edgeconv.export.data.preprocess import channel_axis, is_image
 from edgeconv.export.data.samples import Sample
+from edgeconv.preprocessing import Fit, Preprocessing
 
 # Normalized pixels stay within a few units, and bytes go to 255. Nearly every image has a byte over
 # this one.

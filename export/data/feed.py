@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Color, Preprocessing, TensorInfo
+from edgeconv.bundle import TensorInfo
 from edgeconv.errors import UsageError
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.checks import InputCheck
@@ -19,6 +19,7 @@ from edgeconv.export.data.preprocess import image_size
 from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
 from edgeconv.export.data.stated import combined
 from edgeconv.export.data.synthetic import SYNTHETIC, Domain, SyntheticSamples, find_domain
+from edgeconv.preprocessing import Color, Preprocessing
 
 # Samples that verification runs on: enough for shares of a percent over the outputs of a
 # classifier, and a reference.npz that does not outweigh the models.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from edgeconv.bundle import Fit, Interpolation, Preprocessing
+from edgeconv.preprocessing import Fit, Interpolation, Preprocessing
 
 # A larger image than this is not made to cut the input out of it.
 _RESIZED_PIXELS = 16_000_000

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.bundle import TensorInfo
 from edgeconv.errors import DataError, UsageError, first_line
 from edgeconv.export.capture.factory import load_named
 from edgeconv.export.data.objects import Reader
 from edgeconv.export.data.samples import Sample, Samples
+from edgeconv.preprocessing import Preprocessing
 
 
 class FunctionSamples(Samples):

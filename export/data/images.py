@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Color, Preprocessing, TensorInfo
+from edgeconv.bundle import TensorInfo
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.decode import UnreadableImage, decode
 from edgeconv.export.data.fit import fitted
 from edgeconv.export.data.preprocess import channel_axis, image_size, is_image, to_input
 from edgeconv.export.data.samples import IndexedSamples, Sample
+from edgeconv.preprocessing import Color, Preprocessing
 
 # Files of other names are no samples. What Pillow cannot read of these is skipped and named.
 IMAGE_SUFFIXES = {

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.bundle import TensorInfo
 from edgeconv.errors import DataError, MismatchedData, UsageError, first_line
 from edgeconv.export.data.objects import Reader
 from edgeconv.export.data.samples import Sample
+from edgeconv.preprocessing import Preprocessing
 
 
 class LabeledObject:

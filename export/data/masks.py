@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from edgeconv.bundle import Interpolation, Manifest, Preprocessing
+from edgeconv.bundle import Manifest
 from edgeconv.errors import DataError, MismatchedData, UsageError
 from edgeconv.export.data.decode import decode, open_image
 from edgeconv.export.data.fit import fitted
@@ -21,6 +21,7 @@ from edgeconv.export.data.truth import (
     npz_with_truths,
     rows_with_truths,
 )
+from edgeconv.preprocessing import Interpolation, Preprocessing
 
 # Pixels of this class count for nothing, as in PASCAL VOC, Cityscapes and torchvision.
 IGNORED = 255

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.bundle import TensorInfo
 from edgeconv.errors import DataError, MismatchedData, UsageError, first_line
 from edgeconv.export.data.preprocess import is_pixels, layout_hint, to_input
 from edgeconv.export.data.samples import IndexedSamples, Sample, Samples
+from edgeconv.preprocessing import Preprocessing
 
 
 class Reader:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.bundle import TensorInfo
 from edgeconv.errors import UsageError
 from edgeconv.export.data.arrays import ArrayFile
 from edgeconv.export.data.function import FunctionSamples
@@ -19,6 +19,7 @@ from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.data.objects import object_samples
 from edgeconv.export.data.samples import IndexedSamples, Sample, Samples, choose
 from edgeconv.export.data.synthetic import SYNTHETIC, Domain, SyntheticSamples, synthetic_input
+from edgeconv.preprocessing import Preprocessing
 
 __all__ = [
     "SYNTHETIC",

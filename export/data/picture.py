@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from edgeconv.bundle import Color, Preprocessing, TensorInfo
+from edgeconv.bundle import TensorInfo
 from edgeconv.export.data.preprocess import channel_axis
+from edgeconv.preprocessing import Color, Preprocessing
 
 
 def picture(

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Layout, Preprocessing, TensorInfo
+from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.errors import DataError
+from edgeconv.preprocessing import Preprocessing
 
 
 def to_input(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from edgeconv.bundle import Interpolation, Preprocessing
 from edgeconv.errors import UsageError
+from edgeconv.preprocessing import Interpolation, Preprocessing
 from edgeconv.toml_file import read_toml
 from edgeconv.versioned import first_problem
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.bundle import Manifest, Preprocessing, TensorInfo
+from edgeconv.bundle import Manifest, TensorInfo
 from edgeconv.errors import DataError, UsageError, first_line
 from edgeconv.export.capture.factory import load_named
 from edgeconv.export.data.coco import CocoImage, open_coco
@@ -19,6 +19,7 @@ from edgeconv.export.data.fit import place
 from edgeconv.export.data.preprocess import image_size
 from edgeconv.export.data.truth import Labeled, as_path
 from edgeconv.export.tasks.task import Arrays, Rows, Scored, of_sample, share
+from edgeconv.preprocessing import Preprocessing
 
 # The boxes of one sample: corners x1, y1, x2, y2 in pixels of the input, scores, and classes.
 Boxes = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from torch import nn
 
 from edgeconv.bench.end_to_end import NAMES, EndToEndResult, measure_end_to_end
-from edgeconv.bundle import Bundle, Format, Preprocessing
+from edgeconv.bundle import Bundle, Format
 from edgeconv.cli.bench_command import command
 from edgeconv.cli.report_command import command as report
 from edgeconv.companion.write import run_script
@@ -26,6 +26,7 @@ from edgeconv.device import open_device
 from edgeconv.errors import EdgeconvError, MeasurementError, UsageError
 from edgeconv.export import export
 from edgeconv.export.runtimes import encode
+from edgeconv.preprocessing import Preprocessing
 from edgeconv.runner.end_to_end import STEPS, EndToEnd
 from edgeconv.runner.inputs import structured
 from edgeconv.runner.request import Request, RunnerError

@@ -6,18 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edgeconv.bundle import (
-    Artifact,
-    Calibration,
-    Fit,
-    Format,
-    Interpolation,
-    Manifest,
-    Precision,
-    Preprocessing,
-    Verification,
-)
+from edgeconv.bundle import Artifact, Calibration, Format, Manifest, Precision, Verification
 from edgeconv.companion.write import write_companions
+from edgeconv.preprocessing import Fit, Interpolation, Preprocessing
 from support.manifests import made_manifest
 
 

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgeconv.bundle import Color, Fit, Interpolation, Layout, Manifest, Preprocessing, TensorInfo
+from edgeconv.bundle import Layout, Manifest, TensorInfo
 from edgeconv.companion.write import run_script
 from edgeconv.export.data.decode import UnreadableImage
 from edgeconv.export.data.images import load_image
+from edgeconv.preprocessing import Color, Fit, Interpolation, Preprocessing
 from support.manifests import made_manifest
 
 pytestmark = pytest.mark.slow

@@ -17,23 +17,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from edgeconv.bundle import (
-    Artifact,
-    Color,
-    Fit,
-    Format,
-    Interpolation,
-    IoType,
-    Layout,
-    Manifest,
-    Precision,
-    Preprocessing,
-    TensorInfo,
-)
+from edgeconv.bundle import Artifact, Format, IoType, Layout, Manifest, Precision, TensorInfo
 from edgeconv.companion.native import native_sources
 from edgeconv.companion.template import c_literal
 from edgeconv.companion.write import run_script
 from edgeconv.export import export
+from edgeconv.preprocessing import Color, Fit, Interpolation, Preprocessing
 from edgeconv.printable import printable
 from support.lowering import Net
 from support.manifests import made_manifest

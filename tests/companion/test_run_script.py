@@ -19,18 +19,7 @@ from click.testing import CliRunner
 from PIL import Image
 from torch import nn
 
-from edgeconv.bundle import (
-    Artifact,
-    Bundle,
-    Fit,
-    Format,
-    IoType,
-    Manifest,
-    Precision,
-    Preprocessing,
-    Shown,
-    TensorInfo,
-)
+from edgeconv.bundle import Artifact, Bundle, Format, IoType, Manifest, Precision, Shown, TensorInfo
 from edgeconv.cli.predict_command import command
 from edgeconv.companion.network import shown
 from edgeconv.companion.predict import predict
@@ -39,6 +28,7 @@ from edgeconv.errors import BundleError, DataError, UsageError
 from edgeconv.export import export
 from edgeconv.export.data.images import load_image
 from edgeconv.export.runtimes import decode, encode, open_runner
+from edgeconv.preprocessing import Fit, Preprocessing
 from support.manifests import made_manifest
 from support.standalone import only, run_alone
 

@@ -14,9 +14,10 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 from torch import nn
 
-from edgeconv.bundle import Bundle, Format, Manifest, Preprocessing
+from edgeconv.bundle import Bundle, Format, Manifest
 from edgeconv.errors import UsageError
 from edgeconv.export import export
+from edgeconv.preprocessing import Preprocessing
 from support import tflite_metadata
 
 HOW = Preprocessing(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))

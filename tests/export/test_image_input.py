@@ -19,17 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from edgeconv.bundle import (
-    Artifact,
-    Bundle,
-    Color,
-    Format,
-    IoType,
-    Layout,
-    Precision,
-    Preprocessing,
-    TensorInfo,
-)
+from edgeconv.bundle import Artifact, Bundle, Format, IoType, Layout, Precision, TensorInfo
 from edgeconv.companion.predict import predict
 from edgeconv.errors import UsageError
 from edgeconv.export import export
@@ -37,6 +27,7 @@ from edgeconv.export.data.preprocess import normalize
 from edgeconv.export.image_input import Normalization, enter
 from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.export.verify.bundle import verify_bundle
+from edgeconv.preprocessing import Color, Preprocessing
 from support.lowering import Net, as_model
 
 SIDE = 20

@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from edgeconv.bundle import Bundle, Format, Layout, OutputKind, Precision, Preprocessing
+from edgeconv.bundle import Bundle, Format, Layout, OutputKind, Precision
 from edgeconv.companion.predict import predict
 from edgeconv.errors import UsageError
 from edgeconv.export import export
 from edgeconv.export.runtimes import open_runner
 from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.export.verify.bundle import verify_bundle
+from edgeconv.preprocessing import Preprocessing
 from support import tflite_metadata
 
 SIDE = 16

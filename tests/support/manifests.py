@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgeconv.bundle import Manifest, Preprocessing, TensorInfo
+from edgeconv.bundle import Manifest, TensorInfo
+from edgeconv.preprocessing import Preprocessing
 
 
 def made_manifest(

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgeconv.bundle import (
-    OPEN,
-    RANGES_NAME,
-    Artifact,
-    Bundle,
-    Format,
-    Precision,
-    Preprocessing,
-    TensorInfo,
-)
+from edgeconv.bundle import OPEN, RANGES_NAME, Artifact, Bundle, Format, Precision, TensorInfo
 from edgeconv.calibrated_ranges import CalibratedRanges
 from edgeconv.export.inspect.layers import Layer, onnx_layers
+from edgeconv.preprocessing import Preprocessing
 from edgeconv.report.bundle import accuracy_cells, certainty_lines, file_cells, float_lines
 from edgeconv.report.html.page import Bar, Block, Cell, HtmlTable, Section, html_table
 from edgeconv.report.html.ranges import range_charts

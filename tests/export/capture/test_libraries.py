@@ -14,12 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
-from edgeconv.bundle import Fit, Interpolation, TensorInfo
+from edgeconv.bundle import TensorInfo
 from edgeconv.errors import UsageError
 from edgeconv.export import export
 from edgeconv.export.capture.resolve import resolve
 from edgeconv.export.data.images import load_image
 from edgeconv.models.randomize import structured_input
+from edgeconv.preprocessing import Fit, Interpolation
 from support.libraries import library
 from support.runtimes import run_onnx
 

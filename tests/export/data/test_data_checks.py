@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeconv.bundle import Fit, Preprocessing, TensorInfo
+from edgeconv.bundle import TensorInfo
 from edgeconv.errors import Notice
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.checks import InputCheck
 from edgeconv.export.data.open import open_samples
+from edgeconv.preprocessing import Fit, Preprocessing
 
 INFO = [TensorInfo(name="image", shape=(1, 3, 8, 8), dtype="float32")]
 IMAGENET = Preprocessing(resize=None, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

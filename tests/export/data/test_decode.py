@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, TiffImagePlugin
 
-from edgeconv.bundle import Color, Fit, Layout, Preprocessing, TensorInfo
+from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.errors import DataError
 from edgeconv.export.data.decode import UnreadableImage, decode
 from edgeconv.export.data.images import load_image
 from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import choose
+from edgeconv.preprocessing import Color, Fit, Preprocessing
 
 WHITE = (255, 255, 255)
 Bytes = npt.NDArray[np.uint8]

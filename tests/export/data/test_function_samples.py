@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeconv.bundle import Preprocessing, TensorInfo
+from edgeconv.bundle import TensorInfo
 from edgeconv.errors import CaptureError, DataError, UsageError
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import choose
+from edgeconv.preprocessing import Preprocessing
 
 ONE = [TensorInfo(name="image", shape=(1, 3, 4, 4), dtype="float32")]
 TWO = [

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeconv.bundle import Layout, Preprocessing, TensorInfo
+from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.images import load_image
 from edgeconv.export.data.open import open_samples
 from edgeconv.export.data.samples import choose
+from edgeconv.preprocessing import Preprocessing
 
 COLOR = [TensorInfo(name="image", shape=(1, 3, 8, 8), dtype="float32")]
 TWO = [

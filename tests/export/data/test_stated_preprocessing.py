@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
-from edgeconv.bundle import Color, Fit, Interpolation, Preprocessing, TensorInfo
+from edgeconv.bundle import TensorInfo
 from edgeconv.errors import UsageError
 from edgeconv.export.data.feed import choose_preprocessing
 from edgeconv.export.data.images import load_image
 from edgeconv.export.data.stated import CONVENTIONS, combined, read_preprocessing
+from edgeconv.preprocessing import Color, Fit, Interpolation, Preprocessing
 
 CARD = Preprocessing(resize=40, interpolation="bicubic", mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
 COLOR = [TensorInfo(name="x", shape=(1, 3, 32, 32), dtype="float32")]

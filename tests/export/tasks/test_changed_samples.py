@@ -14,13 +14,14 @@ from click.testing import CliRunner
 from PIL import Image
 from torch import nn
 
-from edgeconv.bundle import Bundle, Color, Precision, Preprocessing, TensorInfo
+from edgeconv.bundle import Bundle, Precision, TensorInfo
 from edgeconv.cli import cli
 from edgeconv.evaluation import Evaluation
 from edgeconv.export import export
 from edgeconv.export.data.picture import picture
 from edgeconv.export.data.preprocess import normalize
 from edgeconv.export.runtimes import open_runner
+from edgeconv.preprocessing import Color, Preprocessing
 
 SIZE = 12
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeconv.bundle import Fit, Preprocessing
 from edgeconv.errors import DataError, MismatchedData, UsageError
 from edgeconv.export.data.classes import open_classes
 from edgeconv.export.data.masks import IGNORED, open_masks
+from edgeconv.preprocessing import Fit, Preprocessing
 from support.manifests import made_manifest
 
 # The devkit's numbers are not in the order of the WordNet IDs; 4 is no leaf.

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgeconv.bundle import Fit, Preprocessing
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.coco import CocoImage
 from edgeconv.export.data.fit import fitted, place
 from edgeconv.export.tasks import open_task
 from edgeconv.export.tasks.detection import Detection
+from edgeconv.preprocessing import Fit, Preprocessing
 from support.manifests import made_manifest
 
 LETTERBOX = Preprocessing(fit=Fit.LETTERBOX, mean=(0.0,) * 3, std=(1.0,) * 3)
