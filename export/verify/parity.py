@@ -436,9 +436,11 @@ def _is_half_precision(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> boo
 def _argmax_agreement(expected: list[Outputs], got: list[Outputs]) -> float | None:
     """The share of rows of the first output whose largest element is at the same index.
 
-    None unless the output is a matrix of scores.
+    Of labels the share that are the same; None of what is neither scores nor labels.
     """
     first, second = stacked_pairs(expected, got)[0]
+    if first.ndim == 2 and first.dtype.kind in "iu":
+        return float(np.mean(first == second))
     if not is_scores(first):
         return None
     return float(np.mean(first.argmax(-1) == second.argmax(-1)))

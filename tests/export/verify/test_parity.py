@@ -187,6 +187,13 @@ def test_an_output_of_zeros_has_nothing_to_keep() -> None:
     assert compare(moved(0.0), reference, Precision.INT8, "r").keeps_nothing is False
 
 
+def test_labels_agree_where_they_are_equal() -> None:
+    labels = [[np.array([index % 7])] for index in range(20)]
+    got = [[np.array([index % 7 if index else 3])] for index in range(20)]
+    reference = Reference("pytorch", [()] * 20, labels)
+    assert compare(got, reference, Precision.INT8_DYNAMIC, "r").argmax_agreement == 0.95
+
+
 def test_maps_have_no_argmax() -> None:
     outputs = [[RNG.standard_normal((1, 3, 4, 4))] for _ in range(3)]
     reference = Reference("pytorch", [()] * 3, outputs)
