@@ -214,9 +214,10 @@ class Verification(Record):
     output (1e9 for a NaN or infinity); ``sqnr_db`` the signal-to-quantization-noise ratio, that of
     the worst place: of an output, or of a part of one that a concatenation makes;
     ``argmax_agreement`` the share of samples with the same largest output, or the same label (None
-    where the output is neither a vector of scores nor a label). ``median_sqnr_db`` and ``worst_sqnr_db`` are the ratios of the
-    median and of the worst sample, ``variation_sqnr_db`` is that of the output without its mean
-    over the samples; each is that of the worst output, and None where there is no such figure.
+    where the output is neither a vector of scores nor a label). ``median_sqnr_db`` and
+    ``worst_sqnr_db`` are the ratios of the median and of the worst sample, ``variation_sqnr_db``
+    is that of the output without its mean over the samples; each is that of the worst output, and
+    None where there is no such figure.
     ``worst_output`` is the name of the output with the lowest ratio, where there are several, and
     ``places`` has the ratio of every output and of every part of one, where there are several.
     ``probe`` is what a float32 file fails on, where that is no sample.
