@@ -225,6 +225,8 @@ def main() -> None:
             f"{CALIBRATION} crops calibrate, and {UNSEEN} crops of other pictures are compared",
             "with the float network. Time is of the processor: for ours that of the whole export,",
             "both formats and their verification included, for ONNX Runtime that of its quantizer.",
+            "The networks that read text are calibrated on one picture and compared on another, since",
+            "there are two: their figures show what that costs, not what a fair sample would keep.",
             machine("edgeconv", "onnxruntime"),
             *lines,
         ],
