@@ -50,9 +50,9 @@ class ReportSettings:
 def command(settings: ReportSettings) -> None:
     """Write one HTML page about bundles and results, which needs nothing else to be read.
 
-    RESULT is a file that `bench`, `evaluate` or `blame` wrote with --out (`blame --json`), or the
-    number of a run in `edgeconv history`. Bundles and the results
-    of their files are brought together: layers get their times and their int8 errors, and files are
+    RESULT is a file that `bench`, `evaluate` or `blame` wrote with --out (`blame --json`), the
+    sweep.json of a sweep, or the number of a run in `edgeconv history`. Bundles and the results of
+    their files are brought together: layers get their times and their int8 errors, and files are
     drawn by accuracy and latency.
     """
     from edgeconv.report.html.sections import sections_of, write_page
@@ -81,6 +81,7 @@ def _read_result(path: Path) -> Versioned:
     from edgeconv.bench.together import TogetherResult
     from edgeconv.export.blame.report import Blame
     from edgeconv.store.result_selector import read_result
+    from edgeconv.sweep.result import SweepResult
     from edgeconv.versioned import Head
 
     kinds: dict[str, type[Versioned]] = {
@@ -89,6 +90,7 @@ def _read_result(path: Path) -> Versioned:
         "together": TogetherResult,
         "end-to-end": EndToEndResult,
         "blame": Blame,
+        "sweep": SweepResult,
     }
     try:
         kind = Head.model_validate_json(path.read_bytes()).kind

@@ -22,6 +22,14 @@ def sweep_table(result: SweepResult, *, front: bool) -> Table:
 
     A star marks the front, and a check mark what also keeps to the limits of the plan.
     """
+    columns, _, cells = sweep_rows(result, front=front)
+    return table(columns, cells)
+
+
+def sweep_rows(
+    result: SweepResult, *, front: bool
+) -> tuple[list[Column], list[Row], list[tuple[str, ...]]]:
+    """The columns of that table, its rows, and their cells."""
     rows = [row for row in result.rows if row.file is not None and (row.on_front or not front)]
     rows.sort(key=lambda row: (row.device or "", -(row.gain or 0.0), row.cost or 0, row.bytes or 0))
     labels = _labels([row.network for row in result.rows])
@@ -41,7 +49,8 @@ def sweep_table(result: SweepResult, *, front: bool) -> Table:
         (column, [cell(row) for row in rows]) for column, cell in wanted
     ]
     shown = [(column, cells) for column, cells in columns if _says_something(column, cells)]
-    return table([column for column, _ in shown], zip(*(cells for _, cells in shown), strict=True))
+    by_row = list(zip(*(cells for _, cells in shown), strict=True))
+    return [column for column, _ in shown], rows, by_row
 
 
 def _says_something(column: Column, cells: Sequence[str]) -> bool:

@@ -19,6 +19,8 @@ from edgeconv.report.html import measurements
 from edgeconv.report.html.bundles import LayerFigures, bundle_section
 from edgeconv.report.html.front import front_section
 from edgeconv.report.html.page import Section, render
+from edgeconv.report.html.sweep import sweep_section
+from edgeconv.sweep.result import SweepResult
 from edgeconv.versioned import Versioned
 
 
@@ -57,6 +59,8 @@ def result_section(result: Versioned) -> Section:
             return measurements.end_to_end_section(result)
         case TogetherResult():
             return measurements.together_section(result)
+        case SweepResult():
+            return sweep_section(result)
         case Blame():
             return measurements.blame_section(result)
     raise TypeError(f"{type(result).__name__} has no section")
