@@ -113,10 +113,10 @@ def test_python_or_runtime_missing(server: Server, start: Start, tmp_path: Path)
 
 @pytest.fixture
 def small_disk(server: Server) -> Iterator[None]:
-    """A file system of 64 KiB where our files go on the device; the runner alone fits."""
+    """A file system of 96 KiB where our files go on the device; the runner alone fits."""
     folder = server.home / ".cache" / "edgeconv"
     folder.mkdir(parents=True, exist_ok=True)
-    mount = f"mount -t tmpfs -o size=64k none {folder} && echo mounted && exec cat"
+    mount = f"mount -t tmpfs -o size=96k none {folder} && echo mounted && exec cat"
     with subprocess.Popen(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", mount],
         stdin=subprocess.PIPE,

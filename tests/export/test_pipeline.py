@@ -393,7 +393,7 @@ def test_an_existing_bundle_is_replaced_only_with_force(network: nn.Module, tmp_
     assert Bundle.load(out).manifest == first.manifest
     export(network, out=out, input_size=SHAPE, formats=[Format.TFLITE], force=True)
     suffixes = sorted(path.suffix for path in out.iterdir())
-    assert suffixes == ["", ".json", ".md", ".npz", ".py", ".tflite"]
+    assert suffixes == ["", ".cc", ".json", ".md", ".npz", ".py", ".tflite", ".txt"]
     assert list(tmp_path.iterdir()) == [out]
 
 
