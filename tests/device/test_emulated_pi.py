@@ -329,7 +329,7 @@ def test_run_py_on_the_board(runtime: Runtime, tmp_path: Path) -> None:
         pytest.skip(f"pip has no {wheel} for the board: {done.stderr.decode()[-200:]}")
     ssh = ["ssh", "-F", device.config, device.host]
     python = environment(device.board.architecture, runtime)
-    subprocess.run(["scp", "-qr", "-F", device.config, made, f"{device.host}:there"], check=True)
+    subprocess.run(["scp", "-qr", "-F", device.config, made, f"{device.host}:run_py"], check=True)
 
     def said(python: str | Path, prefix: list[str | Path], *arguments: str) -> str:
         command = [*prefix, python, *arguments]
@@ -337,7 +337,7 @@ def test_run_py_on_the_board(runtime: Runtime, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    there: list[str | Path] = [*ssh, "cd there; PYTHONPATH=pillow"]
+    there: list[str | Path] = [*ssh, "cd run_py; PYTHONPATH=pillow"]
     try:
         prepared = "import run; print(run.prepare(run.read('photo.png')).tobytes().hex())"
         hexadecimal = said(python, there, "-c", f'"{prepared}"')
@@ -348,7 +348,7 @@ def test_run_py_on_the_board(runtime: Runtime, tmp_path: Path) -> None:
             for text in (said(python, there, *arguments), said(sys.executable, [], *arguments))
         )
     finally:
-        subprocess.run([*ssh, "rm -r there"], check=True)
+        subprocess.run([*ssh, "rm -r run_py"], check=True)
     assert len({score for score, _ in wanted}) > 3
     assert sorted(label for _, label in got) == sorted(label for _, label in wanted)
     scores = {label: float(score) for score, label in wanted}
