@@ -33,6 +33,8 @@ from edgeconv.runner.request import Request, RunnerError
 from support.scripted_device import QUICK
 from support.standalone import only
 
+pytestmark = pytest.mark.slow
+
 HOW = Preprocessing(resize=40, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
 FRAME = (160, 120)
 SLEEPING = """

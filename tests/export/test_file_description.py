@@ -20,6 +20,8 @@ from edgeconv.export import export
 from edgeconv.preprocessing import Preprocessing
 from support import tflite_metadata
 
+pytestmark = pytest.mark.slow
+
 HOW = Preprocessing(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 LABELS = ("a cat", "ein Käfer", "two\nlines", "猫", "e")
 ABOUT = {"author": "N. N.", "license": "CC0-1.0", "version": "1.10", "description": "five classes"}

@@ -30,6 +30,8 @@ from edgeconv.export.verify.bundle import verify_bundle
 from edgeconv.preprocessing import Color, Preprocessing
 from support.lowering import Net, as_model
 
+pytestmark = pytest.mark.slow
+
 SIDE = 20
 IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 HALF = Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3)

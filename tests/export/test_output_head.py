@@ -22,6 +22,8 @@ from edgeconv.export.verify.bundle import verify_bundle
 from edgeconv.preprocessing import Preprocessing
 from support import tflite_metadata
 
+pytestmark = pytest.mark.slow
+
 SIDE = 16
 LABELS = [f"class {index}" for index in range(6)]
 HOW = Preprocessing(mean=(0.5,) * 3, std=(0.25,) * 3)
