@@ -347,7 +347,7 @@ class IntermediateOutputs:
         Raises:
             EdgeconvError: An operator fails on the inputs.
         """
-        cores = min(os.cpu_count() or 1, _MOST_AT_A_TIME)
+        cores = min(len(os.sched_getaffinity(0)), _MOST_AT_A_TIME)
         started: deque[Future[list[npt.NDArray[np.float32]]]] = deque()
         with ThreadPoolExecutor(cores, thread_name_prefix="batches") as threads:
             for batch in batches:

@@ -87,9 +87,7 @@ def count_on(
         result = count(files, asked, EmulatedDevice.parse(device), show)
     if not settings.no_history:
         remember(result, settings.store)
-    if settings.out is not None:
-        result.save(settings.out)
-    return Measured(result, (instructions.counts_table,), instructions.notes)
+    return _saved(Measured(result, (instructions.counts_table,), instructions.notes), settings)
 
 
 def sustain_on(
@@ -105,9 +103,9 @@ def sustain_on(
         progress("Sustaining", settings.quiet) as show,
     ):
         result = sustain(files, options, seconds, open_device(device), show)
-    if settings.out is not None:
-        result.save(settings.out)
-    return Measured(result, (sustained.sustained_table,), sustained.notes, result.cut)
+    return _saved(
+        Measured(result, (sustained.sustained_table,), sustained.notes, result.cut), settings
+    )
 
 
 def together_on(
@@ -118,9 +116,7 @@ def together_on(
 
     with _not_resumable("--together"), progress("Measuring", settings.quiet) as show:
         result = measure_together(files, options, open_device(device), show)
-    if settings.out is not None:
-        result.save(settings.out)
-    return Measured(result, (together.together_table,), together.notes)
+    return _saved(Measured(result, (together.together_table,), together.notes), settings)
 
 
 def end_to_end_on(
@@ -131,9 +127,7 @@ def end_to_end_on(
 
     with _not_resumable("--end-to-end"), progress("Measuring", settings.quiet) as show:
         result = measure_end_to_end(files, options, settings.frame, open_device(device), show)
-    if settings.out is not None:
-        result.save(settings.out)
-    return Measured(result, (end_to_end.end_to_end_table,), end_to_end.notes)
+    return _saved(Measured(result, (end_to_end.end_to_end_table,), end_to_end.notes), settings)
 
 
 def profile_on(
@@ -147,9 +141,14 @@ def profile_on(
         progress("Profiling", settings.quiet) as show,
     ):
         result = profile(files, options, open_device(device), show)
+    return _saved(Measured(result, (operators.operators_table,), operators.notes), settings)
+
+
+def _saved(measured: Measured[R], settings: BenchSettings) -> Measured[R]:
+    """The same, after its result was written where the settings say."""
     if settings.out is not None:
-        result.save(settings.out)
-    return Measured(result, (operators.operators_table,), operators.notes)
+        measured.result.save(settings.out)
+    return measured
 
 
 @contextmanager

@@ -60,7 +60,7 @@ class Entry:
 
 
 _ENTRY = TypeAdapter(Entry)
-_TABLE = {"run": RUNS.c.id, **dict(MODELS.c.items()), **dict(RUNS.c.items())} | {"run": RUNS.c.id}
+_TABLE = {**dict(MODELS.c.items()), **dict(RUNS.c.items()), "run": RUNS.c.id}
 _COLUMNS: list[ColumnElement[Any]] = [_TABLE[field.name] for field in fields(Entry)]
 # As the driver has it: SQLite keeps a value of any type in any column.
 _RESULT: ColumnElement[Any] = type_coerce(RUNS.c.result, NullType())

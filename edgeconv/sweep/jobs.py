@@ -72,31 +72,29 @@ class CountJob(_OfBundle):
     device: str
 
 
-class ShardJob(_OfBundle):
-    """What a task counts on part ``index`` of ``shards`` of the data."""
+class _OnData(_OfBundle):
+    """``contents`` are hashes of the data and of what else a task reads; it has so many shards."""
 
     PLACES = frozenset({"bundle", "data", "truth"})
 
-    kind: Literal["shard"] = "shard"
     data: Path
     truth: Path | None
     task: str
     contents: tuple[str | None, ...]
-    index: int
     shards: int
 
 
-class ScoreJob(_OfBundle):
+class ShardJob(_OnData):
+    """What a task counts on part ``index`` of ``shards`` of the data."""
+
+    kind: Literal["shard"] = "shard"
+    index: int
+
+
+class ScoreJob(_OnData):
     """The figures of all shards together."""
 
-    PLACES = ShardJob.PLACES
-
     kind: Literal["score"] = "score"
-    data: Path
-    truth: Path | None
-    task: str
-    contents: tuple[str | None, ...]
-    shards: int
 
     def parts(self) -> list[ShardJob]:
         """The shards, in their order."""

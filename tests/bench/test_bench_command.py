@@ -28,6 +28,7 @@ from edgeconv.device.local import LocalDevice
 from edgeconv.device.messages import Samples
 from edgeconv.errors import MeasurementError
 from support.command_line import CommandLine, Ran
+from support.manifests import made_artifact
 from support.tiny_models import write_onnx, write_tflite
 
 pytestmark = pytest.mark.slow
@@ -73,19 +74,14 @@ def bundle(tmp_path: Path) -> Path:
 
     def artifact(name: str, kind: Format) -> Artifact:
         path = folder / name
-        return Artifact(
-            path=name,
-            format=kind,
-            precision=Precision.FLOAT32,
+        return made_artifact(
+            name,
+            kind,
+            Precision.FLOAT32,
             bytes=path.stat().st_size,
             sha256=sha256_of(path),
-            opset=None,
-            operators={},
-            lowest_runtime="",
             inputs=(tensor,),
             outputs=(tensor,),
-            float_fallback=(),
-            verification=None,
         )
 
     manifest = Manifest(

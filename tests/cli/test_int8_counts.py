@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from edgeconv.bench.instructions import CountOptions
-from edgeconv.bundle import Artifact, Bundle, Format, Precision
+from edgeconv.bundle import Bundle, Format, Precision
 from edgeconv.cli.int8_counts import slower_int8
 from edgeconv.device import Runtime
 from edgeconv.errors import MeasurementError
-from support.manifests import made_manifest
+from support.manifests import made_artifact, made_manifest
 from support.results import made_counts
 
 TOTALS = {
@@ -26,19 +26,10 @@ TOTALS = {
 
 def bundle_of(*names: str) -> Bundle:
     artifacts = tuple(
-        Artifact(
-            path=name,
-            format=Format(name.partition(".")[2]),
-            precision=Precision(name.partition(".")[0].removeprefix("m_")),
-            bytes=1,
-            sha256="",
-            opset=None,
-            operators={},
-            lowest_runtime="",
-            inputs=(),
-            outputs=(),
-            float_fallback=(),
-            verification=None,
+        made_artifact(
+            name,
+            Format(name.partition(".")[2]),
+            Precision(name.partition(".")[0].removeprefix("m_")),
         )
         for name in names
     )

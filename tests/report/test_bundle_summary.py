@@ -22,25 +22,13 @@ from edgeconv.report.bundle import (
     formats_agree,
     tried_table,
 )
+from support.manifests import made_artifact
 
 
 def artifact(
     path: str, format: Format, *float_fallback: str, precision: Precision = Precision.INT8
 ) -> Artifact:
-    return Artifact(
-        path=path,
-        format=format,
-        precision=precision,
-        bytes=1,
-        sha256="",
-        opset=None,
-        operators={},
-        lowest_runtime="",
-        inputs=(),
-        outputs=(),
-        float_fallback=float_fallback,
-        verification=None,
-    )
+    return made_artifact(path, format, precision, float_fallback=float_fallback)
 
 
 def figures(within: float | None, between: float | None, error: float = 0.5) -> Verification:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edgeconv.bundle import Manifest, TensorInfo
+from typing import Any
+
+from edgeconv.bundle import Artifact, Format, Manifest, Precision, TensorInfo
 from edgeconv.preprocessing import Preprocessing
 
 
@@ -32,3 +34,22 @@ def made_manifest(
         reference_sha256="0" * 64,
         tools={},
     )
+
+
+def made_artifact(path: str, format: Format, precision: Precision, **changes: Any) -> Artifact:
+    """A file of a manifest, of which little is known; ``changes`` are fields that a test reads."""
+    plain = Artifact(
+        path=path,
+        format=format,
+        precision=precision,
+        bytes=1,
+        sha256="",
+        opset=None,
+        operators={},
+        lowest_runtime="",
+        inputs=(),
+        outputs=(),
+        float_fallback=(),
+        verification=None,
+    )
+    return plain.model_copy(update=changes)

@@ -14,6 +14,7 @@ from edgeconv.export.joined import Parts
 from edgeconv.export.verify.failure import failure
 from edgeconv.export.verify.kept import Tolerance, keeps_enough
 from edgeconv.export.verify.parity import Allowances, Quantized, Reference, compare
+from support.manifests import made_artifact
 
 RNG = np.random.default_rng(0)
 OUTPUTS = [[RNG.standard_normal((1, 10)).astype(np.float32)] for _ in range(20)]
@@ -21,20 +22,7 @@ REFERENCE = Reference("pytorch", [()] * 20, OUTPUTS, {Precision.INT8: Quantized(
 
 
 def artifact(precision: Precision) -> Artifact:
-    return Artifact(
-        path="f",
-        format=Format.ONNX,
-        precision=precision,
-        bytes=1,
-        sha256="",
-        opset=20,
-        operators={},
-        lowest_runtime="",
-        inputs=(),
-        outputs=(),
-        float_fallback=(),
-        verification=None,
-    )
+    return made_artifact("f", Format.ONNX, precision)
 
 
 def moved(amount: float, every: int = 1) -> list[list[np.ndarray]]:
