@@ -72,9 +72,8 @@ def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -
     """Carry out a request with ever more effort for accuracy, until the int8 files meet a budget.
 
     The order is that of :func:`edgeconv.export.quantize.accuracy.escalation.escalate`, or with a
-    search that of :func:`edgeconv.export.search.along_front`. An attempt
-    counts by its worst int8 file: lowest SQNR, largest loss of accuracy, most bytes, longest
-    latency.
+    search that of :func:`edgeconv.export.search.along_front`. An attempt counts by its worst int8
+    file: lowest SQNR, largest loss of accuracy, most bytes, longest latency.
 
     Args:
         request: What to export, with the budget that the int8 files have to meet.
@@ -101,7 +100,6 @@ def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -
     source = find_source(request.asked)
     with tempfile.TemporaryDirectory(prefix="edgeconv-") as temporary:
         folder = Path(temporary) / "attempt"
-
         front: tuple[FrontPoint, ...] = ()
 
         def assess(options: QuantizeOptions) -> Assessment:

@@ -1,7 +1,7 @@
 """Draw a graph from top to bottom: a row for each node, and branches in lanes side by side.
 
-The lanes are those of a version history. General layered layouts take minutes for 500 operators
-and make a picture many screens wide; this one takes linear time, and every row keeps its text.
+The lanes are those of a version history: a picture of 500 operators is no wider than its text, and
+every row keeps the text beside it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def graph_svg(nodes: Sequence[DrawnNode], title: str) -> str:
     columns = lanes(nodes)
     text = (max(columns, default=0) + 2) * _LANE
     longest = max((len(_short(node.name)) for node in nodes), default=0)
-    heading = [(f"{title}: {len(nodes)} rows", 16), ("integer", 88), ("float", 176)]
+    heading = [(f"{title}: {len(nodes)} nodes", 16), ("integer", 88), ("float", 176)]
     width = max(text + _OPERATOR + _RESULT + longest * _LETTER, len(heading[0][0]) * _LETTER) + 32
     height = _TOP + _ROW * len(nodes)
     parts = [
