@@ -119,11 +119,16 @@ class TensorInfo(Record):
 
 
 class OutputKind(str, Enum):
-    """What a classifier's files give: scores, probabilities, or the index of the best class."""
+    """What a classifier's files give.
+
+    That is the scores, probabilities, the index of the best class, or the indices of the five best
+    classes, the best first, and their probabilities.
+    """
 
     LOGITS = "logits"
     PROBABILITIES = "probabilities"
     LABEL = "label"
+    TOP5 = "top5"
 
 
 class AccuracyStep(Record):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeconv.bundle import BUILD_NAME, NATIVE_NAME, README_NAME, RUN_NAME, Manifest
+from edgeconv.bundle import BUILD_NAME, NATIVE_NAME, README_NAME, RUN_NAME, Manifest, OutputKind
 from edgeconv.companion.card import card_values
 from edgeconv.companion.native import native_sources
 from edgeconv.companion.network import (
@@ -47,6 +47,7 @@ def run_script(manifest: Manifest, folder: Path | None = None) -> str:
         "folder": None if folder is None else str(folder),
         "image": image,
         "task": shown(manifest).value,
+        "ranked": manifest.output is OutputKind.TOP5,
         "files": files,
         "formats": {artifact.format.value for artifact in manifest.artifacts},
         "quantized": any(each[3] is not None for file in files for each in (*file[1], *file[2])),

@@ -1,4 +1,4 @@
-"""Classification: top-1 and top-5, or top-1 alone for files that give labels."""
+"""Classification: top-1 and top-5, or top-1 alone for files that give only the label."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOP = 5
 
 
 class Classification:
-    """The first output has a score for each class, or the only one is the label.
+    """The first output has a score for each class, the best classes, or the label.
 
     Of equal scores the first one counts as larger, as for NumPy's argmax.
     """
@@ -32,8 +32,9 @@ class Classification:
 
     def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[int]:
         """Open samples with their classes, as ``open_classes`` does."""
-        if manifest.output is OutputKind.LABEL:
-            self._classes, self._ranked = manifest.classes or 0, False
+        if manifest.output in (OutputKind.LABEL, OutputKind.TOP5):
+            self._classes = manifest.classes or 0
+            self._ranked = manifest.output is OutputKind.TOP5
             return open_classes(data, truth, manifest, manifest.classes)
         shape = manifest.outputs[0].shape
         if len(shape) != 2 or shape[1] < 2:
@@ -50,6 +51,11 @@ class Classification:
         if outputs[0].ndim == 1:  # labels: right, or behind any other class
             labels, truth = outputs[0].astype(np.int32), np.array(truths, np.int32)
             return ClassRows(((labels != truth).astype(np.int32), labels, truth))
+        if outputs[0].dtype.kind in "iu":  # the best classes: at its place, or behind all of them
+            best, truth = outputs[0].astype(np.int32), np.array(truths, np.int32)
+            same = best == truth[:, None]
+            ranks = np.where(same.any(1), same.argmax(1), best.shape[1]).astype(np.int32)
+            return ClassRows((ranks, best[:, 0], truth))
         scores, right = outputs[0], np.array(truths, np.int64)[:, None]
         of_right = np.take_along_axis(scores, right, 1)
         earlier = np.arange(scores.shape[1]) < right
