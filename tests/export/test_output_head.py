@@ -226,7 +226,7 @@ def test_the_best_five_of_probabilities_that_int8_rounds_to_zero(tmp_path: Path)
 
 
 def test_the_best_five_of_five_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="more than five classes, and .* has 5"):
+    with pytest.raises(UsageError, match=r"more than five classes, and .* has 5"):
         export(
             nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, 5)), out=tmp_path / "out",
             input_size=SIDE, output="top5",
