@@ -285,6 +285,9 @@ class Artifact(Record):
     float_fallback: tuple[str, ...] = Field(
         description="operators of a quantized file that run in float, each with its reason"
     )
+    tables: tuple[str, ...] = Field(
+        default=(), description="those of a TFLite file that XNNPACK alone spares from it"
+    )
     verification: Verification | None
 
     @field_validator("path")
