@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 INK = "#010203"
 SERIES = tuple(f"#0a0b{index:02x}" for index in range(6))
 _MOST_DOTS = 400  # of one process; more of them are no clearer, and make the page large
+_FRONT_SIZE = (8.0, 4.5)  # inches
 _MOST_NAMES = 8  # of a front's dots; of more, only those on the front have names
 _NAME_SIZE = 8.0  # in points
 _POINTS_PER_INCH = 72
@@ -88,7 +89,7 @@ def latency_dots(title: str, samples: Mapping[str, Sequence[Sequence[int]]]) -> 
 
 def front(title: str, points: Sequence[Point], cost: str, accuracy: str) -> Chart:
     """Draw accuracy against cost; the size of a dot grows with the file, the line is the front."""
-    figure = new_figure(8, 4.5)
+    figure = new_figure(*_FRONT_SIZE)
     axes = figure.subplots()
     most = max(point.bytes for point in points)
     for index, point in enumerate(points):
@@ -116,7 +117,7 @@ def front(title: str, points: Sequence[Point], cost: str, accuracy: str) -> Char
 
 def _write_names(axes: Axes, named: Sequence[Point], points: Sequence[Point]) -> None:
     """Write names beside their dots, towards the middle, where neither name nor dot is."""
-    width, height = axes.figure.get_size_inches() * _POINTS_PER_INCH
+    width, height = (_POINTS_PER_INCH * inches for inches in _FRONT_SIZE)
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
 
     def place(point: Point) -> tuple[float, float]:
