@@ -96,7 +96,7 @@ def damages(draw: st.DrawFn) -> Damage:
             node.attribute.append(helper.make_attribute(name, value))
         else:
             for attribute in node.attribute:
-                attribute.type = kind  # type: ignore[assignment]
+                attribute.type = kind
 
     return damage
 
