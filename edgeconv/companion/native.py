@@ -69,10 +69,8 @@ def native_sources(manifest: Manifest) -> dict[str, str] | None:
         [f"{each!r}f" for each in (values if len(values) == image.channels else values[:1] * 3)]
         for values in (image.how.mean, image.how.std)
     )
-    taken, given = (
-        [info for artifact in artifacts for info in side(artifact)]
-        for side in (lambda a: a.inputs, lambda a: a.outputs)
-    )
+    taken = [info for artifact in artifacts for info in artifact.inputs]
+    given = [info for artifact in artifacts for info in artifact.outputs]
     types = _types([*taken, *given])
     files = [file_tensors(artifact, manifest) for artifact in artifacts]
     outputs = [tensor for _, _, side in files for tensor in side]

@@ -68,10 +68,10 @@ def run_script(manifest: Manifest, folder: Path | None = None) -> str:
 
 def _values(manifest: Manifest, folder: Path | None) -> dict[str, Any]:
     image = image_input(manifest)
-    files = [file_tensors(artifact, manifest) for artifact in manifest.artifacts]
-    quantized = any(each[3] is not None for file in files for each in (*file[1], *file[2]))
-    if not quantized:  # no scales are needed
-        files = [(name, *([each[:3] for each in side] for side in sides)) for name, *sides in files]
+    tensors = [file_tensors(artifact, manifest) for artifact in manifest.artifacts]
+    quantized = any(each[3] is not None for file in tensors for each in (*file[1], *file[2]))
+    fields = None if quantized else 3  # no scales are needed
+    files = [(name, *([each[:fields] for each in side] for side in s)) for name, *s in tensors]
     formats = {artifact.format for artifact in manifest.artifacts}
     return {
         "model": manifest.model,
