@@ -9,7 +9,7 @@ from edgeconv.report.sweep import network_labels
 from edgeconv.report.tables import Column
 from edgeconv.sweep.chain_row import ChainRow
 from edgeconv.sweep.result import SweepResult
-from edgeconv.units import format_bytes, format_count, format_duration, format_percent, significant
+from edgeconv.units import format_count, format_duration, format_percent, significant
 
 
 def chain_table(
@@ -21,24 +21,36 @@ def chain_table(
     """
     found = [row for row in result.chains if row.cost is not None and (row.on_front or not front)]
     rows = sorted(found, key=lambda row: (row.device or "", row.cost or 0.0, -(row.gain or 0.0)))
-    labels = network_labels([row.network for row in result.chains])
+    names = _names(result.chains)
     wanted: list[tuple[Column, Callable[[ChainRow], str]]] = [
-        (Column("chain"), lambda row: f"{labels(row.network)} {_files(row)}"),
-        (Column("device"), lambda row: row.device or ""),
-        (Column("threads", numeric=True), lambda row: str(row.threads or "")),
-        (Column("by"), lambda row: row.confidence.value if row.confidence else ""),
+        (Column("chain"), names),
         (Column("thresholds"), _thresholds),
         (_accuracy_column(rows), _accuracy),
         (Column("exits", numeric=True), _shares),
         (Column("expected", numeric=True), _expected),
-        (Column("size", numeric=True), lambda row: format_bytes(row.bytes)),
         (Column(""), lambda row: _mark(row, result)),
     ]
-    cells = [(column, [cell(row) for row in rows]) for column, cell in wanted]
-    varied = ("device", "threads", "by", "size")  # one everywhere says nothing
-    shown = [(c, texts) for c, texts in cells if c.name not in varied or len(set(texts)) > 1]
-    by_row = [list(each) for each in zip(*(texts for _, texts in shown), strict=True)]
-    return [column for column, _ in shown], rows, by_row
+    return [column for column, _ in wanted], rows, [[cell(r) for _, cell in wanted] for r in rows]
+
+
+def _names(rows: Sequence[ChainRow]) -> Callable[[ChainRow], str]:
+    """What names a chain: its network and files, and where and how it leaves if that varies."""
+    labels = network_labels([row.network for row in rows])
+    found = [row for row in rows if row.stages]
+    devices, threads, measures = (
+        len({value(row) for row in found}) > 1
+        for value in (lambda r: r.device, lambda r: r.threads, lambda r: r.confidence)
+    )
+
+    def name(row: ChainRow) -> str:
+        parts = [labels(row.network), row.network.precision.value]
+        parts += [row.format.value] if row.format else []
+        parts += [f"on {row.device}"] if devices else []
+        parts += [f"threads={row.threads}"] if threads else []
+        parts += [f"by {row.confidence.value}"] if measures and row.confidence else []
+        return " ".join(parts)
+
+    return name
 
 
 def chain_notes(result: SweepResult) -> list[str]:
@@ -55,10 +67,6 @@ def chain_notes(result: SweepResult) -> list[str]:
         name = f"{labels(row.network)} {row.network.precision.value}"
         lines += [f"{name}: {why}" for why in row.failures]
     return lines
-
-
-def _files(row: ChainRow) -> str:
-    return f"{row.network.precision.value} {row.format.value if row.format else ''}"
 
 
 def _thresholds(row: ChainRow) -> str:

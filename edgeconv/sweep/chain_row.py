@@ -73,20 +73,18 @@ class ChainRow(Record):
 
 
 def marked_chains(rows: Sequence[ChainRow]) -> tuple[ChainRow, ...]:
-    """The rows, with those marked that no other of their device beats in accuracy and cost."""
+    """The rows, with those marked that no other of their device beats in accuracy and cost.
+
+    Of equal ones the first is marked.
+    """
+    best: dict[str | None, float] = {}
+    front: set[int] = set()
+    found = [(row.cost, -(row.gain or 0.0), index) for index, row in enumerate(rows) if row.cost]
+    for _, loss, index in sorted(found):
+        device = rows[index].device
+        if loss < best.get(device, 1.0):
+            best[device] = loss
+            front.add(index)
     return tuple(
-        row.model_copy(
-            update={
-                "on_front": row.cost is not None
-                and not any(_beats(other, row) for other in rows if other.device == row.device)
-            }
-        )
-        for row in rows
+        row.model_copy(update={"on_front": index in front}) for index, row in enumerate(rows)
     )
-
-
-def _beats(one: ChainRow, other: ChainRow) -> bool:
-    if None in (one.cost, one.gain, other.cost, other.gain):
-        return False
-    mine, others = ((row.cost or 0.0, -(row.gain or 0.0)) for row in (one, other))
-    return mine != others and all(a <= b for a, b in zip(mine, others, strict=True))

@@ -139,6 +139,10 @@ def _best(rows: Sequence[AnyRow], limits: Limits, device: str | None) -> AnyRow:
             f"the sweep has several devices: {', '.join(devices)}",
             hint="name one with --device",
         )
+    if not rows:
+        raise UsageError(
+            "the sweep has no such files", hint="ask with --early-exit for chains, or without"
+        )
     kept = [row for row in rows if device in (None, row.device) and limits.kept_by(row)]
     accurate = [row for row in kept if row.gain is not None]
     if not kept:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +25,7 @@ from edgeconv.sweep.plan import read_plan
 from edgeconv.sweep.result import SweepResult
 from edgeconv.sweep.run import sweep
 from examples.digits_data import load
-from support.runtimes import onnx_session, run_onnx, run_tflite, tflite_interpreter
+from support.runtimes import onnx_session, run_onnx, run_tflite
 
 pytestmark = pytest.mark.slow
 
@@ -121,8 +122,7 @@ def runners(row: ChainRow) -> list[Callable[[NDArray[np.float32]], list[NDArray[
             session = onnx_session(path, fused=True)
             found.append(lambda x, session=session: list(run_onnx(session, x).values()))
         else:
-            interpreter = tflite_interpreter(path)
-            found.append(lambda x, loaded=interpreter: list(run_tflite(loaded, x).values()))
+            found.append(lambda x, path=path: list(run_tflite(path, x).values()))
     return found
 
 
@@ -137,7 +137,8 @@ def simulated(row: ChainRow, digits: Path) -> tuple[list[int], int, int]:
     for image, label in zip(data["x"][1::2], data["y"][1::2], strict=True):
         x = image[None] if row.format is Format.ONNX else image[None].transpose(0, 2, 3, 1)
         for exit, run in enumerate(stages):
-            *features, logits = run(x)
+            outputs = run(x)
+            (logits,), features = ([o for o in outputs if o.ndim == n] for n in (2, 4))
             odds = torch.from_numpy(logits[0]).double().softmax(0).numpy()
             sure = odds.max()
             if row.confidence is not None and row.confidence.value == "entropy":
@@ -260,13 +261,14 @@ def test_the_commands(
     for index in range(STAGES):
         assert Bundle.load(tmp_path / "deployed" / f"stage{index}").manifest.artifacts
     cheapest = min(row.latency_ns.high for row in result.chains if row.latency_ns)
+    limit = math.ceil(cheapest)
     limited = json.loads(
-        run("sweep", "best", "--early-exit", "--json", "--max-latency", f"{cheapest:.6f}1ns")
+        run("sweep", "best", "--early-exit", "--json", "--max-latency", f"{limit}ns")
     )["best"]
-    assert limited["latency_ns"]["high"] == cheapest
+    assert limited["latency_ns"]["high"] <= limit
     run("report", "sweep.json", "-o", "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "top-1 (%) of early exits against expected latency (ms) on local" in page
     refused = CliRunner().invoke(cli, ["sweep", "best"])
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "--early-exit" in refused.output
