@@ -37,10 +37,9 @@ def _names(rows: Sequence[ChainRow]) -> Callable[[ChainRow], str]:
     """What names a chain: its network and files, and where and how it leaves if that varies."""
     labels = network_labels([row.network for row in rows])
     found = [row for row in rows if row.stages]
-    devices, threads, measures = (
-        len({value(row) for row in found}) > 1
-        for value in (lambda r: r.device, lambda r: r.threads, lambda r: r.confidence)
-    )
+    devices = len({row.device for row in found}) > 1
+    threads = len({row.threads for row in found}) > 1
+    measures = len({row.confidence for row in found}) > 1
 
     def name(row: ChainRow) -> str:
         parts = [labels(row.network), row.network.precision.value]

@@ -94,9 +94,11 @@ def _of_files(
     """
     first = files[0]
     assert first.format is not None
-    assert first.bundle is not None
     confidence, right = exits.of(first.format, measure)
     costs = [_interval(row) for row in files]
+    stages = tuple(
+        StageFile(**{name: getattr(row, name) for name in StageFile.model_fields}) for row in files
+    )
     found = find_thresholds(
         confidence[::2], right[::2], [cost.value for cost in costs], most=points
     )
@@ -110,16 +112,7 @@ def _of_files(
         yield ChainRow(
             network=first.network,
             format=first.format,
-            stages=tuple(
-                StageFile(
-                    bundle=row.bundle,
-                    file=row.file,
-                    bytes=row.bytes,
-                    latency_ns=row.latency_ns,
-                    instructions=row.instructions,
-                )
-                for row in files
-            ),
+            stages=stages,
             device=first.device,
             threads=first.threads,
             confidence=measure,

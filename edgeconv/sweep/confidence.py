@@ -37,4 +37,5 @@ def confidences(logits: npt.NDArray[Any]) -> Floats:
     second, first = np.partition(shares, -2)[-2:]
     entropy = -float(np.sum(shares * np.log(np.maximum(shares, np.finfo(np.float64).tiny))))
     measures = np.array([first, first - second, 1 - entropy / np.log(len(shares))])
-    return np.clip(measures, 0.0, 1.0)  # a uniform softmax may round to below 0
+    within: Floats = np.clip(measures, 0.0, 1.0)  # a uniform softmax may round to below 0
+    return within

@@ -233,9 +233,9 @@ def _logits(stages: Sequence[Any], sample: Sample) -> list[npt.NDArray[Any]]:
 
 def exits_in(folder: Path) -> Exits:
     """What :func:`count_exits` wrote."""
-    confidence, right = {}, {}
     with np.load(folder / _EXITS, allow_pickle=False) as stored:
-        for name in stored.files:
-            kind, _, format = name.partition("_")
-            (confidence if kind == "confidence" else right)[Format(format)] = stored[name]
-    return Exits(confidence, right)
+        formats = [format for format in Format if f"right_{format.value}" in stored.files]
+        return Exits(
+            {format: stored[f"confidence_{format.value}"] for format in formats},
+            {format: stored[f"right_{format.value}"] for format in formats},
+        )

@@ -111,7 +111,7 @@ def _cuts(
     )
     correct = int(right[np.flatnonzero(gone), taken[gone]].sum()) + leave + stay[-1] - stay
     stays = count - np.arange(count + 1)
-    cost = float(at @ upto[:early]) + stays * float(costs[-1])
+    cost: Floats = (float(at @ upto[:early]) + stays * float(costs[-1])).astype(np.float64)
     cuts = np.flatnonzero(np.concatenate([[True], descending[1:] < descending[:-1], [True]]))
     if count == 0:
         cuts = np.array([0])
