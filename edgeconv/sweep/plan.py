@@ -49,8 +49,13 @@ wait = "10min"                     # how long to wait for a board that others me
 # task = "classification"
 # shards = 8                       # parts that run at the same time
 
-# [early_exit]                     # models whose argument `stage` lists 0, 1, … are chains
+# [[model]]                        # all stages of a network with early exits
+# name = "resnet_early_exit"
+# args = { num_classes = 10, input_size = 64, stage = [0, 1, 2] }
+
+# [early_exit]                     # tries them as a chain, with thresholds
 # confidence = ["probability"]     # "margin", "entropy"
+# points = 12                      # rows of a chain
 
 # [question]                       # without it, everything on the front is shown as an answer
 # max_latency = "33ms"
@@ -180,7 +185,10 @@ class Evaluates(_Table):
 
 
 class EarlyExits(_Table):
-    """Networks that are tried as chains of stages: those whose ``argument`` lists all stages."""
+    """Networks that are tried as chains of stages: those whose ``argument`` lists all stages.
+
+    Each chain gives up to ``points`` rows for each confidence.
+    """
 
     argument: str = "stage"
     confidence: tuple[Confidence, ...] = (Confidence.PROBABILITY,)

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from edgeconv.bundle import Bundle, Format, Precision
 from edgeconv.cli import cli
+from edgeconv.errors import UsageError
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.chain_row import ChainRow
 from edgeconv.sweep.plan import read_plan
@@ -272,3 +273,25 @@ def test_the_commands(
     refused = CliRunner().invoke(cli, ["sweep", "best"])
     assert refused.exit_code == 2
     assert "--early-exit" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("stages", "why"),
+    [
+        ("[0, 1]", "early exits: stage 1 is not the last stage: it has 2 outputs"),
+        ("[0, 1, 2, 3]", "stage 3: export: stage 2 has 1 outputs, and a stage before the last"),
+    ],
+)
+def test_what_is_no_chain_is_said(
+    digits: Path, result: SweepResult, tmp_path: Path, stages: str, why: str
+) -> None:
+    text = PLAN.replace("[0, 1, 2]", stages).replace(', "int8"', "")
+    (digits / "wrong.toml").write_text(text)
+    found = sweep(read_plan(digits / "wrong.toml"), Cache(digits / "cache"), workers=0)
+    (row,) = found.chains
+    assert row.cost is None
+    assert [each for each in row.failures if each.startswith(why)]
+    (tmp_path / "sweep.json").write_text(found.model_dump_json())
+    assert SweepResult.load(tmp_path / "sweep.json") == found
+    with pytest.raises(UsageError, match="no such files"):
+        found.best_chain(found.limits)
