@@ -23,7 +23,8 @@ from edgeconv.device.emulated import EmulatedDevice
 from edgeconv.errors import BusyDevice, EdgeconvError, IncompleteExport, first_line
 from edgeconv.evaluation import Evaluation
 from edgeconv.sweep.cache import Cache
-from edgeconv.sweep.jobs import CountJob, ExportJob, Job, MeasureJob, ScoreJob, ShardJob
+from edgeconv.sweep.jobs import CountJob, ExitJob, ExportJob, Job, MeasureJob, ScoreJob, ShardJob
+from edgeconv.sweep.stages import Exits, count_exits, exits_in, inputs_of_stage
 from edgeconv.versioned import Versioned
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,8 @@ def _write(job: Job, cache: Cache, folder: Path) -> None:
         count(files, CountOptions(), board).save(folder / RESULT)
     elif isinstance(job, ShardJob):
         _count_shard(job, cache, folder)
+    elif isinstance(job, ExitJob):
+        count_exits(job, [bundle_of(key, cache) for key in job.bundles], folder)
     else:
         _score(job, cache).save(folder / RESULT)
 
@@ -92,19 +95,20 @@ def _export(job: ExportJob, folder: Path) -> None:
 
     failures: dict[str, str] = {}
     try:
-        export(
-            job.model,
-            out=folder / BUNDLE,
-            formats=job.formats,
-            precisions=(job.precision,),
-            model_args=job.args or None,
-            input_size=job.input_size,
-            weights=job.weights,
-            pretrained=job.pretrained,
-            calibration=job.calibration,
-            calibration_size=job.calibration_size,
-            quantization=QuantizeOptions(effort=job.effort, range_method=job.range_method),
-        )
+        with inputs_of_stage(job) as (input_size, calibration):
+            export(
+                job.model,
+                out=folder / BUNDLE,
+                formats=job.formats,
+                precisions=(job.precision,),
+                model_args=job.args or None,
+                input_size=input_size,
+                weights=job.weights,
+                pretrained=job.pretrained,
+                calibration=calibration,
+                calibration_size=job.calibration_size,
+                quantization=QuantizeOptions(effort=job.effort, range_method=job.range_method),
+            )
     except IncompleteExport as error:
         failures = {name: each.message for name, each in error.failures.items()}
     (folder / FAILURES).write_text(json.dumps(failures), "utf-8")
@@ -180,12 +184,22 @@ def result_of(kind: type[V], job: Job, cache: Cache) -> V:
     return kind.load(_found(cache, job.kind, job.key()) / RESULT)
 
 
+def exits_of(job: ExitJob, cache: Cache) -> Exits:
+    """What the exits of a chain said of a part of the data.
+
+    Raises:
+        EdgeconvError: It is not there, or damaged.
+    """
+    return exits_in(_found(cache, job.kind, job.key()))
+
+
 _CHECKS: dict[type[Any], Callable[[Any, Cache], object]] = {
     ExportJob: lambda job, cache: (bundle_of(job.key(), cache), failures_of(job.key(), cache)),
     MeasureJob: partial(result_of, BenchResult),
     CountJob: partial(result_of, CountResult),
     ShardJob: lambda job, cache: _counts(_found(cache, "shard", job.key())),
     ScoreJob: partial(result_of, Evaluation),
+    ExitJob: exits_of,
 }
 
 
