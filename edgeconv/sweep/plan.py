@@ -30,7 +30,7 @@ formats = ["tflite"]
 precisions = ["float32", "int8"]
 efforts = [1]
 ranges = ["auto"]
-calibration = "random"             # a folder of images, .npz, file.py:function or "random"
+calibration = "random"             # as --calibration of `edgeconv export`
 calibration_size = 32
 
 [measure]
