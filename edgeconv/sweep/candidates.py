@@ -55,6 +55,7 @@ def _of(models: Models, plan: Plan) -> Iterator[ExportJob]:
                 range_method=ranges if calibrated else RangeMethod.AUTO,
                 calibration=calibration if calibrated else None,
                 calibration_size=plan.export.calibration_size,
+                calibration_shards=plan.export.calibration_shards if calibrated else 1,
                 contents=(*contents, data if calibrated else None),
             )
 

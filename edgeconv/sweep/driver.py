@@ -56,6 +56,7 @@ class Candidate:
         key: Its key.
         jobs: What was asked about its bundle, by what the rows call it.
         failures: Why jobs have no result, by their keys.
+        parts_left: The keys of parts of the calibration that are not done yet.
         shards_left: The keys of parts of the evaluation that are not counted yet.
     """
 
@@ -65,6 +66,7 @@ class Candidate:
     counted: dict[str, CountJob] = field(default_factory=dict)
     scored: ScoreJob | None = None
     failures: dict[str, Failure] = field(default_factory=dict)
+    parts_left: set[str] = field(default_factory=set)
     shards_left: set[str] = field(default_factory=set)
 
 
@@ -117,7 +119,7 @@ class Driver:
         """Carry out everything, and say what became of it."""
         candidates = [Candidate(job, job.key()) for job in exports]
         for candidate in candidates:
-            self._want(candidate, candidate.job)
+            self._want_export(candidate)
         try:
             while self._ready or self._measurements or self._running:
                 self._start()
@@ -127,6 +129,15 @@ class Driver:
             for future in self._running:
                 future.cancel()
         return candidates
+
+    def _want_export(self, candidate: Candidate) -> None:
+        parts = candidate.job.parts()
+        if not parts or is_done(candidate.job, self._cache):
+            self._want(candidate, candidate.job)
+            return
+        candidate.parts_left = {part.key() for part in parts}
+        for part in parts:
+            self._want(candidate, part)
 
     def _want(self, candidate: Candidate, job: Job) -> None:
         self._all += 1
@@ -231,6 +242,8 @@ class Driver:
         if measurement is not None and isinstance(job, MeasureJob):
             candidate.measured[measurement.pool.name] = job
         candidate.failures[job.key()] = failure
+        if job.kind == "calibrate":
+            candidate.failures.setdefault(candidate.key, failure)
         if job.kind == "shard" and candidate.scored is not None:
             candidate.failures.setdefault(candidate.scored.key(), failure)
         self._count()
@@ -240,6 +253,10 @@ class Driver:
         if isinstance(job, ExportJob):
             bundle = bundle_of(candidate.key, self._cache)
             self._ask_about(candidate, bundle)
+        elif job.kind == "calibrate":
+            candidate.parts_left.discard(job.key())
+            if not candidate.parts_left:
+                self._want(candidate, candidate.job)
         elif job.kind == "shard":
             candidate.shards_left.discard(job.key())
             if not candidate.shards_left and candidate.scored is not None:

@@ -28,12 +28,11 @@ class _Job(Record):
         return digest(tools(), json.dumps(fields, sort_keys=True))
 
 
-class ExportJob(_Job):
-    """A network becomes a bundle of one precision. ``contents`` are hashes of what PLACES name."""
+class _OfNetwork(_Job):
+    """A network and how it is exported. ``contents`` are hashes of what PLACES name."""
 
     PLACES = frozenset({"model", "weights", "calibration"})
 
-    kind: Literal["export"] = "export"
     model: str
     args: dict[str, Value]
     input_size: int | str | None
@@ -46,6 +45,31 @@ class ExportJob(_Job):
     calibration: str | None
     calibration_size: int
     contents: tuple[str | None, ...]
+
+
+class CalibrateJob(_OfNetwork):
+    """What a network computes on part ``index`` of ``shards`` of the calibration data."""
+
+    kind: Literal["calibrate"] = "calibrate"
+    index: int
+    shards: int
+
+
+class ExportJob(_OfNetwork):
+    """A network becomes a bundle of one precision, the same one for any number of shards."""
+
+    PLACES = _OfNetwork.PLACES | {"calibration_shards"}
+
+    kind: Literal["export"] = "export"
+    calibration_shards: int = 1
+
+    def parts(self) -> list[CalibrateJob]:
+        """The parts of its calibration, in their order; none where it is not divided."""
+        if self.calibration_shards == 1:
+            return []
+        fields = {name: getattr(self, name) for name in _OfNetwork.model_fields}
+        shards = self.calibration_shards
+        return [CalibrateJob(**fields, index=index, shards=shards) for index in range(shards)]
 
 
 class _OfBundle(_Job):
@@ -102,5 +126,5 @@ class ScoreJob(_OnData):
         return [ShardJob(**{**fields, "index": index}) for index in range(self.shards)]
 
 
-Job = ExportJob | MeasureJob | CountJob | ShardJob | ScoreJob
+Job = CalibrateJob | ExportJob | MeasureJob | CountJob | ShardJob | ScoreJob
 JOB: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="kind")])

@@ -23,7 +23,15 @@ from edgeconv.device.emulated import EmulatedDevice
 from edgeconv.errors import BusyDevice, EdgeconvError, IncompleteExport, first_line
 from edgeconv.evaluation import Evaluation
 from edgeconv.sweep.cache import Cache
-from edgeconv.sweep.jobs import CountJob, ExportJob, Job, MeasureJob, ScoreJob, ShardJob
+from edgeconv.sweep.jobs import (
+    CalibrateJob,
+    CountJob,
+    ExportJob,
+    Job,
+    MeasureJob,
+    ScoreJob,
+    ShardJob,
+)
 from edgeconv.versioned import Versioned
 
 logger = logging.getLogger(__name__)
@@ -32,6 +40,7 @@ BUNDLE = "bundle"
 RESULT = "result.json"
 COUNTS, ABOUT = "counts.npz", "counts.json"
 FAILURES = "failures.json"
+SURVEYED = "surveyed.npz"
 
 V = TypeVar("V", bound=Versioned)
 
@@ -70,8 +79,10 @@ def run_job(job: Job, cache: Cache) -> Failure | None:
 
 
 def _write(job: Job, cache: Cache, folder: Path) -> None:
-    if isinstance(job, ExportJob):
-        _export(job, folder)
+    if isinstance(job, CalibrateJob):
+        _calibrate(job, folder)
+    elif isinstance(job, ExportJob):
+        _export(job, cache, folder)
     elif isinstance(job, MeasureJob):
         files = _files(bundle_of(job.bundle, cache))
         device = open_device(job.device)
@@ -86,13 +97,45 @@ def _write(job: Job, cache: Cache, folder: Path) -> None:
         _score(job, cache).save(folder / RESULT)
 
 
-def _export(job: ExportJob, folder: Path) -> None:
-    from edgeconv.export import export
-    from edgeconv.export.quantize_options import QuantizeOptions
+def _calibrate(job: CalibrateJob, folder: Path) -> None:
+    from edgeconv.export.api import calibrate_part
+    from edgeconv.export.quantize.accuracy.surveyed_file import save_surveyed
 
+    found = calibrate_part(_request(job, folder), job.index, job.shards)
+    if found is not None:
+        save_surveyed(folder / SURVEYED, found)
+
+
+def _surveyed(folder: Path) -> Any:
+    """What a part of a calibration showed; None where the network needs none."""
+    from edgeconv.export.quantize.accuracy.surveyed_file import load_surveyed
+
+    file = folder / SURVEYED
+    return load_surveyed(file) if file.exists() else None
+
+
+def _export(job: ExportJob, cache: Cache, folder: Path) -> None:
+    from edgeconv.export.api import carry_out
+    from edgeconv.export.quantize.accuracy.surveyed_file import merged
+
+    parts = [_surveyed(_found(cache, "calibrate", part.key())) for part in job.parts()]
+    surveyed = merged(parts) if parts and None not in parts else None
     failures: dict[str, str] = {}
     try:
-        export(
+        carry_out(_request(job, folder), surveyed)
+    except IncompleteExport as error:
+        failures = {name: each.message for name, each in error.failures.items()}
+    (folder / FAILURES).write_text(json.dumps(failures), "utf-8")
+
+
+def _request(job: CalibrateJob | ExportJob, folder: Path) -> Any:
+    """What an export is asked for."""
+    from edgeconv.export.quantize_options import QuantizeOptions
+    from edgeconv.export.request import ExportRequest
+    from edgeconv.export.target import resolve_request
+
+    return resolve_request(
+        ExportRequest(
             job.model,
             out=folder / BUNDLE,
             formats=job.formats,
@@ -105,9 +148,7 @@ def _export(job: ExportJob, folder: Path) -> None:
             calibration_size=job.calibration_size,
             quantization=QuantizeOptions(effort=job.effort, range_method=job.range_method),
         )
-    except IncompleteExport as error:
-        failures = {name: each.message for name, each in error.failures.items()}
-    (folder / FAILURES).write_text(json.dumps(failures), "utf-8")
+    )
 
 
 def _count_shard(job: ShardJob, cache: Cache, folder: Path) -> None:
@@ -181,6 +222,7 @@ def result_of(kind: type[V], job: Job, cache: Cache) -> V:
 
 
 _CHECKS: dict[type[Any], Callable[[Any, Cache], object]] = {
+    CalibrateJob: lambda job, cache: _surveyed(_found(cache, "calibrate", job.key())),
     ExportJob: lambda job, cache: (bundle_of(job.key(), cache), failures_of(job.key(), cache)),
     MeasureJob: partial(result_of, BenchResult),
     CountJob: partial(result_of, CountResult),
