@@ -14,8 +14,9 @@ from edgeconv.errors import EdgeconvError, UsageError, first_line
 from edgeconv.progress import Progress, no_progress
 from edgeconv.sweep.boards import LOOK_AGAIN_SECONDS, Board, Pool, open_pools
 from edgeconv.sweep.cache import Cache
+from edgeconv.sweep.chains import Chains
 from edgeconv.sweep.contents import content_of, content_of_data
-from edgeconv.sweep.jobs import CountJob, ExportJob, Job, MeasureJob, ScoreJob
+from edgeconv.sweep.jobs import CountJob, ExitJob, ExportJob, Job, MeasureJob, ScoreJob
 from edgeconv.sweep.plan import Plan
 from edgeconv.sweep.work import Failure, bundle_of, is_done
 from edgeconv.sweep.workers import Workers
@@ -55,6 +56,7 @@ class Candidate:
         job: The export.
         key: Its key.
         jobs: What was asked about its bundle, by what the rows call it.
+        exits: What was asked about its chain, once this last stage was exported.
         failures: Why jobs have no result, by their keys.
         parts_left: The keys of parts of the calibration that are not done yet.
         shards_left: The keys of parts of the evaluation that are not counted yet.
@@ -65,6 +67,7 @@ class Candidate:
     measured: dict[str, MeasureJob] = field(default_factory=dict)
     counted: dict[str, CountJob] = field(default_factory=dict)
     scored: ScoreJob | None = None
+    exits: list[ExitJob] = field(default_factory=list)
     failures: dict[str, Failure] = field(default_factory=dict)
     parts_left: set[str] = field(default_factory=set)
     shards_left: set[str] = field(default_factory=set)
@@ -118,6 +121,7 @@ class Driver:
     def run(self, exports: Sequence[ExportJob]) -> list[Candidate]:
         """Carry out everything, and say what became of it."""
         candidates = [Candidate(job, job.key()) for job in exports]
+        self._chains = Chains(self._plan, exports, self._data)
         for candidate in candidates:
             self._want_export(candidate)
         try:
@@ -271,7 +275,11 @@ class Driver:
                 job = CountJob(bundle=candidate.key, files=files, device=device)
                 candidate.counted[device] = job
                 self._want(candidate, job)
-        if plan.evaluate is not None:
+        if candidate.job.chain is not None:
+            candidate.exits = self._chains.exported(candidate.job, bundle)
+            for part in candidate.exits:
+                self._want(candidate, part)
+        elif plan.evaluate is not None:
             # The manifest says how images become inputs, so it counts as well.
             whole = (content_of(bundle.path / "manifest.json"), *files)
             candidate.scored = ScoreJob(

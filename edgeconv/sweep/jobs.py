@@ -29,9 +29,13 @@ class _Job(Record):
 
 
 class _OfNetwork(_Job):
-    """A network and how it is exported. ``contents`` are hashes of what PLACES name."""
+    """A network and how it is exported. ``contents`` are hashes of what PLACES name.
 
-    PLACES = frozenset({"model", "weights", "calibration"})
+    Of a stage, ``stage_argument`` is the argument that says which one it is, and ``chain`` is the
+    same for all stages of a chain and for no other job.
+    """
+
+    PLACES = frozenset({"model", "weights", "calibration", "chain"})
 
     model: str
     args: dict[str, Value]
@@ -45,6 +49,13 @@ class _OfNetwork(_Job):
     calibration: str | None
     calibration_size: int
     contents: tuple[str | None, ...]
+    stage_argument: str | None = None
+    chain: str | None = None
+
+    @property
+    def stage(self) -> int:
+        """Which stage of a chain it is; 0 of a whole network."""
+        return 0 if self.stage_argument is None else int(self.args[self.stage_argument])
 
 
 class CalibrateJob(_OfNetwork):
@@ -126,5 +137,24 @@ class ScoreJob(_OnData):
         return [ShardJob(**{**fields, "index": index}) for index in range(self.shards)]
 
 
-Job = CalibrateJob | ExportJob | MeasureJob | CountJob | ShardJob | ScoreJob
+class ExitJob(_Job):
+    """What every exit of a chain says of part ``index`` of ``shards`` of the data.
+
+    ``bundles`` are the keys of the stages' exports, ``files`` the hashes of what they wrote, and
+    ``contents`` those of the data.
+    """
+
+    PLACES = frozenset({"bundles", "data", "truth"})
+
+    kind: Literal["exit"] = "exit"
+    bundles: tuple[str, ...]
+    files: tuple[str, ...]
+    data: Path
+    truth: Path | None
+    contents: tuple[str | None, ...]
+    shards: int
+    index: int
+
+
+Job = CalibrateJob | ExportJob | MeasureJob | CountJob | ShardJob | ScoreJob | ExitJob
 JOB: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="kind")])

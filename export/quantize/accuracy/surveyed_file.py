@@ -27,7 +27,8 @@ def save_surveyed(path: Path, surveyed: Surveyed) -> None:
     arrays: Arrays = {}
     halves = [_packed(half, str(i), arrays) for i, half in enumerate(surveyed.survey.halves)]
     about = json.dumps({"of": surveyed.of, "halves": halves}).encode()
-    np.savez_compressed(path, **arrays, **{_ABOUT: np.frombuffer(about, np.uint8)})
+    arrays[_ABOUT] = np.frombuffer(about, np.uint8)
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # NumPy's own stubs
 
 
 def load_surveyed(path: Path) -> Surveyed:
