@@ -61,6 +61,7 @@ def _of(models: Models, plan: Plan, place: int) -> Iterator[ExportJob]:
                 range_method=ranges if calibrated else RangeMethod.AUTO,
                 calibration=calibration if calibrated else None,
                 calibration_size=plan.export.calibration_size,
+                calibration_shards=plan.export.calibration_shards if calibrated else 1,
                 contents=(*contents, data if calibrated else None),
                 stage_argument=argument,
                 chain=argument and _chain(place, name, size, args, argument, *settings),

@@ -58,6 +58,7 @@ class Candidate:
         jobs: What was asked about its bundle, by what the rows call it.
         exits: What was asked about its chain, once this last stage was exported.
         failures: Why jobs have no result, by their keys.
+        parts_left: The keys of parts of the calibration that are not done yet.
         shards_left: The keys of parts of the evaluation that are not counted yet.
     """
 
@@ -68,6 +69,7 @@ class Candidate:
     scored: ScoreJob | None = None
     exits: list[ExitJob] = field(default_factory=list)
     failures: dict[str, Failure] = field(default_factory=dict)
+    parts_left: set[str] = field(default_factory=set)
     shards_left: set[str] = field(default_factory=set)
 
 
@@ -121,7 +123,7 @@ class Driver:
         candidates = [Candidate(job, job.key()) for job in exports]
         self._chains = Chains(self._plan, exports, self._data)
         for candidate in candidates:
-            self._want(candidate, candidate.job)
+            self._want_export(candidate)
         try:
             while self._ready or self._measurements or self._running:
                 self._start()
@@ -131,6 +133,15 @@ class Driver:
             for future in self._running:
                 future.cancel()
         return candidates
+
+    def _want_export(self, candidate: Candidate) -> None:
+        parts = candidate.job.parts()
+        if not parts or is_done(candidate.job, self._cache):
+            self._want(candidate, candidate.job)
+            return
+        candidate.parts_left = {part.key() for part in parts}
+        for part in parts:
+            self._want(candidate, part)
 
     def _want(self, candidate: Candidate, job: Job) -> None:
         self._all += 1
@@ -235,6 +246,8 @@ class Driver:
         if measurement is not None and isinstance(job, MeasureJob):
             candidate.measured[measurement.pool.name] = job
         candidate.failures[job.key()] = failure
+        if job.kind == "calibrate":
+            candidate.failures.setdefault(candidate.key, failure)
         if job.kind == "shard" and candidate.scored is not None:
             candidate.failures.setdefault(candidate.scored.key(), failure)
         self._count()
@@ -244,6 +257,10 @@ class Driver:
         if isinstance(job, ExportJob):
             bundle = bundle_of(candidate.key, self._cache)
             self._ask_about(candidate, bundle)
+        elif job.kind == "calibrate":
+            candidate.parts_left.discard(job.key())
+            if not candidate.parts_left:
+                self._want(candidate, candidate.job)
         elif job.kind == "shard":
             candidate.shards_left.discard(job.key())
             if not candidate.shards_left and candidate.scored is not None:

@@ -31,8 +31,9 @@ formats = ["tflite"]
 precisions = ["float32", "int8"]
 efforts = [1]
 ranges = ["auto"]
-calibration = "random"             # a folder of images, .npz, file.py:function or "random"
+calibration = "random"             # as --calibration of `edgeconv export`
 calibration_size = 32
+# calibration_shards = 8           # parts that are calibrated on at the same time
 
 [measure]
 devices = ["local"]                # as --device of `edgeconv bench`, or pools of devices.toml
@@ -143,6 +144,7 @@ class Exports(_Table):
     ranges: tuple[RangeMethod, ...] = (RangeMethod.AUTO,)
     calibration: str | None = None
     calibration_size: int = Field(default=128, ge=1)
+    calibration_shards: int = Field(default=1, ge=1, le=10_000)
 
 
 class Measures(_Table):

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from edgeconv.bundle import Artifact, Bundle, Format
 from edgeconv.errors import DataError, EdgeconvError
 from edgeconv.sweep.confidence import Confidence, Floats, confidences
-from edgeconv.sweep.jobs import ExitJob, ExportJob
+from edgeconv.sweep.jobs import CalibrateJob, ExitJob, ExportJob
 
 _EXITS = "exits.npz"
 # Of calibration data: export holds back up to a quarter as many samples for verification.
@@ -55,7 +55,7 @@ class Exits:
 
 
 @contextmanager
-def inputs_of_stage(job: ExportJob) -> Iterator[tuple[int | str | None, str | None]]:
+def inputs_of_stage(job: CalibrateJob | ExportJob) -> Iterator[tuple[int | str | None, str | None]]:
     """The input size and calibration data of an export.
 
     A later stage reads features, so that both are what the float stages before it give.
@@ -79,7 +79,7 @@ def inputs_of_stage(job: ExportJob) -> Iterator[tuple[int | str | None, str | No
         yield size, calibration
 
 
-def _stages_before(job: ExportJob, folder: Path) -> list[Bundle]:
+def _stages_before(job: CalibrateJob | ExportJob, folder: Path) -> list[Bundle]:
     from edgeconv.export import export
 
     assert job.stage_argument is not None
