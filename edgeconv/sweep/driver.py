@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass, field, replace
 
 from edgeconv.bundle import Bundle
@@ -305,9 +305,18 @@ def _contents(plan: Plan) -> tuple[str | None, ...]:
 
 
 def _outcome(future: Future[Failure | None]) -> Failure | None:
-    """What a job came to; a worker that died says nothing itself."""
+    """What a job came to; a worker that died says nothing itself.
+
+    Raises:
+        EdgeconvError: The scheduler is lost, and with it all jobs that it had.
+    """
     try:
         return future.result()
+    except CancelledError as error:  # nobody else cancels what the driver waits for
+        raise EdgeconvError(
+            "the Dask scheduler was lost while the sweep ran",
+            hint="start it and its workers, and sweep again: what was finished stays",
+        ) from error
     except EdgeconvError as error:
         return Failure(error.message, error.hint)
     except Exception as error:  # of Dask, or of the operating system
