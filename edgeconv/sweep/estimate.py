@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgeconv.device.names import pools
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.jobs import ExportJob
 from edgeconv.sweep.plan import Plan
@@ -45,9 +46,12 @@ def estimate(plan: Plan, exports: Sequence[ExportJob], cache: Cache) -> list[Kin
 
     What is known of earlier jobs is their median, whatever their networks were.
     """
-    jobs = Counter({"export": len(exports)})
+    jobs, named = Counter({"export": len(exports)}), pools()
     if plan.measure is not None:
         jobs["measure"] = len(exports) * len(plan.measure.devices)
+        if plan.measure.repetitions > 1 and exports:  # all boards of a pool make the first one
+            members = (named.get(device, (device,)) for device in plan.measure.devices)
+            jobs["measure"] += sum(len(boards) - 1 for boards in members)
     if plan.count is not None:
         jobs["count"] = len(exports) * len(plan.count.devices)
     if plan.evaluate is not None:

@@ -33,10 +33,10 @@ def test_equal_boards_raise_few_alarms(boards: int, repetitions: int) -> None:
     """In 5 % of cases at most."""
     random = np.random.default_rng(100 * boards + repetitions)
     alarms = 0
-    for _ in range(2000):
+    for _ in range(1000):
         results = {str(board): session(random, repetitions=repetitions) for board in range(boards)}
         alarms += bool(agreement_of(results).off)
-    assert alarms <= 0.05 * 2000
+    assert alarms <= 0.05 * 1000
 
 
 @pytest.mark.parametrize("boards", [2, 3, 5])
