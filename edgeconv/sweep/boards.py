@@ -21,6 +21,7 @@ class Board:
     Attributes:
         name: As the user writes it.
         address: Where it is.
+        software: What runs files there, as far as it was asked.
         taken: Whether a measurement of this sweep runs there.
         rests_until: When to try again, of a board that someone else uses.
         was_busy: Whether someone else used it when it was last asked.
@@ -29,6 +30,7 @@ class Board:
 
     name: str
     address: str
+    software: str = ""
     taken: bool = False
     rests_until: float = 0.0
     was_busy: bool = False

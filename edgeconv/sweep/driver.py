@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from edgeconv.bundle import Bundle
 from edgeconv.errors import EdgeconvError, UsageError, first_line
 from edgeconv.progress import Progress, no_progress
+from edgeconv.sweep import software
 from edgeconv.sweep.boards import LOOK_AGAIN_SECONDS, Board, Pool, open_pools
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.contents import content_of, content_of_data
@@ -53,7 +54,7 @@ class Measurement:
 
     def on(self, board: Board) -> MeasureJob:
         """The job on one board."""
-        return self.job.model_copy(update={"device": board.address})
+        return self.job.model_copy(update={"device": board.address, "software": board.software})
 
 
 @dataclass
@@ -128,6 +129,7 @@ class Driver:
 
     def run(self, exports: Sequence[ExportJob]) -> list[Candidate]:
         """Carry out everything, and say what became of it."""
+        self._ask_boards()
         candidates = [Candidate(job, job.key()) for job in exports]
         for candidate in candidates:
             self._want(candidate, candidate.job)
@@ -140,6 +142,15 @@ class Driver:
             for future in self._running:
                 future.cancel()
         return candidates
+
+    def _ask_boards(self) -> None:
+        """Ask all boards at once for what runs files there."""
+        boards = {board.address: board for pool in self._pools for board in pool.boards}
+        asked = [
+            (board, self._workers.probe(board.name, board.address)) for board in boards.values()
+        ]
+        for board, future in asked:
+            board.software = software.known(board.name, board.address, future, self._cache)
 
     def _want(self, candidate: Candidate, job: Job) -> None:
         self._all += 1
@@ -358,6 +369,7 @@ class Driver:
                     bundle=candidate.key,
                     files=files,
                     device=pool.boards[0].address,
+                    software=pool.boards[0].software,
                     options=plan.measure.options,
                 )
                 self._want_measured(candidate, Measurement(measure, pool))

@@ -58,10 +58,14 @@ class _OfBundle(_Job):
 
 
 class MeasureJob(_OfBundle):
-    """Latencies of all files of a bundle on a device."""
+    """Latencies of all files of a bundle on a device.
+
+    ``software`` is what runs there: a board whose runtime was updated measures again.
+    """
 
     kind: Literal["measure"] = "measure"
     device: str
+    software: str
     options: BenchOptions
 
 

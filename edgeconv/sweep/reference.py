@@ -54,7 +54,11 @@ class Reference:
                 name, f"another board of {pool.name} measured what failed there: {failure.message}"
             )
         found = agreement(
-            {name: result_of(BenchResult, job, cache) for name, job in self.measured.items()}
+            {
+                board.name: result_of(BenchResult, self.measured[board.name], cache)
+                for board in pool.boards
+                if board.name in self.measured
+            }
         )
         for name, ratio in found.off.items():
             pool.set_aside_for(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeconv.errors import UsageError
+from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.sweep import boards, driver
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.candidates import candidates
@@ -35,6 +35,9 @@ class Scripted(Workers):
             return super().submit(job, board)
         return self.executor.submit(self._measure, job)
 
+    def probe(self, board: str, address: str) -> Future[str]:
+        return self.executor.submit(asked, board)
+
     def _measure(self, job: MeasureJob) -> Failure | None:
         failure = SCRIPT[0](job)
         if failure is None:
@@ -46,7 +49,15 @@ class Scripted(Workers):
 
 
 SCRIPT: list[Script] = []
+SOFTWARE: dict[str, str] = {}  # of boards that are not as others; empty of one that is off
 TIMES: dict[str, list[int]] = {}  # medians of the processes on boards that are not as others
+
+
+def asked(board: str) -> str:
+    software = SOFTWARE.get(board, "Python 3.11.2, ai-edge-litert 2.1.0")
+    if not software:
+        raise MeasurementError(f"{board}: it does not answer")
+    return software
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +299,30 @@ def test_this_machine_is_quiet_while_it_measures_itself(
     done = swept(plan_of(exported[0], "local", "ssh://pi"), measure)
     assert [each.failures for each in done] == [{}, {}]
     assert [set(each.measured) for each in done] == [{"local", "ssh://pi"}] * 2
+
+
+def test_a_board_that_was_updated_measures_again(
+    exported: tuple[Path, Path],
+    swept: Callable[[Plan, Script], list[Candidate]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    plan, made = plan_of(exported[0], "ssh://pi"), list[str]()
+
+    def measured() -> int:
+        made.clear()
+        done = swept(plan, lambda job: made.append(job.key()))  # type: ignore[func-returns-value]
+        assert [each.failures for each in done] == [{}, {}]
+        return len(made)
+
+    monkeypatch.setitem(SOFTWARE, "ssh://pi", "Python 3.11.2, ai-edge-litert 2.1.0")
+    assert measured() == 2
+    assert measured() == 0
+    monkeypatch.setitem(SOFTWARE, "ssh://pi", "Python 3.11.2, ai-edge-litert 2.1.1")
+    assert measured() == 2
+    monkeypatch.setitem(SOFTWARE, "ssh://pi", "")  # it is off, and has what it had
+    assert measured() == 0
+    assert "it does not answer; ssh://pi is taken to have Python 3.11.2, ai-" in caplog.text
 
 
 def test_a_damaged_result_is_made_again(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import platform
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from edgeconv.sweep import contents, jobs
 from edgeconv.sweep.candidates import candidates
 from edgeconv.sweep.jobs import JOB, ExportJob, MeasureJob, ScoreJob
 from edgeconv.sweep.plan import Exports, Models, Plan
+from edgeconv.sweep.software import software_of
 
 
 def export_of(folder: Path, **changes: object) -> ExportJob:
@@ -72,11 +75,19 @@ def test_the_versions_count_every_source_and_package(monkeypatch: pytest.MonkeyP
 
 
 def test_a_measurement_is_of_the_files_and_not_of_the_export() -> None:
-    job = MeasureJob(bundle="a", files=("f",), device="pi", options=BenchOptions())
+    job = MeasureJob(bundle="a", files=("f",), device="pi", software="s", options=BenchOptions())
     same = job.model_copy(update={"bundle": "b"})
     assert same.key() == job.key()
     assert job.model_copy(update={"files": ("g",)}).key() != job.key()
     assert job.model_copy(update={"device": "other"}).key() != job.key()
+    assert job.model_copy(update={"software": "other"}).key() != job.key()
+
+
+def test_the_software_of_a_device_names_the_runtimes_with_their_versions() -> None:
+    found = software_of("local").split(", ")
+    assert found[0] == f"Python {platform.python_version()}"
+    for package in ("numpy", "ai-edge-litert", "onnxruntime"):
+        assert f"{package} {importlib.metadata.version(package)}" in found
 
 
 def test_the_shards_of_a_score_differ() -> None:
