@@ -133,7 +133,11 @@ def _labels(networks: Sequence[Network]) -> dict[str, str]:
 
 
 def _fields(network: Network) -> dict[str, Any]:
-    fixed: dict[str, Any] = {"model": network.model, "size": network.input_size}
+    fixed: dict[str, Any] = {
+        "model": network.model,
+        "size": network.input_size,
+        "target": network.target,
+    }
     # Efforts and ranges are of files that are calibrated.
     tried = {"effort": network.effort, "range": network.range_method.value}
     return fixed | network.args | (tried if network.precision.calibrated else {})

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
+from edgeconv.bundle import Target
+from edgeconv.device import open_device
+from edgeconv.device.facts import target_of
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize_options import RangeMethod
 from edgeconv.sweep.contents import content_of, content_of_data, content_of_model
@@ -24,12 +27,22 @@ def candidates(plan: Plan) -> list[ExportJob]:
     Raises:
         UsageError: A pattern matches nothing, a file is missing, or a name in ``weights`` is
             unknown.
+        MeasurementError: A target does not answer.
     """
-    jobs = {job.key(): job for models in plan.model for job in _of(models, plan)}
+    targets = _targets(plan)
+    jobs = {job.key(): job for models in plan.model for job in _of(models, plan, targets)}
     return list(jobs.values())
 
 
-def _of(models: Models, plan: Plan) -> Iterator[ExportJob]:
+def _targets(plan: Plan) -> list[Target | None]:
+    """What the targets of a plan have; each is asked."""
+    if plan.export.targets is None:
+        return [None]
+    opened = map(open_device, plan.export.targets)
+    return [target_of(device.name, device.probe()) for device in opened]
+
+
+def _of(models: Models, plan: Plan, targets: Sequence[Target | None]) -> Iterator[ExportJob]:
     calibration = plan.export.calibration
     data = None if calibration is None else content_of_data(calibration)
     names = [name for pattern in models.name for name in matching(pattern)]
@@ -38,7 +51,9 @@ def _of(models: Models, plan: Plan) -> Iterator[ExportJob]:
     ):
         weights = models.weights and _filled(models.weights, {**args, "name": name})
         contents = content_of_model(name), weights and content_of(Path(weights))
-        for precision, (effort, ranges) in product(plan.export.precisions, _choices(plan)):
+        for precision, target, (effort, ranges) in product(
+            plan.export.precisions, targets, _choices(plan)
+        ):
             # Efforts and ranges are of calibrated files; of the others there is one of each.
             calibrated = precision.calibrated
             if not calibrated and (effort, ranges) != _choices(plan)[0]:
@@ -50,6 +65,7 @@ def _of(models: Models, plan: Plan) -> Iterator[ExportJob]:
                 weights=weights,
                 pretrained=models.pretrained,
                 formats=plan.export.formats,
+                target=target,
                 precision=precision,
                 effort=effort if calibrated else 1,
                 range_method=ranges if calibrated else RangeMethod.AUTO,

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgeconv.bundle import Format
 from edgeconv.device.names import pools
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.jobs import ExportJob
@@ -70,7 +71,7 @@ def _kind(name: str, jobs: int, done: int, earlier: list[float], plan: Plan) -> 
     if name == "measure" and plan.measure is not None:
         # How long a measurement takes is asked for, so nothing has to be known of earlier ones.
         each = plan.measure.seconds + plan.measure.warmup + _PROCESS_SECONDS
-        rows = len(plan.export.formats) * len(plan.measure.threads)
+        rows = len(plan.export.formats or Format) * len(plan.measure.threads)
         # One more process for each file looks at its outputs and its memory.
         return Kind(name, jobs, done, rows * (plan.measure.repetitions + 1) * each, 0)
     seconds = statistics.median(earlier) if earlier else _GUESSES[name]

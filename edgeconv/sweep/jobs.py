@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, TypeAdapter
 
 from edgeconv.bench.result import BenchOptions
-from edgeconv.bundle import Format, Precision
+from edgeconv.bundle import Format, Precision, Target
 from edgeconv.export.quantize_options import RangeMethod
 from edgeconv.sweep.contents import digest, tools
 from edgeconv.versioned import Record
@@ -39,7 +39,8 @@ class ExportJob(_Job):
     input_size: int | str | None
     weights: str | None
     pretrained: bool
-    formats: tuple[Format, ...]
+    formats: tuple[Format, ...] | None
+    target: Target | None
     precision: Precision
     effort: int
     range_method: RangeMethod

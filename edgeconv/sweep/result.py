@@ -18,7 +18,7 @@ from edgeconv.evaluation import Evaluation, Figure
 from edgeconv.export.quantize_options import RangeMethod
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.driver import Candidate
-from edgeconv.sweep.jobs import CountJob, Job, Value
+from edgeconv.sweep.jobs import CountJob, ExportJob, Job, Value
 from edgeconv.sweep.plan import Question
 from edgeconv.sweep.work import Failure, bundle_of, failures_of, result_of
 from edgeconv.versioned import Record, Versioned
@@ -34,6 +34,14 @@ class Network(Record):
     precision: Precision
     effort: int
     range_method: RangeMethod
+    target: str | None = None
+
+    @classmethod
+    def of(cls, job: ExportJob) -> Network:
+        """What a job exports."""
+        names = cls.model_fields.keys() - {"target"}
+        target = None if job.target is None else job.target.device
+        return cls(**{name: getattr(job, name) for name in names}, target=target)
 
 
 class Row(Record):
@@ -185,7 +193,7 @@ def rows_of(candidates: Sequence[Candidate], cache: Cache) -> Iterator[Row]:
 
 def _rows(candidate: Candidate, cache: Cache) -> Iterator[Row]:
     job = candidate.job
-    network = Network(**{name: getattr(job, name) for name in Network.model_fields})
+    network = Network.of(job)
     failed = candidate.failures.get(candidate.key)
     if failed is not None:
         yield Row(network=network, failures=(_why("export", failed),))

@@ -96,6 +96,7 @@ def _export(job: ExportJob, folder: Path) -> None:
             job.model,
             out=folder / BUNDLE,
             formats=job.formats,
+            target=job.target,
             precisions=(job.precision,),
             model_args=job.args or None,
             input_size=job.input_size,

@@ -15,12 +15,12 @@ from edgeconv.sweep import boards, driver
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.candidates import candidates
 from edgeconv.sweep.driver import Candidate, Driver
-from edgeconv.sweep.jobs import Job, MeasureJob
-from edgeconv.sweep.plan import Exports, Measures, Models, Plan
+from edgeconv.sweep.jobs import CountJob, Job, MeasureJob
+from edgeconv.sweep.plan import CountsOn, Exports, Measures, Models, Plan
 from edgeconv.sweep.result import marked, rows_of
 from edgeconv.sweep.work import RESULT, Failure, run_job
 from edgeconv.sweep.workers import Workers
-from support.results import made_model, made_result
+from support.results import made_counts, made_model, made_result
 from support.tiny_models import write_onnx
 
 SIZES = (8, 16, 24)  # of the networks
@@ -31,12 +31,22 @@ class Scripted(Workers):
     """Threads that carry out everything but measurements, which a script does."""
 
     def submit(self, job: Job, board: str | None) -> Future[Failure | None]:
+        if isinstance(job, CountJob):
+            return self.executor.submit(self._count, job)
         if not isinstance(job, MeasureJob):
             return super().submit(job, board)
         return self.executor.submit(self._measure, job)
 
     def probe(self, board: str, address: str) -> Future[str]:
         return self.executor.submit(asked, board)
+
+    def _count(self, job: CountJob) -> Failure | None:
+        if job.device == "emulated:pi3":
+            return Failure("pi3: it could not be counted")
+        with self.cache.writing("count", job.key()) as folder:
+            made = made_counts({"m": len(job.device) * 1000}, sha256=job.files[0])
+            made.save(folder / RESULT)
+        return None
 
     def _measure(self, job: MeasureJob) -> Failure | None:
         failure = SCRIPT[0](job)
@@ -323,6 +333,19 @@ def test_a_board_that_was_updated_measures_again(
     monkeypatch.setitem(SOFTWARE, "ssh://pi", "")  # it is off, and has what it had
     assert measured() == 0
     assert "it does not answer; ssh://pi is taken to have Python 3.11.2, ai-" in caplog.text
+
+
+def test_counts_are_rows_of_their_boards(
+    exported: tuple[Path, Path], swept: Callable[[Plan, Script], list[Candidate]], tmp_path: Path
+) -> None:
+    count = CountsOn(devices=("emulated:zero2w", "emulated:pi3"))
+    done = swept(plan_of(exported[0]).model_copy(update={"count": count}), lambda job: None)
+    rows = marked(tuple(rows_of(done, Cache(tmp_path / "cache"))))
+    assert [(row.device, row.instructions, row.failures) for row in rows] == [
+        ("emulated:zero2w", 15_000, ()),
+        ("emulated:pi3", None, ("count on emulated:pi3: pi3: it could not be counted",)),
+    ] * 2
+    assert all(row.cost == row.instructions and row.threads == 1 for row in rows)
 
 
 def test_a_damaged_result_is_made_again(

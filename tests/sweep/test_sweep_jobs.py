@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeconv.bench.result import BenchOptions
+from edgeconv.bundle import Target
 from edgeconv.sweep import contents, jobs
 from edgeconv.sweep.candidates import candidates
 from edgeconv.sweep.jobs import JOB, ExportJob, MeasureJob, ScoreJob
@@ -51,6 +52,7 @@ def test_every_option_matters(tmp_path: Path) -> None:
         "input_size": 3,
         "pretrained": True,
         "formats": ("onnx",),
+        "target": Target(device="d", architecture="a", bits=64, python="3.11", runtimes={}),
         "precision": "int16x8",
         "effort": 2,
         "range_method": "mse",
