@@ -95,7 +95,8 @@ class ExportSettings:
 @click.option(
     "--calibration",
     metavar="PATH",
-    help="Folder of images, .npy, .npz or file.py:function; or 'random' for synthetic inputs.",
+    help="Folder or .tar of images, .npy, .npz or file.py:function; or 'random' for synthetic "
+    "inputs.",
 )
 @calibration_options()
 @click.option(

@@ -1,8 +1,8 @@
 """A sweep over two emulated boards, whose cluster is killed at random moments.
 
 Figures of one sweep are equal to those of another where they are computed: files, errors and
-accuracies, to the bit. Instructions are counted anew and repeat to 0.1 %; networks as small as these
-show steps of 31 instructions besides. What a killed sweep had finished is not made again, so the
+accuracies, to the bit. Instructions are counted anew and repeat to 0.1 %; networks so small also
+show steps of 31 instructions. What a killed sweep had finished is not made again, so the
 figures of a resumed sweep are those of its parts.
 
 A count takes seconds of an emulator. The undisturbed sweep therefore counts eight of 48 files anew,
