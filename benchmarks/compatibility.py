@@ -1,12 +1,13 @@
 """What the export makes of networks that other people wrote: docs/compatibility.md.
 
-    python -m benchmarks.compatibility [--timm NAME…] [--families FAMILY…] [--seconds 900] [--again]
+    python -m benchmarks.compatibility [--timm NAME…] [--families FAMILY…] [--again | --known]
 
 Each network is exported in a process of its own, in float32, int8 and int16x8 to both formats. The
 networks of ``tests/realnets`` have trained weights and their own kind of inputs; those of timm have
 random weights that keep their activations alive, and structured images. Of each family of timm, the
-smallest network is exported in float32 and int8. What is known already is not done again: the
-outcomes are kept in ``build/compatibility.json``, by the version of each tool.
+smallest network is exported in float32, and in what ``--precisions`` names. What is known already
+is not done again: the outcomes are kept in ``build/compatibility.json``, by the version of each
+tool. ``--known`` makes the page of these.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ PAGE = ROOT / "docs" / "compatibility.md"
 KNOWN = ROOT / "build" / "compatibility.json"
 PACKAGES = Path(os.environ.get("EDGECONV_REALNETS", ROOT / "build" / "realnets"))
 PRECISIONS = ("float32", "int8", "int16x8")
-FAMILY_PRECISIONS = ("float32", "int8")
+NOT_TRIED = "not tried"
 MEMORY = 12 << 30  # bytes that one export may take
 TIMM = ("convnext_atto", "deit_tiny_patch16_224", "efficientformer_l1", "efficientnet_b0")
 
@@ -106,14 +107,16 @@ def _real(name: str) -> Prepared:
 class Known:
     """The outcomes that are known already, by network, precision and versions."""
 
-    def __init__(self, seconds: float, *, again: bool) -> None:
-        self._seconds, self._again = seconds, again
+    def __init__(self, seconds: float, *, again: bool = False, only: bool = False) -> None:
+        self._seconds, self._again, self._only = seconds, again, only
         self._all = json.loads(KNOWN.read_text()) if KNOWN.is_file() else {}
 
     def outcome(self, name: str, precision: str) -> str:
         """What becomes of a network in a precision."""
         tools = ("torch", "onnxruntime", *(("timm",) if name.startswith("family:") else ()))
         key = " ".join((name, precision, *map(version, tools)))
+        if self._only:
+            return str(self._all.get(key, NOT_TRIED))
         if key not in self._all or (self._again and not _is_right(self._all[key])):
             self._keep(key, self._tried(name, precision))
             sys.stderr.write(f"{key}: {self._all[key]}\n")
@@ -181,20 +184,23 @@ def _cell(outcome: str) -> str:
 
 
 def _family_lines(found: Outcomes, families: dict[str, str]) -> Iterator[str]:
-    right = sum(found[f"family:{name}"]["float32"] == "equal" for name in families.values())
+    rows = {family: found[f"family:{name}"] for family, name in families.items()}
+    precisions = list(next(iter(rows.values())))
+    tried = [each["float32"] for each in rows.values() if each["float32"] != NOT_TRIED]
     yield from ("", "## timm by family", "")
     yield (
-        f"The smallest network of each family (a module of `timm.models`): {right} of "
-        f"{len(families)} are equal in float32. Weights are random, and no scale, bias or table is "
-        "left at the constant that it begins with. The input has the size that timm states where "
-        "the network takes no other, or else the smallest one that timm states, or 96 pixels."
+        f"The smallest network of each of the {len(families)} families (modules of `timm.models`). "
+        f"{len(tried)} were tried, and {tried.count('equal')} of them are equal in float32. "
+        "Weights are random, and no scale, bias or table is left at the constant that it begins "
+        "with. The input has the size that timm states where the network takes no other, or else "
+        "the smallest one that timm states, or 96 pixels."
     )
     yield ""
     yield from markdown_table(
-        ["family", "network", *FAMILY_PRECISIONS],
+        ["family", "network", *precisions],
         (
-            [family, name, *(_cell(found[f"family:{name}"][p]) for p in FAMILY_PRECISIONS)]
-            for family, name in families.items()
+            [family, families[family], *(_cell(each[p]) for p in precisions)]
+            for family, each in rows.items()
         ),
     )
 
@@ -203,15 +209,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--timm", nargs="*", default=TIMM, help="networks of timm")
     parser.add_argument("--families", nargs="*", help="try these families of timm only, no page")
-    parser.add_argument("--precisions", nargs="*", default=FAMILY_PRECISIONS, help="of --families")
+    parser.add_argument("--precisions", nargs="*", default=["float32"], help="of the families")
     parser.add_argument("--seconds", type=float, default=900, help="limit for one export")
     parser.add_argument("--again", action="store_true", help="try again what failed before")
+    parser.add_argument("--known", action="store_true", help="try nothing, only make the page")
     parser.add_argument("--one", nargs=2, metavar=("NETWORK", "PRECISION"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         sys.stdout.write(export_one(*options.one) + "\n")
         return
-    known = Known(options.seconds, again=options.again)
+    known = Known(options.seconds, again=options.again, only=options.known)
     families = known.families()
     if options.families is not None:
         for precision, family in itertools.product(options.precisions, options.families):
@@ -222,7 +229,7 @@ def main() -> None:
 
     plain = [*(each.name for each in NETWORKS), *(f"timm:{name}" for name in options.timm)]
     found = {name: {p: known.outcome(name, p) for p in PRECISIONS} for name in plain}
-    for precision in FAMILY_PRECISIONS:
+    for precision in options.precisions:
         for name in families.values():
             results = found.setdefault(f"family:{name}", {})
             results[precision] = known.outcome(f"family:{name}", precision)

@@ -36,12 +36,27 @@ def test_what_is_known_is_tried_again_only_if_it_failed_and_on_demand(
         assert outcomes.outcome("wrong", "float32") == "refused: why"
     assert tried == ["right float32", "wrong float32", "wrong float32"]
     assert len(json.loads(known.read_text())) == 2
+    outcomes = compatibility.Known(1, only=True)
+    assert outcomes.outcome("wrong", "float32") == "refused: why"
+    assert outcomes.outcome("another", "float32") == compatibility.NOT_TRIED
 
 
 def test_a_reason_does_not_break_the_table() -> None:
     found = {"net": dict.fromkeys(compatibility.PRECISIONS, "refused: a | b\nc")}
     lines = list(compatibility.page(found, {}))
     assert lines[-1] == "| net |" + r" refused: a \| b c |" * len(compatibility.PRECISIONS)
+
+
+def test_families_that_were_not_tried_do_not_count() -> None:
+    families = {"a": "a_small", "b": "b_small", "c": "c_small"}
+    outcomes = ["equal", "refused: why", compatibility.NOT_TRIED]
+    found = {
+        f"family:{name}": {"float32": outcome}
+        for name, outcome in zip(families.values(), outcomes, strict=True)
+    }
+    text = "\n".join(compatibility._family_lines(found, families))
+    assert "2 were tried, and 1 of them are equal" in text
+    assert "| b | b_small | refused: why |" in text
 
 
 def test_constant_parameters_are_varied_and_others_stay() -> None:
