@@ -16,6 +16,7 @@ from edgeconv.export.capture.cut import cut
 from edgeconv.export.capture.float32 import write_in_float32
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.old_opsets import all_nodes, convert_opset, opset_of
+from edgeconv.export.capture.resize_sizes import state_sizes
 from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_standard
 from edgeconv.export.capture.sizes import refuse_damaged_constants, refuse_huge_values
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
@@ -89,6 +90,7 @@ def capture_file(
     proto = _convert_opset(proto, path, opset, highest_opset)
     kinds = {node.op_type for node in all_nodes(proto.graph)}
     proto = _in_the_standard(proto, path)
+    state_sizes(proto, path)
     in_float32 = write_in_float32(proto, path, kinds)
     proto = in_float32 or proto
     try:
