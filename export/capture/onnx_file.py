@@ -94,7 +94,7 @@ def capture_file(
     in_float32 = write_in_float32(proto, path, kinds)
     proto = in_float32 or proto
     try:
-        proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+        proto = _inferred(proto)
     except Exception as error:
         raise CaptureError(
             f"{path}: shapes do not fit together: {first_line(error)}",
@@ -112,6 +112,26 @@ def capture_file(
         raise CaptureError(
             f"{path} is not a valid ONNX file: one of its names is not UTF-8"
         ) from error
+
+
+def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """``proto`` with the shapes that follow from its inputs.
+
+    ONNX does not infer those of GroupNormalization, whose result is like its input.
+    """
+    nodes = proto.graph.node
+    own = {at: node for at, node in enumerate(nodes) if node.op_type == "GroupNormalization"}
+    changed = proto
+    if own:
+        changed = onnx.ModelProto()
+        changed.CopyFrom(proto)
+    for at, node in own.items():
+        identity = onnx.helper.make_node("Identity", node.input[:1], node.output)
+        changed.graph.node[at].CopyFrom(identity)
+    inferred = onnx.shape_inference.infer_shapes(changed, strict_mode=True, data_prop=True)
+    for at, node in own.items():
+        inferred.graph.node[at].CopyFrom(node)
+    return inferred
 
 
 def _load(path: Path) -> onnx.ModelProto:
