@@ -196,8 +196,8 @@ def page(found: Sequence[tuple[str, str]], samples: int, asked: int) -> Iterator
     yield "# Programs of a single operator"
     yield ""
     yield (
-        f"{asked} operators of PyTorch's own database (`op_db`), {samples} of the samples of each in "
-        "float32; every tensor is an input. `python -m benchmarks.single_operators` makes this "
+        f"{asked} operators of PyTorch's own database (`op_db`), {samples} of the samples of each "
+        "in float32; every tensor is an input. `python -m benchmarks.single_operators` makes this "
         "page. What PyTorch's exporter can write and ONNX Runtime can run counts; equal is within "
         "1e-5 of the largest value of an output, with NaN and infinities in the same places. The "
         "operators held out, half of them by a hash of their names, were not looked at."

@@ -53,6 +53,7 @@ def capture_file(
     batch: int | None,
     stated: Mapping[str, tuple[int, ...]] | None = None,
     cut_outputs: Sequence[str] = (),
+    traced: int | None = None,
 ) -> CapturedFile:
     """Load an ``.onnx`` file of any producer: check it, raise its opset, fix its shapes.
 
@@ -71,6 +72,7 @@ def capture_file(
         batch: the batch size where the file leaves it open, default 1.
         stated: the whole shapes of inputs by their names.
         cut_outputs: names of tensors or nodes that become the outputs; none for the file's own.
+        traced: the batch that stands for every other one, which no other size may be.
 
     Raises:
         UsageError: an open dimension was not given, or a stated one contradicts the request.
@@ -84,7 +86,7 @@ def capture_file(
     _refuse_input_shapes(proto, path)
     _refuse_lost_statistics(proto, path)
     _refuse_ambiguous_sizes(proto, path)
-    _fix_shapes(proto, path, input_size, batch, stated or {})
+    _fix_shapes(proto, path, input_size, batch, stated or {}, traced)
     if opset is None:
         proto = _raised(proto, min(liked_opset, highest_opset))
     proto = _convert_opset(proto, path, opset, highest_opset)
@@ -304,9 +306,11 @@ def _fix_shapes(
     input_size: tuple[int, ...] | None,
     batch: int | None,
     stated: Mapping[str, tuple[int, ...]],
+    traced: int | None = None,
 ) -> None:
     """Make the graph's inputs static.
 
+    The batch is that of the inputs that leave it open, if there are any; others keep their size.
     Where an input was open, the stated shapes of other values are dropped: shape inference makes
     them anew.
     """
@@ -322,9 +326,13 @@ def _fix_shapes(
     _refuse_unknown(path, stated, [value.name for value in inputs])
     opened = False
     ones = []
+    any_open = any(map(_leaves_batch_open, inputs))
     for graph_input in inputs:
         dims = graph_input.type.tensor_type.shape.dim
-        wanted = _wanted_shape(len(dims), input_size, batch)
+        has_batch = _leaves_batch_open(graph_input) or not any_open
+        if not has_batch and graph_input.name not in stated and traced is not None:
+            _refuse_size(path, graph_input, traced)
+        wanted = _wanted_shape(len(dims), input_size, batch if has_batch else None)
         if graph_input.name in stated:
             wanted = _stated_shape(path, graph_input.name, stated[graph_input.name], len(dims))
         for axis, dim in enumerate(dims):
@@ -363,6 +371,21 @@ def _fix_shapes(
         del proto.graph.value_info[:]
         for output in proto.graph.output:
             output.type.tensor_type.ClearField("shape")
+
+
+def _leaves_batch_open(value: onnx.ValueInfoProto) -> bool:
+    dims = value.type.tensor_type.shape.dim
+    return bool(dims) and dims[0].dim_value <= 0
+
+
+def _refuse_size(path: Path, value: onnx.ValueInfoProto, traced: int) -> None:
+    """A first dimension of the traced size would be taken for the batch."""
+    if [dim.dim_value for dim in value.type.tensor_type.shape.dim[:1]] == [traced]:
+        raise UsageError(
+            f"{path}: --dynamic-batch traces a batch of {traced}, and the input {value.name!r}, "
+            "which has no batch, has that size first",
+            hint="make the file anew with that dimension open too, or leave --dynamic-batch out",
+        )
 
 
 def _refuse_unknown(path: Path, stated: Iterable[str], inputs: Sequence[str]) -> None:
