@@ -35,7 +35,7 @@ class _Spectrum:
 
 def _spectrum(node: ir.Node) -> _Spectrum | None:
     """What ``node`` computes of real signals; None for other nodes, and where it is not known."""
-    if node.op_type not in ("STFT", "DFT") or node.attributes.get_int("inverse", 0):
+    if node.op_type not in ("STFT", "DFT") or node.attributes.get_int("inverse", 0) == 1:
         return None
     # The exporter gives a real signal a last dimension of one part.
     unsqueezed = None if node.inputs[0] is None else node.inputs[0].producer()
