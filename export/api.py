@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ParamSpec
 
 from torch import nn
@@ -18,6 +19,7 @@ from edgeconv.export.accuracy_budget import export_within
 from edgeconv.export.pipeline import run, survey_part
 from edgeconv.export.prepare import find_source
 from edgeconv.export.quantize import Surveyed
+from edgeconv.export.quantize.accuracy.surveyed_file import load_surveyed
 from edgeconv.export.request import ExportRequest, ResolvedRequest
 from edgeconv.export.target import resolve_request
 from edgeconv.staging import staged
@@ -106,6 +108,19 @@ def calibrate_part(request: ResolvedRequest, index: int, parts: int) -> Surveyed
     """
     with _ONE_AT_A_TIME, _modes_kept(request.asked.model):
         return survey_part(request, find_source(request.asked), index, parts)
+
+
+def load_part(path: Path) -> Surveyed:
+    """Read what a part of the calibration data showed, while no thread exports.
+
+    NumPy reads headers by way of Python's ``ast``, as PyTorch's exporter reads sources. In Python
+    3.11 all threads share its count of recursions, and an export may fail on a wrong one.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    with _ONE_AT_A_TIME:
+        return load_surveyed(path)
 
 
 @contextmanager

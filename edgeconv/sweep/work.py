@@ -113,10 +113,10 @@ def _calibrate(job: CalibrateJob, folder: Path) -> None:
 
 def _surveyed(folder: Path) -> Any:
     """What a part of a calibration showed; None where the network needs none."""
-    from edgeconv.export.quantize.accuracy.surveyed_file import load_surveyed
+    from edgeconv.export.api import load_part
 
     file = folder / SURVEYED
-    return load_surveyed(file) if file.exists() else None
+    return load_part(file) if file.exists() else None
 
 
 def _export(job: ExportJob, cache: Cache, folder: Path) -> None:
