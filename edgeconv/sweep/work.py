@@ -22,6 +22,7 @@ from edgeconv.device import open_device
 from edgeconv.device.emulated import EmulatedDevice
 from edgeconv.errors import BusyDevice, EdgeconvError, IncompleteExport, first_line
 from edgeconv.evaluation import Evaluation
+from edgeconv.miscounted import tried_again
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.jobs import (
     CalibrateJob,
@@ -64,12 +65,10 @@ class Failure:
 
 def run_job(job: Job, cache: Cache) -> Failure | None:
     """Carry out a job unless its result is there; None if it has one now."""
-    key = job.key()
-    if cache.find(job.kind, key) is not None:
+    if cache.find(job.kind, job.key()) is not None:
         return None
     try:
-        with cache.writing(job.kind, key) as folder:
-            _write(job, cache, folder)
+        tried_again(lambda: _carry_out(job, cache))
     except BusyDevice as error:
         return Failure(error.message, error.hint, busy=True)
     except EdgeconvError as error:
@@ -78,6 +77,11 @@ def run_job(job: Job, cache: Cache) -> Failure | None:
         logger.debug("a job failed", exc_info=True)
         return Failure(f"{type(error).__name__}: {first_line(error)}")
     return None
+
+
+def _carry_out(job: Job, cache: Cache) -> None:
+    with cache.writing(job.kind, job.key()) as folder:
+        _write(job, cache, folder)
 
 
 def _write(job: Job, cache: Cache, folder: Path) -> None:

@@ -24,6 +24,7 @@ from edgeconv.export.capture.translations import ONNX_FUNCTIONS, translate
 from edgeconv.export.graph_edit import own_outputs
 from edgeconv.export.quiet import debugging, quiet_python
 from edgeconv.export.threads import one_torch_thread
+from edgeconv.miscounted import tried_again
 
 _PREFIX = "network."  # of what is in Called and in _Flat
 
@@ -42,6 +43,12 @@ def capture_module(
     Raises:
         CaptureError: The exporter cannot express the network, or wrote another opset.
     """
+    return tried_again(lambda: _captured(network, example, output_names, opset))
+
+
+def _captured(
+    network: nn.Module, example: Sequence[np.ndarray], output_names: Sequence[str], opset: int
+) -> ir.Model:
     names = _input_names(network, len(example))
     inputs = tuple(torch.from_numpy(array) for array in example)
     traced = materialized(network)
