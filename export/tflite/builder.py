@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.tflite.forms import USUAL, Form, Forms
 from edgeconv.export.tflite.graph import (
     STORED,
     Array,
@@ -20,6 +21,7 @@ from edgeconv.export.tflite.graph import (
     Options,
     Quantization,
     Tensor,
+    WideQuantization,
 )
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, moves, permuted
 from edgeconv.export.tflite.scale_limits import check_requantization_ratio
@@ -91,10 +93,14 @@ class Constant:
 
 
 class Builder:
-    """Adds operators to a graph, and moves or converts a tensor at most once each way."""
+    """Adds operators to a graph, and moves or converts a tensor at most once each way.
 
-    def __init__(self) -> None:
+    ``forms`` are those of int8 operators that are not the usual ones.
+    """
+
+    def __init__(self, forms: Forms = USUAL) -> None:
         self.graph = Graph()
+        self.forms = forms
         self._held: dict[ir.Value, Stored | Constant] = {}
         self._made: dict[Hashable, Tensor] = {}
 
@@ -206,7 +212,8 @@ class Builder:
 
         The latter is DEQUANTIZE and QUANTIZE, which XNNPACK replaces with a table (28x28x128 on a
         Cortex-A72, millions of instructions: 0.06, MUL by one 0.21, a single QUANTIZE 0.08, which
-        rounds the ratio of the scales to eight bits and so moves up to one value in 25).
+        rounds the ratio of the scales to eight bits and so moves up to one value in 25). TFLite's
+        own kernel does not round it so.
         """
         if tensor.quantization == to and tensor.dtype == dtype:
             return tensor
@@ -217,7 +224,11 @@ class Builder:
         key = ("quantize", id(tensor), to, dtype)
         if key not in self._made:
             made = Tensor(f"{tensor.name}/{dtype}", tensor.shape, dtype, None, to)
-            source = self.to_float(tensor) if tensor.dtype == dtype == INT8 else tensor
+            wide = any(isinstance(q, WideQuantization) for q in (tensor.quantization, to))
+            twice = tensor.dtype == dtype == INT8
+            if Form.SINGLE_QUANTIZE in self.forms and not wide:
+                twice = False
+            source = self.to_float(tensor) if twice else tensor
             self.emit("QUANTIZE", [source], [made])
             self._made[key] = made
         return self._made[key]

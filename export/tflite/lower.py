@@ -29,6 +29,7 @@ from edgeconv.export.tflite.builder import (
     title,
 )
 from edgeconv.export.tflite.constant_folding import SHAPED_BY_VALUES, fold_constants, nothing_of
+from edgeconv.export.tflite.forms import USUAL, Forms
 from edgeconv.export.tflite.fusion import Fusion, bounds, fusion
 from edgeconv.export.tflite.graph import (
     TYPES,
@@ -79,6 +80,7 @@ def lower(
     layout: Layout = Layout.NHWC,
     finish: Callable[[Graph], tuple[str, ...]] = lambda graph: (),
     one_more: ir.Model | None = None,
+    forms: Forms = USUAL,
 ) -> LoweredModel:
     """Lower an ONNX model (opset 13 or later, static shapes, float32 or QDQ) to TFLite.
 
@@ -91,6 +93,7 @@ def lower(
         finish: Changes the TFLite graph in place before it is written; returns what it thereby
             leaves in float, each with the reason.
         one_more: The model at a batch of one sample more, for a file of every batch.
+        forms: The forms of int8 operators that are not the usual ones.
 
     Raises:
         UnsupportedOperator: A node or a value has no counterpart in TFLite.
@@ -102,7 +105,7 @@ def lower(
     )
 
     def lowered(model: ir.Model) -> tuple[Graph, tuple[str, ...]]:
-        graph, float_fallback = _Lowering(_written_out(model), inputs, outputs).run(declared)
+        graph, float_fallback = _Lowering(_written_out(model), inputs, outputs, forms).run(declared)
         return graph, float_fallback + finish(graph)
 
     graph, float_fallback = lowered(model)
@@ -177,7 +180,11 @@ class _Lowering:
     """``perms`` has the order of the axes of each input and output, from ONNX's to the file's."""
 
     def __init__(
-        self, graph: ir.Graph, inputs: Sequence[_Border], outputs: Sequence[_Border]
+        self,
+        graph: ir.Graph,
+        inputs: Sequence[_Border],
+        outputs: Sequence[_Border],
+        forms: Forms,
     ) -> None:
         self.graph = graph
         self.perms = {
@@ -186,7 +193,7 @@ class _Lowering:
                 [*graph.inputs, *graph.outputs], [*inputs, *outputs], strict=True
             )
         }
-        self.builder = Builder()
+        self.builder = Builder(forms)
         self.float_fallback: dict[str, str] = {}
 
     def run(self, declared: Sequence[ir.DataType | None]) -> tuple[Graph, tuple[str, ...]]:
