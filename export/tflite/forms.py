@@ -30,8 +30,8 @@ class Form(Enum):
     sixteens of elements, become no larger."""
     LARGE_DEPTHWISE = auto()
     """A depthwise kernel of more than 25 elements runs in int8, not in float."""
-    HARD_SWISH = auto()
-    """A HardSwish is the kernel of that name, not a table."""
+    FLOAT_RESIZE = auto()
+    """A bilinear RESIZE runs in float between DEQUANTIZE and QUANTIZE."""
     SATURATING_LIMITS = auto()
     """The limits of a HardSigmoid are a fused RELU and the end of the range of the result."""
 

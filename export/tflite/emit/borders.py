@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -11,6 +12,11 @@ from edgeconv.export.tflite.graph import Array, Quantization, Tensor
 from edgeconv.export.tflite.node_lowering import NodeLowering
 
 Pairs = Sequence[tuple[int, int]]
+
+LEAST_JOINED = 256
+"""The least elements of a tensor for which two operators are no loss."""
+LEAST_RUN = 16
+"""The least elements that lie together between two borders, for which to copy runs is no loss."""
 
 
 def bordered(
@@ -25,7 +31,7 @@ def bordered(
         number: The element, of the type of ``x``; None is zero, or the code for it.
         name: A part of the name of the result.
     """
-    if ctx.takes(Form.JOINED_BORDERS):
+    if ctx.takes(Form.JOINED_BORDERS) and _worth_joining(x, pairs):
         return _joined(ctx, x, pairs, number, name)
     shape = tuple(size + sum(pair) for size, pair in zip(x.shape, pairs, strict=True))
     result = Tensor(f"{ctx.name}/{name}", shape, x.dtype, None, x.quantization)
@@ -36,6 +42,11 @@ def bordered(
         value = ctx.builder.constant(number.reshape(1), f"{ctx.name}/border", x.quantization)
         ctx.builder.emit("PADV2", [x, amounts, value], [result])
     return result
+
+
+def _worth_joining(x: Tensor, pairs: Pairs) -> bool:
+    inner = max(axis for axis, pair in enumerate(pairs) if any(pair))
+    return prod(x.shape) >= LEAST_JOINED and prod(x.shape[inner:]) >= LEAST_RUN
 
 
 def _joined(ctx: NodeLowering, x: Tensor, pairs: Pairs, number: Array | None, name: str) -> Tensor:

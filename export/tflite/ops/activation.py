@@ -105,10 +105,7 @@ def hard_swish(ctx: NodeLowering) -> None:
     TFLite's int8 kernel has 16-bit multipliers and gives one value in 170 one step off
     (docs/rewrites.md).
     """
-    if ctx.takes(Form.HARD_SWISH):
-        unary(ctx, "HARD_SWISH")
-    else:
-        table(ctx, "HARD_SWISH")
+    table(ctx, "HARD_SWISH")
 
 
 @operator("LeakyRelu", integer=Integer.COMPUTES)
