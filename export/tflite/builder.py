@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
-from edgeconv.export.tflite.forms import USUAL, Form, Forms
+from edgeconv.export.tflite.forms import USUAL, Forms
 from edgeconv.export.tflite.graph import (
     STORED,
     Array,
@@ -21,7 +21,6 @@ from edgeconv.export.tflite.graph import (
     Options,
     Quantization,
     Tensor,
-    WideQuantization,
 )
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity, moves, permuted
 from edgeconv.export.tflite.scale_limits import check_requantization_ratio
@@ -212,8 +211,7 @@ class Builder:
 
         The latter is DEQUANTIZE and QUANTIZE, which XNNPACK replaces with a table (28x28x128 on a
         Cortex-A72, millions of instructions: 0.06, MUL by one 0.21, a single QUANTIZE 0.08, which
-        rounds the ratio of the scales to eight bits and so moves up to one value in 25). TFLite's
-        own kernel does not round it so.
+        rounds the ratio of the scales to eight bits and so moves up to one value in 25).
         """
         if tensor.quantization == to and tensor.dtype == dtype:
             return tensor
@@ -224,11 +222,7 @@ class Builder:
         key = ("quantize", id(tensor), to, dtype)
         if key not in self._made:
             made = Tensor(f"{tensor.name}/{dtype}", tensor.shape, dtype, None, to)
-            wide = any(isinstance(q, WideQuantization) for q in (tensor.quantization, to))
-            twice = tensor.dtype == dtype == INT8
-            if Form.SINGLE_QUANTIZE in self.forms and not wide:
-                twice = False
-            source = self.to_float(tensor) if twice else tensor
+            source = self.to_float(tensor) if tensor.dtype == dtype == INT8 else tensor
             self.emit("QUANTIZE", [source], [made])
             self._made[key] = made
         return self._made[key]

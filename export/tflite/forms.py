@@ -17,8 +17,6 @@ from edgeconv.export.inspect.runtimes import INT8_BY_OWN_KERNELS, tflite_release
 class Form(Enum):
     """A form of an int8 operator that is not the usual one."""
 
-    SINGLE_QUANTIZE = auto()
-    """A change of scale is one QUANTIZE, not DEQUANTIZE and QUANTIZE."""
     WIDE_CONCATENATION = auto()
     """A CONCATENATION has any number of parts, not at most five."""
     JOINED_BORDERS = auto()
