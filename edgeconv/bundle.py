@@ -23,7 +23,12 @@ REFERENCE_NAME = "reference.npz"
 SUMS_NAME = "SHA256SUMS"
 RANGES_NAME = "calibration.json"
 RUN_NAME = "run.py"
+PICTURES_NAME = "pictures.py"
+RUNTIME_NAME = "runtime.py"
 NATIVE_NAME = "run.cc"
+NATIVE_PICTURES_NAME = "picture.h"
+NATIVE_RUNTIME_NAME = "litert.h"
+LABELS_NAME = "labels.txt"
 BUILD_NAME = "CMakeLists.txt"
 README_NAME = "README.md"
 # The fields of a manifest that say what was exported, and with what.
@@ -31,7 +36,10 @@ PROVENANCE = (
     *("edgeconv_version", "model", "model_args", "weights_sha256", "inputs", "outputs"),
     *("preprocessing", "labels", "tools", "target", "output", "about"),
 )
-COMPANION_NAMES = (BUILD_NAME, README_NAME, NATIVE_NAME, RUN_NAME)
+COMPANION_NAMES = (
+    *(BUILD_NAME, LABELS_NAME, NATIVE_NAME, NATIVE_PICTURES_NAME, NATIVE_RUNTIME_NAME),
+    *(PICTURES_NAME, README_NAME, RUN_NAME, RUNTIME_NAME),
+)
 RECIPE_NAME = "recipe.toml"
 # Share of the outputs of two int8 files that lie within one output step when the files agree:
 # runtimes round the same integers differently, so a tenth of the outputs may differ by one.
@@ -119,11 +127,16 @@ class TensorInfo(Record):
 
 
 class OutputKind(str, Enum):
-    """What a classifier's files give: scores, probabilities, or the index of the best class."""
+    """What a classifier's files give.
+
+    That is the scores, probabilities, the index of the best class, or the indices of the five best
+    classes, the best first, and their probabilities.
+    """
 
     LOGITS = "logits"
     PROBABILITIES = "probabilities"
     LABEL = "label"
+    TOP5 = "top5"
 
 
 class AccuracyStep(Record):
@@ -271,6 +284,9 @@ class Artifact(Record):
     outputs: tuple[TensorInfo, ...]
     float_fallback: tuple[str, ...] = Field(
         description="operators of a quantized file that run in float, each with its reason"
+    )
+    tables: tuple[str, ...] = Field(
+        default=(), description="those of a TFLite file that XNNPACK alone spares from it"
     )
     verification: Verification | None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from edgeconv.versioned import Head
 # Bundles with an older manifest have no checksums.
 _FIRST_SCHEMA = 2
 _MOST_BYTES = 1 << 20
+_LINE = re.compile(rb"([0-9a-f]{64})  ([!-~]+)\n")
 
 
 def write_checksums(folder: Path) -> None:
@@ -50,7 +52,7 @@ def check_checksums(bundle: Bundle) -> tuple[str, ...]:
         )
     if missing := sorted(ours - found):
         raise BundleError(f"{folder / missing[0]} is missing from the bundle", hint="export again")
-    _check_sums(folder, ours)
+    _check_sums(bundle, ours)
     return tuple(sorted(found))
 
 
@@ -71,7 +73,13 @@ def _stored(sums: Path) -> bytes:
         return file.read(_MOST_BYTES)
 
 
-def _check_sums(folder: Path, ours: set[str]) -> None:
+def _check_sums(bundle: Bundle, ours: set[str]) -> None:
+    """Compare the checksums with the files, and name what was changed.
+
+    The manifest has the hashes of some files, too. Of another file whose hash differs nothing says
+    whether the file was changed or the checksum.
+    """
+    folder, manifest = bundle.path, bundle.manifest
     sums = folder / SUMS_NAME
     if not sums.is_file():
         head = Head.model_validate_json((folder / MANIFEST_NAME).read_bytes())
@@ -79,12 +87,24 @@ def _check_sums(folder: Path, ours: set[str]) -> None:
             return
         raise BundleError(f"{sums} is missing from the bundle", hint="export again")
     stored = _stored(sums)
-    lines = _lines(folder, ours).encode()
-    if stored == lines:
-        return
-    changed = sorted(set(lines.splitlines()) - set(stored.splitlines()))
-    name = changed[0].decode().split("  ", 1)[1] if changed else SUMS_NAME
-    raise BundleError(f"{folder / name} was changed after the export", hint="export again")
+    known = {REFERENCE_NAME: manifest.reference_sha256}
+    known |= {artifact.path: artifact.sha256 for artifact in manifest.artifacts}
+    listed = {name.decode(): digest.decode() for digest, name in _LINE.findall(stored)}
+    whole = "".join(f"{digest}  {name}\n" for name, digest in listed.items()).encode() == stored
+    complete = {MANIFEST_NAME, *known} <= {*listed} <= ours
+    if not whole or not complete or list(listed) != sorted(listed):
+        raise _changed(sums)
+    for name in sorted(ours):
+        digest = sha256_of(folder / name)
+        if digest == listed.get(name):
+            continue
+        if digest == known.get(name):
+            raise _changed(sums)
+        raise _changed(folder / name, f", or its line in {SUMS_NAME}")
+
+
+def _changed(path: Path, or_else: str = "") -> BundleError:
+    return BundleError(f"{path} was changed after the export{or_else}", hint="export again")
 
 
 def _lines(folder: Path, names: Iterable[str]) -> str:

@@ -93,6 +93,9 @@ class Accuracy(Record):
     scores: str | None = Field(default=None, description="see packed_scores()")
     root: bool = False
     against_float: AgainstFloat | None = None
+    ties: int = Field(
+        default=0, ge=0, description="samples in which equal scores decide about the best five"
+    )
     predictions: str | None = Field(
         default=None, description="of a classifier: the class of each sample; see packed_classes()"
     )

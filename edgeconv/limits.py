@@ -71,6 +71,10 @@ UNPACKED_BYTES = Limit("EDGECONV_MAX_UNPACKED_BYTES", 1_000_000_000)
 """What the compressed arrays of one file unpack to."""
 IMAGE_PIXELS = Limit("EDGECONV_MAX_IMAGE_PIXELS", 100_000_000, "pixels")
 """One image of the user's data; a pixel takes three bytes."""
+MEMBER_BYTES = Limit("EDGECONV_MAX_MEMBER_BYTES", 100_000_000)
+"""One file in a tar archive of the user's data, read as a whole."""
+ARCHIVE_MEMBERS = Limit("EDGECONV_MAX_ARCHIVE_MEMBERS", 5_000_000, "members")
+"""One tar archive of the user's data; the place of each takes some 300 bytes."""
 TENSOR_BYTES = Limit("EDGECONV_MAX_TENSOR_BYTES", 1_000_000_000)
 """One tensor of a network, constant or computed."""
 NETWORK_BYTES = Limit("EDGECONV_MAX_NETWORK_BYTES", 8_000_000_000)

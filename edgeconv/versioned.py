@@ -78,9 +78,10 @@ class Versioned(Record):
                 )
             if head.schema_version not in (version, *cls.OLDER):
                 maker = head.edgeconv_version if head.schema_version > version else None
+                *others, last = sorted((*cls.OLDER, version))
+                read = f"{', '.join(map(str, others))} and {last}" if others else str(last)
                 raise cls.ERROR(
-                    f"{path} has schema version {head.schema_version}, this edgeconv reads "
-                    f"{version}",
+                    f"{path} has schema version {head.schema_version}, this edgeconv reads {read}",
                     hint=cls.REDO if maker is None else f"install edgeconv {maker} or later",
                 )
             return cls.model_validate_json(text).model_copy(update={"schema_version": version})

@@ -27,6 +27,7 @@ from edgeconv.units import format_bytes, format_duration
 
 # The median latency of each file in nanoseconds.
 Latency = Callable[[Sequence[Path]], Sequence[float]]
+_ONLY_BEST = (OutputKind.LABEL, OutputKind.TOP5)
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,10 @@ def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> No
         raise UsageError(
             "a budget applies to int8 files", hint="pass --precision int8 and --calibration"
         )
-    if budget.min_sqnr_db is not None and request.asked.output is OutputKind.LABEL:
+    if budget.min_sqnr_db is not None and request.asked.output in _ONLY_BEST:
         raise UsageError(
-            "--min-sqnr is for numbers, and --output label gives only the index of a class",
+            f"--min-sqnr is for all scores, and --output {request.asked.output.value} gives only "
+            "the index of a class, or a few",
             hint="pass --accuracy-budget with --labeled, or another --output",
         )
     if budget.max_accuracy_drop is not None:

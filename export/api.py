@@ -15,8 +15,9 @@ from torch import nn
 from edgeconv.bundle import Bundle
 from edgeconv.errors import IncompleteExport
 from edgeconv.export.accuracy_budget import export_within
-from edgeconv.export.pipeline import run
+from edgeconv.export.pipeline import run, survey_part
 from edgeconv.export.prepare import find_source
+from edgeconv.export.quantize import Surveyed
 from edgeconv.export.request import ExportRequest, ResolvedRequest
 from edgeconv.export.target import resolve_request
 from edgeconv.staging import staged
@@ -70,8 +71,13 @@ def export(request: ExportRequest) -> Bundle:
     return carry_out(resolved)
 
 
-def carry_out(request: ResolvedRequest) -> Bundle:
+def carry_out(request: ResolvedRequest, surveyed: Surveyed | None = None) -> Bundle:
     """Do what a resolved request asks for, but for a budget.
+
+    Args:
+        request: The request.
+        surveyed: What :func:`calibrate_part` found on all parts of the calibration data. The files
+            are to the byte those of one pass over all of it.
 
     Raises:
         UsageError: The request does not go with the network; nothing was done.
@@ -81,10 +87,25 @@ def carry_out(request: ResolvedRequest) -> Bundle:
     with _ONE_AT_A_TIME, _modes_kept(request.asked.model):
         source = find_source(request.asked)
         with staged(request.out, force=request.asked.force) as stage:
-            outcome = run(request, source, stage)
+            outcome = run(request, source, stage, surveyed=surveyed)
     if outcome.failures:
         raise IncompleteExport(request.out, outcome.failures)
     return Bundle(request.out, outcome.manifest)
+
+
+def calibrate_part(request: ResolvedRequest, index: int, parts: int) -> Surveyed | None:
+    """Calibrate on one of so many consecutive parts of the calibration data.
+
+    Every part reads all samples, which shows the outlying ones; the network runs on its own.
+
+    Returns:
+        What was seen, which adds up exactly; None for a network that needs no calibration.
+
+    Raises:
+        EdgeconvError: As of :func:`carry_out`.
+    """
+    with _ONE_AT_A_TIME, _modes_kept(request.asked.model):
+        return survey_part(request, find_source(request.asked), index, parts)
 
 
 @contextmanager

@@ -57,12 +57,21 @@ def _fits(count: int, outputs: Sequence[TensorInfo]) -> bool:
 
     Outputs of integers alone are classes already, and say not how many there are.
     """
+    if _have_classes_of_boxes(outputs):
+        return True
     first = class_counts(outputs[0]) if outputs else ()
     if first and len(outputs[0].shape) != 3:
         return count in first
     counts = [each for output in outputs for each in class_counts(output)]
     only_integers = all(np.dtype(output.dtype).kind in "iu" for output in outputs)
     return count in counts or (bool(outputs) and only_integers)
+
+
+def _have_classes_of_boxes(outputs: Sequence[TensorInfo]) -> bool:
+    """Whether there are boxes, and the score and the class of each: integers, of any number."""
+    shapes = {kind: [o.shape for o in outputs if np.dtype(o.dtype).kind in kind] for kind in "fiu"}
+    classes = {shape for shape in (*shapes["i"], *shapes["u"]) if len(shape) == 2}
+    return any((*shape, 4) in shapes["f"] and shape in shapes["f"] for shape in classes)
 
 
 def _described(output: TensorInfo) -> str:

@@ -34,7 +34,7 @@ from edgeconv.export.precision import (
     Variant,
 )
 from edgeconv.export.prepare import Prepared, prepare
-from edgeconv.export.quantize import QuantizedModel
+from edgeconv.export.quantize import QuantizedModel, Surveyed
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.search import FrontPoint
 from edgeconv.export.tensor_info import input_infos
@@ -70,7 +70,14 @@ class Outcome:
     front: tuple[FrontPoint, ...] = ()
 
 
-def run(request: ResolvedRequest, source: Source, folder: Path, *, search: bool = False) -> Outcome:
+def run(
+    request: ResolvedRequest,
+    source: Source,
+    folder: Path,
+    *,
+    search: bool = False,
+    surveyed: Surveyed | None = None,
+) -> Outcome:
     """Carry out a request: write every right file and the manifest into ``folder``.
 
     A precision that fails does not keep the others from being written.
@@ -80,6 +87,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path, *, search: bool 
         source: The network.
         folder: Where the files go.
         search: Whether to find the front of accuracy against cost, too.
+        surveyed: What :func:`survey_part` found on all parts of the calibration data, if it did.
 
     Raises:
         UsageError: The request does not go with the network.
@@ -98,7 +106,7 @@ def run(request: ResolvedRequest, source: Source, folder: Path, *, search: bool 
     writer = Writer(request, folder, description(manifest), prepared.pictures, prepared.head)
     variants = writer.variants(prepared.graph, None, calibrated=False)
     artifacts = writer.write(variants)
-    quantized = writer.quantize(prepared.scores, batches)
+    quantized = writer.quantize(prepared.scores, batches, surveyed)
     warn_of_data(batches, prepared.preprocessing, quantized, calibrates=request.calibrates)
     integers = writer.variants(prepared.graph, quantized, calibrated=True)
     artifacts += writer.write(integers)
@@ -143,6 +151,27 @@ def run(request: ResolvedRequest, source: Source, folder: Path, *, search: bool 
     )
     _write_documents(folder, manifest, request, quantized)
     return Outcome(manifest, writer.failures, tuple(failed), front)
+
+
+def survey_part(
+    request: ResolvedRequest, source: Source, index: int, parts: int
+) -> Surveyed | None:
+    """Observe what :func:`run` needs on one of so many parts of the calibration data.
+
+    Returns:
+        What was seen; None for a network that is not calibrated, as it is quantized already.
+
+    Raises:
+        EdgeconvError: As of :func:`run`.
+    """
+    prepared = prepare(request, source)
+    request = prepared.request
+    if not request.calibrates:
+        return None
+    batches = _open_batches(prepared, source)
+    about = description(begun_manifest(prepared, source))
+    writer = Writer(request, Path(), about, prepared.pictures, prepared.head)
+    return writer.survey_part(prepared.scores, batches, index, parts)
 
 
 def _write_documents(

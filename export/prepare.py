@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 from torch import nn
 
-from edgeconv.bundle import Format, TensorInfo
+from edgeconv.bundle import Format, IoType, TensorInfo
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.arguments import Called, file_inputs
 from edgeconv.export.capture.bind import bind
@@ -138,7 +138,7 @@ def prepare(request: ResolvedRequest, source: Source) -> Prepared:
     preprocessing = choose_preprocessing(
         asked.preprocessing, source.preprocessing, input_infos(graph), source.spec
     )
-    pictures = _pictures(asked, graph, preprocessing, source.spec)
+    pictures = _pictures(request, graph, preprocessing, source.spec)
     if pictures is not None and preprocessing is not None:
         preprocessing = preprocessing.model_copy(update={"inside": True})
         graph = pictures.enter(integer=False).whole
@@ -236,13 +236,14 @@ def _oracle_at_batch(
 
 
 def _pictures(
-    asked: ExportRequest, graph: ir.Model, preprocessing: Preprocessing | None, network: str
+    request: ResolvedRequest, graph: ir.Model, preprocessing: Preprocessing | None, network: str
 ) -> OnPictures | None:
     """How the files take pictures, if they shall.
 
     Raises:
-        UsageError: The network does not take one image.
+        UsageError: The network does not take one image, or its own integers.
     """
+    asked = request.asked
     if not asked.takes_pictures:
         return None
     inputs = input_infos(graph)
@@ -256,5 +257,10 @@ def _pictures(
         raise UsageError(
             f"{network} takes {inputs[0].dtype} pictures already",
             hint="leave --input image out",
+        )
+    if request.existing is not None and asked.io is not IoType.FLOAT32:
+        raise UsageError(
+            f"{network} is quantized already, and its integers are not the bytes of a picture",
+            hint="use --io float32, or leave --input image out",
         )
     return OnPictures(graph, Normalization.of(preprocessing, inputs[0], asked.picture_layout))

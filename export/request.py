@@ -59,9 +59,9 @@ class ExportRequest:
         precisions: The precisions to write; by default float32, and int8 where calibration data is
             given. A network that is quantized already (a QDQ ``.onnx`` file, a module that PT2E
             converted) is written in its own precision.
-        calibration: A folder of images, ``.npy``, ``.npz``, ``file.py:function`` that yields an
-            array (or a tuple of them) per sample, or "random" for synthetic inputs; from Python
-            also an array of samples, a dict of arrays by the names of the inputs, a list, a
+        calibration: A folder or a ``.tar`` of images, ``.npy``, ``.npz``, ``file.py:function`` that
+            yields an array (or a tuple of them) per sample, or "random" for synthetic inputs; from
+            Python also an array of samples, a dict of arrays by the names of the inputs, a list, a
             generator, a ``Dataset`` or a ``DataLoader``.
         calibration_size: How many of the samples to use. They are chosen with a fixed seed; a
             function gives its first ones.

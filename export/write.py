@@ -93,6 +93,7 @@ def write_artifact(
         inputs=lowered.inputs,
         outputs=lowered.outputs,
         float_fallback=lowered.float_fallback if precision.calibrated else float_fallback,
+        tables=lowered.tables if precision.calibrated else (),
         verification=None,
     )
 

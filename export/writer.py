@@ -16,7 +16,13 @@ from edgeconv.export.file_description import FileDescription
 from edgeconv.export.image_input import Normalization, OnPictures
 from edgeconv.export.output_head import OutputHead
 from edgeconv.export.precision import Variant, make_variant
-from edgeconv.export.quantize import QuantizedModel, for_pictures, quantize
+from edgeconv.export.quantize import (
+    QuantizedModel,
+    Surveyed,
+    for_pictures,
+    quantize,
+    survey_part,
+)
 from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.search import FrontPoint, find_front
@@ -70,14 +76,17 @@ class Writer:
                 made.append(variant)
         return made
 
-    def quantize(self, graph: ir.Model, batches: SampleBatches) -> QuantizedModel | None:
+    def quantize(
+        self, graph: ir.Model, batches: SampleBatches, surveyed: Surveyed | None = None
+    ) -> QuantizedModel | None:
         """The QDQ graph, where one is asked for: calibrated, or ``graph`` itself if it is one.
 
         Args:
             graph: The graph without the head, which is put behind what this returns.
             batches: What to calibrate on.
+            surveyed: What :meth:`survey_part` found on all parts of them, if that was done.
         """
-        found = self._quantized(graph, batches)
+        found = self._quantized(graph, batches, surveyed)
         if found is None or self.head is None:
             return found
         headed = self.head.behind(found.model, integer=self._integer_io)
@@ -87,14 +96,21 @@ class Writer:
     def _integer_io(self) -> bool:
         return self.request.asked.io not in (IoType.FLOAT32, IoType.FLOAT16)
 
-    def _quantized(self, graph: ir.Model, batches: SampleBatches) -> QuantizedModel | None:
+    def survey_part(
+        self, graph: ir.Model, batches: SampleBatches, index: int, parts: int
+    ) -> Surveyed:
+        """Observe what :meth:`quantize` needs on one of so many parts of the batches."""
+        _, (graph, data, options) = self._quantizing(graph, batches)
+        return survey_part(graph, data, options, index, parts, self.request.asked.progress)
+
+    def _quantized(
+        self, graph: ir.Model, batches: SampleBatches, surveyed: Surveyed | None
+    ) -> QuantizedModel | None:
         request = self.request
         if request.calibrates:
-            entrance, (graph, data, options) = self._calibrating(graph, batches)
-            if Precision.INT8 not in request.precisions:
-                options = replace(options, repair=False)  # 16 bits lose less
+            entrance, (graph, data, options) = self._quantizing(graph, batches)
             try:
-                found = quantize(graph, data, options, request.asked.progress)
+                found = quantize(graph, data, options, request.asked.progress, surveyed)
                 return replace(found, entrance=entrance)
             except EdgeconvError as error:
                 for precision in filter(lambda each: each.calibrated, request.precisions):
@@ -115,6 +131,15 @@ class Writer:
             int16=request.may_have_int16,
             progress=request.asked.progress,
         )
+
+    def _quantizing(
+        self, graph: ir.Model, batches: SampleBatches
+    ) -> tuple[Normalization | None, tuple[ir.Model, Batches, QuantizeOptions]]:
+        """What :meth:`_calibrating` says, for the files themselves."""
+        entrance, (graph, data, options) = self._calibrating(graph, batches)
+        if Precision.INT8 not in self.request.precisions:
+            options = replace(options, repair=False)  # 16 bits lose less
+        return entrance, (graph, data, options)
 
     def _calibrating(
         self, graph: ir.Model, batches: SampleBatches

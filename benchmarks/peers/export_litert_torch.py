@@ -7,17 +7,14 @@ The script runs in an environment of its own, made from ``requirements-litert-to
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import litert_torch
 import torch
-from ai_edge_quantizer import quantizer, recipe
-from ai_edge_quantizer.calibrator import Calibrator
-from ai_edge_quantizer.recipe_manager import RecipeManager
-from ai_edge_quantizer.utils.qsv_utils import min_max_update
-from ai_edge_quantizer.utils.tfl_interpreter_utils import create_tfl_interpreter
 
+from benchmarks.peers.ai_edge import Samples, quantize_default, quantize_min_max
 from benchmarks.peers.exporting import run_exporter
 from benchmarks.peers.subjects import Subject
 
@@ -33,37 +30,22 @@ def float32(subject: Subject, out: Path) -> Path:
 
 
 def int8(subject: Subject, out: Path) -> Path:
-    """Quantize to full integer with the tool's own calibration, a moving average of min and max."""
-    source = out / f"{subject.name}_float32.tflite"
-    tool = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
-    ranges = tool.calibrate(_data(subject, source), num_threads=1)
-    return _write(tool, ranges, out / f"{subject.name}_int8.tflite")
+    """Quantize to full integer as the tool does by itself."""
+    return _quantized(quantize_default, subject, out, "int8")
 
 
 def int8_minmax(subject: Subject, out: Path) -> Path:
-    """Quantize with the min and max over all samples, which the tool's lower-level API offers."""
-    source = out / f"{subject.name}_float32.tflite"
-    tool = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
-    recipes = RecipeManager()
-    recipes.load_quantization_recipe(tool.get_quantization_recipe())
-    calibrator = Calibrator(str(source), num_threads=1, qsv_update_func=min_max_update)
-    calibrator.calibrate(_data(subject, source), recipes)
-    ranges = calibrator.get_model_qsvs()
-    return _write(tool, ranges, out / f"{subject.name}_int8_minmax.tflite")
+    """Quantize to full integer with plain min and max."""
+    return _quantized(quantize_min_max, subject, out, "int8_minmax")
 
 
-def _data(subject: Subject, source: Path) -> dict[str, list[dict[str, object]]]:
-    """Arrange the calibration samples by signature and input."""
-    (signature,) = create_tfl_interpreter(str(source)).get_signature_list().items()
-    key, interface = signature
-    (name,) = interface["inputs"]
+def _quantized(
+    quantize: Callable[[Path, Samples, Path], Path], subject: Subject, out: Path, kind: str
+) -> Path:
     samples = subject.calibration_inputs()
-    return {key: [{name: samples[i : i + 1]} for i in range(len(samples))]}
-
-
-def _write(tool: quantizer.Quantizer, ranges: dict[str, dict[str, object]], path: Path) -> Path:
-    tool.quantize(ranges).export_model(str(path), overwrite=True)
-    return path
+    each = [samples[i : i + 1] for i in range(len(samples))]
+    source = out / f"{subject.name}_float32.tflite"
+    return quantize(source, each, out / f"{subject.name}_{kind}.tflite")
 
 
 if __name__ == "__main__":

@@ -55,6 +55,17 @@ def channels_first(model: Path) -> tuple[str, ...]:
     )
 
 
+def pixels(model: Path) -> tuple[str, ...]:
+    """Find the float inputs of a bundle's file that take the bytes of a picture."""
+    found = described(model)
+    if found is None:
+        return ()
+    manifest, artifact = found
+    if manifest.preprocessing is None or not manifest.preprocessing.inside:
+        return ()
+    return tuple(info.name for info in artifact.inputs if info.dtype.startswith("float"))
+
+
 def described(model: Path) -> tuple[Manifest, Artifact] | None:
     """Find the manifest beside a file, and what it says of the file; None outside of a bundle."""
     path = model.parent / MANIFEST_NAME

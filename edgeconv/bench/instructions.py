@@ -12,7 +12,7 @@ from pydantic import Field
 
 from edgeconv import __version__
 from edgeconv.bench.check import naming
-from edgeconv.bench.inputs import channels_first
+from edgeconv.bench.inputs import channels_first, pixels
 from edgeconv.bench.protocol import check_files
 from edgeconv.bench.result import BenchOptions, ModelFile
 from edgeconv.device.emulated import EmulatedDevice, InstructionCounts
@@ -110,6 +110,7 @@ def _count_one(path: Path, options: CountOptions, device: EmulatedDevice) -> Cou
         seed=options.seed,
         inputs=device.place(options.inputs) if options.inputs else None,
         channels_first=channels_first(path) if options.inputs else (),
+        pixels=pixels(path),
         xnnpack=options.xnnpack,
     )
     start: Start | None = None

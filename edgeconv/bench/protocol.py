@@ -20,7 +20,7 @@ from edgeconv import __version__
 from edgeconv.bench.adaptive import answered
 from edgeconv.bench.check import Checked, check_models, naming
 from edgeconv.bench.clocks import fastest_clock, marked, slower_clock
-from edgeconv.bench.inputs import channels_first, check_inputs
+from edgeconv.bench.inputs import channels_first, check_inputs, pixels
 from edgeconv.bench.interference import (
     disturbances,
     overheated,
@@ -321,6 +321,7 @@ def request_for(path: Path, threads: int, options: BenchOptions, device: Device)
         seed=options.seed,
         inputs=device.place(options.inputs) if options.inputs else None,
         channels_first=channels_first(path) if options.inputs else (),
+        pixels=pixels(path),
         xnnpack=options.xnnpack,
     )
 

@@ -62,6 +62,11 @@ if TYPE_CHECKING:
     "times are from ONNX Runtime's profile; the operators of a TFLite file run one by one.",
 )
 @click.option(
+    "--wide",
+    is_flag=True,
+    help="With --operators, show every column, also beyond 80 characters.",
+)
+@click.option(
     "--together",
     is_flag=True,
     help="Measure each file alone and while all others run at the same time.",

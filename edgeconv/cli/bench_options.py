@@ -158,6 +158,7 @@ class BenchSettings:
     resume: Path | None
     sustained: str | None
     operators: bool
+    wide: bool
     together: bool
     end_to_end: bool
     frame: tuple[int, int]
@@ -241,6 +242,8 @@ class BenchSettings:
             _refuse(NOT_END_TO_END, "--end-to-end measures frames, in --repetitions processes")
         elif named := given_options(["frame"]):
             raise UsageError(f"{named[0]} is for --end-to-end", hint="leave it out")
+        if self.wide and not self.operators:
+            raise UsageError("--wide is for --operators", hint="leave it out")
         if self.operators and self.xnnpack == "on":
             raise UsageError(
                 "--operators runs the operators one by one, and XNNPACK knows only some of them",

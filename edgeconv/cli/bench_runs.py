@@ -24,6 +24,7 @@ from edgeconv.report.tables import progress
 from edgeconv.versioned import Versioned
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
@@ -40,11 +41,11 @@ class Measured(Generic[R]):
     """A result, how it is shown, and why not all that was asked was measured, if so."""
 
     result: R
-    draw: tuple[Callable[[R], Table | Text], ...]
+    draw: tuple[Callable[[R], Table | Text | Group], ...]
     note: Callable[[R], list[str]]
     cut: str | None = None
 
-    def tables(self) -> list[Table | Text]:
+    def tables(self) -> list[Table | Text | Group]:
         """The figures."""
         return [draw(self.result) for draw in self.draw]
 
@@ -141,7 +142,10 @@ def profile_on(
         progress("Profiling", settings.quiet) as show,
     ):
         result = profile(files, options, open_device(device), show)
-    return _saved(Measured(result, (operators.operators_table,), operators.notes), settings)
+    if settings.wide:
+        return _saved(Measured(result, (operators.operators_table,), operators.notes), settings)
+    narrow = operators.narrow_operators_table
+    return _saved(Measured(result, (narrow,), operators.narrow_notes), settings)
 
 
 def _saved(measured: Measured[R], settings: BenchSettings) -> Measured[R]:

@@ -79,7 +79,7 @@ class BlameSettings:
     "--data",
     required=True,
     metavar="PATH",
-    help="Samples to calibrate and measure on: a folder of images, .npy or .npz.",
+    help="Samples to calibrate and measure on: a folder or a .tar of images, .npy or .npz.",
 )
 @click.option(
     "--labeled",

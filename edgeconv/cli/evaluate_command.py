@@ -45,7 +45,7 @@ class EvaluateSettings:
     required=True,
     type=click.Path(path_type=Path),
     help="The samples: by the task a folder with one folder of images per class, a folder of "
-    "images, or an .npz file with x and y.",
+    "images, a .tar of either, a WebDataset (shard-{000..049}.tar), or an .npz file with x and y.",
 )
 @task_options
 @device_option

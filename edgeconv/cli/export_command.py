@@ -95,7 +95,8 @@ class ExportSettings:
 @click.option(
     "--calibration",
     metavar="PATH",
-    help="Folder of images, .npy, .npz or file.py:function; or 'random' for synthetic inputs.",
+    help="Folder or .tar of images, .npy, .npz or file.py:function; or 'random' for synthetic "
+    "inputs.",
 )
 @calibration_options()
 @click.option(
@@ -170,7 +171,8 @@ class ExportSettings:
     "--output",
     type=EnumChoice(OutputKind),
     help="What the files of a classifier give: probabilities (a Softmax behind the scores), the "
-    "label (the index of the best class), or logits.  [default: what the network computes]",
+    "label (the index of the best class), top5 (the indices and probabilities of the five best "
+    "classes), or logits.  [default: what the network computes]",
 )
 @click.option(
     "--cut-outputs",

@@ -45,8 +45,12 @@ def command(settings: PredictSettings) -> None:
     """
     from edgeconv.bundle import Bundle
     from edgeconv.companion.predict import predict
+    from edgeconv.export.inspect.interface import check_interface
 
     refuse_unwritable(settings.out)
     bundle = Bundle.load(settings.bundle)
+    for artifact in bundle.manifest.artifacts:
+        if settings.file in (None, artifact.path):
+            check_interface(bundle, artifact)
     with place_of(settings.device) as place:
         predict(bundle, settings.given, settings.file, settings.out, place)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -15,8 +16,13 @@ from edgeconv.cli.settings import takes
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.report.output import echo_json, echo_line, echo_lines
 
-SCHEMA_VERSION = 1  # of --dry-run --json and of best --json
+SCHEMA_VERSION = 1  # of --dry-run --json, best --json and early_exit.json
 RESULT = "sweep.json"
+CHAIN = "early_exit.json"
+
+if TYPE_CHECKING:
+    from edgeconv.sweep.chain_row import ChainRow
+    from edgeconv.sweep.result import Limits, Row
 
 T = TypeVar("T")
 
@@ -115,6 +121,8 @@ def run(settings: RunSettings) -> None:
         print_notes([f"about {left} one after another; workers share all but measurements"])
         return
     refuse_unwritable(settings.out)
+    from edgeconv.report.chains import chain_notes, chain_table
+    from edgeconv.report.stacked import stacked
     from edgeconv.report.sweep import notes, sweep_table
     from edgeconv.report.tables import console, print_notes, progress
     from edgeconv.sweep.run import sweep
@@ -127,8 +135,11 @@ def run(settings: RunSettings) -> None:
     else:
         if any(row.file is not None for row in result.rows):
             console().print(sweep_table(result, front=not settings.everything))
-        print_notes(notes(result))
-    if all(row.file is None for row in result.rows):
+        if any(row.stages for row in result.chains):
+            columns, _, cells = chain_table(result, front=not settings.everything)
+            console().print(stacked(columns, cells))
+        print_notes([*notes(result), *chain_notes(result)])
+    if all(row.file is None for row in result.rows) and not any(c.stages for c in result.chains):
         raise EdgeconvError(
             "no network could be exported", hint="read why in the notes", after_result=True
         )
@@ -143,6 +154,7 @@ class BestSettings:
     max_size: int | None
     max_memory: int | None
     device: str | None
+    early_exit: bool
     out: Path | None
     as_json: bool
 
@@ -172,6 +184,9 @@ def _read(read: Callable[[object], T], text: str) -> T:
 @click.option("--max-size", type=_size, metavar="BYTES", help="Of the file, as in 5MB.")
 @click.option("--max-memory", type=_size, metavar="BYTES", help="Peak, as in 100MB.")
 @click.option("--device", help="The device or pool that counts, where the plan has several.")
+@click.option(
+    "--early-exit", is_flag=True, help="A chain of stages, by its expected latency a sample."
+)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Copy the bundle here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the row as JSON.")
 @takes(BestSettings)
@@ -179,7 +194,7 @@ def best(settings: BestSettings) -> None:
     """Print the bundle to deploy: the most accurate one of RESULT within the limits.
 
     Limits that are not given are those of the plan. Of a latency the end of its 95% interval
-    counts.
+    counts. With --early-exit it is a chain: the file of each stage, and its thresholds.
     """
     from edgeconv.sweep.result import Limits, SweepResult, bundle_at
 
@@ -191,15 +206,47 @@ def best(settings: BestSettings) -> None:
     }
     given = {name: value for name, value in stated.items() if value is not None}
     limits = Limits.model_validate(result.limits.model_dump() | given)
+    if settings.early_exit:
+        _show_chain(result.best_chain(limits, settings.device), limits, settings)
+        return
     row = result.best(limits, settings.device)
-    bundle = bundle_at(row)
+    bundle = bundle_at(row.bundle)
     if settings.out is not None:
         from edgeconv.staging import staged
 
         with staged(settings.out, force=False) as stage:
             shutil.copytree(bundle.path, stage, dirs_exist_ok=True)
     if settings.as_json:
-        chosen = row.model_dump(mode="json")
-        echo_json({"schema_version": SCHEMA_VERSION, "limits": limits.model_dump(), "best": chosen})
+        _echo_best(row, limits)
     else:
         echo_line(f"{settings.out or bundle.path}/{row.file}")
+
+
+def _show_chain(row: ChainRow, limits: Limits, settings: BestSettings) -> None:
+    from edgeconv.report.chains import rule_of
+    from edgeconv.report.tables import print_notes
+    from edgeconv.sweep.result import bundle_at
+
+    bundles = [bundle_at(stage.bundle) for stage in row.stages]
+    files = [f"{b.path}/{stage.file}" for b, stage in zip(bundles, row.stages, strict=True)]
+    if settings.out is not None:
+        from edgeconv.staging import staged
+
+        names = [f"stage{index}/{stage.file}" for index, stage in enumerate(row.stages)]
+        with staged(settings.out, force=False) as stage:
+            for index, bundle in enumerate(bundles):
+                shutil.copytree(bundle.path, stage / f"stage{index}")
+            about = {"confidence": row.confidence, "thresholds": row.thresholds, "stages": names}
+            text = json.dumps({"schema_version": SCHEMA_VERSION, **about}, indent=2)
+            (stage / CHAIN).write_text(text + "\n", "utf-8")
+        files = [f"{settings.out}/{name}" for name in names]
+    if settings.as_json:
+        _echo_best(row, limits)
+    else:
+        echo_lines("\n".join(files))
+        print_notes([rule_of(row)])
+
+
+def _echo_best(row: Row | ChainRow, limits: Limits) -> None:
+    chosen = row.model_dump(mode="json")
+    echo_json({"schema_version": SCHEMA_VERSION, "limits": limits.model_dump(), "best": chosen})

@@ -66,14 +66,18 @@ def _preprocessing(how: Preprocessing, manifest: Manifest) -> list[str]:
             to = f"until the crop of {format_percent(how.crop)} of its sides covers the input"
         kept = " without keeping its aspect ratio" if how.fit is Fit.SQUASH else ""
         steps.append(f"Resize it ({how_resized}){kept} {to}, and crop the center.")
+    channels = "gray" if how.color is Color.GRAY else "red, green and blue"
+    if how.color is Color.GRAY and 3 in (info.shape[1], info.shape[-1]):
+        channels = "gray in each of three channels"
     if how.inside:
-        gray = how.color is Color.GRAY
         steps.append(
-            f"Give its bytes, {'gray' if gray else 'red, green and blue'}, as numbers from 0 to "
-            "255. Scale, mean and standard deviation are inside the files."
+            f"Give its bytes, {channels}, as numbers from 0 to 255. Scale, mean and standard "
+            "deviation are inside the files."
         )
         return steps
-    steps.append(f"Channels: {how.color.name}.")
+    if how.color is Color.BGR:
+        channels = "blue, green and red"
+    steps.append(f"Channels: {channels}.")
     if info.dtype == "float32":
         mean, std = (" ".join(f"{each:g}" for each in side) for side in (how.mean, how.std))
         stated = " (assumed, not stated)" if how.assumed else ""

@@ -1,13 +1,27 @@
-"""Write ``run.cc`` and its ``CMakeLists.txt``: ``run.py`` in C++, for the TFLite files of a bundle.
+"""Write ``run.cc`` and what it needs: ``run.py`` in C++, for the TFLite files of a bundle.
 
-Names and labels may come from a stranger's file; in C++ they are string literals.
+Names may come from a stranger's file; in C++ they are string literals.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from edgeconv.bundle import Artifact, Format, Layout, Manifest, Shown
+from edgeconv.bundle import (
+    BUILD_NAME,
+    LABELS_NAME,
+    NATIVE_NAME,
+    NATIVE_PICTURES_NAME,
+    NATIVE_RUNTIME_NAME,
+    Artifact,
+    Format,
+    Layout,
+    Manifest,
+    OutputKind,
+    Shown,
+    TensorInfo,
+)
 from edgeconv.companion.network import (
     Tensor,
     boxes_order,
@@ -17,7 +31,6 @@ from edgeconv.companion.network import (
     shown,
 )
 from edgeconv.companion.template import c_literal, rendered
-from edgeconv.printable import printable
 
 # LiteRT changes the functions of its C API between releases, and its wheel has no headers: run.cc
 # declares them as these releases have them.
@@ -47,8 +60,8 @@ def _is_native(artifact: Artifact) -> bool:
     )
 
 
-def native_sources(manifest: Manifest) -> tuple[str, str] | None:
-    """The texts of ``run.cc`` and ``CMakeLists.txt``, or None where no file can be run so."""
+def native_sources(manifest: Manifest) -> dict[str, str] | None:
+    """The texts of ``run.cc`` and what it needs, by name; None where no file can be run so."""
     image, artifacts, task = image_input(manifest), native_files(manifest), shown(manifest)
     if image is None or not artifacts:
         return None
@@ -56,23 +69,41 @@ def native_sources(manifest: Manifest) -> tuple[str, str] | None:
         [f"{each!r}f" for each in (values if len(values) == image.channels else values[:1] * 3)]
         for values in (image.how.mean, image.how.std)
     )
+    taken = [info for artifact in artifacts for info in artifact.inputs]
+    given = [info for artifact in artifacts for info in artifact.outputs]
+    types = _types([*taken, *given])
+    files = [file_tensors(artifact, manifest) for artifact in artifacts]
+    outputs = [tensor for _, _, side in files for tensor in side]
     values = {
         "model": manifest.model,
         "version": manifest.edgeconv_version,
         "image": image,
         "task": task.value,
+        "ranked": manifest.output is OutputKind.TOP5,
         "files": [_file(artifact, manifest) for artifact in artifacts],
-        "labels": [printable(each) for each in manifest.labels or ()],
+        "labels": bool(manifest.labels),
+        "labels_name": LABELS_NAME,
         "means": means,
         "stds": stds,
-        "types": [f"k{name.capitalize()}" for name in _TYPES],
-        "type_names": [(f"k{name.capitalize()}", type) for name, type in _TYPES.items()],
-        "type_sizes": [f"sizeof({type})" for type in _TYPES.values()],
+        "types": types,
+        "sizes": [f"sizeof({type})" for _, type in types],
+        "taken": _types(taken),
+        "given": _types(given),
+        "scaled": any(info.zero_point is not None for info in (*taken, *given)),
+        "moved": any(moved for _, _, moved, _, _ in outputs),
         "mask": _mask(manifest) if task is Shown.MASK else None,
         "order": boxes_order(manifest),
+        "lowest": LOWEST_LITERT,
+        "beyond": BEYOND_LITERT,
     }
-    versions = {"lowest": LOWEST_LITERT, "beyond": BEYOND_LITERT}
-    return rendered("run.cc.jinja", values), rendered("CMakeLists.txt.jinja", versions)
+    names = (NATIVE_NAME, NATIVE_PICTURES_NAME, NATIVE_RUNTIME_NAME, BUILD_NAME)
+    return {name: rendered(f"{name}.jinja", values) for name in names}
+
+
+def _types(infos: Sequence[TensorInfo]) -> list[tuple[str, str]]:
+    """The types of some tensors, as run.cc calls them and as C++ does."""
+    used = {info.dtype for info in infos}
+    return [(f"k{name.capitalize()}", type) for name, type in _TYPES.items() if name in used]
 
 
 def _file(artifact: Artifact, manifest: Manifest) -> dict[str, Any]:

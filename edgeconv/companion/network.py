@@ -108,6 +108,8 @@ def guessed(manifest: Manifest) -> Shown:
         return Shown.OUTPUTS
     if manifest.output is OutputKind.LABEL:
         return Shown.LABEL
+    if manifest.output is OutputKind.TOP5:
+        return Shown.CLASSES
     if image is not None and boxes_order(manifest) is not None:
         return Shown.BOXES
     shape, kind = outputs[0].shape, np.dtype(outputs[0].dtype).kind

@@ -56,6 +56,7 @@ class RunRequest(Message):
         seed: Seed of the structured values that go in where there are no ``inputs``.
         inputs: An .npz file with an array per input.
         channels_first: Inputs whose arrays may be NCHW although the model takes NHWC.
+        pixels: Float inputs that take the bytes of pictures, as numbers from 0 to 255.
         log: A file that gets the events, too.
         counts: The file of an emulator that counts instructions; nothing is timed then.
         reading_seconds: Report the device's state that often; 0 is never.
@@ -86,6 +87,7 @@ class RunRequest(Message):
     seed: int = Field(default=0, ge=0, lt=2**32)
     inputs: str | None = None
     channels_first: tuple[str, ...] = ()
+    pixels: tuple[str, ...] = ()
     log: str | None = None
     counts: str | None = None
     reading_seconds: Seconds = 0.0

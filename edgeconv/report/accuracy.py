@@ -56,6 +56,12 @@ def notes(result: Evaluation) -> list[str]:
         what = result.results[0].decisive
         unit = "points" if what.unit == SHARE else (what.unit or "its own unit")
         lines.append(f"against float32: {what.name} in {unit}, with the 95 % interval of a mean")
+    lines += [
+        f"top-5 of {accuracy.path}: in {accuracy.ties} of {result.samples} samples equal scores "
+        "decide, of which the first class counts as larger"
+        for accuracy in result.results
+        if accuracy.ties
+    ]
     if result.skipped:
         named = ", ".join(result.skipped[:NAMED])
         lines.append(f"{len(result.skipped)} unreadable: {named}")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # With so many samples ranges settle, and gains of a few tenths of a decibel show.
 _ENOUGH_SAMPLES = 64
 _CHANCE = 0.05
+_TABLE = "between DEQUANTIZE and QUANTIZE, which XNNPACK replaces with a table in int8"
 
 
 def print_bundle(
@@ -97,7 +98,7 @@ def float_lines(artifacts: Sequence[Artifact]) -> list[str]:
     files: dict[tuple[str, str], list[str]] = {}
     reasons: dict[tuple[str, str], str] = {}
     for artifact in artifacts:
-        for entry in artifact.float_fallback:
+        for entry in (*artifact.float_fallback, *(f"{name}: {_TABLE}" for name in artifact.tables)):
             node, _, reason = entry.partition(": ")
             key = (artifact.precision.value, node)
             files.setdefault(key, []).append(artifact.path)

@@ -6,10 +6,12 @@ from collections import defaultdict
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from edgeconv.report.stacked import fitting, stacked, wide_note
 from edgeconv.report.tables import Column, table
 from edgeconv.units import format_duration, format_percent, format_ratio, significant
 
 if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
     from rich.table import Table
 
     from edgeconv.bench.profile.profile import OperatorResult
@@ -20,16 +22,16 @@ COLUMNS = (
     Column("File"),
     Column("Node"),
     Column("Operator"),
-    Column("Output"),
+    Column("Output", spare=True),
     Column("Time [95 % interval]", numeric=True),
     Column("Share", numeric=True),
-    Column("GMAC/s", numeric=True),
+    Column("GMAC/s", numeric=True, spare=True),
 )
 # On a board whose peaks are known.
 ROOF_COLUMNS = (
-    Column("Roof", numeric=True),
-    Column("Of roof", numeric=True),
-    Column("Bound by"),
+    Column("Roof", numeric=True, spare=True),
+    Column("Of roof", numeric=True, spare=True),
+    Column("Bound by", spare=True),
 )
 ROWS = 15  # the slowest nodes of a file
 # As the operators are called in each format.
@@ -44,9 +46,44 @@ def operators_table(result: OperatorResult) -> Table:
 
     The columns are their share of the time, how fast they compute, and how fast the board could.
     """
-    columns = (*COLUMNS, *ROOF_COLUMNS) if _has_roofs(result) else COLUMNS
+    columns = _columns(result)
     rows = [row[: len(columns)] for model in result.models for row in _rows(model)]
     return table(columns, rows)
+
+
+def narrow_operators_table(result: OperatorResult) -> Group:
+    """The same within 80 columns, a table for each file.
+
+    A node's name that is too long stands above its figures, and columns that do not fit are left
+    out.
+    """
+    from rich.console import Group
+
+    columns, kept = _columns(result)[1:], _kept(result)
+    heading = [columns[i] for i in kept]
+    parts: list[RenderableType] = []
+    for model in result.models:
+        rows = [[row[1 + i] for i in kept] for row in _rows(model)]
+        parts += [*([""] if parts else []), stacked(heading, rows, title=model.file.name)]
+    return Group(*parts)
+
+
+def narrow_notes(result: OperatorResult) -> list[str]:
+    """The notes, and what the narrow table leaves out."""
+    kept, columns = _kept(result), _columns(result)[1:]
+    left_out = [column.name for i, column in enumerate(columns) if i not in kept]
+    return [*notes(result), *([wide_note(left_out)] if left_out else [])]
+
+
+def _kept(result: OperatorResult) -> list[int]:
+    """The columns behind the file's that all files have room for: a name has a line of its own."""
+    columns = _columns(result)[1:]
+    rows = [row[1 : 1 + len(columns)] for model in result.models for row in _rows(model)]
+    return fitting(columns, [["", *row[1:]] for row in rows])
+
+
+def _columns(result: OperatorResult) -> tuple[Column, ...]:
+    return (*COLUMNS, *ROOF_COLUMNS) if _has_roofs(result) else COLUMNS
 
 
 def notes(result: OperatorResult) -> list[str]:

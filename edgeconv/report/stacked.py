@@ -31,16 +31,27 @@ def print_fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, wi
     if wide:
         console().print(table(columns, rows))
         return
+    kept = fitting(columns, rows)
+    left_out = [column.name for i, column in enumerate(columns) if i not in kept]
+    console().print(stacked([columns[i] for i in kept], [[row[i] for i in kept] for row in rows]))
+    if left_out:
+        print_notes([wide_note(left_out)])
+
+
+def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    """The columns without as many spare ones, the last ones first, as would not fit."""
     kept = list(range(len(columns)))
     while _width([columns[i] for i in kept], [[row[i] for i in kept] for row in rows]) > WIDTH:
         spare = [i for i in kept if columns[i].spare]
         if not spare:
             break
         kept.remove(spare[-1])
-    left_out = [column.name for i, column in enumerate(columns) if i not in kept]
-    console().print(stacked([columns[i] for i in kept], [[row[i] for i in kept] for row in rows]))
-    if left_out:
-        print_notes([f"--wide also shows {', '.join(left_out)}"])
+    return kept
+
+
+def wide_note(left_out: Sequence[str]) -> str:
+    """What a note says of the columns that were left out."""
+    return f"--wide also shows {', '.join(left_out)}"
 
 
 def print_facts(rows: Iterable[tuple[str, str]], *, separator: str = GAP) -> None:

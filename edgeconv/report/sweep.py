@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from edgeconv.bench.compare.accuracy import format_figure
 from edgeconv.report.tables import Column, table
 from edgeconv.sweep.estimate import Kind
-from edgeconv.sweep.result import Network, Row, SweepResult
+from edgeconv.sweep.network import Network
+from edgeconv.sweep.result import Row, SweepResult
 from edgeconv.units import format_bytes, format_count, format_duration
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ def sweep_rows(
     """The columns of that table, its rows, and their cells."""
     rows = [row for row in result.rows if row.file is not None and (row.on_front or not front)]
     rows.sort(key=lambda row: (row.device or "", -(row.gain or 0.0), row.cost or 0, row.bytes or 0))
-    labels = _labels([row.network for row in result.rows])
+    labels = network_labels([row.network for row in result.rows])
     wanted: list[tuple[Column, Callable[[Row], str]]] = [
-        (Column("network"), lambda row: labels[_key(row.network)]),
+        (Column("network"), lambda row: labels(row.network)),
         (Column("file"), _file),
         (_accuracy_column(rows), _accuracy),
         (Column("device"), lambda row: row.device or ""),
@@ -62,11 +63,11 @@ def _says_something(column: Column, cells: Sequence[str]) -> bool:
 
 def notes(result: SweepResult) -> list[str]:
     """Why figures are missing, each reason once, and what the marks are."""
-    labels = _labels([row.network for row in result.rows])
+    labels = network_labels([row.network for row in result.rows])
     reasons: dict[str, list[str]] = {}
     for row in result.rows:
         for why in row.failures:
-            name = f"{labels[_key(row.network)]} {row.network.precision.value}"
+            name = f"{labels(row.network)} {row.network.precision.value}"
             reasons.setdefault(why, []).append(name)
     lines = [f"{', '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items()]
     if len(lines) > _SHOWN_FAILURES:
@@ -112,12 +113,12 @@ def _key(network: Network) -> str:
     return network.model_dump_json(exclude={"precision"})
 
 
-def _labels(networks: Sequence[Network]) -> dict[str, str]:
-    """A name for each network, of what differs between the networks."""
+def network_labels(networks: Sequence[Network]) -> Callable[[Network], str]:
+    """What names each of the networks, by what differs between them."""
     fields = [_fields(network) for network in networks]
     names = list(dict.fromkeys(name for each in fields for name in each))
     varied = [n for n in names if len({repr(each[n]) for each in fields if n in each}) > 1]
-    return {
+    labels = {
         _key(network): " ".join(
             [
                 network.model.rpartition("/")[2],
@@ -130,6 +131,7 @@ def _labels(networks: Sequence[Network]) -> dict[str, str]:
         )
         for network, each in zip(networks, fields, strict=True)
     }
+    return lambda network: labels[_key(network)]
 
 
 def _fields(network: Network) -> dict[str, Any]:

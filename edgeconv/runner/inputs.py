@@ -25,7 +25,12 @@ def make_inputs(inputs: Sequence[InputInfo], request: Request) -> list[Any]:
     if request.inputs is None:
         # RandomState's stream is frozen: every NumPy gives every device the same values.
         random = numpy.random.RandomState(request.seed)
-        return [structured(random, name, shape, dtype) for name, shape, dtype in inputs]
+        return [
+            structured(random, name, shape, "uint8").astype(dtype)
+            if name in request.pixels
+            else structured(random, name, shape, dtype)
+            for name, shape, dtype in inputs
+        ]
     return fitted(inputs, read_arrays(request.inputs), request)
 
 

@@ -54,6 +54,7 @@ class Request:
     operators: bool = False
     batches: int = 0
     channels_first: Sequence[str] = ()
+    pixels: Sequence[str] = ()
     xnnpack: bool | None = None
     script: str | None = None
     script_file: str = ""

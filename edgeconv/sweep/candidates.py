@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 from collections.abc import Iterator
 from itertools import product
@@ -14,6 +15,7 @@ from edgeconv.sweep.contents import content_of, content_of_data, content_of_mode
 from edgeconv.sweep.jobs import ExportJob, Value
 from edgeconv.sweep.plan import Models, Plan
 
+Size = int | str | None
 _PATTERN = re.compile(r"[*?\[]")
 _PLACE = re.compile(r"\{(\w+)\}")
 
@@ -25,13 +27,16 @@ def candidates(plan: Plan) -> list[ExportJob]:
         UsageError: A pattern matches nothing, a file is missing, or a name in ``weights`` is
             unknown.
     """
-    jobs = {job.key(): job for models in plan.model for job in _of(models, plan)}
+    tables = enumerate(plan.model)
+    jobs = {job.key(): job for place, models in tables for job in _of(models, plan, place)}
     return list(jobs.values())
 
 
-def _of(models: Models, plan: Plan) -> Iterator[ExportJob]:
+def _of(models: Models, plan: Plan, place: int) -> Iterator[ExportJob]:
     calibration = plan.export.calibration
     data = None if calibration is None else content_of_data(calibration)
+    argument = None if plan.early_exit is None else plan.early_exit.argument
+    argument = argument if argument in models.args else None
     names = [name for pattern in models.name for name in matching(pattern)]
     for name, size, args in product(
         dict.fromkeys(names), models.input_size or (None,), _combinations(models)
@@ -41,6 +46,7 @@ def _of(models: Models, plan: Plan) -> Iterator[ExportJob]:
         for precision, (effort, ranges) in product(plan.export.precisions, _choices(plan)):
             # Efforts and ranges are of calibrated files; of the others there is one of each.
             calibrated = precision.calibrated
+            settings = precision.value, effort, ranges.value
             if not calibrated and (effort, ranges) != _choices(plan)[0]:
                 continue
             yield ExportJob(
@@ -55,8 +61,19 @@ def _of(models: Models, plan: Plan) -> Iterator[ExportJob]:
                 range_method=ranges if calibrated else RangeMethod.AUTO,
                 calibration=calibration if calibrated else None,
                 calibration_size=plan.export.calibration_size,
+                calibration_shards=plan.export.calibration_shards if calibrated else 1,
                 contents=(*contents, data if calibrated else None),
+                stage_argument=argument,
+                chain=argument and _chain(place, name, size, args, argument, *settings),
             )
+
+
+def _chain(
+    place: int, name: str, size: Size, args: dict[str, Value], argument: str, *settings: str | int
+) -> str:
+    """The same for all stages of a chain, and for nothing else."""
+    others = sorted((key, value) for key, value in args.items() if key != argument)
+    return json.dumps([place, name, size, others, *settings])
 
 
 def _choices(plan: Plan) -> list[tuple[int, RangeMethod]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgeconv.bundle import sha256_of
 from edgeconv.errors import UsageError
+from edgeconv.tar_file import archives_of, is_tar
 
 # What computes files and figures; a network of a library depends on that library as well.
 _TOOLS = (
@@ -40,11 +41,13 @@ def tools() -> str:
 
 
 def content_of(path: Path) -> str:
-    """A hash of a file, or of all files of a folder with their names.
+    """A hash of a file, or of all files of a folder or a range of archives with their names.
 
     Raises:
         UsageError: There is none, or it cannot be read.
     """
+    if is_tar(path) and not path.exists():
+        return digest(*(f"{each.name} {content_of(each)}" for each in archives_of(path)))
     try:
         stat = path.stat()
         if not path.is_dir():

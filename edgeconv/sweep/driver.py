@@ -14,8 +14,9 @@ from edgeconv.errors import EdgeconvError, UsageError, first_line
 from edgeconv.progress import Progress, no_progress
 from edgeconv.sweep.boards import LOOK_AGAIN_SECONDS, Board, Pool, open_pools
 from edgeconv.sweep.cache import Cache
+from edgeconv.sweep.chains import Chains
 from edgeconv.sweep.contents import content_of, content_of_data
-from edgeconv.sweep.jobs import CountJob, ExportJob, Job, MeasureJob, ScoreJob
+from edgeconv.sweep.jobs import CountJob, ExitJob, ExportJob, Job, MeasureJob, ScoreJob
 from edgeconv.sweep.plan import Plan
 from edgeconv.sweep.work import Failure, bundle_of, is_done
 from edgeconv.sweep.workers import Workers
@@ -55,7 +56,9 @@ class Candidate:
         job: The export.
         key: Its key.
         jobs: What was asked about its bundle, by what the rows call it.
+        exits: What was asked about its chain, once this last stage was exported.
         failures: Why jobs have no result, by their keys.
+        parts_left: The keys of parts of the calibration that are not done yet.
         shards_left: The keys of parts of the evaluation that are not counted yet.
     """
 
@@ -64,7 +67,9 @@ class Candidate:
     measured: dict[str, MeasureJob] = field(default_factory=dict)
     counted: dict[str, CountJob] = field(default_factory=dict)
     scored: ScoreJob | None = None
+    exits: list[ExitJob] = field(default_factory=list)
     failures: dict[str, Failure] = field(default_factory=dict)
+    parts_left: set[str] = field(default_factory=set)
     shards_left: set[str] = field(default_factory=set)
 
 
@@ -116,8 +121,9 @@ class Driver:
     def run(self, exports: Sequence[ExportJob]) -> list[Candidate]:
         """Carry out everything, and say what became of it."""
         candidates = [Candidate(job, job.key()) for job in exports]
+        self._chains = Chains(self._plan, exports, self._data)
         for candidate in candidates:
-            self._want(candidate, candidate.job)
+            self._want_export(candidate)
         try:
             while self._ready or self._measurements or self._running:
                 self._start()
@@ -127,6 +133,15 @@ class Driver:
             for future in self._running:
                 future.cancel()
         return candidates
+
+    def _want_export(self, candidate: Candidate) -> None:
+        parts = candidate.job.parts()
+        if not parts or is_done(candidate.job, self._cache):
+            self._want(candidate, candidate.job)
+            return
+        candidate.parts_left = {part.key() for part in parts}
+        for part in parts:
+            self._want(candidate, part)
 
     def _want(self, candidate: Candidate, job: Job) -> None:
         self._all += 1
@@ -231,6 +246,8 @@ class Driver:
         if measurement is not None and isinstance(job, MeasureJob):
             candidate.measured[measurement.pool.name] = job
         candidate.failures[job.key()] = failure
+        if job.kind == "calibrate":
+            candidate.failures.setdefault(candidate.key, failure)
         if job.kind == "shard" and candidate.scored is not None:
             candidate.failures.setdefault(candidate.scored.key(), failure)
         self._count()
@@ -240,6 +257,10 @@ class Driver:
         if isinstance(job, ExportJob):
             bundle = bundle_of(candidate.key, self._cache)
             self._ask_about(candidate, bundle)
+        elif job.kind == "calibrate":
+            candidate.parts_left.discard(job.key())
+            if not candidate.parts_left:
+                self._want(candidate, candidate.job)
         elif job.kind == "shard":
             candidate.shards_left.discard(job.key())
             if not candidate.shards_left and candidate.scored is not None:
@@ -254,7 +275,11 @@ class Driver:
                 job = CountJob(bundle=candidate.key, files=files, device=device)
                 candidate.counted[device] = job
                 self._want(candidate, job)
-        if plan.evaluate is not None:
+        if candidate.job.chain is not None:
+            candidate.exits = self._chains.exported(candidate.job, bundle)
+            for part in candidate.exits:
+                self._want(candidate, part)
+        elif plan.evaluate is not None:
             # The manifest says how images become inputs, so it counts as well.
             whole = (content_of(bundle.path / "manifest.json"), *files)
             candidate.scored = ScoreJob(

@@ -12,7 +12,14 @@ from edgeconv.sweep.jobs import ExportJob
 from edgeconv.sweep.plan import Plan
 
 # Seconds of a job while the cache has none of its kind: guesses, and called so.
-_GUESSES = {"export": 20.0, "count": 60.0, "shard": 20.0, "score": 2.0}
+_GUESSES = {
+    "calibrate": 20.0,
+    "export": 20.0,
+    "count": 60.0,
+    "shard": 20.0,
+    "score": 2.0,
+    "exit": 20.0,
+}
 _PROCESS_SECONDS = 1.5  # to start a measuring process, beyond what it measures
 
 
@@ -45,20 +52,29 @@ def estimate(plan: Plan, exports: Sequence[ExportJob], cache: Cache) -> list[Kin
 
     What is known of earlier jobs is their median, whatever their networks were.
     """
-    jobs = Counter({"export": len(exports)})
+    jobs: Counter[str] = Counter()
+    done = Counter({"export": sum(cache.has("export", job.key()) for job in exports)})
+    left = [job for job in exports if not cache.has("export", job.key())]
+    if parts := [part for job in left for part in job.parts()]:
+        jobs["calibrate"] = len(parts)
+        done["calibrate"] = sum(cache.has("calibrate", part.key()) for part in parts)
+    jobs["export"] = len(exports)
     if plan.measure is not None:
         jobs["measure"] = len(exports) * len(plan.measure.devices)
     if plan.count is not None:
         jobs["count"] = len(exports) * len(plan.count.devices)
     if plan.evaluate is not None:
-        jobs["shard"] = len(exports) * plan.evaluate.shards
-        jobs["score"] = len(exports)
+        whole = sum(job.chain is None for job in exports)
+        chains = len({job.chain for job in exports if job.chain is not None})
+        jobs["shard"], jobs["score"] = whole * plan.evaluate.shards, whole
+        jobs["exit"] = chains * plan.evaluate.shards
     earlier: dict[str, list[float]] = {}
     for entry in cache.entries():
         earlier.setdefault(entry.kind, []).append(entry.seconds)
-    done = Counter({"export": sum(cache.has("export", job.key()) for job in exports)})
     return [
-        _kind(name, count, done[name], earlier.get(name, []), plan) for name, count in jobs.items()
+        _kind(name, count, done[name], earlier.get(name, []), plan)
+        for name, count in jobs.items()
+        if count
     ]
 
 

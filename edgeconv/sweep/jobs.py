@@ -28,12 +28,15 @@ class _Job(Record):
         return digest(tools(), json.dumps(fields, sort_keys=True))
 
 
-class ExportJob(_Job):
-    """A network becomes a bundle of one precision. ``contents`` are hashes of what PLACES name."""
+class _OfNetwork(_Job):
+    """A network and how it is exported. ``contents`` are hashes of what PLACES name.
 
-    PLACES = frozenset({"model", "weights", "calibration"})
+    Of a stage, ``stage_argument`` is the argument that says which one it is, and ``chain`` is the
+    same for all stages of a chain and for no other job.
+    """
 
-    kind: Literal["export"] = "export"
+    PLACES = frozenset({"model", "weights", "calibration", "chain"})
+
     model: str
     args: dict[str, Value]
     input_size: int | str | None
@@ -46,6 +49,38 @@ class ExportJob(_Job):
     calibration: str | None
     calibration_size: int
     contents: tuple[str | None, ...]
+    stage_argument: str | None = None
+    chain: str | None = None
+
+    @property
+    def stage(self) -> int:
+        """Which stage of a chain it is; 0 of a whole network."""
+        return 0 if self.stage_argument is None else int(self.args[self.stage_argument])
+
+
+class CalibrateJob(_OfNetwork):
+    """What a network computes on part ``index`` of ``shards`` of the calibration data."""
+
+    kind: Literal["calibrate"] = "calibrate"
+    index: int
+    shards: int
+
+
+class ExportJob(_OfNetwork):
+    """A network becomes a bundle of one precision, the same one for any number of shards."""
+
+    PLACES = _OfNetwork.PLACES | {"calibration_shards"}
+
+    kind: Literal["export"] = "export"
+    calibration_shards: int = 1
+
+    def parts(self) -> list[CalibrateJob]:
+        """The parts of its calibration, in their order; none where it is not divided."""
+        if self.calibration_shards == 1:
+            return []
+        fields = {name: getattr(self, name) for name in _OfNetwork.model_fields}
+        shards = self.calibration_shards
+        return [CalibrateJob(**fields, index=index, shards=shards) for index in range(shards)]
 
 
 class _OfBundle(_Job):
@@ -102,5 +137,24 @@ class ScoreJob(_OnData):
         return [ShardJob(**{**fields, "index": index}) for index in range(self.shards)]
 
 
-Job = ExportJob | MeasureJob | CountJob | ShardJob | ScoreJob
+class ExitJob(_Job):
+    """What every exit of a chain says of part ``index`` of ``shards`` of the data.
+
+    ``bundles`` are the keys of the stages' exports, ``files`` the hashes of what they wrote, and
+    ``contents`` those of the data.
+    """
+
+    PLACES = frozenset({"bundles", "data", "truth"})
+
+    kind: Literal["exit"] = "exit"
+    bundles: tuple[str, ...]
+    files: tuple[str, ...]
+    data: Path
+    truth: Path | None
+    contents: tuple[str | None, ...]
+    shards: int
+    index: int
+
+
+Job = CalibrateJob | ExportJob | MeasureJob | CountJob | ShardJob | ScoreJob | ExitJob
 JOB: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="kind")])

@@ -12,6 +12,7 @@ from edgeconv.bench.result import BenchOptions, Threads
 from edgeconv.bundle import Format, Precision
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize_options import MAX_EFFORT, RangeMethod
+from edgeconv.sweep.confidence import Confidence
 from edgeconv.toml_file import read_toml
 from edgeconv.versioned import Record, first_problem
 
@@ -30,8 +31,9 @@ formats = ["tflite"]
 precisions = ["float32", "int8"]
 efforts = [1]
 ranges = ["auto"]
-calibration = "random"             # a folder of images, .npz, file.py:function or "random"
+calibration = "random"             # as --calibration of `edgeconv export`
 calibration_size = 32
+# calibration_shards = 8           # parts that are calibrated on at the same time
 
 [measure]
 devices = ["local"]                # as --device of `edgeconv bench`, or pools of devices.toml
@@ -47,6 +49,14 @@ wait = "10min"                     # how long to wait for a board that others me
 # data = "validation"              # as --data of `edgeconv evaluate`
 # task = "classification"
 # shards = 8                       # parts that run at the same time
+
+# [[model]]                        # all stages of a network with early exits
+# name = "resnet_early_exit"
+# args = { num_classes = 10, input_size = 64, stage = [0, 1, 2] }
+
+# [early_exit]                     # tries them as a chain, with thresholds
+# confidence = ["probability"]     # "margin", "entropy"
+# points = 12                      # rows of a chain
 
 # [question]                       # without it, everything on the front is shown as an answer
 # max_latency = "33ms"
@@ -134,6 +144,7 @@ class Exports(_Table):
     ranges: tuple[RangeMethod, ...] = (RangeMethod.AUTO,)
     calibration: str | None = None
     calibration_size: int = Field(default=128, ge=1)
+    calibration_shards: int = Field(default=1, ge=1, le=10_000)
 
 
 class Measures(_Table):
@@ -175,6 +186,17 @@ class Evaluates(_Table):
     shards: int = Field(default=1, ge=1, le=10_000)
 
 
+class EarlyExits(_Table):
+    """Networks that are tried as chains of stages: those whose ``argument`` lists all stages.
+
+    Each chain gives up to ``points`` rows for each confidence.
+    """
+
+    argument: str = "stage"
+    confidence: tuple[Confidence, ...] = (Confidence.PROBABILITY,)
+    points: int = Field(default=12, ge=1, le=1000)
+
+
 class Question(_Table):
     """What an answer has to keep to."""
 
@@ -191,6 +213,7 @@ class Plan(_Table):
     measure: Measures | None = None
     count: CountsOn | None = None
     evaluate: Evaluates | None = None
+    early_exit: EarlyExits | None = None
     question: Question = Question()
 
 
@@ -216,7 +239,41 @@ def read_plan(path: Path) -> Plan:
             f"{path}: question.max_latency: nothing is measured",
             hint="write [measure] with devices",
         )
+    _check_chains(plan, path)
     return plan
+
+
+def _check_chains(plan: Plan, path: Path) -> None:
+    """Refuse early exits that nothing is known of.
+
+    Raises:
+        UsageError: It is so.
+    """
+    if plan.early_exit is None:
+        return
+    name = plan.early_exit.argument
+    if plan.evaluate is None or plan.evaluate.task != "classification":
+        raise UsageError(
+            f"{path}: early_exit: thresholds are found on classified data",
+            hint="write [evaluate] with data, of the task classification",
+        )
+    if plan.measure is None and plan.count is None:
+        raise UsageError(
+            f"{path}: early_exit: no stage has a cost",
+            hint="write [measure] or [count] with devices",
+        )
+    listed = [models.args[name] for models in plan.model if name in models.args]
+    if not listed:
+        raise UsageError(
+            f"{path}: early_exit: no model has the argument {name}",
+            hint=f"write args = {{ {name} = [0, 1] }}, with all stages",
+        )
+    for stages in listed:
+        if len(stages) < 2 or [repr(stage) for stage in stages] != [*map(repr, range(len(stages)))]:
+            raise UsageError(
+                f"{path}: model.args: {name} is not the stages of a chain",
+                hint="list all of them in their order: [0, 1], and so on",
+            )
 
 
 def _placed(plan: Plan, folder: Path) -> Plan:

@@ -5,35 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
 from edgeconv import __version__
 from edgeconv.bench.instructions import CountResult
 from edgeconv.bench.result import BenchResult, Interval, ModelResult
-from edgeconv.bundle import Artifact, Bundle, Format, Precision
+from edgeconv.bundle import Artifact, Bundle, Format
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluation import Evaluation, Figure
-from edgeconv.export.quantize_options import RangeMethod
 from edgeconv.sweep.cache import Cache
+from edgeconv.sweep.chain_row import ChainRow
 from edgeconv.sweep.driver import Candidate
-from edgeconv.sweep.jobs import CountJob, Job, Value
+from edgeconv.sweep.jobs import CountJob, Job
+from edgeconv.sweep.network import Network
 from edgeconv.sweep.plan import Question
 from edgeconv.sweep.work import Failure, bundle_of, failures_of, result_of
 from edgeconv.versioned import Record, Versioned
-
-
-class Network(Record):
-    """What was exported, and how."""
-
-    model: str
-    args: dict[str, Value]
-    input_size: int | str | None
-    weights: str | None
-    precision: Precision
-    effort: int
-    range_method: RangeMethod
 
 
 class Row(Record):
@@ -89,8 +78,11 @@ class Limits(Record):
             memory_bytes=question.max_memory,
         )
 
-    def kept_by(self, row: Row) -> bool:
-        """Whether a row keeps to all of them; what was not measured keeps to none."""
+    def kept_by(self, row: Row | ChainRow) -> bool:
+        """Whether a row keeps to all of them; what was not measured keeps to none.
+
+        Of a chain it is the expected latency, and the size of all its files.
+        """
         latency = None if row.latency_ns is None else row.latency_ns.high / 1e9
         pairs = (
             (self.latency_s, latency),
@@ -101,7 +93,7 @@ class Limits(Record):
 
 
 class SweepResult(Versioned):
-    """The rows of a sweep, and the limits of its plan's question."""
+    """The rows of a sweep, those of chains apart, and the limits of its plan's question."""
 
     WHAT = "a result of edgeconv sweep"
     REDO = "sweep again"
@@ -113,6 +105,7 @@ class SweepResult(Versioned):
     started: datetime
     limits: Limits
     rows: tuple[Row, ...]
+    chains: tuple[ChainRow, ...] = ()
 
     def best(self, limits: Limits, device: str | None = None) -> Row:
         """The row to deploy: the most accurate one, or the cheapest if accuracy decides nothing.
@@ -121,26 +114,45 @@ class SweepResult(Versioned):
             UsageError: The rows are of several devices, or none is of ``device``.
             EdgeconvError: None keeps to the limits.
         """
-        rows = [row for row in self.rows if row.file is not None]
-        devices = sorted({row.device for row in rows if row.device is not None})
-        if device is not None and device not in devices:
-            known = ", ".join(devices) or "no device"
-            raise UsageError(f"nothing was measured on {device}", hint=f"name one of: {known}")
-        if device is None and len(devices) > 1:
-            raise UsageError(
-                f"the sweep has several devices: {', '.join(devices)}",
-                hint="name one with --device",
-            )
-        kept = [row for row in rows if device in (None, row.device) and limits.kept_by(row)]
-        accurate = [row for row in kept if row.gain is not None]
-        if not kept:
-            raise EdgeconvError(
-                "no file keeps to the limits", hint="raise a limit, or try smaller networks"
-            )
-        return min(accurate or kept, key=_order)
+        return _best([row for row in self.rows if row.file is not None], limits, device)
+
+    def best_chain(self, limits: Limits, device: str | None = None) -> ChainRow:
+        """The chain to deploy: the most accurate one, and the cheapest of equals.
+
+        Raises:
+            UsageError: The chains are of several devices, or none is of ``device``.
+            EdgeconvError: None keeps to the limits.
+        """
+        return _best([row for row in self.chains if row.cost is not None], limits, device)
 
 
-def _order(row: Row) -> tuple[float, float, float]:
+AnyRow = TypeVar("AnyRow", Row, ChainRow)
+
+
+def _best(rows: Sequence[AnyRow], limits: Limits, device: str | None) -> AnyRow:
+    devices = sorted({row.device for row in rows if row.device is not None})
+    if device is not None and device not in devices:
+        known = ", ".join(devices) or "no device"
+        raise UsageError(f"nothing was measured on {device}", hint=f"name one of: {known}")
+    if device is None and len(devices) > 1:
+        raise UsageError(
+            f"the sweep has several devices: {', '.join(devices)}",
+            hint="name one with --device",
+        )
+    if not rows:
+        raise UsageError(
+            "the sweep has no such files", hint="ask with --early-exit for chains, or without"
+        )
+    kept = [row for row in rows if device in (None, row.device) and limits.kept_by(row)]
+    accurate = [row for row in kept if row.gain is not None]
+    if not kept:
+        raise EdgeconvError(
+            "no file keeps to the limits", hint="raise a limit, or try smaller networks"
+        )
+    return min(accurate or kept, key=_order)
+
+
+def _order(row: Row | ChainRow) -> tuple[float, float, float]:
     cost = float("inf") if row.cost is None else row.cost
     return (-(row.gain or 0.0), cost, row.bytes or 0)
 
@@ -178,14 +190,15 @@ def _figures(row: Row) -> tuple[float | None, ...]:
 
 
 def rows_of(candidates: Sequence[Candidate], cache: Cache) -> Iterator[Row]:
-    """The rows of all candidates, in their order."""
+    """The rows of all candidates that are whole networks, in their order."""
     for candidate in candidates:
-        yield from _rows(candidate, cache)
+        if candidate.job.chain is None:
+            yield from rows_of_candidate(candidate, cache)
 
 
-def _rows(candidate: Candidate, cache: Cache) -> Iterator[Row]:
-    job = candidate.job
-    network = Network(**{name: getattr(job, name) for name in Network.model_fields})
+def rows_of_candidate(candidate: Candidate, cache: Cache) -> Iterator[Row]:
+    """The rows of a candidate: its files, on each device."""
+    network = Network.of(candidate.job)
     failed = candidate.failures.get(candidate.key)
     if failed is not None:
         yield Row(network=network, failures=(_why("export", failed),))
@@ -262,13 +275,13 @@ def _why(what: str, failure: Failure) -> str:
     return f"{what}: {failure.message}"
 
 
-def bundle_at(row: Row) -> Bundle:
-    """The bundle of a row.
+def bundle_at(path: Path | None) -> Bundle:
+    """The bundle of a row or of a stage.
 
     Raises:
         UsageError: It was pruned from the cache.
         BundleError: It is damaged.
     """
-    if row.bundle is None or not row.bundle.is_dir():
+    if path is None or not path.is_dir():
         raise UsageError("the bundle was removed from the cache", hint="sweep again")
-    return Bundle.load(row.bundle)
+    return Bundle.load(path)

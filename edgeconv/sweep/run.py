@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from edgeconv.progress import Progress, no_progress
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.candidates import candidates
+from edgeconv.sweep.chain_row import marked_chains
+from edgeconv.sweep.chain_rows import chain_rows
 from edgeconv.sweep.driver import Driver
 from edgeconv.sweep.plan import Plan
 from edgeconv.sweep.result import Limits, SweepResult, marked, rows_of
@@ -39,5 +41,6 @@ def sweep(
     with open_workers(cache, scheduler=scheduler, count=workers) as opened:
         done = Driver(plan, cache, opened, progress).run(exports)
     rows = marked(tuple(rows_of(done, cache)))
+    chains = marked_chains(tuple(chain_rows(done, plan, cache)))
     cache.prune(before=now)
-    return SweepResult(started=started, limits=Limits.of(plan.question), rows=rows)
+    return SweepResult(started=started, limits=Limits.of(plan.question), rows=rows, chains=chains)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -23,7 +23,17 @@ from edgeconv.device.emulated import EmulatedDevice
 from edgeconv.errors import BusyDevice, EdgeconvError, IncompleteExport, first_line
 from edgeconv.evaluation import Evaluation
 from edgeconv.sweep.cache import Cache
-from edgeconv.sweep.jobs import CountJob, ExportJob, Job, MeasureJob, ScoreJob, ShardJob
+from edgeconv.sweep.jobs import (
+    CalibrateJob,
+    CountJob,
+    ExitJob,
+    ExportJob,
+    Job,
+    MeasureJob,
+    ScoreJob,
+    ShardJob,
+)
+from edgeconv.sweep.stages import Exits, count_exits, exits_in, inputs_of_stage
 from edgeconv.versioned import Versioned
 
 logger = logging.getLogger(__name__)
@@ -32,6 +42,7 @@ BUNDLE = "bundle"
 RESULT = "result.json"
 COUNTS, ABOUT = "counts.npz", "counts.json"
 FAILURES = "failures.json"
+SURVEYED = "surveyed.npz"
 
 V = TypeVar("V", bound=Versioned)
 
@@ -70,8 +81,10 @@ def run_job(job: Job, cache: Cache) -> Failure | None:
 
 
 def _write(job: Job, cache: Cache, folder: Path) -> None:
-    if isinstance(job, ExportJob):
-        _export(job, folder)
+    if isinstance(job, CalibrateJob):
+        _calibrate(job, folder)
+    elif isinstance(job, ExportJob):
+        _export(job, cache, folder)
     elif isinstance(job, MeasureJob):
         files = _files(bundle_of(job.bundle, cache))
         device = open_device(job.device)
@@ -82,32 +95,68 @@ def _write(job: Job, cache: Cache, folder: Path) -> None:
         count(files, CountOptions(), board).save(folder / RESULT)
     elif isinstance(job, ShardJob):
         _count_shard(job, cache, folder)
+    elif isinstance(job, ExitJob):
+        count_exits(job, [bundle_of(key, cache) for key in job.bundles], folder)
     else:
         _score(job, cache).save(folder / RESULT)
 
 
-def _export(job: ExportJob, folder: Path) -> None:
-    from edgeconv.export import export
-    from edgeconv.export.quantize_options import QuantizeOptions
+def _calibrate(job: CalibrateJob, folder: Path) -> None:
+    from edgeconv.export.api import calibrate_part
+    from edgeconv.export.quantize.accuracy.surveyed_file import save_surveyed
 
+    with _request(job, folder) as request:
+        found = calibrate_part(request, job.index, job.shards)
+    if found is not None:
+        save_surveyed(folder / SURVEYED, found)
+
+
+def _surveyed(folder: Path) -> Any:
+    """What a part of a calibration showed; None where the network needs none."""
+    from edgeconv.export.quantize.accuracy.surveyed_file import load_surveyed
+
+    file = folder / SURVEYED
+    return load_surveyed(file) if file.exists() else None
+
+
+def _export(job: ExportJob, cache: Cache, folder: Path) -> None:
+    from edgeconv.export.api import carry_out
+    from edgeconv.export.quantize.accuracy.surveyed_file import merged
+
+    parts = [_surveyed(_found(cache, "calibrate", part.key())) for part in job.parts()]
+    surveyed = merged(parts) if parts and None not in parts else None
     failures: dict[str, str] = {}
     try:
-        export(
-            job.model,
-            out=folder / BUNDLE,
-            formats=job.formats,
-            precisions=(job.precision,),
-            model_args=job.args or None,
-            input_size=job.input_size,
-            weights=job.weights,
-            pretrained=job.pretrained,
-            calibration=job.calibration,
-            calibration_size=job.calibration_size,
-            quantization=QuantizeOptions(effort=job.effort, range_method=job.range_method),
-        )
+        with _request(job, folder) as request:
+            carry_out(request, surveyed)
     except IncompleteExport as error:
         failures = {name: each.message for name, each in error.failures.items()}
     (folder / FAILURES).write_text(json.dumps(failures), "utf-8")
+
+
+@contextmanager
+def _request(job: CalibrateJob | ExportJob, folder: Path) -> Iterator[Any]:
+    """What an export is asked for."""
+    from edgeconv.export.quantize_options import QuantizeOptions
+    from edgeconv.export.request import ExportRequest
+    from edgeconv.export.target import resolve_request
+
+    with inputs_of_stage(job) as (input_size, calibration):
+        yield resolve_request(
+            ExportRequest(
+                job.model,
+                out=folder / BUNDLE,
+                formats=job.formats,
+                precisions=(job.precision,),
+                model_args=job.args or None,
+                input_size=input_size,
+                weights=job.weights,
+                pretrained=job.pretrained,
+                calibration=calibration,
+                calibration_size=job.calibration_size,
+                quantization=QuantizeOptions(effort=job.effort, range_method=job.range_method),
+            )
+        )
 
 
 def _count_shard(job: ShardJob, cache: Cache, folder: Path) -> None:
@@ -180,12 +229,23 @@ def result_of(kind: type[V], job: Job, cache: Cache) -> V:
     return kind.load(_found(cache, job.kind, job.key()) / RESULT)
 
 
+def exits_of(job: ExitJob, cache: Cache) -> Exits:
+    """What the exits of a chain said of a part of the data.
+
+    Raises:
+        EdgeconvError: It is not there, or damaged.
+    """
+    return exits_in(_found(cache, job.kind, job.key()))
+
+
 _CHECKS: dict[type[Any], Callable[[Any, Cache], object]] = {
+    CalibrateJob: lambda job, cache: _surveyed(_found(cache, "calibrate", job.key())),
     ExportJob: lambda job, cache: (bundle_of(job.key(), cache), failures_of(job.key(), cache)),
     MeasureJob: partial(result_of, BenchResult),
     CountJob: partial(result_of, CountResult),
     ShardJob: lambda job, cache: _counts(_found(cache, "shard", job.key())),
     ScoreJob: partial(result_of, Evaluation),
+    ExitJob: exits_of,
 }
 
 

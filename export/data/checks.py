@@ -19,6 +19,7 @@ from edgeconv.preprocessing import Fit, Preprocessing
 _RAW_PIXEL = 30.0
 _NORMALIZE = "pass them as uint8 to have them normalized, or normalize them"
 _CHECK = "check that these are the samples that you mean"
+_MOST_CHANNELS = 4  # of pixels: red, green, blue and infrared; what has more are features
 
 
 class InputCheck:
@@ -98,7 +99,7 @@ class InputCheck:
                     _CHECK,
                 )
             )
-        image = len(self._inputs) == 1 and len(self._inputs[0].shape) == 4
+        image = len(self._inputs) == 1 and _may_have_pixels(self._inputs[0])
         if image and self._samples and not normalized_here and self._low[0] <= self._high[0]:
             lines += self._pixel_findings(self._low[0], self._high[0])
         return lines
@@ -127,6 +128,10 @@ class InputCheck:
                 )
             ]
         return []
+
+
+def _may_have_pixels(info: TensorInfo) -> bool:
+    return len(info.shape) == 4 and info.shape[channel_axis(info)] <= _MOST_CHANNELS
 
 
 def _findings_of_bytes(low: float, high: float) -> list[Notice]:

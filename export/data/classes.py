@@ -1,4 +1,4 @@
-"""Samples with their classes: class folders, ImageNet as it is, ``.npz`` files and objects."""
+"""Samples with their classes: class folders, WebDatasets, ImageNet as it is, arrays and objects."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import numpy as np
 
 from edgeconv.bundle import Manifest
 from edgeconv.errors import DataError, MismatchedData, UsageError
-from edgeconv.export.data.images import ImageFolder
+from edgeconv.export.data.images import Images, has_images
 from edgeconv.export.data.labeled import LabeledObject
 from edgeconv.export.data.truth import (
     Labeled,
-    folder_with_truths,
-    image_folder,
+    images_at,
+    images_with_truths,
     npz_with_truths,
     rows_with_truths,
 )
+from edgeconv.export.data.webdataset import class_of
 
 _TRUTH_OF_IMAGENET = "ILSVRC2012_validation_ground_truth.txt"
 _NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})$")
@@ -31,9 +32,9 @@ def open_classes(
     """Open samples with the index of their class.
 
     Args:
-        data: A folder with a folder of images per class, ImageNet's folder of validation images, an
-            ``.npz`` with ``x`` and ``y``, or an object as
-            :class:`edgeconv.export.data.labeled.LabeledObject` takes it.
+        data: A folder or a tar with a folder of images per class, a WebDataset with ``.cls``,
+            ImageNet's folder or tar of validation images, an ``.npz`` with ``x`` and ``y``, or an
+            object as :class:`edgeconv.export.data.labeled.LabeledObject` takes it.
         truth: The folder of ImageNet's devkit, for its validation images.
         manifest: Describes the network.
         classes: How many classes the network has; None where any label will do.
@@ -49,13 +50,17 @@ def open_classes(
             lambda asked: islice(found, asked.start, asked.stop), total, [], lambda: found.sha256
         )
     if truth is not None:
-        return _imagenet(image_folder(data, manifest), truth, classes)
-    if data.is_dir():
-        return _class_folders(image_folder(data, manifest), manifest, classes)
+        return _imagenet(images_at(data, manifest), truth, classes)
+    if has_images(data):
+        images = images_at(data, manifest)
+        if images.labeled:
+            return _webdataset(images, classes)
+        return _class_folders(images, manifest, classes)
     if data.suffix != ".npz":
-        kind = "neither a folder nor an .npz file" if data.exists() else "no such file"
+        kind = "neither a folder nor an .npz or .tar file" if data.exists() else "no such file"
         raise UsageError(
-            f"{data}: {kind}", hint="pass a folder of images per class, or an .npz with x and y"
+            f"{data}: {kind}",
+            hint="pass a folder of images per class, a .tar of it, or an .npz with x and y",
         )
     samples, labels = npz_with_truths(data, manifest, "iu", "integers")
     if len(labels.shape) != 1:
@@ -77,21 +82,44 @@ def open_classes(
     )
 
 
-def _class_folders(folder: ImageFolder, manifest: Manifest, classes: int | None) -> Labeled[int]:
-    loose = [file for file in folder.files if file.parent == folder.path]
-    if loose:
+def _webdataset(images: Images, classes: int | None) -> Labeled[int]:
+    """Images with the index of their class in a file beside them, which is read with the image."""
+    bare = [image for image in images.stored if image.label is None]
+    if bare:
+        raise DataError(
+            f"{bare[0].file} has no .cls beside it, as {len(bare)} of {len(images)} images",
+            hint="store the index of its class under its name with .cls at the end",
+        )
+
+    def truth_of(index: int) -> int:
+        label = images.stored[index].label
+        assert label is not None
+        found = class_of(label)
+        if classes is not None and found >= classes:
+            raise DataError(
+                f"{label} states class {found}, and the network has {classes} classes",
+                hint="number the classes from 0",
+            )
+        return found
+
+    return images_with_truths(images, truth_of)
+
+
+def _class_folders(images: Images, manifest: Manifest, classes: int | None) -> Labeled[int]:
+    loose = next((image for image in images.stored if len(image.within.parts) == 1), None)
+    if loose is not None:
         hint = "sort the images as FOLDER/CLASS/image"
-        if _NUMBER.search(loose[0].stem):
+        if _NUMBER.search(loose.within.stem):
             hint = "for ImageNet's validation images pass --truth with the folder of its devkit"
-        raise DataError(f"{loose[0]} is not in a class folder", hint=hint)
-    of_file = [file.relative_to(folder.path).parts[0] for file in folder.files]
-    names = sorted(set(of_file))
+        raise DataError(f"{loose.file} is not in a class folder", hint=hint)
+    of_image = [image.within.parts[0] for image in images.stored]
+    names = sorted(set(of_image))
     index = (
         {name: place for place, name in enumerate(names)}
         if classes is None
-        else _class_indices(folder.path, names, classes, manifest.labels)
+        else _class_indices(images.path, names, classes, manifest.labels)
     )
-    return folder_with_truths(folder, lambda i: index[of_file[i]])
+    return images_with_truths(images, lambda i: index[of_image[i]])
 
 
 def _class_indices(
@@ -110,7 +138,7 @@ def _class_indices(
     )
 
 
-def _imagenet(folder: ImageFolder, devkit: Path, classes: int | None) -> Labeled[int]:
+def _imagenet(images: Images, devkit: Path, classes: int | None) -> Labeled[int]:
     """ImageNet's validation images, of which the number in the name says which line is theirs."""
     truth, meta = _devkit(devkit)
     class_of = _classes_of_numbers(meta)
@@ -125,15 +153,15 @@ def _imagenet(folder: ImageFolder, devkit: Path, classes: int | None) -> Labeled
     except (ValueError, KeyError) as error:
         raise DataError(f"{truth} is not a list of ImageNet's numbers of classes") from error
     numbers = []
-    for file in folder.files:
-        number = _NUMBER.search(file.stem)
+    for image in images.stored:
+        number = _NUMBER.search(image.within.stem)
         if number is None or not 1 <= int(number[1]) <= len(of_line):
             raise DataError(
-                f"{file} is not one of the {len(of_line)} validation images of {truth}",
-                hint="pass the folder of ILSVRC2012_val_00000001.JPEG and so on",
+                f"{image.file} is not one of the {len(of_line)} validation images of {truth}",
+                hint="pass the folder or tar of ILSVRC2012_val_00000001.JPEG and so on",
             )
         numbers.append(int(number[1]))
-    return folder_with_truths(folder, lambda i: of_line[numbers[i] - 1], truth, meta)
+    return images_with_truths(images, lambda i: of_line[numbers[i] - 1], truth, meta)
 
 
 def _devkit(path: Path) -> tuple[Path, Path]:

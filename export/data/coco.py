@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeconv.bundle import Manifest
 from edgeconv.errors import DataError, UsageError
-from edgeconv.export.data.truth import Labeled, folder_with_truths, image_folder
+from edgeconv.export.data.truth import Labeled, images_at, images_with_truths
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class CocoImage:
 def open_coco(
     data: Path, truth: Path | None, manifest: Manifest
 ) -> tuple[Labeled[CocoImage], dict[str, Any]]:
-    """Open a folder of images with the JSON that annotates them.
+    """Open a folder or a tar of images with the JSON that annotates them.
 
     Args:
-        data: The folder; every image in it is annotated, or at least listed.
+        data: The folder or archive; every image in it is annotated, or at least listed.
         truth: The JSON, such as ``instances_val2017.json``.
         manifest: Describes the network.
 
@@ -38,7 +38,7 @@ def open_coco(
         UsageError: There is no such data.
         DataError: The JSON is damaged, or does not list an image.
     """
-    folder = image_folder(data, manifest)
+    stored = images_at(data, manifest)
     if truth is None or not truth.is_file():
         raise UsageError(
             f"the boxes in {data} are not stated" if truth is None else f"{truth}: no such file",
@@ -62,10 +62,10 @@ def open_coco(
         raise DataError(
             f"{truth} is not COCO's JSON of boxes", hint="pass one of its instances_*.json"
         ) from error
-    names = [file.relative_to(folder.path).as_posix() for file in folder.files]
-    unknown = next((name for name in names if name not in images), None)
+    unknown = next((each for each in stored.stored if str(each.within) not in images), None)
     if unknown is not None:
         raise DataError(
-            f"{truth} does not list {data / unknown}", hint="pass the images that it annotates"
+            f"{truth} does not list {unknown.file}", hint="pass the images that it annotates"
         )
-    return folder_with_truths(folder, lambda i: images[names[i]], truth), whole
+    names = [str(each.within) for each in stored.stored]
+    return images_with_truths(stored, lambda i: images[names[i]], truth), whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from PIL.TiffTags import TAGS_V2
 
 from edgeconv.errors import DataError, first_line
 from edgeconv.limits import IMAGE_PIXELS
+from edgeconv.tar_file import TarMember
+
+ImageFile = Path | TarMember
 
 # What Pillow raises for damaged files, by format.
 _DAMAGED = (
@@ -41,13 +45,13 @@ class UnreadableImage(DataError):  # noqa: N818  # what was met, as in edgeconv.
         reason: What is wrong with it and what helps, without the file's name.
     """
 
-    def __init__(self, file: Path, reason: str, hint: str = "") -> None:
+    def __init__(self, file: ImageFile, reason: str, hint: str = "") -> None:
         super().__init__(f"{file} {reason}", hint=hint or "replace it or take it away")
         self.reason = f"{reason} ({hint})" if hint else reason
 
 
 def decode(
-    file: Path, *, gray: bool, background: tuple[int, int, int], exif_rotation: bool
+    file: ImageFile, *, gray: bool, background: tuple[int, int, int], exif_rotation: bool
 ) -> Image.Image:
     """Read an image as bytes: mode L or RGB.
 
@@ -63,7 +67,7 @@ def decode(
 
     Raises:
         UnreadableImage: It is not one whole picture, or of real numbers.
-        LimitExceeded: It has more pixels than the limit.
+        LimitExceeded: It has more pixels or bytes than the limit.
     """
     with open_image(file) as image:
         # A phone's JPEG may carry previews or a second view after the picture (MPO).
@@ -79,7 +83,7 @@ def decode(
 
 
 @contextmanager
-def open_image(file: Path) -> Iterator[Image.Image]:
+def open_image(file: ImageFile) -> Iterator[Image.Image]:
     """Open and load an image in the mode that it has; see :func:`decode`."""
     with _damage_named(file), _opened(file) as image:
         image.load()
@@ -94,7 +98,7 @@ def _turned(image: Image.Image) -> Image.Image:
         return image
 
 
-def _in_bytes(image: Image.Image, opened: Image.Image, file: Path) -> Image.Image:
+def _in_bytes(image: Image.Image, opened: Image.Image, file: ImageFile) -> Image.Image:
     """The image in a mode with bytes; ``opened`` knows its format and its tags."""
     if image.mode in _SIXTEEN_BITS or (image.mode == "I" and opened.format in ("PNG", "PPM")):
         bits, inverted = 16, False
@@ -124,7 +128,7 @@ def _high_bytes(image: Image.Image, bits: int, *, inverted: bool) -> Image.Image
 
 
 @contextmanager
-def _damage_named(file: Path) -> Iterator[None]:
+def _damage_named(file: ImageFile) -> Iterator[None]:
     """Say in one line what is wrong with a damaged file."""
     try:
         yield
@@ -137,12 +141,12 @@ def _damage_named(file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
+def _opened(file: ImageFile) -> Iterator[Image.Image]:
     """Open an image unless it has more pixels than the limit; our limit stands for Pillow's own."""
     pillows = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None
     try:
-        opened = Image.open(file)
+        opened = Image.open(file if isinstance(file, Path) else io.BytesIO(file.read()))
     finally:
         Image.MAX_IMAGE_PIXELS = pillows
     with opened:

@@ -11,17 +11,19 @@ from PIL import Image
 
 from edgeconv.bundle import Manifest
 from edgeconv.errors import DataError, MismatchedData, UsageError
-from edgeconv.export.data.decode import decode, open_image
+from edgeconv.export.data.decode import ImageFile, decode, open_image
 from edgeconv.export.data.fit import fitted
+from edgeconv.export.data.images import StoredImage
 from edgeconv.export.data.preprocess import image_size
 from edgeconv.export.data.truth import (
     Labeled,
-    folder_with_truths,
-    image_folder,
+    images_at,
+    images_with_truths,
     npz_with_truths,
     rows_with_truths,
 )
 from edgeconv.preprocessing import Interpolation, Preprocessing
+from edgeconv.tar_file import is_tar
 
 # Pixels of this class count for nothing, as in PASCAL VOC, Cityscapes and torchvision.
 IGNORED = 255
@@ -33,7 +35,7 @@ def open_masks(data: Path, truth: Path | None, manifest: Manifest) -> Labeled[Ma
     """Open images with their masks [H, W].
 
     Args:
-        data: A folder of images, or an ``.npz`` with ``x`` and ``y`` [N, H, W].
+        data: A folder or a tar of images, or an ``.npz`` with ``x`` and ``y`` [N, H, W].
         truth: The folder of the masks of images: PNG files of their names with the class as the
             value of each pixel, gray or by a palette.
         manifest: Describes the network.
@@ -42,7 +44,7 @@ def open_masks(data: Path, truth: Path | None, manifest: Manifest) -> Labeled[Ma
         UsageError: There is no such data.
         DataError: A mask is missing or damaged, or has another size than its image.
     """
-    if data.is_file():
+    if data.is_file() and not is_tar(data):
         samples, masks = npz_with_truths(data, manifest, "iu", "integers")
         if len(masks.shape) != 3:
             raise MismatchedData(
@@ -56,30 +58,31 @@ def open_masks(data: Path, truth: Path | None, manifest: Manifest) -> Labeled[Ma
             rows.skipped,
             rows.sha256,
         )
-    folder = image_folder(data, manifest)
+    images = images_at(data, manifest)
     if truth is None or not truth.is_dir():
         raise UsageError(
             f"the masks of {data} are not stated" if truth is None else f"{truth}: no such folder",
             hint="pass the folder of the masks with --truth",
         )
-    masks_of = [_mask_of(file, data, truth) for file in folder.files]
+    masks_of = [_mask_of(image, truth) for image in images.stored]
     size = image_size(manifest.inputs[0])[1:]
     how = manifest.preprocessing or Preprocessing()
-    return folder_with_truths(
-        folder, lambda i: read_mask(masks_of[i], folder.files[i], size, how), *masks_of
+    return images_with_truths(
+        images, lambda i: read_mask(masks_of[i], images.stored[i].file, size, how), *masks_of
     )
 
 
-def _mask_of(image: Path, images: Path, masks: Path) -> Path:
-    mask = masks / image.relative_to(images).with_suffix(".png")
+def _mask_of(image: StoredImage, masks: Path) -> Path:
+    mask = masks / image.within.with_suffix(".png")
     if not mask.is_file():
         raise DataError(
-            f"{image} has no mask {mask}", hint="name each mask as its image, with .png at the end"
+            f"{image.file} has no mask {mask}",
+            hint="name each mask as its image, with .png at the end",
         )
     return mask
 
 
-def read_mask(file: Path, image: Path, size: tuple[int, int], how: Preprocessing) -> Mask:
+def read_mask(file: Path, image: ImageFile, size: tuple[int, int], how: Preprocessing) -> Mask:
     """Read a mask, fitted to the input as its image is, without mixing classes.
 
     Args:

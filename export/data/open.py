@@ -1,7 +1,7 @@
 """Samples for calibration, verification and evaluation, read one at a time.
 
-A source is a folder of images, an ``.npy`` or ``.npz`` file, a Python function of the user,
-``random`` for synthetic samples, or from Python an object that has the samples.
+A source is a folder or tar archives of images, an ``.npy`` or ``.npz`` file, a Python function of
+the user, ``random`` for synthetic samples, or from Python an object that has the samples.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from edgeconv.bundle import TensorInfo
 from edgeconv.errors import UsageError
 from edgeconv.export.data.arrays import ArrayFile
 from edgeconv.export.data.function import FunctionSamples
-from edgeconv.export.data.images import ImageFolder, load_image, one_image_input
+from edgeconv.export.data.images import Images, has_images, load_image, open_images
 from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.data.objects import object_samples
 from edgeconv.export.data.samples import IndexedSamples, Sample, Samples, choose
@@ -25,7 +25,7 @@ __all__ = [
     "SYNTHETIC",
     "ArrayFile",
     "FunctionSamples",
-    "ImageFolder",
+    "Images",
     "IndexedSamples",
     "Sample",
     "Samples",
@@ -65,8 +65,8 @@ def open_samples(
     if ".py:" in str(source):
         return FunctionSamples(str(source), inputs, preprocessing)
     path = Path(source)
-    if path.is_dir():
-        return ImageFolder(path, one_image_input(inputs, path), preprocessing)
+    if has_images(path):
+        return open_images(path, inputs, preprocessing)
     if not path.exists():
         raise UsageError(
             f"{path}: no such file or folder", hint="for synthetic inputs, say 'random'"
@@ -75,5 +75,5 @@ def open_samples(
         return ArrayFile(path, inputs, preprocessing)
     raise UsageError(
         f"{path} is not a file that samples are read from",
-        hint="pass a folder of images, .npy, .npz, file.py:function or 'random'",
+        hint="pass a folder or a tar of images, .npy, .npz, file.py:function or 'random'",
     )

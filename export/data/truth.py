@@ -15,8 +15,9 @@ from edgeconv.array_file import StoredArray, listed, open_arrays
 from edgeconv.bundle import Manifest, sha256_of
 from edgeconv.errors import DataError, MismatchedData, UsageError
 from edgeconv.export.data.arrays import ArrayFile
-from edgeconv.export.data.images import ImageFolder, one_image_input
+from edgeconv.export.data.images import Images, has_images, open_images
 from edgeconv.export.data.samples import Sample
+from edgeconv.tar_file import TarMember
 
 T = TypeVar("T")
 
@@ -43,44 +44,46 @@ class Labeled(Generic[T]):
         return self.read(range(self.total))
 
 
-def folder_with_truths(
-    folder: ImageFolder, truth_of: Callable[[int], T], *others: Path
-) -> Labeled[T]:
-    """The images of a folder with what is true of each.
+def images_with_truths(images: Images, truth_of: Callable[[int], T], *others: Path) -> Labeled[T]:
+    """Images with what is true of each.
 
     Args:
-        folder: The images.
+        images: The images.
         truth_of: The truth of an image, by its index.
-        others: The files that the truths are from.
+        others: The files that the truths are from, of those that are not beside their image.
     """
-    indices = {file.relative_to(folder.path).as_posix(): i for i, file in enumerate(folder.files)}
+    indices = {image.name: i for i, image in enumerate(images.stored)}
     return Labeled(
-        lambda asked: ((sample, truth_of(indices[name])) for name, sample in folder.read(asked)),
-        len(folder),
-        folder.skipped,
-        lambda: fingerprint(folder, others),
+        lambda asked: ((sample, truth_of(indices[name])) for name, sample in images.read(asked)),
+        len(images),
+        images.skipped,
+        lambda: fingerprint(images, others),
     )
 
 
-def image_folder(path: Path, manifest: Manifest) -> ImageFolder:
-    """Open a folder of images for a network.
+def images_at(path: Path, manifest: Manifest) -> Images:
+    """Open a folder or a tar of images for a network.
 
     Raises:
         UsageError: There is none, or the network does not take one image.
+        DataError: It is damaged, or holds no images.
     """
-    if not path.is_dir():
+    if not has_images(path):
         raise UsageError(f"{path}: no such folder of images", hint="pass one with --data")
-    return ImageFolder(path, one_image_input(manifest.inputs, path), manifest.preprocessing)
+    return open_images(path, manifest.inputs, manifest.preprocessing)
 
 
-def fingerprint(folder: ImageFolder, others: Sequence[Path] = ()) -> str:
+def fingerprint(images: Images, others: Sequence[Path] = ()) -> str:
     """The SHA-256 of the names of all files and the SHA-256 of each."""
     digest = hashlib.sha256()
-    for file in folder.files:
-        name = file.relative_to(folder.path).as_posix()
-        digest.update(f"{name}\0{sha256_of(file)}\n".encode())
-    for file in others:
-        digest.update(f"\0{sha256_of(file)}\n".encode())
+    for image in images.stored:
+        file = image.file
+        content = file.sha256() if isinstance(file, TarMember) else sha256_of(file)
+        digest.update(f"{image.name}\0{content}\n".encode("utf-8", "surrogateescape"))
+        if image.label is not None:
+            digest.update(f"\0{image.label.sha256()}\n".encode())
+    for other in others:
+        digest.update(f"\0{sha256_of(other)}\n".encode())
     return digest.hexdigest()
 
 

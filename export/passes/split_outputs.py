@@ -61,7 +61,7 @@ class Splits:
         found: list[Array] = []
         for array, boxes in zip(outputs, self.boxes, strict=True):
             found += [array] if boxes is None else [array[box] for box in boxes]
-        return found if self.head is None else [self.head.apply(found[0])]
+        return found if self.head is None else self.head.apply(found[0])
 
 
 def _all_samples(box: Box, batch: int) -> Box:

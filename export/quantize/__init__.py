@@ -17,6 +17,7 @@ from edgeconv.export.passes.batch_norm import BatchNormToDepthwise
 from edgeconv.export.passes.row_products import RowProductsToConv
 from edgeconv.export.passes.steps import Step, run
 from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe
+from edgeconv.export.quantize.accuracy.first_pass import FirstPass, Surveyed
 from edgeconv.export.quantize.accuracy.judge import Judge
 from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
 from edgeconv.export.quantize.accuracy.repair import repair
@@ -42,10 +43,12 @@ __all__ = [
     "QuantizedModel",
     "RangeMethod",
     "Rounding",
+    "Surveyed",
     "apply_io",
     "fit_to_half",
     "for_pictures",
     "quantize",
+    "survey_part",
 ]
 
 
@@ -90,6 +93,7 @@ def quantize(
     batches: Batches,
     options: QuantizeOptions = DEFAULTS,
     progress: Progress = no_progress,
+    surveyed: Surveyed | None = None,
 ) -> QuantizedModel:
     """Quantize a copy of a float graph with ranges from calibration batches.
 
@@ -99,12 +103,14 @@ def quantize(
             times.
         options: How to quantize.
         progress: Called with (step, done, total).
+        surveyed: What :func:`survey_part` found on all parts of the data; otherwise the data is
+            passed over here. The result is the same.
 
     Raises:
         UsageError: Nothing in the network can be quantized.
         DataError: An activation is NaN or infinite.
     """
-    current, improvements = fit(model, batches, options, progress)
+    current, improvements = fit(model, batches, options, progress, surveyed)
     qdq, float_fallback = current.to_qdq()
     left = plan(current.model.graph, current.options).float_fallback
     return QuantizedModel(
@@ -118,6 +124,25 @@ def quantize(
         layers=current.options.chosen.by_rule,
         ranges=current.ranges,
     )
+
+
+def survey_part(
+    model: ir.Model,
+    batches: Batches,
+    options: QuantizeOptions,
+    index: int,
+    parts: int,
+    progress: Progress = no_progress,
+) -> Surveyed:
+    """Make the first pass of :func:`quantize` over one of so many parts of the data.
+
+    Raises:
+        UsageError: Nothing in the network can be quantized.
+        DataError: An activation is NaN or infinite.
+    """
+    model, options = _begun(model, options)
+    first = FirstPass.of(model, options, judging=options.judges)
+    return first.surveyed(batches, progress, index, parts)
 
 
 def for_pictures(
@@ -157,23 +182,16 @@ def fit(
     batches: Batches,
     options: QuantizeOptions = DEFAULTS,
     progress: Progress = no_progress,
+    surveyed: Surveyed | None = None,
 ) -> tuple[CalibratedModel, tuple[Improvement, ...]]:
     """Do all of :func:`quantize` except for writing the QDQ graph.
 
     Returns:
         The float graph with its scales and integer weights, and what each accuracy pass did.
     """
-    options = options.decided()
-    model = prepare(model)
-    options = with_choices(model.graph, options)
-    if not plan(model.graph, options).activations:
-        kinds = ", ".join(sorted({node.op_type for node in model.graph})[:_NAMED_KINDS])
-        raise UsageError(
-            f"the network has no operator that int8 covers ({kinds})",
-            hint="use --precision float32",
-        )
+    model, options = _begun(model, options)
     judging = options.judges
-    drafts = Drafts(model, batches, options, progress, judging=judging)
+    drafts = Drafts(model, batches, options, progress, judging=judging, surveyed=surveyed)
     passes = AccuracyPasses(drafts, batches, options, progress) if judging else None
     recipe = passes.choose() if passes else Recipe(options.range_method)
     current = drafts.fit(recipe, Part.WHOLE)
@@ -193,6 +211,20 @@ def fit(
             )
             passes.record += [gained] if gained else []
     return current, tuple(passes.record) if passes else ()
+
+
+def _begun(model: ir.Model, options: QuantizeOptions) -> tuple[ir.Model, QuantizeOptions]:
+    """The graph and the options that a quantization works with."""
+    options = options.decided()
+    model = prepare(model)
+    options = with_choices(model.graph, options)
+    if not plan(model.graph, options).activations:
+        kinds = ", ".join(sorted({node.op_type for node in model.graph})[:_NAMED_KINDS])
+        raise UsageError(
+            f"the network has no operator that int8 covers ({kinds})",
+            hint="use --precision float32",
+        )
+    return model, options
 
 
 def fit_to_half(

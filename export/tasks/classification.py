@@ -1,4 +1,4 @@
-"""Classification: top-1 and top-5, or top-1 alone for files that give labels."""
+"""Classification: top-1 and top-5, or top-1 alone for files that give only the label."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ _TOP = 5
 
 
 class Classification:
-    """The first output has a score for each class, or the only one is the label.
+    """The first output has a score for each class, the best classes, or the label.
 
-    Of equal scores the first one counts as larger, as for NumPy's argmax.
+    Of equal scores the first one counts as larger, as for NumPy's argmax and for run.py. Whether
+    the right class is among the best five may then be a matter of its index: probabilities of int8
+    are zero for most classes. Such samples are counted.
     """
 
     name = "classification"
@@ -32,8 +34,9 @@ class Classification:
 
     def open(self, data: Any, truth: Path | None, manifest: Manifest) -> Labeled[int]:
         """Open samples with their classes, as ``open_classes`` does."""
-        if manifest.output is OutputKind.LABEL:
-            self._classes, self._ranked = manifest.classes or 0, False
+        if manifest.output in (OutputKind.LABEL, OutputKind.TOP5):
+            self._classes = manifest.classes or 0
+            self._ranked = manifest.output is OutputKind.TOP5
             return open_classes(data, truth, manifest, manifest.classes)
         shape = manifest.outputs[0].shape
         if len(shape) != 2 or shape[1] < 2:
@@ -49,13 +52,21 @@ class Classification:
         """How many classes come before the right one, which comes first, and the right one."""
         if outputs[0].ndim == 1:  # labels: right, or behind any other class
             labels, truth = outputs[0].astype(np.int32), np.array(truths, np.int32)
-            return ClassRows(((labels != truth).astype(np.int32), labels, truth))
+            wrong = (labels != truth).astype(np.int32)
+            return ClassRows((wrong, labels, truth, np.zeros_like(wrong)))
+        if outputs[0].dtype.kind in "iu":  # the best classes: at its place, or behind all of them
+            best, truth = outputs[0].astype(np.int32), np.array(truths, np.int32)
+            same = best == truth[:, None]
+            ranks = np.where(same.any(1), same.argmax(1), best.shape[1]).astype(np.int32)
+            return ClassRows((ranks, best[:, 0], truth, np.zeros_like(ranks)))
         scores, right = outputs[0], np.array(truths, np.int64)[:, None]
         of_right = np.take_along_axis(scores, right, 1)
         earlier = np.arange(scores.shape[1]) < right
-        before = (scores > of_right) | ((scores == of_right) & earlier)
-        ranks, predicted = before.sum(1).astype(np.int32), scores.argmax(1).astype(np.int32)
-        return ClassRows((ranks, predicted, right[:, 0].astype(np.int32)))
+        better, equal = scores > of_right, scores == of_right
+        ranks = (better | (equal & earlier)).sum(1).astype(np.int32)
+        tied = (better.sum(1) < _TOP) & ((better | equal).sum(1) > _TOP)
+        predicted = scores.argmax(1).astype(np.int32)
+        return ClassRows((ranks, predicted, right[:, 0].astype(np.int32), tied.astype(np.int32)))
 
     def merge(self, parts: Sequence[ClassRows]) -> ClassRows:
         """The same of all samples."""
@@ -63,10 +74,10 @@ class Classification:
 
     def score(self, counts: ClassRows, reference: ClassRows | None) -> Scored:
         """Top-1, and top-5 where there are more than five classes."""
-        ranks, predicted, right = counts.arrays
+        ranks, predicted, right, tied = counts.arrays
         figures = [top1_figure(float((ranks == 0).mean()), len(ranks))]
         if self._ranked and self._classes > _TOP:
             figures.append(share(f"top-{_TOP}", float((ranks < _TOP).mean()), len(ranks)))
         number = self._classes or 1 + int(max(predicted.max(), right.max()))
         classes = Classes(number, predicted, right)
-        return Scored(tuple(figures), outcomes=ranks == 0, classes=classes)
+        return Scored(tuple(figures), outcomes=ranks == 0, classes=classes, ties=int(tied.sum()))

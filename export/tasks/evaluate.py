@@ -249,6 +249,7 @@ def _accuracy(
         scores=None if found.scores is None else packed_scores(found.scores),
         root=found.root,
         against_float=against,
+        ties=found.ties,
         predictions=None if classes is None else packed_classes(classes.predicted, classes.number),
     )
 

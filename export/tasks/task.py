@@ -46,6 +46,7 @@ class Scored:
         scores: Or a number for each sample.
         root: Whether the figure is the root of their mean.
         classes: What a classifier said of each sample.
+        ties: In how many samples equal scores decide about the best five.
     """
 
     figures: tuple[Figure, ...]
@@ -53,6 +54,7 @@ class Scored:
     scores: npt.NDArray[np.float64] | None = None
     root: bool = False
     classes: Classes | None = None
+    ties: int = 0
 
 
 class Task(Protocol, Generic[T, C]):
@@ -109,7 +111,7 @@ class Rows:
 
 
 class ClassRows(Rows):
-    """The rank, the predicted and the true class of each sample."""
+    """The rank, the predicted and the true class of each sample, and whether a tie decides."""
 
     @property
     def predicted(self) -> npt.NDArray[np.int32]:

@@ -63,7 +63,8 @@ class LoweredModel:
 
     ``operators`` maps the name of each operator to the highest version written of it, ``origins``
     to the node, "name (operator)", that this version was first written for, if there is one.
-    ``float_fallback`` names the nodes of a quantized graph that run in float, with the reason.
+    ``float_fallback`` names the nodes of a quantized graph that run in float, with the reason, and
+    ``tables`` those that are float operators between DEQUANTIZE and QUANTIZE on purpose.
     """
 
     data: bytearray
@@ -72,6 +73,7 @@ class LoweredModel:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     float_fallback: tuple[str, ...]
+    tables: tuple[str, ...]
 
 
 def lower(
@@ -104,11 +106,12 @@ def lower(
         for side in (model.graph.inputs, model.graph.outputs)
     )
 
-    def lowered(model: ir.Model) -> tuple[Graph, tuple[str, ...]]:
-        graph, float_fallback = _Lowering(_written_out(model), inputs, outputs, forms).run(declared)
-        return graph, float_fallback + finish(graph)
+    def lowered(model: ir.Model) -> tuple[Graph, tuple[str, ...], set[str]]:
+        lowering = _Lowering(_written_out(model), inputs, outputs, forms)
+        graph, float_fallback = lowering.run(declared)
+        return graph, float_fallback + finish(graph), lowering.integer
 
-    graph, float_fallback = lowered(model)
+    graph, float_fallback, integer = lowered(model)
     if one_more is not None:
         open_batch(graph, lowered(one_more)[0])
     wide = [
@@ -127,7 +130,20 @@ def lower(
         inputs=tuple(map(_info, graph.inputs, inputs)),
         outputs=tuple(map(_info, graph.outputs, outputs)),
         float_fallback=float_fallback,
+        tables=_tables(graph, integer),
     )
+
+
+def _tables(graph: Graph, integer: set[str]) -> tuple[str, ...]:
+    """The nodes that have an integer form, and yet float operators in it."""
+    found = {
+        operator.source: None
+        for operator in graph.operators
+        if operator.source in integer
+        and operator.name != "DEQUANTIZE"
+        and any(tensor.dtype == FLOAT for tensor in operator.outputs)
+    }
+    return tuple(found)
 
 
 def _tensors(graph: Graph) -> Iterator[Tensor]:
@@ -177,7 +193,13 @@ def _border(value: ir.Value, wanted: Layout) -> _Border:
 
 
 class _Lowering:
-    """``perms`` has the order of the axes of each input and output, from ONNX's to the file's."""
+    """Lowers the nodes of a graph.
+
+    Attributes:
+        perms: The order of the axes of each input and output, from ONNX's to the file's.
+        float_fallback: What runs in float in a quantized graph, and why.
+        integer: The other nodes of a quantized graph.
+    """
 
     def __init__(
         self,
@@ -195,6 +217,7 @@ class _Lowering:
         }
         self.builder = Builder(forms)
         self.float_fallback: dict[str, str] = {}
+        self.integer: set[str] = set()
 
     def run(self, declared: Sequence[ir.DataType | None]) -> tuple[Graph, tuple[str, ...]]:
         """The TFLite graph, whose outputs have the ``declared`` types, and what runs in float."""
@@ -215,8 +238,11 @@ class _Lowering:
                 operator.source = origin(node)
             if fused.result in self.builder:
                 absorbed.update(fused.absorbed)
-            if quantized and reason and OUTSIDE not in node.meta:
-                self.float_fallback.setdefault(origin(node), reason)
+            if quantized and OUTSIDE not in node.meta:
+                if reason:
+                    self.float_fallback.setdefault(origin(node), reason)
+                else:
+                    self.integer.add(origin(node))
         for value, dtype in zip(self.graph.outputs, declared, strict=True):
             self._output(value, dtype)
         self.builder.graph.prune()

@@ -86,7 +86,8 @@ class _Writer:
         if picture is None:
             return self._table({0: self._text(info.name), 3: self._content(_FEATURE, {})})
         size = self._table({}, numbers={0: picture.width, 1: picture.height})
-        color = _GRAYSCALE if picture.gray else _RGB
+        # Readers give a grayscale input one channel. Three that are equal are a picture in RGB.
+        color = _GRAYSCALE if len(picture.mean) == 1 else _RGB
         content = self._content(_IMAGE, {1: size}, kind={0: color})
         normalization = self._table({0: self._floats(picture.mean), 1: self._floats(picture.std)})
         unit = self._table({1: normalization}, kind={0: _NORMALIZATION})

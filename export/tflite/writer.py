@@ -91,7 +91,10 @@ def write(graph: Graph) -> bytearray:
     model.metadata = [_metadata(*entry, model.buffers) for entry in graph.metadata.items()] or None
     subgraph = schema.SubGraphT()
     subgraph.name = "main"
-    subgraph.tensors = [_tensor(tensor, buffer_of.get(id(tensor), 0)) for tensor in tensors]
+    names = _unique_names(graph, tensors)
+    subgraph.tensors = [
+        _tensor(tensor, names[id(tensor)], buffer_of.get(id(tensor), 0)) for tensor in tensors
+    ]
     subgraph.inputs = [index[id(tensor)] for tensor in graph.inputs]
     subgraph.outputs = [index[id(tensor)] for tensor in graph.outputs]
     subgraph.operators = [_operator(operator, code_of, index) for operator in graph.operators]
@@ -121,6 +124,26 @@ def origins(graph: Graph, versions: Mapping[str, int]) -> dict[str, str]:
         if operator.source and version(operator) == versions[operator.name]:
             found.setdefault(operator.name, operator.source)
     return found
+
+
+def _unique_names(graph: Graph, tensors: Iterable[Tensor]) -> dict[int, str]:
+    """A name for each tensor: the runtimes need none, but tools that read files look them up.
+
+    Inputs and outputs keep theirs; of others that share one, all but the first get a number.
+    """
+    names = {id(tensor): tensor.name for tensor in (*graph.inputs, *graph.outputs)}
+    taken = set(names.values())
+    latest: dict[str, int] = {}
+    for tensor in tensors:
+        if id(tensor) in names:
+            continue
+        name = tensor.name
+        while name in taken:
+            latest[tensor.name] = latest.get(tensor.name, 1) + 1
+            name = f"{tensor.name}_{latest[tensor.name]}"
+        names[id(tensor)] = name
+        taken.add(name)
+    return names
 
 
 def _tensors(graph: Graph) -> Iterable[Tensor]:
@@ -225,9 +248,9 @@ class _Buffer(schema.BufferT):  # type: ignore[misc]  # the schema's module has 
         return offset
 
 
-def _tensor(tensor: Tensor, buffer: int) -> Any:
+def _tensor(tensor: Tensor, name: str, buffer: int) -> Any:
     written = schema.TensorT()
-    written.name = tensor.name
+    written.name = name
     written.shape = np.array(tensor.shape, np.int32)
     written.type = STORED[tensor.dtype]
     written.buffer = buffer

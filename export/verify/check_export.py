@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx_ir as ir
 from torch import nn
 
-from edgeconv.bundle import Artifact, Format, OperatorFigures, Precision, TensorInfo
+from edgeconv.bundle import Artifact, Format, OperatorFigures, OutputKind, Precision, TensorInfo
 from edgeconv.errors import EdgeconvError, Notice, attempted
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.image_input import Normalization
@@ -141,6 +141,7 @@ def run_reference(
             (every, True),
         )
     ]
+    head = network.splits.head
     return Reference(
         network.runtime,
         samples,
@@ -151,6 +152,7 @@ def run_reference(
         Allowances(*ways),
         network,
         joined_outputs(network.graph.graph, network.graph.opset_imports[""]),
+        head is not None and head.kind is OutputKind.TOP5,
     )
 
 

@@ -138,7 +138,7 @@ def _argmax_by_chance(expected: Array, got: Array) -> bool:
 
 def is_scores(rows: Array) -> bool:
     """Whether the stacked output is a matrix of scores, which have a largest one."""
-    return rows.ndim == 3 and rows.shape[-1] > 1 and rows.size > 0
+    return rows.ndim == 3 and rows.dtype.kind == "f" and rows.shape[-1] > 1 and rows.size > 0
 
 
 def stacked_pairs(expected: Sequence[Outputs], got: Sequence[Outputs]) -> list[tuple[Array, Array]]:

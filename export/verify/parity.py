@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ from edgeconv.export.verify.kept import (
     share_within_one_step,
     stacked_pairs,
 )
+from edgeconv.export.verify.ranked import as_ranked
 from edgeconv.export.verify.rounding import EPSILON, largest_error
 from edgeconv.metrics import NOT_FINITE, Spread, Sqnr, relative_error
 
@@ -50,6 +51,7 @@ _MIN_EQUAL = 0.99
 _MIN_EQUAL_FLOAT16 = 0.9
 
 Outputs = list[npt.NDArray[Any]]
+T = TypeVar("T")
 # Runs a file on samples; returns the runtime's name and the outputs of each sample.
 Compute = Callable[[Artifact, Sequence[Sample]], tuple[str, list[Outputs]]]
 
@@ -127,6 +129,7 @@ class Reference:
         allowances: The errors that float32 may make in ``outputs`` and ``probes``.
         network: The network's inputs and outputs, with their layouts; None where all are NCHW.
         joined: The parts of each output that a concatenation makes; None or missing for others.
+        ranked: Whether the outputs are the best classes and their probabilities.
     """
 
     runtime: str
@@ -138,6 +141,25 @@ class Reference:
     allowances: Allowances = field(default_factory=lambda: Allowances(lambda: None))
     network: Interface | None = None
     joined: Sequence[Parts | None] = ()
+    ranked: bool = False
+
+    def comparable(self, got: Sequence[Outputs]) -> list[Outputs]:
+        """What a file computed for the samples, and perhaps the probes, element by element.
+
+        An output with another number of elements is wrong in every element.
+        """
+        expected = [*self.outputs, *self.probes.outputs]
+        rows = _in_shape(got, expected)
+        if not self.ranked:
+            return rows
+        return [as_ranked(ours, theirs) for ours, theirs in zip(rows, expected, strict=False)]
+
+    def with_sqnr(self, per_output: Sequence[T]) -> Sequence[T]:
+        """What is there for each output, for those that have an SQNR.
+
+        The places of the best classes have none: how much is lost shows in their probabilities.
+        """
+        return per_output[1:] if self.ranked else per_output
 
 
 @dataclass(frozen=True)
@@ -259,12 +281,14 @@ def compare(
     have_shapes = [[array.shape for array in row] for row in outputs] == [
         [array.shape for array in row] for row in expected[: len(outputs)]
     ]
-    outputs = _in_shape(outputs, expected)
+    agreement = _argmax_agreement(reference, _in_shape(outputs, expected))
+    outputs = reference.comparable(outputs)
     outputs, probed = outputs[: len(reference.inputs)], outputs[len(reference.inputs) :]
     pairs = stacked_pairs(reference.outputs, outputs)
     spread = Spread.over(reference.outputs, outputs)
     names = names or [f"output {index}" for index in range(len(pairs))]
-    places = _places(pairs, names, reference.joined)
+    everywhere = _places(pairs, names, reference.joined)
+    places = reference.with_sqnr(everywhere)
     outputs_only = [place for place in places if place.part is None]
     figures = Verification(
         passed=False,
@@ -272,7 +296,7 @@ def compare(
         samples=len(outputs),
         max_error=max(_largest_error(expected, got) for expected, got in pairs),
         sqnr_db=min(place.sqnr_db for place in places),
-        argmax_agreement=_argmax_agreement(reference.outputs, outputs),
+        argmax_agreement=agreement,
         median_sqnr_db=None if spread is None else spread.median_db,
         worst_sqnr_db=None if spread is None else spread.worst_db,
         variation_sqnr_db=None if spread is None else spread.variation_db,
@@ -290,7 +314,7 @@ def compare(
     elif precision is Precision.FLOAT16:
         passed = have_shapes and all(_is_half_precision(expected, got) for expected, got in pairs)
     else:
-        nothing = keeps_nothing([place.sqnr_db for place in places], *pairs[0])
+        nothing = keeps_nothing([place.sqnr_db for place in everywhere], *pairs[0])
         figures = _quantized_figures(figures, outputs, reference, precision, format, other)
         passed = figures.passed and not nothing
         return figures.model_copy(update={"passed": passed, "keeps_nothing": nothing})
@@ -327,8 +351,8 @@ def _quantized_figures(
 ) -> Verification:
     """Add what only a quantized file has, and judge it."""
     quantized = reference.quantized.get(precision, Quantized(()))
-    exact = _in_shape(quantized.outputs or other or [], reference.outputs)
-    other = _in_shape(other or exact, reference.outputs)
+    exact = reference.comparable(quantized.outputs or other or [])
+    other = reference.comparable(other) if other else exact
     if not exact:
         return figures.model_copy(update={"passed": figures.max_error < NOT_FINITE})
     operators = quantized.operators.get(format)
@@ -337,6 +361,7 @@ def _quantized_figures(
         tolerance = Tolerance.SCALES_AT_RUN_TIME
     keeps = keeps_enough(reference.outputs, exact, outputs, quantized.steps, tolerance)
     pairs = stacked_pairs(reference.outputs, exact)
+    places = _places(pairs, [""] * len(pairs), reference.joined)
     return figures.model_copy(
         update={
             "passed": keeps and not (operators and operators.failed),
@@ -344,11 +369,10 @@ def _quantized_figures(
                 other, outputs, quantized.steps
             ),
             "sqnr_db_to_other_format": min(
-                Sqnr.of_output(expected, got).db for expected, got in stacked_pairs(other, outputs)
+                Sqnr.of_output(expected, got).db
+                for expected, got in reference.with_sqnr(stacked_pairs(other, outputs))
             ),
-            "exact_sqnr_db": min(
-                place.sqnr_db for place in _places(pairs, [""] * len(pairs), reference.joined)
-            ),
+            "exact_sqnr_db": min(place.sqnr_db for place in reference.with_sqnr(places)),
             "operators": operators,
         }
     )
@@ -433,12 +457,15 @@ def _is_half_precision(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> boo
     return error <= 1 - _MIN_EQUAL_FLOAT16
 
 
-def _argmax_agreement(expected: list[Outputs], got: list[Outputs]) -> float | None:
+def _argmax_agreement(reference: Reference, got: list[Outputs]) -> float | None:
     """The share of rows of the first output whose largest element is at the same index.
 
-    Of labels the share that are the same; None of what is neither scores nor labels.
+    Of labels and of the first of the best classes the share that are the same; None of what is
+    neither scores nor labels.
     """
-    first, second = stacked_pairs(expected, got)[0]
+    first, second = stacked_pairs(reference.outputs, got[: len(reference.inputs)])[0]
+    if reference.ranked:
+        return float(np.mean(first[..., 0] == second[..., 0]))
     if first.ndim == 2 and first.dtype.kind in "iu":
         return float(np.mean(first == second))
     if not is_scores(first):

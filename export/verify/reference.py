@@ -12,7 +12,15 @@ import torch
 from torch import nn
 
 from edgeconv.array_file import stored_arrays
-from edgeconv.bundle import REFERENCE_NAME, Bundle, Manifest, Precision, TensorInfo, sha256_of
+from edgeconv.bundle import (
+    REFERENCE_NAME,
+    Bundle,
+    Manifest,
+    OutputKind,
+    Precision,
+    TensorInfo,
+    sha256_of,
+)
 from edgeconv.errors import (
     BundleError,
     DataError,
@@ -157,6 +165,7 @@ def _reference(manifest: Manifest, arrays: dict[str, npt.NDArray[Any]]) -> Refer
             else None
             for index, info in enumerate(manifest.outputs)
         ],
+        ranked=manifest.output is OutputKind.TOP5,
     )
 
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from edgeconv.bundle import Artifact, Format, IoType, Layout, Manifest, Precision, TensorInfo
+from edgeconv.bundle import Artifact, Format, IoType, Layout, Manifest, Precision, Shown, TensorInfo
 from edgeconv.companion.native import native_sources
 from edgeconv.companion.template import c_literal
 from edgeconv.companion.write import run_script
@@ -32,22 +32,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler"),
 ]
 LABELS = ("plain", '"; abort(); //', "??/\\\n", "\x1b[2J\u202eevil", "%s %n ø 猫")
-# Each kind of preparation is a namespace; LiteRT's functions are stand-ins that fail.
-STAND_INS = """
-int LiteRtCreateEnvironment(int, const void *, Handle *) { return 1; }
-int LiteRtCreateModelFromFile(Handle, const char *, Handle *) { return 1; }
-int LiteRtCreateOptions(Handle *) { return 1; }
-int LiteRtSetOptionsHardwareAccelerators(Handle, int) { return 1; }
-int LiteRtCreateCompiledModel(Handle, Handle, Handle, Handle *) { return 1; }
-int LiteRtGetModelSignature(Handle, size_t, Handle *) { return 1; }
-int LiteRtGetSignatureInputTensorByIndex(Handle, size_t, Handle *) { return 1; }
-int LiteRtGetSignatureOutputTensorByIndex(Handle, size_t, Handle *) { return 1; }
-int LiteRtGetTensorName(Handle, const char **) { return 1; }
-int LiteRtGetRankedTensorType(Handle, void *) { return 1; }
-int LiteRtCreateTensorBufferFromHostMemory(const void *, void *, size_t, void (*)(void *),
-                                           Handle *) { return 1; }
-int LiteRtRunCompiledModel(Handle, size_t, size_t, Handle *, size_t, Handle *) { return 1; }
-"""
 HOWS = {
     "crop": (Preprocessing(resize=40, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4)), 3),
     "bicubic crop, gray": (Preprocessing(crop=0.875, interpolation=Interpolation.BICUBIC), 1),
@@ -111,19 +95,19 @@ def manifest_of(how: Preprocessing, channels: int) -> Manifest:
 
 
 def all_kinds(manifests: list[Manifest], folder: Path) -> Path:
-    """A program that writes what each of these networks would get for a picture, in order."""
-    texts = [sources[0] for each in manifests if (sources := native_sources(each))]
+    """A program that writes what each of these networks would get for a picture, in order.
+
+    Each kind of preparation is a namespace.
+    """
+    texts = [sources["picture.h"] for each in manifests if (sources := native_sources(each))]
     headers = sorted(set(re.findall(r"#include <(?!stb_image)[a-z]+>", texts[0])))
     calls = []
     for i, text in enumerate(texts):
-        (folder / f"run{i}.cc").write_text(text, "utf-8")
+        (folder / f"picture{i}.h").write_text(text, "utf-8")
         calls.append(f"{{ k{i}::Place place; write(k{i}::prepare(k{i}::read(path), place)); }}")
     probe = [
         *headers,
-        "#define main run_main",
-        *(f'namespace k{i} {{\n#include "run{i}.cc"\n}}' for i in range(len(texts))),
-        "#undef main",
-        f'using k0::Handle;\nextern "C" {{{STAND_INS}}}',
+        *(f'namespace k{i} {{\n#include "picture{i}.h"\n}}' for i in range(len(texts))),
         "void write(const std::vector<float> &values) {",
         "  std::fwrite(values.data(), sizeof(float), values.size(), stdout);",
         "}",
@@ -135,7 +119,7 @@ def all_kinds(manifests: list[Manifest], folder: Path) -> Path:
     (folder / "probe.cc").write_text("\n".join(probe))
     subprocess.run(
         ["g++", "-std=c++17", "-O0", "-Wall", "-Wextra", "-Wno-unused", "-Werror",
-         "-ffp-contract=off", '-DBUNDLE="."', "probe.cc", "-o", "probe"],
+         "-ffp-contract=off", "probe.cc", "-o", "probe"],
         cwd=folder, check=True,
     )  # fmt: skip
     return folder / "probe"
@@ -254,6 +238,60 @@ def test_it_writes_the_mask_that_run_py_writes(photo: Path, tmp_path: Path) -> N
     assert said([program, photo, "--out", "m.pgm"], tmp_path).replace("m.pgm", "m.png") == shares
     with Image.open(tmp_path / "m.png") as wanted, Image.open(tmp_path / "m.pgm") as got:
         np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
+
+
+class Detector(nn.Module):
+    """Three boxes, whose corners and classes depend on the picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()
+        )
+        self.corners, self.scores = nn.Linear(32, 12), nn.Linear(32, 15)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        seen = 8 * self.features(x)
+        corner, size = (24 * torch.sigmoid(self.corners(seen))).view(-1, 3, 2, 2).unbind(2)
+        best, classes = torch.sigmoid(self.scores(seen)).view(-1, 3, 5).max(2)
+        return torch.cat([corner, corner + size / 2], 2), best, classes
+
+
+def test_it_draws_the_boxes_that_run_py_draws(photo: Path, tmp_path: Path) -> None:
+    """Boxes in pixels of the picture, which lies in a letterbox."""
+    bundle = export(
+        Detector().eval(), out=tmp_path / "out", input_size=(3, 24, 32), labels=LABELS,
+        precisions=["float32"], preprocessing=Preprocessing(fit=Fit.LETTERBOX),
+    )  # fmt: skip
+    assert bundle.manifest.task is Shown.BOXES
+    program = built(bundle.path, tmp_path / "build")
+    name = next(a.path for a in bundle.manifest.artifacts if a.format is Format.TFLITE)
+    python = [sys.executable, bundle.path / "run.py", photo, "--file", name, "--out", "b.png"]
+    lines = said(python, tmp_path)
+    assert len(lines.splitlines()) == 4
+    got = said([program, photo, "--out", "b.ppm"], tmp_path)
+    assert got.replace("b.ppm", "b.png") == lines
+    with Image.open(tmp_path / "b.png") as wanted, Image.open(tmp_path / "b.ppm") as drawn:
+        np.testing.assert_array_equal(np.asarray(drawn), np.asarray(wanted))
+
+
+def test_it_says_the_best_five(photo: Path, tmp_path: Path) -> None:
+    """Of files that give only these."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(72, 7)
+    )
+    bundle = export(
+        network, out=tmp_path / "out", input_size=(3, 24, 32), labels=[*LABELS, "six", "seven"],
+        calibration=photo.parent, io=IoType.UINT8, output="top5",
+    )  # fmt: skip
+    program = built(bundle.path, tmp_path / "build")
+    for name in (a.path for a in bundle.manifest.artifacts if a.format is Format.TFLITE):
+        python = [sys.executable, bundle.path / "run.py", photo, "--file", name]
+        lines = said(python, tmp_path)
+        assert len(lines.splitlines()) == 5
+        assert said([program, photo, "--file", name], tmp_path) == lines
 
 
 def test_it_shows_names_without_what_a_terminal_obeys(photo: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +20,21 @@ from click.testing import CliRunner
 from PIL import Image
 from torch import nn
 
-from edgeconv.bundle import Artifact, Bundle, Format, IoType, Manifest, Precision, Shown, TensorInfo
+from edgeconv.bundle import (
+    Artifact,
+    Bundle,
+    Format,
+    IoType,
+    Manifest,
+    OutputKind,
+    Precision,
+    Shown,
+    TensorInfo,
+)
 from edgeconv.cli.predict_command import command
 from edgeconv.companion.network import shown
 from edgeconv.companion.predict import predict
-from edgeconv.companion.write import run_script
+from edgeconv.companion.write import run_script, write_companions
 from edgeconv.errors import BundleError, DataError, UsageError
 from edgeconv.export import export
 from edgeconv.export.data.images import load_image
@@ -149,7 +160,7 @@ def test_without_a_runtime_it_says_what_to_install(
     path = only(tmp_path / "packages", "numpy", "PIL")
     done = run_alone(bundle.path / "run.py", path, photos[0], cwd=tmp_path)
     assert done.returncode == 1
-    assert "install ai_edge_litert or tflite_runtime or onnxruntime" in done.stderr
+    assert "install ai-edge-litert or tflite-runtime or onnxruntime" in done.stderr
 
 
 def test_onnx_runtime_is_kept_quiet_before_it_is_imported(
@@ -393,18 +404,60 @@ def test_boxes_are_drawn_where_they_are_in_the_picture(
     assert image.getpixel((10, 20)) == (0, 0, 0)
 
 
+def written(folder: Path, manifest: Manifest) -> list[Path]:
+    folder.mkdir()
+    write_companions(folder, manifest)
+    return sorted(folder.glob("*.py"))
+
+
+def kinds() -> dict[str, Manifest]:
+    """Manifests of every kind of answer, with labels and without."""
+    made = made_manifest((1, 3, 8, 8), (1, 5), labels=HOSTILE)
+    two = (made.outputs[0].model_copy(update={"dtype": "int64"}), made.outputs[0])
+    return {
+        "scores": made,
+        "numbers": made.model_copy(update={"labels": None}),
+        "best five": made.model_copy(update={"output": OutputKind.TOP5, "outputs": two}),
+        "label": made.model_copy(update={"output": OutputKind.LABEL}),
+        "mask": made_manifest((1, 3, 8, 8), (1, 5, 8, 8), labels=HOSTILE),
+        "boxes": boxes_manifest(),
+        "arrays": made_manifest((1, 7), (1, 5)),
+        "gray": made_manifest((1, 1, 8, 8), (1, 5), preprocessing=Preprocessing(mean=(0.5,))),
+    }
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_what_is_written_is_tidy(kind: str, tmp_path: Path) -> None:
+    """Nothing is imported that is not used, and nothing else that a linter sees."""
+    files = written(tmp_path / "out", kinds()[kind])
+    assert [file.name for file in files] == [
+        *(["pictures.py"] if kind != "arrays" else []), "run.py", "runtime.py",
+    ]  # fmt: skip
+    check = ["check", "--isolated", "--select=F,E7,E9,W"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", *check, *files], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert len(files[-2].read_text().splitlines()) < 75
+
+
 @pytest.mark.parametrize("text", HOSTILE)
-def test_names_are_never_code(text: str) -> None:
+def test_names_are_never_code(text: str, tmp_path: Path) -> None:
     """What runs is the same whatever the names are: only literals and comments differ."""
     info = TensorInfo(name=text, shape=(1, 3, 8, 8), dtype="float32")
     plain = made_manifest((1, 3, 8, 8), (1, 5), labels=("a", "b", "c", "d", "e"))
     named = plain.model_copy(
         update={"model": text, "edgeconv_version": text, "inputs": (info,), "labels": (text,) * 5}
     )
-    trees = [ast.parse(run_script(each, Path(text))) for each in (named, plain)]
-    for tree in trees:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant):
-                node.value = None
-    # The folder, of which the other is None, has the same form in both.
-    assert ast.dump(trees[0]) == ast.dump(trees[1])
+    texts = [
+        [run_script(each, Path(text)), *(f.read_text() for f in written(tmp_path / name, each))]
+        for name, each in (("named", named), ("plain", plain))
+    ]
+    for pair in zip(*texts, strict=True):
+        trees = [ast.parse(each) for each in pair]
+        for tree in trees:
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant):
+                    node.value = None
+        # The folder, of which the other is None, has the same form in both.
+        assert ast.dump(trees[0]) == ast.dump(trees[1])

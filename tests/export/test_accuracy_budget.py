@@ -101,6 +101,7 @@ def test_nothing_is_written_when_nothing_meets_the_budget(
         (["--accuracy-budget", "1%"], "--labeled"),
         (["--min-sqnr", "20", "--precision", "float32"], "--precision int8"),
         (["--min-sqnr", "20", "--output", "label"], "gives only the index of a class"),
+        (["--min-sqnr", "20", "--output", "top5"], "gives only the index of a class, or a few"),
     ],
 )
 def test_a_budget_that_cannot_be_measured_is_refused(

@@ -28,6 +28,7 @@ from edgeconv.export.image_input import Normalization, enter
 from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.export.verify.bundle import verify_bundle
 from edgeconv.preprocessing import Color, Preprocessing
+from support import tflite_metadata
 from support.lowering import Net, as_model
 
 pytestmark = pytest.mark.slow
@@ -238,6 +239,64 @@ def test_gray_pictures(tmp_path: Path) -> None:
     assert_right(bundle, network, samples[:1], how)
 
 
+def test_gray_pictures_for_three_channels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Inside the files or outside: the gray value is each of the three channels."""
+    network = classifier()
+    how = Preprocessing(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4), color=Color.GRAY)
+    photo = tmp_path / "photo.png"
+    Image.fromarray(pictures(1)[0]).save(photo)
+    with Image.open(photo) as picture:
+        gray = np.asarray(picture.convert("L"), np.float32)[None, None].repeat(3, 1) / 255
+    x = (gray - np.array(how.mean).reshape(3, 1, 1)) / np.array(how.std).reshape(3, 1, 1)
+    with torch.inference_mode():
+        wanted = np.sort(network(torch.from_numpy(x.astype(np.float32))).numpy()[0])[:-6:-1]
+    for name, inputs in (("inside", ["image"]), ("outside", [])):
+        bundle = export(
+            network, out=tmp_path / name, inputs=inputs, input_size=SIDE, preprocessing=how,
+            precisions=["float32"],
+        )  # fmt: skip
+        for artifact in bundle.manifest.artifacts:
+            predict(bundle, photo, artifact.path)
+            said = [float(line.split()[0]) for line in capsys.readouterr().out.splitlines()]
+            np.testing.assert_allclose(said, wanted, rtol=1e-4, atol=1e-5)
+            if artifact.format is Format.TFLITE:  # three channels are RGB to every reader
+                (graph,) = tflite_metadata.read(bundle.file(artifact))["subgraph_metadata"]
+                (given,) = graph["input_tensor_metadata"]
+                assert given["content"]["content_properties"]["color_space"] == 1
+        assert "gray in each of three channels" in (bundle.path / "README.md").read_text()
+
+
+@pytest.mark.parametrize("io", ["float32", "uint8"])
+def test_a_network_that_is_quantized_already(io: str, tmp_path: Path) -> None:
+    """Its own integers stay: what normalizes is in front of them."""
+    first = export(
+        classifier(), out=tmp_path / "first", input_size=SIDE, preprocessing=IMAGENET,
+        calibration=pictures(16).transpose(0, 3, 1, 2), precisions=["int8"], formats=["onnx"],
+    )  # fmt: skip
+    (file,) = (first.file(artifact) for artifact in first.manifest.artifacts)
+
+    def again() -> Bundle:
+        return export(file, out=tmp_path / "again", preprocessing=IMAGENET, inputs=["image"], io=io)
+
+    if io == "uint8":
+        with pytest.raises(UsageError, match=r"quantized already, and its integers are not .*\n.*"):
+            again()
+        return
+    session = ort.InferenceSession(str(file))
+    samples = pictures(4)
+    mean, std = np.array(IMAGENET.mean), np.array(IMAGENET.std)
+    bundle = again()
+    for artifact in bundle.manifest.artifacts:
+        for sample in samples:
+            x = ((sample / 255 - mean) / std).astype(np.float32).transpose(2, 0, 1)[None]
+            (wanted,) = session.run(None, {session.get_inputs()[0].name: x})
+            # A normalized value between two integers may be rounded the other way: a step or two.
+            got = computed(bundle, artifact, sample[None])
+            assert np.abs(got - wanted).max() < 0.05 * np.ptp(wanted)
+
+
 def test_a_network_that_does_not_begin_with_a_convolution(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(512, 5))
@@ -335,7 +394,7 @@ def test_pictures_mean_the_same_everywhere(
     picture = Image.open(photo).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     right = computed(ours, artifact, np.asarray(picture)[None])[0]
     assert [float(lines[name]) for name in "abcde"] == pytest.approx(right.tolist(), rel=1e-5)
-    script = (ours.path / "run.py").read_text()
+    script = (ours.path / "pictures.py").read_text()
     assert "mean" not in script.replace("meaning", "")
     assert "[..., ::-1]" not in script.split("def frames")[0]
     assert "Scale, mean and standard deviation are inside" in (ours.path / "README.md").read_text()

@@ -41,10 +41,14 @@ def test_an_int8_file_that_keeps_nothing_fails_and_float32_is_written(tmp_path: 
         "Detector_float32.tflite",
         "README.md",
         "SHA256SUMS",
+        "litert.h",
         "manifest.json",
+        "picture.h",
+        "pictures.py",
         "reference.npz",
         "run.cc",
         "run.py",
+        "runtime.py",
     ]
 
 

@@ -29,6 +29,7 @@ def names(count: int) -> list[str]:
         ([output(1, 8400, 85)], [80, 81, 85], [79]),  # YOLOv5: box, objectness, scores
         ([output(1, 84, 8400)], [80], [90]),  # YOLOv8: box, scores
         ([output(1, 100, 4), output(1, 100, 91)], [91], [3]),  # boxes and scores apart
+        ([output(1, 9, 4), output(1, 9), output(1, 9, dtype="int64")], [9, 80], []),  # after NMS
         ([output(1, 64, 64, dtype="int64")], [21], []),  # an argmax inside
         ([output(1, 2, 3, 4, 5)], [], [5]),
     ],

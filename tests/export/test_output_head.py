@@ -1,4 +1,4 @@
-"""Files that give probabilities or labels, held against PyTorch."""
+"""Files that give probabilities, labels or the best classes, held against PyTorch."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def outputs(bundle: Bundle, path: str) -> Any:
     given = pictures(20)
     if not bundle.manifest.preprocessing.inside:  # type: ignore[union-attr]
         given = ((given / 255 - 0.5) / 0.25).astype(np.float32)
-    return np.concatenate([runner.run([given[i : i + 1]])[0] for i in range(20)])
+    rows = [runner.run([given[i : i + 1]]) for i in range(20)]
+    arrays = [np.concatenate(each) for each in zip(*rows, strict=True)]
+    return arrays[0] if len(arrays) == 1 else arrays
 
 
 @pytest.mark.parametrize("io", ["float32", "uint8"])
@@ -152,6 +154,83 @@ def test_a_network_with_probabilities(tmp_path: Path) -> None:
     scores = right(20)
     expected = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     assert outputs(bundle, "net_float32.onnx") == pytest.approx(expected, abs=1e-5)
+
+
+EVERY = ("float32", "float16", "int8-dynamic", "int8", "int16x8")
+
+
+@pytest.mark.parametrize("io", ["float32", "uint8"])
+def test_the_best_five(io: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In every precision: the five best by PyTorch's scores, and their probabilities."""
+    precisions = EVERY if io == "float32" else ("float32", "int8")
+    bundle = made(tmp_path / "out", "top5", io=io, precisions=precisions)
+    scores = right(20).astype(np.float64)
+    probabilities = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    wanted = np.argsort(-scores, axis=1, kind="stable")[:, :5]
+    assert [info.shape for info in bundle.manifest.outputs] == [(1, 5), (1, 5)]
+    assert len(bundle.manifest.artifacts) == 2 * len(precisions)
+    for artifact in bundle.manifest.artifacts:
+        classes, best = outputs(bundle, artifact.path)
+        assert (classes.dtype, classes.shape) == (np.int64, (20, 5))
+        exact = artifact.precision is Precision.FLOAT32
+        if exact:
+            assert (classes == wanted).all()
+        # A score is off by a few steps of about 0.02 in int8, and by less in the others.
+        expected = np.take_along_axis(probabilities, classes, 1)
+        assert np.abs(best - expected).max() < (1e-6 if exact else 0.05)
+        assert all(len({*row}) == 5 for row in classes.tolist())
+        assert (np.diff(best, axis=1) <= 0).all()
+        if artifact.format is Format.TFLITE:
+            (graph,) = tflite_metadata.read(bundle.file(artifact))["subgraph_metadata"]
+            said = graph["output_tensor_metadata"]
+            assert [each.get("associated_files") for each in said] == [
+                [{"name": "labels.txt", "type": 3}], None,
+            ]  # fmt: skip
+    assert all(figures.passed for figures in verify_bundle(bundle).artifacts.values())
+    photo = tmp_path / "photo.png"
+    Image.fromarray(pictures(20)[0].transpose(1, 2, 0)).save(photo)
+    predict(bundle, photo, "net_float32.onnx")
+    lines = [line.strip().split("  ", 1) for line in capsys.readouterr().out.splitlines()]
+    assert [label for _, label in lines] == [LABELS[index] for index in wanted[0]]
+    np.testing.assert_allclose(
+        [float(number) for number, _ in lines], probabilities[0][wanted[0]], rtol=1e-4
+    )
+    truth = np.random.default_rng(0).integers(0, 6, 20)
+    np.savez(tmp_path / "labeled.npz", x=pictures(20), y=truth)
+    found = {each.path: each for each in evaluate(bundle, tmp_path / "labeled.npz").results}
+    for path in ("net_float32.onnx", "net_float32.tflite"):
+        got = {figure.name: figure.value for figure in found[path].figures}
+        share = (wanted == truth[:, None]).any(1).mean()
+        assert got == {"top-1": (wanted[:, 0] == truth).mean(), "top-5": share}
+
+
+def test_the_best_five_of_probabilities_that_int8_rounds_to_zero(tmp_path: Path) -> None:
+    """They are ranked by what the network's own Softmax reads, where most classes still differ."""
+
+    class Sharp(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scores = classifier()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.softmax(40 * self.scores(x), 1)
+
+    bundle = made(tmp_path / "out", "top5", Sharp().eval(), precisions=["int8"], io="uint8")
+    ranked = np.argsort(-right(20), axis=1, kind="stable")[:, :5]
+    for artifact in bundle.manifest.artifacts:
+        classes, best = outputs(bundle, artifact.path)
+        assert (best[:, 3:] == 0).mean() > 0.5
+        same = (classes[:, :, None] == ranked[:, None, :4]).any(1)
+        # Of equal probabilities the first classes would come first: one in five is then missing.
+        assert same.mean() > 0.95
+
+
+def test_the_best_five_of_five_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"more than five classes, and .* has 5"):
+        export(
+            nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, 5)), out=tmp_path / "out",
+            input_size=SIDE, output="top5",
+        )  # fmt: skip
 
 
 @pytest.mark.slow

@@ -61,6 +61,16 @@ def test_nodes_with_one_reason_share_a_line() -> None:
     assert float_lines(files) == ["a.onnx: in float: d (Div), e (Erf): why"]
 
 
+def test_what_only_xnnpack_spares_from_float_is_named_too() -> None:
+    file = artifact("a.tflite", Format.TFLITE, "d (Div): why")
+    file = file.model_copy(update={"tables": ("h (HardSwish)", "s (Selu)")})
+    assert float_lines([file]) == [
+        "a.tflite: in float: d (Div): why",
+        "a.tflite: in float: h (HardSwish), s (Selu): between DEQUANTIZE and QUANTIZE, which "
+        "XNNPACK replaces with a table in int8",
+    ]
+
+
 def test_precisions_are_told_apart() -> None:
     files = [
         artifact("a.onnx", Format.ONNX, "d (Div): why"),

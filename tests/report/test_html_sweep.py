@@ -12,7 +12,8 @@ from edgeconv.bundle import Format, Precision
 from edgeconv.cli import cli
 from edgeconv.evaluation import top1_figure
 from edgeconv.export.quantize_options import RangeMethod
-from edgeconv.sweep.result import Limits, Network, Row, SweepResult, marked
+from edgeconv.sweep.network import Network
+from edgeconv.sweep.result import Limits, Row, SweepResult, marked
 from support.results import STARTED
 
 pytest.importorskip("matplotlib")

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 PATHS = "import runpy, sys; sys.path.append(sys.argv[1]); sys.argv = sys.argv[2:]; "
-RUN = PATHS + "runpy.run_path(sys.argv[0], run_name='__main__')"
+OWN_FOLDER = "sys.path.insert(0, sys.argv[0].rpartition('/')[0]); "  # as `python script` has it
+RUN = PATHS + OWN_FOLDER + "runpy.run_path(sys.argv[0], run_name='__main__')"
 NONE_OF_OURS = "import sys, importlib.util; assert importlib.util.find_spec('edgeconv') is None; "
 
 

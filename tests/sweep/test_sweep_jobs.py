@@ -53,6 +53,7 @@ def test_every_option_matters(tmp_path: Path) -> None:
         "range_method": "mse",
         "calibration_size": 7,
         "contents": ("x",),
+        "stage_argument": "a",
     }
     assert set(changes) | ExportJob.PLACES | {"kind"} == set(ExportJob.model_fields)
     others = {JOB.validate_python({**dict(job), name: new}).key() for name, new in changes.items()}

@@ -13,6 +13,7 @@ from edgeconv.bundle import Precision
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize_options import RangeMethod
 from edgeconv.sweep.candidates import candidates
+from edgeconv.sweep.chains import stages_of_chains
 from edgeconv.sweep.plan import EXAMPLE, Exports, Models, Plan, bytes_of, read_plan, seconds
 
 
@@ -39,6 +40,10 @@ def test_all_that_the_example_mentions_can_be_written(tmp_path: Path) -> None:
 
 
 MODEL = '[[model]]\nname = "resnet8"\n'
+STAGES = "args = {{ stage = {} }}\n"
+EXITS = "[early_exit]\n"
+DATA = "[evaluate]\ndata = 'test.npz'\n"
+COSTS = "[count]\ndevices = ['emulated:pi4']\n"
 
 
 @pytest.mark.parametrize(
@@ -59,6 +64,14 @@ MODEL = '[[model]]\nname = "resnet8"\n'
         (MODEL + "[question]\nmax_size = '5 parsecs'", "'5 parsecs' is not a size such as 5MB"),
         (MODEL + "[question]\nmax_latency = '3ms'", "question.max_latency: nothing is measured"),
         (MODEL + "[question]\nmax_latency = '-3ms'", "'-3ms' is not a duration"),
+        (MODEL + EXITS, "early_exit: thresholds are found on classified data"),
+        (MODEL + EXITS + DATA + "task = 'regression'", "early_exit: thresholds are found on"),
+        (MODEL + EXITS + DATA, "early_exit: no stage has a cost"),
+        (MODEL + EXITS + DATA + COSTS, "early_exit: no model has the argument stage"),
+        (MODEL + STAGES.format("[0]") + EXITS + DATA + COSTS, "stage is not the stages of a"),
+        (MODEL + STAGES.format("[1, 2]") + EXITS + DATA + COSTS, "stage is not the stages of a"),
+        (MODEL + STAGES.format("[false, true]") + EXITS + DATA + COSTS, "stage is not the stages"),
+        (MODEL + EXITS + "confidence = ['hope']", "early_exit.confidence.0: Input should be"),
         ("[[model]\n", "is not TOML"),
     ],
 )
@@ -134,3 +147,23 @@ def test_durations(number: int, unit: str) -> None:
     factor = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600}[unit]
     assert seconds(f"{number}{unit}") == pytest.approx(number * factor)
     assert bytes_of(f"{number} kB") == 1000 * number
+
+
+def test_the_stages_of_a_chain_belong_together(tmp_path: Path) -> None:
+    """Whatever else varies; networks without the argument are whole."""
+    text = (
+        '[[model]]\nname = "mobilenet_v2_early_exit"\n'
+        "args = { width_mult = [0.35, 0.5], stage = [0, 1, 2] }\n"
+        + MODEL
+        + "[export]\nprecisions = ['float32', 'int8']\ncalibration = 'random'\n"
+    )
+    jobs = candidates(read_plan(written(tmp_path, text + EXITS + DATA + COSTS)))
+    chains = stages_of_chains(jobs)
+    assert len(jobs) == 14
+    assert len(chains) == 4
+    for stages in chains.values():
+        assert [job.stage for job in stages] == [0, 1, 2]
+        assert len({(job.args["width_mult"], job.precision) for job in stages}) == 1
+    assert [job.model for job in jobs if job.chain is None] == ["resnet8", "resnet8"]
+    without = candidates(read_plan(written(tmp_path, text)))
+    assert not stages_of_chains(without)

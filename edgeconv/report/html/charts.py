@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 INK = "#010203"
 SERIES = tuple(f"#0a0b{index:02x}" for index in range(6))
 _MOST_DOTS = 400  # of one process; more of them are no clearer, and make the page large
+_FRONT_SIZE = (8.0, 4.5)  # inches
+_MOST_NAMES = 8  # of a front's dots; of more, only those on the front have names
+_NAME_SIZE = 8.0  # in points
+_POINTS_PER_INCH = 72
+_HEIGHTS = (-12.0, 5.0, -22.0, 15.0, -32.0, 25.0)  # of a name above its dot, by preference
+
+_Box = tuple[float, float, float, float]  # left, low, right, high
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def latency_dots(title: str, samples: Mapping[str, Sequence[Sequence[int]]]) -> 
 
 def front(title: str, points: Sequence[Point], cost: str, accuracy: str) -> Chart:
     """Draw accuracy against cost; the size of a dot grows with the file, the line is the front."""
-    figure = new_figure(8, 4.5)
+    figure = new_figure(*_FRONT_SIZE)
     axes = figure.subplots()
     most = max(point.bytes for point in points)
     for index, point in enumerate(points):
@@ -94,25 +101,55 @@ def front(title: str, points: Sequence[Point], cost: str, accuracy: str) -> Char
             alpha=0.8,
             linewidths=0,
         )
-        axes.annotate(
-            printable(point.name),
-            (point.cost, point.accuracy),
-            # Neighbors write above and below in turns, so that close dots stay readable.
-            xytext=(7, 6 if index % 2 else -12),
-            textcoords="offset points",
-            fontsize="small",
-            color=INK,
-            parse_math=False,
-        )
     best = sorted((p.cost, p.accuracy) for p in points if p.on_front)
     if len(best) > 1:
         axes.step(*zip(*best, strict=True), where="post", color=INK, linewidth=1, alpha=0.5)
     axes.set_xlabel(cost)
     axes.set_ylabel(accuracy)
     axes.margins(y=0.15)
-    axes.set_xlim(0, 1.4 * max(point.cost for point in points))  # room for the names
+    axes.set_xlim(0, 1.1 * max(point.cost for point in points))
     plain_axes(axes)
-    return Chart(as_svg(figure), title)
+    few = len(points) <= _MOST_NAMES
+    _write_names(axes, [point for point in points if few or point.on_front], points)
+    named = "" if few else "; the front is named"
+    return Chart(as_svg(figure), f"{title}{named}")
+
+
+def _write_names(axes: Axes, named: Sequence[Point], points: Sequence[Point]) -> None:
+    """Write names beside their dots, towards the middle, where neither name nor dot is."""
+    width, height = (_POINTS_PER_INCH * inches for inches in _FRONT_SIZE)
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+
+    def place(point: Point) -> tuple[float, float]:
+        """Where the dot is, about, in points."""
+        across, up = (point.cost - left) / (right - left), (point.accuracy - low) / (high - low)
+        return 0.9 * width * across, 0.85 * height * up
+
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in map(place, points)]
+    for point in named:
+        x, y = place(point)
+        name = printable(point.name)
+        # A letter is about half as wide as high. Names to the right begin, others end at the dot.
+        long, right_of = 0.55 * _NAME_SIZE * len(name), point.cost < (left + right) / 2
+        start = x + 8 if right_of else x - 8 - long
+        boxes = {up: (start, y + up, start + long, y + up + _NAME_SIZE) for up in _HEIGHTS}
+        free = [up for up, box in boxes.items() if not any(_overlap(box, b) for b in taken)]
+        chosen = (free or _HEIGHTS)[0]
+        taken.append(boxes[chosen])
+        axes.annotate(
+            name,
+            (point.cost, point.accuracy),
+            xytext=(8 if right_of else -8, chosen),
+            textcoords="offset points",
+            fontsize=_NAME_SIZE,
+            horizontalalignment="left" if right_of else "right",
+            color=INK,
+            parse_math=False,
+        )
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _spread(durations: Sequence[int]) -> Sequence[int]:

@@ -20,6 +20,7 @@ from edgeconv.export.quantize.accuracy.bias_correction import (
     subtract,
 )
 from edgeconv.export.quantize.accuracy.equalize import equalize
+from edgeconv.export.quantize.accuracy.first_pass import FirstPass, Surveyed
 from edgeconv.export.quantize.accuracy.segments import Segment, find_segments
 from edgeconv.export.quantize.calibrated import CalibratedModel, draft_from
 from edgeconv.export.quantize.calibration.calibrate import calibration_of
@@ -29,7 +30,6 @@ from edgeconv.export.quantize.calibration.observer import Observed
 from edgeconv.export.quantize.calibration.ranges.histogram import Histogram
 from edgeconv.export.quantize.calibration.survey import Survey, batches_of, survey
 from edgeconv.export.quantize.needs import Watch
-from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
 from edgeconv.progress import Progress
 
@@ -82,6 +82,7 @@ class Drafts:
         options: How to quantize, apart from what a recipe says.
         progress: Called with (step, done, total).
         judging: Whether versions will be fitted to halves and judged.
+        surveyed: What a pass over the same data found before, part by part.
 
     Raises:
         DataError: An activation is NaN or infinite.
@@ -95,10 +96,11 @@ class Drafts:
         progress: Progress,
         *,
         judging: bool,
+        surveyed: Surveyed | None = None,
     ) -> None:
         self.model, self._options = model, options
         self._batches, self._progress = batches, progress
-        self._judging = judging
+        self._judging, self._surveyed = judging, surveyed
         self.survey = self._first_survey()
         if far := self._watch.out_of_reach(
             self._watch.ranges(self.survey.whole, RangeMethod.MINMAX)
@@ -110,25 +112,14 @@ class Drafts:
 
     def _first_survey(self) -> Survey:
         """Observe everything once, by the options as they are."""
-        options = self._options
-        self._watch = Watch(self.model, options)
-        self._groups = self._watch.groups
-        self._by_channel: set[str] = set()
-        if options.equalization or options.bias_absorption:
-            quantized = {str(value.name) for value in plan(self.model.graph, options).activations}
-            for segment in find_segments(self.model.graph):
-                self._by_channel |= segment.carriers & quantized
-        watched = [name for members in self._groups.values() for name in members]
-        self._names = list(dict.fromkeys([*watched, *sorted(self._by_channel)]))
-        return survey(
-            self._watch.model,
-            self._names,
-            self._batches,
-            counting=options.range_method is not RangeMethod.MINMAX,
-            by_channel=self._by_channel,
-            keeping=self._judging,
-            progress=self._progress,
-        )
+        first = FirstPass.of(self.model, self._options, judging=self._judging)
+        self._watch, self._groups = first.watch, first.watch.groups
+        self._by_channel, self._names = first.by_channel, first.names
+        if self._surveyed is not None and self._surveyed.of == first.digest():
+            for _ in self._batches:
+                pass  # as in a pass, they keep what verification needs
+            return self._surveyed.survey
+        return first.survey(self._batches, self._progress)
 
     def fit(self, recipe: Recipe, part: Part) -> CalibratedModel | None:
         """Make a version; None if one of the recipe's passes has nothing to change."""
@@ -195,7 +186,7 @@ class Drafts:
                 )
                 for name, each in channels.items()
             }
-            return Observed(observed.histograms | extremes, channels)
+            return Observed(observed.histograms | extremes, observed.sums)
         limits = input_limits(self.model, self._groups, self.survey.whole, method)
         data: Batches = self._batches if part is Part.WHOLE else self._kept(part)
         watched = Watch(model, self._options).model

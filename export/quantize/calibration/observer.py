@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.errors import DataError
-from edgeconv.export.quantize.calibration.channel_statistics import ChannelStatistics
+from edgeconv.export.quantize.calibration.channel_statistics import ChannelStatistics, ChannelSums
 from edgeconv.export.quantize.calibration.ranges.histogram import BINS, Histogram, count
 
 # So many values of an activation are counted per sample: over 128 samples a million, a hundred of
@@ -27,29 +27,31 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Observed:
-    """What was seen of activations; that of other samples can be added to it.
+    """What was seen of activations; that of other samples adds to it exactly, in any order.
 
     Attributes:
         histograms: The extremes and the counts of each activation, by name.
-        channels: The figures of the channels of some activations, by name.
+        sums: What the channels of some activations add up to, by name.
     """
 
     histograms: dict[str, Histogram]
-    channels: dict[str, ChannelStatistics]
+    sums: dict[str, ChannelSums]
+
+    @property
+    def channels(self) -> dict[str, ChannelStatistics]:
+        """The figures of the channels, by name."""
+        return {name: sums.statistics for name, sums in self.sums.items()}
 
     def __add__(self, other: Observed) -> Observed:
-        names = self.channels.keys() | other.channels.keys()
+        names = self.sums.keys() | other.sums.keys()
         return Observed(
             {name: mine + other.histograms[name] for name, mine in self.histograms.items()},
-            {
-                name: _sum(self.channels.get(name), other.channels.get(name))
-                for name in sorted(names)
-            },
+            {name: _sum(self.sums.get(name), other.sums.get(name)) for name in sorted(names)},
         )
 
 
-def _sum(a: ChannelStatistics | None, b: ChannelStatistics | None) -> ChannelStatistics:
-    """Add up the figures of two parts, of which one may be empty."""
+def _sum(a: ChannelSums | None, b: ChannelSums | None) -> ChannelSums:
+    """Add up two parts, of which one may be empty."""
     if a is None or b is None:
         some = a or b
         assert some is not None
@@ -76,12 +78,12 @@ class Observer:
         self._histograms = {
             name: Histogram(np.inf, -np.inf, 1, np.zeros(bins, np.int64)) for name in names
         }
-        self._channels: dict[str, ChannelStatistics] = {}
+        self._sums: dict[str, ChannelSums] = {}
 
     @property
     def observed(self) -> Observed:
         """What was observed so far."""
-        return Observed(self._histograms, self._channels)
+        return Observed(self._histograms, self._sums)
 
     def histogram(self, name: str) -> Histogram:
         """The histogram of an activation so far."""
@@ -117,9 +119,9 @@ class Observer:
     def _extremes(self, name: str, whole: Float32, shape: Sequence[int]) -> tuple[float, float]:
         if name not in self._by_channel:
             return float(whole.min()), float(whole.max())
-        each = ChannelStatistics.of(whole.reshape(-1, *shape[1:]))
-        known = self._channels.get(name)
-        self._channels[name] = each if known is None else known + each
+        each = ChannelSums.of(whole.reshape(-1, *shape[1:]))
+        known = self._sums.get(name)
+        self._sums[name] = each if known is None else known + each
         return float(each.low.min()), float(each.high.max())
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy.typing as npt
@@ -53,12 +54,24 @@ class Half:
     observed: Observed
     kept: tuple[Kept, ...]
 
+    def __add__(self, later: Half) -> Half:
+        return Half(
+            self.batches + later.batches, self.observed + later.observed, self.kept + later.kept
+        )
+
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over the data found; the second half is empty after a single batch."""
+    """What one pass over the data found; the second half is empty after a single batch.
+
+    What was found on consecutive parts of the data adds up to what one pass finds on all of it.
+    """
 
     halves: tuple[Half, Half]
+
+    def __add__(self, later: Survey) -> Survey:
+        first, second = (a + b for a, b in zip(self.halves, later.halves, strict=True))
+        return Survey((first, second))
 
     @cached_property
     def whole(self) -> Observed:
@@ -76,6 +89,7 @@ def survey(
     by_channel: Collection[str] = (),
     keeping: bool = False,
     progress: Progress = no_progress,
+    part: range | None = None,
 ) -> Survey:
     """Observe activations of the float graph on ONNX Runtime.
 
@@ -92,6 +106,7 @@ def survey(
         by_channel: The activations among ``names`` whose channels are observed one by one.
         keeping: Whether batches are kept to be judged on.
         progress: Called after every batch.
+        part: The places of the batches to run, from 0; None is all of them.
 
     Raises:
         DataError: An activation is NaN or infinite.
@@ -104,15 +119,18 @@ def survey(
     ]
     network = IntermediateOutputs(model, [*names, *outputs])
     total = len(batches)
+    start, end = (0, None) if part is None else (part.start, part.stop)
     progress("Calibrating", 0, total)
     with ThreadPoolExecutor(1, thread_name_prefix="calibration") as thread:
         pipe = _Pipe(thread)
-        for number, batch in enumerate(batches, start=1):
+        for number, batch in enumerate(islice(batches, end), start=1):
+            if number <= start:
+                continue
             half = halves[(number - 1) % 2]
             arrays = network.run(batch)
             half.batches += 1
             if keeping:
-                half.keep(batch, arrays[len(names) :])
+                half.keep((number - 1) // 2, batch, arrays[len(names) :])
             pipe.put(half, number, arrays[: len(names)])
             progress("Calibrating", number, total)
         for half in halves:
@@ -128,16 +146,15 @@ class _Half:
     size: int
     batches: int = 0
     kept: list[Kept] = field(default_factory=list)
-    kept_bytes: int = 0
     waiting: list[tuple[int, Arrays]] = field(default_factory=list)
     waiting_bytes: int = 0
 
-    def keep(self, batch: Batch, outputs: Arrays) -> None:
+    def keep(self, place: int, batch: Batch, outputs: Arrays) -> None:
+        """Keep the batch of this place in the half, if it is one of the first."""
         size = sum(array.nbytes for array in (*batch, *outputs))
-        full = len(self.kept) * self.size >= _KEPT_SAMPLES or self.kept_bytes + size > _KEPT_BYTES
-        if not self.kept or not full:
+        few = place * self.size < _KEPT_SAMPLES and (place + 1) * size <= _KEPT_BYTES
+        if place == 0 or few:
             self.kept.append(Kept(batch, outputs))
-            self.kept_bytes += size
 
 
 class _Pipe:

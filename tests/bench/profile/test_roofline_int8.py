@@ -7,7 +7,13 @@ import pytest
 from edgeconv.bench.profile.roofline import WEIGHTS
 from edgeconv.bench.profile.roofline_int8 import Reason, int8_against_float
 from edgeconv.device.messages import Operator
-from edgeconv.report.operators import notes, operators_table
+from edgeconv.report.operators import (
+    narrow_notes,
+    narrow_operators_table,
+    notes,
+    operators_table,
+)
+from edgeconv.report.tables import console
 from support.profiles import PI3, PI4, PI5, conv, depthwise, made_profile, node, profiled, tensor
 
 SOFTMAX = (1, 1000)
@@ -231,6 +237,30 @@ def test_conversions_are_called_as_in_the_file(suffix: str, names: str) -> None:
         profiled(f"f{suffix}", [conv("float32", 9900)]), profiled(f"q{suffix}", codes)
     )
     assert any(f"10.0% of it goes into {names}" in line for line in notes(result))
+
+
+def test_the_table_stays_within_80_columns() -> None:
+    """Long names stand above their figures; what does not fit is left out, and a note says so."""
+    long = [
+        conv("float32", 9000, name="/features/features.0/conv/conv.0/conv.0.0/Conv_quant"),
+        conv("float32", 12_345_678, name="b"),
+    ]
+    result = made_profile(profiled("a.onnx", long), profiled(f"{'n' * 90}.tflite", long))
+    out = console()
+    with out.capture() as said:
+        out.print(narrow_operators_table(result))
+    lines = said.get().splitlines()
+    names = [line.strip() for line in lines if len(line.rstrip()) > 80]
+    assert names == [f"{'n' * 90}.tflite"]
+    assert "/features/features.0/conv/conv.0/conv.0.0/Conv_quant" in {
+        each.strip() for each in lines
+    }
+    assert sum("99.9%" in line for line in lines) == 2
+    everything = [column.header for column in operators_table(result).columns]
+    shown = said.get()
+    left_out = [name for name in everything[1:] if str(name) not in shown]
+    noted = [line for line in narrow_notes(result) if line.startswith("--wide also shows")]
+    assert noted == ([f"--wide also shows {', '.join(map(str, left_out))}"] if left_out else [])
 
 
 def test_one_other_operator() -> None:

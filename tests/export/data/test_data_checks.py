@@ -108,3 +108,13 @@ def test_what_is_no_image_is_not_taken_for_one() -> None:
     check.note("0", (np.array([[0, 1, 2, 300]], np.float32),))
     check.note("1", (np.array([[0, 1, 2, 200]], np.float32),))
     assert check.findings(normalized_here=False) == []
+
+
+def test_features_are_no_pixels() -> None:
+    """A later stage of a network reads what the stage before it gives, of any size."""
+    info = [TensorInfo(name="features", shape=(1, 24, 2, 2), dtype="float32")]
+    check = InputCheck(info, None)
+    features = np.abs(np.random.default_rng(0).normal(size=(4, 1, 24, 2, 2))) * 60
+    for index, each in enumerate(features.astype(np.float32)):
+        check.note(str(index), (each,))
+    assert check.findings(normalized_here=False) == []

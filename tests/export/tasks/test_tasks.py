@@ -69,6 +69,20 @@ def test_top1_and_top5(seed: int, cuts: list[int], tmp_path_factory: Any) -> Non
     assert np.array_equal(found.outcomes, scores.argmax(1) == truths)
 
 
+def test_ties_that_decide_about_the_best_five_are_counted(tmp_path: Path) -> None:
+    """Of equal scores the first class counts as larger: that decides in two of the samples."""
+    truths = np.array([7, 3, 0, 7])
+    scores = np.zeros((4, 8))
+    scores[0, 0] = 1  # six others are as good as the right class, and four come first
+    scores[1, :2] = 1  # the right class is the fourth, with five others that are as good
+    scores[2, 0] = 1  # the right class is better than all
+    scores[3] = np.arange(8)  # and so without a tie
+    task = opened(Classification(), tmp_path, (1, 8), truths)
+    scored = task.score(task.count([scores], truths), None)
+    assert scored.ties == 2
+    assert [figure.value for figure in scored.figures] == [0.5, 0.75]
+
+
 def test_five_classes_have_no_top5(tmp_path: Path) -> None:
     task = opened(Classification(), tmp_path, (1, 5), np.array([1, 4]))
     assert of(scores_of(task, np.eye(5, dtype=np.float32)[[1, 0]], [1, 4], [])) == {"top-1": 0.5}

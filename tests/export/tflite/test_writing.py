@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -65,6 +67,22 @@ def test_the_file_says_what_it_is() -> None:
 def test_the_same_model_gives_the_same_bytes() -> None:
     model = as_model(small_net().proto())
     assert lower(model).data == lower(model).data
+
+
+def test_names_are_unique_and_those_of_inputs_and_outputs_stay() -> None:
+    """ai-edge-quantizer, among others, looks tensors up by name, and refuses a name met twice."""
+    x, y = (Tensor(name, (2,), FLOAT) for name in ("x", "same"))
+    inner = [Tensor("same", (2,), FLOAT) for _ in range(2)]
+    once = Tensor("same_2", (2,), FLOAT)
+    steps = [x, *inner, once, y]
+    operators = [Operator("ABS", [a], [b]) for a, b in pairwise(steps)]
+    data = write(Graph(inputs=[x], outputs=[y], operators=operators))
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    subgraph = model.subgraphs[0]
+    names = [each.name.decode() for each in subgraph.tensors]
+    assert len(set(names)) == len(names) == 5
+    assert names[subgraph.inputs[0]] == "x"
+    assert names[subgraph.outputs[0]] == "same"
 
 
 def test_an_option_that_does_not_exist_is_an_error() -> None:

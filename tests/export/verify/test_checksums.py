@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,40 @@ def test_the_changed_file_is_named(good: Bundle, tmp_path: Path) -> None:
     assert verify(folder)[1].startswith(f"{folder / MANIFEST_NAME} was changed after the export")
 
 
+CHANGES: dict[str, Callable[[bytes], bytes]] = {
+    "the hash of a model": lambda data: data.replace(
+        data[:1], b"0" if data[:1] != b"0" else b"1", 1
+    ),
+    "no last line": lambda data: data[: data.rstrip().rindex(b"\n") + 1],
+    "a model is not listed": lambda data: data.split(b"\n", 4)[-1],
+    "another name": lambda data: data.replace(b"run.py", b"run.px"),
+    "twice": lambda data: data + data.splitlines(keepends=True)[-1],
+    "no line break": lambda data: data[:-1],
+    "other words": lambda data: b"# checked\n" + data,
+    "nothing": lambda data: b"",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_checksums_are_named_themselves(good: Bundle, tmp_path: Path, change: str) -> None:
+    folder = copied(good, tmp_path / "out")
+    sums = folder / SUMS_NAME
+    data = sums.read_bytes()
+    if change == "the hash of a model":
+        at = data.index(b".onnx")
+        at = data.rindex(b"\n", 0, at) + 1
+        data = data[:at] + CHANGES[change](data[at:])
+    else:
+        data = CHANGES[change](data)
+    assert data != sums.read_bytes()
+    sums.write_bytes(data)
+    said = verify(folder, "--quick")[1]
+    if change == "no last line":  # of a file that only the checksums know
+        assert said.startswith(f"{folder / 'runtime.py'} was changed after the export, or its line")
+    else:
+        assert said.startswith(f"{sums} was changed after the export")
+
+
 @pytest.mark.parametrize("name", ["reference.npz", "run.py", "README.md", SUMS_NAME])
 def test_a_missing_file_is_named(good: Bundle, tmp_path: Path, name: str) -> None:
     folder = copied(good, tmp_path / "out")
@@ -104,7 +139,7 @@ def test_a_foreign_file_is_named(good: Bundle, tmp_path: Path, kind: str) -> Non
 def test_a_bundle_from_before_checksums(good: Bundle, tmp_path: Path) -> None:
     folder = copied(good, tmp_path / "out")
     for name in (SUMS_NAME, *COMPANION_NAMES):
-        (folder / name).unlink()
+        (folder / name).unlink(missing_ok=True)
     text = (folder / MANIFEST_NAME).read_text()
     assert '"schema_version": 3' in text
     (folder / MANIFEST_NAME).write_text(
@@ -117,7 +152,7 @@ def test_a_bundle_from_before_its_script(good: Bundle, tmp_path: Path) -> None:
     """Such a bundle is whole without one; one that is added does not belong to it."""
     folder = copied(good, tmp_path / "out")
     for name in COMPANION_NAMES:
-        (folder / name).unlink()
+        (folder / name).unlink(missing_ok=True)
     write_checksums(folder)
     assert verify(folder, "--quick")[0] == 0
     (folder / "run.py").write_text("print()")
@@ -131,7 +166,7 @@ def test_a_bundle_of_a_later_edgeconv_says_which(good: Bundle, tmp_path: Path) -
     (folder / MANIFEST_NAME).write_text(json.dumps(plain))
     code, said = verify(folder)
     assert code == 1
-    assert "has schema version 99, this edgeconv reads 3" in said
+    assert "has schema version 99, this edgeconv reads 1, 2 and 3" in said
     assert "install edgeconv 7.1 or later" in said
 
 
