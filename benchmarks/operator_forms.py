@@ -42,7 +42,7 @@ from edgeconv.export.tflite.writer import write
 from edgeconv.models.randomize import randomize_
 
 BOARDS = ("pi3-32", "pi4")
-NETWORKS = ("ds_cnn", "resnet8", "mobilenet_v3_small", "mobilenet_v2", "efficientnet_lite0")
+NETWORKS = ("ds_cnn", "resnet8", "mobilenet_v3_small", "mobilenet_v2")
 RUNTIME = "tflite-runtime==2.14"
 Shape = tuple[int, ...]
 Form = Callable[[Shape], bytes]
