@@ -92,6 +92,12 @@ def refuse_occupied(path: Path, *, force: bool) -> None:
             f"{path} exists and is not a bundle", hint="choose another --out"
         ) from error
     ours = {*_OWN_NAMES, *(artifact.path for artifact in manifest.artifacts)}
+    sums = path / SUMS_NAME
+    if sums.is_file():  # a labels.txt that no export wrote is the user's
+        listed = {
+            line.split("  ", 1)[-1] for line in sums.read_text("utf-8", "replace").split("\n")
+        }
+        ours -= {*COMPANION_NAMES} - listed
     foreign = sorted(item.name for item in path.iterdir() if item.name not in ours)
     if foreign:
         raise UsageError(

@@ -220,6 +220,7 @@ def _read_file(request: ResolvedRequest, path: Path, batch: int | None) -> Captu
         batch=batch or asked.batch,
         stated=stated,
         cut_outputs=asked.cut_outputs,
+        traced=TRACED if asked.dynamic_batch and batch == TRACED else None,
     )
 
 

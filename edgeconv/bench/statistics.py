@@ -192,16 +192,27 @@ def compare_logs(
     *,
     paired: bool,
     between: Variance | None = None,
+    together: int = 1,
 ) -> Change:
-    """As :func:`compare`, of each process's figures: those of the new file and of the old one."""
+    """As :func:`compare`, of each process's figures: those of the new file and of the old one.
+
+    Args:
+        medians: Of the new file and of the old one.
+        lows: The same of the 10th percentiles.
+        paired: As for :func:`compare`.
+        between: As for :func:`compare`.
+        together: How many comparisons are made at once. All their intervals hold in 95 %.
+    """
     sessions = [] if between is None else [Variance(2 * between.value, between.degrees)]
     found = []
     for new, old in (medians, lows):
         value, variance = _difference(new, old, paired=paired)
         found.append((value, _sum([variance, *sessions])))
-    estimates = [_interval(value, variance, OF_TWO) for value, variance in found]
+    confidence = 1 - (1 - OF_TWO) / together
+    estimates = [_interval(value, variance, confidence) for value, variance in found]
     single = min(len(medians[0]), len(medians[1])) < 2
-    resolution = math.inf if single else min(_resolution(variance) for _, variance in found)
+    resolutions = [_resolution(variance, confidence) for _, variance in found]
+    resolution = math.inf if single else min(resolutions)
     return Change(estimates[0], estimates[1], resolution)
 
 
@@ -286,7 +297,7 @@ def _interval(log: float, variance: Variance, confidence: float) -> Estimate:
     return Estimate(*(_exp(x) for x in (log, log - half, log + half)))
 
 
-def _resolution(variance: Variance, confidence: float = OF_TWO) -> float:
+def _resolution(variance: Variance, confidence: float) -> float:
     """The change whose interval excludes none with POWER: the sum of two quantiles away from it."""
     degrees = _whole(variance.degrees)
     quantiles = student(confidence, degrees) + student(2 * POWER - 1, degrees)

@@ -135,7 +135,11 @@ def network_labels(networks: Sequence[Network]) -> Callable[[Network], str]:
 
 
 def _fields(network: Network) -> dict[str, Any]:
-    fixed: dict[str, Any] = {"model": network.model, "size": network.input_size}
+    fixed: dict[str, Any] = {
+        "model": network.model,
+        "size": network.input_size,
+        "target": network.target,
+    }
     # Efforts and ranges are of files that are calibrated.
     tried = {"effort": network.effort, "range": network.range_method.value}
     return fixed | network.args | (tried if network.precision.calibrated else {})

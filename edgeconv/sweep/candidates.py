@@ -5,10 +5,13 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
+from edgeconv.bundle import Target
+from edgeconv.device import open_device
+from edgeconv.device.facts import target_of
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize_options import RangeMethod
 from edgeconv.sweep.contents import content_of, content_of_data, content_of_model
@@ -26,13 +29,24 @@ def candidates(plan: Plan) -> list[ExportJob]:
     Raises:
         UsageError: A pattern matches nothing, a file is missing, or a name in ``weights`` is
             unknown.
+        MeasurementError: A target does not answer.
     """
-    tables = enumerate(plan.model)
-    jobs = {job.key(): job for place, models in tables for job in _of(models, plan, place)}
+    targets, tables = _targets(plan), enumerate(plan.model)
+    jobs = {job.key(): job for place, models in tables for job in _of(models, plan, place, targets)}
     return list(jobs.values())
 
 
-def _of(models: Models, plan: Plan, place: int) -> Iterator[ExportJob]:
+def _targets(plan: Plan) -> list[Target | None]:
+    """What the targets of a plan have; each is asked."""
+    if plan.export.targets is None:
+        return [None]
+    opened = map(open_device, plan.export.targets)
+    return [target_of(device.name, device.probe()) for device in opened]
+
+
+def _of(
+    models: Models, plan: Plan, place: int, targets: Sequence[Target | None]
+) -> Iterator[ExportJob]:
     calibration = plan.export.calibration
     data = None if calibration is None else content_of_data(calibration)
     argument = None if plan.early_exit is None else plan.early_exit.argument
@@ -43,10 +57,13 @@ def _of(models: Models, plan: Plan, place: int) -> Iterator[ExportJob]:
     ):
         weights = models.weights and _filled(models.weights, {**args, "name": name})
         contents = content_of_model(name), weights and content_of(Path(weights))
-        for precision, (effort, ranges) in product(plan.export.precisions, _choices(plan)):
+        for precision, target, (effort, ranges) in product(
+            plan.export.precisions, targets, _choices(plan)
+        ):
             # Efforts and ranges are of calibrated files; of the others there is one of each.
             calibrated = precision.calibrated
-            settings = precision.value, effort, ranges.value
+            device = "" if target is None else target.device
+            settings = precision.value, effort, ranges.value, device
             if not calibrated and (effort, ranges) != _choices(plan)[0]:
                 continue
             yield ExportJob(
@@ -56,6 +73,7 @@ def _of(models: Models, plan: Plan, place: int) -> Iterator[ExportJob]:
                 weights=weights,
                 pretrained=models.pretrained,
                 formats=plan.export.formats,
+                target=target,
                 precision=precision,
                 effort=effort if calibrated else 1,
                 range_method=ranges if calibrated else RangeMethod.AUTO,

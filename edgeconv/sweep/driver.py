@@ -6,18 +6,20 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass, field, replace
 
 from edgeconv.bundle import Bundle
 from edgeconv.errors import EdgeconvError, UsageError, first_line
 from edgeconv.progress import Progress, no_progress
+from edgeconv.sweep import software
 from edgeconv.sweep.boards import LOOK_AGAIN_SECONDS, Board, Pool, open_pools
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.chains import Chains
 from edgeconv.sweep.contents import content_of, content_of_data
 from edgeconv.sweep.jobs import CountJob, ExitJob, ExportJob, Job, MeasureJob, ScoreJob
 from edgeconv.sweep.plan import Plan
+from edgeconv.sweep.reference import Reference
 from edgeconv.sweep.work import Failure, bundle_of, is_done
 from edgeconv.sweep.workers import Workers
 from edgeconv.units import format_duration
@@ -36,16 +38,24 @@ class Measurement:
         pool: Where it may run.
         tried: The boards on which it failed.
         waiting_since: When all its boards were first found in use by others; None before.
+        only: The board that it is for, of the measurement by which boards are compared.
     """
 
     job: MeasureJob
     pool: Pool
     tried: tuple[str, ...] = ()
     waiting_since: float | None = None
+    only: Board | None = None
+
+    @property
+    def boards_left(self) -> list[Board]:
+        """The boards that may still do it."""
+        left = self.pool.left(self.tried)
+        return left if self.only is None else [board for board in left if board is self.only]
 
     def on(self, board: Board) -> MeasureJob:
         """The job on one board."""
-        return self.job.model_copy(update={"device": board.address})
+        return self.job.model_copy(update={"device": board.address, "software": board.software})
 
 
 @dataclass
@@ -106,7 +116,11 @@ class Driver:
     ) -> None:
         self._plan, self._cache, self._workers = plan, cache, workers
         self._progress, self._clock = progress, clock
-        self._pools = open_pools(plan.measure.devices if plan.measure else ())
+        comparable = plan.measure is not None and plan.measure.repetitions > 1
+        self._pools = open_pools(
+            plan.measure.devices if plan.measure else (), comparable=comparable
+        )
+        self._references: dict[str, tuple[Candidate, Measurement, Reference]] = {}
         if not workers.shared and any(b.is_here for p in self._pools for b in p.boards):
             raise UsageError(
                 "measure.devices: local is another machine on every worker of a cluster",
@@ -120,6 +134,7 @@ class Driver:
 
     def run(self, exports: Sequence[ExportJob]) -> list[Candidate]:
         """Carry out everything, and say what became of it."""
+        self._ask_boards()
         candidates = [Candidate(job, job.key()) for job in exports]
         self._chains = Chains(self._plan, exports, self._data)
         for candidate in candidates:
@@ -133,6 +148,15 @@ class Driver:
             for future in self._running:
                 future.cancel()
         return candidates
+
+    def _ask_boards(self) -> None:
+        """Ask all boards at once for what runs files there."""
+        boards = {board.address: board for pool in self._pools for board in pool.boards}
+        asked = [
+            (board, self._workers.probe(board.name, board.address)) for board in boards.values()
+        ]
+        for board, future in asked:
+            board.software = software.known(board.name, board.address, future, self._cache)
 
     def _want_export(self, candidate: Candidate) -> None:
         parts = candidate.job.parts()
@@ -152,12 +176,61 @@ class Driver:
 
     def _want_measured(self, candidate: Candidate, measurement: Measurement) -> None:
         self._all += 1
+        if not self._is_measured(candidate, measurement):
+            self._measurements.append((candidate, measurement))
+
+    def _is_measured(self, candidate: Candidate, measurement: Measurement) -> bool:
+        """Whether the result of a board that agrees with its pool is there; take it then."""
         for board in measurement.pool.boards:
+            if board.name in (measurement.pool.admitted or ()):
+                job = measurement.on(board)
+                if is_done(job, self._cache):
+                    self._measured(candidate, measurement, job)
+                    return True
+        return False
+
+    def _compare_boards(self, pool: Pool) -> None:
+        """Have a measurement that waits made on every board of a pool.
+
+        It is the one that most boards have made before, so that a sweep that goes on compares
+        what the last one did.
+        """
+        waiting = [each for each in self._measurements if each[1].pool is pool]
+        if pool.admitted is not None or pool.name in self._references or not waiting:
+            return
+
+        def known(each: tuple[Candidate, Measurement]) -> int:
+            return sum(is_done(each[1].on(board), self._cache) for board in pool.boards)
+
+        chosen = max(waiting, key=known)
+        self._measurements = deque(each for each in self._measurements if each is not chosen)
+        candidate, measurement = chosen
+        reference = Reference(pool)
+        self._references[pool.name] = candidate, measurement, reference
+        for board in pool.left(()):
             job = measurement.on(board)
             if is_done(job, self._cache):
-                self._measured(candidate, measurement, job)
-                return
-        self._measurements.append((candidate, measurement))
+                reference.measured[board.name] = job
+            else:
+                self._measurements.append((candidate, replace(measurement, only=board)))
+        self._admit(pool)
+
+    def _admit(self, pool: Pool) -> None:
+        """Use the boards that agree, as soon as the others' results do not change that."""
+        candidate, measurement, reference = self._references[pool.name]
+        first = pool.admitted is None
+        chosen = reference.admit(self._cache)
+        if chosen is not None and first:
+            self._measured(candidate, measurement, chosen)
+            self._measurements = deque(
+                each
+                for each in self._measurements
+                if each[1].pool is not pool or each[1].only or not self._is_measured(*each)
+            )
+        elif chosen is None and reference.is_over:
+            del self._references[pool.name]  # the next measurement may do better
+            why = next(iter(reference.failed.values()), _no_board(pool))
+            self._failed(candidate, measurement.job, why, measurement)
 
     def _start(self) -> None:
         """Start what can run now."""
@@ -166,23 +239,28 @@ class Driver:
         while self._ready and len(self._running) < self._workers.slots:
             candidate, job = self._ready.popleft()
             self._submit(_Running(candidate, job))
+        for pool in self._pools:
+            self._compare_boards(pool)
         for _ in range(len(self._measurements)):
+            if not self._measurements:  # boards that were compared had results of them
+                break
             candidate, measurement = self._measurements.popleft()
             quiet = not self._running and not self._ready
-            board = measurement.pool.free(self._clock(), measurement.tried, quiet=quiet)
+            board = measurement.pool.free(
+                self._clock(), measurement.tried, quiet=quiet, only=measurement.only
+            )
             if board is not None:
                 board.taken = True
                 job = measurement.on(board)
                 self._submit(_Running(candidate, job, measurement, board))
                 if board.is_here:
                     break
-            elif measurement.pool.left(measurement.tried):
+            elif measurement.boards_left:
                 self._measurements.append((candidate, measurement))
             else:
-                failure = Failure(
-                    f"{measurement.pool.name} has no board left", "look at its boards"
+                self._not_measured(
+                    candidate, measurement, measurement.job, _no_board(measurement.pool)
                 )
-                self._failed(candidate, measurement.job, failure, measurement)
 
     def _submit(self, running: _Running) -> None:
         board = None if running.board is None else running.board.name
@@ -210,9 +288,13 @@ class Driver:
         self, running: _Running, measurement: Measurement, board: Board, failure: Failure | None
     ) -> None:
         candidate, now = running.candidate, self._clock()
-        if failure is None:
+        assert isinstance(running.job, MeasureJob)
+        board.was_busy = failure is not None and failure.busy
+        if failure is None and measurement.only is not None:
+            self._references[measurement.pool.name][2].measured[board.name] = running.job
+            self._admit(measurement.pool)
+        elif failure is None:
             measurement.pool.set_aside(measurement.tried)
-            assert isinstance(running.job, MeasureJob)
             self._measured(candidate, measurement, running.job)
         elif failure.busy:
             board.rests_until = now + LOOK_AGAIN_SECONDS
@@ -220,17 +302,31 @@ class Driver:
             wait_seconds = self._plan.measure.wait if self._plan.measure else 0.0
             if now - since >= wait_seconds:
                 waited = f"{failure.message} (waited {format_duration(now - since)})"
-                self._failed(candidate, running.job, replace(failure, message=waited), measurement)
+                self._not_measured(
+                    candidate, measurement, running.job, replace(failure, message=waited)
+                )
                 return
             if measurement.waiting_since is None:
                 logger.warning("waiting: %s", failure.message)
             self._measurements.append((candidate, replace(measurement, waiting_since=since)))
+            if measurement.only is not None:
+                self._admit(measurement.pool)
         else:
             tried = replace(measurement, tried=(*measurement.tried, board.name))
-            if tried.pool.left(tried.tried):
+            if tried.boards_left:
                 self._measurements.append((candidate, tried))
             else:
-                self._failed(candidate, running.job, failure, measurement)
+                self._not_measured(candidate, measurement, running.job, failure)
+
+    def _not_measured(
+        self, candidate: Candidate, measurement: Measurement, job: MeasureJob, failure: Failure
+    ) -> None:
+        """No board measures it any more; ``failure`` is what the last one said."""
+        if measurement.only is None:
+            self._failed(candidate, job, failure, measurement)
+        else:
+            self._references[measurement.pool.name][2].failed[measurement.only.name] = failure
+            self._admit(measurement.pool)
 
     def _measured(self, candidate: Candidate, measurement: Measurement, job: MeasureJob) -> None:
         candidate.measured[measurement.pool.name] = job
@@ -298,6 +394,7 @@ class Driver:
                     bundle=candidate.key,
                     files=files,
                     device=pool.boards[0].address,
+                    software=pool.boards[0].software,
                     options=plan.measure.options,
                 )
                 self._want_measured(candidate, Measurement(measure, pool))
@@ -329,10 +426,23 @@ def _contents(plan: Plan) -> tuple[str | None, ...]:
     )
 
 
+def _no_board(pool: Pool) -> Failure:
+    return Failure(f"{pool.name} has no board left", "look at its boards")
+
+
 def _outcome(future: Future[Failure | None]) -> Failure | None:
-    """What a job came to; a worker that died says nothing itself."""
+    """What a job came to; a worker that died says nothing itself.
+
+    Raises:
+        EdgeconvError: The scheduler is lost, and with it all jobs that it had.
+    """
     try:
         return future.result()
+    except CancelledError as error:  # nobody else cancels what the driver waits for
+        raise EdgeconvError(
+            "the Dask scheduler was lost while the sweep ran",
+            hint="start it and its workers, and sweep again: what was finished stays",
+        ) from error
     except EdgeconvError as error:
         return Failure(error.message, error.hint)
     except Exception as error:  # of Dask, or of the operating system

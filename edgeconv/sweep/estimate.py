@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgeconv.bundle import Format
+from edgeconv.device.names import pools
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.jobs import ExportJob
 from edgeconv.sweep.plan import Plan
@@ -52,7 +54,7 @@ def estimate(plan: Plan, exports: Sequence[ExportJob], cache: Cache) -> list[Kin
 
     What is known of earlier jobs is their median, whatever their networks were.
     """
-    jobs: Counter[str] = Counter()
+    jobs, named = Counter[str](), pools()
     done = Counter({"export": sum(cache.has("export", job.key()) for job in exports)})
     left = [job for job in exports if not cache.has("export", job.key())]
     if parts := [part for job in left for part in job.parts()]:
@@ -61,6 +63,9 @@ def estimate(plan: Plan, exports: Sequence[ExportJob], cache: Cache) -> list[Kin
     jobs["export"] = len(exports)
     if plan.measure is not None:
         jobs["measure"] = len(exports) * len(plan.measure.devices)
+        if plan.measure.repetitions > 1 and exports:  # all boards of a pool make the first one
+            members = (named.get(device, (device,)) for device in plan.measure.devices)
+            jobs["measure"] += sum(len(boards) - 1 for boards in members)
     if plan.count is not None:
         jobs["count"] = len(exports) * len(plan.count.devices)
     if plan.evaluate is not None:
@@ -82,7 +87,7 @@ def _kind(name: str, jobs: int, done: int, earlier: list[float], plan: Plan) -> 
     if name == "measure" and plan.measure is not None:
         # How long a measurement takes is asked for, so nothing has to be known of earlier ones.
         each = plan.measure.seconds + plan.measure.warmup + _PROCESS_SECONDS
-        rows = len(plan.export.formats) * len(plan.measure.threads)
+        rows = len(plan.export.formats or Format) * len(plan.measure.threads)
         # One more process for each file looks at its outputs and its memory.
         return Kind(name, jobs, done, rows * (plan.measure.repetitions + 1) * each, 0)
     seconds = statistics.median(earlier) if earlier else _GUESSES[name]

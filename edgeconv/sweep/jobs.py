@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, TypeAdapter
 
 from edgeconv.bench.result import BenchOptions
-from edgeconv.bundle import Format, Precision
+from edgeconv.bundle import Format, Precision, Target
 from edgeconv.export.quantize_options import RangeMethod
 from edgeconv.sweep.contents import digest, tools
 from edgeconv.versioned import Record
@@ -42,7 +42,8 @@ class _OfNetwork(_Job):
     input_size: int | str | None
     weights: str | None
     pretrained: bool
-    formats: tuple[Format, ...]
+    formats: tuple[Format, ...] | None
+    target: Target | None
     precision: Precision
     effort: int
     range_method: RangeMethod
@@ -93,10 +94,14 @@ class _OfBundle(_Job):
 
 
 class MeasureJob(_OfBundle):
-    """Latencies of all files of a bundle on a device."""
+    """Latencies of all files of a bundle on a device.
+
+    ``software`` is what runs there: a board whose runtime was updated measures again.
+    """
 
     kind: Literal["measure"] = "measure"
     device: str
+    software: str
     options: BenchOptions
 
 

@@ -18,10 +18,12 @@ class Network(Record):
     precision: Precision
     effort: int
     range_method: RangeMethod
+    target: str | None = None
 
     @classmethod
     def of(cls, job: ExportJob) -> Network:
         """That of a job."""
-        fields = {name: getattr(job, name) for name in cls.model_fields}
+        fields = {name: getattr(job, name) for name in cls.model_fields.keys() - {"target"}}
+        target = None if job.target is None else job.target.device
         args = {name: value for name, value in job.args.items() if name != job.stage_argument}
-        return cls(**{**fields, "args": args})
+        return cls(**{**fields, "args": args, "target": target})

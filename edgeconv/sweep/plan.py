@@ -29,6 +29,7 @@ input_size = [64, "96x128"]        # each size is tried
 [export]
 formats = ["tflite"]
 precisions = ["float32", "int8"]
+# targets = ["ssh://pi@10.0.0.7"]  # as --target of `edgeconv export`; each is tried
 efforts = [1]
 ranges = ["auto"]
 calibration = "random"             # as --calibration of `edgeconv export`
@@ -136,12 +137,16 @@ class Models(_Table):
 
 
 class Exports(_Table):
-    """How every network is exported; every combination is tried."""
+    """How every network is exported; every combination is tried.
 
-    formats: tuple[Format, ...] = tuple(Format)
+    ``formats`` None are both, or those that a target runs.
+    """
+
+    formats: tuple[Format, ...] | None = None
     precisions: tuple[Precision, ...] = (Precision.FLOAT32,)
     efforts: tuple[Annotated[int, Field(ge=0, le=MAX_EFFORT)], ...] = (1,)
     ranges: tuple[RangeMethod, ...] = (RangeMethod.AUTO,)
+    targets: tuple[str, ...] | None = None
     calibration: str | None = None
     calibration_size: int = Field(default=128, ge=1)
     calibration_shards: int = Field(default=1, ge=1, le=10_000)

@@ -147,6 +147,7 @@ def _request(job: CalibrateJob | ExportJob, folder: Path) -> Iterator[Any]:
                 job.model,
                 out=folder / BUNDLE,
                 formats=job.formats,
+                target=job.target,
                 precisions=(job.precision,),
                 model_args=job.args or None,
                 input_size=input_size,

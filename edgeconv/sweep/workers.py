@@ -16,6 +16,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.contents import tools
 from edgeconv.sweep.jobs import Job
+from edgeconv.sweep.software import software_of
 from edgeconv.sweep.work import Failure, run_job
 
 CONNECT_SECONDS = 30
@@ -44,6 +45,10 @@ class Workers:
         """Carry out a job; ``board`` is the name of the board that it is for, if any."""
         executor = self.executor if board is None else self.boards.get(board, self.executor)
         return executor.submit(run_job, job, self.cache)
+
+    def probe(self, board: str, address: str) -> Future[str]:
+        """Ask a board, by its name and its address, for what runs files there."""
+        return self.boards.get(board, self.executor).submit(software_of, address)
 
 
 @contextmanager

@@ -11,13 +11,16 @@ from edgeconv.errors import CaptureError, DataError
 from edgeconv.export.traits import Trait, operators
 
 _MULTIPLYING = operators(Trait.MULTIPLIES)
+_COMPUTING = _MULTIPLYING | {"Add", "Sub", "Sum", "Mean"}
+"""Operators whose whole result is NaN if one of their operands is the number NaN."""
 
 
 def refuse_bad_weights(model: ir.Model, own: Collection[str] = ()) -> None:
     """Raise DataError if a weight is NaN, or infinite where an operator multiplies by it.
 
     Infinities elsewhere are legal: bounds of a Clip, masks of an attention. So are single numbers
-    that are constants of the graph, such as what a Where gives outside of a domain.
+    that are constants of the graph, such as what a Where gives outside of a domain; but NaN is not
+    where everything that is computed with it is NaN.
 
     Args:
         model: The graph.
@@ -27,10 +30,12 @@ def refuse_bad_weights(model: ir.Model, own: Collection[str] = ()) -> None:
         tensor = value.const_value
         if tensor is None or not tensor.dtype.is_floating_point():
             continue
-        if tensor.size == 1 and name not in own:
+        kinds = {node.op_type for node in value.consumers()}
+        is_constant = tensor.size == 1 and name not in own
+        if is_constant and kinds.isdisjoint(_COMPUTING):
             continue
         array = tensor.numpy()
-        multiplied = any(node.op_type in _MULTIPLYING for node in value.consumers())
+        multiplied = not is_constant and not kinds.isdisjoint(_MULTIPLYING)
         bad = int(np.count_nonzero(~np.isfinite(array) if multiplied else np.isnan(array)))
         if bad:
             raise DataError(

@@ -18,7 +18,7 @@ from edgeconv.export.capture.arguments import Called, name_of
 from edgeconv.export.capture.materialize import materialized
 from edgeconv.export.capture.module_names import name_by_module
 from edgeconv.export.capture.outputs import named_outputs
-from edgeconv.export.capture.phases import mend_phases
+from edgeconv.export.capture.real_bins import clear_real_bins
 from edgeconv.export.capture.refusal import inexpressible, untraceable
 from edgeconv.export.capture.translations import ONNX_FUNCTIONS, translate
 from edgeconv.export.graph_edit import own_outputs
@@ -75,7 +75,7 @@ def capture_module(
     own_outputs(model.graph, output_names)
     _drop_prefix(model.graph)
     name_by_module(model.graph, _PREFIX)
-    mend_phases(model.graph)
+    clear_real_bins(model.graph)
     return model
 
 

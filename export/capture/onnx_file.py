@@ -16,6 +16,7 @@ from edgeconv.export.capture.cut import cut
 from edgeconv.export.capture.float32 import write_in_float32
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.old_opsets import all_nodes, convert_opset, opset_of
+from edgeconv.export.capture.resize_sizes import state_sizes
 from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_standard
 from edgeconv.export.capture.sizes import refuse_damaged_constants, refuse_huge_values
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
@@ -52,6 +53,7 @@ def capture_file(
     batch: int | None,
     stated: Mapping[str, tuple[int, ...]] | None = None,
     cut_outputs: Sequence[str] = (),
+    traced: int | None = None,
 ) -> CapturedFile:
     """Load an ``.onnx`` file of any producer: check it, raise its opset, fix its shapes.
 
@@ -70,6 +72,7 @@ def capture_file(
         batch: the batch size where the file leaves it open, default 1.
         stated: the whole shapes of inputs by their names.
         cut_outputs: names of tensors or nodes that become the outputs; none for the file's own.
+        traced: the batch that stands for every other one, which no other size may be.
 
     Raises:
         UsageError: an open dimension was not given, or a stated one contradicts the request.
@@ -83,16 +86,17 @@ def capture_file(
     _refuse_input_shapes(proto, path)
     _refuse_lost_statistics(proto, path)
     _refuse_ambiguous_sizes(proto, path)
-    _fix_shapes(proto, path, input_size, batch, stated or {})
+    _fix_shapes(proto, path, input_size, batch, stated or {}, traced)
     if opset is None:
         proto = _raised(proto, min(liked_opset, highest_opset))
     proto = _convert_opset(proto, path, opset, highest_opset)
     kinds = {node.op_type for node in all_nodes(proto.graph)}
     proto = _in_the_standard(proto, path)
+    state_sizes(proto, path)
     in_float32 = write_in_float32(proto, path, kinds)
     proto = in_float32 or proto
     try:
-        proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+        proto = _inferred(proto)
     except Exception as error:
         raise CaptureError(
             f"{path}: shapes do not fit together: {first_line(error)}",
@@ -110,6 +114,26 @@ def capture_file(
         raise CaptureError(
             f"{path} is not a valid ONNX file: one of its names is not UTF-8"
         ) from error
+
+
+def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """``proto`` with the shapes that follow from its inputs.
+
+    ONNX does not infer those of GroupNormalization, whose result is like its input.
+    """
+    nodes = proto.graph.node
+    own = {at: node for at, node in enumerate(nodes) if node.op_type == "GroupNormalization"}
+    changed = proto
+    if own:
+        changed = onnx.ModelProto()
+        changed.CopyFrom(proto)
+    for at, node in own.items():
+        identity = onnx.helper.make_node("Identity", node.input[:1], node.output)
+        changed.graph.node[at].CopyFrom(identity)
+    inferred = onnx.shape_inference.infer_shapes(changed, strict_mode=True, data_prop=True)
+    for at, node in own.items():
+        inferred.graph.node[at].CopyFrom(node)
+    return inferred
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -282,9 +306,11 @@ def _fix_shapes(
     input_size: tuple[int, ...] | None,
     batch: int | None,
     stated: Mapping[str, tuple[int, ...]],
+    traced: int | None = None,
 ) -> None:
     """Make the graph's inputs static.
 
+    The batch is that of the inputs that leave it open, if there are any; others keep their size.
     Where an input was open, the stated shapes of other values are dropped: shape inference makes
     them anew.
     """
@@ -300,9 +326,13 @@ def _fix_shapes(
     _refuse_unknown(path, stated, [value.name for value in inputs])
     opened = False
     ones = []
+    any_open = any(map(_leaves_batch_open, inputs))
     for graph_input in inputs:
         dims = graph_input.type.tensor_type.shape.dim
-        wanted = _wanted_shape(len(dims), input_size, batch)
+        has_batch = _leaves_batch_open(graph_input) or not any_open
+        if not has_batch and graph_input.name not in stated and traced is not None:
+            _refuse_size(path, graph_input, traced)
+        wanted = _wanted_shape(len(dims), input_size, batch if has_batch else None)
         if graph_input.name in stated:
             wanted = _stated_shape(path, graph_input.name, stated[graph_input.name], len(dims))
         for axis, dim in enumerate(dims):
@@ -341,6 +371,21 @@ def _fix_shapes(
         del proto.graph.value_info[:]
         for output in proto.graph.output:
             output.type.tensor_type.ClearField("shape")
+
+
+def _leaves_batch_open(value: onnx.ValueInfoProto) -> bool:
+    dims = value.type.tensor_type.shape.dim
+    return bool(dims) and dims[0].dim_value <= 0
+
+
+def _refuse_size(path: Path, value: onnx.ValueInfoProto, traced: int) -> None:
+    """A first dimension of the traced size would be taken for the batch."""
+    if [dim.dim_value for dim in value.type.tensor_type.shape.dim[:1]] == [traced]:
+        raise UsageError(
+            f"{path}: --dynamic-batch traces a batch of {traced}, and the input {value.name!r}, "
+            "which has no batch, has that size first",
+            hint="make the file anew with that dimension open too, or leave --dynamic-batch out",
+        )
 
 
 def _refuse_unknown(path: Path, stated: Iterable[str], inputs: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -18,20 +19,45 @@ from edgeconv.export.tflite.builder import (
     static_shape,
     title,
 )
-from edgeconv.export.tflite.graph import Array
 from edgeconv.export.tflite.qdq import is_dequantize, meaning
 
-GROWN: dict[str, Callable[[Sequence[Array]], object]] = {
-    "ConstantOfShape": lambda inputs: inputs[0],
-    "Expand": lambda inputs: np.broadcast_shapes(inputs[0].shape, tuple(map(int, inputs[1]))),
-    "OneHot": lambda inputs: (inputs[0].size, *inputs[1].flat),
-    "Pad": lambda inputs: np.add(inputs[0].shape, np.maximum(inputs[1], 0).sum()),
-    "Range": lambda inputs: np.ceil((inputs[1] - inputs[0]) / inputs[2]).clip(0),
-    "Resize": lambda inputs: [inputs[0].size, *np.concatenate([i.flat for i in inputs[1:]])],
-    "Tile": lambda inputs: (inputs[0].size, *inputs[1].flat),
+
+def _padded(_: ir.Node, inputs: Sequence[Any]) -> object:
+    """The sizes of what a Pad makes, but for what negative pads cut off."""
+    data, pads = inputs[:2]
+    sizes = np.array(data.shape)
+    axes = inputs[3] if len(inputs) > 3 and inputs[3] is not None else np.arange(data.ndim)
+    sizes[axes] += np.maximum(pads, 0).reshape(2, -1).sum(axis=0)
+    return sizes
+
+
+def _resized(node: ir.Node, inputs: Sequence[Any]) -> object:
+    """The sizes of what a Resize makes, rounded up."""
+    shape = np.array(inputs[0].shape, float)  # a scale may be larger than any integer
+    # Scales or sizes; a region stands before them.
+    stated = [item for item in inputs[1:] if item is not None and item.size][-1]
+    axes = list(node.attributes.get_ints("axes", range(shape.size)))
+    policy = node.attributes.get_string("keep_aspect_ratio_policy", "stretch")
+    if stated.dtype.kind == "f":
+        stated = np.ceil(shape[axes] * stated)
+    elif policy != "stretch":
+        ratios = stated / shape[axes]
+        stated = np.ceil(shape[axes] * (ratios.min() if policy == "not_larger" else ratios.max()))
+    shape[axes] = stated
+    return shape
+
+
+GROWN: dict[str, Callable[[ir.Node, Sequence[Any]], object]] = {
+    "ConstantOfShape": lambda _, inputs: inputs[0],
+    "Expand": lambda _, inputs: np.broadcast_shapes(inputs[0].shape, tuple(map(int, inputs[1]))),
+    "OneHot": lambda _, inputs: (inputs[0].size, *inputs[1].flat),
+    "Pad": _padded,
+    "Range": lambda _, inputs: np.ceil((inputs[1] - inputs[0]) / inputs[2]).clip(0),
+    "Resize": _resized,
+    "Tile": lambda _, inputs: (inputs[0].size, *inputs[1].flat),
 }
-"""Operators whose result may be far larger than their inputs, with numbers whose product is at
-least its elements."""
+"""Operators whose result may be far larger than their inputs, with numbers whose product is the
+most elements that it can have."""
 
 
 SHAPED_BY_VALUES = {"ConstantOfShape", "EyeLike", "Range"}
@@ -155,6 +181,7 @@ def _demand_room(node: ir.Node, known: Sequence[Constant | None]) -> None:
             demand_room(value.name, value.shape.numpy(), itemsize(value))
         # A shape may be stated wrong.
         if node.op_type in GROWN:
-            numbers = GROWN[node.op_type]([item.real() for item in known if item is not None])
+            inputs = [None if item is None else item.real() for item in known]
+            numbers = GROWN[node.op_type](node, inputs)
             sizes = [int(number) for number in np.ravel(np.asarray(numbers))]
             demand_room(value.name, sizes, itemsize(value))

@@ -12,7 +12,9 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 # These need a package of their own environment (benchmarks/README.md).
 PACKAGES = {
+    "benchmarks.peers.ai_edge": "ai_edge_quantizer",
     "benchmarks.peers.export_litert_torch": "litert_torch",
+    "benchmarks.peers.held_out": "ai_edge_quantizer",
     "benchmarks.transposes": "timm",
 }
 SCRIPTS = sorted(

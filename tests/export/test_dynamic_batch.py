@@ -250,6 +250,37 @@ def test_an_onnx_file_with_an_open_batch(tmp_path: Path) -> None:
         np.testing.assert_array_equal(runner.run([x])[0], expected)
 
 
+def _with_rows(path: Path, rows: int) -> Path:
+    """A file of an input with a batch, and one with so many rows and none."""
+    graph = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 18]>
+        g (float[n, 3] x, float[{rows}, 3] table) => (float[n, {rows}] y)
+        {{ t = Transpose <perm=[1, 0]> (table) y = MatMul(x, t) }}"""
+    )
+    onnx.save(graph, path)
+    return path
+
+
+@pytest.mark.slow
+def test_an_input_of_a_file_with_another_fixed_first_dimension(tmp_path: Path) -> None:
+    file = _with_rows(tmp_path / "rows.onnx", 5)
+    bundle = export(file, out=tmp_path / "b", dynamic_batch=True)
+    table = np.sin(np.arange(15, dtype=np.float32)).reshape(5, 3)
+    for batch in (1, 4):
+        x = np.cos(np.arange(3 * batch, dtype=np.float32)).reshape(batch, 3)
+        for artifact in bundle.manifest.artifacts:
+            runner = open_runner(
+                bundle.file(artifact), artifact.format, artifact.inputs, artifact.outputs
+            )
+            # Sums of three products of numbers below 1.
+            np.testing.assert_allclose(runner.run([x, table])[0], x @ table.T, atol=1e-6)
+
+
+def test_a_fixed_first_dimension_that_looks_like_the_batch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'table', which has no batch, has that size first"):
+        export(_with_rows(tmp_path / "rows.onnx", 2), out=tmp_path / "b", dynamic_batch=True)
+
+
 def test_an_onnx_file_with_a_fixed_batch_is_refused(tmp_path: Path) -> None:
     graph = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 18]>

@@ -60,6 +60,17 @@ def test_what_is_not_of_the_bundle_is_named(existing: Path, name: str) -> None:
     assert names(existing) == before
 
 
+def test_a_file_of_a_name_of_ours_that_no_export_wrote_stays(existing: Path) -> None:
+    """The checksums say what an export wrote."""
+    assert not (existing / "labels.txt").exists()
+    (existing / "labels.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"holds labels\.txt, which is not part of the bundle"):
+        refuse_occupied(existing, force=True)
+    with (existing / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{'0' * 64}  labels.txt\n")
+    refuse_occupied(existing, force=True)
+
+
 def test_a_file_that_came_during_the_export_stays(existing: Path) -> None:
     with pytest.raises(UsageError, match="holds late"), staged(existing, force=True):
         (existing / "late").write_text("mine")
@@ -89,7 +100,7 @@ def test_remains_of_a_killed_export_are_removed(tmp_path: Path) -> None:
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from edgeconv.staging import staged\n"
+        "from edgeconv.staging import refuse_occupied, staged\n"
         "with staged(Path(sys.argv[1]), force=False) as stage:\n"
         "    (stage / 'a.onnx').write_text('half')\n"
         "    os.kill(os.getpid(), 9)\n"

@@ -111,13 +111,14 @@ def made_counts(
     *,
     cpu: str = "cortex-a72",
     size: int = 1000,
+    sha256: str = "0" * 64,
     runtime: Runtime = Runtime.LITERT,
     **changes: Any,
 ) -> CountResult:
     """Make up instruction counts, one per file."""
     models = tuple(
         CountedModel(
-            file=ModelFile(name=name, bytes=size, sha256="0" * 64),
+            file=ModelFile(name=name, bytes=size, sha256=sha256),
             runtime=runtime,
             runtime_version="2.3.0",
             python="3.11.2",

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import re
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +14,7 @@ from edgeconv.sweep.candidates import candidates
 from edgeconv.sweep.plan import Exports, Models, Plan
 from edgeconv.sweep.run import sweep
 from edgeconv.sweep.workers import open_workers
+from support.dask_cluster import scheduler, worker
 from support.tiny_models import write_onnx
 
 pytestmark = [
@@ -30,45 +26,17 @@ pytestmark = [
 ]
 
 
-@contextlib.contextmanager
-def process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "dask", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as started:
-        try:
-            yield started
-        finally:
-            started.kill()
-
-
-def line_with(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if found := re.search(pattern, line):
-            return found
-    raise AssertionError(f"it never said {pattern}")
-
-
-@contextlib.contextmanager
-def scheduler() -> Iterator[str]:
-    with process("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard") as started:
-        yield line_with(started, r"Scheduler at: +(tcp://127.0.0.1:\d+)")[1]
-
-
-@contextlib.contextmanager
-def worker(address: str, *arguments: str) -> Iterator[None]:
-    with process(
-        *("worker", address, "--no-nanny", "--nthreads", "1", "--no-dashboard", *arguments)
-    ) as started:
-        line_with(started, r"Registered to: ")
-        yield
-
-
 def test_the_workers_of_a_cluster(tmp_path: Path) -> None:
     plan = Plan(
         model=(Models(name=(str(write_onnx(tmp_path / "net.onnx", shape=(1, 3, 8, 8))),)),),
         export=Exports(formats=("onnx",)),
     )
-    with scheduler() as address, worker(address), worker(address, "--resources", "board:one=1"):
+    with (
+        scheduler() as running,
+        worker(running.address),
+        worker(running.address, "--resources", "board:one=1"),
+    ):
+        address = running.address
         cache = Cache(tmp_path / "cache")
         result = sweep(plan, cache, scheduler=address)
         with open_workers(cache, scheduler=address, count=None) as opened:
@@ -92,7 +60,8 @@ def test_what_is_wrong_with_a_cluster(tmp_path: Path, monkeypatch: pytest.Monkey
         open_workers(cache, scheduler="tcp://127.0.0.1:9", count=None),
     ):
         pass
-    with scheduler() as address:
+    with scheduler() as running:
+        address = running.address
         with (
             pytest.raises(UsageError, match="has no workers"),
             open_workers(cache, scheduler=address, count=None),

@@ -10,19 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from edgeconv.errors import UsageError
+from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.sweep import boards, driver
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.candidates import candidates
 from edgeconv.sweep.driver import Candidate, Driver
-from edgeconv.sweep.jobs import Job, MeasureJob
-from edgeconv.sweep.plan import Exports, Measures, Models, Plan
+from edgeconv.sweep.jobs import CountJob, Job, MeasureJob
+from edgeconv.sweep.plan import CountsOn, Exports, Measures, Models, Plan
 from edgeconv.sweep.result import marked, rows_of
 from edgeconv.sweep.work import RESULT, Failure, run_job
 from edgeconv.sweep.workers import Workers
-from support.results import made_model, made_result
+from support.results import made_counts, made_model, made_result
 from support.tiny_models import write_onnx
 
+SIZES = (8, 16, 24)  # of the networks
 Script = Callable[[MeasureJob], Failure | None]
 
 
@@ -30,31 +31,53 @@ class Scripted(Workers):
     """Threads that carry out everything but measurements, which a script does."""
 
     def submit(self, job: Job, board: str | None) -> Future[Failure | None]:
+        if isinstance(job, CountJob):
+            return self.executor.submit(self._count, job)
         if not isinstance(job, MeasureJob):
             return super().submit(job, board)
         return self.executor.submit(self._measure, job)
+
+    def probe(self, board: str, address: str) -> Future[str]:
+        return self.executor.submit(asked, board)
+
+    def _count(self, job: CountJob) -> Failure | None:
+        if job.device == "emulated:pi3":
+            return Failure("pi3: it could not be counted")
+        with self.cache.writing("count", job.key()) as folder:
+            made = made_counts({"m": len(job.device) * 1000}, sha256=job.files[0])
+            made.save(folder / RESULT)
+        return None
 
     def _measure(self, job: MeasureJob) -> Failure | None:
         failure = SCRIPT[0](job)
         if failure is None:
             with self.cache.writing("measure", job.key()) as folder:
-                model = made_model("m", [1000])
+                model = made_model("m", TIMES.get(job.device, [1000, 1001, 999]))
                 file = model.file.model_copy(update={"sha256": job.files[0]})
                 made_result(model.model_copy(update={"file": file})).save(folder / RESULT)
         return failure
 
 
 SCRIPT: list[Script] = []
+SOFTWARE: dict[str, str] = {}  # of boards that are not as others; empty of one that is off
+TIMES: dict[str, list[int]] = {}  # medians of the processes on boards that are not as others
+
+
+def asked(board: str) -> str:
+    software = SOFTWARE.get(board, "Python 3.11.2, ai-edge-litert 2.1.0")
+    if not software:
+        raise MeasurementError(f"{board}: it does not answer")
+    return software
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A cache with the exports of two networks, and their folder."""
     folder = tmp_path_factory.mktemp("exported")
-    for size in (8, 16):
+    for size in SIZES:
         write_onnx(folder / f"net{size}.onnx", shape=(1, 3, size, size))
     cache = Cache(folder / "cache")
-    for job in candidates(plan_of(folder)):
+    for job in candidates(plan_of(folder, sizes=SIZES)):
         assert run_job(job, cache) is None
     return folder, cache.folder
 
@@ -75,8 +98,10 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def plan_of(folder: Path, *devices: str, wait: str = "1h") -> Plan:
-    names = tuple(f"{folder}/net{size}.onnx" for size in (8, 16))
+def plan_of(
+    folder: Path, *devices: str, wait: str = "1h", sizes: tuple[int, ...] = (8, 16)
+) -> Plan:
+    names = tuple(f"{folder}/net{size}.onnx" for size in sizes)
     measure = Measures(devices=devices, wait=wait) if devices else None  # type: ignore[arg-type]
     return Plan(model=(Models(name=names),), export=Exports(formats=("onnx",)), measure=measure)
 
@@ -118,22 +143,91 @@ def test_a_board_measures_one_thing_at_a_time(
 def test_the_boards_of_a_pool_share_the_work(
     exported: tuple[Path, Path], swept: Callable[[Plan, Script], list[Candidate]], tmp_path: Path
 ) -> None:
-    meeting = threading.Barrier(2, timeout=30)
+    """All measure the first file, which shows whether they agree; then each measures another."""
+    meeting, made = threading.Barrier(2, timeout=30), list[tuple[str, tuple[str, ...]]]()
 
     def measure(job: MeasureJob) -> Failure | None:
         meeting.wait()  # both boards measure at the same time
+        made.append((job.device, job.files))
         return None
 
-    done = swept(plan_of(exported[0], "pi"), measure)
+    plan = plan_of(exported[0], "pi", sizes=SIZES)
+    done = swept(plan, measure)
     assert {each.measured["pi"].device for each in done} == {"ssh://one", "ssh://two"}
+    assert sorted(device for device, _ in made) == ["ssh://one"] * 2 + ["ssh://two"] * 2
+    assert len({files for _, files in made[:2]}) == 1
+    assert len({files for _, files in made}) == 3
     rows = list(rows_of(done, Cache(tmp_path / "cache")))
-    assert [(row.device, row.threads, row.failures) for row in rows] == [("pi", 1, ())] * 2
+    assert [(row.device, row.threads, row.failures) for row in rows] == [("pi", 1, ())] * 3
 
     def never(job: MeasureJob) -> Failure | None:
         raise AssertionError("it is done already, on whichever board it was")
 
-    again = swept(plan_of(exported[0], "pi"), never)
+    again = swept(plan, never)
     assert [each.measured for each in again] == [each.measured for each in done]
+
+
+@pytest.mark.usefixtures("pool")
+def test_a_board_that_disagrees_is_set_aside(
+    exported: tuple[Path, Path],
+    swept: Callable[[Plan, Script], list[Candidate]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tenth slower: it measures nothing but the file that shows it, also in a later sweep."""
+    monkeypatch.setitem(TIMES, "ssh://one", [1100, 1102, 1099])
+    plan, made = plan_of(exported[0], "pi", sizes=SIZES), list[str]()
+    for _ in range(2):
+        done = swept(plan, lambda job: made.append(job.device))  # type: ignore[func-returns-value]
+        assert {each.measured["pi"].device for each in done} == {"ssh://two"}
+        assert sorted(made) == ["ssh://one", *["ssh://two"] * 3]
+        warning = "one is set aside: its latencies disagree with those of two by +10.0% [+"
+        assert warning in caplog.text
+        caplog.clear()
+
+
+@pytest.mark.usefixtures("pool")
+def test_one_repetition_shows_no_noise(
+    exported: tuple[Path, Path],
+    swept: Callable[[Plan, Script], list[Candidate]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    plan = plan_of(exported[0], "pi")
+    assert plan.measure is not None
+    once = plan.model_copy(update={"measure": plan.measure.model_copy(update={"repetitions": 1})})
+    made: list[tuple[str, ...]] = []
+    swept(once, lambda job: made.append(job.files))  # type: ignore[func-returns-value]
+    assert len(set(made)) == len(made) == 2
+    assert "the boards of pi are not compared" in caplog.text
+
+
+@pytest.mark.usefixtures("pool")
+@pytest.mark.parametrize("times", [[1000, 1001, 1002], [1100, 1102, 1099]])
+def test_a_board_that_others_use_is_compared_later(
+    exported: tuple[Path, Path],
+    swept: Callable[[Plan, Script], list[Candidate]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    times: list[int],
+) -> None:
+    """The pool does not wait for it; it joins when it is free and agrees."""
+    monkeypatch.setitem(TIMES, "ssh://one", times)
+    monkeypatch.setattr(driver, "LOOK_AGAIN_SECONDS", 0.1)
+    first_of_two, made = threading.Event(), list[str]()
+
+    def measure(job: MeasureJob) -> Failure | None:
+        if job.device == "ssh://one" and not first_of_two.is_set():
+            return Failure("one: another edgeconv is measuring there", busy=True)
+        made.append(job.device)
+        if made.count("ssh://two") == 2:
+            first_of_two.set()
+        return None
+
+    done = swept(plan_of(exported[0], "pi", sizes=SIZES), measure)
+    assert [each.failures for each in done] == [{}] * 3
+    assert made[:2] == ["ssh://two"] * 2
+    assert "ssh://one" in made
+    assert ("one is set aside" in caplog.text) == (times[0] == 1100)
 
 
 @pytest.mark.usefixtures("pool")
@@ -215,6 +309,43 @@ def test_this_machine_is_quiet_while_it_measures_itself(
     done = swept(plan_of(exported[0], "local", "ssh://pi"), measure)
     assert [each.failures for each in done] == [{}, {}]
     assert [set(each.measured) for each in done] == [{"local", "ssh://pi"}] * 2
+
+
+def test_a_board_that_was_updated_measures_again(
+    exported: tuple[Path, Path],
+    swept: Callable[[Plan, Script], list[Candidate]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    plan, made = plan_of(exported[0], "ssh://pi"), list[str]()
+
+    def measured() -> int:
+        made.clear()
+        done = swept(plan, lambda job: made.append(job.key()))  # type: ignore[func-returns-value]
+        assert [each.failures for each in done] == [{}, {}]
+        return len(made)
+
+    monkeypatch.setitem(SOFTWARE, "ssh://pi", "Python 3.11.2, ai-edge-litert 2.1.0")
+    assert measured() == 2
+    assert measured() == 0
+    monkeypatch.setitem(SOFTWARE, "ssh://pi", "Python 3.11.2, ai-edge-litert 2.1.1")
+    assert measured() == 2
+    monkeypatch.setitem(SOFTWARE, "ssh://pi", "")  # it is off, and has what it had
+    assert measured() == 0
+    assert "it does not answer; ssh://pi is taken to have Python 3.11.2, ai-" in caplog.text
+
+
+def test_counts_are_rows_of_their_boards(
+    exported: tuple[Path, Path], swept: Callable[[Plan, Script], list[Candidate]], tmp_path: Path
+) -> None:
+    count = CountsOn(devices=("emulated:zero2w", "emulated:pi3"))
+    done = swept(plan_of(exported[0]).model_copy(update={"count": count}), lambda job: None)
+    rows = marked(tuple(rows_of(done, Cache(tmp_path / "cache"))))
+    assert [(row.device, row.instructions, row.failures) for row in rows] == [
+        ("emulated:zero2w", 15_000, ()),
+        ("emulated:pi3", None, ("count on emulated:pi3: pi3: it could not be counted",)),
+    ] * 2
+    assert all(row.cost == row.instructions and row.threads == 1 for row in rows)
 
 
 def test_a_damaged_result_is_made_again(

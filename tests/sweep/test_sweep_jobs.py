@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import platform
 from pathlib import Path
 
 import pytest
 
 from edgeconv.bench.result import BenchOptions
+from edgeconv.bundle import Target
 from edgeconv.sweep import contents, jobs
 from edgeconv.sweep.candidates import candidates
 from edgeconv.sweep.jobs import JOB, ExportJob, MeasureJob, ScoreJob
 from edgeconv.sweep.plan import Exports, Models, Plan
+from edgeconv.sweep.software import software_of
 
 
 def export_of(folder: Path, **changes: object) -> ExportJob:
@@ -48,6 +52,7 @@ def test_every_option_matters(tmp_path: Path) -> None:
         "input_size": 3,
         "pretrained": True,
         "formats": ("onnx",),
+        "target": Target(device="d", architecture="a", bits=64, python="3.11", runtimes={}),
         "precision": "int16x8",
         "effort": 2,
         "range_method": "mse",
@@ -73,11 +78,19 @@ def test_the_versions_count_every_source_and_package(monkeypatch: pytest.MonkeyP
 
 
 def test_a_measurement_is_of_the_files_and_not_of_the_export() -> None:
-    job = MeasureJob(bundle="a", files=("f",), device="pi", options=BenchOptions())
+    job = MeasureJob(bundle="a", files=("f",), device="pi", software="s", options=BenchOptions())
     same = job.model_copy(update={"bundle": "b"})
     assert same.key() == job.key()
     assert job.model_copy(update={"files": ("g",)}).key() != job.key()
     assert job.model_copy(update={"device": "other"}).key() != job.key()
+    assert job.model_copy(update={"software": "other"}).key() != job.key()
+
+
+def test_the_software_of_a_device_names_the_runtimes_with_their_versions() -> None:
+    found = software_of("local").split(", ")
+    assert found[0] == f"Python {platform.python_version()}"
+    for package in ("numpy", "ai-edge-litert", "onnxruntime"):
+        assert f"{package} {importlib.metadata.version(package)}" in found
 
 
 def test_the_shards_of_a_score_differ() -> None:

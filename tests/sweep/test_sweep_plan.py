@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given
@@ -100,6 +102,36 @@ def test_a_pattern_stands_for_networks_and_one_without_any_is_refused(tmp_path: 
     assert "resnet18" in {job.model for job in found}
     with pytest.raises(UsageError, match="no network matches 'zzz\\*'"):
         candidates(read_plan(written(tmp_path, '[[model]]\nname = "zzz*"')))
+
+
+def test_a_pattern_of_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = read_plan(written(tmp_path, '[[model]]\nname = ["timm:net_*", "timm:other"]'))
+    stand_in = ModuleType("timm")
+    stand_in.list_models = lambda: ["net_b", "net_a", "a_net_c"]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "timm", stand_in)
+    found = [job.model for job in candidates(plan)]
+    assert found == ["timm:net_b", "timm:net_a", "timm:other"]
+    nothing = read_plan(written(tmp_path, '[[model]]\nname = "timm:zzz*"'))
+    with pytest.raises(UsageError, match="no network matches 'timm:zzz\\*'"):
+        candidates(nothing)
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UsageError, match="needs timm") as caught:
+        candidates(plan)
+    assert "edgeconv[timm]" in caught.value.hint
+
+
+def test_each_target_is_asked_and_tried(tmp_path: Path) -> None:
+    text = MODEL + f"[export]\ntargets = ['local', 'local:{sys.executable}']"
+    jobs = candidates(read_plan(written(tmp_path, text)))
+    targets = [job.target for job in jobs]
+    assert [target and target.device for target in targets] == ["local", f"local:{sys.executable}"]
+    assert targets[0] is not None
+    assert "ai-edge-litert" in targets[0].runtimes
+    assert len({job.key() for job in jobs}) == 2
+    assert all(job.formats is None for job in jobs)
+    nowhere = read_plan(written(tmp_path, MODEL + "[export]\ntargets = ['nowhere']"))
+    with pytest.raises(UsageError, match="no device 'nowhere'"):
+        candidates(nowhere)
 
 
 def test_weights_follow_the_arguments(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Operators that PyTorch's exporter cannot write, in terms of those it can, and one it mistakes.
+"""Operators that PyTorch's exporter cannot write or mistakes, in terms of those it writes right.
 
 A translation is a function in PyTorch: what it computes can be compared with the operator itself,
 and types, shapes and broadcasting follow PyTorch's rules.
@@ -17,6 +17,7 @@ from edgeconv.export.capture.translations import (
     linear_algebra,
     normalization,
     order,
+    phases,
     pointwise,
     pooling,
     recurrent,
@@ -38,6 +39,7 @@ TABLE = table.merged(
     linear_algebra.TABLE,
     normalization.TABLE,
     order.TABLE,
+    phases.TABLE,
     pointwise.TABLE,
     pooling.TABLE,
     recurrent.TABLE,

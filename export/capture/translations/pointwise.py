@@ -1,4 +1,4 @@
-"""Elementwise functions: erfinv, logaddexp, logaddexp2, and rrelu outside training."""
+"""Elementwise functions: erfinv, logaddexp, log1p, expm1, and rrelu outside training."""
 
 from __future__ import annotations
 
@@ -51,6 +51,31 @@ def _erfinv(x: torch.Tensor) -> torch.Tensor:
     return torch.where(x.abs() == 1, x * torch.inf, inner)
 
 
+def log1p(x: torch.Tensor) -> torch.Tensor:
+    """log(1 + x) to a few units of the last place; the exporter's translation rounds 1 + x.
+
+    Near 0 it is 2 artanh(s) of s = x / (2 + x), by its series.
+    """
+    s = x / (x + 2)
+    square = s * s
+    series = square * (2 / 11) + 2 / 9
+    for coefficient in (2 / 7, 2 / 5, 2 / 3, 2.0):
+        series = series * square + coefficient
+    # The next term is below a tenth of a unit of the last place here.
+    is_near = (x > -0.29) & (x < 0.4)
+    return torch.where(is_near, s * series, (x + 1).log())
+
+
+def expm1(x: torch.Tensor) -> torch.Tensor:
+    """exp(x) - 1 = tanh(x / 2) (exp(x) + 1), without a difference of two numbers near 1.
+
+    exp(x) is a square: the runtimes' own exp is infinite from 88.4 on, and not from 88.7.
+    """
+    half = x * 0.5
+    root = half.exp()
+    return half.tanh() * (root * root + 1)
+
+
 def logaddexp(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """log(exp(x) + exp(y)); the exporter's own translation overflows from 89 on."""
     # Equal infinities have no difference.
@@ -83,7 +108,15 @@ def _is_not_training(
     return not training
 
 
+def _is_float(x: torch.Tensor) -> bool:
+    return x.is_floating_point()
+
+
 TABLE: Table = {
+    _aten.expm1.default: Translation(expm1, _is_float),
+    _aten.special_expm1.default: Translation(expm1, _is_float),
+    _aten.log1p.default: Translation(log1p, _is_float),
+    _aten.special_log1p.default: Translation(log1p, _is_float),
     _aten.erfinv.default: Translation(_erfinv),
     _aten.special_erfinv.default: Translation(_erfinv),
     _aten.logaddexp.default: Translation(logaddexp),

@@ -11,16 +11,19 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from edgeconv.bundle import Layout
 from edgeconv.errors import CaptureError, DataError, EdgeconvError, UsageError
 from edgeconv.export.capture.checks import refuse_bad_weights
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.capture.onnx_file import capture_file
 from edgeconv.export.passes import optimize
+from edgeconv.export.tflite import lower
 from edgeconv.export.verify.reference import module_outputs
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_, structured_input
-from support.runtimes import run_onnx
+from support.lowering import Net
+from support.runtimes import run_onnx, run_tflite
 
 X = structured_input((1, 3, 16, 16)).numpy()
 
@@ -109,12 +112,45 @@ def test_only_own_single_numbers_are_weights() -> None:
             self.scale = nn.Parameter(torch.tensor(torch.nan))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.where(x > 0, x * torch.inf, torch.nan) + self.scale
+            return torch.where(x > 0, x * torch.inf, torch.where(x < -1, torch.nan, self.scale))
 
     model = capture_module(Domain().eval(), [X], ["output"], 20)
     refuse_bad_weights(model)
     with pytest.raises(DataError, match="'scale' has 1 NaN"):
         refuse_bad_weights(model, {"scale"})
+
+
+@pytest.mark.parametrize("operator", ["Mul", "Add", "Div", "Sub"])
+def test_a_weight_of_one_number_in_a_file_is_named(operator: str, tmp_path: Path) -> None:
+    def capture(number: float) -> None:
+        net = Net(opset=18)
+        scale = net.constant(np.array([number], np.float32))
+        onnx.save(net.output(net.op(operator, net.input("x", (1, 4)), scale)).proto(), path)
+        refuse_bad_weights(capture_file(path, None, input_size=None, batch=None).graph)
+
+    path = tmp_path / "net.onnx"
+    with pytest.raises(DataError, match="the weight 'c0' has 1 NaN"):
+        capture(np.nan)
+    capture(np.inf)
+
+
+def test_group_normalization_has_the_shape_of_its_input(tmp_path: Path) -> None:
+    net, path = Net(opset=21), tmp_path / "net.onnx"
+    scale, bias = (
+        net.constant(np.array(each, np.float32)) for each in ([1, 2, 3, 4], [0, 1, 2, 3])
+    )
+    y = net.op("Relu", net.input("x", (1, 4, 3, 3)))
+    for _ in range(2):
+        y = net.op("Sigmoid", net.op("GroupNormalization", y, scale, bias, num_groups=2))
+    y_info = helper.make_tensor_value_info(y, TensorProto.FLOAT, None)
+    graph = helper.make_graph(net.nodes, "g", net.inputs, [y_info], net.initializers)
+    opsets = [helper.make_opsetid("", 21)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    x = np.random.default_rng(0).standard_normal((1, 4, 3, 3)).astype(np.float32)
+    (expected,) = run_onnx(path, x).values()
+    captured = capture_file(path, None, input_size=None, batch=None).graph
+    (got,) = run_tflite(lower(optimize(captured), layout=Layout.NCHW).data, x).values()
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
 def test_metadata_with_folders_is_gone(network: nn.Module) -> None:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from edgeconv.export import export
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.translations.antialias import _scale
+from edgeconv.export.capture.translations.phases import atan2
 from edgeconv.export.runtimes import open_runner
 
 pytestmark = pytest.mark.slow
@@ -47,6 +48,13 @@ class Phase(nn.Module):
             torch.angle(torch.fft.rfft(x.reshape(4, 5, 8)[..., :7])),
             torch.atan2(zero, x),
             torch.atan2(x, -x.abs() - 0.5),
+            torch.angle(torch.fft.fft(x.reshape(4, 5, 8), dim=1)),
+            torch.angle(torch.fft.fft(x.reshape(4, 5, 8))),
+            torch.angle(
+                torch.stft(
+                    x, 16, 8, window=window, center=False, onesided=False, return_complex=True
+                )
+            ),
         )
 
 
@@ -92,3 +100,45 @@ def test_every_factor_has_a_scale(before: int, factor: float) -> None:
 def test_phases_of_real_numbers_have_the_sign_of_pytorch(tmp_path: Path) -> None:
     x = torch.randn(2, 80, generator=torch.Generator().manual_seed(0))
     check(Phase(), x, tmp_path / "out", 1e-4)
+
+
+_SIGNED = (0.0, -0.0, 1.0, -1.0, 2e-30, -3e30, math.inf, -math.inf)
+
+
+class Angle(nn.Module):
+    """The angles of points on and between the axes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.atan2(x[0], x[1])
+
+
+def test_atan2_sees_the_signs_of_zeros(tmp_path: Path) -> None:
+    x = torch.cartesian_prod(torch.tensor(_SIGNED[:6]), torch.tensor(_SIGNED[:6])).T.contiguous()
+    # Two units of the last place of π.
+    check(Angle(), x, tmp_path / "out", 5e-7)
+
+
+def test_atan2_of_infinities_and_nan() -> None:
+    y, x = torch.cartesian_prod(torch.tensor((*_SIGNED, math.nan)), torch.tensor(_SIGNED)).T
+    torch.testing.assert_close(atan2(y, x), torch.atan2(y, x), equal_nan=True, rtol=3e-7, atol=0)
+
+
+class NearOne(nn.Module):
+    """Logarithms of numbers near 1, and powers near 1 less it."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.log1p(x), torch.expm1(x), torch.special.expm1(x - x * 0.5)
+
+
+def test_log1p_and_expm1_keep_small_numbers(tmp_path: Path) -> None:
+    sizes = torch.logspace(-30, -0.1, 400)
+    x = torch.cat([sizes, -sizes, torch.linspace(-0.9, 3, 601)])
+    network = NearOne().eval()
+    bundle = export(network, out=tmp_path / "out", input_size=InputShape(x.shape))
+    double = network(x.double())
+    for artifact in bundle.manifest.artifacts:
+        file = bundle.file(artifact)
+        runner = open_runner(file, artifact.format, artifact.inputs, artifact.outputs)
+        for got, wanted in zip(runner.run([x.numpy()]), double, strict=True):
+            # XNNPACK's log is off by up to three units of the last place of 1 + x.
+            np.testing.assert_allclose(got, wanted.numpy(), rtol=16 * 2**-24, atol=0)

@@ -1,0 +1,265 @@
+"""Programs of a single operator of PyTorch in float32, as TFLite: how many are equal to PyTorch.
+
+    python -m benchmarks.single_operators [--samples 1] [--seconds 60] [NAME…]
+
+The programs are the sample inputs of PyTorch's own database of operators, which needs the package
+expecttest: every tensor among the arguments is an input of the network, and everything else is
+fixed. What PyTorch's exporter can write and ONNX Runtime can run counts. A program is equal if
+every output on LiteRT has PyTorch's shape and type, and lies within 1e-5 of the largest value of
+that output (1e-6 at least). Half of the operators, by a hash of their names, are held out: what
+fails there is counted, and not looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import re
+import signal
+import subprocess
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measuring import markdown_table
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "benchmarks" / "results" / "single_operators.md"
+EQUAL, UNCOUNTED = "equal", "does not count"
+OFF_ON_ONNX, OFF = "ONNX Runtime's values differ", "LiteRT's values differ"
+
+
+def is_held_out(name: str) -> bool:
+    """Whether an operator is only counted."""
+    return zlib.crc32(name.encode()) % 2 == 1
+
+
+def names() -> list[str]:
+    """The operators of the database that take float32."""
+    import torch
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    return sorted({op.full_name for op in op_db if torch.float32 in op.dtypes})
+
+
+def work(operators: Sequence[str], samples: int, seconds: int) -> None:
+    """Write a line of JSON before and after each program of these operators."""
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, give_up)
+    known = {op.full_name: op for op in op_db}
+    for name in operators:
+        for index in range(samples):
+            _tell(name, None)
+            signal.alarm(seconds)
+            try:
+                outcome = program(known[name], index)
+            except TimeoutError:
+                outcome = f"takes more than {seconds} s"
+            signal.alarm(0)
+            if outcome is not None:
+                _tell(name, outcome)
+
+
+def _tell(name: str, outcome: str | None) -> None:
+    sys.stdout.write(json.dumps([name, outcome]) + "\n")
+    sys.stdout.flush()
+
+
+def program(op: Any, index: int) -> str | None:
+    """What becomes of a sample of an operator; None where there is no such sample."""
+    import onnx_ir as ir
+    import torch
+    from torch.utils import _pytree as pytree
+
+    from edgeconv.bundle import Layout
+    from edgeconv.errors import CaptureError, EdgeconvError
+    from edgeconv.export.capture.module import capture_module
+    from edgeconv.export.passes import optimize
+    from edgeconv.export.runtimes import open_session
+    from edgeconv.export.tflite import lower
+
+    torch.manual_seed(0)
+    try:
+        every = op.sample_inputs("cpu", torch.float32, requires_grad=False)
+        sample = next(itertools.islice(every, index, None), None)
+        if sample is None:
+            return None
+        leaves, spec = pytree.tree_flatten((sample.input, sample.args, sample.kwargs))
+        places = [at for at, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+        given = [leaves[at].detach().clone().contiguous() for at in places]
+
+        class Program(torch.nn.Module):
+            def forward(self, *tensors: torch.Tensor) -> dict[str, torch.Tensor]:
+                filled = dict(zip(places, tensors, strict=True))
+                full = [filled.get(at, leaf) for at, leaf in enumerate(leaves)]
+                value, args, kwargs = pytree.tree_unflatten(full, spec)
+                found = pytree.tree_leaves(op(value, *args, **kwargs))
+                return {f"y{i}": t for i, t in enumerate(found) if isinstance(t, torch.Tensor)}
+
+        with torch.no_grad():
+            expected = {name: t.numpy() for name, t in Program()(*given).items()}
+        if not expected or any(leaf.is_complex() for leaf in given):
+            return f"{UNCOUNTED}: no real tensors"
+        if any(array.dtype.kind == "c" for array in expected.values()):
+            return f"{UNCOUNTED}: no real tensors"
+    except Exception as error:  # an operator that is no network at all
+        return f"{UNCOUNTED}: PyTorch: {type(error).__name__}"
+    arrays = [each.numpy() for each in given]
+    try:
+        graph = capture_module(Program().eval(), arrays, list(expected), 20)
+        session = open_session(ir.to_proto(graph).SerializeToString())
+        feeds = {info.name: array for info, array in zip(session.get_inputs(), arrays, strict=True)}
+        onnx = dict(zip(expected, session.run(list(expected), feeds), strict=True))
+    except TimeoutError:
+        raise
+    except CaptureError:
+        return f"{UNCOUNTED}: PyTorch's exporter cannot write it"
+    except Exception as error:  # ONNX Runtime raises kinds of its own
+        return f"{UNCOUNTED}: ONNX Runtime: {type(error).__name__}"
+    try:
+        lowered = lower(optimize(graph), layout=Layout.NCHW)
+        tflite = _run(lowered.data, list(feeds.values()), list(feeds))
+    except TimeoutError:
+        raise
+    except EdgeconvError as error:
+        return f"refused: {error.message}"
+    except Exception as error:
+        return f"internal error: {type(error).__name__}: {error}"
+    for found, words in ((tflite, OFF), (onnx, OFF_ON_ONNX)):
+        for name, wanted in expected.items():
+            if not _equal(found[name], wanted):
+                return words
+    return EQUAL
+
+
+def _run(data: bytes | bytearray, arrays: Sequence[Any], inputs: Sequence[str]) -> dict[str, Any]:
+    """The results of a file on LiteRT by their names."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=bytes(data), num_threads=1)
+    interpreter.allocate_tensors()
+    run = interpreter.get_signature_runner()
+    return dict(run(**dict(zip(inputs, arrays, strict=True))))
+
+
+def _equal(found: Any, wanted: Any) -> bool:
+    """Whether an output is PyTorch's but for rounding; NaN and infinities in the same places."""
+    import numpy as np
+
+    if found.shape != wanted.shape or found.dtype != wanted.dtype:
+        return False
+    if wanted.dtype.kind != "f":
+        return bool(np.array_equal(found, wanted))
+    finite = np.isfinite(wanted)
+    if not np.array_equal(found[~finite], wanted[~finite], equal_nan=True):
+        return False
+    largest = np.abs(wanted[finite]).max(initial=0.1)
+    return bool(np.abs(found[finite] - wanted[finite]).max(initial=0) <= 1e-5 * largest)
+
+
+def outcomes(operators: Sequence[str], samples: int, seconds: int) -> Iterator[tuple[str, str]]:
+    """What becomes of each program; a program that ends its process is a crash."""
+    pending = list(operators)
+    options = ["--work", "--samples", str(samples), "--seconds", str(seconds)]
+    while pending:
+        command = [sys.executable, "-m", __spec__.name, *options, *pending]
+        started, told = pending[0], True
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as child:
+            assert child.stdout is not None
+            for line in child.stdout:
+                started, outcome = json.loads(line)
+                told = outcome is not None
+                if told:
+                    sys.stderr.write(f"{started}: {outcome}\n")
+                    yield started, outcome
+        if child.returncode == 0:
+            return
+        if not told:
+            yield started, "crash"
+        pending = pending[pending.index(started) + 1 :]
+
+
+def page(found: Sequence[tuple[str, str]], samples: int, asked: int) -> Iterator[str]:
+    """The lines of the page."""
+    counted = [(name, what) for name, what in found if not what.startswith(UNCOUNTED)]
+    yield "# Programs of a single operator"
+    yield ""
+    yield (
+        f"{asked} operators of PyTorch's own database (`op_db`), {samples} of the samples of each "
+        "in float32; every tensor is an input. `python -m benchmarks.single_operators` makes this "
+        "page. What PyTorch's exporter can write and ONNX Runtime can run counts; equal is within "
+        "1e-5 of the largest value of an output, with NaN and infinities in the same places. The "
+        "operators held out, half of them by a hash of their names, were not looked at."
+    )
+    tools = ("torch", "onnxruntime", "ai-edge-litert")
+    yield ""
+    yield "Made with " + ", ".join(f"{tool} {version(tool)}" for tool in tools) + "."
+    yield ""
+    rows = []
+    for title, held in (("looked at", False), ("held out", True)):
+        part = [what for name, what in counted if is_held_out(name) == held]
+        kinds = Counter(what.partition(":")[0] for what in part)
+        refused, equal = kinds["refused"], kinds[EQUAL]
+        share = f"{equal / max(1, len(part)):.1%}"
+        rows.append([title, len(part), equal, share, refused, len(part) - equal - refused])
+    yield from markdown_table(
+        ["half", "programs", "equal", "share", "refused by name", "other"],
+        [[str(each) for each in row] for row in rows],
+    )
+    for title, chosen in (
+        ("What is not equal", [(n, w) for n, w in counted if w != EQUAL]),
+        ("What does not count", [pair for pair in found if pair[1].startswith(UNCOUNTED)]),
+    ):
+        reasons: dict[str, list[str]] = {}
+        for name, what in chosen:
+            short = "held out" if is_held_out(name) and title != "What does not count" else name
+            reasons.setdefault(_without_names(what), []).append(short)
+        yield from ("", f"## {title}", "")
+        yield from markdown_table(
+            ["reason", "programs", "operators"],
+            [
+                [reason, str(len(each)), ", ".join(sorted(set(each))[:6])]
+                for reason, each in sorted(reasons.items(), key=lambda pair: -len(pair[1]))
+            ],
+        )
+
+
+def _without_names(reason: str) -> str:
+    """A reason without the names of nodes and the sizes that only one program has."""
+    reason = re.sub(r"\bnode_\w+ \((\w+)\)", r"\1", reason)
+    return re.sub(r"\bnode_\w+|\b[a-z_]+\d+\b", "…", reason).replace("|", "/")[:160]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("operators", nargs="*", help="their names; all without one")
+    parser.add_argument("--samples", type=int, default=1, help="of each operator")
+    parser.add_argument("--seconds", type=int, default=60, help="limit for one program")
+    parser.add_argument("--every", type=int, default=1, help="only each so-manieth operator")
+    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        work(options.operators, options.samples, options.seconds)
+        return
+    operators = (options.operators or names())[:: options.every]
+    found = list(outcomes(operators, options.samples, options.seconds))
+    text = "\n".join(page(found, options.samples, len(operators))) + "\n"
+    if options.operators:
+        sys.stdout.write(text)
+    else:
+        PAGE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Test what the page of compatibility is made of: outcomes that are kept, and its tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import compatibility
+from benchmarks.timm_families import vary_constants
+
+
+@pytest.fixture
+def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "known.json"
+    monkeypatch.setattr(compatibility, "KNOWN", file)
+    return file
+
+
+def test_what_is_known_is_tried_again_only_if_it_failed_and_on_demand(
+    known: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def attempt(_: compatibility.Known, name: str, precision: str) -> str:
+        tried.append(f"{name} {precision}")
+        return "equal" if name == "right" else "refused: why"
+
+    monkeypatch.setattr(compatibility.Known, "_tried", attempt)
+    for again in (False, False, True):
+        outcomes = compatibility.Known(1, again=again)
+        assert outcomes.outcome("right", "float32") == "equal"
+        assert outcomes.outcome("wrong", "float32") == "refused: why"
+    assert tried == ["right float32", "wrong float32", "wrong float32"]
+    assert len(json.loads(known.read_text())) == 2
+    outcomes = compatibility.Known(1, only=True)
+    assert outcomes.outcome("wrong", "float32") == "refused: why"
+    assert outcomes.outcome("another", "float32") == compatibility.NOT_TRIED
+
+
+def test_a_reason_does_not_break_the_table() -> None:
+    found = {"net": dict.fromkeys(compatibility.PRECISIONS, "refused: a | b\nc")}
+    lines = list(compatibility.page(found, {}))
+    assert lines[-1] == "| net |" + r" refused: a \| b c |" * len(compatibility.PRECISIONS)
+
+
+def test_families_that_were_not_tried_do_not_count() -> None:
+    families = {"a": "a_small", "b": "b_small", "c": "c_small"}
+    outcomes = ["equal", "refused: why", compatibility.NOT_TRIED]
+    found = {
+        f"family:{name}": {"float32": outcome}
+        for name, outcome in zip(families.values(), outcomes, strict=True)
+    }
+    text = "\n".join(compatibility._family_lines(found, families))
+    assert "2 were tried, and 1 of them are equal" in text
+    assert "| b | b_small | refused: why |" in text
+
+
+def test_constant_parameters_are_varied_and_others_stay() -> None:
+    network = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
+    network.scale = nn.Parameter(torch.full((4,), 1e-6))
+    weight = network[0].weight.clone()
+    vary_constants(network)
+    assert torch.equal(network[0].weight, weight)
+    for parameter in (network[1].weight, network[1].bias, network.scale):
+        assert parameter.std() > 0
+        assert parameter.abs().max() > 0.01
