@@ -15,6 +15,7 @@ from typing import Any
 from edgeconv.bundle import Format, Precision, Target
 from edgeconv.errors import Notice, UnsupportedOperator, UsageError
 from edgeconv.export.inspect.runtimes import (
+    INT8_BY_OWN_KERNELS,
     highest_opset,
     lowest_tflite_runtime,
     newest_before,
@@ -31,7 +32,6 @@ logger = logging.getLogger(__name__)
 _ONNXRUNTIME = "onnxruntime"
 # In the order in which a device uses them.
 _TFLITE_PACKAGES = ("ai-edge-litert", "tflite-runtime")
-_SLOW_INT8 = "tflite-runtime 2.14.0"  # its XNNPACK leaves int8 to slower kernels
 _NAMES = {Format.ONNX: "ONNX", Format.TFLITE: "TFLite"}
 
 
@@ -144,7 +144,7 @@ def caution(
 def slow_int8(runtime: str | None, precisions: Sequence[Precision]) -> Notice | None:
     """Say that a release runs some int8 networks slower, with figures; None of other releases.
 
-    The figures are those of ``benchmarks/results/old_runtime.md``.
+    The figures are those of ``benchmarks/results/operator_forms.md`` and ``old_runtime.md`` there.
 
     Args:
         runtime: The release, as ``tflite-runtime==2.14``.
@@ -152,13 +152,12 @@ def slow_int8(runtime: str | None, precisions: Sequence[Precision]) -> Notice | 
     """
     if runtime is None or Precision.INT8 not in precisions:
         return None
-    if tflite_release(runtime) != _SLOW_INT8:
+    if tflite_release(runtime) != INT8_BY_OWN_KERNELS:
         return None
     return Notice(
-        f"{_SLOW_INT8} runs int8 slower than float32 on 64-bit systems, and some networks on "
-        "32-bit ones: MobileNetV2 takes 194 M instructions in int8 and 129 M in float32 on a "
-        "Cortex-A72, 309 M and 289 M on a 32-bit Raspberry Pi 3, where MobileNetV1 takes 347 M and "
-        "457 M",
+        f"{INT8_BY_OWN_KERNELS} runs int8 slower than float32 on 64-bit systems: MobileNetV2 takes "
+        "166 M instructions in int8 and 129 M in float32 on a Cortex-A72, and 271 M and 289 M on a "
+        "32-bit Raspberry Pi 3",
         "pass --precision float32 for speed, or measure both precisions with `edgeconv bench`",
     )
 

@@ -16,6 +16,7 @@ from edgeconv.export.inspect.runtimes import lowest_onnxruntime, lowest_tflite_r
 from edgeconv.export.target import demand_loadable
 from edgeconv.export.tensor_info import input_infos, output_infos
 from edgeconv.export.tflite import lower
+from edgeconv.export.tflite.forms import USUAL, Forms
 from edgeconv.export.tflite.graph import Graph
 from edgeconv.export.tflite.metadata import append_labels, entries
 
@@ -35,6 +36,7 @@ def write_artifact(
     target: Target | None = None,
     float_fallback: tuple[str, ...] = (),
     finish: Finish = lambda graph: (),
+    forms: Forms = USUAL,
     dynamic_batch: bool = False,
     description: FileDescription | None = None,
 ) -> Artifact:
@@ -52,6 +54,7 @@ def write_artifact(
             kernels for some of them, so that the lowering of a QDQ graph makes its own list.
         finish: Changes the graph of a TFLite file before it is written; returns what that leaves
             in float.
+        forms: The forms of int8 operators that a TFLite file has instead of the usual ones.
         dynamic_batch: Whether the file is for every batch; ``model`` was opened for it.
         description: What the file says of itself, if anything.
 
@@ -70,7 +73,7 @@ def write_artifact(
             graph.metadata |= entries(description, graph)
         return left
 
-    lowered = lower(model, layout=layout, finish=described, one_more=one_more)
+    lowered = lower(model, layout=layout, finish=described, one_more=one_more, forms=forms)
     if runtime is not None:
         demand_loadable(path.name, lowered.operators, runtime, target, lowered.origins)
     path.write_bytes(lowered.data)

@@ -26,6 +26,7 @@ from edgeconv.export.quantize import (
 from edgeconv.export.quantize_options import QuantizeOptions
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.search import FrontPoint, find_front
+from edgeconv.export.tflite.forms import forms_for
 from edgeconv.export.verify.check_export import verified, warn_of_failures
 from edgeconv.export.verify.parity import Reference
 from edgeconv.export.write import write_artifact
@@ -67,6 +68,7 @@ class Writer:
                     request.asked.io,
                     request.existing,
                     half_arithmetic=request.half_arithmetic,
+                    forms=forms_for(request.runtime),
                 )
             except EdgeconvError as error:
                 self._note(error, precision, *request.formats)
@@ -168,6 +170,7 @@ class Writer:
                         target=request.asked.target,
                         float_fallback=variant.float_fallback,
                         finish=variant.finish,
+                        forms=variant.forms,
                         dynamic_batch=request.asked.dynamic_batch,
                         description=self.description,
                     )

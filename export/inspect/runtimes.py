@@ -19,6 +19,9 @@ from functools import cache
 
 from edgeconv.errors import UsageError
 
+INT8_BY_OWN_KERNELS = "tflite-runtime 2.14.0"
+"""The release whose XNNPACK runs float only (benchmarks/results/old_runtime.md)."""
+
 # Release by release, oldest first: the highest version of each operator that it adds.
 _TFLITE_ADDED = {
     "tflite-runtime 2.5.0": """

@@ -20,6 +20,7 @@ from edgeconv.export.precision.int16x8_tflite import widen_graph, widen_islands
 from edgeconv.export.quantize import QuantizedModel, apply_io
 from edgeconv.export.quantize.float_layers import with_float_layers
 from edgeconv.export.tensor_info import output_steps
+from edgeconv.export.tflite.forms import USUAL, Forms
 from edgeconv.export.tflite.graph import Graph
 
 
@@ -32,6 +33,7 @@ class QuantizedGraph:
         steps: The real size of one step of each output; None for a float one.
         lowered_from: The graph with float inputs and outputs that the TFLite file is made from.
         finish: What is done to the TFLite graph after that.
+        forms: The forms of int8 operators that the TFLite file has instead of the usual ones.
         fixed_scales: Whether all scales stand in the graph; otherwise the file finds some of them
             while it runs, and there is nothing to cut at.
     """
@@ -40,6 +42,7 @@ class QuantizedGraph:
     steps: tuple[float | None, ...]
     lowered_from: ir.Model
     finish: Callable[[Graph], tuple[str, ...]] = lambda graph: ()
+    forms: Forms = USUAL
     fixed_scales: bool = True
 
 
@@ -51,6 +54,7 @@ class Variant:
         onnx: the graph of the ONNX file, with the interface that the file shall have.
         tflite: the graph that the TFLite file is lowered from.
         finish: what is done to the TFLite graph after that; it returns what that leaves in float.
+        forms: the forms of int8 operators that the TFLite file has instead of the usual ones.
         checked: what a quantized file should compute; None for a float one.
         float_fallback: what stays in float in a quantized graph, with the reason.
     """
@@ -59,6 +63,7 @@ class Variant:
     onnx: ir.Model
     tflite: ir.Model
     finish: Callable[[Graph], tuple[str, ...]] = lambda graph: ()
+    forms: Forms = USUAL
     checked: QuantizedGraph | None = None
     float_fallback: tuple[str, ...] = ()
 
@@ -71,6 +76,7 @@ def make_variant(
     existing: Precision | None = None,
     *,
     half_arithmetic: bool = False,
+    forms: Forms = USUAL,
 ) -> Variant:
     """Express ``graph`` in ``precision``.
 
@@ -80,6 +86,7 @@ def make_variant(
         quantized: its QDQ form, for the calibrated precisions.
         existing: the precision of ``graph`` where it is pre-quantized.
         half_arithmetic: whether float16 files may be computed in half precision.
+        forms: the forms of int8 operators that TFLite files get instead of the usual ones.
         io: element type of the inputs and outputs where ``precision`` can have it.
 
     Raises:
@@ -124,7 +131,8 @@ def make_variant(
         onnx=with_float_layers(with_io),
         tflite=with_io,
         finish=finish,
-        checked=QuantizedGraph(with_float_layers(model), output_steps(model), model, finish),
+        forms=forms,
+        checked=QuantizedGraph(with_float_layers(model), output_steps(model), model, finish, forms),
         float_fallback=quantized.float_fallback,
     )
     return _on_pictures(variant, quantized.entrance)

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.tflite.forms import USUAL, Forms
 from edgeconv.export.tflite.graph import (
     STORED,
     Array,
@@ -91,10 +92,14 @@ class Constant:
 
 
 class Builder:
-    """Adds operators to a graph, and moves or converts a tensor at most once each way."""
+    """Adds operators to a graph, and moves or converts a tensor at most once each way.
 
-    def __init__(self) -> None:
+    ``forms`` are those of int8 operators that are not the usual ones.
+    """
+
+    def __init__(self, forms: Forms = USUAL) -> None:
         self.graph = Graph()
+        self.forms = forms
         self._held: dict[ir.Value, Stored | Constant] = {}
         self._made: dict[Hashable, Tensor] = {}
 

@@ -29,6 +29,7 @@ from edgeconv.export.tflite.builder import (
     title,
 )
 from edgeconv.export.tflite.constant_folding import SHAPED_BY_VALUES, fold_constants, nothing_of
+from edgeconv.export.tflite.forms import USUAL, Forms
 from edgeconv.export.tflite.fusion import Fusion, bounds, fusion
 from edgeconv.export.tflite.graph import (
     TYPES,
@@ -81,6 +82,7 @@ def lower(
     layout: Layout = Layout.NHWC,
     finish: Callable[[Graph], tuple[str, ...]] = lambda graph: (),
     one_more: ir.Model | None = None,
+    forms: Forms = USUAL,
 ) -> LoweredModel:
     """Lower an ONNX model (opset 13 or later, static shapes, float32 or QDQ) to TFLite.
 
@@ -93,6 +95,7 @@ def lower(
         finish: Changes the TFLite graph in place before it is written; returns what it thereby
             leaves in float, each with the reason.
         one_more: The model at a batch of one sample more, for a file of every batch.
+        forms: The forms of int8 operators that are not the usual ones.
 
     Raises:
         UnsupportedOperator: A node or a value has no counterpart in TFLite.
@@ -104,7 +107,7 @@ def lower(
     )
 
     def lowered(model: ir.Model) -> tuple[Graph, tuple[str, ...], set[str]]:
-        lowering = _Lowering(_written_out(model), inputs, outputs)
+        lowering = _Lowering(_written_out(model), inputs, outputs, forms)
         graph, float_fallback = lowering.run(declared)
         return graph, float_fallback + finish(graph), lowering.integer
 
@@ -199,7 +202,11 @@ class _Lowering:
     """
 
     def __init__(
-        self, graph: ir.Graph, inputs: Sequence[_Border], outputs: Sequence[_Border]
+        self,
+        graph: ir.Graph,
+        inputs: Sequence[_Border],
+        outputs: Sequence[_Border],
+        forms: Forms,
     ) -> None:
         self.graph = graph
         self.perms = {
@@ -208,7 +215,7 @@ class _Lowering:
                 [*graph.inputs, *graph.outputs], [*inputs, *outputs], strict=True
             )
         }
-        self.builder = Builder()
+        self.builder = Builder(forms)
         self.float_fallback: dict[str, str] = {}
         self.integer: set[str] = set()
 

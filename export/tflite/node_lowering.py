@@ -18,6 +18,7 @@ from edgeconv.export.tflite.builder import (
     static_shape,
     title,
 )
+from edgeconv.export.tflite.forms import Form
 from edgeconv.export.tflite.fusion import Fusion
 from edgeconv.export.tflite.graph import (
     Activation,
@@ -97,6 +98,10 @@ class NodeLowering:
     def has(self, index: int) -> bool:
         """Return whether an input is given."""
         return index < len(self.node.inputs) and self.node.inputs[index] is not None
+
+    def takes(self, form: Form) -> bool:
+        """Whether the node is written in ``form``; in float it never is."""
+        return self.integer and form in self.builder.forms
 
     def value(self, index: int) -> ir.Value:
         """Return an input that the operator demands.

@@ -278,7 +278,7 @@ def _on_onnxruntime(cut: ir.Model) -> Runner:
 
 
 def _on_litert(cut: ir.Model, graph: QuantizedGraph) -> Runner:
-    lowered = lower(cut, layout=Layout.NHWC, finish=graph.finish)
+    lowered = lower(cut, layout=Layout.NHWC, finish=graph.finish, forms=graph.forms)
     load = partial(
         LiteRtRunner,
         bytes(lowered.data),

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
 from edgeconv.bench import BenchOptions, measure
 from edgeconv.bundle import Bundle, Format, Precision
@@ -354,3 +355,28 @@ def test_run_py_on_the_board(runtime: Runtime, tmp_path: Path) -> None:
     scores = {label: float(score) for score, label in wanted}
     # Of equal inputs, LiteRT's kernels on Arm are seen to round a score the other way: by a step.
     assert all(abs(float(score) - scores[label]) <= 1.01 * step for score, label in got)
+
+
+@pytest.mark.slow
+def test_the_forms_for_the_old_runtime_take_fewer_instructions(tmp_path: Path) -> None:
+    """Two convolutions of stride two, whose padding TFLite cannot state."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 3, stride=2, padding=1),
+        nn.Conv2d(16, 16, 3, stride=2, padding=1, groups=16),
+    )
+    randomize_(network, shape=(3, 32, 32))
+    counted = {}
+    for runtime in (None, "tflite-runtime==2.14"):
+        made = export(
+            network,
+            out=tmp_path / str(runtime),
+            formats=[Format.TFLITE],
+            precisions=[Precision.INT8],
+            calibration="random",
+            calibration_size=8,
+            input_size=(3, 32, 32),
+            runtime=runtime,
+        )
+        file = made.file(made.manifest.artifacts[0])
+        counted[runtime] = count_instructions(file, Cpu.A72, Runtime.TFLITE_RUNTIME).total
+    assert counted["tflite-runtime==2.14"] < 0.8 * counted[None]

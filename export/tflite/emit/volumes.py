@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT
 from edgeconv.export.tflite.emit.averaging import MOST_ELEMENTS, averaging
+from edgeconv.export.tflite.emit.borders import bordered
 from edgeconv.export.tflite.emit.dilated import dilated_average, dilated_maximum
 from edgeconv.export.tflite.emit.weights import float_bias
 from edgeconv.export.tflite.emit.windows import Extents, border_factors, extents
@@ -125,14 +126,8 @@ def _pooled(
 
 def _padded(ctx: NodeLowering, x: Tensor, area: Extents, number: float) -> Tensor:
     """``x`` with ``number`` around it: in integers its code, or the lowest for the lowest."""
-    rows = np.array([(0, 0), *zip(area.low, area.high, strict=True), (0, 0)])
-    shape = tuple(size + int(pair.sum()) for size, pair in zip(x.shape, rows, strict=True))
-    result = ctx.fresh("pad", shape, x.quantization)
-    paddings = ctx.builder.integers(rows, f"{ctx.name}/paddings")
+    pairs = [(0, 0), *zip(area.low, area.high, strict=True), (0, 0)]
     if number == 0:
-        ctx.builder.emit("PAD", [x, paddings], [result])
-        return result
-    lowest = np.array([-128], np.int8) if ctx.integer else np.array([number], FLOAT)
-    value = ctx.builder.constant(lowest, f"{ctx.name}/lowest", x.quantization)
-    ctx.builder.emit("PADV2", [x, paddings, value], [result])
-    return result
+        return bordered(ctx, x, pairs)
+    lowest = np.array(-128, np.int8) if ctx.integer else np.array(number, FLOAT)
+    return bordered(ctx, x, pairs, lowest)

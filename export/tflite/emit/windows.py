@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT
+from edgeconv.export.tflite.emit.borders import Pairs, bordered
 from edgeconv.export.tflite.graph import Array, Padding, Tensor
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, Shape
 from edgeconv.export.tflite.node_lowering import NodeLowering
@@ -162,25 +163,14 @@ def map_result(ctx: NodeLowering) -> tuple[Shape, Order]:
 
 def padded(ctx: NodeLowering, x: Tensor, area: Window) -> Tensor:
     """``x``, N x H x W x C, with the padding of ``area`` around it: zero, or the code for it."""
-    result = ctx.fresh("pad", _padded_shape(x, area), x.quantization)
-    ctx.builder.emit("PAD", [x, _paddings(ctx, area)], [result])
-    return result
+    return bordered(ctx, x, _paddings(area))
 
 
 def padded_with_lowest(ctx: NodeLowering, x: Tensor, area: Window) -> Tensor:
     """``x`` with the lowest number of its type around it, which no maximum sees."""
-    lowest = np.array([-128], np.int8) if ctx.integer else np.array([np.finfo("f4").min], "f4")
-    value = ctx.builder.constant(lowest, f"{ctx.name}/lowest", x.quantization)
-    result = ctx.fresh("pad", _padded_shape(x, area), x.quantization)
-    ctx.builder.emit("PADV2", [x, _paddings(ctx, area), value], [result])
-    return result
+    lowest = np.array(-128, np.int8) if ctx.integer else np.array(np.finfo("f4").min, "f4")
+    return bordered(ctx, x, _paddings(area), lowest)
 
 
-def _paddings(ctx: NodeLowering, area: Window) -> Tensor:
-    rows = ((0, 0), (area.low[0], area.high[0]), (area.low[1], area.high[1]), (0, 0))
-    return ctx.builder.integers(np.array(rows), f"{ctx.name}/paddings")
-
-
-def _padded_shape(x: Tensor, area: Window) -> Shape:
-    n, h, w, c = x.shape
-    return (n, area.low[0] + h + area.high[0], area.low[1] + w + area.high[1], c)
+def _paddings(area: Window) -> Pairs:
+    return (0, 0), (area.low[0], area.high[0]), (area.low[1], area.high[1]), (0, 0)

@@ -9,6 +9,7 @@ import numpy as np
 from edgeconv.export.tflite.builder import FLOAT, Stored, codes
 from edgeconv.export.tflite.emit.arithmetic import Formula
 from edgeconv.export.tflite.emit.elementwise import leaky, table, unary
+from edgeconv.export.tflite.forms import Form
 from edgeconv.export.tflite.fusion import activation, bounds, needed
 from edgeconv.export.tflite.graph import (
     Activation,
@@ -134,7 +135,11 @@ def hard_sigmoid(ctx: NodeLowering) -> None:
     f = Formula(ctx)
     if ctx.integer:
         # As ONNX Runtime computes it: a half may lie between two codes.
-        line = f("ADD", f("MUL", f.x, alpha), beta)
+        scaled = f("MUL", f.x, alpha)
+        if ctx.takes(Form.SATURATING_LIMITS) and not needed((-inf, 1.0), ctx.wanted)[1]:
+            f.finish(f("ADD", scaled, beta, fused=Activation.RELU))
+            return
+        line = f("ADD", scaled, beta)
         f.finish(f("MINIMUM", f("MAXIMUM", line, 0.0), 1.0))
         return
     scaled = f.x if abs(6 * alpha - 1) < 1e-6 else f("MUL", f.x, 6 * alpha)

@@ -16,6 +16,7 @@ from edgeconv.export.tflite.emit.weights import (
     weight_tensor,
 )
 from edgeconv.export.tflite.emit.windows import as_map, map_input, map_result, padded, window
+from edgeconv.export.tflite.forms import Form
 from edgeconv.export.tflite.graph import (
     Array,
     ChannelQuantization,
@@ -36,9 +37,10 @@ OIHW_TO_IHWO: Perm = (1, 2, 3, 0)
 def conv(ctx: NodeLowering) -> None:
     """CONV_2D, DEPTHWISE_CONV_2D if every group has one input channel, or CONV_3D over volumes.
 
-    In int8 graphs CONV_3D and depthwise kernels of more than 25 elements run in float. Padding that
-    TFLite cannot state is a PAD in front, which XNNPACK takes into the convolution. The channels of
-    the result lie in the order in which their consumer reads them (``channel_order``).
+    In int8 graphs CONV_3D runs in float, and so do depthwise kernels of more than 25 elements,
+    unless they have the form ``LARGE_DEPTHWISE``. Padding that TFLite cannot state is a PAD in
+    front, which XNNPACK takes into the convolution. The channels of the result lie in the order in
+    which their consumer reads them (``channel_order``).
     """
     if len(ctx.shape(0)) == 5:
         convolve_volume(ctx)
@@ -50,10 +52,13 @@ def conv(ctx: NodeLowering) -> None:
     perm = OIHW_TO_IHWO if depthwise else OIHW_TO_OHWI
 
     area = window(ctx, weight_shape[2:] if len(ctx.shape(1)) == 4 else weight_shape[3:])
-    if depthwise and prod(area.kernel) > MOST_ELEMENTS:
+    large = depthwise and prod(area.kernel) > MOST_ELEMENTS
+    if large and not ctx.takes(Form.LARGE_DEPTHWISE):
         ctx.refuse_integer(f"on ARM a depthwise kernel of {area.kernel} is faster in float")
     foreseen = _foreseen(ctx)
-    folded = fold(area, depth) if ctx.integer and group == 1 and foreseen is None else None
+    foldable = ctx.integer and group == 1 and foreseen is None
+    whole = ctx.takes(Form.WHOLE_WINDOWS)
+    folded = fold(area, depth, whole_windows=whole) if foldable else None
     if folded is not None and len(ctx.shape(0)) == 4:
         emit_folded(ctx, area, folded)
         return

@@ -7,6 +7,7 @@ import numpy as np
 from edgeconv.export.tflite.builder import Constant, static_shape
 from edgeconv.export.tflite.emit.arithmetic import Arithmetic
 from edgeconv.export.tflite.emit.indices import from_the_front
+from edgeconv.export.tflite.forms import Form
 from edgeconv.export.tflite.graph import TYPES, Options, Tensor
 from edgeconv.export.tflite.layout import Order, Shape, identity, permuted
 from edgeconv.export.tflite.node_lowering import NodeLowering
@@ -65,7 +66,7 @@ def _numbers(ctx: NodeLowering, index: int, what: str) -> list[int]:
 
 @operator("Split", integer=Integer.MOVES)
 def split(ctx: NodeLowering) -> None:
-    """SPLIT into equal parts; a SLICE for each part if they differ.
+    """SPLIT into equal parts; a SLICE for each part if they differ (or ``SLICES``).
 
     XNNPACK takes SLICE, and does not take SPLIT_V.
     """
@@ -74,7 +75,7 @@ def split(ctx: NodeLowering) -> None:
     sizes = [static_shape(value)[axis] for value in ctx.node.outputs]
     perm = ctx.own_perm()
     x = ctx.tensor(0, perm)
-    if len(set(sizes)) == 1:
+    if len(set(sizes)) == 1 and not ctx.takes(Form.SLICES):
         along = ctx.builder.integers(np.array(perm.index(axis)), f"{ctx.name}/axis")
         outputs = [ctx.output(index, perm) for index in range(len(sizes))]
         ctx.builder.emit("SPLIT", [along, x], outputs, {"numSplits": len(sizes)})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT, codes
-from edgeconv.export.tflite.graph import Tensor
+from edgeconv.export.tflite.emit.borders import bordered
+from edgeconv.export.tflite.graph import Array, Tensor
 from edgeconv.export.tflite.layout import Order
 from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import Integer, operator
@@ -28,11 +29,8 @@ def pad(ctx: NodeLowering) -> None:
     ordered = [pairs[axis] for axis in perm]
     if mode == "constant":
         value = ctx.demand_constant(2, "value") if ctx.has(2) else np.zeros((), FLOAT)
-        amounts = ctx.builder.integers(np.array(ordered), f"{ctx.name}/paddings")
-        if value.item() == 0:
-            ctx.emit("PAD", [x, amounts], perm)
-        else:
-            ctx.emit("PADV2", [x, amounts, _filler(ctx, value.item(), x)], perm)
+        number = None if value.item() == 0 else _filler(ctx, value.item(), x)
+        ctx.finish(bordered(ctx, x, ordered, number), Order.of(ctx.result_shape, perm))
         return
     for axis, (before, behind) in enumerate(ordered):
         if before or behind:
@@ -54,12 +52,11 @@ def _pairs(ctx: NodeLowering) -> Pairs:
     return pairs
 
 
-def _filler(ctx: NodeLowering, number: float, x: Tensor) -> Tensor:
+def _filler(ctx: NodeLowering, number: float, x: Tensor) -> Array:
     """The number around ``x``, in its type and scale."""
-    array = np.array([number], x.dtype if not ctx.integer else FLOAT)
     if ctx.integer:
-        array = codes(array, ctx.wanted)
-    return ctx.builder.constant(array, f"{ctx.name}/value", x.quantization)
+        return codes(np.array(number, FLOAT), ctx.wanted)
+    return np.array(number, x.dtype)
 
 
 def _repeated(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from edgeconv.export.tflite.builder import FLOAT
 from edgeconv.export.tflite.emit.sampling import Crop, Sampling, matrix
+from edgeconv.export.tflite.forms import Form
 from edgeconv.export.tflite.graph import Array, Options, Tensor
 from edgeconv.export.tflite.layout import CHANNELS_LAST, Order, channels_last, permuted
 from edgeconv.export.tflite.node_lowering import NodeLowering
@@ -16,6 +17,8 @@ from edgeconv.export.tflite.registry import Integer, operator
 
 HALF_PIXEL = {"half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"}
 CROP = "tf_crop_and_resize"
+MOST_SHRINKING = 4
+"""The most elements for each of a result that a conversion to float is worth."""
 PLACES = {"align_corners", "asymmetric", CROP, *HALF_PIXEL}
 
 
@@ -49,6 +52,8 @@ def resize(ctx: NodeLowering) -> None:
     if mode == "nearest":
         _nearest(ctx, samplings, is_map=is_map)
     elif mode == "linear" and place != CROP and is_map and _natively(ctx, samplings[2:]):
+        if ctx.takes(Form.FLOAT_RESIZE) and MOST_SHRINKING * prod(after) >= prod(before):
+            ctx.refuse_integer("tflite-runtime's int8 kernel is slower than float")
         options: Options = {
             "alignCorners": place == "align_corners",
             "halfPixelCenters": place in HALF_PIXEL,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from edgeconv.export.tflite.builder import Stored
 from edgeconv.export.tflite.channel_order import shuffled_order
+from edgeconv.export.tflite.forms import Form
 from edgeconv.export.tflite.graph import STORED, Options, Tensor
 from edgeconv.export.tflite.layout import (
     CHANNELS_LAST,
@@ -54,7 +55,7 @@ def _transposed(ctx: NodeLowering, shape: Shape, perm: Perm) -> None:
 
 @operator("Concat", integer=Integer.MOVES)
 def concat(ctx: NodeLowering) -> None:
-    """CONCATENATION of at most five parts, because XNNPACK takes no more.
+    """CONCATENATION of at most five parts, because XNNPACK takes no more (``WIDE_CONCATENATION``).
 
     In integers all inputs get the scale of the result first.
     """
@@ -67,7 +68,8 @@ def concat(ctx: NodeLowering) -> None:
     tensors = [ctx.tensor(index, perm) for index in given]
     if ctx.integer:
         tensors = [ctx.builder.quantize(tensor, ctx.wanted) for tensor in tensors]
-    while len(tensors) > DELEGATED_PARTS:
+    most = len(tensors) if ctx.takes(Form.WIDE_CONCATENATION) else DELEGATED_PARTS
+    while len(tensors) > most:
         tensors = _with_smallest_joined(ctx, tensors, perm.index(axis))
     ctx.emit("CONCATENATION", tensors, perm, {"axis": perm.index(axis)})
 

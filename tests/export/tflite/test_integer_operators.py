@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from edgeconv.bundle import Layout
 from edgeconv.export.inspect.runtimes import refused_by, tflite_release
 from edgeconv.export.tflite import lower
+from edgeconv.export.tflite.forms import USUAL, Form, Forms
 from edgeconv.export.tflite.registry import Integer, names, rule
 from support.lowering import Array, Net, as_model, check, in_layout
 from support.runtimes import run_onnx, run_tflite
@@ -26,6 +27,8 @@ pytestmark = pytest.mark.slow
 
 OLD_RUNTIME = tflite_release("tflite-runtime==2.14")
 NOT_FOR_REALS = {"QuantizeLinear", "DequantizeLinear"}
+EVERY = frozenset(Form)
+FORMS = st.sampled_from([USUAL, EVERY])
 
 
 @dataclass(frozen=True)
@@ -364,8 +367,8 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "build"), CASES)
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-@given(drawn=draws)
-def test_integers(name: str, build: Build, drawn: Drawn) -> None:
+@given(drawn=draws, forms=FORMS)
+def test_integers(name: str, build: Build, drawn: Drawn, forms: Forms) -> None:
     feeds = {"x": inputs_of(drawn)}
     (linear,) = run_onnx(graph(build, drawn, None).proto(), feeds).values()
     found = rule(name)
@@ -374,7 +377,7 @@ def test_integers(name: str, build: Build, drawn: Drawn) -> None:
     if found.integer is Integer.MOVES:
         target = drawn.scale, zero_of(drawn)
     proto = graph(build, drawn, target).proto()
-    lowered = lower(as_model(proto), layout=drawn.layout)
+    lowered = lower(as_model(proto), layout=drawn.layout, forms=forms)
     (expected,) = run_onnx(proto, feeds).values()
     (got,) = run_tflite(lowered.data, {"x": in_layout(feeds["x"], drawn.layout)}).values()
     limit = target[0] * 1.001 + OWN_STEP.get(name, 0.0)
@@ -382,12 +385,15 @@ def test_integers(name: str, build: Build, drawn: Drawn) -> None:
     assert difference.max(initial=0) <= limit, f"{difference.max() / target[0]:.2f} steps"
 
 
+@pytest.mark.parametrize("forms", [USUAL, EVERY])
 @pytest.mark.parametrize(("name", "build"), CASES)
-def test_the_last_runtime_for_32_bits_has_the_kernels(name: str, build: Build) -> None:
+def test_the_last_runtime_for_32_bits_has_the_kernels(
+    name: str, build: Build, forms: Forms
+) -> None:
     drawn = Drawn((1, 4, 5, 6), 0.05, 100, 1, 0, "uint8", 1, False, Layout.NHWC, 0)
     (linear,) = run_onnx(graph(build, drawn, None).proto(), {"x": inputs_of(drawn)}).values()
     proto = graph(build, drawn, target_of(linear, drawn)).proto()
-    assert refused_by(OLD_RUNTIME, lower(as_model(proto)).operators) == []
+    assert refused_by(OLD_RUNTIME, lower(as_model(proto), forms=forms).operators) == []
 
 
 def test_every_integer_operator_is_tested() -> None:
@@ -412,15 +418,16 @@ FINE: dict[str, Build] = {
 }
 
 
-@pytest.mark.parametrize("power", [7, 8, 14, 16, 22])
+@pytest.mark.parametrize("forms", [USUAL, EVERY])
+@pytest.mark.parametrize("power", [6, 7, 8, 14, 16, 22])
 @pytest.mark.parametrize("name", FINE)
-def test_a_result_that_is_far_finer_than_its_input(name: str, power: int) -> None:
+def test_a_result_that_is_far_finer_than_its_input(name: str, power: int, forms: Forms) -> None:
     """It saturates. Kernels did not: ADD gave other codes or ended the process, MUL other codes,
     CONV_2D and HARD_SWISH did not load."""
     drawn = Drawn((1, 1, 16, 16), 0.01, 100, 1, 0, "uint8", 1, False, Layout.NCHW, 0)
     proto = graph(FINE[name], drawn, (0.01 / 2**power, 77)).proto()
     x = ((np.arange(256, dtype=np.float32) - 100) * np.float32(0.01)).reshape(drawn.shape)
-    lowered = lower(as_model(proto), layout=Layout.NCHW)
+    lowered = lower(as_model(proto), layout=Layout.NCHW, forms=forms)
     (expected,), (got,) = (
         run_onnx(proto, {"x": x}).values(),
         run_tflite(lowered.data, {"x": x}).values(),
