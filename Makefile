@@ -17,7 +17,7 @@ TYPECHECK ?= build/typecheck
 REALNETS  ?= build/realnets
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint typecheck copy format export bench gate docs dist clean
+.PHONY: help setup demo test test-long check lint typecheck copy format export bench gate docs dist clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +48,11 @@ $(REALNETS)/.installed: tests/realnets/requirements.txt | setup
 demo: setup ## Train on handwritten digits, export four files, verify, evaluate, measure
 	$(BIN)/python -m examples.digits --out build/demo
 
-test: setup $(TFLITE_VENV)/.installed $(REALNETS)/.installed ## Run the whole test suite
-	EDGECONV_TFLITE214=$(CURDIR)/$(TFLITE_VENV)/bin/python EDGECONV_REALNETS=$(CURDIR)/$(REALNETS) $(BIN)/python -m pytest -n auto $(ARGS)
+test: setup $(TFLITE_VENV)/.installed $(REALNETS)/.installed ## Run the test suite
+	EDGECONV_TFLITE214=$(CURDIR)/$(TFLITE_VENV)/bin/python EDGECONV_REALNETS=$(CURDIR)/$(REALNETS) $(BIN)/python -m pytest -n auto --dist loadgroup -m 'not long' $(ARGS)
+
+test-long: setup ## Run the tests that take minutes each
+	$(BIN)/python -m pytest -m long $(ARGS)
 
 check: lint typecheck ## Check style, types and the fast tests, in about two minutes
 	$(BIN)/python -m pytest -n auto -m 'not slow and not device' $(ARGS)

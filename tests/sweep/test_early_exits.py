@@ -28,7 +28,8 @@ from edgeconv.sweep.run import sweep
 from examples.digits_data import load
 from support.runtimes import onnx_session, run_onnx, run_tflite
 
-pytestmark = pytest.mark.slow
+# The networks and sweeps of the module are made once.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("early_exits")]
 
 SIZE = 8
 STAGES = 3

@@ -24,7 +24,8 @@ from edgeconv.sweep.run import sweep
 from edgeconv.sweep.work import is_done, run_job
 from support.archives import write_webdataset
 
-pytestmark = pytest.mark.slow
+# The networks and sweeps of the module are made once.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sweep_calibration")]
 
 SIDE = 16
 SOURCE = """

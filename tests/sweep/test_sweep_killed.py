@@ -42,6 +42,7 @@ MISSING = missing_packages()
 OBSTACLE = f"needs {', '.join(MISSING)}" if MISSING else session_obstacle()
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.device,
     pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE)),
     pytest.mark.skipif(

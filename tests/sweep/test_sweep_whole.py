@@ -26,7 +26,8 @@ from edgeconv.sweep.result import Row, SweepResult
 from edgeconv.sweep.run import sweep
 from examples.digits_data import load
 
-pytestmark = pytest.mark.slow
+# The networks and sweeps of the module are made once.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sweep_whole")]
 
 SIZE = 8
 SOURCE = """
