@@ -10,10 +10,11 @@ does ours. Needs ``pip install timm ai-edge-quantizer``. Writes ``results/peers_
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from benchmarks.int8_held_out import CHOSEN_ON, REPORTED, Subject, db, load, peer_model, run
 from benchmarks.measuring import machine, markdown_table, publish
-from benchmarks.peers.ai_edge import quantize_default, quantize_min_max
+from benchmarks.peers.ai_edge import Samples, quantize_default, quantize_min_max
 from edgeconv.export.quantize import QuantizeOptions, quantize
 from edgeconv.export.tflite import lower
 
@@ -45,9 +46,7 @@ def main() -> None:
         subject = load(name, arguments.size, arguments.graphs)
         with tempfile.TemporaryDirectory() as folder:
             found = measured(subject, Path(folder))
-        rows.append(
-            [name, *(f"{each:.1f}" for each in found), f"{found[-1] - max(found[:3]):+.1f}"]
-        )
+        rows.append([name, *map(shown, found), f"{found[-1] - best(found[:3]):+.1f}"])
         if name not in CHOSEN_ON:
             figures[name] = found
         sys.stderr.write(" | ".join(rows[-1]) + "\n")
@@ -69,22 +68,31 @@ def main() -> None:
     )
 
 
+def best(peers: Sequence[float]) -> float:
+    return max(each for each in peers if not math.isnan(each))
+
+
+def shown(figure: float) -> str:
+    return "fails" if math.isnan(figure) else f"{figure:.1f}"
+
+
 def summary(figures: Sequence[Sequence[float]]) -> list[str]:
     """The gain over each peer, and over the best of them, which is known only afterwards."""
     gains = {
-        peer: [each[-1] - each[index] for each in figures] for index, peer in enumerate(COLUMNS[:3])
+        peer: [each[-1] - each[index] for each in figures if not math.isnan(each[index])]
+        for index, peer in enumerate(COLUMNS[:3])
     }
-    gains["the best of the three"] = [each[-1] - max(each[:3]) for each in figures]
+    gains["the best of the three"] = [each[-1] - best(each[:3]) for each in figures]
     rows = [
         [
-            peer,
+            f"{peer}, on {len(each)}",
             f"{statistics.mean(each):+.2f} dB",
             f"{statistics.median(each):+.2f} dB",
             f"{min(each):+.1f} dB",
         ]
         for peer, each in gains.items()
     ]
-    return markdown_table([f"over, on {len(figures)} networks", "mean", "median", "least"], rows)
+    return markdown_table(["over, on so many networks", "mean", "median", "least"], rows)
 
 
 def measured(subject: Subject, folder: Path) -> list[float]:
@@ -94,17 +102,34 @@ def measured(subject: Subject, folder: Path) -> list[float]:
     source = folder / "float32.tflite"
     source.write_bytes(lower(subject.graph).data)
     samples = [channels_last(x) for x in calibration]
-    default = quantize_default(source, samples, folder / "default.tflite")
-    min_max = quantize_min_max(source, samples, folder / "min_max.tflite")
     made: ir.Model = quantize(subject.graph, [(x,) for x in calibration], QuantizeOptions()).model
     ours = folder / "ours.tflite"
     ours.write_bytes(lower(made).data)
     return [
         db(expected, run(peer_model(subject.graph, calibration), unseen)),
-        *(db(expected, run_tflite(path, unseen)) for path in (default, min_max)),
+        *(
+            of_peer(quantizer, source, samples, expected, unseen)
+            for quantizer in (quantize_default, quantize_min_max)
+        ),
         db(expected, run(made, unseen)),
         db(expected, run_tflite(ours, unseen)),
     ]
+
+
+def of_peer(
+    quantizer: Callable[[Path, Samples, Path], Path],
+    source: Path,
+    samples: Samples,
+    expected: Array,
+    unseen: Sequence[Array],
+) -> float:
+    """SQNR of ai-edge-quantizer; NaN where it fails."""
+    try:
+        path = quantizer(source, samples, source.with_name("peer.tflite"))
+    except Exception as error:  # it has no error of its own
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return math.nan
+    return db(expected, run_tflite(path, unseen))
 
 
 def channels_last(image: Array) -> Array:
