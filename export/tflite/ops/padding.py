@@ -16,17 +16,28 @@ Pairs = list[tuple[int, int]]
 
 @operator("Pad", integer=Integer.MOVES)
 def pad(ctx: NodeLowering) -> None:
-    """PAD with zeros, PADV2 with another number, GATHER where elements of the input come again."""
+    """PAD with zeros, PADV2 with another number, GATHER where elements of the input come again.
+
+    Negative amounts remove elements: a SLICE goes first.
+    """
     pairs = _pairs(ctx)
-    if any(min(pair) < 0 for pair in pairs):
-        raise ctx.unsupported("it pads by negative amounts", "crop with Slice instead")
-    if not any(max(pair) for pair in pairs):
+    if not any(map(any, pairs)):
         ctx.same(0)
         return
     perm = ctx.own_perm()
     x = ctx.tensor(0, perm)
     mode = ctx.attributes.get_string("mode", "constant")
     ordered = [pairs[axis] for axis in perm]
+    if any(min(pair) < 0 for pair in pairs):
+        if mode != "constant":
+            raise ctx.unsupported(
+                f"it pads by negative amounts in mode {mode}", "crop with Slice before it"
+            )
+        x = _cropped(ctx, x, ordered)
+        ordered = [(max(before, 0), max(behind, 0)) for before, behind in ordered]
+    if not any(map(any, ordered)):
+        ctx.finish(x, Order.of(ctx.result_shape, perm))
+        return
     if mode == "constant":
         value = ctx.demand_constant(2, "value") if ctx.has(2) else np.zeros((), FLOAT)
         number = None if value.item() == 0 else _filler(ctx, value.item(), x)
@@ -50,6 +61,24 @@ def _pairs(ctx: NodeLowering) -> Pairs:
     for axis, before, behind in zip(axes, amounts[:half], amounts[half:], strict=True):
         pairs[axis] = before, behind
     return pairs
+
+
+def _cropped(ctx: NodeLowering, x: Tensor, pairs: Pairs) -> Tensor:
+    """``x`` without the elements that negative amounts remove."""
+    begin = [max(-before, 0) for before, _ in pairs]
+    shape = tuple(
+        size - first - max(-behind, 0)
+        for size, first, (_, behind) in zip(x.shape, begin, pairs, strict=True)
+    )
+    if min(shape) <= 0:
+        raise ctx.unsupported("it removes all elements of a dimension", "leave it out")
+    result = ctx.fresh("crop", shape, x.quantization)
+    numbers = [
+        ctx.builder.integers(begin, f"{ctx.name}/begin"),
+        ctx.builder.integers(shape, f"{ctx.name}/size"),
+    ]
+    ctx.builder.emit("SLICE", [x, *numbers], [result])
+    return result
 
 
 def _filler(ctx: NodeLowering, number: float, x: Tensor) -> Array:

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeconv.bundle import Layout
-from support.lowering import Net, check, operators, smooth
+from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.tflite import lower
+from support.lowering import Net, as_model, check, operators, smooth
 
 MAP = (2, 4, 6, 3)
 
@@ -213,6 +215,42 @@ def test_pad(pads: list[int], mode: str, value: float | None, int8: bool, layout
     net.output(net.quantized(y, 0.05, 120) if int8 else y)
     lowered = check(net, {"x": smooth((3, 4, 6, 3))}, layout=layout, step=0.05 if int8 else None)
     assert lowered.float_fallback == ()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.integers(-1, 2), min_size=8, max_size=8),
+    st.sampled_from([None, 1.5]),
+    st.booleans(),
+    st.sampled_from(Layout),
+)
+def test_pad_by_negative_amounts(
+    pads: list[int], value: float | None, int8: bool, layout: Layout
+) -> None:
+    net = Net()
+    x = mapped(net, "x", (3, 4, 6, 3), (0.05, 120) if int8 else None)
+    operands = [x, net.constant(np.array(pads, np.int64))]
+    if value is not None:
+        operands.append(net.constant(np.float32(value)))
+    y = net.op("Pad", *operands)
+    net.output(net.quantized(y, 0.05, 120) if int8 else y)
+    lowered = check(net, {"x": smooth((3, 4, 6, 3))}, layout=layout, step=0.05 if int8 else None)
+    assert lowered.float_fallback == ()
+
+
+@pytest.mark.parametrize(
+    ("pads", "mode", "reason"),
+    [
+        pytest.param([0, 0, -1, 0, 0, 0, 1, 0], "reflect", "in mode reflect", id="reflect"),
+        pytest.param([0, 0, -6, 0, 0, 0, 1, 0], "constant", "removes all", id="nothing left"),
+    ],
+)
+def test_pads_that_have_no_form(pads: list[int], mode: str, reason: str) -> None:
+    net = Net()
+    x = net.input("x", (3, 4, 6, 3))
+    net.output(net.op("Pad", x, net.constant(np.array(pads, np.int64)), mode=mode))
+    with pytest.raises(UnsupportedOperator, match=reason):
+        lower(as_model(net.proto()))
 
 
 @settings(max_examples=30, deadline=None)
