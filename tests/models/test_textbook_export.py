@@ -33,7 +33,7 @@ LAYERS = [
     (TiledConv(4, 6, tiles=2), set()),
     (LocationBias(4, SHAPE[1:]), set()),
     (L2NormPool(), {"Sqrt"}),
-    (FrequencyConv(4, 6, 5), {"DFT", "Conv"}),
+    (FrequencyConv(4, 6, 5), {"DFT", "Where", "Conv"}),
     (SpatialGroupEnhance(4, 2), {"MatMul", "LayerNormalization"}),
     (FractionallyStrided(4, 6, 5, up=3, down=2), set()),
     (FixedConv(4, gabor_bank(5, 4, 4.0, 2.0)), set()),

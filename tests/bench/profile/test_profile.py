@@ -94,7 +94,7 @@ def test_roofline_of_a_known_board(
     monkeypatch.setattr("edgeconv.cli.bench_runs.open_device", lambda name: Pi4())
     model, out = write_onnx(tmp_path / "m.onnx", shape=(1, 3, 64, 64)), tmp_path / "r.json"
     options = ("--operators", "--runs", 5, "--warmup", 0, "--threads", threads, "-o", out)
-    done = edgeconv("bench", model, *options)
+    done = edgeconv("bench", model, *options, "--wide")
     assert done.returncode == 0, done.stderr
     assert "Of roof" in done.stdout
     cores = min(threads, len(os.sched_getaffinity(0)))
