@@ -19,6 +19,8 @@ from onnxscript.optimizer import fold_constants_ir
 from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules import common as rules
 
+from edgeconv.export.graph_edit import GraphEditor
+
 _RULES = (
     rules.dropout_zero_rule,
     rules.dropout_inference_rule,
@@ -135,6 +137,31 @@ class NoOpArithmetic(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=changed)
 
 
+class RegisterConstants(ir.passes.InPlacePass):
+    """Give constants that a rule made under a name that another one has names of their own.
+
+    onnxscript names the bounds of a Clip after its input, and several Clips may read the same one.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Register such constants of the graph."""
+        editor = GraphEditor(model.graph)
+        lost = {
+            value: value.const_value
+            for node in model.graph
+            for value in node.inputs
+            if value is not None
+            and value.const_value is not None
+            and value.producer() is None
+            and model.graph.initializers.get(str(value.name)) is not value
+        }
+        for value, tensor in lost.items():
+            own = editor.constant(str(value.name), tensor.numpy())
+            for user, index in list(value.uses()):
+                user.replace_input_with(index, own)
+        return ir.passes.PassResult(model, modified=bool(lost))
+
+
 def _is_zero(array: npt.NDArray[np.generic]) -> bool:
     return not np.any(array) and not np.any(np.signbit(array))
 
@@ -178,6 +205,7 @@ _SEQUENCE = ir.passes.Sequential(
             FoldConstants(),
             NoOpArithmetic(),
             RewritePass(_RULES),
+            RegisterConstants(),
             common.RemoveUnusedNodesPass(),
             common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]
             common.RemoveUnusedOpsetsPass(),

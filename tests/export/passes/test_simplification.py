@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 import torch
@@ -155,3 +156,30 @@ def test_pads_that_are_computed_from_constants_are_folded() -> None:
     Simplify()(model)
     assert model.graph[0].op_type == "Pad"
     assert bits(model) == before
+
+
+class SeveralBounds(nn.Module):
+    """Clamps of one value whose bounds are buffers, as in the linear layers of Gemma's vision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, bound in (("one", 0.5), ("two", 0.25), ("three", 1.0)):
+            self.register_buffer(f"least_{name}", torch.tensor(-bound))
+            self.register_buffer(f"most_{name}", torch.tensor(bound))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x * 1.5
+        one = torch.clamp(x, self.least_one, self.most_one)
+        two = torch.clamp(x, self.least_two, self.most_two)
+        return one + two * torch.clamp(x, self.least_three, self.most_three)
+
+
+def test_clamps_of_one_value_keep_their_own_bounds() -> None:
+    """They once had one name, which made a file that ONNX refuses, or could be wrong."""
+    network, x = SeveralBounds().eval(), np.linspace(-1, 1, 18, dtype="f4").reshape(2, 9)
+    model = optimize(capture_module(network, [x], ["y"], 20))
+    onnx.checker.check_model(ir.to_proto(model))
+    assert [node.op_type for node in model.graph].count("Clip") == 3
+    with torch.no_grad():
+        expected = network(torch.from_numpy(x)).numpy()
+    np.testing.assert_array_equal(run_onnx(model, x)["y"], expected)
