@@ -438,7 +438,7 @@ def _outcome(future: Future[Failure | None]) -> Failure | None:
     """
     try:
         return future.result()
-    except CancelledError as error:  # nobody else cancels what the driver waits for
+    except CancelledError as error:  # only a lost scheduler cancels what the driver waits for
         raise EdgeconvError(
             "the Dask scheduler was lost while the sweep ran",
             hint="start it and its workers, and sweep again: what was finished stays",
