@@ -29,10 +29,8 @@ logger = logging.getLogger(__name__)
 
 _STAGE = ".tmp"
 _OLD = ".old"
-_OWN_NAMES = (
-    *COMPANION_NAMES,
-    *(MANIFEST_NAME, RANGES_NAME, RECIPE_NAME, REFERENCE_NAME, SUMS_NAME),
-)
+_OWN_NAMES = (MANIFEST_NAME, RANGES_NAME, RECIPE_NAME, REFERENCE_NAME, SUMS_NAME)
+_MOST_SUMS_BYTES = 1 << 20
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -92,12 +90,8 @@ def refuse_occupied(path: Path, *, force: bool) -> None:
             f"{path} exists and is not a bundle", hint="choose another --out"
         ) from error
     ours = {*_OWN_NAMES, *(artifact.path for artifact in manifest.artifacts)}
-    sums = path / SUMS_NAME
-    if sums.is_file():  # a labels.txt that no export wrote is the user's
-        listed = {
-            line.split("  ", 1)[-1] for line in sums.read_text("utf-8", "replace").split("\n")
-        }
-        ours -= {*COMPANION_NAMES} - listed
+    # A labels.txt or a runtime.py that no export wrote is the user's.
+    ours |= {*COMPANION_NAMES} & _listed(path / SUMS_NAME)
     foreign = sorted(item.name for item in path.iterdir() if item.name not in ours)
     if foreign:
         raise UsageError(
@@ -108,6 +102,15 @@ def refuse_occupied(path: Path, *, force: bool) -> None:
         raise UsageError(
             f"{path} exists", hint="pass --force to replace it, or choose another --out"
         )
+
+
+def _listed(sums: Path) -> set[str]:
+    """The names that have a checksum."""
+    if not sums.is_file():
+        return set()
+    with sums.open("rb") as file:
+        lines = file.read(_MOST_SUMS_BYTES).decode("utf-8", "replace").split("\n")
+    return {line.split("  ", 1)[-1] for line in lines}
 
 
 def recover(path: Path) -> None:
@@ -157,7 +160,7 @@ def _clear_remains(path: Path) -> None:
 
 
 def _is_ours(file: Path) -> bool:
-    named = file.name in _OWN_NAMES
+    named = file.name in (*_OWN_NAMES, *COMPANION_NAMES)
     written = file.suffix in {f".{format.value}" for format in Format}
     return (named or written) and file.is_file() and not file.is_symlink()
 

@@ -71,6 +71,14 @@ def test_a_file_of_a_name_of_ours_that_no_export_wrote_stays(existing: Path) -> 
     refuse_occupied(existing, force=True)
 
 
+def test_without_checksums_companions_are_the_users(existing: Path) -> None:
+    (existing / "SHA256SUMS").unlink(missing_ok=True)
+    (existing / "runtime.py").write_text("mine")
+    with pytest.raises(UsageError, match=r"holds .*, which is not part of the bundle"):
+        refuse_occupied(existing, force=True)
+    assert (existing / "runtime.py").read_text() == "mine"
+
+
 def test_a_file_that_came_during_the_export_stays(existing: Path) -> None:
     with pytest.raises(UsageError, match="holds late"), staged(existing, force=True):
         (existing / "late").write_text("mine")
