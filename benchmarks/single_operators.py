@@ -172,20 +172,20 @@ def outcomes(operators: Sequence[str], samples: int, seconds: int) -> Iterator[t
     options = ["--work", "--samples", str(samples), "--seconds", str(seconds)]
     while pending:
         command = [sys.executable, "-m", __spec__.name, *options, *pending]
-        started, told = pending[0], True
+        started, finished = pending[0], True
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         ) as child:
             assert child.stdout is not None
             for line in child.stdout:
                 started, outcome = json.loads(line)
-                told = outcome is not None
-                if told:
+                finished = outcome is not None
+                if finished:
                     sys.stderr.write(f"{started}: {outcome}\n")
                     yield started, outcome
         if child.returncode == 0:
             return
-        if not told:
+        if not finished:
             yield started, "crash"
         pending = pending[pending.index(started) + 1 :]
 

@@ -18,7 +18,7 @@ def smallest_members() -> dict[str, str]:
     """The network of each family that has the fewest parameters; it takes minutes to find them.
 
     A family is a module of ``timm.models`` with registered networks. timm's own test networks do
-    not count: nobody ships them.
+    not count: no one deploys them.
     """
     import timm
 

@@ -68,7 +68,7 @@ class Writer:
                     request.asked.io,
                     request.existing,
                     half_arithmetic=request.half_arithmetic,
-                    forms=forms_for(request.runtime),
+                    forms=forms_for(request.runtime, dynamic_batch=request.asked.dynamic_batch),
                 )
             except EdgeconvError as error:
                 self._note(error, precision, *request.formats)

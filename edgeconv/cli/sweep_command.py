@@ -16,13 +16,13 @@ from edgeconv.cli.settings import takes
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.report.output import echo_json, echo_line, echo_lines
 
-SCHEMA_VERSION = 1  # of --dry-run --json, best --json and early_exit.json
-RESULT = "sweep.json"
-CHAIN = "early_exit.json"
-
 if TYPE_CHECKING:
     from edgeconv.sweep.chain_row import ChainRow
     from edgeconv.sweep.result import Limits, Row
+
+SCHEMA_VERSION = 1  # of --dry-run --json, best --json and early_exit.json
+RESULT = "sweep.json"
+CHAIN = "early_exit.json"
 
 T = TypeVar("T")
 

@@ -39,12 +39,14 @@ Forms = frozenset[Form]
 USUAL: Forms = frozenset()
 
 
-def forms_for(runtime: str | None) -> Forms:
+def forms_for(runtime: str | None, *, dynamic_batch: bool = False) -> Forms:
     """The forms that int8 files get.
 
     Args:
         runtime: The release that runs the files, as ``tflite-runtime==2.14``, if one is stated.
+        dynamic_batch: Whether the files take every batch. What is around a tensor would then have
+            to be made in every inference.
     """
     if runtime is None or tflite_release(runtime) != INT8_BY_OWN_KERNELS:
         return USUAL
-    return frozenset(Form)
+    return frozenset(Form) - {Form.JOINED_BORDERS} if dynamic_batch else frozenset(Form)

@@ -16,7 +16,7 @@ Random = np.random.Generator
 
 
 def model(name: str, medians: list[int], **changes: Any) -> ModelResult:
-    """A file that is told from others by its name, whatever it takes."""
+    """A file that only its name makes another one, whatever it takes."""
     made = made_model(name, medians, **changes)
     return made.model_copy(update={"file": made.file.model_copy(update={"sha256": name})})
 

@@ -202,6 +202,13 @@ def test_the_runtime_decides(runtime: str | None, forms: frozenset[Form]) -> Non
     assert forms_for(runtime) == forms
 
 
+def test_files_of_every_batch_keep_their_pads() -> None:
+    """What is joined would follow the batch: it would be made anew in every inference."""
+    forms = forms_for("tflite-runtime==2.14.0", dynamic_batch=True)
+    assert forms == frozenset(Form) - {Form.JOINED_BORDERS}
+    assert forms_for(None, dynamic_batch=True) == USUAL
+
+
 @pytest.mark.slow
 def test_an_export_for_the_runtime(tmp_path: Path) -> None:
     """int8 gets the forms, float32 does not, and verification runs the forms too."""
