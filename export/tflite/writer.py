@@ -239,8 +239,9 @@ class _Buffer(schema.BufferT):  # type: ignore[misc]  # the schema's module has 
         assert array is not None, "a buffer is packed once"
         builder.StartVector(1, array.nbytes, ALIGNMENT)
         builder.head -= array.nbytes
-        room = np.frombuffer(builder.Bytes, np.uint8)[builder.head : builder.head + array.nbytes]
-        np.copyto(room.view(array.dtype).reshape(array.shape), array)
+        # No variable holds the view: a sampling profiler that holds on to a frame would keep it
+        # alive, and what is viewed cannot be shortened.
+        np.ndarray(array.shape, array.dtype, builder.Bytes, builder.head)[...] = array
         data = builder.EndVector()
         schema.BufferStart(builder)
         schema.BufferAddData(builder, data)

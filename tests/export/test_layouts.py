@@ -98,7 +98,9 @@ def test_what_is_channels_last_stays_so(make: object, layout: Layout, tmp_path: 
         x = RNG.integers(0, 256, SHAPE).astype(np.uint8)
     (expected,) = run_onnx(onnx.load(path), {"x": x}).values()
     file = next(bundle.file(a) for a in manifest.artifacts if a.format is Format.TFLITE)
-    assert np.allclose(run_file(file, x), expected, rtol=1e-5, atol=1e-5)
+    # Processors sum in different orders, and what is left of a sum can be small beside its terms.
+    atol = 1e-5 * np.abs(expected).max()
+    assert np.allclose(run_file(file, x), expected, rtol=0, atol=atol)
     for described in (manifest, *manifest.artifacts):
         assert described.inputs[0].layout is Layout.NHWC
         assert described.outputs[0].layout is (None if make is classifier else Layout.NHWC)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -67,6 +69,17 @@ def test_the_file_says_what_it_is() -> None:
 def test_the_same_model_gives_the_same_bytes() -> None:
     model = as_model(small_net().proto())
     assert lower(model).data == lower(model).data
+
+
+def test_a_profiler_may_hold_on_to_frames() -> None:
+    """Dask samples the frames of threads that export; what these view cannot be shortened."""
+    frames: list[FrameType] = []
+    sys.setprofile(lambda frame, event, arg: frames.append(frame))
+    try:
+        held = lower(as_model(small_net().proto())).data
+    finally:
+        sys.setprofile(None)
+    assert held == lower(as_model(small_net().proto())).data
 
 
 def test_names_are_unique_and_those_of_inputs_and_outputs_stay() -> None:
