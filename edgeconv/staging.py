@@ -7,6 +7,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -120,41 +121,65 @@ def recover(path: Path) -> None:
     """
     if path.exists() or not path.parent.is_dir():
         return
-    for old in sorted(path.parent.glob(f".{glob_escape(path.name)}.*{_STAGE}{_OLD}")):
+    for old in _remains(path, f"{_STAGE}{_OLD}"):
         if (old / MANIFEST_NAME).is_file():
             old.rename(path)
             logger.warning("%s was brought back: an export that replaced it was killed", path)
             return
 
 
-def glob_escape(name: str) -> str:
-    """``name`` for a pattern in which it stands for itself."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in name)
+def _remains(path: Path, suffix: str) -> list[Path]:
+    """What killed exports to ``path`` left; those to ``out.v2`` beside ``out`` are none of them."""
+    named = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}" + re.escape(suffix))
+    return sorted(item for item in path.parent.iterdir() if named.fullmatch(item.name))
 
 
 @contextmanager
 def _only_export_to(path: Path) -> Iterator[None]:
     """Hold the lock on ``path``; the system releases it when the process ends, however it ends."""
     lock = path.with_name(f".{path.name}.lock")
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
+    if lock.is_symlink() or (lock.exists() and not _is_empty_file(lock)):
+        raise UsageError(
+            f"{lock} is in the way: it is not the lock of an export",
+            hint="move it away, or choose another --out",
+        )
+    with _locked(lock) as free:
+        if not free:
             raise UsageError(
                 f"another export is writing to {path}", hint="wait for it, or choose another --out"
-            ) from error
+            )
         try:
             yield
         finally:
             lock.unlink(missing_ok=True)
 
 
+def _is_empty_file(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == 0
+
+
+@contextmanager
+def _locked(lock: Path) -> Iterator[bool]:
+    """Yield whether nobody else holds the lock."""
+    while True:
+        with os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+                yield False
+                return
+            # An export that ended since the file was opened removed it: another one may have a
+            # file of that name by now, and hold its lock.
+            if lock.exists() and os.path.samestat(lock.stat(), os.fstat(file.fileno())):
+                yield True
+                return
+
+
 def _clear_remains(path: Path) -> None:
     """Remove the temporary folders of killed exports to ``path``; the lock says none is in use."""
-    pattern = f".{glob_escape(path.name)}.*{_STAGE}"
-    for remains in (*path.parent.glob(pattern), *path.parent.glob(f"{pattern}{_OLD}")):
+    for remains in (*_remains(path, _STAGE), *_remains(path, f"{_STAGE}{_OLD}")):
         if remains.is_dir() and not remains.is_symlink() and all(map(_is_ours, remains.iterdir())):
             shutil.rmtree(remains)
 

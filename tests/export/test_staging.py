@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -116,11 +118,11 @@ def test_remains_of_a_killed_export_are_removed(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for _ in range(3):
         subprocess.run([sys.executable, "-c", program, out], check=False)
-    mine = tmp_path / ".out.mine.tmp"
+    mine = tmp_path / ".out.mine_now.tmp"
     mine.mkdir()
     (mine / "thesis.txt").write_text("mine")
     write(out, force=False)
-    assert names(tmp_path) == {"out", ".out.mine.tmp"}
+    assert names(tmp_path) == {"out", ".out.mine_now.tmp"}
     assert (mine / "thesis.txt").read_text() == "mine"
 
 
@@ -133,6 +135,47 @@ def test_a_second_export_at_the_same_time_is_refused(tmp_path: Path) -> None:
     assert names(out) == {"a.onnx"}
 
 
+def test_exports_beside_it_keep_what_they_write(tmp_path: Path) -> None:
+    with staged(tmp_path / "out.v2", force=False) as stage:
+        (stage / "a.onnx").write_text("second")
+        write(tmp_path / "out", force=False)
+    assert names(tmp_path) == {"out", "out.v2"}
+    assert names(tmp_path / "out.v2") == {"a.onnx"}
+
+
+def test_what_is_called_like_the_lock_stays(tmp_path: Path) -> None:
+    lock, mine = tmp_path / ".out.lock", tmp_path / "thesis.txt"
+    mine.write_text("mine")
+    lock.symlink_to(mine)
+    with pytest.raises(UsageError, match=r"\.out\.lock is in the way"):
+        write(tmp_path / "out")
+    lock.unlink()
+    lock.write_text("mine")
+    with pytest.raises(UsageError, match=r"\.out\.lock is in the way"):
+        write(tmp_path / "out")
+    assert (lock.read_text(), mine.read_text()) == ("mine", "mine")
+
+
+def test_a_lock_that_was_removed_holds_nobody_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, others = fcntl.flock, []
+
+    def meanwhile(file: TextIO, operation: int) -> None:
+        """Let the export before us end, and another begin, after we opened the file."""
+        flock(file, operation)
+        if not others:
+            (tmp_path / ".out.lock").unlink()
+            others.append((tmp_path / ".out.lock").open("w"))
+            flock(others[0], operation)
+
+    monkeypatch.setattr(fcntl, "flock", meanwhile)
+    with pytest.raises(UsageError, match="another export is writing"):
+        write(tmp_path / "out")
+    others[0].close()
+    write(tmp_path / "out")
+
+
 def test_without_an_exchange_a_killed_replacement_is_brought_back(
     existing: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,8 +183,8 @@ def test_without_an_exchange_a_killed_replacement_is_brought_back(
     write(existing)
     assert names(existing) == {"new.onnx"}
     # Killed between the two renames: the old bundle lies beside its place.
-    existing.rename(existing.with_name(".out.abc.tmp.old"))
-    shutil.copy(Path(__file__), existing.with_name(".out.abc.tmp.old") / "manifest.json")
+    existing.rename(existing.with_name(".out.abcdefgh.tmp.old"))
+    shutil.copy(Path(__file__), existing.with_name(".out.abcdefgh.tmp.old") / "manifest.json")
     recover(existing)
     assert names(existing) == {"new.onnx", "manifest.json"}
     assert "was brought back" in caplog.text
