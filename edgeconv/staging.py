@@ -93,7 +93,9 @@ def refuse_occupied(path: Path, *, force: bool) -> None:
     ours = {*_OWN_NAMES, *(artifact.path for artifact in manifest.artifacts)}
     # A labels.txt or a runtime.py that no export wrote is the user's.
     ours |= {*COMPANION_NAMES} & _listed(path / SUMS_NAME)
-    foreign = sorted(item.name for item in path.iterdir() if item.name not in ours)
+    foreign = sorted(
+        item.name for item in path.iterdir() if item.name not in ours or not item.is_file()
+    )
     if foreign:
         raise UsageError(
             f"{path} holds {foreign[0]}, which is not part of the bundle",

@@ -81,6 +81,15 @@ def test_without_checksums_companions_are_the_users(existing: Path) -> None:
     assert (existing / "runtime.py").read_text() == "mine"
 
 
+def test_a_folder_of_a_name_of_ours_stays(existing: Path) -> None:
+    (existing / "reference.npz").unlink()
+    (existing / "reference.npz").mkdir()
+    (existing / "reference.npz" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"holds reference\.npz, which is not part of the bundle"):
+        write(existing)
+    assert names(existing / "reference.npz") == {"notes.txt"}
+
+
 def test_a_file_that_came_during_the_export_stays(existing: Path) -> None:
     with pytest.raises(UsageError, match="holds late"), staged(existing, force=True):
         (existing / "late").write_text("mine")
