@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.printable import file_name
+from edgeconv.whole_file import whole_file
 
 D = TypeVar("D", bound="Versioned")
 
@@ -110,9 +111,8 @@ class Versioned(Record):
 
     def save(self, path: Path) -> None:
         """Write the JSON, whole or not at all."""
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(self.model_dump_json(indent=1), encoding="utf-8")
-        part.replace(path)
+        with whole_file(path) as part:
+            part.write_text(self.model_dump_json(indent=1), encoding="utf-8")
 
     @classmethod
     def _default(cls, field: str) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from edgeconv.errors import UsageError
 from edgeconv.printable import printable
 from edgeconv.store.history import Entry
+from edgeconv.whole_file import whole_file
 
 if TYPE_CHECKING:
     import pyarrow
@@ -57,16 +58,13 @@ def write_table(entries: Sequence[Entry], form: TableFormat, path: Path) -> None
         TableFormat.CSV: _write_csv,
         TableFormat.PARQUET: _write_parquet,
     }
-    part = path.with_name(f".{path.name}.part")
     try:
-        write[form](entries, part)
-        part.replace(path)
+        with whole_file(path) as part:
+            write[form](entries, part)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}", hint="name another file"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _write_csv(entries: Sequence[Entry], path: Path) -> None:
