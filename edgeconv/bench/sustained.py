@@ -116,7 +116,7 @@ class SustainedResult(Versioned):
     device: str
     options: BenchOptions
     seconds: float
-    models: tuple[SustainedModel, ...]
+    models: tuple[SustainedModel, ...] = Field(min_length=1)
     warnings: tuple[str, ...]
     cut: str | None = None
 

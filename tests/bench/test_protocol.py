@@ -13,10 +13,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from edgeconv.bench import BenchOptions, BenchResult, measure
+from edgeconv.bench.end_to_end import EndToEndResult
+from edgeconv.bench.instructions import CountResult
+from edgeconv.bench.profile.profile import OperatorResult
 from edgeconv.bench.protocol import COOLING_SECONDS, round_of
 from edgeconv.bench.result import summarize
+from edgeconv.bench.sustained import SustainedResult
+from edgeconv.bench.together import TogetherResult
 from edgeconv.device import Event, Runtime, open_device
 from edgeconv.errors import EdgeconvError, MeasurementError, UsageError
+from edgeconv.versioned import Versioned
 from support.scripted_device import QUICK, Scripted, answer
 from support.tiny_models import write_onnx, write_tflite
 
@@ -280,6 +286,14 @@ def test_a_result_without_models(pair: list[Path], tmp_path: Path) -> None:
     text = result.model_copy(update={"models": ()}).model_dump_json()
     with pytest.raises(EdgeconvError, match="models"):
         BenchResult.parse(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [BenchResult, CountResult, EndToEndResult, OperatorResult, SustainedResult, TogetherResult],
+)
+def test_no_kind_of_result_is_without_models(result: type[Versioned]) -> None:
+    assert result.model_json_schema()["properties"]["models"]["minItems"] >= 1
 
 
 def test_a_result_that_is_missing(tmp_path: Path) -> None:

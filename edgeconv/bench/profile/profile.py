@@ -20,6 +20,7 @@ from statistics import median
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from edgeconv import __version__
 from edgeconv.bench.clocks import SHORTEST_SECONDS
@@ -63,7 +64,7 @@ class OperatorResult(Versioned):
     started: datetime
     device: str
     options: BenchOptions
-    models: tuple[ProfiledModel, ...]
+    models: tuple[ProfiledModel, ...] = Field(min_length=1)
     int8_against_float: tuple[Int8AgainstFloat, ...] = ()
     warnings: tuple[str, ...] = ()
 
