@@ -50,6 +50,9 @@ def check_checksums(bundle: Bundle) -> tuple[str, ...]:
         raise BundleError(
             f"{folder / foreign[0]} is not part of the bundle", hint="move it elsewhere"
         )
+    # What is read without end, such as a pipe, is no file; nor is a link to nothing.
+    if odd := sorted(name for name in found if not (folder / name).is_file()):
+        raise BundleError(f"{folder / odd[0]} is not a file", hint="export again")
     if missing := sorted(ours - found):
         raise BundleError(f"{folder / missing[0]} is missing from the bundle", hint="export again")
     _check_sums(bundle, ours)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.limits import DOCUMENT_BYTES
 from edgeconv.printable import file_name
 from edgeconv.whole_file import whole_file
 
@@ -96,18 +98,10 @@ class Versioned(Record):
         """Read a document from a file.
 
         Raises:
-            UsageError: There is no such file, or it cannot be read.
+            UsageError: See :func:`read_document`.
             EdgeconvError: See :meth:`parse`.
         """
-        try:
-            text = path.read_bytes()
-        except FileNotFoundError as error:
-            raise UsageError(f"{path} does not exist", hint="check the path") from error
-        except OSError as error:
-            raise UsageError(
-                f"{path} cannot be read: {error.strerror}", hint="check its permissions"
-            ) from error
-        return cls.parse(text, path)
+        return cls.parse(read_document(path), path)
 
     def save(self, path: Path) -> None:
         """Write the JSON, whole or not at all."""
@@ -126,6 +120,27 @@ class Head(BaseModel):
     schema_version: int
     kind: str | None = None
     edgeconv_version: str | None = None
+
+
+def read_document(path: Path) -> bytes:
+    """Read the text of a document.
+
+    Raises:
+        UsageError: There is no such file, or it cannot be read.
+        LimitExceeded: It is too large.
+    """
+    if path.exists() and not path.is_file():  # a pipe or a device would be read without end
+        raise UsageError(f"{path} is not a file", hint="check the path")
+    try:
+        with path.open("rb") as file:
+            DOCUMENT_BYTES.check(os.fstat(file.fileno()).st_size, f"{path} has")
+            return file.read()
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} does not exist", hint="check the path") from error
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", hint="check its permissions"
+        ) from error
 
 
 def first_problem(error: ValidationError) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -9,12 +10,15 @@ from PIL import Image
 
 from edgeconv import limits
 from edgeconv.array_file import stored_arrays
-from edgeconv.bundle import TensorInfo
+from edgeconv.bench import BenchResult
+from edgeconv.bench.journal import Journal
+from edgeconv.bundle import Manifest, TensorInfo
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.fit import fitted
 from edgeconv.export.data.images import load_image
-from edgeconv.limits import IMAGE_PIXELS, UNPACKED_BYTES, Limit, LimitExceeded
+from edgeconv.limits import DOCUMENT_BYTES, IMAGE_PIXELS, UNPACKED_BYTES, Limit, LimitExceeded
 from edgeconv.preprocessing import Preprocessing
+from edgeconv.store.result_selector import read_result
 
 PAGE = Path(__file__).parents[1] / "docs" / "limits.md"
 
@@ -32,6 +36,23 @@ def test_a_limit_that_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(UNPACKED_BYTES.variable, text)
         with pytest.raises(UsageError, match="not a whole number"):
             UNPACKED_BYTES.check(1, "")
+
+
+def test_a_document_of_gigabytes(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.touch()
+    os.truncate(path, DOCUMENT_BYTES.default + 1)  # a hole, which takes no space on the disk
+    for load in (BenchResult.load, Manifest.load, read_result, Journal.open):
+        with pytest.raises(LimitExceeded, match=f"set {DOCUMENT_BYTES.variable}="):
+            load(path)
+
+
+def test_a_document_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    os.mkfifo(path)
+    for load in (BenchResult.load, Manifest.load, read_result, Journal.open):
+        with pytest.raises(UsageError, match=r"result\.json is not a file"):
+            load(path)
 
 
 def test_arrays_that_unpack_to_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from edgeconv.bench.result import BenchOptions, ModelFile, ProcessRun, SetAside
 from edgeconv.device.messages import Machine
 from edgeconv.errors import UsageError
-from edgeconv.versioned import Record, Versioned, first_problem
+from edgeconv.versioned import Record, Versioned, first_problem, read_document
 
 SUFFIX = ".partial"
 
@@ -110,11 +110,10 @@ class Journal:
             UsageError: There is no such file, it is damaged, or from another edgeconv.
         """
         try:
-            text = path.read_bytes()
-        except OSError as error:
+            text = read_document(path)
+        except UsageError as error:
             raise UsageError(
-                f"{path} cannot be read: {error.strerror}",
-                hint="name the file that the interrupted measurement printed",
+                error.message, hint="name the file that the interrupted measurement printed"
             ) from error
         whole = text[: text.rfind(b"\n") + 1]
         first, *lines = whole.splitlines() or [b""]

@@ -82,7 +82,7 @@ def _read_result(path: Path) -> Versioned:
     from edgeconv.export.blame.report import Blame
     from edgeconv.store.result_selector import read_result
     from edgeconv.sweep.result import SweepResult
-    from edgeconv.versioned import Head
+    from edgeconv.versioned import Head, read_document
 
     kinds: dict[str, type[Versioned]] = {
         "operators": OperatorResult,
@@ -93,8 +93,8 @@ def _read_result(path: Path) -> Versioned:
         "sweep": SweepResult,
     }
     try:
-        kind = Head.model_validate_json(path.read_bytes()).kind
-    except (OSError, ValueError):
+        kind = Head.model_validate_json(read_document(path)).kind
+    except ValueError:
         kind = None
     return kinds[kind].load(path) if kind in kinds else read_result(path)
 

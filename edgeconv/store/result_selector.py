@@ -13,7 +13,7 @@ from edgeconv.bundle import MANIFEST_NAME
 from edgeconv.errors import DataError, MeasurementError, UsageError
 from edgeconv.store.history import History
 from edgeconv.store.revision import commit_of
-from edgeconv.versioned import Head, Versioned
+from edgeconv.versioned import Head, Versioned, read_document
 
 SUFFIX = ".json"
 
@@ -39,13 +39,9 @@ def read_result(path: Path) -> Versioned:
         UsageError: There is no such file, it holds no result, or one of another schema version.
     """
     try:
-        text = path.read_bytes()
+        text = read_document(path)
         kind = kind_named(Head.model_validate_json(text).kind)
         result: Versioned = kind.result.parse(text, path)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror}", hint="check its permissions"
-        ) from error
     except ValidationError as error:
         raise UsageError(
             f"{path} is not a result of `edgeconv bench -o` or `edgeconv evaluate -o`",

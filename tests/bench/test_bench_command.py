@@ -352,7 +352,7 @@ def test_resume_with_something_else(cut: Path, edgeconv: CommandLine) -> None:
 
 
 def test_resume_of_nothing(tmp_path: Path, failed: Callable[..., str]) -> None:
-    assert "cannot be read" in failed(2, "--resume", tmp_path / "x")
+    assert "x does not exist" in failed(2, "--resume", tmp_path / "x")
     (tmp_path / "x").write_text("{}\n")
     assert "not an unfinished measurement" in failed(2, "--resume", tmp_path / "x")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -50,6 +51,19 @@ def test_what_an_export_wrote_is_unchanged(good: Bundle) -> None:
     )
     report = json.loads(verify(good.path, "--quick", "--json")[1])
     assert (report["unchanged"], report["artifacts"]) == (files, {})
+
+
+def test_what_is_read_without_end_is_no_file(good: Bundle, tmp_path: Path) -> None:
+    for name, make in (
+        ("run.py", os.mkfifo),
+        ("README.md", lambda path: path.symlink_to("/dev/zero")),
+        ("reference.npz", os.mkdir),
+    ):
+        odd = copied(good, tmp_path / "odd") / name
+        odd.unlink()
+        make(odd)
+        with pytest.raises(BundleError, match=f"{name} is not a file"):
+            check_checksums(Bundle.load(odd.parent))
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum")
