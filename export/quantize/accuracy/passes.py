@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -139,7 +139,7 @@ class AccuracyPasses:
 
     def _adaptive_weights(
         self, recipe: Recipe, before: Float64
-    ) -> Mapping[str, QuantizedWeight] | None:
+    ) -> dict[str, QuantizedWeight] | None:
         """Learn the rounding of weights with AdaRound, as long as that helps.
 
         At the highest effort it learns longer and longer, until that gains no more.

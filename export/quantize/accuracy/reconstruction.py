@@ -204,7 +204,8 @@ class _Problem:
 
 def _mean(x: Array, counts: Array) -> Array:
     """The weighted mean over the rows of [G, S, N], as [G, 1, N]."""
-    return (x * counts).sum(axis=1, keepdims=True) / counts.sum()
+    mean: Array = (x * counts).sum(axis=1, keepdims=True) / counts.sum()
+    return mean
 
 
 def _ridge_regression(x: Array, y: Array, ridge: float) -> Array:
@@ -222,4 +223,5 @@ def _ridge_regression(x: Array, y: Array, ridge: float) -> Array:
         solved = np.linalg.solve(products + ridge * np.eye(size), mixed)
     else:
         solved = transposed @ np.linalg.solve(x @ transposed + ridge * np.eye(rows), y)
-    return (solved.swapaxes(1, 2) * inverse).astype(np.float32)
+    weight: Array = (solved.swapaxes(1, 2) * inverse).astype(np.float32)
+    return weight
