@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -79,7 +79,7 @@ class Piecewise:
                 inputs[str(value.name)] = value
             elif node is not None and id(node) not in nodes:
                 nodes[id(node)] = node
-                wanted += [each for each in node.inputs if each is not None]
+                wanted += _read_by(node)
         return list(nodes.values()), list(inputs.values())
 
     def _forget(self, graph: ir.Graph) -> None:
@@ -89,3 +89,18 @@ class Piecewise:
             users = values[name].consumers()
             if all(str(user.outputs[0].name) in self._done for user in users):
                 del self._known[name]
+
+
+def _read_by(node: ir.Node) -> Iterator[ir.Value]:
+    """The values that an operator reads, in its bodies too."""
+    graph = node.graph
+    within = [
+        each
+        for attribute in node.attributes.values()
+        if attribute.type == ir.AttributeType.GRAPH
+        for each in ir.traversal.RecursiveGraphIterator(attribute.as_graph())
+    ]
+    for each in (node, *within):
+        for value in each.inputs:
+            if value is not None and value.graph is graph:
+                yield value

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
@@ -161,6 +162,27 @@ def test_pieces_come_to_the_whole_and_each_operator_runs_once(
             np.testing.assert_array_equal(array, expected[sample][index])
     assert len(ran) == len(set(ran))
     assert len(pieces._known) <= 1
+
+
+def test_bodies_read_what_ran_before_them() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 20]>
+        net (float[1, 3] x) => (float[1, 3] y) {
+            zero = Constant <value = float {0}> ()
+            sum = ReduceSum <keepdims = 0> (x)
+            above = Greater (sum, zero)
+            double = Add (x, x)
+            chosen = If (above) <
+                then_branch = a () => (float[1, 3] p) { p = Neg (double) },
+                else_branch = b () => (float[1, 3] q) { q = Exp (double) }>
+            y = Add (chosen, x)
+        }"""
+    )
+    network = ir.from_proto(onnx.shape_inference.infer_shapes(model))
+    sample = np.array([[1.0, 2.0, -0.5]], np.float32)
+    pieces = Piecewise(network.graph, [[sample]])
+    assert pieces.compute(network, "above")[0].item()
+    np.testing.assert_allclose(pieces.compute(network, "y")[0], -2 * sample + sample)
 
 
 @settings(deadline=None)
