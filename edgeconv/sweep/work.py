@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,8 +18,9 @@ from edgeconv.bench.protocol import measure
 from edgeconv.bench.result import BenchResult
 from edgeconv.bundle import Bundle
 from edgeconv.device import open_device
+from edgeconv.device.dispatch import Failure
 from edgeconv.device.emulated import EmulatedDevice
-from edgeconv.errors import BusyDevice, EdgeconvError, IncompleteExport, first_line
+from edgeconv.errors import EdgeconvError, IncompleteExport, first_line
 from edgeconv.evaluation import Evaluation
 from edgeconv.miscounted import tried_again
 from edgeconv.sweep.cache import Cache
@@ -48,31 +48,14 @@ SURVEYED = "surveyed.npz"
 V = TypeVar("V", bound=Versioned)
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a job has no result.
-
-    Attributes:
-        message: What happened.
-        hint: What to do about it.
-        busy: Whether it will do later: someone else measures on the board.
-    """
-
-    message: str
-    hint: str = ""
-    busy: bool = False
-
-
 def run_job(job: Job, cache: Cache) -> Failure | None:
     """Carry out a job unless its result is there; None if it has one now."""
     if cache.find(job.kind, job.key()) is not None:
         return None
     try:
         tried_again(lambda: _carry_out(job, cache))
-    except BusyDevice as error:
-        return Failure(error.message, error.hint, busy=True)
     except EdgeconvError as error:
-        return Failure(error.message, error.hint)
+        return Failure.of(error)
     except Exception as error:  # a job stops no other, whatever comes out of a user's code
         logger.debug("a job failed", exc_info=True)
         return Failure(f"{type(error).__name__}: {first_line(error)}")
