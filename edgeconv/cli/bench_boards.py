@@ -69,4 +69,4 @@ def warn_of_another_board(pool: Pool, failure: Failure) -> None:
     """Say why another board of the pool measures, unless the first was only in use by others."""
     if not failure.busy:
         message = f"{failure.message}; another board of {pool.name} measures instead"
-        logger.warning("%s", Notice(message, failure.hint))
+        logger.warning(Notice(message, failure.hint))

@@ -78,7 +78,7 @@ class Pool:
             if board.name == name and not board.set_aside:
                 board.set_aside = True
                 hint = f"look at it with `edgeconv devices probe {name}`"
-                logger.warning("%s", Notice(f"{name} is set aside: {why}", hint))
+                logger.warning(Notice(f"{name} is set aside: {why}", hint))
 
 
 def open_pools(devices: Sequence[str]) -> list[Pool]:

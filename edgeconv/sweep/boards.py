@@ -33,7 +33,6 @@ def boards_of(measures: Measures) -> list[Pool]:
             pool.admit_all()
         if not alone and measures.repetitions == 1:
             logger.warning(
-                "%s",
                 Notice(
                     f"the boards of {pool.name} are not compared: one repetition shows no noise",
                     "raise measure.repetitions",

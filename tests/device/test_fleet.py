@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -153,7 +154,8 @@ def test_the_next_free_board_of_a_pool(server: Server, second: Server, tmp_path:
     with in_use(server):
         process = start(model, "--device", "pi", *QUICK, "-o", out)
         table, err = process.communicate(timeout=300)
-        assert (process.returncode, err) == (0, "")
+        assert process.returncode == 0, err
+        assert "warning" not in err
         assert "m.tflite" in table
         assert BenchResult.load(out).device == second.name
         with in_use(second):
@@ -228,10 +230,10 @@ def test_a_lost_board_gives_its_measurement_back(
     server.start()
     assert process.returncode == 0, err
     (journal,) = journals()
-    warning, hint = err.splitlines()
-    assert warning.startswith("warning: ")
+    warning, hint, *_ = err.splitlines()
+    assert re.match(r"warning: .*m\.tflite on ssh://board:.* processes? (is|are) kept; ", warning)
     assert warning.endswith("; another board of pi measures instead")
-    assert f"`edgeconv bench --resume {journal}`" in hint
+    assert hint == f"hint: continue with `edgeconv bench --resume {journal}`"
     results = [out] if out.is_file() else list(out.glob("*.json"))
     devices = {BenchResult.load(path).device for path in results}
     assert second.name in devices
@@ -252,7 +254,7 @@ def test_interrupted_while_it_waits(server: Server, tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert err == "error: interrupted\n"
+    assert err.strip() == "error: interrupted"
 
 
 def test_usage(tmp_path: Path) -> None:
