@@ -69,7 +69,7 @@ def _carry_out(job: Job, cache: Cache) -> None:
 
 def _write(job: Job, cache: Cache, folder: Path) -> None:
     if isinstance(job, CalibrateJob):
-        _calibrate(job, folder)
+        _calibrate(job, cache, folder)
     elif isinstance(job, ExportJob):
         _export(job, cache, folder)
     elif isinstance(job, MeasureJob):
@@ -88,11 +88,11 @@ def _write(job: Job, cache: Cache, folder: Path) -> None:
         _score(job, cache).save(folder / RESULT)
 
 
-def _calibrate(job: CalibrateJob, folder: Path) -> None:
+def _calibrate(job: CalibrateJob, cache: Cache, folder: Path) -> None:
     from edgeconv.export.api import calibrate_part
     from edgeconv.export.quantize.accuracy.surveyed_file import save_surveyed
 
-    with _request(job, folder) as request:
+    with _request(job, cache, folder) as request:
         found = calibrate_part(request, job.index, job.shards)
     if found is not None:
         save_surveyed(folder / SURVEYED, found)
@@ -114,7 +114,7 @@ def _export(job: ExportJob, cache: Cache, folder: Path) -> None:
     surveyed = merged(parts) if parts and None not in parts else None
     failures: dict[str, str] = {}
     try:
-        with _request(job, folder) as request:
+        with _request(job, cache, folder) as request:
             carry_out(request, surveyed)
     except IncompleteExport as error:
         failures = {name: each.message for name, each in error.failures.items()}
@@ -122,13 +122,13 @@ def _export(job: ExportJob, cache: Cache, folder: Path) -> None:
 
 
 @contextmanager
-def _request(job: CalibrateJob | ExportJob, folder: Path) -> Iterator[Any]:
+def _request(job: CalibrateJob | ExportJob, cache: Cache, folder: Path) -> Iterator[Any]:
     """What an export is asked for."""
     from edgeconv.export.quantize_options import QuantizeOptions
     from edgeconv.export.request import ExportRequest
     from edgeconv.export.target import resolve_request
 
-    with inputs_of_stage(job) as (input_size, calibration):
+    with inputs_of_stage(job, partial(_exported, cache)) as (input_size, calibration):
         yield resolve_request(
             ExportRequest(
                 job.model,
@@ -145,6 +145,18 @@ def _request(job: CalibrateJob | ExportJob, folder: Path) -> Iterator[Any]:
                 quantization=QuantizeOptions(effort=job.effort, range_method=job.range_method),
             )
         )
+
+
+def _exported(cache: Cache, job: ExportJob) -> Bundle:
+    """The bundle of an export, which is made unless it is there.
+
+    Raises:
+        EdgeconvError: It cannot be made.
+    """
+    failure = None if is_done(job, cache) else run_job(job, cache)
+    if failure is not None:
+        raise EdgeconvError(failure.message, failure.hint)
+    return bundle_of(job.key(), cache)
 
 
 def _count_shard(job: ShardJob, cache: Cache, folder: Path) -> None:
