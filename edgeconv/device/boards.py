@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edgeconv.device.names import address_of, pools
+from edgeconv.device.names import address_of, members_of
 from edgeconv.errors import Notice
 
 logger = logging.getLogger(__name__)
@@ -90,9 +90,9 @@ def open_pools(devices: Sequence[str]) -> list[Pool]:
     Raises:
         UsageError: There is no such device.
     """
-    named, boards, found = pools(), dict[str, Board](), []
+    boards, found = dict[str, Board](), []
     for device in devices:
-        members = named.get(device, (device,))
+        members = members_of(device)
         for member in members:
             address = address_of(member)
             boards.setdefault(address, Board(member, address))
