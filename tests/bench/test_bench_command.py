@@ -26,7 +26,7 @@ from edgeconv.bundle import (
 from edgeconv.device import Event, RunRequest
 from edgeconv.device.local import LocalDevice
 from edgeconv.device.messages import Samples
-from edgeconv.errors import MeasurementError
+from edgeconv.errors import MeasurementError, UsageError
 from support.command_line import CommandLine, Ran
 from support.manifests import made_artifact
 from support.tiny_models import write_onnx, write_tflite
@@ -357,6 +357,10 @@ def test_a_journal_that_is_not_begun_is_not_there(
         raise cause
 
     session = new_session([write_onnx(tmp_path / "m.onnx")], BenchOptions(), "local")
+    other = Journal.create(tmp_path / "other.partial", session)
+    with pytest.raises(UsageError, match=r"other\.partial is an unfinished measurement"):
+        Journal.create(tmp_path / "other.partial", session)
+    assert Journal.open(tmp_path / "other.partial").session == other.session
     monkeypatch.setattr(Journal, "_append", fails)
     with pytest.raises(cause):
         Journal.create(tmp_path / "r.partial", session)
