@@ -184,6 +184,71 @@ def test_bad_pictures_are_named_in_one_line(bundle: Bundle, tmp_path: Path) -> N
         assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
+DAMAGED = {  # what Pillow raises for it
+    "chunk.png": "SyntaxError",
+    "huge.bmp": "DecompressionBombError",
+    "second.tif": "TypeError",
+}
+
+
+def damaged(folder: Path, name: str) -> Path:
+    file = folder / name
+    Image.fromarray(structure(45, 61, 3)).save(file)
+    content = bytearray(file.read_bytes())
+    if name == "chunk.png":
+        at = content.index(b"IDAT")
+        content[at - 4 : at] = (100).to_bytes(4, "big")  # the length of the chunk
+    elif name == "huge.bmp":
+        content[18:22] = (1 << 20).to_bytes(4, "little")  # the width
+        content[22:26] = (1 << 20).to_bytes(4, "little")
+    else:
+        first = int.from_bytes(content[4:8], "little")
+        next_one = first + 2 + 12 * int.from_bytes(content[first : first + 2], "little")
+        content += bytes(len(content) % 2)
+        content[next_one : next_one + 4] = len(content).to_bytes(4, "little")
+        content += bytes(6)  # a second picture without tags
+    file.write_bytes(content)
+    return file
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damage_of_any_kind_is_that_of_the_picture(
+    bundle: Bundle, tmp_path: Path, name: str
+) -> None:
+    """Whatever Pillow raises, and not a fault of the bundle."""
+    file = damaged(tmp_path, name)
+    with pytest.raises(Exception, match=".") as raised, Image.open(file) as image:
+        image.load()
+        getattr(image, "n_frames", 1)
+    assert raised.typename == DAMAGED[name]
+    with pytest.raises(DataError, match="cannot be read") as refused:
+        predict(bundle, file)
+    assert str(file) in str(refused.value)
+    path = only(tmp_path / "packages", "numpy", "PIL", "onnxruntime")
+    done = run_alone(bundle.path / "run.py", path, file, cwd=tmp_path)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize("change", ["cut", "empty", "missing"])
+@pytest.mark.parametrize("package", ["ai_edge_litert", "onnxruntime"])
+def test_a_damaged_model_file_is_named_in_one_line(
+    bundle: Bundle, photos: list[Path], package: str, change: str, tmp_path: Path
+) -> None:
+    format = Format.ONNX if package == "onnxruntime" else Format.TFLITE
+    name = next(a.path for a in bundle.manifest.artifacts if a.format is format)
+    shutil.copytree(bundle.path, tmp_path / "out")
+    content = (tmp_path / "out" / name).read_bytes()
+    (tmp_path / "out" / name).unlink()
+    if change != "missing":
+        (tmp_path / "out" / name).write_bytes(content[:2000] if change == "cut" else b"")
+    path = only(tmp_path / "packages", "numpy", "PIL", package)
+    done = run_alone(tmp_path / "out" / "run.py", path, photos[0], cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{name} cannot be loaded: ")
+    assert "Traceback" not in done.stderr
+
+
 CAMERAS = {
     "cv2": "import numpy\nframes = [numpy.load('frame.npy')[:, :, ::-1]] * 2\n"
     "class VideoCapture:\n    def __init__(self, index): pass\n"
