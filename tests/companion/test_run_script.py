@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import errno
+import io
 import json
 import os
 import re
@@ -297,6 +299,20 @@ def test_predict_says_the_same(bundle: Bundle, photos: list[Path], tmp_path: Pat
         arguments = [str(tmp_path / "out"), str(photos[0]), "--file", artifact.path]
         done = CliRunner().invoke(command, arguments, catch_exceptions=False)
         assert_says(done.output, expected(bundle, artifact, photos[0])[0][0])
+
+
+def test_predict_leaves_a_reader_that_left_to_the_command_line(
+    bundle: Bundle, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no fault of the picture, which ``| head`` had shown as one."""
+
+    class Closed(io.TextIOWrapper):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(sys, "stdout", Closed(io.BytesIO()))
+    with pytest.raises(BrokenPipeError):
+        predict(bundle, photos[0])
 
 
 def test_predict_on_a_device_says_the_same(bundle: Bundle, photos: list[Path]) -> None:
