@@ -55,6 +55,9 @@ def check_checksums(bundle: Bundle) -> tuple[str, ...]:
         raise BundleError(f"{folder / odd[0]} is not a file", hint="export again")
     if missing := sorted(ours - found):
         raise BundleError(f"{folder / missing[0]} is missing from the bundle", hint="export again")
+    # A pipe or a device could be read without end.
+    if others := sorted(name for name in ours if not (folder / name).is_file()):
+        raise BundleError(f"{folder / others[0]} is not a file", hint="export again")
     _check_sums(bundle, ours)
     return tuple(sorted(found))
 

@@ -40,6 +40,9 @@ class Color(str, Enum):
 
 
 Byte = Annotated[int, Field(ge=0, le=255)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+# float32 cannot tell pixels in [0, 1] apart that differ by less.
+_LEAST_STD = 2.0**-24
 
 
 class Preprocessing(Record):
@@ -76,8 +79,8 @@ class Preprocessing(Record):
     fit: Fit = Fit.CROP
     interpolation: Interpolation = Interpolation.BILINEAR
     antialias: bool = True
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
+    mean: tuple[Finite, ...] = (0.0,)
+    std: tuple[Finite, ...] = (1.0,)
     color: Color = Color.RGB
     padding: tuple[Byte, Byte, Byte] = (114, 114, 114)
     background: tuple[Byte, Byte, Byte] = (255, 255, 255)
@@ -95,6 +98,8 @@ class Preprocessing(Record):
     def _divides(cls, std: tuple[float, ...]) -> tuple[float, ...]:
         if 0 in std:
             raise ValueError("a standard deviation is zero")
+        if any(each < _LEAST_STD for each in std):
+            raise ValueError("a standard deviation is negative, or too small for pixels")
         return std
 
     @model_validator(mode="after")

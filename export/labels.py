@@ -46,7 +46,8 @@ def choose_labels(
     if not _fits(len(stated), outputs):
         found = "; ".join(_described(output) for output in outputs)
         raise UsageError(
-            f"there are {len(stated)} labels, and the network's outputs are {found}",
+            f"there {'is 1 label' if len(stated) == 1 else f'are {len(stated)} labels'}, and the "
+            f"network's outputs are {found}",
             hint="give one label per class, in the order of the output",
         )
     return stated

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from pydantic import ValidationError
 
 from edgeconv.cli.values import EnumChoice, as_dict, input_size, key_value, numbers
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
 from edgeconv.export.request import ExportRequest
 from edgeconv.preprocessing import Preprocessing
+from edgeconv.versioned import first_problem
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -172,8 +174,8 @@ def preprocessing(
     """What ``--preprocess`` states, or a preprocessing of ``--mean`` and ``--std``.
 
     Raises:
-        UsageError: Both are given, one of the latter is missing, their lengths differ, or a
-            deviation is zero.
+        UsageError: Both are given, one of the latter is missing, their lengths differ, or they
+            are no mean and no deviation.
     """
     if mean is None and std is None:
         return stated
@@ -185,12 +187,14 @@ def preprocessing(
         raise UsageError(
             "--mean and --std go together", hint="give both, with one number per channel each"
         )
-    if 0 in std:
+    try:
+        return Preprocessing(mean=mean, std=std)
+    except ValidationError as error:
         raise UsageError(
-            "--std must not be zero",
-            hint="give the standard deviation of each channel, as in --std 0.229,0.224,0.225",
-        )
-    return Preprocessing(mean=mean, std=std)
+            f"--mean and --std: {first_problem(error)}",
+            hint="give those of each channel, as in --mean 0.485,0.456,0.406 "
+            "--std 0.229,0.224,0.225",
+        ) from error
 
 
 def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:

@@ -232,7 +232,9 @@ def lines(text: str) -> tuple[str, ...]:
     if not path.is_file():
         raise UsageError(f"{path}: no such file", hint="name a text file")
     try:
-        return tuple(path.read_text(encoding="utf-8").splitlines())
+        # Editors of Windows begin UTF-8 with a mark, which is no part of the first line.
+        with path.open(encoding="utf-8-sig") as file:
+            return tuple(line.removesuffix("\n") for line in file)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not a text file in UTF-8", hint="save it as UTF-8") from error
 

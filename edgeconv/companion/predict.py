@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edgeconv.bundle import Bundle, Shown
 from edgeconv.companion.network import shown
 from edgeconv.companion.write import run_script
-from edgeconv.errors import BundleError, DataError, UsageError, first_line
+from edgeconv.errors import BundleError, DataError, EdgeconvError, UsageError, first_line
 from edgeconv.place import Place
 
 _PRINTED = (Shown.CLASSES, Shown.LABEL)
@@ -69,7 +69,9 @@ def predict(
             f"the manifest of {bundle.path} contradicts its files: {first_line(error)}",
             hint="export again",
         ) from error
-    except (OSError, ValueError, RuntimeError) as error:
+    except (EdgeconvError, BrokenPipeError):  # the latter: nobody reads on
+        raise
+    except Exception as error:  # each runtime raises its own for an input that it refuses
         raise DataError(f"{given} cannot be run: {first_line(error)}") from error
 
 

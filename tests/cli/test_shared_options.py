@@ -47,7 +47,11 @@ def test_the_range_method_has_a_default_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mean", "std"), [((0.5,), None), (None, (0.5,)), ((0.5,), (0.1, 0.2)), ((0.5,), (0.0,))]
+    ("mean", "std"),
+    [
+        *(((0.5,), None), (None, (0.5,)), ((0.5,), (0.1, 0.2)), ((0.5,), (0.0,))),
+        *(((float("nan"),), (0.5,)), ((0.5,), (float("inf"),)), ((0.5,), (-0.5,))),
+    ],
 )
 def test_what_is_no_preprocessing(
     mean: tuple[float, ...] | None, std: tuple[float, ...] | None

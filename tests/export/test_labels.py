@@ -42,7 +42,9 @@ def test_labels_count_classes(
         assert choose_labels(None, names(count), outputs) == names(count)
     for count in wrong:
         assert choose_labels(None, names(count), outputs) is None
-        with pytest.raises(UsageError, match=rf"{count} labels, .* 'y' of \[1, "):
+        with pytest.raises(
+            UsageError, match=rf"{count} label{'s' if count != 1 else ''}, .* 'y' of \[1, "
+        ):
             choose_labels(names(count), None, outputs)
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from edgeconv.bundle import Bundle
 from edgeconv.cli.report_command import command
 from edgeconv.export import export
+from edgeconv.preprocessing import Preprocessing
 from support.browser import looked_at
 from support.profiles import PI4, conv, depthwise, made_profile, profiled
 from support.results import made_classes, made_counts, made_evaluation, made_model, made_result
@@ -170,6 +171,22 @@ def test_names_of_others_are_only_text(tmp_path: Path) -> None:
     assert "\x1b" not in page
     assert page.count("&lt;script&gt;") >= 3
     assert "$x_1$" in page  # no formula
+
+
+def test_preprocessing_inside_is_said_in_words(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    made = export(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)),
+        out=tmp_path / "out",
+        input_size=8,
+        formats=["onnx"],
+        preprocessing=Preprocessing(mean=(0.5,) * 3, std=(0.25,) * 3),
+        inputs=["image"],
+        labels=("cat", "dog"),
+    )
+    page = written(tmp_path, made.path)
+    assert "std 0.250 0.250 0.250, inside the files, which take bytes<" in page
+    assert "2: cat, dog<" in page
 
 
 def test_two_pages_of_the_same_are_equal(bundles: list[Bundle], tmp_path: Path) -> None:

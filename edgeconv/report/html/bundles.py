@@ -72,7 +72,8 @@ def _facts(bundle: Bundle) -> list[tuple[str, str]]:
     facts += [("input", _tensor(info)) for info in manifest.inputs]
     facts += [("output", _tensor(info)) for info in manifest.outputs]
     if manifest.labels:
-        facts.append(("labels", f"{len(manifest.labels)}: {', '.join(manifest.labels[:3])}, …"))
+        more = ", …" if len(manifest.labels) > 3 else ""
+        facts.append(("labels", f"{len(manifest.labels)}: {', '.join(manifest.labels[:3])}{more}"))
     if manifest.preprocessing is not None:
         facts.append(("preprocessing", _preprocessing(manifest.preprocessing)))
     if manifest.calibration is not None:
@@ -93,8 +94,10 @@ def _tensor(info: TensorInfo) -> str:
 
 
 def _preprocessing(how: Preprocessing) -> str:
-    stated = how.model_dump(mode="json", exclude_defaults=True, exclude={"assumed"})
+    stated = how.model_dump(mode="json", exclude_defaults=True, exclude={"assumed", "inside"})
     words = ", ".join(f"{name} {_value(value)}" for name, value in stated.items()) or "none"
+    if how.inside:
+        words += ", inside the files, which take bytes"
     return f"{words} (assumed, not stated)" if how.assumed else words
 
 

@@ -150,6 +150,20 @@ def test_a_foreign_file_is_named(good: Bundle, tmp_path: Path, kind: str) -> Non
     assert foreign.exists()
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link to nothing"])
+def test_what_is_no_file_is_named(good: Bundle, tmp_path: Path, kind: str) -> None:
+    """And not read, which would never end."""
+    file = copied(good, tmp_path / "out") / "run.py"
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to("/dev/zero" if kind == "device" else tmp_path / "nowhere")
+    assert verify(file.parent, "--quick")[1].startswith(f"{file} is not a file")
+
+
 def test_a_bundle_from_before_checksums(good: Bundle, tmp_path: Path) -> None:
     folder = copied(good, tmp_path / "out")
     for name in (SUMS_NAME, *COMPANION_NAMES):
