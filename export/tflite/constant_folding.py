@@ -197,7 +197,9 @@ def _by_runtime(node: ir.Node, feeds: dict[str, Array], version: int) -> Sequenc
         [helper.make_empty_tensor_value_info(name) for name in names],
         [numpy_helper.from_array(array, name) for name, array in feeds.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=10)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", version)], ir_version=10
+    )
     results: Sequence[Any] = open_session(model.SerializeToString()).run(names, {})
     return results
 
