@@ -42,9 +42,9 @@ def test_convolutions(kind: str, rank: int, group: int, dilation: int, layout: L
 @pytest.mark.parametrize("size", [(), (5,), (5, 6), (3, 5, 6)])
 def test_batch_normalization(size: tuple[int, ...], layout: Layout) -> None:
     net, shape = Net(), (2, 4, *size)
-    x, scale, shift, mean = (net.input(n, s) for n, s in zip("xsbm", [shape, *[(4,)] * 3]))
+    x, *parameters = net.input("x", shape), *(net.input(name, (4,)) for name in "sbm")
     variance = net.op("Abs", net.op("Add", net.input("v", (4,)), net.constant(np.float32(1.5))))
-    net.output(net.op("BatchNormalization", x, scale, shift, mean, variance, epsilon=1e-3))
+    net.output(net.op("BatchNormalization", x, *parameters, variance, epsilon=1e-3))
     feed_and_check(net, {"x": shape, **dict.fromkeys("sbmv", (4,))}, layout)
 
 
