@@ -15,6 +15,7 @@ from edgeconv.errors import CaptureError, Notice, UsageError, first_line
 from edgeconv.export.capture.cut import cut
 from edgeconv.export.capture.float32 import write_in_float32
 from edgeconv.export.capture.input_shape import InputShape
+from edgeconv.export.capture.loop_shapes import state_loop_shapes
 from edgeconv.export.capture.old_opsets import all_nodes, convert_opset, opset_of
 from edgeconv.export.capture.resize_sizes import state_sizes
 from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_standard
@@ -97,6 +98,7 @@ def capture_file(
     in_float32 = write_in_float32(proto, path, kinds)
     proto = in_float32 or proto
     try:
+        state_loop_shapes(proto)
         proto = _inferred(proto)
     except Exception as error:
         raise CaptureError(
