@@ -179,8 +179,7 @@ def _by_reference(node: ir.Node, feeds: dict[str, Array], version: int) -> Seque
     from onnx.reference import ReferenceEvaluator
 
     evaluator = ReferenceEvaluator(ir.serde.serialize_node(node), opsets={"": version})
-    results: Sequence[Any] = evaluator.run(None, feeds)
-    return results
+    return list(evaluator.run(None, feeds))
 
 
 def _by_runtime(node: ir.Node, feeds: dict[str, Array], version: int) -> Sequence[Any]:
@@ -200,8 +199,7 @@ def _by_runtime(node: ir.Node, feeds: dict[str, Array], version: int) -> Sequenc
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", version)], ir_version=10
     )
-    results: Sequence[Any] = open_session(model.SerializeToString()).run(names, {})
-    return results
+    return list(open_session(model.SerializeToString()).run(names, {}))
 
 
 def _demand_room(node: ir.Node, known: Sequence[Constant | None]) -> None:
