@@ -99,13 +99,16 @@ class FoldedConvolution(nn.Module):
         self.weight = nn.Parameter((trained.weight * factor.reshape(shape)).detach())
         self.bias = nn.Parameter((norm.bias + (bias - norm.running_mean) * factor).detach())
         self.has_relu = isinstance(trained, _WITH_NORM_AND_RELU)
+        # PyTorch calls it in a hook of the module that this one replaces.
+        self.after = getattr(trained, "activation_post_process", nn.Identity())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The result of the convolution, normalized."""
+        """The result of the convolution, normalized, and quantized if it was so in training."""
         weight = self.convolution.weight_fake_quant(self.weight)
         result = self.convolution._conv_forward(x, weight, self.bias)
         assert isinstance(result, torch.Tensor)
-        return torch.relu(result) if self.has_relu else result
+        quantized: torch.Tensor = self.after(torch.relu(result) if self.has_relu else result)
+        return quantized
 
 
 def is_of_training(module: nn.Module) -> bool:

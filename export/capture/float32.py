@@ -57,19 +57,44 @@ def write_in_float32(
     stored = has_only_weights_stored(model)
     if stored:
         read_stored_weights(model)
-    others = _other_floats(model)
-    if ir.DataType.DOUBLE in others:
-        fold_constants_ir(model)  # arithmetic on sizes is computed here, in float64
-        others = _other_floats(model)
+    others = _others_at_run_time(model)
     if others:
         _convert(model)
-        names = " and ".join(sorted(_name(dtype) for dtype in others))
-        logger.warning("%s computes in %s; the files compute in float32", path.name, names)
+        _warn(path.name, others)
     return ir.to_proto(model) if dynamic or stored or others else None
+
+
+def compute_in_float32(model: ir.Model, name: str) -> None:
+    """Change what PyTorch wrote of a module that computes in float64 or bfloat16, in place.
+
+    A warning says so.
+
+    Args:
+        model: The graph.
+        name: The module's name, for the warning.
+    """
+    others = _others_at_run_time(model) - {HALF}  # float16 loses nothing where it is lowered
+    if others:
+        _convert(model)
+        _warn(name, others)
+
+
+def _warn(name: str, others: set[ir.DataType]) -> None:
+    names = " and ".join(sorted(map(_name, others)))
+    logger.warning("%s computes in %s; the files compute in float32", name, names)
 
 
 def _name(dtype: ir.DataType) -> str:
     return "float64" if dtype is ir.DataType.DOUBLE else dtype.name.lower()
+
+
+def _others_at_run_time(model: ir.Model) -> set[ir.DataType]:
+    """The floats beside float32 that are computed with, other than for sizes."""
+    others = _other_floats(model)
+    if ir.DataType.DOUBLE in others:
+        fold_constants_ir(model)  # arithmetic on sizes is computed here, in float64
+        others = _other_floats(model)
+    return others
 
 
 def _other_floats(model: ir.Model) -> set[ir.DataType]:

@@ -15,6 +15,7 @@ from torch import nn
 from edgeconv.errors import CaptureError
 from edgeconv.export.attention import plain_attention
 from edgeconv.export.capture.arguments import Called, name_of
+from edgeconv.export.capture.float32 import compute_in_float32
 from edgeconv.export.capture.materialize import materialized
 from edgeconv.export.capture.module_names import name_by_module
 from edgeconv.export.capture.outputs import named_outputs
@@ -83,6 +84,7 @@ def _captured(
     _drop_prefix(model.graph)
     name_by_module(model.graph, _PREFIX)
     clear_real_bins(model.graph)
+    compute_in_float32(model, name_of(network))
     return model
 
 

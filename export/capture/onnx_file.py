@@ -15,10 +15,12 @@ from edgeconv.errors import CaptureError, Notice, UsageError, first_line
 from edgeconv.export.capture.cut import cut
 from edgeconv.export.capture.float32 import write_in_float32
 from edgeconv.export.capture.input_shape import InputShape
+from edgeconv.export.capture.loop_shapes import state_loop_shapes
 from edgeconv.export.capture.old_opsets import all_nodes, convert_opset, opset_of
 from edgeconv.export.capture.resize_sizes import state_sizes
 from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_standard
 from edgeconv.export.capture.sizes import refuse_damaged_constants, refuse_huge_values
+from edgeconv.export.capture.transposed_pads import state_pads
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.traits import Trait, operators
 
@@ -85,7 +87,7 @@ def capture_file(
         itself = proto.SerializeToString()
     _refuse_input_shapes(proto, path)
     _refuse_lost_statistics(proto, path)
-    _refuse_ambiguous_sizes(proto, path)
+    state_pads(proto, path)
     _fix_shapes(proto, path, input_size, batch, stated or {}, traced)
     if opset is None:
         proto = _raised(proto, min(liked_opset, highest_opset))
@@ -96,6 +98,7 @@ def capture_file(
     in_float32 = write_in_float32(proto, path, kinds)
     proto = in_float32 or proto
     try:
+        state_loop_shapes(proto)
         proto = _inferred(proto)
     except Exception as error:
         raise CaptureError(
@@ -271,23 +274,6 @@ def _refuse_lost_statistics(proto: onnx.ModelProto, path: Path) -> None:
                 f"{path}: {node.name or node.output[0]} (BatchNormalization) is in training mode, "
                 "and does not return its statistics",
                 hint="export the network in eval mode",
-            )
-
-
-def _refuse_ambiguous_sizes(proto: onnx.ModelProto, path: Path) -> None:
-    """ONNX's shape inference adds ``output_padding`` to what SAME gives, and no runtime does."""
-    for node in all_nodes(proto.graph):
-        if node.op_type != "ConvTranspose":
-            continue
-        given = {item.name: item for item in node.attribute}
-        mode = given["auto_pad"].s.decode(errors="replace") if "auto_pad" in given else "NOTSET"
-        padded = "output_padding" in given and any(given["output_padding"].ints)
-        if mode.startswith("SAME") and padded and "output_shape" not in given:
-            raise CaptureError(
-                f"{path}: {node.name or node.output[0]} (ConvTranspose) has both auto_pad {mode} "
-                "and output_padding, from which ONNX's shape inference and ONNX Runtime get "
-                "different sizes",
-                hint="state pads in the place of auto_pad",
             )
 
 

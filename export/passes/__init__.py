@@ -21,7 +21,11 @@ from edgeconv.export.passes.hard_swish import HardSwish
 from edgeconv.export.passes.layer_norm import FIRST_OPSET_RMS, LayerNorm, RMSNorm
 from edgeconv.export.passes.pixel_shuffle import PixelShuffle
 from edgeconv.export.passes.prelu import PReluToLeakyRelu
-from edgeconv.export.passes.quantized_forms import ClipBeforeQuantize, ScalarScales
+from edgeconv.export.passes.quantized_forms import (
+    ClipBeforeQuantize,
+    QuantizeBeforeClip,
+    ScalarScales,
+)
 from edgeconv.export.passes.rewriting import Rewrites
 from edgeconv.export.passes.sequences import Sequences
 from edgeconv.export.passes.sigmoid import Sigmoid
@@ -73,6 +77,7 @@ def float_steps() -> tuple[Step, ...]:
         Step(PixelShuffle(), "before ChannelShuffle, which reads the same three operators"),
         Step(MatMulAddToGemm(), "before ClampBeforeConcat, which moves a clamp into a Gemm"),
         Step(ClampBeforeConcat(), "before ChannelShuffle, which a clamp behind a Concat ends"),
+        Step(QuantizeBeforeClip(), "after the patterns that fuse a Clip, and ClipBeforeQuantize"),
         Step(MeanToGlobalPool(), "before ChannelShuffle, which follows channels through pools"),
         Step(ChannelShuffle(), "last of the rewrites: it needs the operators as they stay"),
         Step(common.IdentityEliminationPass(), "after the rewrites, of which SumToAdd writes some"),

@@ -101,3 +101,60 @@ def _parts(clip: ir.Node) -> tuple[ir.Node, Array, Array, tuple[int, int]] | Non
     if scale is None or zero is None or scale.size != 1 or zero.size != 1:
         return None
     return quantize, scale.reshape(()), zero.reshape(()), (bounds[0], bounds[1])
+
+
+class QuantizeBeforeClip(NodePass):
+    """``QuantizeLinear(Clip(x))`` → ``QuantizeLinear(Clip(DequantizeLinear(QuantizeLinear(x))))``.
+
+    Rounding keeps the order, so the codes are the same. Only where the Clip keeps some codes from
+    being used, as PyTorch's ``reduce_range`` does: then no kernel applies it itself, and whatever
+    computes ``x`` in integers needs a scale.
+    """
+
+    def applies(self, node: ir.Node) -> bool:
+        """Apply to a Clip with constant bounds before a QuantizeLinear of a whole tensor only."""
+        return node.op_type == "Clip" and node.domain == "" and _narrowing(node) is not None
+
+    def replace(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Quantize what is clipped by the same scale."""
+        quantize, x = _narrowing(node), node.inputs[0]
+        assert quantize is not None
+        assert x is not None
+        codes = ir.node("QuantizeLinear", [x, *quantize.inputs[1:]])
+        codes.attributes.update(quantize.attributes)
+        describe(codes.outputs[0], quantize.outputs[0])
+        real = ir.node("DequantizeLinear", [codes.outputs[0], *quantize.inputs[1:]])
+        describe(real.outputs[0], x)
+        for each in (codes, real):
+            each.name = editor.free_name(f"{node.name}_{each.op_type}")
+            each.outputs[0].name = each.name
+        editor.graph.insert_before(node, [codes, real])
+        node.replace_input_with(0, real.outputs[0])
+
+
+def _narrowing(clip: ir.Node) -> ir.Node | None:
+    """The QuantizeLinear behind a Clip that keeps it from an end of its range, if there is one."""
+    x, real = clip.inputs[0], clip.outputs[0]
+    producer = None if x is None else x.producer()
+    readers = list(real.consumers())
+    if producer is not None and producer.op_type == "DequantizeLinear":
+        return None
+    if len(readers) != 1 or readers[0].op_type != "QuantizeLinear" or real.is_graph_output():
+        return None
+    (quantize,) = readers
+    constants = [None if v is None else known_array(v) for v in quantize.inputs[1:3]]
+    if len(constants) != 2 or any(array is None or array.size != 1 for array in constants):
+        return None
+    scale, zero = constants
+    assert scale is not None
+    assert zero is not None
+    limits = np.iinfo(zero.dtype)
+    ends = [(int(end) - int(zero.item())) * float(scale.item()) for end in (limits.min, limits.max)]
+    half = float(scale.item()) / 2
+    inside = []
+    for value, end, sign in zip(clip.inputs[1:3], ends, (1, -1), strict=False):
+        bound = None if value is None else known_array(value)
+        if value is not None and bound is None:
+            return None
+        inside.append(bound is not None and sign * (float(bound.item()) - end) > half)
+    return quantize if any(inside) else None

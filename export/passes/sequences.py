@@ -12,7 +12,7 @@ from edgeconv.export.passes.simplification import Simplify
 
 _READERS = {"SequenceAt", "SequenceLength", "ConcatFromSequence"}
 _WRITERS = {"SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SequenceErase"}
-_KINDS = {"SplitToSequence", *_WRITERS, *_READERS}
+_KINDS = {"SplitToSequence", "SequenceMap", *_WRITERS, *_READERS}
 
 
 class Sequences(ir.passes.InPlacePass):
@@ -40,6 +40,9 @@ class _Follower:
 
     def follow(self, node: ir.Node) -> None:
         """Remember the sequence that a node makes, or replace a node that reads one."""
+        if node.op_type == "SequenceMap":
+            self._map(node)
+            return
         if node.op_type == "SplitToSequence":
             parts = self._split(node)
         elif node.op_type in _WRITERS:
@@ -62,6 +65,41 @@ class _Follower:
         if parts is None or index is None:
             return None
         return [*parts[:index], *(given[1:2] if inserts else ()), *parts[index + (not inserts) :]]
+
+    def _map(self, node: ir.Node) -> None:
+        """Write the body out for each element; inputs that are no sequences are those of all."""
+        given = [value for value in node.inputs if value is not None]
+        for value in given:
+            if value not in self._held and isinstance(value.type, ir.SequenceType):
+                return
+        if not given or given[0] not in self._held:
+            return
+        rows = []
+        for index in range(len(self._held[given[0]])):
+            elements = [self._held[v][index] if v in self._held else v for v in given]
+            rows.append(self._applied(node, node.attributes["body"].as_graph(), elements))
+        for place, output in enumerate(node.outputs):
+            self._held[output] = [row[place] for row in rows]
+
+    def _applied(
+        self, node: ir.Node, body: ir.Graph, elements: Sequence[ir.Value]
+    ) -> list[ir.Value]:
+        """The results of a body for these inputs, written out before the node."""
+        copy = body.clone(allow_outer_scope_values=True)
+        for value, element in zip(copy.inputs, elements, strict=True):
+            value.replace_all_uses_with(element, replace_graph_outputs=True)
+        outputs = list(copy.outputs)
+        copy.outputs.clear()
+        for value in list(copy.initializers.values()):
+            del copy.initializers[value.name or ""]
+            value.name = self._editor.free_name(f"{node.name}_{value.name}")
+            self._editor.graph.register_initializer(value)
+        for inner in list(copy):
+            copy.remove(inner)
+            for value in inner.outputs:
+                value.name = self._editor.free_name(f"{node.name}_{value.name}")
+            self._insert(node, inner)
+        return outputs
 
     def _split(self, node: ir.Node) -> list[ir.Value] | None:
         x = node.inputs[0]

@@ -90,6 +90,10 @@ hint is "use float32" |
 `edgeconv export` puts `--batch` (1 by default) and `--input-size` in their place |
 | a shape that is only known at run time (NonZero, a computed Reshape) | refused; the message \
 names the operator that computes it |
+| NonMaxSuppression | refused: its result has a row for each box that is kept, and so has all \
+that is gathered by it. NON_MAX_SUPPRESSION_V4 has a fixed number of rows and says how many count, \
+which no ONNX graph reads, and takes one class of one image. `--cut-outputs` exports the boxes and \
+scores before it, with which it runs outside of the file; with `--format onnx` it stays |
 | a tensor without elements | computed at export; kept at inputs and outputs |
 | a value of 2 GiB or more | refused: no runtime could hold it |
 | opset below 13 | refused by the lowering; `edgeconv export` converts the file first |

@@ -25,6 +25,7 @@ from edgeconv.export.data.samples import Sample
 from edgeconv.export.joined import Parts
 from edgeconv.export.runtimes import Interface, Runner, open_runner
 from edgeconv.export.verify.apart import demand_survival
+from edgeconv.export.verify.jumps import warn_of_jumps
 from edgeconv.export.verify.kept import (
     Tolerance,
     is_scores,
@@ -215,6 +216,17 @@ def verify_artifacts(
         )
         for artifact in sound
     }
+    for artifact in sound:
+        if artifact.precision is Precision.FLOAT32 and figures[artifact.path].passed:
+            warn_of_jumps(
+                artifact.path,
+                reference.runtime,
+                [info.name for info in artifact.outputs],
+                stacked_pairs(
+                    reference.outputs,
+                    reference.comparable(outputs[artifact.path])[: len(reference.inputs)],
+                ),
+            )
     return Verified(figures, refused)
 
 

@@ -62,7 +62,11 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
                 f"{name_of(network)} fails on an input of {shapes}: {first}",
                 hint=_remedy(network, first),
             ) from error
-    return {name: tensor.numpy() for name, tensor in named_outputs(result).items()}
+    # NumPy has no bfloat16, and float32 has all of its numbers.
+    return {
+        name: (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
+        for name, tensor in named_outputs(result).items()
+    }
 
 
 def _remedy(network: nn.Module, message: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from edgeconv.export.capture.translations.table import Table, Translation
@@ -45,14 +47,52 @@ def _batch_norm(
     return _by_own_statistics(x, weight, bias, training, momentum, eps)[0]
 
 
-def _has_no_statistics(
-    x: torch.Tensor, weight: Statistics, bias: Statistics, running_mean: Statistics, *_args: object
+def _with_running_statistics(
+    x: torch.Tensor,
+    weight: Statistics,
+    bias: Statistics,
+    running_mean: torch.Tensor,
+    running_var: torch.Tensor,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[torch.Tensor, ...]:
+    """By the statistics of the batch, with what the running ones become."""
+    result, mean, scale = _by_own_statistics(x, weight, bias, training, momentum, eps)
+    count = x.numel() // x.shape[1]
+    variance = (scale.square().reciprocal() - eps) * (count / max(count - 1, 1))
+    return (
+        result,
+        mean,
+        scale,
+        running_mean + momentum * (mean - running_mean),
+        running_var + momentum * (variance - running_var),
+    )
+
+
+def _without_changes(*args: Any) -> tuple[torch.Tensor, ...]:
+    return _with_running_statistics(*args)[:3]
+
+
+def _trains(
+    x: torch.Tensor,
+    weight: Statistics,
+    bias: Statistics,
+    running_mean: Statistics,
+    running_var: Statistics,
+    training: bool,
+    *_args: object,
 ) -> bool:
-    return running_mean is None
+    """Whether the statistics of the batch count, although PyTorch's exporter takes the others."""
+    return training or running_mean is None
 
 
 TABLE: Table = {
-    # PyTorch turns the first into the second before it looks for translations.
-    _aten.batch_norm.default: Translation(_batch_norm, _has_no_statistics),
+    # PyTorch turns the first into one of the others before it looks for translations.
+    _aten.batch_norm.default: Translation(_batch_norm, _trains),
     _aten._native_batch_norm_legit.no_stats: Translation(_by_own_statistics),
+    _aten._native_batch_norm_legit.default: Translation(_without_changes, _trains),
+    _aten._native_batch_norm_legit_functional.default: Translation(
+        _with_running_statistics, _trains
+    ),
 }

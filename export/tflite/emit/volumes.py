@@ -13,17 +13,22 @@ from edgeconv.export.tflite.emit.dilated import dilated_average, dilated_maximum
 from edgeconv.export.tflite.emit.weights import float_bias
 from edgeconv.export.tflite.emit.windows import Extents, border_factors, extents
 from edgeconv.export.tflite.graph import Array, NoIntegerForm, Options, Padding, Tensor
-from edgeconv.export.tflite.layout import DEPTH_CHANNELS_LAST, Order, Shape
+from edgeconv.export.tflite.layout import DEPTH_CHANNELS_LAST, Order, Perm, Shape
 from edgeconv.export.tflite.node_lowering import NodeLowering
+
+OIDHW_TO_DHWIO: Perm = (2, 3, 4, 1, 0)
 
 
 def convolve_volume(ctx: NodeLowering) -> None:
     """CONV_3D, which has no integer form. Groups become zeros in the weight."""
     ctx.refuse_integer("TFLite convolves volumes in float")
-    real = ctx.demand_constant(1, "weight")
-    area = extents(ctx, real.shape[2:])
-    group = ctx.attributes.get_int("group", 1)
-    dense = _ungrouped(real, group).transpose(2, 3, 4, 1, 0)
+    real = ctx.constant(1)
+    area = extents(ctx, ctx.shape(1)[2:])
+    if real is None:  # ops/computed_weights.py writes groups out
+        weight = ctx.tensor(1, OIDHW_TO_DHWIO)
+    else:
+        dense = _ungrouped(real, ctx.attributes.get_int("group", 1)).transpose(OIDHW_TO_DHWIO)
+        weight = ctx.builder.constant(dense, ctx.value(1).name or f"{ctx.name}/weight")
     x = ctx.tensor(0, DEPTH_CHANNELS_LAST)
     if any(area.low) or any(area.high):
         x = _padded(ctx, x, area, 0.0)
@@ -32,8 +37,7 @@ def convolve_volume(ctx: NodeLowering) -> None:
         **{f"stride{axis}": step for axis, step in zip("DHW", area.strides, strict=True)},
         **{f"dilation{axis}Factor": step for axis, step in zip("DHW", area.dilations, strict=True)},
     }
-    weight = ctx.builder.constant(dense, ctx.value(1).name or f"{ctx.name}/weight")
-    bias = float_bias(ctx, 2, dense.shape[-1])
+    bias = float_bias(ctx, 2, weight.shape[-1])
     ctx.emit("CONV_3D", [x, weight, bias], DEPTH_CHANNELS_LAST, options)
 
 

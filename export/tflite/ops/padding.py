@@ -29,10 +29,6 @@ def pad(ctx: NodeLowering) -> None:
     mode = ctx.attributes.get_string("mode", "constant")
     ordered = [pairs[axis] for axis in perm]
     if any(min(pair) < 0 for pair in pairs):
-        if mode != "constant":
-            raise ctx.unsupported(
-                f"it pads by negative amounts in mode {mode}", "crop with Slice before it"
-            )
         x = _cropped(ctx, x, ordered)
         ordered = [(max(before, 0), max(behind, 0)) for before, behind in ordered]
     if not any(map(any, ordered)):

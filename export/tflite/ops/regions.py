@@ -80,9 +80,9 @@ def _neighbors(f: Decomposer, at: ir.Value, size: int) -> Neighbors:
 @decomposition_of("DeformConv")
 def deform_conv(f: Decomposer) -> list[ir.Value]:
     """Samples of the map for each element of the kernel, times the weight."""
-    x, weight, offset = f.input(0), f.demand(1, "weight"), f.input(2)
+    x, weight, offset = f.input(0), f.input(1), f.input(2)
     n, channels, height, width = f.shape(x)
-    units, depth, *kernel = weight.shape
+    units, depth, *kernel = f.shape(weight)
     group, sets = f.attributes.get_int("group", 1), f.attributes.get_int("offset_group", 1)
     strides, dilations = (
         f.attributes.get_ints("strides", (1, 1)),
@@ -113,11 +113,12 @@ def deform_conv(f: Decomposer) -> list[ir.Value]:
     whole = f("Reshape", samples, [n, sets, taps, *out, each])
     columns = f("Transpose", whole, perm=[0, 3, 4, 1, 5, 2])
     columns = f("Reshape", columns, [n * prod(out), group, depth * taps])
-    parts = []
-    for index in range(group):
-        share = weight[index * units // group : (index + 1) * units // group]
-        matrix = np.ascontiguousarray(share.reshape(len(share), -1).T)
-        parts.append(f("MatMul", f("Gather", columns, index, axis=1), matrix))
+    matrices = f("Reshape", weight, [group, units // group, depth * taps])
+    matrices = f("Transpose", matrices, perm=[0, 2, 1])
+    parts = [
+        f("MatMul", f("Gather", columns, index, axis=1), f("Gather", matrices, index, axis=0))
+        for index in range(group)
+    ]
     result = f("Concat", *parts, axis=1) if group > 1 else parts[0]
     if not f.missing(3):
         result = f("Add", result, f.input(3))

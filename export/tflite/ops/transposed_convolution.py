@@ -14,11 +14,14 @@ from edgeconv.export.tflite.emit.weights import (
 )
 from edgeconv.export.tflite.emit.windows import as_map, map_input, map_result
 from edgeconv.export.tflite.graph import Array, Options, Padding, Tensor
-from edgeconv.export.tflite.layout import DEPTH_CHANNELS_LAST, Shape
+from edgeconv.export.tflite.layout import DEPTH_CHANNELS_LAST, Perm, Shape
 from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import Integer, operator
 
 Pair = tuple[int, int]
+
+IOHW_TO_OHWI: Perm = (1, 2, 3, 0)
+IODHW_TO_DHWOI: Perm = (2, 3, 4, 1, 0)
 
 
 @operator("ConvTranspose", integer=Integer.COMPUTES, fuses=True)
@@ -72,16 +75,18 @@ def _volume(ctx: NodeLowering) -> None:
     """CONV_3D_TRANSPOSE without padding, which has no integer form, and a SLICE of its result."""
     ctx.refuse_integer("TFLite convolves volumes in float")
     group = ctx.attributes.get_int("group", 1)
-    real = ctx.demand_constant(1, "weight")
+    real = ctx.constant(1)
     dilations = ctx.attributes.get_ints("dilations", (1, 1, 1))
-    # From I O D H W to D H W O I.
-    array = np.moveaxis(_dense(real, group, dilations), (0, 1), (4, 3))
-    weight = ctx.builder.constant(array, ctx.value(1).name or f"{ctx.name}/weight")
-    channels = array.shape[3]
+    if real is None:  # computed_weights.py writes groups and dilations out
+        weight = ctx.tensor(1, IODHW_TO_DHWOI)
+    else:
+        array = _dense(real, group, dilations).transpose(IODHW_TO_DHWOI)
+        weight = ctx.builder.constant(array, ctx.value(1).name or f"{ctx.name}/weight")
+    channels = weight.shape[3]
     strides = ctx.attributes.get_ints("strides", (1, 1, 1))
     x = ctx.tensor(0, DEPTH_CHANNELS_LAST)
     low, size = _cut(ctx), ctx.result_shape[2:]
-    full = [(x.shape[1 + a] - 1) * strides[a] + array.shape[a] for a in range(3)]
+    full = [(x.shape[1 + a] - 1) * strides[a] + weight.shape[a] for a in range(3)]
     # Where the result reaches behind the last window, it is only the bias.
     whole = (x.shape[0], *(max(full[a], low[a] + size[a]) for a in range(3)), channels)
     to = ctx.builder.integers(whole, f"{ctx.name}/shape")
@@ -121,10 +126,11 @@ def _operands(ctx: NodeLowering) -> tuple[Tensor, Tensor]:
     channels = shape[1] * group
     dilations = _pair(ctx, "dilations", 1)
     if not ctx.integer:
-        real = ctx.demand_constant(1, "weight").reshape(shape)
-        array = _permuted(real, group, dilations)
-        name = ctx.value(1).name or f"{ctx.name}/weight"
-        return ctx.builder.constant(array, name), float_bias(ctx, 2, channels)
+        real, bias = ctx.constant(1), float_bias(ctx, 2, channels)
+        if real is None:  # computed_weights.py writes groups and dilations out
+            return ctx.builder.placed(ctx.stored(1), shape, IOHW_TO_OHWI), bias
+        array = _permuted(real.reshape(shape), group, dilations)
+        return ctx.builder.constant(array, ctx.value(1).name or f"{ctx.name}/weight"), bias
     known = integer_weights(ctx, 1, channel_axis=1)
     if group > 1 and known.per_channel:
         ctx.refuse_integer("its weight has scales that several groups share")
@@ -139,7 +145,7 @@ def _permuted(array: Array, group: int, dilations: Pair) -> Array:
 
     O is counted per group in ``array``, and over all groups in the result.
     """
-    return np.transpose(_dense(array, group, dilations), (1, 2, 3, 0))
+    return np.transpose(_dense(array, group, dilations), IOHW_TO_OHWI)
 
 
 def _dense(array: Array, group: int, dilations: Sequence[int]) -> Array:

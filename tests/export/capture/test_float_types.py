@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from torch import nn
 
 from edgeconv.bundle import Bundle
 from edgeconv.export import export
+from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.runtimes import open_runner
 from edgeconv.metrics import sqnr_db
 from support.runtimes import run_onnx
@@ -152,3 +155,45 @@ def test_weights_stored_as_integers_are_kept(tmp_path: Path, per_channel: bool) 
     assert any(
         np.array_equal(numpy_helper.to_array(each), constants["q"]) for each in constants_written
     )
+
+
+class Mixed(nn.Module):
+    """A network that sums in float64 and rounds to bfloat16 on its way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        y = self.conv(x).double() * torch.linspace(0, 1, 4, dtype=torch.float64).reshape(4, 1, 1)
+        y = y + torch.arange(6, dtype=torch.float64)
+        return {
+            "shares": torch.softmax(y, 1),
+            "centered": (y - y.mean()).float(),
+            "rounded": y.sum((2, 3)).bfloat16(),
+        }
+
+
+@pytest.mark.slow
+def test_a_module_that_computes_in_other_floats(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = Mixed().eval()
+    bundle = export(
+        network, out=tmp_path / "out", input_size=InputShape((1, 3, 8, 8)), verify=False
+    )
+    assert "Mixed computes in bfloat16 and float64; the files compute in float32" in caplog.text
+    x = reals(1, 3, 8, 8, seed=2).astype(np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(x))
+    for artifact in bundle.manifest.artifacts:
+        runner = open_runner(
+            bundle.file(artifact), artifact.format, artifact.inputs, artifact.outputs
+        )
+        got = dict(zip([info.name for info in artifact.outputs], runner.run([x]), strict=True))
+        for name in ("shares", "centered"):
+            # Sums of 27 products of numbers near 1 in float32.
+            np.testing.assert_allclose(got[name], expected[name].numpy(), rtol=1e-5, atol=1e-5)
+        # bfloat16 has eight bits.
+        np.testing.assert_allclose(got["rounded"], expected["rounded"].float(), rtol=2**-7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -11,9 +13,12 @@ from torch.ao import quantization as ao
 from torch.nn.utils import parametrizations, parametrize
 
 from edgeconv.errors import CaptureError
+from edgeconv.export import export
+from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.materialize import materialized
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
+from edgeconv.export.runtimes import open_runner
 from support.runtimes import run_onnx
 
 
@@ -111,3 +116,51 @@ def test_eager_quantization_aware_training(per_channel: bool, fused: bool) -> No
     assert np.abs(got - expected).max() <= step * 1.001
     with torch.no_grad():
         assert np.array_equal(network(x).numpy(), expected)
+
+
+class Deep(nn.Module):
+    """Two convolutions, of which the first is trained together with its batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quant, self.dequant = ao.QuantStub(), ao.DeQuantStub()
+        self.conv, self.norm, self.relu = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()
+        self.last = nn.Conv2d(8, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.dequant(
+            self.last(self.relu(self.norm(self.conv(self.quant(x)))))
+        )
+        return result
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch.ao.quantization says that it is to be moved
+def test_codes_of_a_reduced_range_are_computed_in_integers(tmp_path: Path) -> None:
+    """Those of PyTorch's default for x86, which uses half of the codes of an activation."""
+    torch.manual_seed(0)
+    network = Deep().train()
+    ao.fuse_modules_qat(network, [["conv", "norm", "relu"]], inplace=True)
+    network.qconfig = ao.get_default_qat_qconfig("fbgemm")  # type: ignore[assignment]
+    ao.prepare_qat(network, inplace=True)
+    optimizer = torch.optim.SGD(network.parameters(), 0.05)
+    for _ in range(3):
+        network(torch.randn(8, 3, 8, 8)).square().mean().backward()
+        optimizer.step()
+    network.apply(ao.disable_observer)
+    network.eval()
+    x = torch.randn(1, 3, 8, 8)
+    with torch.no_grad():
+        expected = network(x).numpy()
+    shape = InputShape((1, 3, 8, 8))
+    bundle = export(network, out=tmp_path / "out", precisions=["int8"], input_size=shape)
+    step = float(network.last.activation_post_process.scale)  # type: ignore[union-attr,arg-type]
+    for artifact in bundle.manifest.artifacts:
+        assert artifact.float_fallback == ()
+        runner = open_runner(
+            bundle.file(artifact), artifact.format, artifact.inputs, artifact.outputs
+        )
+        (got,) = runner.run([x.numpy()])
+        # A step of what the first convolution gives moves the second one's results by one, too.
+        assert np.abs(got - expected).max() <= 2.001 * step
+        assert np.mean(np.abs(got - expected) < 0.001 * step) > 0.9

@@ -235,6 +235,23 @@ def test_batch_norm_without_running_statistics() -> None:
     check(norm, sample() * 3 + 1)
 
 
+def test_batch_norm_in_training_mode() -> None:
+    """The statistics of the batch count where there are running ones, too."""
+    mean, variance = torch.linspace(-1, 1, 4), torch.linspace(0.5, 2, 4)
+    weight, bias = torch.linspace(-2, 1, 4), torch.linspace(0, 1, 4)
+
+    class Trains(nn.Module):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            y = functional.batch_norm(
+                x, mean.clone(), variance.clone(), weight, bias, training=True
+            )
+            means, variances = mean.clone(), variance.clone()
+            functional.batch_norm(x, means, variances, training=True, momentum=0.3)
+            return {"y": y, "mean": means, "variance": variances}
+
+    check(Trains(), sample() * 3 + 1)
+
+
 def test_a_transformer_with_a_padding_mask_does_not_take_the_nested_path() -> None:
     class Encoder(nn.Module):
         def __init__(self) -> None:

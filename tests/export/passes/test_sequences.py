@@ -28,6 +28,13 @@ CONSTANTS = {
     "lengths": np.array([2, 3]),
     "two": np.int64(2),
 }
+BODY = helper.make_graph(
+    [node("Sub", "a c", "d"), node("Mul", "d k", "e"), node("Add", "e b", "f")],
+    "body",
+    [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "abc"],
+    [helper.make_tensor_value_info("f", TensorProto.FLOAT, None)],
+    [numpy_helper.from_array(np.float32(3), "k")],
+)
 CASES = {
     "at": [node("SequenceConstruct", "x w", "s"), node("SequenceAt", "s last", "y")],
     "joined": [
@@ -57,6 +64,12 @@ CASES = {
         node("SequenceAt", "s last", "a"),
         node("SequenceAt", "s one", "b"),
         node("Sub", "a b", "y"),
+    ],
+    "mapped": [
+        node("SequenceConstruct", "x x", "s"),
+        node("SequenceConstruct", "w x", "t"),
+        node("SequenceMap", "s t w", "m", body=BODY),
+        node("ConcatFromSequence", "m", "y", axis=0),
     ],
     "from nothing": [
         node("SequenceEmpty", "", "e"),

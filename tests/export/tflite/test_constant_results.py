@@ -38,6 +38,16 @@ def test_a_constant_that_is_padded_much_along_one_axis() -> None:
     check(net.output(net.op("Add", x, padded)), {"x": smooth((1, 2, 20, 2020), seed=1)})
 
 
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "wrap"])
+def test_a_constant_that_is_cropped_by_a_pad(mode: str) -> None:
+    """ONNX's reference implementation cannot pad by negative amounts; ONNX Runtime can."""
+    net = Net()
+    x = net.input("x", (1, 2, 6, 6))
+    pads = net.constant(np.array([0, 0, -1, 2, 0, 0, 1, -2], np.int64))
+    cropped = net.op("Pad", net.constant(smooth((1, 2, 6, 6))), pads, mode=mode)
+    check(net.output(net.op("Add", x, cropped)), {"x": smooth((1, 2, 6, 6), seed=1)})
+
+
 def result_and_bound(node: Any, inputs: list[np.ndarray | None]) -> tuple[np.ndarray, int]:
     """What ONNX's reference computes, and the elements that are foreseen for it."""
     feeds = {name: item for name, item in zip(node.input, inputs, strict=True) if name}

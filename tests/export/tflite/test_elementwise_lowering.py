@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 
 from edgeconv.bundle import Layout
-from support.lowering import Array, Net, check, operators, smooth
+from edgeconv.export.tflite import lower
+from support.lowering import Array, Net, as_model, check, operators, smooth
+from support.runtimes import run_tflite
 
 MAP = (2, 3, 4, 5)
 BROADCASTS = [MAP, (2, 3, 1, 1), (1, 3, 1, 1), (3, 1, 1), (5,), (4, 1), (1,), (), (1, 1, 4, 5)]
@@ -288,3 +290,17 @@ def test_a_power_of_quantized_values(exponent: float, fallbacks: int) -> None:
     net.output(net.quantized(net.op("Pow", x, net.constant(np.float32(exponent))), 0.1, 10))
     lowered = check(net, {"x": smooth(MAP)}, step=0.1)
     assert len(lowered.float_fallback) == fallbacks
+
+
+def test_the_ends_of_exp() -> None:
+    """The range that the page of operators states for XNNPACK's kernel."""
+    x = np.concatenate([np.linspace(-87.33, 88.37, 1000), [88.38, 88.7, -87.4]]).astype(np.float32)
+    net = Net()
+    net.output(net.op("Exp", net.input("x", x.shape)))
+    (got,) = run_tflite(lower(as_model(net.proto())).data, {"x": x}).values()
+    exact = np.exp(x.astype(np.float64))
+    # XNNPACK takes a multiple of log(2) away from x in float32: its rounding and that of the
+    # difference, half a unit of x each, are a relative error of the result.
+    allowed = 2**-23 * np.maximum(np.abs(x[:1000]), 1)
+    assert np.all(np.abs(got[:1000] / exact[:1000] - 1) < allowed)
+    assert list(got[1000:]) == [np.inf, np.inf, 0]

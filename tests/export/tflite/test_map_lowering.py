@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import onnx
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 
 from edgeconv.bundle import Layout
-from edgeconv.errors import CaptureError
-from edgeconv.export.capture.onnx_file import capture_file
 from support.lowering import Net, check, operators, smooth
 
 MAP = (2, 6, 5, 4)
@@ -197,19 +192,6 @@ def test_conv_transpose_auto_pad(mode: str) -> None:
     weight = net.constant(smooth((6, 3, 3, 3)))
     net.output(net.op("ConvTranspose", mapped(net), weight, strides=(2, 2), auto_pad=mode))
     check(net, {"x": smooth(MAP)})
-
-
-@pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER"])
-def test_sizes_that_onnx_and_its_runtime_see_differently_are_refused(
-    mode: str, tmp_path: Path
-) -> None:
-    net = Net()
-    weight = net.constant(smooth((6, 3, 3, 3)))
-    options = {"strides": (2, 2), "auto_pad": mode, "output_padding": (1, 1)}
-    net.output(net.op("ConvTranspose", mapped(net), weight, **options))
-    onnx.save(net.proto(), tmp_path / "net.onnx")
-    with pytest.raises(CaptureError, match=rf"\(ConvTranspose\) has both auto_pad {mode}"):
-        capture_file(tmp_path / "net.onnx", None, input_size=None, batch=None)
 
 
 @pytest.mark.parametrize("layout", Layout)
