@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -142,10 +143,13 @@ def _check_workers(client: Any, cache: Cache) -> None:
     Raises:
         EdgeconvError: Some are so.
     """
-    with cache.writing("probe", "probe"):
+    probe = uuid.uuid4().hex  # of no other sweep, which would remove it
+    with cache.writing("probe", probe):
         pass
-    answers = client.run(_seen, cache.folder / "probe" / "probe", on_error="return")
-    cache.drop("probe", "probe")
+    try:
+        answers = client.run(_seen, cache.folder / "probe" / probe, on_error="return")
+    finally:
+        cache.drop("probe", probe)
     for address, answer in answers.items():
         if answer != (True, tools()):
             why = (

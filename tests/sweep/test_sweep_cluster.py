@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def test_the_workers_of_a_cluster(tmp_path: Path) -> None:
         result = sweep(plan, cache, scheduler=address)
         with open_workers(cache, scheduler=address, count=None) as opened:
             assert not opened.shared
+            assert not list((cache.folder / "probe").iterdir())
             (board,) = opened.boards
             (job,) = candidates(plan)
             # What only one worker offers is done there; the result is there already.
@@ -87,3 +89,23 @@ def test_without_dask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         pass
     assert "edgeconv[sweep]" in caught.value.hint
+
+
+def test_two_sweeps_that_check_one_cache_do_not_disturb_each_other(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+
+    class Client:
+        """Has another sweep check the cache while the first one's workers look."""
+
+        checks = 0
+
+        def run(self, look: Callable[[Path], object], path: Path, **_: object) -> dict[str, object]:
+            self.checks += 1
+            if self.checks == 1:
+                workers._check_workers(self, cache)
+            return {"tcp://worker": look(path)}
+
+    client = Client()
+    workers._check_workers(client, cache)
+    assert client.checks == 2
+    assert not list((tmp_path / "probe").iterdir())

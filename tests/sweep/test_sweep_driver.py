@@ -392,6 +392,7 @@ def test_devices_that_cannot_be(pool: None, exported: tuple[Path, Path]) -> None
         ("[devices]\none = 'ssh://x'\n[pools]\npi = []", "not a list of devices"),
         ("[devices]\none = 'ssh://x'\n[pools]\none = ['one']", "cannot name a pool"),
         ("[devices]\none = 'ssh://x'\n[pools]\npi = ['one', 'one']", "there twice"),
+        ("[devices]\none = 'ssh://x'\n[pools]\npi = [['one']]", "no device"),
         ("pools = 3", "not a table"),
     ],
 )
