@@ -93,6 +93,12 @@ def _threads(cache: Cache, count: int) -> Iterator[Workers]:
 def _dask(cache: Cache, scheduler: str | None, count: int) -> Iterator[Workers]:
     from distributed import Client, LocalCluster
 
+    class BoundedClient(Client):
+        """Waits so long for a scheduler and no longer: Dask's handshake itself has no limit."""
+
+        def start(self, **kwargs: Any) -> None:
+            super().start(callback_timeout=CONNECT_SECONDS, **kwargs)  # type: ignore[no-untyped-call]
+
     for name in ("distributed", "tornado"):  # a lost worker is our own message
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
@@ -107,7 +113,7 @@ def _dask(cache: Cache, scheduler: str | None, count: int) -> Iterator[Workers]:
             yield _of_client(client, cache, shared=True)
         return
     try:
-        client = Client(scheduler, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+        client = BoundedClient(scheduler, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
     except (OSError, TimeoutError, ValueError) as error:
         raise UsageError(
             f"no Dask scheduler answers at {scheduler}",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +91,21 @@ def test_without_dask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         pass
     assert "edgeconv[sweep]" in caught.value.hint
+
+
+def test_a_scheduler_that_takes_connections_and_answers_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "CONNECT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        begun = time.monotonic()
+        with (
+            pytest.raises(UsageError, match=f"no Dask scheduler answers at {address}"),
+            open_workers(Cache(tmp_path), scheduler=address, count=None),
+        ):
+            pass
+    assert time.monotonic() - begun < 20
 
 
 def test_two_sweeps_that_check_one_cache_do_not_disturb_each_other(tmp_path: Path) -> None:
