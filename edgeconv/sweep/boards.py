@@ -89,7 +89,7 @@ class Pool:
             if board.name == name and not board.set_aside:
                 board.set_aside = True
                 hint = f"look at it with `edgeconv devices probe {name}`"
-                logger.warning("%s", Notice(f"{name} is set aside: {why}", hint))
+                logger.warning(Notice(f"{name} is set aside: {why}", hint))
 
 
 def open_pools(devices: Sequence[str], *, comparable: bool = True) -> list[Pool]:
@@ -119,7 +119,6 @@ def open_pools(devices: Sequence[str], *, comparable: bool = True) -> list[Pool]
             pool.admitted = set(members)
         if len(members) > 1 and not comparable:
             logger.warning(
-                "%s",
                 Notice(
                     f"the boards of {device} are not compared: one repetition shows no noise",
                     "raise measure.repetitions",

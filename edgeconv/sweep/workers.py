@@ -97,7 +97,11 @@ def _dask(cache: Cache, scheduler: str | None, count: int) -> Iterator[Workers]:
         """Waits so long for a scheduler and no longer: Dask's handshake itself has no limit."""
 
         def start(self, **kwargs: Any) -> None:
-            super().start(callback_timeout=CONNECT_SECONDS, **kwargs)  # type: ignore[no-untyped-call]
+            try:
+                super().start(callback_timeout=CONNECT_SECONDS, **kwargs)  # type: ignore[no-untyped-call]
+            except TimeoutError:
+                self.close(timeout=1)  # type: ignore[no-untyped-call]
+                raise
 
     for name in ("distributed", "tornado"):  # a lost worker is our own message
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -124,6 +128,8 @@ def _dask(cache: Cache, scheduler: str | None, count: int) -> Iterator[Workers]:
 
 
 def _of_client(client: Any, cache: Cache, *, shared: bool) -> Workers:
+    from edgeconv.sweep.worker_log import ShowWarnings
+
     workers = client.scheduler_info(n_workers=-1)["workers"]
     if not workers:
         raise UsageError(
@@ -132,6 +138,7 @@ def _of_client(client: Any, cache: Cache, *, shared: bool) -> Workers:
         )
     if not shared:
         _check_workers(client, cache)
+    client.register_plugin(ShowWarnings())
     offered = {name for worker in workers.values() for name in worker["resources"]}
     boards = {
         name.removeprefix("board:"): client.get_executor(pure=False, resources={name: 1})

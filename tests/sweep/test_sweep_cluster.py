@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError, Notice, UsageError
 from edgeconv.sweep import workers
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.candidates import candidates
@@ -106,6 +107,15 @@ def test_a_scheduler_that_takes_connections_and_answers_nothing(
         ):
             pass
     assert time.monotonic() - begun < 20
+
+
+def test_what_a_worker_process_warns_of_is_safe_to_print(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    warn = logging.getLogger("edgeconv.data").warning
+    with open_workers(Cache(tmp_path), scheduler=None, count=1) as opened:
+        opened.executor.submit(warn, Notice("\x1b[31mred.png was skipped", "look at it")).result()
+    assert "warning: \\x1b[31mred.png was skipped\nhint: look at it\n" in capfd.readouterr().err
 
 
 def test_two_sweeps_that_check_one_cache_do_not_disturb_each_other(tmp_path: Path) -> None:

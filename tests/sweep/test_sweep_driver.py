@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.log_lines import WarningLines
 from edgeconv.sweep import boards, driver
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.candidates import candidates
@@ -383,6 +384,18 @@ def test_devices_that_cannot_be(pool: None, exported: tuple[Path, Path]) -> None
         workers = Workers(executor, cache, 1, shared=False)
         with pytest.raises(UsageError, match="another machine"):
             Driver(plan_of(exported[0], "local"), cache, workers)
+
+
+@pytest.mark.usefixtures("pool")
+def test_a_warning_about_boards_has_its_hint_on_a_line_of_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    boards.open_pools(["pi"], comparable=False)
+    (record,) = caplog.records
+    assert WarningLines().format(record) == (
+        "warning: the boards of pi are not compared: one repetition shows no noise\n"
+        "hint: raise measure.repetitions"
+    )
 
 
 @pytest.mark.parametrize(
