@@ -128,7 +128,7 @@ def _dask(cache: Cache, scheduler: str | None, count: int) -> Iterator[Workers]:
 
 
 def _of_client(client: Any, cache: Cache, *, shared: bool) -> Workers:
-    from edgeconv.sweep.worker_log import ShowWarnings
+    from edgeconv.sweep.worker_plugin import WorkerOfSweep
 
     workers = client.scheduler_info(n_workers=-1)["workers"]
     if not workers:
@@ -138,7 +138,7 @@ def _of_client(client: Any, cache: Cache, *, shared: bool) -> Workers:
         )
     if not shared:
         _check_workers(client, cache)
-    client.register_plugin(ShowWarnings())
+    client.register_plugin(WorkerOfSweep(own=shared))
     offered = {name for worker in workers.values() for name in worker["resources"]}
     boards = {
         name.removeprefix("board:"): client.get_executor(pure=False, resources={name: 1})

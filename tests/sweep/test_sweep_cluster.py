@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +120,38 @@ def test_what_a_worker_process_warns_of_is_safe_to_print(
     with open_workers(Cache(tmp_path), scheduler=None, count=1) as opened:
         opened.executor.submit(warn, Notice("\x1b[31mred.png was skipped", "look at it")).result()
     assert "warning: \\x1b[31mred.png was skipped\nhint: look at it\n" in capfd.readouterr().err
+
+
+INTERRUPTED = """
+import sys, time
+from pathlib import Path
+from edgeconv.sweep.cache import Cache
+from edgeconv.sweep.workers import open_workers
+if __name__ == "__main__":
+    with open_workers(Cache(Path(sys.argv[1])), scheduler=None, count=1) as opened:
+        opened.executor.submit(time.sleep, 1)
+        try:
+            print("ready", flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+"""
+
+
+def test_control_c_is_the_commands_own_and_no_traceback_of_a_worker(tmp_path: Path) -> None:
+    (tmp_path / "sweep.py").write_text(INTERRUPTED)
+    command = [sys.executable, str(tmp_path / "sweep.py"), str(tmp_path / "cache")]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # a terminal interrupts all processes of its foreground
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.communicate(timeout=60)[0] == "interrupted\n"
 
 
 def test_two_sweeps_that_check_one_cache_do_not_disturb_each_other(tmp_path: Path) -> None:
