@@ -18,8 +18,8 @@ from edgeconv.sweep.candidates import candidates
 from edgeconv.sweep.driver import Candidate, Driver
 from edgeconv.sweep.jobs import CountJob, Job, MeasureJob
 from edgeconv.sweep.plan import CountsOn, Exports, Measures, Models, Plan
-from edgeconv.sweep.result import marked, rows_of
-from edgeconv.sweep.work import RESULT, Failure, run_job
+from edgeconv.sweep.result import bundle_at, marked, rows_of
+from edgeconv.sweep.work import RESULT, Failure, bundle_of, run_job
 from edgeconv.sweep.workers import Workers
 from support.results import made_counts, made_model, made_result
 from support.tiny_models import write_onnx
@@ -415,3 +415,13 @@ def test_wrong_pools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str,
     (tmp_path / "edgeconv" / "devices.toml").write_text(text)
     with pytest.raises(UsageError, match=why):
         boards.open_pools(["pi"])
+
+
+def test_a_row_names_a_file_of_its_bundle(exported: tuple[Path, Path]) -> None:
+    """Its text may come from anywhere, and the path is one to deploy."""
+    job = candidates(plan_of(exported[0]))[0]
+    bundle = bundle_of(job.key(), Cache(exported[1]))
+    assert bundle_at(bundle.path, bundle.manifest.artifacts[0].path).path == bundle.path
+    for file in ("../failures.json", "manifest.json", None):
+        with pytest.raises(UsageError, match=f"has no file {file}"):
+            bundle_at(bundle.path, file)
