@@ -85,5 +85,7 @@ DEVICE_BYTES = Limit("EDGECONV_MAX_DEVICE_BYTES", 256_000_000)
 """What a process that measures on a device answers; a sample takes about eight."""
 CACHE_BYTES = Limit("EDGECONV_MAX_CACHE_BYTES", 10_000_000_000)
 """What the results of sweeps take in the cache; the oldest ones go first."""
+SWEEP_EXPORTS = Limit("EDGECONV_MAX_SWEEP_EXPORTS", 100_000, "exports")
+"""What one plan of a sweep tries; each takes some kilobytes before anything runs."""
 ANSWER_BYTES = Limit("EDGECONV_MAX_ANSWER_BYTES", 1_000_000)
 """What a device answers to anything else, such as a probe."""

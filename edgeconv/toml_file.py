@@ -22,7 +22,8 @@ def read_toml(path: Path, *, hint: str) -> dict[str, Any]:
         hint: What to do if it cannot be read.
 
     Raises:
-        UsageError: There is no such file, or it is not TOML.
+        UsageError: There is no such file, it is not TOML, or a text in it holds a NUL character,
+            which no name of a file or network has.
     """
     try:
         content: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
@@ -32,4 +33,14 @@ def read_toml(path: Path, *, hint: str) -> dict[str, Any]:
         raise UsageError(f"{path} is not TOML: it nests too deeply", hint=hint) from error
     except ValueError as error:  # not UTF-8, not TOML, or a number of too many digits
         raise UsageError(f"{path} is not TOML: {error}", hint=hint) from error
+    if _holds_nul(content):
+        raise UsageError(f"{path} holds a NUL character in a text", hint="remove it")
     return content
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, dict):
+        return any("\0" in key or _holds_nul(each) for key, each in value.items())
+    if isinstance(value, list):
+        return any(map(_holds_nul, value))
+    return isinstance(value, str) and "\0" in value

@@ -129,4 +129,7 @@ def _quantity(text: object, units: dict[str, float], what: str) -> float:
     found = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
     if found is None or found[2] not in units:
         raise ValueError(f"{text!r} is not {what}")
-    return float(found[1]) * units[found[2]]
+    number = float(found[1]) * units[found[2]]
+    if not math.isfinite(number):
+        raise ValueError("the number is too large")
+    return number

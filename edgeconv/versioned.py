@@ -143,8 +143,13 @@ def read_document(path: Path) -> bytes:
         ) from error
 
 
+# Where pydantic speaks of Python's types, of which the files know nothing.
+_MESSAGES = {"tuple_type": "Input should be a list", "model_type": "Input should be a table"}
+
+
 def first_problem(error: ValidationError) -> str:
     """The first thing that is wrong and where, such as "models.0.file: Field required"."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else first["msg"]
+    what = _MESSAGES.get(first["type"], first["msg"])
+    return f"{where}: {what}" if where else what

@@ -18,6 +18,7 @@ UNREADABLE = [
     (b'name = "x\n', "is not TOML: Illegal character"),
     (b"a = " + b"[" * 20000, "is not TOML: it nests too deeply"),
     (b"a = " + b"9" * 5000, "is not TOML: Exceeds the limit"),
+    (b'a = [{ b = "x\\u0000" }]', "holds a NUL character in a text"),
 ]
 
 

@@ -13,8 +13,8 @@ from typing import NoReturn
 import click
 
 from edgeconv import __version__
-from edgeconv.errors import EdgeconvError, Notice
-from edgeconv.printable import printable, printable_lines
+from edgeconv.errors import EdgeconvError
+from edgeconv.log_lines import PrintableLines, show_warnings
 from edgeconv.report.output import echo_json, echo_line, give_up_streams, prepare_streams
 
 SCHEMA_VERSION = 1  # of the JSON that a failed command prints
@@ -74,29 +74,12 @@ def cli(debug: bool) -> None:
 def _set_up_logging(debug: bool) -> None:
     """Show our own warnings and their hints on standard error; all else only if debugging."""
     theirs = logging.StreamHandler()
-    theirs.setFormatter(_PrintableLines("%(levelname)s %(name)s: %(message)s"))
+    theirs.setFormatter(PrintableLines("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, handlers=[theirs])
-    ours = logging.getLogger("edgeconv")
-    ours.setLevel(logging.DEBUG if debug else logging.WARNING)
-    if not debug:
-        handler = logging.StreamHandler()
-        handler.setFormatter(_PrintableLine())
-        ours.handlers = [handler]
-        ours.propagate = False
-
-
-class _PrintableLine(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        level = record.levelname.lower()
-        if isinstance(record.msg, Notice):
-            notice = f"{level}: {printable(record.msg.message)}"
-            return f"{notice}\nhint: {printable(record.msg.hint)}" if record.msg.hint else notice
-        return printable(f"{level}: {super().format(record)}")
-
-
-class _PrintableLines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return printable_lines(super().format(record))
+    if debug:
+        logging.getLogger("edgeconv").setLevel(logging.DEBUG)
+    else:
+        show_warnings()
 
 
 def main() -> NoReturn:

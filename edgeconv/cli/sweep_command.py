@@ -190,7 +190,7 @@ def best(settings: BestSettings) -> None:
         _show_chain(result.best_chain(limits, settings.device), limits, settings)
         return
     row = result.best(limits, settings.device)
-    bundle = bundle_at(row.bundle)
+    bundle = bundle_at(row.bundle, row.file)
     if settings.out is not None:
         from edgeconv.staging import staged
 
@@ -207,7 +207,7 @@ def _show_chain(row: ChainRow, limits: Limits, settings: BestSettings) -> None:
     from edgeconv.report.tables import print_notes
     from edgeconv.sweep.result import bundle_at
 
-    bundles = [bundle_at(stage.bundle) for stage in row.stages]
+    bundles = [bundle_at(stage.bundle, stage.file) for stage in row.stages]
     files = [f"{b.path}/{stage.file}" for b, stage in zip(bundles, row.stages, strict=True)]
     if settings.out is not None:
         from edgeconv.staging import staged

@@ -217,7 +217,7 @@ def _quantity(text: str, units: Mapping[str, float], what: str) -> float:
         value = float(parts[1]) * units[parts[2]] if parts else 0.0
     except (KeyError, ValueError):
         value = 0.0
-    if value <= 0:
+    if not 0 < value < math.inf:
         raise click.BadParameter(f"{text!r} is not {what} (units: {', '.join(units)})")
     return value
 

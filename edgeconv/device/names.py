@@ -77,7 +77,7 @@ def pools() -> dict[str, tuple[str, ...]]:
         if pool in named or not NAME.fullmatch(pool) or pool == "local":
             raise UsageError(f"{path}: {pool!r} cannot name a pool", hint="choose another name")
         for member in members:
-            if member not in named or members.count(member) > 1:
+            if not isinstance(member, str) or member not in named or members.count(member) > 1:
                 raise UsageError(
                     f"{path}: the pool {pool} has {member!r}, which is no device of [devices] or "
                     "there twice",

@@ -60,9 +60,7 @@ class Cache:
         path = self.folder / kind / key
         try:
             os.utime(path)
-        except FileNotFoundError:
-            return None
-        except PermissionError:  # another's, to read only
+        except OSError:  # it is not there, or is to read only
             return path if path.is_dir() else None
         return path
 
@@ -105,7 +103,11 @@ class Cache:
 
     def drop(self, kind: str, key: str) -> None:
         """Remove a result, such as a damaged one."""
-        shutil.rmtree(self.folder / kind / key, ignore_errors=True)
+        path = self.folder / kind / key
+        if path.is_symlink() or path.is_file():
+            path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
 
     def entries(self) -> Iterator[Entry]:
         """All results."""

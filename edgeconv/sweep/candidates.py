@@ -7,14 +7,16 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from itertools import product
+from math import prod
 from pathlib import Path
 
-from edgeconv.bundle import Target
+from edgeconv.bundle import Precision, Target
 from edgeconv.device import open_device
 from edgeconv.device.facts import target_of
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize_options import RangeMethod
-from edgeconv.sweep.contents import content_of, content_of_data, content_of_model
+from edgeconv.limits import SWEEP_EXPORTS
+from edgeconv.sweep.contents import content_of_data, content_of_file, content_of_model
 from edgeconv.sweep.jobs import ExportJob, Value
 from edgeconv.sweep.plan import Models, Plan
 
@@ -29,11 +31,22 @@ def candidates(plan: Plan) -> list[ExportJob]:
     Raises:
         UsageError: A pattern matches nothing, a file is missing, or a name in ``weights`` is
             unknown.
+        LimitExceeded: There are too many.
         MeasurementError: A target does not answer.
     """
-    targets, tables = _targets(plan), enumerate(plan.model)
-    jobs = {job.key(): job for place, models in tables for job in _of(models, plan, place, targets)}
-    return list(jobs.values())
+    targets = _targets(plan)
+    named = [tuple(dict.fromkeys(n for p in m.name for n in matching(p))) for m in plan.model]
+    networks = sum(
+        len(names) * len(models.input_size or (None,)) * prod(map(len, models.args.values()))
+        for names, models in zip(named, plan.model, strict=True)
+    )
+    SWEEP_EXPORTS.check(networks * len(targets) * len(_settings(plan)), "the plan has")
+    jobs = (
+        job
+        for place, (names, models) in enumerate(zip(named, plan.model, strict=True))
+        for job in _of(names, models, plan, place, targets)
+    )
+    return list({job.key(): job for job in jobs}.values())
 
 
 def _targets(plan: Plan) -> list[Target | None]:
@@ -45,27 +58,23 @@ def _targets(plan: Plan) -> list[Target | None]:
 
 
 def _of(
-    models: Models, plan: Plan, place: int, targets: Sequence[Target | None]
+    names: Sequence[str],
+    models: Models,
+    plan: Plan,
+    place: int,
+    targets: Sequence[Target | None],
 ) -> Iterator[ExportJob]:
     calibration = plan.export.calibration
     data = None if calibration is None else content_of_data(calibration)
     argument = None if plan.early_exit is None else plan.early_exit.argument
     argument = argument if argument in models.args else None
-    names = [name for pattern in models.name for name in matching(pattern)]
-    for name, size, args in product(
-        dict.fromkeys(names), models.input_size or (None,), _combinations(models)
-    ):
+    for name, size, args in product(names, models.input_size or (None,), _combinations(models)):
         weights = models.weights and _filled(models.weights, {**args, "name": name})
-        contents = content_of_model(name), weights and content_of(Path(weights))
-        for precision, target, (effort, ranges) in product(
-            plan.export.precisions, targets, _choices(plan)
-        ):
-            # Efforts and ranges are of calibrated files; of the others there is one of each.
+        contents = content_of_model(name), weights and content_of_file(Path(weights))
+        for (precision, effort, ranges), target in product(_settings(plan), targets):
             calibrated = precision.calibrated
             device = "" if target is None else target.device
             settings = precision.value, effort, ranges.value, device
-            if not calibrated and (effort, ranges) != _choices(plan)[0]:
-                continue
             yield ExportJob(
                 model=name,
                 args=args,
@@ -94,8 +103,14 @@ def _chain(
     return json.dumps([place, name, size, others, *settings])
 
 
-def _choices(plan: Plan) -> list[tuple[int, RangeMethod]]:
-    return list(product(plan.export.efforts, plan.export.ranges))
+def _settings(plan: Plan) -> list[tuple[Precision, int, RangeMethod]]:
+    """Efforts and ranges are of calibrated files; of the others there is one of each."""
+    choices = list(product(plan.export.efforts, plan.export.ranges))
+    return [
+        (precision, *choice)
+        for precision in plan.export.precisions
+        for choice in (choices if precision.calibrated else choices[:1])
+    ]
 
 
 def _combinations(models: Models) -> list[dict[str, Value]]:

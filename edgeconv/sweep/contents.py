@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import stat
 from pathlib import Path
 
 from edgeconv.bundle import sha256_of
@@ -49,16 +50,47 @@ def content_of(path: Path) -> str:
     if is_tar(path) and not path.exists():
         return digest(*(f"{each.name} {content_of(each)}" for each in archives_of(path)))
     try:
-        stat = path.stat()
         if not path.is_dir():
-            return _of_file(path, stat.st_mtime_ns, stat.st_size)
+            return content_of_file(path)
         files = sorted(file for file in path.rglob("*") if file.is_file())
         named = [f"{file.relative_to(path).as_posix()} {sha256_of(file)}" for file in files]
-    except FileNotFoundError as error:
-        raise UsageError(f"{path} does not exist", hint="check the path in the plan") from error
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", hint="see to it") from error
+        raise _unreadable(path, error) from error
     return digest(*named)
+
+
+def check_there(path: Path) -> None:
+    """Refuse data that is not there, without reading it.
+
+    Raises:
+        UsageError: It is so.
+    """
+    if is_tar(path) and not path.exists():
+        archives_of(path)
+    elif not path.exists():
+        raise _unreadable(path, FileNotFoundError())
+
+
+def content_of_file(path: Path) -> str:
+    """A hash of a file.
+
+    Raises:
+        UsageError: There is none, it is something else, such as a pipe that never ends, or it
+            cannot be read.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f"{path} is no file", hint="check the path in the plan")
+        return _of_file(path, found.st_mtime_ns, found.st_size)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> UsageError:
+    if isinstance(error, FileNotFoundError):
+        return UsageError(f"{path} does not exist", hint="check the path in the plan")
+    return UsageError(f"{path} cannot be read: {error.strerror}", hint="check its permissions")
 
 
 def content_of_data(spec: str) -> str:
@@ -83,7 +115,10 @@ def content_of_model(spec: str) -> str:
     if file in ("timm", "torchvision"):
         return digest(spec, _version(file))
     if rest:
-        found = importlib.util.find_spec(file)
+        try:
+            found = importlib.util.find_spec(file)
+        except (ImportError, ValueError):  # the export says that it is not there
+            found = None
         if found is not None and found.origin is not None:
             return digest(spec, content_of(Path(found.origin)))
     return spec

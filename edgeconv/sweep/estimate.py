@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from edgeconv.bundle import Format
 from edgeconv.device.names import pools
 from edgeconv.sweep.cache import Cache
+from edgeconv.sweep.contents import check_there
 from edgeconv.sweep.jobs import ExportJob
 from edgeconv.sweep.plan import Plan
 
@@ -53,7 +54,14 @@ def estimate(plan: Plan, exports: Sequence[ExportJob], cache: Cache) -> list[Kin
     """The jobs of a plan by their kinds.
 
     What is known of earlier jobs is their median, whatever their networks were.
+
+    Raises:
+        UsageError: The data of the evaluation is not there.
     """
+    if plan.evaluate is not None:
+        check_there(plan.evaluate.data)
+        if plan.evaluate.truth is not None:
+            check_there(plan.evaluate.truth)
     jobs, named = Counter[str](), pools()
     done = Counter({"export": sum(cache.has("export", job.key()) for job in exports)})
     left = [job for job in exports if not cache.has("export", job.key())]

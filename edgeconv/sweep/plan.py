@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_
 from edgeconv.bench.result import BenchOptions, Threads
 from edgeconv.bundle import Format, Precision
 from edgeconv.errors import UsageError
+from edgeconv.export.capture.input_shape import parse_size
 from edgeconv.export.quantize_options import MAX_EFFORT, RangeMethod
 from edgeconv.sweep.confidence import Confidence
 from edgeconv.toml_file import read_toml
@@ -69,12 +71,34 @@ HINT = "`edgeconv sweep --example` prints a plan"
 Value = str | int | float | bool
 
 
+def _argument(value: object) -> object:
+    """Refuse what no argument can be, in words of its own: pydantic names one type of four."""
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not (isinstance(value, (str, int, float)) and finite):
+        raise ValueError("an argument is a text, a finite number, true or false")
+    return value
+
+
+def _size(value: object) -> object:
+    """Refuse what is no size of an input."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise ValueError('a size is a whole number, or a text such as "96x128"')
+    try:
+        parse_size(str(value))
+    except UsageError as error:
+        raise ValueError(error.message) from error
+    return value
+
+
 def _listed(value: object) -> object:
     return value if isinstance(value, (list, tuple)) else (value,)
 
 
 Duration = Annotated[float, BeforeValidator(seconds_of)]
 Size = Annotated[int, BeforeValidator(bytes_of)]
+Argument = Annotated[Value, BeforeValidator(_argument)]
+InputSize = Annotated[int | str, BeforeValidator(_size)]
+Name = Annotated[str, Field(min_length=1)]
 OneOrMore = BeforeValidator(_listed)
 
 
@@ -101,9 +125,9 @@ class _Table(Record):
 class Models(_Table):
     """Networks, and what each of them is made with; every combination is tried."""
 
-    name: Annotated[tuple[str, ...], OneOrMore]
-    args: dict[str, Annotated[tuple[Value, ...], OneOrMore]] = Field(default_factory=dict)
-    input_size: Annotated[tuple[int | str, ...], OneOrMore] | None = None
+    name: Annotated[tuple[Name, ...], OneOrMore]
+    args: dict[str, Annotated[tuple[Argument, ...], OneOrMore]] = Field(default_factory=dict)
+    input_size: Annotated[tuple[InputSize, ...], OneOrMore] | None = None
     weights: str | None = None
     pretrained: bool = False
 
@@ -269,7 +293,8 @@ def _placed(plan: Plan, folder: Path) -> Plan:
         calibration = spec_at(str(calibration), folder, must=True)
     if evaluate is not None:
         truth = evaluate.truth and folder / evaluate.truth
-        task = spec_at(evaluate.task, folder)
+        detection = "detection:" if evaluate.task.startswith("detection:") else ""
+        task = detection + spec_at(evaluate.task.removeprefix(detection), folder)
         evaluate = evaluate.model_copy(
             update={"data": folder / evaluate.data, "truth": truth, "task": task}
         )

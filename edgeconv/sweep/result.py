@@ -276,13 +276,16 @@ def _why(what: str, failure: Failure) -> str:
     return f"{what}: {failure.message}"
 
 
-def bundle_at(path: Path | None) -> Bundle:
-    """The bundle of a row or of a stage.
+def bundle_at(path: Path | None, file: str | None) -> Bundle:
+    """The bundle of a row or of a stage, which has its file.
 
     Raises:
-        UsageError: It was pruned from the cache.
+        UsageError: It was pruned from the cache, or has no such file.
         BundleError: It is damaged.
     """
     if path is None or not path.is_dir():
         raise UsageError("the bundle was removed from the cache", hint="sweep again")
-    return Bundle.load(path)
+    bundle = Bundle.load(path)
+    if file not in [artifact.path for artifact in bundle.manifest.artifacts]:
+        raise UsageError(f"{path} has no file {file}", hint="sweep again")
+    return bundle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
+from contextlib import suppress
 
 from edgeconv.device import open_device
 from edgeconv.device.facts import PACKAGES
@@ -39,8 +40,10 @@ def known(name: str, address: str, asked: Future[str], cache: Cache) -> str:
 
     It is empty where that is not known, either. The measurements then say what is wrong.
     """
-    kept = cache.find(KIND, digest(address))
-    last = None if kept is None else (kept / FILE).read_text("utf-8")
+    kept, last = cache.find(KIND, digest(address)), None
+    if kept is not None:
+        with suppress(OSError, ValueError):  # it is damaged
+            last = (kept / FILE).read_text("utf-8")
     try:
         software = asked.result()
     except EdgeconvError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -93,6 +94,16 @@ def _threads(cache: Cache, count: int) -> Iterator[Workers]:
 def _dask(cache: Cache, scheduler: str | None, count: int) -> Iterator[Workers]:
     from distributed import Client, LocalCluster
 
+    class BoundedClient(Client):
+        """Waits so long for a scheduler and no longer: Dask's handshake itself has no limit."""
+
+        def start(self, **kwargs: Any) -> None:
+            try:
+                super().start(callback_timeout=CONNECT_SECONDS, **kwargs)  # type: ignore[no-untyped-call]
+            except TimeoutError:
+                self.close(timeout=1)  # type: ignore[no-untyped-call]
+                raise
+
     for name in ("distributed", "tornado"):  # a lost worker is our own message
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
@@ -107,7 +118,7 @@ def _dask(cache: Cache, scheduler: str | None, count: int) -> Iterator[Workers]:
             yield _of_client(client, cache, shared=True)
         return
     try:
-        client = Client(scheduler, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+        client = BoundedClient(scheduler, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
     except (OSError, TimeoutError, ValueError) as error:
         raise UsageError(
             f"no Dask scheduler answers at {scheduler}",
@@ -118,6 +129,8 @@ def _dask(cache: Cache, scheduler: str | None, count: int) -> Iterator[Workers]:
 
 
 def _of_client(client: Any, cache: Cache, *, shared: bool) -> Workers:
+    from edgeconv.sweep.worker_plugin import WorkerOfSweep
+
     workers = client.scheduler_info(n_workers=-1)["workers"]
     if not workers:
         raise UsageError(
@@ -126,6 +139,7 @@ def _of_client(client: Any, cache: Cache, *, shared: bool) -> Workers:
         )
     if not shared:
         _check_workers(client, cache)
+    client.register_plugin(WorkerOfSweep(own=shared))
     offered = {name for worker in workers.values() for name in worker["resources"]}
     boards = {
         name.removeprefix("board:"): client.get_executor(pure=False, resources={name: 1})
@@ -143,10 +157,13 @@ def _check_workers(client: Any, cache: Cache) -> None:
     Raises:
         EdgeconvError: Some are so.
     """
-    with cache.writing("probe", "probe"):
+    probe = uuid.uuid4().hex  # of no other sweep, which would remove it
+    with cache.writing("probe", probe):
         pass
-    answers = client.run(_seen, cache.folder / "probe" / "probe", on_error="return")
-    cache.drop("probe", "probe")
+    try:
+        answers = client.run(_seen, cache.folder / "probe" / probe, on_error="return")
+    finally:
+        cache.drop("probe", probe)
     for address, answer in answers.items():
         if answer != (True, tools()):
             why = (

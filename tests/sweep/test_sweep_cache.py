@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
-from edgeconv.errors import UsageError
+from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.sweep.cache import Cache
+from edgeconv.sweep.software import FILE, KIND, known
 
 WRITER = """
 import sys, time
@@ -98,6 +101,46 @@ def test_the_limit_is_an_environment_variable(
     assert cache.prune() == []
     monkeypatch.setenv("EDGECONV_MAX_CACHE_BYTES", "10")
     assert len(cache.prune()) == 1
+
+
+def test_a_cache_on_a_medium_that_is_read_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(tmp_path)
+    path = put(cache, "k")
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "utime", refused)
+    assert cache.find("measure", "k") == path
+    assert cache.find("measure", "other") is None
+
+
+def test_a_file_in_the_place_of_a_result_gives_way(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    (tmp_path / "measure").mkdir()
+    (tmp_path / "measure" / "k").write_text("")
+    (tmp_path / "measure" / "link").symlink_to(tmp_path)
+    for key in ("k", "link"):
+        cache.drop("measure", key)
+        assert (put(cache, key) / "result.json").exists()
+
+
+@pytest.mark.parametrize("damage", ["missing", "not text"])
+def test_what_a_board_had_is_asked_again_where_it_is_damaged(tmp_path: Path, damage: str) -> None:
+    cache, answer = Cache(tmp_path), Future[str]()
+    answer.set_result("Python 3.11.2")
+    assert known("pi", "ssh://pi", answer, cache) == "Python 3.11.2"
+    (kept,) = (tmp_path / KIND).glob(f"*/{FILE}")
+    if damage == "missing":
+        kept.unlink()
+    else:
+        kept.write_bytes(b"\xff")
+    assert known("pi", "ssh://pi", answer, cache) == "Python 3.11.2"
+    silent = Future[str]()
+    silent.set_exception(MeasurementError("no answer"))
+    assert known("pi", "ssh://pi", silent, cache) == "Python 3.11.2"
 
 
 def test_a_place_that_is_a_file(tmp_path: Path) -> None:

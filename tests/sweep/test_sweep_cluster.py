@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.errors import EdgeconvError, Notice, UsageError
 from edgeconv.sweep import workers
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.candidates import candidates
@@ -41,6 +49,7 @@ def test_the_workers_of_a_cluster(tmp_path: Path) -> None:
         result = sweep(plan, cache, scheduler=address)
         with open_workers(cache, scheduler=address, count=None) as opened:
             assert not opened.shared
+            assert not list((cache.folder / "probe").iterdir())
             (board,) = opened.boards
             (job,) = candidates(plan)
             # What only one worker offers is done there; the result is there already.
@@ -87,3 +96,79 @@ def test_without_dask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         pass
     assert "edgeconv[sweep]" in caught.value.hint
+
+
+def test_a_scheduler_that_takes_connections_and_answers_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "CONNECT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        begun = time.monotonic()
+        with (
+            pytest.raises(UsageError, match=f"no Dask scheduler answers at {address}"),
+            open_workers(Cache(tmp_path), scheduler=address, count=None),
+        ):
+            pass
+    assert time.monotonic() - begun < 20
+
+
+def test_what_a_worker_process_warns_of_is_safe_to_print(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    warn = logging.getLogger("edgeconv.data").warning
+    with open_workers(Cache(tmp_path), scheduler=None, count=1) as opened:
+        opened.executor.submit(warn, Notice("\x1b[31mred.png was skipped", "look at it")).result()
+    assert "warning: \\x1b[31mred.png was skipped\nhint: look at it\n" in capfd.readouterr().err
+
+
+INTERRUPTED = """
+import sys, time
+from pathlib import Path
+from edgeconv.sweep.cache import Cache
+from edgeconv.sweep.workers import open_workers
+if __name__ == "__main__":
+    with open_workers(Cache(Path(sys.argv[1])), scheduler=None, count=1) as opened:
+        opened.executor.submit(time.sleep, 1)
+        try:
+            print("ready", flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+"""
+
+
+def test_control_c_is_the_commands_own_and_no_traceback_of_a_worker(tmp_path: Path) -> None:
+    (tmp_path / "sweep.py").write_text(INTERRUPTED)
+    command = [sys.executable, str(tmp_path / "sweep.py"), str(tmp_path / "cache")]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # a terminal interrupts all processes of its foreground
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.communicate(timeout=60)[0] == "interrupted\n"
+
+
+def test_two_sweeps_that_check_one_cache_do_not_disturb_each_other(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+
+    class Client:
+        """Has another sweep check the cache while the first one's workers look."""
+
+        checks = 0
+
+        def run(self, look: Callable[[Path], object], path: Path, **_: object) -> dict[str, object]:
+            self.checks += 1
+            if self.checks == 1:
+                workers._check_workers(self, cache)
+            return {"tcp://worker": look(path)}
+
+    client = Client()
+    workers._check_workers(client, cache)
+    assert client.checks == 2
+    assert not list((tmp_path / "probe").iterdir())

@@ -14,6 +14,7 @@ from edgeconv.device import dispatch
 from edgeconv.device.boards import open_pools
 from edgeconv.device.dispatch import Failure
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.log_lines import WarningLines
 from edgeconv.sweep import driver
 from edgeconv.sweep.boards import boards_of
 from edgeconv.sweep.cache import Cache
@@ -21,8 +22,8 @@ from edgeconv.sweep.candidates import candidates
 from edgeconv.sweep.driver import Candidate, Driver
 from edgeconv.sweep.jobs import CountJob, Job, MeasureJob
 from edgeconv.sweep.plan import CountsOn, Exports, Measures, Models, Plan
-from edgeconv.sweep.result import marked, rows_of
-from edgeconv.sweep.work import RESULT, run_job
+from edgeconv.sweep.result import bundle_at, marked, rows_of
+from edgeconv.sweep.work import RESULT, bundle_of, run_job
 from edgeconv.sweep.workers import Workers
 from support.results import made_counts, made_model, made_result
 from support.tiny_models import write_onnx
@@ -389,6 +390,18 @@ def test_devices_that_cannot_be(pool: None, exported: tuple[Path, Path]) -> None
             Driver(plan_of(exported[0], "local"), cache, workers)
 
 
+@pytest.mark.usefixtures("pool")
+def test_a_warning_about_boards_has_its_hint_on_a_line_of_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    boards_of(Measures(devices=("pi",), repetitions=1))
+    (record,) = caplog.records
+    assert WarningLines().format(record) == (
+        "warning: the boards of pi are not compared: one repetition shows no noise\n"
+        "hint: raise measure.repetitions"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -396,6 +409,7 @@ def test_devices_that_cannot_be(pool: None, exported: tuple[Path, Path]) -> None
         ("[devices]\none = 'ssh://x'\n[pools]\npi = []", "not a list of devices"),
         ("[devices]\none = 'ssh://x'\n[pools]\none = ['one']", "cannot name a pool"),
         ("[devices]\none = 'ssh://x'\n[pools]\npi = ['one', 'one']", "there twice"),
+        ("[devices]\none = 'ssh://x'\n[pools]\npi = [['one']]", "no device"),
         ("pools = 3", "not a table"),
     ],
 )
@@ -405,3 +419,13 @@ def test_wrong_pools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str,
     (tmp_path / "edgeconv" / "devices.toml").write_text(text)
     with pytest.raises(UsageError, match=why):
         open_pools(["pi"])
+
+
+def test_a_row_names_a_file_of_its_bundle(exported: tuple[Path, Path]) -> None:
+    """Its text may come from anywhere, and the path is one to deploy."""
+    job = candidates(plan_of(exported[0]))[0]
+    bundle = bundle_of(job.key(), Cache(exported[1]))
+    assert bundle_at(bundle.path, bundle.manifest.artifacts[0].path).path == bundle.path
+    for file in ("../failures.json", "manifest.json", None):
+        with pytest.raises(UsageError, match=f"has no file {file}"):
+            bundle_at(bundle.path, file)

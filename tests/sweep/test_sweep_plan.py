@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -14,8 +15,12 @@ from hypothesis import strategies as st
 from edgeconv.bundle import Precision
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize_options import RangeMethod
+from edgeconv.limits import LimitExceeded
+from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.candidates import candidates
 from edgeconv.sweep.chains import stages_of_chains
+from edgeconv.sweep.contents import content_of
+from edgeconv.sweep.estimate import estimate
 from edgeconv.sweep.plan import EXAMPLE, Exports, Models, Plan, read_plan
 from edgeconv.units import bytes_of, seconds_of
 
@@ -76,6 +81,15 @@ COSTS = "[count]\ndevices = ['emulated:pi4']\n"
         (MODEL + STAGES.format("[false, true]") + EXITS + DATA + COSTS, "stage is not the stages"),
         (MODEL + EXITS + "confidence = ['hope']", "early_exit.confidence.0: Input should be"),
         ("[[model]\n", "is not TOML"),
+        ("[model]\nname = 'm'", "model: Input should be a list"),
+        ("[[model]]\nname = ''", "model.0.name.0: String should have"),
+        (MODEL + "[export]\nprecisions = 'int8'", "export.precisions: Input should be a list"),
+        (MODEL + "args = { w = [[1]] }", "model.0.args.w.0: an argument is a text, a finite"),
+        (MODEL + "args = { w = inf }", "model.0.args.w.0: an argument is a text, a finite"),
+        (MODEL + "input_size = 0", "model.0.input_size.0: '0' is not a size"),
+        (MODEL + "input_size = ['4x-2']", "model.0.input_size.0: '4x-2' is not a size"),
+        (MODEL + "input_size = true", "model.0.input_size.0: a size is a whole number"),
+        (MODEL + f"[question]\nmax_size = '{'9' * 400}MB'", "max_size: the number is too large"),
     ],
 )
 def test_wrong_plans(tmp_path: Path, text: str, key: str) -> None:
@@ -96,6 +110,45 @@ def test_what_files_are_missing(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=r"/(net.onnx|w.safetensors|c.npz) does not exist"):
             candidates(read_plan(written(tmp_path, text)))
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """A pipe would be waited for, and a folder's files would all be read."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for weights in ("pipe", "folder"):
+        plan = read_plan(written(tmp_path, MODEL + f'weights = "{weights}"'))
+        with pytest.raises(UsageError, match=f"/{weights} is no file"):
+            candidates(plan)
+    with pytest.raises(UsageError, match="/pipe is no file"):
+        content_of(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("spec", ["no_such_package.nets:net", "a..b:net", ":net"])
+def test_a_module_that_is_not_there_fails_in_its_export(tmp_path: Path, spec: str) -> None:
+    (job,) = candidates(read_plan(written(tmp_path, f'[[model]]\nname = "{spec}"')))
+    assert job.model == spec
+
+
+def test_a_plan_of_too_many_exports_is_refused_before_they_are_made(tmp_path: Path) -> None:
+    values = list(range(4000))
+    plan = read_plan(written(tmp_path, MODEL + f"args = {{ a = {values}, b = {values} }}"))
+    with pytest.raises(LimitExceeded, match=r"the plan has 16\.0 M exports, and the limit is"):
+        candidates(plan)
+
+
+def test_the_decoder_of_a_detector_lies_beside_the_plan(tmp_path: Path) -> None:
+    text = MODEL + "[evaluate]\ndata = 'v'\ntask = 'detection:own.py:decode'"
+    evaluate = read_plan(written(tmp_path, text)).evaluate
+    assert evaluate is not None
+    assert evaluate.task == f"detection:{tmp_path}/own.py:decode"
+
+
+def test_an_estimate_names_data_that_is_missing(tmp_path: Path) -> None:
+    for data in ("test.npz", "s-{0..1}.tar"):
+        plan = read_plan(written(tmp_path, MODEL + f"[evaluate]\ndata = '{data}'"))
+        with pytest.raises(UsageError, match=r"(test\.npz does not exist|s-0\.tar: no such file)"):
+            estimate(plan, [], Cache(tmp_path / "c"))
 
 
 def test_a_pattern_stands_for_networks_and_one_without_any_is_refused(tmp_path: Path) -> None:
