@@ -2,9 +2,9 @@
 
 What such a layer writes is stored in int16, with the range of calibration made symmetric around
 zero point 0. It reads int16 too: an int8 activation is widened in front of it, which loses nothing
-that counts, and one in float is quantized to int16 at once. A layer in int8 reads the int16 activation rounded to the int8 scale that it would have
-had. Both steps are a QuantizeLinear of their own, so that the TFLite file can state the same. What
-stays in float reads int16.
+that counts, and one in float is quantized to int16 at once. A layer in int8 reads the int16
+activation rounded to the int8 scale that it would have had. Both steps are a QuantizeLinear of
+their own, so that the TFLite file can state the same. What stays in float reads int16.
 """
 
 from __future__ import annotations

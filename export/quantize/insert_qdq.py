@@ -103,7 +103,7 @@ class _Inserter:
         for value, parameters in self._parameters.items():
             self._quantize_activation(value, parameters)
         clamps = [node for node in self._graph if _is_clamp(node)]
-        # What stays in float with what it reads is part of that: it may be read in more than 8 bits.
+        # One that stays in float with what it reads may be read in more than 8 bits.
         integer = [node for node in clamps if node not in plan.float_fallback or _reads_codes(node)]
         saturated = [node for node in integer if _is_saturated(node)]
         for node in saturated:
