@@ -21,12 +21,12 @@ from pathlib import Path
 from distributed import Client, LocalCluster
 
 from benchmarks.measuring import machine, markdown_table, publish
+from edgeconv.device.dispatch import Failure
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.candidates import candidates
 from edgeconv.sweep.driver import Driver
 from edgeconv.sweep.jobs import ExportJob, Job
 from edgeconv.sweep.plan import Models, Plan
-from edgeconv.sweep.work import Failure
 from edgeconv.sweep.workers import Workers
 from edgeconv.units import format_bytes, format_duration
 

@@ -1,4 +1,4 @@
-"""Numbers for people: three significant digits and a unit.
+"""Numbers for people: three significant digits and a unit, and quantities that people write.
 
 Prefixes are decimal everywhere: 1 kB is 1,000 bytes and 1 MB is 1,000,000 bytes.
 """
@@ -6,6 +6,7 @@ Prefixes are decimal everywhere: 1 kB is 1,000 bytes and 1 MB is 1,000,000 bytes
 from __future__ import annotations
 
 import math
+import re
 
 _LARGE = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _TIME = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
@@ -99,3 +100,33 @@ def _places(value: float, digits: int) -> int:
     # Rounded first: 9.996 with three digits is 10.0, not 10.00.
     magnitude = math.floor(math.log10(float(f"{abs(value):.{digits - 1}e}")))
     return max(0, digits - 1 - magnitude)
+
+
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]+)\s*")
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+_BYTES = {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9}
+
+
+def seconds_of(text: object) -> float:
+    """Read a duration such as "33ms" or "10min".
+
+    Raises:
+        ValueError: It is something else.
+    """
+    return _quantity(text, _SECONDS, "a duration such as 33ms")
+
+
+def bytes_of(text: object) -> int:
+    """Read a size such as "5MB"; prefixes are decimal.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    return round(_quantity(text, _BYTES, "a size such as 5MB"))
+
+
+def _quantity(text: object, units: dict[str, float], what: str) -> float:
+    found = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
+    if found is None or found[2] not in units:
+        raise ValueError(f"{text!r} is not {what}")
+    return float(found[1]) * units[found[2]]

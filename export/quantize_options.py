@@ -9,7 +9,7 @@ from edgeconv.export.choices import Choice, OptionalChoice
 from edgeconv.export.layer_rules import LayerChoices, LayerPrecision, LayerRule
 
 MAX_EFFORT = 3
-_EFFORT_OF_ROUNDING = 2
+_EFFORT_OF_LEARNING = 2
 
 
 class ActivationType(str, Enum):
@@ -63,13 +63,15 @@ class QuantizeOptions:
     Attributes:
         activation_type: How ONNX files store activations.
         effort: How much is tried for accuracy. 0 takes min-max ranges as they are; 1 also tries
-            other ranges, equalization, bias absorption and bias correction; 2 adaptive rounding,
-            which takes minutes; 3 ever longer adaptive rounding, as long as it gains.
+            other ranges, equalization, bias absorption and bias correction; 2 reconstruction and
+            adaptive rounding, which take minutes; 3 ever longer adaptive rounding, as long as it
+            gains.
         range_method: How calibration chooses the ranges of activations; AUTO is min-max at effort
             0, and measures which is best from 1 on.
         equalization: Whether to even out the ranges of channels across layers.
         bias_absorption: Whether to move high biases into the next layer.
         bias_correction: Whether to correct the mean error of each channel.
+        reconstruction: Whether to fit each layer to what the layers before it put out in integers.
         rounding: How weights become integers.
         keep_float: What stays in float: names that `edgeconv blame` prints, of modules, nodes or
             results, or patterns such as ``head.*``.
@@ -91,6 +93,7 @@ class QuantizeOptions:
     equalization: bool | None = None
     bias_absorption: bool | None = None
     bias_correction: bool | None = None
+    reconstruction: bool | None = None
     rounding: OptionalChoice[Rounding] = OptionalChoice(Rounding)
     keep_float: frozenset[str] = frozenset()
     layers: tuple[LayerRule, ...] = ()
@@ -105,14 +108,16 @@ class QuantizeOptions:
         """The options with what they leave to the effort."""
         tried = self.effort >= 1
         at_once = self.range_method is RangeMethod.AUTO and not tried
-        learned = Rounding.ADAPTIVE if self.effort >= _EFFORT_OF_ROUNDING else Rounding.NEAREST
+        learns = self.effort >= _EFFORT_OF_LEARNING
+        rounding = Rounding.ADAPTIVE if learns else Rounding.NEAREST
         return replace(
             self,
             range_method=RangeMethod.MINMAX if at_once else self.range_method,
             equalization=tried if self.equalization is None else self.equalization,
             bias_absorption=tried if self.bias_absorption is None else self.bias_absorption,
             bias_correction=tried if self.bias_correction is None else self.bias_correction,
-            rounding=learned if self.rounding is None else self.rounding,
+            reconstruction=learns if self.reconstruction is None else self.reconstruction,
+            rounding=rounding if self.rounding is None else self.rounding,
             repair=tried if self.repair is None else self.repair,
         )
 
@@ -127,6 +132,7 @@ class QuantizeOptions:
         return (
             self.range_method is RangeMethod.AUTO
             or bool(self.equalization or self.bias_absorption or self.bias_correction)
+            or bool(self.reconstruction)
             or self.rounding is Rounding.ADAPTIVE
             or self.float_places > 0
             or bool(self.repair)

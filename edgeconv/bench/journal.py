@@ -80,25 +80,17 @@ class Journal:
         Raises:
             UsageError: ``path`` has one already, or cannot be written.
         """
+        journal, created = cls(session, path), False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("x", encoding="utf-8"):
-                pass
-        except FileExistsError as error:
-            raise UsageError(
-                f"{path} is an unfinished measurement",
-                hint=f"continue it with `edgeconv bench --resume {path}`, or delete it",
-            ) from error
-        except OSError as error:
-            raise UsageError(
-                f"{path} cannot be written: {error.strerror}",
-                hint="free some space, or choose another --out",
-            ) from error
-        journal = cls(session, path)
-        try:
+                created = True
             journal._append(session)
-        except BaseException:
-            journal.remove()
+        except BaseException as error:
+            if created:
+                journal.remove()
+            elif isinstance(error, OSError):
+                raise _not_created(path, error) from error
             raise
         return journal
 
@@ -184,6 +176,18 @@ class Journal:
             file.write(entry.model_dump_json().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _not_created(path: Path, error: OSError) -> UsageError:
+    if isinstance(error, FileExistsError):
+        return UsageError(
+            f"{path} is an unfinished measurement",
+            hint=f"continue it with `edgeconv bench --resume {path}`, or delete it",
+        )
+    return UsageError(
+        f"{path} cannot be written: {error.strerror}",
+        hint="free some space, or choose another --out",
+    )
 
 
 def _entry(line: bytes, damaged: str) -> Entry:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeconv.cli.bench_files import files_named
-from edgeconv.cli.bench_options import EMULATED, BenchSettings, measuring
+from edgeconv.cli.bench_options import BenchSettings, measuring
 from edgeconv.cli.comparing import exit_with, max_regression_option
 from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
-from edgeconv.cli.values import FrameSize, given
+from edgeconv.cli.values import FrameSize, given, stated
 from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.units import seconds_of
 
 if TYPE_CHECKING:
     from edgeconv.bench import BenchOptions
     from edgeconv.bench.compare.side_by_side import Sides
     from edgeconv.cli.bench_runs import Measured
+    from edgeconv.device.boards import Board, Pool
     from edgeconv.versioned import Versioned
 
 
@@ -31,9 +34,18 @@ if TYPE_CHECKING:
     multiple=True,
     default=("local",),
     show_default=True,
-    help="local, local:PYTHON, ssh://[user@]host[:port][/PYTHON], a name in devices.toml, or "
-    "emulated:BOARD (zero2w, zero2w-32, pi3, pi3-32, pi4, pi5), which counts instructions. May be "
-    "given several times; the devices then measure side by side, and --out names a folder.",
+    help="local, local:PYTHON, ssh://[user@]host[:port][/PYTHON], a device or a pool in "
+    "devices.toml, or emulated:BOARD (zero2w, zero2w-32, pi3, pi3-32, pi4, pi5), which counts "
+    "instructions. Of a pool the next free board measures. May be given several times; the devices "
+    "then measure side by side, and --out names a folder.",
+)
+@click.option(
+    "--wait",
+    type=stated(seconds_of),
+    metavar="TIME",
+    default="0s",
+    show_default=True,
+    help="How long to wait, such as 10min, while another edgeconv measures on the device.",
 )
 @measuring
 @click.option(
@@ -100,18 +112,18 @@ def command(settings: BenchSettings) -> None:
     An emulated board counts the instructions of one inference instead, on one thread.
     """
     from edgeconv.bench.protocol import check_files
+    from edgeconv.cli.bench_boards import on_the_next_free, pools_named
     from edgeconv.cli.bench_fleet import bench_side_by_side
-    from edgeconv.device.names import address_of
     from edgeconv.report.output import echo_json
     from edgeconv.report.tables import console, print_notes
     from edgeconv.store.history import History
 
     options = settings.bench_options()
-    addresses = [address_of(device) for device in settings.devices]
-    for address in addresses:
-        settings.refuse_useless_options(address)
+    pools = pools_named(settings.devices)
+    for board in (board for pool in pools for board in pool.boards):
+        settings.refuse_useless_options(board.address)
     settings.sustained_seconds()
-    if len(addresses) > 1:
+    if len(pools) > 1:
         if settings.page is not None:
             raise UsageError(
                 "--html shows the measurement of one device",
@@ -119,14 +131,21 @@ def command(settings: BenchSettings) -> None:
             )
         if settings.resume is None:
             check_files(files_named(settings.paths, options), options)
-        bench_side_by_side(settings)
+        bench_side_by_side(settings, pools)
         return
+    (pool,) = pools
     refuse_unwritable(settings.out)
     refuse_undrawable(settings.page)
     if settings.store is not None and not settings.no_history:
         History.at(settings.store).check()
     sides = _sides(settings, options) if settings.gate else None
-    measured = _measured(settings, options, addresses[0], sides)
+    if settings.resume is None and len(pool.boards) > 1:  # no board can mend the request
+        check_files(files_named(settings.paths, options), options)
+    measured = on_the_next_free(
+        _begun(settings, options, pool),
+        settings.wait,
+        lambda board: _measured(settings, options, board, pool, sides),
+    )
     if settings.as_json:
         echo_json(measured.result)
     else:
@@ -174,12 +193,38 @@ def _gate(sides: Sides, result: Versioned, settings: BenchSettings) -> None:
     exit_with(report.outcome)
 
 
+def _begun(settings: BenchSettings, options: BenchOptions, pool: Pool) -> Pool:
+    """The boards on which to go on: of a measurement that is resumed, the one it was begun on.
+
+    Raises:
+        UsageError: There is no such measurement, or it was not begun on any of these.
+    """
+    from edgeconv.cli import bench_session
+
+    if settings.resume is None or "devices" not in given():
+        return pool
+    device = bench_session.resume(settings.resume, options, given()).session.device
+    boards = [board for board in pool.boards if board.address == device]
+    if not boards:
+        named = ", ".join(board.address for board in pool.boards)
+        raise UsageError(
+            f"{settings.resume} was begun on {device}, not on {named}",
+            hint="name that device with --device, or leave --device out",
+        )
+    return replace(pool, boards=boards)
+
+
 def _measured(
-    settings: BenchSettings, options: BenchOptions, device: str, sides: Sides | None
+    settings: BenchSettings,
+    options: BenchOptions,
+    board: Board,
+    pool: Pool,
+    sides: Sides | None,
 ) -> Measured[Any]:
-    """Measure what was asked on one device; ``sides`` in the order that suits a gate."""
+    """Measure what was asked on a board of a pool; ``sides`` in the order that suits a gate."""
     from edgeconv.cli import bench_runs, bench_session
 
+    device = board.address
     seconds = settings.sustained_seconds()
     if settings.operators:
         return bench_runs.profile_on(
@@ -196,19 +241,14 @@ def _measured(
         return bench_runs.sustain_on(files, options, seconds, device, settings)
     if settings.resume is not None:
         begun = bench_session.resume(settings.resume, options, given())
-        session = begun.session
-        if "devices" in given() and device != session.device:
-            raise UsageError(
-                f"{settings.resume} was begun on {session.device}, not on {device}",
-                hint="name that device with --device, or leave --device out",
-            )
-        paths = settings.paths
+        session, paths = begun.session, settings.paths
         files = files_named(paths, session.options) if paths else list(session.paths)
         return bench_runs.measure(files, begun, settings, out=settings.out or session.out)
     if not settings.paths:
         raise click.MissingParameter(param_type="argument", param_hint="'FILE|BUNDLE...'")
     files = sides.files if sides else files_named(settings.paths, options)
-    if device.startswith(EMULATED):
+    if board.is_emulated:
         return bench_runs.count_on(files, options, device, settings)
-    begun = bench_session.begin(files, options, device, settings.out)
+    of_pool = board.name if len(pool.boards) > 1 else None
+    begun = bench_session.begin(files, options, device, settings.out, of_pool)
     return bench_runs.measure(files, begun, settings, out=settings.out)

@@ -155,6 +155,7 @@ class BenchSettings:
     seed: int
     inputs: Path | None
     retries: int
+    wait: float
     resume: Path | None
     sustained: str | None
     operators: bool

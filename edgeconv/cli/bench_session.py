@@ -13,7 +13,7 @@ from edgeconv.bench import BenchOptions, BenchResult, Journal, measure, new_sess
 from edgeconv.bench.journal import SUFFIX, Session
 from edgeconv.bench.process_events import why_cut
 from edgeconv.device import open_device
-from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.errors import BusyDevice, MeasurementError, UsageError
 from edgeconv.progress import Progress
 from edgeconv.store.location import default_path
 
@@ -22,8 +22,21 @@ logger = logging.getLogger(__name__)
 NOTHING_KEPT = "nothing is kept"
 
 
-def begin(files: Sequence[Path], options: BenchOptions, device: str, out: Path | None) -> Journal:
+def begin(
+    files: Sequence[Path],
+    options: BenchOptions,
+    device: str,
+    out: Path | None,
+    of_pool: str | None = None,
+) -> Journal:
     """Begin a journal beside the result, or beside the history if the result goes nowhere else.
+
+    Args:
+        files: What is measured.
+        options: How it is measured.
+        device: Where it is measured.
+        out: Where the result goes.
+        of_pool: The device's name among those of a pool, each of which has a journal of its own.
 
     Raises:
         UsageError: A file or the device cannot be measured, or an unfinished measurement is there.
@@ -31,15 +44,15 @@ def begin(files: Sequence[Path], options: BenchOptions, device: str, out: Path |
     """
     session = new_session(files, options, open_device(device).name, out)
     try:
-        return _begin(session, out)
+        return _begin(session, out, SUFFIX if of_pool is None else f".{of_pool}{SUFFIX}")
     except KeyboardInterrupt as error:
         raise MeasurementError(f"interrupted; {NOTHING_KEPT}") from error
 
 
-def _begin(session: Session, out: Path | None) -> Journal:
+def _begin(session: Session, out: Path | None, suffix: str) -> Journal:
     if out is not None:
-        return Journal.create(out.with_name(out.name + SUFFIX), session)
-    name = f"{session.started:%Y%m%dT%H%M%S}-{os.getpid()}{SUFFIX}"
+        return Journal.create(out.with_name(out.name + suffix), session)
+    name = f"{session.started:%Y%m%dT%H%M%S}-{os.getpid()}{suffix}"
     try:
         return Journal.create(default_path().parent / "unfinished" / name, session)
     except UsageError as error:
@@ -89,6 +102,7 @@ def keeping(journal: Journal, total: int) -> Iterator[None]:
 
     Raises:
         UsageError: The measurement refused the request.
+        BusyDevice: Another harness measures on the device.
         MeasurementError: It failed or was interrupted.
     """
     try:
@@ -108,4 +122,5 @@ def keeping(journal: Journal, total: int) -> Iterator[None]:
         kept = f"{done} of {total} processes {'is' if done == 1 else 'are'} kept"
         hints = [error.hint] if isinstance(error, MeasurementError) and error.hint else []
         hint = "; ".join([*hints, f"continue with `{command}`"])
-        raise MeasurementError(f"{why_cut(error)}; {kept}", hint=hint) from error
+        kind = BusyDevice if isinstance(error, BusyDevice) else MeasurementError
+        raise kind(f"{why_cut(error)}; {kept}", hint=hint) from error

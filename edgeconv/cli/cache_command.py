@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from edgeconv.cli.values import stated
 from edgeconv.report.output import echo_json, echo_line
+from edgeconv.units import bytes_of
 
 SCHEMA_VERSION = 1  # of ls --json
 
@@ -64,20 +66,16 @@ def list_results(cache: Path | None, as_json: bool) -> None:
 @click.option(
     "--to",
     "most",
+    type=stated(bytes_of),
     metavar="BYTES",
     help="The size that may stay, as in 2GB, or 0B for nothing.  [default: 10GB, or what "
     "EDGECONV_MAX_CACHE_BYTES says]",
 )
-def prune(cache: Path | None, most: str | None) -> None:
+def prune(cache: Path | None, most: int | None) -> None:
     """Remove the results that were not used for longest, until the others fit."""
     from edgeconv.sweep.cache import Cache, default_cache
-    from edgeconv.sweep.plan import bytes_of
     from edgeconv.units import format_bytes
 
-    try:
-        limit = None if most is None else bytes_of(most)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-    removed = Cache(cache or default_cache()).prune(limit)
+    removed = Cache(cache or default_cache()).prune(most)
     size = format_bytes(sum(entry.bytes for entry in removed))
     echo_line(f"removed {len(removed)} results, {size}")

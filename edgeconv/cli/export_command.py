@@ -106,14 +106,20 @@ class ExportSettings:
     default=QuantizeOptions.effort,
     show_default=True,
     help="How much is tried for the accuracy of int8: 0 takes min-max ranges as they are; 1 tries "
-    "other ranges, equalization and bias correction; 2 adaptive rounding, in minutes; 3 ever "
-    "longer adaptive rounding, as long as it gains. The summary shows what each step gains and "
-    "costs.",
+    "other ranges, equalization and bias correction; 2 reconstruction and adaptive rounding, in "
+    "minutes; 3 ever longer adaptive rounding, as long as it gains. The summary shows what each "
+    "step gains and costs.",
 )
 @click.option(
     "--bias-correction/--no-bias-correction",
     default=QuantizeOptions.bias_correction,
     help="Correct the mean error of each channel, where it helps.  [default: from effort 1 on]",
+)
+@click.option(
+    "--reconstruction/--no-reconstruction",
+    default=QuantizeOptions.reconstruction,
+    help="Fit each layer to what the layers before it put out in integers, where it helps.  "
+    "[default: from effort 2 on]",
 )
 @click.option(
     "--rounding",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
+from edgeconv.cli.values import stated
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.report.output import echo_json, echo_line, echo_lines
+from edgeconv.units import bytes_of, seconds_of
 
 if TYPE_CHECKING:
     from edgeconv.sweep.chain_row import ChainRow
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1  # of --dry-run --json, best --json and early_exit.json
 RESULT = "sweep.json"
 CHAIN = "early_exit.json"
-
-T = TypeVar("T")
 
 
 class _PlanFirst(click.Group):
@@ -159,30 +158,11 @@ class BestSettings:
     as_json: bool
 
 
-def _duration(text: str) -> float:
-    from edgeconv.sweep.plan import seconds
-
-    return _read(seconds, text)
-
-
-def _size(text: str) -> int:
-    from edgeconv.sweep.plan import bytes_of
-
-    return _read(bytes_of, text)
-
-
-def _read(read: Callable[[object], T], text: str) -> T:
-    try:
-        return read(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
 @command.command("best")
 @click.argument("result", type=click.Path(path_type=Path), default=RESULT)
-@click.option("--max-latency", type=_duration, metavar="TIME", help="As in 33ms.")
-@click.option("--max-size", type=_size, metavar="BYTES", help="Of the file, as in 5MB.")
-@click.option("--max-memory", type=_size, metavar="BYTES", help="Peak, as in 100MB.")
+@click.option("--max-latency", type=stated(seconds_of), metavar="TIME", help="As in 33ms.")
+@click.option("--max-size", type=stated(bytes_of), metavar="BYTES", help="Of the file, as in 5MB.")
+@click.option("--max-memory", type=stated(bytes_of), metavar="BYTES", help="Peak, as in 100MB.")
 @click.option("--device", help="The device or pool that counts, where the plan has several.")
 @click.option(
     "--early-exit", is_flag=True, help="A chain of stages, by its expected latency a sample."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -117,6 +117,18 @@ class FrameSize(click.ParamType[tuple[int, int]]):
         if not fits or len(parts) != 2:
             self.fail(f"{value} is not a size such as 640x480, at most {self.most}x{self.most}")
         return int(parts[0]), int(parts[1])
+
+
+def stated(read: Callable[[str], T]) -> Callable[[str], T]:
+    """The type of an option whose value ``read`` reads; its ValueError is a usage error."""
+
+    def convert(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return convert
 
 
 def none_if_empty(

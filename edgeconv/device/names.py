@@ -86,16 +86,31 @@ def pools() -> dict[str, tuple[str, ...]]:
     return {pool: tuple(members) for pool, members in table.items()}
 
 
+def members_of(device: str) -> tuple[str, ...]:
+    """Return the devices of a pool; any other name stands for itself.
+
+    Raises:
+        UsageError: The file is not what it should be.
+    """
+    return (device,) if _is_address(device) else pools().get(device, (device,))
+
+
 def address_of(device: str) -> str:
     """Return the address of a named device; anything else is returned as it is.
 
     Raises:
         UsageError: There is no device of that name.
     """
-    if device == "local" or ":" in device:
+    if _is_address(device):
         return device
     named = named_devices()
+    if members := pools().get(device):
+        raise UsageError(f"{device} is a pool", hint=f"name one of {', '.join(members)}")
     if device not in named:
         known = f"{names_path()} has {', '.join(named)}" if named else f"{names_path()} has none"
         raise UsageError(f"no device {device!r}", hint=f"use {FORMS}, or a name ({known})")
     return named[device]
+
+
+def _is_address(device: str) -> bool:
+    return device == "local" or ":" in device

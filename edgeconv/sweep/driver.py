@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,52 +9,20 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass, field, replace
 
 from edgeconv.bundle import Bundle
+from edgeconv.device.boards import Board, Pool
+from edgeconv.device.dispatch import LOOK_SECONDS, Dispatcher, Failure, Measurement
 from edgeconv.errors import EdgeconvError, UsageError, first_line
 from edgeconv.progress import Progress, no_progress
 from edgeconv.sweep import software
-from edgeconv.sweep.boards import LOOK_AGAIN_SECONDS, Board, Pool, open_pools
+from edgeconv.sweep.boards import boards_of
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.chains import Chains
 from edgeconv.sweep.contents import content_of, content_of_data
 from edgeconv.sweep.jobs import CountJob, ExitJob, ExportJob, Job, MeasureJob, ScoreJob
 from edgeconv.sweep.plan import Plan
 from edgeconv.sweep.reference import Reference
-from edgeconv.sweep.work import Failure, bundle_of, is_done
+from edgeconv.sweep.work import bundle_of, is_done
 from edgeconv.sweep.workers import Workers
-from edgeconv.units import format_duration
-
-logger = logging.getLogger(__name__)
-
-LOOK_SECONDS = 0.5  # between two looks at boards that are used by others
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A measurement that waits for a board of a pool.
-
-    Attributes:
-        job: The job; its device is that of the board that it runs on, when it runs.
-        pool: Where it may run.
-        tried: The boards on which it failed.
-        waiting_since: When all its boards were first found in use by others; None before.
-        only: The board that it is for, of the measurement by which boards are compared.
-    """
-
-    job: MeasureJob
-    pool: Pool
-    tried: tuple[str, ...] = ()
-    waiting_since: float | None = None
-    only: Board | None = None
-
-    @property
-    def boards_left(self) -> list[Board]:
-        """The boards that may still do it."""
-        left = self.pool.left(self.tried)
-        return left if self.only is None else [board for board in left if board is self.only]
-
-    def on(self, board: Board) -> MeasureJob:
-        """The job on one board."""
-        return self.job.model_copy(update={"device": board.address, "software": board.software})
 
 
 @dataclass
@@ -84,10 +51,22 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A measurement of a candidate; its device is that of the board that it runs on."""
+
+    candidate: Candidate
+    job: MeasureJob
+
+    def on(self, board: Board) -> MeasureJob:
+        """The job on one board."""
+        return self.job.model_copy(update={"device": board.address, "software": board.software})
+
+
+@dataclass(frozen=True)
 class _Running:
     candidate: Candidate
     job: Job
-    measurement: Measurement | None = None
+    measurement: Measurement[Asked] | None = None
     board: Board | None = None
 
 
@@ -115,12 +94,10 @@ class Driver:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan, self._cache, self._workers = plan, cache, workers
-        self._progress, self._clock = progress, clock
-        comparable = plan.measure is not None and plan.measure.repetitions > 1
-        self._pools = open_pools(
-            plan.measure.devices if plan.measure else (), comparable=comparable
-        )
-        self._references: dict[str, tuple[Candidate, Measurement, Reference]] = {}
+        self._progress = progress
+        self._pools = [] if plan.measure is None else boards_of(plan.measure)
+        self._boards = Dispatcher[Asked](plan.measure.wait if plan.measure else 0.0, clock)
+        self._references: dict[str, tuple[Measurement[Asked], Reference]] = {}
         if not workers.shared and any(b.is_here for p in self._pools for b in p.boards):
             raise UsageError(
                 "measure.devices: local is another machine on every worker of a cluster",
@@ -128,7 +105,6 @@ class Driver:
             )
         self._data = _contents(plan)
         self._ready: deque[tuple[Candidate, Job]] = deque()
-        self._measurements: deque[tuple[Candidate, Measurement]] = deque()
         self._running: dict[Future[Failure | None], _Running] = {}
         self._done = self._all = 0
 
@@ -140,7 +116,7 @@ class Driver:
         for candidate in candidates:
             self._want_export(candidate)
         try:
-            while self._ready or self._measurements or self._running:
+            while self._ready or self._boards or self._running:
                 self._start()
                 for future in self._ended():
                     self._take(self._running.pop(future), _outcome(future))
@@ -174,18 +150,18 @@ class Driver:
         else:
             self._ready.append((candidate, job))
 
-    def _want_measured(self, candidate: Candidate, measurement: Measurement) -> None:
+    def _want_measured(self, measurement: Measurement[Asked]) -> None:
         self._all += 1
-        if not self._is_measured(candidate, measurement):
-            self._measurements.append((candidate, measurement))
+        if not self._is_measured(measurement):
+            self._boards.add(measurement)
 
-    def _is_measured(self, candidate: Candidate, measurement: Measurement) -> bool:
+    def _is_measured(self, measurement: Measurement[Asked]) -> bool:
         """Whether the result of a board that agrees with its pool is there; take it then."""
         for board in measurement.pool.boards:
             if board.name in (measurement.pool.admitted or ()):
-                job = measurement.on(board)
+                job = measurement.what.on(board)
                 if is_done(job, self._cache):
-                    self._measured(candidate, measurement, job)
+                    self._measured(measurement, job)
                     return True
         return False
 
@@ -195,42 +171,43 @@ class Driver:
         It is the one that most boards have made before, so that a sweep that goes on compares
         what the last one did.
         """
-        waiting = [each for each in self._measurements if each[1].pool is pool]
-        if pool.admitted is not None or pool.name in self._references or not waiting:
+        if pool.admitted is not None or pool.name in self._references:
+            return
+        waiting = [each for each in self._boards.waiting if each.pool is pool]
+        if not waiting:
             return
 
-        def known(each: tuple[Candidate, Measurement]) -> int:
-            return sum(is_done(each[1].on(board), self._cache) for board in pool.boards)
+        def known(each: Measurement[Asked]) -> int:
+            return sum(is_done(each.what.on(board), self._cache) for board in pool.boards)
 
         chosen = max(waiting, key=known)
-        self._measurements = deque(each for each in self._measurements if each is not chosen)
-        candidate, measurement = chosen
+        self._boards.keep(lambda each: each is not chosen)
         reference = Reference(pool)
-        self._references[pool.name] = candidate, measurement, reference
+        self._references[pool.name] = chosen, reference
         for board in pool.left(()):
-            job = measurement.on(board)
+            job = chosen.what.on(board)
             if is_done(job, self._cache):
                 reference.measured[board.name] = job
             else:
-                self._measurements.append((candidate, replace(measurement, only=board)))
+                self._boards.add(replace(chosen, only=board))
         self._admit(pool)
 
     def _admit(self, pool: Pool) -> None:
         """Use the boards that agree, as soon as the others' results do not change that."""
-        candidate, measurement, reference = self._references[pool.name]
+        measurement, reference = self._references[pool.name]
         first = pool.admitted is None
         chosen = reference.admit(self._cache)
         if chosen is not None and first:
-            self._measured(candidate, measurement, chosen)
-            self._measurements = deque(
-                each
-                for each in self._measurements
-                if each[1].pool is not pool or each[1].only or not self._is_measured(*each)
+            self._measured(measurement, chosen)
+            self._boards.keep(
+                lambda each: (
+                    each.pool is not pool or each.only is not None or not self._is_measured(each)
+                )
             )
         elif chosen is None and reference.is_over:
             del self._references[pool.name]  # the next measurement may do better
             why = next(iter(reference.failed.values()), _no_board(pool))
-            self._failed(candidate, measurement.job, why, measurement)
+            self._not_measured(measurement, measurement.what.job, why)
 
     def _start(self) -> None:
         """Start what can run now."""
@@ -241,26 +218,13 @@ class Driver:
             self._submit(_Running(candidate, job))
         for pool in self._pools:
             self._compare_boards(pool)
-        for _ in range(len(self._measurements)):
-            if not self._measurements:  # boards that were compared had results of them
+        for measurement in self._boards.without_board():
+            self._gave_up(measurement, measurement.what.job, _no_board(measurement.pool))
+        for measurement, board in self._boards.start(lambda: not self._running and not self._ready):
+            asked = measurement.what
+            self._submit(_Running(asked.candidate, asked.on(board), measurement, board))
+            if board.is_here:
                 break
-            candidate, measurement = self._measurements.popleft()
-            quiet = not self._running and not self._ready
-            board = measurement.pool.free(
-                self._clock(), measurement.tried, quiet=quiet, only=measurement.only
-            )
-            if board is not None:
-                board.taken = True
-                job = measurement.on(board)
-                self._submit(_Running(candidate, job, measurement, board))
-                if board.is_here:
-                    break
-            elif measurement.boards_left:
-                self._measurements.append((candidate, measurement))
-            else:
-                self._not_measured(
-                    candidate, measurement, measurement.job, _no_board(measurement.pool)
-                )
 
     def _submit(self, running: _Running) -> None:
         board = None if running.board is None else running.board.name
@@ -268,16 +232,15 @@ class Driver:
 
     def _ended(self) -> set[Future[Failure | None]]:
         if not self._running:
-            if self._measurements:
+            if self._boards:
                 time.sleep(LOOK_SECONDS)
             return set()
-        timeout = LOOK_SECONDS if self._measurements else None
+        timeout = LOOK_SECONDS if self._boards else None
         return wait(self._running, timeout, FIRST_COMPLETED).done
 
     def _take(self, running: _Running, failure: Failure | None) -> None:
         candidate, job = running.candidate, running.job
         if running.board is not None and running.measurement is not None:
-            running.board.taken = False
             self._take_measured(running, running.measurement, running.board, failure)
         elif failure is None:
             self._finished(candidate, job)
@@ -285,62 +248,43 @@ class Driver:
             self._failed(candidate, job, failure)
 
     def _take_measured(
-        self, running: _Running, measurement: Measurement, board: Board, failure: Failure | None
+        self,
+        running: _Running,
+        measurement: Measurement[Asked],
+        board: Board,
+        failure: Failure | None,
     ) -> None:
-        candidate, now = running.candidate, self._clock()
         assert isinstance(running.job, MeasureJob)
-        board.was_busy = failure is not None and failure.busy
-        if failure is None and measurement.only is not None:
-            self._references[measurement.pool.name][2].measured[board.name] = running.job
+        final = self._boards.ended(measurement, board, failure)
+        if final is not None:
+            self._gave_up(measurement, running.job, final)
+        elif measurement.only is not None:  # measured, or in use by others
+            if failure is None:
+                self._references[measurement.pool.name][1].measured[board.name] = running.job
             self._admit(measurement.pool)
         elif failure is None:
             measurement.pool.set_aside(measurement.tried)
-            self._measured(candidate, measurement, running.job)
-        elif failure.busy:
-            board.rests_until = now + LOOK_AGAIN_SECONDS
-            since = now if measurement.waiting_since is None else measurement.waiting_since
-            wait_seconds = self._plan.measure.wait if self._plan.measure else 0.0
-            if now - since >= wait_seconds:
-                waited = f"{failure.message} (waited {format_duration(now - since)})"
-                self._not_measured(
-                    candidate, measurement, running.job, replace(failure, message=waited)
-                )
-                return
-            if measurement.waiting_since is None:
-                logger.warning("waiting: %s", failure.message)
-            self._measurements.append((candidate, replace(measurement, waiting_since=since)))
-            if measurement.only is not None:
-                self._admit(measurement.pool)
-        else:
-            tried = replace(measurement, tried=(*measurement.tried, board.name))
-            if tried.boards_left:
-                self._measurements.append((candidate, tried))
-            else:
-                self._not_measured(candidate, measurement, running.job, failure)
+            self._measured(measurement, running.job)
 
-    def _not_measured(
-        self, candidate: Candidate, measurement: Measurement, job: MeasureJob, failure: Failure
-    ) -> None:
+    def _gave_up(self, measurement: Measurement[Asked], job: MeasureJob, failure: Failure) -> None:
         """No board measures it any more; ``failure`` is what the last one said."""
         if measurement.only is None:
-            self._failed(candidate, job, failure, measurement)
+            self._not_measured(measurement, job, failure)
         else:
-            self._references[measurement.pool.name][2].failed[measurement.only.name] = failure
+            self._references[measurement.pool.name][1].failed[measurement.only.name] = failure
             self._admit(measurement.pool)
 
-    def _measured(self, candidate: Candidate, measurement: Measurement, job: MeasureJob) -> None:
-        candidate.measured[measurement.pool.name] = job
+    def _measured(self, measurement: Measurement[Asked], job: MeasureJob) -> None:
+        measurement.what.candidate.measured[measurement.pool.name] = job
         self._count()
 
-    def _failed(
-        self,
-        candidate: Candidate,
-        job: Job,
-        failure: Failure,
-        measurement: Measurement | None = None,
+    def _not_measured(
+        self, measurement: Measurement[Asked], job: MeasureJob, failure: Failure
     ) -> None:
-        if measurement is not None and isinstance(job, MeasureJob):
-            candidate.measured[measurement.pool.name] = job
+        measurement.what.candidate.measured[measurement.pool.name] = job
+        self._failed(measurement.what.candidate, job, failure)
+
+    def _failed(self, candidate: Candidate, job: Job, failure: Failure) -> None:
         candidate.failures[job.key()] = failure
         if job.kind == "calibrate":
             candidate.failures.setdefault(candidate.key, failure)
@@ -397,7 +341,7 @@ class Driver:
                     software=pool.boards[0].software,
                     options=plan.measure.options,
                 )
-                self._want_measured(candidate, Measurement(measure, pool))
+                self._want_measured(Measurement(Asked(candidate, measure), pool))
 
     def _evaluate(self, candidate: Candidate, job: ScoreJob) -> None:
         if is_done(job, self._cache):

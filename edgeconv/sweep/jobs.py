@@ -29,7 +29,7 @@ class _Job(Record):
 
 
 class _OfNetwork(_Job):
-    """A network and how it is exported. ``contents`` are hashes of what PLACES name.
+    """A network and how it is exported. ``contents`` are hashes of model, weights, calibration.
 
     Of a stage, ``stage_argument`` is the argument that says which one it is, and ``chain`` is the
     same for all stages of a chain and for no other job.
@@ -57,6 +57,28 @@ class _OfNetwork(_Job):
     def stage(self) -> int:
         """Which stage of a chain it is; 0 of a whole network."""
         return 0 if self.stage_argument is None else int(self.args[self.stage_argument])
+
+    def stages_before(self) -> list[ExportJob]:
+        """The exports of the stages before it as float ONNX files, which give what it reads."""
+        assert self.stage_argument is not None
+        fields = {name: getattr(self, name) for name in _OfNetwork.model_fields}
+        plain = ExportJob(
+            **{
+                **fields,
+                "formats": (Format.ONNX,),
+                "target": None,
+                "precision": Precision.FLOAT32,
+                "effort": 1,
+                "range_method": RangeMethod.AUTO,
+                "calibration": None,
+                "contents": (*self.contents[:-1], None),
+                "chain": None,
+            }
+        )
+        return [
+            plain.model_copy(update={"args": {**self.args, self.stage_argument: stage}})
+            for stage in range(self.stage)
+        ]
 
 
 class CalibrateJob(_OfNetwork):

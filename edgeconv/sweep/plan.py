@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ from edgeconv.errors import UsageError
 from edgeconv.export.quantize_options import MAX_EFFORT, RangeMethod
 from edgeconv.sweep.confidence import Confidence
 from edgeconv.toml_file import read_toml
+from edgeconv.units import bytes_of, seconds_of
 from edgeconv.versioned import Record, first_problem
 
 EXAMPLE = """\
@@ -66,42 +66,14 @@ wait = "10min"                     # how long to wait for a board that others me
 """
 
 HINT = "`edgeconv sweep --example` prints a plan"
-_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]+)\s*")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
-_BYTES = {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9}
 Value = str | int | float | bool
-
-
-def seconds(text: object) -> float:
-    """Read a duration such as "33ms" or "10min".
-
-    Raises:
-        ValueError: It is something else.
-    """
-    return _quantity(text, _SECONDS, "a duration such as 33ms")
-
-
-def bytes_of(text: object) -> int:
-    """Read a size such as "5MB"; prefixes are decimal.
-
-    Raises:
-        ValueError: It is something else.
-    """
-    return round(_quantity(text, _BYTES, "a size such as 5MB"))
-
-
-def _quantity(text: object, units: dict[str, float], what: str) -> float:
-    found = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
-    if found is None or found[2] not in units:
-        raise ValueError(f"{text!r} is not {what}")
-    return float(found[1]) * units[found[2]]
 
 
 def _listed(value: object) -> object:
     return value if isinstance(value, (list, tuple)) else (value,)
 
 
-Duration = Annotated[float, BeforeValidator(seconds)]
+Duration = Annotated[float, BeforeValidator(seconds_of)]
 Size = Annotated[int, BeforeValidator(bytes_of)]
 OneOrMore = BeforeValidator(_listed)
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from edgeconv.bench.compare.boards import agreement
 from edgeconv.bench.result import BenchResult
-from edgeconv.sweep.boards import Board, Pool
+from edgeconv.device.boards import Board, Pool
+from edgeconv.device.dispatch import Failure
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.jobs import MeasureJob
-from edgeconv.sweep.work import Failure, result_of
+from edgeconv.sweep.work import result_of
 from edgeconv.units import format_change
 
 

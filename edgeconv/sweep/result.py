@@ -13,6 +13,7 @@ from edgeconv import __version__
 from edgeconv.bench.instructions import CountResult
 from edgeconv.bench.result import BenchResult, Interval, ModelResult
 from edgeconv.bundle import Artifact, Bundle, Format
+from edgeconv.device.dispatch import Failure
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluation import Evaluation, Figure
 from edgeconv.sweep.cache import Cache
@@ -21,7 +22,7 @@ from edgeconv.sweep.driver import Candidate
 from edgeconv.sweep.jobs import CountJob, Job
 from edgeconv.sweep.network import Network
 from edgeconv.sweep.plan import Question
-from edgeconv.sweep.work import Failure, bundle_of, failures_of, result_of
+from edgeconv.sweep.work import bundle_of, failures_of, result_of
 from edgeconv.versioned import Record, Versioned
 
 

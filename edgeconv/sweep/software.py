@@ -46,7 +46,7 @@ def known(name: str, address: str, asked: Future[str], cache: Cache) -> str:
     except EdgeconvError as error:
         if last is not None:
             message = f"{error.message}; {name} is taken to have {last}"
-            logger.warning("%s", Notice(message, error.hint))
+            logger.warning(Notice(message, error.hint))
         return last or ""
     if software != last:
         cache.drop(KIND, digest(address))

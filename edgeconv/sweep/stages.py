@@ -7,7 +7,7 @@ this order. The last gives logits.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +55,16 @@ class Exits:
 
 
 @contextmanager
-def inputs_of_stage(job: CalibrateJob | ExportJob) -> Iterator[tuple[int | str | None, str | None]]:
+def inputs_of_stage(
+    job: CalibrateJob | ExportJob, exported: Callable[[ExportJob], Bundle]
+) -> Iterator[tuple[int | str | None, str | None]]:
     """The input size and calibration data of an export.
 
     A later stage reads features, so that both are what the float stages before it give.
+
+    Args:
+        job: The export, or a part of its calibration.
+        exported: Gives the bundle of a stage before it.
 
     Raises:
         EdgeconvError: The stages before it cannot be exported, or are no chain.
@@ -68,38 +74,17 @@ def inputs_of_stage(job: CalibrateJob | ExportJob) -> Iterator[tuple[int | str |
     if job.stage == 0 or not (has_samples or size is not None):
         yield size, calibration
         return
+    before = [exported(stage) for stage in job.stages_before()]
+    for stage, bundle in enumerate(before):
+        _check_stage(bundle, stage)
+    if size is not None:
+        size = "x".join(map(str, before[-1].manifest.outputs[0].shape[1:]))
     with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
-        before = _stages_before(job, Path(folder))
-        if size is not None:
-            size = "x".join(map(str, before[-1].manifest.outputs[0].shape[1:]))
         if has_samples:
             features = Path(folder) / "features.npy"
             np.save(features, _features(before, str(calibration), job.calibration_size))
             calibration = str(features)
         yield size, calibration
-
-
-def _stages_before(job: CalibrateJob | ExportJob, folder: Path) -> list[Bundle]:
-    from edgeconv.export import export
-
-    assert job.stage_argument is not None
-    bundles: list[Bundle] = []
-    size = job.input_size
-    for stage in range(job.stage):
-        bundle = export(
-            job.model,
-            out=folder / str(stage),
-            formats=(Format.ONNX,),
-            model_args={**job.args, job.stage_argument: stage},
-            input_size=size,
-            weights=job.weights,
-            pretrained=job.pretrained,
-        )
-        _check_stage(bundle, stage)
-        if size is not None:
-            size = "x".join(map(str, bundle.manifest.outputs[0].shape[1:]))
-        bundles.append(bundle)
-    return bundles
 
 
 def _features(bundles: Sequence[Bundle], calibration: str, count: int) -> npt.NDArray[Any]:

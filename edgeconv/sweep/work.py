@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,8 +18,9 @@ from edgeconv.bench.protocol import measure
 from edgeconv.bench.result import BenchResult
 from edgeconv.bundle import Bundle
 from edgeconv.device import open_device
+from edgeconv.device.dispatch import Failure
 from edgeconv.device.emulated import EmulatedDevice
-from edgeconv.errors import BusyDevice, EdgeconvError, IncompleteExport, first_line
+from edgeconv.errors import EdgeconvError, IncompleteExport, first_line
 from edgeconv.evaluation import Evaluation
 from edgeconv.miscounted import tried_again
 from edgeconv.sweep.cache import Cache
@@ -48,31 +48,14 @@ SURVEYED = "surveyed.npz"
 V = TypeVar("V", bound=Versioned)
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a job has no result.
-
-    Attributes:
-        message: What happened.
-        hint: What to do about it.
-        busy: Whether it will do later: someone else measures on the board.
-    """
-
-    message: str
-    hint: str = ""
-    busy: bool = False
-
-
 def run_job(job: Job, cache: Cache) -> Failure | None:
     """Carry out a job unless its result is there; None if it has one now."""
     if cache.find(job.kind, job.key()) is not None:
         return None
     try:
         tried_again(lambda: _carry_out(job, cache))
-    except BusyDevice as error:
-        return Failure(error.message, error.hint, busy=True)
     except EdgeconvError as error:
-        return Failure(error.message, error.hint)
+        return Failure.of(error)
     except Exception as error:  # a job stops no other, whatever comes out of a user's code
         logger.debug("a job failed", exc_info=True)
         return Failure(f"{type(error).__name__}: {first_line(error)}")
@@ -86,7 +69,7 @@ def _carry_out(job: Job, cache: Cache) -> None:
 
 def _write(job: Job, cache: Cache, folder: Path) -> None:
     if isinstance(job, CalibrateJob):
-        _calibrate(job, folder)
+        _calibrate(job, cache, folder)
     elif isinstance(job, ExportJob):
         _export(job, cache, folder)
     elif isinstance(job, MeasureJob):
@@ -105,11 +88,11 @@ def _write(job: Job, cache: Cache, folder: Path) -> None:
         _score(job, cache).save(folder / RESULT)
 
 
-def _calibrate(job: CalibrateJob, folder: Path) -> None:
+def _calibrate(job: CalibrateJob, cache: Cache, folder: Path) -> None:
     from edgeconv.export.api import calibrate_part
     from edgeconv.export.quantize.accuracy.surveyed_file import save_surveyed
 
-    with _request(job, folder) as request:
+    with _request(job, cache, folder) as request:
         found = calibrate_part(request, job.index, job.shards)
     if found is not None:
         save_surveyed(folder / SURVEYED, found)
@@ -131,7 +114,7 @@ def _export(job: ExportJob, cache: Cache, folder: Path) -> None:
     surveyed = merged(parts) if parts and None not in parts else None
     failures: dict[str, str] = {}
     try:
-        with _request(job, folder) as request:
+        with _request(job, cache, folder) as request:
             carry_out(request, surveyed)
     except IncompleteExport as error:
         failures = {name: each.message for name, each in error.failures.items()}
@@ -139,13 +122,13 @@ def _export(job: ExportJob, cache: Cache, folder: Path) -> None:
 
 
 @contextmanager
-def _request(job: CalibrateJob | ExportJob, folder: Path) -> Iterator[Any]:
+def _request(job: CalibrateJob | ExportJob, cache: Cache, folder: Path) -> Iterator[Any]:
     """What an export is asked for."""
     from edgeconv.export.quantize_options import QuantizeOptions
     from edgeconv.export.request import ExportRequest
     from edgeconv.export.target import resolve_request
 
-    with inputs_of_stage(job) as (input_size, calibration):
+    with inputs_of_stage(job, partial(_exported, cache)) as (input_size, calibration):
         yield resolve_request(
             ExportRequest(
                 job.model,
@@ -162,6 +145,18 @@ def _request(job: CalibrateJob | ExportJob, folder: Path) -> Iterator[Any]:
                 quantization=QuantizeOptions(effort=job.effort, range_method=job.range_method),
             )
         )
+
+
+def _exported(cache: Cache, job: ExportJob) -> Bundle:
+    """The bundle of an export, which is made unless it is there.
+
+    Raises:
+        EdgeconvError: It cannot be made.
+    """
+    failure = None if is_done(job, cache) else run_job(job, cache)
+    if failure is not None:
+        raise EdgeconvError(failure.message, failure.hint)
+    return bundle_of(job.key(), cache)
 
 
 def _count_shard(job: ShardJob, cache: Cache, folder: Path) -> None:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeconv.device.dispatch import Failure
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.contents import tools
 from edgeconv.sweep.jobs import Job
 from edgeconv.sweep.software import software_of
-from edgeconv.sweep.work import Failure, run_job
+from edgeconv.sweep.work import run_job
 
 CONNECT_SECONDS = 30
 _INSTALL = "install it with: pip install 'edgeconv[sweep]'"

@@ -91,7 +91,8 @@ def blame(
     shapes = [info.shape for info in input_infos(graph)]
     # Outlying samples stay here: they are among the causes that are looked for.
     feed = SampleBatches(samples, count=calibration_size, batch=batch, shapes=shapes)
-    draft, _ = fit(graph, feed, replace(options, bias_correction=False, repair=False), progress)
+    options = replace(options, bias_correction=False, reconstruction=False, repair=False)
+    draft, _ = fit(graph, feed, options, progress)
     batches = held_out_batches(feed, _SAMPLES, _BYTES)
     meter = Meter(draft, batches)
     integers, float_fallback = draft.to_qdq()

@@ -21,7 +21,7 @@ from edgeconv.export.quantize.accuracy.first_pass import FirstPass, Surveyed
 from edgeconv.export.quantize.accuracy.judge import Judge
 from edgeconv.export.quantize.accuracy.passes import AccuracyPasses, Improvement
 from edgeconv.export.quantize.accuracy.repair import repair
-from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float
+from edgeconv.export.quantize.accuracy.sensitivity import keep_worst_in_float, keeping
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.integer_io import apply_io
 from edgeconv.export.quantize.layer_choices import with_choices
@@ -194,23 +194,21 @@ def fit(
     drafts = Drafts(model, batches, options, progress, judging=judging, surveyed=surveyed)
     passes = AccuracyPasses(drafts, batches, options, progress) if judging else None
     recipe = passes.choose() if passes else Recipe(options.range_method)
-    current = drafts.fit(recipe, Part.WHOLE)
-    assert current is not None
-    if passes and options.rounding is Rounding.ADAPTIVE:
-        current = passes.round_adaptively(recipe, current)
-    if passes and (options.float_places or options.repair):
-        plain = drafts.fit(replace(recipe, corrected=False), Part.WHOLE)
-        assert plain is not None
-        if options.float_places:
-            count = options.float_places
-            current = keep_worst_in_float(current, plain.model, passes.judge, count)
+    if passes is None:
+        current = drafts.fit(recipe, Part.WHOLE)
+        assert current is not None
+        return current, ()
+    current, uncorrected = passes.learn(recipe)
+    if options.float_places:
+        count = options.float_places
+        places = keep_worst_in_float(current, uncorrected.model, passes.judge, count)
         if options.repair:
-            uncorrected = current.with_model(plain.model) if recipe.corrected else current
-            current, gained = repair(
-                current, uncorrected, passes.judge, progress, options.repair_to
-            )
-            passes.record += [gained] if gained else []
-    return current, tuple(passes.record) if passes else ()
+            uncorrected = keeping(uncorrected, places.options.keep_float)
+        current = places
+    if options.repair:
+        current, gained = repair(current, uncorrected, passes.judge, progress, options.repair_to)
+        passes.record += [gained] if gained else []
+    return current, tuple(passes.record)
 
 
 def _begun(model: ir.Model, options: QuantizeOptions) -> tuple[ir.Model, QuantizeOptions]:

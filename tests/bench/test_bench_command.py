@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeconv.bench import BenchResult
+from edgeconv.bench import BenchOptions, BenchResult, Journal, new_session
 from edgeconv.bundle import (
     MANIFEST_NAME,
     Artifact,
@@ -26,7 +26,7 @@ from edgeconv.bundle import (
 from edgeconv.device import Event, RunRequest
 from edgeconv.device.local import LocalDevice
 from edgeconv.device.messages import Samples
-from edgeconv.errors import MeasurementError
+from edgeconv.errors import MeasurementError, UsageError
 from support.command_line import CommandLine, Ran
 from support.manifests import made_artifact
 from support.tiny_models import write_onnx, write_tflite
@@ -333,6 +333,38 @@ def test_resume_with_what_it_was_begun_with(cut: Path, edgeconv: CommandLine) ->
     models = cut.with_name("a.onnx"), cut.with_name("b.tflite")
     done = edgeconv("bench", *models, "--resume", cut, "--runs", 40, "--device", "local", "--json")
     assert len(json.loads(done.stdout)["models"]) == 2
+
+
+def test_resume_on_a_device_in_use(cut: Path, edgeconv: CommandLine) -> None:
+    """It is waited for as for a new measurement, and what is kept is kept."""
+    before = cut.read_bytes()
+    with LocalDevice().lock(60):
+        refused = edgeconv("bench", "--resume", cut)
+        waited = edgeconv("bench", "--resume", cut, "--wait", "10ms")
+    assert refused.returncode == waited.returncode == 1
+    kept = " is measuring there; 3 of 4 processes are kept"
+    assert f"{kept}\nhint: wait until it has ended; continue with `" in refused.stderr
+    assert waited.stderr.startswith("warning: waiting: local: another edgeconv (")
+    assert f"{kept} (waited " in waited.stderr
+    assert cut.read_bytes() == before
+
+
+@pytest.mark.parametrize("cause", [KeyboardInterrupt, OSError])
+def test_a_journal_that_is_not_begun_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: type[BaseException]
+) -> None:
+    def fails(*_: object) -> None:
+        raise cause
+
+    session = new_session([write_onnx(tmp_path / "m.onnx")], BenchOptions(), "local")
+    other = Journal.create(tmp_path / "other.partial", session)
+    with pytest.raises(UsageError, match=r"other\.partial is an unfinished measurement"):
+        Journal.create(tmp_path / "other.partial", session)
+    assert Journal.open(tmp_path / "other.partial").session == other.session
+    monkeypatch.setattr(Journal, "_append", fails)
+    with pytest.raises(cause):
+        Journal.create(tmp_path / "r.partial", session)
+    assert not (tmp_path / "r.partial").exists()
 
 
 def test_resume_with_something_else(cut: Path, edgeconv: CommandLine) -> None:

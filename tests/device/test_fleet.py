@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from edgeconv.bench import BenchResult, Journal
+from edgeconv.device import open_device
 from support.ssh_server import Server, wait_until
 from support.tiny_models import write_onnx, write_tflite
 
@@ -127,6 +130,131 @@ def test_interrupted(server: Server, second: Server, tmp_path: Path) -> None:
     assert err.count("--resume") == 2
     wait_until(lambda: not server.runners() and not second.runners())
     assert all(Journal.open(partial).finished for partial in folder.glob("*.partial"))
+
+
+@pytest.fixture
+def pool(server: Server, second: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two boards have names and are a pool."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config" / "edgeconv").mkdir(parents=True)
+    (tmp_path / "config" / "edgeconv" / "devices.toml").write_text(
+        f'[devices]\none = "{server.name}"\ntwo = "{second.name}"\n[pools]\npi = ["one", "two"]\n'
+    )
+
+
+@contextmanager
+def in_use(server: Server) -> Iterator[None]:
+    with open_device(server.name).lock(600):
+        yield
+
+
+@pytest.mark.usefixtures("history", "pool")
+def test_the_next_free_board_of_a_pool(server: Server, second: Server, tmp_path: Path) -> None:
+    model, out = write_tflite(tmp_path / "m.tflite"), tmp_path / "result.json"
+    with in_use(server):
+        process = start(model, "--device", "pi", *QUICK, "-o", out)
+        table, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        assert "warning" not in err
+        assert "m.tflite" in table
+        assert BenchResult.load(out).device == second.name
+        with in_use(second):
+            process = start(model, "--device", "pi", *QUICK, "-o", out)
+            _, err = process.communicate(timeout=300)
+            assert process.returncode == 1
+            assert err.startswith(f"error: {second.name}: another edgeconv (")
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.usefixtures("history", "pool")
+def test_a_pool_beside_a_device(server: Server, second: Server, tmp_path: Path) -> None:
+    """The device gets its board, and the pool one that is left."""
+    model, folder = write_tflite(tmp_path / "m.tflite"), tmp_path / "out"
+    process = start(model, "--device", "pi", "--device", "one", *QUICK, "-o", folder)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    lines = out.splitlines()
+    assert lines.index("pi: two") < lines.index("one")
+    devices = {path.name: BenchResult.load(path).device for path in folder.iterdir()}
+    assert devices == {"pi@two.json": second.name, "one.json": server.name}
+
+
+@pytest.mark.usefixtures("history", "pool")
+def test_a_board_in_use_is_waited_for(server: Server, tmp_path: Path) -> None:
+    """One that waits alone, and one beside others, which do not wait for it."""
+    model = write_tflite(tmp_path / "m.tflite")
+    both = ("--device", "one", "--device", "two")
+    with in_use(server):
+        processes = [
+            start(model, *devices, "--wait", "5min", *QUICK)
+            for devices in (("--device", "one"), both)
+        ]
+        for process in processes:
+            assert process.stderr is not None
+            warning = process.stderr.readline()
+            assert warning.startswith(f"warning: waiting: {server.name}: another edgeconv (")
+    for process in processes:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+
+
+@pytest.mark.usefixtures("history", "pool")
+def test_a_board_in_use_fails_alone(server: Server, second: Server, tmp_path: Path) -> None:
+    model = write_tflite(tmp_path / "m.tflite")
+    with in_use(server):
+        process = start(model, "--device", "one", "--device", "two", *QUICK, "--json")
+        out, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert err.startswith(f"error: 1 of 2 devices failed: one: {server.name}: another edgeconv (")
+    assert err.endswith(" is measuring there\nhint: wait until it has ended\n")
+    (result,) = json.loads(out)
+    assert result["device"] == second.name
+
+
+@pytest.mark.usefixtures("history", "pool")
+@pytest.mark.parametrize("beside", [(), ("--device", "local")])
+def test_a_lost_board_gives_its_measurement_back(
+    beside: tuple[str, ...], server: Server, second: Server, tmp_path: Path
+) -> None:
+    """What the lost board has measured stays, and can be continued there."""
+    model, out = write_tflite(tmp_path / "m.tflite"), tmp_path / "out"
+    quick = ("--runs", "20", "--seconds", "2", "--warmup", "0", "--retries", "0", "-o", out)
+    process = start(model, "--device", "pi", *beside, *quick)
+
+    def journals() -> list[Path]:
+        return [*tmp_path.glob("out.one.partial"), *out.glob("pi@one.json.partial")]
+
+    wait_until(lambda: any(path.read_bytes().count(b"\n") >= 2 for path in journals()), 300)
+    server.lose_power()
+    _, err = process.communicate(timeout=300)
+    server.start()
+    assert process.returncode == 0, err
+    (journal,) = journals()
+    warning, hint, *_ = err.splitlines()
+    assert re.match(r"warning: .*m\.tflite on ssh://board:.* processes? (is|are) kept; ", warning)
+    assert warning.endswith("; another board of pi measures instead")
+    assert hint == f"hint: continue with `edgeconv bench --resume {journal}`"
+    results = [out] if out.is_file() else list(out.glob("*.json"))
+    devices = {BenchResult.load(path).device for path in results}
+    assert second.name in devices
+    assert server.name not in devices
+    process = start("--resume", journal, "--device", "pi")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert not journals()
+
+
+@pytest.mark.usefixtures("history", "pool")
+def test_interrupted_while_it_waits(server: Server, tmp_path: Path) -> None:
+    model = write_tflite(tmp_path / "m.tflite")
+    with in_use(server):
+        process = start(model, "--device", "one", "--wait", "5min", *QUICK)
+        assert process.stderr is not None
+        assert "waiting: " in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert err.strip() == "error: interrupted"
 
 
 def test_usage(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from edgeconv.cli.devices_command import command
 from edgeconv.device import open_device
+from edgeconv.device.boards import open_pools
 from edgeconv.device.names import named_devices, names_path
 from edgeconv.device.ssh import SshDevice
 from edgeconv.errors import UsageError
@@ -88,3 +89,17 @@ def test_an_address_never_reads_the_file(devices_toml: Path) -> None:
     devices_toml.write_text("[devices")
     assert open_device("local").name == "local"
     assert open_device("ssh://pi").name == "ssh://pi"
+    assert [pool.name for pool in open_pools(["local", "ssh://pi"])] == ["local", "ssh://pi"]
+
+
+def test_a_pool_is_no_device(devices_toml: Path) -> None:
+    devices_toml.write_text(
+        '[devices]\none = "ssh://1"\ntwo = "ssh://2"\n[pools]\npi = ["one", "two"]\n'
+    )
+    with pytest.raises(UsageError, match=r"^pi is a pool\nhint: name one of one, two$"):
+        open_device("pi")
+    (pool,) = open_pools(["pi"])
+    assert [(board.name, board.address) for board in pool.boards] == [
+        ("one", "ssh://1"),
+        ("two", "ssh://2"),
+    ]

@@ -224,6 +224,12 @@ def test_later_stages_are_calibrated_on_features(result: SweepResult) -> None:
     assert sources == ["train.npz", "features.npy", "features.npy"]
 
 
+def test_stages_before_are_results_of_their_own(digits: Path, result: SweepResult) -> None:
+    """Two float ONNX files give what all later stages of both precisions read."""
+    kinds = [entry.kind for entry in Cache(digits / "cache").entries()]
+    assert kinds.count("export") == 2 * STAGES + (STAGES - 1)
+
+
 def test_nothing_is_done_twice(digits: Path, result: SweepResult) -> None:
     cache = Cache(digits / "cache")
     before = {entry.path for entry in cache.entries()}

@@ -10,15 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from edgeconv.device import dispatch
+from edgeconv.device.boards import open_pools
+from edgeconv.device.dispatch import Failure
 from edgeconv.errors import MeasurementError, UsageError
-from edgeconv.sweep import boards, driver
+from edgeconv.sweep import driver
+from edgeconv.sweep.boards import boards_of
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.candidates import candidates
 from edgeconv.sweep.driver import Candidate, Driver
 from edgeconv.sweep.jobs import CountJob, Job, MeasureJob
 from edgeconv.sweep.plan import CountsOn, Exports, Measures, Models, Plan
 from edgeconv.sweep.result import marked, rows_of
-from edgeconv.sweep.work import RESULT, Failure, run_job
+from edgeconv.sweep.work import RESULT, run_job
 from edgeconv.sweep.workers import Workers
 from support.results import made_counts, made_model, made_result
 from support.tiny_models import write_onnx
@@ -85,7 +89,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(driver, "LOOK_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(dispatch, "LOOK_AGAIN_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -212,7 +216,7 @@ def test_a_board_that_others_use_is_compared_later(
 ) -> None:
     """The pool does not wait for it; it joins when it is free and agrees."""
     monkeypatch.setitem(TIMES, "ssh://one", times)
-    monkeypatch.setattr(driver, "LOOK_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(dispatch, "LOOK_AGAIN_SECONDS", 0.1)
     first_of_two, made = threading.Event(), list[str]()
 
     def measure(job: MeasureJob) -> Failure | None:
@@ -375,9 +379,9 @@ def test_an_export_that_fails_is_a_row_with_the_reason(
 
 def test_devices_that_cannot_be(pool: None, exported: tuple[Path, Path]) -> None:
     with pytest.raises(UsageError, match="no device 'nowhere'"):
-        boards.open_pools(["nowhere"])
+        open_pools(["nowhere"])
     with pytest.raises(UsageError, match="emulated, and has no latencies"):
-        boards.open_pools(["emulated:pi4"])
+        boards_of(Measures(devices=("emulated:pi4",)))
     cache = Cache(exported[1])
     with ThreadPoolExecutor(1) as executor:
         workers = Workers(executor, cache, 1, shared=False)
@@ -400,4 +404,4 @@ def test_wrong_pools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str,
     (tmp_path / "edgeconv").mkdir()
     (tmp_path / "edgeconv" / "devices.toml").write_text(text)
     with pytest.raises(UsageError, match=why):
-        boards.open_pools(["pi"])
+        open_pools(["pi"])

@@ -16,7 +16,8 @@ from edgeconv.errors import UsageError
 from edgeconv.export.quantize_options import RangeMethod
 from edgeconv.sweep.candidates import candidates
 from edgeconv.sweep.chains import stages_of_chains
-from edgeconv.sweep.plan import EXAMPLE, Exports, Models, Plan, bytes_of, read_plan, seconds
+from edgeconv.sweep.plan import EXAMPLE, Exports, Models, Plan, read_plan
+from edgeconv.units import bytes_of, seconds_of
 
 
 def written(folder: Path, text: str) -> Path:
@@ -177,7 +178,7 @@ def test_every_combination_is_tried_once(
 @given(st.integers(0, 10**6), st.sampled_from(["ns", "us", "ms", "s", "min", "h"]))
 def test_durations(number: int, unit: str) -> None:
     factor = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600}[unit]
-    assert seconds(f"{number}{unit}") == pytest.approx(number * factor)
+    assert seconds_of(f"{number}{unit}") == pytest.approx(number * factor)
     assert bytes_of(f"{number} kB") == 1000 * number
 
 

@@ -72,7 +72,7 @@ def adaptive_weights(
                     weights[name],
                     inputs[name],
                     patches,
-                    Clamp(*_clamp_after(node)),
+                    Clamp(*clamp_after(node)),
                     longer,
                 )
             done += 1
@@ -84,7 +84,7 @@ def _groups(nodes: list[ir.Node]) -> Iterator[list[ir.Node]]:
     group: list[ir.Node] = []
     used = 0
     for node in nodes:
-        size = 4 * _ROWS * _row_length(node)
+        size = 4 * _ROWS * row_length(node)
         if group and used + size > _BYTES:
             yield group
             group, used = [], 0
@@ -94,13 +94,13 @@ def _groups(nodes: list[ir.Node]) -> Iterator[list[ir.Node]]:
         yield group
 
 
-def _row_length(node: ir.Node) -> int:
+def row_length(node: ir.Node) -> int:
     """How many inputs one output of each group reads, for all groups together."""
     shape: tuple[int, ...] = grouped(node, constant(node, 1)).shape
     return shape[0] * shape[2] * shape[3]
 
 
-def _clamp_after(node: ir.Node) -> tuple[float, float]:
+def clamp_after(node: ir.Node) -> tuple[float, float]:
     """The bounds of the Relu or Clip that is fused into the layer; infinite without one."""
     value = node.outputs[0]
     bounds = clamp_bounds(value.consumers()[0]) if is_accumulator(value) else None

@@ -1,7 +1,8 @@
 """Escalate until an int8 network meets a budget; each step costs more than the one before.
 
-The steps are min-max ranges, other range methods, equalization, bias correction, adaptive rounding,
-and float for the operators that lose most. The first attempt that meets the budget is taken.
+The steps are min-max ranges, other range methods, equalization, bias correction, reconstruction of
+layers, adaptive rounding, and float for the operators that lose most. The first attempt that meets
+the budget is taken.
 """
 
 from __future__ import annotations
@@ -139,6 +140,7 @@ def escalate(base: QuantizeOptions, budget: Budget, assess: Assess) -> list[Atte
         equalization=False,
         bias_absorption=False,
         bias_correction=False,
+        reconstruction=False,
         rounding=Rounding.NEAREST,
         float_places=0,
         repair=False,
@@ -177,5 +179,6 @@ def _best(attempts: list[Attempt]) -> QuantizeOptions:
 _PASSES: list[tuple[str, Callable[[QuantizeOptions], QuantizeOptions]]] = [
     ("equalization", lambda o: replace(o, equalization=True, bias_absorption=True)),
     ("bias correction", lambda o: replace(o, bias_correction=True)),
+    ("layer reconstruction", lambda o: replace(o, reconstruction=True)),
     ("adaptive rounding", lambda o: replace(o, rounding=Rounding.ADAPTIVE)),
 ]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edgeconv.bundle import AccuracyStep
-from edgeconv.export.data.samples import Batches
+from edgeconv.export.data.samples import Batch, Batches
 from edgeconv.export.quantize.accuracy.adaround import adaptive_weights
 from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe, Rescaling
 from edgeconv.export.quantize.accuracy.judge import Gain, Judge
+from edgeconv.export.quantize.accuracy.reconstruction import reconstruct
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.calibration.channel_statistics import Float64
 from edgeconv.export.quantize.calibration.survey import batches_of
-from edgeconv.export.quantize_options import MAX_EFFORT, QuantizeOptions, RangeMethod
+from edgeconv.export.quantize.weights import QuantizedWeight
+from edgeconv.export.quantize_options import MAX_EFFORT, QuantizeOptions, RangeMethod, Rounding
 from edgeconv.progress import TRYING, Progress
 
 _HALVES = (Part.FIRST_HALF, Part.SECOND_HALF)
@@ -103,23 +105,60 @@ class AccuracyPasses:
             recipe = self._best(recipe, {"bias correction": replace(recipe, corrected=True)})
         return recipe
 
-    def round_adaptively(self, recipe: Recipe, current: CalibratedModel) -> CalibratedModel:
+    def learn(self, recipe: Recipe) -> tuple[CalibratedModel, CalibratedModel]:
+        """Reconstruct layers and learn the rounding of weights, as far as asked and as it helps.
+
+        Both are fitted to the first half of the samples and judged on the second.
+
+        Returns:
+            The network, and the same without what other biases correct.
+        """
+        plain, current = self._fitted(_plain(recipe)), self._fitted(recipe)
+        before = self._noise_of(self._fitted(recipe, Part.FIRST_HALF))
+        uncorrected = current.with_model(plain.model) if recipe.corrected else current
+        if self._options.reconstruction:
+            name = "layer reconstruction"
+            start = time.perf_counter()
+            half = self._fitted(_plain(recipe), Part.FIRST_HALF)
+            seen = self._kept_by(Part.FIRST_HALF)
+            fitted = reconstruct(half, seen, self._progress, f"{TRYING}{name}")
+            after = self._noise_of(fitted)
+            gain = Gain.between(before, after)
+            seconds = time.perf_counter() - start
+            self._note(name, before, after, gain, gain.beyond_chance, seconds)
+            if gain.beyond_chance:
+                seen = self._kept_by(Part.WHOLE)
+                current = reconstruct(plain, seen, self._progress, "Reconstructing layers")
+                before, uncorrected = after, plain
+        if self._options.rounding is Rounding.ADAPTIVE:
+            weights = self._adaptive_weights(recipe, before)
+            if weights is not None:
+                current = replace(self._fitted(recipe), weights=weights)
+                uncorrected = current.with_model(plain.model) if recipe.corrected else current
+        return current, uncorrected
+
+    def _adaptive_weights(
+        self, recipe: Recipe, before: Float64
+    ) -> dict[str, QuantizedWeight] | None:
         """Learn the rounding of weights with AdaRound, as long as that helps.
 
-        It is fitted to the first half of the samples and judged on the second. At the highest
-        effort it learns longer and longer, until that gains no more.
+        At the highest effort it learns longer and longer, until that gains no more.
+
+        Args:
+            recipe: The version whose weights are rounded.
+            before: The noise of the best one so far.
+
+        Returns:
+            The weights, by the layer's name; None if that gains nothing.
         """
-        half = self._drafts.fit(recipe, Part.FIRST_HALF)
-        assert half is not None
-        seen = batches_of(self._drafts.survey.halves[0].kept)
-        samples = self.judge.unseen_by(0)
-        before = self.judge.noise(half.to_qdq()[0], samples)
+        half = self._fitted(recipe, Part.FIRST_HALF)
+        seen = self._kept_by(Part.FIRST_HALF)
         gained = 0
         for longer in _LONGER if self._options.effort >= MAX_EFFORT else _LONGER[:1]:
             start = time.perf_counter()
             name = "adaptive rounding" + (f", {longer} times as long" if longer > 1 else "")
             weights = adaptive_weights(half, seen, self._progress, longer, f"{TRYING}{name}")
-            after = self.judge.noise(replace(half, weights=weights).to_qdq()[0], samples)
+            after = self._noise_of(replace(half, weights=weights))
             gain = Gain.between(before, after)
             seconds = time.perf_counter() - start
             self._note(name, before, after, gain, gain.beyond_chance, seconds)
@@ -127,9 +166,22 @@ class AccuracyPasses:
                 break
             before, gained = after, longer
         if not gained:
-            return current
-        weights = adaptive_weights(current, self._batches, self._progress, gained)
-        return replace(current, weights=weights)
+            return None
+        return adaptive_weights(self._fitted(recipe), self._batches, self._progress, gained)
+
+    def _fitted(self, recipe: Recipe, part: Part = Part.WHOLE) -> CalibratedModel:
+        """A version of a recipe that was chosen, or of less."""
+        fitted = self._drafts.fit(recipe, part)
+        assert fitted is not None
+        return fitted
+
+    def _kept_by(self, part: Part) -> Sequence[Batch]:
+        first, second = self._drafts.survey.halves
+        return batches_of(first.kept if part is Part.FIRST_HALF else [*first.kept, *second.kept])
+
+    def _noise_of(self, fitted: CalibratedModel) -> Float64:
+        """The noise of what was fitted to the first half, in samples of the second."""
+        return self.judge.noise(fitted.to_qdq()[0], self.judge.unseen_by(0))
 
     def _best(self, recipe: Recipe, others: dict[str, Recipe]) -> Recipe:
         """The recipe that gains most beyond chance; ``recipe`` itself if none does."""
@@ -178,6 +230,11 @@ class AccuracyPasses:
     ) -> None:
         without, with_it = (float(-10 * np.log10(noise.mean())) for noise in (before, after))
         self.record.append(Improvement(name, without, with_it, gain, kept, seconds))
+
+
+def _plain(recipe: Recipe) -> Recipe:
+    """The same without bias correction."""
+    return replace(recipe, corrected=False)
 
 
 def _combinations(options: QuantizeOptions) -> Iterable[tuple[Rescaling, ...]]:

@@ -54,11 +54,16 @@ def sample_patches(
     for arrays in activations.run_each(batches):
         for index, array in enumerate(arrays):
             if sum(map(len, found[index])) < rows:
-                found[index].append(_patches(nodes[index], array, share, generator))
+                found[index].append(patches_of(nodes[index], array, share, generator))
     return [np.concatenate(parts)[:rows] for parts in found]
 
 
-def _patches(node: ir.Node, x: Float32, count: int, generator: np.random.Generator) -> Float32:
+def patches_of(node: ir.Node, x: Float32, count: int, generator: np.random.Generator) -> Float32:
+    """Take what so many outputs of a layer read, at random positions of what it reads.
+
+    Returns:
+        [count, groups, inputs per group * taps], or fewer rows where a product has fewer.
+    """
     if node.op_type == "Conv":
         return _windows(x, _Window.of(node), count, generator)
     flat = x.reshape(-1, 1, x.shape[-1])

@@ -21,6 +21,7 @@ def climb(scores: dict[str, float], budget: float) -> list[Attempt]:
         total = scores.get(options.range_method.value, 0.0)
         total += scores.get("equalization", 0.0) * options.equalization
         total += scores.get("correction", 0.0) * options.bias_correction
+        total += scores.get("reconstruction", 0.0) * bool(options.reconstruction)
         total += scores.get("adaptive", 0.0) * (options.rounding is Rounding.ADAPTIVE)
         total += scores.get("float", 0.0) * options.float_places
         return figures(total)
@@ -44,13 +45,14 @@ def test_each_step_comes_after_the_cheaper_ones() -> None:
         "entropy ranges",
         "+ equalization",
         "+ bias correction",
+        "+ layer reconstruction",
         "+ adaptive rounding",
         "+ the region that loses most in float",
         "+ the worst neighborhood in float",
         "+ the 2 worst neighborhoods in float",
         "+ the 4 worst neighborhoods in float",
     ]
-    assert [attempt.met for attempt in attempts] == [False] * 10 + [True]
+    assert [attempt.met for attempt in attempts] == [False] * 11 + [True]
     assert attempts[-1].options.range_method is RangeMethod.MSE
 
 

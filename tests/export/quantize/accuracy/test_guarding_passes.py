@@ -120,6 +120,16 @@ def test_bias_correction_takes_what_rounding_adds(network: DigitNetwork) -> None
     assert step.with_db > step.without_db + 3
 
 
+def test_reconstruction_makes_up_for_coarse_weights(network: DigitNetwork) -> None:
+    graph = graph_of(with_coarse_weights(network))
+    nearest = quantize(graph, training_samples(), PLAIN)
+    fitted = quantize(graph, training_samples(), replace(PLAIN, reconstruction=True))
+    step = improvement(fitted, "layer reconstruction")
+    assert step.kept
+    assert step.with_db > step.without_db + 3
+    assert top1(fitted.model) > top1(nearest.model) + 1
+
+
 def test_adaptive_rounding_of_coarse_weights(network: DigitNetwork) -> None:
     graph = graph_of(with_coarse_weights(network))
     nearest = quantize(graph, training_samples(), PLAIN)
