@@ -16,6 +16,7 @@ import argparse
 import itertools
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -148,7 +149,7 @@ class Known:
 
 
 def _is_right(outcome: str) -> bool:
-    return outcome == "equal" or outcome.endswith(" dB")
+    return outcome == "equal" or re.fullmatch(r"-?[\d.]+ dB", outcome) is not None
 
 
 def page(found: Outcomes, families: dict[str, str]) -> Iterator[str]:
@@ -191,6 +192,7 @@ def _family_lines(found: Outcomes, families: dict[str, str]) -> Iterator[str]:
     yield (
         f"The smallest network of each of the {len(families)} families (modules of `timm.models`). "
         f"{len(tried)} were tried, and {tried.count('equal')} of them are equal in float32. "
+        f"{_integer_count(rows)}"
         "Weights are random, and no scale, bias or table is left at the constant that it begins "
         "with. The input has the size that timm states where the network takes no other, or else "
         "the smallest one that timm states, or 96 pixels."
@@ -202,6 +204,18 @@ def _family_lines(found: Outcomes, families: dict[str, str]) -> Iterator[str]:
             [family, families[family], *(_cell(each[p]) for p in precisions)]
             for family, each in rows.items()
         ),
+    )
+
+
+def _integer_count(rows: dict[str, dict[str, str]]) -> str:
+    """How many of the families were tried in int8, and are right in both formats."""
+    tried = [each["int8"] for each in rows.values() if each.get("int8", NOT_TRIED) != NOT_TRIED]
+    if not tried:
+        return ""
+    right = sum(map(_is_right, tried))
+    return (
+        f"{len(tried)} were tried in int8, those with the smallest networks first; {right} of them "
+        "are written and verified in both formats. "
     )
 
 

@@ -54,7 +54,7 @@ class Escalated:
             raise EdgeconvError(
                 f"none of {len(self.attempts)} attempts meets the budget ({self._reached()}), and "
                 "nothing was written",
-                hint="calibrate with more or better data, or ask for less",
+                hint="calibrate with more or better data, or allow more loss, size or time",
             )
         return self.bundle
 
@@ -78,7 +78,7 @@ def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -
 
     Args:
         request: What to export, with the budget that the int8 files have to meet.
-        latency: Measures files on this machine; None to measure no latency.
+        latency: Measures files where they will run; None to measure no latency.
 
     Raises:
         UsageError: The request is wrong; nothing was done.

@@ -124,7 +124,10 @@ class _Search:
         ordered = self._ordered()
         points = [self._point((), LayerPrecision.INT8)]
         for precision in ways:
-            points += [self._point(ordered[:step], precision) for step in steps if count]
+            chosen = [ordered[:step] for step in steps if count]
+            points += [
+                self._point(each, precision) for each in chosen if self._fits(each, precision)
+            ]
         front = [p for p in points if not any(other.dominates(p) for other in points)]
         return tuple(sorted(front, key=lambda point: point.sqnr_db))
 
@@ -152,6 +155,12 @@ class _Search:
             3 * sum(self._bytes(node) for node in in_float),
             sum(block.work for block in blocks) / self._work,
         )
+
+    def _fits(self, blocks: Sequence[_Block], precision: LayerPrecision) -> bool:
+        """Whether anything is an integer still: otherwise it is the float32 network."""
+        in_float, _ = self._divided(blocks, precision)
+        kept = keeping(self._current, in_float)
+        return bool(plan(kept.model.graph, kept.options).activations)
 
     def _divided(self, blocks: Sequence[_Block], precision: LayerPrecision) -> tuple[Names, Names]:
         """The nodes in float and in int16; what has no int16 form is in float."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ from edgeconv.cli.values import (
     percent,
     seconds,
 )
-from edgeconv.errors import IncompleteExport
+from edgeconv.errors import IncompleteExport, UsageError
 from edgeconv.export.quantize_options import (
     MAX_EFFORT,
     ActivationType,
@@ -238,8 +239,8 @@ class ExportSettings:
     "--max-latency",
     metavar="TIME",
     type=seconds,
-    help="Refuse int8 files that take longer than this, as in 5ms, with one thread of this "
-    "machine; with --search the most accurate ones that do not.",
+    help="Refuse int8 files that take longer than this, as in 5ms, with one thread of --target, "
+    "or of this machine; with --search the most accurate ones that do not.",
 )
 @click.option(
     "--search",
@@ -297,6 +298,7 @@ def command(settings: ExportSettings) -> None:
         preprocessing=preprocessing(settings.mean, settings.std, settings.request.preprocessing),
     )
     request.check()
+    timed_on = _timed_on(settings)
     silent = settings.quiet or settings.as_json
     if settings.device is not None:
         request = replace(request, target=_probe(settings.device, silent))
@@ -305,7 +307,7 @@ def command(settings: ExportSettings) -> None:
         resolved = resolve_request(replace(request, progress=times))
         if resolved.note is not None and not settings.quiet:
             print_notes([resolved.note])
-        result, failed = _carry_out(resolved)
+        result, failed = _carry_out(resolved, timed_on)
     _print(result, settings, times.seconds)
     if settings.device is not None and not silent:
         _point_out_slow_int8(result.met(), settings.device, request.runtime)
@@ -314,7 +316,9 @@ def command(settings: ExportSettings) -> None:
         raise failed
 
 
-def _carry_out(resolved: ResolvedRequest) -> tuple[Escalated, IncompleteExport | None]:
+def _carry_out(
+    resolved: ResolvedRequest, timed_on: str | None
+) -> tuple[Escalated, IncompleteExport | None]:
     """The bundle, and what is missing in it."""
     # Tracing makes millions of objects and few cycles. By default, looking for them takes 1.9 s of
     # processor time in an export of MobileNetV2.
@@ -325,7 +329,7 @@ def _carry_out(resolved: ResolvedRequest) -> tuple[Escalated, IncompleteExport |
 
     gc.freeze()  # what was imported stays
     if resolved.asked.has_budget:
-        return export_within(resolved, latency=_latency), None
+        return export_within(resolved, latency=partial(_latency, timed_on)), None
     try:
         return Escalated((), carry_out(resolved)), None
     except IncompleteExport as error:
@@ -341,7 +345,7 @@ def _print(result: Escalated, settings: ExportSettings, seconds: Mapping[str, fl
     if result.attempts and not (settings.as_json or settings.quiet):
         if result.front:
             print_front(result.front)
-        print_attempts(result.attempts)
+        print_attempts(result.attempts, _timed_on(settings) or "this machine")
     bundle = result.met()
     if settings.as_json:
         echo_json(bundle.manifest)
@@ -373,8 +377,30 @@ def _probe(device: str, quiet: bool) -> Target:
         return target_of(opened.name, opened.probe())
 
 
-def _latency(files: Sequence[Path]) -> list[float]:
-    """Measure the median latency of each file in nanoseconds.
+def _timed_on(settings: ExportSettings) -> str | None:
+    """The device whose latency counts; None for this machine, as for a target that is emulated.
+
+    Raises:
+        UsageError: A limit is meant for an emulated board.
+    """
+    from edgeconv.cli.bench_options import EMULATED
+    from edgeconv.device.names import address_of
+
+    if settings.device in (None, "local"):
+        return None
+    if not address_of(settings.device).startswith(EMULATED):
+        return settings.device
+    if settings.request.max_latency is not None:
+        raise UsageError(
+            f"{settings.device} is emulated, and has no latency of its own",
+            hint="name the board itself in --target, as in ssh://pi@board, or leave it out to "
+            "measure on this machine",
+        )
+    return None
+
+
+def _latency(device: str | None, files: Sequence[Path]) -> list[float]:
+    """Measure the median latency of each file on a device, or this machine, in nanoseconds.
 
     The runs are enough to see a difference of a tenth, not of a hundredth.
     """
@@ -382,5 +408,5 @@ def _latency(files: Sequence[Path]) -> list[float]:
     from edgeconv.device import open_device
 
     options = BenchOptions(repetitions=1, runs=20, seconds=0.2, warmup=0.1, retries=0)
-    result = measure(files, options, open_device("local"), alone=False)
+    result = measure(files, options, open_device(device or "local"), alone=device is not None)
     return [model.summary.median.value for model in result.models]

@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from edgeconv.export.quantize.accuracy.escalation import Attempt
 
 
-def print_attempts(attempts: Sequence[Attempt]) -> None:
-    """Print one row per attempt: what it reached, and its gain over the best attempt before."""
+def print_attempts(attempts: Sequence[Attempt], place: str) -> None:
+    """Print one row per attempt: what it reached, and its gain over the best attempt before.
+
+    Args:
+        attempts: The attempts.
+        place: Where the latencies were measured.
+    """
     columns: list[Column | str] = [
         "attempt",
         Column("SQNR", numeric=True),
@@ -45,6 +50,6 @@ def print_attempts(attempts: Sequence[Attempt]) -> None:
     out = console()
     out.print(table(columns, rows))
     out.print(
-        "All figures are those of the worst int8 file. Latency is the median on this machine with "
-        "one thread. The gain is relative to the best row above."
+        f"All figures are those of the worst int8 file. Latency is the median on {place} with one "
+        "thread. The gain is relative to the best row above."
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from edgeconv.export.quantize.calibrated import CalibratedModel
-from edgeconv.export.quantize.operators import OPERATORS, Kind
+from edgeconv.export.quantize.operators import OPERATORS, Kind, kind_of
 from edgeconv.export.quantize.plan import data_inputs, is_accumulator, is_constant, plan
 
 
@@ -44,7 +44,7 @@ def find_units(draft: CalibratedModel) -> list[Unit]:
     for node in draft.model.graph:
         if node in decisions.float_fallback:
             continue
-        kind = OPERATORS[node.op_type].kind
+        kind = kind_of(node)
         if kind is Kind.SAME and node.op_type != "Concat":
             continue
         if kind is Kind.CLAMP and node.inputs[0] and is_accumulator(node.inputs[0]):

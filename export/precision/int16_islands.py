@@ -2,9 +2,9 @@
 
 What such a layer writes is stored in int16, with the range of calibration made symmetric around
 zero point 0. It reads int16 too: an int8 activation is widened in front of it, which loses nothing
-that counts. A layer in int8 reads the int16 activation rounded to the int8 scale that it would have
-had. Both steps are a QuantizeLinear of their own, so that the TFLite file can state the same. What
-stays in float reads int16.
+that counts, and one in float is quantized to int16 at once. A layer in int8 reads the int16
+activation rounded to the int8 scale that it would have had. Both steps are a QuantizeLinear of
+their own, so that the TFLite file can state the same. What stays in float reads int16.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class MakeIslands(ir.passes.InPlacePass):
 class _Islands:
     def __init__(self, graph: ir.Graph, int16: Collection[str], in_float: Collection[str]) -> None:
         self._graph, self._editor = graph, GraphEditor(graph)
-        self._int16, self._in_float = int16, in_float
+        self._int16, self._in_float = frozenset(int16), frozenset(in_float)
         self._zero = self._editor.constant("int16_zero_point", np.zeros((), INT16))
 
     def run(self) -> None:
@@ -167,12 +167,26 @@ class _Islands:
         if codes.dtype not in (ir.DataType.INT8, ir.DataType.UINT8):
             return
         scale = self._constant_scale(self._scale(dequantize))
-        uses = [use for use in value.uses() if use.node.name in self._int16]
+        readers = self._int16
+        quantize = codes.producer()
+        real = None if quantize is None else quantize.inputs[0]
+        if real is not None and self._is_float(real):
+            readers |= self._in_float
+        else:
+            real = value
+        uses = [use for use in value.uses() if use.node.name in readers]
         wide = self._pair(
-            dequantize, value, [scale, self._zero], f"{value.name}_int16", ir.DataType.INT16
+            dequantize, real, [scale, self._zero], f"{value.name}_int16", ir.DataType.INT16
         )
         for use in uses:
             use.node.replace_input_with(use.idx, wide)
+
+    def _is_float(self, value: ir.Value) -> bool:
+        """Whether ``value`` is computed in float, or an input of the network in float."""
+        producer = value.producer()
+        if producer is None:
+            return value.is_graph_input()
+        return producer.op_type not in OPERATORS or producer.name in self._in_float
 
     def _pair(
         self,

@@ -44,6 +44,8 @@ _KEEPS_RANGE = {
     *("MAXIMUM", "MINIMUM", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "DEQUANTIZE"),
 }
 _LOWEST_INT8 = -128
+# Into how many parts of an element the int16 kernel of RESIZE_BILINEAR divides positions.
+_RESIZE_PARTS = 1024
 
 
 def widen_graph(graph: Graph) -> tuple[str, ...]:
@@ -67,7 +69,7 @@ class _Widening:
         self._tensors: dict[int, Tensor] = {}
         self._float: dict[int, Tensor] = {}
         self._done: list[Operator] = []
-        self._left: Counter[str] = Counter()
+        self._left: Counter[tuple[str, str]] = Counter()
 
     def run(self) -> tuple[str, ...]:
         for tensor in self._graph.inputs:
@@ -75,18 +77,23 @@ class _Widening:
         for operator in self._graph.operators:
             if not any(_is_code(tensor) for tensor in (*operator.inputs, *operator.outputs)):
                 self._done.append(operator)
-            elif operator.name in INT16_VERSIONS:
-                self._integer(operator)
             else:
-                self._in_float(operator)
+                self._code(operator)
         self._graph.operators = self._done
         return self._left_in_float()
 
     def _left_in_float(self) -> tuple[str, ...]:
         return tuple(
-            f"{count} {name}: TFLite has no int16 kernel for it"
-            for name, count in sorted(self._left.items())
+            f"{count} {name}: {reason}" for (name, reason), count in sorted(self._left.items())
         )
+
+    def _code(self, operator: Operator) -> None:
+        reason = _reason_for_float(operator)
+        if reason:
+            self._left[operator.name, reason] += 1
+            self._in_float(operator)
+        else:
+            self._integer(operator)
 
     def _activation(self, tensor: Tensor) -> Tensor:
         """``tensor`` in int16; a constant becomes another tensor."""
@@ -162,7 +169,6 @@ class _Widening:
         )
 
     def _in_float(self, operator: Operator) -> None:
-        self._left[operator.name] += 1
         inputs = [self._dequantized(tensor) for tensor in operator.inputs]
         outputs: list[Tensor] = []
         quantizes: list[tuple[Operator, bool]] = []
@@ -219,10 +225,28 @@ class _Islands(_Widening):
                 f"{operator.source}: TFLite computes a part of it in int8, not in int16",
                 hint='state precision = "float32" for it in --layers',
             )
-        if operator.name in INT16_VERSIONS:
-            self._integer(operator)
-        else:
-            self._in_float(operator)
+        self._code(operator)
+
+
+def _reason_for_float(operator: Operator) -> str:
+    """Why an operator cannot be in int16; empty if it can."""
+    if operator.name not in INT16_VERSIONS:
+        return "TFLite has no int16 kernel for it"
+    if operator.name == "RESIZE_BILINEAR" and not _samples_exactly(operator):
+        return "TFLite's int16 kernel places its samples too coarsely for these sizes"
+    return ""
+
+
+def _samples_exactly(resize: Operator) -> bool:
+    """Whether the step from one sample to the next has no remainder in the kernel's parts.
+
+    With the centers of pixels, half a step must have none either.
+    """
+    aligned = resize.options["alignCorners"]
+    parts = _RESIZE_PARTS // (2 if resize.options["halfPixelCenters"] else 1)
+    sizes = zip(resize.inputs[0].shape[1:3], resize.outputs[0].shape[1:3], strict=True)
+    steps = [(a - 1, b - 1) if aligned and b > 1 else (a, b) for a, b in sizes]
+    return all(parts * before % after == 0 for before, after in steps)
 
 
 def _is_marked(tensor: Tensor) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -102,22 +102,24 @@ class _Inserter:
                         self._quantize_constant(node, value)
         for value, parameters in self._parameters.items():
             self._quantize_activation(value, parameters)
-        _drop_saturated_clamps(self._graph)
-        self._quantize_before_clamps()
+        clamps = [node for node in self._graph if _is_clamp(node)]
+        # One that stays in float with what it reads may be read in more than 8 bits.
+        integer = [node for node in clamps if node not in plan.float_fallback or _reads_codes(node)]
+        saturated = [node for node in integer if _is_saturated(node)]
+        for node in saturated:
+            self._drop(node)
+        self._quantize_before(node for node in integer if node not in saturated)
 
-    def _quantize_before_clamps(self) -> None:
-        """Quantize the input of each remaining Relu or Clip, with the scale of its result.
+    def _quantize_before(self, clamps: Iterable[ir.Node]) -> None:
+        """Quantize the input of each Relu or Clip, with the scale of its result.
 
         That changes no result, and shows ONNX Runtime that the operator in front is quantized.
         """
-        for node in list(self._graph):
-            operator = OPERATORS.get(node.op_type)
+        for node in clamps:
             quantize = only_consumer(node.outputs[0], "QuantizeLinear")
-            if operator is None or operator.kind is not Kind.CLAMP or quantize is None:
-                continue
             x = node.inputs[0]
             producer = None if x is None else x.producer()
-            if x is None or producer is None or only_consumer(x) is None:
+            if quantize is None or x is None or producer is None or only_consumer(x) is None:
                 continue
             if producer.op_type == "DequantizeLinear":
                 continue
@@ -129,6 +131,12 @@ class _Inserter:
             describe(second.outputs[0], x)
             self._graph.insert_before(node, [first, second])
             node.replace_input_with(0, second.outputs[0])
+
+    def _drop(self, clamp: ir.Node) -> None:
+        x = clamp.inputs[0]
+        assert x is not None
+        ir.convenience.replace_all_uses_with(clamp.outputs[0], x)
+        self._graph.remove(clamp, safe=True)
 
     def _quantize_activation(self, value: ir.Value, parameters: ActivationParameters) -> None:
         users = list(value.uses())
@@ -264,28 +272,31 @@ class _Inserter:
         return node
 
 
-def _drop_saturated_clamps(graph: ir.Graph) -> None:
-    """Remove each Relu or Clip whose result is quantized into a range within its bounds.
+def _is_clamp(node: ir.Node) -> bool:
+    operator = OPERATORS.get(node.op_type)
+    return operator is not None and operator.kind is Kind.CLAMP
 
-    The integers saturate at the same values then.
+
+def _reads_codes(node: ir.Node) -> bool:
+    """Whether a node reads an activation that has been an integer."""
+    producer = node.inputs[0].producer() if node.inputs[0] is not None else None
+    return producer is not None and producer.op_type == "DequantizeLinear"
+
+
+def _is_saturated(node: ir.Node) -> bool:
+    """Whether the result of a Relu or Clip is quantized into a range within its bounds.
+
+    The integers saturate at the same values then, without it.
     """
-    for node in list(graph):
-        operator = OPERATORS.get(node.op_type)
-        if operator is None or operator.kind is not Kind.CLAMP:
-            continue
-        quantize, bounds = only_consumer(node.outputs[0], "QuantizeLinear"), clamp_bounds(node)
-        if quantize is None or bounds is None:
-            continue
-        low, high = bounds
-        represented = _represented_range(quantize)
-        # Rounding of the zero point moves the ends of the range by up to half a step, and the
-        # clamp's own bound rounds to the same integer.
-        half = (represented.high - represented.low) / 255 / 2
-        if represented.low >= low - half and represented.high <= high + half:
-            x = node.inputs[0]
-            assert x is not None
-            ir.convenience.replace_all_uses_with(node.outputs[0], x)
-            graph.remove(node, safe=True)
+    quantize, bounds = only_consumer(node.outputs[0], "QuantizeLinear"), clamp_bounds(node)
+    if quantize is None or bounds is None:
+        return False
+    low, high = bounds
+    represented = _represented_range(quantize)
+    # Rounding of the zero point moves the ends of the range by up to half a step, and the
+    # clamp's own bound rounds to the same integer.
+    half = (represented.high - represented.low) / 255 / 2
+    return represented.low >= low - half and represented.high <= high + half
 
 
 def _represented_range(quantize: ir.Node) -> Range:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from edgeconv.export.graph_edit import GraphEditor, all_values, constant_array
 from edgeconv.export.quantize.calibration.calibrate import ranges_of
 from edgeconv.export.quantize.calibration.observer import Observed
-from edgeconv.export.quantize.operators import OPERATORS, Kind
+from edgeconv.export.quantize.operators import Kind, kind_of
 from edgeconv.export.quantize.parameters import Range
 from edgeconv.export.quantize.plan import AT_THE_END, is_constant
 from edgeconv.export.quantize.plan import plan as make_plan
@@ -88,9 +88,7 @@ class Watch:
             self._members.setdefault(root, []).append(value)
         self._roots = {str(root.name): root for root in self._members}
         self._inside = {
-            node
-            for node in graph
-            if node not in plan.float_fallback and OPERATORS[node.op_type].kind is Kind.SAME
+            node for node in graph if node not in plan.float_fallback and kind_of(node) is Kind.SAME
         }
         self.outputs = self._outputs(graph)
         self.model, self.groups = self._watched(model)

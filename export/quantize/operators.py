@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from math import prod
+
+import onnx_ir as ir
 
 
 class Kind(Enum):
@@ -106,3 +109,27 @@ OPERATORS: dict[str, QuantizedOperator] = {
 
 # The output channel's dimension in the weight of each weighted operator; Gemm's depends on transB.
 WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": 1}
+
+# TFLite averages so many elements by a convolution, whose result has a scale of its own.
+_MOST_AVERAGED = 25
+
+
+def kind_of(node: ir.Node) -> Kind:
+    """How the scales of ``node``, one of :data:`OPERATORS`, relate to each other.
+
+    An average spans less than what it is of, and its kernels rescale it in any case. TFLite's
+    AVERAGE_POOL_2D does not, which takes large windows and those that leave padding out.
+    """
+    if node.op_type != "AveragePool":
+        return OPERATORS[node.op_type].kind
+    attributes = node.attributes
+    window = attributes.get_ints("kernel_shape", ())
+    counted = attributes.get_int("count_include_pad", 0) == 1
+    whole = counted or not any(attributes.get_ints("pads", ()))
+    plain = (
+        len(window) <= 2
+        and prod(window) <= _MOST_AVERAGED
+        and attributes.get_string("auto_pad", "NOTSET") in ("NOTSET", "VALID")
+        and not attributes.get_int("ceil_mode", 0)
+    )
+    return Kind.FREE if plain and whole else Kind.SAME

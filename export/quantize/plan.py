@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from edgeconv.export.quantize.operators import OPERATORS, FixedRange, Kind, QuantizedOperator
+from edgeconv.export.quantize.operators import (
+    OPERATORS,
+    FixedRange,
+    Kind,
+    QuantizedOperator,
+    kind_of,
+)
 from edgeconv.export.quantize.parameters import (
     ActivationParameters,
     Range,
@@ -174,7 +180,7 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
         if node.op_type == "Concat":
             concats.append(node)
             sources += outputs
-        elif operator.kind is Kind.SAME:
+        elif kind_of(node) is Kind.SAME:
             for value in (*inputs, *outputs[1:]):
                 shared.join(outputs[0], value)
         else:
@@ -272,7 +278,7 @@ def _joins(result: Plan, concats: list[ir.Node]) -> dict[ir.Value, list[Part]]:
     for value, root in result.activations.items():
         for user in value.consumers():
             operator = OPERATORS.get(user.op_type)
-            inside = operator is not None and operator.kind is Kind.SAME
+            inside = operator is not None and kind_of(user) is Kind.SAME
             others[root] += not inside or user in result.float_fallback
         others[root] += value.is_graph_output()
     joins: dict[ir.Value, list[Part]] = {}
@@ -363,6 +369,8 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
         return _reason_against_gemm(node)
     if node.op_type == "AveragePool" and _counts_padding_beside_overhang(node):
         return "ONNX Runtime's int8 kernel divides windows that reach over the edge by too much"
+    if node.op_type == "AveragePool" and set(node.attributes.get_ints("dilations", ())) - {1}:
+        return "ONNX Runtime's int8 kernel has no dilations"
     return _reason_against_matmul(node) if node.op_type == "MatMul" else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import click
@@ -18,11 +19,14 @@ from edgeconv.checksums import check_checksums
 from edgeconv.cli import cli
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export import export
+from edgeconv.export.accuracy_budget import export_within
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.layer_rules import LayerPrecision, read_layers
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizeOptions
+from edgeconv.export.request import ExportRequest
 from edgeconv.export.search import FrontPoint, find_front
+from edgeconv.export.target import resolve_request
 from edgeconv.models.randomize import randomize_, structured_input
 from edgeconv.progress import no_progress
 
@@ -92,6 +96,13 @@ def test_int16_can_be_left_out() -> None:
     front = front_of(wide_depthwise(), int16=False)
     precisions = {rule.precision for point in front for rule in point.rules}
     assert precisions == {LayerPrecision.FLOAT32}
+
+
+def test_something_is_left_in_int8_everywhere() -> None:
+    """The network with everything in float is the most accurate one, and no int8 file."""
+    front = front_of(wide_depthwise(), int16=False)
+    assert front[-1].rules
+    assert max(point.outside for point in front) < 1
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +192,71 @@ def test_a_latency_that_cannot_be_met_says_what_was_reached(folder: Path, tmp_pa
     with pytest.raises(EdgeconvError, match=r"the fastest \d+(\.\d+)? µs"):
         invoke(folder, tmp_path / "out", "--max-latency", "1us", "--precision", "int8")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_module_is_searched_with_every_budget_at_once(tmp_path: Path) -> None:
+    """At effort 1, where layers that stay in float one after the other are observed by channel."""
+    x = structured_input((32, *SHAPE)).numpy()
+    network = randomize_(
+        nn.Sequential(OneWideBlock(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4)),
+        shape=SHAPE,
+    )
+    with torch.inference_mode():
+        scores = network(torch.from_numpy(x)).numpy()
+    labels = (scores - scores.mean(0)).argmax(1)
+    with torch.no_grad():
+        network[3].bias -= torch.from_numpy(scores.mean(0))
+    request = ExportRequest(
+        network,
+        out=tmp_path / "out",
+        input_size=SHAPE,
+        calibration=x,
+        labeled=(x, labels),
+        search=True,
+        min_sqnr=12,
+        accuracy_budget=0.25,
+        max_size=100_000,
+        max_latency=1.0,
+    )
+    asked = export_within(resolve_request(request), latency=lambda files: [1e6] * len(files))
+    assert asked.attempts[-1].met
+    figures = asked.attempts[-1].figures
+    assert figures.accuracy_drop is not None
+    assert figures.accuracy_drop <= 0.25
+    assert worst_db(tmp_path / "out") >= 12
+
+
+def test_the_most_accurate_network_within_a_latency_is_an_int8_file(tmp_path: Path) -> None:
+    """One that is always quick enough: all in float would win, and is none."""
+    request = ExportRequest(
+        wide_depthwise(),
+        out=tmp_path / "out",
+        input_size=SHAPE,
+        calibration=structured_input((16, *SHAPE)).numpy(),
+        quantization=QuantizeOptions(effort=0),
+        search=True,
+        max_latency=1.0,
+    )
+    asked = export_within(resolve_request(request), latency=lambda files: [1e6] * len(files))
+    assert [attempt.met for attempt in asked.attempts] == [True, True]
+    plain, chosen = (attempt.figures.sqnr_db for attempt in asked.attempts)
+    assert chosen > plain + 20
+
+
+@pytest.mark.parametrize(
+    ("device", "place"), [("local", "this machine"), (f"local:{sys.executable}", sys.executable)]
+)
+def test_latency_is_that_of_the_target(
+    folder: Path, tmp_path: Path, device: str, place: str
+) -> None:
+    asked = ("--target", device, "--max-latency", "1s", "--precision", "int8")
+    output = invoke(folder, tmp_path / "out", *asked, "--format", "tflite")
+    assert place in " ".join(output.split())
+
+
+def test_an_emulated_target_has_no_latency(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="emulated:pi4 is emulated"):
+        invoke(folder, tmp_path / "out", "--target", "emulated:pi4", "--max-latency", "1s")
 
 
 @pytest.mark.parametrize(

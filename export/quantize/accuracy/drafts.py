@@ -136,8 +136,11 @@ class Drafts:
         model, observed = self.model, _part(found, part)
         if recipe.rescalings:
             model = model.clone()
-            segments = find_segments(model.graph)
             channels = dict(observed.channels)
+            # What stays in float in between gains nothing, and its channels were not observed.
+            segments = [
+                each for each in find_segments(model.graph) if str(each.value.name) in channels
+            ]
             if not all(_RESCALE[each](segments, channels) for each in recipe.rescalings):
                 return None
             observed = self._rescaled(model, observed, channels, recipe.method, part)

@@ -18,6 +18,7 @@ from edgeconv.export.tflite.builder import INT8
 from edgeconv.export.tflite.emit.windows import Pair, Window, map_result
 from edgeconv.export.tflite.graph import ChannelQuantization, Options, Padding, Quantization, Tensor
 from edgeconv.export.tflite.node_lowering import NodeLowering
+from edgeconv.export.tflite.qdq import targets
 
 MOST_ELEMENTS = 25
 """The largest int8 depthwise kernel that XNNPACK runs in one pass."""
@@ -29,9 +30,14 @@ def averages_by_convolution(ctx: NodeLowering, area: Window) -> bool:
 
 
 def emit_average(ctx: NodeLowering, x: Tensor, area: Window) -> None:
-    """The means of ``x``, N x H x W x C with its padding, as the node's result."""
+    """The means of ``x``, N x H x W x C with its padding, as the node's result.
+
+    They have the scale that the graph states for them, if it states one.
+    """
     operands, options = averaging(ctx, x, area.kernel, area.strides)
-    ctx.emit_stored("DEPTHWISE_CONV_2D", operands, *map_result(ctx), options)
+    stated = targets(ctx.result, ctx.builder)
+    own = stated.pop() if len(stated) == 1 else None
+    ctx.emit_stored("DEPTHWISE_CONV_2D", operands, *map_result(ctx), options, own)
 
 
 def averaging(

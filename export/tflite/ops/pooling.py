@@ -59,9 +59,9 @@ def average_pool(ctx: NodeLowering) -> None:
     """AVERAGE_POOL_2D, which divides by the number of elements inside the map.
 
     In int8 graphs a pool of up to 25 elements, or with dilations, is a DEPTHWISE_CONV_2D of equal
-    weights, and one over three dimensions runs in float. Where ONNX counts otherwise, zeros around
-    the map become elements of it, and a factor for each position corrects what a border should
-    count less.
+    weights, which may have a scale of its own, and one over three dimensions runs in float. Where
+    ONNX counts otherwise, zeros around the map become elements of it, and a factor for each
+    position corrects what a border should count less.
     """
     if len(ctx.shape(0)) == 5:
         pool_volume(ctx, "AVERAGE_POOL_2D")

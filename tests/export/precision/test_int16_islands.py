@@ -25,6 +25,7 @@ from edgeconv.export.target import resolve_request
 from edgeconv.export.tflite import lower
 from edgeconv.export.verify.operators import check_operators, run_exactly
 from edgeconv.metrics import sqnr_db
+from edgeconv.models.randomize import structured_input
 from support.precision import Samples, first_outputs_onnx, first_outputs_tflite
 from support.runtimes import tflite_interpreter
 
@@ -132,6 +133,48 @@ def test_tflite_runtime_2_14_computes_islands(
     ]
     by_litert = first_outputs_tflite(lowered.data, samples)
     assert sqnr_db(expected, np.stack(got)) > sqnr_db(expected, by_litert) - 1
+
+
+def _behind_float() -> ir.Model:
+    """A convolution that stays in float, with its Relu, an Add in int16, and the input of one."""
+    weight = np.random.default_rng(0).standard_normal(64)
+    weights = ",".join(f"{number:.6f}" for number in weight)
+    model = ir.from_onnx_text(
+        '<ir_version: 9, opset_import: ["" : 20]> g (float[1,8,6,6] x) => (float[1,8,6,6] y)'
+        f" <float[8,8,1,1] w = {{{weights}}}>"
+        "{ c = Conv(x, w) r = Relu(c) a = Add(r, x) y = Relu(a) }"
+    )
+    for node in model.graph:
+        node.name = f"{node.outputs[0].name}_{node.op_type}"
+    return ir.passes.common.ShapeInferencePass()(model).model
+
+
+@pytest.mark.parametrize("clamped", [True, False])
+def test_nothing_in_float_passes_through_8_bits_into_int16(clamped: bool) -> None:
+    graph = _behind_float()
+    if not clamped:
+        conv, relu = graph.graph[0], graph.graph[1]
+        ir.convenience.replace_all_uses_with(relu.outputs[0], conv.outputs[0])
+        graph.graph.remove(relu, safe=True)
+    inputs = [(structured_input((1, 8, 6, 6), seed).numpy(),) for seed in range(4)]
+    rules = (
+        LayerRule(name="[cr]_*", precision=LayerPrecision.FLOAT32),
+        LayerRule(name="[ay]_*", precision=LayerPrecision.INT16),
+    )
+    quantized = quantize(graph, inputs, replace(OPTIONS, layers=rules))
+    variant = make_variant(Precision.INT8, graph, quantized, IoType.FLOAT32)
+    expected = first_outputs_onnx(graph, inputs)
+    file = lower(variant.tflite, finish=variant.finish).data
+    by_tflite = np.moveaxis(first_outputs_tflite(file, inputs), -1, 2)
+    got = (first_outputs_onnx(variant.onnx, inputs), by_tflite)
+    figures = [sqnr_db(expected, each) for each in got]
+    # Four roundings to 16 bits, each of which alone leaves 80 dB or more; 8 bits leave 40 dB.
+    assert min(figures) > 70, figures
+    assert variant.checked is not None
+    exact = run_exactly(variant.checked, inputs)
+    for format in Format:
+        checked = check_operators(format, variant.checked, inputs, exact.integers)
+        assert not checked.failed, (format, checked)
 
 
 @pytest.mark.slow

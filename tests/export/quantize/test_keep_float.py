@@ -11,7 +11,9 @@ import pytest
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod, quantize
 from edgeconv.export.quantize.keep_float import named_nodes
+from edgeconv.metrics import sqnr_db
 from support.lowering import smooth
+from support.precision import first_outputs_onnx
 
 OPTIONS = QuantizeOptions(range_method=RangeMethod.MINMAX, equalization=False)
 
@@ -55,6 +57,18 @@ def test_what_is_named_stays_in_float() -> None:
     batches = [[smooth((1, 4, 6, 6), seed)] for seed in range(4)]
     quantized = quantize(model(), batches, replace(OPTIONS, keep_float=frozenset({"head.b"})))
     assert [line.partition(" (")[0] for line in quantized.float_fallback] == ["last"]
+
+
+@pytest.mark.parametrize("method", [RangeMethod.MINMAX, RangeMethod.MSE])
+def test_channels_are_rescaled_only_where_something_is_rounded(method: RangeMethod) -> None:
+    """``head.a`` and ``head.b``, with nothing between them that becomes an integer."""
+    options = QuantizeOptions(range_method=method, equalization=True, bias_absorption=True)
+    samples = [(smooth((1, 4, 6, 6), seed),) for seed in range(8)]
+    options = replace(options, keep_float=frozenset({"head.*"}))
+    quantized = quantize(model(), samples, options)
+    expected = first_outputs_onnx(model(), samples)
+    # Two roundings to 8 bits of smooth values; a channel by the wrong factor leaves less than 20.
+    assert sqnr_db(expected, first_outputs_onnx(quantized.model, samples)) > 35
 
 
 def test_a_wrong_name_is_an_error_with_near_ones() -> None:
