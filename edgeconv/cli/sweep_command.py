@@ -19,7 +19,8 @@ from edgeconv.units import bytes_of, seconds_of
 
 if TYPE_CHECKING:
     from edgeconv.sweep.chain_row import ChainRow
-    from edgeconv.sweep.result import Limits, Row
+    from edgeconv.sweep.plan import Plan
+    from edgeconv.sweep.result import Limits, Row, SweepResult
 
 SCHEMA_VERSION = 1  # of --dry-run --json, best --json and early_exit.json
 RESULT = "sweep.json"
@@ -138,10 +139,26 @@ def run(settings: RunSettings) -> None:
             columns, _, cells = chain_table(result, front=not settings.everything)
             console().print(stacked(columns, cells))
         print_notes([*notes(result), *chain_notes(result)])
-    if all(row.file is None for row in result.rows) and not any(c.stages for c in result.chains):
+    if failed := _what_failed_everywhere(plan, result):
         raise EdgeconvError(
-            "no network could be exported", hint="read why in the notes", after_result=True
+            f"no network could be {failed}", hint="read why in the notes", after_result=True
         )
+
+
+def _what_failed_everywhere(plan: Plan, result: SweepResult) -> str:
+    """What the plan asks for and no network has, in a word; empty if all has been done for some."""
+    rows = [row for row in result.rows if row.file is not None]
+    if result.chains:
+        return "" if rows or any(chain.stages for chain in result.chains) else "exported"
+    if not rows:
+        return "exported"
+    if plan.evaluate is not None and all(row.accuracy is None for row in rows):
+        return "evaluated"
+    if plan.measure is not None and all(row.latency_ns is None for row in rows):
+        return "measured"
+    if plan.count is not None and all(row.instructions is None for row in rows):
+        return "counted"
+    return ""
 
 
 @dataclass(frozen=True)

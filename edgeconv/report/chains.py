@@ -100,7 +100,7 @@ def _expected(row: ChainRow) -> str:
 def _mark(row: ChainRow, result: SweepResult) -> str:
     if not row.on_front:
         return ""
-    return "✓" if result.limits.kept_by(row) else "*"
+    return "✓" if result.limits.stated and result.limits.kept_by(row) else "*"
 
 
 def rule_of(row: ChainRow) -> str:

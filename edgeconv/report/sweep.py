@@ -77,7 +77,8 @@ def notes(result: SweepResult) -> list[str]:
     found = [row for row in result.rows if row.file is not None]
     if found and all(row.accuracy is None for row in found):
         lines = ["no accuracy was evaluated: the front is of cost and size", *lines]
-    return [*(["* is on the front, ✓ keeps to the limits as well"] if on_front else []), *lines]
+    kept = ", ✓ keeps to the limits as well" if result.limits.stated else ""
+    return [*([f"* is on the front{kept}"] if on_front else []), *lines]
 
 
 def estimate_table(kinds: Sequence[Kind]) -> Table:
@@ -175,4 +176,4 @@ def _memory(row: Row) -> str:
 def _mark(row: Row, result: SweepResult) -> str:
     if not row.on_front:
         return ""
-    return "✓" if result.limits.kept_by(row) else "*"
+    return "✓" if result.limits.stated and result.limits.kept_by(row) else "*"

@@ -79,6 +79,11 @@ class Limits(Record):
             memory_bytes=question.max_memory,
         )
 
+    @property
+    def stated(self) -> bool:
+        """Whether there is any."""
+        return self != Limits()
+
     def kept_by(self, row: Row | ChainRow) -> bool:
         """Whether a row keeps to all of them; what was not measured keeps to none.
 
