@@ -191,21 +191,22 @@ class Drafts:
             }
             return Observed(observed.histograms | extremes, observed.sums)
         limits = input_limits(self.model, self._groups, self.survey.whole, method)
-        data: Batches = self._batches if part is Part.WHOLE else self._kept(part)
+        data: Batches = self._batches if part is Part.WHOLE else self.kept(part)
         watched = Watch(model, self._options).model
         return survey(watched, self._names, ClippedBatches(data, limits), counting=True).whole
 
     def _corrected(self, current: CalibratedModel | None, part: Part) -> CalibratedModel | None:
         if current is None:
             return None
-        errors = sample_errors(current.model, current.weights, current.inputs, self._kept(part))
+        errors = sample_errors(current.model, current.weights, current.inputs, self.kept(part))
         if not errors:
             return None
         model = current.model.clone()
         subtract(model.graph, {name: settled_mean(each) for name, each in errors.items()})
         return current.with_model(model)
 
-    def _kept(self, part: Part) -> Sequence[Batch]:
+    def kept(self, part: Part) -> Sequence[Batch]:
+        """The samples of a part that stay in memory, to judge on and to learn from."""
         halves = self.survey.halves if part is Part.WHOLE else (self.survey.halves[part.value],)
         return [batch for half in halves for batch in batches_of(half.kept)]
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edgeconv.bundle import AccuracyStep
-from edgeconv.export.data.samples import Batch, Batches
+from edgeconv.export.data.samples import Batches
 from edgeconv.export.quantize.accuracy.adaround import adaptive_weights
 from edgeconv.export.quantize.accuracy.drafts import Drafts, Part, Recipe, Rescaling
 from edgeconv.export.quantize.accuracy.judge import Gain, Judge
 from edgeconv.export.quantize.accuracy.reconstruction import reconstruct
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.calibration.channel_statistics import Float64
-from edgeconv.export.quantize.calibration.survey import batches_of
 from edgeconv.export.quantize.weights import QuantizedWeight
 from edgeconv.export.quantize_options import MAX_EFFORT, QuantizeOptions, RangeMethod, Rounding
 from edgeconv.progress import TRYING, Progress
@@ -108,37 +107,46 @@ class AccuracyPasses:
     def learn(self, recipe: Recipe) -> tuple[CalibratedModel, CalibratedModel]:
         """Reconstruct layers and learn the rounding of weights, as far as asked and as it helps.
 
-        Both are fitted to the first half of the samples and judged on the second.
-
         Returns:
             The network, and the same without what other biases correct.
         """
         plain, current = self._fitted(_plain(recipe)), self._fitted(recipe)
-        before = self._noise_of(self._fitted(recipe, Part.FIRST_HALF))
         uncorrected = current.with_model(plain.model) if recipe.corrected else current
-        if self._options.reconstruction:
-            name = "layer reconstruction"
-            start = time.perf_counter()
-            half = self._fitted(_plain(recipe), Part.FIRST_HALF)
-            seen = self._kept_by(Part.FIRST_HALF)
-            fitted = reconstruct(half, seen, self._progress, f"{TRYING}{name}")
-            after = self._noise_of(fitted)
-            gain = Gain.between(before, after)
-            seconds = time.perf_counter() - start
-            self._note(name, before, after, gain, gain.beyond_chance, seconds)
-            if gain.beyond_chance:
-                seen = self._kept_by(Part.WHOLE)
-                current = reconstruct(plain, seen, self._progress, "Reconstructing layers")
-                before, uncorrected = after, plain
+        reconstructed = self._reconstructed(recipe) if self._options.reconstruction else None
+        if reconstructed is not None:
+            seen = self._drafts.kept(Part.WHOLE)
+            current = reconstruct(plain, seen, self._progress, "Reconstructing layers")
+            uncorrected = plain
         if self._options.rounding is Rounding.ADAPTIVE:
-            weights = self._adaptive_weights(recipe, before)
+            weights = self._adaptive_weights(recipe, reconstructed)
             if weights is not None:
                 current = replace(self._fitted(recipe), weights=weights)
                 uncorrected = current.with_model(plain.model) if recipe.corrected else current
         return current, uncorrected
 
+    def _reconstructed(self, recipe: Recipe) -> Float64 | None:
+        """Try to reconstruct layers in the place of bias correction.
+
+        Returns:
+            The noise of what was fitted to the first half; None if it gains nothing.
+        """
+        name = "layer reconstruction"
+        start = time.perf_counter()
+        before, after = list[Float64](), list[Float64]()
+        for part in self._parts:
+            half, seen = self._fitted(_plain(recipe), part), self._drafts.kept(part)
+            fitted = reconstruct(half, seen, self._progress, f"{TRYING}{name}")
+            before.append(self._noise_of(self._fitted(recipe, part), part))
+            after.append(self._noise_of(fitted, part))
+            without, with_it = np.concatenate(before), np.concatenate(after)
+            gain = Gain.between(without, with_it)
+            if gain.hopeless:
+                break
+        self._note(name, without, with_it, gain, gain.beyond_chance, time.perf_counter() - start)
+        return after[0] if gain.beyond_chance else None
+
     def _adaptive_weights(
-        self, recipe: Recipe, before: Float64
+        self, recipe: Recipe, reconstructed: Float64 | None
     ) -> dict[str, QuantizedWeight] | None:
         """Learn the rounding of weights with AdaRound, as long as that helps.
 
@@ -146,19 +154,20 @@ class AccuracyPasses:
 
         Args:
             recipe: The version whose weights are rounded.
-            before: The noise of the best one so far.
+            reconstructed: The noise of the one with reconstructed layers, if that is better.
 
         Returns:
             The weights, by the layer's name; None if that gains nothing.
         """
         half = self._fitted(recipe, Part.FIRST_HALF)
-        seen = self._kept_by(Part.FIRST_HALF)
+        seen = self._drafts.kept(Part.FIRST_HALF)
+        before = self._noise_of(half, Part.FIRST_HALF) if reconstructed is None else reconstructed
         gained = 0
         for longer in _LONGER if self._options.effort >= MAX_EFFORT else _LONGER[:1]:
             start = time.perf_counter()
             name = "adaptive rounding" + (f", {longer} times as long" if longer > 1 else "")
             weights = adaptive_weights(half, seen, self._progress, longer, f"{TRYING}{name}")
-            after = self._noise_of(replace(half, weights=weights))
+            after = self._noise_of(replace(half, weights=weights), Part.FIRST_HALF)
             gain = Gain.between(before, after)
             seconds = time.perf_counter() - start
             self._note(name, before, after, gain, gain.beyond_chance, seconds)
@@ -175,13 +184,9 @@ class AccuracyPasses:
         assert fitted is not None
         return fitted
 
-    def _kept_by(self, part: Part) -> Sequence[Batch]:
-        first, second = self._drafts.survey.halves
-        return batches_of(first.kept if part is Part.FIRST_HALF else [*first.kept, *second.kept])
-
-    def _noise_of(self, fitted: CalibratedModel) -> Float64:
-        """The noise of what was fitted to the first half, in samples of the second."""
-        return self.judge.noise(fitted.to_qdq()[0], self.judge.unseen_by(0))
+    def _noise_of(self, fitted: CalibratedModel, part: Part) -> Float64:
+        """The noise of what was fitted to a half, in samples of the other."""
+        return self.judge.noise(fitted.to_qdq()[0], self.judge.unseen_by(part.value))
 
     def _best(self, recipe: Recipe, others: dict[str, Recipe]) -> Recipe:
         """The recipe that gains most beyond chance; ``recipe`` itself if none does."""
