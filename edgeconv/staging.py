@@ -162,7 +162,7 @@ def _is_empty_file(path: Path) -> bool:
 
 @contextmanager
 def _locked(lock: Path) -> Iterator[bool]:
-    """Yield whether nobody else holds the lock."""
+    """Yield whether the lock is free, and hold it then."""
     while True:
         with os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)) as file:
             try:

@@ -69,7 +69,7 @@ def predict(
             f"the manifest of {bundle.path} contradicts its files: {first_line(error)}",
             hint="export again",
         ) from error
-    except (EdgeconvError, BrokenPipeError):  # the latter: nobody reads on
+    except (EdgeconvError, BrokenPipeError):  # the latter: the reader left
         raise
     except Exception as error:  # each runtime raises its own for an input that it refuses
         raise DataError(f"{given} cannot be run: {first_line(error)}") from error
