@@ -55,11 +55,7 @@ def check_checksums(bundle: Bundle) -> tuple[str, ...]:
         raise BundleError(f"{folder / odd[0]} is not a file", hint="export again")
     if missing := sorted(ours - found):
         raise BundleError(f"{folder / missing[0]} is missing from the bundle", hint="export again")
-    # A pipe or a device could be read without end.
-    if others := sorted(name for name in ours if not (folder / name).is_file()):
-        raise BundleError(f"{folder / others[0]} is not a file", hint="export again")
-    _check_sums(bundle, ours)
-    return tuple(sorted(found))
+    return tuple(sorted(_check_sums(bundle, ours)))
 
 
 def _companions(folder: Path, found: set[str]) -> set[str]:
@@ -79,8 +75,8 @@ def _stored(sums: Path) -> bytes:
         return file.read(_MOST_BYTES)
 
 
-def _check_sums(bundle: Bundle, ours: set[str]) -> None:
-    """Compare the checksums with the files, and name what was changed.
+def _check_sums(bundle: Bundle, ours: set[str]) -> set[str]:
+    """Compare the checksums with the files, name what was changed, and return what was not.
 
     The manifest has the hashes of some files, too. Of another file whose hash differs nothing says
     whether the file was changed or the checksum.
@@ -90,7 +86,7 @@ def _check_sums(bundle: Bundle, ours: set[str]) -> None:
     if not sums.is_file():
         head = Head.model_validate_json((folder / MANIFEST_NAME).read_bytes())
         if head.schema_version < _FIRST_SCHEMA:
-            return
+            return _check_by_manifest(bundle)
         raise BundleError(f"{sums} is missing from the bundle", hint="export again")
     stored = _stored(sums)
     known = {REFERENCE_NAME: manifest.reference_sha256}
@@ -107,6 +103,17 @@ def _check_sums(bundle: Bundle, ours: set[str]) -> None:
         if digest == known.get(name):
             raise _changed(sums)
         raise _changed(folder / name, f", or its line in {SUMS_NAME}")
+    return {*ours, SUMS_NAME}
+
+
+def _check_by_manifest(bundle: Bundle) -> set[str]:
+    """Compare the files of a bundle without checksums whose hashes are in the manifest."""
+    known = {artifact.path: artifact.sha256 for artifact in bundle.manifest.artifacts}
+    known[REFERENCE_NAME] = bundle.manifest.reference_sha256
+    for name, digest in known.items():
+        if sha256_of(bundle.path / name) != digest:
+            raise _changed(bundle.path / name)
+    return {*known}
 
 
 def _changed(path: Path, or_else: str = "") -> BundleError:

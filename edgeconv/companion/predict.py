@@ -45,9 +45,8 @@ def predict(
     if file is not None and file not in names:
         raise UsageError(f"{bundle.path} has no {file!r}", hint=f"name one of {', '.join(names)}")
     if not given.is_file():
-        raise UsageError(
-            f"{given}: no such file", hint="name a picture, or an .npz with the inputs"
-        )
+        what = "is not a file" if given.exists() else "no such file"
+        raise UsageError(f"{given}: {what}", hint="name a picture, or an .npz with the inputs")
     arguments = ["--file", file] if file is not None else []
     arguments += ["--out", str(out)] if out is not None else []
     script: dict[str, Any] = {"__name__": "edgeconv_run"}

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from edgeconv.bundle import COMPANION_NAMES, MANIFEST_NAME, SUMS_NAME, Bundle
+from edgeconv.bundle import COMPANION_NAMES, MANIFEST_NAME, REFERENCE_NAME, SUMS_NAME, Bundle
 from edgeconv.checksums import check_checksums, write_checksums
 from edgeconv.cli.verify_command import command
 from edgeconv.errors import BundleError
@@ -204,3 +204,19 @@ def test_two_exports_are_equal_in_every_byte(good: Bundle, tmp_path: Path) -> No
     again = export(network, out=tmp_path / "elsewhere", input_size=(1, 3))
     for file in good.path.iterdir():
         assert file.read_bytes() == (again.path / file.name).read_bytes(), file.name
+
+
+def test_of_a_bundle_without_checksums_only_what_the_manifest_knows_is_said(
+    good: Bundle, tmp_path: Path
+) -> None:
+    folder = copied(good, tmp_path / "out")
+    (folder / SUMS_NAME).unlink()
+    manifest = folder / MANIFEST_NAME
+    manifest.write_text(manifest.read_text().replace('"schema_version": 3', '"schema_version": 1'))
+    models = [artifact.path for artifact in good.manifest.artifacts]
+    report = verify_bundle(Bundle.load(folder), quick=True)
+    assert sorted(report.unchanged) == sorted([*models, REFERENCE_NAME])
+    file = folder / models[0]
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(BundleError, match="was changed after the export"):
+        verify_bundle(Bundle.load(folder), quick=True)
