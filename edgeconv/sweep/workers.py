@@ -112,6 +112,9 @@ def _dask(cache: Cache, scheduler: str | None, count: int) -> Iterator[Workers]:
             threads_per_worker=1,
             memory_limit=None,
             dashboard_address=None,
+            # Without a dashboard, too, the scheduler has an HTTP server; of its usual port, which
+            # another sweep may have, Dask would warn.
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             silence_logs=logging.CRITICAL,
         )
         with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]

@@ -233,7 +233,9 @@ def test_a_lost_board_gives_its_measurement_back(
     warning, hint, *_ = err.splitlines()
     assert re.match(r"warning: .*m\.tflite on ssh://board:.* processes? (is|are) kept; ", warning)
     assert warning.endswith("; another board of pi measures instead")
-    assert hint == f"hint: continue with `edgeconv bench --resume {journal}`"
+    # Whether the connection broke or none could be made, that can be continued.
+    assert hint.startswith("hint: ")
+    assert hint.endswith(f"continue with `edgeconv bench --resume {journal}`")
     results = [out] if out.is_file() else list(out.glob("*.json"))
     devices = {BenchResult.load(path).device for path in results}
     assert second.name in devices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -172,3 +173,14 @@ def test_two_sweeps_that_check_one_cache_do_not_disturb_each_other(tmp_path: Pat
     workers._check_workers(client, cache)
     assert client.checks == 2
     assert not list((tmp_path / "probe").iterdir())
+
+
+def test_the_port_of_dasks_dashboard_may_be_taken(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # it is taken as it is
+            stack.enter_context(socket.create_server(("127.0.0.1", 8787)))
+        with open_workers(Cache(tmp_path), scheduler=None, count=1):
+            pass
+    assert not [each for each in recwarn if "8787" in str(each.message)]
