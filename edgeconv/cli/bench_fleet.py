@@ -106,7 +106,7 @@ class Asked:
 
 
 def member() -> NoReturn:
-    """The command line of one device, whose exit status tells a device in use from a failure."""
+    """The command line of one device; a device in use has an exit status of its own."""
     BusyDevice.exit_code = BUSY_STATUS
     main()
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import errno
 import io
 import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,32 +26,22 @@ from edgeconv.bundle import (
     Format,
     IoType,
     Manifest,
-    OutputKind,
     Precision,
     Shown,
-    TensorInfo,
 )
 from edgeconv.cli.predict_command import command
 from edgeconv.companion.network import shown
 from edgeconv.companion.predict import predict
-from edgeconv.companion.write import run_script, write_companions
 from edgeconv.errors import BundleError, DataError, UsageError
 from edgeconv.export import export
 from edgeconv.export.data.images import load_image
 from edgeconv.export.runtimes import decode, encode, open_runner
-from edgeconv.preprocessing import Fit, Preprocessing
-from support.manifests import made_manifest
+from edgeconv.preprocessing import Preprocessing
+from support.manifests import HOSTILE_NAMES
 from support.standalone import only, run_alone
 
 pytestmark = pytest.mark.slow
 
-HOSTILE = (
-    "plain",
-    "'; import os; os.abort() #",
-    '"""\n{{ 7 * 7 }}{% raw %}',
-    "\x1b[2J\u202eevil\r\n| <script>",
-    "\\N{BULLET} %s %(prog)s ø 猫",
-)
 HOW = Preprocessing(resize=40, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
 
 
@@ -92,7 +80,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, photos: list[Path]) -> Bund
         out=tmp_path_factory.mktemp("classifier") / "out",
         input_size=(3, 24, 32),
         preprocessing=HOW,
-        labels=HOSTILE,
+        labels=HOSTILE_NAMES,
         calibration=photos[0].parent,
         io=IoType.INT8,
     )
@@ -390,7 +378,7 @@ def test_segmentation_writes_a_mask(photos: list[Path], tmp_path: Path) -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1))
     made = export(
         network, out=tmp_path / "out", input_size=(3, 24, 32), preprocessing=HOW,
-        labels=HOSTILE[:4],
+        labels=HOSTILE_NAMES[:4],
     )  # fmt: skip
     path = only(tmp_path / "packages", "numpy", "PIL", "ai_edge_litert")
     done = run_alone(made.path / "run.py", path, photos[0], "--out", "m.png", cwd=tmp_path)
@@ -401,7 +389,7 @@ def test_segmentation_writes_a_mask(photos: list[Path], tmp_path: Path) -> None:
         assert mask.mode == "P"
         assert np.array_equal(np.asarray(mask), wanted)
     share = 100 * (wanted == 1).mean()
-    assert f"{share:7.2f} %  {HOSTILE[1]}" in done.stdout
+    assert f"{share:7.2f} %  {HOSTILE_NAMES[1]}" in done.stdout
 
 
 class TwoInputs(nn.Module):
@@ -462,97 +450,3 @@ def test_arrays(tmp_path: Path) -> None:
         if file != "nowhere.npz":
             with pytest.raises(DataError):
                 predict(made, tmp_path / file)
-
-
-def boxes_manifest() -> Manifest:
-    outputs = (
-        TensorInfo(name="scores", shape=(1, 3), dtype="float32"),
-        TensorInfo(name="boxes", shape=(1, 3, 4), dtype="float32"),
-        TensorInfo(name="classes", shape=(1, 3), dtype="int64"),
-    )
-    how = Preprocessing(fit=Fit.LETTERBOX)
-    made = made_manifest((1, 3, 40, 40), labels=HOSTILE, preprocessing=how)
-    return made.model_copy(update={"outputs": outputs})
-
-
-def test_boxes_are_drawn_where_they_are_in_the_picture(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A picture of 80 × 40 lies in the input's rows 10 to 30, at half its size."""
-    script: dict[str, Any] = {"__name__": "run"}
-    exec(run_script(boxes_manifest(), tmp_path), script)
-    image = Image.new("RGB", (80, 40))
-    _, place = script["prepare"](image)
-    boxes = np.array([[[5, 15, 20, 25], [0, 0, 40, 40], [1, 1, 2, 2]]], np.float32)
-    outputs = [np.array([[0.9, 0.5, 0.1]], np.float32), boxes, np.array([[0, 99, 1]])]
-    answer = script["decode"](outputs, image, place)
-    script["show"](answer, image, str(tmp_path / "boxes.png"))
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split() for line in lines[:2]] == [
-        ["0.9", "10.0", "10.0", "40.0", "30.0", "plain"],
-        ["0.5", "0.0", "0.0", "80.0", "40.0", "99"],
-    ]
-    assert len(lines) == 3
-    with Image.open(tmp_path / "boxes.png") as drawn:
-        assert drawn.getpixel((10, 20)) == (255, 0, 0)
-        assert drawn.getpixel((25, 20)) == (0, 0, 0)
-    assert image.getpixel((10, 20)) == (0, 0, 0)
-
-
-def written(folder: Path, manifest: Manifest) -> list[Path]:
-    folder.mkdir()
-    write_companions(folder, manifest)
-    return sorted(folder.glob("*.py"))
-
-
-def kinds() -> dict[str, Manifest]:
-    """Manifests of every kind of answer, with labels and without."""
-    made = made_manifest((1, 3, 8, 8), (1, 5), labels=HOSTILE)
-    two = (made.outputs[0].model_copy(update={"dtype": "int64"}), made.outputs[0])
-    return {
-        "scores": made,
-        "numbers": made.model_copy(update={"labels": None}),
-        "best five": made.model_copy(update={"output": OutputKind.TOP5, "outputs": two}),
-        "label": made.model_copy(update={"output": OutputKind.LABEL}),
-        "mask": made_manifest((1, 3, 8, 8), (1, 5, 8, 8), labels=HOSTILE),
-        "boxes": boxes_manifest(),
-        "arrays": made_manifest((1, 7), (1, 5)),
-        "gray": made_manifest((1, 1, 8, 8), (1, 5), preprocessing=Preprocessing(mean=(0.5,))),
-    }
-
-
-@pytest.mark.parametrize("kind", kinds())
-def test_what_is_written_is_tidy(kind: str, tmp_path: Path) -> None:
-    """Nothing is imported that is not used, and nothing else that a linter sees."""
-    files = written(tmp_path / "out", kinds()[kind])
-    assert [file.name for file in files] == [
-        *(["pictures.py"] if kind != "arrays" else []), "run.py", "runtime.py",
-    ]  # fmt: skip
-    check = ["check", "--isolated", "--select=F,E7,E9,W"]
-    done = subprocess.run(
-        [sys.executable, "-m", "ruff", *check, *files], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout
-    assert len(files[-2].read_text().splitlines()) < 75
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-def test_names_are_never_code(text: str, tmp_path: Path) -> None:
-    """What runs is the same whatever the names are: only literals and comments differ."""
-    info = TensorInfo(name=text, shape=(1, 3, 8, 8), dtype="float32")
-    plain = made_manifest((1, 3, 8, 8), (1, 5), labels=("a", "b", "c", "d", "e"))
-    named = plain.model_copy(
-        update={"model": text, "edgeconv_version": text, "inputs": (info,), "labels": (text,) * 5}
-    )
-    texts = [
-        [run_script(each, Path(text)), *(f.read_text() for f in written(tmp_path / name, each))]
-        for name, each in (("named", named), ("plain", plain))
-    ]
-    for pair in zip(*texts, strict=True):
-        trees = [ast.parse(each) for each in pair]
-        for tree in trees:
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Constant):
-                    node.value = None
-        # The folder, of which the other is None, has the same form in both.
-        assert ast.dump(trees[0]) == ast.dump(trees[1])

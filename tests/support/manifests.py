@@ -7,6 +7,15 @@ from typing import Any
 from edgeconv.bundle import Artifact, Format, Manifest, Precision, TensorInfo
 from edgeconv.preprocessing import Preprocessing
 
+# Names that a careless reader takes for code, for a template, or for orders to a terminal.
+HOSTILE_NAMES = (
+    "plain",
+    "'; import os; os.abort() #",
+    '"""\n{{ 7 * 7 }}{% raw %}',
+    "\x1b[2J\u202eevil\r\n| <script>",
+    "\\N{BULLET} %s %(prog)s ø 猫",
+)
+
 
 def made_manifest(
     inputs: tuple[int, ...],

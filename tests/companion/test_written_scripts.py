@@ -1,0 +1,114 @@
+"""What is written of ``run.py`` for each kind of network, and that names in it are never code."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeconv.bundle import Manifest, OutputKind, TensorInfo
+from edgeconv.companion.write import run_script, write_companions
+from edgeconv.preprocessing import Fit, Preprocessing
+from support.manifests import HOSTILE_NAMES, made_manifest
+
+pytestmark = pytest.mark.slow
+
+
+def boxes_manifest() -> Manifest:
+    outputs = (
+        TensorInfo(name="scores", shape=(1, 3), dtype="float32"),
+        TensorInfo(name="boxes", shape=(1, 3, 4), dtype="float32"),
+        TensorInfo(name="classes", shape=(1, 3), dtype="int64"),
+    )
+    how = Preprocessing(fit=Fit.LETTERBOX)
+    made = made_manifest((1, 3, 40, 40), labels=HOSTILE_NAMES, preprocessing=how)
+    return made.model_copy(update={"outputs": outputs})
+
+
+def test_boxes_are_drawn_where_they_are_in_the_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A picture of 80 × 40 lies in the input's rows 10 to 30, at half its size."""
+    script: dict[str, Any] = {"__name__": "run"}
+    exec(run_script(boxes_manifest(), tmp_path), script)
+    image = Image.new("RGB", (80, 40))
+    _, place = script["prepare"](image)
+    boxes = np.array([[[5, 15, 20, 25], [0, 0, 40, 40], [1, 1, 2, 2]]], np.float32)
+    outputs = [np.array([[0.9, 0.5, 0.1]], np.float32), boxes, np.array([[0, 99, 1]])]
+    answer = script["decode"](outputs, image, place)
+    script["show"](answer, image, str(tmp_path / "boxes.png"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[:2]] == [
+        ["0.9", "10.0", "10.0", "40.0", "30.0", "plain"],
+        ["0.5", "0.0", "0.0", "80.0", "40.0", "99"],
+    ]
+    assert len(lines) == 3
+    with Image.open(tmp_path / "boxes.png") as drawn:
+        assert drawn.getpixel((10, 20)) == (255, 0, 0)
+        assert drawn.getpixel((25, 20)) == (0, 0, 0)
+    assert image.getpixel((10, 20)) == (0, 0, 0)
+
+
+def written(folder: Path, manifest: Manifest) -> list[Path]:
+    folder.mkdir()
+    write_companions(folder, manifest)
+    return sorted(folder.glob("*.py"))
+
+
+def kinds() -> dict[str, Manifest]:
+    """Manifests of every kind of answer, with labels and without."""
+    made = made_manifest((1, 3, 8, 8), (1, 5), labels=HOSTILE_NAMES)
+    two = (made.outputs[0].model_copy(update={"dtype": "int64"}), made.outputs[0])
+    return {
+        "scores": made,
+        "numbers": made.model_copy(update={"labels": None}),
+        "best five": made.model_copy(update={"output": OutputKind.TOP5, "outputs": two}),
+        "label": made.model_copy(update={"output": OutputKind.LABEL}),
+        "mask": made_manifest((1, 3, 8, 8), (1, 5, 8, 8), labels=HOSTILE_NAMES),
+        "boxes": boxes_manifest(),
+        "arrays": made_manifest((1, 7), (1, 5)),
+        "gray": made_manifest((1, 1, 8, 8), (1, 5), preprocessing=Preprocessing(mean=(0.5,))),
+    }
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_what_is_written_is_tidy(kind: str, tmp_path: Path) -> None:
+    """Nothing is imported that is not used, and nothing else that a linter sees."""
+    files = written(tmp_path / "out", kinds()[kind])
+    assert [file.name for file in files] == [
+        *(["pictures.py"] if kind != "arrays" else []), "run.py", "runtime.py",
+    ]  # fmt: skip
+    check = ["check", "--isolated", "--select=F,E7,E9,W"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", *check, *files], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert len(files[-2].read_text().splitlines()) < 75
+
+
+@pytest.mark.parametrize("text", HOSTILE_NAMES)
+def test_names_are_never_code(text: str, tmp_path: Path) -> None:
+    """What runs is the same whatever the names are: only literals and comments differ."""
+    info = TensorInfo(name=text, shape=(1, 3, 8, 8), dtype="float32")
+    plain = made_manifest((1, 3, 8, 8), (1, 5), labels=("a", "b", "c", "d", "e"))
+    named = plain.model_copy(
+        update={"model": text, "edgeconv_version": text, "inputs": (info,), "labels": (text,) * 5}
+    )
+    texts = [
+        [run_script(each, Path(text)), *(f.read_text() for f in written(tmp_path / name, each))]
+        for name, each in (("named", named), ("plain", plain))
+    ]
+    for pair in zip(*texts, strict=True):
+        trees = [ast.parse(each) for each in pair]
+        for tree in trees:
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant):
+                    node.value = None
+        # The folder, of which the other is None, has the same form in both.
+        assert ast.dump(trees[0]) == ast.dump(trees[1])
