@@ -104,7 +104,10 @@ def _places(value: float, digits: int) -> int:
 
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]+)\s*")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
-_BYTES = {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9}
+_BYTES = {
+    **{"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9},
+    **{"KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
+}
 
 
 def seconds_of(text: object) -> float:
@@ -117,7 +120,7 @@ def seconds_of(text: object) -> float:
 
 
 def bytes_of(text: object) -> int:
-    """Read a size such as "5MB"; prefixes are decimal.
+    """Read a size such as "5MB"; prefixes are decimal, those with an i binary.
 
     Raises:
         ValueError: It is something else.
@@ -128,7 +131,7 @@ def bytes_of(text: object) -> int:
 def _quantity(text: object, units: dict[str, float], what: str) -> float:
     found = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
     if found is None or found[2] not in units:
-        raise ValueError(f"{text!r} is not {what}")
+        raise ValueError(f"{text!r} is not {what} (units: {', '.join(units)})")
     number = float(found[1]) * units[found[2]]
     if not math.isfinite(number):
         raise ValueError("the number is too large")

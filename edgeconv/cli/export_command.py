@@ -24,14 +24,13 @@ from edgeconv.cli.values import (
     as_dict,
     as_names,
     as_set,
-    byte_count,
     key_text,
     layer_rules,
     lines,
     negated,
     none_if_empty,
     percent,
-    seconds,
+    stated,
 )
 from edgeconv.errors import IncompleteExport, UsageError
 from edgeconv.export.quantize_options import (
@@ -42,6 +41,7 @@ from edgeconv.export.quantize_options import (
 )
 from edgeconv.export.request import ExportRequest
 from edgeconv.progress import StepTimes
+from edgeconv.units import bytes_of, seconds_of
 
 if TYPE_CHECKING:
     from edgeconv.bundle import Target
@@ -231,14 +231,14 @@ class ExportSettings:
 @click.option(
     "--max-size",
     metavar="SIZE",
-    type=byte_count,
+    type=stated(bytes_of),
     help="Refuse int8 files that are larger, as in 500kB or 2MB; with --search the most accurate "
     "ones that are not.",
 )
 @click.option(
     "--max-latency",
     metavar="TIME",
-    type=seconds,
+    type=stated(seconds_of),
     help="Refuse int8 files that take longer than this, as in 5ms, with one thread of --target, "
     "or of this machine; with --search the most accurate ones that do not.",
 )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -194,32 +193,6 @@ def percent(text: str) -> float:
     if number == text.strip() or not 0 <= share < 1:
         raise click.BadParameter(f"{text!r} is not a percentage such as 1%")
     return share
-
-
-_BYTES = {"B": 1, "kB": 1e3, "MB": 1e6, "KiB": 2**10, "MiB": 2**20}
-_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
-
-
-def byte_count(text: str) -> int:
-    """Read ``500kB`` or ``2 MiB`` as bytes."""
-    return int(_quantity(text, _BYTES, "a size such as 500kB"))
-
-
-def seconds(text: str) -> float:
-    """Read ``5ms`` or ``0.2 s`` as seconds."""
-    return _quantity(text, _SECONDS, "a time such as 5ms")
-
-
-def _quantity(text: str, units: Mapping[str, float], what: str) -> float:
-    """Read a positive number with one of the units."""
-    parts = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-zµ]+)\s*", text)
-    try:
-        value = float(parts[1]) * units[parts[2]] if parts else 0.0
-    except (KeyError, ValueError):
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise click.BadParameter(f"{text!r} is not {what} (units: {', '.join(units)})")
-    return value
 
 
 def lines(text: str) -> tuple[str, ...]:
