@@ -75,7 +75,7 @@ def reconstruct(
         qdq, _ = current.to_qdq()
         (twin,) = (each for each in qdq.graph if each.name == node.name)
         read = floats.compute(network, str(layer.x.name))
-        given = integers.compute(qdq, str(twin.inputs[0].name))  # type: ignore[union-attr]
+        given = integers.compute(qdq, str(Layer(qdq.graph, twin).x.name))
         rows = _Rows.of(node, read, given)
         found = _Problem(layer, current.weights[layer.name], rows).solve()
         if found is not None:
