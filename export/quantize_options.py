@@ -9,7 +9,7 @@ from edgeconv.export.choices import Choice, OptionalChoice
 from edgeconv.export.layer_rules import LayerChoices, LayerPrecision, LayerRule
 
 MAX_EFFORT = 3
-_EFFORT_OF_LEARNING = 2
+_EFFORT_OF_RECONSTRUCTION = 2
 
 
 class ActivationType(str, Enum):
@@ -63,9 +63,8 @@ class QuantizeOptions:
     Attributes:
         activation_type: How ONNX files store activations.
         effort: How much is tried for accuracy. 0 takes min-max ranges as they are; 1 also tries
-            other ranges, equalization, bias absorption and bias correction; 2 reconstruction and
-            adaptive rounding, which take minutes; 3 ever longer adaptive rounding, as long as it
-            gains.
+            other ranges, equalization, bias absorption and bias correction; 2 reconstruction,
+            which takes minutes; 3 ever longer adaptive rounding, as long as it gains.
         range_method: How calibration chooses the ranges of activations; AUTO is min-max at effort
             0, and measures which is best from 1 on.
         equalization: Whether to even out the ranges of channels across layers.
@@ -108,15 +107,15 @@ class QuantizeOptions:
         """The options with what they leave to the effort."""
         tried = self.effort >= 1
         at_once = self.range_method is RangeMethod.AUTO and not tried
-        learns = self.effort >= _EFFORT_OF_LEARNING
-        rounding = Rounding.ADAPTIVE if learns else Rounding.NEAREST
+        reconstructs = self.effort >= _EFFORT_OF_RECONSTRUCTION
+        rounding = Rounding.ADAPTIVE if self.effort >= MAX_EFFORT else Rounding.NEAREST
         return replace(
             self,
             range_method=RangeMethod.MINMAX if at_once else self.range_method,
             equalization=tried if self.equalization is None else self.equalization,
             bias_absorption=tried if self.bias_absorption is None else self.bias_absorption,
             bias_correction=tried if self.bias_correction is None else self.bias_correction,
-            reconstruction=learns if self.reconstruction is None else self.reconstruction,
+            reconstruction=reconstructs if self.reconstruction is None else self.reconstruction,
             rounding=rounding if self.rounding is None else self.rounding,
             repair=tried if self.repair is None else self.repair,
         )
@@ -127,13 +126,17 @@ class QuantizeOptions:
         return any(rule.precision is LayerPrecision.INT16 for rule in self.layers)
 
     @property
+    def learns(self) -> bool:
+        """Whether weights are learned from samples, once it is decided."""
+        return bool(self.reconstruction) or self.rounding is Rounding.ADAPTIVE
+
+    @property
     def judges(self) -> bool:
         """Whether anything has to be tried and judged on samples, once it is decided."""
         return (
             self.range_method is RangeMethod.AUTO
             or bool(self.equalization or self.bias_absorption or self.bias_correction)
-            or bool(self.reconstruction)
-            or self.rounding is Rounding.ADAPTIVE
+            or self.learns
             or self.float_places > 0
             or bool(self.repair)
         )

@@ -106,9 +106,8 @@ class ExportSettings:
     default=QuantizeOptions.effort,
     show_default=True,
     help="How much is tried for the accuracy of int8: 0 takes min-max ranges as they are; 1 tries "
-    "other ranges, equalization and bias correction; 2 reconstruction and adaptive rounding, in "
-    "minutes; 3 ever longer adaptive rounding, as long as it gains. The summary shows what each "
-    "step gains and costs.",
+    "other ranges, equalization and bias correction; 2 reconstruction, in minutes; 3 ever longer "
+    "adaptive rounding, as long as it gains. The summary shows what each step gains and costs.",
 )
 @click.option(
     "--bias-correction/--no-bias-correction",
@@ -125,7 +124,7 @@ class ExportSettings:
     "--rounding",
     type=EnumChoice(Rounding),
     help="How weights become integers; adaptive (AdaRound) takes minutes.  [default: nearest, "
-    "adaptive from effort 2 on]",
+    "adaptive at effort 3]",
 )
 @click.option(
     "--repair/--no-repair",

@@ -16,6 +16,9 @@ from edgeconv.export.quantize.plan import plan
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
 from edgeconv.progress import Progress, no_progress
 
+# Each half keeps so many samples to judge on, and so many where layers learn from them, too.
+_JUDGED_ON, _LEARNED_FROM = 16, 64
+
 
 @dataclass(frozen=True)
 class Surveyed:
@@ -39,14 +42,14 @@ class FirstPass:
         names: The activations to observe.
         by_channel: Those among them whose channels are observed one by one.
         counting: Whether values are counted; otherwise only extremes are found.
-        keeping: Whether batches are kept to be judged on.
+        keeping: How many samples each half keeps to be judged on.
     """
 
     watch: Watch
     names: list[str]
     by_channel: set[str]
     counting: bool
-    keeping: bool
+    keeping: int
 
     @classmethod
     def of(cls, model: ir.Model, options: QuantizeOptions, *, judging: bool) -> FirstPass:
@@ -63,7 +66,7 @@ class FirstPass:
             list(dict.fromkeys([*watched, *sorted(by_channel)])),
             by_channel,
             counting=options.range_method is not RangeMethod.MINMAX,
-            keeping=judging,
+            keeping=(_LEARNED_FROM if options.learns else _JUDGED_ON) if judging else 0,
         )
 
     def survey(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -89,6 +90,23 @@ class Piecewise:
             users = values[name].consumers()
             if all(str(user.outputs[0].name) in self._done for user in users):
                 del self._known[name]
+
+
+def most_bytes(graph: ir.Graph) -> int:
+    """The most bytes that the float values of one run take at a time, where shapes are static."""
+    last = {value: node for node in graph for value in node.inputs if value is not None}
+    held = {value: _bytes(value) for value in graph.inputs if value in last}
+    most = sum(held.values())
+    for node in graph:
+        held |= {value: _bytes(value) for value in node.outputs}
+        most = max(most, sum(held.values()))
+        held = {value: size for value, size in held.items() if last.get(value, node) is not node}
+    return most
+
+
+def _bytes(value: ir.Value) -> int:
+    shape = value.shape
+    return 4 * math.prod(size for size in shape if isinstance(size, int)) if shape else 4
 
 
 def _read_by(node: ir.Node) -> Iterator[ir.Value]:

@@ -22,7 +22,8 @@ import onnx_ir as ir
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.quantize.accuracy.adaround import clamp_after, row_length
 from edgeconv.export.quantize.accuracy.patches import can_be_sampled, patches_of
-from edgeconv.export.quantize.accuracy.piecewise import Piecewise
+from edgeconv.export.quantize.accuracy.piecewise import Piecewise, most_bytes
+from edgeconv.export.quantize.accuracy.ridge_regression import RidgeRegression
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.layers import Layer, grouped, ungrouped
 from edgeconv.export.quantize.weights import QuantizedWeight
@@ -33,6 +34,8 @@ Array = npt.NDArray[np.float32]
 # Each layer is fitted to so many rows, which take so many bytes at the most.
 _ROWS = 2048
 _BYTES = 128_000_000
+# The float and the integer network hold so many bytes of activations together at the most.
+_HELD_BYTES = 1_500_000_000
 # How strongly the weights are drawn to those in float, relative to the mean variance of an input.
 # Infinite: only the bias is fitted.
 _RIDGES = (1e-2, 1e-1, 1.0, 10.0, np.inf)
@@ -52,7 +55,8 @@ def reconstruct(
 
     Args:
         current: The network, without bias correction.
-        samples: The data, which stays in memory with what runs through the network.
+        samples: The data, which stays in memory with what runs through the network. The first of
+            them are taken if it would be more than 1.5 GB.
         progress: Called with (step, done, total) after every layer.
         step: What this is called in the progress.
 
@@ -63,6 +67,7 @@ def reconstruct(
     if len(samples) == 1:
         return current
     network = current.model
+    samples = samples[: max(2, _HELD_BYTES // (2 * most_bytes(network.graph)))]
     floats, integers = (Piecewise(network.graph, samples) for _ in range(2))
     nodes = [
         node
@@ -130,98 +135,95 @@ class _Problem:
     """The least-squares problem of one layer with G groups, O outputs and D inputs per group."""
 
     def __init__(self, layer: Layer, nearest: QuantizedWeight, rows: _Rows) -> None:
-        self._layer, self._nearest, self._rows = layer, nearest, rows
+        self._layer, self._nearest, self.rows = layer, nearest, rows
         weight = layer.weight
-        self._shape = (*weight.shape[:2], -1)
-        self._weight = weight.reshape(self._shape)
+        shape = (*weight.shape[:2], -1)
+        self.weight = weight.reshape(shape)
         scale = np.broadcast_to(
             nearest.parameters.aligned_scale(nearest.integers.ndim), nearest.integers.shape
         )
-        self._scale = grouped(layer.node, scale).reshape(self._shape)
-        self._integers = grouped(layer.node, nearest.integers).reshape(self._shape)
-        self._has_bias = layer.node.op_type != "MatMul"
-        self._bias = layer.bias.reshape(weight.shape[0], 1, weight.shape[1])
+        self.scale = grouped(layer.node, scale).reshape(shape)
+        self.integers = grouped(layer.node, nearest.integers).reshape(shape)
+        self.has_bias = layer.node.op_type != "MatMul"
+        self.bias = layer.bias.reshape(weight.shape[0], 1, weight.shape[1])
         self._low, self._high = clamp_after(layer.node)
-        self._target = rows.floats @ self._weight.swapaxes(1, 2) + self._bias
-        self._before = self._errors(self._integers, self._bias)
+        self.target = rows.floats @ self.weight.swapaxes(1, 2) + self.bias
+        self._before = self._errors(self.integers, self.bias)
         mean = self._before.mean()
         weights = 1 / np.maximum(self._before, _LEAST_SHARE * mean) if mean else self._before + 1
-        self._counts = (weights / weights.mean()).astype(np.float32)[rows.samples]
+        self.counts = (weights / weights.mean()).astype(np.float32)[rows.samples]
 
     def solve(self) -> tuple[QuantizedWeight, Array | None] | None:
         """The integers and the bias, [outputs], that come closest; None if nothing is better."""
-        gains = {ridge: self._gain(ridge) for ridge in _RIDGES}
-        best = max(gains, key=lambda ridge: gains[ridge])
+        gains = self._gains()
+        best = int(gains.argmax())
         if gains[best] <= 0:
             return None
-        integers, bias = self._fit(best, np.ones(len(self._counts), bool))
+        whole = _Fit(self, np.ones(len(self.counts), bool))
+        integers, bias = whole.solve(_RIDGES[best])
         shaped = ungrouped(
             self._layer.node,
             integers.reshape(self._layer.weight.shape),
             self._nearest.integers.shape,
         )
         weight = QuantizedWeight(shaped.astype(np.int8), self._nearest.parameters)
-        return weight, bias.reshape(-1) if self._has_bias else None
+        return weight, bias.reshape(-1) if self.has_bias else None
 
-    def _gain(self, ridge: float) -> float:
-        """What samples gain that were not fitted to, in dB, less the standard error of that."""
-        after = np.zeros_like(self._before)
-        part = np.arange(len(after)) % min(_FOLDS, len(after))
+    def _gains(self) -> npt.NDArray[np.float64]:
+        """For each ridge, what samples gain in dB that were not fitted to.
+
+        The standard error of that is subtracted.
+        """
+        after = np.zeros((len(_RIDGES), len(self._before)))
+        part = np.arange(len(self._before)) % min(_FOLDS, len(self._before))
         for fold in range(int(part.max()) + 1):
-            inside = (part != fold)[self._rows.samples]
-            after[part == fold] = self._errors(*self._fit(ridge, inside))[part == fold]
+            fit = _Fit(self, (part != fold)[self.rows.samples])
+            for index, ridge in enumerate(_RIDGES):
+                errors = self._errors(*fit.solve(ridge))
+                after[index, part == fold] = errors[part == fold]
         tiny = np.finfo(np.float64).tiny
         gains = 10 * np.log10(np.maximum(self._before, tiny) / np.maximum(after, tiny))
-        return float(gains.mean() - gains.std(ddof=1) / np.sqrt(len(gains)))
-
-    def _fit(self, ridge: float, inside: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
-        """Integers, [G, O, D], and a bias, [G, 1, O], fitted to some of the rows."""
-        x, y = self._rows.integers[:, inside], self._target[:, inside]
-        counts = self._counts[inside][:, None]
-        mean = _mean(x, counts) if self._has_bias else np.float32(0)
-        integers = self._integers
-        if np.isfinite(ridge):
-            missing = y - self._bias - x @ self._weight.swapaxes(1, 2)
-            if self._has_bias:
-                missing = missing - _mean(missing, counts)
-            root = np.sqrt(counts)
-            moved = self._weight + _ridge_regression((x - mean) * root, missing * root, ridge)
-            integers = np.clip(np.rint(moved / self._scale), -127, 127)
-        if not self._has_bias:
-            return integers, self._bias
-        weight = (integers * self._scale).swapaxes(1, 2)
-        return integers, _mean(y, counts) - mean @ weight
+        chance = gains.std(axis=1, ddof=1) / np.sqrt(gains.shape[1])
+        less: npt.NDArray[np.float64] = gains.mean(axis=1) - chance
+        return less
 
     def _errors(self, integers: Array, bias: Array) -> npt.NDArray[np.float64]:
         """The mean squared error of the outputs in each sample."""
-        weight = (integers * self._scale).swapaxes(1, 2)
-        got = np.clip(self._rows.integers @ weight + bias, self._low, self._high)
-        wanted = np.clip(self._target, self._low, self._high)
+        weight = (integers * self.scale).swapaxes(1, 2)
+        got = np.clip(self.rows.integers @ weight + bias, self._low, self._high)
+        wanted = np.clip(self.target, self._low, self._high)
         rows = np.square(got - wanted).mean(axis=(0, 2), dtype=np.float64)
-        samples = self._rows.samples
+        samples = self.rows.samples
         return np.bincount(samples, rows) / np.bincount(samples)
+
+
+class _Fit:
+    """What fits a layer to some of its rows, as a correction of the float weights."""
+
+    def __init__(self, problem: _Problem, inside: npt.NDArray[np.bool_]) -> None:
+        self._problem = problem
+        x, y = problem.rows.integers[:, inside], problem.target[:, inside]
+        counts = problem.counts[inside][:, None]
+        self._mean, self._mean_y = np.float32(0), problem.bias
+        missing = y - problem.bias - x @ problem.weight.swapaxes(1, 2)
+        if problem.has_bias:
+            self._mean, self._mean_y = _mean(x, counts), _mean(y, counts)
+            missing = missing - _mean(missing, counts)
+        root = np.sqrt(counts)
+        self._regression = RidgeRegression((x - self._mean) * root, missing * root)
+
+    def solve(self, ridge: float) -> tuple[Array, Array]:
+        """Find integers, [G, O, D], and a bias, [G, 1, O]."""
+        problem = self._problem
+        integers = problem.integers
+        if np.isfinite(ridge):
+            moved = problem.weight + self._regression.solve(ridge)
+            integers = np.clip(np.rint(moved / problem.scale), -127, 127)
+        weight = (integers * problem.scale).swapaxes(1, 2)
+        return integers, self._mean_y - self._mean @ weight if problem.has_bias else problem.bias
 
 
 def _mean(x: Array, counts: Array) -> Array:
     """The weighted mean over the rows of [G, S, N], as [G, 1, N]."""
     mean: Array = (x * counts).sum(axis=1, keepdims=True) / counts.sum()
     return mean
-
-
-def _ridge_regression(x: Array, y: Array, ridge: float) -> Array:
-    """Solve y = x w for w, as [G, O, D], from x, [G, S, D], and y, [G, S, O].
-
-    The ridge is relative to the variance of each input, so that no input's scale matters.
-    """
-    rows, size = x.shape[1:]
-    spread = np.sqrt(np.square(x).sum(axis=1, keepdims=True))
-    inverse = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
-    x = x * inverse
-    transposed = x.swapaxes(1, 2)
-    if size <= rows:
-        products, mixed = transposed @ x, transposed @ y
-        solved = np.linalg.solve(products + ridge * np.eye(size), mixed)
-    else:
-        solved = transposed @ np.linalg.solve(x @ transposed + ridge * np.eye(rows), y)
-    weight: Array = (solved.swapaxes(1, 2) * inverse).astype(np.float32)
-    return weight

@@ -25,9 +25,8 @@ from edgeconv.progress import Progress, no_progress
 # than their work there. At most so many bytes and batches wait for that.
 _GROUP_BYTES = 32_000_000
 _GROUP_BATCHES = 64
-# Each half keeps so many samples and bytes to be judged on at the most.
-_KEPT_SAMPLES = 16
-_KEPT_BYTES = 32_000_000
+# Each half keeps so many bytes to be judged on at the most.
+_KEPT_BYTES = 64_000_000
 
 Arrays = Sequence[npt.NDArray[Any]]
 
@@ -87,7 +86,7 @@ def survey(
     *,
     counting: bool,
     by_channel: Collection[str] = (),
-    keeping: bool = False,
+    keeping: int = 0,
     progress: Progress = no_progress,
     part: range | None = None,
 ) -> Survey:
@@ -104,7 +103,7 @@ def survey(
             does not change what was seen of all of them.
         counting: Whether values are counted; otherwise only extremes are found.
         by_channel: The activations among ``names`` whose channels are observed one by one.
-        keeping: Whether batches are kept to be judged on.
+        keeping: How many samples each half keeps to be judged on at the most.
         progress: Called after every batch.
         part: The places of the batches to run, from 0; None is all of them.
 
@@ -114,7 +113,7 @@ def survey(
     outputs = [str(value.name) for value in model.graph.outputs] if keeping else []
     size = _batch_size(model)
     halves = [
-        _Half(Observer(names, batch=size, counting=counting, by_channel=by_channel), size)
+        _Half(Observer(names, batch=size, counting=counting, by_channel=by_channel), size, keeping)
         for _ in range(2)
     ]
     network = IntermediateOutputs(model, [*names, *outputs])
@@ -144,6 +143,7 @@ def survey(
 class _Half:
     observer: Observer
     size: int
+    keeping: int
     batches: int = 0
     kept: list[Kept] = field(default_factory=list)
     waiting: list[tuple[int, Arrays]] = field(default_factory=list)
@@ -152,7 +152,7 @@ class _Half:
     def keep(self, place: int, batch: Batch, outputs: Arrays) -> None:
         """Keep the batch of this place in the half, if it is one of the first."""
         size = sum(array.nbytes for array in (*batch, *outputs))
-        few = place * self.size < _KEPT_SAMPLES and (place + 1) * size <= _KEPT_BYTES
+        few = place * self.size < self.keeping and (place + 1) * size <= _KEPT_BYTES
         if place == 0 or few:
             self.kept.append(Kept(batch, outputs))
 

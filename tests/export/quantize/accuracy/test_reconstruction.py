@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod
-from edgeconv.export.quantize.accuracy.piecewise import Piecewise
-from edgeconv.export.quantize.accuracy.reconstruction import _ridge_regression, reconstruct
+from edgeconv.export.quantize.accuracy.piecewise import Piecewise, most_bytes
+from edgeconv.export.quantize.accuracy.reconstruction import reconstruct
+from edgeconv.export.quantize.accuracy.ridge_regression import RidgeRegression
 from edgeconv.export.quantize.calibrated import CalibratedModel, draft
 from edgeconv.export.runtimes import IntermediateOutputs
 from edgeconv.progress import no_progress
@@ -185,6 +186,26 @@ def test_bodies_read_what_ran_before_them() -> None:
     np.testing.assert_allclose(pieces.compute(network, "y")[0], -2 * sample + sample)
 
 
+def test_memory_is_counted_while_values_wait_for_a_reader() -> None:
+    """Both results of a branch and what they are joined to live at one time."""
+    net = Net()
+    x = net.input("x", (1, 3, 4, 4))
+    left, right = net.op("Relu", x), net.op("Neg", x)
+    graph = as_model(net.output(net.op("Add", left, right)).proto()).graph
+    assert most_bytes(graph) == 3 * 4 * 48  # x, left and right; then left, right and their sum
+
+
+def test_so_many_samples_are_fitted_to_as_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = branching()
+    each = 2 * most_bytes(network.graph)
+    monkeypatch.setattr("edgeconv.export.quantize.accuracy.reconstruction._HELD_BYTES", 3 * each)
+    samples = pictures(6, seed=0)
+    current = draft(network, samples, MINMAX)
+    few, same = (reconstruct(current, given, no_progress, "") for given in (samples, samples[:3]))
+    for name, weight in same.weights.items():
+        np.testing.assert_array_equal(few.weights[name].integers, weight.integers)
+
+
 @settings(deadline=None)
 @given(st.integers(1, 12), st.integers(1, 12), st.floats(0.01, 10), st.integers(0, 2**32 - 1))
 def test_the_regression_is_that_of_numpy(rows: int, size: int, ridge: float, seed: int) -> None:
@@ -192,7 +213,7 @@ def test_the_regression_is_that_of_numpy(rows: int, size: int, ridge: float, see
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(2, rows, size)).astype(np.float32)
     y = rng.normal(size=(2, rows, 3)).astype(np.float32)
-    got = _ridge_regression(x, y, ridge)
+    got = RidgeRegression(x, y).solve(ridge)
     for group in range(2):
         spread = np.sqrt(np.square(x[group], dtype=np.float64).sum(axis=0))
         stacked = np.vstack([x[group], np.sqrt(ridge) * np.diag(spread)])
