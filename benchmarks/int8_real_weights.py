@@ -80,10 +80,6 @@ def as_torchvision(crop: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(((crop / np.float32(255) - mean) / std).transpose(0, 3, 1, 2))
 
 
-def without_means(crop: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(crop[..., ::-1] - np.float32([104, 117, 123]))
-
-
 def as_ocr(crop: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     scaled = (crop[..., ::-1] / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
@@ -91,11 +87,6 @@ def as_ocr(crop: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def same_class(expected: Array, got: Array) -> float:
     return float((expected.argmax(1) == got.argmax(1)).mean())
-
-
-def same_score(expected: Array, got: Array) -> float:
-    """The share of pictures whose probability moves by less than 0.05."""
-    return float((np.abs(expected - got).max(1) < 0.05).mean())
 
 
 def overlap(expected: Array, got: Array) -> float:
@@ -119,7 +110,6 @@ def _letters(steps: Array) -> list[int]:
 TASKS = (
     Task("MobileNetV2", (224, 224), as_torchvision, same_class, "same class"),
     Task("EfficientNet-Lite0", (224, 224), as_torchvision, same_class, "same class"),
-    Task("open_nsfw", (224, 224), without_means, same_score, "score within 0.05"),
     Task("PP-OCRv6 detector", (224, 320), as_ocr, overlap, "IoU of text", texts=True),
     Task("PP-OCRv6 recognizer", (48, 160), as_ocr, same_text, "same text", texts=True),
 )
@@ -170,7 +160,7 @@ def files_of(task: Task, calibration: list[Any], effort: int) -> tuple[ir.Model,
             file if network.network is None else network.network(file),
             out=Path(folder) / "out",
             name="network",
-            **network.options,
+            input_size=(3, *task.size),
             calibration=data,
             quantization=QuantizeOptions(effort=effort),
         )
