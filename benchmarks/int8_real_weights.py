@@ -1,18 +1,21 @@
 """Measure int8 on networks that other people trained, on photographs that calibration did not see.
 
-    .venv/bin/python -m benchmarks.int8_real_weights [NETWORK ...] [--effort 0 1 2]
+    .venv/bin/python -m benchmarks.int8_real_weights [NETWORK ...] [--effort 0 1 2] [--aimet PEER]
 
 The networks and photographs are those of ``tests/realnets/requirements.txt``, in the folder that
 ``EDGECONV_REALNETS`` names (``build/realnets``). Every other photograph is for calibration, the
 rest are unseen. Each file of ours is a whole export, verified in both formats. Writes
 ``results/int8_real_weights.md``. ONNX Runtime's entropy and percentile keep all activations of all
-samples in memory: some 8 GB.
+samples in memory: some 8 GB. PEER is the Python of an environment with aimet-onnx, which then
+quantizes the same graphs at the same places (``peers/aimet.py``).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,7 +32,9 @@ from PIL import Image
 
 from benchmarks.int8_held_out import db, peer_model, run
 from benchmarks.measuring import machine, markdown_table, publish
+from edgeconv.bundle import Bundle
 from edgeconv.export import QuantizeOptions, export
+from edgeconv.export.quantize import fit
 from edgeconv.units import format_percent
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
@@ -49,6 +54,11 @@ PHOTOGRAPHS = (
     *("hubble_deep_field.jpg", "motorcycle_left.png", "retina.jpg", "rocket.jpg"),
 )
 TEXTS = ("page.png", "text.png")
+AIMET = {
+    "min-max": "AIMET, min-max",
+    "enhanced": "AIMET, enhanced ranges",
+    "sequential-mse": "AIMET, sequential MSE",
+}
 
 Array = npt.NDArray[Any]
 Crops = Callable[[tuple[int, int], list[Path]], Iterator[npt.NDArray[np.float32]]]
@@ -150,32 +160,37 @@ def data(task: Task) -> tuple[list[Any], list[Any]]:
 
 def files_of(task: Task, calibration: list[Any], effort: int) -> tuple[ir.Model, ir.Model, float]:
     """Our float32 and int8 ``.onnx`` files, and the CPU seconds of the export."""
-    (network,) = (each for each in NETWORKS if each.name == task.name)
-    file = PACKAGES / network.file
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "calibration.npz"
         np.savez(data, x=np.concatenate(calibration))
         start = time.process_time()
-        bundle = export(
-            file if network.network is None else network.network(file),
-            out=Path(folder) / "out",
-            name="network",
-            input_size=(3, *task.size),
-            calibration=data,
-            quantization=QuantizeOptions(effort=effort),
-        )
+        bundle = _exported(task, Path(folder) / "out", calibration=data, effort=effort)
         seconds = time.process_time() - start
-        models = [
-            ir.load(Path(folder) / "out" / f"network_{precision}.onnx")
-            for precision in ("float32", "int8")
-        ]
-        for model in models:
-            ir.external_data.load_to_model(model)
         assert len(bundle.manifest.artifacts) == 4
-    return models[0], models[1], seconds
+        return (*(_loaded(bundle, precision) for precision in ("float32", "int8")), seconds)
 
 
-def measured(task: Task, efforts: Sequence[int]) -> Iterator[list[str]]:
+def network_of(task: Task) -> ir.Model:
+    """Our float32 ``.onnx`` file."""
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = _exported(task, Path(folder) / "out", precisions="float32", formats="onnx")
+        return _loaded(bundle, "float32")
+
+
+def _exported(task: Task, out: Path, **options: Any) -> Bundle:
+    (network,) = (each for each in NETWORKS if each.name == task.name)
+    file = PACKAGES / network.file
+    model = file if network.network is None else network.network(file)
+    return export(model, out=out, name="network", input_size=(3, *task.size), **options)
+
+
+def _loaded(bundle: Bundle, precision: str) -> ir.Model:
+    model = ir.load(bundle.path / f"network_{precision}.onnx")
+    ir.external_data.load_to_model(model)
+    return model
+
+
+def measured(task: Task, efforts: Sequence[int], aimet: Path | None) -> Iterator[list[str]]:
     """A row for each way to int8."""
     calibration, unseen = data(task)
     network: ir.Model | None = None
@@ -195,6 +210,34 @@ def measured(task: Task, efforts: Sequence[int]) -> Iterator[list[str]]:
         integers = peer_model(network, calibration, method)
         seconds = time.process_time() - start
         yield [title, *_figures(task, expected, run(integers, unseen)), f"{seconds:.0f} s"]
+    if aimet is not None:
+        for title, got, seconds in by_aimet(network, calibration, unseen, aimet):
+            yield [title, *_figures(task, expected, got), f"{seconds:.0f} s"]
+
+
+def by_aimet(
+    network: ir.Model, calibration: Sequence[Array], unseen: Sequence[Array], python: Path
+) -> Iterator[tuple[str, Array, float]]:
+    """For each method of AIMET: its title, its outputs for the unseen samples, and CPU seconds."""
+    points, _ = fit(network, [[sample] for sample in calibration[:1]], QuantizeOptions(effort=0))
+    weights = [
+        str(node.inputs[1].name)
+        for node in points.model.graph
+        if str(node.outputs[0].name) in points.weights
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ir.save(points.model, folder / "network.onnx")
+        (folder / "points.json").write_text(json.dumps([sorted(points.activations), weights]))
+        np.save(folder / "calibration.npy", np.concatenate(calibration))
+        np.save(folder / "unseen.npy", np.concatenate(unseen))
+        script = ROOT / "benchmarks" / "peers" / "aimet.py"
+        own = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        command = [python, script, folder, *AIMET]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=own)
+        for method, title in AIMET.items():
+            seconds = float((folder / f"{method}.seconds").read_text())
+            yield title, np.load(folder / f"{method}.npy"), seconds
 
 
 def _figures(task: Task, expected: Array, got: Array) -> list[str]:
@@ -205,13 +248,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("networks", nargs="*", default=[task.name for task in TASKS])
     parser.add_argument("--effort", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--aimet", type=Path, metavar="PEER")
     arguments = parser.parse_args()
     lines = []
     for task in TASKS:
         if task.name not in arguments.networks:
             continue
         rows = []
-        for row in measured(task, arguments.effort):
+        for row in measured(task, arguments.effort, arguments.aimet):
             rows.append(row)
             sys.stderr.write(" | ".join([task.name, *row]) + "\n")
         height, width = task.size
