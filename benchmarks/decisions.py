@@ -294,7 +294,7 @@ def main() -> None:
         "",
         "## Two, three and five processes a file, in turns",
         "",
-        "Coverage of the ratio of the medians of equal files, in percent: of all intervals / of the "
+        "Coverage of the ratio of the medians of equal files, in percent: all intervals / the "
         "narrowest tenth. Processes that agree by chance make Student's interval too narrow; the "
         "prior of 1 % from process to process keeps it from that.",
         "",

@@ -243,9 +243,7 @@ def percentile(processes: Sequence[Sequence[int]], percent: int) -> Percentile:
     return Percentile(float(pooled[math.ceil(pooled.size * percent / 100) - 1]))
 
 
-def _difference(
-    new: Logs, old: Logs, confidence: float, *, paired: bool
-) -> tuple[float, Variance]:
+def _difference(new: Logs, old: Logs, confidence: float, *, paired: bool) -> tuple[float, Variance]:
     """The mean difference of two files' logs, and its variance; see :func:`_cautious`."""
     if paired and len(new) != len(old):
         raise ValueError(f"{len(new)} and {len(old)} processes cannot be paired")
@@ -296,9 +294,7 @@ def _cautious(seen: Variance, prior: float, confidence: float) -> Variance:
     """What was seen, alone or weighed with a prior: that which gives the wider interval."""
     degrees = seen.degrees + PRIOR_DEGREES
     weighed = (PRIOR_DEGREES * prior + seen.degrees * seen.value) / degrees
-    return max(
-        seen, Variance(weighed, degrees), key=lambda each: _half_width(each, confidence)
-    )
+    return max(seen, Variance(weighed, degrees), key=lambda each: _half_width(each, confidence))
 
 
 def _of_session(logs: Logs, confidence: float) -> Variance:
