@@ -12,11 +12,11 @@ from edgeconv.cli.bench_files import files_named, inside_bundles
 from edgeconv.cli.bench_options import BenchSettings, measuring
 from edgeconv.cli.comparing import exit_with, max_regression_option
 from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
+from edgeconv.cli.places import wait_option
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
-from edgeconv.cli.values import FrameSize, given, stated
+from edgeconv.cli.values import FrameSize, given
 from edgeconv.errors import MeasurementError, UsageError
-from edgeconv.units import seconds_of
 
 if TYPE_CHECKING:
     from edgeconv.bench import BenchOptions
@@ -39,14 +39,7 @@ if TYPE_CHECKING:
     "instructions. Of a pool the next free board measures. May be given several times; the devices "
     "then measure side by side, and --out names a folder.",
 )
-@click.option(
-    "--wait",
-    type=stated(seconds_of),
-    metavar="TIME",
-    default="0s",
-    show_default=True,
-    help="How long to wait, such as 10min, while another edgeconv measures on the device.",
-)
+@wait_option
 @measuring
 @click.option(
     "--gate",
