@@ -227,8 +227,13 @@ def compare_logs(
 
 
 def resolution_of(logs: Logs) -> float:
-    """The smallest change of one file's own figure that its processes would show in 90 %."""
-    return _resolution(_of_mean(logs, CONFIDENCE), CONFIDENCE) if len(logs) > 1 else math.inf
+    """The smallest change that this and another such measurement of a file would show in 90 %.
+
+    What sessions differ by is not known here, and left out.
+    """
+    mean = _of_mean(logs, OF_TWO)
+    other = Variance(2 * mean.value, mean.degrees)  # as much noise again
+    return _resolution(other, OF_TWO) if len(logs) > 1 else math.inf
 
 
 def percentile(processes: Sequence[Sequence[int]], percent: int) -> Percentile:

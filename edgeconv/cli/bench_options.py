@@ -106,7 +106,7 @@ _MEASURING = (
         type=click.IntRange(0, 2**32 - 1),
         default=0,
         show_default=True,
-        help="Random seed of the inputs and of the confidence intervals.",
+        help="Random seed of the inputs.",
     ),
     click.option(
         "--inputs",

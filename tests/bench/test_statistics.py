@@ -22,6 +22,7 @@ from edgeconv.bench.statistics import (
     of_logs,
     percentile,
     ratio,
+    resolution_of,
 )
 
 pytestmark = pytest.mark.slow
@@ -199,6 +200,16 @@ def test_sessions_widen_the_interval() -> None:
     assert near.median.width < 0.01
     # Two sessions of 1 %: 97.5 % within 2.24 standard deviations of 1.41 %.
     assert far.median.width == pytest.approx(2 * 2.2414 * 0.01 * 2**0.5, rel=0.05)
+
+
+def test_the_resolution_of_one_file_is_that_against_another_measurement() -> None:
+    """It was that of its own level, which is known better than a change by a factor of 1.4."""
+    random = np.random.default_rng(7)
+    logs, others = random.normal(0, 0.03, 8), random.normal(0, 0.03, 8)
+    others *= logs.std() / others.std()
+    change = compare_logs((logs, others), (logs, others), paired=False)
+    # The two know their noise with 14 degrees of freedom, the one alone with 7: 2.5 against 2.8.
+    assert change.resolution <= resolution_of(logs) <= 1.3 * change.resolution
 
 
 def test_variance_between_sessions() -> None:
