@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from edgeconv.errors import Notice
 from edgeconv.printable import printable, printable_lines
+
+_SUBJECT: ContextVar[str] = ContextVar("subject", default="")
+
+
+@contextmanager
+def warnings_about(subject: str) -> Iterator[None]:
+    """Name in every warning of the block, of this thread, what it is about."""
+    token = _SUBJECT.set(subject)
+    try:
+        yield
+    finally:
+        _SUBJECT.reset(token)
 
 
 def show_warnings() -> None:
     """Show our own warnings and their hints on standard error, in this process."""
     handler = logging.StreamHandler()
     handler.setFormatter(WarningLines())
+    handler.addFilter(_OnceForEachSubject())
     ours = logging.getLogger("edgeconv")
     ours.setLevel(logging.WARNING)
     ours.handlers = [handler]
     ours.propagate = False
+
+
+class _OnceForEachSubject(logging.Filter):
+    """Drops a warning that was shown about the same subject; without a subject all are shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: set[tuple[str, str]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to show it."""
+        subject, text = _SUBJECT.get(), record.getMessage()
+        if not subject:
+            return True
+        new = (subject, text) not in self._shown
+        self._shown.add((subject, text))
+        return new
 
 
 class WarningLines(logging.Formatter):
@@ -24,6 +57,8 @@ class WarningLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The lines of a record."""
         level = record.levelname.lower()
+        if subject := _SUBJECT.get():
+            level = f"{level}: {printable(subject)}"
         if isinstance(record.msg, Notice):
             notice = f"{level}: {printable(record.msg.message)}"
             return f"{notice}\nhint: {printable(record.msg.hint)}" if record.msg.hint else notice

@@ -7,35 +7,49 @@ manifest; a ``run.py`` that lies in the folder is not used.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from datetime import datetime, timezone
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, computed_field, model_validator
 
 from edgeconv import __version__
-from edgeconv.bench import statistics
-from edgeconv.bench.check import check_models, naming
+from edgeconv.bench.check import Checked
 from edgeconv.bench.inputs import described
-from edgeconv.bench.interference import disturbances
-from edgeconv.bench.process_events import Answer
-from edgeconv.bench.protocol import LEASE_SECONDS, check_files, deadline, request_for, round_of
-from edgeconv.bench.result import BenchOptions, Interval, ModelFile, ProcessRun
+from edgeconv.bench.interference import warnings
+from edgeconv.bench.journal import Frame, Journal, Kind, Measures
+from edgeconv.bench.processes import Row, finished_of, measure_repetitions, runs_of
+from edgeconv.bench.protocol import (
+    LEASE_SECONDS,
+    check_rows,
+    deadline,
+    left_out_of,
+    new_session,
+    request_for,
+    runnable_of,
+)
+from edgeconv.bench.result import (
+    BenchOptions,
+    Interval,
+    LeftOut,
+    ModelFile,
+    ModelResult,
+    ProcessRun,
+    SetAside,
+)
 from edgeconv.companion.network import image_input
 from edgeconv.companion.write import run_script
-from edgeconv.device import Device, RunRequest
+from edgeconv.device import Device
 from edgeconv.device.messages import Machine, Steps
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.progress import Progress, no_progress
 from edgeconv.versioned import Record, Versioned
 
 NAMES = ("frame", "preparation", "input", "inference", "output", "answer")
-Side = Annotated[int, Field(ge=1, le=8192)]
-Frame = tuple[Side, Side]  # width and height
 
 
 class EndToEndModel(Record):
@@ -59,17 +73,24 @@ class EndToEndModel(Record):
             raise ValueError("processes without steps")
         return self
 
+    @cached_property
+    def frames(self) -> ModelResult:
+        """Its processes as those of a file, which say what of them counts."""
+        return ModelResult(file=self.file, processes=self.processes)
+
     @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
     @cached_property
     def total_ns(self) -> Interval:
         """The median from a frame to its answer."""
-        return Interval.of(statistics.level([run.samples_ns for run in self.processes]))
+        return self.frames.summary.median
 
     @computed_field  # type: ignore[prop-decorator]
     @cached_property
     def steps_ns(self) -> dict[str, float]:
-        """The median of each step over the processes, in the order of the steps."""
-        return {name: median(getattr(each, name) for each in self.steps) for name in NAMES}
+        """The median of each step over the processes that count, in the order of the steps."""
+        counted = self.frames.counted
+        steps = [s for s, run in zip(self.steps, self.processes, strict=True) if run in counted]
+        return {name: median(getattr(each, name) for each in steps) for name in NAMES}
 
 
 class EndToEndResult(Versioned):
@@ -78,8 +99,9 @@ class EndToEndResult(Versioned):
     WHAT = "a result of edgeconv bench --end-to-end"
     REDO = "measure again"
     ERROR = MeasurementError
+    OLDER = (1,)
 
-    schema_version: int = 1
+    schema_version: int = 2  # 1 repeated no process that was disturbed, and left no file out
     kind: Literal["end-to-end"] = "end-to-end"
     edgeconv_version: str
     started: datetime
@@ -89,6 +111,13 @@ class EndToEndResult(Versioned):
     frame: Frame
     models: tuple[EndToEndModel, ...] = Field(min_length=1)
     warnings: tuple[str, ...]
+    set_aside: tuple[SetAside, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def measures(frame: Frame) -> Measures:
+    """What such a session measures."""
+    return Measures(kind=Kind.END_TO_END, frame=frame)
 
 
 def measure_end_to_end(
@@ -97,6 +126,9 @@ def measure_end_to_end(
     frame: Frame,
     device: Device,
     progress: Progress = no_progress,
+    *,
+    journal: Journal | None = None,
+    optional: Collection[Path] = (),
 ) -> EndToEndResult:
     """Measure files of bundles from a frame to the answer, in ``options.repetitions`` processes.
 
@@ -106,43 +138,59 @@ def measure_end_to_end(
         frame: Width and height of the camera's frames.
         device: Where to measure; it needs Pillow.
         progress: Called before every process.
+        journal: Has the processes that were measured before, and gets every further one.
+        optional: Files that are left out if the device cannot run them.
 
     Raises:
-        UsageError: A file is in no bundle, or its network does not take one image.
+        UsageError: A file is in no bundle, its network does not take one image, or the journal is
+            of another measurement.
         MeasurementError: A file could not be measured, or the device has no Pillow.
     """
-    check_files(models, options)
+    session = new_session(models, options, device.name, measures=measures(frame))
     scripts = [_script(path) for path in models]
-    started = datetime.now(timezone.utc).replace(microsecond=0)
-    runs: list[list[ProcessRun]] = [[] for _ in models]
-    steps: list[list[Steps]] = [[] for _ in models]
+    if journal is None:
+        journal = Journal(session)
+    journal.check_same(session)
     with device.lock(deadline(options) + LEASE_SECONDS) as lock, _placed(scripts, device) as placed:
-        plain = [request_for(path, options.sweep[0], options, device) for path in models]
-        check_models(models, plain, options.inputs, device)
-        for repetition in range(options.repetitions):
-            for step in round_of(range(len(models)), repetition):
-                path = models[step.model]
-                progress(f"Measuring {path.name}", step.order, options.repetitions * len(models))
-                around = {"script": placed[step.model], "script_file": path.name, "frame": frame}
-                lock.renew()
-                with naming(path):
-                    request = plain[step.model].model_copy(update=around)
-                    machine, run, times = _measured(request, device, repetition, step.order)
-                runs[step.model].append(run)
-                steps[step.model].append(times)
+        threads = options.sweep[0]
+        plain = [Row(p, p.name, request_for(p, threads, options, device)) for p in models]
+        checks = check_rows(plain, options, device, optional)
+        rows = [
+            Row(path, row.label, row.request.model_copy(update=around))
+            for path, row, script in zip(models, plain, placed, strict=True)
+            for around in [{"script": script, "script_file": path.name, "frame": frame}]
+        ]
+        measure_repetitions(rows, runnable_of(checks), device, lock, journal, progress)
+    return _result(journal, checks, frame)
+
+
+def _result(journal: Journal, checks: Sequence[Checked], frame: Frame) -> EndToEndResult:
+    session = journal.session
+    models = tuple(_model(session.files[row], journal, row) for row in runnable_of(checks))
+    machine = journal.finished[-1].machine
+    frames = [model.frames for model in models]
     return EndToEndResult(
         edgeconv_version=__version__,
-        started=started,
-        device=device.name,
+        started=session.started,
+        device=session.device,
         machine=machine,
-        options=options,
+        options=session.options,
         frame=frame,
-        models=tuple(
-            EndToEndModel(file=ModelFile.of(path), processes=tuple(r), steps=tuple(s))
-            for path, r, s in zip(models, runs, steps, strict=True)
-        ),
-        warnings=_warnings(models, runs),
+        models=models,
+        warnings=warnings(frames, machine, session.options, journal.set_aside),
+        set_aside=tuple(journal.set_aside),
+        left_out=left_out_of(session, checks),
     )
+
+
+def _model(file: ModelFile, journal: Journal, row: int) -> EndToEndModel:
+    steps = [entry.steps for entry in finished_of(journal, row)]
+    whole = tuple(each for each in steps if each is not None)
+    if len(whole) != len(steps):
+        raise MeasurementError(
+            f"{journal.session.device}: the runner left out the times of the steps"
+        )
+    return EndToEndModel(file=file, processes=runs_of(journal, row), steps=whole)
 
 
 def _script(path: Path) -> str:
@@ -172,24 +220,3 @@ def _placed(scripts: Sequence[str], device: Device) -> Iterator[list[str]]:
             yield [device.place(file) for file in files]
         finally:
             device.remove(files)
-
-
-def _measured(
-    request: RunRequest, device: Device, repetition: int, order: int
-) -> tuple[Machine, ProcessRun, Steps]:
-    answer = Answer()
-    with closing(device.run(request)) as events:
-        for event in events:
-            answer.take(event)
-    machine, run = answer.process(repetition, order)
-    if answer.steps is None:
-        raise MeasurementError("the device: the runner left out the times of the steps")
-    return machine, run, answer.steps
-
-
-def _warnings(models: Sequence[Path], runs: Sequence[Sequence[ProcessRun]]) -> tuple[str, ...]:
-    found = []
-    for path, processes in zip(models, runs, strict=True):
-        reasons = dict.fromkeys(reason for run in processes for reason in disturbances(run))
-        found += [f"{path.name}: {reason}: distrust its figures" for reason in reasons]
-    return tuple(found)

@@ -119,10 +119,19 @@ def disturbances(run: ProcessRun) -> tuple[str, ...]:
     found = []
     if others_cores(run) > OTHERS_CORES:
         found.append(f"others used {others_cores(run):.1f} cores")
-    if stolen_share(run) > STOLEN_SHARE:
-        found.append(f"the hypervisor took {stolen_share(run):.0%} of a core")
     if stopped_share(run) > STOLEN_SHARE:
         found.append(f"the CPU quota stopped it for {stopped_share(run):.0%} of the time")
+    return (*found, *disturbances_beside(run))
+
+
+def disturbances_beside(run: ProcessRun) -> tuple[str, ...]:
+    """List the reasons to repeat a process that ran beside others of ours.
+
+    Those take cores, and a share of the container's quota: that is what is measured.
+    """
+    found = []
+    if stolen_share(run) > STOLEN_SHARE:
+        found.append(f"the hypervisor took {stolen_share(run):.0%} of a core")
     if frequency_change(run) > FREQUENCY_CHANGE:
         found.append(f"the CPU frequency changed by {frequency_change(run):.0%}")
     if words := throttled(run):
@@ -146,7 +155,7 @@ def warnings(
         found.append(
             f"{what} disturbed or cut short, and measured again (the last: {set_aside[-1].reason})"
         )
-    found += _stayed_disturbed(models)
+    found += stayed_disturbed(models)
     name, run = max(runs, key=lambda pair: others_cores(pair[1]))
     if others_cores(run) > OTHERS_CORES:
         count = sum(others_cores(r) > OTHERS_CORES for _, r in runs)
@@ -185,7 +194,7 @@ def warnings(
     return (*found, *_per_model(models, options))
 
 
-def _stayed_disturbed(models: Sequence[ModelResult]) -> list[str]:
+def stayed_disturbed(models: Sequence[ModelResult]) -> list[str]:
     """Which processes stayed disturbed, and whether the figures are without them."""
     found = []
     for model in models:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from enum import Enum
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,49 +16,81 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from edgeconv.bench.result import BenchOptions, ModelFile, ProcessRun, SetAside
-from edgeconv.device.messages import Machine
+from edgeconv.device.messages import Machine, Steps
 from edgeconv.errors import UsageError
 from edgeconv.versioned import Record, Versioned, first_problem, read_document
 
 SUFFIX = ".partial"
+Side = Annotated[int, Field(ge=1, le=8192)]
+Frame = tuple[Side, Side]  # width and height
+
+
+class Kind(str, Enum):
+    """The kinds of measurements that can be continued, as their results call themselves."""
+
+    LATENCY = "latency"
+    TOGETHER = "together"
+    END_TO_END = "end-to-end"
+
+
+class Measures(Record):
+    """What a session measures of its files. ``frame`` is for those from a frame to the answer."""
+
+    kind: Kind = Kind.LATENCY
+    frame: Frame | None = None
+
+
+LATENCY = Measures()
 
 
 class Session(Versioned):
     """What is measured where.
 
     ``paths`` are the absolute paths of the files, ``out`` is the file that the result goes to.
+    ``measures`` says what is measured of every file. ``optional`` are the indices of those that are
+    left out if the device cannot run them.
     """
 
     WHAT = "an unfinished measurement of edgeconv bench"
     REDO = "measure again"
     ERROR = UsageError
-    OLDER = (1, 2)
+    OLDER = (1, 2, 3)
 
-    # 1 knew no states during a process, and no adaptive repetitions; 2 no sweep over threads.
-    schema_version: int = 3
+    # 1 knew no states during a process, and no adaptive repetitions; 2 no sweep over threads; 3
+    # latencies only.
+    schema_version: int = 4
     kind: Literal["session"] = "session"
     edgeconv_version: str
     started: datetime
     device: str
+    measures: Measures = LATENCY
     options: BenchOptions
     files: tuple[ModelFile, ...] = Field(min_length=1)
     paths: tuple[Path, ...] = Field(min_length=1)
     inputs_sha256: str | None
     out: Path | None
+    optional: tuple[int, ...] = ()
 
     @property
     def rows(self) -> list[tuple[ModelFile, int]]:
-        """Every file with each number of threads, in the order that indices count."""
-        return list(product(self.files, self.options.sweep))
+        """What has processes, in the order that indices count.
+
+        It is every file with each number of threads; for several models at once every file alone,
+        and beside the others.
+        """
+        threads = self.options.sweep
+        twice = self.measures.kind is Kind.TOGETHER
+        return list(product(self.files, threads * 2 if twice else threads))
 
 
 class Finished(Record):
-    """One process of the schedule, complete."""
+    """One process of the schedule, complete; ``steps`` are those from a frame to the answer."""
 
     kind: Literal["process"] = "process"
     model: int = Field(ge=0)
     machine: Machine
     run: ProcessRun
+    steps: Steps | None = None
 
 
 Entry = Annotated[Finished | SetAside, Field(discriminator="kind")]
@@ -138,6 +171,12 @@ class Journal:
                 f"{self.path} was begun on {begun.device}, not on {session.device}",
                 hint="resume it on that device",
             )
+        if session.measures != begun.measures:
+            raise UsageError(
+                f"{self.path} was begun as {_words(begun.measures)}, not as "
+                f"{_words(session.measures)}",
+                hint="resume it with the options that it was begun with, or with none",
+            )
         for name, value in begun.options:
             asked = getattr(session.options, name)
             if asked != value:
@@ -175,6 +214,13 @@ class Journal:
             file.write(entry.model_dump_json().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _words(measures: Measures) -> str:
+    if measures.frame is None:
+        return f"a measurement of kind {measures.kind.value}"
+    width, height = measures.frame
+    return f"a measurement of kind {measures.kind.value} with frames of {width}x{height}"
 
 
 def _not_created(path: Path, error: OSError) -> UsageError:

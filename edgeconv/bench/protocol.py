@@ -1,47 +1,35 @@
-"""The order in which models are measured, and the assembly of what comes back.
+"""What is measured and asked of the device, and the assembly of what comes back.
 
-Every (model, repetition) is a process of its own, where a model is a file with a number of threads.
-Repetitions go forth and back through the models (A B C, C B A, …), so that a drift of the machine
-adds as much to one as to another.
+Every repetition of a row, which is a file with a number of threads, is a process of its own;
+``processes.py`` measures them.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from itertools import product
 from pathlib import Path
 
 from edgeconv import __version__
-from edgeconv.bench.adaptive import answered
-from edgeconv.bench.check import Checked, check_models, naming
-from edgeconv.bench.clocks import fastest_clock, marked, slower_clock
+from edgeconv.bench.check import Checked, check_models
 from edgeconv.bench.inputs import channels_first, check_inputs, pixels
-from edgeconv.bench.interference import (
-    disturbances,
-    overheated,
-    throttled,
-    warnings,
-)
-from edgeconv.bench.journal import Finished, Journal, Session
-from edgeconv.bench.process_events import Answer, why_cut
+from edgeconv.bench.interference import warnings
+from edgeconv.bench.journal import LATENCY, Journal, Measures, Session
+from edgeconv.bench.processes import Row, measure_repetitions, runs_of
 from edgeconv.bench.result import (
     BenchOptions,
     BenchResult,
     LeftOut,
     ModelFile,
     ModelResult,
-    ProcessRun,
-    SetAside,
     labeled,
 )
 from edgeconv.bundle import sha256_of
-from edgeconv.device import Device, Lock, RunRequest
-from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.device import Device, RunRequest
+from edgeconv.errors import UsageError
 from edgeconv.printable import file_name
 from edgeconv.progress import Progress, no_progress
 
@@ -50,26 +38,14 @@ WARMUP_LIMIT = 24  # the runner's: an unstable warm-up ends after so many times 
 LOAD_SECONDS = 300  # for loading, and for the inferences that begin in time and end late
 LEASE_SECONDS = 900  # beyond a process: for sending files
 READING_SECONDS = 0.5  # between two looks at the device's state while it measures
-COOLING_SECONDS = 10.0  # before a process that a throttled board spoiled is repeated
-
-
-@dataclass(frozen=True)
-class Step:
-    """A place in the schedule."""
-
-    order: int
-    repetition: int
-    model: int
-
-
-def round_of(models: Sequence[int], repetition: int) -> Iterator[Step]:
-    """One process of every model: forth in even repetitions, back in odd ones."""
-    for place, model in enumerate(models if repetition % 2 == 0 else reversed(models)):
-        yield Step(repetition * len(models) + place, repetition, model)
 
 
 def new_session(
-    models: Sequence[Path], options: BenchOptions, device: str, out: Path | None = None
+    models: Sequence[Path],
+    options: BenchOptions,
+    device: str,
+    out: Path | None = None,
+    measures: Measures = LATENCY,
 ) -> Session:
     """What is about to be measured, with the files' hashes.
 
@@ -82,6 +58,7 @@ def new_session(
         edgeconv_version=__version__,
         started=datetime.now(timezone.utc).replace(microsecond=0),
         device=device,
+        measures=measures,
         options=options,
         files=tuple(ModelFile.of(path) for path in models),
         paths=tuple(path.absolute() for path in models),
@@ -126,125 +103,57 @@ def measure(
     journal.check_same(session)
     lease = deadline(options) + LEASE_SECONDS
     with device.lock(lease) if alone else nullcontext() as lock:
-        rows = list(product(models, options.sweep))
-        requests = [
-            request_for(path, threads, options, device).model_copy(update={"operators": operators})
-            for path, threads in rows
+        rows = [
+            Row(
+                path,
+                labeled(path.name, threads),
+                request_for(path, threads, options, device).model_copy(
+                    update={"operators": operators}
+                ),
+            )
+            for path, threads in product(models, options.sweep)
         ]
-        paths = [path for path, _ in rows]
-        checks = check_models(paths, requests, options.inputs, device, optional)
-        runnable = [index for index, checked in enumerate(checks) if not checked.failure]
-        done = {entry.run.order for entry in journal.finished}
-        repetition = 0
-        while repetition < options.repetitions or not _answered(journal, runnable, repetition):
-            total = len(runnable) * max(options.repetitions, repetition + 1)
-            for step in round_of(runnable, repetition):
-                path, threads = rows[step.model]
-                progress(f"Measuring {labeled(path.name, threads)}", step.order, total)
-                if step.order in done:
-                    continue
-                with naming(path):
-                    _measure_one(requests[step.model], step, device, lock, journal)
-            repetition += 1
+        checks = check_rows(rows, options, device, optional)
+        measure_repetitions(rows, runnable_of(checks), device, lock, journal, progress)
     return _result(journal, checks)
 
 
-def _answered(journal: Journal, models: Sequence[int], repetitions: int) -> bool:
-    """Whether the question is answered, or not to be answered within the limit."""
-    options = journal.session.options
-    if options.detect is None or repetitions >= options.max_repetitions:
-        return True
-    if repetitions % 2:  # as many forth as back
-        return False
-    return answered([_runs(journal, model) for model in models], options.detect)
+def check_rows(
+    rows: Sequence[Row], options: BenchOptions, device: Device, optional: Collection[Path]
+) -> list[Checked]:
+    """Check every row before any time is taken; see :func:`check_models`."""
+    paths, requests = [row.path for row in rows], [row.request for row in rows]
+    return check_models(paths, requests, options.inputs, device, optional)
 
 
-def _runs(journal: Journal, model: int) -> tuple[ProcessRun, ...]:
-    """The processes of a model in their order, marked if others had a faster clock."""
-    runs = [entry.run for entry in journal.finished if entry.model == model]
-    return marked(sorted(runs, key=lambda run: run.order))
+def runnable_of(checks: Sequence[Checked]) -> list[int]:
+    """The indices of the rows that the device can run."""
+    return [index for index, checked in enumerate(checks) if not checked.failure]
 
 
-def _measure_one(
-    request: RunRequest, step: Step, device: Device, lock: Lock | None, journal: Journal
-) -> None:
-    """Measure one process, again if it was disturbed, and put what it said into the journal."""
-    for left in reversed(range(journal.session.options.retries + 1)):
-        if lock is not None:
-            lock.renew()
-        answer = Answer()
-        try:
-            with closing(device.run(request)) as events:
-                for event in events:
-                    answer.take(event)
-            machine, run = answer.process(step.repetition, step.order)
-        except BaseException as error:
-            if answer.samples:
-                journal.add(_set_aside(step, answer.samples, why_cut(error)))
-            raise
-        earlier = [entry.run for entry in journal.finished if entry.model == step.model]
-        disturbed = disturbances(run)
-        slow = slower_clock(run, fastest_clock([*earlier, run]))
-        if (disturbed or slow) and left:
-            reasons = [*disturbed, *([slow] if slow else [])]
-            journal.add(_set_aside(step, answer.samples, "; ".join(reasons)))
-            if throttled(run) or overheated(run):
-                time.sleep(COOLING_SECONDS)
-            continue
-        entry = Finished(
-            model=step.model,
-            machine=machine,
-            run=run.model_copy(update={"disturbances": disturbed}),
-        )
-        _check_same_machine(entry, journal)
-        journal.add(entry)
-        return
-
-
-def _set_aside(step: Step, samples: Sequence[int], reason: str) -> SetAside:
-    return SetAside(
-        model=step.model, repetition=step.repetition, reason=reason, samples_ns=tuple(samples)
-    )
-
-
-def _check_same_machine(entry: Finished, journal: Journal) -> None:
-    """A resumed session may have met another board under the same name, or a new runtime."""
-    device = journal.session.device
-    for before in journal.finished:
-        for name in ("architecture", "board", "cpu", "cores"):
-            was, now = getattr(before.machine, name), getattr(entry.machine, name)
-            if was != now:
-                raise MeasurementError(
-                    f"{device}: it is another machine than before ({name} {now}, was {was})",
-                    hint="measure again from the beginning",
-                )
-        if before.model == entry.model:
-            was = f"{before.run.runtime.value} {before.run.runtime_version}"
-            now = f"{entry.run.runtime.value} {entry.run.runtime_version}"
-            if was != now:
-                raise MeasurementError(
-                    f"{device}: it has {now} now and had {was}",
-                    hint="measure again from the beginning",
-                )
+def left_out_of(session: Session, checks: Sequence[Checked]) -> tuple[LeftOut, ...]:
+    """The files that the device cannot run, each once."""
+    found = {
+        file: LeftOut(file=file, reason=checked.failure.message)
+        for (file, _), checked in zip(session.rows, checks, strict=True)
+        if checked.failure
+    }
+    return tuple(found.values())
 
 
 def _result(journal: Journal, checks: Sequence[Checked]) -> BenchResult:
     session = journal.session
-    models = []
-    left_out = {}
-    for index, ((file, threads), checked) in enumerate(zip(session.rows, checks, strict=True)):
-        if checked.failure:
-            left_out[file] = LeftOut(file=file, reason=checked.failure.message)
-            continue
-        models.append(
-            ModelResult(
-                file=file,
-                threads=threads,
-                processes=_runs(journal, index),
-                memory=checked.memory,
-                agreement=checked.agreement,
-            )
+    models = [
+        ModelResult(
+            file=file,
+            threads=threads,
+            processes=runs_of(journal, index),
+            memory=checked.memory,
+            agreement=checked.agreement,
         )
+        for index, ((file, threads), checked) in enumerate(zip(session.rows, checks, strict=True))
+        if not checked.failure
+    ]
     machine = journal.finished[-1].machine
     found = warnings(models, machine, session.options, journal.set_aside)
     return BenchResult(
@@ -256,7 +165,7 @@ def _result(journal: Journal, checks: Sequence[Checked]) -> BenchResult:
         models=tuple(models),
         warnings=(*found, *dict.fromkeys(checked.note for checked in checks if checked.note)),
         set_aside=tuple(journal.set_aside),
-        left_out=tuple(left_out.values()),
+        left_out=left_out_of(session, checks),
     )
 
 

@@ -6,6 +6,11 @@ The unit of evidence is therefore the process. Each process gives one figure, th
 or of its 10th percentile, and Student's interval of these figures counts all noise exactly once:
 what varies within a process makes its figure vary, too.
 
+A few processes may agree by chance, and Student's interval is then far too narrow. A stated prior
+of 1 % from process to process, which weighs as much as one degree of freedom, gives a second
+interval. The wider of the two counts, so that none is narrower than Student's; with ten processes
+and more the prior hardly matters.
+
 A session (one start of ``edgeconv bench``) has an error of its own in the same way. Two files of
 one session share it, and it cancels; results of two sessions do not, and more processes do not
 reduce it. ``sessions.py`` estimates it.
@@ -32,6 +37,8 @@ from edgeconv.student import student
 CONFIDENCE = 0.95
 OF_TWO = 0.975  # of each of two intervals that hold together with CONFIDENCE
 POWER = 0.9  # with which what is looked for must be found
+PRIOR = 0.01  # standard deviation from process to process, relative; as that between sessions
+PRIOR_DEGREES = 1.0  # of freedom that it weighs as much as
 MOST_DEGREES = 1000  # of Student's distribution; the normal one differs by less than 0.2 % then
 LEAST_OF_DRIFT = 4  # processes that show a drift
 BEYOND = 10  # samples that a percentile needs above it
@@ -153,14 +160,17 @@ def level(processes: Sequence[Sequence[int]], figure: Figure = Figure.MEDIAN) ->
 
 def of_logs(logs: Logs) -> Estimate:
     """The geometric mean of logs of figures, and its 95 % interval."""
-    return _interval(float(logs.mean()), _of_mean(logs), CONFIDENCE)
+    return _interval(float(logs.mean()), _of_mean(logs, CONFIDENCE), CONFIDENCE)
 
 
 def ratio(new: Sequence[Sequence[int]], old: Sequence[Sequence[int]], *, paired: bool) -> Estimate:
     """How many times the median of ``new`` is that of ``old``; see :func:`compare`."""
-    value, variance = _difference(
-        logs_of(new, Figure.MEDIAN), logs_of(old, Figure.MEDIAN), paired=paired
-    )
+    return ratio_of_logs(*(logs_of(side, Figure.MEDIAN) for side in (new, old)), paired=paired)
+
+
+def ratio_of_logs(new: Logs, old: Logs, *, paired: bool) -> Estimate:
+    """As :func:`ratio`, of each process's figures."""
+    value, variance = _difference(new, old, CONFIDENCE, paired=paired)
     return _interval(value, variance, CONFIDENCE)
 
 
@@ -204,11 +214,11 @@ def compare_logs(
         together: How many comparisons are made at once. All their intervals hold in 95 %.
     """
     sessions = [] if between is None else [Variance(2 * between.value, between.degrees)]
+    confidence = 1 - (1 - OF_TWO) / together
     found = []
     for new, old in (medians, lows):
-        value, variance = _difference(new, old, paired=paired)
+        value, variance = _difference(new, old, confidence, paired=paired)
         found.append((value, _sum([variance, *sessions])))
-    confidence = 1 - (1 - OF_TWO) / together
     estimates = [_interval(value, variance, confidence) for value, variance in found]
     single = min(len(medians[0]), len(medians[1])) < 2
     resolutions = [_resolution(variance, confidence) for _, variance in found]
@@ -217,8 +227,13 @@ def compare_logs(
 
 
 def resolution_of(logs: Logs) -> float:
-    """The smallest change of one file's own figure that its processes would show in 90 %."""
-    return _resolution(_of_mean(logs), CONFIDENCE) if len(logs) > 1 else math.inf
+    """The smallest change that this and another such measurement of a file would show in 90 %.
+
+    What sessions differ by is not known here, and left out.
+    """
+    mean = _of_mean(logs, OF_TWO)
+    other = Variance(2 * mean.value, mean.degrees)  # as much noise again
+    return _resolution(other, OF_TWO) if len(logs) > 1 else math.inf
 
 
 def percentile(processes: Sequence[Sequence[int]], percent: int) -> Percentile:
@@ -233,46 +248,67 @@ def percentile(processes: Sequence[Sequence[int]], percent: int) -> Percentile:
     return Percentile(float(pooled[math.ceil(pooled.size * percent / 100) - 1]))
 
 
-def _difference(new: Logs, old: Logs, *, paired: bool) -> tuple[float, Variance]:
-    """The mean difference of two files' logs, and its variance."""
+def _difference(new: Logs, old: Logs, confidence: float, *, paired: bool) -> tuple[float, Variance]:
+    """The mean difference of two files' logs, and its variance; see :func:`_cautious`."""
     if paired and len(new) != len(old):
         raise ValueError(f"{len(new)} and {len(old)} processes cannot be paired")
     states = matching_states(new, old)
     if states is not None:
-        return _within_states(new, old, states[0].slow, states[1].slow)
+        return _within_states(new, old, (states[0].slow, states[1].slow), confidence)
     if paired:
-        return float((new - old).mean()), _of_mean(new - old)
-    return float(new.mean() - old.mean()), _sum([_of_session(new), _of_session(old)])
+        return float((new - old).mean()), _of_mean(new - old, confidence, files=2)
+    both = [_of_session(new, confidence), _of_session(old, confidence)]
+    return float(new.mean() - old.mean()), _sum(both)
 
 
 def _within_states(
-    new: Logs, old: Logs, new_slow: npt.NDArray[np.bool_], old_slow: npt.NDArray[np.bool_]
+    new: Logs,
+    old: Logs,
+    slow: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
+    confidence: float,
 ) -> tuple[float, Variance]:
     """Differences within the fast state and within the slow one, weighted by what they show."""
     squares = total = weights = 0.0
-    for ours, theirs in ((new[new_slow], old[old_slow]), (new[~new_slow], old[~old_slow])):
+    for ours, theirs in ((new[slow[0]], old[slow[1]]), (new[~slow[0]], old[~slow[1]])):
         weight = len(ours) * len(theirs) / (len(ours) + len(theirs))
         total += weight * float(ours.mean() - theirs.mean())
         weights += weight
         squares += float(((ours - ours.mean()) ** 2).sum() + ((theirs - theirs.mean()) ** 2).sum())
     degrees = len(new) + len(old) - 4
-    return total / weights, Variance(squares / degrees / weights, degrees)
+    variance = _cautious(Variance(squares / degrees, degrees), PRIOR**2, confidence)
+    return total / weights, Variance(variance.value / weights, variance.degrees)
 
 
-def _of_mean(logs: Logs) -> Variance:
-    """The variance of a mean; that of a single value is not known, and zero stands for it."""
+def _of_mean(logs: Logs, confidence: float, files: int = 1) -> Variance:
+    """The variance of the mean of processes.
+
+    Args:
+        logs: A figure of each process, or the difference of two.
+        confidence: Of the interval that it is for.
+        files: How many files a value is of.
+    """
+    prior = files * PRIOR**2
     if len(logs) < 2:
-        return Variance(0.0, 1)
-    return Variance(float(logs.var(ddof=1)) / len(logs), len(logs) - 1)
+        return Variance(prior, PRIOR_DEGREES)
+    seen = Variance(float(logs.var(ddof=1)), len(logs) - 1)
+    variance = _cautious(seen, prior, confidence)
+    return Variance(variance.value / len(logs), variance.degrees)
 
 
-def _of_session(logs: Logs) -> Variance:
+def _cautious(seen: Variance, prior: float, confidence: float) -> Variance:
+    """What was seen, alone or weighed with a prior: that which gives the wider interval."""
+    degrees = seen.degrees + PRIOR_DEGREES
+    weighed = (PRIOR_DEGREES * prior + seen.degrees * seen.value) / degrees
+    return max(seen, Variance(weighed, degrees), key=lambda each: _half_width(each, confidence))
+
+
+def _of_session(logs: Logs, confidence: float) -> Variance:
     """The variance of the mean of a session, in the order of its processes.
 
     What drifts is not at its mean level by chance: half of the drift, less what noise alone looks
     like, is an error of the whole session.
     """
-    mean = _of_mean(logs)
+    mean = _of_mean(logs, confidence)
     count = len(logs)
     if count < LEAST_OF_DRIFT:
         return mean
@@ -293,8 +329,12 @@ def _sum(parts: Sequence[Variance]) -> Variance:
 
 
 def _interval(log: float, variance: Variance, confidence: float) -> Estimate:
-    half = student(confidence, _whole(variance.degrees)) * math.sqrt(variance.value)
+    half = _half_width(variance, confidence)
     return Estimate(*(_exp(x) for x in (log, log - half, log + half)))
+
+
+def _half_width(variance: Variance, confidence: float) -> float:
+    return student(confidence, _whole(variance.degrees)) * math.sqrt(variance.value)
 
 
 def _resolution(variance: Variance, confidence: float) -> float:

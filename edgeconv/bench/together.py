@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,23 +19,38 @@ from pydantic import Field, computed_field, model_validator
 from edgeconv import __version__
 from edgeconv.bench import statistics
 from edgeconv.bench.check import check_models, naming
-from edgeconv.bench.interference import disturbances
-from edgeconv.bench.process_events import Answer
+from edgeconv.bench.interference import (
+    disturbances,
+    disturbances_beside,
+    stayed_disturbed,
+    warnings,
+)
+from edgeconv.bench.journal import Journal, Kind, Measures
+from edgeconv.bench.processes import COOLING_SECONDS, Step, measure_process, runs_of
 from edgeconv.bench.protocol import (
     LEASE_SECONDS,
     LOAD_SECONDS,
-    check_files,
     deadline,
+    new_session,
     request_for,
 )
-from edgeconv.bench.result import BenchOptions, Interval, ModelFile, ProcessRun
-from edgeconv.device import Device, RunRequest
+from edgeconv.bench.result import (
+    BenchOptions,
+    Interval,
+    ModelFile,
+    ModelResult,
+    ProcessRun,
+    SetAside,
+    paired,
+)
+from edgeconv.device import Device, Lock, RunRequest
 from edgeconv.device.messages import Machine, Samples
 from edgeconv.errors import EdgeconvError, MeasurementError, UsageError
 from edgeconv.progress import Progress, no_progress
 from edgeconv.versioned import Record, Versioned
 
 NOTICE_SECONDS = 0.2  # how soon a process that runs beside another sees that it may end
+MEASURES = Measures(kind=Kind.TOGETHER)
 
 
 class TogetherModel(Record):
@@ -61,24 +76,33 @@ class TogetherModel(Record):
             raise ValueError("processes without a partner")
         return self
 
+    @cached_property
+    def sides(self) -> tuple[ModelResult, ModelResult]:
+        """Its processes alone and beside the others, each as those of a file."""
+        alone, beside = (
+            ModelResult(file=self.file, processes=runs) for runs in (self.alone, self.together)
+        )
+        return alone, beside
+
     @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
     @cached_property
     def alone_ns(self) -> Interval:
         """The median while nothing else runs."""
-        return Interval.of(statistics.level(_samples(self.alone)))
+        return self.sides[0].summary.median
 
     @computed_field  # type: ignore[prop-decorator]
     @cached_property
     def together_ns(self) -> Interval:
         """The median while the other files run."""
-        return Interval.of(statistics.level(_samples(self.together)))
+        return self.sides[1].summary.median
 
     @computed_field  # type: ignore[prop-decorator]
     @cached_property
     def slowdown(self) -> Interval:
         """How many times as long an inference takes while the other files run."""
-        sides = _samples(self.together), _samples(self.alone)
-        return Interval.of(statistics.ratio(*sides, paired=True))
+        runs = paired(self.together, self.alone) or (self.together, self.alone)
+        beside, alone = ([run.samples_ns for run in side] for side in runs)
+        return Interval.of(statistics.ratio(beside, alone, paired=True))
 
 
 class TogetherResult(Versioned):
@@ -87,8 +111,9 @@ class TogetherResult(Versioned):
     WHAT = "a result of edgeconv bench --together"
     REDO = "measure again"
     ERROR = MeasurementError
+    OLDER = (1,)
 
-    schema_version: int = 1
+    schema_version: int = 2  # 1 repeated no process that was disturbed
     kind: Literal["together"] = "together"
     edgeconv_version: str
     started: datetime
@@ -97,6 +122,7 @@ class TogetherResult(Versioned):
     options: BenchOptions
     models: tuple[TogetherModel, ...] = Field(min_length=2)
     warnings: tuple[str, ...]
+    set_aside: tuple[SetAside, ...] = ()
 
 
 def measure_together(
@@ -104,57 +130,89 @@ def measure_together(
     options: BenchOptions,
     device: Device,
     progress: Progress = no_progress,
+    *,
+    journal: Journal | None = None,
 ) -> TogetherResult:
     """Measure every model alone and while all others run, in ``options.repetitions`` pairs.
 
+    Args:
+        models: The files, all of which must run.
+        options: How to measure.
+        device: Where to measure.
+        progress: Called before every pair of processes.
+        journal: Has the processes that were measured before, and gets every further one.
+
     Raises:
-        UsageError: There are not two files, one cannot be measured, or the inputs do not fit.
+        UsageError: There are not two files, one cannot be measured, the inputs do not fit, or the
+            journal is of another measurement.
         MeasurementError: A model could not be measured, or ended while another was measured.
     """
-    check_files(models, options)
+    session = new_session(models, options, device.name, measures=MEASURES)
     if len(models) < 2:
         raise UsageError("--together runs several files at once", hint="name two files or more")
-    started = datetime.now(timezone.utc).replace(microsecond=0)
-    with device.lock(2 * deadline(options) + LEASE_SECONDS) as lock:
+    if journal is None:
+        journal = Journal(session)
+    journal.check_same(session)
+    with device.lock(_endless_seconds(options) + LEASE_SECONDS) as lock:
         requests = [request_for(path, options.sweep[0], options, device) for path in models]
         check_models(models, requests, options.inputs, device)
-        alone: list[list[ProcessRun]] = [[] for _ in models]
-        beside: list[list[ProcessRun]] = [[] for _ in models]
         for repetition in range(options.repetitions):
             for index, path in enumerate(models):
-                others = [r for place, r in enumerate(requests) if place != index]
-                order = repetition * len(models) + index
-                progress(f"Measuring {path.name}", order, options.repetitions * len(models))
-                sides = [(alone[index], []), (beside[index], others)]
-                for second, (runs, running) in enumerate(sides[:: -1 if repetition % 2 else 1]):
-                    lock.renew()
-                    with naming(path), _running(running, options, device):
-                        machine, run = _measured(
-                            requests[index], device, repetition, 2 * order + second
-                        )
-                    runs.append(run)
+                place = repetition * len(models) + index
+                progress(f"Measuring {path.name}", place, options.repetitions * len(models))
+                with naming(path):
+                    _measure_pair(requests, index, repetition, device, lock, journal)
+    return _result(journal)
+
+
+def _measure_pair(
+    requests: Sequence[RunRequest],
+    index: int,
+    repetition: int,
+    device: Device,
+    lock: Lock,
+    journal: Journal,
+) -> None:
+    """Measure a file alone and beside the others, in turns which comes first."""
+    others = [request for place, request in enumerate(requests) if place != index]
+    sides = [(2 * index, [], disturbances), (2 * index + 1, others, disturbances_beside)]
+    done = {entry.run.order for entry in journal.finished}
+    first = 2 * (repetition * len(requests) + index)
+    for order, (row, running, reasons) in enumerate(sides[:: -1 if repetition % 2 else 1], first):
+        if order in done:
+            continue
+        step = Step(order, repetition, row)
+        with _running(running, journal.session.options, device):
+            measure_process(requests[index], step, device, lock, journal, reasons)
+
+
+def _result(journal: Journal) -> TogetherResult:
+    session = journal.session
+    models = tuple(
+        TogetherModel(
+            file=file,
+            alone=runs_of(journal, 2 * index),
+            together=runs_of(journal, 2 * index + 1),
+        )
+        for index, file in enumerate(session.files)
+    )
+    machine = journal.finished[-1].machine
     return TogetherResult(
         edgeconv_version=__version__,
-        started=started,
-        device=device.name,
+        started=session.started,
+        device=session.device,
         machine=machine,
-        options=options,
-        models=tuple(
-            TogetherModel(file=ModelFile.of(path), alone=tuple(a), together=tuple(b))
-            for path, a, b in zip(models, alone, beside, strict=True)
-        ),
-        warnings=_warnings(models, alone, machine, len(models) * options.sweep[0]),
+        options=session.options,
+        models=models,
+        warnings=_warnings(models, machine, journal),
+        set_aside=tuple(journal.set_aside),
     )
 
 
-def _measured(
-    request: RunRequest, device: Device, repetition: int, order: int
-) -> tuple[Machine, ProcessRun]:
-    answer = Answer()
-    with closing(device.run(request)) as events:
-        for event in events:
-            answer.take(event)
-    return answer.process(repetition, order)
+def _endless_seconds(options: BenchOptions) -> int:
+    """As long as a process may take that is measured beside others, with its repetitions."""
+    attempts = options.retries + 1
+    return attempts * deadline(options) + options.retries * round(COOLING_SECONDS) + LOAD_SECONDS
 
 
 @contextmanager
@@ -166,10 +224,10 @@ def _running(
     Raises:
         MeasurementError: One ended earlier.
     """
-    seconds = float(deadline(options))
-    endless = {"min_seconds": seconds, "max_seconds": seconds, "warmup_seconds": 0.0}
+    seconds = _endless_seconds(options)
+    endless = {"min_seconds": float(seconds), "max_seconds": float(seconds), "warmup_seconds": 0.0}
     endless |= {"warmup_runs": 0, "reading_seconds": NOTICE_SECONDS}
-    endless |= {"deadline_seconds": deadline(options) + LOAD_SECONDS}
+    endless |= {"deadline_seconds": seconds + LOAD_SECONDS}
     with ExitStack() as stack:
         runs = [_EndlessRun(r.model_copy(update=endless), device) for r in requests]
         for run in runs:
@@ -225,19 +283,17 @@ class _EndlessRun:
             self._begun.set()
 
 
-def _samples(runs: Sequence[ProcessRun]) -> list[tuple[int, ...]]:
-    return [run.samples_ns for run in runs]
-
-
 def _warnings(
-    models: Sequence[Path], alone: Sequence[Sequence[ProcessRun]], machine: Machine, threads: int
+    models: Sequence[TogetherModel], machine: Machine, journal: Journal
 ) -> tuple[str, ...]:
-    """What disturbed the processes that ran alone; beside others, others use the processor."""
-    found = []
-    for path, runs in zip(models, alone, strict=True):
-        reasons = dict.fromkeys(reason for run in runs for reason in disturbances(run))
-        found += [f"{path.name} alone: {reason}: distrust its figures" for reason in reasons]
-    cores = machine.cores_allowed
+    """What disturbed the processes; beside the others, those use the processor."""
+    options = journal.session.options
+    alone, beside = zip(*(model.sides for model in models), strict=True)
+    found = [
+        *warnings(alone, machine, options, journal.set_aside),
+        *(f"beside the others: {warning}" for warning in stayed_disturbed(beside)),
+    ]
+    cores, threads = machine.cores_allowed, len(models) * options.sweep[0]
     if threads > cores:
         cpus = "one CPU" if cores == 1 else f"{cores} CPUs"
         found.append(f"together they share {cpus} among {threads} threads")

@@ -1,4 +1,4 @@
-"""The boards that ``edgeconv bench`` may measure on, and the next free one of them."""
+"""The boards that a command may use, and the next free one of them."""
 
 from __future__ import annotations
 

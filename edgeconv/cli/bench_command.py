@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeconv.cli.bench_files import files_named
+from edgeconv.cli.bench_files import files_named, inside_bundles
 from edgeconv.cli.bench_options import BenchSettings, measuring
 from edgeconv.cli.comparing import exit_with, max_regression_option
 from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
+from edgeconv.cli.places import wait_option
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
-from edgeconv.cli.values import FrameSize, given, stated
+from edgeconv.cli.values import FrameSize, given
 from edgeconv.errors import MeasurementError, UsageError
-from edgeconv.units import seconds_of
 
 if TYPE_CHECKING:
     from edgeconv.bench import BenchOptions
@@ -39,14 +39,7 @@ if TYPE_CHECKING:
     "instructions. Of a pool the next free board measures. May be given several times; the devices "
     "then measure side by side, and --out names a folder.",
 )
-@click.option(
-    "--wait",
-    type=stated(seconds_of),
-    metavar="TIME",
-    default="0s",
-    show_default=True,
-    help="How long to wait, such as 10min, while another edgeconv measures on the device.",
-)
+@wait_option
 @measuring
 @click.option(
     "--gate",
@@ -203,7 +196,8 @@ def _begun(settings: BenchSettings, options: BenchOptions, pool: Pool) -> Pool:
 
     if settings.resume is None or "devices" not in given():
         return pool
-    device = bench_session.resume(settings.resume, options, given()).session.device
+    asked = settings.measures()
+    device = bench_session.resume(settings.resume, options, given(), asked).session.device
     boards = [board for board in pool.boards if board.address == device]
     if not boards:
         named = ", ".join(board.address for board in pool.boards)
@@ -230,17 +224,11 @@ def _measured(
         return bench_runs.profile_on(
             files_named(settings.paths, options), options, device, settings
         )
-    if settings.together:
-        files = files_named(settings.paths, options)
-        return bench_runs.together_on(files, options, device, settings)
-    if settings.end_to_end:
-        files = files_named(settings.paths, options)
-        return bench_runs.end_to_end_on(files, options, device, settings)
     if seconds is not None:
         files = files_named(settings.paths, options)
         return bench_runs.sustain_on(files, options, seconds, device, settings)
     if settings.resume is not None:
-        begun = bench_session.resume(settings.resume, options, given())
+        begun = bench_session.resume(settings.resume, options, given(), settings.measures())
         session, paths = begun.session, settings.paths
         files = files_named(paths, session.options) if paths else list(session.paths)
         return bench_runs.measure(files, begun, settings, out=settings.out or session.out)
@@ -250,5 +238,8 @@ def _measured(
     if board.is_emulated:
         return bench_runs.count_on(files, options, device, settings)
     of_pool = board.name if len(pool.boards) > 1 else None
-    begun = bench_session.begin(files, options, device, settings.out, of_pool)
+    asked = settings.measures()
+    begun = bench_session.begin(
+        files, options, device, settings.out, of_pool, asked, inside_bundles(settings.paths)
+    )
     return bench_runs.measure(files, begun, settings, out=settings.out)

@@ -15,6 +15,7 @@ from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
     from edgeconv.bench import BenchOptions
+    from edgeconv.bench.journal import Measures
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -23,9 +24,8 @@ RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
 # Options that --operators, --sustained and emulated boards have no use for: the first keeps its own
 # time, the second runs one process per file, and an emulated board takes no times.
 ADAPTIVE = ("detect", "max_repetitions", "gate", "max_regression")
-# Every file is measured in pairs of processes, and a disturbed one is not repeated.
-NOT_TOGETHER = ("resume", "sustained", "operators", "retries", *ADAPTIVE)
-NOT_END_TO_END = (*NOT_TOGETHER, "together", "inputs")
+NOT_TOGETHER = ("sustained", "operators", *ADAPTIVE)
+NOT_END_TO_END = ("sustained", "operators", "together", "inputs", "gate", "max_regression")
 OF_TIME = ("seconds", "resume", "sustained", *ADAPTIVE)
 OF_PROCESSES = ("runs", "seconds", "max_seconds", "repetitions", "retries", "resume", *ADAPTIVE)
 # Timing options; they have no meaning on an emulated board.
@@ -106,7 +106,7 @@ _MEASURING = (
         type=click.IntRange(0, 2**32 - 1),
         default=0,
         show_default=True,
-        help="Random seed of the inputs and of the confidence intervals.",
+        help="Random seed of the inputs.",
     ),
     click.option(
         "--inputs",
@@ -199,6 +199,14 @@ class BenchSettings:
             retries=self.retries,
         )
 
+    def measures(self) -> Measures:
+        """What is measured of every file, of that which can be continued."""
+        from edgeconv.bench.journal import Kind, Measures
+
+        if self.end_to_end:
+            return Measures(kind=Kind.END_TO_END, frame=self.frame)
+        return Measures(kind=Kind.TOGETHER if self.together else Kind.LATENCY)
+
     def sustained_seconds(self) -> float | None:
         """The seconds of ``--sustained``, which is a time such as 5m; None if it was not given.
 
@@ -240,7 +248,7 @@ class BenchSettings:
         if self.together:
             _refuse(NOT_TOGETHER, "--together measures every file in pairs of processes")
         if self.end_to_end:
-            _refuse(NOT_END_TO_END, "--end-to-end measures frames, in --repetitions processes")
+            _refuse(NOT_END_TO_END, "--end-to-end measures frames, which no gate judges")
         elif named := given_options(["frame"]):
             raise UsageError(f"{named[0]} is for --end-to-end", hint="leave it out")
         if self.wide and not self.operators:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from edgeconv.bench import BenchOptions, BenchResult, Journal
+from edgeconv.bench.end_to_end import EndToEndResult
 from edgeconv.bench.sustained import SustainedResult, sustain
+from edgeconv.bench.together import TogetherResult
 from edgeconv.cli import bench_session
-from edgeconv.cli.bench_files import inside_bundles
 from edgeconv.cli.bench_options import BenchSettings
 from edgeconv.cli.remembering import remember
 from edgeconv.device import open_device
@@ -28,10 +29,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from edgeconv.bench.end_to_end import EndToEndResult
     from edgeconv.bench.instructions import CountResult
     from edgeconv.bench.profile.profile import OperatorResult
-    from edgeconv.bench.together import TogetherResult
 
 R = TypeVar("R", bound=Versioned)
 
@@ -56,19 +55,27 @@ class Measured(Generic[R]):
 
 def measure(
     files: list[Path], journal: Journal, settings: BenchSettings, out: Path | None
-) -> Measured[BenchResult]:
+) -> Measured[Any]:
     """Measure what the journal lacks; the journal is removed when the result is kept elsewhere."""
     total = len(journal.session.rows) * journal.session.options.repetitions
     with bench_session.keeping(journal, total):
         with progress("Measuring", settings.quiet) as show:
-            optional = inside_bundles(settings.paths)
-            result = bench_session.measure_all(files, journal, show, optional)
-        if not settings.no_history:
+            result = bench_session.measure_all(files, journal, show)
+        if isinstance(result, BenchResult) and not settings.no_history:
             remember(result, settings.store)
         if out is not None:
             result.save(out)
     journal.remove()
-    return Measured(result, (latency.latency_table, latency.cost_table), latency.notes)
+    return _drawn(result)
+
+
+def _drawn(result: BenchResult | TogetherResult | EndToEndResult) -> Measured[Any]:
+    """How a result is shown."""
+    if isinstance(result, BenchResult):
+        return Measured(result, (latency.latency_table, latency.cost_table), latency.notes)
+    if isinstance(result, TogetherResult):
+        return Measured(result, (together.together_table,), together.notes)
+    return Measured(result, (end_to_end.end_to_end_table,), end_to_end.notes)
 
 
 def count_on(
@@ -107,28 +114,6 @@ def sustain_on(
     return _saved(
         Measured(result, (sustained.sustained_table,), sustained.notes, result.cut), settings
     )
-
-
-def together_on(
-    files: list[Path], options: BenchOptions, device: str, settings: BenchSettings
-) -> Measured[TogetherResult]:
-    """Measure each file alone and while all others run."""
-    from edgeconv.bench.together import measure_together
-
-    with _not_resumable("--together"), progress("Measuring", settings.quiet) as show:
-        result = measure_together(files, options, open_device(device), show)
-    return _saved(Measured(result, (together.together_table,), together.notes), settings)
-
-
-def end_to_end_on(
-    files: list[Path], options: BenchOptions, device: str, settings: BenchSettings
-) -> Measured[EndToEndResult]:
-    """Measure each file from a camera's frame to the decoded answer."""
-    from edgeconv.bench.end_to_end import measure_end_to_end
-
-    with _not_resumable("--end-to-end"), progress("Measuring", settings.quiet) as show:
-        result = measure_end_to_end(files, options, settings.frame, open_device(device), show)
-    return _saved(Measured(result, (end_to_end.end_to_end_table,), end_to_end.notes), settings)
 
 
 def profile_on(

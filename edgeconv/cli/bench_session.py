@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgeconv.bench import BenchOptions, BenchResult, Journal, measure, new_session
-from edgeconv.bench.journal import SUFFIX, Session
+from edgeconv.bench.end_to_end import EndToEndResult, measure_end_to_end
+from edgeconv.bench.journal import LATENCY, SUFFIX, Kind, Measures, Session
 from edgeconv.bench.process_events import why_cut
+from edgeconv.bench.together import TogetherResult, measure_together
 from edgeconv.device import open_device
 from edgeconv.errors import BusyDevice, MeasurementError, UsageError
 from edgeconv.progress import Progress
@@ -28,6 +30,8 @@ def begin(
     device: str,
     out: Path | None,
     of_pool: str | None = None,
+    measures: Measures = LATENCY,
+    optional: Collection[Path] = (),
 ) -> Journal:
     """Begin a journal beside the result, or beside the history if the result goes nowhere else.
 
@@ -37,12 +41,16 @@ def begin(
         device: Where it is measured.
         out: Where the result goes.
         of_pool: The device's name among those of a pool, each of which has a journal of its own.
+        measures: What of it is measured.
+        optional: Files that are left out if the device cannot run them.
 
     Raises:
         UsageError: A file or the device cannot be measured, or an unfinished measurement is there.
         MeasurementError: It was interrupted.
     """
-    session = new_session(files, options, open_device(device).name, out)
+    session = new_session(files, options, open_device(device).name, out, measures)
+    may_lack = tuple(index for index, file in enumerate(files) if file in optional)
+    session = session.model_copy(update={"optional": may_lack})
     try:
         return _begin(session, out, SUFFIX if of_pool is None else f".{of_pool}{SUFFIX}")
     except KeyboardInterrupt as error:
@@ -60,13 +68,16 @@ def _begin(session: Session, out: Path | None, suffix: str) -> Journal:
         return Journal(session)
 
 
-def resume(path: Path, options: BenchOptions, given: set[str]) -> Journal:
+def resume(
+    path: Path, options: BenchOptions, given: set[str], measures: Measures = LATENCY
+) -> Journal:
     """Open the journal of a measurement that was cut short.
 
     Args:
         path: The journal.
         options: From the command line; only those in ``given`` count.
         given: Parameters that the user stated.
+        measures: What the user asks to measure; latencies if that was not stated.
 
     Raises:
         UsageError: There is no such file, it is damaged, or it was begun with other options.
@@ -76,22 +87,30 @@ def resume(path: Path, options: BenchOptions, given: set[str]) -> Journal:
     fields = {"affinity" if name == "cpus" else name for name in given}
     asked = {name: value for name, value in options if name in fields}
     merged = begun.options.model_copy(update=asked)
-    journal.check_same(begun.model_copy(update={"options": merged}))
+    stated = measures if measures != LATENCY else begun.measures
+    journal.check_same(begun.model_copy(update={"options": merged, "measures": stated}))
     return journal
 
 
 def measure_all(
-    files: Sequence[Path], journal: Journal, progress: Progress, optional: Collection[Path]
-) -> BenchResult:
-    """Measure what the journal lacks; ``optional`` files are left out if they do not run.
+    files: Sequence[Path], journal: Journal, progress: Progress
+) -> BenchResult | TogetherResult | EndToEndResult:
+    """Measure what the journal lacks; optional files are left out if they do not run.
 
     Raises:
         UsageError: the files are not those that the journal was begun with.
         MeasurementError: a model could not be measured.
     """
     session = journal.session
-    device = open_device(session.device)
-    return measure(files, session.options, device, progress, journal=journal, optional=optional)
+    device, options, frame = open_device(session.device), session.options, session.measures.frame
+    optional = {files[index] for index in session.optional}
+    if session.measures.kind is Kind.TOGETHER:
+        return measure_together(files, options, device, progress, journal=journal)
+    if frame is not None:
+        return measure_end_to_end(
+            files, options, frame, device, progress, journal=journal, optional=optional
+        )
+    return measure(files, options, device, progress, journal=journal, optional=optional)
 
 
 @contextmanager

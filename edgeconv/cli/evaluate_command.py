@@ -5,16 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
-from edgeconv.cli.places import device_option, place_of
+from edgeconv.cli.places import device_option, place_of, wait_option
 from edgeconv.cli.remembering import remember
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import task_options, wide_option
 from edgeconv.cli.store_option import store_option
+from edgeconv.errors import UsageError
 from edgeconv.evaluation import MOST_PICTURES
+
+if TYPE_CHECKING:
+    from edgeconv.bundle import Bundle
+    from edgeconv.evaluation import Evaluation
 
 _PICTURES = 24
 
@@ -28,6 +34,7 @@ class EvaluateSettings:
     task: str
     truth: Path | None
     device: str | None
+    wait: float
     no_history: bool
     store: str | None
     out: Path | None
@@ -49,6 +56,7 @@ class EvaluateSettings:
 )
 @task_options
 @device_option
+@wait_option
 @click.option(
     "-o",
     "--out",
@@ -75,11 +83,13 @@ def command(settings: EvaluateSettings) -> None:
     from edgeconv.report.accuracy import accuracy_cells, notes
     from edgeconv.report.output import echo_json
     from edgeconv.report.stacked import print_fitted
-    from edgeconv.report.tables import print_notes, progress
+    from edgeconv.report.tables import print_notes
     from edgeconv.store.history import History
 
     refuse_unwritable(settings.out)
     refuse_undrawable(settings.page)
+    if settings.wait and settings.device is None:
+        raise UsageError("--wait is for --device", hint="leave it out, or name a device")
     if settings.store is not None and not settings.no_history:
         History.at(settings.store).check()
     pictures = settings.pictures
@@ -87,23 +97,9 @@ def command(settings: EvaluateSettings) -> None:
         pictures = 0 if settings.page is None else _PICTURES
     started = datetime.now(timezone.utc)
     loaded = Bundle.load(settings.bundle)
-    with (
-        progress("Evaluating", settings.quiet or settings.as_json) as show,
-        place_of(settings.device) as place,
-    ):
-        from edgeconv.export.tasks.evaluate import evaluate
-
-        result = evaluate(
-            loaded,
-            settings.data,
-            show,
-            task=settings.task,
-            truth=settings.truth,
-            place=place,
-            pictures=pictures,
-        )
+    result, where = _evaluated(settings, loaded, pictures)
     if not settings.no_history:
-        run = history_run(result, started, settings.device or "local")
+        run = history_run(result, started, where)
         remember(result, settings.store, run)
     if settings.out is not None:
         result.save(settings.out)
@@ -116,3 +112,35 @@ def command(settings: EvaluateSettings) -> None:
         return
     print_fitted(*accuracy_cells(result), wide=settings.wide)
     print_notes(notes(result))
+
+
+def _evaluated(settings: EvaluateSettings, bundle: Bundle, pictures: int) -> tuple[Evaluation, str]:
+    """Evaluate here or on the next free board of those named, and say where that was."""
+    from edgeconv.cli.bench_boards import on_the_next_free
+    from edgeconv.device.boards import Board, open_pools
+    from edgeconv.report.tables import progress
+
+    def on(device: str | None) -> Evaluation:
+        quiet = settings.quiet or settings.as_json
+        with progress("Evaluating", quiet) as show, place_of(device) as place:
+            from edgeconv.export.tasks.evaluate import evaluate
+
+            return evaluate(
+                bundle,
+                settings.data,
+                show,
+                task=settings.task,
+                truth=settings.truth,
+                place=place,
+                pictures=pictures,
+            )
+
+    if settings.device is None:
+        return on(None), "local"
+    (pool,) = open_pools([settings.device])
+    pool.admit_all()
+
+    def on_board(board: Board) -> tuple[Evaluation, str]:
+        return on(board.address), board.name
+
+    return on_the_next_free(pool, settings.wait, on_board)

@@ -11,6 +11,7 @@ import click
 
 from edgeconv.cli.comparing import across_option, exit_with, max_regression_option, terms_of
 from edgeconv.cli.outputs import html_option, refuse_undrawable
+from edgeconv.cli.places import wait_option
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
 from edgeconv.cli.values import EnumChoice, Share
@@ -20,6 +21,7 @@ from edgeconv.errors import UsageError
 if TYPE_CHECKING:
     from edgeconv.bench.compare.comparison import Comparison, ComparisonReport, Limits, Terms
     from edgeconv.bench.compare.kind import ResultKind
+    from edgeconv.cli.side_by_side import GateSession
     from edgeconv.report.gate import Gates
     from edgeconv.store.result_selector import Matched
     from edgeconv.versioned import Versioned
@@ -49,6 +51,7 @@ class GateSettings:
     across: tuple[str, ...]
     measure: Measure
     device: str | None
+    wait: float
     page: Path | None
     store: str | None
     outputs: VerdictOutputs
@@ -89,7 +92,12 @@ class GateSettings:
     help="Measure the files of latencies again, those of RESULT and of the baseline in turns: one "
     "session finds what two cannot. auto does so where the files are still there.",
 )
-@click.option("--device", help="With --measure of bundles or files: where to measure them.")
+@click.option(
+    "--device",
+    help="With --measure of bundles or files: where to measure them, a device or a pool in "
+    "devices.toml as for bench.",
+)
+@wait_option
 @store_option
 @html_option
 @verdict_outputs
@@ -155,15 +163,14 @@ def _reports(
 
     names = settings.baseline, settings.result
     if settings.measure is not Measure.NEVER and any(map(is_measurable, names)):
-        limit, device = settings.max_regression, settings.device
-        report: AnyReport = measured_paths(
-            *names, limit, device, settings.store, quiet=settings.quiet
-        )
+        report: AnyReport = measured_paths(*names, settings.device or "local", _session(settings))
         return Matched({}, (), ()), {"latencies": (LATENCY, report)}
     if settings.device is not None:
         raise UsageError(
             "--device says where --measure measures bundles or model files", hint="leave it out"
         )
+    if settings.wait and settings.measure is Measure.NEVER:
+        raise UsageError("--wait is for --measure", hint="leave it out, or pass --measure")
     history = History.at(settings.store)
     matched = match(*names, history, Path.cwd())
     terms = terms_of(settings.across, history)
@@ -171,6 +178,17 @@ def _reports(
         name: (kind_of(pair[0]), _report(*pair, terms, settings))
         for name, pair in matched.pairs.items()
     }
+
+
+def _session(settings: GateSettings) -> GateSession:
+    from edgeconv.cli.side_by_side import GateSession
+
+    return GateSession(
+        detect=settings.max_regression,
+        wait_seconds=settings.wait,
+        store=settings.store,
+        quiet=settings.quiet,
+    )
 
 
 def _report(before: Versioned, after: Versioned, terms: Terms, settings: GateSettings) -> AnyReport:
@@ -183,8 +201,7 @@ def _report(before: Versioned, after: Versioned, terms: Terms, settings: GateSet
     if isinstance(before, BenchResult) and isinstance(after, BenchResult):
         try:
             if settings.measure is not Measure.NEVER:
-                limit = settings.max_regression
-                return measured_again(before, after, limit, settings.store, quiet=settings.quiet)
+                return measured_again(before, after, _session(settings))
         except UsageError as error:
             if settings.measure is Measure.ALWAYS:
                 raise

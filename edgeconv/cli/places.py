@@ -1,4 +1,4 @@
-"""The option that says where the files of a bundle run."""
+"""The options that say where the files of a bundle run, and how long to wait for it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.values import stated
+from edgeconv.units import seconds_of
+
 if TYPE_CHECKING:
     from edgeconv.device.computing import Computing
 
@@ -14,6 +17,15 @@ device_option = click.option(
     "--device",
     help="Run the files there instead of here: local:PYTHON, ssh://[user@]host[:port][/PYTHON], a "
     "name in devices.toml, or emulated:BOARD.",
+)
+
+wait_option = click.option(
+    "--wait",
+    type=stated(seconds_of),
+    metavar="TIME",
+    default="0s",
+    show_default=True,
+    help="How long to wait, such as 10min, while another edgeconv uses the device.",
 )
 
 

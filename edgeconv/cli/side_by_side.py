@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,11 @@ from edgeconv.bench import BenchOptions, BenchResult, measure
 from edgeconv.bench.compare.side_by_side import Sides, compare_side_by_side, files_of
 from edgeconv.bench.repetition import LEAST
 from edgeconv.bundle import MANIFEST_NAME
+from edgeconv.cli.bench_boards import on_the_next_free, pools_named
 from edgeconv.cli.bench_files import files_named
 from edgeconv.cli.remembering import remember
 from edgeconv.device import open_device
+from edgeconv.device.boards import Board
 from edgeconv.errors import UsageError
 from edgeconv.report.tables import progress
 
@@ -28,16 +31,33 @@ def is_measurable(reference: str) -> bool:
     return path.suffix in MODELS or (path / MANIFEST_NAME).is_file()
 
 
+@dataclass(frozen=True)
+class GateSession:
+    """How the files of both sides are measured.
+
+    Attributes:
+        detect: The change that must be found, as a share.
+        wait_seconds: How long to wait for a device that others use.
+        store: The history that keeps the result, if not the usual one.
+        quiet: Whether no progress is shown.
+    """
+
+    detect: float
+    wait_seconds: float = 0.0
+    store: str | None = None
+    quiet: bool = False
+
+
 def measured_paths(
-    baseline: str,
-    result: str,
-    detect: float,
-    device: str | None,
-    store: str | None,
-    *,
-    quiet: bool,
+    baseline: str, result: str, device: str, session: GateSession
 ) -> ComparisonReport[LatencyComparison]:
     """Measure two bundles or two model files in turns.
+
+    Args:
+        baseline: The one side.
+        result: The other one.
+        device: Where to measure; of a pool the next free board does.
+        session: How.
 
     Raises:
         UsageError: One of the two is neither, or they have no file in common.
@@ -51,11 +71,11 @@ def measured_paths(
             )
     options = BenchOptions()
     sides = Sides.of(*(files_named((Path(name),), options) for name in (baseline, result)))
-    return _measured(sides, options, detect, device or "local", store, quiet=quiet)
+    return _measured(sides, options, device, session)
 
 
 def measured_again(
-    before: BenchResult, after: BenchResult, detect: float, store: str | None, *, quiet: bool
+    before: BenchResult, after: BenchResult, session: GateSession
 ) -> ComparisonReport[LatencyComparison]:
     """Measure the files of two results in turns, where and how the newer one was measured.
 
@@ -64,23 +84,22 @@ def measured_again(
         MeasurementError: The measurement failed.
     """
     sides = Sides.of(files_of(before), files_of(after))
-    return _measured(sides, after.options, detect, after.device, store, quiet=quiet)
+    return _measured(sides, after.options, after.device, session)
 
 
 def _measured(
-    sides: Sides,
-    options: BenchOptions,
-    detect: float,
-    device: str,
-    store: str | None,
-    *,
-    quiet: bool,
+    sides: Sides, options: BenchOptions, device: str, session: GateSession
 ) -> ComparisonReport[LatencyComparison]:
     repetitions = max(options.repetitions, LEAST)
     limit = max(options.max_repetitions, repetitions)
-    changes = {"repetitions": repetitions, "max_repetitions": limit, "detect": detect or None}
-    asked = options.model_copy(update=changes)
-    with progress("Measuring", quiet) as show:
-        result = measure(sides.files, asked, open_device(device), show)
-    remember(result, store)
+    changes = {"repetitions": repetitions, "max_repetitions": limit}
+    asked = options.model_copy(update={**changes, "detect": session.detect or None})
+    (pool,) = pools_named([device])
+
+    def on(board: Board) -> BenchResult:
+        with progress("Measuring", session.quiet) as show:
+            return measure(sides.files, asked, open_device(board.address), show)
+
+    result = on_the_next_free(pool, session.wait_seconds, on)
+    remember(result, session.store)
     return compare_side_by_side(sides, result)

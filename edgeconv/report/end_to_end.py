@@ -38,7 +38,8 @@ def notes(result: EndToEndResult) -> list[str]:
     why = "no interval: one process does not show how much processes differ"
     width, height = result.frame
     about = f"from a synthetic RGB frame of {width}x{height} to the decoded answer"
-    return [about, *([why] if single else []), *result.warnings]
+    left_out = [f"left out: {one.reason}" for one in result.left_out]
+    return [about, *left_out, *([why] if single else []), *result.warnings]
 
 
 def _rows(model: EndToEndModel) -> list[list[str]]:

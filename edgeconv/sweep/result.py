@@ -150,7 +150,11 @@ def _best(rows: Sequence[AnyRow], limits: Limits, device: str | None) -> AnyRow:
             "the sweep has no such files", hint="ask with --early-exit for chains, or without"
         )
     kept = [row for row in rows if device in (None, row.device) and limits.kept_by(row)]
+    # Where costs were asked for, a file without one failed there: whether it runs is not known.
+    kept = [row for row in kept if row.cost is not None] if devices else kept
     accurate = [row for row in kept if row.gain is not None]
+    if not kept and not limits.stated:
+        raise EdgeconvError("no file was measured", hint="read why in the notes of the sweep")
     if not kept:
         raise EdgeconvError(
             "no file keeps to the limits", hint="raise a limit, or try smaller networks"

@@ -22,6 +22,7 @@ from edgeconv.device.dispatch import Failure
 from edgeconv.device.emulated import EmulatedDevice
 from edgeconv.errors import EdgeconvError, IncompleteExport, first_line
 from edgeconv.evaluation import Evaluation
+from edgeconv.log_lines import warnings_about
 from edgeconv.miscounted import tried_again
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.jobs import (
@@ -68,10 +69,12 @@ def _carry_out(job: Job, cache: Cache) -> None:
 
 
 def _write(job: Job, cache: Cache, folder: Path) -> None:
-    if isinstance(job, CalibrateJob):
-        _calibrate(job, cache, folder)
-    elif isinstance(job, ExportJob):
-        _export(job, cache, folder)
+    if isinstance(job, (CalibrateJob, ExportJob)):
+        with warnings_about(_subject(job)):
+            if isinstance(job, CalibrateJob):
+                _calibrate(job, cache, folder)
+            else:
+                _export(job, cache, folder)
     elif isinstance(job, MeasureJob):
         files = _files(bundle_of(job.bundle, cache))
         device = open_device(job.device)
@@ -86,6 +89,12 @@ def _write(job: Job, cache: Cache, folder: Path) -> None:
         count_exits(job, [bundle_of(key, cache) for key in job.bundles], folder)
     else:
         _score(job, cache).save(folder / RESULT)
+
+
+def _subject(job: CalibrateJob | ExportJob) -> str:
+    """The network, whatever its precision."""
+    args = [f"{name}={value}" for name, value in job.args.items()]
+    return " ".join([job.model.rpartition("/")[2], *args])
 
 
 def _calibrate(job: CalibrateJob, cache: Cache, folder: Path) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from edgeconv.cli import bench_boards
+from edgeconv.bench import BenchOptions
+from edgeconv.cli import bench_boards, evaluate_command, side_by_side
 from edgeconv.cli.bench_boards import on_the_next_free, pools_named
+from edgeconv.cli.gate_command import command as gate
 from edgeconv.device import dispatch
 from edgeconv.device.boards import Board, Pool
 from edgeconv.errors import BusyDevice, LostConnection, MeasurementError, UsageError
+from support.results import made_evaluation, made_model, made_result
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +100,63 @@ def test_no_emulated_board_is_in_a_pool() -> None:
     with pytest.raises(UsageError, match="emulated of the pool mixed is emulated"):
         pools_named(["mixed"])
     assert [board.address for board in pools_named(["emulated"])[0].boards] == ["emulated:pi4"]
+
+
+def test_a_gate_takes_the_next_free_board(
+    pool: Pool, pair: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And waits for one as bench does, in its own session."""
+    asked: list[str] = []
+
+    def measured(files: list[Path], options: BenchOptions, device: object, show: object) -> object:
+        asked.append(str(device))
+        if len(asked) < 3:
+            raise BusyDevice(f"{device}: another edgeconv is measuring there")
+        assert (options.detect, options.repetitions) == (0.03, 6)
+        models = [made_model(str(file), [1000] * 6) for file in files]
+        return made_result(*models)
+
+    monkeypatch.setattr(side_by_side, "measure", measured)
+    monkeypatch.setattr(side_by_side, "open_device", lambda address: address)
+    monkeypatch.setattr(side_by_side, "remember", lambda *_: None)
+    old, new = map(str, pair)
+    more = ["--measure", "--device", "pi", "-q"]
+    done = CliRunner().invoke(gate, [new, "--baseline", old, *more, "--wait", "1min"])
+    assert done.exit_code == 0, done.output
+    assert set(asked) <= {"ssh://one", "ssh://two"}
+    assert len(asked) == 3
+    asked.clear()
+    refused = CliRunner().invoke(gate, [new, "--baseline", old, *more])
+    assert isinstance(refused.exception, BusyDevice)
+    refused = CliRunner().invoke(gate, [new, "--baseline", old, "--wait", "1min"])
+    assert isinstance(refused.exception, UsageError)
+
+
+@pytest.mark.usefixtures("pool")
+def test_an_evaluation_takes_the_next_free_board(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One in use, then one that is lost; emulated boards compute, too."""
+    seen: list[str] = []
+
+    @contextmanager
+    def place_of(device: str | None) -> Iterator[object]:
+        seen.append(device or "")
+        if device == "ssh://one":
+            raise BusyDevice("ssh://one: another edgeconv is measuring there")
+        yield None
+
+    monkeypatch.setattr(evaluate_command, "place_of", place_of)
+    evaluated = made_evaluation({"m.onnx": [True] * 9})
+    monkeypatch.setattr("edgeconv.export.tasks.evaluate.evaluate", lambda *_, **__: evaluated)
+    monkeypatch.setattr("edgeconv.bundle.Bundle.load", lambda path: None)
+    for name, second in (("pi", "ssh://two"), ("mixed", "emulated:pi4")):
+        seen.clear()
+        arguments = [str(tmp_path), "--data", "x", "--device", name, "--no-history", "-q"]
+        done = CliRunner().invoke(evaluate_command.command, arguments)
+        assert done.exit_code == 0, done.output
+        assert (seen[0], seen[-1]) == ("ssh://one", second)
+    refused = CliRunner().invoke(
+        evaluate_command.command, [str(tmp_path), "--data", "x", "--wait", "1s"]
+    )
+    assert isinstance(refused.exception, UsageError)

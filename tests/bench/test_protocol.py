@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from edgeconv.bench import BenchOptions, BenchResult, measure
 from edgeconv.bench.end_to_end import EndToEndResult
 from edgeconv.bench.instructions import CountResult
+from edgeconv.bench.processes import COOLING_SECONDS, round_of
 from edgeconv.bench.profile.profile import OperatorResult
-from edgeconv.bench.protocol import COOLING_SECONDS, round_of
 from edgeconv.bench.result import summarize
 from edgeconv.bench.sustained import SustainedResult
 from edgeconv.bench.together import TogetherResult
@@ -33,12 +33,12 @@ pytestmark = pytest.mark.usefixtures("unchecked")
 def test_schedule_is_complete_and_balanced(models: int, repetitions: int) -> None:
     steps = [s for r in range(repetitions) for s in round_of(range(models), r)]
     assert [step.order for step in steps] == list(range(models * repetitions))
-    assert Counter((s.model, s.repetition) for s in steps) == Counter(
+    assert Counter((s.row, s.repetition) for s in steps) == Counter(
         (m, r) for m in range(models) for r in range(repetitions)
     )
     if repetitions % 2 == 0:
         # A linear drift adds the same to every model: the mean place is the same.
-        places = [sum(s.order for s in steps if s.model == m) for m in range(models)]
+        places = [sum(s.order for s in steps if s.row == m) for m in range(models)]
         assert len(set(places)) == 1
 
 
@@ -147,7 +147,7 @@ def test_a_disturbed_process_is_repeated(pair: list[Path]) -> None:
 
 def test_what_stays_disturbed_says_so(pair: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("edgeconv.bench.protocol.time.sleep", slept.append)
+    monkeypatch.setattr("edgeconv.bench.processes.time.sleep", slept.append)
 
     def answers(index: int, name: str) -> list[Event]:
         return answer([1000] * 4, after={"throttled": "4"} if name == "b.tflite" else None)

@@ -152,7 +152,7 @@ def test_a_throttled_board_may_cool_down_before_the_next_try(
     pair: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("edgeconv.bench.protocol.time.sleep", slept.append)
+    monkeypatch.setattr("edgeconv.bench.processes.time.sleep", slept.append)
 
     def answers(index: int, name: str) -> list[Event]:
         return answer([1000] * 4, after={"throttled": "4"} if index == 0 else None)

@@ -19,8 +19,10 @@ from edgeconv.bench.statistics import (
     compare_logs,
     figure_of,
     level,
+    of_logs,
     percentile,
     ratio,
+    resolution_of,
 )
 
 pytestmark = pytest.mark.slow
@@ -87,16 +89,40 @@ def test_percentile_needs_ten_samples_above(percent: int, needed: int) -> None:
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=30))
 def test_noise_is_counted_once(levels: list[float]) -> None:
-    """The interval of one file is Student's of its processes' figures, no wider."""
+    """The interval of one file is Student's of its processes' figures, or the prior's if wider."""
     given_samples = [[round(1e9 * math.exp(log))] * 9 for log in levels]
     logs = np.log([samples[0] for samples in given_samples])
     estimate = level(given_samples)
-    low, high = stats.t.interval(
-        0.95, len(logs) - 1, loc=logs.mean(), scale=max(logs.std(ddof=1), 1e-300) / len(logs) ** 0.5
-    )
+    count, variance = len(logs), float(logs.var(ddof=1))
+    own = stats.t.ppf(0.975, count - 1) * math.sqrt(variance / count)
+    weighed = (1 * 0.01**2 + (count - 1) * variance) / count  # the prior has one degree
+    half = max(own, stats.t.ppf(0.975, count) * math.sqrt(weighed / count))
     # 1e-9: the way through the logarithm and back.
-    assert estimate.low == pytest.approx(math.exp(max(low, -700)), rel=1e-9)
-    assert estimate.high == pytest.approx(math.exp(min(high, 700)), rel=1e-9)
+    assert estimate.low == pytest.approx(math.exp(max(logs.mean() - half, -700)), rel=1e-9)
+    assert estimate.high == pytest.approx(math.exp(min(logs.mean() + half, 700)), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("count", "percent"), [(1, 13), (2, 2.2), (3, 1.1), (5, 0.5), (8, 0.3), (40, 0.05)]
+)
+def test_processes_that_agree_by_chance(count: int, percent: float) -> None:
+    """Two that differed by a millionth gave [8.13200, 8.13201]."""
+    estimate = level([[8_132_000 + place] * 99 for place in range(count)])
+    width = 100 * math.log(estimate.high / estimate.value)
+    assert width == pytest.approx(percent, rel=0.05)  # two digits
+    pairs = [[8_132_000] * 99] * count
+    assert compare(pairs, pairs, paired=True).median.width > estimate.width
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_the_narrowest_intervals_hold_too(count: int) -> None:
+    """Of processes that differ by the prior's 1 %. It was 50 to 70 % of the narrowest tenth."""
+    random = np.random.default_rng(13)
+    found = [of_logs(random.normal(0, 0.01, count)) for _ in range(2000)]
+    assert np.mean([each.covers_one for each in found]) >= 0.95
+    narrowest = sorted(found, key=lambda each: each.width)[:200]
+    # Two standard errors of 200 trials below 0.87, which it is at least.
+    assert np.mean([each.covers_one for each in narrowest]) >= 0.82
 
 
 def test_two_processes_do_not_give_an_absurd_interval() -> None:
@@ -174,6 +200,16 @@ def test_sessions_widen_the_interval() -> None:
     assert near.median.width < 0.01
     # Two sessions of 1 %: 97.5 % within 2.24 standard deviations of 1.41 %.
     assert far.median.width == pytest.approx(2 * 2.2414 * 0.01 * 2**0.5, rel=0.05)
+
+
+def test_the_resolution_of_one_file_is_that_against_another_measurement() -> None:
+    """It was that of its own level, which is known better than a change by a factor of 1.4."""
+    random = np.random.default_rng(7)
+    logs, others = random.normal(0, 0.03, 8), random.normal(0, 0.03, 8)
+    others *= logs.std() / others.std()
+    change = compare_logs((logs, others), (logs, others), paired=False)
+    # The two know their noise with 14 degrees of freedom, the one alone with 7: 2.5 against 2.8.
+    assert change.resolution <= resolution_of(logs) <= 1.3 * change.resolution
 
 
 def test_variance_between_sessions() -> None:

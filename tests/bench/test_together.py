@@ -125,7 +125,7 @@ def test_it_is_kept_and_read_back(pair: list[Path], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [["--gate"], ["--detect", "3%"], ["--threads", "1,2"], ["--operators"], ["--retries", "1"]],
+    [["--gate"], ["--detect", "3%"], ["--threads", "1,2"], ["--operators"], ["--sustained", "5s"]],
 )
 def test_what_it_does_not_go_with(pair: list[Path], more: list[str]) -> None:
     done = CliRunner().invoke(command, [*map(str, pair), "--together", *more])
