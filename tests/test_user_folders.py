@@ -43,6 +43,6 @@ def test_an_account_without_a_home_has_no_names_of_devices(
     monkeypatch.delenv("HOME")
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setattr(user_folders.os, "getuid", lambda: 2**31 - 5)
-    with pytest.raises(UsageError, match="no home folder.*\nhint: set HOME or XDG_CONFIG_HOME"):
+    with pytest.raises(UsageError, match=r"no home folder.*\nhint: set HOME or XDG_CONFIG_HOME"):
         config_folder()
     assert (named_devices(), pools()) == ({}, {})

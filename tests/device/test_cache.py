@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from edgeconv import user_folders
 from edgeconv.device.emulated import BOARDS, boards, sysroot
 from edgeconv.device.emulated.cache import cache_folder, make_once, recipe
 
