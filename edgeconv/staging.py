@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
 import logging
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,17 +48,18 @@ def staged(path: Path, *, force: bool) -> Iterator[Path]:
         UsageError: ``path`` exists and may not be replaced, its folder cannot be written to, or
             another export is writing to it.
     """
-    refuse_occupied(path, force=force)
     named, path = path, path.resolve()
     try:
+        refuse_occupied(named, force=force)
         path.parent.mkdir(parents=True, exist_ok=True)
         with _only_export_to(path):
+            _bring_back(path)
             _clear_remains(path)
-            stage = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_STAGE, dir=path.parent))
+            stage = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_STAGE}")
+            stage.mkdir()  # with the permissions of any folder that the user makes there
             try:
                 yield stage
-                stage.chmod(0o777 & ~_umask())
-                refuse_occupied(path, force=force)  # an export is long enough to copy a file there
+                _refuse_what_is_there(named, force=force)  # an export is long enough to copy a file
                 _put(stage, path)
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
@@ -78,6 +80,10 @@ def refuse_occupied(path: Path, *, force: bool) -> None:
             hint="name a folder of its own, as in --out out",
         )
     recover(path)
+    _refuse_what_is_there(path, force=force)
+
+
+def _refuse_what_is_there(path: Path, *, force: bool) -> None:
     if not path.exists():
         if path.is_symlink():
             raise UsageError(f"{path} is a link to nothing", hint="choose another --out")
@@ -119,9 +125,19 @@ def _listed(sums: Path) -> set[str]:
 def recover(path: Path) -> None:
     """Bring back the bundle of a replacement that was killed between two renames.
 
-    That can happen only where the file system cannot exchange two folders.
+    That can happen only where the file system cannot exchange two folders. While another export
+    writes to ``path``, the bundle may be between the two renames of that one, and stays there.
     """
-    if path.exists() or not path.parent.is_dir():
+    path = path.resolve()
+    if path.exists() or not path.parent.is_dir() or not _remains(path, f"{_STAGE}{_OLD}"):
+        return
+    with contextlib.suppress(UsageError), _only_export_to(path):
+        _bring_back(path)
+
+
+def _bring_back(path: Path) -> None:
+    """Do what :func:`recover` says; the lock is held."""
+    if path.exists():
         return
     for old in _remains(path, f"{_STAGE}{_OLD}"):
         if (old / MANIFEST_NAME).is_file():
@@ -217,9 +233,3 @@ def _exchange(first: Path, second: Path) -> bool:
     names = os.fsencode(first), os.fsencode(second)
     result: int = renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE)
     return result == 0
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

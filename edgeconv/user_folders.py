@@ -1,9 +1,17 @@
-"""Where the user's files lie, by the XDG Base Directory Specification."""
+"""Where the user's files lie, by the XDG Base Directory Specification.
+
+Variables that are empty or hold a relative path are ignored, as the specification has it. A HOME
+of that kind is ignored, too: the home folder is then that of the password database, as it is
+without HOME.
+"""
 
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
+
+from edgeconv.errors import UsageError
 
 
 def config_folder() -> Path:
@@ -22,6 +30,21 @@ def state_folder() -> Path:
 
 
 def _folder(variable: str, default: str) -> Path:
-    # The specification has relative paths ignored.
     named = Path(os.environ.get(variable, ""))
-    return (named if named.is_absolute() else Path.home() / default) / "edgeconv"
+    return (named if named.is_absolute() else _home(variable) / default) / "edgeconv"
+
+
+def _home(variable: str) -> Path:
+    named = Path(os.environ.get("HOME", ""))
+    if named.is_absolute():
+        return named
+    try:
+        of_account = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:  # an account that the system does not know, as in containers
+        of_account = Path()
+    if not of_account.is_absolute():
+        raise UsageError(
+            "there is no home folder: HOME is not set, or not an absolute path",
+            hint=f"set HOME or {variable} to the absolute path of a folder",
+        )
+    return of_account

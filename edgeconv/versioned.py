@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.limits import DOCUMENT_BYTES
 from edgeconv.printable import file_name
-from edgeconv.whole_file import whole_file
+from edgeconv.whole_file import write_whole
 
 D = TypeVar("D", bound="Versioned")
 
@@ -104,9 +104,12 @@ class Versioned(Record):
         return cls.parse(read_document(path), path)
 
     def save(self, path: Path) -> None:
-        """Write the JSON, whole or not at all."""
-        with whole_file(path) as part:
-            part.write_text(self.model_dump_json(indent=1), encoding="utf-8")
+        """Write the JSON, whole or not at all.
+
+        Raises:
+            UsageError: The file cannot be written.
+        """
+        write_whole(path, self.model_dump_json(indent=1))
 
     @classmethod
     def _default(cls, field: str) -> Any:

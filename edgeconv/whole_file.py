@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all: all that a user names for a command to write."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgeconv.errors import UsageError
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write the content of a file, text as UTF-8, as :func:`whole_file` does.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
+    with whole_file(path) as part:
+        part.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -15,11 +27,28 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     A symbolic link stays, and what it points to is replaced. What is no file, such as /dev/null
     or a pipe, is written to.
+
+    Raises:
+        UsageError: The file cannot be written.
     """
-    target = path.resolve()
-    if target.exists() and not target.is_file():
-        yield target
+    try:
+        with _written(path) as part:
+            yield part
+    except BrokenPipeError:  # the reader of a pipe left, as that of standard output may
+        raise
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}",
+            hint="free some space, or name another file",
+        ) from error
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    if path.exists() and not path.is_file():
+        yield path  # not resolved: /dev/stdout leads to a name that no file has if it is a pipe
         return
+    target = path.resolve()
     part = target.with_name(f".edgeconv.{secrets.token_hex(4)}.part")
     part.open("x").close()
     try:

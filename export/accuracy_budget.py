@@ -14,6 +14,7 @@ from edgeconv.bundle import Artifact, Bundle, OutputKind, Precision
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluation import SHARE
 from edgeconv.export import warnings
+from edgeconv.export.alone import alone
 from edgeconv.export.pipeline import Outcome, run
 from edgeconv.export.prepare import find_source
 from edgeconv.export.quantize.accuracy.escalation import Assessment, Attempt, Budget, escalate
@@ -98,34 +99,44 @@ def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -
     labeled = Path(asked.labeled) if isinstance(asked.labeled, str) else asked.labeled
     _check(request, budget, labeled)
     refuse_occupied(request.out, force=request.asked.force)
-    source = find_source(request.asked)
-    with tempfile.TemporaryDirectory(prefix="edgeconv-") as temporary:
-        folder = Path(temporary) / "attempt"
-        front: tuple[FrontPoint, ...] = ()
+    with alone(request.asked.model), tempfile.TemporaryDirectory(prefix="edgeconv-") as temporary:
+        return _within(request, budget, labeled, latency, Path(temporary) / "attempt")
 
-        def assess(options: QuantizeOptions) -> Assessment:
-            nonlocal front
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            held.records.clear()
-            searching = asked.search and not front
-            outcome = run(replace(request, quantization=options), source, folder, search=searching)
-            front = outcome.front or front
-            return _assess(request, folder, outcome, labeled, latency)
 
-        with _only_the_last_warns(warnings.logger, check_export.logger) as held:
-            if asked.search:
-                base = request.quantization
-                plain = Attempt.of("as asked", base, budget, assess(base))
-                attempts = [plain, *along_front(plain, front, budget, assess)]
-            else:
-                attempts = escalate(request.quantization, budget, assess)
-            if not attempts[-1].met:
-                held.records.clear()  # they are about files that are not kept
+def _within(
+    request: ResolvedRequest,
+    budget: Budget,
+    labeled: Data | None,
+    latency: Latency | None,
+    folder: Path,
+) -> Escalated:
+    """Do what :func:`export_within` says, with every attempt in the same temporary folder."""
+    asked, source = request.asked, find_source(request.asked)
+    front: tuple[FrontPoint, ...] = ()
+
+    def assess(options: QuantizeOptions) -> Assessment:
+        nonlocal front
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        held.records.clear()
+        searching = asked.search and not front
+        outcome = run(replace(request, quantization=options), source, folder, search=searching)
+        front = outcome.front or front
+        return _assess(request, folder, outcome, labeled, latency)
+
+    with _only_the_last_warns(warnings.logger, check_export.logger) as held:
+        if asked.search:
+            base = request.quantization
+            plain = Attempt.of("as asked", base, budget, assess(base))
+            attempts = [plain, *along_front(plain, front, budget, assess)]
+        else:
+            attempts = escalate(request.quantization, budget, assess)
         if not attempts[-1].met:
-            return Escalated(tuple(attempts), None, front)
-        with staged(request.out, force=request.asked.force) as stage:
-            shutil.copytree(folder, stage, dirs_exist_ok=True)
+            held.records.clear()  # they are about files that are not kept
+    if not attempts[-1].met:
+        return Escalated(tuple(attempts), None, front)
+    with staged(request.out, force=request.asked.force) as stage:
+        shutil.copytree(folder, stage, dirs_exist_ok=True)
     return Escalated(tuple(attempts), Bundle.load(request.out), front)
 
 

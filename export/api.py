@@ -5,17 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec
-
-from torch import nn
 
 from edgeconv.bundle import Bundle
 from edgeconv.errors import IncompleteExport
 from edgeconv.export.accuracy_budget import export_within
+from edgeconv.export.alone import ONE_AT_A_TIME, alone
 from edgeconv.export.pipeline import run, survey_part
 from edgeconv.export.prepare import find_source
 from edgeconv.export.quantize import Surveyed
@@ -25,10 +22,6 @@ from edgeconv.export.target import resolve_request
 from edgeconv.staging import staged
 
 logger = logging.getLogger(__name__)
-
-# PyTorch's exporter, the silence around it and standard error belong to the whole process, so
-# exports of several threads wait for each other. An export may begin another one.
-_ONE_AT_A_TIME = threading.RLock()
 
 P = ParamSpec("P")
 
@@ -86,7 +79,7 @@ def carry_out(request: ResolvedRequest, surveyed: Surveyed | None = None) -> Bun
         IncompleteExport: Some files failed; the bundle on disk has the others.
         EdgeconvError: It failed and left no bundle.
     """
-    with _ONE_AT_A_TIME, _modes_kept(request.asked.model):
+    with alone(request.asked.model):
         source = find_source(request.asked)
         with staged(request.out, force=request.asked.force) as stage:
             outcome = run(request, source, stage, surveyed=surveyed)
@@ -106,7 +99,7 @@ def calibrate_part(request: ResolvedRequest, index: int, parts: int) -> Surveyed
     Raises:
         EdgeconvError: As of :func:`carry_out`.
     """
-    with _ONE_AT_A_TIME, _modes_kept(request.asked.model):
+    with alone(request.asked.model):
         return survey_part(request, find_source(request.asked), index, parts)
 
 
@@ -119,17 +112,5 @@ def load_part(path: Path) -> Surveyed:
     Raises:
         DataError: The file is damaged.
     """
-    with _ONE_AT_A_TIME:
+    with ONE_AT_A_TIME:
         return load_surveyed(path)
-
-
-@contextmanager
-def _modes_kept(model: object) -> Iterator[None]:
-    """Give every part of the caller's network its mode back: an export puts it into eval mode."""
-    parts = list(model.modules()) if isinstance(model, nn.Module) else []
-    modes = [part.training for part in parts]
-    try:
-        yield
-    finally:
-        for part, mode in zip(parts, modes, strict=True):
-            part.training = mode

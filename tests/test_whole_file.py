@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from edgeconv.whole_file import whole_file
+import edgeconv
+from edgeconv.errors import UsageError
+from edgeconv.whole_file import whole_file, write_whole
 
 
 def write(path: Path, text: str = "new") -> None:
@@ -59,3 +64,45 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
         write(path, "half \ud800")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_standard_output_that_is_a_pipe_is_written_to() -> None:
+    """What /dev/stdout resolves to is then the name of no file."""
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from edgeconv.whole_file import write_whole\n"
+        "write_whole(Path(sys.argv[1]), 'new')\n"
+    )
+    command = [sys.executable, "-c", program, "/dev/stdout"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "new", "")
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="/dev/full cannot be written: No space left on device"):
+        write_whole(Path("/dev/full"), "new")
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="file/below cannot be written: Not a directory"):
+        write_whole(tmp_path / "file" / "below", b"new")
+
+
+def test_what_users_name_is_written_whole() -> None:
+    """Nothing of ours writes a file in place but what lies in folders that become whole."""
+    within = {
+        # Into a folder that appears whole, or a temporary one.
+        "edgeconv/checksums.py", "edgeconv/calibrated_ranges.py", "edgeconv/companion/write.py",
+        "edgeconv/cli/sweep_command.py", "edgeconv/sweep/work.py", "edgeconv/sweep/cache.py",
+        "edgeconv/sweep/software.py", "edgeconv/bench/end_to_end.py",
+        "edgeconv/bench/profile/profile.py",
+        # The part itself.
+        "edgeconv/whole_file.py",
+    }  # fmt: skip
+    root = Path(edgeconv.__file__).parent.parent
+    places = (path for path in root.glob("edgeconv/**/*.py") if "emulated" not in path.parts)
+    in_place = {
+        path.relative_to(root).as_posix()
+        for path in places
+        if re.search(r"\.write_(text|bytes)\(", path.read_text("utf-8"))
+    }
+    assert in_place == within

@@ -134,8 +134,9 @@ def command(settings: BlameSettings) -> None:
             )
     if plot is not None:
         from edgeconv.report.blame_plot import draw
+        from edgeconv.whole_file import write_whole
 
-        plot.write_text(draw(found), encoding="utf-8")
+        write_whole(plot, draw(found))
     if settings.page is not None:
         from edgeconv.report.html.sections import result_section, write_page
 

@@ -88,12 +88,13 @@ def _draw(settings: InspectSettings) -> None:
         return
     from edgeconv.export.inspect.drawn import drawn_nodes
     from edgeconv.report.graph_drawing import graph_page, graph_svg
+    from edgeconv.whole_file import write_whole
 
     nodes, title = drawn_nodes(settings.path), settings.path.name
     if settings.svg is not None:
-        settings.svg.write_text(graph_svg(nodes, title), "utf-8")
+        write_whole(settings.svg, graph_svg(nodes, title))
     if settings.html is not None:
-        settings.html.write_text(graph_page(nodes, title), "utf-8")
+        write_whole(settings.html, graph_page(nodes, title))
 
 
 def _inspect_bundle(path: Path) -> BundleReport:

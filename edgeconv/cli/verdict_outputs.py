@@ -80,23 +80,15 @@ class VerdictOutputs:
             UsageError: A file cannot be written.
         """
         from edgeconv.report.junit import junit
+        from edgeconv.whole_file import write_whole
 
         text = printable_lines(markdown) + "\n"
         if self.markdown is not None and not self.prints_markdown:
-            _write(self.markdown, text.encode("utf-8"))
+            write_whole(self.markdown, text)
         if self.junit is not None:
-            _write(self.junit, junit(title, cases))
+            write_whole(self.junit, junit(title, cases))
         if summary := os.environ.get(STEP_SUMMARY):
             _add_to_summary(Path(summary), text)
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}", hint="name another file"
-        ) from error
 
 
 def _add_to_summary(path: Path, text: str) -> None:

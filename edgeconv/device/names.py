@@ -28,14 +28,23 @@ def names_path() -> Path:
     return config_folder() / "devices.toml"
 
 
+def _existing() -> Path | None:
+    """The path of ``devices.toml``, if there is one."""
+    try:
+        path = names_path()
+    except UsageError:  # there is no home folder
+        return None
+    return path if path.exists() else None
+
+
 def named_devices() -> dict[str, str]:
     """Return addresses by name, in the order of the file; none if there is no file.
 
     Raises:
         UsageError: The file is not what it should be.
     """
-    path = names_path()
-    if not path.exists():
+    path = _existing()
+    if path is None:
         return {}
     content = read_toml(path, hint=f"write [devices] and {EXAMPLE}")
     table = content.pop("devices", {})
@@ -66,9 +75,11 @@ def pools() -> dict[str, tuple[str, ...]]:
     Raises:
         UsageError: The file is not what it should be.
     """
-    path, hint = names_path(), 'write lines such as pi5 = ["kitchen", "lab"] below [pools]'
+    path, hint = _existing(), 'write lines such as pi5 = ["kitchen", "lab"] below [pools]'
+    if path is None:
+        return {}
     named = named_devices()
-    table = read_toml(path, hint=hint).get("pools", {}) if path.exists() else {}
+    table = read_toml(path, hint=hint).get("pools", {})
     if not isinstance(table, dict):
         raise UsageError(f"{path}: pools is not a table", hint=hint)
     for pool, members in table.items():

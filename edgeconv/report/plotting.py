@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.user_folders import cache_folder
+from edgeconv.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +53,11 @@ def _own_folder() -> Iterator[None]:
     if name in os.environ or "matplotlib" in sys.modules:
         yield
         return
-    os.environ[name] = os.fspath(cache_folder() / "matplotlib")
+    try:
+        os.environ[name] = os.fspath(cache_folder() / "matplotlib")
+    except UsageError:  # there is no home folder; matplotlib then takes a temporary one
+        yield
+        return
     try:
         yield
     finally:
@@ -68,5 +73,6 @@ def check_suffix(path: Path) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure; the format follows from the name."""
-    figure.savefig(path, dpi=120)
+    """Write the figure, whole or not at all; the format follows from the name."""
+    with whole_file(path) as part:
+        figure.savefig(part, dpi=120, format=path.suffix[1:])

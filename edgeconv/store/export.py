@@ -58,13 +58,8 @@ def write_table(entries: Sequence[Entry], form: TableFormat, path: Path) -> None
         TableFormat.CSV: _write_csv,
         TableFormat.PARQUET: _write_parquet,
     }
-    try:
-        with whole_file(path) as part:
-            write[form](entries, part)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}", hint="name another file"
-        ) from error
+    with whole_file(path) as part:
+        write[form](entries, part)
 
 
 def _write_csv(entries: Sequence[Entry], path: Path) -> None:

@@ -140,12 +140,12 @@ class Exports(_Table):
 
     formats: tuple[Format, ...] | None = None
     precisions: tuple[Precision, ...] = (Precision.FLOAT32,)
-    efforts: tuple[Annotated[int, Field(ge=0, le=MAX_EFFORT)], ...] = (1,)
+    efforts: tuple[Annotated[int, Field(strict=True, ge=0, le=MAX_EFFORT)], ...] = (1,)
     ranges: tuple[RangeMethod, ...] = (RangeMethod.AUTO,)
     targets: tuple[str, ...] | None = None
     calibration: str | None = None
-    calibration_size: int = Field(default=128, ge=1)
-    calibration_shards: int = Field(default=1, ge=1, le=10_000)
+    calibration_size: int = Field(strict=True, default=128, ge=1)
+    calibration_shards: int = Field(strict=True, default=1, ge=1, le=10_000)
 
 
 class Measures(_Table):
@@ -153,10 +153,10 @@ class Measures(_Table):
 
     devices: tuple[str, ...]
     threads: tuple[Threads, ...] = (1,)
-    repetitions: int = Field(default=3, ge=1, le=1000)
-    runs: int = Field(default=50, ge=1)
-    seconds: float = Field(default=1.0, ge=0)
-    warmup: float = Field(default=0.5, ge=0)
+    repetitions: int = Field(strict=True, default=3, ge=1, le=1000)
+    runs: int = Field(strict=True, default=50, ge=1)
+    seconds: float = Field(strict=True, default=1.0, ge=0)
+    warmup: float = Field(strict=True, default=0.5, ge=0)
     wait: Duration = 600.0
 
     @property

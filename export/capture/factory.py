@@ -22,6 +22,8 @@ EXAMPLE = "example_inputs"
 _MOST_LISTED = 5
 # Lightning's name for the same.
 _EXAMPLES = (EXAMPLE, "example_input_array")
+# Those that are on sys.path only because a file of the user's lies there.
+_FOLDERS: set[Path] = set()
 
 
 def load_named(spec: str) -> Any:
@@ -169,16 +171,43 @@ def _load_file(path: Path) -> ModuleType:
             f"{path} cannot be imported as Python",
             hint="name a file of Python source, as net.py:make",
         )
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    _look_first_in(path.resolve().parent)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # the user's own code: anything can come out of it
+    except (Exception, SystemExit) as error:  # the user's own code: anything can come out of it
         raise _import_failed(path, error) from error
     return module
+
+
+def _look_first_in(folder: Path) -> None:
+    """Let a file import what lies beside it, not what an earlier file of another folder did.
+
+    Two versions of a network may each have their own ``layers.py``.
+    """
+    others = _FOLDERS - {folder}
+    for first in {name.partition(".")[0] for name in sys.modules}:
+        if _place(sys.modules.get(first)) in others and _has_module(folder, first):
+            for name in [name for name in sys.modules if name.partition(".")[0] == first]:
+                del sys.modules[name]
+    if folder in _FOLDERS and str(folder) in sys.path:
+        sys.path.remove(str(folder))
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+        _FOLDERS.add(folder)
+
+
+def _place(module: ModuleType | None) -> Path | None:
+    """The folder in which a module or package was found."""
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return None
+    return Path(file).parent.parent if Path(file).name == "__init__.py" else Path(file).parent
+
+
+def _has_module(folder: Path, name: str) -> bool:
+    return (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file()
 
 
 def _load_module(name: str) -> ModuleType:
@@ -186,11 +215,11 @@ def _load_module(name: str) -> ModuleType:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(name)
-    except Exception as error:  # the user's own code: anything can come out of it
+    except (Exception, SystemExit) as error:  # the user's own code: anything can come out of it
         raise _import_failed(name, error) from error
 
 
-def _import_failed(what: object, error: Exception) -> EdgeconvError:
+def _import_failed(what: object, error: BaseException) -> EdgeconvError:
     if isinstance(error, ModuleNotFoundError):
         return UsageError(
             f"{what} cannot be imported: no module named {error.name!r}",

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_ir as ir
-import torch
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import nn
@@ -22,6 +21,7 @@ from edgeconv.export.data.samples import Sample
 from edgeconv.export.data.synthetic import probes
 from edgeconv.export.passes.split_outputs import Splits
 from edgeconv.export.quiet import quiet_python
+from edgeconv.export.verify.default_float64 import DefaultFloat64
 from edgeconv.export.verify.functions import moves_by_functions
 from edgeconv.export.verify.parity import Probes
 from edgeconv.export.verify.reference import Oracle, module_outputs
@@ -154,17 +154,13 @@ def module_in_float64(network: nn.Module, samples: Sequence[Sample]) -> list[Arr
         The outputs for each sample, or None where the module does not run in float64, for instance
         because its ``forward`` makes float32 tensors of its own.
     """
-    before = torch.get_default_dtype()
     try:
-        with quiet_python():
+        with quiet_python(), DefaultFloat64():
             double = copy.deepcopy(network).double()
-            torch.set_default_dtype(torch.float64)
             return [list(module_outputs(double, _doubled(sample)).values()) for sample in samples]
     except (EdgeconvError, RuntimeError, TypeError, ValueError, NotImplementedError) as error:
         logger.debug("%s does not run in float64: %s", type(network).__name__, error)
         return None
-    finally:
-        torch.set_default_dtype(before)
 
 
 def file_in_float64(file: Path | bytes, samples: Sequence[Sample]) -> list[Arrays] | None:

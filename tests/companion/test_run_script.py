@@ -243,6 +243,24 @@ def test_a_damaged_model_file_is_named_in_one_line(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("change", ["cut", "no text", "missing"])
+def test_damaged_labels_are_named_in_one_line(
+    bundle: Bundle, photos: list[Path], change: str, tmp_path: Path
+) -> None:
+    shutil.copytree(bundle.path, tmp_path / "out")
+    labels = tmp_path / "out" / "labels.txt"
+    content = labels.read_bytes()
+    labels.unlink()
+    if change != "missing":
+        labels.write_bytes(content[:10] if change == "cut" else b"\xff" + content)
+    path = only(tmp_path / "packages", "numpy", "PIL", "onnxruntime")
+    done = run_alone(tmp_path / "out" / "run.py", path, photos[0], cwd=tmp_path)
+    assert done.returncode == 1
+    says = {"cut": "has [12] lines, not 5", "no text": "cannot be read: 'utf-8'"}
+    assert re.match(f"labels.txt {says.get(change, 'cannot be read: .*No such file')}", done.stderr)
+    assert len(done.stderr.splitlines()) == 1
+
+
 CAMERAS = {
     "cv2": "import numpy\nframes = [numpy.load('frame.npy')[:, :, ::-1]] * 2\n"
     "class VideoCapture:\n    def __init__(self, index): pass\n"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from edgeconv import user_folders
 from edgeconv.device.emulated import BOARDS, boards, sysroot
 from edgeconv.device.emulated.cache import cache_folder, make_once, recipe
 
@@ -68,9 +67,3 @@ def test_system_files_of_another_version_are_not_believed(
     other.write_text(Path(boards.__file__).read_text("utf-8") + "# of another version\n", "utf-8")
     monkeypatch.setattr(boards, "__file__", str(other))
     assert sysroot.ensure_sysroot(BOARDS["pi4"]) != now
-
-
-def test_a_relative_folder_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the XDG specification says; it would depend on where the program is started."""
-    monkeypatch.setenv("XDG_STATE_HOME", "state")
-    assert user_folders.state_folder() == Path.home() / ".local/state/edgeconv"

@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ import torch
 from torch import nn
 
 from edgeconv.bundle import Bundle, Format, Precision
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import CaptureError, EdgeconvError
 from edgeconv.export import export
+from edgeconv.export.quiet import quiet_native, quiet_python
 from edgeconv.models.randomize import randomize_
 
 NOISY = ("", "edgeconv", "torch", "torch.onnx", "onnxscript", "onnx_ir", "onnxruntime")
@@ -39,10 +41,11 @@ def network(seed: int) -> nn.Module:
     return randomize_(Small(), seed, (3, 16, 16))
 
 
-def exported(model: nn.Module, out: Path) -> Bundle:
+def exported(model: nn.Module, out: Path, **options: Any) -> Bundle:
     return export(
         model,
         out=out,
+        **options,
         input_size=(3, 16, 16),
         precisions=[Precision.FLOAT32, Precision.INT8],
         formats=[Format.ONNX],
@@ -68,6 +71,7 @@ def state(model: nn.Module) -> dict[str, object]:
         "random": (random.getstate(), torch.get_rng_state().numpy().tobytes()),
         "numpy": (np.random.get_state()[1].tobytes(), np.geterr()),  # type: ignore[union-attr]
         "folder": Path.cwd(),
+        "path": list(sys.path),
         "hooks": (sys.excepthook, sys.displayhook, threading.excepthook),
         "stderr": os.fstat(2).st_ino,
     }
@@ -94,6 +98,80 @@ def test_nothing_stays_changed_by_a_failure(tmp_path: Path) -> None:
     with pytest.raises(EdgeconvError):
         export(model, out=tmp_path / "out", input_size=(5, 16, 16), precisions=[Precision.FLOAT32])
     assert state(model) == before
+
+
+def test_a_file_of_the_users_leaves_the_path_as_it_was(tmp_path: Path) -> None:
+    """Each file imports what lies beside it, though another one has a namesake in its folder."""
+    before, widths = list(sys.path), {}
+    for width in (3, 5, 3):
+        folder = tmp_path / str(width)
+        folder.mkdir(exist_ok=True)
+        (folder / "layers_beside.py").write_text(f"WIDTH = {width}\n")
+        (folder / "net.py").write_text(
+            "from torch import nn\nfrom layers_beside import WIDTH\n"
+            "def make(): return nn.Conv2d(1, WIDTH, 1)\n"
+        )
+        out = tmp_path / f"out{width}"
+        bundle = export(
+            f"{folder}/net.py:make", out=out, input_size=(1, 4, 4), formats=["onnx"], force=True
+        )
+        widths[width] = bundle.manifest.outputs[0].shape[1]
+    assert widths == {3: 3, 5: 5}
+    assert sys.path == before
+
+
+def test_a_file_that_ends_the_process_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("raise SystemExit(0)\n")
+    with pytest.raises(CaptureError, match="raised SystemExit"):
+        export(f"{tmp_path}/net.py:make", out=tmp_path / "out", input_size=(1, 4, 4))
+
+
+@pytest.mark.slow
+def test_exports_with_a_budget_wait_for_each_other(tmp_path: Path) -> None:
+    """A thread that trains meanwhile always makes tensors of float32."""
+    networks = [network(seed).train() for seed in range(2)]
+    before = state(networks[0])
+    failed: list[BaseException] = []
+    types: set[torch.dtype] = set()
+    ended = threading.Event()
+
+    def run(seed: int) -> None:
+        try:
+            exported(networks[seed], tmp_path / str(seed), min_sqnr=0.0)
+        except BaseException as error:
+            failed.append(error)
+
+    def train() -> None:
+        while not ended.is_set():
+            types.add(torch.zeros(1).dtype)
+
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(2)]
+    trains = threading.Thread(target=train)
+    trains.start()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ended.set()
+    trains.join()
+    assert failed == []
+    assert types == {torch.float32}
+    assert state(networks[0]) == before
+
+
+def test_the_silence_of_threads_ends_with_the_last(capfd: pytest.CaptureFixture[str]) -> None:
+    """Where each restored what it found, the second restored the silence of the first."""
+    before = state(nn.Identity())
+    for quiet in (quiet_native, quiet_python):
+        first, second = quiet(), quiet()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        os.write(2, b"within")
+        second.__exit__(None, None, None)
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "withinafter"
+    assert state(nn.Identity()) == before
 
 
 @pytest.mark.slow

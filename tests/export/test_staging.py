@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -213,3 +214,63 @@ def test_a_folder_of_any_name_is_taken(tmp_path: Path) -> None:
     write(path, force=False)
     assert names(tmp_path) == {path.name}
     refuse_occupied(tmp_path / "other", force=False)
+
+
+def test_another_export_between_its_two_renames_is_left_alone(
+    existing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where folders cannot be exchanged, a second export once took the first one's old bundle."""
+    monkeypatch.setattr(staging, "_exchange", lambda first, second: False)
+    rename, refused = Path.rename, []
+
+    def meanwhile(self: Path, target: Path) -> Path:
+        renamed = rename(self, target)
+        if str(target).endswith(".old"):
+            with pytest.raises(UsageError) as caught:
+                write(existing)
+            refused.append(caught.value.message)
+        return renamed
+
+    monkeypatch.setattr(Path, "rename", meanwhile)
+    write(existing)
+    assert refused == [f"another export is writing to {existing}"]
+    assert (names(existing), names(existing.parent)) == ({"new.onnx"}, {"out"})
+
+
+def test_what_a_link_points_to_is_brought_back(existing: Path) -> None:
+    link = existing.with_name("link")
+    link.symlink_to(existing)
+    existing.rename(existing.with_name(".out.abcdefgh.tmp.old"))
+    with pytest.raises(UsageError, match="exists\nhint: pass --force"):
+        write(link, force=False)
+    assert (existing / "manifest.json").is_file()
+
+
+def test_a_thread_beside_an_export_makes_files_as_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process's umask is never another one, not even for a moment."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask was changed"))
+    write(tmp_path / "out", force=False)
+    (tmp_path / "folder").mkdir()
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "folder").stat().st_mode
+
+
+def test_a_folder_that_may_not_be_searched_is_named(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from edgeconv.errors import UsageError\n"
+        "from edgeconv.staging import staged\n"
+        "try:\n"
+        "    with staged(Path(sys.argv[1]), force=True): pass\n"
+        "except UsageError as error: print(error.message)\n"
+    )
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0)
+    command = [sys.executable, "-c", program, str(locked / "out")]
+    if os.getuid() == 0:  # root may search every folder unless this is taken from it
+        drop = "-dac_override,-dac_read_search"
+        command = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}", *command]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == f"cannot write to {locked / 'out'}: Permission denied\n", done.stderr

@@ -63,6 +63,8 @@ COSTS = "[count]\ndevices = ['emulated:pi4']\n"
         (MODEL + "[export]\nprecisions = ['int4']", "export.precisions.0: Input should be"),
         (MODEL + "[export]\nprecisions = ['int8']", "export.calibration: int8 needs"),
         (MODEL + "[export]\nefforts = [1, 1]", "export.efforts: 1 is listed twice"),
+        (MODEL + "[export]\nefforts = [true]", "export.efforts.0: Input should be a valid integer"),
+        (MODEL + "[measure]\ndevices = ['local']\nruns = true", "measure.runs: Input should be a"),
         (MODEL + "[export]\nefforts = [9]", "export.efforts.0: Input should be less"),
         (MODEL + "args = { width_mult = [] }", "model.0.args: width_mult: the list is empty"),
         (MODEL + "[measure]\ndevices = []", "measure.devices: the list is empty"),

@@ -22,11 +22,16 @@ from edgeconv.report.html.page import Section, render
 from edgeconv.report.html.sweep import sweep_section
 from edgeconv.sweep.result import SweepResult
 from edgeconv.versioned import Versioned
+from edgeconv.whole_file import write_whole
 
 
 def write_page(path: Path, title: str, sections: Sequence[Section]) -> None:
-    """Write the page of these sections."""
-    path.write_text(render(title, sections, f"edgeconv {__version__}"), "utf-8")
+    """Write the page of these sections, whole or not at all.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
+    write_whole(path, render(title, sections, f"edgeconv {__version__}"))
 
 
 def sections_of(bundles: Sequence[Bundle], results: Sequence[Versioned]) -> list[Section]:

@@ -1,0 +1,48 @@
+"""Where the user's files lie, whatever the environment says."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from edgeconv import user_folders
+from edgeconv.device.names import named_devices, pools
+from edgeconv.errors import UsageError
+from edgeconv.user_folders import cache_folder, config_folder, state_folder
+
+
+@pytest.mark.parametrize("stated", ["", "state"])
+def test_a_relative_or_empty_folder_is_ignored(
+    stated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the XDG specification says; it would depend on where the program is started."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("XDG_STATE_HOME", stated)
+    assert state_folder() == Path("/home/ada/.local/state/edgeconv")
+    monkeypatch.setenv("XDG_STATE_HOME", "/states")
+    assert state_folder() == Path("/states/edgeconv")
+
+
+@pytest.mark.parametrize("home", ["", "here", "~", None])
+def test_a_home_that_is_no_folder_is_that_of_the_account(
+    home: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty one once stood for the root of the file system."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME") if home is None else monkeypatch.setenv("HOME", home)
+    assert cache_folder() == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache/edgeconv"
+
+
+def test_an_account_without_a_home_has_no_names_of_devices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in containers that run as a number; whoever writes there learns what to set."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr(user_folders.os, "getuid", lambda: 2**31 - 5)
+    with pytest.raises(UsageError, match=r"no home folder.*\nhint: set HOME or XDG_CONFIG_HOME"):
+        config_folder()
+    assert (named_devices(), pools()) == ({}, {})
