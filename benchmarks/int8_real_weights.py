@@ -161,10 +161,11 @@ def data(task: Task) -> tuple[list[Any], list[Any]]:
 def files_of(task: Task, calibration: list[Any], effort: int) -> tuple[ir.Model, ir.Model, float]:
     """Our float32 and int8 ``.onnx`` files, and the CPU seconds of the export."""
     with tempfile.TemporaryDirectory() as folder:
+        options = QuantizeOptions(effort=effort)
         data = Path(folder) / "calibration.npz"
         np.savez(data, x=np.concatenate(calibration))
         start = time.process_time()
-        bundle = _exported(task, Path(folder) / "out", calibration=data, effort=effort)
+        bundle = _exported(task, Path(folder) / "out", calibration=data, quantization=options)
         seconds = time.process_time() - start
         assert len(bundle.manifest.artifacts) == 4
         return (*(_loaded(bundle, precision) for precision in ("float32", "int8")), seconds)
