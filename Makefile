@@ -49,13 +49,13 @@ demo: setup ## Train on handwritten digits, export four files, verify, evaluate,
 	$(BIN)/python -m examples.digits --out build/demo
 
 test: setup $(TFLITE_VENV)/.installed $(REALNETS)/.installed ## Run the test suite
-	EDGECONV_TFLITE214=$(CURDIR)/$(TFLITE_VENV)/bin/python EDGECONV_REALNETS=$(CURDIR)/$(REALNETS) $(BIN)/python -m pytest -n auto --dist loadgroup -m 'not long' $(ARGS)
+	EDGECONV_TFLITE214=$(CURDIR)/$(TFLITE_VENV)/bin/python EDGECONV_REALNETS=$(CURDIR)/$(REALNETS) $(BIN)/python -m pytest -n auto --dist worksteal -m 'not long' $(ARGS)
 
 test-long: setup ## Run the tests that take minutes each
 	$(BIN)/python -m pytest -m long $(ARGS)
 
 check: lint typecheck ## Check style, types and the fast tests, in about two minutes
-	$(BIN)/python -m pytest -n auto -m 'not slow and not device' $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow and not device' $(ARGS)
 
 # mypy and import-linter do not follow the package-dir mapping of the work tree, so they read a copy.
 copy: setup

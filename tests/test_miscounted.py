@@ -45,6 +45,7 @@ def test_other_errors_are_raised_at_once() -> None:
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 def test_an_export_survives_a_miscount(monkeypatch: pytest.MonkeyPatch) -> None:
     real, calls = torch.onnx.export, []
 

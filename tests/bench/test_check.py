@@ -120,6 +120,7 @@ def test_what_is_not_compared_is_told() -> None:
     assert "too large" in (large.note or "")
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_model(tmp_path: Path) -> None:
     """The peak is after the first inference, and counts the input of 64 MiB."""
     small = write_onnx(tmp_path / "s.onnx")

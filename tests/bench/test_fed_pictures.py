@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+import pytest
 import torch
 from torch import nn
 
@@ -19,6 +20,7 @@ from edgeconv.runner.inputs import structured
 from support.scripted_device import QUICK
 
 
+@pytest.mark.slow
 def test_floats_from_0_to_255_where_the_manifest_says_so(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(196, 5))

@@ -52,6 +52,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
+@pytest.mark.device  # the board's userland is made before anything is counted
 def test_only_a_file_that_takes_more_is_named(counted: list[str]) -> None:
     """Pairs are of one format, in whatever order the bundle has them."""
     names = ["m_int8.onnx", "m_float32.tflite", "m_int8.tflite", "m_float32.onnx"]
@@ -69,6 +70,7 @@ def test_without_a_twin_nothing_is_counted(counted: list[str], names: tuple[str,
     assert counted == []
 
 
+@pytest.mark.device  # the board's userland is made before anything is counted
 def test_what_cannot_be_counted_costs_no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     def count(*_: Any) -> Any:
         raise MeasurementError("emulated:pi4: no QEMU")

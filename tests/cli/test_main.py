@@ -179,15 +179,17 @@ def edgeconv(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str
     )
 
 
+# A command that imports no torch: what is shown is the same for all.
+PROBE = ["devices", "probe", "local"]
 BROKEN = """
-import edgeconv.models
-def broken(pattern): raise ValueError("the flux\\ncapacitor")
-edgeconv.models.list_models = broken
+import edgeconv.device
+def broken(name): raise ValueError("the flux\\ncapacitor")
+edgeconv.device.open_device = broken
 """
 LARGE = """
-import edgeconv.models
+import edgeconv.device
 import numpy
-edgeconv.models.list_models = lambda pattern: numpy.empty(10**18)
+edgeconv.device.open_device = lambda name: numpy.empty(10**18)
 """
 FAILURES = [
     (["exprot"], "", 2, "no such command 'exprot'", "see `edgeconv --help`"),
@@ -205,8 +207,8 @@ FAILURES = [
     (["cost"], "", 2, "cost takes either a MODEL or --conv", "name a MODEL"),
     (["inspect", "nowhere.onnx"], "", 2, "there is no file nowhere.onnx", "name an .onnx"),
     (["verify", "nowhere"], "", 2, "nowhere", ""),
-    (["models"], BROKEN, 1, "internal: ValueError: the flux\\ncapacitor", "report it with"),
-    (["models"], LARGE, 1, "there is not enough memory", "check the sizes"),
+    (PROBE, BROKEN, 1, "internal: ValueError: the flux\\ncapacitor", "report it with"),
+    (PROBE, LARGE, 1, "there is not enough memory", "check the sizes"),
 ]
 
 
@@ -235,24 +237,25 @@ def test_a_failure_is_an_error_and_a_hint(
 
 WARNS = """
 import logging
-import edgeconv.models
-from edgeconv.errors import Notice
-def warns(pattern="*"):
+import edgeconv.device
+from edgeconv.errors import EdgeconvError, Notice
+def warns(name):
     logger = logging.getLogger("edgeconv.models")
     logger.warning(Notice("the flux\\x1b[31m is weak", "charge\\nit"))
     logger.warning(Notice("the clock is %s fast", ""))
     logger.warning("the road is %d m short", 3)
-    return []
-edgeconv.models.list_models = warns
+    raise EdgeconvError("that was all")
+edgeconv.device.open_device = warns
 """
 
 
 def test_a_warning_and_its_hint_are_two_printable_lines() -> None:
-    assert edgeconv("models", code=WARNS).stderr.splitlines()[:4] == [
+    assert edgeconv(*PROBE, code=WARNS).stderr.splitlines() == [
         "warning: the flux\\x1b[31m is weak",
         "hint: charge\\nit",
         "warning: the clock is %s fast",
         "warning: the road is 3 m short",
+        "error: that was all",
     ]
 
 
@@ -260,11 +263,11 @@ def test_faults_are_reported_where_the_project_says() -> None:
     pyproject = Path(__file__).parents[2] / "pyproject.toml"
     (line,) = (x for x in pyproject.read_text().splitlines() if x.startswith("Issues = "))
     address = line.partition('"')[2].rstrip('"')
-    assert edgeconv("models", code=BROKEN).stderr.endswith(f" at {address}\n")
+    assert edgeconv(*PROBE, code=BROKEN).stderr.endswith(f" at {address}\n")
 
 
 def test_the_traceback_of_an_internal_error_is_in_debug() -> None:
-    done = edgeconv("--debug", "models", code=BROKEN)
+    done = edgeconv("--debug", *PROBE, code=BROKEN)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 
@@ -306,6 +309,7 @@ def test_version() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_error() -> None:
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {sys.executable} -m edgeconv models --json | head -c 10"],

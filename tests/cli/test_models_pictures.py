@@ -80,6 +80,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "own.py"
 
 
+@pytest.mark.slow
 def test_pictures_of_a_network_of_ones_own(own: str) -> None:
     result = run(
         f"{own}:net", "--receptive-field", "--input-size", "16x16", "--model-arg", "channels=3"

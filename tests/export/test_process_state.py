@@ -83,6 +83,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> None:
     exported(network(0), tmp_path_factory.mktemp("first") / "out")
 
 
+@pytest.mark.slow
 def test_nothing_stays_changed(tmp_path: Path) -> None:
     model = network(1)
     model.train()

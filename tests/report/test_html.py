@@ -173,6 +173,7 @@ def test_names_of_others_are_only_text(tmp_path: Path) -> None:
     assert "$x_1$" in page  # no formula
 
 
+@pytest.mark.slow
 def test_preprocessing_inside_is_said_in_words(tmp_path: Path) -> None:
     torch.manual_seed(0)
     made = export(

@@ -29,7 +29,7 @@ from examples.digits_data import load
 from support.runtimes import onnx_session, run_onnx, run_tflite
 
 # The networks and sweeps of the module are made once.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("early_exits")]
+pytestmark = pytest.mark.slow
 
 SIZE = 8
 STAGES = 3

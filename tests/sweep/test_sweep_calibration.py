@@ -25,7 +25,7 @@ from edgeconv.sweep.work import is_done, run_job
 from support.archives import write_webdataset
 
 # The networks and sweeps of the module are made once.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sweep_calibration")]
+pytestmark = pytest.mark.slow
 
 SIDE = 16
 SOURCE = """

@@ -176,6 +176,7 @@ def test_a_pattern_of_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "edgeconv[timm]" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_each_target_is_asked_and_tried(tmp_path: Path) -> None:
     text = MODEL + f"[export]\ntargets = ['local', 'local:{sys.executable}']"
     jobs = candidates(read_plan(written(tmp_path, text)))

@@ -27,7 +27,7 @@ from edgeconv.sweep.run import sweep
 from examples.digits_data import load
 
 # The networks and sweeps of the module are made once.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sweep_whole")]
+pytestmark = pytest.mark.slow
 
 SIZE = 8
 SOURCE = """

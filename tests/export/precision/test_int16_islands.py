@@ -119,6 +119,7 @@ def test_integer_inputs_and_outputs_stay_8_bits_wide(
     assert np.ptp(by_onnx) > 50
 
 
+@pytest.mark.slow
 def test_tflite_runtime_2_14_computes_islands(
     graph: ir.Model, samples: Samples, expected: np.ndarray, tflite214: OldRuntime
 ) -> None:

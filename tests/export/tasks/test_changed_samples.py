@@ -52,6 +52,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     )
 
 
+@pytest.mark.slow
 def test_the_first_changed_samples(bundle: Bundle, tmp_path: Path) -> None:
     x, y = pixels(200, 2), np.arange(200)
     np.savez(tmp_path / "d.npz", x=x, y=y)
@@ -91,6 +92,7 @@ def test_the_first_changed_samples(bundle: Bundle, tmp_path: Path) -> None:
     assert page.read_text("utf-8").count("<img ") == 3
 
 
+@pytest.mark.slow
 def test_no_pictures_unless_asked(bundle: Bundle, tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=pixels(8, 2), y=np.arange(8))
     arguments = ["evaluate", bundle.path, "--data", tmp_path / "d.npz", "--json"]
@@ -98,6 +100,7 @@ def test_no_pictures_unless_asked(bundle: Bundle, tmp_path: Path) -> None:
     assert Evaluation.model_validate_json(done.stdout).pictures == ()
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_written_is_refused_at_once(bundle: Bundle, tmp_path: Path) -> None:
     arguments = ["evaluate", bundle.path, "--data", "none.npz", "--html", tmp_path / "no" / "p"]
     done = CliRunner().invoke(cli, list(map(str, arguments)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -13,6 +14,7 @@ from edgeconv.export import export
 from edgeconv.export.inspect import inspect_file
 
 
+@pytest.mark.slow
 def test_each_float_operator_of_a_file_has_a_name(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(

@@ -198,6 +198,7 @@ def test_a_bundle_of_a_later_edgeconv_says_which(good: Bundle, tmp_path: Path) -
     assert "install edgeconv 7.1 or later" in said
 
 
+@pytest.mark.slow
 def test_two_exports_are_equal_in_every_byte(good: Bundle, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))

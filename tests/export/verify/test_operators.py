@@ -66,7 +66,9 @@ def figures(format: Format, graph: QuantizedGraph) -> OperatorFigures:
     return check_operators(format, graph, samples, exact.integers)
 
 
-@pytest.mark.parametrize("precision", [Precision.INT8, Precision.INT16X8])
+@pytest.mark.parametrize(
+    "precision", [Precision.INT8, pytest.param(Precision.INT16X8, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("format", FORMATS)
 def test_right_operators_are_within_one_step(format: Format, precision: Precision) -> None:
     graph = quantized(precision)
@@ -97,6 +99,7 @@ def test_one_wrong_weight_is_found_at_its_operator(format: Format) -> None:
     assert found.largest_steps > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_bias_far_above_its_input(format: Format, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the scale of an int16 input it takes more than 32 bits, which ONNX does not have.
@@ -117,6 +120,7 @@ def test_a_bias_far_above_its_input(format: Format, monkeypatch: pytest.MonkeyPa
     assert figures(format, graph).failed == ()
 
 
+@pytest.mark.slow
 def test_scales_found_at_run_time_leave_nothing_to_cut_at() -> None:
     graph = quantized(Precision.INT8_DYNAMIC)
     assert run_exactly(graph, inputs()).integers == []

@@ -78,7 +78,7 @@ def same(one: Survey, other: Survey) -> None:
             assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in pairs)
 
 
-@pytest.mark.parametrize("parts", [2, 3, 7, 50])
+@pytest.mark.parametrize("parts", [2, 3, 7, pytest.param(50, marks=pytest.mark.slow)])
 def test_parts_add_up_to_the_whole(
     graph: ir.Model, batches: list[Sample], whole: Survey, parts: int, tmp_path: Path
 ) -> None:

@@ -32,6 +32,7 @@ def graph(samples: list[Sample]) -> ir.Model:
     return optimize(captured)
 
 
+@pytest.mark.slow
 def test_the_choice_is_the_one_that_is_told(graph: ir.Model, samples: list[Sample]) -> None:
     chosen = quantize(graph, samples)
     assert chosen.range_method not in (None, RangeMethod.AUTO)

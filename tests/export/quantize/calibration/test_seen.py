@@ -53,6 +53,7 @@ def made(out: Path) -> Bundle:
     return export(network, out=out, input_size=8, calibration=samples, precisions=["int8"])
 
 
+@pytest.mark.slow
 def test_a_bundle_keeps_them(tmp_path: Path) -> None:
     first, second = made(tmp_path / "a"), made(tmp_path / "b")
     data = (first.path / RANGES_NAME).read_bytes()

@@ -96,6 +96,7 @@ def test_a_loop_ends_by_its_count_or_by_its_condition(count: int, limit: int) ->
         np.testing.assert_allclose(got[name], array, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_loop_without_end_is_refused() -> None:
     with pytest.raises(UnsupportedOperator, match="more than the 512 iterations"):
         lower(as_model(read(HEAD + LOOP.format(count=1000, limit=1000))))
