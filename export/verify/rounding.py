@@ -10,10 +10,11 @@ The allowance for an output of a sample is
 where error is the largest one of the two runs, or the largest relative error of the measured
 samples times the magnitude of this output, if that is more: one sample may be lucky. And terms is
 the largest magnitude among the terms of the output's last operator: what a sum adds up, or 1 where
-the operator saturates (Sigmoid, Softmax) or subtracts 1 from an exponential (Elu). A sum of n terms one after the other rounds n times, and
-roundings of random signs grow with the root of n (Higham and Mary 2019, SIAM J. Sci. Comput.
-41(5)); so terms counts sqrt(n) / 2 times there, in units of half an EPSILON. That matters where a
-bias is far above what is added to it: PyTorch adds it last, and XNNPACK begins with it.
+the operator saturates (Sigmoid, Softmax) or subtracts 1 from an exponential (Elu). A sum of n terms
+one after the other rounds n times, and roundings of random signs grow with the root of n (Higham
+and Mary 2019, SIAM J. Sci. Comput. 41(5)); so terms counts sqrt(n) / 2 times there, in units of
+half an EPSILON. That matters where a bias is far above what is added to it: PyTorch adds it last,
+and XNNPACK begins with it.
 """
 
 from __future__ import annotations
