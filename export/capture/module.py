@@ -6,6 +6,7 @@ import inspect
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from unittest.mock import patch
 
 import numpy as np
 import onnx_ir as ir
@@ -15,13 +16,14 @@ from torch import nn
 from edgeconv.errors import CaptureError
 from edgeconv.export.attention import plain_attention
 from edgeconv.export.capture.arguments import Called, name_of
+from edgeconv.export.capture.constants import with_constants
 from edgeconv.export.capture.float32 import compute_in_float32
 from edgeconv.export.capture.materialize import materialized
 from edgeconv.export.capture.module_names import name_by_module
 from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.capture.real_bins import clear_real_bins
 from edgeconv.export.capture.refusal import inexpressible, untraceable
-from edgeconv.export.capture.translations import ONNX_FUNCTIONS, translate
+from edgeconv.export.capture.translations import ONNX_FUNCTIONS, TABLE, translate
 from edgeconv.export.graph_edit import own_outputs
 from edgeconv.export.quiet import debugging, quiet_python
 from edgeconv.export.threads import one_torch_thread
@@ -60,18 +62,12 @@ def _captured(
         except Exception as error:  # the user's forward() may raise anything
             raise untraceable(name_of(network), traced, _shapes(example), error) from error
         try:
-            exported = torch.onnx.export(
-                translate(program),
-                dynamo=True,
-                opset_version=opset,
-                input_names=names,
-                output_names=output_names,
-                verbose=False,
-                optimize=False,  # its optimizer is not exact; see passes/simplification.py
-                custom_translation_table=dict(ONNX_FUNCTIONS),
-            )
+            exported = _written(program, names, output_names, opset)
         except Exception as error:
-            raise inexpressible(name_of(network), error) from error
+            try:
+                exported = _written(with_constants(program), names, output_names, opset)
+            except Exception:  # the first error knows where the user wrote what fails
+                raise inexpressible(name_of(network), error) from error
     if exported is None:
         raise CaptureError(f"torch.onnx.export returned nothing for {name_of(network)}")
     model = exported.model
@@ -86,6 +82,26 @@ def _captured(
     clear_real_bins(model.graph)
     compute_in_float32(model, name_of(network))
     return model
+
+
+def _written(
+    program: torch.export.ExportedProgram,
+    names: Sequence[str],
+    output_names: Sequence[str],
+    opset: int,
+) -> torch.onnx.ONNXProgram | None:
+    """The program in ONNX; what it is decomposed into is translated, too."""
+    with patch.dict(torch._decomp.decomposition_table, TABLE):
+        return torch.onnx.export(
+            translate(program),
+            dynamo=True,
+            opset_version=opset,
+            input_names=names,
+            output_names=output_names,
+            verbose=False,
+            optimize=False,  # its optimizer is not exact; see passes/simplification.py
+            custom_translation_table=dict(ONNX_FUNCTIONS),
+        )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import onnx_ir as ir
 
@@ -50,6 +51,7 @@ class InheritedNames:
             return
         values = {str(value.name) for node in graph.all_nodes() for value in node.inputs if value}
         editor = GraphEditor(graph)
+        taken = {str(node.name) for node in graph.all_nodes()} - {str(node.name) for node in made}
         for node in reversed(made):
             result = node.outputs[0]
             absorbed = list(self._absorbed(str(result.name), values))
@@ -58,6 +60,8 @@ class InheritedNames:
                 node.name = (same or [absorbed[0].name])[0]
             elif readers := result.consumers():
                 node.name = f"{readers[0].name}/{node.op_type}"
+            if node.name:
+                node.name = _free(node.name, taken)  # ONNX Runtime wants every name once
             for value in node.outputs:
                 if _NAMELESS.fullmatch(str(value.name)) and str(value.name) not in self._makers:
                     value.name = editor.free_name(str(node.name))
@@ -78,3 +82,12 @@ class InheritedNames:
             new = [name for name in before.inputs if name not in seen | values]
             seen.update(new)
             left += new
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Reserve ``name``, or ``name`` with a number behind it."""
+    free = next(
+        free for number in count() if (free := f"{name}_{number}" if number else name) not in taken
+    )
+    taken.add(free)
+    return free

@@ -30,6 +30,13 @@ def _exact(context: Any, threshold: ir.Value, **_: Any) -> pattern.MatchResult:
     return MATCH
 
 
+def _is_sigmoid(context: Any, y: ir.Value, **_: Any) -> pattern.MatchResult:
+    producer = y.producer()
+    if producer is None or producer.op_type != "Sigmoid" or producer.domain:
+        return no_match("its input is no sigmoid")
+    return MATCH
+
+
 def _scaled(op: Any, x: Any, beta: Any) -> Any:
     return op.Div(op.Softplus(op.Mul(x, beta)), beta)
 
@@ -55,8 +62,10 @@ class Softplus(Rewrites):
             lambda op, x, beta, **_: _scaled(op, x, beta),
             _exact,
         ),
+        # The sigmoid is no part of the pattern: others may read it, as a cross entropy does.
         pattern.RewriteRule(
-            lambda op, x: op.Log(op.Sigmoid(x)),
-            lambda op, x: op.Neg(op.Softplus(op.Neg(x))),
+            lambda op, y: op.Log(y),
+            lambda op, y, **_: op.Neg(op.Softplus(op.Neg(y.producer().inputs[0]))),
+            _is_sigmoid,
         ),
     )

@@ -2,6 +2,7 @@
 
 Runtimes approximate a function such as tanh to a unit in the last place, each with an error of its
 own. A network may amplify that, as atanh of a tanh near 1 does; moving its inputs does not show it.
+ONNX Runtime computes Elu and its like as exp(x) - 1, which is off by a unit in the last place of 1.
 """
 
 from __future__ import annotations
@@ -18,10 +19,20 @@ from edgeconv.export.runtimes import IntermediateOutputs
 
 _EPSILON = 2.0**-23
 _APPROXIMATED = {
-    *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Celu", "Cos", "Cosh", "Elu", "Erf"),
-    *("Exp", "Gelu", "Log", "LogSoftmax", "Mish", "Pow", "ReduceLogSumExp", "Selu", "Sigmoid"),
+    *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cos", "Cosh", "Erf"),
+    *("Exp", "Gelu", "Log", "LogSoftmax", "Mish", "Pow", "ReduceLogSumExp", "Sigmoid"),
     *("Sin", "Sinh", "Softmax", "Softplus", "Sqrt", "Tan", "Tanh"),
 }
+
+
+def subtracted(node: ir.Node) -> float:
+    """What a kernel subtracts from an exponential at inputs below zero; 0 for other operators."""
+    number = node.attributes.get_float
+    if node.op_type in ("Elu", "Celu"):
+        return number("alpha", 1.0)
+    if node.op_type == "Selu":
+        return number("alpha", 1.67326) * number("gamma", 1.0507)
+    return 0.0
 
 
 def moves_by_functions(
@@ -51,21 +62,24 @@ def _difference(plain: npt.NDArray[Any], moved: npt.NDArray[Any]) -> npt.NDArray
 
 
 def _moved(model: ir.Model, seed: int) -> ir.Model:
-    """A copy of ``model`` with a factor near 1 behind each function."""
+    """A copy of ``model`` with an error of a unit in the last place behind each function."""
     copy, rng = model.clone(), np.random.default_rng(seed)
     for node in list(copy.graph):
-        if node.op_type not in _APPROXIMATED or node.domain not in ("", "com.microsoft"):
+        size = subtracted(node)
+        known = node.op_type in _APPROXIMATED or size
+        if not known or node.domain not in ("", "com.microsoft"):
             continue
         (value,) = node.outputs
         if value.dtype != ir.DataType.FLOAT or value.shape is None or not value.shape.is_static():
             continue
-        drawn = rng.uniform(-1, 1, value.shape.numpy())
-        factor = ir.tensor((1 + _EPSILON * drawn).astype(np.float32), name=f"{value.name}/near_1")
-        weight = ir.Value(name=factor.name, const_value=factor)
+        drawn = _EPSILON * rng.uniform(-1, 1, value.shape.numpy())
+        operator, array = ("Add", size * drawn) if size else ("Mul", 1 + drawn)
+        tensor = ir.tensor(array.astype(np.float32), name=f"{value.name}/moved_by")
+        weight = ir.Value(name=tensor.name, const_value=tensor)
         copy.graph.register_initializer(weight)
         # The moved result takes the name, by which it may be an output.
         moved = ir.Value(name=value.name, shape=value.shape, type=value.type)
         value.name = f"{value.name}/exact"
         ir.convenience.replace_all_uses_with(value, moved, replace_graph_outputs=True)
-        copy.graph.insert_after(node, ir.Node("", "Mul", [value, weight], outputs=[moved]))
+        copy.graph.insert_after(node, ir.Node("", operator, [value, weight], outputs=[moved]))
     return copy

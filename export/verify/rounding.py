@@ -10,10 +10,11 @@ The allowance for an output of a sample is
 where error is the largest one of the two runs, or the largest relative error of the measured
 samples times the magnitude of this output, if that is more: one sample may be lucky. And terms is
 the largest magnitude among the terms of the output's last operator: what a sum adds up, or 1 where
-the operator saturates (Sigmoid, Softmax). A sum of n terms one after the other rounds n times, and
-roundings of random signs grow with the root of n (Higham and Mary 2019, SIAM J. Sci. Comput.
-41(5)); so terms counts sqrt(n) / 2 times there, in units of half an EPSILON. That matters where a
-bias is far above what is added to it: PyTorch adds it last, and XNNPACK begins with it.
+the operator saturates (Sigmoid, Softmax) or subtracts 1 from an exponential (Elu). A sum of n terms
+one after the other rounds n times, and roundings of random signs grow with the root of n (Higham
+and Mary 2019, SIAM J. Sci. Comput. 41(5)); so terms counts sqrt(n) / 2 times there, in units of
+half an EPSILON. That matters where a bias is far above what is added to it: PyTorch adds it last,
+and XNNPACK begins with it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import onnx_ir as ir
 
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.runtimes import IntermediateOutputs
+from edgeconv.export.verify.functions import subtracted
 
 SAFETY = 8.0
 """One run is one draw of the rounding errors. In eight networks of the zoo at 64 pixels the error
@@ -149,6 +151,8 @@ def _size(
         return own
     if node.op_type in _SATURATES:
         return max(1.0, own)
+    if size := subtracted(node):
+        return max(size, own)
     inputs = [
         arrays[str(value.name)]
         if value.const_value is None and str(value.name) in arrays

@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch.export import ExportedProgram
 
 from edgeconv.export.capture.translations import (
+    assignment,
     attention,
     cumulative,
     distance,
@@ -23,7 +24,9 @@ from edgeconv.export.capture.translations import (
     recurrent,
     reduction,
     search,
+    signs,
     table,
+    windows,
 )
 from edgeconv.export.capture.translations.antialias import ONNX_FUNCTIONS
 from edgeconv.export.capture.translations.masked import unmask
@@ -31,6 +34,7 @@ from edgeconv.export.capture.translations.masked import unmask
 __all__ = ["ONNX_FUNCTIONS", "TABLE", "translate"]
 
 TABLE = table.merged(
+    assignment.TABLE,
     attention.TABLE,
     cumulative.TABLE,
     distance.TABLE,
@@ -45,6 +49,8 @@ TABLE = table.merged(
     recurrent.TABLE,
     reduction.TABLE,
     search.TABLE,
+    signs.TABLE,
+    windows.TABLE,
 )
 
 

@@ -1,4 +1,4 @@
-"""Distances: cdist and hypot."""
+"""Distances: cdist, pdist and hypot."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ def _cdist(
     return norm
 
 
+def _pdist(x: torch.Tensor, p: float = 2.0) -> torch.Tensor:
+    """The distances of all pairs of rows."""
+    first, second = torch.triu_indices(x.shape[0], x.shape[0], 1)
+    norm: torch.Tensor = torch.linalg.vector_norm(x[first] - x[second], p, dim=-1)
+    return norm
+
+
 def _hypot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """The larger side is a factor, so that nothing overflows between."""
     a, b = a.abs(), b.abs()
@@ -39,5 +46,6 @@ def _hypot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 TABLE: Table = {
     _aten.cdist.default: Translation(_cdist),
     _aten._cdist_forward.default: Translation(_cdist),
+    _aten._pdist_forward.default: Translation(_pdist),
     _aten.hypot.default: Translation(_hypot),
 }

@@ -1,4 +1,4 @@
-"""Sums, means and maxima of embeddings by bag."""
+"""Sums, means and maxima of embeddings by bag, and embeddings of a limited length."""
 
 from __future__ import annotations
 
@@ -53,7 +53,16 @@ def _membership(count: int, bags: int, offsets: torch.Tensor) -> torch.Tensor:
     return begun & ~ended
 
 
+def _renormalized(
+    weight: torch.Tensor, indices: torch.Tensor, max_norm: float, norm_type: float
+) -> torch.Tensor:
+    """Shorten every row that is longer than ``max_norm``: whatever is looked up is so then."""
+    norm = torch.linalg.vector_norm(weight, norm_type, dim=-1, keepdim=True)
+    return torch.where(norm > max_norm, weight * (max_norm / (norm + 1e-7)), weight)
+
+
 TABLE: Table = {
+    _aten.embedding_renorm.default: Translation(_renormalized),
     _aten.embedding_bag.default: Translation(_embedding_bag),
     _aten.embedding_bag.padding_idx: Translation(_embedding_bag),
     _aten._embedding_bag_forward_only.default: Translation(_embedding_bag),

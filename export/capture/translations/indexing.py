@@ -8,15 +8,18 @@ from typing import Any
 
 import torch
 
+from edgeconv.export.capture.translations.assignment import Indices, has_int32, in_int64
 from edgeconv.export.capture.translations.table import Table, Translation
 
 _aten = torch.ops.aten
-Indices = Sequence[torch.Tensor | None]
 
 
 def _put(
     x: torch.Tensor, indices: Indices, values: torch.Tensor, accumulate: bool = False
 ) -> torch.Tensor:
+    if has_int32(indices):
+        result: torch.Tensor = _aten.index_put.default(x, in_int64(indices), values, accumulate)
+        return result
     mask = indices[-1]
     assert mask is not None
     before = len(indices) - 1
@@ -31,6 +34,12 @@ def _put(
             values = spread.reshape(*first, *mask.shape, *rest)
     chosen = mask.reshape(*[1] * before, *mask.shape, *[1] * after)
     return torch.where(chosen, x + values if accumulate else values, x)
+
+
+def _needs_translation(
+    x: torch.Tensor, indices: Indices, values: torch.Tensor, accumulate: bool = False
+) -> bool:
+    return has_int32(indices) or _is_mask(x, indices, values, accumulate)
 
 
 def _turns(mask: torch.Tensor, count: int) -> torch.Tensor:
@@ -61,6 +70,38 @@ def _is_known(x: torch.Tensor, mask: torch.Tensor, source: torch.Tensor) -> bool
 
 def _is_static(value: torch.Tensor) -> bool:
     return all(isinstance(size, int) for size in value.shape)
+
+
+def _as_large(source: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """The part of ``source`` that a scatter reads; ONNX wants no more."""
+    for dim, size in enumerate(index.shape):
+        source = source.narrow(dim, 0, size)
+    return source
+
+
+def _of_its_part(operator: Any) -> Translation:
+    def function(
+        x: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor, *more: Any, **kw: Any
+    ) -> torch.Tensor:
+        result: torch.Tensor = operator(x, dim, index, _as_large(source, index), *more, **kw)
+        return result
+
+    def applies(
+        x: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor, *more: Any, **kw: Any
+    ) -> bool:
+        return source.shape != index.shape and index.dim() > 0
+
+    return Translation(function, applies)
+
+
+def _reduced(
+    x: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor | float, *, reduce: str
+) -> torch.Tensor:
+    """The older form of ``scatter_reduce``, which also takes a number."""
+    if not isinstance(source, torch.Tensor):
+        source = torch.full(index.shape, source, dtype=x.dtype)
+    source = _as_large(source, index)
+    return x.scatter_reduce(dim, index, source, {"add": "sum", "multiply": "prod"}[reduce])
 
 
 def _einsum(equation: str, operands: Sequence[torch.Tensor], *, path: Any = None) -> torch.Tensor:
@@ -105,7 +146,12 @@ def _has_diagonal(equation: str, operands: Sequence[torch.Tensor], *, path: Any 
 
 
 TABLE: Table = {
-    _aten.index_put.default: Translation(_put, _is_mask),
+    _aten.index_put.default: Translation(_put, _needs_translation),
     _aten.masked_scatter.default: Translation(_scattered, _is_known),
+    _aten.scatter.src: _of_its_part(_aten.scatter.src),
+    _aten.scatter_add.default: _of_its_part(_aten.scatter_add.default),
+    _aten.scatter_reduce.two: _of_its_part(_aten.scatter_reduce.two),
+    _aten.scatter.reduce: Translation(_reduced),
+    _aten.scatter.value_reduce: Translation(_reduced),
     _aten.einsum.default: Translation(_einsum, _has_diagonal),
 }

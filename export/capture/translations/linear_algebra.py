@@ -1,4 +1,4 @@
-"""Inverses and solutions of small linear systems, by elimination with pivots."""
+"""Inverses and solutions of small linear systems, by elimination with pivots, and Cholesky."""
 
 from __future__ import annotations
 
@@ -51,6 +51,43 @@ def _inverse_ex(
     return _inverse(a), torch.zeros(a.shape[:-2], dtype=torch.int32)
 
 
+def _solve_ex(
+    a: torch.Tensor, b: torch.Tensor, *, left: bool = True, check_errors: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return _linalg_solve(a, b, left=left), torch.zeros(a.shape[:-2], dtype=torch.int32)
+
+
+def _cholesky_ex(
+    a: torch.Tensor, *, upper: bool = False, check_errors: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One column after the other, of what the columns before it leave."""
+    size = a.shape[-1]
+    rest = a.mH if upper else a
+    columns = []
+    for index in range(size):
+        column = rest[..., index] / rest[..., index, index].sqrt().unsqueeze(-1)
+        column = torch.where(torch.arange(size) >= index, column, 0.0)
+        columns.append(column)
+        rest = rest - column.unsqueeze(-1) * column.unsqueeze(-2)
+    lower = torch.stack(columns, dim=-1)
+    return lower.mT if upper else lower, torch.zeros(a.shape[:-2], dtype=torch.int32)
+
+
+def _linalg_cholesky(a: torch.Tensor, *, upper: bool = False) -> torch.Tensor:
+    return _cholesky_ex(a, upper=upper)[0]
+
+
+def _cholesky(a: torch.Tensor, upper: bool = False) -> torch.Tensor:
+    return _cholesky_ex(a, upper=upper)[0]
+
+
+def _cholesky_solve(b: torch.Tensor, factor: torch.Tensor, upper: bool = False) -> torch.Tensor:
+    # As PyTorch does, it reads one triangle of the factor only.
+    lower = factor.mT.tril() if upper else factor.tril()
+    whole = lower @ lower.mT
+    return _solve(whole, b)
+
+
 def _linalg_solve(a: torch.Tensor, b: torch.Tensor, *, left: bool = True) -> torch.Tensor:
     if _is_vector(a, b):
         return _solve(a, b.unsqueeze(-1)).squeeze(-1)
@@ -71,4 +108,9 @@ TABLE: Table = {
     _aten.linalg_inv_ex.default: Translation(_inverse_ex, _is_small),
     _aten.inverse.default: Translation(_inverse, _is_small),
     _aten.linalg_solve.default: Translation(_linalg_solve, _is_small),
+    _aten.linalg_solve_ex.default: Translation(_solve_ex, _is_small),
+    _aten.linalg_cholesky.default: Translation(_linalg_cholesky, _is_small),
+    _aten.linalg_cholesky_ex.default: Translation(_cholesky_ex, _is_small),
+    _aten.cholesky.default: Translation(_cholesky, _is_small),
+    _aten.cholesky_solve.default: Translation(_cholesky_solve, _is_small),
 }

@@ -1,4 +1,4 @@
-"""Operators that sort: argsort, kthvalue, median, and a sort that is asked to be stable."""
+"""Operators that sort or count: argsort, kthvalue, median, mode, and a stable sort."""
 
 from __future__ import annotations
 
@@ -48,6 +48,42 @@ def _median(x: torch.Tensor) -> torch.Tensor:
     return _median_of_dim(x.reshape(-1), 0)[0]
 
 
+def _nanmedian_of_dim(
+    x: torch.Tensor, dim: int, keepdim: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The lower of the two numbers in the middle; NaN where there is no number."""
+    if x.dim() == 0:
+        return x.clone(), torch.zeros((), dtype=torch.int64)
+    numbers = x.isnan().logical_not()
+    count = numbers.sum(dim, keepdim=True)
+    values, indices = torch.where(numbers, x, torch.inf).sort(dim=dim, stable=True)
+    middle = ((count - 1) // 2).clamp(min=0)
+    value = torch.where(count > 0, values.gather(dim, middle), torch.nan)
+    index = indices.gather(dim, middle)
+    return (value, index) if keepdim else (value.squeeze(dim), index.squeeze(dim))
+
+
+def _nanmedian(x: torch.Tensor) -> torch.Tensor:
+    return _nanmedian_of_dim(x.reshape(-1), 0)[0]
+
+
+def _mode(
+    x: torch.Tensor, dim: int = -1, keepdim: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The smallest of the most frequent values, and its last place."""
+    if x.dim() == 0:
+        return x.clone(), torch.zeros((), dtype=torch.int64)
+    rows = x.movedim(dim, -1)
+    equal = rows.unsqueeze(-1) == rows.unsqueeze(-2)
+    count = equal.sum(-1)
+    frequent = count == count.amax(-1, keepdim=True)
+    largest = torch.finfo if x.is_floating_point() else torch.iinfo
+    value = torch.where(frequent, rows, largest(x.dtype).max).amin(-1, keepdim=True)
+    place = torch.where(rows == value, torch.arange(rows.shape[-1]), -1).amax(-1, keepdim=True)
+    value, place = value.movedim(-1, dim), place.movedim(-1, dim)
+    return (value, place) if keepdim else (value.squeeze(dim), place.squeeze(dim))
+
+
 TABLE: Table = {
     _aten.sort.stable: Translation(_sort),
     _aten.argsort.default: Translation(_argsort),
@@ -55,4 +91,7 @@ TABLE: Table = {
     _aten.kthvalue.default: Translation(_kthvalue),
     _aten.median.default: Translation(_median),
     _aten.median.dim: Translation(_median_of_dim),
+    _aten.nanmedian.default: Translation(_nanmedian),
+    _aten.nanmedian.dim: Translation(_nanmedian_of_dim),
+    _aten.mode.default: Translation(_mode),
 }

@@ -1,9 +1,11 @@
-"""Adaptive pools of one to three dimensions, whose windows are known because sizes are fixed."""
+"""Adaptive pools, whose windows are known because sizes are fixed, and pools with a divisor."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -84,7 +86,47 @@ def _needs_parts(x: torch.Tensor, counts: Sequence[int]) -> bool:
     return not _is_even(x, counts)
 
 
+def _divided(
+    rank: int,
+    x: torch.Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0,),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> torch.Tensor:
+    """An average pool by a divisor of the user's, which the exporter ignores."""
+    kernel, border = ([*each] * (rank // len(each)) for each in (kernel_size, padding))
+    steps = [*stride] * (rank // max(1, len(stride))) or kernel
+    pads: list[int] = []
+    for size, width, step, pad in zip(x.shape[-rank:], kernel, steps, border, strict=True):
+        room = size + 2 * pad - width
+        count = (-(-room // step) if ceil_mode else room // step) + 1
+        if ceil_mode and (count - 1) * step >= size + pad:
+            count -= 1  # a window may not begin in the padding behind
+        pads = [pad, max(pad, (count - 1) * step + width - size - pad), *pads]
+    averages = _AVERAGE_POOL[rank](functional.pad(x, pads), kernel, steps)
+    assert divisor_override is not None
+    result: torch.Tensor = averages * (math.prod(kernel) / divisor_override)
+    return result
+
+
+def _has_divisor(
+    x: torch.Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0,),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> bool:
+    return divisor_override is not None
+
+
 TABLE: Table = {
+    _aten.avg_pool2d.default: Translation(partial(_divided, 2), _has_divisor),
+    _aten.avg_pool3d.default: Translation(partial(_divided, 3), _has_divisor),
     _aten.adaptive_avg_pool1d.default: Translation(_average, _needs_parts),
     _aten.adaptive_avg_pool2d.default: Translation(_average, _needs_parts),
     _aten.adaptive_avg_pool3d.default: Translation(_average),

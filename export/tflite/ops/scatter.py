@@ -21,6 +21,9 @@ from edgeconv.export.tflite.layout import Order, Shape, identity
 from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import Integer, operator
 
+MOST_COMPARISONS = 2**22
+"""Between updates of one line, to find those that go to one place."""
+
 
 @operator("GatherElements", integer=Integer.MOVES)
 def gather_elements(ctx: NodeLowering) -> None:
@@ -44,7 +47,9 @@ def scatter_elements(ctx: NodeLowering) -> None:
         _merge(ctx, places.data.reshape(-1))
         return
     column = ctx.builder.reshape(places, (prod(places.shape), 1))
-    _scatter(ctx, column, (prod(shape),), (prod(places.shape),))
+    taken = ctx.shape(1)
+    lines = (prod(taken[:axis]), taken[axis], prod(taken[axis + 1 :]))
+    _scatter(ctx, column, (prod(shape),), (prod(taken),), ctx.builder.reshape(places, lines))
 
 
 @operator("ScatterND", integer=Integer.MOVES)
@@ -64,7 +69,17 @@ def scatter_nd(ctx: NodeLowering) -> None:
     else:
         indices = as_int32(ctx, ctx.tensor(1))
         indices = from_the_front(Arithmetic(ctx), indices, shape[: indices.shape[-1]])
-    _scatter(ctx, indices, shape, ctx.shape(2))
+    _scatter(ctx, indices, shape, ctx.shape(2), _row_numbers(ctx, indices, shape))
+
+
+def _row_numbers(ctx: NodeLowering, indices: Tensor, shape: Shape) -> Tensor:
+    """The place of each row of ``indices`` among all, as 1 × rows × 1."""
+    depth = indices.shape[-1]
+    strides = np.array([prod(shape[axis + 1 : depth]) for axis in range(depth)])
+    f = Arithmetic(ctx, "row/")
+    along = ctx.builder.integers([len(indices.shape) - 1], f"{ctx.name}/along")
+    numbers = f.emit("SUM", [f("MUL", indices, strides), along], indices.shape[:-1])
+    return ctx.builder.reshape(numbers, (1, prod(indices.shape[:-1]), 1))
 
 
 def _merge(ctx: NodeLowering, places: Array) -> None:
@@ -92,10 +107,20 @@ def _merge(ctx: NodeLowering, places: Array) -> None:
     ctx.emit_stored("GATHER", [joined, wanted], shape, order, {"axis": 0})
 
 
-def _scatter(ctx: NodeLowering, indices: Tensor, shape: Shape, updated: Shape) -> None:
+def _scatter(
+    ctx: NodeLowering, indices: Tensor, shape: Shape, updated: Shape, lines: Tensor
+) -> None:
     """Emit SCATTER_ND of the updates into zeros, which adds where indices repeat.
 
     The result is then the sum with the input, or the input where nothing was put.
+
+    Args:
+        ctx: The node.
+        indices: The indices of the updates, a row for each.
+        shape: The shape of the input.
+        updated: The shape of the updates.
+        lines: The places of the updates as before × along × behind; only those of one line may be
+            equal.
     """
     ctx.refuse_integer("its indices are computed by the network")
     reduction = ctx.attributes.get_string("reduction", "none")
@@ -104,15 +129,70 @@ def _scatter(ctx: NodeLowering, indices: Tensor, shape: Shape, updated: Shape) -
     updates = builder.reshape(ctx.tensor(2), updated)
     sizes = builder.integers(shape, f"{ctx.name}/shape")
     f = Arithmetic(ctx)
-    put = f.emit("SCATTER_ND", [indices, updates, sizes], shape, dtype=data.dtype)
     order = Order.of(ctx.result_shape, identity(len(ctx.result_shape)))
     if reduction == "add":
+        put = f.emit("SCATTER_ND", [indices, updates, sizes], shape, dtype=data.dtype)
         ctx.emit_stored("ADD", [data, put], shape, order)
         return
     ones = builder.integers(np.ones(updated), f"{ctx.name}/ones")
     counts = f.emit("SCATTER_ND", [indices, ones, sizes], shape)
+    put = _put_once(ctx, f, (indices, updates, sizes), lines, counts)
     changed = f("GREATER", counts, 0, dtype=BOOL)
     ctx.emit_stored("SELECT_V2", [changed, put, data], shape, order)
+
+
+def _put_once(
+    ctx: NodeLowering,
+    f: Arithmetic,
+    scattered: tuple[Tensor, Tensor, Tensor],
+    lines: Tensor,
+    counts: Tensor,
+) -> Tensor:
+    """The updates in zeros, one of those that go to one place.
+
+    PyTorch on a CPU and ONNX Runtime keep the last one. Where there are too many to compare, it is
+    their mean, which is right if they are equal, as in a MaxUnpool of windows that overlap.
+    """
+    indices, updates, sizes = scattered
+    shape, dtype = counts.shape, updates.dtype
+    held = ctx.held(2)
+    if isinstance(held, Constant) and held.array.size and np.all(held.array == held.array.flat[0]):
+        return ctx.builder.constant(np.asarray(held.array.flat[0], dtype), f"{ctx.name}/update")
+    before, along, behind = lines.shape
+    if before * along * along * behind <= MOST_COMPARISONS:
+        if along > 1:
+            updates = _without_overwritten(ctx, f, updates, lines)
+        return f.emit("SCATTER_ND", [indices, updates, sizes], shape, dtype=dtype)
+    if dtype.kind in "iu":
+        raise ctx.unsupported(
+            f"its {prod(lines.shape)} updates in integers are too many to compare",
+            "scatter real numbers, or fewer at a time",
+        )
+    total = f.emit("SCATTER_ND", [indices, updates, sizes], shape, dtype=dtype)
+    if dtype == BOOL:
+        return total
+    return f("DIV", total, ctx.builder.cast(f("MAXIMUM", counts, 1), dtype))
+
+
+def _without_overwritten(
+    ctx: NodeLowering, f: Arithmetic, updates: Tensor, lines: Tensor
+) -> Tensor:
+    """The updates, zero where a later one of the line goes to the same place."""
+    builder = ctx.builder
+    before, along, behind = lines.shape
+    earlier = builder.reshape(lines, (before, along, 1, behind))
+    later = builder.reshape(lines, (before, 1, along, behind))
+    same = f("EQUAL", earlier, later, dtype=BOOL)
+    is_later = np.triu(np.ones((along, along), bool), 1).reshape(1, along, along, 1)
+    overwrites = f("LOGICAL_AND", same, is_later)
+    axis = builder.integers([2], f"{ctx.name}/later")
+    overwritten = f.emit("REDUCE_ANY", [overwrites, axis], lines.shape)
+    rows = prod(lines.shape)
+    table = builder.reshape(updates, (rows, prod(updates.shape) // max(1, rows)))
+    zero = builder.constant(np.zeros((), updates.dtype), f"{ctx.name}/zero")
+    mask = builder.reshape(overwritten, (rows, 1))
+    kept = f.emit("SELECT_V2", [mask, zero, table], table.shape, dtype=updates.dtype)
+    return builder.reshape(kept, updates.shape)
 
 
 @operator("OneHot")

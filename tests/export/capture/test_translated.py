@@ -66,6 +66,13 @@ def copied(x: Tensor) -> Tensor:
     return y
 
 
+def written(x: Tensor, write: Callable[[Tensor], object]) -> Tensor:
+    """A copy into which ``write`` writes."""
+    y = x.clone()
+    write(y)
+    return y
+
+
 def scattered(x: Tensor) -> dict[str, Tensor]:
     mask = x > 0.2
     return {
@@ -95,6 +102,7 @@ FAMILIES: dict[str, dict[str, Function]] = {
         "sort_stable": lambda x: x.sort(dim=1, stable=True).values,
         "kthvalue": lambda x: x.kthvalue(2, 1, keepdim=True).values,
         "median": lambda x: x.median(),
+        "mode": lambda x: x.round().mode(-1).values,
         "median_of_dim": lambda x: x.median(-1).values,
         "amax": lambda x: torch.amax(x),
         "amin": lambda x: torch.amin(x, dim=(), keepdim=True),
@@ -116,6 +124,10 @@ FAMILIES: dict[str, dict[str, Function]] = {
         "rows": lambda x: torch.searchsorted(x.sort(-1).values, x, out_int32=True),
     },
     "pointwise": {
+        "hamming": lambda x: x * torch.hamming_window(6),
+        "copysign": lambda x: torch.copysign(x, -x.roll(1, 2)),
+        "fmax": lambda x: torch.fmax(x, x.roll(1, 2)),
+        "fmin": lambda x: torch.fmin(x, x.roll(1, 2)),
         "hypot": lambda x: torch.hypot(x, x + 1),
         "erfinv": lambda x: torch.erfinv(torch.tanh(x)),
         "logaddexp": lambda x: torch.logaddexp(100 * x, 50 * x[:, :1]),
@@ -123,6 +135,7 @@ FAMILIES: dict[str, dict[str, Function]] = {
         "xlogy": lambda x: torch.special.xlogy(x.round(), x.abs().floor() + 1e-3),
         "xlog1py": lambda x: torch.special.xlog1py(x.round(), x.abs()),
         "rrelu": lambda x: functional.rrelu(x, 0.1, 0.4),
+        "pdist": lambda x: torch.pdist(x[0]),
         "cdist": lambda x: torch.cdist(x, x[:, :2] + 1),
         "cdist_of_sums": lambda x: torch.cdist(x, x[:, :2], p=1),
         "cdist_of_largest": lambda x: torch.cdist(x, x[:, :2], p=torch.inf),
@@ -131,6 +144,10 @@ FAMILIES: dict[str, dict[str, Function]] = {
         "inv": lambda x: torch.linalg.inv(square(x)),
         "inverse": lambda x: torch.inverse(square(x) * 2),
         "solve": lambda x: torch.linalg.solve(square(x), x[:, :3, 3:]),
+        "cholesky": lambda x: torch.linalg.cholesky(x[:, :3] @ x[:, :3].mT + torch.eye(3)),
+        "cholesky_solve": lambda x: torch.cholesky_solve(
+            x[:, :3, 3:], square(x) + 4 * torch.eye(3)
+        ),
         "diagonal": lambda x: torch.einsum("bii->bi", x[:, :, :4]),
         "trace": lambda x: torch.einsum("...ii,...ij->...j", x[:, :, :4], x),
     },
@@ -145,7 +162,26 @@ FAMILIES: dict[str, dict[str, Function]] = {
         "bag_mean": in_bags("mean", padding=0),
         "bag_max": in_bags("max"),
     },
+    "assignment": {
+        "broadcast": lambda x: written(x, lambda y: y.narrow(1, 1, 2).copy_(y[:, :1])),
+        "diagonal": lambda x: written(x, lambda y: y.diagonal(1, 1, 2).mul_(3)),
+        "int32": lambda x: x[
+            :, torch.tensor([1, 0], dtype=torch.int32), indices_of(x).int()[0, 0, :2] % 6
+        ],
+        "put_int32": lambda x: torch.index_put(
+            x[0], (indices_of(x).int()[0, :1, 0] % 4,), torch.tensor(2.0)
+        ),
+        "scatter_reduce": lambda x: x.scatter(1, indices_of(x)[:, :2] % 4, x.cos(), reduce="add"),
+        "scatter_of_a_part": lambda x: x.scatter_add(1, indices_of(x)[:, :2] % 4, x.cos()),
+        "overlapping": lambda x: torch.ops.aten.unfold_backward(
+            x.reshape(2, 3, 4), [2, 8], 1, 4, 2
+        ),
+        "renormalized": lambda x: functional.embedding(indices_of(x), _TABLE.clone(), max_norm=0.5),
+    },
     "pooling": {
+        "divided": lambda x: functional.avg_pool2d(
+            x[:, None], 3, 2, 1, ceil_mode=True, divisor_override=5
+        ),
         "average1": lambda x: functional.adaptive_avg_pool1d(x, 4),
         "average2": lambda x: functional.adaptive_avg_pool2d(x[:, None], (3, 4)),
         "average3": lambda x: functional.adaptive_avg_pool3d(x[:, None, None], (1, 3, 2)),
@@ -317,3 +353,17 @@ def test_hypot_neither_overflows_nor_divides_by_zero() -> None:
     b = torch.tensor([0.0, 1e30, 1.0, -4.0, -2.0])
     got = TABLE[torch.ops.aten.hypot.default].function(a, b)
     torch.testing.assert_close(got, torch.hypot(a, b))
+
+
+def test_orders_and_signs_beside_nan() -> None:
+    x = torch.tensor([[3.0, torch.nan, -0.0, 1.0], [torch.nan, 2.0, torch.inf, 0.0]])
+    aten = torch.ops.aten
+    for operator, arguments in (
+        (aten.fmax.default, (x, x.flip(1))),
+        (aten.fmin.default, (x, x.flip(0))),
+        (aten.nanmedian.default, (x,)),
+        (aten.nanmedian.dim, (x, 1)),
+        (aten.copysign.Tensor, (x.nan_to_num(), x.flip(1).nan_to_num())),
+    ):
+        got = TABLE[operator].function(*arguments)
+        torch.testing.assert_close(got, operator(*arguments), equal_nan=True, rtol=0, atol=0)

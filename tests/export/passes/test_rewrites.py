@@ -310,8 +310,13 @@ def test_a_softplus_with_a_threshold_is_a_plain_one(body: str, expected: list[st
     assert rewritten(graph(body), Softplus(), x) == expected
 
 
-def test_the_logarithm_of_a_sigmoid_is_finite_far_from_zero() -> None:
-    model = graph("a = Sigmoid(x) y = Log(a)")
+@pytest.mark.parametrize(
+    "body",
+    ["a = Sigmoid(x) y = Log(a)", "a = Sigmoid(x) b = Log(a) c = Sub(a, a) y = Add(b, c)"],
+    ids=["alone", "read by others too"],
+)
+def test_the_logarithm_of_a_sigmoid_is_finite_far_from_zero(body: str) -> None:
+    model = graph(body)
     assert Softplus()(model).modified
     assert all(node.outputs[0].dtype is ir.DataType.FLOAT for node in model.graph)
     x = np.linspace(-300, 300, np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)

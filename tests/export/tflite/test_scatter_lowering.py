@@ -7,7 +7,10 @@ import pytest
 from onnx import TensorProto
 
 from edgeconv.bundle import Layout
-from support.lowering import Array, Net, check, operators, smooth
+from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.tflite import lower
+from edgeconv.export.tflite.ops import scatter
+from support.lowering import Array, Net, as_model, check, operators, smooth
 
 MAP = (2, 3, 4, 5)
 SCALE, ZERO = 0.05, 120
@@ -54,6 +57,61 @@ def test_scatter_nd(computed: bool) -> None:
     net.output(net.op("ScatterND", data, indices, updates))
     net.output(net.op("ScatterND", data, indices, updates, reduction="add"))
     check(net, feeds)
+
+
+@pytest.mark.parametrize(
+    ("updates", "most"),
+    [
+        ("equal", scatter.MOST_COMPARISONS),
+        ("different", scatter.MOST_COMPARISONS),
+        ("boolean", scatter.MOST_COMPARISONS),
+        ("constant", 1),
+        # Different ones that are too many to compare become their mean, which is none of them.
+        ("equal", 1),
+        ("boolean", 1),
+    ],
+)
+def test_places_that_are_put_twice(
+    updates: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last update counts, as on ONNX Runtime and in PyTorch on a CPU."""
+    monkeypatch.setattr(scatter, "MOST_COMPARISONS", most)
+    places = np.array([[1, 3, 1, -3], [0, 0, 0, 2]])
+    values = {
+        "equal": np.take_along_axis(np.array([[9.0, 5, 9, 7], [4, 1, 2, 3]]), places % 4, 1),
+        "different": np.arange(8.0).reshape(2, 4) + 1,
+        "constant": np.full((2, 4), 3.0),
+        "boolean": np.ones((2, 4), bool),
+    }[updates]
+    values = values if updates == "boolean" else values.astype(np.float32)
+    dtype = TensorProto.BOOL if updates == "boolean" else TensorProto.FLOAT
+    feeds = {"i": places}
+    net = Net()
+    indices = net.input("i", places.shape, TensorProto.INT64)
+    if updates == "constant":
+        put = net.constant(values)
+    else:
+        feeds["u"], put = values, net.input("u", values.shape, dtype)
+    data = net.constant(np.zeros((2, 4), values.dtype))
+    net.output(net.op("ScatterElements", data, indices, put, axis=1))
+    if updates == "different":
+        rows = net.op("Reshape", indices, net.constant(np.array([4, 2])))
+        wide = net.op("Reshape", put, net.constant(np.array([4, 2])))
+        table = net.constant(smooth((4, 4, 2)))
+        net.output(net.op("ScatterND", table, rows, wide))
+    check(net, feeds)
+
+
+def test_integers_that_are_too_many_to_compare_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scatter, "MOST_COMPARISONS", 1)
+    net = Net()
+    indices = net.input("i", (2, 4), TensorProto.INT64)
+    data = net.constant(np.zeros((2, 4), np.int64))
+    net.output(net.op("ScatterElements", data, indices, indices, axis=1))
+    with pytest.raises(UnsupportedOperator, match="8 updates in integers are too many"):
+        lower(as_model(net.proto()), layout=Layout.NCHW)
 
 
 def test_int8() -> None:

@@ -14,6 +14,7 @@ from torch import nn
 from edgeconv.bundle import Artifact, Precision
 from edgeconv.errors import VerificationError
 from edgeconv.export import Bundle, Format, export
+from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize, simplification
 from edgeconv.export.passes.split_outputs import Splits
@@ -155,6 +156,18 @@ class Inverse(nn.Module):
 def test_functions_may_be_off_by_a_unit(tmp_path: Path) -> None:
     bundle = export(Inverse(), out=tmp_path / "out", input_size=(8, 16))
     assert all(a.verification and a.verification.passed for a in bundle.manifest.artifacts)
+
+
+@pytest.mark.parametrize("activation", [nn.ELU(1.5), nn.SELU()])
+def test_kernels_that_subtract_from_an_exponential_are_right(
+    activation: nn.Module, tmp_path: Path
+) -> None:
+    """ONNX Runtime computes exp(x) - 1, which keeps few digits of a probe of 1e-6."""
+    bundle = export(activation, out=tmp_path / "out", input_size=InputShape((2, 8)))
+    assert all(a.verification and a.verification.passed for a in bundle.manifest.artifacts)
+    # And a layer without a bias passes the error on.
+    layers = nn.Sequential(activation, nn.Linear(8, 4, bias=False))
+    assert export(layers, out=tmp_path / "layers", input_size=InputShape((2, 8)))
 
 
 def test_only_what_a_function_moves_is_added() -> None:

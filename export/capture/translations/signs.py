@@ -1,0 +1,37 @@
+"""Extremes beside NaN, and numbers with the sign of others."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from edgeconv.export.capture.translations.table import Table, Translation
+
+_aten = torch.ops.aten
+
+
+def _larger(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The larger one; of a number and NaN the number."""
+    return torch.where(b.isnan() | (a >= b), a, b)
+
+
+def _smaller(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return torch.where(b.isnan() | (a <= b), a, b)
+
+
+def _copysign(a: torch.Tensor, b: torch.Tensor | float) -> torch.Tensor:
+    if not isinstance(b, torch.Tensor):
+        return a.abs() * math.copysign(1.0, b)
+    # The reciprocal of a zero shows its sign.
+    negative = torch.where(b == 0, b.reciprocal(), b) < 0
+    size = a.abs() + torch.zeros_like(b)
+    return torch.where(negative, -size, size)
+
+
+TABLE: Table = {
+    _aten.fmax.default: Translation(_larger),
+    _aten.fmin.default: Translation(_smaller),
+    _aten.copysign.Tensor: Translation(_copysign),
+    _aten.copysign.Scalar: Translation(_copysign),
+}
