@@ -88,6 +88,12 @@ class ActivationParameters:
         saturated: Integers = np.clip(integers, info.min, info.max).astype(dtype)
         return saturated
 
+    def round_trip(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Quantize the values to 8 bits and convert them back."""
+        integers = self.quantize(values, np.int8).astype(np.float32)
+        real: npt.NDArray[np.float32] = np.float32(self.scale) * (integers - self.zero_point)
+        return real
+
 
 def activation_parameters(observed: Range, *, symmetric: bool = False) -> ActivationParameters:
     """Choose the parameters that cover ``observed`` and represent zero exactly.
