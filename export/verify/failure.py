@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgeconv.bundle import Artifact, Precision, Verification
 from edgeconv.errors import VerificationError
+from edgeconv.export.quantize.parameters import MIN_SPAN
 from edgeconv.export.verify.kept import NOTHING_DB
 from edgeconv.export.verify.parity import MAX_ERROR, Reference
 from edgeconv.export.verify.rounded_inputs import kept_with_rounded_inputs
@@ -66,6 +69,13 @@ def _nothing_kept(
         f"{artifact.path} keeps nothing of {_of_what(figures)}: SQNR {figures.sqnr_db:.1f} dB"
         f"{_argmax(figures)}"
     )
+    largest = max(float(np.abs(row[0]).max(initial=0)) for row in reference.outputs)
+    if 0 < largest < MIN_SPAN:
+        return VerificationError(
+            f"{message}; the float network's own values fade to {largest:.1e}, and int8 has no "
+            f"range below {MIN_SPAN:g}",
+            hint="load trained weights: those of a fresh network may fade with its depth",
+        )
     at_best = kept_with_rounded_inputs(reference)
     if at_best is None or at_best >= _AMPLIFIED_DB:
         return VerificationError(message, hint=_advice(artifact, figures))

@@ -154,6 +154,18 @@ def test_a_part_of_an_output_is_a_place_of_its_own() -> None:
     assert "keeps nothing of the part 'scores' of the output 'rows': SQNR 0.0 dB" in message
 
 
+def test_values_that_fade_below_the_least_range_are_named_as_the_cause() -> None:
+    faded = [[array * 1e-16] for (array,) in OUTPUTS]
+    zeros = [[np.zeros_like(array)] for (array,) in OUTPUTS]
+    quantized = {Precision.INT8: Quantized((None,), zeros)}
+    reference = Reference("pytorch", [()] * 20, faded, quantized)
+    figures = compare(zeros, reference, Precision.INT8, "r")
+    assert figures.keeps_nothing
+    error = failure(artifact(Precision.INT8), figures, reference)
+    assert "int8 has no range below 1e-06" in error.message
+    assert "trained weights" in error.hint
+
+
 def test_an_argmax_by_chance_keeps_nothing() -> None:
     """Noise of half the signal, whose largest element is never where it should be."""
     got = [[array.copy()] for (array,) in OUTPUTS]
