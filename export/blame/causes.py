@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from edgeconv.export.blame.statistics import Float32, round_trip
+from edgeconv.export.blame.statistics import Float32
 from edgeconv.export.blame.units import Unit
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.runtimes import IntermediateOutputs
@@ -53,7 +53,7 @@ class Trial:
         """
         unit = self._unit
         inputs = {name: activations[name] for name in unit.inputs}
-        rounded = {name: round_trip(inputs[name], self._parameters[name]) for name in inputs}
+        rounded = {name: self._parameters[name].round_trip(inputs[name]) for name in inputs}
         expected = activations[unit.output]
         ratios, output = self._ratios, self._parameters[unit.output]
         for index, name in enumerate(unit.inputs):
@@ -61,9 +61,9 @@ class Trial:
             ratios[input_name(index)] += Sqnr.between(expected, _run(self._float, feed))
         if WEIGHT in ratios:
             ratios[WEIGHT] += Sqnr.between(expected, _run(self._integer, inputs))
-        ratios[OUTPUT] += Sqnr.between(expected, round_trip(expected, output))
+        ratios[OUTPUT] += Sqnr.between(expected, output.round_trip(expected))
         everything = _run(self._integer, rounded)
-        ratios[ALL] += Sqnr.between(expected, round_trip(everything, output))
+        ratios[ALL] += Sqnr.between(expected, output.round_trip(everything))
 
     def decibels(self) -> dict[str, float]:
         """SQNR of the layer's output by the tensor that was rounded; ALL for all of them."""

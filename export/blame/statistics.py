@@ -75,10 +75,3 @@ class Collector:
             channel_spans=np.median(np.maximum(highs, 0) - np.minimum(lows, 0), axis=0),
             clipped=float(outside.mean()),
         )
-
-
-def round_trip(values: Float32, parameters: ActivationParameters) -> Float32:
-    """Quantize the values to 8 bits and convert them back."""
-    integers = parameters.quantize(values, np.int8).astype(np.float32)
-    real: Float32 = np.float32(parameters.scale) * (integers - parameters.zero_point)
-    return real

@@ -29,6 +29,7 @@ from edgeconv.export.passes.quantized_forms import (
 from edgeconv.export.passes.rewriting import Rewrites
 from edgeconv.export.passes.sequences import Sequences
 from edgeconv.export.passes.sigmoid import Sigmoid
+from edgeconv.export.passes.sigmoid_shares import SigmoidShares
 from edgeconv.export.passes.simplification import Simplify
 from edgeconv.export.passes.softplus import Softplus
 from edgeconv.export.passes.steps import Step, run
@@ -67,6 +68,7 @@ def float_steps() -> tuple[Step, ...]:
         Step(PReluToLeakyRelu(), "anywhere: nothing else reads a PRelu"),
         Step(HardSwish(), "anywhere among the patterns: no other reads a Clip between sums"),
         Step(Sigmoid(), "anywhere among the patterns: no other reads Exp"),
+        Step(SigmoidShares(), "after Sigmoid, which makes some that it reads"),
         Step(Softplus(), "anywhere among the patterns: no other reads Where"),
         Step(LayerNorm(), "before MeanToGlobalPool: its mean may be over a whole map"),
         Step(

@@ -18,7 +18,7 @@ Integers = npt.NDArray[np.integer[Any]]
 
 # A range narrower than this is a constant; its scale must still be a normal float32, and stay one
 # when it is multiplied by a weight scale.
-_MIN_SPAN = 1e-6
+MIN_SPAN = 1e-6
 _MIN_WEIGHT_SCALE = 1e-12
 # With 254 steps from 0 to 1 a quantized value stands for 0.5. With 255 steps 0.5 lies between two
 # of them. It is the HardSigmoid of zero, which whole channels may have, and runtimes that round
@@ -88,6 +88,12 @@ class ActivationParameters:
         saturated: Integers = np.clip(integers, info.min, info.max).astype(dtype)
         return saturated
 
+    def round_trip(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Quantize the values to 8 bits and convert them back."""
+        integers = self.quantize(values, np.int8).astype(np.float32)
+        real: npt.NDArray[np.float32] = np.float32(self.scale) * (integers - self.zero_point)
+        return real
+
 
 def activation_parameters(observed: Range, *, symmetric: bool = False) -> ActivationParameters:
     """Choose the parameters that cover ``observed`` and represent zero exactly.
@@ -96,7 +102,7 @@ def activation_parameters(observed: Range, *, symmetric: bool = False) -> Activa
         observed: What has to be covered.
         symmetric: Whether zero has to be the integer 0, so that -127 and 127 are the ends.
     """
-    if symmetric and observed.reach > _MIN_SPAN:
+    if symmetric and observed.reach > MIN_SPAN:
         return ActivationParameters(float(np.float32(observed.reach / 127)), 0)
     low, high = min(observed.low, 0.0), max(observed.high, 0.0)
     if (low, high) == (0.0, 1.0):
@@ -105,8 +111,8 @@ def activation_parameters(observed: Range, *, symmetric: bool = False) -> Activa
         # Every scale states zero exactly. A tiny one would overflow what kernels multiply by its
         # reciprocal, as a bias that keeps a Relu at zero.
         high = 1.0
-    elif high - low < _MIN_SPAN:
-        high = low + _MIN_SPAN
+    elif high - low < MIN_SPAN:
+        high = low + MIN_SPAN
     scale = float(np.float32((high - low) / 255))
     zero_point = int(np.clip(np.rint(-128 - low / scale), -128, 127))
     return ActivationParameters(scale, zero_point)

@@ -153,6 +153,7 @@ def run_reference(
         network,
         joined_outputs(network.graph.graph, network.graph.opset_imports[""]),
         head is not None and head.kind is OutputKind.TOP5,
+        network.run,
     )
 
 
@@ -201,7 +202,7 @@ def verified(
         if refused is not None:
             failures[artifact.path] = refused
         elif not (figures := found.figures[artifact.path]).passed:
-            failures[artifact.path] = failure(artifact, figures, reference.runtime)
+            failures[artifact.path] = failure(artifact, figures, reference)
     return [
         artifact.model_copy(update={"verification": found.figures.get(artifact.path)})
         for artifact in artifacts

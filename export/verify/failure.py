@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgeconv.bundle import Artifact, Precision, Verification
 from edgeconv.errors import VerificationError
+from edgeconv.export.quantize.parameters import MIN_SPAN
 from edgeconv.export.verify.kept import NOTHING_DB
-from edgeconv.export.verify.parity import MAX_ERROR
+from edgeconv.export.verify.parity import MAX_ERROR, Reference
+from edgeconv.export.verify.rounded_inputs import kept_with_rounded_inputs
 from edgeconv.metrics import NOT_FINITE
 
+# Inputs in 8 bits have 35 to 40 dB, and most networks pass that on. Where no more than this is left
+# of it, a dozen layers that round as the inputs do leave nothing.
+_AMPLIFIED_DB = 20.0
 
-def failure(artifact: Artifact, figures: Verification, reference: str) -> VerificationError:
+
+def failure(artifact: Artifact, figures: Verification, reference: Reference) -> VerificationError:
     """Make the error for a file whose figures did not pass.
 
     Args:
         artifact: The file.
         figures: Its figures.
-        reference: The runtime that computed the reference.
+        reference: What the file was held against.
     """
     name, precision = artifact.path, artifact.precision
     if precision is Precision.FLOAT32:
@@ -24,7 +32,8 @@ def failure(artifact: Artifact, figures: Verification, reference: str) -> Verifi
             error, where = figures.probe.max_error, f" on inputs {figures.probe.what}"
         by = f"by {error:.2g} of the output's range" if error < NOT_FINITE else "by NaN or infinity"
         return VerificationError(
-            f"{name} differs from {reference} {by}{where}, more than float32 rounding explains",
+            f"{name} differs from {reference.runtime} {by}{where}, more than "
+            "float32 rounding explains",
             hint="report it",
         )
     operators, exact = figures.operators, figures.exact_sqnr_db
@@ -37,11 +46,7 @@ def failure(artifact: Artifact, figures: Verification, reference: str) -> Verifi
             hint="report the network, or keep that operator in float with --keep-float",
         )
     if figures.keeps_nothing:
-        return VerificationError(
-            f"{name} keeps nothing of {_of_what(figures)}: SQNR {figures.sqnr_db:.1f} dB"
-            f"{_argmax(figures)}",
-            hint=_advice(artifact, figures),
-        )
+        return _nothing_kept(artifact, figures, reference)
     if exact is not None:
         return VerificationError(
             f"{name} keeps {figures.sqnr_db:.1f} dB of the network on {figures.runtime}, where "
@@ -51,9 +56,35 @@ def failure(artifact: Artifact, figures: Verification, reference: str) -> Verifi
     limit = MAX_ERROR.get(precision, NOT_FINITE)
     advice = "try --precision float32" if precision is Precision.FLOAT16 else "report it"
     return VerificationError(
-        f"{name} differs from {reference} by {figures.max_error:.2g} of the output's range, "
-        f"more than {limit:g}",
+        f"{name} differs from {reference.runtime} by {figures.max_error:.2g} of the output's "
+        f"range, more than {limit:g}",
         hint=advice,
+    )
+
+
+def _nothing_kept(
+    artifact: Artifact, figures: Verification, reference: Reference
+) -> VerificationError:
+    message = (
+        f"{artifact.path} keeps nothing of {_of_what(figures)}: SQNR {figures.sqnr_db:.1f} dB"
+        f"{_argmax(figures)}"
+    )
+    largest = max(float(np.abs(row[0]).max(initial=0)) for row in reference.outputs)
+    if 0 < largest < MIN_SPAN:
+        return VerificationError(
+            f"{message}; the float network's own values fade to {largest:.1e}, and int8 has no "
+            f"range below {MIN_SPAN:g}",
+            hint="load trained weights: those of a fresh network may fade with its depth",
+        )
+    at_best = kept_with_rounded_inputs(reference)
+    if at_best is None or at_best >= _AMPLIFIED_DB:
+        return VerificationError(message, hint=_advice(artifact, figures))
+    return VerificationError(
+        f"{message}; the float network itself keeps no more than {at_best:.1f} dB when nothing but "
+        "its inputs is rounded to 8 bits",
+        hint="the network amplifies small differences of its inputs, as one with random weights "
+        "may: load trained weights, or pass --repair (on from --effort 1), which leaves operators "
+        "in float",
     )
 
 
@@ -63,8 +94,8 @@ def _advice(artifact: Artifact, figures: Verification) -> str:
     if worst is not None and worst.part is not None and worst.output in integer:
         return "pass --split-outputs, so that each part is an output with a scale of its own"
     return (
-        "check the calibration data, keep the layers in float that `edgeconv blame` names "
-        "(--keep-float)"
+        "check the calibration data, pass --repair (on from --effort 1), or keep the layers in "
+        "float that `edgeconv blame` names (--keep-float)"
     )
 
 

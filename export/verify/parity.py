@@ -131,6 +131,7 @@ class Reference:
         network: The network's inputs and outputs, with their layouts; None where all are NCHW.
         joined: The parts of each output that a concatenation makes; None or missing for others.
         ranked: Whether the outputs are the best classes and their probabilities.
+        run: Runs the network in float32 on another sample; None where it is not at hand.
     """
 
     runtime: str
@@ -143,6 +144,7 @@ class Reference:
     network: Interface | None = None
     joined: Sequence[Parts | None] = ()
     ranked: bool = False
+    run: Callable[[Sample], Outputs] | None = None
 
     def comparable(self, got: Sequence[Outputs]) -> list[Outputs]:
         """What a file computed for the samples, and perhaps the probes, element by element.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,20 +27,51 @@ def test_what_is_known_is_tried_again_only_if_it_failed_and_on_demand(
 ) -> None:
     tried: list[str] = []
 
-    def attempt(_: compatibility.Known, name: str, precision: str) -> str:
-        tried.append(f"{name} {precision}")
-        return "equal" if name == "right" else "refused: why"
+    def attempt(_: compatibility.Known, name: str, precisions: list[str]) -> Iterator[str]:
+        for precision in precisions:
+            tried.append(f"{name} {precision}")
+            yield "equal" if name == "right" else "refused: why"
 
     monkeypatch.setattr(compatibility.Known, "_tried", attempt)
     for again in (False, False, True):
-        outcomes = compatibility.Known(1, again=again)
-        assert outcomes.outcome("right", "float32") == "equal"
-        assert outcomes.outcome("wrong", "float32") == "refused: why"
+        outcomes = compatibility.Known(again=again)
+        assert outcomes.outcomes("right", ["float32"]) == {"float32": "equal"}
+        assert outcomes.outcomes("wrong", ["float32"]) == {"float32": "refused: why"}
     assert tried == ["right float32", "wrong float32", "wrong float32"]
     assert len(json.loads(known.read_text())) == 2
-    outcomes = compatibility.Known(1, only=True)
-    assert outcomes.outcome("wrong", "float32") == "refused: why"
-    assert outcomes.outcome("another", "float32") == compatibility.NOT_TRIED
+    outcomes = compatibility.Known(only=True)
+    assert outcomes.outcomes("wrong", ["float32"]) == {"float32": "refused: why"}
+    assert outcomes.outcomes("another", ["int8"]) == {"int8": compatibility.NOT_TRIED}
+
+
+def test_what_ends_the_process_is_the_outcome_of_one_precision(
+    known: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[list[str]] = []
+
+    def run(name: str, precisions: list[str]) -> tuple[list[str], str]:
+        runs.append(precisions)
+        return (["equal"], "failed") if "float32" in precisions else (["30.0 dB"], "")
+
+    monkeypatch.setattr(compatibility, "_run", run)
+    found = compatibility.Known().outcomes("net", compatibility.PRECISIONS)
+    assert found == {"float32": "equal", "int8": "failed", "int16x8": "30.0 dB"}
+    assert runs == [["float32", "int8", "int16x8"], ["int16x8"]]
+
+
+def test_a_process_that_ends_early_says_what_it_finished(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "program"
+    program.write_text(
+        f"#!{sys.executable}\nimport os, signal\n"
+        f"print('a library speaks\\n{compatibility.OUTCOME}equal', flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGXCPU)\n"
+    )
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    late = f"takes more than {compatibility.SECONDS} s"
+    assert compatibility._run("net", ["float32", "int8"]) == (["equal"], late)
 
 
 def test_a_reason_does_not_break_the_table() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from torch import Tensor, nn
 
 from edgeconv.bundle import Bundle, IoType, Precision
 from edgeconv.cli import cli
@@ -63,6 +64,30 @@ def test_it_is_an_error_and_no_bundle_if_nothing_is_right(tmp_path: Path) -> Non
             quantization=LOSSY,
         )
     assert not (tmp_path / "b").exists()
+
+
+class Amplifying(nn.Module):
+    """The logistic map, which doubles a small difference in each of its steps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(9):
+            x = 4 * x * (1 - x)
+        return x - 0.5
+
+
+def test_a_network_that_amplifies_rounding_is_named_as_the_cause(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((16, 64), dtype=np.float32)
+    with pytest.raises(VerificationError, match=r"keeps nothing of .* itself keeps no more") as got:
+        export(
+            Amplifying(),
+            input_size=(64,),
+            precisions="int8",
+            calibration=values,
+            out=tmp_path / "b",
+            quantization=LOSSY,
+        )
+    assert "trained weights" in got.value.hint
+    assert "blame" not in got.value.hint
 
 
 def test_no_verify_keeps_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

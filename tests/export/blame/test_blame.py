@@ -14,7 +14,6 @@ from edgeconv.bundle import Format, Precision
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export import QuantizeOptions, export
 from edgeconv.export.blame import Blame, blame
-from edgeconv.export.blame.statistics import round_trip
 from edgeconv.export.layer_rules import LayerRule, WeightScales
 from edgeconv.export.quantize.parameters import Range, activation_parameters
 from edgeconv.export.quantize_options import RangeMethod
@@ -179,6 +178,6 @@ def test_a_round_trip_costs_half_a_step_at_most(low: float, high: float, share: 
     parameters = activation_parameters(Range(low, high))
     covered = parameters.range
     value = np.float32([covered.low + share * (covered.high - covered.low)])
-    error = abs(float(round_trip(value, parameters)[0]) - float(value[0]))
+    error = abs(float(parameters.round_trip(value)[0]) - float(value[0]))
     # float32 division moves a value across a boundary between two quantized values.
     assert error <= parameters.scale * 0.501 + 1e-5 * abs(float(value[0]))

@@ -17,6 +17,7 @@ from edgeconv.export.passes.layer_norm import LayerNorm, RMSNorm
 from edgeconv.export.passes.pixel_shuffle import PixelShuffle
 from edgeconv.export.passes.prelu import PReluToLeakyRelu
 from edgeconv.export.passes.sigmoid import Sigmoid
+from edgeconv.export.passes.sigmoid_shares import SigmoidShares
 from edgeconv.export.passes.softplus import Softplus
 from edgeconv.export.passes.sums import SumToAdd
 from edgeconv.models.randomize import structured_input
@@ -323,6 +324,28 @@ def test_the_logarithm_of_a_sigmoid_is_finite_far_from_zero(body: str) -> None:
     (got,) = run_onnx(model, x).values()
     expected = torch.nn.functional.logsigmoid(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-30)
+
+
+def test_sigmoids_divided_by_their_sum_are_right_where_all_are_tiny() -> None:
+    """ONNX Runtime's Sigmoid is zero from -18 down, so that the quotient was 0 / 0."""
+    model = graph("a = Sigmoid(x) b = ReduceSum<keepdims = 1>(a, last) y = Div(a, b)")
+    assert SigmoidShares()(model).modified
+    x = np.linspace(-60, 60, np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+    (got,) = run_onnx(model, x).values()
+    shares = torch.sigmoid(torch.from_numpy(x))
+    expected = (shares / shares.sum(-1, keepdim=True)).numpy()
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a = Sigmoid(x) b = ReduceSum<keepdims = 1>(a) y = Div(a, b)",
+        "a = Sigmoid(x) c = Exp(x) b = ReduceSum<keepdims = 1>(c, last) y = Div(a, b)",
+    ],
+)
+def test_another_quotient_of_sigmoids_stays(body: str) -> None:
+    assert not SigmoidShares()(graph(body)).modified
 
 
 def test_a_softplus_with_a_low_threshold_stays() -> None:
