@@ -17,7 +17,7 @@ TYPECHECK ?= build/typecheck
 REALNETS  ?= build/realnets
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check lint typecheck copy format export bench gate docs dist clean
+.PHONY: help setup demo test test-long check lint typecheck copy format export bench gate docs docs-site readme dist clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,14 @@ gate: setup ## Fail if RESULT is worse than BASELINE: result files, or folders o
 
 docs: setup ## Write the pages that are made from the code
 	$(BIN)/python -m edgeconv.export.tflite.operators_page -o docs/operators.md
+
+docs-site: copy ## Build the docs site in build/docs-site; broken links fail
+	$(BIN)/python -c 'import material, mkdocstrings' 2> /dev/null || $(PIP) install -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m mkdocs build --strict
+
+readme: setup ## Run the commands of the tutorials again, write what they print, and draw README's picture
+	$(BIN)/python docs/site/remake.py $(filter-out %/README.md,$(wildcard docs/tutorials/*.md))
+	$(BIN)/python docs/site/recording.py
 
 dist: setup ## Build sdist and wheel, and try the wheel in a clean environment
 	rm -rf dist build/dist-venv
