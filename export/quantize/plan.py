@@ -35,9 +35,12 @@ _PASSES_INFINITY = _ELEMENTWISE | _MOVES
 # ONNX Runtime packs several matrices anew in each inference, which costs more in int8. From so many
 # rows on that is 4 % at the most, on a Cortex-A72 (benchmarks/results/batched_products.md).
 _FEWEST_ROWS = 32
+# Steps that the fixed scale of a Softmax, 1/256, has from 0 to 1.
+_SHARES = 256
 _NOT_FINITE = "integers have no NaN and no infinity, which the network asks for behind it"
 _ISLAND = "it lies between operators in float, and integers would only round it"
 _FINER = "its result is an output, which may be finer than the steps of 1/256 that int8 has"
+_FLAT = "it shares 1 among more elements than the 256 steps that int8 has for them"
 AT_THE_END = "its parts are outputs, each in a scale of its own"
 
 
@@ -160,6 +163,8 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
         reasons[node] = _reason_for_float(node, operator)
         if node in not_finite:
             reasons[node] = _NOT_FINITE
+        if operator is not None and _shares_are_lost(node):
+            reasons[node] = _FLAT
         if node in ending:
             reasons[node] = _FINER if node.op_type == "Softmax" else AT_THE_END
         if node.name in keep_float and operator is not None:
@@ -199,6 +204,15 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
         if parameters is not None and not others
     }
     return result
+
+
+def _shares_are_lost(node: ir.Node) -> bool:
+    """Whether a Softmax is over so many elements that their mean is less than a step of 1/256."""
+    shape = node.inputs[0].shape if node.op_type == "Softmax" and node.inputs[0] else None
+    if shape is None:
+        return False
+    size = shape[node.attributes.get_int("axis", -1)]
+    return isinstance(size, int) and size > _SHARES
 
 
 def _islands(reasons: Mapping[ir.Node, str]) -> Iterator[ir.Node]:

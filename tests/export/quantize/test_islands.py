@@ -53,3 +53,22 @@ def test_what_an_input_an_output_or_a_layer_touches_is_no_island() -> None:
     net.output(net.op("Abs", net.op("Sin", y)))
     quantized = quantize(as_model(net.proto()), batches(), OPTIONS)
     assert all("(Sin)" in line for line in quantized.float_fallback)
+
+
+def test_a_softmax_over_more_elements_than_int8_has_steps_stays_in_float() -> None:
+    """Keys that share 1 among 1024 tokens, as CoaT and EfficientViM have, were all zero in int8."""
+    tokens = 1024
+    net = Net()
+    x = net.input("x", (1, tokens, 8))
+    key, value = (net.op("MatMul", x, net.constant(weight(seed))) for seed in (1, 2))
+    shares = net.op("Transpose", net.op("Softmax", key, axis=1), perm=[0, 2, 1])
+    model = as_model(net.output(net.op("MatMul", shares, value)).proto())
+    data = [np.random.default_rng(1).standard_normal((1, tokens, 8)).astype(np.float32)]
+    quantized = quantize(model, [data], OPTIONS)
+    assert any("(Softmax)" in line for line in quantized.float_fallback)
+    (expected,) = run_onnx(ir.to_proto(model), data).values()
+    for got in (
+        *run_onnx(ir.to_proto(quantized.model), data, fused=True).values(),
+        *run_tflite(lower(quantized.model).data, data).values(),
+    ):
+        assert sqnr_db(expected, got) > 20  # both products read inputs of 8 bits
