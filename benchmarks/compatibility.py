@@ -224,7 +224,8 @@ def page(found: Outcomes, families: dict[str, str]) -> Iterator[str]:
         "`tests/realnets`, or of 16 structured images; so few say that the files are right, and "
         "little about accuracy, as random weights do. What fails verification so is exported at "
         "effort 1, which leaves operators in float where too much would be lost. An export "
-        f"that needs more than {SECONDS} s of processor time is stopped."
+        f"that needs more than {SECONDS} s of processor time is stopped. What an earlier version "
+        "of edgeconv did with the same tools is not done again; this page has the last outcome."
     )
     tools = ("torch", "onnxruntime", "ai-edge-litert", *(("timm",) if families else ()))
     yield ""
