@@ -149,7 +149,8 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
     """
     result = Plan()
     keep_float = options.keep_float
-    ending = set() if options.integer_outputs else _ending(graph)
+    at_end = _ending(graph)
+    ending = set() if options.integer_outputs else at_end
     concats: list[ir.Node] = []
     shared = _UnionFind()
     wanted: dict[ir.Value, None] = {}
@@ -163,7 +164,7 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
         reasons[node] = _reason_for_float(node, operator)
         if node in not_finite:
             reasons[node] = _NOT_FINITE
-        if operator is not None and _shares_are_lost(node):
+        if operator is not None and node not in at_end and _shares_are_lost(node):
             reasons[node] = _FLAT
         if node in ending:
             reasons[node] = _FINER if node.op_type == "Softmax" else AT_THE_END
