@@ -202,7 +202,7 @@ def verified(
         if refused is not None:
             failures[artifact.path] = refused
         elif not (figures := found.figures[artifact.path]).passed:
-            failures[artifact.path] = failure(artifact, figures, reference)
+            failures[artifact.path] = failure(artifact, figures, reference.runtime, reference)
     return [
         artifact.model_copy(update={"verification": found.figures.get(artifact.path)})
         for artifact in artifacts

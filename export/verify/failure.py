@@ -17,13 +17,16 @@ from edgeconv.metrics import NOT_FINITE
 _AMPLIFIED_DB = 20.0
 
 
-def failure(artifact: Artifact, figures: Verification, reference: Reference) -> VerificationError:
+def failure(
+    artifact: Artifact, figures: Verification, runtime: str, reference: Reference | None = None
+) -> VerificationError:
     """Make the error for a file whose figures did not pass.
 
     Args:
         artifact: The file.
         figures: Its figures.
-        reference: What the file was held against.
+        runtime: The runtime that computed the reference.
+        reference: What the file was held against, where the network can be run again.
     """
     name, precision = artifact.path, artifact.precision
     if precision is Precision.FLOAT32:
@@ -32,8 +35,7 @@ def failure(artifact: Artifact, figures: Verification, reference: Reference) -> 
             error, where = figures.probe.max_error, f" on inputs {figures.probe.what}"
         by = f"by {error:.2g} of the output's range" if error < NOT_FINITE else "by NaN or infinity"
         return VerificationError(
-            f"{name} differs from {reference.runtime} {by}{where}, more than "
-            "float32 rounding explains",
+            f"{name} differs from {runtime} {by}{where}, more than float32 rounding explains",
             hint="report it",
         )
     operators, exact = figures.operators, figures.exact_sqnr_db
@@ -56,19 +58,21 @@ def failure(artifact: Artifact, figures: Verification, reference: Reference) -> 
     limit = MAX_ERROR.get(precision, NOT_FINITE)
     advice = "try --precision float32" if precision is Precision.FLOAT16 else "report it"
     return VerificationError(
-        f"{name} differs from {reference.runtime} by {figures.max_error:.2g} of the output's "
+        f"{name} differs from {runtime} by {figures.max_error:.2g} of the output's "
         f"range, more than {limit:g}",
         hint=advice,
     )
 
 
 def _nothing_kept(
-    artifact: Artifact, figures: Verification, reference: Reference
+    artifact: Artifact, figures: Verification, reference: Reference | None
 ) -> VerificationError:
     message = (
         f"{artifact.path} keeps nothing of {_of_what(figures)}: SQNR {figures.sqnr_db:.1f} dB"
         f"{_argmax(figures)}"
     )
+    if reference is None:
+        return VerificationError(message, hint=_advice(artifact, figures))
     largest = max(float(np.abs(row[0]).max(initial=0)) for row in reference.outputs)
     if 0 < largest < MIN_SPAN:
         return VerificationError(

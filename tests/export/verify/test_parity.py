@@ -80,7 +80,7 @@ def test_a_file_that_keeps_less_than_its_integers_should(steps: tuple[float | No
     figures = compare(moved(0.2), reference, Precision.INT8, "r")
     assert not figures.passed
     assert figures.exact_sqnr_db == pytest.approx(figures.sqnr_db + 12.04, abs=0.01)
-    message = str(failure(artifact(Precision.INT8), figures, reference))
+    message = str(failure(artifact(Precision.INT8), figures, "pytorch"))
     assert f"should keep {figures.exact_sqnr_db:.1f} dB" in message
     assert "--no-verify" not in message  # an option of export, not of verify
 
@@ -92,7 +92,7 @@ def test_an_operator_that_is_off_is_the_error_and_named() -> None:
     figures = compare(moved(0.05), reference, Precision.INT8, "r", format=Format.ONNX)
     assert not figures.passed
     assert "c (Conv) is up to 7 steps off" in str(
-        failure(artifact(Precision.INT8), figures, reference)
+        failure(artifact(Precision.INT8), figures, "pytorch")
     )
     assert compare(moved(0.05), reference, Precision.INT8, "r", format=Format.TFLITE).passed
 
@@ -150,7 +150,7 @@ def test_a_part_of_an_output_is_a_place_of_its_own() -> None:
     assert figures.sqnr_db == 0.0
     assert figures.keeps_nothing
     assert not figures.passed
-    message = str(failure(artifact(Precision.INT8), figures, reference))
+    message = str(failure(artifact(Precision.INT8), figures, "pytorch"))
     assert "keeps nothing of the part 'scores' of the output 'rows': SQNR 0.0 dB" in message
 
 
@@ -161,7 +161,7 @@ def test_values_that_fade_below_the_least_range_are_named_as_the_cause() -> None
     reference = Reference("pytorch", [()] * 20, faded, quantized)
     figures = compare(zeros, reference, Precision.INT8, "r")
     assert figures.keeps_nothing
-    error = failure(artifact(Precision.INT8), figures, reference)
+    error = failure(artifact(Precision.INT8), figures, "pytorch", reference)
     assert "int8 has no range below 1e-06" in error.message
     assert "trained weights" in error.hint
 
@@ -176,7 +176,7 @@ def test_an_argmax_by_chance_keeps_nothing() -> None:
     figures = compare(got, reference, Precision.INT8, "r")
     assert (figures.argmax_agreement, figures.keeps_nothing) == (0.0, True)
     assert figures.sqnr_db > 0
-    message = str(failure(artifact(Precision.INT8), figures, reference))
+    message = str(failure(artifact(Precision.INT8), figures, "pytorch"))
     assert "0% of the same argmax, as by chance" in message
 
 
@@ -214,7 +214,7 @@ def test_half_precision_has_a_limit_of_its_own() -> None:
     assert compare(moved(0.05), REFERENCE, Precision.FLOAT16, "r").passed
     apart = compare(moved(0.2), REFERENCE, Precision.FLOAT16, "r")
     assert not apart.passed
-    assert "--precision float32" in str(failure(artifact(Precision.FLOAT16), apart, REFERENCE))
+    assert "--precision float32" in str(failure(artifact(Precision.FLOAT16), apart, "pytorch"))
 
 
 @pytest.mark.parametrize(("second", "passed"), [(0.5, True), (-0.5, True), (3.0, False)])
