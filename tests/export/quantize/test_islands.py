@@ -56,7 +56,7 @@ def test_what_an_input_an_output_or_a_layer_touches_is_no_island() -> None:
 
 
 def test_a_softmax_over_more_elements_than_int8_has_steps_stays_in_float() -> None:
-    """Keys that share 1 among 1024 tokens, as CoaT and EfficientViM have, were all zero in int8."""
+    """Keys that share 1 among 1024 tokens were all zero in int8."""
     tokens = 1024
     net = Net()
     x = net.input("x", (1, tokens, 8))
