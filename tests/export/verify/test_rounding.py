@@ -170,6 +170,20 @@ def test_kernels_that_subtract_from_an_exponential_are_right(
     assert export(layers, out=tmp_path / "layers", input_size=InputShape((2, 8)))
 
 
+@pytest.mark.parametrize("size", [30, 64])
+def test_a_mean_of_values_that_are_all_alike_is_right(size: int, tmp_path: Path) -> None:
+    """On inputs of a millionth a biased convolution writes hundreds of nearly equal values.
+
+    A sum one after the other drifts by tens of units there, and a layer behind it shows that.
+    """
+    torch.manual_seed(1)
+    layers = nn.Sequential(
+        *(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    )
+    bundle = export(layers, out=tmp_path / "out", input_size=(3, size + 2, size + 2))
+    assert all(a.verification and a.verification.passed for a in bundle.manifest.artifacts)
+
+
 def test_only_what_a_function_moves_is_added() -> None:
     net = Net()
     near = net.op("Tanh", net.input("x", (1, 3)))
