@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 # These need a package of their own environment (benchmarks/README.md).
 PACKAGES = {
     "benchmarks.peers.ai_edge": "ai_edge_quantizer",
+    "benchmarks.peers.aimet": "aimet_onnx",
     "benchmarks.peers.export_litert_torch": "litert_torch",
     "benchmarks.peers.held_out": "ai_edge_quantizer",
     "benchmarks.transposes": "timm",
