@@ -3,12 +3,11 @@
     python -m benchmarks.compatibility [--timm NAME…] [--families FAMILY…] [--again | --known]
 
 Each network has a process of its own, in which it is exported to both formats once for each
-precision: float32, int8 and int16x8. The
-networks of ``tests/realnets`` have trained weights and their own kind of inputs; those of timm have
-random weights that keep their activations alive, and structured images. Of each family of timm, the
-smallest network is exported in float32, and in what ``--precisions`` names. What is known already
-is not done again: the outcomes are kept in ``build/compatibility.json``, by the version of each
-tool. ``--known`` makes the page of these.
+precision: float32, int8 and int16x8. The networks of ``tests/realnets`` have trained weights and
+their own kind of inputs; those of timm have random weights that keep their activations alive, and
+structured images. Of each family of timm, the smallest network is exported in float32, and in what
+``--precisions`` names. What is known already is not done again: the outcomes are kept in
+``build/compatibility.json``, by the version of each tool. ``--known`` makes the page of these.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 In a block of ``console`` a line that begins with ``$`` is a command (a backslash at its end goes
 on in the next line), and what follows is its output. A block of ``python title="net.py"`` is a
-file. The
-commands of a page run one after the other in an empty folder, beside its files.
+file. The commands of a page run one after the other in an empty folder, beside its files.
 """
 
 from __future__ import annotations

@@ -91,6 +91,7 @@ def _written(
     opset: int,
 ) -> torch.onnx.ONNXProgram | None:
     """The program in ONNX; what it is decomposed into is translated, too."""
+    # The exporter takes no table of ours; this one gets its own entries back.
     with patch.dict(torch._decomp.decomposition_table, TABLE):
         return torch.onnx.export(
             translate(program),

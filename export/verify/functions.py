@@ -1,4 +1,4 @@
-"""How far the results of a network move when each of its functions is off by a unit.
+"""How far the results of a network move by the errors of other functions and sums.
 
 Runtimes approximate a function such as tanh to a unit in the last place, each with an error of its
 own. A network may amplify that, as atanh of a tanh near 1 does; moving its inputs does not show it.
@@ -42,7 +42,7 @@ def subtracted(node: ir.Node) -> float:
 def moves_by_functions(
     model: ir.Model, samples: Sequence[Sample], seed: int = 0
 ) -> list[list[npt.NDArray[Any]]]:
-    """What moving the result of each function by up to a unit in its last place changes.
+    """What the errors of another runtime's functions and sums change; see :func:`_units`.
 
     Both runs are of ``model`` itself: what is wrong in it is no part of the difference.
 
