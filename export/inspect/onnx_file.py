@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from edgeconv.bundle import Format
+from edgeconv.export.activation_memory import Step, Storage, peak_bytes
 from edgeconv.export.inspect.dtypes import is_real, size_of
 from edgeconv.export.inspect.macs import onnx_macs
-from edgeconv.export.inspect.memory import Step, Storage, peak_bytes
 from edgeconv.export.inspect.onnx_graph import Border, Model, Node, read_model
 from edgeconv.export.inspect.onnx_quantization import Quantization, analyze
 from edgeconv.export.inspect.report import (

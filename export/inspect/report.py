@@ -67,7 +67,7 @@ class FileReport(Versioned):
     ``parameters`` are the elements of the constants that hold real numbers (weights, biases,
     statistics; quantized or not), without scalars, scales, zero points, shapes and axes.
     ``macs`` and ``peak_activation_bytes`` are defined in :mod:`edgeconv.export.inspect.macs` and
-    :mod:`edgeconv.export.inspect.memory`; None where shapes are missing.
+    :mod:`edgeconv.export.activation_memory`; None where shapes are missing.
     """
 
     schema_version: int = 1

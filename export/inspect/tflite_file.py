@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeconv.bundle import Format
+from edgeconv.export.activation_memory import Step, Storage, peak_bytes
 from edgeconv.export.inspect.dtypes import QUANTIZED, is_real
 from edgeconv.export.inspect.macs import tflite_macs
-from edgeconv.export.inspect.memory import Step, Storage, peak_bytes
 from edgeconv.export.inspect.report import (
     FileReport,
     OperatorReport,

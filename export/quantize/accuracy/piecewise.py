@@ -9,6 +9,7 @@ from typing import Any
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgeconv.export.activation_memory import Step, peak_bytes
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.runtimes import IntermediateOutputs
 
@@ -93,15 +94,14 @@ class Piecewise:
 
 
 def most_bytes(graph: ir.Graph) -> int:
-    """The most bytes that the float values of one run take at a time, where shapes are static."""
-    last = {value: node for node in graph for value in node.inputs if value is not None}
-    held = {value: _bytes(value) for value in graph.inputs if value in last}
-    most = sum(held.values())
-    for node in graph:
-        held |= {value: _bytes(value) for value in node.outputs}
-        most = max(most, sum(held.values()))
-        held = {value: size for value, size in held.items() if last.get(value, node) is not node}
-    return most
+    """The most bytes that the values of one run take at a time, where shapes are static."""
+    values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
+    sizes = {value: _bytes(value) for value in values}
+    steps = [
+        Step(tuple(value for value in node.inputs if value is not None), tuple(node.outputs))
+        for node in graph
+    ]
+    return peak_bytes(steps, sizes, (), ())
 
 
 def _bytes(value: ir.Value) -> int:

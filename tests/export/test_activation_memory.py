@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeconv.export.inspect.memory import Step, Storage, peak_bytes
+from edgeconv.export.activation_memory import Step, Storage, peak_bytes
 
 
 def test_a_chain_holds_the_input_and_two_neighbors() -> None:
