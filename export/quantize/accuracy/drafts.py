@@ -136,14 +136,16 @@ class Drafts:
         model, observed = self.model, _part(found, part)
         if recipe.rescalings:
             model = model.clone()
-            channels = dict(observed.channels)
+            before = observed.channels
+            channels = dict(before)
             # What stays in float in between gains nothing, and its channels were not observed.
             segments = [
                 each for each in find_segments(model.graph) if str(each.value.name) in channels
             ]
             if not all(_RESCALE[each](segments, channels) for each in recipe.rescalings):
                 return None
-            observed = self._rescaled(model, observed, channels, recipe.method, part)
+            changed = {name: each for name, each in channels.items() if each is not before[name]}
+            observed = self._rescaled(model, observed, changed, recipe.method, part)
         if part is not Part.WHOLE:
             return draft_from(model, options, observed)
         seen = calibration_of(self._watch.outputs, self._groups, found, recipe.method)
@@ -180,7 +182,15 @@ class Drafts:
     ) -> Observed:
         """What would be seen of the graph with other channels.
 
-        Extremes follow from those of the channels. Counts do not, and are taken again.
+        Extremes follow from those of the channels. Counts do not, and are taken again. What is
+        seen of other activations stays, because the passes keep the function of the network.
+
+        Args:
+            model: The graph.
+            observed: What was seen before.
+            channels: The figures of the channels that changed, by the activation's name.
+            method: The range method.
+            part: The samples.
         """
         if method is RangeMethod.MINMAX:
             extremes = {
@@ -193,7 +203,8 @@ class Drafts:
         limits = input_limits(self.model, self._groups, self.survey.whole, method)
         data: Batches = self._batches if part is Part.WHOLE else self.kept(part)
         watched = Watch(model, self._options).model
-        return survey(watched, self._names, ClippedBatches(data, limits), counting=True).whole
+        again = survey(watched, list(channels), ClippedBatches(data, limits), counting=True).whole
+        return Observed(observed.histograms | again.histograms, observed.sums)
 
     def _corrected(self, current: CalibratedModel | None, part: Part) -> CalibratedModel | None:
         if current is None:
