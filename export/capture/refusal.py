@@ -15,11 +15,11 @@ import torch
 from torch import fx, nn
 
 from edgeconv.errors import CaptureError, first_line
+from edgeconv.export.capture.wrapped import own_name
 
 _ELSEWHERE = "or export the network without this part and compute it outside"
 _FRAME = re.compile(r'File "(?P<file>.+?)", line (?P<line>\d+)')
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
-_WRAPPED = "network"  # as our wrappers of a module call it
 _LIBRARY = Path(sysconfig.get_path("stdlib"))
 _OWN = Path(__file__).parent
 _TORCH = Path(torch.__file__).parent
@@ -124,7 +124,7 @@ def _failing_node(error: Exception) -> fx.Node | None:
 
 def _failing_module(network: nn.Module, error: Exception) -> str:
     """The innermost module that was running when ``error`` was raised."""
-    names = {id(module): _own_name(name) for name, module in network.named_modules()}
+    names = {id(module): own_name(name) for name, module in network.named_modules()}
     found = ""
     for frame in _frames(error.__traceback__):
         module = frame.get("self")
@@ -140,14 +140,7 @@ def _frames(trace: TracebackType | None) -> Iterator[dict[str, object]]:
 def _module_of(node: fx.Node) -> str:
     """The qualified name and the class of the module that called the operator."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
-    if not stack or not (name := _own_name(stack[-1][0])):
+    if not stack or not (name := own_name(stack[-1][0])):
         return ""
     kind = stack[-1][1]
     return f"{name} ({str(kind).rpartition('.')[2]})"
-
-
-def _own_name(name: str) -> str:
-    """The name in the user's network of a module within our wrappers."""
-    while name == _WRAPPED or name.startswith(f"{_WRAPPED}."):
-        name = name[len(_WRAPPED) :].removeprefix(".")
-    return name
