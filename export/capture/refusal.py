@@ -13,6 +13,7 @@ from types import TracebackType
 
 import torch
 from torch import fx, nn
+from torch.nn.utils import rnn
 
 from edgeconv.errors import CaptureError, first_line
 from edgeconv.export.capture.wrapped import own_name
@@ -69,6 +70,12 @@ def untraceable(name: str, network: nn.Module, shapes: str, error: Exception) ->
     place = SourceLine.of_error(error)
     where = f" in {module}" if module else ""
     where += f" at {place}" if place else ""
+    if _packs_sequences(error):
+        return CaptureError(
+            f"{message}: it packs sequences (torch.nn.utils.rnn.PackedSequence){where}",
+            hint="give the layer the padded batch (one sequence needs no packing), and take the "
+            "last step of each sequence with torch.gather",
+        )
     if "data-dependent" in str(error):
         return CaptureError(
             f"{message}: Python decides by the value of a tensor{where}",
@@ -131,6 +138,17 @@ def _failing_module(network: nn.Module, error: Exception) -> str:
         if isinstance(module, nn.Module) and names.get(id(module)):
             found = f"{names[id(module)]} ({type(module).__name__})"
     return found
+
+
+def _packs_sequences(error: Exception) -> bool:
+    """Whether a function of PyTorch that fails packs sequences, unpacks them or reads them so."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(
+        frame.f_code.co_filename == rnn.__file__
+        or any(isinstance(value, rnn.PackedSequence) for value in frame.f_locals.values())
+        for frame, _ in frames
+        if _TORCH in Path(frame.f_code.co_filename).parents
+    )
 
 
 def _frames(trace: TracebackType | None) -> Iterator[dict[str, object]]:
