@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import torch
+from torch.nn.modules import transformer
 
 
 @contextmanager
@@ -22,3 +24,20 @@ def plain_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+@contextmanager
+def masks_as_given() -> Iterator[None]:
+    """Let PyTorch's transformers use every mask as it is, inside the block.
+
+    They compare a mask with a causal one, to choose a faster kernel of the same result. A trace has
+    no values to compare.
+    """
+    with patch.object(transformer, "_detect_is_causal_mask", _as_stated):
+        yield
+
+
+def _as_stated(
+    mask: torch.Tensor | None, is_causal: bool | None = None, size: int | None = None
+) -> bool:
+    return is_causal is True

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx_ir as ir
-from torch import nn
 
 from edgeconv.bundle import Format, IoType, TensorInfo
 from edgeconv.errors import UsageError
@@ -125,8 +124,8 @@ def prepare(request: ResolvedRequest, source: Source) -> Prepared:
     warn_of_device(request, asked.target)
     if request.existing is not None:
         state_pooled_scales(graph)
-    module = itself.source if isinstance(itself.source, nn.Module) else None
-    refuse_bad_weights(graph, module.state_dict() if module is not None else ())
+    module = source.network.network if isinstance(source.network, Called) else None
+    refuse_bad_weights(graph, None if module is None else module.state_dict())
     whole = replace(itself, graph=graph.clone()) if asked.dynamic_batch else itself
     splits = split_outputs(graph) if asked.split_outputs else Splits.none(graph)
     if asked.dynamic_batch:

@@ -22,6 +22,7 @@ from edgeconv.array_file import stored_arrays
 from edgeconv.bundle import TensorInfo
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.input_shape import FixedArgument, InputSpec
+from edgeconv.export.capture.wrapped import Wrapped
 
 Array = npt.NDArray[Any]
 
@@ -58,7 +59,7 @@ class Call:
     kwargs: Mapping[str, Any]
 
 
-class Called(nn.Module):
+class Called(Wrapped):
     """A module that takes its inputs one after the other.
 
     Args:
@@ -67,10 +68,8 @@ class Called(nn.Module):
     """
 
     def __init__(self, network: nn.Module, arguments: Arguments) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.arguments = arguments
-        self.training = False
 
     def forward(self, *tensors: torch.Tensor) -> Any:
         """Call the network with the inputs in their places."""

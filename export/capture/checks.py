@@ -15,7 +15,7 @@ _COMPUTING = _MULTIPLYING | {"Add", "Sub", "Sum", "Mean"}
 """Operators whose whole result is NaN if one of their operands is the number NaN."""
 
 
-def refuse_bad_weights(model: ir.Model, own: Collection[str] = ()) -> None:
+def refuse_bad_weights(model: ir.Model, own: Collection[str] | None = None) -> None:
     """Raise DataError if a weight is NaN, or infinite where an operator multiplies by it.
 
     Infinities elsewhere are legal: bounds of a Clip, masks of an attention. So are single numbers
@@ -24,19 +24,27 @@ def refuse_bad_weights(model: ir.Model, own: Collection[str] = ()) -> None:
 
     Args:
         model: The graph.
-        own: The names of the module's own parameters and buffers: none of these is a constant.
+        own: The names of the module's own parameters and buffers; everything else is a constant of
+            its ``forward``. None for a file, which does not distinguish them.
     """
     for name, value in model.graph.initializers.items():
         tensor = value.const_value
         if tensor is None or not tensor.dtype.is_floating_point():
             continue
         kinds = {node.op_type for node in value.consumers()}
-        is_constant = tensor.size == 1 and name not in own
+        is_constant = tensor.size == 1 and name not in (own or ())
         if is_constant and kinds.isdisjoint(_COMPUTING):
             continue
         array = tensor.numpy()
         multiplied = not is_constant and not kinds.isdisjoint(_MULTIPLYING)
         bad = int(np.count_nonzero(~np.isfinite(array) if multiplied else np.isnan(array)))
+        if bad and own is not None and name not in own and (users := value.consumers()):
+            raise DataError(
+                f"{users[0].name} ({users[0].op_type}): it computes with a constant of which {bad} "
+                f"of {array.size} values are NaN or infinite",
+                hint="take the constant out of forward, or load other weights if it is made of "
+                "them; to mark places, choose it with torch.where",
+            )
         if bad:
             raise DataError(
                 f"the weight {name!r} has {bad} NaN or infinite values of {array.size}",

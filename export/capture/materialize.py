@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from edgeconv.export.capture.fake_quantize import is_of_training, plain
+from edgeconv.export.capture.wrapped import own_name
 
 
 def materialized(network: nn.Module) -> nn.Module:
@@ -36,7 +37,7 @@ def _with_plain_quantization(module: nn.Module, name: str) -> nn.Module:
     for child_name, child in list(module.named_children()):
         path = f"{name}.{child_name}" if name else child_name
         setattr(module, child_name, _with_plain_quantization(child, path))
-    return plain(module, name) if is_of_training(module) else module
+    return plain(module, own_name(name)) if is_of_training(module) else module
 
 
 def _is_parametrized(module: nn.Module) -> bool:

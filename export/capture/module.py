@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from edgeconv.errors import CaptureError
-from edgeconv.export.attention import plain_attention
+from edgeconv.export.attention import masks_as_given, plain_attention
 from edgeconv.export.capture.arguments import Called, name_of
 from edgeconv.export.capture.constants import with_constants
 from edgeconv.export.capture.float32 import compute_in_float32
@@ -24,12 +24,11 @@ from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.capture.real_bins import clear_real_bins
 from edgeconv.export.capture.refusal import inexpressible, untraceable
 from edgeconv.export.capture.translations import ONNX_FUNCTIONS, TABLE, translate
+from edgeconv.export.capture.wrapped import Wrapped, own_name
 from edgeconv.export.graph_edit import own_outputs
 from edgeconv.export.quiet import debugging, quiet_python
 from edgeconv.export.threads import one_torch_thread
 from edgeconv.miscounted import tried_again
-
-_PREFIX = "network."  # of what is in Called and in _Flat
 
 
 def capture_module(
@@ -57,7 +56,7 @@ def _captured(
     traced = materialized(network)
     with quiet_python(), one_torch_thread(), plain_attention(), torch.no_grad():
         try:
-            with _without_printed_graphs():
+            with _without_printed_graphs(), masks_as_given():
                 program = torch.export.export(_Flat(traced), inputs, strict=False)
         except Exception as error:  # the user's forward() may raise anything
             raise untraceable(name_of(network), traced, _shapes(example), error) from error
@@ -77,8 +76,8 @@ def _captured(
     for value, name in zip(model.graph.inputs, names, strict=True):
         value.name = name
     own_outputs(model.graph, output_names)
-    _drop_prefix(model.graph)
-    name_by_module(model.graph, _PREFIX)
+    _name_weights(model.graph)
+    name_by_module(model.graph)
     clear_real_bins(model.graph)
     compute_in_float32(model, name_of(network))
     return model
@@ -115,13 +114,8 @@ def _without_printed_graphs() -> Iterator[None]:
         yield
 
 
-class _Flat(nn.Module):
+class _Flat(Wrapped):
     """A module that returns the tensors of another one as a tuple, in the order of their names."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.training = False
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(named_outputs(self.network(*tensors)).values())
@@ -134,14 +128,12 @@ def _input_names(network: nn.Module, count: int) -> list[str]:
     return names if len(names) == count else [f"input_{index}" for index in range(count)]
 
 
-def _drop_prefix(graph: ir.Graph) -> None:
+def _name_weights(graph: ir.Graph) -> None:
     """Give the weights the names that they have in the user's module."""
     taken = {value.name for value in graph.inputs}
     taken |= {value.name for node in graph for value in node.outputs}
     for name, value in list(graph.initializers.items()):
-        own = name
-        while own.startswith(_PREFIX):
-            own = own.removeprefix(_PREFIX)
+        own = own_name(name)
         if own not in taken:
             taken.add(own)
             value.name = own

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from edgeconv.export.capture.wrapped import own_name
 from edgeconv.export.graph_edit import all_values
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -28,7 +29,7 @@ class _Call:
         return _COUNTER.sub("", self.traced)
 
 
-def name_by_module(graph: ir.Graph, prefix: str) -> None:
+def name_by_module(graph: ir.Graph) -> None:
     """Name nodes and values by the modules that they come from.
 
     What a module without submodules computes bears its path (``layer3.0.conv1``), further operators
@@ -37,9 +38,8 @@ def name_by_module(graph: ir.Graph, prefix: str) -> None:
 
     Args:
         graph: as PyTorch's exporter leaves it.
-        prefix: what stands before the paths that the user knows, perhaps several times.
     """
-    calls = {node: call for node in graph.all_nodes() if (call := _call(node, prefix))}
+    calls = {node: call for node in graph.all_nodes() if (call := _call(node))}
     last = {call: node for node, call in calls.items()}
     operators: dict[str, set[str]] = defaultdict(set)
     containers: set[str] = set()
@@ -78,12 +78,9 @@ class _Names:
         return free
 
 
-def _call(node: ir.Node, prefix: str) -> _Call | None:
+def _call(node: ir.Node) -> _Call | None:
     scopes = node.metadata_props.get(_SCOPES)
     if scopes is None:
         return None
     *paths, traced = ast.literal_eval(scopes)
-    path = f"{paths[-1]}." if paths else ""
-    while path.startswith(prefix):
-        path = path.removeprefix(prefix)
-    return _Call(path.removesuffix("."), traced)
+    return _Call(own_name(paths[-1]) if paths else "", traced)

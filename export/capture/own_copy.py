@@ -7,6 +7,7 @@ import logging
 
 import torch
 from torch import fx, nn
+from torch.utils import _pytree as pytree
 
 from edgeconv.errors import UsageError, first_line
 
@@ -25,12 +26,25 @@ def own_copy(network: nn.Module) -> nn.Module:
     if _is_exported(network):
         return network  # a copy would lose its mode, and nothing here changes it
     try:
-        return copy.deepcopy(network)
+        return copy.deepcopy(network, _detached(network))
     except Exception as error:  # the user's own __deepcopy__, or one of PyTorch's many reasons
         raise UsageError(
             f"{type(network).__name__} cannot be copied: {first_line(error)}",
             hint="pass file.py:factory, or keep no tensors that need a gradient as attributes",
         ) from error
+
+
+def _detached(network: nn.Module) -> dict[int, torch.Tensor]:
+    """Copies of what modules computed from their parameters, as hooks of weight_norm leave it.
+
+    PyTorch copies no tensor that has a gradient to pass on. They are keyed as deepcopy wants them.
+    """
+    held = (value for module in network.modules() for value in vars(module).values())
+    return {
+        id(tensor): tensor.detach().clone()
+        for tensor in pytree.tree_leaves([*held])
+        if isinstance(tensor, torch.Tensor) and not tensor.is_leaf
+    }
 
 
 def unwrapped(network: nn.Module) -> nn.Module:

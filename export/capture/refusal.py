@@ -13,13 +13,14 @@ from types import TracebackType
 
 import torch
 from torch import fx, nn
+from torch.nn.utils import rnn
 
 from edgeconv.errors import CaptureError, first_line
+from edgeconv.export.capture.wrapped import own_name
 
 _ELSEWHERE = "or export the network without this part and compute it outside"
 _FRAME = re.compile(r'File "(?P<file>.+?)", line (?P<line>\d+)')
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
-_WRAPPED = "network"  # as our wrappers of a module call it
 _LIBRARY = Path(sysconfig.get_path("stdlib"))
 _OWN = Path(__file__).parent
 _TORCH = Path(torch.__file__).parent
@@ -69,6 +70,12 @@ def untraceable(name: str, network: nn.Module, shapes: str, error: Exception) ->
     place = SourceLine.of_error(error)
     where = f" in {module}" if module else ""
     where += f" at {place}" if place else ""
+    if _packs_sequences(error):
+        return CaptureError(
+            f"{message}: it packs sequences (torch.nn.utils.rnn.PackedSequence){where}",
+            hint="give the layer the padded batch (one sequence needs no packing), and take the "
+            "last step of each sequence with torch.gather",
+        )
     if "data-dependent" in str(error):
         return CaptureError(
             f"{message}: Python decides by the value of a tensor{where}",
@@ -124,13 +131,24 @@ def _failing_node(error: Exception) -> fx.Node | None:
 
 def _failing_module(network: nn.Module, error: Exception) -> str:
     """The innermost module that was running when ``error`` was raised."""
-    names = {id(module): _own_name(name) for name, module in network.named_modules()}
+    names = {id(module): own_name(name) for name, module in network.named_modules()}
     found = ""
     for frame in _frames(error.__traceback__):
         module = frame.get("self")
         if isinstance(module, nn.Module) and names.get(id(module)):
             found = f"{names[id(module)]} ({type(module).__name__})"
     return found
+
+
+def _packs_sequences(error: Exception) -> bool:
+    """Whether a function of PyTorch that fails packs sequences, unpacks them or reads them so."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(
+        frame.f_code.co_filename == rnn.__file__
+        or any(isinstance(value, rnn.PackedSequence) for value in frame.f_locals.values())
+        for frame, _ in frames
+        if _TORCH in Path(frame.f_code.co_filename).parents
+    )
 
 
 def _frames(trace: TracebackType | None) -> Iterator[dict[str, object]]:
@@ -140,14 +158,7 @@ def _frames(trace: TracebackType | None) -> Iterator[dict[str, object]]:
 def _module_of(node: fx.Node) -> str:
     """The qualified name and the class of the module that called the operator."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
-    if not stack or not (name := _own_name(stack[-1][0])):
+    if not stack or not (name := own_name(stack[-1][0])):
         return ""
     kind = stack[-1][1]
     return f"{name} ({str(kind).rpartition('.')[2]})"
-
-
-def _own_name(name: str) -> str:
-    """The name in the user's network of a module within our wrappers."""
-    while name == _WRAPPED or name.startswith(f"{_WRAPPED}."):
-        name = name[len(_WRAPPED) :].removeprefix(".")
-    return name

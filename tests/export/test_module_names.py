@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import nn
 
 from edgeconv.bench.profile.split_tflite import cut
 from edgeconv.export import export
+from edgeconv.export.capture.arguments import Called, one_input
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
 from edgeconv.models.randomize import randomize_
@@ -47,6 +49,17 @@ class Network(nn.Module):
 
 
 BLOCKS = {"layer3.0", "layer3.1"}
+
+
+def test_a_submodule_called_network_keeps_its_name() -> None:
+    inner = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    network = nn.Sequential(OrderedDict(network=nn.Sequential(OrderedDict(network=inner)))).eval()
+    called = Called(network, one_input(network, (1, 4)))
+    graph = capture_module(called, [np.ones((1, 4), np.float32)], ["y"], 20).graph
+    assert [node.name for node in graph] == ["network.network.0", "network.network.1"]
+    assert set(graph.initializers) == {"network.network.0.weight", "network.network.0.bias"}
+
+
 MODULES = {
     "stem",
     "pool",

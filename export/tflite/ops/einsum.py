@@ -1,8 +1,7 @@
-"""Einsum of one or two operands."""
+"""Einsum of one or two operands, none of which is read along a diagonal or broadcasts."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from math import prod
 
@@ -12,10 +11,8 @@ from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
 from edgeconv.export.tflite.graph import Tensor
 from edgeconv.export.tflite.layout import Order, Perm, Shape, identity
 from edgeconv.export.tflite.node_lowering import NodeLowering
+from edgeconv.export.tflite.ops.einsum_terms import parsed
 from edgeconv.export.tflite.registry import operator
-
-ELLIPSIS_LABELS = "\u2460\u2461\u2462\u2463\u2464\u2465"
-"""Stand for the dimensions behind "...", the last of them for the last dimension."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def einsum(ctx: NodeLowering) -> None:
     FULLY_CONNECTED needs a second operand without a batch. The labels are sorted into those of the
     batch, those that stay and those that are summed.
     """
-    terms, result = _parsed(ctx)
+    terms, result = parsed(ctx, [ctx.shape(index) for index in range(len(ctx.node.inputs))])
     operands = [
         _summed(ctx, index, labels, "".join(terms[:index] + terms[index + 1 :]) + result)
         for index, labels in enumerate(terms)
@@ -98,35 +95,3 @@ def _summed(ctx: NodeLowering, index: int, labels: str, elsewhere: str) -> Opera
     ctx.builder.emit("SUM", [ctx.tensor(index), along], [sums], {"keepDims": False})
     remaining = "".join(label for label in labels if label in elsewhere)
     return Operand(Stored(sums, Order.of(kept, identity(len(kept)))), kept, remaining)
-
-
-def _parsed(ctx: NodeLowering) -> tuple[list[str], str]:
-    """A label for each axis of each input and of the result."""
-    equation = ctx.attributes.get_string("equation", "").replace(" ", "")
-    left, arrow, result = equation.partition("->")
-    terms = [
-        _spelled(ctx, term, len(ctx.shape(index))) for index, term in enumerate(left.split(","))
-    ]
-    if arrow:
-        result = _spelled(ctx, result, len(ctx.result_shape))
-    else:
-        counts = Counter("".join(terms))
-        hidden = sorted(label for label in counts if label in ELLIPSIS_LABELS)
-        result = "".join(hidden + sorted(k for k, n in counts.items() if n == 1 and k.isalpha()))
-    if len(terms) > 2:
-        raise ctx.unsupported(f"it has {len(terms)} operands", "multiply two at a time")
-    sizes: dict[str, int] = {}
-    for index, term in enumerate(terms):
-        if len(set(term)) < len(term):
-            raise ctx.unsupported("it takes a diagonal", "use Gather for that")
-        for label, size in zip(term, ctx.shape(index), strict=True):
-            if sizes.setdefault(label, size) != size:
-                raise ctx.unsupported("an operand broadcasts", "expand it first")
-    return terms, result
-
-
-def _spelled(ctx: NodeLowering, term: str, rank: int) -> str:
-    hidden = rank - len(term.replace("...", ""))
-    if hidden < 0 or hidden > len(ELLIPSIS_LABELS) or (hidden and "..." not in term):
-        raise ctx.unsupported(f"{term} does not fit rank {rank}", "check the equation")
-    return term.replace("...", ELLIPSIS_LABELS[len(ELLIPSIS_LABELS) - hidden :])

@@ -2,6 +2,7 @@
 
 Gates are stacked as ONNX has them: i, o, f, c of an LSTM, z, r, h of a GRU. The inputs of all
 steps meet their weights in one FULLY_CONNECTED; what depends on the step before is one more each.
+The weights are constants, or the network computes them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 
 from edgeconv.export.tflite.builder import FLOAT
 from edgeconv.export.tflite.emit.arithmetic import Arithmetic
-from edgeconv.export.tflite.graph import Array, Tensor
+from edgeconv.export.tflite.graph import Tensor
 from edgeconv.export.tflite.layout import identity, permuted
 from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import operator
@@ -22,31 +23,51 @@ LONGEST = 512
 
 ACTIVATIONS = {"Sigmoid": "LOGISTIC", "Tanh": "TANH", "Relu": "RELU"}
 DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
-PEEPHOLES = 7
+LENGTHS, PEEPHOLES = 4, 7
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A weight of outputs x inputs and a bias of the outputs."""
+
+    weight: Tensor
+    bias: Tensor
 
 
 @dataclass(frozen=True)
 class Direction:
-    """One pass over the sequence: weights of gates x inputs, their biases, and activations."""
+    """One pass over the sequence: what the inputs and the hidden state meet, and activations."""
 
-    input_weight: Array
-    hidden_weight: Array
-    input_bias: Array
-    hidden_bias: Array
+    inputs: Dense
+    hidden: Dense
     activations: tuple[str, ...]
     backward: bool
-    peepholes: Array | None = None
-    """Weights of the memory in the gates i, o and f, 3 x hidden."""
+    peepholes: Tensor | None = None
+    """Weights of the memory in the gates i, o and f, each of the hidden size, one after another."""
 
 
 class Cell(Arithmetic):
     """Emits float operators on batch x hidden tensors, with the weights of one direction."""
 
-    def __init__(self, ctx: NodeLowering, direction: Direction, scope: str) -> None:
+    def __init__(
+        self, ctx: NodeLowering, direction: Direction, scope: str, lengths: Tensor | None
+    ) -> None:
         super().__init__(ctx, scope)
         self.direction = direction
-        self.hidden = direction.hidden_weight.shape[1]
-        self._constants: dict[str, tuple[Tensor, Tensor]] = {}
+        self.hidden = direction.hidden.weight.shape[1]
+        self._lengths = lengths
+        self._has_step: dict[int, Tensor] = {}
+        self._rows: dict[tuple[int, int], Dense] = {}
+
+    def kept(self, step: int, new: Tensor, before: Tensor) -> Tensor:
+        """Take ``new`` where the sequence has the step, and what was ``before`` elsewhere."""
+        if self._lengths is None:
+            return new
+        if step not in self._has_step:
+            there = self("GREATER", self._lengths, step, dtype=np.dtype(bool))
+            self._has_step[step] = there
+        operands = [self._has_step[step], new, before]
+        return self.emit("SELECT_V2", operands, new.shape, dtype=FLOAT)
 
     def activation(self, index: int, x: Tensor) -> Tensor:
         """Emit an activation of the direction, with the node's ``clip`` before it."""
@@ -59,37 +80,36 @@ class Cell(Arithmetic):
         """Add to ``x`` of a gate what it sees of the memory."""
         if self.direction.peepholes is None:
             return x
-        return self("ADD", x, self("MUL", memory, self.direction.peepholes[gate]))
+        seen = _part(self.ctx, self.direction.peepholes, 0, gate * self.hidden, self.hidden)
+        return self("ADD", x, self("MUL", memory, seen))
 
-    def dense(self, x: Tensor, weight: Array, bias: Array, name: str) -> Tensor:
-        """Emit FULLY_CONNECTED; the weight and bias ``name`` are the same at every step."""
-        builder = self.ctx.builder
-        if name not in self._constants:
-            self._constants[name] = (
-                builder.constant(weight, f"{self.scope}{name}/weight"),
-                builder.constant(bias, f"{self.scope}{name}/bias"),
-            )
-        operands = [x, *self._constants[name]]
-        return self.emit("FULLY_CONNECTED", operands, (x.shape[0], len(weight)))
+    def dense(self, x: Tensor, by: Dense) -> Tensor:
+        """Emit FULLY_CONNECTED. A bias that is no constant is added behind it."""
+        size = by.weight.shape[0]
+        bias, computed = by.bias, by.bias.data is None
+        if computed:
+            bias = self.ctx.builder.constant(np.zeros(size, FLOAT), f"{self.scope}bias")
+        result = self.emit("FULLY_CONNECTED", [x, by.weight, bias], (x.shape[0], size))
+        return self("ADD", result, by.bias) if computed else result
 
-    def part(self, x: Tensor, axis: int, start: int, size: int) -> Tensor:
-        """Take ``size`` elements of ``x`` along ``axis``, from ``start``."""
-        begin = [start if other == axis else 0 for other in range(len(x.shape))]
-        sizes = [size if other == axis else extent for other, extent in enumerate(x.shape)]
-        numbers = (self.ctx.builder.integers(item, "part") for item in (begin, sizes))
-        return self.emit("SLICE", [x, *numbers], tuple(sizes))
+    def rows(self, start: int, size: int) -> Dense:
+        """Some of the outputs of what the hidden state meets, the same at every step."""
+        if (start, size) not in self._rows:
+            whole = self.direction.hidden
+            parts = (_part(self.ctx, x, 0, start, size) for x in (whole.weight, whole.bias))
+            self._rows[start, size] = Dense(*parts)
+        return self._rows[start, size]
 
     def gates(self, x: Tensor, first: int, last: int) -> list[Tensor]:
         """Split the gates from ``first`` up to ``last`` off their common tensor."""
         size = self.hidden
-        return [self.part(x, 1, index * size, size) for index in range(first, last)]
+        return [_part(self.ctx, x, 1, index * size, size) for index in range(first, last)]
 
 
 def _lstm(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
     """Input, output and forget gate, and the candidate for the memory."""
     h, c = state
-    direction = cell.direction
-    total = cell("ADD", x, cell.dense(h, direction.hidden_weight, direction.hidden_bias, "hidden"))
+    total = cell("ADD", x, cell.dense(h, cell.direction.hidden))
     i, o, f, candidate = cell.gates(total, 0, 4)
     i = cell.activation(0, cell.peep(0, i, c))
     if cell.ctx.attributes.get_int("input_forget", 0):
@@ -105,24 +125,23 @@ def _lstm(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
 def _gru(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
     """Update gate z, reset gate r and candidate: h becomes candidate + z (h - candidate)."""
     (h,) = state
-    direction, size = cell.direction, cell.hidden
-    weight, bias = direction.hidden_weight, direction.hidden_bias
+    size = cell.hidden
+    gates, candidate = cell.rows(0, 2 * size), cell.rows(2 * size, size)
     z, r, from_x = cell.gates(x, 0, 3)
-    both = cell.dense(h, weight[: 2 * size], bias[: 2 * size], "gates")
+    both = cell.dense(h, gates)
     from_z, from_r = cell.gates(both, 0, 2)
     z = cell.activation(0, cell("ADD", z, from_z))
     r = cell.activation(0, cell("ADD", r, from_r))
     if cell.ctx.attributes.get_int("linear_before_reset", 0):
-        from_h = cell("MUL", r, cell.dense(h, weight[2 * size :], bias[2 * size :], "candidate"))
+        from_h = cell("MUL", r, cell.dense(h, candidate))
     else:
-        from_h = cell.dense(cell("MUL", r, h), weight[2 * size :], bias[2 * size :], "candidate")
-    candidate = cell.activation(1, cell("ADD", from_x, from_h))
-    return [cell("ADD", candidate, cell("MUL", z, cell("SUB", h, candidate)))]
+        from_h = cell.dense(cell("MUL", r, h), candidate)
+    new = cell.activation(1, cell("ADD", from_x, from_h))
+    return [cell("ADD", new, cell("MUL", z, cell("SUB", h, new)))]
 
 
 def _rnn(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
-    direction = cell.direction
-    from_h = cell.dense(state[0], direction.hidden_weight, direction.hidden_bias, "hidden")
+    from_h = cell.dense(state[0], cell.direction.hidden)
     return [cell.activation(0, cell("ADD", x, from_h))]
 
 
@@ -142,17 +161,20 @@ def recurrent(ctx: NodeLowering) -> None:
         )
     x = ctx.builder.reshape(ctx.tensor(0, order), (steps * batch, features))
     directions = _directions(ctx)
+    lengths = _lengths(ctx, steps, batch)
     outputs: list[list[Tensor]] = []
     finals: list[list[Tensor]] = []
     for index, direction in enumerate(directions):
-        cell = Cell(ctx, direction, f"direction{index}/")
+        cell = Cell(ctx, direction, f"direction{index}/", lengths)
         state = _initial(ctx, index, batch, cell.hidden, batch_first=batch_first)
-        every = cell.dense(x, direction.input_weight, direction.input_bias, "inputs")
+        every = cell.dense(x, direction.inputs)
         given = _steps_of(cell, every, steps, batch)
+        zeros = ctx.builder.constant(np.zeros((batch, cell.hidden), FLOAT), "zeros")
         made: list[Tensor] = []
         for step in reversed(range(steps)) if direction.backward else range(steps):
-            state = STEPS[ctx.node.op_type](cell, given[step], state)
-            made.append(state[0])
+            after = STEPS[ctx.node.op_type](cell, given[step], state)
+            made.append(cell.kept(step, after[0], zeros))
+            state = [cell.kept(step, *each) for each in zip(after, state, strict=True)]
         outputs.append(made[::-1] if direction.backward else made)
         finals.append(state)
     _bind(ctx, outputs, finals, batch_first=batch_first)
@@ -167,7 +189,7 @@ def _steps_of(cell: Cell, every: Tensor, steps: int, batch: int) -> list[Tensor]
     if steps == 1:
         return [every]
     if batch == 1:
-        return [cell.part(every, 0, step, 1) for step in range(steps)]
+        return [_part(cell.ctx, every, 0, step, 1) for step in range(steps)]
     parts = [
         Tensor(f"{every.name}/step{step}", (batch, every.shape[1]), FLOAT) for step in range(steps)
     ]
@@ -213,42 +235,74 @@ def _initial(
             states.append(ctx.builder.constant(np.zeros((batch, hidden), FLOAT), "zeros"))
             continue
         whole = ctx.tensor(position, (1, 0, 2) if batch_first else (0, 1, 2))
-        begin = ctx.builder.integers((index, 0, 0), f"{ctx.name}/begin")
-        size = ctx.builder.integers((1, batch, hidden), f"{ctx.name}/size")
-        taken = ctx.fresh(f"initial{position}{index}", (1, batch, hidden))
-        ctx.builder.emit("SLICE", [whole, begin, size], [taken])
-        states.append(ctx.builder.reshape(taken, (batch, hidden)))
+        states.append(_of_direction(ctx, whole, index))
     return states
 
 
+def _of_direction(ctx: NodeLowering, whole: Tensor, index: int) -> Tensor:
+    """What a tensor holds for one direction."""
+    return ctx.builder.reshape(_part(ctx, whole, 0, index, 1), whole.shape[1:])
+
+
+def _part(ctx: NodeLowering, x: Tensor, axis: int, start: int, size: int) -> Tensor:
+    """Take ``size`` elements of ``x`` along ``axis``, from ``start``; of a constant, at export."""
+    if size == x.shape[axis]:
+        return x
+    name = f"{x.name}/{start}"
+    if x.elements is not None:
+        return ctx.builder.constant(x.elements.take(range(start, start + size), axis), name)
+    begin = [start if other == axis else 0 for other in range(len(x.shape))]
+    sizes = [size if other == axis else extent for other, extent in enumerate(x.shape)]
+    taken = Tensor(name, tuple(sizes), x.dtype)
+    numbers = (ctx.builder.integers(item, f"{name}/part") for item in (begin, sizes))
+    ctx.builder.emit("SLICE", [x, *numbers], [taken])
+    return taken
+
+
 def _directions(ctx: NodeLowering) -> list[Direction]:
-    """The weights of each direction; refuses what the unrolled form does not compute."""
+    """The weights of each direction."""
     kind = ctx.node.op_type
-    if ctx.has(4) and np.any(ctx.demand_constant(4, "sequence_lens") != _steps(ctx)):
-        raise ctx.unsupported("its sequences differ in length", "pad them and drop sequence_lens")
-    peepholes = None
-    if kind == "LSTM" and ctx.has(PEEPHOLES):
-        peepholes = ctx.demand_constant(PEEPHOLES, "P").reshape(-1, 3, ctx.shape(2)[2])
-    weights, hidden = ctx.demand_constant(1, "W"), ctx.demand_constant(2, "R")
-    count, gates = weights.shape[:2]
-    biases = np.zeros((count, 2 * gates), FLOAT)
-    if ctx.has(3):
-        biases = ctx.demand_constant(3, "B")
-    names = _activations(ctx, count * len(DEFAULTS[kind]))
+    count, gates, _ = ctx.shape(1)
     each = len(DEFAULTS[kind])
+    names = _activations(ctx, count * each)
     way = ctx.attributes.get_string("direction", "forward")
     return [
-        Direction(
-            weights[index],
-            hidden[index],
-            biases[index, :gates],
-            biases[index, gates:],
+        _direction(
+            ctx,
+            index,
+            gates,
             names[index * each : (index + 1) * each],
             backward=way == "reverse" or index == 1,
-            peepholes=None if peepholes is None else peepholes[index],
         )
         for index in range(count)
     ]
+
+
+def _direction(
+    ctx: NodeLowering, index: int, gates: int, activations: tuple[str, ...], *, backward: bool
+) -> Direction:
+    weight, hidden = (_of_direction(ctx, ctx.tensor(position), index) for position in (1, 2))
+    scope = f"direction{index}/"
+    if ctx.has(3):
+        both = _of_direction(ctx, ctx.tensor(3), index)
+    else:
+        both = ctx.builder.constant(np.zeros(2 * gates, FLOAT), f"{scope}bias")
+    peepholes = None
+    if ctx.node.op_type == "LSTM" and ctx.has(PEEPHOLES):
+        peepholes = _of_direction(ctx, ctx.tensor(PEEPHOLES), index)
+    biases = [_part(ctx, both, 0, start, gates) for start in (0, gates)]
+    dense = [Dense(*pair) for pair in zip((weight, hidden), biases, strict=True)]
+    return Direction(*dense, activations, backward, peepholes)
+
+
+def _lengths(ctx: NodeLowering, steps: int, batch: int) -> Tensor | None:
+    """How many steps each sequence has, batch x 1; None where all have all of them."""
+    if not ctx.has(LENGTHS):
+        return None
+    known = ctx.constant(LENGTHS)
+    if known is not None and np.all(known == steps):
+        return None
+    return ctx.builder.reshape(ctx.tensor(LENGTHS), (batch, 1))
 
 
 def _activations(ctx: NodeLowering, count: int) -> tuple[str, ...]:
@@ -260,7 +314,3 @@ def _activations(ctx: NodeLowering, count: int) -> tuple[str, ...]:
         what = unknown[0] if unknown else f"{len(names)} of them"
         raise ctx.unsupported(f"its activations are {what}", "use Sigmoid, Tanh and Relu")
     return tuple(ACTIVATIONS[name] for name in names)
-
-
-def _steps(ctx: NodeLowering) -> int:
-    return ctx.shape(0)[1 if ctx.attributes.get_int("layout", 0) else 0]

@@ -120,6 +120,16 @@ def test_only_own_single_numbers_are_weights() -> None:
         refuse_bad_weights(model, {"scale"})
 
 
+def test_a_constant_of_forward_is_not_called_a_weight() -> None:
+    class Marked(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.nan
+
+    model = optimize(capture_module(nn.Sequential(Marked()).eval(), [X], ["output"], 20))
+    with pytest.raises(DataError, match=r"^0 \(Add\): .* constant .*\n.*out of forward"):
+        refuse_bad_weights(model, ())
+
+
 @pytest.mark.parametrize("operator", ["Mul", "Add", "Div", "Sub"])
 def test_a_weight_of_one_number_in_a_file_is_named(operator: str, tmp_path: Path) -> None:
     def capture(number: float) -> None:

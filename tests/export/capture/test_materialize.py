@@ -14,6 +14,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 from edgeconv.errors import CaptureError
 from edgeconv.export import export
+from edgeconv.export.capture.arguments import Called, one_input
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.materialize import materialized
 from edgeconv.export.capture.module import capture_module
@@ -62,6 +63,23 @@ def test_parametrizations_are_gone_from_the_graph_and_stay_in_the_module() -> No
         assert torch.equal(network(x), expected)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # PyTorch calls weight_norm deprecated
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_what_a_hook_computes_from_parameters(kind: type[nn.GRU | nn.LSTM], tmp_path: Path) -> None:
+    layer = torch.nn.utils.weight_norm(kind(4, 5, batch_first=True), "weight_hh_l0")
+    x = torch.linspace(-2, 3, 24).reshape(1, 6, 4).sin()
+    bundle = export(layer.eval(), out=tmp_path / "out", example=x)
+    with torch.no_grad():
+        expected = layer(x)[0].numpy()
+    for artifact in bundle.manifest.artifacts:
+        file = bundle.file(artifact)
+        runner = open_runner(file, artifact.format, artifact.inputs, artifact.outputs)
+        got = runner.run([x.numpy()])[0]
+        # Five products for each gate and step, in orders of their own.
+        assert np.abs(got - expected).max() <= 1e-5, artifact.path
+
+
 def test_a_plain_network_is_not_copied() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     assert materialized(network) is network
@@ -101,8 +119,9 @@ def trained(*, per_channel: bool, fused: bool) -> tuple[nn.Module, torch.Tensor]
 @pytest.mark.parametrize("fused", [False, True])
 def test_eager_quantization_aware_training(per_channel: bool, fused: bool) -> None:
     network, x = trained(per_channel=per_channel, fused=fused)
-    with pytest.raises(CaptureError, match=r"still observes.*\n.*disable_observer"):
-        capture_module(network, [x.numpy()], ["y"], 20)
+    called = Called(network, one_input(network, (1, 3, 8, 8)))
+    with pytest.raises(CaptureError, match=r"zation quant\.\S+ still obs.*\n.*disable_observer"):
+        capture_module(called, [x.numpy()], ["y"], 20)
     network.apply(ao.disable_observer)
     with torch.no_grad():
         expected = network(x).numpy()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from edgeconv.errors import CaptureError
 from edgeconv.export.capture.module import capture_module
@@ -72,6 +73,24 @@ def test_the_operator_the_module_and_the_line(
     assert code in error.message
     assert error.hint
     assert capfd.readouterr() == ("", "")
+
+
+class Packing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.recurrent = nn.GRU(6, 3, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        packed = pack_padded_sequence(x, [4], batch_first=True)
+        return pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)[0]
+
+
+def test_packed_sequences_are_refused_by_name() -> None:
+    error = refusal(Packing())
+    assert "torch.nn.utils.rnn.PackedSequence" in error.message
+    assert "blocks.1.recurrent (GRU)" in error.message
+    assert "pad_packed_sequence(self.recurrent(packed)" in error.message
+    assert "padded batch" in error.hint
 
 
 def test_a_module_of_pytorch_is_laid_to_the_line_that_calls_it() -> None:

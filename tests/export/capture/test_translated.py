@@ -306,6 +306,29 @@ def test_a_transformer_with_a_padding_mask_does_not_take_the_nested_path() -> No
     assert torch.backends.mha.get_fastpath_enabled() == enabled
 
 
+@pytest.mark.parametrize("boolean", [False, True])
+def test_transformers_take_masks_that_forward_makes(boolean: bool) -> None:
+    class Decoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.decoder = nn.TransformerDecoder(
+                nn.TransformerDecoderLayer(6, 2, 8, batch_first=True), 1
+            )
+            self.encoder = nn.TransformerEncoder(
+                nn.TransformerEncoderLayer(6, 2, 8, batch_first=True), 1
+            )
+
+        def forward(self, x: Tensor) -> Tensor:
+            mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+            if boolean:
+                mask = mask.isinf()
+            y: Tensor = self.decoder(x, self.encoder(x.sin(), mask=mask), tgt_mask=mask)
+            return y
+
+    torch.manual_seed(0)
+    check(Decoder(), sample())
+
+
 def test_what_is_too_large_is_refused_by_name() -> None:
     class Large(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

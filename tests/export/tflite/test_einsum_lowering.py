@@ -59,10 +59,40 @@ def test_an_ellipsis(equation: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "equation",
+    [
+        "ij,jk,kc->ic",
+        "bhi,bij,bjk,kc->bhc",
+        "i,i,i->",
+        "i,j,k",
+        "...ij,jk,...ik->...j",
+        "ij,ij,ij->ij",
+        "ii->i",
+        "bjj->b",
+        "jbj,j->bj",
+        "iii->i",
+    ],
+)
+def test_operands_in_pairs_and_diagonals(equation: str) -> None:
+    net, feeds = Net(), {}
+    for index, term in enumerate(equation.partition("->")[0].split(",")):
+        feeds[f"x{index}"] = smooth(shape(term.replace("...", "bh")), index)
+        net.input(f"x{index}", feeds[f"x{index}"].shape)
+    net.output(net.op("Einsum", *feeds, equation=equation))
+    check(net, feeds)
+
+
+def test_operands_that_broadcast() -> None:
+    net = Net()
+    x, y = net.input("x", (2, 1, 4, 5)), net.input("y", (1, 3, 5, 6))
+    net.output(net.op("Einsum", x, y, equation="...ij,...jk->...ik"))
+    check(net, {"x": smooth((2, 1, 4, 5)), "y": smooth((1, 3, 5, 6), 1)})
+
+
+@pytest.mark.parametrize(
     ("equation", "shapes", "message"),
     [
-        ("ii->i", ["ii"], "diagonal"),
-        ("ij,jk,kc->ic", ["ij", "jk", "kc"], "3 operands"),
+        ("ij,jk->ik", ["ij", "kc"], "axes of one label have 5 and 6 elements"),
     ],
 )
 def test_refusals(equation: str, shapes: list[str], message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
@@ -21,6 +22,8 @@ def recurrent(
     direction: str = "forward",
     states: bool = False,
     peepholes: bool = False,
+    lengths: bool | list[int] = False,
+    computed: bool = False,
     **attributes: object,
 ) -> Net:
     sides, gates = (2 if direction == "bidirectional" else 1), GATES[kind]
@@ -30,17 +33,25 @@ def recurrent(
         return rng.normal(0, 0.6, shape).astype(np.float32)
 
     net = Net()
+
+    def parameter(name: str, *shape: int) -> str:
+        return net.input(name, shape) if computed else net.constant(weight(*shape))
+
     inputs = [
         net.input("x", (STEPS, BATCH, FEATURES)),
-        net.constant(weight(sides, gates * HIDDEN, FEATURES)),
-        net.constant(weight(sides, gates * HIDDEN, HIDDEN)),
-        net.constant(weight(sides, 2 * gates * HIDDEN)),
+        parameter("w", sides, gates * HIDDEN, FEATURES),
+        parameter("r", sides, gates * HIDDEN, HIDDEN),
+        parameter("b", sides, 2 * gates * HIDDEN),
+        "",
     ]
-    if states:
-        names = ["h", "c"][: 2 if kind == "LSTM" else 1]
-        inputs += ["", *(net.input(name, (sides, BATCH, HIDDEN)) for name in names)]
+    if lengths is True:
+        inputs[4] = net.input("lengths", (BATCH,), TensorProto.INT32)
+    elif lengths:
+        inputs[4] = net.constant(np.array(lengths, np.int32))
+    names = ["h", "c"][: 2 if kind == "LSTM" else 1]
+    inputs += [net.input(name, (sides, BATCH, HIDDEN)) if states else "" for name in names]
     if peepholes:
-        inputs += ["", "", "", net.constant(weight(sides, 3 * HIDDEN))]
+        inputs.append(parameter("p", sides, 3 * HIDDEN))
     count = 3 if kind == "LSTM" else 2
     results = net.op(
         kind, *inputs, outputs=count, hidden_size=HIDDEN, direction=direction, **attributes
@@ -48,16 +59,23 @@ def recurrent(
     return net.output(*results)
 
 
+def feeds_of(net: Net) -> dict[str, np.ndarray]:
+    """A drawn array for each input, and lengths of which none is the full one."""
+    feeds = {}
+    for seed, item in enumerate(net.inputs):
+        dims = [dim.dim_value for dim in item.type.tensor_type.shape.dim]
+        feeds[item.name] = smooth(dims, seed)
+        if item.name == "lengths":
+            feeds[item.name] = np.array([3, 1], np.int32)
+    return feeds
+
+
 @pytest.mark.parametrize("kind", GATES)
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 @pytest.mark.parametrize("states", [False, True])
 def test_directions_and_states(kind: str, direction: str, states: bool) -> None:
     net = recurrent(kind, direction=direction, states=states)
-    shapes = {item.name: item.type.tensor_type.shape.dim for item in net.inputs}
-    feeds = {
-        name: smooth([dim.dim_value for dim in dims], seed)
-        for seed, (name, dims) in enumerate(shapes.items())
-    }
+    feeds = feeds_of(net)
     # The first output has four dimensions, which TFLite's layout would permute.
     names = operators(check(net, feeds))
     assert names.count("FULLY_CONNECTED") >= STEPS
@@ -88,6 +106,30 @@ def test_limited_gates(kind: str) -> None:
 def test_a_forget_gate_that_mirrors_the_input_gate() -> None:
     net = recurrent("LSTM", input_forget=1)
     check(net, {"x": smooth((STEPS, BATCH, FEATURES))})
+
+
+@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("direction", ["reverse", "bidirectional"])
+def test_computed_weights(kind: str, direction: str) -> None:
+    net = recurrent(kind, direction=direction, computed=True)
+    check(net, feeds_of(net))
+
+
+def test_computed_peepholes() -> None:
+    net = recurrent("LSTM", direction="bidirectional", computed=True, peepholes=True)
+    check(net, feeds_of(net))
+
+
+def test_a_computed_reset_of_a_gru() -> None:
+    net = recurrent("GRU", linear_before_reset=1, computed=True)
+    check(net, feeds_of(net))
+
+
+@pytest.mark.parametrize("lengths", [True, [2, 5]])
+@pytest.mark.parametrize("kind", GATES)
+def test_sequences_of_different_lengths(kind: str, lengths: bool | list[int]) -> None:
+    net = recurrent(kind, direction="bidirectional", states=True, lengths=lengths)
+    check(net, feeds_of(net))
 
 
 def test_refusals() -> None:
