@@ -16,7 +16,7 @@ from edgeconv.device.facts import target_of
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize_options import RangeMethod
 from edgeconv.limits import SWEEP_EXPORTS
-from edgeconv.sweep.contents import content_of_data, content_of_file, content_of_model
+from edgeconv.sweep.contents import content_of_data, content_of_model, content_of_weights
 from edgeconv.sweep.jobs import ExportJob, Value
 from edgeconv.sweep.plan import Models, Plan
 
@@ -70,7 +70,7 @@ def _of(
     argument = argument if argument in models.args else None
     for name, size, args in product(names, models.input_size or (None,), _combinations(models)):
         weights = models.weights and _filled(models.weights, {**args, "name": name})
-        contents = content_of_model(name), weights and content_of_file(Path(weights))
+        contents = content_of_model(name), weights and content_of_weights(Path(weights))
         for (precision, effort, ranges), target in product(_settings(plan), targets):
             calibrated = precision.calibrated
             device = "" if target is None else target.device

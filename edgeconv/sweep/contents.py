@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgeconv.bundle import sha256_of
 from edgeconv.errors import UsageError
+from edgeconv.export.capture.shards import is_index, shards_of
 from edgeconv.tar_file import archives_of, is_tar
 
 # What computes files and figures; a network of a library depends on that library as well.
@@ -85,6 +86,17 @@ def content_of_file(path: Path) -> str:
         return _of_file(path, found.st_mtime_ns, found.st_size)
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def content_of_weights(path: Path) -> str:
+    """A hash of a file of weights, or of an index of shards with all of them.
+
+    Raises:
+        UsageError: There is none, or it cannot be read.
+        DataError: The index is damaged.
+    """
+    own = content_of_file(path)
+    return digest(own, *map(content_of_file, shards_of(path))) if is_index(path) else own
 
 
 def _unreadable(path: Path, error: OSError) -> UsageError:

@@ -7,19 +7,22 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from edgeconv.errors import DataError, Notice, UsageError
+from edgeconv.export.capture.weights_file import read_weights_file
 
 logger = logging.getLogger(__name__)
 
 State = dict[str, torch.Tensor]
-SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".pth.tar")
 # Where trainings put the state dict, the usual one first; an average of the weights is a choice.
 _KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "module")
 _AVERAGES = ("ema", "model_ema", "state_dict_ema", "ema_state_dict", "ema_model")
 # What wrappers put in front of every name.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
+_PREFIXES = ("module.", "_orig_mod.", "_forward_module.", "model.", "net.", "network.", "backbone.")
+# What trainings keep beside the weights.
+_NO_WEIGHTS = ("optim", "rng", "scaler")
 _MOST_DEPTH = 4
 _MOST_NAMED = 3
 
@@ -39,10 +42,12 @@ def read_checkpoint(path: Path, key: str | None, wanted: Collection[str]) -> Sta
         UsageError: The file is missing, of another kind, or has no such key.
         DataError: The file is damaged, or holds no state dict.
     """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file", hint="name a file of weights")
-    content = _load(path)
+    content = read_weights_file(path)
+    if isinstance(content, list | tuple):  # as torch.save((state_dict, epoch), …) writes it
+        content = {str(index): part for index, part in enumerate(content)}
     found = dict(_state_dicts(content, ()))
+    if key is not None:
+        found |= _under_prefix(found, key)
     if not found:
         raise DataError(f"{path} holds no state dict", hint="save model.state_dict()")
     taken = _chosen(found) if key is None else _asked(found, key, path)
@@ -57,41 +62,40 @@ def read_checkpoint(path: Path, key: str | None, wanted: Collection[str]) -> Sta
     return _without_prefixes(found[taken], wanted)
 
 
-def _load(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise DataError(f"{path} is not a readable safetensors file: {error}") from error
-    if not path.name.endswith(SUFFIXES):
-        raise UsageError(
-            f"{path} is not a file of weights", hint=f"pass a file in {', '.join(SUFFIXES)}"
-        )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
-        raise DataError(
-            f"{path} cannot be read as plain weights ({type(error).__name__})",
-            hint="save the state_dict with safetensors or torch.save",
-        ) from error
-
-
 def _state_dicts(content: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], State]]:
-    """The dicts of tensors only, with the keys that lead to them; none within another."""
+    """The dicts of tensors, with the keys that lead to them; none within another.
+
+    Where a dict holds tensors beside something else, the dicts in it come first.
+    """
     if not isinstance(content, Mapping) or not content or len(place) > _MOST_DEPTH:
         return
-    if all(isinstance(name, str) for name in content):
-        tensors = {n: v for n, v in content.items() if isinstance(v, torch.Tensor)}
-        if len(tensors) == len(content):
-            yield place, tensors
-            return
+    tensors = {
+        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, torch.Tensor | np.ndarray)
+    }
+    if len(tensors) == len(content):
+        yield place, tensors
+        return
+    inside = False
     for name, inner in content.items():
         # An optimizer has tensors too, by the numbers of the parameters.
-        if isinstance(name, str) and "optim" not in name.lower():
-            yield from _state_dicts(inner, (*place, name))
+        if isinstance(name, str) and not any(part in name.lower() for part in _NO_WEIGHTS):
+            for found in _state_dicts(inner, (*place, name)):
+                inside = True
+                yield found
+    if tensors and not inside:
+        yield place, tensors
+
+
+def _under_prefix(found: Mapping[tuple[str, ...], State], key: str) -> dict[tuple[str, ...], State]:
+    """The names behind ``key`` and a dot, where one state dict holds several networks."""
+    prefix = f"{key}."
+    for state in found.values():
+        inner = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+        if inner and not any(_dotted(place) == key for place in found):
+            return {(key,): inner}
+    return {}
 
 
 def _chosen(found: Mapping[tuple[str, ...], State]) -> tuple[str, ...]:

@@ -57,9 +57,20 @@ def refuse_other_than_numbers(model: ir.Model) -> None:
     for value in (*model.graph.inputs, *model.graph.outputs):
         if isinstance(value.type, (ir.SequenceType, ir.OptionalType)):
             raise CaptureError(
-                f"{value.name!r} is not a tensor but {value.type}",
-                hint="give each tensor an output of its own, or export the part before with "
+                f"the {_kind(value)} {value.name!r} is not a tensor but {value.type}",
+                hint="make the network anew with an input for each tensor"
+                if value.is_graph_input()
+                else "give each tensor an output of its own, or export the part before with "
                 "--cut-outputs",
             )
         if value.dtype is not None and value.dtype.is_string():
-            raise CaptureError(f"{value.name!r} holds strings", hint="use float32")
+            raise CaptureError(
+                f"the {_kind(value)} {value.name!r} holds strings",
+                hint="make the network anew without them, and turn text into numbers outside"
+                if value.is_graph_input()
+                else "export the part before with --cut-outputs",
+            )
+
+
+def _kind(value: ir.Value) -> str:
+    return "input" if value.is_graph_input() else "output"

@@ -91,10 +91,14 @@ def _of_names(
     if missing and unexpected:
         prefix = _prefix(network, unexpected)
         if prefix is not None:
-            return f"its names begin with {prefix!r}: save the state dict of the network inside"
+            return f"its names begin with {prefix!r}: pass --weights-key {prefix.rstrip('.')}"
         prefix = _prefix(state, missing)
         if prefix is not None:
             return f"the network's names begin with {prefix!r}: build the network inside"
+    inside = _prefixes(network, unexpected)
+    if inside:
+        keys = " or ".join(prefix.rstrip(".") for prefix in inside)
+        return f"it holds several networks: pass --weights-key {keys}"
     common = len(set(network) & set(state))
     if common == 0:
         return "it is of another architecture: build that one"
@@ -113,3 +117,11 @@ def _prefix(names: State, longer: Sequence[str]) -> str | None:
             if all(n.startswith(prefix) and n.removeprefix(prefix) in names for n in longer):
                 return prefix
     return None
+
+
+def _prefixes(names: State, longer: Sequence[str]) -> list[str]:
+    """What is in front of the whole of ``names`` somewhere in ``longer``."""
+    wanted = [name for name in names if not name.endswith("num_batches_tracked")]
+    among = set(longer)
+    prefixes = [name.removesuffix(wanted[0]) for name in longer if name.endswith(f".{wanted[0]}")]
+    return [prefix for prefix in prefixes if all(prefix + name in among for name in wanted)]

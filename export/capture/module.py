@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from edgeconv.errors import CaptureError
-from edgeconv.export.attention import masks_as_given, plain_attention
+from edgeconv.export.attention import plain_attention
 from edgeconv.export.capture.arguments import Called, name_of
 from edgeconv.export.capture.constants import with_constants
 from edgeconv.export.capture.float32 import compute_in_float32
@@ -56,7 +56,7 @@ def _captured(
     traced = materialized(network)
     with quiet_python(), one_torch_thread(), plain_attention(), torch.no_grad():
         try:
-            with _without_printed_graphs(), masks_as_given():
+            with _without_printed_graphs():
                 program = torch.export.export(_Flat(traced), inputs, strict=False)
         except Exception as error:  # the user's forward() may raise anything
             raise untraceable(name_of(network), traced, _shapes(example), error) from error

@@ -17,18 +17,18 @@ from edgeconv.export.capture.float32 import write_in_float32
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.loop_shapes import state_loop_shapes
 from edgeconv.export.capture.old_opsets import all_nodes, convert_opset, opset_of
+from edgeconv.export.capture.read_onnx import MAX_PROTO_BYTES, read_onnx_file
 from edgeconv.export.capture.resize_sizes import state_sizes
 from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_standard
-from edgeconv.export.capture.sizes import refuse_damaged_constants, refuse_huge_values
+from edgeconv.export.capture.sizes import refuse_huge_values
 from edgeconv.export.capture.transposed_pads import state_pads
+from edgeconv.export.capture.well_formed import without_functions
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.traits import Trait, operators
 
 logger = logging.getLogger(__name__)
 
 _SHAPED_BY_SECOND = operators(Trait.SHAPED_BY_SECOND)
-_MAX_PROTO_BYTES = 2**31 - 1  # protobuf's limit for one message
-_WEIGHTS_NEED_NO_INPUT = 4  # the IR version
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,10 @@ def capture_file(
         UsageError: an open dimension was not given, or a stated one contradicts the request.
         CaptureError: the file is damaged or invalid, or its opset cannot be converted.
     """
-    proto = _load(path)
+    proto, changed = read_onnx_file(path)
     itself: Path | bytes = path
+    if changed and proto.ByteSize() < MAX_PROTO_BYTES:
+        itself = proto.SerializeToString()
     if cut_outputs:
         proto = _cut(proto, cut_outputs, path)
         itself = proto.SerializeToString()
@@ -89,6 +91,7 @@ def capture_file(
     _refuse_lost_statistics(proto, path)
     state_pads(proto, path)
     _fix_shapes(proto, path, input_size, batch, stated or {}, traced)
+    proto = without_functions(proto)
     if opset is None:
         proto = _raised(proto, min(liked_opset, highest_opset))
     proto = _convert_opset(proto, path, opset, highest_opset)
@@ -115,7 +118,8 @@ def capture_file(
         return CapturedFile(ir.from_proto(proto), itself)
     except UnicodeDecodeError as error:  # protobuf decodes a string when it is first read
         raise CaptureError(
-            f"{path} is not a valid ONNX file: one of its names is not UTF-8"
+            f"{path} is not a valid ONNX file: one of its names is not UTF-8",
+            hint="make or copy it again",
         ) from error
 
 
@@ -139,113 +143,12 @@ def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
     return inferred
 
 
-def _load(path: Path) -> onnx.ModelProto:
-    size = path.stat().st_size
-    if size > _MAX_PROTO_BYTES:
-        raise CaptureError(
-            f"{path} exceeds 2 GiB, the limit of one ONNX file",
-            hint="keep the weights outside, as external data",
-        )
-    if size == 0:
-        raise CaptureError(f"{path} is empty", hint="make or copy it again")
-    try:
-        proto = onnx.load(path, load_external_data=False)
-    except OSError:
-        raise
-    except Exception as error:  # protobuf's own, which has no types to name it by
-        raise CaptureError(
-            f"{path} is not a whole ONNX file", hint="make or copy it again"
-        ) from error
-    if not proto.ir_version or not proto.HasField("graph"):
-        raise CaptureError(f"{path} is not an ONNX file: it has no graph")
-    refuse_damaged_constants(proto, path)
-    try:
-        model = ir.from_proto(proto)
-        for tensor in (value.const_value for value in model.graph.initializers.values()):
-            if isinstance(tensor, ir.ExternalTensor):
-                _refuse_outside(path, tensor)
-        proto = onnx.load(path)
-        _unlist_weights(proto)
-        _place_in_its_domain(proto)
-        proto = _with_shapes(proto, path)
-        _check(proto)
-    except CaptureError:
-        raise
-    except Exception as error:  # protobuf and the checker raise kinds of their own
-        raise CaptureError(f"{path} is not a valid ONNX file: {_one_line(error)}") from error
-    return proto
-
-
 def _cut(proto: onnx.ModelProto, names: Sequence[str], path: Path) -> onnx.ModelProto:
     model = ir.from_proto(onnx.shape_inference.infer_shapes(proto))
     for node in model.graph:
         node.name = node.name or next((each.name for each in node.outputs if each.name), "")
     cut(model, names, str(path))
     return ir.to_proto(model)
-
-
-def _unlist_weights(proto: onnx.ModelProto) -> None:
-    """Take the weights out of the inputs, where old files and some exporters list them too."""
-    weights = {tensor.name for tensor in proto.graph.initializer}
-    weights |= {tensor.values.name for tensor in proto.graph.sparse_initializer}
-    inputs = [value for value in proto.graph.input if value.name not in weights]
-    if len(inputs) == len(proto.graph.input):
-        return
-    del proto.graph.input[:]
-    proto.graph.input.extend(inputs)
-    proto.ir_version = max(proto.ir_version, _WEIGHTS_NEED_NO_INPUT)
-
-
-def _place_in_its_domain(proto: onnx.ModelProto) -> None:
-    """ONNX Runtime's optimizer writes one operator of its own as if it were in the standard."""
-    found = [
-        node
-        for node in all_nodes(proto.graph)
-        if node.op_type == "SimplifiedLayerNormalization" and node.domain == ""
-    ]
-    for node in found:
-        node.domain = DOMAIN
-    if found and all(item.domain != DOMAIN for item in proto.opset_import):
-        proto.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
-
-
-def _check(proto: onnx.ModelProto) -> None:
-    """Check a model, whose outputs may lack the shape that the checker demands."""
-    missing = [
-        value.type.tensor_type
-        for value in proto.graph.output
-        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
-    ]
-    for tensor in missing:
-        tensor.shape.SetInParent()
-    onnx.checker.check_model(proto, full_check=False)
-    for tensor in missing:
-        tensor.ClearField("shape")
-
-
-def _with_shapes(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """``proto``, where inputs or outputs state no shape, with those that can be inferred."""
-    if not _shapeless(proto):
-        return proto
-    proto = onnx.shape_inference.infer_shapes(proto)
-    shapeless = [each for each in _shapeless(proto) if each.startswith("input")]
-    if shapeless:
-        raise CaptureError(
-            f"{path}: the {shapeless[0]} states no shape, and none can be inferred",
-            hint="state the shape where the file is made",
-        )
-    return proto
-
-
-def _shapeless(proto: onnx.ModelProto) -> list[str]:
-    """The inputs and outputs that are tensors without a shape."""
-    borders = [("input", value) for value in proto.graph.input]
-    borders += [("output", value) for value in proto.graph.output]
-    return [
-        f"{kind} {value.name!r}"
-        for kind, value in borders
-        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
-    ]
 
 
 def _refuse_input_shapes(proto: onnx.ModelProto, path: Path) -> None:
@@ -275,15 +178,6 @@ def _refuse_lost_statistics(proto: onnx.ModelProto, path: Path) -> None:
                 "and does not return its statistics",
                 hint="export the network in eval mode",
             )
-
-
-def _refuse_outside(path: Path, tensor: ir.ExternalTensor) -> None:
-    folder = path.resolve().parent
-    if not (folder / str(tensor.location)).resolve().is_relative_to(folder):
-        raise CaptureError(
-            f"{path} keeps weights outside its folder ({tensor.location}), which is not safe",
-            hint="save the file again with its weights beside it",
-        )
 
 
 def _fix_shapes(
@@ -464,9 +358,3 @@ def _in_the_standard(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
                 "ONNX Runtime optimized it, or export the part before with --cut-outputs",
             )
     return proto
-
-
-def _one_line(error: Exception) -> str:
-    """Return the checker's message on one line, without the empty names of nodes in it."""
-    text = " ".join(str(error).partition("==> Context")[0].split())
-    return text.replace("name: OpType", "OpType") or type(error).__name__

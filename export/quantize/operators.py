@@ -133,3 +133,19 @@ def kind_of(node: ir.Node) -> Kind:
         and not attributes.get_int("ceil_mode", 0)
     )
     return Kind.FREE if plain and whole else Kind.SAME
+
+
+def without_integer_pool(node: ir.Node) -> str:
+    """Why ONNX Runtime's int8 kernel does not compute an AveragePool; empty if it does.
+
+    ceil_mode may add windows that reach beyond padding which counts as elements. The divisor of
+    such a window is without the elements beyond (AveragePool, opset 19).
+    """
+    if node.op_type != "AveragePool" or node.domain != "":
+        return ""
+    attributes = node.attributes
+    if attributes.get_int("ceil_mode", 0) and attributes.get_int("count_include_pad", 0):
+        return "ONNX Runtime's int8 kernel divides windows that reach over the edge by too much"
+    if set(attributes.get_ints("dilations", ())) - {1}:
+        return "ONNX Runtime's int8 kernel has no dilations"
+    return ""

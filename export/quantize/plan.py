@@ -14,6 +14,7 @@ from edgeconv.export.quantize.operators import (
     Kind,
     QuantizedOperator,
     kind_of,
+    without_integer_pool,
 )
 from edgeconv.export.quantize.parameters import (
     ActivationParameters,
@@ -382,20 +383,9 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
         return "all of its inputs are constant"
     if node.op_type == "Gemm":
         return _reason_against_gemm(node)
-    if node.op_type == "AveragePool" and _counts_padding_beside_overhang(node):
-        return "ONNX Runtime's int8 kernel divides windows that reach over the edge by too much"
-    if node.op_type == "AveragePool" and set(node.attributes.get_ints("dilations", ())) - {1}:
-        return "ONNX Runtime's int8 kernel has no dilations"
+    if node.op_type == "AveragePool":
+        return without_integer_pool(node)
     return _reason_against_matmul(node) if node.op_type == "MatMul" else ""
-
-
-def _counts_padding_beside_overhang(node: ir.Node) -> bool:
-    """Whether ceil_mode may add windows that reach beyond padding which counts as elements.
-
-    The divisor of such a window is without the elements beyond (AveragePool, opset 19).
-    """
-    attributes = node.attributes
-    return bool(attributes.get_int("ceil_mode", 0) and attributes.get_int("count_include_pad", 0))
 
 
 def _reason_against_matmul(node: ir.Node) -> str:

@@ -45,7 +45,14 @@ from edgeconv.export.tflite.legalize.inline import inline_and_unroll
 from edgeconv.export.tflite.legalize.widen_types import WIDER, widen_types
 from edgeconv.export.tflite.node_lowering import BYTES, NodeLowering
 from edgeconv.export.tflite.open_batch import open_batch
-from edgeconv.export.tflite.qdq import is_dequantize, is_quantize, outer, targets
+from edgeconv.export.tflite.qdq import (
+    computes_means,
+    is_dequantize,
+    is_quantize,
+    outer,
+    stays_quantized,
+    targets,
+)
 from edgeconv.export.tflite.registry import SHARED, STANDARD, Integer, Rule, rule
 from edgeconv.export.tflite.writer import operator_versions, origins, write
 
@@ -320,6 +327,8 @@ class _Lowering:
         if found.integer is Integer.MOVES and len(sources) == 1:
             (source,) = sources
             assert source is not None
+            if computes_means(node) and not stays_quantized(node.outputs[0]):
+                raise NoIntegerForm("its result is not quantized")
             return source
         wanted = self._target(node, found)
         if wanted is None:

@@ -19,7 +19,9 @@ from edgeconv.export.tflite.graph import (
     Quantization,
     WideQuantization,
 )
+from edgeconv.export.traits import Trait, operators
 
+_PASSED = operators(Trait.MOVES) | {"Clip", "MaxPool", "Relu"}
 UINT8 = np.dtype("uint8")
 INT16 = np.dtype("int16")
 SHIFT = 128
@@ -85,6 +87,21 @@ def targets(value: ir.Value, builder: Builder) -> set[Quantization]:
     if value.is_graph_output() or not all(is_quantize(node) for node in value.consumers()):
         return set()
     return {tensor_quantization(node, builder) for node in value.consumers()}
+
+
+def computes_means(node: ir.Node) -> bool:
+    """Whether an operator that keeps the scale of its input rounds new values to it."""
+    if node.op_type == "Resize":
+        return node.attributes.get_string("mode", "nearest") != "nearest"
+    return node.op_type == "AveragePool"
+
+
+def stays_quantized(value: ir.Value) -> bool:
+    """Whether ``value`` is only read quantized, be it behind what moves elements or cuts them."""
+    return not value.is_graph_output() and all(
+        is_quantize(node) or (node.op_type in _PASSED and stays_quantized(node.outputs[0]))
+        for node in value.consumers()
+    )
 
 
 def meaning(node: ir.Node, codes: Constant, builder: Builder) -> Constant | None:

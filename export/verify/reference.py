@@ -88,11 +88,22 @@ def _remedy(network: nn.Module, message: str) -> str:
 def onnx_oracle(
     file: Path | bytes, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
 ) -> Oracle:
-    """Load the user's own ``.onnx`` file on ONNX Runtime, before any of our passes."""
+    """Load the user's own ``.onnx`` file on ONNX Runtime, before any of our passes.
+
+    Raises:
+        EdgeconvError: It does not run there, and nothing can be held against it.
+    """
     try:
         runner = OnnxRunner(file, inputs, outputs)
     except EdgeconvError:  # its optimizer spoils some right files, as int8 views of opset 21
-        runner = OnnxRunner(file, inputs, outputs, fuse=False)
+        try:
+            runner = OnnxRunner(file, inputs, outputs, fuse=False)
+        except EdgeconvError as error:
+            raise EdgeconvError(
+                f"{error.message}; the files would be held against it",
+                hint="make a file that runs there: with opset 7 or later, and with operators that "
+                "it has for these types",
+            ) from error
     return lambda sample: runner.run(sample)
 
 

@@ -102,6 +102,15 @@ def test_the_shards_of_a_score_differ() -> None:
     assert [part.key() for part in moved.parts()] == [part.key() for part in job.parts()]
 
 
+def test_an_index_of_shards_counts_their_contents(tmp_path: Path) -> None:
+    index = tmp_path / "model.bin.index.json"
+    index.write_text('{"weight_map": {"w": "one.bin"}}')
+    (tmp_path / "one.bin").write_text("one")
+    before = contents.content_of_weights(index)
+    (tmp_path / "one.bin").write_text("other")
+    assert contents.content_of_weights(index) != before
+
+
 def test_a_folder_counts_names_and_contents(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "1").write_text("one")

@@ -288,21 +288,34 @@ def test_batch_norm_in_training_mode() -> None:
     check(Trains(), sample() * 3 + 1)
 
 
-def test_a_transformer_with_a_padding_mask_does_not_take_the_nested_path() -> None:
-    class Encoder(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            layer = nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
-            self.encoder = nn.TransformerEncoder(layer, 2)
+class Masked(nn.Module):
+    """A transformer, whose masks are causal or hide the last place."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            padding = torch.tensor([[False, False, False, True]])
-            y: Tensor = self.encoder(x, src_key_padding_mask=padding)
-            return y[:, :3]  # what the fast path answers at a padded place is zero
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+        last = nn.TransformerDecoderLayer(6, 2, 8, batch_first=True, norm_first=True)
+        self.decoder = nn.TransformerDecoder(last, 1)
 
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        causal = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        padding = torch.arange(x.shape[1])[None] == x.shape[1] - 1
+        both = {"mask": causal.isinf(), "src_key_padding_mask": padding}
+        kinds = {
+            "padding": self.encoder(x, src_key_padding_mask=padding),
+            "both": self.encoder(x, **both),
+            "decoded": self.decoder(x, x.flip(1), tgt_mask=causal, memory_key_padding_mask=padding),
+        }
+        # What the fast path answers at a padded place is zero.
+        return {kind: y[:, :-1] for kind, y in kinds.items()}
+
+
+def test_a_transformer_with_any_mask() -> None:
+    """It is not traced along the nested path, nor asked for the values of its mask."""
     torch.manual_seed(0)
     enabled = torch.backends.mha.get_fastpath_enabled()
-    check(Encoder(), sample())
+    check(Masked(), sample())
     assert torch.backends.mha.get_fastpath_enabled() == enabled
 
 

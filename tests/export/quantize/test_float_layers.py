@@ -34,7 +34,12 @@ GRAPHS = {
     "MatMul": "p = GlobalAveragePool(s) f = Flatten(p) m = MatMul(f, mat_w)",
     "MatMul with Add": "p = GlobalAveragePool(s) f = Flatten(p) a = MatMul(f, mat_w)"
     " m = Add(a, gemm_b)",
+    "AveragePool with ceil_mode": "m = AveragePool <kernel_shape = [3, 3], strides = [2, 2],"
+    " pads = [1, 1, 1, 1], ceil_mode = 1, count_include_pad = 1> (s)",
+    "AveragePool with dilations": "m = AveragePool <kernel_shape = [2, 2], dilations = [4, 4],"
+    " strides = [1, 1], pads = [1, 1, 1, 1]> (s)",
 }
+SIDES = {"Flatten": 0, "ConvTranspose": 7, "AveragePool": 4}
 
 
 def network(body: str, scale: float = 1.0) -> ir.Model:
@@ -47,7 +52,8 @@ def network(body: str, scale: float = 1.0) -> ir.Model:
         if name in body or name.startswith("stem"):
             dims, values = ",".join(map(str, shape)), ",".join(f"{x:.9e}" for x in array.ravel())
             constants.append(f"float[{dims}] {name} = {{{values}}}")
-    shape = "1,8" if "Flatten" in body else "1,8,7,7" if "ConvTranspose" in body else "1,8,6,6"
+    side = next((side for name, side in SIDES.items() if name in body), 6)
+    shape = f"1,8,{side},{side}" if side else "1,8"
     text = (
         f'<ir_version: 9, opset_import: ["" : 20]> g (float[1,8,6,6] x) => (float[{shape}] y)'
         f" <{', '.join(constants)}> {{ s = Conv(x, stem_w, stem_b) {body} y = Mul(m, m) }}"

@@ -50,6 +50,16 @@ def test_max_pool_int8(window: dict[str, tuple[int, ...]], zero_point: int) -> N
     assert lowered.float_fallback == ()
 
 
+@pytest.mark.parametrize("count", [3, 6])
+def test_a_mean_that_is_not_quantized_stays_in_float(count: int) -> None:
+    """It would be rounded to the scale of what it is of, coarser than the mean itself."""
+    net = Net()
+    x = net.quantized(net.input("x", SIZE), 0.05, 100)
+    net.output(net.op("AveragePool", x, kernel_shape=(count, count)))
+    lowered = check(net, {"x": smooth(SIZE)})
+    assert "its result is not quantized" in lowered.float_fallback[0]
+
+
 @settings(max_examples=25, deadline=None)
 @given(windows(), st.booleans())
 def test_average_pool(window: dict[str, tuple[int, ...]], int8: bool) -> None:

@@ -1,0 +1,161 @@
+"""Read an ``.onnx`` file: whole, checked, and in a form that ONNX Runtime runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from edgeconv.errors import CaptureError, EdgeconvError
+from edgeconv.export.capture.old_opsets import all_nodes
+from edgeconv.export.capture.runtime_operators import DOMAIN
+from edgeconv.export.capture.sizes import refuse_damaged_constants
+from edgeconv.export.capture.well_formed import (
+    has_small_outside,
+    make_well_formed,
+)
+
+MAX_PROTO_BYTES = 2**31 - 1
+"""The limit of protobuf for one message."""
+_WEIGHTS_NEED_NO_INPUT = 4  # the IR version
+_MAKE_AGAIN = "make or copy it again"
+
+
+def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
+    """Read and check a file with its external weights, which have to lie in its own folder.
+
+    Returns:
+        The file, and whether it had to be changed to run on ONNX Runtime.
+
+    Raises:
+        CaptureError: It is damaged or invalid.
+        LimitExceeded: It holds a tensor that is too large.
+    """
+    size = path.stat().st_size
+    if size > MAX_PROTO_BYTES:
+        raise CaptureError(
+            f"{path} exceeds 2 GiB, the limit of one ONNX file",
+            hint="keep the weights outside, as external data",
+        )
+    if size == 0:
+        raise CaptureError(f"{path} is empty", hint=_MAKE_AGAIN)
+    try:
+        proto = onnx.load(path, load_external_data=False)
+    except OSError:
+        raise
+    except Exception as error:  # protobuf's own, which has no types to name it by
+        raise CaptureError(f"{path} is not a whole ONNX file", hint=_MAKE_AGAIN) from error
+    if not proto.ir_version or not proto.HasField("graph"):
+        raise CaptureError(f"{path} is not an ONNX file: it has no graph", hint=_MAKE_AGAIN)
+    refuse_damaged_constants(proto, path)
+    try:
+        model = ir.from_proto(proto)
+        for tensor in (value.const_value for value in model.graph.initializers.values()):
+            if isinstance(tensor, ir.ExternalTensor):
+                _refuse_outside(path, tensor)
+        changed = has_small_outside(proto)
+        proto = onnx.load(path)
+        _unlist_weights(proto)
+        changed = make_well_formed(proto) or changed
+        _place_in_its_domain(proto)
+        proto = _with_shapes(proto, path)
+        _check(proto)
+    except EdgeconvError:
+        raise
+    except Exception as error:  # protobuf and the checker raise kinds of their own
+        raise CaptureError(
+            f"{path} is not a valid ONNX file: {_one_line(error)}", hint=_remedy(str(error))
+        ) from error
+    return proto, changed
+
+
+def _remedy(message: str) -> str:
+    """What to do about a file of which onnx says ``message``."""
+    if "External data" in message or "should be stored in" in message:
+        return "copy the files of its weights, too, as a whole"
+    if "ir_version" in message:
+        return "install a later onnx, or make it again with an earlier one"
+    return _MAKE_AGAIN
+
+
+def _unlist_weights(proto: onnx.ModelProto) -> None:
+    """Take the weights out of the inputs, where old files and some exporters list them too.
+
+    Files of that age may also leave them out, which only later versions of the format allow.
+    """
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    weights |= {tensor.values.name for tensor in proto.graph.sparse_initializer}
+    inputs = [value for value in proto.graph.input if value.name not in weights]
+    proto.ir_version = max(proto.ir_version, _WEIGHTS_NEED_NO_INPUT)
+    if len(inputs) == len(proto.graph.input):
+        return
+    del proto.graph.input[:]
+    proto.graph.input.extend(inputs)
+
+
+def _place_in_its_domain(proto: onnx.ModelProto) -> None:
+    """ONNX Runtime's optimizer writes one operator of its own as if it were in the standard."""
+    found = [
+        node
+        for node in all_nodes(proto.graph)
+        if node.op_type == "SimplifiedLayerNormalization" and node.domain == ""
+    ]
+    for node in found:
+        node.domain = DOMAIN
+    if found and all(item.domain != DOMAIN for item in proto.opset_import):
+        proto.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
+
+
+def _check(proto: onnx.ModelProto) -> None:
+    """Check a model, whose outputs may lack the shape that the checker demands."""
+    missing = [
+        value.type.tensor_type
+        for value in proto.graph.output
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+    ]
+    for tensor in missing:
+        tensor.shape.SetInParent()
+    onnx.checker.check_model(proto, full_check=False)
+    for tensor in missing:
+        tensor.ClearField("shape")
+
+
+def _with_shapes(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """``proto``, where inputs or outputs state no shape, with those that can be inferred."""
+    if not _shapeless(proto):
+        return proto
+    proto = onnx.shape_inference.infer_shapes(proto)
+    shapeless = [each for each in _shapeless(proto) if each.startswith("input")]
+    if shapeless:
+        raise CaptureError(
+            f"{path}: the {shapeless[0]} states no shape, and none can be inferred",
+            hint="state the shape where the file is made",
+        )
+    return proto
+
+
+def _shapeless(proto: onnx.ModelProto) -> list[str]:
+    """The inputs and outputs that are tensors without a shape."""
+    borders = [("input", value) for value in proto.graph.input]
+    borders += [("output", value) for value in proto.graph.output]
+    return [
+        f"{kind} {value.name!r}"
+        for kind, value in borders
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+    ]
+
+
+def _refuse_outside(path: Path, tensor: ir.ExternalTensor) -> None:
+    folder = path.resolve().parent
+    if not (folder / str(tensor.location)).resolve().is_relative_to(folder):
+        raise CaptureError(
+            f"{path} keeps weights outside its folder ({tensor.location}), which is not safe",
+            hint="save the file again with its weights beside it",
+        )
+
+
+def _one_line(error: Exception) -> str:
+    """Return the checker's message on one line, without the empty names of nodes in it."""
+    text = " ".join(str(error).partition("==> Context")[0].split())
+    return text.replace("name: OpType", "OpType") or type(error).__name__

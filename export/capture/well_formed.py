@@ -1,0 +1,124 @@
+"""Put right what ONNX Runtime and onnx's converter refuse in files that say plainly what they mean.
+
+Files of other tools have nodes of one name, outputs that are inputs, sparse weights, and shapes and
+scales outside the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+import onnx.inliner
+from onnx import helper, numpy_helper
+
+from edgeconv.limits import TENSOR_BYTES
+
+_SMALL_BYTES = 1024  # what onnx and PyTorch leave inside the file
+
+
+def has_small_outside(proto: onnx.ModelProto) -> bool:
+    """Whether a file keeps tensors outside that are small, as shapes and scales are.
+
+    ONNX Runtime infers shapes without what is outside, and refuses a graph that needs it.
+
+    Args:
+        proto: The file without its external data.
+    """
+    outside = (
+        {entry.key: entry.value for entry in tensor.external_data}
+        for tensor in proto.graph.initializer
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+    )
+    return any(int(entries.get("length", 0)) < _SMALL_BYTES for entries in outside)
+
+
+def make_well_formed(proto: onnx.ModelProto) -> bool:
+    """Change ``proto`` into what it means, in a form that runs.
+
+    Returns:
+        Whether anything had to be changed.
+
+    Raises:
+        LimitExceeded: A sparse weight has too many elements.
+    """
+    changes = [
+        _fill_sparse(proto.graph),
+        _part_outputs(proto.graph),
+        *[_part_names(graph) for graph in _graphs(proto.graph)],
+    ]
+    return any(changes)
+
+
+def without_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """``proto`` with its functions written out where they are called; the converter drops them.
+
+    Raises:
+        Exception: Whatever onnx raises for functions that it cannot write out.
+    """
+    if not proto.functions:
+        return proto
+    return onnx.inliner.inline_local_functions(proto, convert_version=True)
+
+
+def _fill_sparse(graph: onnx.GraphProto) -> bool:
+    """Write sparse weights with their zeros."""
+    for sparse in graph.sparse_initializer:
+        values = numpy_helper.to_array(sparse.values)
+        places = numpy_helper.to_array(sparse.indices)
+        size = int(np.prod([int(dim) for dim in sparse.dims], dtype=object))
+        TENSOR_BYTES.check(size * values.itemsize, f"the sparse weight {sparse.values.name!r} has")
+        whole = np.zeros(size, values.dtype)
+        if places.ndim == 2:
+            places = np.ravel_multi_index(tuple(places.T), tuple(sparse.dims))
+        whole[places] = values
+        whole = whole.reshape(tuple(sparse.dims))
+        graph.initializer.append(numpy_helper.from_array(whole, sparse.values.name))
+    changed = bool(graph.sparse_initializer)
+    del graph.sparse_initializer[:]
+    return changed
+
+
+def _part_outputs(graph: onnx.GraphProto) -> bool:
+    """Give an output that is an input or another output as well a name and value of its own."""
+    taken = {value.name for value in graph.input}
+    used = {name for node in graph.node for name in (*node.input, *node.output)}
+    changed = False
+    for output in graph.output:
+        if output.name in taken:
+            own = _free(output.name, taken | used)
+            graph.node.append(helper.make_node("Identity", [output.name], [own]))
+            output.name = own
+            changed = True
+        taken.add(output.name)
+    return changed
+
+
+def _part_names(graph: onnx.GraphProto) -> bool:
+    """Number the nodes that have the name of one before."""
+    everywhere = {node.name for node in graph.node}
+    seen: set[str] = set()
+    changed = False
+    for node in graph.node:
+        if node.name in seen:
+            node.name = _free(node.name, everywhere)
+            everywhere.add(node.name)
+            changed = True
+        seen |= {node.name} - {""}
+    return changed
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs(attribute.g)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    number = 1
+    while f"{name}_{number}" in taken:
+        number += 1
+    return f"{name}_{number}"
