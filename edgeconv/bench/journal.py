@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from edgeconv.bench.result import BenchOptions, ModelFile, ProcessRun, SetAside
 from edgeconv.device.messages import Machine, Steps
-from edgeconv.errors import MeasurementError, UsageError, room_hint
+from edgeconv.errors import EdgeconvError, UsageError, room_hint
 from edgeconv.versioned import Record, Versioned, first_problem, read_document
 
 SUFFIX = ".partial"
@@ -216,7 +216,7 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise MeasurementError(
+            raise EdgeconvError(
                 f"{self.path} cannot be written: {error.strerror}",
                 hint=room_hint(error, "measure again with another --out"),
             ) from error
