@@ -10,7 +10,6 @@ import math
 import os
 import shutil
 import struct
-import tempfile
 import tokenize
 import zipfile
 import zlib
@@ -24,6 +23,7 @@ import numpy.typing as npt
 
 from edgeconv.errors import DataError, UsageError
 from edgeconv.limits import UNPACKED_BYTES
+from edgeconv.scratch import needs_room, temporary_file
 
 UNNAMED = "arr_0"  # what np.savez calls an array that was given no name
 # What a damaged file raises on its way through zipfile, zlib and NumPy's parser of headers.
@@ -132,9 +132,10 @@ def _open_npz(path: Path) -> dict[str, StoredArray]:
                 file: BinaryIO = path.open("rb")
                 file.seek(_data_offset(file, member))
             else:
-                file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the array
-                with archive.open(member) as packed:
+                file = temporary_file()
+                with needs_room(), archive.open(member) as packed:
                     shutil.copyfileobj(packed, file, 1 << 20)
+                    file.flush()
                 file.seek(0)
             arrays[name] = _stored(file)
     return arrays
@@ -174,7 +175,8 @@ def _in_c_order(file: BinaryIO, start: int) -> StoredArray:
     """Write an array in Fortran order, whose rows are scattered, to a temporary file in C order."""
     file.seek(start)
     array = np.lib.format.read_array(file, allow_pickle=False)
-    ordered = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the array
-    ordered.write(np.ascontiguousarray(array).data)
-    ordered.flush()
+    ordered = temporary_file()
+    with needs_room():
+        ordered.write(np.ascontiguousarray(array).data)
+        ordered.flush()
     return StoredArray(ordered, 0, array.shape, array.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,20 @@ class BusyDevice(MeasurementError):  # noqa: N818  # what was met, as above
 
 class LostConnection(MeasurementError):  # noqa: N818  # what was met, as above
     """A device cannot be reached, perhaps only for a while."""
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a disk, a quota or the size of a file leaves no room to write."""
+
+
+def room_hint(error: OSError, otherwise: str) -> str:
+    """What to do where something cannot be written: make room where that helps, or ``otherwise``.
+
+    ``otherwise`` is another place, such as "name another file".
+    """
+    if error.errno == errno.EFBIG:
+        return f"raise the limit of the size of files (`ulimit -f`), or {otherwise}"
+    return f"free some space, or {otherwise}" if error.errno in NO_ROOM else otherwise
 
 
 def attempted(action: Callable[[], T]) -> T | EdgeconvError:

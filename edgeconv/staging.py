@@ -25,7 +25,7 @@ from edgeconv.bundle import (
     Format,
     Manifest,
 )
-from edgeconv.errors import BundleError, UsageError
+from edgeconv.errors import NO_ROOM, BundleError, UsageError, room_hint
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +64,35 @@ def staged(path: Path, *, force: bool) -> Iterator[Path]:
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
     except OSError as error:
-        at = None if error.filename is None else Path(error.filename)
-        if at is None or (at.parent != path.parent and not path.is_relative_to(at)):
-            raise  # a file of the export itself, not its place
+        if not _is_of_the_place(error, path):
+            raise  # a file that is read, such as a network's
         raise UsageError(
-            f"cannot write to {named}: {error.strerror}", hint="choose another --out"
+            f"cannot write to {named}: {error.strerror}",
+            hint=room_hint(error, "choose another --out"),
         ) from error
+
+
+def copy_files(source: Path, stage: Path) -> None:
+    """Copy the files of a bundle; the first that cannot be copied is an error that names it."""
+    stage.mkdir(exist_ok=True)
+    for file in sorted(source.iterdir()):
+        if file.is_file():
+            shutil.copy(file, stage / file.name)
+
+
+def _is_of_the_place(error: OSError, path: Path) -> bool:
+    """Whether an error is of the folder ``path``, its stage, its lock, or of a folder above it."""
+    named = error.filename2 or error.filename
+    if named is None:
+        return error.errno in NO_ROOM  # an open file of the stage: no other is written meanwhile
+    if not isinstance(named, (str, bytes)):  # a descriptor
+        return False
+    at = Path(os.fsdecode(named))
+    if path.is_relative_to(at) or at.parent == path.parent:
+        return True
+    return at.is_relative_to(path.parent) and at.relative_to(path.parent).parts[0].startswith(
+        f".{path.name}."
+    )
 
 
 def refuse_occupied(path: Path, *, force: bool) -> None:

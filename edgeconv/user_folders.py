@@ -14,6 +14,20 @@ from pathlib import Path
 from edgeconv.errors import UsageError
 
 
+def stated_path(text: str) -> Path:
+    """A path as a file or a variable states it: a leading ``~`` is a home folder, as in a shell.
+
+    Raises:
+        UsageError: There is no such home folder.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f"{text}: there is no such home folder", hint="write the whole path"
+        ) from error
+
+
 def config_folder() -> Path:
     """Return ``edgeconv`` in the folder of configuration (XDG_CONFIG_HOME or ``~/.config``)."""
     return _folder("XDG_CONFIG_HOME", ".config")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgeconv.errors import UsageError
+from edgeconv.errors import UsageError, room_hint
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -39,7 +39,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror or error}",
-            hint="free some space, or name another file",
+            hint=room_hint(error, "name another file"),
         ) from error
 
 

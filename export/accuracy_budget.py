@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +21,7 @@ from edgeconv.export.request import Data, ResolvedRequest
 from edgeconv.export.search import FrontPoint, along_front
 from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.export.verify import check_export
-from edgeconv.staging import refuse_occupied, staged
+from edgeconv.staging import staged
 from edgeconv.units import format_bytes, format_duration
 
 # The median latency of each file in nanoseconds.
@@ -98,9 +96,19 @@ def export_within(request: ResolvedRequest, *, latency: Latency | None = None) -
         )
     labeled = Path(asked.labeled) if isinstance(asked.labeled, str) else asked.labeled
     _check(request, budget, labeled)
-    refuse_occupied(request.out, force=request.asked.force)
-    with alone(request.asked.model), tempfile.TemporaryDirectory(prefix="edgeconv-") as temporary:
-        return _within(request, budget, labeled, latency, Path(temporary) / "attempt")
+    with alone(request.asked.model):
+        try:
+            with staged(request.out, force=asked.force) as stage:
+                found = _within(request, budget, labeled, latency, stage)
+                if not found.attempts[-1].met:
+                    raise _UnmetBudget
+        except _UnmetBudget:
+            return found
+    return replace(found, bundle=Bundle.load(request.out))
+
+
+class _UnmetBudget(Exception):  # noqa: N818  # it is no error: the attempts are the answer
+    """No attempt met the budget, so that nothing takes the place of the bundle."""
 
 
 def _within(
@@ -110,14 +118,14 @@ def _within(
     latency: Latency | None,
     folder: Path,
 ) -> Escalated:
-    """Do what :func:`export_within` says, with every attempt in the same temporary folder."""
+    """Do what :func:`export_within` says; ``folder`` has the files of the last attempt then."""
     asked, source = request.asked, find_source(request.asked)
     front: tuple[FrontPoint, ...] = ()
 
     def assess(options: QuantizeOptions) -> Assessment:
         nonlocal front
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        for earlier in folder.iterdir():
+            earlier.unlink()
         held.records.clear()
         searching = asked.search and not front
         outcome = run(replace(request, quantization=options), source, folder, search=searching)
@@ -133,11 +141,7 @@ def _within(
             attempts = escalate(request.quantization, budget, assess)
         if not attempts[-1].met:
             held.records.clear()  # they are about files that are not kept
-    if not attempts[-1].met:
-        return Escalated(tuple(attempts), None, front)
-    with staged(request.out, force=request.asked.force) as stage:
-        shutil.copytree(folder, stage, dirs_exist_ok=True)
-    return Escalated(tuple(attempts), Bundle.load(request.out), front)
+    return Escalated(tuple(attempts), None, front)
 
 
 def _check(request: ResolvedRequest, budget: Budget, labeled: Data | None) -> None:

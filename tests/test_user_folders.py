@@ -11,7 +11,9 @@ import pytest
 from edgeconv import user_folders
 from edgeconv.device.names import named_devices, pools
 from edgeconv.errors import UsageError
-from edgeconv.user_folders import cache_folder, config_folder, state_folder
+from edgeconv.store.history import History
+from edgeconv.store.location import default_path
+from edgeconv.user_folders import cache_folder, config_folder, state_folder, stated_path
 
 
 @pytest.mark.parametrize("stated", ["", "state"])
@@ -34,6 +36,18 @@ def test_a_home_that_is_no_folder_is_that_of_the_account(
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("HOME") if home is None else monkeypatch.setenv("HOME", home)
     assert cache_folder() == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache/edgeconv"
+
+
+def test_a_tilde_is_a_home_folder_where_no_shell_reads_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a variable of a service, or after a colon."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("EDGECONV_HISTORY", "~/history.db")
+    assert default_path() == Path("/home/ada/history.db")
+    assert str(History.at("~/other.db").database) == "/home/ada/other.db"
+    with pytest.raises(UsageError, match="~nobody-of-that-name/x: there is no such home folder"):
+        stated_path("~nobody-of-that-name/x")
 
 
 def test_an_account_without_a_home_has_no_names_of_devices(

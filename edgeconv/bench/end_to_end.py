@@ -6,7 +6,6 @@ manifest; a ``run.py`` that lies in the folder is not used.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -47,6 +46,7 @@ from edgeconv.device import Device
 from edgeconv.device.messages import Machine, Steps
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.progress import Progress, no_progress
+from edgeconv.scratch import temporary_folder
 from edgeconv.versioned import Record, Versioned
 
 NAMES = ("frame", "preparation", "input", "inference", "output", "answer")
@@ -212,8 +212,8 @@ def _script(path: Path) -> str:
 @contextmanager
 def _placed(scripts: Sequence[str], device: Device) -> Iterator[list[str]]:
     """The paths of the scripts on the device, which has them while the block runs."""
-    with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
-        files = [Path(folder) / f"{index}.py" for index in range(len(scripts))]
+    with temporary_folder() as folder:
+        files = [folder / f"{index}.py" for index in range(len(scripts))]
         for file, text in zip(files, scripts, strict=True):
             file.write_text(text, "utf-8")
         try:

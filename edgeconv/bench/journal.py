@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from edgeconv.bench.result import BenchOptions, ModelFile, ProcessRun, SetAside
 from edgeconv.device.messages import Machine, Steps
-from edgeconv.errors import UsageError
+from edgeconv.errors import EdgeconvError, UsageError, room_hint
 from edgeconv.versioned import Record, Versioned, first_problem, read_document
 
 SUFFIX = ".partial"
@@ -210,10 +210,16 @@ class Journal:
     def _append(self, entry: Session | Entry) -> None:
         if self.path is None:
             return
-        with self.path.open("ab") as file:
-            file.write(entry.model_dump_json().encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self.path.open("ab") as file:
+                file.write(entry.model_dump_json().encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise EdgeconvError(
+                f"{self.path} cannot be written: {error.strerror}",
+                hint=room_hint(error, "measure again with another --out"),
+            ) from error
 
 
 def _words(measures: Measures) -> str:
@@ -231,7 +237,7 @@ def _not_created(path: Path, error: OSError) -> UsageError:
         )
     return UsageError(
         f"{path} cannot be written: {error.strerror}",
-        hint="free some space, or choose another --out",
+        hint=room_hint(error, "choose another --out"),
     )
 
 

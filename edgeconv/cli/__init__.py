@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib
 import logging
 import signal
@@ -13,7 +12,7 @@ from typing import NoReturn
 import click
 
 from edgeconv import __version__
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import NO_ROOM, EdgeconvError, room_hint
 from edgeconv.log_lines import PrintableLines, show_warnings
 from edgeconv.report.output import echo_json, echo_line, give_up_streams, prepare_streams
 
@@ -104,8 +103,9 @@ def main() -> NoReturn:
         give_up_streams()
         sys.exit(1)
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        hint = "free some space, or write elsewhere" if error.errno == errno.ENOSPC else ""
+        at = error.filename2 or error.filename  # of a copy the first one is what is read
+        where = f" ({at})" if at else ""
+        hint = room_hint(error, "write elsewhere") if error.errno in NO_ROOM else ""
         _fail(f"{error.strerror or error}{where}", code=1, debug=debug, hint=hint)
     except MemoryError:  # a network, or what a file claims to hold, is too large
         hint = "check the sizes that the files state, or take a machine with more memory"

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from edgeconv.device.emulated.boards import board_named
 from edgeconv.errors import BusyDevice, MeasurementError, UsageError
 from edgeconv.report.output import echo_json, echo_line, echo_lines
 from edgeconv.report.tables import error_console, progress
+from edgeconv.scratch import temporary_folder
 
 PROGRAM = "from edgeconv.cli.bench_fleet import member; member()"
 BUSY_STATUS = 75  # of a member whose device is in use by others; EX_TEMPFAIL of sysexits.h
@@ -134,8 +134,8 @@ def bench_side_by_side(settings: BenchSettings, pools: Sequence[Pool]) -> None:
         _refuse_unknown(board)
     results = _result_files(devices, settings.out)
     asked = [Asked(pool, result) for pool, result in zip(pools, results, strict=True)]
-    with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
-        _measure(asked, settings, Path(folder))
+    with temporary_folder() as folder:
+        _measure(asked, settings, folder)
         _print(asked, as_json=settings.as_json)
         failed = [each for each in asked if each.failure is not None]
         if failed:

@@ -15,7 +15,7 @@ from edgeconv.bench.journal import LATENCY, SUFFIX, Kind, Measures, Session
 from edgeconv.bench.process_events import why_cut
 from edgeconv.bench.together import TogetherResult, measure_together
 from edgeconv.device import open_device
-from edgeconv.errors import BusyDevice, MeasurementError, UsageError
+from edgeconv.errors import BusyDevice, EdgeconvError, MeasurementError, UsageError
 from edgeconv.progress import Progress
 from edgeconv.store.location import default_path
 
@@ -123,6 +123,7 @@ def keeping(journal: Journal, total: int) -> Iterator[None]:
         UsageError: The measurement refused the request.
         BusyDevice: Another harness measures on the device.
         MeasurementError: It failed or was interrupted.
+        EdgeconvError: It failed otherwise before any process finished.
     """
     try:
         yield
@@ -130,7 +131,7 @@ def keeping(journal: Journal, total: int) -> Iterator[None]:
         if not journal.finished:
             journal.remove()
         raise
-    except (KeyboardInterrupt, MeasurementError, OSError) as error:
+    except (KeyboardInterrupt, EdgeconvError, OSError) as error:
         done = len(journal.finished)
         if journal.path is None or not done:
             journal.remove()
@@ -139,7 +140,7 @@ def keeping(journal: Journal, total: int) -> Iterator[None]:
             raise
         command = f"edgeconv bench --resume {shlex.quote(str(journal.path))}"
         kept = f"{done} of {total} processes {'is' if done == 1 else 'are'} kept"
-        hints = [error.hint] if isinstance(error, MeasurementError) and error.hint else []
+        hints = [error.hint] if isinstance(error, EdgeconvError) and error.hint else []
         hint = "; ".join([*hints, f"continue with `{command}`"])
         kind = BusyDevice if isinstance(error, BusyDevice) else MeasurementError
         raise kind(f"{why_cut(error)}; {kept}", hint=hint) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from edgeconv.cli.values import given_options
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
 from edgeconv.export.request import ExportRequest
+from edgeconv.scratch import temporary_folder
 
 if TYPE_CHECKING:
     from edgeconv.progress import Progress
@@ -120,8 +120,8 @@ def command(settings: BlameSettings) -> None:
     with progress("Starting", settings.quiet or settings.as_json) as show:
         from edgeconv.export.blame import blame
 
-        with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
-            bundle = _bundle(settings, Path(folder) / "bundle", show)
+        with temporary_folder() as folder:
+            bundle = _bundle(settings, folder / "bundle", show)
             found = blame(
                 bundle,
                 settings.data,

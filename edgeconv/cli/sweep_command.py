@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -209,10 +208,10 @@ def best(settings: BestSettings) -> None:
     row = result.best(limits, settings.device)
     bundle = bundle_at(row.bundle, row.file)
     if settings.out is not None:
-        from edgeconv.staging import staged
+        from edgeconv.staging import copy_files, staged
 
         with staged(settings.out, force=False) as stage:
-            shutil.copytree(bundle.path, stage, dirs_exist_ok=True)
+            copy_files(bundle.path, stage)
     if settings.as_json:
         _echo_best(row, limits)
     else:
@@ -227,12 +226,12 @@ def _show_chain(row: ChainRow, limits: Limits, settings: BestSettings) -> None:
     bundles = [bundle_at(stage.bundle, stage.file) for stage in row.stages]
     files = [f"{b.path}/{stage.file}" for b, stage in zip(bundles, row.stages, strict=True)]
     if settings.out is not None:
-        from edgeconv.staging import staged
+        from edgeconv.staging import copy_files, staged
 
         names = [f"stage{index}/{stage.file}" for index, stage in enumerate(row.stages)]
         with staged(settings.out, force=False) as stage:
             for index, bundle in enumerate(bundles):
-                shutil.copytree(bundle.path, stage / f"stage{index}")
+                copy_files(bundle.path, stage / f"stage{index}")
             about = {"confidence": row.confidence, "thresholds": row.thresholds, "stages": names}
             text = json.dumps({"schema_version": SCHEMA_VERSION, **about}, indent=2)
             (stage / CHAIN).write_text(text + "\n", "utf-8")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
 from edgeconv import runner
+from edgeconv.scratch import temporary_folder
 
 FOLDER = Path(runner.__file__).parent
 MAIN = "from edgeconv.runner.runner import main\n\nmain()\n"
@@ -25,8 +25,8 @@ def runner_archive() -> Iterator[Path]:
     members = {"__main__.py": MAIN.encode(), "edgeconv/__init__.py": b""}
     for module in sorted(FOLDER.glob("*.py")):
         members[f"edgeconv/runner/{module.name}"] = module.read_bytes()
-    with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
-        path = Path(folder) / "runner.pyz"
+    with temporary_folder() as folder:
+        path = folder / "runner.pyz"
         with ZipFile(path, "w") as archive:
             for name, content in members.items():
                 archive.writestr(ZipInfo(name), content)

@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import logging
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -21,6 +20,7 @@ from edgeconv.device import Device, Lock, RunRequest
 from edgeconv.device.facts import PACKAGES
 from edgeconv.device.messages import Computed, Output, Outputs, Start, Values
 from edgeconv.errors import LostConnection, MeasurementError
+from edgeconv.scratch import temporary_folder
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +79,8 @@ class Computing:
             UsageError: The arrays do not fit the file.
             MeasurementError: The device was lost, cannot run the file, or contradicts itself.
         """
-        with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
-            arrays = Path(folder) / "batches.npz"
+        with temporary_folder() as folder:
+            arrays = folder / "batches.npz"
             stacked: dict[str, Any] = {n: np.stack([b[n] for b in batches]) for n in batches[0]}
             np.savez(arrays, **stacked)
             try:

@@ -20,6 +20,7 @@ from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.limits import DEVICE_BYTES
 from edgeconv.runner import LOCK, PROBE
+from edgeconv.user_folders import stated_path
 
 PROBE_SECONDS = 60.0
 GRACE_SECONDS = 30.0  # the runner's own deadline comes first and says more
@@ -47,7 +48,8 @@ class LocalDevice:
         _, _, python = name.partition(":")
         if not python:
             return cls()
-        found = shutil.which(python)
+        # Not stated_path(): without a folder it is looked for in PATH, and ./python has one.
+        found = shutil.which(str(stated_path(python)) if python.startswith("~") else python)
         if found is None:
             raise UsageError(f"device {name}: {python} is not an executable", hint="name a Python")
         # Not resolved: a virtual environment's Python is a link that must stay one.

@@ -120,14 +120,18 @@ class LineProcess:
         deadline = time.monotonic() + self._seconds
         if self._source is None:
             self.send(self._first_line)  # if it is gone already, its status and last words say why
-        rest, size, begun = b"", 0, self._after is None
+        rest, size, begun = bytearray(), 0, self._after is None
         for source, chunk in self._chunks(stdout, stderr, deadline):
             if source is stderr:
                 self._stderr = (self._stderr + chunk)[-STDERR_KEPT:]
                 continue
-            *lines, rest = (rest + chunk).split(b"\n")
             size += len(chunk)
             self._limit.check(size, f"{self._command[0]} sent")
+            rest += chunk  # in place: a line may come byte by byte
+            lines: list[bytes] = []
+            if b"\n" in chunk:
+                *lines, last = bytes(rest).split(b"\n")
+                rest = bytearray(last)
             if not begun and self._after in lines:
                 begun, lines = True, lines[lines.index(self._after) + 1 :]
             if begun:
@@ -135,7 +139,7 @@ class LineProcess:
             if len(rest) > LINE_LIMIT:
                 raise MeasurementError(f"{self._command[0]} sent a line of more than 4 MiB")
         if begun and rest:
-            yield rest
+            yield bytes(rest)
         try:
             self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired as error:
@@ -149,9 +153,10 @@ class LineProcess:
             selector.register(stdout, selectors.EVENT_READ, stdout)
             selector.register(stderr, selectors.EVENT_READ, stderr)
             while selector.get_map():
-                ready = selector.select(max(0.0, deadline - time.monotonic()))
-                if not ready and time.monotonic() >= deadline:
+                left = deadline - time.monotonic()
+                if left <= 0:  # also of a command that never stops writing
                     raise self._too_late()
+                ready = selector.select(left)
                 for key, _ in ready:
                     chunk = os.read(key.fd, CHUNK)
                     if chunk:

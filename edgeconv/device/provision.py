@@ -11,7 +11,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from edgeconv.device.facts import OLDEST_PYTHON, DeviceFacts, PythonFacts, no_py
 from edgeconv.device.ssh import SshDevice
 from edgeconv.errors import MeasurementError
 from edgeconv.runner import ENVIRONMENT
+from edgeconv.scratch import temporary_folder
 
 logger = logging.getLogger(__name__)
 
@@ -102,12 +102,12 @@ def provision(device: SshDevice, say: Callable[[str], None] = logger.info) -> Ss
     """
     say(f"looking at {device.name}")
     planned = plan(device.probe(), device.name)
-    with tempfile.TemporaryDirectory(prefix="edgeconv-") as name:
+    with temporary_folder() as folder:
         say(
             f"downloading {', '.join(planned.packages.values())} for Python "
             f"{planned.python.version}, {planned.platforms[0]}"
         )
-        wheels = _download(planned, Path(name), device.name)
+        wheels = _download(planned, folder, device.name)
         say(f"sending {len(wheels)} wheels")
         placed = [device.place(wheel) for wheel in wheels]
     say(f"making {FOLDER}")

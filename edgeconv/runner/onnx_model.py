@@ -123,9 +123,22 @@ class OnnxModel:
 
 
 def node_events(session: Any) -> dict[str, list[dict[str, Any]]]:
-    """End the profile of an ONNX Runtime session; return the events of each node's kernel."""
+    """End the profile of an ONNX Runtime session; return the events of each node's kernel.
+
+    Raises:
+        RunnerError: The disk had no room for all of it, of which ONNX Runtime says nothing.
+    """
+    path = Path(session.end_profiling())
+    try:
+        events = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise RunnerError(
+            "system",
+            f"the profile that ONNX Runtime wrote to {path.parent} is cut short",
+            "free some space there",
+        ) from error
     nodes: dict[str, list[dict[str, Any]]] = {}
-    for event in json.loads(Path(session.end_profiling()).read_bytes()):
+    for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(KERNEL_TIME):
             nodes.setdefault(event["name"][: -len(KERNEL_TIME)], []).append(event)
     return nodes

@@ -171,16 +171,24 @@ def main() -> NoReturn:
             emit.also_to(request.log)
         measure(request, emit, folder)
     except RunnerError as error:
-        emit("error", kind=error.kind, message=str(error), hint=error.hint)
-        leave(1, folder)
+        fail(emit, error, folder)
     except MemoryError:
-        hint = "free some, or use a smaller model"
-        emit("error", kind="memory", message="out of memory", hint=hint)
-        leave(1, folder)
+        fail(
+            emit,
+            RunnerError("memory", "out of memory", "free some, or use a smaller model"),
+            folder,
+        )
     except OSError as error:
-        emit("error", kind="system", message=str(RunnerError("system", error)))
-        leave(1, folder)
+        fail(emit, RunnerError("system", error), folder)
     leave(0, folder)
+
+
+def fail(emit: Events, error: RunnerError, folder: str | None) -> NoReturn:
+    """Report the error and end; the host ends the process as soon as it has read that."""
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+    emit("error", kind=error.kind, message=str(error), hint=error.hint)
+    leave(1, None)
 
 
 def leave(status: int, folder: str | None) -> NoReturn:

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -27,6 +26,7 @@ from edgeconv.store.postgresql import EXAMPLE, PostgreSQL
 from edgeconv.store.revision import Revision
 from edgeconv.store.schema import MODELS, RUNS
 from edgeconv.store.sqlite import SQLiteFile
+from edgeconv.user_folders import stated_path
 from edgeconv.versioned import Versioned, first_problem
 
 LATEST = 500  # measured files of a device that show how much its sessions differ
@@ -98,7 +98,7 @@ class History:
                 "the store is neither a file nor an address of PostgreSQL",
                 hint=f"name an SQLite file, or write {EXAMPLE}",
             )
-        return cls(SQLiteFile(Path(store)))
+        return cls(SQLiteFile(stated_path(store)))
 
     def check(self) -> None:
         """See that it can be used, before anything slow."""

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeconv.errors import UsageError
+from edgeconv.errors import UsageError, room_hint
 from edgeconv.limits import CACHE_BYTES
 from edgeconv.user_folders import cache_folder
 
@@ -84,7 +84,7 @@ class Cache:
         except OSError as error:
             raise UsageError(
                 f"the cache {self.folder} cannot be written to: {error.strerror}",
-                hint="free some space, or name another folder with --cache",
+                hint=room_hint(error, "name another folder with --cache"),
             ) from error
         started = time.monotonic()
         try:

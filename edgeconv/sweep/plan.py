@@ -16,10 +16,11 @@ from edgeconv.export.quantize_options import MAX_EFFORT, RangeMethod
 from edgeconv.sweep.confidence import Confidence
 from edgeconv.toml_file import read_toml
 from edgeconv.units import bytes_of, seconds_of
+from edgeconv.user_folders import stated_path
 from edgeconv.versioned import Record, first_problem
 
 EXAMPLE = """\
-# A plan of `edgeconv sweep`. Paths are relative to this file.
+# A plan of `edgeconv sweep`. Paths are relative to this file; ~ is the home folder.
 
 [[model]]                          # repeatable
 name = "mobilenet_v2"              # as MODEL of `edgeconv export`, or a list; "mobilenet_v*" and
@@ -283,7 +284,7 @@ def _placed(plan: Plan, folder: Path) -> Plan:
         model.model_copy(
             update={
                 "name": tuple(spec_at(name, folder) for name in model.name),
-                "weights": model.weights and str(folder / model.weights),
+                "weights": model.weights and str(folder / stated_path(model.weights)),
             }
         )
         for model in plan.model
@@ -292,11 +293,15 @@ def _placed(plan: Plan, folder: Path) -> Plan:
     if calibration not in (None, "random"):
         calibration = spec_at(str(calibration), folder, must=True)
     if evaluate is not None:
-        truth = evaluate.truth and folder / evaluate.truth
+        truth = evaluate.truth and folder / stated_path(str(evaluate.truth))
         detection = "detection:" if evaluate.task.startswith("detection:") else ""
         task = detection + spec_at(evaluate.task.removeprefix(detection), folder)
         evaluate = evaluate.model_copy(
-            update={"data": folder / evaluate.data, "truth": truth, "task": task}
+            update={
+                "data": folder / stated_path(str(evaluate.data)),
+                "truth": truth,
+                "task": task,
+            }
         )
     export = plan.export.model_copy(update={"calibration": calibration})
     return plan.model_copy(update={"model": models, "export": export, "evaluate": evaluate})
@@ -306,4 +311,4 @@ def spec_at(spec: str, folder: Path, *, must: bool = False) -> str:
     """A specification whose file, if it names one, is an absolute path."""
     file, colon, rest = spec.partition(":")
     is_file = Path(file).suffix in (".py", ".onnx", ".pt2")
-    return f"{folder / file}{colon}{rest}" if is_file or must else spec
+    return f"{folder / stated_path(file)}{colon}{rest}" if is_file or must else spec

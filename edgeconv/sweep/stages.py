@@ -6,7 +6,6 @@ this order. The last gives logits.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from edgeconv.bundle import Artifact, Bundle, Format
 from edgeconv.errors import DataError, EdgeconvError
+from edgeconv.scratch import temporary_folder
 from edgeconv.sweep.confidence import Confidence, Floats, confidences
 from edgeconv.sweep.jobs import CalibrateJob, ExitJob, ExportJob
 
@@ -79,9 +79,9 @@ def inputs_of_stage(
         _check_stage(bundle, stage)
     if size is not None:
         size = "x".join(map(str, before[-1].manifest.outputs[0].shape[1:]))
-    with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder:
+    with temporary_folder() as folder:
         if has_samples:
-            features = Path(folder) / "features.npy"
+            features = folder / "features.npy"
             np.save(features, _features(before, str(calibration), job.calibration_size))
             calibration = str(features)
         yield size, calibration

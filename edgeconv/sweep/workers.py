@@ -65,6 +65,7 @@ def open_workers(cache: Cache, *, scheduler: str | None, count: int | None) -> I
 
     Raises:
         UsageError: Dask is not installed, or the cluster does not answer or lacks the cache.
+        EdgeconvError: No process can be started here.
     """
     installed = importlib.util.find_spec("distributed") is not None
     if (scheduler or count) and not installed:
@@ -107,16 +108,23 @@ def _dask(cache: Cache, scheduler: str | None, count: int) -> Iterator[Workers]:
     for name in ("distributed", "tornado"):  # a lost worker is our own message
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
-        cluster = LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=count,
-            threads_per_worker=1,
-            memory_limit=None,
-            dashboard_address=None,
-            # Without a dashboard, too, the scheduler has an HTTP server; of its usual port, which
-            # another sweep may have, Dask would warn.
-            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            cluster = LocalCluster(  # type: ignore[no-untyped-call]
+                n_workers=count,
+                threads_per_worker=1,
+                memory_limit=None,
+                dashboard_address=None,
+                # Without a dashboard, too, the scheduler has an HTTP server; of its usual port,
+                # which another sweep may have, Dask would warn.
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+                silence_logs=logging.CRITICAL,
+            )
+        except (OSError, RuntimeError) as error:  # no room in /dev/shm or the temporary folder
+            raise EdgeconvError(
+                "worker processes cannot be started on this machine",
+                hint="make room in /dev/shm and the folder for temporary files, or pass "
+                "--workers 0, which works in threads",
+            ) from error
         with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
             yield _of_client(client, cache, shared=True)
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from edgeconv.export.data.checks import InputCheck
 from edgeconv.export.data.outlying import FALSE_ALARMS, Outlying, find_outlying
 from edgeconv.export.data.samples import Sample, Samples, choose
 from edgeconv.progress import Progress, no_progress
+from edgeconv.scratch import temporary_file
 
 # Later passes over at most so many bytes read them from a cache, or else from the source again.
 CACHED_BYTES = 256_000_000
@@ -254,7 +254,7 @@ class BatchCache:
 
     def __init__(self, limit: int) -> None:
         self._room = limit
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it stays open for later passes
+        self._file = temporary_file()  # it stays open for later passes
         self._layout: list[list[tuple[np.dtype[np.generic], tuple[int, ...]]]] = []
         self.whole = True
 
@@ -268,6 +268,7 @@ class BatchCache:
         try:
             for array in batch:
                 self._file.write(np.ascontiguousarray(array).data)
+            self._file.flush()
         except OSError:  # a full disk: the samples are read again instead
             self.whole = False
         self._layout.append([(array.dtype, array.shape) for array in batch])

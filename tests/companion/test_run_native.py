@@ -238,9 +238,12 @@ def test_it_writes_the_mask_that_run_py_writes(photo: Path, tmp_path: Path) -> N
     name = next(a.path for a in bundle.manifest.artifacts if a.format is Format.TFLITE)
     python = [sys.executable, bundle.path / "run.py", photo, "--file", name, "--out", "mask"]
     shares = said([*python[:-1], "m.png"], tmp_path)
+    (tmp_path / "m.pgm").symlink_to(tmp_path / "kept.pgm")  # stays a link
     assert said([program, photo, "--out", "m.pgm"], tmp_path).replace("m.pgm", "m.png") == shares
     with Image.open(tmp_path / "m.png") as wanted, Image.open(tmp_path / "m.pgm") as got:
         np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
+    assert (tmp_path / "m.pgm").is_symlink()
+    assert not list(tmp_path.glob(".run-*"))
 
 
 class Detector(nn.Module):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -112,3 +114,27 @@ def test_names_are_never_code(text: str, tmp_path: Path) -> None:
                     node.value = None
         # The folder, of which the other is None, has the same form in both.
         assert ast.dump(trees[0]) == ast.dump(trees[1])
+
+
+def writer(folder: Path) -> Any:
+    """The function of ``runtime.py`` through which ``run.py`` writes a file."""
+    script: dict[str, Any] = {"__name__": "run"}
+    exec(run_script(boxes_manifest(), folder), script)
+    return script["written"]
+
+
+def test_run_py_writes_whole_or_not_at_all(tmp_path: Path) -> None:
+    written, out, link = writer(tmp_path), tmp_path / "boxes.png", tmp_path / "link.png"
+    out.write_text("old")
+    link.symlink_to(out)
+    said = r"link\.png' cannot be written: File too large"
+    with pytest.raises(SystemExit, match=said), written(str(link)) as part:
+        raise OSError(Path(part).write_text("half") and errno.EFBIG, os.strerror(errno.EFBIG))
+    assert out.read_text() == "old"
+    with written(str(link)) as part:
+        assert part.endswith(".png")
+        Path(part).write_text("new")
+    assert (link.is_symlink(), out.read_text()) == (True, "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"boxes.png", "link.png"}
+    with written("/dev/null") as part:
+        assert part == "/dev/null"

@@ -75,6 +75,13 @@ def test_another_python(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif("EDGECONV_TFLITE214" not in os.environ, reason="needs EDGECONV_TFLITE214")
+def test_a_python_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell reads a tilde that follows a colon."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "python").symlink_to(sys.executable)
+    assert LocalDevice.parse("local:~/python").python == tmp_path / "python"
+
+
 def test_tflite_runtime_2_14(tmp_path: Path) -> None:
     device = open_device(f"local:{os.environ['EDGECONV_TFLITE214']}")
     model = device.place(write_tflite(tmp_path / "m.tflite", dtype="int8"))
@@ -150,6 +157,27 @@ def test_endless_line(tmp_path: Path) -> None:
 def test_flood_on_standard_error(tmp_path: Path) -> None:
     body = "sys.stderr.write('noise\\n' * 300000); sys.stderr.write('the end'); sys.exit(3)"
     assert said_by(fake(tmp_path, body)).endswith("its last words: the end")
+
+
+@pytest.mark.parametrize(
+    "sent", ["sys.stderr.write('noise\\n')", 'print(\'{"event":"load","ns":1}\', flush=True)']
+)
+def test_what_never_ends_ends_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: str
+) -> None:
+    """Standard error has no limit, and a slow answer stays below it."""
+    monkeypatch.setattr("edgeconv.device.local.GRACE_SECONDS", -0.5)
+    body = f"while True: {sent}; time.sleep(0.001)"
+    assert "did not end within" in said_by(fake(tmp_path, body), deadline_seconds=1)
+
+
+def test_a_line_that_comes_byte_by_byte(tmp_path: Path) -> None:
+    body = """
+        line = b'{"event":"error","kind":"x","message":"' + b"y" * 20000 + b'"}'
+        for index in range(len(line)):
+            os.write(1, line[index : index + 1])
+    """
+    assert "invalid event" in said_by(fake(tmp_path, body))
 
 
 def test_failure_in_its_own_words(tmp_path: Path) -> None:

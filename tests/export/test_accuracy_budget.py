@@ -17,6 +17,7 @@ from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize
 from edgeconv.models.randomize import randomize_, structured_input
+from edgeconv.staging import staged
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +94,17 @@ def test_nothing_is_written_when_nothing_meets_the_budget(
         invoke(folder, tmp_path / "out", "--min-sqnr", "150")
     assert raised.value.exit_code == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_second_export_to_one_place_is_refused_before_the_work(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeconv.export.accuracy_budget.run", None)
+    with (
+        staged(tmp_path / "out", force=False),
+        pytest.raises(UsageError, match="another export is writing"),
+    ):
+        invoke(folder, tmp_path / "out", "--min-sqnr", "20")
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import pytest
 from edgeconv import staging
 from edgeconv.bundle import Bundle
 from edgeconv.errors import UsageError
-from edgeconv.staging import recover, refuse_occupied, staged
+from edgeconv.staging import copy_files, recover, refuse_occupied, staged
 
 
 @pytest.fixture
@@ -274,3 +276,23 @@ def test_a_folder_that_may_not_be_searched_is_named(tmp_path: Path) -> None:
         command = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}", *command]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout == f"cannot write to {locked / 'out'}: Permission denied\n", done.stderr
+
+
+def test_a_full_disk_is_named_by_its_place(tmp_path: Path) -> None:
+    """Writing to an open file says nothing of its name; a copy names what is read first."""
+    out, full = tmp_path / "out", (errno.ENOSPC, os.strerror(errno.ENOSPC))
+    made = f"cannot write to {re.escape(str(out))}: No space left on device\nhint: free some space"
+    with pytest.raises(UsageError, match=made), staged(out, force=False):
+        raise OSError(*full)
+    with pytest.raises(UsageError, match=made), staged(out, force=False) as stage:
+        raise OSError(*full, str(stage / "m.onnx"))
+    with pytest.raises(UsageError, match=made), staged(out, force=False) as stage:
+        raise OSError(*full, "/elsewhere/m.onnx", None, str(stage / "m.onnx"))
+    with pytest.raises(OSError, match="elsewhere"), staged(out, force=False):
+        raise OSError(*full, "/elsewhere/m.onnx")
+    assert not names(tmp_path)
+
+
+def test_a_bundle_is_copied_file_by_file(existing: Path, tmp_path: Path) -> None:
+    copy_files(existing, tmp_path / "copy")
+    assert names(tmp_path / "copy") == names(existing)

@@ -18,6 +18,8 @@ import pytest
 
 from edgeconv.device.archive import FOLDER, runner_archive
 from edgeconv.device.messages import EVENT, RunRequest
+from edgeconv.runner.onnx_model import node_events
+from edgeconv.runner.request import RunnerError
 from support.runtimes import run_onnx, tflite_interpreter
 from support.tiny_models import write_onnx, write_tflite
 
@@ -306,3 +308,36 @@ def test_noise_of_native_code_stays_out(tmp_path: Path) -> None:
     _, out, err = raw(request.model_dump_json().encode() + b"\n")
     assert all(line.startswith('{"event":') for line in out.splitlines())
     assert "XNNPACK" in err
+
+
+def test_a_failed_profile_leaves_nothing(tmp_path: Path) -> None:
+    """The host ends the process when it has read the error: what is removed is removed before."""
+    (tmp_path / "m.onnx").write_bytes(b"no model")
+    request = RunRequest(model=str(tmp_path / "m.onnx"), operators=True, **QUICK)
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with (
+        runner_archive() as runner,
+        subprocess.Popen(
+            [sys.executable, "-I", str(runner)], stdin=-1, stdout=-1, env=environment
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(request.model_dump_json().encode() + b"\n")
+        process.stdin.flush()
+        events = (json.loads(line)["event"] for line in process.stdout)
+        assert "error" in events  # and reads no further
+        process.kill()
+    assert not list(tmp_path.glob("edgeconv-*"))
+
+
+def test_a_profile_that_the_disk_cut_short(tmp_path: Path) -> None:
+    """ONNX Runtime itself says nothing of it."""
+
+    class Session:
+        def end_profiling(self) -> str:
+            return str(tmp_path / "profile.json")
+
+    (tmp_path / "profile.json").write_text('[{"cat": "No')
+    with pytest.raises(RunnerError, match="is cut short"):
+        node_events(Session())

@@ -184,3 +184,18 @@ def test_the_port_of_dasks_dashboard_may_be_taken(
         with open_workers(Cache(tmp_path), scheduler=None, count=1):
             pass
     assert not [each for each in recwarn if "8787" in str(each.message)]
+
+
+def test_no_process_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without a /dev/shm, where Dask's own words are "Nanny failed to start."."""
+    import distributed
+
+    def fails(**options: object) -> None:
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr(distributed, "LocalCluster", fails)
+    with (
+        pytest.raises(EdgeconvError, match=r"worker processes cannot be started.*\n.*--workers 0"),
+        open_workers(Cache(tmp_path), scheduler=None, count=1),
+    ):
+        pass

@@ -256,3 +256,30 @@ def test_the_stages_of_a_chain_belong_together(tmp_path: Path) -> None:
     assert [job.model for job in jobs if job.chain is None] == ["resnet8", "resnet8"]
     without = candidates(read_plan(written(tmp_path, text)))
     assert not stages_of_chains(without)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every path of a plan, as in a shell."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    text = """
+        [[model]]
+        name = ["~/net.py:make", "resnet8"]
+        weights = "~/w/{name}.pt"
+        [export]
+        precisions = ["int8"]
+        calibration = "~/cal.npz"
+        [evaluate]
+        data = "~/v.json"
+        truth = "~/truth.json"
+        task = "detection:~/decode.py:boxes"
+    """
+    plan = read_plan(written(tmp_path, text))
+    assert plan.model[0].name == ("/home/ada/net.py:make", "resnet8")
+    assert plan.model[0].weights == "/home/ada/w/{name}.pt"
+    assert plan.export.calibration == "/home/ada/cal.npz"
+    assert plan.evaluate is not None
+    assert plan.evaluate.data == Path("/home/ada/v.json")
+    assert plan.evaluate.truth == Path("/home/ada/truth.json")
+    assert plan.evaluate.task == "detection:/home/ada/decode.py:boxes"
+    with pytest.raises(UsageError, match="there is no such home folder"):
+        read_plan(written(tmp_path, MODEL + "weights = '~nobody-of-that-name/w.pt'"))

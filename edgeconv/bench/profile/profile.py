@@ -11,7 +11,6 @@ disturbances and repeated.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -43,6 +42,7 @@ from edgeconv.device import Device
 from edgeconv.device.messages import Machine, Operator
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.progress import Progress, no_progress
+from edgeconv.scratch import temporary_folder
 from edgeconv.versioned import Versioned
 
 TEXT = 4096  # what a name may be long
@@ -148,11 +148,11 @@ def _profile_tflite(
             )
     files: dict[bytes, Path] = {}
     labels: dict[str, _Label] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         for path, one in ((file, one) for file in models for one in cuts[file]):
             if one.key not in files:
                 word = re.sub(r"\W", "", one.operator, flags=re.ASCII)
-                file = Path(folder) / f"{len(files)}_{word}.tflite"
+                file = folder / f"{len(files)}_{word}.tflite"
                 file.write_bytes(one.data)
                 files[one.key] = file
                 labels[str(file)] = _Label(path, f"{one.operator} {one.name[:TEXT]}")

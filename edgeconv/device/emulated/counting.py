@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from edgeconv.device.messages import Instructions, Message, RunRequest, Runtime
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.limits import DEVICE_BYTES
+from edgeconv.scratch import temporary_folder
 
 SECONDS = 3600  # large networks take minutes
 
@@ -83,8 +83,8 @@ def count_instructions(
             f"{cpu.value} is a 32-bit core, which is counted only over SSH",
             hint=f"use the device emulated:{board.name}",
         )
-    with tempfile.TemporaryDirectory(prefix="edgeconv-") as folder, runner_archive() as runner:
-        counts = Path(folder) / "counts"
+    with temporary_folder() as folder, runner_archive() as runner:
+        counts = folder / "counts"
         request = RunRequest(
             model=str(model.absolute()),
             runtime=runtime,
