@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import logging
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 from edgeconv.device.dispatch import Failure
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.log_lines import take_warning
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.contents import tools
 from edgeconv.sweep.jobs import Job
@@ -117,7 +119,7 @@ def _dask(cache: Cache, scheduler: str | None, count: int) -> Iterator[Workers]:
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             silence_logs=logging.CRITICAL,
         )
-        with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+        with cluster, Client(cluster) as client, _all_warnings(client):  # type: ignore[no-untyped-call]
             yield _of_client(client, cache, shared=True)
         return
     try:
@@ -127,8 +129,18 @@ def _dask(cache: Cache, scheduler: str | None, count: int) -> Iterator[Workers]:
             f"no Dask scheduler answers at {scheduler}",
             hint="start one with `dask scheduler`, and workers with `dask worker ADDRESS`",
         ) from error
-    with client:
+    with client, _all_warnings(client):
         yield _of_client(client, cache, shared=False)
+
+
+@contextmanager
+def _all_warnings(client: Any) -> Iterator[None]:
+    """Show what the workers warn of; it arrives before the jobs end that warned."""
+    from edgeconv.sweep.worker_plugin import WARNINGS
+
+    client.subscribe_topic(WARNINGS, lambda event: take_warning(event[1]))
+    yield
+    client.sync(asyncio.sleep, 0)  # the client's thread has it, and may not have shown it yet
 
 
 def _of_client(client: Any, cache: Cache, *, shared: bool) -> Workers:
