@@ -34,6 +34,15 @@ def test_names_stay_whole_and_figures_stay_in_columns(name: str, figure: str) ->
     assert all(len(line) <= WIDTH for line in lines if name not in line)
 
 
+@given(st.lists(st.text("12", min_size=1, max_size=WIDTH - 2), min_size=1, max_size=9))
+def test_figures_too_wide_for_one_line_stand_on_several(figures: list[str]) -> None:
+    """The history of a board with a long address was 108 columns wide."""
+    columns = [Column("File"), *(Column("F", numeric=True) for _ in figures)]
+    lines = drawn(stacked(columns, [["name", *figures]]))
+    assert all(len(line) <= WIDTH for line in lines)
+    assert " ".join(lines).split() == ["File", *(["F"] * len(figures)), "name", *figures]
+
+
 @given(
     st.lists(
         st.tuples(
