@@ -41,12 +41,17 @@ def print_fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, wi
 def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
     """The columns without as many spare ones, the last ones first, as would not fit."""
     kept = list(range(len(columns)))
-    while _width([columns[i] for i in kept], [[row[i] for i in kept] for row in rows]) > WIDTH:
+    while not fits([columns[i] for i in kept], [[row[i] for i in kept] for row in rows]):
         spare = [i for i in kept if columns[i].spare]
         if not spare:
             break
         kept.remove(spare[-1])
     return kept
+
+
+def fits(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a table has all columns in one line."""
+    return _width(columns, rows) <= WIDTH
 
 
 def wide_note(left_out: Sequence[str]) -> str:
@@ -105,7 +110,7 @@ def stacked(
 
     shown = [[printable(cell) for cell in row] for row in rows]
     widths = _widths(columns, rows)
-    if _width(columns, rows) <= WIDTH:
+    if fits(columns, rows):
         return table(columns, rows, title=title)
 
     places = range(1, len(widths))
