@@ -105,12 +105,16 @@ def subject(name: str, size: int, full: bool) -> Subject:
     return Subject(name, models.input_shape(name, input_size=pixels))
 
 
-def export_tflite(subject: Subject, folder: Path) -> dict[Precision, Path]:
+def network_of(subject: Subject) -> torch.nn.Module:
+    """The network with random weights, of which every layer matters for the output."""
     options = models.model_options(subject.name)
     sized = {"input_size": subject.shape[-1]} if "input_size" in options else {}
-    network = randomize_(models.create_model(subject.name, **sized), shape=subject.shape)
+    return randomize_(models.create_model(subject.name, **sized), shape=subject.shape)
+
+
+def export_tflite(subject: Subject, folder: Path) -> dict[Precision, Path]:
     bundle = export(
-        network,
+        network_of(subject),
         out=folder / subject.name,
         formats=[Format.TFLITE],
         precisions=PRECISIONS,

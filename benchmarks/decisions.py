@@ -29,6 +29,7 @@ from edgeconv.bench.statistics import (
     Figure,
     compare_logs,
     ratio_of_logs,
+    variance_of_mean,
 )
 from edgeconv.student import student
 from edgeconv.units import format_percent
@@ -214,7 +215,7 @@ def past(random: np.random.Generator, figures: Figures, session: int) -> Session
     """What the history has of a session."""
     logs = figures.median[session, 0, :PROCESSES]
     offset = random.normal(0, OFFSET)
-    return SessionFigure(session, float(logs.mean() + offset), float(logs.var(ddof=1) / len(logs)))
+    return SessionFigure(session, float(logs.mean() + offset), variance_of_mean(logs) or 0.0)
 
 
 def oracle(noise: Noise, processes: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -28,10 +28,51 @@ def show_warnings() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(WarningLines())
     handler.addFilter(_OnceForEachSubject())
+    _only(handler)
+
+
+def pass_warnings_on(send: Callable[[dict[str, str]], None]) -> None:
+    """Give our own warnings to another process, which shows them, instead of showing them here.
+
+    Args:
+        send: Takes a warning to a process that calls :func:`take_warning` with it.
+    """
+    _only(_Sender(send))
+
+
+def take_warning(passed: Mapping[str, str]) -> None:
+    """Warn as the process did that passed the warning on."""
+    notice = Notice(passed["message"], passed["hint"])
+    with warnings_about(passed["subject"]):
+        logging.getLogger("edgeconv").log(int(passed["level"]), notice)
+
+
+def _only(handler: logging.Handler) -> None:
+    """Let this handler alone have our warnings."""
     ours = logging.getLogger("edgeconv")
     ours.setLevel(logging.WARNING)
     ours.handlers = [handler]
     ours.propagate = False
+
+
+class _Sender(logging.Handler):
+    """Turns a record into texts that any process can read."""
+
+    def __init__(self, send: Callable[[dict[str, str]], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a warning."""
+        notice = record.msg if isinstance(record.msg, Notice) else None
+        self._send(
+            {
+                "level": str(record.levelno),
+                "subject": _SUBJECT.get(),
+                "message": notice.message if notice else record.getMessage(),
+                "hint": notice.hint if notice else "",
+            }
+        )
 
 
 class _OnceForEachSubject(logging.Filter):

@@ -50,6 +50,7 @@ from edgeconv.export.warnings import (
     warn_of_float_fallback,
     warn_of_poor_accuracy,
     warn_of_random_integers,
+    warn_of_small_products,
 )
 from edgeconv.export.writer import Writer
 
@@ -124,6 +125,7 @@ def _run(
         raise next(iter(writer.failures.values()))
     artifacts.sort(key=lambda artifact: request.precisions.index(artifact.precision))
     warn_of_float_fallback(artifacts)
+    warn_of_small_products(prepared.graph, artifacts, request.asked.target)
 
     graphs = _quantized_graphs(variants + integers)
     reference = run_reference(

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.blame.units import find_units
 from edgeconv.export.data.samples import Batches
-from edgeconv.export.inspect.macs import onnx_macs
+from edgeconv.export.inspect.macs import node_macs, static_shape
 from edgeconv.export.layer_rules import LayerPrecision, LayerRule
 from edgeconv.export.precision.int16_islands import with_islands
 from edgeconv.export.precision.int16x8_onnx import refuse_lost_bounds
@@ -227,16 +227,8 @@ class _Search:
 
 
 def _work(node: ir.Node) -> int:
-    inputs, outputs = [_shape(v) for v in node.inputs], [_shape(v) for v in node.outputs]
-    attributes = {name: each.value for name, each in node.attributes.items()}
-    macs = onnx_macs(node.op_type, inputs, outputs, attributes) or 0
-    return macs + sum(prod(shape) for shape in outputs if shape is not None)
-
-
-def _shape(value: ir.Value | None) -> tuple[int, ...] | None:
-    if value is None or value.shape is None or not value.shape.is_static():
-        return None
-    return value.shape.numpy()
+    shapes = map(static_shape, node.outputs)
+    return (node_macs(node) or 0) + sum(prod(shape) for shape in shapes if shape is not None)
 
 
 def along_front(

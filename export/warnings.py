@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
+import onnx_ir as ir
+
 from edgeconv.bundle import Artifact, Format, IoType, Precision, Target, Verification
 from edgeconv.errors import Notice
 from edgeconv.export.capture.guess import is_guess
@@ -13,6 +15,7 @@ from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.request import ResolvedRequest
+from edgeconv.export.small_products import slow_small_products
 from edgeconv.export.target import caution, slow_int8
 from edgeconv.metrics import POOR_SQNR_DB
 from edgeconv.preprocessing import Preprocessing
@@ -48,6 +51,18 @@ def warn_of_device(request: ResolvedRequest, target: Target | None) -> None:
         warning = caution(target, request.formats, request.precisions)
         if warning is not None:
             logger.warning("%s", warning)
+
+
+def warn_of_small_products(
+    graph: ir.Model, artifacts: Sequence[Artifact], target: Target | None
+) -> None:
+    """Warn of an int8 file that ONNX Runtime runs slower than the float one on Arm."""
+    if target is not None and target.architecture != "aarch64":
+        return
+    if any(a.format is Format.ONNX and a.precision is Precision.INT8 for a in artifacts):
+        slow = slow_small_products(graph)
+        if slow is not None:
+            logger.warning(slow)
 
 
 def warn_of_normalized_integers(

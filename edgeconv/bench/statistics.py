@@ -27,6 +27,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -163,6 +164,11 @@ def of_logs(logs: Logs) -> Estimate:
     return _interval(float(logs.mean()), _of_mean(logs, CONFIDENCE), CONFIDENCE)
 
 
+def variance_of_mean(logs: Logs) -> float | None:
+    """The variance of the mean of a session's processes, as they show it; None of a single one."""
+    return _seen(logs).value / len(logs) if len(logs) > 1 else None
+
+
 def ratio(new: Sequence[Sequence[int]], old: Sequence[Sequence[int]], *, paired: bool) -> Estimate:
     """How many times the median of ``new`` is that of ``old``; see :func:`compare`."""
     return ratio_of_logs(*(logs_of(side, Figure.MEDIAN) for side in (new, old)), paired=paired)
@@ -215,10 +221,10 @@ def compare_logs(
     """
     sessions = [] if between is None else [Variance(2 * between.value, between.degrees)]
     confidence = 1 - (1 - OF_TWO) / together
-    found = []
-    for new, old in (medians, lows):
-        value, variance = _difference(new, old, confidence, paired=paired)
-        found.append((value, _sum([variance, *sessions])))
+    found = [
+        _difference(new, old, confidence, paired=paired, sessions=sessions)
+        for new, old in (medians, lows)
+    ]
     estimates = [_interval(value, variance, confidence) for value, variance in found]
     single = min(len(medians[0]), len(medians[1])) < 2
     resolutions = [_resolution(variance, confidence) for _, variance in found]
@@ -248,17 +254,36 @@ def percentile(processes: Sequence[Sequence[int]], percent: int) -> Percentile:
     return Percentile(float(pooled[math.ceil(pooled.size * percent / 100) - 1]))
 
 
-def _difference(new: Logs, old: Logs, confidence: float, *, paired: bool) -> tuple[float, Variance]:
-    """The mean difference of two files' logs, and its variance; see :func:`_cautious`."""
+def _difference(
+    new: Logs,
+    old: Logs,
+    confidence: float,
+    *,
+    paired: bool,
+    sessions: Sequence[Variance] = (),
+) -> tuple[float, Variance]:
+    """The mean difference of two files' logs, and its variance; see :func:`_possible`.
+
+    Args:
+        new: A figure of each process of one file.
+        old: The same of the other file.
+        confidence: Of the interval that the variance is for.
+        paired: As for :func:`compare`.
+        sessions: Variances that two sessions add.
+    """
     if paired and len(new) != len(old):
         raise ValueError(f"{len(new)} and {len(old)} processes cannot be paired")
     states = matching_states(new, old)
     if states is not None:
-        return _within_states(new, old, (states[0].slow, states[1].slow), confidence)
+        slow = (states[0].slow, states[1].slow)
+        value, variance = _within_states(new, old, slow, confidence)
+        return value, _sum([variance, *sessions])
     if paired:
-        return float((new - old).mean()), _of_mean(new - old, confidence, files=2)
-    both = [_of_session(new, confidence), _of_session(old, confidence)]
-    return float(new.mean() - old.mean()), _sum(both)
+        mean = _of_mean(new - old, confidence, files=2)
+        return float((new - old).mean()), _sum([mean, *sessions])
+    both = product(_of_session(new, old), _of_session(old, new))
+    sums = [_sum([*sides, *sessions]) for sides in both]
+    return float(new.mean() - old.mean()), _widest(sums, confidence)
 
 
 def _within_states(
@@ -280,44 +305,84 @@ def _within_states(
 
 
 def _of_mean(logs: Logs, confidence: float, files: int = 1) -> Variance:
-    """The variance of the mean of processes.
+    """The variance of the mean of processes; see :func:`_possible`."""
+    found = _widest(_possible(logs, files), confidence)
+    return Variance(found.value / len(logs), found.degrees)
+
+
+def _possible(logs: Logs, files: int = 1) -> list[Variance]:
+    """What a process may vary by: as the prior says, and of several also as was seen.
 
     Args:
         logs: A figure of each process, or the difference of two.
-        confidence: Of the interval that it is for.
         files: How many files a value is of.
     """
     prior = files * PRIOR**2
     if len(logs) < 2:
-        return Variance(prior, PRIOR_DEGREES)
-    seen = Variance(float(logs.var(ddof=1)), len(logs) - 1)
-    variance = _cautious(seen, prior, confidence)
-    return Variance(variance.value / len(logs), variance.degrees)
+        return [Variance(prior, PRIOR_DEGREES)]
+    seen = _seen(logs)
+    return [seen, _weighed(seen, prior)]
+
+
+def _seen(logs: Logs) -> Variance:
+    """What processes vary by among themselves."""
+    return Variance(float(logs.var(ddof=1)), len(logs) - 1)
+
+
+def _weighed(seen: Variance, prior: float) -> Variance:
+    """What was seen and a prior, each with the weight of its degrees of freedom."""
+    degrees = seen.degrees + PRIOR_DEGREES
+    return Variance((PRIOR_DEGREES * prior + seen.degrees * seen.value) / degrees, degrees)
 
 
 def _cautious(seen: Variance, prior: float, confidence: float) -> Variance:
     """What was seen, alone or weighed with a prior: that which gives the wider interval."""
-    degrees = seen.degrees + PRIOR_DEGREES
-    weighed = (PRIOR_DEGREES * prior + seen.degrees * seen.value) / degrees
-    return max(seen, Variance(weighed, degrees), key=lambda each: _half_width(each, confidence))
+    return _widest([seen, _weighed(seen, prior)], confidence)
 
 
-def _of_session(logs: Logs, confidence: float) -> Variance:
-    """The variance of the mean of a session, in the order of its processes.
+def _widest(possible: Sequence[Variance], confidence: float) -> Variance:
+    return max(possible, key=lambda each: _half_width(each, confidence))
+
+
+def _of_session(logs: Logs, others: Logs) -> list[Variance]:
+    """What the mean of a session may vary by.
+
+    Which of them makes the widest interval depends on what is added to it. A single process, and
+    a few that agree by chance, say little of how much processes differ on this machine, so the
+    other session counts too if it has more.
+
+    Args:
+        logs: Of the session's processes, in their order.
+        others: The same of the other session.
+    """
+    possible = _possible(logs)
+    if len(logs) < len(others):
+        possible.append(_pooled(logs, others))
+    drift = _of_drift(logs)
+    return [Variance(each.value / len(logs) + drift, each.degrees) for each in possible]
+
+
+def _pooled(logs: Logs, others: Logs) -> Variance:
+    """What processes vary by, each around the mean of its own session."""
+    degrees = len(logs) + len(others) - 2
+    squares = sum(float(((each - each.mean()) ** 2).sum()) for each in (logs, others))
+    return Variance(squares / degrees, degrees)
+
+
+def _of_drift(logs: Logs) -> float:
+    """The variance of a session's mean by its drift, in the order of its processes.
 
     What drifts is not at its mean level by chance: half of the drift, less what noise alone looks
     like, is an error of the whole session.
     """
-    mean = _of_mean(logs, confidence)
     count = len(logs)
     if count < LEAST_OF_DRIFT:
-        return mean
+        return 0.0
     place = np.arange(count) - (count - 1) / 2
     slope = float((place * logs).sum() / (place**2).sum())
     rest = logs - logs.mean() - slope * place
     noise = float((rest**2).sum()) / (count - 2) / float((place**2).sum())
-    drift = max(0.0, slope**2 - noise) * (count / 2) ** 2
-    return Variance(mean.value + drift, mean.degrees)
+    return max(0.0, slope**2 - noise) * (count / 2) ** 2
 
 
 def _sum(parts: Sequence[Variance]) -> Variance:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgeconv.report.tables import Column, console, table
+from edgeconv.report.stacked import stacked
+from edgeconv.report.tables import Column, console
 from edgeconv.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
@@ -20,14 +21,14 @@ def print_attempts(attempts: Sequence[Attempt], place: str) -> None:
         attempts: The attempts.
         place: Where the latencies were measured.
     """
-    columns: list[Column | str] = [
-        "attempt",
+    columns = [
+        Column("attempt"),
         Column("SQNR", numeric=True),
         Column("gain", numeric=True),
         Column("accuracy lost", numeric=True),
         Column("size", numeric=True),
         Column("latency", numeric=True),
-        "budget",
+        Column("budget"),
     ]
     rows = []
     best = -math.inf
@@ -48,7 +49,7 @@ def print_attempts(attempts: Sequence[Attempt], place: str) -> None:
         )
         best = max(best, figures.sqnr_db)
     out = console()
-    out.print(table(columns, rows))
+    out.print(stacked(columns, rows))
     out.print(
         f"All figures are those of the worst int8 file. Latency is the median on {place} with one "
         "thread. The gain is relative to the best row above."

@@ -18,11 +18,12 @@ from edgeconv.bundle import (
 from edgeconv.metrics import EQUAL_DB
 from edgeconv.progress import TRYING
 from edgeconv.report.stacked import stacked
-from edgeconv.report.tables import Column, console, table
+from edgeconv.report.tables import Column, console
 from edgeconv.units import format_bytes, format_percent, significant
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 # With so many samples ranges settle, and gains of a few tenths of a decibel show.
 _ENOUGH_SAMPLES = 64
@@ -66,7 +67,7 @@ def print_bundle(
                 [each.name, each.precision, each.weights, each.activations, str(len(each.nodes))]
                 for each in calibration.layers
             ]
-            out.print(table(_LAYERS, rows))
+            out.print(stacked(_LAYERS, rows))
     halved = [a.path for a in manifest.artifacts if _computes_in_half(a)]
     if halved and manifest.target is not None and manifest.target.half_arithmetic:
         out.print(f"{', '.join(halved)}: LiteRT computes it in half precision on the target")
@@ -117,13 +118,13 @@ def format_error(figures: Verification) -> str:
     return f"{error:.1e}" if error < 1e-3 else format_percent(error, places=2)
 
 
-_LAYERS: list[Column | str] = [
-    "layers of int8 files",
-    "precision",
-    "weights",
-    "activations",
+_LAYERS = (
+    Column("layers of int8 files"),
+    Column("precision"),
+    Column("weights"),
+    Column("activations"),
     Column("nodes", numeric=True),
-]
+)
 _ACCURACY = (
     Column("file"),
     Column("argmax", numeric=True),
@@ -173,7 +174,7 @@ def _operators(figures: Verification | None) -> str:
     return f"{steps:.3g} {'step' if steps == 1 else 'steps'}"
 
 
-def tried_table(steps: Sequence[AccuracyStep], seconds: Mapping[str, float] | None) -> Table:
+def tried_table(steps: Sequence[AccuracyStep], seconds: Mapping[str, float] | None) -> Table | Text:
     """What accuracy passes gained, and took; only an export knows how long."""
     columns = [Column("tried for int8"), Column("gain on unseen samples", numeric=True), Column("")]
     rows = [
@@ -189,7 +190,7 @@ def tried_table(steps: Sequence[AccuracyStep], seconds: Mapping[str, float] | No
         for step, row in zip(steps, rows, strict=True):
             took = seconds.get(f"{TRYING}{step.name}")
             row.insert(2, "–" if took is None else f"{took:.1f} s")
-    return table(columns, rows)
+    return stacked(columns, rows)
 
 
 def _decibels(value: float | None) -> str:

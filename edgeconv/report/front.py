@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgeconv.report.tables import Column, console, table
+from edgeconv.report.stacked import stacked
+from edgeconv.report.tables import Column, console
 from edgeconv.units import format_bytes, format_percent
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 def print_front(front: Sequence[FrontPoint]) -> None:
     """Print one row for each network of the front, the least accurate first."""
-    columns: list[Column | str] = [
-        "blocks outside int8",
+    columns = [
+        Column("blocks outside int8"),
         Column("SQNR", numeric=True),
         Column("weights", numeric=True),
         Column("work outside int8", numeric=True),
@@ -30,7 +31,7 @@ def print_front(front: Sequence[FrontPoint]) -> None:
         for point in front
     ]
     out = console()
-    out.print(table(columns, rows))
+    out.print(stacked(columns, rows))
     out.print(
         "SQNR is that of samples that were not fitted, without bias correction. Work is counted "
         "in multiplications and results; it is no latency. --min-sqnr, --accuracy-budget, "

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgeconv.bench.xnnpack import runtime_name
-from edgeconv.report.tables import Column, table
+from edgeconv.report.stacked import stacked
+from edgeconv.report.tables import Column
 from edgeconv.units import format_count, format_percent, format_ratio
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from edgeconv.bench.instructions import CountedModel, CountResult
 
@@ -23,9 +25,9 @@ CLASSES = {
 }
 
 
-def counts_table(result: CountResult) -> Table:
+def counts_table(result: CountResult) -> Table | Text:
     """One row per file; see :func:`counts_cells`."""
-    return table(*counts_cells(result), title=f"Emulated {result.board} ({result.cpu})")
+    return stacked(*counts_cells(result), title=f"Emulated {result.board} ({result.cpu})")
 
 
 def counts_cells(result: CountResult) -> tuple[Sequence[Column], list[list[str]]]:

@@ -41,12 +41,17 @@ def print_fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, wi
 def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
     """The columns without as many spare ones, the last ones first, as would not fit."""
     kept = list(range(len(columns)))
-    while _width([columns[i] for i in kept], [[row[i] for i in kept] for row in rows]) > WIDTH:
+    while not fits([columns[i] for i in kept], [[row[i] for i in kept] for row in rows]):
         spare = [i for i in kept if columns[i].spare]
         if not spare:
             break
         kept.remove(spare[-1])
     return kept
+
+
+def fits(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a table has all columns in one line."""
+    return _width(columns, rows) <= WIDTH
 
 
 def wide_note(left_out: Sequence[str]) -> str:
@@ -97,29 +102,51 @@ def stacked(
 ) -> Table | Text:
     """A table whose first column moves onto lines of its own where the rest would not fit.
 
-    Names are never cut or wrapped, so that they can be copied. Wide figures stand closer together.
+    Names are never cut or wrapped, so that they can be copied. Wide figures stand closer together,
+    and on several lines where they still do not fit into one.
     """
     from rich.cells import cell_len
     from rich.text import Text
 
     shown = [[printable(cell) for cell in row] for row in rows]
     widths = _widths(columns, rows)
-    if _width(columns, rows) <= WIDTH:
+    if fits(columns, rows):
         return table(columns, rows, title=title)
 
-    figures = sum(widths[1:]) + len(INDENT) + len(GAP) * (len(widths) - 2)
-    gap = GAP if figures <= WIDTH else " "
+    places = range(1, len(widths))
+    gap = GAP if _line_width(places, widths, GAP) <= WIDTH else " "
+    groups = _grouped(widths, gap)
 
-    def line(cells: Sequence[str]) -> str:
-        parts = []
-        for column, width, cell in zip(columns[1:], widths[1:], cells, strict=True):
-            space = " " * (width - cell_len(cell))
-            parts.append(space + cell if column.numeric else cell + space)
-        return (INDENT + gap.join(parts)).rstrip()
+    def lines_of(cells: Sequence[str]) -> list[str]:
+        found = []
+        for group in groups:
+            parts = []
+            for place in group:
+                space = " " * (widths[place] - cell_len(cells[place]))
+                numeric = columns[place].numeric
+                parts.append(space + cells[place] if numeric else cells[place] + space)
+            found.append((INDENT + gap.join(parts)).rstrip())
+        return [cells[0], *found]
 
     # Not a table of one column, which would pad every line to the length of the longest name.
-    names = [columns[0].name, line([column.name for column in columns[1:]])]
+    names = lines_of([column.name for column in columns])
     heading = "\n".join([*([title] if title else []), *names])
-    lines = [text for row in shown for text in (row[0], line(row[1:]))]
+    lines = [line for row in shown for line in lines_of(row)]
     drawn = Text(heading, style="bold", no_wrap=True, overflow="ignore")
     return drawn.append("\n" + "\n".join(lines), style="not bold")
+
+
+def _line_width(places: Sequence[int], widths: Sequence[int], gap: str) -> int:
+    """The width of a line below a name that has the columns of these places."""
+    return len(INDENT) + sum(widths[place] for place in places) + len(gap) * (len(places) - 1)
+
+
+def _grouped(widths: Sequence[int], gap: str) -> list[list[int]]:
+    """The places of the columns behind the first, by the line that they stand on."""
+    groups: list[list[int]] = []
+    for place in range(1, len(widths)):
+        if groups and _line_width([*groups[-1], place], widths, gap) <= WIDTH:
+            groups[-1].append(place)
+        else:
+            groups.append([place])
+    return groups

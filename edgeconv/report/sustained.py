@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgeconv.report.stacked import fits, stacked
 from edgeconv.report.tables import Column, table
 from edgeconv.units import format_percent, significant
 
 if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
     from rich.table import Table
 
     from edgeconv.bench.sustained import SustainedModel, SustainedResult
@@ -25,9 +27,18 @@ COLUMNS = (
 ROWS = 12  # per file
 
 
-def sustained_table(result: SustainedResult) -> Table:
-    """Show :func:`sustained_cells`."""
-    return table(*sustained_cells(result))
+def sustained_table(result: SustainedResult) -> Table | Group:
+    """Show :func:`sustained_cells`, the name of each file above its rows where that is long."""
+    from rich.console import Group
+
+    columns, cells = sustained_cells(result)
+    if fits(columns, cells):
+        return table(columns, cells)
+    parts: list[RenderableType] = []
+    for model in result.models:
+        rows = [row[1:] for row in _rows(model)]
+        parts += [*([""] if parts else []), stacked(columns[1:], rows, title=model.file.name)]
+    return Group(*parts)
 
 
 def sustained_cells(result: SustainedResult) -> tuple[Sequence[Column], list[list[str]]]:

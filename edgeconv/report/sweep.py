@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.bench.compare.accuracy import format_figure
+from edgeconv.report.stacked import stacked
 from edgeconv.report.tables import Column, table
 from edgeconv.sweep.estimate import Kind
 from edgeconv.sweep.network import Network
@@ -14,6 +15,7 @@ from edgeconv.units import format_bytes, format_count, format_duration
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 _SHOWN_FAILURES = 20
 
@@ -81,9 +83,9 @@ def notes(result: SweepResult) -> list[str]:
     return [*([f"* is on the front{kept}"] if on_front else []), *lines]
 
 
-def estimate_table(kinds: Sequence[Kind]) -> Table:
+def estimate_table(kinds: Sequence[Kind]) -> Table | Text:
     """The jobs of a plan, and about how long they take one after another."""
-    return table(
+    return stacked(
         [
             Column("job"),
             Column("all", numeric=True),

@@ -15,7 +15,6 @@ from typing import Any
 from edgeconv.runner.request import RunnerError
 
 # In /sys/devices/platform; the folders' names have the bus address on newer boards.
-CONTROL_GROUPS = "/sys/fs/cgroup"
 THROTTLED = "soc*/soc*:firmware/get_throttled"
 
 
@@ -119,16 +118,29 @@ def stopped_seconds() -> float:
 
 
 def _control_groups() -> list[str]:
-    """Return the folders of this process's control groups that limit the CPU, up to the root."""
-    found = []
+    """Return the folders of this process's control groups that limit the CPU, up to the root.
+
+    Where a hierarchy is mounted, and from which group on, only the list of mounts says: a container
+    may see its own group as the root, and the two versions have different places.
+    """
+    groups = {}
     for line in (read_text("/proc/self/cgroup") or "").splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if controllers and "cpu" not in controllers.split(","):
+        if not controllers or "cpu" in controllers.split(","):
+            groups["cgroup" if controllers else "cgroup2"] = path
+    found = []
+    for line in (read_text("/proc/self/mountinfo") or "").splitlines():
+        words = line.split()
+        kind = words[words.index("-") + 1] if "-" in words[:-1] else ""
+        if kind == "cgroup" and "cpu" not in words[-1].split(","):
             continue
-        # A container sees its own group as the root, whatever path it is given.
-        root = Path(CONTROL_GROUPS) / controllers
-        parts = Path(path.lstrip("/")).parts
-        found += [str(root.joinpath(*parts[:count])) for count in range(len(parts), -1, -1)]
+        if kind in groups:
+            top = words[3].rstrip("/")  # the group that the mount shows as its root
+            path = groups[kind]
+            inside = path[len(top) :] if (path + "/").startswith(top + "/") else ""
+            parts = Path(inside.lstrip("/")).parts
+            mounted = Path(words[4])
+            found += [str(mounted.joinpath(*parts[:n])) for n in range(len(parts), -1, -1)]
     return found
 
 

@@ -69,30 +69,33 @@ def _carry_out(job: Job, cache: Cache) -> None:
 
 
 def _write(job: Job, cache: Cache, folder: Path) -> None:
-    if isinstance(job, (CalibrateJob, ExportJob)):
-        with warnings_about(_subject(job)):
-            if isinstance(job, CalibrateJob):
-                _calibrate(job, cache, folder)
-            else:
-                _export(job, cache, folder)
-    elif isinstance(job, MeasureJob):
-        files = _files(bundle_of(job.bundle, cache))
-        device = open_device(job.device)
-        measure(files, job.options, device, optional=files).save(folder / RESULT)
-    elif isinstance(job, CountJob):
-        files = _files(bundle_of(job.bundle, cache))
-        board = EmulatedDevice.parse(job.device)
-        count(files, CountOptions(), board).save(folder / RESULT)
-    elif isinstance(job, ShardJob):
-        _count_shard(job, cache, folder)
-    elif isinstance(job, ExitJob):
-        count_exits(job, [bundle_of(key, cache) for key in job.bundles], folder)
-    else:
-        _score(job, cache).save(folder / RESULT)
+    with warnings_about(_subject(job)):
+        if isinstance(job, CalibrateJob):
+            _calibrate(job, cache, folder)
+        elif isinstance(job, ExportJob):
+            _export(job, cache, folder)
+        elif isinstance(job, MeasureJob):
+            files = _files(bundle_of(job.bundle, cache))
+            device = open_device(job.device)
+            measure(files, job.options, device, optional=files).save(folder / RESULT)
+        elif isinstance(job, CountJob):
+            files = _files(bundle_of(job.bundle, cache))
+            board = EmulatedDevice.parse(job.device)
+            count(files, CountOptions(), board).save(folder / RESULT)
+        elif isinstance(job, ShardJob):
+            _count_shard(job, cache, folder)
+        elif isinstance(job, ExitJob):
+            count_exits(job, [bundle_of(key, cache) for key in job.bundles], folder)
+        else:
+            _score(job, cache).save(folder / RESULT)
 
 
-def _subject(job: CalibrateJob | ExportJob) -> str:
-    """The network, whatever its precision."""
+def _subject(job: Job) -> str:
+    """The network, whatever its precision; the device; or the data, whatever the shard."""
+    if isinstance(job, (MeasureJob, CountJob)):
+        return job.device
+    if not isinstance(job, (CalibrateJob, ExportJob)):
+        return job.data.name
     args = [f"{name}={value}" for name, value in job.args.items()]
     return " ".join([job.model.rpartition("/")[2], *args])
 

@@ -1,17 +1,23 @@
-"""What Dask's worker processes do as the command itself does. It needs Dask."""
+"""What Dask's worker processes do otherwise than a command. It needs Dask."""
 
 from __future__ import annotations
 
 import signal
+from functools import partial
 from typing import Any
 
 from distributed import WorkerPlugin
 
-from edgeconv.log_lines import show_warnings
+from edgeconv.log_lines import pass_warnings_on
+
+WARNINGS = "edgeconv-warnings"  # the topic of Dask's events that they are
 
 
 class WorkerOfSweep(WorkerPlugin):
-    """Has a worker show our warnings, also when it is started again.
+    """Has a worker give its warnings to the sweeps of its cluster, also when it is started again.
+
+    A sweep sees the warnings of all workers and shows each once. The worker itself shows none: it
+    may be on another machine, or write on the same terminal.
 
     Args:
         own: Whether the sweep started it. Ctrl-C reaches such a process as well, and it leaves that
@@ -23,7 +29,7 @@ class WorkerOfSweep(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:
         """Called in the worker."""
-        show_warnings()
+        pass_warnings_on(partial(worker.log_event, WARNINGS))
         if self._own:
             # Not SIG_IGN, which the processes that a job starts would inherit.
             signal.signal(signal.SIGINT, lambda *_: None)

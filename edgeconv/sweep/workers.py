@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import logging
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 from edgeconv.device.dispatch import Failure
 from edgeconv.errors import EdgeconvError, UsageError
+from edgeconv.log_lines import take_warning
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.contents import tools
 from edgeconv.sweep.jobs import Job
@@ -93,7 +95,7 @@ def _threads(cache: Cache, count: int) -> Iterator[Workers]:
 
 @contextmanager
 def _dask(cache: Cache, scheduler: str | None, count: int) -> Iterator[Workers]:
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     class BoundedClient(Client):
         """Waits so long for a scheduler and no longer: Dask's handshake itself has no limit."""
@@ -108,24 +110,11 @@ def _dask(cache: Cache, scheduler: str | None, count: int) -> Iterator[Workers]:
     for name in ("distributed", "tornado"):  # a lost worker is our own message
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
-        try:
-            cluster = LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=count,
-                threads_per_worker=1,
-                memory_limit=None,
-                dashboard_address=None,
-                # Without a dashboard, too, the scheduler has an HTTP server; of its usual port,
-                # which another sweep may have, Dask would warn.
-                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-                silence_logs=logging.CRITICAL,
-            )
-        except (OSError, RuntimeError) as error:  # no room in /dev/shm or the temporary folder
-            raise EdgeconvError(
-                "worker processes cannot be started on this machine",
-                hint="make room in /dev/shm and the folder for temporary files, or pass "
-                "--workers 0, which works in threads",
-            ) from error
-        with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+        with (
+            _local_cluster(count) as cluster,
+            Client(cluster) as client,  # type: ignore[no-untyped-call]
+            _all_warnings(client),
+        ):
             yield _of_client(client, cache, shared=True)
         return
     try:
@@ -135,8 +124,41 @@ def _dask(cache: Cache, scheduler: str | None, count: int) -> Iterator[Workers]:
             f"no Dask scheduler answers at {scheduler}",
             hint="start one with `dask scheduler`, and workers with `dask worker ADDRESS`",
         ) from error
-    with client:
+    with client, _all_warnings(client):
         yield _of_client(client, cache, shared=False)
+
+
+def _local_cluster(count: int) -> Any:
+    """Worker processes on this machine."""
+    from distributed import LocalCluster
+
+    try:
+        return LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=count,
+            threads_per_worker=1,
+            memory_limit=None,
+            dashboard_address=None,
+            # Without a dashboard, too, the scheduler has an HTTP server; of its usual port, which
+            # another sweep may have, Dask would warn.
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+            silence_logs=logging.CRITICAL,
+        )
+    except (OSError, RuntimeError) as error:  # no room in /dev/shm or the temporary folder
+        raise EdgeconvError(
+            "worker processes cannot be started on this machine",
+            hint="make room in /dev/shm and the folder for temporary files, or pass "
+            "--workers 0, which works in threads",
+        ) from error
+
+
+@contextmanager
+def _all_warnings(client: Any) -> Iterator[None]:
+    """Show what the workers warn of; it arrives before the jobs end that warned."""
+    from edgeconv.sweep.worker_plugin import WARNINGS
+
+    client.subscribe_topic(WARNINGS, lambda event: take_warning(event[1]))
+    yield
+    client.sync(asyncio.sleep, 0)  # the client's thread has it, and may not have shown it yet
 
 
 def _of_client(client: Any, cache: Cache, *, shared: bool) -> Workers:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
+import onnx_ir as ir
+
 Shape = tuple[int, ...]
 Shapes = Sequence[Shape | None]
 Attributes = Mapping[str, Any]
@@ -23,6 +25,20 @@ def onnx_macs(operator: str, inputs: Shapes, outputs: Shapes, attributes: Attrib
     0 for an operator that has none, None where a shape is missing or the formula is not known.
     """
     return _apply(_ONNX, operator, inputs, outputs, attributes)
+
+
+def node_macs(node: ir.Node) -> int | None:
+    """MACs of a node of a graph in memory; see :func:`onnx_macs`."""
+    inputs, outputs = [static_shape(v) for v in node.inputs], [static_shape(v) for v in node.outputs]
+    attributes = {name: each.value for name, each in node.attributes.items()}
+    return onnx_macs(node.op_type, inputs, outputs, attributes)
+
+
+def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
+    """The shape of a value; None where it is not known, or a dimension is open."""
+    if value is None or value.shape is None or not value.shape.is_static():
+        return None
+    return value.shape.numpy()
 
 
 def tflite_macs(operator: str, inputs: Shapes, outputs: Shapes, options: Attributes) -> int | None:

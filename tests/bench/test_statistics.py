@@ -202,6 +202,29 @@ def test_sessions_widen_the_interval() -> None:
     assert far.median.width == pytest.approx(2 * 2.2414 * 0.01 * 2**0.5, rel=0.05)
 
 
+@pytest.mark.parametrize("spread", [0.001, 0.003, 0.01, 0.03])
+def test_fewer_processes_never_look_better(spread: float) -> None:
+    """Two against eight had narrower intervals than three against eight, and one than two."""
+    random = np.random.default_rng(13)
+    between = NOT_KNOWN.variance
+    widths, covered = {}, {}
+    for count in (1, 2, 3, 8):
+        found = []
+        for _ in range(300):
+            new, old = (random.normal(0, spread, size) for size in (count, 8))
+            offset = random.normal(0, 0.01 * 2**0.5)  # of two sessions of the prior's 1 %
+            logs = new + offset, old
+            found.append(compare_logs(logs, logs, paired=False, between=between).median)
+        widths[count] = np.quantile([each.width for each in found], [0.1, 0.5])
+        covered[count] = float(np.mean([each.covers_one for each in found]))
+    for few, more in ((2, 3), (3, 8)):
+        # 2 %: the standard error of these quantiles is below 1 % of them.
+        assert (widths[few] >= 0.98 * widths[more]).all(), widths
+    assert widths[1][1] >= 0.9 * widths[2][1]  # it knows the noise of the other side's processes
+    # 97.5 %, less two standard errors of 300 trials.
+    assert min(covered.values()) >= 0.957
+
+
 def test_the_resolution_of_one_file_is_that_against_another_measurement() -> None:
     """It was that of its own level, which is known better than a change by a factor of 1.4."""
     random = np.random.default_rng(7)

@@ -9,13 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeconv.bench.compare.latency import compare_latencies
+from edgeconv.bench.sustained import Stretch, SustainedModel, SustainedResult
+from edgeconv.device.messages import Conditions
 from edgeconv.report.accuracy import accuracy_cells
 from edgeconv.report.compare import comparison_table
+from edgeconv.report.instructions import counts_table
 from edgeconv.report.latency import cost_table, latency_table
 from edgeconv.report.printable_console import PrintableConsole
 from edgeconv.report.stacked import GAP, WIDTH, print_facts, stacked
+from edgeconv.report.sustained import sustained_table
 from edgeconv.report.tables import Column
-from support.results import made_evaluation, made_model, made_result
+from support.results import made_counts, made_evaluation, made_model, made_result
+from support.scripted_device import conditions
 
 LONG = "build/mobilenet_v2/mobilenet_v2_int8-dynamic.tflite"
 
@@ -32,6 +37,15 @@ def test_names_stay_whole_and_figures_stay_in_columns(name: str, figure: str) ->
     lines = drawn(stacked((Column("File"), Column("Time", numeric=True)), [[name, figure]]))
     assert any(line.split("  ")[0] == name for line in lines)
     assert all(len(line) <= WIDTH for line in lines if name not in line)
+
+
+@given(st.lists(st.text("12", min_size=1, max_size=WIDTH - 2), min_size=1, max_size=9))
+def test_figures_too_wide_for_one_line_stand_on_several(figures: list[str]) -> None:
+    """The history of a board with a long address was 108 columns wide."""
+    columns = [Column("File"), *(Column("F", numeric=True) for _ in figures)]
+    lines = drawn(stacked(columns, [["name", *figures]]))
+    assert all(len(line) <= WIDTH for line in lines)
+    assert " ".join(lines).split() == ["File", *(["F"] * len(figures)), "name", *figures]
 
 
 @given(
@@ -53,6 +67,28 @@ def test_facts_fit(rows: list[tuple[str, str]], separator: str) -> None:
     assert all(len(line) <= WIDTH for line in text.splitlines())
     words = [word for name, said in rows for word in (f"{name}{separator}{said}").split()]
     assert text.split() == words
+
+
+@pytest.mark.parametrize("names", [(LONG,), (LONG, "b/" + LONG)])
+def test_counts_and_sustained_loads_fit(names: tuple[str, ...]) -> None:
+    stretch = Stretch.model_construct(
+        seconds=300.0,
+        samples_ns=(1000,) * 9,
+        conditions=Conditions(**conditions(throttled="50005", temperature_c=81.5)),
+        watts=6.25,
+    )
+    models = [
+        SustainedModel.model_construct(file=made_model(name, [1000]).file, stretches=(stretch,))
+        for name in names
+    ]
+    sustained = SustainedResult.model_construct(models=models)
+    for table in (
+        counts_table(made_counts(dict.fromkeys(names, 10**9))),
+        sustained_table(sustained),
+    ):
+        lines = drawn(table)
+        assert any(LONG in line for line in lines)
+        assert max(len(line) for line in lines) <= WIDTH, lines
 
 
 def test_tables_of_bench_and_compare_fit() -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,22 +69,97 @@ def test_a_machine_that_never_settles(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 12e9 <= clock.now < 13e9  # 24 times half a second
 
 
+MOUNT = "30 24 0:26 {root} {place} rw,nosuid shared:4 - {kind} none rw{options}"
+
+
 def test_a_quota_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = {"kind": "cgroup", "options": ",cpuacct,cpu"}
     files = {
-        "/proc/self/cgroup": "4:cpu,cpuacct:/box\n0::/a/b\n",
+        "/proc/self/cgroup": "4:cpu,cpuacct:/box\n3:memory:/other\n0::/a/b\n",
+        "/proc/self/mountinfo": "\n".join(
+            [
+                MOUNT.format(root="/", place="/sys/fs/cgroup", kind="cgroup2", options=""),
+                MOUNT.format(root="/", place="/sys/fs/cgroup/cpu", **old),
+                MOUNT.format(root="/", place="/tmp", kind="tmpfs", options=""),
+            ]
+        ),
         "/sys/fs/cgroup/a/cpu.max": "150000 100000",
         "/sys/fs/cgroup/cpu.max": "max 100000",
         "/sys/fs/cgroup/a/cpu.stat": "usage_usec 7\nnr_throttled 3\nthrottled_usec 2500000",
-        "/sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_quota_us": "-1",
-        "/sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_period_us": "100000",
+        "/sys/fs/cgroup/cpu/box/cpu.cfs_quota_us": "-1",
+        "/sys/fs/cgroup/cpu/box/cpu.cfs_period_us": "100000",
     }
     monkeypatch.setattr(system, "read_text", files.get)
     assert system.cpu_quota() == 1.5
     assert system.stopped_seconds() == 2.5
-    files["/sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_quota_us"] = "50000"
-    files["/sys/fs/cgroup/cpu,cpuacct/box/cpu.stat"] = "nr_periods 9\nthrottled_time 4000000000"
+    files["/sys/fs/cgroup/cpu/box/cpu.cfs_quota_us"] = "50000"
+    files["/sys/fs/cgroup/cpu/box/cpu.stat"] = "nr_periods 9\nthrottled_time 4000000000"
     assert system.cpu_quota() == 0.5
     assert system.stopped_seconds() == 4.0
     files.clear()
     assert system.cpu_quota() is None
     assert system.stopped_seconds() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("group", "root", "place", "kind", "folder"),
+    [
+        # Docker: version 1 mounts the container's group, and the process sees the host's path.
+        ("7:cpuacct,cpu:/docker/1f", "/docker/1f", "/sys/fs/cgroup/cpu,cpuacct", "cgroup", ""),
+        # A namespace of control groups hides the path.
+        ("0::/", "/", "/sys/fs/cgroup", "cgroup2", ""),
+        # What was mounted before this process moved lies above its own root.
+        ("0::/../sibling", "/pod", "/sys/fs/cgroup", "cgroup2", ""),
+        # Systemd's hybrid layout.
+        ("0::/user.slice", "/", "/sys/fs/cgroup/unified", "cgroup2", "/user.slice"),
+    ],
+)
+def test_where_a_container_sees_its_quota(
+    monkeypatch: pytest.MonkeyPatch, group: str, root: str, place: str, kind: str, folder: str
+) -> None:
+    options = ",cpu,cpuacct" if kind == "cgroup" else ""
+    limits = (
+        {"cpu.cfs_quota_us": "25000", "cpu.cfs_period_us": "100000"}
+        if kind == "cgroup"
+        else {"cpu.max": "25000 100000"}
+    )
+    files = {
+        "/proc/self/cgroup": group,
+        "/proc/self/mountinfo": MOUNT.format(root=root, place=place, kind=kind, options=options),
+        **{f"{place}{folder}/{name}": value for name, value in limits.items()},
+    }
+    monkeypatch.setattr(system, "read_text", files.get)
+    assert system.cpu_quota() == 0.25
+
+
+OLD_GROUPS = Path("/sys/fs/cgroup/cpu")
+BUSY = """
+import json, os, sys, time
+from pathlib import Path
+from edgeconv.runner import system
+Path(sys.argv[1], "cgroup.procs").write_text(str(os.getpid()))
+begin, before = time.monotonic(), system.stopped_seconds()
+while time.monotonic() < begin + 0.5:
+    pass
+print(json.dumps([system.cpu_quota(), system.stopped_seconds() - before]))
+"""
+
+
+@pytest.mark.skipif(
+    not os.access(OLD_GROUPS / "cgroup.procs", os.W_OK),
+    reason="needs version 1 of control groups, and the right to make some",
+)
+def test_a_quota_of_the_kernel() -> None:
+    """A process that may use a fiftieth of a CPU is stopped for most of the time."""
+    group = OLD_GROUPS / f"edgeconv-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "cpu.cfs_quota_us").write_text("2000")
+        done = subprocess.run(
+            [sys.executable, "-c", BUSY, group], capture_output=True, text=True, check=True
+        )
+        quota, stopped = json.loads(done.stdout)
+    finally:
+        group.rmdir()
+    assert quota == 0.02
+    assert stopped > 0.2  # of half a second; little of the CPU is enough for that

@@ -11,12 +11,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from edgeconv.errors import EdgeconvError, Notice, UsageError
+from edgeconv.log_lines import show_warnings, take_warning
 from edgeconv.sweep import workers
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.candidates import candidates
@@ -35,12 +36,34 @@ pytestmark = [
 ]
 
 
-def test_the_workers_of_a_cluster(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def warnings_shown() -> Iterator[None]:
+    """Show warnings as the command does."""
+    ours = logging.getLogger("edgeconv")
+    before = ours.handlers, ours.propagate, ours.level
+    show_warnings()
+    try:
+        yield
+    finally:
+        ours.handlers, ours.propagate = before[:2]
+        ours.setLevel(before[2])
+
+
+WARNING = {
+    "level": str(logging.WARNING),
+    "subject": "net",
+    "message": "the weights are random",
+    "hint": "pass --weights",
+}
+
+
+def test_the_workers_of_a_cluster(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     plan = Plan(
         model=(Models(name=(str(write_onnx(tmp_path / "net.onnx", shape=(1, 3, 8, 8))),)),),
         export=Exports(formats=("onnx",)),
     )
     with (
+        warnings_shown(),
         scheduler() as running,
         worker(running.address),
         worker(running.address, "--resources", "board:one=1"),
@@ -55,6 +78,15 @@ def test_the_workers_of_a_cluster(tmp_path: Path) -> None:
             (job,) = candidates(plan)
             # What only one worker offers is done there; the result is there already.
             assert opened.submit(job, board).result(60) is None
+            capfd.readouterr()
+            # Both workers warn of it; each of them showed it.
+            executors = [opened.executor] * 4 + [opened.boards[board]]
+            for future in [executor.submit(take_warning, WARNING) for executor in executors]:
+                future.result(60)
+    assert capfd.readouterr().err.splitlines() == [
+        "warning: net: the weights are random",
+        "hint: pass --weights",
+    ]
     here = sweep(plan, Cache(tmp_path / "other"), workers=0)
     assert [row.model_copy(update={"bundle": None}) for row in result.rows] == [
         row.model_copy(update={"bundle": None}) for row in here.rows
@@ -118,7 +150,7 @@ def test_what_a_worker_process_warns_of_is_safe_to_print(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     warn = logging.getLogger("edgeconv.data").warning
-    with open_workers(Cache(tmp_path), scheduler=None, count=1) as opened:
+    with warnings_shown(), open_workers(Cache(tmp_path), scheduler=None, count=1) as opened:
         opened.executor.submit(warn, Notice("\x1b[31mred.png was skipped", "look at it")).result()
     assert "warning: \\x1b[31mred.png was skipped\nhint: look at it\n" in capfd.readouterr().err
 

@@ -6,8 +6,6 @@ import dataclasses
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-
 from edgeconv.bench import statistics
 from edgeconv.bench.compare.comparison import (
     STRICT,
@@ -238,17 +236,13 @@ def _history_run(result: BenchResult) -> HistoryRun:
             median_ns=model.summary.median.value,
             low_ns=model.summary.median.low,
             high_ns=model.summary.median.high,
-            log_variance=_log_variance(model),
+            log_variance=statistics.variance_of_mean(
+                statistics.logs_of(model.samples, Figure.MEDIAN)
+            ),
         )
         for model in result.models
     )
     return HistoryRun(result.started, result.device, files)
-
-
-def _log_variance(model: ModelResult) -> float | None:
-    """The variance of the log of the session's median by its processes; None for a single one."""
-    logs = statistics.logs_of(model.samples, Figure.MEDIAN)
-    return float(np.var(logs, ddof=1)) / len(logs) if len(logs) > 1 else None
 
 
 LATENCY = ResultKind(

@@ -41,7 +41,7 @@ def test_equal_boards_raise_few_alarms(boards: int, repetitions: int) -> None:
 
 @pytest.mark.parametrize("boards", [2, 3, 5])
 def test_a_slower_board_is_found(boards: int) -> None:
-    """A tenth slower, in 19 of 20 cases, and no other board but it."""
+    """A tenth slower, in about 19 of 20 cases, and no other board but it."""
     random = np.random.default_rng(boards)
     found = others = 0
     for _ in range(200):
@@ -52,7 +52,7 @@ def test_a_slower_board_is_found(boards: int) -> None:
         if "slow" in off:
             found += 1
             assert off["slow"].low > 1.0
-    assert found >= 0.95 * 200
+    assert found >= 0.92 * 200  # of 19 in 20, less two standard errors of 200 trials
     assert others <= 0.05 * 200
 
 

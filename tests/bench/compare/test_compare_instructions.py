@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgeconv.bench.compare.instructions import CountVerdict, compare_counts
 from edgeconv.device import Runtime
-from edgeconv.report.instructions import counts_table
+from edgeconv.report.instructions import counts_cells
 from support.command_line import CommandLine
 from support.results import made_counts, made_model, made_result
 
@@ -116,9 +116,9 @@ def test_the_verdict_says_which_way(before: int, after: int) -> None:
 
 
 def test_the_last_column_says_what_it_compares() -> None:
-    columns = counts_table(made_counts({"a": 2_000_000, "b": 1_000_000})).columns
-    assert columns[-1].header == "Reduction from the highest count"
-    assert [str(cell) for cell in columns[-1].cells] == ["1.00×", "2.00×"]
+    columns, rows = counts_cells(made_counts({"a": 2_000_000, "b": 1_000_000}))
+    assert columns[-1].name == "Reduction from the highest count"
+    assert [row[-1] for row in rows] == ["1.00×", "2.00×"]
 
 
 def test_counts_and_times_do_not_mix(edgeconv: CommandLine, baseline: Path, tmp_path: Path) -> None:
