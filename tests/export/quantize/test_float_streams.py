@@ -8,6 +8,7 @@ import pytest
 
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, quantize
+from edgeconv.export.quantize.minimum_cut import MinimumCut
 from edgeconv.export.tflite import lower
 from edgeconv.metrics import sqnr_db
 from support.lowering import Array, Net, as_model
@@ -79,8 +80,9 @@ def test_a_stream_that_layers_read_stays_in_integers() -> None:
     net = Net()
     x = net.input("x", (1, TOKENS, WIDTH))
     for seed in (1, 2, 3):
-        x = net.op("Add", x, product(net, x, seed))
-    net.output(product(net, normalized(net, x), 4))
+        branch = product(net, normalized(net, product(net, x, seed)), seed + 3)
+        x = net.op("Add", x, branch)
+    net.output(product(net, x, 7))
     assert in_float(quantize(as_model(net.proto()), batches(), OPTIONS)) == []
 
 
@@ -109,3 +111,14 @@ def test_post_norm_streams_are_in_float() -> None:
     net.output(product(net, normalized(net, x), 4))
     quantized = quantize(as_model(net.proto()), batches(), OPTIONS)
     assert in_float(quantized) == ["Add", "Add"]
+
+
+def test_a_cut_costs_least_and_ties_go_to_the_source() -> None:
+    cut = MinimumCut()
+    for start, end, cost in (("source", "a", 5), ("a", "b", 2), ("b", "c", 3), ("c", "target", 2)):
+        cut.add(start, end, cost)
+    cut.add("b", "target", 1)
+    # Between a and b it costs 2, behind b 1 + 2, and around d 4 on either side.
+    cut.add("source", "d", 4)
+    cut.add("d", "target", 4)
+    assert cut.target_side() == {"b", "c", "target"}
