@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from edgeconv.export.quantize.float_streams import float_streams
 from edgeconv.export.quantize.operators import (
     OPERATORS,
     FixedRange,
@@ -40,6 +41,7 @@ _FEWEST_ROWS = 32
 _SHARES = 256
 _NOT_FINITE = "integers have no NaN and no infinity, which the network asks for behind it"
 _ISLAND = "it lies between operators in float, and integers would only round it"
+_STREAM = "operators in float read or write it, and integers would cost as much and round it"
 _FINER = "its result is an output, which may be finer than the steps of 1/256 that int8 has"
 _FLAT = "it shares 1 among more elements than the 256 steps that int8 has for them"
 AT_THE_END = "its parts are outputs, each in a scale of its own"
@@ -172,6 +174,9 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
         if node.name in keep_float and operator is not None:
             reasons[node] = KEPT
     reasons.update(dict.fromkeys(_islands(reasons), _ISLAND))
+    # What the user asked to keep in float counts as integers here too.
+    integers = {node for node, reason in reasons.items() if reason in ("", KEPT)}
+    reasons.update(dict.fromkeys(float_streams(integers, _movable(reasons, options)), _STREAM))
     for node, reason in reasons.items():
         operator = OPERATORS.get(node.op_type)
         if operator is None or reason:
@@ -206,6 +211,15 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
         if parameters is not None and not others
     }
     return result
+
+
+def _movable(reasons: Mapping[ir.Node, str], options: QuantizeOptions) -> Callable[[ir.Node], bool]:
+    """Whether an operator with an integer form may be in float without losing a fused clamp."""
+    return lambda node: (
+        not reasons[node]
+        and node.name not in options.chosen.int16
+        and not any(map(is_accumulator, node.outputs))
+    )
 
 
 def _shares_are_lost(node: ir.Node) -> bool:

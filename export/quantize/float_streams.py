@@ -1,0 +1,89 @@
+"""Choose the sums and moves that cost no more in float, because what is around them is in float.
+
+A transformer adds the result of every block to a stream that layer normalizations read, which are
+computed in float. In integers each of these sums would round the whole stream, for readers that
+take it back to float at once; and its one scale would serve class tokens beside patch tokens a
+hundred times as large. In float nothing is rounded, and as many elements are converted: the result
+of each block, in the place of the stream.
+
+The choice is the one with the least cost, found as a minimum cut between the operators that are in
+float in any case and those that are in integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable
+from math import prod
+
+import onnx_ir as ir
+
+from edgeconv.export.quantize.minimum_cut import MinimumCut
+from edgeconv.export.traits import Trait, operators
+
+# Costs of an element. An int8 sum rescales both operands, which takes 1.6 instructions more than a
+# sum in float on a Cortex-A72 and an A76: a transformer under LiteRT, counted as docs/emulated-pi.md
+# says. A conversion is taken to cost as much. What selects elements moves three bytes more.
+_CONVERTED = 4
+_RESCALED = 4
+_MOVED = 1
+
+_SUMS = {"Add", "Sub", "Mul"}
+_SELECTS = {"Gather", "Slice", "Split"}
+# A Concat costs nothing in float, where its parts need not share a scale. Moves that reorder whole
+# maps (Transpose) are not among these.
+_MOVES = operators(Trait.VIEWS) | _SELECTS | {"Concat"}
+
+Nodes = Collection[ir.Node]
+
+
+def float_streams(integers: Nodes, movable: Callable[[ir.Node], bool]) -> set[ir.Node]:
+    """The operators among ``integers`` that cost no more in float.
+
+    Args:
+        integers: The nodes of a graph that have an integer form and are planned to have it.
+        movable: Whether one of them may be in float at all.
+    """
+    free = {node for node in integers if node.op_type in _SUMS | _MOVES and movable(node)}
+    cut = MinimumCut()
+
+    def side(node: ir.Node | None) -> Hashable:
+        if node in free:
+            return node
+        # Inputs and outputs of the network count as integers.
+        return MinimumCut.TARGET if node is None or node in integers else MinimumCut.SOURCE
+
+    for node in free:
+        elements = sum(_elements(value) for value in node.outputs)
+        if node.op_type in _SUMS:
+            cut.add(MinimumCut.SOURCE, node, _RESCALED * elements)
+        elif node.op_type in _SELECTS:
+            cut.add(node, MinimumCut.TARGET, _MOVED * elements)
+    values = {value for node in free for value in (*node.inputs, *node.outputs) if value}
+    for value in values:
+        readers = {side(reader) for reader in value.consumers()}
+        if value.is_graph_output():
+            readers.add(MinimumCut.TARGET)
+        _add_conversions(cut, value, side(value.producer()), readers)
+    return free - cut.target_side()
+
+
+def _add_conversions(
+    cut: MinimumCut, value: ir.Value, producer: Hashable, readers: set[Hashable]
+) -> None:
+    """Let a value be converted once if a reader of it is not on the side of its producer."""
+    cost = _CONVERTED * _elements(value)
+    if not cost:
+        return
+    dequantized, quantized = (value, "dequantized"), (value, "quantized")
+    cut.add(dequantized, producer, cost)
+    cut.add(producer, quantized, cost)
+    for reader in readers:
+        cut.add(reader, dequantized, MinimumCut.UNLIMITED)
+        cut.add(quantized, reader, MinimumCut.UNLIMITED)
+
+
+def _elements(value: ir.Value) -> int:
+    """How many elements of a value could be converted; none of a constant."""
+    if value.const_value is not None or value.dtype != ir.DataType.FLOAT:
+        return 0
+    return prod(value.shape.numpy()) if value.shape is not None and value.shape.is_static() else 0

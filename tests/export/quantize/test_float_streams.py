@@ -1,0 +1,124 @@
+"""Residual streams that only operators in float read."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from edgeconv.export.data.samples import Batch
+from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, quantize
+from edgeconv.export.quantize.minimum_cut import MinimumCut
+from edgeconv.export.tflite import lower
+from edgeconv.metrics import sqnr_db
+from support.lowering import Array, Net, as_model
+from support.runtimes import run_onnx, run_tflite
+
+TOKENS, WIDTH = 16, 8
+OPTIONS = QuantizeOptions(effort=0)
+
+
+def weight(seed: int, *shape: int) -> Array:
+    return np.random.default_rng(seed).normal(0, 0.4, shape).astype(np.float32)
+
+
+def normalized(net: Net, x: str) -> str:
+    ones, zeros = np.ones(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
+    return str(net.op("LayerNormalization", x, net.constant(ones), net.constant(zeros), axis=-1))
+
+
+def product(net: Net, x: str, seed: int) -> str:
+    return str(net.op("MatMul", x, net.constant(weight(seed, WIDTH, WIDTH))))
+
+
+def transformer(patch_scale: float = 1.0) -> ir.Model:
+    """A class token beside patch tokens, and three residual blocks that normalize them."""
+    net = Net()
+    patches = product(net, net.input("x", (1, TOKENS, WIDTH)), 1)
+    scaled = net.op("Mul", patches, net.constant(np.full(WIDTH, patch_scale, np.float32)))
+    x = net.op("Concat", net.constant(weight(2, 1, 1, WIDTH)), scaled, axis=1)
+    for seed in (3, 4, 5):
+        x = net.op("Add", x, product(net, normalized(net, x), seed))
+    one = [net.constant(np.array([n], np.int64)) for n in (0, 1, 1)]
+    token = net.op("Slice", x, *one)
+    return as_model(net.output(product(net, normalized(net, token), 6)).proto())
+
+
+def batches() -> list[Batch]:
+    rng = np.random.default_rng(1)
+    return [[rng.standard_normal((1, TOKENS, WIDTH)).astype(np.float32)] for _ in range(4)]
+
+
+def in_float(quantized: QuantizedModel) -> list[str]:
+    """The operators in float that have an integer form."""
+    lines = [line.partition(" (")[2] for line in quantized.float_fallback]
+    return [line.partition(")")[0] for line in lines if "read or write it" in line]
+
+
+def test_a_stream_that_only_layer_norms_read_is_in_float() -> None:
+    quantized = quantize(transformer(), batches(), OPTIONS)
+    assert in_float(quantized).count("Add") == 3
+    assert "MatMul" not in " ".join(quantized.float_fallback)
+
+
+@pytest.mark.parametrize("patch_scale", [1.0, 100.0])
+def test_a_class_token_keeps_its_values_beside_large_patches(patch_scale: float) -> None:
+    model = transformer(patch_scale)
+    quantized = quantize(model, batches(), OPTIONS)
+    expected, onnx, tflite = [], [], []
+    for batch in batches():
+        expected.append(next(iter(run_onnx(ir.to_proto(model), batch).values())))
+        onnx.append(next(iter(run_onnx(ir.to_proto(quantized.model), batch, fused=True).values())))
+        tflite.append(next(iter(run_tflite(lower(quantized.model).data, batch).values())))
+    # In the scale of patches a hundred times as large the token had 2 dB.
+    for got in (onnx, tflite):
+        assert sqnr_db(np.stack(expected), np.stack(got)) > 28
+
+
+def test_a_stream_that_layers_read_stays_in_integers() -> None:
+    """As in a convolutional network: in float each sum would be converted there and back."""
+    net = Net()
+    x = net.input("x", (1, TOKENS, WIDTH))
+    for seed in (1, 2, 3):
+        branch = product(net, normalized(net, product(net, x, seed)), seed + 3)
+        x = net.op("Add", x, branch)
+    net.output(product(net, x, 7))
+    assert in_float(quantize(as_model(net.proto()), batches(), OPTIONS)) == []
+
+
+def test_moves_in_front_of_operators_in_float_move_bytes() -> None:
+    """Queries, keys and values that are cut out of one result."""
+    net = Net()
+    x = product(net, net.input("x", (1, TOKENS, WIDTH)), 1)
+    ends = [net.constant(np.array([n], np.int64)) for n in (0, 4, 8, -1)]
+    halves = [net.op("Slice", x, ends[i], ends[i + 1], ends[3]) for i in (0, 1)]
+    scores = net.op("MatMul", halves[0], net.op("Transpose", halves[1], perm=[0, 2, 1]))
+    net.output(product_of_scores(net, scores))
+    quantized = quantize(as_model(net.proto()), batches(), OPTIONS)
+    assert in_float(quantized) == []
+
+
+def product_of_scores(net: Net, scores: str) -> str:
+    return str(net.op("MatMul", scores, net.constant(weight(7, TOKENS, WIDTH))))
+
+
+def test_post_norm_streams_are_in_float() -> None:
+    """What a layer norm writes is added in float, and each layer reads it in integers."""
+    net = Net()
+    x = product(net, net.input("x", (1, TOKENS, WIDTH)), 1)
+    for seed in (2, 3):
+        x = net.op("Add", normalized(net, product(net, x, seed)), x)
+    net.output(product(net, normalized(net, x), 4))
+    quantized = quantize(as_model(net.proto()), batches(), OPTIONS)
+    assert in_float(quantized) == ["Add", "Add"]
+
+
+def test_a_cut_costs_least_and_ties_go_to_the_source() -> None:
+    cut = MinimumCut()
+    for start, end, cost in (("source", "a", 5), ("a", "b", 2), ("b", "c", 3), ("c", "target", 2)):
+        cut.add(start, end, cost)
+    cut.add("b", "target", 1)
+    # Between a and b it costs 2, behind b 1 + 2, and around d 4 on either side.
+    cut.add("source", "d", 4)
+    cut.add("d", "target", 4)
+    assert cut.target_side() == {"b", "c", "target"}
