@@ -94,6 +94,7 @@ docs-site: copy ## Build the docs site in build/docs-site; broken links fail
 
 readme: setup ## Run the commands of the tutorials again, write what they print, and draw README's picture
 	$(BIN)/python docs/site/remake.py $(filter-out %/README.md,$(wildcard docs/tutorials/*.md))
+	$(BIN)/python docs/site/notebook.py
 	$(BIN)/python docs/site/recording.py
 
 dist: setup ## Build sdist and wheel, and try the wheel in a clean environment
