@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -62,6 +63,23 @@ def _parsed(words: list[str]) -> tuple[dict[str, object], list[str]]:
     assert node is not None
     options, arguments, _ = node.make_parser(click.Context(node)).parse_args(words)
     return options, arguments
+
+
+def _unrecorded(page: Path) -> list[str]:
+    """The command lines of edgeconv in plain blocks of a page, which are not run."""
+    blocks = re.findall(r"^```\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith("edgeconv ")]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
+def test_every_command_that_is_only_shown_parses(page: Path) -> None:
+    commands = _unrecorded(page)
+    assert commands or page.name != "README.md"
+    for command in commands:
+        options, arguments = _parsed(shlex.split(command)[1:])
+        assert arguments == []
+        assert options
 
 
 def test_every_tutorial_has_commands_and_a_place() -> None:
