@@ -15,12 +15,14 @@ BASELINE  ?= baseline
 ARGS      ?=
 TYPECHECK ?= build/typecheck
 REALNETS  ?= build/realnets
+VERSIONS  ?= lowest
+DOCS_VERSION ?= main
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check lint typecheck copy format export bench gate docs docs-site readme dist clean
+.PHONY: help setup demo test test-long check lint typecheck copy format export bench gate docs docs-site docs-publish readme dist dependencies clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## Make the virtual environment and install edgeconv in it, editable
 
@@ -92,8 +94,12 @@ docs-site: copy ## Build the docs site in build/docs-site; broken links fail
 	$(BIN)/python -c 'import material, mkdocstrings' 2> /dev/null || $(PIP) install -c constraints.txt -e '.[docs]'
 	$(BIN)/python -m mkdocs build --strict
 
+docs-publish: docs-site ## Push the site as DOCS_VERSION (main, or a tag such as v1.2.3) to gh-pages
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash .ci/publish-docs "$(DOCS_VERSION)"
+
 readme: setup ## Run the commands of the tutorials again, write what they print, and draw README's picture
 	$(BIN)/python docs/site/remake.py $(filter-out %/README.md,$(wildcard docs/tutorials/*.md))
+	$(BIN)/python docs/site/notebook.py
 	$(BIN)/python docs/site/recording.py
 
 dist: setup ## Build sdist and wheel, and try the wheel in a clean environment
@@ -105,6 +111,9 @@ dist: setup ## Build sdist and wheel, and try the wheel in a clean environment
 	build/dist-venv/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt dist/*.whl
 	cd build && dist-venv/bin/edgeconv export resnet8 --precision float32 -o dist-check --force
 	@ls -l dist
+
+dependencies: setup ## Try the VERSIONS (lowest or newest) of what edgeconv depends on
+	$(BIN)/python .ci/dependencies.py $(VERSIONS) $(ARGS)
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) $(TFLITE_VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

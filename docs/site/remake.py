@@ -1,8 +1,9 @@
 """Run the commands of a page again, and write what they print: ``make readme``.
 
 In a block of ``console`` a line that begins with ``$`` is a command (a backslash at its end goes
-on in the next line), and what follows is its output. A block of ``python title="net.py"`` is a
-file. The commands of a page run one after the other in an empty folder, beside its files.
+on in the next line), and what follows is its output. A block with a title, as in
+``python title="net.py"``, is a file. The commands of a page run one after the other in an empty
+folder, beside its files.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 import click
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r'^```(console|python title="[\w.]+")\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r'^```(console|\w+ title="[\w.]+")\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 STEP = re.compile(r"^\$ ((?:.*\\\n)*.*)\n?((?:(?!\$ ).*\n)*)", re.MULTILINE)
 TIMEOUT = 900  # seconds for one command: training takes the most
 

@@ -104,6 +104,29 @@ def provision(device: str) -> None:
         echo_line(f"measure there with --device {there.name}")
 
 
+@command.command("runner")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("edgeconv-runner.pyz"),
+    show_default=True,
+    help="The file to write.",
+)
+def runner(out: Path) -> None:
+    """Write the program that measures on a device, for one that SSH does not reach.
+
+    It is one file, which needs Python 3.8, NumPy and a runtime; docs/runner.md has its requests.
+    Over SSH `edgeconv bench` sends it by itself.
+    """
+    from edgeconv.device.archive import runner_archive
+    from edgeconv.whole_file import write_whole
+
+    with runner_archive() as archive:
+        write_whole(out, archive.read_bytes())
+    echo_line(f"wrote {out}")
+
+
 @command.command("up")
 @click.argument("board")
 def up(board: str) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import click
 import pytest
@@ -20,17 +23,17 @@ PAGES = [
 ]
 
 
-def _remake() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("remake", ROOT / "docs" / "site" / "remake.py")
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "site" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["remake"] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
 
-remake = _remake()
+remake = _script("remake")
 STEPS = [
     pytest.param(step, id=f"{page.stem}-{index}")
     for page in PAGES
@@ -40,15 +43,43 @@ STEPS = [
 
 @pytest.mark.parametrize("step", STEPS)
 def test_every_command_parses_and_has_its_output(step: remake.Step) -> None:  # type: ignore[name-defined]
-    words = shlex.split(step.command.replace("\\\n", " "))
-    assert words[0] in {"edgeconv", "python", "ls", "cp"}
+    # What follows || is for a command that fails, and shows its exit code.
+    words = shlex.split(step.command.replace("\\\n", " ").split("||")[0])
+    assert words[0] in {"edgeconv", "python", "ls", "cp", "mkdir"}
+    silent = words[0] in {"cp", "mkdir"} or "--quiet" in words or "-c" in words
     if words[0] == "edgeconv":
-        command = cli.get_command(click.Context(cli), words[1])
-        assert command is not None
-        options, arguments, _ = command.make_parser(click.Context(command)).parse_args(words[2:])
+        options, arguments = _parsed(words[1:])
         assert arguments == []
         assert options
-    assert bool(step.output.strip()) == (words[0] != "cp")
+    assert bool(step.output.strip()) or silent
+
+
+def _parsed(words: list[str]) -> tuple[dict[str, object], list[str]]:
+    """The options and what is left over of a command of edgeconv, or of one in a group."""
+    node: click.Command | None = cli
+    context = click.Context(cli)
+    while isinstance(node, click.Group):
+        _, node, words = node.resolve_command(context, words)
+    assert node is not None
+    options, arguments, _ = node.make_parser(click.Context(node)).parse_args(words)
+    return options, arguments
+
+
+def _unrecorded(page: Path) -> list[str]:
+    """The command lines of edgeconv in plain blocks of a page, which are not run."""
+    blocks = re.findall(r"^```\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith("edgeconv ")]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
+def test_every_command_that_is_only_shown_parses(page: Path) -> None:
+    commands = _unrecorded(page)
+    assert commands or page.name != "README.md"
+    for command in commands:
+        options, arguments = _parsed(shlex.split(command)[1:])
+        assert arguments == []
+        assert options
 
 
 def test_every_tutorial_has_commands_and_a_place() -> None:
@@ -77,3 +108,36 @@ def test_output_is_written_back(tmp_path: Path) -> None:
 def test_a_command_that_fails_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(click.ClickException, match="exit code 3"):
         remake.remake("```console\n$ exit 3\n```\n", tmp_path)
+
+
+NOTEBOOKS = sorted((ROOT / "docs" / "tutorials").glob("*.ipynb"))
+
+
+def test_the_readme_of_the_tutorials_names_every_notebook() -> None:
+    contents = (ROOT / "docs" / "tutorials" / "README.md").read_text("utf-8")
+    assert NOTEBOOKS
+    assert all(f"({path.name})" in contents for path in NOTEBOOKS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_the_cells_of_a_notebook_run(path: Path, tmp_path: Path) -> None:
+    notebook = json.loads(path.read_text("utf-8"))
+    shown = [[output["output_type"] for output in cell.get("outputs", ())] for cell in _cells(path)]
+    _script("notebook").run_cells(notebook, tmp_path)
+    again = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [[output["output_type"] for output in cell["outputs"]] for cell in again] == shown
+    assert (tmp_path / "out" / "manifest.json").is_file()
+
+
+def _cells(path: Path) -> list[dict[str, Any]]:
+    notebook = json.loads(path.read_text("utf-8"))
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def test_a_cell_prints_and_shows_its_last_value(tmp_path: Path) -> None:
+    cell: dict[str, Any] = {"cell_type": "code", "source": ["x = 20\n", "print('a')\n", "x + 1"]}
+    _script("notebook").run_cells({"cells": [cell]}, tmp_path)
+    printed, shown = cell["outputs"]
+    assert printed["text"] == ["a\n"]
+    assert shown["data"]["text/plain"] == ["21"]
