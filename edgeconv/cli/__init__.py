@@ -13,6 +13,8 @@ from typing import NoReturn
 import click
 
 from edgeconv import __version__
+from edgeconv.cli import user_defaults
+from edgeconv.cli.command_class import CommandGroup
 from edgeconv.errors import EdgeconvError
 from edgeconv.log_lines import PrintableLines, show_warnings
 from edgeconv.report.output import echo_json, echo_line, give_up_streams, prepare_streams
@@ -39,7 +41,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group that knows its commands by name and imports ``edgeconv.cli.<name>_command`` on use.
 
     Listing them only reads COMMANDS, which keeps ``edgeconv --help`` free of heavy imports.
@@ -66,9 +68,19 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edgeconv")
 @click.option("--debug", is_flag=True, help="Show tracebacks and the libraries' own messages.")
-def cli(debug: bool) -> None:
+@click.option(
+    "--no-config",
+    is_flag=True,
+    envvar="EDGECONV_NO_CONFIG",
+    help="Take no defaults from [tool.edgeconv] of a pyproject.toml; also EDGECONV_NO_CONFIG=1.",
+)
+@click.pass_context
+def cli(ctx: click.Context, debug: bool, no_config: bool) -> None:
     """Export PyTorch networks to verified ONNX and TFLite files, and measure them on boards."""
     _set_up_logging(debug)
+    if ctx.invoked_subcommand is not None and not no_config:
+        assert isinstance(ctx.command, click.Group)
+        user_defaults.apply(ctx, ctx.command, ctx.invoked_subcommand)
 
 
 def _set_up_logging(debug: bool) -> None:

@@ -10,6 +10,7 @@ import click
 
 from edgeconv.cli.bench_files import files_named, inside_bundles
 from edgeconv.cli.bench_options import BenchSettings, measuring
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.comparing import exit_with, max_regression_option
 from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
 from edgeconv.cli.places import wait_option
@@ -26,7 +27,17 @@ if TYPE_CHECKING:
     from edgeconv.versioned import Versioned
 
 
-@click.command("bench")
+@click.command(
+    "bench",
+    cls=Command,
+    grouped=True,
+    examples=(
+        "edgeconv bench build/mobilenet_v2",
+        "edgeconv bench model.tflite --device ssh://pi@raspberrypi.local --threads 1,4",
+        "edgeconv bench before after --gate --max-regression 3%",
+        "edgeconv bench build/mobilenet_v2 --device emulated:pi4 --json",
+    ),
+)
 @click.argument("paths", metavar="FILE|BUNDLE...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--device",

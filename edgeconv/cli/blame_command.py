@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import MANIFEST_NAME, Bundle, Format, Precision
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
@@ -73,7 +74,15 @@ class BlameSettings:
     quiet: bool
 
 
-@click.command("blame")
+@click.command(
+    "blame",
+    cls=Command,
+    grouped=True,
+    examples=(
+        "edgeconv blame build/mobilenet_v2 --data photos",
+        "edgeconv blame mobilenet_v2 --pretrained --data photos --plot layers.svg",
+    ),
+)
 @click.argument("model", metavar="MODEL|BUNDLE")
 @click.option(
     "--data",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.command_class import CommandGroup
 from edgeconv.errors import UsageError
 from edgeconv.report.output import echo_json, echo_line
 
@@ -18,12 +19,18 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1  # of probe --json
 
 
-@click.group("devices")
+@click.group("devices", cls=CommandGroup)
 def command() -> None:
     """Look at the devices that files are measured on."""
 
 
-@command.command("probe")
+@command.command(
+    "probe",
+    examples=(
+        "edgeconv devices probe",
+        "edgeconv devices probe ssh://pi@raspberrypi.local --bundle build/mobilenet_v2",
+    ),
+)
 @click.argument("device", default="local")
 @click.option(
     "--bundle",
@@ -55,7 +62,10 @@ def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
             _print_verdicts(verdicts)
 
 
-@command.command("list")
+@command.command(
+    "list",
+    examples=("edgeconv devices list",),
+)
 def list_devices() -> None:
     """List the devices of devices.toml and the emulated boards."""
     from edgeconv.device.emulated import BOARDS, Server
@@ -70,7 +80,10 @@ def list_devices() -> None:
     print_facts(rows)
 
 
-@command.command("provision")
+@command.command(
+    "provision",
+    examples=("edgeconv devices provision ssh://pi@raspberrypi.local",),
+)
 @click.argument("device")
 def provision(device: str) -> None:
     """Install the runtimes on DEVICE, an ssh:// one, in a folder of its own.
@@ -104,7 +117,10 @@ def provision(device: str) -> None:
         echo_line(f"measure there with --device {there.name}")
 
 
-@command.command("up")
+@command.command(
+    "up",
+    examples=("edgeconv devices up pi4",),
+)
 @click.argument("board")
 def up(board: str) -> None:
     """Start an emulated BOARD: zero2w, pi3, pi4 or pi5; zero2w-32 and pi3-32 are 32-bit.
@@ -117,7 +133,10 @@ def up(board: str) -> None:
     echo_line(f"{device.name} is up; its shell: ssh -F {device.config} {device.host}")
 
 
-@command.command("down")
+@command.command(
+    "down",
+    examples=("edgeconv devices down pi4",),
+)
 @click.argument("board")
 def down(board: str) -> None:
     """Stop an emulated BOARD. What was made for it stays in the cache."""

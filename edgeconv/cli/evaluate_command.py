@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
 from edgeconv.cli.places import device_option, place_of, wait_option
 from edgeconv.cli.remembering import remember
@@ -45,7 +46,15 @@ class EvaluateSettings:
     quiet: bool
 
 
-@click.command("evaluate")
+@click.command(
+    "evaluate",
+    cls=Command,
+    grouped=True,
+    examples=(
+        "edgeconv evaluate build/mobilenet_v2 --data validation",
+        "edgeconv evaluate build/unet --data images --task segmentation --truth masks",
+    ),
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--data",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import Bundle, Format, IoType, Layout, OutputKind, Precision
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
     calibration_options,
@@ -74,7 +75,17 @@ class ExportSettings:
     quiet: bool
 
 
-@click.command("export")
+@click.command(
+    "export",
+    cls=Command,
+    grouped=True,
+    examples=(
+        "edgeconv export mobilenet_v2 --pretrained --calibration photos",
+        "edgeconv export timm:mobilenetv3_small_100 --pretrained --format tflite -o out",
+        "edgeconv export net.py:make --weights net.pth --input-size 96 --calibration random",
+        "edgeconv export net.onnx --calibration photos --labeled validation --accuracy-budget 1%",
+    ),
+)
 @click.argument("model")
 @click.option(
     "--format",

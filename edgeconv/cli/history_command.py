@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import wide_option
@@ -41,7 +42,14 @@ class HistorySettings:
     store: str | None
 
 
-@click.command("history")
+@click.command(
+    "history",
+    cls=Command,
+    examples=(
+        "edgeconv history",
+        "edgeconv history 'mobilenet*' --limit 50 --csv",
+    ),
+)
 @click.argument("pattern", default="*")
 @click.option(
     "--limit", type=click.IntRange(1), default=20, show_default=True, help="Runs to list at most."

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import input_size_option, model_args_option, wide_option
@@ -52,7 +53,14 @@ class ModelsSettings:
     as_json: bool
 
 
-@click.command("models")
+@click.command(
+    "models",
+    cls=Command,
+    examples=(
+        "edgeconv models 'mobile*'",
+        "edgeconv models mobilenet_v2",
+    ),
+)
 @click.argument("pattern", default="*")
 @click.option(
     "--gradients",

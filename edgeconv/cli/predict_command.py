@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.places import device_option, place_of
 from edgeconv.cli.settings import takes
@@ -23,7 +24,14 @@ class PredictSettings:
     device: str | None
 
 
-@click.command("predict")
+@click.command(
+    "predict",
+    cls=Command,
+    examples=(
+        "edgeconv predict build/mobilenet_v2 photo.jpg",
+        "edgeconv predict build/unet photo.jpg -o mask.png",
+    ),
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("given", metavar="INPUT", type=click.Path(path_type=Path))
 @click.option(

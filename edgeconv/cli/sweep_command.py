@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.command_class import CommandGroup
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.values import stated
@@ -27,7 +28,7 @@ RESULT = "sweep.json"
 CHAIN = "early_exit.json"
 
 
-class _PlanFirst(click.Group):
+class _PlanFirst(CommandGroup):
     """A group whose command ``run`` need not be written out: ``edgeconv sweep plan.toml``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -50,7 +51,7 @@ class RunSettings:
     """Which plan to carry out, and where."""
 
     plan: Path | None
-    example: bool
+    example_plan: bool
     dry_run: bool
     out: Path
     cache: Path | None
@@ -61,9 +62,17 @@ class RunSettings:
     quiet: bool
 
 
-@command.command("run")
+@command.command(
+    "run",
+    grouped=True,
+    examples=(
+        "edgeconv sweep --example",
+        "edgeconv sweep plan.toml --dry-run",
+        "edgeconv sweep plan.toml -o sweep.json",
+    ),
+)
 @click.argument("plan", type=click.Path(path_type=Path), required=False)
-@click.option("--example", is_flag=True, help="Print a plan to begin with.")
+@click.option("--example", "example_plan", is_flag=True, help="Print a plan to begin with.")
 @click.option("--dry-run", is_flag=True, help="Only list the jobs, and estimate their time.")
 @click.option(
     "-o",
@@ -93,7 +102,7 @@ def run(settings: RunSettings) -> None:
     """Carry out PLAN. What an earlier sweep did is not done again, even if that was killed."""
     from edgeconv.sweep.plan import EXAMPLE, read_plan
 
-    if settings.example:
+    if settings.example_plan:
         echo_lines(EXAMPLE.rstrip("\n"))
         return
     if settings.plan is None:
@@ -175,7 +184,10 @@ class BestSettings:
     as_json: bool
 
 
-@command.command("best")
+@command.command(
+    "best",
+    examples=("edgeconv sweep best --max-latency 33ms -o out",),
+)
 @click.argument("result", type=click.Path(path_type=Path), default=RESULT)
 @click.option("--max-latency", type=stated(seconds_of), metavar="TIME", help="As in 33ms.")
 @click.option("--max-size", type=stated(bytes_of), metavar="BYTES", help="Of the file, as in 5MB.")

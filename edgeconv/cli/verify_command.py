@@ -6,11 +6,19 @@ from pathlib import Path
 
 import click
 
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.places import device_option, place_of
 from edgeconv.errors import UsageError, VerificationError
 
 
-@click.command("verify")
+@click.command(
+    "verify",
+    cls=Command,
+    examples=(
+        "edgeconv verify build/mobilenet_v2",
+        "edgeconv verify build/mobilenet_v2 --device ssh://pi@raspberrypi.local",
+    ),
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--quick", is_flag=True, help="Compare only the checksums of the files; run none of them."
