@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "Compare two results: which files became faster or more accurate.",
     "cost": "Show what a network costs: parameters, MACs, memory, receptive field.",
     "devices": "Show what a device is and what runs there; start an emulated Raspberry Pi.",
+    "doctor": "Look at this installation: what works, and what to do about the rest.",
     "evaluate": "Measure how well every file of a bundle does its task.",
     "export": "Export a network to verified ONNX and TFLite files.",
     "gate": "Fail if a file is significantly slower, larger or less accurate than a baseline.",
@@ -122,6 +123,9 @@ def main() -> NoReturn:
     except MemoryError:  # a network, or what a file claims to hold, is too large
         hint = "check the sizes that the files state, or take a machine with more memory"
         _fail("there is not enough memory", code=1, debug=debug, hint=hint)
+    except ImportError as error:  # what edgeconv needs is missing, or broken
+        hint = "`edgeconv doctor` says what does not work here, and what to do about it"
+        _fail(f"a package cannot be imported: {error}", code=1, debug=debug, hint=hint)
     except Exception as error:
         hint = f"report it with the output of --debug at {_issues_page()}"
         _fail(f"internal: {type(error).__name__}: {error}", code=1, debug=debug, hint=hint)
