@@ -6,11 +6,13 @@ import contextlib
 import errno
 import importlib
 import logging
+import os
 import signal
 import sys
 from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from edgeconv import __version__
 from edgeconv.cli import user_defaults
@@ -19,6 +21,7 @@ from edgeconv.errors import EdgeconvError
 from edgeconv.log_lines import PrintableLines, show_warnings
 from edgeconv.report.output import echo_json, echo_line, give_up_streams, prepare_streams
 
+_COMPLETING = "_EDGECONV_COMPLETE"  # in the environment when a shell asks what Tab shall offer
 SCHEMA_VERSION = 1  # of the JSON that a failed command prints
 
 COMMANDS = {
@@ -59,6 +62,15 @@ class LazyGroup(CommandGroup):
         module = importlib.import_module(f"edgeconv.cli.{cmd_name}_command")
         command: click.Command = module.command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What Tab offers in place of a command, without importing any."""
+        named = [
+            CompletionItem(name, help=text)
+            for name, text in sorted(COMMANDS.items())
+            if name.startswith(incomplete)
+        ]
+        return [*named, *super(click.Group, self).shell_complete(ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands for ``edgeconv --help``."""
@@ -101,6 +113,8 @@ def main() -> NoReturn:
     # A polite kill is an interruption too: temporary folders are removed, children are ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     prepare_streams()
+    if _COMPLETING in os.environ:
+        importlib.import_module("edgeconv.cli.completions")
     try:
         # What ctx.exit() was given comes back as the result; a command's own result is None.
         code = cli.main(prog_name="edgeconv", standalone_mode=False)

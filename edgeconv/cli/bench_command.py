@@ -12,6 +12,7 @@ from edgeconv.cli.bench_files import files_named, inside_bundles
 from edgeconv.cli.bench_options import BenchSettings, measuring
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.comparing import exit_with, max_regression_option
+from edgeconv.cli.completions import complete_device_or_pool
 from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
 from edgeconv.cli.places import wait_option
 from edgeconv.cli.settings import takes
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     multiple=True,
     default=("local",),
     show_default=True,
+    shell_complete=complete_device_or_pool,
     help="local, local:PYTHON, ssh://[user@]host[:port][/PYTHON], a device or a pool in "
     "devices.toml, or emulated:BOARD (zero2w, zero2w-32, pi3, pi3-32, pi4, pi5), which counts "
     "instructions. Of a pool the next free board measures. May be given several times; the devices "

@@ -11,6 +11,7 @@ import click
 
 from edgeconv.bundle import MANIFEST_NAME, Bundle, Format, Precision
 from edgeconv.cli.command_class import Command
+from edgeconv.cli.completions import complete_model
 from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
@@ -83,7 +84,7 @@ class BlameSettings:
         "edgeconv blame mobilenet_v2 --pretrained --data photos --plot layers.svg",
     ),
 )
-@click.argument("model", metavar="MODEL|BUNDLE")
+@click.argument("model", metavar="MODEL|BUNDLE", shell_complete=complete_model)
 @click.option(
     "--data",
     required=True,

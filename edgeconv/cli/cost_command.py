@@ -10,6 +10,7 @@ import click
 
 from edgeconv.bundle import Precision
 from edgeconv.cli.command_class import Command
+from edgeconv.cli.completions import complete_model
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import input_size_option, model_args_option, wide_option
 from edgeconv.cli.values import EnumChoice, given_options, negated
@@ -69,7 +70,7 @@ class CostSettings:
         "edgeconv cost --conv 32,64,3",
     ),
 )
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=complete_model)
 @model_args_option
 @input_size_option
 @click.option(

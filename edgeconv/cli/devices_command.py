@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.cli.command_class import CommandGroup
+from edgeconv.cli.completions import complete_board, complete_device
 from edgeconv.errors import UsageError
 from edgeconv.report.output import echo_json, echo_line
 
@@ -31,7 +32,7 @@ def command() -> None:
         "edgeconv devices probe ssh://pi@raspberrypi.local --bundle build/mobilenet_v2",
     ),
 )
-@click.argument("device", default="local")
+@click.argument("device", default="local", shell_complete=complete_device)
 @click.option(
     "--bundle",
     "bundle_path",
@@ -84,7 +85,7 @@ def list_devices() -> None:
     "provision",
     examples=("edgeconv devices provision ssh://pi@raspberrypi.local",),
 )
-@click.argument("device")
+@click.argument("device", shell_complete=complete_device)
 def provision(device: str) -> None:
     """Install the runtimes on DEVICE, an ssh:// one, in a folder of its own.
 
@@ -121,7 +122,7 @@ def provision(device: str) -> None:
     "up",
     examples=("edgeconv devices up pi4",),
 )
-@click.argument("board")
+@click.argument("board", shell_complete=complete_board)
 def up(board: str) -> None:
     """Start an emulated BOARD: zero2w, pi3, pi4 or pi5; zero2w-32 and pi3-32 are 32-bit.
 
@@ -137,7 +138,7 @@ def up(board: str) -> None:
     "down",
     examples=("edgeconv devices down pi4",),
 )
-@click.argument("board")
+@click.argument("board", shell_complete=complete_board)
 def down(board: str) -> None:
     """Stop an emulated BOARD. What was made for it stays in the cache."""
     from edgeconv.device.emulated import Server, board_named

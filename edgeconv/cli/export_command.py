@@ -13,6 +13,7 @@ import click
 
 from edgeconv.bundle import Bundle, Format, IoType, Layout, OutputKind, Precision
 from edgeconv.cli.command_class import Command
+from edgeconv.cli.completions import complete_device, complete_model
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
     calibration_options,
@@ -86,7 +87,7 @@ class ExportSettings:
         "edgeconv export net.onnx --calibration photos --labeled validation --accuracy-budget 1%",
     ),
 )
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.option(
     "--format",
     "formats",
@@ -275,6 +276,7 @@ class ExportSettings:
     "--target",
     "device",
     metavar="DEVICE",
+    shell_complete=complete_device,
     help="Probe this device first, and write what its runtimes load: local, local:PYTHON, "
     "ssh://[user@]host[:port][/PYTHON], emulated:BOARD, or a name in devices.toml.",
 )

@@ -11,6 +11,7 @@ import click
 
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.comparing import across_option, exit_with, max_regression_option, terms_of
+from edgeconv.cli.completions import complete_device_or_pool
 from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.places import wait_option
 from edgeconv.cli.settings import takes
@@ -103,6 +104,7 @@ class GateSettings:
 )
 @click.option(
     "--device",
+    shell_complete=complete_device_or_pool,
     help="With --measure of bundles or files: where to measure them, a device or a pool in "
     "devices.toml as for bench.",
 )

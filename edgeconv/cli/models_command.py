@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.cli.command_class import Command
+from edgeconv.cli.completions import complete_model
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import input_size_option, model_args_option, wide_option
@@ -61,7 +62,7 @@ class ModelsSettings:
         "edgeconv models mobilenet_v2",
     ),
 )
-@click.argument("pattern", default="*")
+@click.argument("pattern", default="*", shell_complete=complete_model)
 @click.option(
     "--gradients",
     is_flag=True,
