@@ -18,7 +18,7 @@ from edgeconv.export.tasks import TASKS
 # The command of a shell, and the first line of a session that registers the completion.
 SHELLS = {
     "bash": (["bash", "--norc", "-i"], "source completion"),
-    "zsh": (["zsh", "-f", "-i"], "fpath=($PWD $fpath); autoload -U compinit; compinit -u -D"),
+    "zsh": (["zsh", "-f", "-i"], "autoload -U compinit; compinit -u -D; source completion"),
 }
 # What is typed before Tab, and what the program is called with then.
 TYPED = {
@@ -85,7 +85,7 @@ def write_script(shell: str, folder: Path) -> None:
         pytest.skip(f"{shell} is not installed")
     environment = {**os.environ, "_EDGECONV_COMPLETE": f"{shell}_source"}
     done = subprocess.run(["edgeconv"], env=environment, capture_output=True, check=True)
-    (folder / ("_edgeconv" if shell == "zsh" else "completion")).write_bytes(done.stdout)
+    (folder / "completion").write_bytes(done.stdout)
 
 
 def type_into(command: list[str], text: str) -> str:
@@ -93,7 +93,7 @@ def type_into(command: list[str], text: str) -> str:
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-    ) as process:
+    ):
         os.close(theirs)
         os.write(ours, text.encode())
         shown = b""
