@@ -13,6 +13,7 @@ from edgeconv.cli.bench_options import BenchSettings, measuring
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.comparing import exit_with, max_regression_option
 from edgeconv.cli.completions import complete_device_or_pool
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
 from edgeconv.cli.places import wait_option
 from edgeconv.cli.settings import takes
@@ -117,6 +118,8 @@ def command(settings: BenchSettings) -> None:
 
     An emulated board counts the instructions of one inference instead, on one thread.
     """
+    from edgeconv.bench import BenchResult
+    from edgeconv.bench.instructions import CountResult
     from edgeconv.bench.protocol import check_files
     from edgeconv.cli.bench_boards import on_the_next_free, pools_named
     from edgeconv.cli.bench_fleet import bench_side_by_side
@@ -168,6 +171,16 @@ def command(settings: BenchSettings) -> None:
         raise MeasurementError(f"{measured.cut}; {kept}", after_result=True)
     if sides is not None:
         _gate(sides, measured.result, settings)
+    elif not (settings.as_json or settings.quiet):
+        _suggest(settings, kept=isinstance(measured.result, BenchResult | CountResult))
+
+
+def _suggest(settings: BenchSettings, *, kept: bool) -> None:
+    """Say how to go on: with a page about the result, or with the history that has it."""
+    if settings.out is not None:
+        suggest("report", *(path for path in settings.paths if path.is_dir()), settings.out)
+    elif kept and not settings.no_history and settings.store is None:  # that may have a password
+        suggest("history")
 
 
 def _sides(settings: BenchSettings, options: BenchOptions) -> Sides:

@@ -10,6 +10,7 @@ import click
 
 from edgeconv.cli.command_class import CommandGroup
 from edgeconv.cli.completions import complete_board, complete_device
+from edgeconv.cli.next_command import suggest
 from edgeconv.errors import UsageError
 from edgeconv.report.output import echo_json, echo_line
 
@@ -132,6 +133,7 @@ def up(board: str) -> None:
 
     device = EmulatedDevice.parse(board)
     echo_line(f"{device.name} is up; its shell: ssh -F {device.config} {device.host}")
+    suggest("devices", "probe", device.name)
 
 
 @command.command(

@@ -14,6 +14,7 @@ import click
 from edgeconv.bundle import Bundle, Format, IoType, Layout, OutputKind, Precision
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.completions import complete_device, complete_model
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
     calibration_options,
@@ -326,6 +327,9 @@ def command(settings: ExportSettings) -> None:
     if failed is not None:
         failed.after_result = True
         raise failed
+    if not silent:
+        device = () if settings.device is None else ("--device", settings.device)
+        suggest("bench", result.met().path, *device)
 
 
 def _carry_out(

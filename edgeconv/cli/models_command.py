@@ -13,6 +13,7 @@ import click
 
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.completions import complete_model
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import input_size_option, model_args_option, wide_option
@@ -116,6 +117,7 @@ def command(settings: ModelsSettings) -> None:
         echo_json({"schema_version": SCHEMA_VERSION, "networks": networks})
     elif pattern == cards[0].name:
         _print_card(cards[0], model_options(pattern), pretrained=pattern in FILES)
+        suggest("export", pattern, *(["--pretrained"] if pattern in FILES else []))
     else:
         _print_list(cards, wide=settings.wide)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.cli.command_class import CommandGroup
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.values import stated
@@ -128,6 +129,8 @@ def run(settings: RunSettings) -> None:
         console().print(estimate_table(kinds))
         left = format_duration(sum(kind.left_seconds for kind in kinds))
         print_notes([f"about {left} one after another; workers share all but measurements"])
+        if not settings.quiet:
+            suggest("sweep", settings.plan)
         return
     refuse_unwritable(settings.out)
     from edgeconv.report.chains import chain_notes, chain_table
@@ -152,6 +155,10 @@ def run(settings: RunSettings) -> None:
         raise EdgeconvError(
             f"no network could be {failed}", hint="read why in the notes", after_result=True
         )
+    if not (settings.as_json or settings.quiet):
+        chains = any(row.stages for row in result.chains)
+        shown = () if settings.out == Path(RESULT) else (settings.out,)
+        suggest("sweep", "best", *shown, *(("--early-exit",) if chains else ()))
 
 
 def _what_failed_everywhere(plan: Plan, result: SweepResult) -> str:
