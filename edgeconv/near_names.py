@@ -16,6 +16,12 @@ def near_names(name: str, known: Iterable[str], *, offered: int = _OFFERED) -> l
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """The hint ``did you mean 'a' or 'b'?``; ``otherwise`` where no known name is near."""
+    """The hint ``did you mean 'a' or 'b'?``; ``otherwise`` where no known name is near.
+
+    Args:
+        name: The name that is not there.
+        known: Those that are there.
+        otherwise: What else to say.
+    """
     near = near_names(name, known)
     return f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise

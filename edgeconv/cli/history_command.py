@@ -16,7 +16,7 @@ from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import wide_option
 from edgeconv.cli.store_option import store_option
-from edgeconv.cli.values import given
+from edgeconv.cli.values import NearChoice, given
 from edgeconv.printable import printable
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class HistorySettings:
     "--export",
     metavar="csv|parquet FILE",
     nargs=2,
-    type=(click.Choice(FORMATS), click.Path(path_type=Path)),
+    type=(NearChoice(FORMATS), click.Path(path_type=Path)),
     help="Write all runs to a file, with units in the names of the columns; with --limit the "
     "latest ones.",
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import input_size_option, model_args_option, wide_option
 from edgeconv.cli.values import given_options
 from edgeconv.errors import UsageError
+from edgeconv.near_names import did_you_mean
 from edgeconv.report.output import echo_json, echo_line
 from edgeconv.report.stacked import GAP, WIDTH, print_fitted
 from edgeconv.report.tables import Column, console, table
@@ -103,11 +103,8 @@ def command(settings: ModelsSettings) -> None:
     pattern = settings.pattern
     cards = [model_info(name) for name in list_models(pattern)]
     if not cards:
-        near = difflib.get_close_matches(pattern, list_models(), n=3)
-        meant = f"try {' or '.join(near)}, or " if near else ""
-        raise UsageError(
-            f"no network matches {pattern!r}", hint=f"{meant}list them all with `edgeconv models`"
-        )
+        hint = did_you_mean(pattern, list_models(), "list them all with `edgeconv models`")
+        raise UsageError(f"no network matches {pattern!r}", hint=hint)
     if settings.as_json:
         networks = [
             dataclasses.asdict(card)

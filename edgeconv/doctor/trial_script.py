@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def suppress_boxes(package: str) -> None:
     torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1), 0.5)
 
 
-TRIALS = {
+TRIALS: dict[str, Callable[[str], None]] = {
     "ai_edge_litert": run_tflite,
     "tflite_runtime": run_tflite,
     "onnxruntime": run_onnx,
@@ -91,7 +92,8 @@ def main() -> None:
     os.dup2(2, 1)
     try:
         importlib.import_module(module)
-        TRIALS.get(module, lambda package: None)(module)
+        if module in TRIALS:
+            TRIALS[module](module)
         result = {"error": "", "missing": False}
     except Exception as error:  # broken packages raise whatever they like
         causes = [error, *filter(None, [error.__cause__ or error.__context__])]
