@@ -13,8 +13,9 @@ from edgeconv.export.tasks import open_task
 from edgeconv.near_names import did_you_mean
 from support.tiny_models import write_onnx
 
+DEVICES = '[devices]\nkitchen = "ssh://x"\n[pools]\nattic = ["kitchen"]\n'
 FILES = {
-    "config/edgeconv/devices.toml": '[devices]\nkitchen = "ssh://x"\n[pools]\nattic = ["kitchen"]\n',
+    "config/edgeconv/devices.toml": DEVICES,
     "plan.toml": '[[model]]\nname = "resnet8"\n[exports]\n',
     "key.toml": '[[model]]\nname = "resnet8"\n[export]\nprecision = ["int8"]\n',
     "value.toml": '[[model]]\nname = "resnet8"\n[export]\nprecisions = ["int7"]\n',

@@ -49,9 +49,11 @@ def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
     """
     from edgeconv.bundle import Bundle
     from edgeconv.device import open_device
+    from edgeconv.report.tables import progress
 
     bundle = None if bundle_path is None else Bundle.load(bundle_path)
-    facts = open_device(device).probe()
+    with progress(f"Probing {device}", quiet=as_json):
+        facts = open_device(device).probe()
     verdicts = [] if bundle is None else _verdicts(bundle, facts)
     if as_json:
         files = {} if bundle is None else {"files": [asdict(verdict) for verdict in verdicts]}
@@ -130,8 +132,10 @@ def up(board: str) -> None:
     The first time its userland is made in the user's cache folder, from Debian packages and wheels.
     """
     from edgeconv.device.emulated import EmulatedDevice
+    from edgeconv.report.tables import progress
 
-    device = EmulatedDevice.parse(board)
+    with progress(f"Starting {board}", quiet=False):
+        device = EmulatedDevice.parse(board)
     echo_line(f"{device.name} is up; its shell: ssh -F {device.config} {device.host}")
     suggest("devices", "probe", device.name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,11 +55,15 @@ def command(settings: PredictSettings) -> None:
     from edgeconv.bundle import Bundle
     from edgeconv.companion.predict import predict
     from edgeconv.export.inspect.interface import check_interface
+    from edgeconv.report.tables import progress
 
     refuse_unwritable(settings.out)
     bundle = Bundle.load(settings.bundle)
     for artifact in bundle.manifest.artifacts:
         if settings.file in (None, artifact.path):
             check_interface(bundle, artifact)
-    with place_of(settings.device) as place:
+    with ExitStack() as stack:
+        # The bar is gone when the answer is printed.
+        with progress(f"Reaching {settings.device}", quiet=settings.device is None):
+            place = stack.enter_context(place_of(settings.device))
         predict(bundle, settings.given, settings.file, settings.out, place)
