@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
@@ -34,10 +33,8 @@ def check_options(name: str, types: Mapping[str, object], options: Mapping[str, 
     """Raise UnknownOption unless ``options`` fit ``types``; ``name`` is for the message."""
     for option, value in options.items():
         if option not in types:
-            near = difflib.get_close_matches(option, types, n=1)
             valid = ", ".join(sorted(types)) or "none"
-            meant = f"did you mean {near[0]!r}?" if near else f"its options are {valid}"
-            raise UnknownOption(f"{name} has no option {option!r}; {meant}")
+            raise UnknownOption(f"{name} has no option {option!r}; its options are {valid}")
         expected = types[option]
         if not _fits(value, expected):
             raise UnknownOption(f"{name}: {option} must be {_describe(expected)}, not {value!r}")

@@ -48,7 +48,9 @@ def from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) -> 
         outputs = models.output_names(name, **options)
         card = models.preprocessing(name, **options)
     except models.UnknownOption as error:
-        raise UsageError(first_line(error)) from error
+        taken = models.model_options(name)
+        unknown = next((key for key in options if key not in taken), "")
+        raise UsageError(first_line(error), hint=did_you_mean(unknown, taken)) from error
     except (TypeError, ValueError, LookupError) as error:
         raise UsageError(f"{name}: {first_line(error)}") from error
     preprocessing = None
