@@ -16,7 +16,6 @@ from pathlib import Path
 
 from edgeconv.errors import UsageError
 
-
 SUPPORT = "Library/Application Support"
 
 
