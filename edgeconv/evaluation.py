@@ -106,6 +106,14 @@ class Accuracy(Record):
         return self.figures[0]
 
     @property
+    def loses(self) -> bool:
+        """Whether it is worse than float32 beyond chance."""
+        found = self.against_float
+        if found is None or found.low is None or found.high is None:
+            return False
+        return found.high < 0 if self.decisive.better == "higher" else found.low > 0
+
+    @property
     def top1(self) -> float:
         """The share of samples whose largest output is their class, of a classifier."""
         return next(figure.value for figure in self.figures if figure.name == TOP1)

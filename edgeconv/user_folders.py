@@ -1,4 +1,6 @@
-"""Where the user's files lie, by the XDG Base Directory Specification.
+"""Where the user's files lie, by the XDG Base Directory Specification or as macOS has it.
+
+The folders are those of platformdirs; a package for three paths would be a dependency.
 
 Variables that are empty or hold a relative path are ignored, as the specification has it. A HOME
 of that kind is ignored, too: the home folder is then that of the password database, as it is
@@ -9,9 +11,12 @@ from __future__ import annotations
 
 import os
 import pwd
+import sys
 from pathlib import Path
 
 from edgeconv.errors import UsageError
+
+SUPPORT = "Library/Application Support"
 
 
 def stated_path(text: str) -> Path:
@@ -30,21 +35,23 @@ def stated_path(text: str) -> Path:
 
 def config_folder() -> Path:
     """Return ``edgeconv`` in the folder of configuration (XDG_CONFIG_HOME or ``~/.config``)."""
-    return _folder("XDG_CONFIG_HOME", ".config")
+    return _folder("XDG_CONFIG_HOME", ".config", macos=SUPPORT)
 
 
 def cache_folder() -> Path:
     """Return ``edgeconv`` in the folder of caches (XDG_CACHE_HOME or ``~/.cache``)."""
-    return _folder("XDG_CACHE_HOME", ".cache")
+    return _folder("XDG_CACHE_HOME", ".cache", macos="Library/Caches")
 
 
 def state_folder() -> Path:
     """Return ``edgeconv`` in the folder of state (XDG_STATE_HOME or ``~/.local/state``)."""
-    return _folder("XDG_STATE_HOME", ".local/state")
+    return _folder("XDG_STATE_HOME", ".local/state", macos=SUPPORT)
 
 
-def _folder(variable: str, default: str) -> Path:
+def _folder(variable: str, default: str, *, macos: str) -> Path:
     named = Path(os.environ.get(variable, ""))
+    if sys.platform == "darwin":
+        default = macos
     return (named if named.is_absolute() else _home(variable) / default) / "edgeconv"
 
 

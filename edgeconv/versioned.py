@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.limits import DOCUMENT_BYTES
+from edgeconv.near_names import did_you_mean
 from edgeconv.printable import file_name
 from edgeconv.whole_file import write_whole
 
@@ -148,6 +151,40 @@ def read_document(path: Path) -> bytes:
 
 # Where pydantic speaks of Python's types, of which the files know nothing.
 _MESSAGES = {"tuple_type": "Input should be a list", "model_type": "Input should be a table"}
+
+
+def near_hint(error: ValidationError, kind: type[BaseModel], otherwise: str) -> str:
+    """The hint to a key or a value that is unknown: near ones, or else ``otherwise``.
+
+    Args:
+        error: What pydantic found wrong.
+        kind: The model that was validated.
+        otherwise: The hint where no known name is near.
+    """
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "extra_forbidden":
+        *above, name = first["loc"]
+        return did_you_mean(str(name), _keys_at(kind, above), otherwise)
+    if first["type"] in ("enum", "literal_error"):
+        known = re.findall(r"'([^']+)'", str(first["ctx"]["expected"]))
+        return did_you_mean(str(first["input"]), known, otherwise)
+    return otherwise
+
+
+def _keys_at(kind: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+    """The keys that a table may have at a place of a document."""
+    for part in place:
+        field = kind.model_fields.get(str(part))
+        inner = [] if field is None else [*_models_in(field.annotation)]
+        kind = inner[0] if inner else kind  # the number of an item in a list names no field
+    return list(kind.model_fields)
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
 
 
 def first_problem(error: ValidationError) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any, Generic, TypeVar, overload
 
 from edgeconv.errors import UsageError
+from edgeconv.near_names import did_you_mean
 
 E = TypeVar("E", bound=Enum)
 T = TypeVar("T")
@@ -114,8 +114,7 @@ def member(kind: type[E], value: E | str, what: str) -> E:
         return kind(value)
     except ValueError:
         texts = [str(each.value) for each in kind]
-        near = difflib.get_close_matches(str(value), texts, n=1)
         raise UsageError(
             f"{what}: {value!r} is none of {', '.join(texts)}",
-            hint=f"did you mean {near[0]!r}?" if near else "pass one of them",
+            hint=did_you_mean(str(value), texts, "pass one of them"),
         ) from None

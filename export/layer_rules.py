@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from edgeconv.errors import UsageError
 from edgeconv.toml_file import read_toml
-from edgeconv.versioned import first_problem
+from edgeconv.versioned import first_problem, near_hint
 
 
 class LayerPrecision(str, Enum):
@@ -103,6 +103,7 @@ def read_layers(path: str | Path) -> tuple[LayerRule, ...]:
     try:
         return _Recipe.model_validate(content).layer
     except ValidationError as error:
+        hint = near_hint(error, _Recipe, hint)
         raise UsageError(f"{path}: {first_problem(error)}", hint=hint) from error
 
 

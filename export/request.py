@@ -28,6 +28,7 @@ from edgeconv.export.data.stated import read_preprocessing
 from edgeconv.export.inspect.runtimes import tflite_release
 from edgeconv.export.opset import INT16_OPSET, MAX_OPSET, MIN_OPSET
 from edgeconv.export.quantize_options import QuantizeOptions
+from edgeconv.near_names import did_you_mean
 from edgeconv.preprocessing import Preprocessing
 from edgeconv.progress import Progress, no_progress
 
@@ -249,7 +250,7 @@ class ExportRequest:
             if key not in _ABOUT:
                 raise UsageError(
                     f"there is no {key!r} among what a file says of its network",
-                    hint=f"state {', '.join(_ABOUT)}",
+                    hint=did_you_mean(key, _ABOUT, f"state {', '.join(_ABOUT)}"),
                 )
         if self.accuracy_budget is not None and not 0 <= self.accuracy_budget < 1:
             raise UsageError(

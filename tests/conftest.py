@@ -60,6 +60,8 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_CACHE_HOME", cache)
         patch.setenv("PIP_CONFIG_FILE", pip)
         patch.setenv("TERM", "dumb")
+        # How many lines say how far a command is depends on the load of the machine.
+        patch.setenv("EDGECONV_PROGRESS_SECONDS", "0")
         patch.setenv("LC_ALL", "C.UTF-8")
         patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")

@@ -28,6 +28,19 @@ def test_a_relative_or_empty_folder_is_ignored(
     assert state_folder() == Path("/states/edgeconv")
 
 
+def test_folders_of_macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As platformdirs has them."""
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setenv("HOME", "/Users/ada")
+    for variable in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    support = Path("/Users/ada/Library/Application Support/edgeconv")
+    assert config_folder() == state_folder() == support
+    assert cache_folder() == Path("/Users/ada/Library/Caches/edgeconv")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert cache_folder() == Path("/caches/edgeconv")
+
+
 @pytest.mark.parametrize("home", ["", "here", "~", None])
 def test_a_home_that_is_no_folder_is_that_of_the_account(
     home: str | None, monkeypatch: pytest.MonkeyPatch

@@ -65,6 +65,7 @@ def _run(step: Step, folder: Path) -> str:
         "PYTHONPATH": str(ROOT),  # for `python -m examples.detector`
         "XDG_STATE_HOME": str(folder / ".state"),  # measurements of a page are not the user's own
         "OMP_NUM_THREADS": "1",
+        "EDGECONV_PROGRESS_SECONDS": "0",  # lines that come by the clock
     }
     ran = subprocess.run(
         ["bash", "-euc", step.command],

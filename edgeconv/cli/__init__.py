@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import os
 import signal
 import sys
 from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from edgeconv import __version__
+from edgeconv.cli import user_defaults
+from edgeconv.cli.command_class import CommandGroup
 from edgeconv.errors import NO_ROOM, EdgeconvError, room_hint
 from edgeconv.log_lines import PrintableLines, show_warnings
 from edgeconv.report.output import echo_json, echo_line, give_up_streams, prepare_streams
 
+_COMPLETING = "_EDGECONV_COMPLETE"  # in the environment when a shell asks what Tab shall offer
 SCHEMA_VERSION = 1  # of the JSON that a failed command prints
 
 COMMANDS = {
@@ -25,6 +30,7 @@ COMMANDS = {
     "compare": "Compare two results: which files became faster or more accurate.",
     "cost": "Show what a network costs: parameters, MACs, memory, receptive field.",
     "devices": "Show what a device is and what runs there; start an emulated Raspberry Pi.",
+    "doctor": "Look at this installation: what works, and what to do about the rest.",
     "evaluate": "Measure how well every file of a bundle does its task.",
     "export": "Export a network to verified ONNX and TFLite files.",
     "gate": "Fail if a file is significantly slower, larger or less accurate than a baseline.",
@@ -38,7 +44,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group that knows its commands by name and imports ``edgeconv.cli.<name>_command`` on use.
 
     Listing them only reads COMMANDS, which keeps ``edgeconv --help`` free of heavy imports.
@@ -56,6 +62,15 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What Tab offers in place of a command, without importing any."""
+        named = [
+            CompletionItem(name, help=text)
+            for name, text in sorted(COMMANDS.items())
+            if name.startswith(incomplete)
+        ]
+        return [*named, *super(click.Group, self).shell_complete(ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands for ``edgeconv --help``."""
         with formatter.section("Commands"):
@@ -65,9 +80,19 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edgeconv")
 @click.option("--debug", is_flag=True, help="Show tracebacks and the libraries' own messages.")
-def cli(debug: bool) -> None:
+@click.option(
+    "--no-config",
+    is_flag=True,
+    envvar="EDGECONV_NO_CONFIG",
+    help="Take no defaults from [tool.edgeconv] of a pyproject.toml; also EDGECONV_NO_CONFIG=1.",
+)
+@click.pass_context
+def cli(ctx: click.Context, debug: bool, no_config: bool) -> None:
     """Export PyTorch networks to verified ONNX and TFLite files, and measure them on boards."""
     _set_up_logging(debug)
+    if ctx.invoked_subcommand is not None and not no_config:
+        assert isinstance(ctx.command, click.Group)
+        user_defaults.apply(ctx, ctx.command, ctx.invoked_subcommand)
 
 
 def _set_up_logging(debug: bool) -> None:
@@ -87,6 +112,8 @@ def main() -> NoReturn:
     # A polite kill is an interruption too: temporary folders are removed, children are ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     prepare_streams()
+    if _COMPLETING in os.environ:
+        importlib.import_module("edgeconv.cli.completions")
     try:
         # What ctx.exit() was given comes back as the result; a command's own result is None.
         code = cli.main(prog_name="edgeconv", standalone_mode=False)
@@ -110,6 +137,9 @@ def main() -> NoReturn:
     except MemoryError:  # a network, or what a file claims to hold, is too large
         hint = "check the sizes that the files state, or take a machine with more memory"
         _fail("there is not enough memory", code=1, debug=debug, hint=hint)
+    except ImportError as error:  # what edgeconv needs is missing, or broken
+        hint = "`edgeconv doctor` says what does not work here, and what to do about it"
+        _fail(f"a package cannot be imported: {error}", code=1, debug=debug, hint=hint)
     except Exception as error:
         hint = f"report it with the output of --debug at {_issues_page()}"
         _fail(f"internal: {type(error).__name__}: {error}", code=1, debug=debug, hint=hint)

@@ -10,7 +10,10 @@ import click
 
 from edgeconv.cli.bench_files import files_named, inside_bundles
 from edgeconv.cli.bench_options import BenchSettings, measuring
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.comparing import exit_with, max_regression_option
+from edgeconv.cli.completions import complete_device_or_pool
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
 from edgeconv.cli.places import wait_option
 from edgeconv.cli.settings import takes
@@ -26,7 +29,17 @@ if TYPE_CHECKING:
     from edgeconv.versioned import Versioned
 
 
-@click.command("bench")
+@click.command(
+    "bench",
+    cls=Command,
+    grouped=True,
+    examples=(
+        "edgeconv bench build/mobilenet_v2",
+        "edgeconv bench model.tflite --device ssh://pi@raspberrypi.local --threads 1,4",
+        "edgeconv bench before after --gate --max-regression 3%",
+        "edgeconv bench build/mobilenet_v2 --device emulated:pi4 --json",
+    ),
+)
 @click.argument("paths", metavar="FILE|BUNDLE...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--device",
@@ -34,6 +47,7 @@ if TYPE_CHECKING:
     multiple=True,
     default=("local",),
     show_default=True,
+    shell_complete=complete_device_or_pool,
     help="local, local:PYTHON, ssh://[user@]host[:port][/PYTHON], a device or a pool in "
     "devices.toml, or emulated:BOARD (zero2w, zero2w-32, pi3, pi3-32, pi4, pi5), which counts "
     "instructions. Of a pool the next free board measures. May be given several times; the devices "
@@ -104,6 +118,8 @@ def command(settings: BenchSettings) -> None:
 
     An emulated board counts the instructions of one inference instead, on one thread.
     """
+    from edgeconv.bench import BenchResult
+    from edgeconv.bench.instructions import CountResult
     from edgeconv.bench.protocol import check_files
     from edgeconv.cli.bench_boards import on_the_next_free, pools_named
     from edgeconv.cli.bench_fleet import bench_side_by_side
@@ -155,6 +171,16 @@ def command(settings: BenchSettings) -> None:
         raise MeasurementError(f"{measured.cut}; {kept}", after_result=True)
     if sides is not None:
         _gate(sides, measured.result, settings)
+    elif not (settings.as_json or settings.quiet):
+        _suggest(settings, kept=isinstance(measured.result, BenchResult | CountResult))
+
+
+def _suggest(settings: BenchSettings, *, kept: bool) -> None:
+    """Say how to go on: with a page about the result, or with the history that has it."""
+    if settings.out is not None:
+        suggest("report", *(path for path in settings.paths if path.is_dir()), settings.out)
+    elif kept and not settings.no_history and settings.store is None:  # that may have a password
+        suggest("history")
 
 
 def _sides(settings: BenchSettings, options: BenchOptions) -> Sides:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgeconv.cli.values import Share, Threads, given_options
+from edgeconv.cli.values import NearChoice, Share, Threads, given_options
 from edgeconv.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ _MEASURING = (
     click.option("--cpus", metavar="LIST", help="Run only on these CPUs, such as 0,2."),
     click.option(
         "--runtime",
-        type=click.Choice(RUNTIMES),
+        type=NearChoice(RUNTIMES),
         help="Use this runtime, not the first one installed. Of a bundle, only the files that it "
         "reads are measured.",
     ),

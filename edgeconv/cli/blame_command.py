@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import MANIFEST_NAME, Bundle, Format, Precision
+from edgeconv.cli.command_class import Command
+from edgeconv.cli.completions import complete_model
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
@@ -18,13 +21,14 @@ from edgeconv.cli.shared_options import (
     task_options,
     wide_option,
 )
-from edgeconv.cli.values import given_options
+from edgeconv.cli.values import given, given_options
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
 from edgeconv.export.request import ExportRequest
 from edgeconv.scratch import temporary_folder
 
 if TYPE_CHECKING:
+    from edgeconv.export.blame.report import LayerBlame
     from edgeconv.progress import Progress
 
 # What applies only to a MODEL; a bundle has all of it in its manifest.
@@ -32,6 +36,9 @@ _OF_MODELS = (
     *("weights", "weights_key", "pretrained", "model_args", "input_size", "inputs", "example"),
     *("preprocessing", "mean", "std"),
 )
+# With these options the network is one that `edgeconv export` finds by its name.
+_SUGGESTED = {"model", "data", "labeled", "task", "truth", "limit", "plot", "page", "wide"}
+_MOST = 0.5  # of the noise: less would leave int8 nearly as it is
 
 
 @dataclass(frozen=True)
@@ -73,8 +80,16 @@ class BlameSettings:
     quiet: bool
 
 
-@click.command("blame")
-@click.argument("model", metavar="MODEL|BUNDLE")
+@click.command(
+    "blame",
+    cls=Command,
+    grouped=True,
+    examples=(
+        "edgeconv blame build/mobilenet_v2 --data photos",
+        "edgeconv blame mobilenet_v2 --pretrained --data photos --plot layers.svg",
+    ),
+)
+@click.argument("model", metavar="MODEL|BUNDLE", shell_complete=complete_model)
 @click.option(
     "--data",
     required=True,
@@ -147,6 +162,16 @@ def command(settings: BlameSettings) -> None:
     from edgeconv.report.blame import print_blame
 
     print_blame(found, settings.limit, wide=settings.wide)
+    if not settings.quiet:
+        _suggest(settings, found.layers[0])
+
+
+def _suggest(settings: BlameSettings, worst: LayerBlame) -> None:
+    """Say how to leave the worst layer in float, if most of the noise is its own."""
+    model = str(settings.request.model)
+    named = given() <= _SUGGESTED and not (Path(model) / MANIFEST_NAME).is_file()
+    if named and worst.share > _MOST:
+        suggest("export", model, "--calibration", settings.data, "--keep-float", worst.name)
 
 
 def _bundle(settings: BlameSettings, out: Path, progress: Progress) -> Bundle:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edgeconv.cli.command_class import CommandGroup
 from edgeconv.cli.values import stated
 from edgeconv.report.output import echo_json, echo_line
 from edgeconv.units import bytes_of
@@ -14,7 +15,7 @@ from edgeconv.units import bytes_of
 SCHEMA_VERSION = 1  # of ls --json
 
 
-@click.group("cache")
+@click.group("cache", cls=CommandGroup)
 def command() -> None:
     """Look at the results that sweeps keep, and remove some."""
 
@@ -24,7 +25,10 @@ _FOLDER = click.option(
 )
 
 
-@command.command("ls")
+@command.command(
+    "ls",
+    examples=("edgeconv cache ls",),
+)
 @_FOLDER
 @click.option("--json", "as_json", is_flag=True, help="Print every result as JSON.")
 def list_results(cache: Path | None, as_json: bool) -> None:
@@ -61,7 +65,10 @@ def list_results(cache: Path | None, as_json: bool) -> None:
     console().print(table([Column(name, numeric=name != "kind") for name in names], rows))
 
 
-@command.command("prune")
+@command.command(
+    "prune",
+    examples=("edgeconv cache prune --to 2GB",),
+)
 @_FOLDER
 @click.option(
     "--to",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.comparing import across_option, terms_of
 from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.settings import takes
@@ -28,7 +29,14 @@ class CompareSettings:
     outputs: VerdictOutputs
 
 
-@click.command("compare")
+@click.command(
+    "compare",
+    cls=Command,
+    examples=(
+        "edgeconv compare before.json after.json",
+        "edgeconv compare pi4.json pi5.json --across device",
+    ),
+)
 @click.argument("before")
 @click.argument("after")
 @across_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgeconv.cli.values import Share
+from edgeconv.cli.values import NearChoice, Share
 
 if TYPE_CHECKING:
     from edgeconv.bench.compare.comparison import Outcome, Terms
@@ -26,7 +26,7 @@ def across_option(command: Command) -> Command:
     option = click.option(
         "--across",
         multiple=True,
-        type=click.Choice(SETTINGS, case_sensitive=False),
+        type=NearChoice(SETTINGS, case_sensitive=False),
         help="Compare although this differs, because it is what is compared. May be given several "
         "times; device stands for board, CPU and governor, too.",
     )

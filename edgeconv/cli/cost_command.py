@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import Precision
+from edgeconv.cli.command_class import Command
+from edgeconv.cli.completions import complete_model
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import input_size_option, model_args_option, wide_option
 from edgeconv.cli.values import EnumChoice, given_options, negated
@@ -60,8 +62,15 @@ class CostSettings:
     as_json: bool
 
 
-@click.command("cost")
-@click.argument("model", required=False)
+@click.command(
+    "cost",
+    cls=Command,
+    examples=(
+        "edgeconv cost mobilenet_v2 --input-size 160",
+        "edgeconv cost --conv 32,64,3",
+    ),
+)
+@click.argument("model", required=False, shell_complete=complete_model)
 @model_args_option
 @input_size_option
 @click.option(

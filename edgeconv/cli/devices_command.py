@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.command_class import CommandGroup
+from edgeconv.cli.completions import complete_board, complete_device
+from edgeconv.cli.next_command import suggest
 from edgeconv.errors import UsageError
 from edgeconv.report.output import echo_json, echo_line
 
@@ -18,13 +21,19 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1  # of probe --json
 
 
-@click.group("devices")
+@click.group("devices", cls=CommandGroup)
 def command() -> None:
     """Look at the devices that files are measured on."""
 
 
-@command.command("probe")
-@click.argument("device", default="local")
+@command.command(
+    "probe",
+    examples=(
+        "edgeconv devices probe",
+        "edgeconv devices probe ssh://pi@raspberrypi.local --bundle build/mobilenet_v2",
+    ),
+)
+@click.argument("device", default="local", shell_complete=complete_device)
 @click.option(
     "--bundle",
     "bundle_path",
@@ -40,9 +49,11 @@ def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
     """
     from edgeconv.bundle import Bundle
     from edgeconv.device import open_device
+    from edgeconv.report.tables import progress
 
     bundle = None if bundle_path is None else Bundle.load(bundle_path)
-    facts = open_device(device).probe()
+    with progress(f"Probing {device}", quiet=as_json):
+        facts = open_device(device).probe()
     verdicts = [] if bundle is None else _verdicts(bundle, facts)
     if as_json:
         files = {} if bundle is None else {"files": [asdict(verdict) for verdict in verdicts]}
@@ -55,7 +66,10 @@ def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
             _print_verdicts(verdicts)
 
 
-@command.command("list")
+@command.command(
+    "list",
+    examples=("edgeconv devices list",),
+)
 def list_devices() -> None:
     """List the devices of devices.toml and the emulated boards."""
     from edgeconv.device.emulated import BOARDS, Server
@@ -70,8 +84,11 @@ def list_devices() -> None:
     print_facts(rows)
 
 
-@command.command("provision")
-@click.argument("device")
+@command.command(
+    "provision",
+    examples=("edgeconv devices provision ssh://pi@raspberrypi.local",),
+)
+@click.argument("device", shell_complete=complete_device)
 def provision(device: str) -> None:
     """Install the runtimes on DEVICE, an ssh:// one, in a folder of its own.
 
@@ -104,7 +121,7 @@ def provision(device: str) -> None:
         echo_line(f"measure there with --device {there.name}")
 
 
-@command.command("runner")
+@command.command("runner", examples=("edgeconv devices runner -o edgeconv-runner.pyz",))
 @click.option(
     "-o",
     "--out",
@@ -127,21 +144,30 @@ def runner(out: Path) -> None:
     echo_line(f"wrote {out}")
 
 
-@command.command("up")
-@click.argument("board")
+@command.command(
+    "up",
+    examples=("edgeconv devices up pi4",),
+)
+@click.argument("board", shell_complete=complete_board)
 def up(board: str) -> None:
     """Start an emulated BOARD: zero2w, pi3, pi4 or pi5; zero2w-32 and pi3-32 are 32-bit.
 
     The first time its userland is made in the user's cache folder, from Debian packages and wheels.
     """
     from edgeconv.device.emulated import EmulatedDevice
+    from edgeconv.report.tables import progress
 
-    device = EmulatedDevice.parse(board)
+    with progress(f"Starting {board}", quiet=False):
+        device = EmulatedDevice.parse(board)
     echo_line(f"{device.name} is up; its shell: ssh -F {device.config} {device.host}")
+    suggest("devices", "probe", device.name)
 
 
-@command.command("down")
-@click.argument("board")
+@command.command(
+    "down",
+    examples=("edgeconv devices down pi4",),
+)
+@click.argument("board", shell_complete=complete_board)
 def down(board: str) -> None:
     """Stop an emulated BOARD. What was made for it stays in the cache."""
     from edgeconv.device.emulated import Server, board_named

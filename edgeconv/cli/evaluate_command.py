@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.command_class import Command
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
 from edgeconv.cli.places import device_option, place_of, wait_option
 from edgeconv.cli.remembering import remember
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import task_options, wide_option
 from edgeconv.cli.store_option import store_option
+from edgeconv.cli.values import given
 from edgeconv.errors import UsageError
 from edgeconv.evaluation import MOST_PICTURES
 
@@ -45,7 +48,15 @@ class EvaluateSettings:
     quiet: bool
 
 
-@click.command("evaluate")
+@click.command(
+    "evaluate",
+    cls=Command,
+    grouped=True,
+    examples=(
+        "edgeconv evaluate build/mobilenet_v2 --data validation",
+        "edgeconv evaluate build/unet --data images --task segmentation --truth masks",
+    ),
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--data",
@@ -112,6 +123,19 @@ def command(settings: EvaluateSettings) -> None:
         return
     print_fitted(*accuracy_cells(result), wide=settings.wide)
     print_notes(notes(result))
+    if not settings.quiet:
+        _suggest(settings, result)
+
+
+def _suggest(settings: EvaluateSettings, result: Evaluation) -> None:
+    """Say how to go on: to the layers that lose if a file loses, else to the latency."""
+    if any(accuracy.loses for accuracy in result.results):
+        task = ("--task", settings.task, *(("--truth", settings.truth) if settings.truth else ()))
+        data = ("--data", settings.data, "--labeled", settings.data)
+        suggest("blame", settings.bundle, *data, *(task if "task" in given() else ()))
+    else:
+        device = () if settings.device is None else ("--device", settings.device)
+        suggest("bench", settings.bundle, *device)
 
 
 def _evaluated(settings: EvaluateSettings, bundle: Bundle, pictures: int) -> tuple[Evaluation, str]:

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import Bundle, Format, IoType, Layout, OutputKind, Precision
+from edgeconv.cli.command_class import Command
+from edgeconv.cli.completions import complete_device, complete_model
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
     calibration_options,
@@ -74,8 +77,18 @@ class ExportSettings:
     quiet: bool
 
 
-@click.command("export")
-@click.argument("model")
+@click.command(
+    "export",
+    cls=Command,
+    grouped=True,
+    examples=(
+        "edgeconv export mobilenet_v2 --pretrained --calibration photos",
+        "edgeconv export timm:mobilenetv3_small_100 --pretrained --format tflite -o out",
+        "edgeconv export net.py:make --weights net.pth --input-size 96 --calibration random",
+        "edgeconv export net.onnx --calibration photos --labeled validation --accuracy-budget 1%",
+    ),
+)
+@click.argument("model", shell_complete=complete_model)
 @click.option(
     "--format",
     "formats",
@@ -264,6 +277,7 @@ class ExportSettings:
     "--target",
     "device",
     metavar="DEVICE",
+    shell_complete=complete_device,
     help="Probe this device first, and write what its runtimes load: local, local:PYTHON, "
     "ssh://[user@]host[:port][/PYTHON], emulated:BOARD, or a name in devices.toml.",
 )
@@ -313,6 +327,9 @@ def command(settings: ExportSettings) -> None:
     if failed is not None:
         failed.after_result = True
         raise failed
+    if not silent:
+        device = () if settings.device is None else ("--device", settings.device)
+        suggest("bench", result.met().path, *device)
 
 
 def _carry_out(

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.comparing import across_option, exit_with, max_regression_option, terms_of
+from edgeconv.cli.completions import complete_device_or_pool
 from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.places import wait_option
 from edgeconv.cli.settings import takes
@@ -65,7 +67,15 @@ class GateSettings:
         return Limits(self.max_regression, self.max_accuracy_loss)
 
 
-@click.command("gate")
+@click.command(
+    "gate",
+    cls=Command,
+    grouped=True,
+    examples=(
+        "edgeconv gate new.json --baseline main.json",
+        "edgeconv gate build/new --baseline build/old --measure --max-regression 5%",
+    ),
+)
 @click.argument("result")
 @click.option(
     "--baseline",
@@ -94,6 +104,7 @@ class GateSettings:
 )
 @click.option(
     "--device",
+    shell_complete=complete_device_or_pool,
     help="With --measure of bundles or files: where to measure them, a device or a pool in "
     "devices.toml as for bench.",
 )

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import wide_option
 from edgeconv.cli.store_option import store_option
-from edgeconv.cli.values import given
+from edgeconv.cli.values import NearChoice, given
 from edgeconv.printable import printable
 
 if TYPE_CHECKING:
@@ -41,7 +42,14 @@ class HistorySettings:
     store: str | None
 
 
-@click.command("history")
+@click.command(
+    "history",
+    cls=Command,
+    examples=(
+        "edgeconv history",
+        "edgeconv history 'mobilenet*' --limit 50 --csv",
+    ),
+)
 @click.argument("pattern", default="*")
 @click.option(
     "--limit", type=click.IntRange(1), default=20, show_default=True, help="Runs to list at most."
@@ -54,7 +62,7 @@ class HistorySettings:
     "--export",
     metavar="csv|parquet FILE",
     nargs=2,
-    type=(click.Choice(FORMATS), click.Path(path_type=Path)),
+    type=(NearChoice(FORMATS), click.Path(path_type=Path)),
     help="Write all runs to a file, with units in the names of the columns; with --limit the "
     "latest ones.",
 )

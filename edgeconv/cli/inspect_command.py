@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import Bundle
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.errors import UsageError
@@ -49,7 +50,14 @@ class InspectSettings:
     html: Path | None
 
 
-@click.command("inspect")
+@click.command(
+    "inspect",
+    cls=Command,
+    examples=(
+        "edgeconv inspect model.tflite",
+        "edgeconv inspect model.onnx --svg graph.svg",
+    ),
+)
 @click.argument("path", type=click.Path(path_type=Path), metavar="FILE|BUNDLE")
 @click.option("--json", "as_json", is_flag=True, help="Print versioned JSON.")
 @click.option("--svg", type=click.Path(path_type=Path), help="Draw the graph of FILE here.")

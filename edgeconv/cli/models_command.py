@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.command_class import Command
+from edgeconv.cli.completions import complete_model
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import input_size_option, model_args_option, wide_option
 from edgeconv.cli.values import given_options
 from edgeconv.errors import UsageError
+from edgeconv.near_names import did_you_mean
 from edgeconv.report.output import echo_json, echo_line
 from edgeconv.report.stacked import GAP, WIDTH, print_fitted
 from edgeconv.report.tables import Column, console, table
@@ -52,8 +55,15 @@ class ModelsSettings:
     as_json: bool
 
 
-@click.command("models")
-@click.argument("pattern", default="*")
+@click.command(
+    "models",
+    cls=Command,
+    examples=(
+        "edgeconv models 'mobile*'",
+        "edgeconv models mobilenet_v2",
+    ),
+)
+@click.argument("pattern", default="*", shell_complete=complete_model)
 @click.option(
     "--gradients",
     is_flag=True,
@@ -93,11 +103,8 @@ def command(settings: ModelsSettings) -> None:
     pattern = settings.pattern
     cards = [model_info(name) for name in list_models(pattern)]
     if not cards:
-        near = difflib.get_close_matches(pattern, list_models(), n=3)
-        meant = f"try {' or '.join(near)}, or " if near else ""
-        raise UsageError(
-            f"no network matches {pattern!r}", hint=f"{meant}list them all with `edgeconv models`"
-        )
+        hint = did_you_mean(pattern, list_models(), "list them all with `edgeconv models`")
+        raise UsageError(f"no network matches {pattern!r}", hint=hint)
     if settings.as_json:
         networks = [
             dataclasses.asdict(card)
@@ -107,6 +114,7 @@ def command(settings: ModelsSettings) -> None:
         echo_json({"schema_version": SCHEMA_VERSION, "networks": networks})
     elif pattern == cards[0].name:
         _print_card(cards[0], model_options(pattern), pretrained=pattern in FILES)
+        suggest("export", pattern, *(["--pretrained"] if pattern in FILES else []))
     else:
         _print_list(cards, wide=settings.wide)
 

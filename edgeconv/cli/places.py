@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.completions import complete_device
 from edgeconv.cli.values import stated
 from edgeconv.units import seconds_of
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 device_option = click.option(
     "--device",
+    shell_complete=complete_device,
     help="Run the files there instead of here: local:PYTHON, ssh://[user@]host[:port][/PYTHON], a "
     "name in devices.toml, or emulated:BOARD.",
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.places import device_option, place_of
 from edgeconv.cli.settings import takes
@@ -23,7 +25,14 @@ class PredictSettings:
     device: str | None
 
 
-@click.command("predict")
+@click.command(
+    "predict",
+    cls=Command,
+    examples=(
+        "edgeconv predict build/mobilenet_v2 photo.jpg",
+        "edgeconv predict build/unet photo.jpg -o mask.png",
+    ),
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("given", metavar="INPUT", type=click.Path(path_type=Path))
 @click.option(
@@ -46,11 +55,15 @@ def command(settings: PredictSettings) -> None:
     from edgeconv.bundle import Bundle
     from edgeconv.companion.predict import predict
     from edgeconv.export.inspect.interface import check_interface
+    from edgeconv.report.tables import progress
 
     refuse_unwritable(settings.out)
     bundle = Bundle.load(settings.bundle)
     for artifact in bundle.manifest.artifacts:
         if settings.file in (None, artifact.path):
             check_interface(bundle, artifact)
-    with place_of(settings.device) as place:
+    with ExitStack() as stack:
+        # The bar is gone when the answer is printed.
+        with progress(f"Reaching {settings.device}", quiet=settings.device is None):
+            place = stack.enter_context(place_of(settings.device))
         predict(bundle, settings.given, settings.file, settings.out, place)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.bundle import MANIFEST_NAME, Bundle
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
@@ -28,7 +29,11 @@ class ReportSettings:
     title: str | None
 
 
-@click.command("report")
+@click.command(
+    "report",
+    cls=Command,
+    examples=("edgeconv report build/mobilenet_v2 result.json -o report.html",),
+)
 @click.argument(
     "paths",
     type=click.Path(path_type=Path),

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 from pydantic import ValidationError
 
+from edgeconv.cli.completions import complete_preprocessing, complete_task
 from edgeconv.cli.values import EnumChoice, as_dict, input_size, key_value, numbers
 from edgeconv.errors import UsageError
 from edgeconv.export.quantize_options import QuantizeOptions, RangeMethod
@@ -78,6 +79,7 @@ _NETWORK = (
         "--preprocess",
         "preprocessing",
         metavar="FILE.toml",
+        shell_complete=complete_preprocessing,
         help="How images become inputs, where the network's own configuration does not say it: a "
         "file of the fields of Preprocessing, or timm, torchvision or none.",
     ),
@@ -150,6 +152,7 @@ def task_options(command: Command) -> Command:
         click.option(
             "--task",
             metavar="TASK",
+            shell_complete=complete_task,
             default=ExportRequest.task,
             show_default=True,
             help="What accuracy means: classification, segmentation, regression, embeddings, "

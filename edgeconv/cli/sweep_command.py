@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.cli.command_class import CommandGroup
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.values import stated
@@ -26,7 +28,7 @@ RESULT = "sweep.json"
 CHAIN = "early_exit.json"
 
 
-class _PlanFirst(click.Group):
+class _PlanFirst(CommandGroup):
     """A group whose command ``run`` need not be written out: ``edgeconv sweep plan.toml``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -49,7 +51,7 @@ class RunSettings:
     """Which plan to carry out, and where."""
 
     plan: Path | None
-    example: bool
+    example_plan: bool
     dry_run: bool
     out: Path
     cache: Path | None
@@ -60,9 +62,17 @@ class RunSettings:
     quiet: bool
 
 
-@command.command("run")
+@command.command(
+    "run",
+    grouped=True,
+    examples=(
+        "edgeconv sweep --example",
+        "edgeconv sweep plan.toml --dry-run",
+        "edgeconv sweep plan.toml -o sweep.json",
+    ),
+)
 @click.argument("plan", type=click.Path(path_type=Path), required=False)
-@click.option("--example", is_flag=True, help="Print a plan to begin with.")
+@click.option("--example", "example_plan", is_flag=True, help="Print a plan to begin with.")
 @click.option("--dry-run", is_flag=True, help="Only list the jobs, and estimate their time.")
 @click.option(
     "-o",
@@ -92,7 +102,7 @@ def run(settings: RunSettings) -> None:
     """Carry out PLAN. What an earlier sweep did is not done again, even if that was killed."""
     from edgeconv.sweep.plan import EXAMPLE, read_plan
 
-    if settings.example:
+    if settings.example_plan:
         echo_lines(EXAMPLE.rstrip("\n"))
         return
     if settings.plan is None:
@@ -118,6 +128,8 @@ def run(settings: RunSettings) -> None:
         console().print(estimate_table(kinds))
         left = format_duration(sum(kind.left_seconds for kind in kinds))
         print_notes([f"about {left} one after another; workers share all but measurements"])
+        if not settings.quiet:
+            suggest("sweep", settings.plan)
         return
     refuse_unwritable(settings.out)
     from edgeconv.report.chains import chain_notes, chain_table
@@ -142,6 +154,10 @@ def run(settings: RunSettings) -> None:
         raise EdgeconvError(
             f"no network could be {failed}", hint="read why in the notes", after_result=True
         )
+    if not (settings.as_json or settings.quiet):
+        chains = any(row.stages for row in result.chains)
+        shown = () if settings.out == Path(RESULT) else (settings.out,)
+        suggest("sweep", "best", *shown, *(("--early-exit",) if chains else ()))
 
 
 def _what_failed_everywhere(plan: Plan, result: SweepResult) -> str:
@@ -174,7 +190,10 @@ class BestSettings:
     as_json: bool
 
 
-@command.command("best")
+@command.command(
+    "best",
+    examples=("edgeconv sweep best --max-latency 33ms -o out",),
+)
 @click.argument("result", type=click.Path(path_type=Path), default=RESULT)
 @click.option("--max-latency", type=stated(seconds_of), metavar="TIME", help="As in 33ms.")
 @click.option("--max-size", type=stated(bytes_of), metavar="BYTES", help="Of the file, as in 5MB.")

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from edgeconv.errors import UsageError
+from edgeconv.near_names import did_you_mean
 
 if TYPE_CHECKING:
     from edgeconv.export.layer_rules import LayerRule
@@ -48,7 +49,22 @@ def as_given(parameter: click.Parameter, value: Any) -> str:
     return str(value)
 
 
-class EnumChoice(click.Choice):  # type: ignore[type-arg]  # generic only since click 8.2
+class NearChoice(click.Choice):  # type: ignore[type-arg]  # generic only since click 8.2
+    """One of some texts; a wrong one is answered with near ones."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The text, or a usage error."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            meant = did_you_mean(str(value), self.choices)
+            if not meant:
+                raise
+            message = f"{error.message.rstrip('.')}; {meant}"
+            raise click.BadParameter(message, ctx=ctx, param=param) from error
+
+
+class EnumChoice(NearChoice):
     """One of some members of an enum, by their values."""
 
     def __init__(self, members: Iterable[Enum]) -> None:

@@ -6,11 +6,19 @@ from pathlib import Path
 
 import click
 
+from edgeconv.cli.command_class import Command
 from edgeconv.cli.places import device_option, place_of
 from edgeconv.errors import UsageError, VerificationError
 
 
-@click.command("verify")
+@click.command(
+    "verify",
+    cls=Command,
+    examples=(
+        "edgeconv verify build/mobilenet_v2",
+        "edgeconv verify build/mobilenet_v2 --device ssh://pi@raspberrypi.local",
+    ),
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--quick", is_flag=True, help="Compare only the checksums of the files; run none of them."
@@ -33,11 +41,11 @@ def command(bundle: Path, quick: bool, device: str | None, as_json: bool, quiet:
     if quick and device is not None:
         raise UsageError("--quick runs no file", hint="leave out --quick or --device")
     loaded = Bundle.load(bundle)
-    with progress("Verifying", quiet or as_json), place_of(device) as place:
+    with progress("Verifying", quiet or as_json) as show, place_of(device) as place:
         from edgeconv.export.verify.bundle import verify_bundle
         from edgeconv.export.verify.failure import failure
 
-        report = verify_bundle(loaded, quick=quick, place=place)
+        report = verify_bundle(loaded, quick=quick, place=place, progress=show)
     if as_json:
         echo_json(report)
     elif quick and not quiet:

@@ -12,6 +12,7 @@ from edgeconv.bundle import Bundle, Shown
 from edgeconv.companion.network import shown
 from edgeconv.companion.write import run_script
 from edgeconv.errors import BundleError, DataError, EdgeconvError, UsageError, first_line
+from edgeconv.near_names import did_you_mean
 from edgeconv.place import Place
 
 _PRINTED = (Shown.CLASSES, Shown.LABEL)
@@ -43,7 +44,8 @@ def predict(
     """
     names = [artifact.path for artifact in bundle.manifest.artifacts]
     if file is not None and file not in names:
-        raise UsageError(f"{bundle.path} has no {file!r}", hint=f"name one of {', '.join(names)}")
+        hint = did_you_mean(file, names, f"name one of {', '.join(names)}")
+        raise UsageError(f"{bundle.path} has no {file!r}", hint=hint)
     if not given.is_file():
         what = "is not a file" if given.exists() else "no such file"
         raise UsageError(f"{given}: {what}", hint="name a picture, or an .npz with the inputs")

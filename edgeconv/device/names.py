@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 
 from edgeconv.errors import UsageError
+from edgeconv.near_names import did_you_mean
 from edgeconv.toml_file import read_toml
 from edgeconv.user_folders import config_folder
 
@@ -119,7 +120,9 @@ def address_of(device: str) -> str:
         raise UsageError(f"{device} is a pool", hint=f"name one of {', '.join(members)}")
     if device not in named:
         known = f"{names_path()} has {', '.join(named)}" if named else f"{names_path()} has none"
-        raise UsageError(f"no device {device!r}", hint=f"use {FORMS}, or a name ({known})")
+        names = ["local", *named, *pools()]
+        hint = did_you_mean(device, names, f"use {FORMS}, or a name ({known})")
+        raise UsageError(f"no device {device!r}", hint=hint)
     return named[device]
 
 

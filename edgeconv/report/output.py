@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -60,13 +61,12 @@ def echo_lines(text: str, *, err: bool = False) -> None:
     click.echo(printable_lines(text), err=err)
 
 
-def echo_json(document: BaseModel | object) -> None:
+def echo_json(document: BaseModel | Mapping[str, object] | Sequence[object]) -> None:
     """Print a document as JSON that any terminal and encoding can show."""
-    from pydantic import BaseModel
-
-    if isinstance(document, BaseModel):
-        text = document.model_dump_json(indent=1)
-    else:
+    # Without pydantic, which `edgeconv doctor` may find missing.
+    if isinstance(document, (Mapping, Sequence)):
         text = json.dumps(document, indent=1, ensure_ascii=False)
+    else:
+        text = document.model_dump_json(indent=1)
     encoding = codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name
     click.echo(printable_json(text, ascii_only=encoding != "utf-8"))

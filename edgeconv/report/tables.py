@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeconv.printable import printable
-from edgeconv.progress import Progress
+from edgeconv.progress import Progress, no_progress
+from edgeconv.report.progress_lines import progress_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,15 +100,25 @@ def print_notes(notes: Iterable[str]) -> None:
 
 @contextmanager
 def progress(first: str, quiet: bool) -> Iterator[Progress]:
-    """Draw progress on standard error, only on a terminal, and remove it at the end.
+    """Show progress on standard error: a bar on a terminal, else a line now and then.
 
     Args:
         first: The step to show until one is reported.
-        quiet: Draw nothing.
+        quiet: Show nothing.
 
     Yields:
         What to report to.
     """
+    if quiet:
+        yield no_progress
+        return
+    with _bar(first) if sys.stderr.isatty() else progress_lines(first) as show:
+        yield show
+
+
+@contextmanager
+def _bar(first: str) -> Iterator[Progress]:
+    """Draw a bar with the time that is left, and remove it at the end."""
     from rich import progress as rich_progress
 
     with rich_progress.Progress(
@@ -118,7 +129,6 @@ def progress(first: str, quiet: bool) -> Iterator[Progress]:
         rich_progress.TimeElapsedColumn(),
         rich_progress.TimeRemainingColumn(compact=True),
         console=error_console(),
-        disable=quiet or not sys.stderr.isatty(),
         transient=True,
     ) as bar:
         task = bar.add_task(printable(first), total=None)

@@ -17,7 +17,7 @@ from edgeconv.sweep.confidence import Confidence
 from edgeconv.toml_file import read_toml
 from edgeconv.units import bytes_of, seconds_of
 from edgeconv.user_folders import stated_path
-from edgeconv.versioned import Record, first_problem
+from edgeconv.versioned import Record, first_problem, near_hint
 
 EXAMPLE = """\
 # A plan of `edgeconv sweep`. Paths are relative to this file; ~ is the home folder.
@@ -229,7 +229,8 @@ def read_plan(path: Path) -> Plan:
         plan = Plan.model_validate(read_toml(path, hint=HINT))
     except ValidationError as error:
         problem = first_problem(error).replace("Value error, ", "")  # pydantic's prefix
-        raise UsageError(f"{path}: {problem}", hint=HINT) from error
+        hint = near_hint(error, Plan, HINT)
+        raise UsageError(f"{path}: {problem}", hint=hint) from error
     plan = _placed(plan, path.absolute().parent)
     needs = [p.value for p in plan.export.precisions if p.calibrated]
     if needs and plan.export.calibration is None:

@@ -16,6 +16,7 @@ from edgeconv.bundle import Artifact, Bundle, Format
 from edgeconv.device.dispatch import Failure
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.evaluation import Evaluation, Figure
+from edgeconv.near_names import did_you_mean
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.chain_row import ChainRow
 from edgeconv.sweep.driver import Candidate
@@ -139,7 +140,8 @@ def _best(rows: Sequence[AnyRow], limits: Limits, device: str | None) -> AnyRow:
     devices = sorted({row.device for row in rows if row.device is not None})
     if device is not None and device not in devices:
         known = ", ".join(devices) or "no device"
-        raise UsageError(f"nothing was measured on {device}", hint=f"name one of: {known}")
+        hint = did_you_mean(device, devices, f"name one of: {known}")
+        raise UsageError(f"nothing was measured on {device}", hint=hint)
     if device is None and len(devices) > 1:
         raise UsageError(
             f"the sweep has several devices: {', '.join(devices)}",

@@ -6,7 +6,6 @@ arrays one after the other. :class:`Called` makes a module of that kind from any
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from edgeconv.bundle import TensorInfo
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.input_shape import FixedArgument, InputSpec
 from edgeconv.export.capture.wrapped import Wrapped
+from edgeconv.near_names import did_you_mean
 
 Array = npt.NDArray[Any]
 
@@ -273,11 +273,10 @@ def _bound(network: nn.Module, values: Mapping[str, Any]) -> tuple[tuple[Any, ..
         args, kwargs = _bound(network, values)
         return (*args, *(rest if isinstance(rest, list) else [rest])), kwargs
     if unknown and several is None:
-        near = difflib.get_close_matches(unknown[0], taken, n=1)
         raise UsageError(
             f"{type(network).__name__} takes no {unknown[0]!r}: its forward has "
             f"{', '.join(taken) or 'no parameters'}",
-            hint=f"did you mean {near[0]!r}?" if near else "name one of them",
+            hint=did_you_mean(unknown[0], taken, "name one of them"),
         )
     missing = [
         p.name

@@ -12,6 +12,7 @@ import torch
 
 from edgeconv.errors import DataError, Notice, UsageError
 from edgeconv.export.capture.weights_file import read_weights_file
+from edgeconv.near_names import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -115,10 +116,9 @@ def _asked(found: Mapping[tuple[str, ...], State], key: str, path: Path) -> tupl
         (p for p in found if _dotted(p) == key or (p and p[0] == key and len(p) <= 2)), None
     )
     if place is None:
-        raise UsageError(
-            f"{path} has no state dict under {key!r}",
-            hint=f"pass --weights-key with one of {', '.join(map(_dotted, found))}",
-        )
+        keys = list(map(_dotted, found))
+        hint = did_you_mean(key, keys, f"pass --weights-key with one of {', '.join(keys)}")
+        raise UsageError(f"{path} has no state dict under {key!r}", hint=hint)
     return place
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgeconv.errors import UsageError
+from edgeconv.near_names import did_you_mean
 
 _SHOWN = 5
 
@@ -45,11 +45,9 @@ def _named(model: ir.Model, name: str, network: str) -> list[ir.Value]:
     if name in nodes:
         return [value for value in nodes[name].outputs if value.name]
     known = [*results, *nodes]
-    near = difflib.get_close_matches(name, map(str, known), n=_SHOWN)
+    some = ", ".join(map(repr, list(results)[-_SHOWN:]))
+    otherwise = f"name one of its {len(known)} nodes and tensors, such as {some}"
     raise UsageError(
         f"{network} has no node or computed tensor {name!r} to cut at",
-        hint=f"did you mean {' or '.join(map(repr, near))}?"
-        if near
-        else f"name one of its {len(known)} nodes and tensors, such as "
-        f"{', '.join(map(repr, list(results)[-_SHOWN:]))}",
+        hint=did_you_mean(name, map(str, known), otherwise),
     )

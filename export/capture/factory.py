@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -17,11 +16,14 @@ from torch import nn
 
 from edgeconv.errors import CaptureError, EdgeconvError, UsageError, first_line
 from edgeconv.export.capture.source import ModelArgs, Source
+from edgeconv.near_names import did_you_mean
 
 EXAMPLE = "example_inputs"
 _MOST_LISTED = 5
 # Lightning's name for the same.
 _EXAMPLES = (EXAMPLE, "example_input_array")
+# Instead of a module of the user's they may stand in front of the colon, too.
+_LIBRARIES = ("timm", "torchvision")
 # Those that are on sys.path only because a file of the user's lies there.
 _FOLDERS: set[Path] = set()
 
@@ -39,8 +41,7 @@ def load_named(spec: str) -> Any:
 
 def _named(module: ModuleType, where: str, name: str) -> Any:
     if not hasattr(module, name):
-        near = difflib.get_close_matches(name, vars(module), n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"pass {_listed(module, where)}"
+        hint = did_you_mean(name, vars(module), f"pass {_listed(module, where)}")
         raise UsageError(f"{where} has no {name!r}", hint=hint)
     return getattr(module, name)
 
@@ -223,6 +224,8 @@ def _import_failed(what: object, error: BaseException) -> EdgeconvError:
     if isinstance(error, ModuleNotFoundError):
         return UsageError(
             f"{what} cannot be imported: no module named {error.name!r}",
-            hint="install it in this Python, or check the spelling",
+            hint=did_you_mean(
+                str(what), _LIBRARIES, "install it in this Python, or check the spelling"
+            ),
         )
     return CaptureError(f"importing {what} raised {type(error).__name__}: {first_line(error)}")

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from edgeconv.errors import UsageError
+from edgeconv.near_names import did_you_mean
 
 DTYPES = ("float32", "int64", "int32", "int16", "int8", "uint8", "bool")
 
@@ -101,9 +102,8 @@ def parse_input(text: str) -> InputSpec | FixedArgument:
     name, sides, dtype = match.groups()
     parts = [part for part in re.split(r"[,x×]", sides.strip()) if part.strip()]
     if dtype is not None and dtype not in DTYPES:
-        raise UsageError(
-            f"the input {text!r} has an unknown type", hint=f"pass one of {', '.join(DTYPES)}"
-        )
+        hint = did_you_mean(dtype, DTYPES, f"pass one of {', '.join(DTYPES)}")
+        raise UsageError(f"the input {text!r} has an unknown type", hint=hint)
     shape = tuple(int(part) for part in parts)
     if 0 in shape:
         raise UsageError(

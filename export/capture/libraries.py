@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from torch import nn
 from edgeconv.errors import CaptureError, DataError, EdgeconvError, UsageError, first_line
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.source import ModelArgs, Source
+from edgeconv.near_names import near_names
 from edgeconv.preprocessing import Fit, Interpolation, Preprocessing
 
 _FITS = {"center": Fit.CROP, "squash": Fit.SQUASH}
@@ -207,8 +207,8 @@ def _build(spec: str, factory: Any, name: str, **options: Any) -> nn.Module:
 
 
 def _unknown(spec: str, package: str, name: str, known: Sequence[str]) -> UsageError:
-    near = difflib.get_close_matches(name, known, n=3) or [n for n in known if name in n][:3]
-    hint = " or ".join(f"{package}:{each}" for each in near)
+    near = near_names(name, known) or [n for n in known if name in n][:3]
+    hint = " or ".join(f"'{package}:{each}'" for each in near)
     return UsageError(
         f"{package} has no network {spec.partition(':')[2]!r}",
         hint=f"did you mean {hint}?" if hint else f"{package}.list_models() lists them",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from edgeconv.errors import DataError
+from edgeconv.near_names import near_names
 
 State = Mapping[str, torch.Tensor]
 _NAMED = 3
@@ -104,7 +104,7 @@ def _of_names(
         return "it is of another architecture: build that one"
     if len(unexpected) == 0:
         return "it is a part of the network, or of a smaller one: load the whole state dict"
-    near = difflib.get_close_matches(unexpected[0], missing, n=1) if missing else []
+    near = near_names(unexpected[0], missing, offered=1) if missing else []
     renamed = f"; {unexpected[0]!r} may be {near[0]!r}" if near else ""
     return f"it is of another version or variant, with {common} of {len(network)} names{renamed}"
 

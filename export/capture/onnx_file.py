@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from edgeconv.export.capture.transposed_pads import state_pads
 from edgeconv.export.capture.well_formed import without_functions
 from edgeconv.export.opset import MAX_OPSET, MIN_OPSET
 from edgeconv.export.traits import Trait, operators
+from edgeconv.near_names import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -271,10 +271,9 @@ def _refuse_size(path: Path, value: onnx.ValueInfoProto, traced: int) -> None:
 def _refuse_unknown(path: Path, stated: Iterable[str], inputs: Sequence[str]) -> None:
     for name in stated:
         if name not in inputs:
-            near = difflib.get_close_matches(name, inputs, n=1)
             raise UsageError(
                 f"{path} has no input {name!r}: it has {', '.join(map(repr, inputs)) or 'none'}",
-                hint=f"did you mean {near[0]!r}?" if near else "name one of them",
+                hint=did_you_mean(name, inputs, "name one of them"),
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from edgeconv import models
@@ -10,6 +9,7 @@ from edgeconv.errors import UsageError, first_line
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.source import SPEC_FORMS, ModelArgs, Source
 from edgeconv.models.pretrained import FILES
+from edgeconv.near_names import did_you_mean
 from edgeconv.preprocessing import Preprocessing
 
 # Options that change the shapes of weights.
@@ -25,8 +25,7 @@ def from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) -> 
     if name not in models.list_models():
         if name.endswith(".py") or Path(name).exists():
             raise UsageError(f"{name} is a file or folder", hint=f"pass {SPEC_FORMS}")
-        near = difflib.get_close_matches(name, models.list_models(), n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"pass {SPEC_FORMS}"
+        hint = did_you_mean(name, models.list_models(), f"pass {SPEC_FORMS}")
         raise UsageError(f"unknown model {name!r}", hint=hint)
     options = dict(args)
     if isinstance(input_size, InputShape):
@@ -49,7 +48,9 @@ def from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) -> 
         outputs = models.output_names(name, **options)
         card = models.preprocessing(name, **options)
     except models.UnknownOption as error:
-        raise UsageError(first_line(error)) from error
+        taken = models.model_options(name)
+        unknown = next((key for key in options if key not in taken), "")
+        raise UsageError(first_line(error), hint=did_you_mean(unknown, taken)) from error
     except (TypeError, ValueError, LookupError) as error:
         raise UsageError(f"{name}: {first_line(error)}") from error
     preprocessing = None

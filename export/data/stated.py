@@ -8,9 +8,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edgeconv.errors import UsageError
+from edgeconv.near_names import did_you_mean
 from edgeconv.preprocessing import Interpolation, Preprocessing
 from edgeconv.toml_file import read_toml
-from edgeconv.versioned import first_problem
+from edgeconv.versioned import first_problem, near_hint
 
 # What the export finds out, so it is not stated.
 _FOUND = ("assumed", "inside")
@@ -42,13 +43,15 @@ def read_preprocessing(stated: Preprocessing | str | Path | None) -> Preprocessi
     path = Path(stated)
     if not path.is_file():
         names = ", ".join(CONVENTIONS)
-        raise UsageError(f"{path}: no such preprocessing", hint=f"pass a TOML file, or {names}")
+        hint = did_you_mean(str(stated), CONVENTIONS, f"pass a TOML file, or {names}")
+        raise UsageError(f"{path}: no such preprocessing", hint=hint)
     keys = ", ".join(name for name in Preprocessing.model_fields if name not in _FOUND)
     hint = f"state only keys of a preprocessing: {keys}"
     content = read_toml(path, hint=hint)
     try:
         read = Preprocessing.model_validate(content)
     except ValidationError as error:
+        hint = near_hint(error, Preprocessing, hint)
         raise UsageError(f"{path}: {first_problem(error)}", hint=hint) from error
     return _refuse_bytes(read)
 

@@ -13,6 +13,7 @@ from edgeconv.export.tasks.own import OwnMetric
 from edgeconv.export.tasks.regression import Regression
 from edgeconv.export.tasks.segmentation import Segmentation
 from edgeconv.export.tasks.task import Task
+from edgeconv.near_names import did_you_mean
 
 __all__ = ["TASKS", "Task", "open_task"]
 
@@ -41,7 +42,6 @@ def open_task(name: str) -> Task[Any, Any]:
     if ":" in name:
         return OwnMetric(name)
     if name not in TASKS:
-        raise UsageError(
-            f"there is no task {name!r}", hint=f"name one of {', '.join(TASKS)}, or file.py:metric"
-        )
+        hint = did_you_mean(name, TASKS, f"name one of {', '.join(TASKS)}, or file.py:metric")
+        raise UsageError(f"there is no task {name!r}", hint=hint)
     return TASKS[name]()

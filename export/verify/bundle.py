@@ -18,6 +18,7 @@ from edgeconv.export.joined import Parts
 from edgeconv.export.verify.parity import MAX_ERROR, Outputs, Reference, verify_artifacts
 from edgeconv.export.verify.reference import load_reference
 from edgeconv.place import Place
+from edgeconv.progress import Progress, no_progress
 from edgeconv.versioned import Versioned
 
 
@@ -35,7 +36,11 @@ class VerificationReport(Versioned):
 
 
 def verify_bundle(
-    bundle: Bundle, *, quick: bool = False, place: Place | None = None
+    bundle: Bundle,
+    *,
+    quick: bool = False,
+    place: Place | None = None,
+    progress: Progress = no_progress,
 ) -> VerificationReport:
     """Run every file of a bundle on its runtime against the stored outputs of the network.
 
@@ -48,6 +53,7 @@ def verify_bundle(
         bundle: The bundle.
         quick: Whether to compare only the checksums; no file is run then.
         place: Where the files run; None is here.
+        progress: Called with (step, done, total), a file at a time.
 
     Raises:
         BundleError: A file was changed, is missing, or does not belong to the bundle.
@@ -59,7 +65,7 @@ def verify_bundle(
     reference = load_reference(bundle)
     _refuse_misfit(bundle, reference)
     compute = None if place is None else partial(_elsewhere, place, bundle)
-    verified = verify_artifacts(bundle.path, readable(bundle, place), reference, compute)
+    verified = verify_artifacts(bundle.path, readable(bundle, place), reference, compute, progress)
     for error in verified.refused.values():
         raise error
     return VerificationReport(unchanged=unchanged, artifacts=verified.figures)

@@ -37,6 +37,7 @@ from edgeconv.export.verify.kept import (
 from edgeconv.export.verify.ranked import as_ranked
 from edgeconv.export.verify.rounding import EPSILON, largest_error
 from edgeconv.metrics import NOT_FINITE, Spread, Sqnr, relative_error
+from edgeconv.progress import Progress, no_progress
 
 # A float32 file is judged by what float32 can promise (rounding.py). Where that is unknown, as the
 # network does not run in float64, the limit is 1e-4 of the range of the output; the networks of
@@ -183,6 +184,7 @@ def verify_artifacts(
     artifacts: Sequence[Artifact],
     reference: Reference,
     compute: Compute | None = None,
+    progress: Progress = no_progress,
 ) -> Verified:
     """Run every file on its runtime, and compare it with the reference.
 
@@ -191,12 +193,14 @@ def verify_artifacts(
         artifacts: The files.
         reference: What they are compared with.
         compute: What runs them; None is the runtimes of this machine.
+        progress: Called with (step, done, total), a file at a time.
     """
     compute = compute or partial(_run, folder, reference)
     outputs: dict[str, list[Outputs]] = {}
     runtimes: dict[str, str] = {}
     refused: dict[str, EdgeconvError] = {}
-    for artifact in artifacts:
+    for index, artifact in enumerate(artifacts):
+        progress("Verifying", index, len(artifacts))
         samples = reference.inputs
         if artifact.precision is Precision.FLOAT32:
             samples = [*samples, *reference.probes.inputs]

@@ -113,7 +113,7 @@ def failed(done: subprocess.CompletedProcess[str], code: int, *words: str) -> No
 def test_two_files_and_a_summary(folder: Path) -> None:
     done = edgeconv(folder, "export", "net.py:make", *SIZE, "--model-arg", "classes=5")
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert done.stderr == "next: edgeconv bench net\n"
     assert "net_float32.onnx" in done.stdout
     assert "net_float32.tflite" in done.stdout
     manifest = json.loads((folder / "net" / "manifest.json").read_text())
@@ -202,7 +202,7 @@ USAGE = [
     (["nowhere.py:make"], ["nowhere.py: no such file"]),
     (["nowhere.onnx"], ["nowhere.onnx: no such file"]),
     (["no.such.package:make"], ["no.such.package", "no module named 'no'"]),
-    (["net.py:mak"], ["has no 'mak'", "did you mean make?"]),
+    (["net.py:mak"], ["has no 'mak'", "did you mean 'make'?"]),
     (["net.py:number"], ["not a callable"]),
     (["net.py:wrong"], ["returned an object of type str"]),
     (["net.py:make", "--model-arg", "depth=3"], ["unexpected keyword argument 'depth'"]),

@@ -1,9 +1,10 @@
-"""Progress shows on a terminal, and nowhere else."""
+"""Progress: a bar on a terminal, and lines in a file."""
 
 from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,13 +41,17 @@ def test_progress_on_a_terminal(tmp_path: Path, quiet: bool) -> None:
     assert (b"Capturing" in shown) is not quiet
 
 
-def test_none_in_a_file(tmp_path: Path) -> None:
+def test_lines_in_a_file(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "edgeconv", *ARGUMENTS],
         cwd=tmp_path,
+        env={**os.environ, "EDGECONV_PROGRESS_SECONDS": "0.1"},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "Capturing" not in done.stdout + done.stderr
+    lines = [line for line in done.stderr.splitlines() if "Capturing" in line]
+    assert lines
+    assert all(re.match(r"progress: after \d+:\d\d: Capturing", line) for line in lines)
+    assert "progress" not in done.stdout
     assert "\x1b" not in done.stdout + done.stderr

@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 
 from edgeconv.errors import UsageError
+from edgeconv.near_names import did_you_mean
 
 CORES = 4
 
@@ -134,7 +135,8 @@ def board_named(name: str) -> Board:
         UsageError: There is no such board.
     """
     if name not in BOARDS:
-        raise UsageError(f"no emulated board {name!r}", hint=f"use {', '.join(BOARDS)}")
+        hint = did_you_mean(name, BOARDS, f"use {', '.join(BOARDS)}")
+        raise UsageError(f"no emulated board {name!r}", hint=hint)
     return BOARDS[name]
 
 

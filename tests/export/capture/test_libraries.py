@@ -87,9 +87,9 @@ def test_a_torchvision_of_another_build_is_named(
 
 
 def test_near_names_are_suggested(timm: ModuleType, torchvision: ModuleType) -> None:
-    with pytest.raises(UsageError, match="did you mean timm:mobilenetv3_small_100"):
+    with pytest.raises(UsageError, match="did you mean 'timm:mobilenetv3_small_100'"):
         find("timm:mobilenetv3_smal_100")
-    with pytest.raises(UsageError, match="did you mean torchvision:mobilenet_v2"):
+    with pytest.raises(UsageError, match="did you mean 'torchvision:mobilenet_v2'"):
         find("torchvision:mobilenet_v22")
 
 

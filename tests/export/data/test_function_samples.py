@@ -123,7 +123,7 @@ def test_errors_are_one_line(tmp_path: Path, body: str, message: str) -> None:
 def test_what_is_no_function(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a int, not a function"):
         open_samples(write(tmp_path, "samples = 3"), ONE, None)
-    with pytest.raises(UsageError, match="did you mean samples"):
+    with pytest.raises(UsageError, match="did you mean 'samples'"):
         open_samples(write(tmp_path, "def samples(): pass")[:-1], ONE, None)
     with pytest.raises(UsageError, match="no such file"):
         open_samples(f"{tmp_path}/nowhere.py:samples", ONE, None)

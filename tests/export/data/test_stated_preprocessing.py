@@ -43,8 +43,9 @@ def test_a_convention_replaces_the_card(name: str) -> None:
         ("mean = ", "is not TOML"),
         (
             "means = 0.5",
-            r"p.toml: means: .*\nhint: state only keys of a preprocessing: resize, crop",
+            r"p.toml: means: .*\nhint: did you mean 'mean'\?",
         ),
+        ("size = 3", r"p.toml: size: .*\nhint: state only keys of a preprocessing: resize, crop"),
         ("std = [0.5, 0]", "a standard deviation is zero"),
         ("std = -0.5", "a standard deviation is negative"),
         ("std = 1e-300", "too small for pixels"),
@@ -116,7 +117,7 @@ def test_an_input_of_one_channel_is_gray() -> None:
 
 def test_names_and_channels_that_do_not_fit() -> None:
     with pytest.raises(UsageError, match=r"no such preprocessing\nhint: .*timm, torchvision, none"):
-        read_preprocessing("tim")
+        read_preprocessing("imagenet")
     with pytest.raises(UsageError, match=r"has 2 numbers .* has 3 channels"):
         choose_preprocessing(Preprocessing(mean=(0.1, 0.2)), None, COLOR, "net")
     with pytest.raises(ValidationError, match="lanczos is always antialiased"):

@@ -1,0 +1,104 @@
+"""Progress where there is no terminal: a line now and then, as in the log of a CI."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+from edgeconv.errors import UsageError
+from edgeconv.progress import Progress
+from edgeconv.report.output import echo_line
+
+VARIABLE = "EDGECONV_PROGRESS_SECONDS"
+SECONDS = 20.0  # between two lines, unless VARIABLE states another time; 0 is no lines
+
+
+@dataclass
+class _Step:
+    """What was reported last.
+
+    Attributes:
+        name: The step.
+        done: How much of it is done.
+        total: How much there is.
+        started: When it began.
+    """
+
+    name: str
+    done: int = 0
+    total: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def line(self, since: float) -> str:
+        """The line about it, for a computation that began at the time ``since``."""
+        now = time.monotonic()
+        parts = [f"after {_clock(now - since)}: {self.name}"]
+        if self.total > 1:
+            parts.append(f"{self.done} of {self.total}")
+        if 0 < self.done < self.total:
+            left = (now - self.started) / self.done * (self.total - self.done)
+            parts.append(f"about {_clock(left)} left")
+        return ", ".join(parts)
+
+
+@contextmanager
+def progress_lines(first: str) -> Iterator[Progress]:
+    """Print a line on standard error every 20 seconds, whether or not anything is reported.
+
+    Args:
+        first: The step until one is reported.
+
+    Yields:
+        What to report to.
+
+    Raises:
+        UsageError: The environment states no number of seconds.
+    """
+    interval = _interval()
+    began, step, over = time.monotonic(), _Step(first), threading.Event()
+
+    def show(name: str, done: int, total: int) -> None:
+        nonlocal step
+        started = step.started if name == step.name else time.monotonic()
+        step = _Step(name, done, total, started)
+
+    def tick() -> None:
+        # If the disk is full or the reader has left, the command itself will say so.
+        with suppress(OSError):
+            while not over.wait(interval):
+                echo_line(f"progress: {step.line(began)}", err=True)
+
+    thread = threading.Thread(target=tick, name="progress", daemon=True)
+    if interval > 0:
+        thread.start()
+    try:
+        yield show
+    finally:
+        over.set()
+        if interval > 0:
+            thread.join()
+
+
+def _interval() -> float:
+    stated = os.environ.get(VARIABLE, "")
+    try:
+        seconds = float(stated) if stated else SECONDS
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= threading.TIMEOUT_MAX:
+        raise UsageError(
+            f"{VARIABLE} is {stated!r}, not a number of seconds",
+            hint="write one such as 20, or 0 for no lines",
+        )
+    return seconds
+
+
+def _clock(seconds: float) -> str:
+    """A time as 1:05, or 2:00:00 from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,107 @@
+"""The command that is proposed after another one: it can be copied, and no program reads it."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edgeconv.cli import cli
+from edgeconv.cli.next_command import suggest
+from edgeconv.evaluation import Accuracy, AgainstFloat, Figure
+from support.tiny_models import write_onnx
+
+QUICK = ["--runs", "1", "--seconds", "0", "--repetitions", "1", "--warmup", "0", "--no-history"]
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("bench", Path("out")), ["bench", "out"]),
+        (("bench", Path("my out; rm -r $HOME")), ["bench", "my out; rm -r $HOME"]),
+        (("bench", Path("it's")), ["bench", "it's"]),
+        (("bench", Path("-q")), ["bench", "./-q"]),
+        (("sweep", "best", "--early-exit"), ["sweep", "best", "--early-exit"]),
+    ],
+)
+def test_names_are_quoted_for_the_shell(
+    words: tuple[str | Path, ...], shown: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    suggest(*words)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("next: edgeconv ")
+    read = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {captured.err.removeprefix('next: edgeconv ')}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert read.stdout.splitlines() == shown
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "two\nlines", "not-utf8-\udcff"])
+def test_no_command_that_could_not_be_copied(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    suggest("bench", Path(name))
+    assert capsys.readouterr().err == ""
+
+
+def test_bench_proposes_a_page_but_not_to_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_onnx(Path("tiny.onnx"))
+    measure = ["bench", "tiny.onnx", *QUICK]
+    said = CliRunner().invoke(cli, [*measure, "-o", "my result.json"])
+    assert said.exit_code == 0, said.output
+    assert said.stderr.splitlines()[-1] == "next: edgeconv report 'my result.json'"
+    for silent in ("--json", "--quiet"):
+        done = CliRunner().invoke(cli, [*measure, "-o", "r.json", silent])
+        assert done.exit_code == 0
+        assert "next:" not in done.output
+    assert CliRunner().invoke(cli, shlex.split(said.stderr.splitlines()[-1])[2:]).exit_code == 0
+
+
+@pytest.mark.slow
+def test_export_proposes_to_measure(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*(sys.executable, "-m", "edgeconv", "export", "resnet8", "--format", "onnx"), "-o", "a b"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.splitlines()[-1] == "next: edgeconv bench 'a b'"
+    assert "next:" not in done.stdout
+
+
+def test_a_network_of_the_zoo_is_proposed_for_export() -> None:
+    done = CliRunner().invoke(cli, ["models", "mobilenet_v2"])
+    assert done.stderr == "next: edgeconv export mobilenet_v2 --pretrained\n"
+    assert CliRunner().invoke(cli, ["models", "mobilenet_v2", "--json"]).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("better", "interval", "loses"),
+    [
+        ("higher", (-0.3, -0.2, -0.1), True),
+        ("higher", (-0.3, -0.1, 0.1), False),
+        ("higher", (0.1, 0.2, 0.3), False),
+        ("lower", (0.1, 0.2, 0.3), True),
+        ("lower", (None, 0.2, None), False),
+    ],
+)
+def test_a_file_loses_if_that_is_more_than_chance(
+    better: str, interval: tuple[float | None, float, float | None], loses: bool
+) -> None:
+    low, change, high = interval
+    figure = Figure(name="figure", value=0.5, unit="", better=better, samples=10)  # type: ignore[arg-type]
+    found = AgainstFloat(path="float.onnx", change=change, low=low, high=high)
+    accuracy = Accuracy(
+        path="a.onnx", bytes=1, runtime="x 1", figures=(figure,), against_float=found
+    )
+    assert accuracy.loses is loses

@@ -1,0 +1,69 @@
+"""Progress in a log: a line now and then, from a clock of its own."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from edgeconv.errors import UsageError
+from edgeconv.report.progress_lines import VARIABLE, _clock
+from edgeconv.report.tables import progress
+
+LINE = re.compile(r"progress: after 0:\d\d: (.*)")
+
+
+def wait_for(text: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What was printed on standard error until a text came."""
+    shown, end = "", time.monotonic() + 60
+    while text not in shown and time.monotonic() < end:
+        time.sleep(0.01)
+        shown += capsys.readouterr().err
+    return shown
+
+
+def test_a_step_that_reports_nothing_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(VARIABLE, "0.01")
+    with progress("Starting", quiet=False) as show:
+        lines = wait_for("Starting\n", capsys).splitlines()
+        assert all(LINE.fullmatch(line) for line in lines)
+        show("Calibrating\x1b[31m", 0, 4)
+        assert "Calibrating\\x1b[31m, 0 of 4\n" in wait_for("0 of 4\n", capsys)
+        show("Calibrating\x1b[31m", 1, 4)
+        assert re.search(r"1 of 4, about \d+:\d\d left\n", wait_for("left\n", capsys))
+        show("Writing", 0, 1)
+        assert "Writing\n" in wait_for("Writing\n", capsys)
+    capsys.readouterr()
+    time.sleep(0.05)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("seconds", "quiet"), [("0", False), ("0.01", True)])
+def test_no_lines(
+    seconds: str,
+    quiet: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(VARIABLE, seconds)
+    with progress("Starting", quiet) as show:
+        show("Writing", 0, 1)
+        time.sleep(0.05)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("stated", ["soon", "-1", "nan", "1e300"])
+def test_what_is_no_number_of_seconds(stated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, stated)
+    with pytest.raises(UsageError, match="not a number of seconds"), progress("x", quiet=False):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (65, "1:05"), (7384, "2:03:04")]
+)
+def test_times(seconds: float, text: str) -> None:
+    assert _clock(seconds) == text
