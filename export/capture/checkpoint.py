@@ -65,7 +65,10 @@ def _load(path: Path) -> Any:
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise DataError(f"{path} is not a readable safetensors file: {error}") from error
+            raise DataError(
+                f"{path} is not a readable safetensors file: {error}",
+                hint="make or copy it again",
+            ) from error
     if not path.name.endswith(SUFFIXES):
         raise UsageError(
             f"{path} is not a file of weights", hint=f"pass a file in {', '.join(SUFFIXES)}"

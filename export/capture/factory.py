@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgeconv.errors import CaptureError, EdgeconvError, UsageError, first_line
+from edgeconv.errors import TRACEBACK_HINT, CaptureError, EdgeconvError, UsageError, first_line
 from edgeconv.export.capture.source import ModelArgs, Source
 
 EXAMPLE = "example_inputs"
@@ -114,7 +114,8 @@ def _example(network: nn.Module, beside: Any, spec: str) -> Any:
         return found()
     except Exception as error:  # the user's own code: anything can come out of it
         raise CaptureError(
-            f"{EXAMPLE} of {spec} raised {type(error).__name__}: {first_line(error)}"
+            f"{EXAMPLE} of {spec} raised {type(error).__name__}: {first_line(error)}",
+            hint=f"{TRACEBACK_HINT}; or state the inputs with --input or --example",
         ) from error
 
 
@@ -225,4 +226,7 @@ def _import_failed(what: object, error: BaseException) -> EdgeconvError:
             f"{what} cannot be imported: no module named {error.name!r}",
             hint="install it in this Python, or check the spelling",
         )
-    return CaptureError(f"importing {what} raised {type(error).__name__}: {first_line(error)}")
+    return CaptureError(
+        f"importing {what} raised {type(error).__name__}: {first_line(error)}",
+        hint=TRACEBACK_HINT,
+    )

@@ -115,7 +115,8 @@ def capture_file(
         return CapturedFile(ir.from_proto(proto), itself)
     except UnicodeDecodeError as error:  # protobuf decodes a string when it is first read
         raise CaptureError(
-            f"{path} is not a valid ONNX file: one of its names is not UTF-8"
+            f"{path} is not a valid ONNX file: one of its names is not UTF-8",
+            hint="make or copy it again",
         ) from error
 
 
@@ -157,7 +158,9 @@ def _load(path: Path) -> onnx.ModelProto:
             f"{path} is not a whole ONNX file", hint="make or copy it again"
         ) from error
     if not proto.ir_version or not proto.HasField("graph"):
-        raise CaptureError(f"{path} is not an ONNX file: it has no graph")
+        raise CaptureError(
+            f"{path} is not an ONNX file: it has no graph", hint="make or copy it again"
+        )
     refuse_damaged_constants(proto, path)
     try:
         model = ir.from_proto(proto)
@@ -172,7 +175,10 @@ def _load(path: Path) -> onnx.ModelProto:
     except CaptureError:
         raise
     except Exception as error:  # protobuf and the checker raise kinds of their own
-        raise CaptureError(f"{path} is not a valid ONNX file: {_one_line(error)}") from error
+        raise CaptureError(
+            f"{path} is not a valid ONNX file: {_one_line(error)}",
+            hint="check it with onnx.checker, and make it again",
+        ) from error
     return proto
 
 
