@@ -238,10 +238,10 @@ def page(found: Sequence[tuple[str, str]], samples: int, asked: int) -> Iterator
         f"{asked} operators of PyTorch's own database (`op_db`), {samples} of the samples of each "
         "in float32; every tensor is an input. `python -m benchmarks.single_operators` makes this "
         "page. What PyTorch's exporter can write and ONNX Runtime can run counts, but not what has "
-        "no value to be equal to (random numbers, which edgeconv refuses by name, and torch.empty); "
-        "equal is within "
-        "1e-5 of the largest value of an output, with NaN and infinities in the same places. The "
-        "operators held out, half of them by a hash of their names, were not looked at."
+        "no value to be equal to (random numbers, which are refused by name, and torch.empty); "
+        "equal is within 1e-5 of the largest value of an output, with NaN and infinities in the "
+        "same places. The operators held out, half of them by a hash of their names, were not "
+        "looked at."
     )
     tools = ("torch", "onnxruntime", "ai-edge-litert")
     yield ""

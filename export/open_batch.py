@@ -245,7 +245,7 @@ class _Opening:
 
     def _elementwise(self, node: ir.Node) -> None:
         """Constants keep one row, which is broadcast."""
-        self._align(node, 0, lambda value, axis: self._row(node, value, axis))
+        self._align(node, 0, lambda value, axis: self._operand(node, value, axis))
 
     def _matmul(self, node: ir.Node) -> None:
         self._align(node, 2, lambda value, axis: self._row(node, value, axis))
@@ -320,6 +320,16 @@ class _Opening:
                     continue
                 if shape[axis] == static(leader)[axis] != 1:
                     node.replace_input_with(position, mended(value, axis % len(shape)))
+
+    def _operand(self, node: ir.Node, value: ir.Value, axis: int) -> ir.Value:
+        """One row, or that repeated: ONNX Runtime refuses sums with a scale for each channel."""
+        source = value.producer()
+        while source is not None and source.op_type in _OF_CONSTANTS and source.inputs[0]:
+            scale = None if source.op_type == "Expand" else source.inputs[1]
+            if scale is not None and static(scale) != ():
+                return self._repeated(node, value, axis)
+            source = source.inputs[0].producer()
+        return self._row(node, value, axis)
 
     def _row(self, node: ir.Node, value: ir.Value, axis: int) -> ir.Value:
         array = known_array(value)
