@@ -144,6 +144,10 @@ def attempted(action: Callable[[], T]) -> T | EdgeconvError:
         return error
 
 
+TRACEBACK_HINT = "edgeconv --debug shows the whole traceback"
+"""For errors that code of the user's raised, or a library."""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an exception's text that is not empty, or else the name of its type."""
     lines = (line.strip() for line in str(error).splitlines())

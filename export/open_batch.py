@@ -27,6 +27,8 @@ _ELEMENTWISE = {
 }
 _INDEXED = {"GatherElements", "GatherND", "ScatterElements", "ScatterND", "Scatter"}
 _RECURRENT = {"LSTM", "GRU", "RNN"}
+_OF_CONSTANTS = {"QuantizeLinear", "DequantizeLinear", "Expand"}
+"""Between a constant and what reads it in a quantized file."""
 
 
 def open_batch(model: ir.Model) -> None:
@@ -243,7 +245,7 @@ class _Opening:
 
     def _elementwise(self, node: ir.Node) -> None:
         """Constants keep one row, which is broadcast."""
-        self._align(node, 0, lambda value, axis: self._row(node, value, axis))
+        self._align(node, 0, lambda value, axis: self._operand(node, value, axis))
 
     def _matmul(self, node: ir.Node) -> None:
         self._align(node, 2, lambda value, axis: self._row(node, value, axis))
@@ -319,16 +321,48 @@ class _Opening:
                 if shape[axis] == static(leader)[axis] != 1:
                     node.replace_input_with(position, mended(value, axis % len(shape)))
 
+    def _operand(self, node: ir.Node, value: ir.Value, axis: int) -> ir.Value:
+        """One row, or that repeated: ONNX Runtime refuses sums with a scale for each channel."""
+        source = value.producer()
+        while source is not None and source.op_type in _OF_CONSTANTS and source.inputs[0]:
+            scale = None if source.op_type == "Expand" else source.inputs[1]
+            if scale is not None and static(scale) != ():
+                return self._repeated(node, value, axis)
+            source = source.inputs[0].producer()
+        return self._row(node, value, axis)
+
     def _row(self, node: ir.Node, value: ir.Value, axis: int) -> ir.Value:
         array = known_array(value)
         if array is None:
-            raise refused(node, f"{value.name} keeps the batch that was traced")
+            return self._computed_row(node, value, axis)
         row = np.take(array, [0], axis)
         if not np.array_equal(np.broadcast_to(row, array.shape), array, equal_nan=True):
             raise refused(node, f"the constant {value.name} has other values for each sample")
         found = self.editor.constant(f"{value.name}_row", row)
         describe(found, value, shape=row.shape)
         return found
+
+    def _computed_row(self, node: ir.Node, value: ir.Value, axis: int) -> ir.Value:
+        """One row of what a quantized file makes of a constant."""
+        producer = value.producer()
+        kind = "" if producer is None else producer.op_type
+        if producer is None or kind not in _OF_CONSTANTS or producer.inputs[0] is None:
+            raise refused(node, f"{value.name} keeps the batch that was traced")
+        source, *rest = producer.inputs
+        shape = [1 if at == axis else size for at, size in enumerate(static(value))]
+        inner = axis - len(shape) + len(static(source))
+        if kind == "Expand":
+            rest = [self.editor.constant(f"{value.name}_shape", np.array(shape, np.int64))]
+        elif rest[0] is None or static(rest[0]) != ():
+            raise refused(node, f"{value.name} has a scale for each channel")
+        if inner >= 0 and static(source)[inner] != 1:
+            source = self._row(node, source, inner)
+        made = ir.Node("", kind, [source, *rest], list(producer.attributes.values()))
+        row = made.outputs[0]
+        made.name = row.name = self.editor.free_name(f"{value.name}_row")
+        describe(row, value, shape=shape)
+        self.graph.insert_before(node, [made])
+        return row
 
     def _repeated(self, node: ir.Node, value: ir.Value, axis: int) -> ir.Value:
         """One row of a constant, repeated for every sample."""

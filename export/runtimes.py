@@ -292,7 +292,11 @@ def decode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
 
 
 def _refused(runtime: str, error: Exception) -> EdgeconvError:
-    return EdgeconvError(f"{runtime} refuses the model: {first_line(error)}")
+    return EdgeconvError(
+        f"{runtime} refuses the model: {first_line(error)}",
+        hint="write the operator that it names in another way, or export the part before it with "
+        "--cut-outputs",
+    )
 
 
 def _failed(runtime: str, error: Exception) -> EdgeconvError:

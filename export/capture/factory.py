@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgeconv.errors import CaptureError, EdgeconvError, UsageError, first_line
+from edgeconv.errors import TRACEBACK_HINT, CaptureError, EdgeconvError, UsageError, first_line
 from edgeconv.export.capture.source import ModelArgs, Source
 from edgeconv.near_names import did_you_mean
 
@@ -115,7 +115,8 @@ def _example(network: nn.Module, beside: Any, spec: str) -> Any:
         return found()
     except Exception as error:  # the user's own code: anything can come out of it
         raise CaptureError(
-            f"{EXAMPLE} of {spec} raised {type(error).__name__}: {first_line(error)}"
+            f"{EXAMPLE} of {spec} raised {type(error).__name__}: {first_line(error)}",
+            hint=f"{TRACEBACK_HINT}; or state the inputs with --input or --example",
         ) from error
 
 
@@ -228,4 +229,7 @@ def _import_failed(what: object, error: BaseException) -> EdgeconvError:
                 str(what), _LIBRARIES, "install it in this Python, or check the spelling"
             ),
         )
-    return CaptureError(f"importing {what} raised {type(error).__name__}: {first_line(error)}")
+    return CaptureError(
+        f"importing {what} raised {type(error).__name__}: {first_line(error)}",
+        hint=TRACEBACK_HINT,
+    )

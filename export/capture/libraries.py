@@ -10,7 +10,14 @@ from typing import Any
 
 from torch import nn
 
-from edgeconv.errors import CaptureError, DataError, EdgeconvError, UsageError, first_line
+from edgeconv.errors import (
+    TRACEBACK_HINT,
+    CaptureError,
+    DataError,
+    EdgeconvError,
+    UsageError,
+    first_line,
+)
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.source import ModelArgs, Source
 from edgeconv.near_names import near_names
@@ -201,7 +208,9 @@ def _build(spec: str, factory: Any, name: str, **options: Any) -> nn.Module:
                 f"the published weights of {spec} cannot be had: {first_line(error)}",
                 hint="check the network, or pass a file with --weights",
             ) from error
-        raise CaptureError(f"{spec} raised {type(error).__name__}: {first_line(error)}") from error
+        raise CaptureError(
+            f"{spec} raised {type(error).__name__}: {first_line(error)}", hint=TRACEBACK_HINT
+        ) from error
     assert isinstance(network, nn.Module)
     return network
 

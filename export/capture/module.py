@@ -23,7 +23,7 @@ from edgeconv.export.capture.module_names import name_by_module
 from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.capture.real_bins import clear_real_bins
 from edgeconv.export.capture.refusal import inexpressible, untraceable
-from edgeconv.export.capture.translations import ONNX_FUNCTIONS, TABLE, translate
+from edgeconv.export.capture.translations import ONNX_FUNCTIONS, TABLE, Traceable, translate
 from edgeconv.export.capture.wrapped import Wrapped, own_name
 from edgeconv.export.graph_edit import own_outputs
 from edgeconv.export.quiet import debugging, quiet_python
@@ -56,7 +56,7 @@ def _captured(
     traced = materialized(network)
     with quiet_python(), one_torch_thread(), plain_attention(), torch.no_grad():
         try:
-            with _without_printed_graphs():
+            with _without_printed_graphs(), Traceable():
                 program = torch.export.export(_Flat(traced), inputs, strict=False)
         except Exception as error:  # the user's forward() may raise anything
             raise untraceable(name_of(network), traced, _shapes(example), error) from error
@@ -68,11 +68,18 @@ def _captured(
             except Exception:  # the first error knows where the user wrote what fails
                 raise inexpressible(name_of(network), error) from error
     if exported is None:
-        raise CaptureError(f"torch.onnx.export returned nothing for {name_of(network)}")
+        raise CaptureError(
+            f"torch.onnx.export returned nothing for {name_of(network)}",
+            hint="edgeconv --debug shows what it says",
+        )
     model = exported.model
     written = model.graph.opset_imports[""]
     if written != opset:
-        raise CaptureError(f"torch.onnx.export wrote opset {written} where {opset} was asked for")
+        raise CaptureError(
+            f"torch.onnx.export wrote opset {written} of {name_of(network)} where {opset} was "
+            "asked for",
+            hint=f"pass --opset {written}",
+        )
     for value, name in zip(model.graph.inputs, names, strict=True):
         value.name = name
     own_outputs(model.graph, output_names)

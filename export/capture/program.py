@@ -125,12 +125,18 @@ def _check_pickle(path: Path, name: str, content: bytes) -> None:
 def _check_graph(path: Path, graph: Any) -> None:
     for key, value in _strings(graph):
         if key == "target" and not _OPERATORS.fullmatch(value):
-            raise CaptureError(f"{path} calls {value!r}, which is no operator of PyTorch")
+            raise CaptureError(
+                f"{path} calls {value!r}, which is not an operator of PyTorch",
+                hint="export the module that it was made of, or write it with PyTorch's operators",
+            )
         sizes = _SYMBOL.sub("s0", value)
         if key == "expr_str" and not (
             _EXPRESSION.fullmatch(sizes) and all(map(_WORDS.fullmatch, re.findall(r"\w+", sizes)))
         ):
-            raise CaptureError(f"{path} has the size {value!r}, which is no expression of sizes")
+            raise CaptureError(
+                f"{path} has the size {value!r}, which is not an expression of sizes",
+                hint="write it again with torch.export.save, with fixed shapes",
+            )
 
 
 def _strings(tree: Any, key: str = "") -> Iterator[tuple[str, str]]:

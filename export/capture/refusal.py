@@ -15,7 +15,7 @@ import torch
 from torch import fx, nn
 from torch.nn.utils import rnn
 
-from edgeconv.errors import CaptureError, first_line
+from edgeconv.errors import TRACEBACK_HINT, CaptureError, first_line
 from edgeconv.export.capture.wrapped import own_name
 
 _ELSEWHERE = "or export the network without this part and compute it outside"
@@ -89,7 +89,7 @@ def untraceable(name: str, network: nn.Module, shapes: str, error: Exception) ->
     cause = _COLORS.sub("", first_line(error))
     return CaptureError(
         f"{message} on inputs of shape {shapes}: {cause}{where}",
-        hint=f"write it with other operators there, {_ELSEWHERE}" if place else "",
+        hint=f"write it with other operators there, {_ELSEWHERE}" if place else TRACEBACK_HINT,
     )
 
 
@@ -99,7 +99,9 @@ def inexpressible(name: str, error: Exception) -> CaptureError:
     cause = _COLORS.sub("", first_line(root))
     node = _failing_node(error)
     if node is None or node.op != "call_function":
-        return CaptureError(f"torch.onnx.export cannot express {name} as ONNX: {cause}")
+        return CaptureError(
+            f"torch.onnx.export cannot express {name} as ONNX: {cause}", hint=TRACEBACK_HINT
+        )
     place = SourceLine.of_trace(node.meta.get("stack_trace") or "")
     where = f", which {_module_of(node) or name} calls"
     where += f" at {place}" if place else ""

@@ -250,6 +250,48 @@ def test_an_onnx_file_with_an_open_batch(tmp_path: Path) -> None:
         np.testing.assert_array_equal(runner.run([x])[0], expected)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("joined", ["Add (xd, token)", "Concat <axis = 1> (xd, token)"])
+@pytest.mark.parametrize("scales", [1, 8])
+def test_a_quantized_file_expands_a_constant_to_the_batch(
+    joined: str, scales: int, tmp_path: Path
+) -> None:
+    graph = onnx.parser.parse_model(
+        f"""<ir_version: 9, opset_import: ["" : {OPSET}]>
+        net (float[N, 3, 8] x) => (float[N, M, 8] y)
+        <float s = {{0.02}}, int8 z = {{0}}, int64[2] rest = {{3, 8}}>
+        {{
+            xq = QuantizeLinear (x, s, z)
+            xd = DequantizeLinear (xq, s, z)
+            row = DequantizeLinear <axis = 2> (codes, each, zeros)
+            size = Shape <start = 0, end = 1> (x)
+            target = Concat <axis = 0> (size, rest)
+            token = Expand (row, target)
+            sum = {joined}
+            q = QuantizeLinear (sum, s, z)
+            y = DequantizeLinear (q, s, z)
+        }}"""
+    )
+    codes = np.arange(-12, 12, dtype=np.int8).reshape(1, 3, 8)
+    each = np.float32(0.05) if scales == 1 else np.linspace(0.01, 0.08, 8, dtype=np.float32)
+    for name, array in {
+        "codes": codes,
+        "each": each,
+        "zeros": np.zeros_like(each, np.int8),
+    }.items():
+        graph.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    onnx.save(graph, tmp_path / "quantized.onnx")
+    bundle = export(tmp_path / "quantized.onnx", out=tmp_path / "b", dynamic_batch=True)
+    for batch in (1, 5):
+        x = np.sin(np.arange(batch * 24, dtype=np.float32)).reshape(batch, 3, 8)
+        expected = run_onnx(tmp_path / "quantized.onnx", x)["y"]
+        for artifact in bundle.manifest.artifacts:
+            file = bundle.file(artifact)
+            runner = open_runner(file, artifact.format, artifact.inputs, artifact.outputs)
+            # Sums in the middle between two integers may fall to either side.
+            assert np.abs(runner.run([x])[0] - expected).max() <= 0.02 * 1.001, artifact.path
+
+
 def _with_rows(path: Path, rows: int) -> Path:
     """A file of an input with a batch, and one with so many rows and none."""
     graph = onnx.parser.parse_model(

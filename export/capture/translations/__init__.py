@@ -9,11 +9,13 @@ from __future__ import annotations
 from torch.export import ExportedProgram
 
 from edgeconv.export.capture.translations import (
+    aliases,
     assignment,
     attention,
     cumulative,
     distance,
     embedding,
+    gaussian,
     indexing,
     linear_algebra,
     normalization,
@@ -29,16 +31,19 @@ from edgeconv.export.capture.translations import (
     windows,
 )
 from edgeconv.export.capture.translations.antialias import ONNX_FUNCTIONS
+from edgeconv.export.capture.translations.composite import Traceable
 from edgeconv.export.capture.translations.masked import unmask
 
-__all__ = ["ONNX_FUNCTIONS", "TABLE", "translate"]
+__all__ = ["ONNX_FUNCTIONS", "TABLE", "Traceable", "translate"]
 
 TABLE = table.merged(
+    aliases.TABLE,
     assignment.TABLE,
     attention.TABLE,
     cumulative.TABLE,
     distance.TABLE,
     embedding.TABLE,
+    gaussian.TABLE,
     indexing.TABLE,
     linear_algebra.TABLE,
     normalization.TABLE,

@@ -1,4 +1,4 @@
-"""What runs along an axis: cumprod, cummax, cummin, logcumsumexp."""
+"""What runs along an axis: cumprod, cummax, cummin, logcumsumexp, powers."""
 
 from __future__ import annotations
 
@@ -30,6 +30,19 @@ def _cumprod(x: torch.Tensor, dim: int, *, dtype: torch.dtype | None = None) -> 
     return _scan(x if dtype is None else x.to(dtype), dim, torch.mul)
 
 
+def _vander(x: torch.Tensor, columns: int | None = None, increasing: bool = False) -> torch.Tensor:
+    """Powers from the 0th to the last, or backwards."""
+    x = x if x.is_floating_point() else x.to(torch.int64)
+    powers = [torch.ones_like(x)]
+    while len(powers) < (x.shape[0] if columns is None else columns):
+        powers.append(powers[-1] * x)
+    return torch.stack(powers if increasing else powers[::-1], dim=-1)
+
+
+def _has_columns(x: torch.Tensor, columns: int | None = None, increasing: bool = False) -> bool:
+    return x.shape[0] > 0 and columns != 0
+
+
 def _logcumsumexp(x: torch.Tensor, dim: int) -> torch.Tensor:
     """The exporter subtracts one maximum from all, beside which early values vanish."""
     return _scan(x, dim, logaddexp)
@@ -55,4 +68,5 @@ TABLE: Table = {
     _aten.cummax.default: _extreme(torch.maximum, torch.ge),
     _aten.cummin.default: _extreme(torch.minimum, torch.le),
     _aten.logcumsumexp.default: Translation(_logcumsumexp),
+    _aten.vander.default: Translation(_vander, _has_columns),
 }

@@ -104,6 +104,56 @@ def _reduced(
     return x.scatter_reduce(dim, index, source, {"add": "sum", "multiply": "prod"}[reduce])
 
 
+def _scatter_reduce(
+    x: torch.Tensor,
+    dim: int,
+    index: torch.Tensor,
+    source: torch.Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> torch.Tensor:
+    if index.dim() > 0:
+        source = _as_large(source, index)
+    if reduce != "mean":
+        return x.scatter_reduce(dim, index, source, reduce, include_self=include_self)
+    own = torch.ones_like(x) if include_self else torch.zeros_like(x)
+    count = own.scatter_add(dim, index, torch.ones_like(source))
+    total = (x * own).scatter_add(dim, index, source)
+    if not x.is_floating_point():
+        return torch.where(count > 0, total.div(count.clamp(min=1), rounding_mode="floor"), x)
+    return torch.where(count > 0, total / count.clamp(min=1), x)
+
+
+def _is_mean_or_of_a_part(
+    x: torch.Tensor,
+    dim: int,
+    index: torch.Tensor,
+    source: torch.Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> bool:
+    """The exporter writes a mean as a sum."""
+    return reduce == "mean" or (source.shape != index.shape and index.dim() > 0)
+
+
+def _index_reduce(
+    x: torch.Tensor,
+    dim: int,
+    index: torch.Tensor,
+    source: torch.Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> torch.Tensor:
+    shape = [1] * source.dim()
+    if shape:
+        shape[dim] = -1
+    index = index.to(torch.int64).reshape(shape).expand(source.shape)
+    return _scatter_reduce(x, dim, index, source, reduce, include_self=include_self)
+
+
 def _einsum(equation: str, operands: Sequence[torch.Tensor], *, path: Any = None) -> torch.Tensor:
     terms, result = _explicit(equation)
     narrowed = [_without_repeats(*pair) for pair in zip(terms, operands, strict=True)]
@@ -150,7 +200,8 @@ TABLE: Table = {
     _aten.masked_scatter.default: Translation(_scattered, _is_known),
     _aten.scatter.src: _of_its_part(_aten.scatter.src),
     _aten.scatter_add.default: _of_its_part(_aten.scatter_add.default),
-    _aten.scatter_reduce.two: _of_its_part(_aten.scatter_reduce.two),
+    _aten.scatter_reduce.two: Translation(_scatter_reduce, _is_mean_or_of_a_part),
+    _aten.index_reduce.default: Translation(_index_reduce),
     _aten.scatter.reduce: Translation(_reduced),
     _aten.scatter.value_reduce: Translation(_reduced),
     _aten.einsum.default: Translation(_einsum, _has_diagonal),

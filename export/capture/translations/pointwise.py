@@ -35,7 +35,8 @@ _TAIL = (
 )
 
 
-def _polynomial(coefficients: tuple[float, ...], x: torch.Tensor) -> torch.Tensor:
+def polynomial(coefficients: tuple[float, ...], x: torch.Tensor) -> torch.Tensor:
+    """The polynomial of ``x`` with these coefficients, that of the highest power first."""
     result = coefficients[0] * x + coefficients[1]
     for coefficient in coefficients[2:]:
         result = result * x + coefficient
@@ -45,8 +46,8 @@ def _polynomial(coefficients: tuple[float, ...], x: torch.Tensor) -> torch.Tenso
 def _erfinv(x: torch.Tensor) -> torch.Tensor:
     w = -((1 - x) * (1 + x)).log()
     # Each polynomial sees its own range only: beyond it its value would not be finite.
-    center = _polynomial(_CENTER, w.clamp(max=5.0) - 2.5)
-    tail = _polynomial(_TAIL, w.clamp(min=5.0, max=100.0).sqrt() - 3)
+    center = polynomial(_CENTER, w.clamp(max=5.0) - 2.5)
+    tail = polynomial(_TAIL, w.clamp(min=5.0, max=100.0).sqrt() - 3)
     inner = torch.where(w < 5, center, tail) * x
     return torch.where(x.abs() == 1, x * torch.inf, inner)
 

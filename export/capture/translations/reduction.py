@@ -28,7 +28,15 @@ def _over_all(reduce: Callable[..., torch.Tensor]) -> Translation:
     return Translation(function, applies)
 
 
+def _aminmax(
+    x: torch.Tensor, *, dim: int | None = None, keepdim: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    dims = [*range(x.dim())] if dim is None else [dim]
+    return x.amin(dims, keepdim), x.amax(dims, keepdim)
+
+
 TABLE: Table = {
+    _aten.aminmax.default: Translation(_aminmax),
     _aten.amax.default: _over_all(torch.max),
     _aten.amin.default: _over_all(torch.min),
     _aten.mean.dim: _over_all(torch.mean),

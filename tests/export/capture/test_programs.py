@@ -99,7 +99,7 @@ def changed(file: Path, out: Path, member: str, change: Callable[[bytes], bytes]
         (
             "models/model.json",
             lambda c: c.replace(b"torch.ops.aten.dropout.default", b"torch.os.system"),
-            "calls 'torch.os.system', which is no operator",
+            "calls 'torch.os.system', which is not an operator",
         ),
         (
             "models/model.json",

@@ -110,6 +110,8 @@ FAMILIES: dict[str, dict[str, Function]] = {
         "mean_kept": lambda x: x.mean(dim=(), keepdim=True),
         "sum": lambda x: torch.sum(x, dim=None, keepdim=True),
         "amax_of_dim": lambda x: torch.amax(x, dim=(0, 2)),
+        "aminmax": lambda x: torch.aminmax(x)[0],
+        "aminmax_of_dim": lambda x: torch.aminmax(x, dim=1, keepdim=True)[1],
     },
     "running": {
         "cumprod": lambda x: x.cumprod(-1),
@@ -117,6 +119,8 @@ FAMILIES: dict[str, dict[str, Function]] = {
         "cummax_indices": lambda x: x.round().cummax(-1).indices,
         "cummin": lambda x: x.cummin(-1).values,
         "logcumsumexp": lambda x: (100 * x).logcumsumexp(-1),
+        "vander": lambda x: torch.vander(x[0, 0]),
+        "vander_increasing": lambda x: torch.vander(x[0, 1], 3, increasing=True),
     },
     "search": {
         "searchsorted": lambda x: torch.searchsorted(_BOUNDARIES, x.round(), right=True),
@@ -129,6 +133,12 @@ FAMILIES: dict[str, dict[str, Function]] = {
         "fmax": lambda x: torch.fmax(x, x.roll(1, 2)),
         "fmin": lambda x: torch.fmin(x, x.roll(1, 2)),
         "hypot": lambda x: torch.hypot(x, x + 1),
+        "erfc_of_tails": lambda x: torch.erfc(3 * x).log(),
+        "erfcx": lambda x: torch.special.erfcx(x),
+        "log_ndtr": lambda x: torch.special.log_ndtr(8 * x),
+        "divide": lambda x: torch.divide(x, torch.arange(1, 7)),
+        "subtract": lambda x: x.subtract(torch.arange(6)),
+        "masked_var": lambda x: torch.masked.var(x, 1, mask=x > -1),
         "erfinv": lambda x: torch.erfinv(torch.tanh(x)),
         "logaddexp": lambda x: torch.logaddexp(100 * x, 50 * x[:, :1]),
         "logaddexp2": lambda x: torch.logaddexp2(200 * x, x - 1),
@@ -148,6 +158,12 @@ FAMILIES: dict[str, dict[str, Function]] = {
         "cholesky_solve": lambda x: torch.cholesky_solve(
             x[:, :3, 3:], square(x) + 4 * torch.eye(3)
         ),
+        "cov": lambda x: torch.cov(x[0]),
+        "cov_weighted": lambda x: x[0].cov(
+            fweights=torch.arange(6), aweights=torch.linspace(0.1, 1, 6), correction=2
+        ),
+        "cov_of_one": lambda x: torch.cov(x[0, 0], correction=0),
+        "corrcoef": lambda x: torch.corrcoef(x[0]),
         "diagonal": lambda x: torch.einsum("bii->bi", x[:, :, :4]),
         "trace": lambda x: torch.einsum("...ii,...ij->...j", x[:, :, :4], x),
     },
@@ -173,6 +189,15 @@ FAMILIES: dict[str, dict[str, Function]] = {
         ),
         "scatter_reduce": lambda x: x.scatter(1, indices_of(x)[:, :2] % 4, x.cos(), reduce="add"),
         "scatter_of_a_part": lambda x: x.scatter_add(1, indices_of(x)[:, :2] % 4, x.cos()),
+        "mean": lambda x: x.scatter_reduce(1, indices_of(x)[:, :2] % 4, x.cos(), "mean"),
+        "mean_of_new": lambda x: x.scatter_reduce(
+            1, indices_of(x)[:, :2] % 4, x.cos(), "mean", include_self=False
+        ),
+        "index_reduce": lambda x: x.index_reduce(1, torch.tensor([3, 0, 3, 1]), x.cos(), "mean"),
+        "index_amin": lambda x: x.index_reduce(
+            1, torch.tensor([3, 0, 3, 1]), x.cos(), "amin", include_self=False
+        ),
+        "combinations": lambda x: torch.combinations(x[0, 0], 3),
         "overlapping": lambda x: torch.ops.aten.unfold_backward(
             x.reshape(2, 3, 4), [2, 8], 1, 4, 2
         ),
