@@ -292,7 +292,10 @@ def decode(array: npt.NDArray[Any], info: TensorInfo) -> npt.NDArray[Any]:
 
 
 def _refused(runtime: str, error: Exception) -> EdgeconvError:
-    return EdgeconvError(f"{runtime} refuses the model: {first_line(error)}")
+    return EdgeconvError(
+        f"{runtime} refuses the model: {first_line(error)}",
+        hint="make or copy it again; if it is new, report the network",
+    )
 
 
 def _failed(runtime: str, error: Exception) -> EdgeconvError:

@@ -34,6 +34,7 @@ _WORDS = re.compile(
     r"Gt|Ge|And|Or|Not|Integer|int_oo|oo|True|False"
 )
 _MOST_BYTES = 2**32
+_UNSAFE = "make it again with torch.export.save, or do not use it"
 
 
 def from_program(program: ExportedProgram, spec: str = "") -> Source:
@@ -125,12 +126,16 @@ def _check_pickle(path: Path, name: str, content: bytes) -> None:
 def _check_graph(path: Path, graph: Any) -> None:
     for key, value in _strings(graph):
         if key == "target" and not _OPERATORS.fullmatch(value):
-            raise CaptureError(f"{path} calls {value!r}, which is no operator of PyTorch")
+            raise CaptureError(
+                f"{path} calls {value!r}, which is no operator of PyTorch", hint=_UNSAFE
+            )
         sizes = _SYMBOL.sub("s0", value)
         if key == "expr_str" and not (
             _EXPRESSION.fullmatch(sizes) and all(map(_WORDS.fullmatch, re.findall(r"\w+", sizes)))
         ):
-            raise CaptureError(f"{path} has the size {value!r}, which is no expression of sizes")
+            raise CaptureError(
+                f"{path} has the size {value!r}, which is no expression of sizes", hint=_UNSAFE
+            )
 
 
 def _strings(tree: Any, key: str = "") -> Iterator[tuple[str, str]]:

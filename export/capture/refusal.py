@@ -92,7 +92,10 @@ def inexpressible(name: str, error: Exception) -> CaptureError:
     cause = _COLORS.sub("", first_line(root))
     node = _failing_node(error)
     if node is None or node.op != "call_function":
-        return CaptureError(f"torch.onnx.export cannot express {name} as ONNX: {cause}")
+        return CaptureError(
+            f"torch.onnx.export cannot express {name} as ONNX: {cause}",
+            hint="see it whole with --debug, and export the network without the part that it names",
+        )
     place = SourceLine.of_trace(node.meta.get("stack_trace") or "")
     where = f", which {_module_of(node) or name} calls"
     where += f" at {place}" if place else ""

@@ -94,5 +94,6 @@ class LabeledObject:
                 yield from data
         except Exception as error:  # the user's own code: anything can come out of it
             raise DataError(
-                f"the {self.name} raised {type(error).__name__}: {first_line(error)}"
+                f"the {self.name} raised {type(error).__name__}: {first_line(error)}",
+                hint="call it in Python to see where",
             ) from error

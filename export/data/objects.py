@@ -187,7 +187,8 @@ class DatasetSamples(IndexedSamples):
             item = self._dataset[index]
         except Exception as error:  # the user's own code: anything can come out of it
             raise DataError(
-                f"{where} raised {type(error).__name__}: {first_line(error)}"
+                f"{where} raised {type(error).__name__}: {first_line(error)}",
+                hint="call it in Python to see where",
             ) from error
         samples = self._reader.samples(item, where)
         if len(samples) != 1:
@@ -239,7 +240,8 @@ class IterableSamples(Samples):
             yield from self._items
         except Exception as error:  # the user's own code: anything can come out of it
             raise DataError(
-                f"the {self.source} raised {type(error).__name__}: {first_line(error)}"
+                f"the {self.source} raised {type(error).__name__}: {first_line(error)}",
+                hint="call it in Python to see where",
             ) from error
 
 
