@@ -92,7 +92,8 @@ class ElsewhereRunner:
         if found is None or found.dtype != np.dtype(info.dtype) or found.ndim != dimensions:
             raise DataError(
                 f"{self._place.name}: {self._path} has no output {info.name} of {info.dtype} with "
-                f"{dimensions} dimensions there"
+                f"{dimensions} dimensions there",
+                hint="copy the bundle again: its manifest states such an output",
             )
         return np.asarray(found)
 

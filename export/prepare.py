@@ -42,7 +42,12 @@ from edgeconv.export.verify.check_export import (
     NetworkItself,
 )
 from edgeconv.export.verify.pictures import on_pictures
-from edgeconv.export.verify.reference import Oracle, module_outputs, onnx_oracle
+from edgeconv.export.verify.reference import (
+    Oracle,
+    module_outputs,
+    onnx_oracle,
+    refuse_changing_outputs,
+)
 from edgeconv.export.warnings import (
     warn_of_device,
     warn_of_normalized_integers,
@@ -164,12 +169,14 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Networ
     assert isinstance(network, Called)
     opset = request.asked.opset
     example = network.arguments.example or _synthetic(network.arguments.inputs)
-    names = tuple(module_outputs(network, example))
+    outputs, again = module_outputs(network, example), module_outputs(network, example)
+    names = tuple(outputs)
     if len(names) == len(source.output_names):
         names = source.output_names
     graph = capture_module(
         network, example, names, opset or min(DEFAULT_OPSET, request.highest_opset)
     )
+    refuse_changing_outputs(network, graph, outputs, again)
     if request.asked.cut_outputs:
         cut(graph, request.asked.cut_outputs, source.spec)
         itself = ir.to_proto(graph).SerializeToString()

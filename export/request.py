@@ -176,6 +176,11 @@ class ExportRequest:
         size = self.input_size
         if isinstance(size, str):
             return parse_size(size)
+        if size is not None and not isinstance(size, int | tuple | list):
+            raise UsageError(
+                f"the input size is of type {type(size).__name__}",
+                hint="pass a whole number, a tuple of them or a text such as '192x160'",
+            )
         return (size, size) if isinstance(size, int) else size
 
     @property
@@ -234,11 +239,16 @@ class ExportRequest:
             ("calibration size", self.calibration_size),
             *(("input size", side) for side in self.size or ()),
         ):
+            if value is not None and not isinstance(value, int):
+                raise UsageError(
+                    f"{name} is of type {type(value).__name__}", hint="pass a whole number"
+                )
             if value is not None and value < 1:
                 raise UsageError(
                     f"{name} must be at least 1, not {value}", hint="give a positive number"
                 )
         _check_input_size(self.size, self.batch)
+        self._check_types()
         self._check_inputs()
         if isinstance(self.cut_outputs, str):
             raise UsageError(
@@ -272,6 +282,18 @@ class ExportRequest:
         self._check_layers()
         if self.is_float:
             self.check_calibration()
+
+    def _check_types(self) -> None:
+        """Refuse what only Python can pass."""
+        if isinstance(self.inputs, str):
+            raise UsageError(
+                f"inputs is a list of inputs, not {self.inputs!r}", hint=f"pass [{self.inputs!r}]"
+            )
+        if self.weights is not None and not isinstance(self.weights, str | Path):
+            raise UsageError(
+                f"weights is a file, not of type {type(self.weights).__name__}",
+                hint="load them yourself: network.load_state_dict(…)",
+            )
 
     def _check_layers(self) -> None:
         layers = () if self.quantization is None else self.quantization.layers

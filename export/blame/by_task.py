@@ -43,7 +43,10 @@ class TaskMeter:
             inputs = join([sample for sample, _ in group], batch)
             self._groups.append((inputs, [truth for _, truth in group]))
         if not self._groups:
-            raise DataError(f"the labeled data holds no usable sample{unread(labeled.skipped)}")
+            raise DataError(
+                f"the labeled data holds no usable sample{unread(labeled.skipped)}",
+                hint="check its files",
+            )
 
     def figure(self, model: ir.Model) -> Figure:
         """The figure of a graph with the network's inputs and outputs."""

@@ -79,13 +79,13 @@ def from_factory(spec: str, args: ModelArgs) -> Source:
         )
     if not callable(factory):
         raise UsageError(
-            f"{spec} is a {type(factory).__name__}, not a callable or an nn.Module",
+            f"{spec} is of type {type(factory).__name__}, not a callable or an nn.Module",
             hint="name a function that returns a network, or a class of one",
         )
     _refuse_unknown_arguments(spec, factory, args)
     try:
         network = factory(**args)
-    except Exception as error:  # the user's own code: anything can come out of it
+    except (Exception, SystemExit) as error:  # the user's own code: anything can come out of it
         raise CaptureError(
             f"{spec} raised {type(error).__name__}: {first_line(error)}",
             hint="call it in Python to see where",
@@ -113,7 +113,7 @@ def _example(network: nn.Module, beside: Any, spec: str) -> Any:
         return found
     try:
         return found()
-    except Exception as error:  # the user's own code: anything can come out of it
+    except (Exception, SystemExit) as error:  # the user's own code: anything can come out of it
         raise CaptureError(
             f"{EXAMPLE} of {spec} raised {type(error).__name__}: {first_line(error)}",
             hint=f"{TRACEBACK_HINT}; or state the inputs with --input or --example",
@@ -179,7 +179,35 @@ def _load_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # the user's own code: anything can come out of it
+        whole = _package_of(path.resolve())
+        if whole is None or "attempted relative import" not in str(error):
+            raise _import_failed(path, error) from error
+        return _load_in_package(path, *whole)
+    return module
+
+
+def _package_of(path: Path) -> tuple[Path, str] | None:
+    """The folder above the package that a file is in, and its name in it; None without one."""
+    folder, names = path.parent, [] if path.name == "__init__.py" else [path.stem]
+    while (folder / "__init__.py").is_file():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return (folder, ".".join(names)) if folder != path.parent else None
+
+
+def _load_in_package(path: Path, folder: Path, name: str) -> ModuleType:
+    """Load a file with relative imports as the module of its package."""
+    _look_first_in(folder)
+    try:
+        module = importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # the user's own code: anything can come out of it
         raise _import_failed(path, error) from error
+    found = getattr(module, "__file__", None)
+    if found is None or Path(found).resolve() != path.resolve():
+        raise CaptureError(
+            f"{path} is {name} of a package, and Python finds another module of that name: {found}",
+            hint="rename the package",
+        )
     return module
 
 
@@ -228,6 +256,12 @@ def _import_failed(what: object, error: BaseException) -> EdgeconvError:
             hint=did_you_mean(
                 str(what), _LIBRARIES, "install it in this Python, or check the spelling"
             ),
+        )
+    if "attempted relative import" in str(error):
+        return CaptureError(
+            f"{what} imports from a package, and its folder is none: {first_line(error)}",
+            hint="put an __init__.py into the folder, or pass it as package.module:factory from "
+            "the folder above the package",
         )
     return CaptureError(
         f"importing {what} raised {type(error).__name__}: {first_line(error)}",

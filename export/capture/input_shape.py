@@ -46,7 +46,8 @@ def parse_size(text: str) -> tuple[int, ...]:
     if (len(parts) > 3 and not whole) or not all(map(_is_count, parts)):
         raise UsageError(
             f"{text!r} is not a size such as 224, 192x160 or 1x28x28, nor a whole shape, batch "
-            "first, with commas, such as 1,2,8,16,16"
+            "first, with commas, such as 1,2,8,16,16",
+            hint="state several inputs, or other types, with --input NAME:SHAPE[:DTYPE]",
         )
     sides = tuple(int(part) for part in parts)
     if whole:
@@ -98,7 +99,10 @@ def parse_input(text: str) -> InputSpec | FixedArgument:
         return FixedArgument(fixed[1], _literal(fixed[2]))
     match = re.fullmatch(r"([^:=]+):([\d,x× ]*)(?::(\w+))?", text)
     if match is None:
-        raise UsageError(f"the input {text!r} is not {_FORM}")
+        raise UsageError(
+            f"the input {text!r} is not {_FORM}",
+            hint="name it as forward or the file does, with its whole shape, batch first",
+        )
     name, sides, dtype = match.groups()
     parts = [part for part in re.split(r"[,x×]", sides.strip()) if part.strip()]
     if dtype is not None and dtype not in DTYPES:

@@ -23,6 +23,8 @@ from edgeconv.export.capture.source import ModelArgs, Source
 from edgeconv.near_names import near_names
 from edgeconv.preprocessing import Fit, Interpolation, Preprocessing
 
+# Where timm finds networks besides its own: on the hub, or in a folder.
+_TIMM_SCHEMES = {"hf-hub", "local-dir"}
 _FITS = {"center": Fit.CROP, "squash": Fit.SQUASH}
 
 
@@ -64,7 +66,10 @@ def _import(package: str) -> ModuleType:
                 "the installed torchvision was not built for the installed torch",
                 hint="install both from the same package index, in one command",
             ) from error
-        raise UsageError(f"{package} cannot be imported: {first_line(error)}") from error
+        raise UsageError(
+            f"{package} cannot be imported: {first_line(error)}",
+            hint=f"install it again: pip install --force-reinstall {package}",
+        ) from error
 
 
 def _from_timm(
@@ -76,10 +81,11 @@ def _from_timm(
     *,
     pretrained: bool,
 ) -> Source:
-    if not timm.is_model(name):
+    elsewhere = name.partition(":")[0].replace("_", "-") in _TIMM_SCHEMES
+    if not elsewhere and not timm.is_model(name):
         raise _unknown(spec, "timm", name.partition(".")[0], timm.list_models())
     options: dict[str, Any] = dict(args)
-    config = timm.get_pretrained_cfg(name)
+    config = None if elsewhere else timm.get_pretrained_cfg(name)
     side = None if input_size is None or isinstance(input_size, InputShape) else input_size[-2:]
     if config is not None and config.fixed_input_size and side is not None:
         options.setdefault("img_size", side)  # its weights depend on it
@@ -101,7 +107,7 @@ def _from_timm(
         if pretrained and network.num_classes == known_classes
         else None,
         untrained=not pretrained,
-        published=config is not None and config.has_weights,
+        published=elsewhere or (config is not None and config.has_weights),
     )
 
 
@@ -207,6 +213,11 @@ def _build(spec: str, factory: Any, name: str, **options: Any) -> nn.Module:
             raise DataError(
                 f"the published weights of {spec} cannot be had: {first_line(error)}",
                 hint="check the network, or pass a file with --weights",
+            ) from error
+        if ":" in name:
+            raise DataError(
+                f"the description of {spec} cannot be had: {first_line(error)}",
+                hint="check its name and the network, or pass one that timm itself has",
             ) from error
         raise CaptureError(
             f"{spec} raised {type(error).__name__}: {first_line(error)}", hint=TRACEBACK_HINT

@@ -52,7 +52,7 @@ def _captured(
     network: nn.Module, example: Sequence[np.ndarray], output_names: Sequence[str], opset: int
 ) -> ir.Model:
     names = _input_names(network, len(example))
-    inputs = tuple(torch.from_numpy(array) for array in example)
+    inputs = tuple(torch.from_numpy(array.copy()) for array in example)
     traced = materialized(network)
     with quiet_python(), one_torch_thread(), plain_attention(), torch.no_grad():
         try:

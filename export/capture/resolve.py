@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +88,8 @@ def _find(
         source = from_program(model)
     elif isinstance(model, nn.Module):
         source = Source(type(model).__name__, own_copy(model), example=example_of(model))
+    elif not isinstance(model, str | Path):
+        raise _not_a_model(model)
     elif str(model).startswith(_LIBRARIES):
         from edgeconv.export.capture.libraries import from_library
 
@@ -107,3 +110,17 @@ def _find(
             hint="pass a file with --weights",
         )
     return source
+
+
+def _not_a_model(model: object) -> UsageError:
+    """What to say of an object that is passed for a network."""
+    if isinstance(model, type) or (callable(model) and not hasattr(model, "SerializeToString")):
+        what, hint = "a class or function", "call it, and pass the module that it returns"
+    elif isinstance(model, Mapping):
+        what, hint = "a dict", "load it into a module with load_state_dict, and pass the module"
+    elif hasattr(model, "SerializeToString"):
+        what, hint = "an ONNX model in memory", "write it with onnx.save, and pass the file"
+    else:
+        what = f"of type {type(model).__name__}"
+        hint = "pass an nn.Module, an ExportedProgram, or the name or file of a network"
+    return UsageError(f"the network is {what}, not a module", hint=hint)

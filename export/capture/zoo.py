@@ -7,11 +7,14 @@ from pathlib import Path
 from edgeconv import models
 from edgeconv.errors import UsageError, first_line
 from edgeconv.export.capture.input_shape import InputShape
+from edgeconv.export.capture.shards import INDEX_SUFFIX
 from edgeconv.export.capture.source import SPEC_FORMS, ModelArgs, Source
+from edgeconv.export.capture.weights_file import SUFFIXES
 from edgeconv.models.pretrained import FILES
 from edgeconv.near_names import did_you_mean
 from edgeconv.preprocessing import Preprocessing
 
+_OTHERS = (".h5", ".hdf5", ".keras", ".pb", ".tflite")
 # Options that change the shapes of weights.
 ARCHITECTURE = {"num_classes", "in_channels", "width_mult"}
 
@@ -22,9 +25,13 @@ def from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) -> 
     Raises:
         UsageError: There is no such network, or the options do not fit it.
     """
+    if not name:
+        raise UsageError("MODEL is empty", hint=f"pass {SPEC_FORMS}")
     if name not in models.list_models():
         if name.endswith(".py") or Path(name).exists():
-            raise UsageError(f"{name} is a file or folder", hint=f"pass {SPEC_FORMS}")
+            raise _not_a_network(Path(name))
+        if name.lower().endswith((*SUFFIXES, *_OTHERS)):
+            raise UsageError(f"{name}: no such file", hint=f"pass {SPEC_FORMS}")
         hint = did_you_mean(name, models.list_models(), f"pass {SPEC_FORMS}")
         raise UsageError(f"unknown model {name!r}", hint=hint)
     options = dict(args)
@@ -52,7 +59,9 @@ def from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) -> 
         unknown = next((key for key in options if key not in taken), "")
         raise UsageError(first_line(error), hint=did_you_mean(unknown, taken)) from error
     except (TypeError, ValueError, LookupError) as error:
-        raise UsageError(f"{name}: {first_line(error)}") from error
+        raise UsageError(
+            f"{name}: {first_line(error)}", hint="check the values of --model-arg"
+        ) from error
     preprocessing = None
     if card is not None:
         preprocessing = Preprocessing(resize=card.resize, mean=card.mean, std=card.std)
@@ -66,3 +75,27 @@ def from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) -> 
         published=name in FILES,
         output_names=outputs,
     )
+
+
+def _not_a_network(path: Path) -> UsageError:
+    """Why a file or folder is not what is exported, and what is."""
+    name = path.name.lower()
+    if name.endswith((".onnx", ".pt2")):
+        return UsageError(f"{path} is not called .onnx or .pt2 in small letters", hint="rename it")
+    if name.endswith((*SUFFIXES, INDEX_SUFFIX)):
+        return UsageError(
+            f"{path} is a file of weights, without the network that they belong to",
+            hint=f"pass the network, and the file as --weights {path}",
+        )
+    if name.endswith(_OTHERS) or (path / "saved_model.pb").is_file():
+        return UsageError(
+            f"{path} is a network of another framework",
+            hint="convert it to ONNX first: tf2onnx does so for TensorFlow, Keras and TFLite files",
+        )
+    if (path / "manifest.json").is_file():
+        return UsageError(
+            f"{path} is a bundle that was exported already",
+            hint="pass its .onnx file, or the network that it was made of",
+        )
+    kind = "folder" if path.is_dir() else "file"
+    return UsageError(f"{path} is a {kind} of another kind", hint=f"pass {SPEC_FORMS}")

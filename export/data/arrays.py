@@ -68,7 +68,8 @@ class ArrayFile(IndexedSamples):
             raise MismatchedData(
                 f"{self.path} holds samples of shape {list(array.shape[1:])}, the input "
                 f"{info.name!r} wants {list(info.shape[1:])}",
-                hint=layout_hint(array.shape[1:], info),
+                hint=layout_hint(array.shape[1:], info)
+                or "give samples of that shape, or state another with --input-size",
             )
         return array
 

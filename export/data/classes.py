@@ -151,7 +151,10 @@ def _imagenet(images: Images, devkit: Path, classes: int | None) -> Labeled[int]
         lines = [int(line) for line in truth.read_text("ascii").split()]
         of_line = [class_of[line] for line in lines]
     except (ValueError, KeyError) as error:
-        raise DataError(f"{truth} is not a list of ImageNet's numbers of classes") from error
+        raise DataError(
+            f"{truth} is not a list of ImageNet's numbers of classes",
+            hint="copy it again from the devkit",
+        ) from error
     numbers = []
     for image in images.stored:
         number = _NUMBER.search(image.within.stem)
@@ -191,6 +194,8 @@ def _classes_of_numbers(meta: Path) -> dict[int, int]:
         leaves = synsets[synsets["num_children"].astype(int) == 0]
         numbers, names = leaves["ILSVRC2012_ID"].astype(int).tolist(), leaves["WNID"].tolist()
     except (MatReadError, ValueError, KeyError, IndexError, TypeError, OSError) as error:
-        raise DataError(f"{meta} is not the meta.mat of ImageNet's devkit") from error
+        raise DataError(
+            f"{meta} is not the meta.mat of ImageNet's devkit", hint="copy it again from the devkit"
+        ) from error
     order = sorted(map(str, names))
     return {number: order.index(str(name)) for number, name in zip(numbers, names, strict=True)}

@@ -79,4 +79,7 @@ class FunctionSamples(Samples):
             raise
         except Exception as error:  # the user's own code: anything can come out of it
             line = first_line(error)
-            raise DataError(f"{self.source} raised {type(error).__name__}: {line}") from error
+            raise DataError(
+                f"{self.source} raised {type(error).__name__}: {line}",
+                hint="call it in Python to see where",
+            ) from error

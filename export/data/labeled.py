@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeconv.bundle import TensorInfo
 from edgeconv.errors import DataError, MismatchedData, UsageError, first_line
-from edgeconv.export.data.objects import Reader
+from edgeconv.export.data.objects import Reader, as_array
 from edgeconv.export.data.samples import Sample
 from edgeconv.preprocessing import Preprocessing
 
@@ -64,7 +64,7 @@ class LabeledObject:
             if not isinstance(item, (tuple, list)) or len(item) < 2:
                 raise MismatchedData(f"{where} has no label", hint="yield (sample, label)")
             samples = self._reader.samples(tuple(item[:-1]), where, one=False)
-            labels = np.atleast_1d(np.asarray(item[-1]))
+            labels = np.atleast_1d(as_array(item[-1]))
             if labels.shape != (len(samples),) or labels.dtype.kind not in "iu":
                 raise MismatchedData(
                     f"{where} has labels of shape {list(labels.shape)} and {labels.dtype} for "
@@ -94,5 +94,6 @@ class LabeledObject:
                 yield from data
         except Exception as error:  # the user's own code: anything can come out of it
             raise DataError(
-                f"the {self.name} raised {type(error).__name__}: {first_line(error)}"
+                f"the {self.name} raised {type(error).__name__}: {first_line(error)}",
+                hint="call it in Python to see where",
             ) from error

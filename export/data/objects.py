@@ -15,6 +15,19 @@ from edgeconv.export.data.samples import IndexedSamples, Sample, Samples
 from edgeconv.preprocessing import Preprocessing
 
 
+def as_array(value: Any) -> npt.NDArray[Any]:
+    """An array or a tensor of any device and type as an array; NumPy has no bfloat16.
+
+    Raises:
+        Exception: What the object's own conversion raises.
+    """
+    if callable(getattr(value, "detach", None)):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":
+            value = value.float()
+    return np.asarray(value)
+
+
 class Reader:
     """Turns what a user's object yields into samples.
 
@@ -85,9 +98,12 @@ class Reader:
 
     def _array(self, value: Any, info: TensorInfo, where: str, *, one: bool) -> npt.NDArray[Any]:
         try:
-            array = np.asarray(value)
+            array = as_array(value)
         except Exception as error:  # NumPy raises what the object's own conversion raises
-            raise DataError(f"{where} is not an array: {error}") from error
+            raise DataError(
+                f"{where} is not an array: {first_line(error)}",
+                hint="give NumPy arrays or tensors of numbers",
+            ) from error
         shape = info.shape[1:]
         if array.shape == shape:
             array = array[None]
@@ -96,7 +112,8 @@ class Reader:
             raise MismatchedData(
                 f"{where} is {array.dtype} of shape {list(array.shape)}, the input {info.name!r} "
                 f"wants {info.dtype} of {list(shape)}",
-                hint=layout_hint(array.shape[-3:], info),
+                hint=layout_hint(array.shape[-3:], info)
+                or "give samples of that type and shape, with or without a batch",
             )
         self.pixels |= is_pixels(array.dtype, info)
         return to_input(array, info, self.preprocessing, where)
@@ -128,7 +145,7 @@ class ArraySamples(IndexedSamples):
         self._reader = Reader(inputs, preprocessing)
         if len(inputs) == len(arrays) == 1:
             arrays = {inputs[0].name: next(iter(arrays.values()))}
-        self._arrays = {name: np.asarray(array) for name, array in arrays.items()}
+        self._arrays = {name: as_array(array) for name, array in arrays.items()}
         counts = {len(array) if array.ndim else 0 for array in self._arrays.values()}
         if len(counts) != 1 or counts == {0}:
             raise DataError(
@@ -187,7 +204,8 @@ class DatasetSamples(IndexedSamples):
             item = self._dataset[index]
         except Exception as error:  # the user's own code: anything can come out of it
             raise DataError(
-                f"{where} raised {type(error).__name__}: {first_line(error)}"
+                f"{where} raised {type(error).__name__}: {first_line(error)}",
+                hint="call it in Python to see where",
             ) from error
         samples = self._reader.samples(item, where)
         if len(samples) != 1:
@@ -239,7 +257,8 @@ class IterableSamples(Samples):
             yield from self._items
         except Exception as error:  # the user's own code: anything can come out of it
             raise DataError(
-                f"the {self.source} raised {type(error).__name__}: {first_line(error)}"
+                f"the {self.source} raised {type(error).__name__}: {first_line(error)}",
+                hint="call it in Python to see where",
             ) from error
 
 

@@ -165,7 +165,10 @@ def _read_graph(model: Model, graph: onnx.GraphProto, path: Path, *, nested: boo
 def _read_constant(model: Model, name: str, tensor: onnx.TensorProto, path: Path) -> None:
     shape = tuple(tensor.dims)
     if any(size < 0 for size in shape):
-        raise DataError(f"{path} is damaged: the constant {name!r} has the shape {shape}")
+        raise DataError(
+            f"{path} is damaged: the constant {name!r} has the shape {shape}",
+            hint="make or copy it again",
+        )
     value = Value(shape, _dtype(tensor.data_type))
     expected = size_of(value.dtype, value.elements)
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
@@ -212,7 +215,10 @@ def _external_bytes(model: Model, name: str, tensor: onnx.TensorProto, path: Pat
         available = target.stat().st_size - offset
         length = int(entries.get("length", available))
     except ValueError as error:
-        raise DataError(f"{path} is damaged: the place of {name!r} is not a number") from error
+        raise DataError(
+            f"{path} is damaged: the place of {name!r} is not a number",
+            hint="make or copy it again",
+        ) from error
     return length if offset >= 0 and 0 <= length <= available else 0
 
 

@@ -133,7 +133,10 @@ class Detection:
         try:
             boxes, scores, classes = map(np.asarray, self._decode(outputs))
         except Exception as error:  # the user's own code: anything can come out of it
-            raise DataError(f"decode raised {type(error).__name__}: {first_line(error)}") from error
+            raise DataError(
+                f"decode raised {type(error).__name__}: {first_line(error)}",
+                hint="call it in Python to see where",
+            ) from error
         if boxes.shape != (len(boxes), _OF_BOX) or not len(boxes) == scores.size == classes.size:
             raise DataError(
                 f"decode returned boxes {list(boxes.shape)}, scores {list(scores.shape)} and "

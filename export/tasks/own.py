@@ -71,7 +71,8 @@ class OwnMetric:
             value = float(self._function(outputs, truth))
         except Exception as error:  # the user's own code: anything can come out of it
             raise DataError(
-                f"{self.name} raised {type(error).__name__}: {first_line(error)}"
+                f"{self.name} raised {type(error).__name__}: {first_line(error)}",
+                hint="call it in Python to see where",
             ) from error
         if not math.isfinite(value):
             raise DataError(f"{self.name} returned {value}", hint="return a finite number")

@@ -56,7 +56,10 @@ class Regression:
             target = truth.reshape(output.shape).astype(np.float64)
             counted = ~np.isnan(target)
             if not counted.any() or np.isinf(target).any():
-                raise DataError("a target is infinite, or no number of a sample counts")
+                raise DataError(
+                    "a target is infinite, or no number of a sample counts",
+                    hint="remove that sample",
+                )
             wanted, got = target[counted], output[counted].astype(np.float64)
             errors.append(math.fsum(np.square(got - wanted)) / wanted.size)
             targets.append(math.fsum(np.square(wanted)) / wanted.size)

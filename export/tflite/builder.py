@@ -281,17 +281,23 @@ def static_shape(value: ir.Value) -> Shape:
     """
     if value.shape is None:
         raise UnsupportedOperator(
-            f"value {value.name} has no shape",
+            f"{_origin_of(value)} has no shape",
             hint="run onnx.shape_inference on the model first",
         )
     if not value.shape.is_static():
         raise UnsupportedOperator(
-            f"value {value.name} has the dynamic shape {value.shape}",
-            hint="export with fixed shapes: a TFLite file has no others",
+            f"{_origin_of(value)} has the dynamic shape {value.shape}",
+            hint="export with fixed shapes, which a TFLite file needs; where the shape depends on "
+            "the data, export the part before with --cut-outputs, or pass only --format onnx",
         )
     shape = value.shape.numpy()
     demand_room(value.name, shape, itemsize(value))
     return shape
+
+
+def _origin_of(value: ir.Value) -> str:
+    node = value.producer()
+    return f"value {value.name}" if node is None else f"{title(node)}: its result {value.name}"
 
 
 def itemsize(value: ir.Value) -> float:

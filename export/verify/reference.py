@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 import torch
 from torch import nn
 
@@ -23,6 +24,7 @@ from edgeconv.bundle import (
 )
 from edgeconv.errors import (
     BundleError,
+    CaptureError,
     DataError,
     EdgeconvError,
     UsageError,
@@ -34,10 +36,16 @@ from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.joined import Parts
 from edgeconv.export.runtimes import OnnxRunner
+from edgeconv.export.tflite.constant_folding import RANDOM
 from edgeconv.export.threads import one_torch_thread
 from edgeconv.export.verify.parity import Allowances, Outputs, Quantized, Reference
-from edgeconv.metrics import stacked
+from edgeconv.metrics import relative_error, stacked
 
+# On other memory the same sums may be added in another order, and rounded otherwise.
+_LARGEST_NOISE = 1e-3
+_DRAWN = RANDOM | {"Dropout"}  # in training mode
+
+NamedArrays = Mapping[str, npt.NDArray[Any]]
 Oracle = Callable[[Sample], Outputs]
 
 
@@ -54,7 +62,8 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
     """
     with torch.inference_mode(), one_torch_thread(), plain_attention():
         try:
-            result = network(*(torch.from_numpy(array) for array in sample))
+            # The network may write into what it is given, and return what it writes into again.
+            result = network(*(torch.from_numpy(array.copy()) for array in sample))
         except Exception as error:  # the user's own forward(): anything can come out of it
             first = first_line(error)
             shapes = ", ".join("×".join(map(str, array.shape)) for array in sample)
@@ -64,9 +73,37 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
             ) from error
     # NumPy has no bfloat16, and float32 has all of its numbers.
     return {
-        name: (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
+        name: (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy().copy()
         for name, tensor in named_outputs(result).items()
     }
+
+
+def refuse_changing_outputs(
+    network: nn.Module, graph: ir.Model, first: NamedArrays, second: NamedArrays
+) -> None:
+    """Check that a module gives the same outputs when it is called again on the same inputs.
+
+    A file keeps nothing from one run to the next. Random numbers change the outputs as well; the
+    operators that draw them are refused by their names.
+
+    Raises:
+        CaptureError: It gives others.
+    """
+    if any(node.op_type in _DRAWN for node in graph.graph.all_nodes()):
+        return
+    for name, array in first.items():
+        same = name in second and second[name].shape == array.shape
+        if not same or _relative(array, second[name]) > _LARGEST_NOISE:
+            raise CaptureError(
+                f"{name_of(network)} keeps a state: called twice on the same inputs, it gives two "
+                f"values of {name!r}, and a file keeps nothing from one run to the next",
+                hint="let forward take the state as an input and return it as an output",
+            )
+
+
+def _relative(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
+    """The error of numbers of any type, of which NaN and infinity are some."""
+    return relative_error(*(np.nan_to_num(each.astype(np.float64)) for each in (expected, got)))
 
 
 def _remedy(network: nn.Module, message: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from edgeconv.bundle import Bundle, Format, Precision
 from edgeconv.errors import DataError, MismatchedData, UsageError
 from edgeconv.export import Preprocessing, QuantizeOptions, RangeMethod, export
 from edgeconv.export.capture.resolve import resolve
+from edgeconv.export.data.objects import as_array
 from edgeconv.export.request import ExportRequest
 from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.models.randomize import randomize_, structured_input
@@ -57,6 +59,20 @@ def test_choices_are_strings() -> None:
 def test_a_wrong_value_says_the_right_ones(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         ExportRequest("resnet8", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"input_size": 8.0}, r"size is of type float\nhint: pass a whole number"),
+        ({"batch": "2"}, r"batch is of type str\nhint: pass a whole number"),
+        ({"inputs": "x:1,4"}, r"not 'x:1,4'\nhint: pass \['x:1,4'\]"),
+        ({"weights": {}}, r"weights is a file, .*\nhint: load them yourself"),
+    ],
+)
+def test_a_value_of_a_wrong_type(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        export("resnet8", out=tmp_path / "b", **options)
 
 
 class Picky(nn.Module):
@@ -113,6 +129,21 @@ def test_modules_that_cannot_be_exported() -> None:
         resolve(nn.Linear(2, 2, device="meta"), args={}, input_size=None, weights=None)
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Linear, r"a class or function.*\nhint: call it"),
+        (lambda x: x, r"a class or function.*\nhint: call it"),
+        ({"weight": torch.zeros(2)}, r"a dict.*\nhint: load it into a module"),
+        (onnx.ModelProto(), r"an ONNX model in memory.*\nhint: write it with onnx\.save"),
+        (3, r"of type int.*\nhint: pass an nn\.Module"),
+    ],
+)
+def test_objects_that_are_no_network(model: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        export(model, out=tmp_path / "b")
+
+
 def generator() -> Iterator[np.ndarray]:
     yield from X.numpy()
 
@@ -166,6 +197,7 @@ digests: dict[frozenset[str], str] = {}
         (np.zeros((4, 8, 8, 3), np.float32), MismatchedData, "looks like NHWC"),
         (np.zeros((0, *SHAPE), np.float32), DataError, "no samples"),
         ([], DataError, "is empty"),
+        ([None], MismatchedData, r"is object of shape.*\nhint: give samples of that type"),
         ({"x": X, "y": X}, MismatchedData, "has no 'input', it has 'x', 'y'"),
         (3, UsageError, "cannot be read from a int"),
         (iter([X[0], "cat"]), MismatchedData, "item 1 of the list_iterator is <U3"),
@@ -177,6 +209,12 @@ def test_calibration_data_that_does_not_fit(
     with pytest.raises(error, match=message):
         export(small, out=tmp_path / "b", input_size=SHAPE, calibration=data, formats="onnx")
     assert not (tmp_path / "b").exists()
+
+
+def test_tensors_of_any_kind_are_data() -> None:
+    x = torch.linspace(-1, 1, 6).reshape(2, 3).requires_grad_()
+    for tensor in (x, x.bfloat16(), x.half(), x[:, :2].T):
+        np.testing.assert_array_equal(as_array(tensor), tensor.detach().float().numpy())
 
 
 @pytest.fixture(scope="module")
