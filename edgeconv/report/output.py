@@ -38,11 +38,9 @@ def prepare_streams() -> None:
 
 def _open_missing_descriptors() -> None:
     """Keep files from taking the numbers of closed streams, to which native libraries write."""
-    for descriptor in (0, 1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+    while (opened := os.open(os.devnull, os.O_RDWR)) < 3:  # the lowest number that is free
+        pass
+    os.close(opened)
 
 
 def give_up_streams() -> None:
