@@ -23,6 +23,8 @@ from edgeconv.report.output import echo_json, echo_line, give_up_streams, prepar
 _COMPLETING = "_EDGECONV_COMPLETE"  # in the environment when a shell asks what Tab shall offer
 SCHEMA_VERSION = 1  # of the JSON that a failed command prints
 
+_MOST = 4000  # characters of a message
+
 COMMANDS = {
     "bench": "Measure the latency of model files on this machine or a board.",
     "blame": "List the layers that lose most in int8, and why.",
@@ -167,6 +169,7 @@ def _fail(
     """
     if debug:
         logging.getLogger("edgeconv").exception("%s", message)
+    message, hint = _shortened(message), _shortened(hint)
     with contextlib.suppress(OSError):  # what a full disk or a closed pipe does not take
         echo_line(f"error: {message}", err=True, color="red")
         if hint:
@@ -176,6 +179,14 @@ def _fail(
             _print_json(message, hint, code)
     give_up_streams()
     sys.exit(code)
+
+
+def _shortened(text: str) -> str:
+    """The text without its middle if a name from a file or a device makes it very long."""
+    left_out = len(text) - _MOST
+    if left_out <= 0:
+        return text
+    return f"{text[: _MOST // 2]} [… {left_out} characters …] {text[-_MOST // 2 :]}"
 
 
 def _print_json(message: str, hint: str, code: int) -> None:

@@ -15,9 +15,16 @@ from edgeconv.device.messages import (
     Done,
     Event,
     Failed,
+    First,
     Instructions,
+    Load,
+    Operators,
+    Outputs,
     Reading,
     Samples,
+    Start,
+    Steps,
+    Warmup,
 )
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import LostConnection, MeasurementError, UsageError
@@ -43,6 +50,10 @@ STAGES = {
     "steps": "after the measurement",
 }
 SHELL_SIGNAL = 128
+_ONCE = (Start, Load, First, Warmup, Operators, Steps)
+# Times are of one clock and processor times of another, which may go on in steps.
+_CLOCKS, _CLOCKS_SECONDS = 1.1, 1.0
+_MESSAGE = 1000  # characters of what a runner says
 NOISE = ("INFO:", "WARNING:", "W0000", "I0000")
 
 
@@ -102,7 +113,7 @@ def events_of(
         if isinstance(event, Failed):
             logger.debug("%s", process.stderr)
             kind = UsageError if event.kind in WRONG_REQUESTS else MeasurementError
-            raise kind(f"{device}: {event.message}", hint=event.hint)
+            raise kind(f"{device}: {event.message[:_MESSAGE]}", hint=event.hint[:_MESSAGE])
         consistency.check(event)
         yield event
         if isinstance(event, Done | Instructions | Computed):
@@ -120,20 +131,48 @@ class _Consistency:
     def __init__(self, device: str) -> None:
         self._device = device
         self._runs = self._ns = self._last = 0
+        self._said = set[str]()
+        self._cores = 1
+        self._cpu_seconds = 0.0
 
     def check(self, event: Event) -> None:
-        """Refuse samples that do not fit the total, and readings that go back in time."""
-        if isinstance(event, Samples):
+        """Refuse what cannot follow what was said.
+
+        That is an event of which there is one, a second time; samples that do not fit the total;
+        readings that go back in time; and more processor time than all cores have.
+        """
+        timed = isinstance(event, Outputs) and "first" in self._said  # others have many outputs
+        if (timed or isinstance(event, _ONCE)) and event.event in self._said:
+            raise self._contradiction(f"{event.event!r} comes twice")
+        self._said.add(event.event)
+        if isinstance(event, Start):
+            self._cores = max(event.machine.cores or 1, event.machine.cores_allowed)
+        elif isinstance(event, Warmup):
+            self._cpu_seconds = event.conditions.own_cpu_seconds
+        elif isinstance(event, Samples):
             self._runs += len(event.ns)
             self._ns += sum(event.ns)
         elif isinstance(event, Reading | Done):
-            counted = self._runs if isinstance(event, Reading) else event.runs
-            if event.ns < max(self._ns, self._last) or counted != self._runs:
-                raise MeasurementError(
-                    f"{self._device}: the runner's answer contradicts itself: {self._runs} samples "
-                    f"of {self._ns} ns in all, for {counted} runs in {event.ns} ns"
-                )
-            self._last = event.ns
+            self._check_totals(event)
+
+    def _check_totals(self, event: Reading | Done) -> None:
+        counted = self._runs if isinstance(event, Reading) else event.runs
+        if event.ns < max(self._ns, self._last) or counted != self._runs:
+            raise self._contradiction(
+                f"{self._runs} samples of {self._ns} ns in all, for {counted} runs in {event.ns} ns"
+            )
+        self._last = event.ns
+        used = event.conditions.own_cpu_seconds - self._cpu_seconds
+        if not 0 <= used <= self._cores * event.ns / 1e9 * _CLOCKS + _CLOCKS_SECONDS:
+            raise self._contradiction(
+                f"{used:.3g} s of processor time in {event.ns} ns on {self._cores} cores"
+            )
+
+    def _contradiction(self, what: str) -> MeasurementError:
+        return MeasurementError(
+            f"{self._device}: the runner's answer contradicts itself: {what}",
+            hint="measure again; if it stays so, look at the device",
+        )
 
 
 def _end(status: int) -> str:

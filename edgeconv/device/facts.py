@@ -8,7 +8,16 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, ValidationError
 
 from edgeconv.bundle import Artifact, Format, Target
-from edgeconv.device.messages import Count, Message, Runtime, Seconds, Text
+from edgeconv.device.messages import (
+    Bits,
+    Celsius,
+    Cores,
+    Count,
+    Message,
+    Runtime,
+    Seconds,
+    Text,
+)
 from edgeconv.errors import MeasurementError
 from edgeconv.versioned import first_problem
 
@@ -77,14 +86,14 @@ class DeviceFacts(Message):
     cpu: Text | None
     implementer: Text | None
     part: Text | None
-    cores: Count | None
+    cores: Cores | None
     features: tuple[Word, ...] = Field(max_length=1000)
     frequency_hz: Count | None
     lowest_frequency_hz: Count | None
     highest_frequency_hz: Count | None
     governor: Text | None
-    temperature_c: Annotated[float, Field(allow_inf_nan=False)] | None
-    throttled: Text | None
+    temperature_c: Celsius | None
+    throttled: Bits | None
     memory_bytes: Count | None
     memory_free_bytes: Count | None
     load_average: Seconds

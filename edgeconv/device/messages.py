@@ -29,6 +29,10 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Nanoseconds = Annotated[int, Field(ge=0, lt=2**63)]
 Duration = Annotated[int, Field(gt=0, lt=2**63)]  # no inference takes no time: logarithms follow
 Count = Annotated[int, Field(ge=0, lt=2**63)]
+Cores = Annotated[int, Field(ge=1, le=1_000_000)]
+Celsius = Annotated[float, Field(ge=-1000, le=10_000)]
+Bits = Annotated[Text, StringConstraints(max_length=64)]
+PER_CORE = 8192  # figures of so many cores
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Watts = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -111,11 +115,11 @@ class Machine(Message):
     libc: Text
     board: Text | None
     cpu: Text | None
-    cores: Count | None
-    cores_allowed: Count
+    cores: Cores | None
+    cores_allowed: Cores
     memory_bytes: Count | None
     governor: Text | None
-    cpu_quota: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    cpu_quota: Annotated[float, Field(ge=0.001, allow_inf_nan=False)] | None = None
 
 
 class Conditions(Message):
@@ -131,14 +135,14 @@ class Conditions(Message):
     """
 
     load_average: Seconds
-    frequencies_hz: tuple[Count, ...]
-    temperature_c: Annotated[float, Field(allow_inf_nan=False)] | None
-    throttled: Text | None
+    frequencies_hz: tuple[Count, ...] = Field(max_length=PER_CORE)
+    temperature_c: Celsius | None
+    throttled: Bits | None
     own_cpu_seconds: Seconds
     all_cpu_seconds: Seconds
     stolen_seconds: Seconds
     peak_rss_bytes: Count | None
-    busy_seconds: tuple[Seconds, ...] = ()
+    busy_seconds: tuple[Seconds, ...] = Field(default=(), max_length=PER_CORE)
     stopped_seconds: Seconds = 0.0
 
 

@@ -27,6 +27,7 @@ _PLAIN = "edgeconv.plain"
 def prepare_streams() -> None:
     """Make every character printable, whatever the encoding; a closed stream discards."""
     codecs.register_error(_PLAIN, in_plain_characters)
+    _open_missing_descriptors()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -34,6 +35,13 @@ def prepare_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_PLAIN)
+
+
+def _open_missing_descriptors() -> None:
+    """Keep files from taking the numbers of closed streams, to which native libraries write."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) < 3:  # the lowest number that is free
+        pass
+    os.close(opened)
 
 
 def give_up_streams() -> None:

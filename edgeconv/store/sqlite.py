@@ -58,9 +58,15 @@ class SQLiteFile(Database):
         return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
 
     def bring_up_to_date(self, connection: Connection) -> None:
-        """Make the tables, or write those of an older version anew."""
+        """Make the tables, or write those of an older version anew.
+
+        Raises:
+            UsageError: The file is a database of another program.
+        """
         version = self.version(connection)
         if version == 0:
+            if connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
+                raise self.unusable("another program keeps its tables there")
             TABLES.create_all(connection, checkfirst=False)
         else:
             _rewrite(connection, version)

@@ -91,6 +91,13 @@ def test_errors_and_tracebacks(tmp_path: Path, debug: tuple[str, ...]) -> None:
     assert "error: " in done.stderr
 
 
+def test_a_name_without_end_does_not_fill_the_terminal() -> None:
+    done = edgeconv("bench", "m.onnx", "--device", "x" * 100_000)
+    assert done.returncode == 2
+    assert "characters …]" in done.stderr
+    assert len(done.stderr) < 5000
+
+
 def test_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = made_result(made_model(NAME, SAMPLES), device=NAME)
     other = made_result(made_model(f"{NAME}|<b>`", SAMPLES), device=NAME)

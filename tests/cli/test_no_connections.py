@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import site
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +115,8 @@ CREATES = re.compile(
     r'|(?:mkdir|mkdirat|creat|mknod|symlink|link|rename|truncate)\w*\([^"]*"(?P<made>[^"]*)"'
     r'(?:, [^"]*"(?P<target>[^"]*)")?)'
 )
+# Bytecode that Python itself keeps beside the modules of the installed packages.
+BYTECODE = (*sysconfig.get_paths().values(), *site.getsitepackages())
 # Where nothing stays: devices, the kernel's own files, and memory.
 NOWHERE = ("/dev/", "/proc/", "/sys/", "/memfd:")
 
@@ -125,7 +129,8 @@ def written(calls: str, folder: Path) -> set[Path]:
         if match is None or " = -1 " in line:
             continue
         name = match["target"] or match["opened"] or match["made"]
-        if not name.startswith(NOWHERE):
+        bytecode = name.startswith(BYTECODE) and "/__pycache__/" in name and ".pyc" in name
+        if not name.startswith(NOWHERE) and not bytecode:
             found.add(Path(os.path.normpath(folder / name)))
     return found
 
@@ -183,6 +188,8 @@ def test_what_counts_as_written(tmp_path: Path) -> None:
 12 mkdir("c", 0777) = 0
 12 renameat2(AT_FDCWD, "a", AT_FDCWD, "/d", RENAME_EXCHANGE) = 0
 """
+    packages = sysconfig.get_path("purelib")
+    calls += f'12 openat(AT_FDCWD, "{packages}/__pycache__/f.cpython-311.pyc.140", O_CREAT) = 3\n'
     assert written(calls, tmp_path) == {tmp_path / "a", tmp_path / "c", Path("/d")}
 
 

@@ -82,6 +82,16 @@ def test_closed_streams() -> None:
         assert done.stdout.decode().strip() in ("", f"edgeconv, version {__version__}")
 
 
+def test_no_file_takes_the_place_of_a_closed_stream() -> None:
+    """What a native library writes to standard error would be written into it."""
+    code = (
+        "import sys; from edgeconv.report.output import prepare_streams; prepare_streams(); "
+        "sys.exit(open(sys.executable).fileno() < 3)"
+    )
+    command = ["sh", "-c", 'exec "$@" 0>&- 1>&- 2>&-', "sh", sys.executable, "-c", code]
+    assert subprocess.run(command, check=False).returncode == 0
+
+
 def test_a_reader_that_leaves() -> None:
     script = '"$@" | true'
     done = subprocess.run(

@@ -302,3 +302,17 @@ def test_odd_values_in_a_file(
             return  # the schema refuses it
     with pytest.raises(UsageError, match="cannot be used as the history"):
         history.entries()
+
+
+def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    """It states no version of ours, as an empty file does, but it has tables."""
+    path = tmp_path / "bookmarks.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE bookmarks (address TEXT)")
+        connection.commit()
+    before = path.read_bytes()
+    history = History(SQLiteFile(path))
+    for use in (history.entries, lambda: history.add(made_result(made_model("a", CALM)), None)):
+        with pytest.raises(UsageError, match="another program keeps its tables there"):
+            use()
+    assert path.read_bytes() == before
