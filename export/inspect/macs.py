@@ -29,7 +29,10 @@ def onnx_macs(operator: str, inputs: Shapes, outputs: Shapes, attributes: Attrib
 
 def node_macs(node: ir.Node) -> int | None:
     """MACs of a node of a graph in memory; see :func:`onnx_macs`."""
-    inputs, outputs = [static_shape(v) for v in node.inputs], [static_shape(v) for v in node.outputs]
+    inputs, outputs = (
+        [static_shape(v) for v in node.inputs],
+        [static_shape(v) for v in node.outputs],
+    )
     attributes = {name: each.value for name, each in node.attributes.items()}
     return onnx_macs(node.op_type, inputs, outputs, attributes)
 
