@@ -7,8 +7,9 @@ result of such a session with two equal files. A trial draws some of the recorde
 and swaps the two of each pair at random, so the two sides differ only by noise. At most 5 % of
 these A/A trials should give an alarm. When every sample of one side is made 3 % longer, at least
 90 % of the trials should find that, where the machine is quiet enough. Commands judge by two
-figures, the medians and the 10th percentiles of the processes; the medians alone stand beside them. A drift of up to 10 % from the first process to the last, like
-that of a board that heats up, is added to the recorded samples.
+figures, the medians and the 10th percentiles of the processes; the medians alone stand beside them.
+A drift of up to 10 % from the first process to the last, like that of a board that heats up, is
+added to the recorded samples.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import onnx_ir as ir
@@ -18,7 +19,7 @@ from edgeconv.export.warnings import warn_of_small_products
 def network(sizes: Sequence[int], rows: int = 1) -> ir.Model:
     """Fully connected layers from one size to the next."""
     nodes, weights, values = [], [], []
-    for index, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (before, after) in enumerate(pairwise(sizes)):
         weight = numpy_helper.from_array(np.ones((before, after), np.float32), f"w{index}")
         weights.append(weight)
         nodes.append(helper.make_node("Gemm", [f"x{index}", f"w{index}"], [f"x{index + 1}"]))
