@@ -30,6 +30,39 @@ def network(sizes: Sequence[int], rows: int = 1) -> ir.Model:
     return ir.serde.deserialize_model(helper.make_model(graph))
 
 
+def convolutions(channels: int, kernel: int, size: tuple[int, ...]) -> ir.Model:
+    """One convolution, 1-D or 2-D."""
+    weight = np.ones((channels, channels, *[kernel] * len(size)), np.float32)
+    shape = (1, channels, *size)
+    pads = [kernel // 2] * 2 * len(size)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], pads=pads)],
+        "g",
+        [_value("x", shape)],
+        [_value("y", shape)],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    return ir.serde.deserialize_model(helper.make_model(graph))
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "size", "slower"),
+    [
+        (32, 1, (184,), True),  # 1.67 times the instructions
+        (32, 3, (184,), True),  # 1.12
+        (128, 3, (184,), False),
+        (32, 3, (14, 14), False),  # 0.69
+    ],
+)
+def test_convolutions_over_few_channels(
+    channels: int, kernel: int, size: tuple[int, ...], slower: bool
+) -> None:
+    found = slow_small_products(convolutions(channels, kernel, size))
+    assert (found is not None) is slower
+    if found is not None:
+        assert "10.5 M instructions in int8 and 7.88 M in float32" in found.message
+
+
 def _value(name: str, shape: tuple[int, ...]) -> object:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
