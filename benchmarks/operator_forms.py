@@ -6,6 +6,9 @@ gives the same figures.
 
     .venv/bin/python -m benchmarks.operator_forms
     .venv/bin/python -m benchmarks.operator_forms --only operators|networks  # it is only printed
+
+Each of the two parts takes a quarter of an hour and more on two busy cores; most of it is emulated
+Pythons that start.
 """
 
 from __future__ import annotations

@@ -60,9 +60,9 @@ def schema_page() -> str:
     lines = [
         "# JSON schemas\n",
         "Each document states its `schema_version`, and those that a person may keep and hand to",
-        "another command a `kind`. These are made of records with a schema in the form of JSON",
-        "Schema. The [change log](../CHANGELOG.md) has the version of every document, also of the",
-        "lists that some commands print with `--json`.\n",
+        "another command a `kind`. Those that only `--json` prints are named after their command;",
+        "with several devices, `bench --json` prints a list of results. The schemas have the form",
+        "of JSON Schema. The [change log](../CHANGELOG.md) has the version of each.\n",
         "| document | kind | version | schema |",
         "| --- | --- | --- | --- |",
     ]

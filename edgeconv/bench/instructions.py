@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,7 +14,7 @@ from edgeconv import __version__
 from edgeconv.bench.check import naming
 from edgeconv.bench.inputs import channels_first, pixels
 from edgeconv.bench.protocol import check_files
-from edgeconv.bench.result import BenchOptions, ModelFile
+from edgeconv.bench.result import BenchOptions, LeftOut, ModelFile
 from edgeconv.device.emulated import EmulatedDevice, InstructionCounts
 from edgeconv.device.messages import Instructions, Output, Outputs, RunRequest, Runtime, Start
 from edgeconv.errors import MeasurementError
@@ -58,7 +58,9 @@ class CountResult(Versioned):
     REDO = "count again"
     ERROR = MeasurementError
 
-    schema_version: int = 1
+    OLDER = (1,)
+
+    schema_version: int = 2  # 1 left no file out
     kind: Literal["instructions"] = "instructions"
     emulated: Literal[True] = True
     edgeconv_version: str
@@ -68,6 +70,7 @@ class CountResult(Versioned):
     cpu: str
     options: CountOptions
     models: tuple[CountedModel, ...] = Field(min_length=1)
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def count(
@@ -75,8 +78,17 @@ def count(
     options: CountOptions,
     device: EmulatedDevice,
     progress: Progress = no_progress,
+    *,
+    optional: Collection[Path] = (),
 ) -> CountResult:
     """Count the instructions of every model, each in a process of its own.
+
+    Args:
+        models: The files.
+        options: How to count.
+        device: The board.
+        progress: Called before every file.
+        optional: Files that are left out if the board cannot run them, unless it can run none.
 
     Raises:
         UsageError: no file, a file twice, one that is missing or that the runtime or the board
@@ -85,11 +97,17 @@ def count(
     """
     check_files(models, BenchOptions(runtime=options.runtime, inputs=options.inputs))
     started = datetime.now(timezone.utc).replace(microsecond=0)
-    counted = []
+    counted, left_out = [], []
     for index, path in enumerate(models):
         progress(f"Counting {path.name}", index, len(models))
-        with naming(path):
-            counted.append(_count_one(path, options, device))
+        try:
+            with naming(path):
+                counted.append(_count_one(path, options, device))
+        except MeasurementError as error:
+            last = index == len(models) - 1
+            if path not in optional or (last and not counted):
+                raise
+            left_out.append(LeftOut(file=ModelFile.of(path), reason=error.message))
     return CountResult(
         edgeconv_version=__version__,
         started=started,
@@ -98,6 +116,7 @@ def count(
         cpu=device.board.cpu.value,
         options=options,
         models=tuple(counted),
+        left_out=tuple(left_out),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
@@ -127,10 +127,13 @@ def sustain(
     seconds: float,
     device: Device,
     progress: Progress = no_progress,
+    *,
+    optional: Collection[Path] = (),
 ) -> SustainedResult:
     """Run every model for ``seconds`` in one process, reading the board's state meanwhile.
 
-    What came before a failure or an interruption is returned, and says why it was cut.
+    What came before a failure or an interruption is returned, and says why it was cut. Models that
+    are ``optional`` are left out if the device cannot run them, and a warning says why.
 
     Raises:
         UsageError: no file, a file twice, one that is missing or that the runtime does not read.
@@ -145,8 +148,13 @@ def sustain(
     cut: str | None = None
     with device.lock(round(3 * seconds) + LEASE_SECONDS) as lock:
         requests = [request_for(path, max(long.sweep), long, device) for path in models]
-        check_models(models, requests, options.inputs, device)
-        for index, (path, request) in enumerate(zip(models, requests, strict=True)):
+        checks = check_models(models, requests, options.inputs, device, optional)
+        left_out = [checked.failure.message for checked in checks if checked.failure]
+        for index, (path, request, checked) in enumerate(
+            zip(models, requests, checks, strict=True)
+        ):
+            if checked.failure:
+                continue
             progress(f"Sustaining {path.name}", index, len(models))
             lock.renew()
             every = {"reading_seconds": max(1.0, seconds / READINGS), "power": True}
@@ -167,7 +175,10 @@ def sustain(
         options=options,
         seconds=seconds,
         models=tuple(measured),
-        warnings=_warnings(measured, max(options.sweep)),
+        warnings=(
+            *(f"left out: {reason}" for reason in left_out),
+            *_warnings(measured, max(options.sweep)),
+        ),
         cut=cut,
     )
 

@@ -21,7 +21,6 @@ from edgeconv.log_lines import PrintableLines, show_warnings
 from edgeconv.report.output import echo_json, echo_line, give_up_streams, prepare_streams
 
 _COMPLETING = "_EDGECONV_COMPLETE"  # in the environment when a shell asks what Tab shall offer
-SCHEMA_VERSION = 1  # of the JSON that a failed command prints
 
 _MOST = 4000  # characters of a message
 
@@ -190,11 +189,11 @@ def _shortened(text: str) -> str:
 
 
 def _print_json(message: str, hint: str, code: int) -> None:
-    """With --json, print ``{"schema_version", "error": {"message", "hint"}, "exit_code"}``."""
+    """With --json, print the failure as a document."""
     if "--json" in sys.argv[1:]:
-        error = {"message": message, "hint": hint}
-        failure = {"schema_version": SCHEMA_VERSION, "error": error, "exit_code": code}
-        echo_json(failure)
+        from edgeconv.report.documents import Failure, FailureDocument
+
+        echo_json(FailureDocument(error=Failure(message=message, hint=hint), exit_code=code))
 
 
 def _issues_page() -> str:

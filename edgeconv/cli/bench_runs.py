@@ -16,6 +16,7 @@ from edgeconv.bench.end_to_end import EndToEndResult
 from edgeconv.bench.sustained import SustainedResult, sustain
 from edgeconv.bench.together import TogetherResult
 from edgeconv.cli import bench_session
+from edgeconv.cli.bench_files import inside_bundles
 from edgeconv.cli.bench_options import BenchSettings
 from edgeconv.cli.remembering import remember
 from edgeconv.device import open_device
@@ -92,7 +93,8 @@ def count_on(
         xnnpack=options.xnnpack,
     )
     with _not_resumable("counts"), progress("Counting", settings.quiet) as show:
-        result = count(files, asked, EmulatedDevice.parse(device), show)
+        optional = inside_bundles(settings.paths)
+        result = count(files, asked, EmulatedDevice.parse(device), show, optional=optional)
     if not settings.no_history:
         remember(result, settings.store)
     return _saved(Measured(result, (instructions.counts_table,), instructions.notes), settings)
@@ -110,7 +112,8 @@ def sustain_on(
         _not_resumable("--sustained"),
         progress("Sustaining", settings.quiet) as show,
     ):
-        result = sustain(files, options, seconds, open_device(device), show)
+        optional = inside_bundles(settings.paths)
+        result = sustain(files, options, seconds, open_device(device), show, optional=optional)
     return _saved(
         Measured(result, (sustained.sustained_table,), sustained.notes, result.cut), settings
     )
@@ -126,7 +129,8 @@ def profile_on(
         _not_resumable("--operators"),
         progress("Profiling", settings.quiet) as show,
     ):
-        result = profile(files, options, open_device(device), show)
+        optional = inside_bundles(settings.paths)
+        result = profile(files, options, open_device(device), show, optional=optional)
     if settings.wide:
         return _saved(Measured(result, (operators.operators_table,), operators.notes), settings)
     narrow = operators.narrow_operators_table

@@ -12,8 +12,6 @@ from edgeconv.cli.values import stated
 from edgeconv.report.output import echo_json, echo_line
 from edgeconv.units import bytes_of
 
-SCHEMA_VERSION = 1  # of ls --json
-
 
 @click.group("cache", cls=CommandGroup)
 def command() -> None:
@@ -49,7 +47,9 @@ def list_results(cache: Path | None, as_json: bool) -> None:
             }
             for entry in entries
         ]
-        echo_json({"schema_version": SCHEMA_VERSION, "results": results})
+        from edgeconv.report.documents import CacheDocument
+
+        echo_json(CacheDocument.model_validate({"results": results}))
         return
     kinds = {kind: [e for e in entries if e.kind == kind] for kind in {e.kind for e in entries}}
     names = ["kind", "results", "size", "made in"]

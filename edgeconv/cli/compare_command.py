@@ -14,8 +14,6 @@ from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
 from edgeconv.cli.verdict_outputs import VerdictOutputs, verdict_outputs
 
-SCHEMA_VERSION = 3  # 1 held one comparison, of latencies; 2 no figure beside the median
-
 
 @dataclass(frozen=True)
 class CompareSettings:
@@ -86,13 +84,14 @@ def command(settings: CompareSettings) -> None:
             sections.append(Section("Results without a partner", notes=tuple(remarks)))
         write_page(settings.page, f"Comparison of {names}", sections)
     if settings.outputs.as_json:
-        plain = {
-            "schema_version": SCHEMA_VERSION,
+        from edgeconv.report.documents import ComparisonDocument
+
+        fields = {
             "comparisons": [{"of": name, **report.plain(r)} for name, r in reports.items()],
             "missing": matched.missing,
             "notes": matched.notes,
         }
-        echo_json(plain)
+        echo_json(ComparisonDocument.model_validate(fields))
         return
     if settings.outputs.prints_markdown:
         echo_lines(markdown)

@@ -23,8 +23,8 @@ from edgeconv.units import format_bytes, format_count, format_percent, significa
 if TYPE_CHECKING:
     from edgeconv.models.conv_cost import ConvKind, FrequencyCost
     from edgeconv.models.cost import NetworkCost
+    from edgeconv.report.network_documents import CostDocument
 
-SCHEMA_VERSION = 1
 
 _OF_A_MODEL = ("model_args", "input_size", "precision", "layers")
 _OF_CONV = ("groups", "dilation", "size")
@@ -121,7 +121,7 @@ def command(settings: CostSettings) -> None:
         return
     cost = _cost(settings.model, settings)
     if settings.as_json:
-        echo_json(_plain(cost))
+        echo_json(_document(cost))
         return
     if settings.layers:
         _print_layers(cost, wide=settings.wide)
@@ -217,14 +217,17 @@ def _frequency_lines(cost: FrequencyCost, size: int | None) -> tuple[str, str]:
 def _print_kinds_json(
     kinds: tuple[ConvKind, ...], size: int | None, frequency: FrequencyCost | None
 ) -> None:
+    from edgeconv.report.network_documents import ConvolutionsDocument
+
     plain = [dataclasses.asdict(kind) for kind in kinds]
     if size:
         for entry, kind in zip(plain, kinds, strict=True):
             entry["macs"] = kind.macs(size**2)
-    document: dict[str, object] = {"schema_version": SCHEMA_VERSION, "convolutions": plain}
-    if frequency is not None:
-        document["frequency_domain"] = dataclasses.asdict(frequency)
-    echo_json(document)
+    fields = {
+        "convolutions": plain,
+        "frequency_domain": None if frequency is None else dataclasses.asdict(frequency),
+    }
+    echo_json(ConvolutionsDocument.model_validate(fields))
 
 
 def _print_layers(cost: NetworkCost, *, wide: bool) -> None:
@@ -276,14 +279,16 @@ def _print_sums(cost: NetworkCost) -> None:
     console().print(table(["", ""], rows, header=False))
 
 
-def _plain(cost: NetworkCost) -> dict[str, object]:
+def _document(cost: NetworkCost) -> CostDocument:
+    from edgeconv.report.network_documents import CostDocument
+
     sums = ("parameters", "macs", "weight_bytes", "activation_bytes", "peak_bytes")
     layers = [dataclasses.asdict(layer) | {"intensity": layer.intensity} for layer in cost.layers]
-    return {
-        "schema_version": SCHEMA_VERSION,
+    fields = {
         **{name: getattr(cost, name) for name in sums},
         "intensity": cost.intensity,
         "receptive_field": cost.receptive_field,
         "separable_savings": dataclasses.asdict(cost.separable_savings()),
         "layers": layers,
     }
+    return CostDocument.model_validate(fields)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from edgeconv.bundle import Bundle
     from edgeconv.device import DeviceFacts
 
-SCHEMA_VERSION = 1  # of probe --json
-
 
 @click.group("devices", cls=CommandGroup)
 def command() -> None:
@@ -56,10 +54,11 @@ def probe(device: str, bundle_path: Path | None, as_json: bool) -> None:
         facts = open_device(device).probe()
     verdicts = [] if bundle is None else _verdicts(bundle, facts)
     if as_json:
-        files = {} if bundle is None else {"files": [asdict(verdict) for verdict in verdicts]}
-        shown = facts.model_dump(mode="json") | {"cpu": facts.cpu_name}
-        versioned = {"schema_version": SCHEMA_VERSION} | shown | files
-        echo_json(versioned)
+        from edgeconv.report.documents import ProbeDocument
+
+        files = None if bundle is None else [asdict(verdict) for verdict in verdicts]
+        shown = facts.model_dump() | {"cpu": facts.cpu_name, "files": files}
+        echo_json(ProbeDocument.model_validate(shown))
     else:
         _print(facts)
         if bundle is not None:

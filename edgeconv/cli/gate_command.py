@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     AnyReport = ComparisonReport[Comparison[Any, Any]]
 
 
-SCHEMA_VERSION = 1  # of --json
-
-
 class Measure(str, Enum):
     """Whether the files of both sides are measured again, in one session."""
 
@@ -140,7 +137,9 @@ def command(settings: GateSettings) -> None:
     if settings.page is not None:
         _write_page(settings, settings.page, gates)
     if settings.outputs.as_json:
-        echo_json({"schema_version": SCHEMA_VERSION, **gates.plain()})
+        from edgeconv.report.documents import GateDocument
+
+        echo_json(GateDocument.model_validate(gates.plain()))
     else:
         echo_lines(text)
     exit_with(gates.outcome)

@@ -22,7 +22,6 @@ from edgeconv.printable import printable
 if TYPE_CHECKING:
     from edgeconv.store.history import Entry, History
 
-SCHEMA_VERSION = 2  # of --json; 1 had no accuracies
 MAX_RUN = 2**63 - 1  # databases have no larger numbers
 FORMATS = ("csv", "parquet")
 
@@ -88,8 +87,9 @@ def command(settings: HistorySettings) -> None:
     limit = None if settings.everything else settings.limit
     entries = history.entries(pattern=settings.pattern, limit=limit)
     if settings.as_json:
-        listed = [dataclasses.asdict(entry) for entry in entries]
-        echo_json({"schema_version": SCHEMA_VERSION, "entries": listed})
+        from edgeconv.report.documents import HistoryDocument
+
+        echo_json(HistoryDocument(entries=tuple(entries)))
     elif settings.as_csv:
         echo_lines(_csv(entries).removesuffix("\n"))
     elif entries:

@@ -27,8 +27,6 @@ from edgeconv.units import format_count
 if TYPE_CHECKING:
     from edgeconv.models import NetworkInfo
 
-SCHEMA_VERSION = 1
-
 
 @dataclass(frozen=True)
 class ModelsSettings:
@@ -111,7 +109,9 @@ def command(settings: ModelsSettings) -> None:
             | {"options": list(model_options(card.name)), "pretrained": card.name in FILES}
             for card in cards
         ]
-        echo_json({"schema_version": SCHEMA_VERSION, "networks": networks})
+        from edgeconv.report.network_documents import NetworksDocument
+
+        echo_json(NetworksDocument.model_validate({"networks": networks}))
     elif pattern == cards[0].name:
         _print_card(cards[0], model_options(pattern), pretrained=pattern in FILES)
         suggest("export", pattern, *(["--pretrained"] if pattern in FILES else []))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from edgeconv.sweep.plan import Plan
     from edgeconv.sweep.result import Limits, Row, SweepResult
 
-SCHEMA_VERSION = 1  # of --dry-run --json, best --json and early_exit.json
 RESULT = "sweep.json"
 CHAIN = "early_exit.json"
 
@@ -121,9 +119,10 @@ def run(settings: RunSettings) -> None:
         exports = candidates(plan)
         kinds = estimate(plan, exports, cache)
         if settings.as_json:
-            jobs = [job.model_dump(mode="json") for job in exports]
+            from edgeconv.report.sweep_documents import PlannedDocument
+
             seconds = sum(kind.left_seconds for kind in kinds)
-            echo_json({"schema_version": SCHEMA_VERSION, "exports": jobs, "seconds": seconds})
+            echo_json(PlannedDocument(exports=tuple(exports), seconds=seconds))
             return
         console().print(estimate_table(kinds))
         left = format_duration(sum(kind.left_seconds for kind in kinds))
@@ -245,15 +244,17 @@ def _show_chain(row: ChainRow, limits: Limits, settings: BestSettings) -> None:
     bundles = [bundle_at(stage.bundle, stage.file) for stage in row.stages]
     files = [f"{b.path}/{stage.file}" for b, stage in zip(bundles, row.stages, strict=True)]
     if settings.out is not None:
+        from edgeconv.report.sweep_documents import ChainDocument
         from edgeconv.staging import copy_files, staged
 
         names = [f"stage{index}/{stage.file}" for index, stage in enumerate(row.stages)]
         with staged(settings.out, force=False) as stage:
             for index, bundle in enumerate(bundles):
                 copy_files(bundle.path, stage / f"stage{index}")
-            about = {"confidence": row.confidence, "thresholds": row.thresholds, "stages": names}
-            text = json.dumps({"schema_version": SCHEMA_VERSION, **about}, indent=2)
-            (stage / CHAIN).write_text(text + "\n", "utf-8")
+            about = ChainDocument(
+                confidence=row.confidence, thresholds=row.thresholds, stages=tuple(names)
+            )
+            (stage / CHAIN).write_text(about.model_dump_json(indent=2) + "\n", "utf-8")
         files = [f"{settings.out}/{name}" for name in names]
     if settings.as_json:
         _echo_best(row, limits)
@@ -263,5 +264,6 @@ def _show_chain(row: ChainRow, limits: Limits, settings: BestSettings) -> None:
 
 
 def _echo_best(row: Row | ChainRow, limits: Limits) -> None:
-    chosen = row.model_dump(mode="json")
-    echo_json({"schema_version": SCHEMA_VERSION, "limits": limits.model_dump(), "best": chosen})
+    from edgeconv.report.sweep_documents import BestDocument
+
+    echo_json(BestDocument(limits=limits, best=row))

@@ -59,6 +59,7 @@ def notes(result: CountResult) -> list[str]:
     return [
         "emulated: instructions of one inference on one thread, a cost and not a time; measure "
         "latency on a board",
+        *(f"left out: {one.reason}" for one in result.left_out),
     ]
 
 

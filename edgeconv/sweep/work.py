@@ -81,7 +81,7 @@ def _write(job: Job, cache: Cache, folder: Path) -> None:
         elif isinstance(job, CountJob):
             files = _files(bundle_of(job.bundle, cache))
             board = EmulatedDevice.parse(job.device)
-            count(files, CountOptions(), board).save(folder / RESULT)
+            count(files, CountOptions(), board, optional=files).save(folder / RESULT)
         elif isinstance(job, ShardJob):
             _count_shard(job, cache, folder)
         elif isinstance(job, ExitJob):

@@ -19,6 +19,8 @@ from PIL import Image
 from torch import nn
 
 from edgeconv.bench import BenchOptions, measure
+from edgeconv.bench.instructions import CountOptions
+from edgeconv.bench.instructions import count as count_files
 from edgeconv.bundle import Bundle, Format, Precision
 from edgeconv.cli.bench_command import command as bench
 from edgeconv.cli.devices_command import command as devices
@@ -43,6 +45,7 @@ from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.export import export
 from edgeconv.models import create_model
 from edgeconv.models.randomize import randomize_
+from edgeconv.report.instructions import notes
 from support.ssh_server import write_ssh
 from support.tiny_models import write_onnx, write_tflite
 
@@ -282,6 +285,23 @@ def test_a_session_is_inside_the_userland(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[1].startswith("x")
     assert "No such file" in done.stdout
     assert done.returncode == 3
+
+
+@pytest.mark.slow
+def test_files_that_a_board_cannot_run_are_left_out(tmp_path: Path) -> None:
+    """A bundle with an .onnx file was not counted at all on a 32-bit board."""
+    files = [write_onnx(tmp_path / "m.onnx"), write_tflite(tmp_path / "m.tflite")]
+    board, options = EmulatedDevice.parse("emulated:pi3-32"), CountOptions()
+    found = count_files(files, options, board, optional=files)
+    assert [model.file.name for model in found.models] == [str(files[1])]
+    assert [left.file.name for left in found.left_out] == [str(files[0])]
+    assert f"left out: {found.left_out[0].reason}" in notes(found)
+    with pytest.raises(
+        MeasurementError, match=r"m\.onnx on emulated:pi3-32: there is no onnxruntime"
+    ):
+        count_files(files, options, board, optional=files[1:])
+    with pytest.raises(MeasurementError, match="there is no onnxruntime"):
+        count_files(files[:1], options, board, optional=files)
 
 
 def test_a_file_that_is_no_model(tmp_path: Path) -> None:

@@ -159,6 +159,7 @@ def test_command() -> None:
     )
     facts = json.loads(reported)
     assert facts.pop("schema_version") == 1
+    assert facts.pop("files") is None  # without --bundle
     assert DeviceFacts.model_validate(facts).cores == os.cpu_count()
 
 

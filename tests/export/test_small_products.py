@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import onnx_ir as ir
@@ -18,7 +19,7 @@ from edgeconv.export.warnings import warn_of_small_products
 def network(sizes: Sequence[int], rows: int = 1) -> ir.Model:
     """Fully connected layers from one size to the next."""
     nodes, weights, values = [], [], []
-    for index, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (before, after) in enumerate(pairwise(sizes)):
         weight = numpy_helper.from_array(np.ones((before, after), np.float32), f"w{index}")
         weights.append(weight)
         nodes.append(helper.make_node("Gemm", [f"x{index}", f"w{index}"], [f"x{index + 1}"]))
@@ -27,6 +28,39 @@ def network(sizes: Sequence[int], rows: int = 1) -> ir.Model:
     first = _value("x0", (rows, sizes[0]))
     graph = helper.make_graph(nodes, "g", [first], [last], weights, value_info=values)
     return ir.serde.deserialize_model(helper.make_model(graph))
+
+
+def convolutions(channels: int, kernel: int, size: tuple[int, ...]) -> ir.Model:
+    """One convolution, 1-D or 2-D."""
+    weight = np.ones((channels, channels, *[kernel] * len(size)), np.float32)
+    shape = (1, channels, *size)
+    pads = [kernel // 2] * 2 * len(size)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], pads=pads)],
+        "g",
+        [_value("x", shape)],
+        [_value("y", shape)],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    return ir.serde.deserialize_model(helper.make_model(graph))
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "size", "slower"),
+    [
+        (32, 1, (184,), True),  # 1.67 times the instructions
+        (32, 3, (184,), True),  # 1.12
+        (128, 3, (184,), False),
+        (32, 3, (14, 14), False),  # 0.69
+    ],
+)
+def test_convolutions_over_few_channels(
+    channels: int, kernel: int, size: tuple[int, ...], slower: bool
+) -> None:
+    found = slow_small_products(convolutions(channels, kernel, size))
+    assert (found is not None) is slower
+    if found is not None:
+        assert "10.5 M instructions in int8 and 7.88 M in float32" in found.message
 
 
 def _value(name: str, shape: tuple[int, ...]) -> object:

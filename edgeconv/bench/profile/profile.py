@@ -11,9 +11,10 @@ disturbances and repeated.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -40,7 +41,7 @@ from edgeconv.bench.result import (
 from edgeconv.bench.statistics import of_logs
 from edgeconv.device import Device
 from edgeconv.device.messages import Machine, Operator
-from edgeconv.errors import MeasurementError, UsageError
+from edgeconv.errors import BusyDevice, MeasurementError, UsageError
 from edgeconv.progress import Progress, no_progress
 from edgeconv.scratch import temporary_folder
 from edgeconv.versioned import Versioned
@@ -74,10 +75,14 @@ def profile(
     options: BenchOptions,
     device: Device,
     progress: Progress = no_progress,
+    *,
+    optional: Collection[Path] = (),
 ) -> OperatorResult:
     """Profile ``options.runs`` inferences of every model in each of ``options.repetitions``.
 
     An ONNX file is one process of a repetition, each different operator of a TFLite file another.
+    Models that are ``optional`` are left out if the device cannot run them, TFLite files only
+    together, and a warning says why.
 
     Raises:
         UsageError: There is no file, a file is named twice or missing, the inputs do not fit, or
@@ -87,20 +92,30 @@ def profile(
     check_files(models, options)
     started = datetime.now(timezone.utc).replace(microsecond=0)
     options = options.model_copy(update={"seconds": SHORTEST_SECONDS})
-    onnx = [path for path in models if path.suffix == ".onnx"]
-    tflite = [path for path in models if path.suffix != ".onnx"]
     profiled: dict[Path, ProfiledModel] = {}
     warnings: list[str] = []
-    if onnx:
-        result = measure(onnx, options, device, progress, operators=True)
-        warnings += result.warnings
-        for path, model in zip(onnx, result.models, strict=True):
-            profiled[path] = _of_onnx(path, options, result.machine, model)
-    if tflite:
-        found, said = _profile_tflite(tflite, options, device, progress)
+    failure: MeasurementError | None = None
+    onnx = [path for path in models if path.suffix == ".onnx"]
+    tflite = [path for path in models if path.suffix != ".onnx"]
+    parts = ((onnx, partial(_profile_onnx, optional=optional)), (tflite, _profile_tflite))
+    for wanted, profile_part in parts:
+        if not wanted:
+            continue
+        try:
+            found, said = profile_part(wanted, options, device, progress)
+        except BusyDevice:
+            raise
+        except MeasurementError as error:
+            if not set(wanted) <= set(optional):
+                raise
+            failure = error
+            warnings.append(f"left out: {error.message}")
+            continue
         profiled |= found
         warnings += said
-    ordered = tuple(profiled[path] for path in models)
+    if failure is not None and not profiled:
+        raise failure
+    ordered = tuple(profiled[path] for path in models if path in profiled)
     return OperatorResult(
         edgeconv_version=__version__,
         started=started,
@@ -110,6 +125,25 @@ def profile(
         int8_against_float=int8_against_float(ordered),
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+def _profile_onnx(
+    models: Sequence[Path],
+    options: BenchOptions,
+    device: Device,
+    progress: Progress,
+    *,
+    optional: Collection[Path],
+) -> tuple[dict[Path, ProfiledModel], tuple[str, ...]]:
+    """Let ONNX Runtime profile its nodes."""
+    result = measure(models, options, device, progress, optional=optional, operators=True)
+    left = {one.file.name: f"left out: {one.reason}" for one in result.left_out}
+    ran = [path for path in models if str(path) not in left]
+    profiled = {
+        path: _of_onnx(path, options, result.machine, model)
+        for path, model in zip(ran, result.models, strict=True)
+    }
+    return profiled, (*left.values(), *result.warnings)
 
 
 def _of_onnx(
@@ -133,7 +167,10 @@ def _of_onnx(
 
 
 def _profile_tflite(
-    models: Sequence[Path], options: BenchOptions, device: Device, progress: Progress
+    models: Sequence[Path],
+    options: BenchOptions,
+    device: Device,
+    progress: Progress,
 ) -> tuple[dict[Path, ProfiledModel], tuple[str, ...]]:
     """Measure each different operator of TFLite files once, all of them in turns.
 
