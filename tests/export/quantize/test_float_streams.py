@@ -98,6 +98,17 @@ def test_moves_in_front_of_operators_in_float_move_bytes() -> None:
     assert in_float(quantized) == []
 
 
+def test_a_softmax_that_a_product_in_float_reads_is_in_float() -> None:
+    """Keys that share 1 among all tokens, for linear attention: in 1/256 they have 20 dB."""
+    net = Net()
+    x = net.input("x", (1, 10 * TOKENS, WIDTH))
+    shares = net.op("Softmax", product(net, x, 1), axis=1)
+    y = net.op("MatMul", net.op("Transpose", shares, perm=[0, 2, 1]), product(net, x, 2))
+    net.output(product(net, y, 3))
+    data = np.random.default_rng(1).standard_normal((1, 10 * TOKENS, WIDTH)).astype(np.float32)
+    assert "Softmax" in in_float(quantize(as_model(net.proto()), [[data]], OPTIONS))
+
+
 def product_of_scores(net: Net, scores: str) -> str:
     return str(net.op("MatMul", scores, net.constant(weight(7, TOKENS, WIDTH))))
 
