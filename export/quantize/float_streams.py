@@ -21,9 +21,9 @@ from edgeconv.export.quantize.minimum_cut import MinimumCut
 from edgeconv.export.traits import Trait, operators
 
 # Costs of an element, of which four are at least an instruction. They were counted on a Cortex-A72
-# and an A76 under LiteRT (docs/emulated-pi.md): an int8 sum, which rescales both operands, takes 1.6
-# instructions more than one in float, and an int8 Softmax 0.5 more. A conversion is taken to cost as
-# much as a sum. What copies elements moves three bytes more in float.
+# and an A76 under LiteRT (docs/emulated-pi.md): an int8 sum, which rescales both operands, takes
+# 1.6 instructions more than one in float, and an int8 Softmax 0.5 more. A conversion is taken to
+# cost as much as a sum. What copies elements moves three bytes more in float.
 _CONVERTED = 4
 _IN_INTEGERS = {"Add": 4, "Sub": 4, "Mul": 4, "Softmax": 2}
 _COPIED = 1
