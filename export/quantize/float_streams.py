@@ -12,7 +12,7 @@ float in any case and those that are in integers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Collection, Hashable
 from math import prod
 
 import onnx_ir as ir
@@ -36,14 +36,14 @@ _FREE = frozenset(_IN_INTEGERS) | _COPIES | _UNCOUNTED
 Nodes = Collection[ir.Node]
 
 
-def float_streams(integers: Nodes, movable: Callable[[ir.Node], bool]) -> set[ir.Node]:
+def float_streams(integers: Nodes, movable: Nodes) -> set[ir.Node]:
     """The operators among ``integers`` that cost no more in float.
 
     Args:
         integers: The nodes of a graph that have an integer form and are planned to have it.
-        movable: Whether one of them may be in float at all.
+        movable: Those among them that may be in float.
     """
-    free = {node for node in integers if node.op_type in _FREE and movable(node)}
+    free = {node for node in movable if node.op_type in _FREE}
     cut = MinimumCut()
 
     def side(node: ir.Node | None) -> Hashable:

@@ -9,6 +9,7 @@ import pytest
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, quantize
 from edgeconv.export.quantize.minimum_cut import MinimumCut
+from edgeconv.export.quantize.plan import plan
 from edgeconv.export.tflite import lower
 from edgeconv.metrics import sqnr_db
 from support.lowering import Array, Net, as_model
@@ -107,6 +108,20 @@ def test_a_softmax_that_a_product_in_float_reads_is_in_float() -> None:
     net.output(product(net, y, 3))
     data = np.random.default_rng(1).standard_normal((1, 10 * TOKENS, WIDTH)).astype(np.float32)
     assert "Softmax" in in_float(quantize(as_model(net.proto()), [[data]], OPTIONS))
+
+
+def test_a_stream_stays_as_it_is_beside_what_is_kept_in_float() -> None:
+    """Repair keeps neighborhoods in float, with the ranges that were found before."""
+    model = transformer()
+
+    def left(keep_float: frozenset[str]) -> set[str | None]:
+        decided = plan(model.graph, QuantizeOptions(effort=0, keep_float=keep_float))
+        return {node.name for node in decided.float_fallback} - keep_float
+
+    streams = left(frozenset())
+    for node in model.graph:
+        kept = frozenset({str(node.name)})
+        assert left(kept) == streams - kept
 
 
 def product_of_scores(net: Net, scores: str) -> str:
