@@ -82,7 +82,7 @@ def _add_conversions(
 
 
 def _elements(value: ir.Value) -> int:
-    """How many elements of a value could be converted; none of a constant."""
-    if value.const_value is not None or value.dtype != ir.DataType.FLOAT:
+    """How many elements of a value could be converted; none of a constant, 1 of unknown shape."""
+    if value.const_value is not None or value.dtype not in (None, ir.DataType.FLOAT):
         return 0
-    return prod(value.shape.numpy()) if value.shape is not None and value.shape.is_static() else 0
+    return prod(value.shape.numpy()) if value.shape is not None and value.shape.is_static() else 1
