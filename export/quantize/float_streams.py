@@ -1,4 +1,4 @@
-"""Choose the sums and moves that cost no more in float, because what is around them is in float.
+"""Choose the operators that cost no more in float, because what is around them is in float.
 
 A transformer adds the result of every block to a stream that layer normalizations read, which are
 computed in float. In integers each of these sums would round the whole stream, for readers that
@@ -12,7 +12,7 @@ float in any case and those that are in integers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Collection, Hashable
 from math import prod
 
 import onnx_ir as ir
@@ -20,30 +20,30 @@ import onnx_ir as ir
 from edgeconv.export.quantize.minimum_cut import MinimumCut
 from edgeconv.export.traits import Trait, operators
 
-# Costs of an element. An int8 sum rescales both operands, which takes 1.6 instructions more than a
-# sum in float on a Cortex-A72 and an A76: a transformer under LiteRT, counted as docs/emulated-pi.md
-# says. A conversion is taken to cost as much. What selects elements moves three bytes more.
+# Costs of an element, of which four are at least an instruction. They were counted on a Cortex-A72
+# and an A76 under LiteRT (docs/emulated-pi.md): an int8 sum, which rescales both operands, takes
+# 1.6 instructions more than one in float, and an int8 Softmax 0.5 more. A conversion is taken to
+# cost as much as a sum. What copies elements moves three bytes more in float.
 _CONVERTED = 4
-_RESCALED = 4
-_MOVED = 1
+_IN_INTEGERS = {"Add": 4, "Sub": 4, "Mul": 4, "Softmax": 2}
+_COPIED = 1
 
-_SUMS = {"Add", "Sub", "Mul"}
-_SELECTS = {"Gather", "Slice", "Split"}
-# A Concat costs nothing in float, where its parts need not share a scale. Moves that reorder whole
-# maps (Transpose) are not among these.
-_MOVES = operators(Trait.VIEWS) | _SELECTS | {"Concat"}
+_COPIES = {"Gather", "Pad", "Slice", "Split", "Transpose"}
+# These cost nothing in float, where the parts of a Concat need not share a scale.
+_UNCOUNTED = operators(Trait.VIEWS) | {"Concat"}
+_FREE = frozenset(_IN_INTEGERS) | _COPIES | _UNCOUNTED
 
 Nodes = Collection[ir.Node]
 
 
-def float_streams(integers: Nodes, movable: Callable[[ir.Node], bool]) -> set[ir.Node]:
+def float_streams(integers: Nodes, movable: Nodes) -> set[ir.Node]:
     """The operators among ``integers`` that cost no more in float.
 
     Args:
         integers: The nodes of a graph that have an integer form and are planned to have it.
-        movable: Whether one of them may be in float at all.
+        movable: Those among them that may be in float.
     """
-    free = {node for node in integers if node.op_type in _SUMS | _MOVES and movable(node)}
+    free = {node for node in movable if node.op_type in _FREE}
     cut = MinimumCut()
 
     def side(node: ir.Node | None) -> Hashable:
@@ -54,10 +54,9 @@ def float_streams(integers: Nodes, movable: Callable[[ir.Node], bool]) -> set[ir
 
     for node in free:
         elements = sum(_elements(value) for value in node.outputs)
-        if node.op_type in _SUMS:
-            cut.add(MinimumCut.SOURCE, node, _RESCALED * elements)
-        elif node.op_type in _SELECTS:
-            cut.add(node, MinimumCut.TARGET, _MOVED * elements)
+        cut.add(MinimumCut.SOURCE, node, _IN_INTEGERS.get(node.op_type, 0) * elements)
+        if node.op_type in _COPIES:
+            cut.add(node, MinimumCut.TARGET, _COPIED * elements)
     values = {value for node in free for value in (*node.inputs, *node.outputs) if value}
     for value in values:
         readers = {side(reader) for reader in value.consumers()}
@@ -83,7 +82,7 @@ def _add_conversions(
 
 
 def _elements(value: ir.Value) -> int:
-    """How many elements of a value could be converted; none of a constant."""
-    if value.const_value is not None or value.dtype != ir.DataType.FLOAT:
+    """How many elements of a value could be converted; none of a constant, 1 of unknown shape."""
+    if value.const_value is not None or value.dtype not in (None, ir.DataType.FLOAT):
         return 0
-    return prod(value.shape.numpy()) if value.shape is not None and value.shape.is_static() else 0
+    return prod(value.shape.numpy()) if value.shape is not None and value.shape.is_static() else 1

@@ -50,8 +50,8 @@ class MinimumCut:
         if self.TARGET not in before:
             return []
         path: list[tuple[Hashable, Hashable]] = []
-        end: Hashable = self.TARGET
-        while end != self.SOURCE:
-            path.append((before[end], end))
-            end = before[end]
+        reached: Hashable = self.TARGET
+        while reached != self.SOURCE:
+            path.append((before[reached], reached))
+            reached = before[reached]
         return path

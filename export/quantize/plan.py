@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -174,9 +174,7 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
         if node.name in keep_float and operator is not None:
             reasons[node] = KEPT
     reasons.update(dict.fromkeys(_islands(reasons), _ISLAND))
-    # What the user asked to keep in float counts as integers here too.
-    integers = {node for node, reason in reasons.items() if reason in ("", KEPT)}
-    reasons.update(dict.fromkeys(float_streams(integers, _movable(reasons, options)), _STREAM))
+    reasons.update(dict.fromkeys(_streams(reasons, options), _STREAM))
     for node, reason in reasons.items():
         operator = OPERATORS.get(node.op_type)
         if operator is None or reason:
@@ -213,13 +211,19 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
     return result
 
 
-def _movable(reasons: Mapping[ir.Node, str], options: QuantizeOptions) -> Callable[[ir.Node], bool]:
-    """Whether an operator with an integer form may be in float without losing a fused clamp."""
-    return lambda node: (
-        not reasons[node]
-        and node.name not in options.chosen.int16
-        and not any(map(is_accumulator, node.outputs))
-    )
+def _streams(reasons: Mapping[ir.Node, str], options: QuantizeOptions) -> Iterator[ir.Node]:
+    """Yield the operators with an integer form that cost no more in float.
+
+    They are the same whatever else the user asked to keep in float.
+    """
+    integers = {node for node, reason in reasons.items() if reason in ("", KEPT)}
+    # A clamp that is fused with a sum would be an operator of its own.
+    movable = {
+        node
+        for node in integers
+        if node.name not in options.chosen.int16 and not any(map(is_accumulator, node.outputs))
+    }
+    yield from (node for node in float_streams(integers, movable) if not reasons[node])
 
 
 def _shares_are_lost(node: ir.Node) -> bool:

@@ -27,6 +27,9 @@ LEAST_GAIN_DB = 0.2
 _LARGEST_LOSS_DB = 0.1
 # A single sample says nothing about others. Half of the noise has to go before it is believed.
 _LEAST_GAIN_OF_ONE_DB = 3.0
+# So many samples decide where they are so far from what is asked. What single samples keep differs
+# by 1 to 3 dB.
+_FIRST, _FAR_DB = 2, 6.0
 # Noise is never less than this share of the signal: two files that are equal to float differ by
 # nothing that counts.
 _LEAST_NOISE = 10 ** (-EQUAL_DB / 10)
@@ -130,11 +133,27 @@ class Judge:
             candidate: The quantized graph.
             most: How many samples to take; None for all.
         """
-        ratios = together(self._ratios(candidate, self.kept[:most]))
-        return min((ratio.db for ratio in ratios if ratio.signal), default=EQUAL_DB)
+        return _worst_db(self._ratios(candidate, self.kept[:most]))
+
+    def reaches(self, candidate: ir.Model, target_db: float, *, most: int) -> bool:
+        """Whether the SQNR over so many samples, as :meth:`sqnr_db` takes it, is large enough.
+
+        The first two decide alone where they are far from it, and every output has a signal there.
+        """
+        integers = IntermediateOutputs(with_float_layers(candidate), self._names)
+        ratios = self._ratios_of(integers, self.kept[:_FIRST])
+        dim = any(not ratio.signal for ratio in together(ratios))
+        if dim or abs(_worst_db(ratios) - target_db) < _FAR_DB:
+            ratios += self._ratios_of(integers, self.kept[_FIRST:most])
+        return _worst_db(ratios) >= target_db
 
     def _ratios(self, candidate: ir.Model, samples: Sequence[Kept]) -> list[list[Sqnr]]:
         integers = IntermediateOutputs(with_float_layers(candidate), self._names)
+        return self._ratios_of(integers, samples)
+
+    def _ratios_of(
+        self, integers: IntermediateOutputs, samples: Sequence[Kept]
+    ) -> list[list[Sqnr]]:
         got = integers.run_each(kept.inputs for kept in samples)
         return [self._compared(kept.outputs, each) for kept, each in zip(samples, got, strict=True)]
 
@@ -147,3 +166,8 @@ class Judge:
                 halves = zip(parts.of(a), parts.of(b), strict=True)
                 ratios += [Sqnr.between(part, computed) for (_, part), (_, computed) in halves]
         return ratios
+
+
+def _worst_db(ratios: Sequence[Sequence[Sqnr]]) -> float:
+    """The SQNR of the worst output that has a signal, over samples."""
+    return min((ratio.db for ratio in together(ratios) if ratio.signal), default=EQUAL_DB)

@@ -50,16 +50,6 @@ class Unit:
     nodes: Names
 
 
-@dataclass(frozen=True)
-class _Found:
-    units: tuple[Unit, ...]
-    worst_db: float
-
-    @property
-    def nodes(self) -> Names:
-        return _nodes(self.units)
-
-
 def repair(
     current: CalibratedModel,
     uncorrected: CalibratedModel,
@@ -89,14 +79,14 @@ def repair(
         found = search.reach(_GOOD_DB, _FEW) or search.reach(_LEAST_DB, _MANY, partly=True)
     else:
         found = search.reach(target_db, _MANY, partly=True)
-    if found is None or not found.units:
+    if not found:
         return current, None
-    repaired = keeping(uncorrected, found.nodes)
+    repaired = keeping(uncorrected, _nodes(found))
     noise = [judge.noise(each.to_qdq()[0], judge.kept) for each in (current, repaired)]
     after = judge.sqnr_db(repaired.to_qdq()[0])
     gain = Gain.between(*noise)
     kept = after >= before + _WORTHWHILE_DB or after >= _LEAST_DB
-    name = _described(found.units, len(search.units), _extra_bytes(current, repaired))
+    name = _described(found, len(search.units), _extra_bytes(current, repaired))
     seconds = time.perf_counter() - start
     return (repaired if kept else current), Improvement(name, before, after, gain, kept, seconds)
 
@@ -110,23 +100,26 @@ class _Search:
         fixed = interface(current.model.graph) if current.options.integer_outputs else set()
         self._free = [unit for unit in self.units if not unit.nodes & fixed]
 
-    def reach(self, target_db: float, share: float, *, partly: bool = False) -> _Found | None:
+    def reach(self, target_db: float, share: float, *, partly: bool = False) -> list[Unit]:
         """Search operators, at most a share of all, without which ``target_db`` is reached.
 
         Args:
             target_db: The SQNR of the worst output or part.
             share: How many operators may be in float.
             partly: Whether a search that reaches less counts.
+
+        Returns:
+            The operators; none where nothing was found, or nothing has to be in float.
         """
         most = max(_LEAST_MOST, int(len(self.units) * share))
         chosen: list[list[Unit]] = []
         done = 0  # so many of the first operators are decided, and enough is kept with them
-        if self._worst_db(self._free) < target_db:
-            return None
-        while (worst := self._worst_db(_all(chosen))) < target_db:
+        if not self._reaches(target_db, self._free):
+            return []
+        while not self._reaches(target_db, _all(chosen)):
             room = most - len(_all(chosen))
             if not room:
-                return _Found(tuple(_all(chosen)), worst) if partly else None
+                return _all(chosen) if partly else []
             at = self._first_lossy(_all(chosen), done, target_db)
             # Where one operator after the other loses too much, ever more of them leave together.
             size = 2 * len(chosen[-1]) if chosen and at == done else 1
@@ -136,8 +129,7 @@ class _Search:
             chosen.remove(part)
             chosen += self._needed(part, _all(chosen), target_db)
         found = set(_all(chosen))
-        kept = tuple(unit for unit in self._free if unit in found)
-        return _Found(kept, self._worst_db(kept))
+        return [unit for unit in self._free if unit in found]
 
     def _first_lossy(self, chosen: Sequence[Unit], done: int, target_db: float) -> int:
         """The first operator from ``done`` on with which too little is kept in int8.
@@ -149,7 +141,7 @@ class _Search:
         """
 
         def enough(count: int) -> bool:
-            return self._worst_db([*chosen, *self._free[count:]]) >= target_db
+            return self._reaches(target_db, [*chosen, *self._free[count:]])
 
         low, step = done, 1
         while low + step < len(self._free) and enough(low + step):
@@ -164,7 +156,7 @@ class _Search:
         self, part: list[Unit], others: Sequence[Unit], target_db: float
     ) -> list[list[Unit]]:
         """What of a part has to stay in float beside others."""
-        if self._worst_db(others) >= target_db:
+        if self._reaches(target_db, others):
             return []
         if len(part) == 1:
             return [part]
@@ -172,9 +164,9 @@ class _Search:
         needed = self._needed(first, [*others, *second], target_db)
         return needed + self._needed(second, [*others, *_all(needed)], target_db)
 
-    def _worst_db(self, in_float: Sequence[Unit]) -> float:
+    def _reaches(self, target_db: float, in_float: Sequence[Unit]) -> bool:
         candidate = keeping(self._current, _nodes(in_float)).to_qdq()[0]
-        return self._judge.sqnr_db(candidate, most=_SAMPLES)
+        return self._judge.reaches(candidate, target_db, most=_SAMPLES)
 
 
 def units(current: CalibratedModel) -> list[Unit]:

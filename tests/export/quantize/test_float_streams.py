@@ -9,6 +9,7 @@ import pytest
 from edgeconv.export.data.samples import Batch
 from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, quantize
 from edgeconv.export.quantize.minimum_cut import MinimumCut
+from edgeconv.export.quantize.plan import plan
 from edgeconv.export.tflite import lower
 from edgeconv.metrics import sqnr_db
 from support.lowering import Array, Net, as_model
@@ -96,6 +97,31 @@ def test_moves_in_front_of_operators_in_float_move_bytes() -> None:
     net.output(product_of_scores(net, scores))
     quantized = quantize(as_model(net.proto()), batches(), OPTIONS)
     assert in_float(quantized) == []
+
+
+def test_a_softmax_that_a_product_in_float_reads_is_in_float() -> None:
+    """Keys that share 1 among all tokens, for linear attention: in 1/256 they have 20 dB."""
+    net = Net()
+    x = net.input("x", (1, 10 * TOKENS, WIDTH))
+    shares = net.op("Softmax", product(net, x, 1), axis=1)
+    y = net.op("MatMul", net.op("Transpose", shares, perm=[0, 2, 1]), product(net, x, 2))
+    net.output(product(net, y, 3))
+    data = np.random.default_rng(1).standard_normal((1, 10 * TOKENS, WIDTH)).astype(np.float32)
+    assert "Softmax" in in_float(quantize(as_model(net.proto()), [[data]], OPTIONS))
+
+
+def test_a_stream_stays_as_it_is_beside_what_is_kept_in_float() -> None:
+    """Repair keeps neighborhoods in float, with the ranges that were found before."""
+    model = transformer()
+
+    def left(keep_float: frozenset[str]) -> set[str | None]:
+        decided = plan(model.graph, QuantizeOptions(effort=0, keep_float=keep_float))
+        return {node.name for node in decided.float_fallback} - keep_float
+
+    streams = left(frozenset())
+    for node in model.graph:
+        kept = frozenset({str(node.name)})
+        assert left(kept) == streams - kept
 
 
 def product_of_scores(net: Net, scores: str) -> str:

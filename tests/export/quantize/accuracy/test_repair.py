@@ -158,9 +158,9 @@ class Pretended(_Search):
         self.units = [Unit(str(index), frozenset({str(index)})) for index in range(count)]
         self._free, self._needs, self.questions = self.units, needed, 0
 
-    def _worst_db(self, in_float: Sequence[Unit]) -> float:
+    def _reaches(self, target_db: float, in_float: Sequence[Unit]) -> bool:
         self.questions += 1
-        return 30.0 if self._needs <= {int(unit.result) for unit in in_float} else 0.0
+        return self._needs <= {int(unit.result) for unit in in_float}
 
 
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))))
@@ -168,14 +168,13 @@ def test_finds_exactly_what_has_to_be_in_float(case: tuple[int, set[int]]) -> No
     count, needed = case
     search = Pretended(count, needed)
     found = search.reach(20.0, share=1.0)
-    assert found is not None
-    assert [int(unit.result) for unit in found.units] == sorted(needed)
+    assert [int(unit.result) for unit in found] == sorted(needed)
 
 
 def test_a_run_of_lossy_operators_takes_few_questions() -> None:
     """One operator at a time, each found by halving, would take some thousand."""
     needed = {*range(40, 52), *range(100, 240)}
     search = Pretended(400, needed)
-    assert search.reach(20.0, share=0.5) is not None
+    assert search.reach(20.0, share=0.5)
     # Two show of each that it is needed, and some dozens find where they begin.
     assert search.questions < 2 * len(needed) + 60
