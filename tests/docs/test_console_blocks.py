@@ -60,6 +60,8 @@ def _parsed(words: list[str]) -> tuple[dict[str, object], list[str]]:
     node: click.Command | None = cli
     context = click.Context(cli)
     while isinstance(node, click.Group):
+        if node.name == "sweep" and words[0] not in node.commands:
+            words = ["run", *words]  # as the group itself does
         _, node, words = node.resolve_command(context, words)
     assert node is not None
     options, arguments, _ = node.make_parser(click.Context(node)).parse_args(words)
