@@ -101,6 +101,7 @@ readme: setup ## Run the commands of the tutorials again, write what they print,
 	$(BIN)/python docs/site/remake.py $(filter-out %/README.md,$(wildcard docs/tutorials/*.md))
 	$(BIN)/python docs/site/notebook.py
 	$(BIN)/python docs/site/recording.py
+	$(BIN)/python docs/site/front.py
 
 dist: setup ## Build sdist and wheel, and try the wheel in a clean environment
 	rm -rf dist build/dist-venv

@@ -22,7 +22,8 @@ D = TypeVar("D", bound="Versioned")
 class Record(BaseModel):
     """Base of everything that is written as JSON: immutable, and strict about unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # pydantic before 2.10 warns of each field whose name begins with model_.
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     @model_validator(mode="before")
     @classmethod

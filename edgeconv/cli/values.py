@@ -15,7 +15,17 @@ from edgeconv.errors import UsageError
 from edgeconv.near_names import did_you_mean
 
 if TYPE_CHECKING:
+    from click import ParamType
+
     from edgeconv.export.layer_rules import LayerRule
+else:
+
+    class ParamType(click.ParamType):
+        """click's own, which states the type of its values from click 8.4 on only."""
+
+        def __class_getitem__(cls, kind: object) -> type[ParamType]:
+            return cls
+
 
 T = TypeVar("T")
 
@@ -76,7 +86,7 @@ class EnumChoice(NearChoice):
         return self.members[super().convert(value, param, ctx)]
 
 
-class Share(click.ParamType[float]):
+class Share(ParamType[float]):
     """Hundredths, such as ``3%`` or ``3``, as a share from 0 up to ``most``."""
 
     def __init__(self, name: str, example: str, most: float) -> None:
@@ -98,7 +108,7 @@ class Share(click.ParamType[float]):
         return share
 
 
-class Threads(click.ParamType[int | tuple[int, ...]]):
+class Threads(ParamType[int | tuple[int, ...]]):
     """A number of threads, or several with commas between them."""
 
     name = "n[,n…]"
@@ -117,7 +127,7 @@ class Threads(click.ParamType[int | tuple[int, ...]]):
         return counts[0] if len(counts) == 1 else counts
 
 
-class FrameSize(click.ParamType[tuple[int, int]]):
+class FrameSize(ParamType[tuple[int, int]]):
     """The width and height of a picture."""
 
     name = "widthxheight"

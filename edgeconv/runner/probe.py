@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 PYTHONS = ("python3", *(f"python3.{minor}" for minor in range(8, 16)))
+ANSWER_SECONDS = 50  # for one Python: those of an emulated board on a busy machine take half of it
 PACKAGES = ("numpy", "ai-edge-litert", "tflite-runtime", "onnxruntime")
 # Run by every Python found; reads the installed packages' records without importing them.
 QUESTION = """
@@ -92,7 +93,7 @@ def answer(asked: subprocess.Popen[bytes] | None) -> str | None:
     if asked is None:
         return None
     try:
-        out, _ = asked.communicate(timeout=20)
+        out, _ = asked.communicate(timeout=ANSWER_SECONDS)
     except subprocess.TimeoutExpired:
         asked.kill()
         return None
