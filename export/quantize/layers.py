@@ -20,10 +20,14 @@ class Layer:
     Its weight is seen as [groups, outputs per group, inputs per group, taps]. So input channel
     ``c`` is [c // inputs, :, c % inputs], and output channel ``c`` is [c // outputs, c % outputs].
     Of a MatMul with several matrices each is a group.
+
+    Args:
+        editor: Of the graph of the node; layers that are changed together share it.
+        node: The node.
     """
 
-    def __init__(self, graph: ir.Graph, node: ir.Node) -> None:
-        self._graph = graph
+    def __init__(self, editor: GraphEditor, node: ir.Node) -> None:
+        self._editor = editor
         self.node = node
 
     @property
@@ -66,7 +70,7 @@ class Layer:
         if value is not None and len(value.uses()) == 1 and not value.is_graph_output():
             value.const_value = ir.Tensor(np.ascontiguousarray(array), name=value.name)
             return
-        value = GraphEditor(self._graph).constant(f"{self.name}_parameter_{index}", array)
+        value = self._editor.constant(f"{self.name}_parameter_{index}", array)
         if index == len(self.node.inputs):
             self.node.resize_inputs(index + 1)
         self.node.replace_input_with(index, value)

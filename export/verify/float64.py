@@ -155,8 +155,8 @@ def module_in_float64(network: nn.Module, samples: Sequence[Sample]) -> list[Arr
         because its ``forward`` makes float32 tensors of its own.
     """
     try:
+        double = copy.deepcopy(network).double()  # not within the mode, which would see every copy
         with quiet_python(), DefaultFloat64():
-            double = copy.deepcopy(network).double()
             return [list(module_outputs(double, _doubled(sample)).values()) for sample in samples]
     except (EdgeconvError, RuntimeError, TypeError, ValueError, NotImplementedError) as error:
         logger.debug("%s does not run in float64: %s", type(network).__name__, error)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch, Batches
-from edgeconv.export.graph_edit import clamp_bounds
+from edgeconv.export.graph_edit import GraphEditor, clamp_bounds
 from edgeconv.export.quantize.accuracy.patches import can_be_sampled, sample_patches
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.layers import Layer, constant, grouped
@@ -50,6 +50,7 @@ def adaptive_weights(
     from edgeconv.export.threads import one_torch_thread
 
     weights, inputs = dict(current.weights), current.inputs
+    editor = GraphEditor(current.model.graph)
     nodes = [
         node
         for node in current.model.graph
@@ -62,7 +63,7 @@ def adaptive_weights(
         some = islice(batches, _BATCHES)
         sampled = sample_patches(current.model, group, some, total, _ROWS)
         for node, patches in zip(group, sampled, strict=True):
-            layer = Layer(current.model.graph, node)
+            layer = Layer(editor, node)
             name = layer.name
             with one_torch_thread():
                 weights[name] = learn_rounding(

@@ -81,10 +81,11 @@ def settled_mean(errors: Float64) -> Float64:
 
 def subtract(graph: ir.Graph, errors: Mapping[str, Float64]) -> None:
     """Subtract errors, [outputs] by the layer's name, from the biases, in place."""
+    editor = GraphEditor(graph)
     for node in list(graph):
         error = errors.get(str(node.outputs[0].name))
         if error is not None:
-            layer = Layer(graph, node)
+            layer = Layer(editor, node)
             layer.set_bias(layer.bias - error)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
+import onnx_ir as ir
 
 from edgeconv.bundle import AccuracyStep
 from edgeconv.export.data.samples import Batches
@@ -56,6 +58,21 @@ class Improvement:
         )
 
 
+@dataclass(frozen=True)
+class _Try:
+    """A version to be judged.
+
+    Attributes:
+        recipe: How it is made.
+        part: What it is fitted to.
+        name: What is tried with it; empty for the version that others are compared with.
+    """
+
+    recipe: Recipe
+    part: Part
+    name: str = ""
+
+
 class AccuracyPasses:
     """Tries the passes on one network.
 
@@ -81,7 +98,8 @@ class AccuracyPasses:
         first, second = drafts.survey.halves
         self.judge = Judge(drafts.model, (first.kept, second.kept))
         self._parts = _HALVES if second.kept else (Part.FIRST_HALF,)
-        self._noise: dict[Recipe, Float64] = {}
+        self._noise: dict[tuple[Recipe, Part], Float64 | None] = {}
+        self._seconds: dict[Recipe, float] = {}
         self.record: list[Improvement] = []
 
     def choose(self) -> Recipe:
@@ -189,46 +207,83 @@ class AccuracyPasses:
         return self.judge.noise(fitted.to_qdq()[0], self.judge.unseen_by(part.value))
 
     def _best(self, recipe: Recipe, others: dict[str, Recipe]) -> Recipe:
-        """The recipe that gains most beyond chance; ``recipe`` itself if none does."""
-        found: dict[str, tuple[Float64, Gain, float]] = {}
-        before = self._judged(recipe) if others else None
+        """The recipe that gains most beyond chance; ``recipe`` itself if none does.
+
+        What is hopeless on one half is not tried on the other, unless it is alone.
+        """
+        first, *rest = self._parts
+        tries = [_Try(recipe, first), *(_Try(recipe, part) for part in rest)] if others else []
+        tries += [_Try(other, first, name) for name, other in others.items()]
+        if len(others) == 1:
+            tries += [_Try(other, part, name) for name, other in others.items() for part in rest]
+        self._judge_all(tries)
+        for part in rest:
+            left = {name: other for name, other in others.items() if self._hopes(recipe, other)}
+            self._judge_all([_Try(other, part, name) for name, other in left.items()])
+        found: dict[str, tuple[Float64, Float64, Gain]] = {}
         for name, other in others.items():
-            start = time.perf_counter()
-            self._progress(f"{TRYING}{name}", 0, 1)
-            if before is not None and (after := self._judged(other, before)) is not None:
-                gain = Gain.between(before[: len(after)], after)
-                found[name] = after, gain, time.perf_counter() - start
-        gaining = {name: gain.db for name, (_, gain, _) in found.items() if gain.beyond_chance}
+            if (after := self._judged(other)) is not None:
+                before = self._judged(recipe)
+                assert before is not None
+                before = before[: len(after)]
+                found[name] = before, after, Gain.between(before, after)
+        gaining = {name: gain.db for name, (_, _, gain) in found.items() if gain.beyond_chance}
         best = max(gaining, key=lambda name: gaining[name], default=None)
-        for name, (after, gain, seconds) in found.items():
-            assert before is not None
-            self._note(name, before[: len(after)], after, gain, name == best, seconds)
+        for name, (before, after, gain) in found.items():
+            self._note(name, before, after, gain, name == best, self._seconds[others[name]])
         return recipe if best is None else others[best]
 
-    def _judged(self, recipe: Recipe, before: Float64 | None = None) -> Float64 | None:
-        """Measure the noise of a version in every kept sample.
+    def _judge_all(self, tries: Iterable[_Try]) -> None:
+        """Measure the noise of versions in the samples that they were not fitted to.
 
-        Args:
-            recipe: The version.
-            before: The noise of the one that it has to be better than. What is hopeless on one half
-                is not tried on the other.
-
-        Returns:
-            The noise, that of the first half alone if it is hopeless; None without such a version.
+        A second thread runs one version while the next is made.
         """
-        if recipe in self._noise:
-            return self._noise[recipe]
-        found = np.zeros(0)
+        with ThreadPoolExecutor(1, thread_name_prefix="judge") as thread:
+            pending: Future[None] | None = None
+            for each in tries:
+                key = each.recipe, each.part
+                if key in self._noise:
+                    continue
+                if each.name:
+                    self._progress(f"{TRYING}{each.name}", 0, 1)
+                start = time.perf_counter()
+                fitted = self._drafts.fit(each.recipe, each.part)
+                if fitted is None:
+                    self._noise[key] = None
+                    continue
+                qdq = fitted.to_qdq()[0]
+                self._took(each.recipe, start)
+                if pending is not None:
+                    pending.result()
+                pending = thread.submit(self._judge_one, each, qdq)
+            if pending is not None:
+                pending.result()
+
+    def _judge_one(self, each: _Try, qdq: ir.Model) -> None:
+        start = time.perf_counter()
+        samples = self.judge.unseen_by(each.part.value)
+        self._noise[each.recipe, each.part] = self.judge.noise(qdq, samples)
+        self._took(each.recipe, start)
+
+    def _took(self, recipe: Recipe, start: float) -> None:
+        self._seconds[recipe] = self._seconds.get(recipe, 0.0) + time.perf_counter() - start
+
+    def _judged(self, recipe: Recipe) -> Float64 | None:
+        """The noise of a version in every sample so far; None without such a version."""
+        found = []
         for part in self._parts:
-            fitted = self._drafts.fit(recipe, part)
-            if fitted is None:
+            noise = self._noise.get((recipe, part), np.zeros(0))
+            if noise is None:
                 return None
-            samples = self.judge.unseen_by(part.value)
-            found = np.concatenate([found, self.judge.noise(fitted.to_qdq()[0], samples)])
-            if before is not None and Gain.between(before[: len(found)], found).hopeless:
-                return found
-        self._noise[recipe] = found
-        return found
+            found.append(noise)
+        return np.concatenate(found)
+
+    def _hopes(self, recipe: Recipe, other: Recipe) -> bool:
+        """Whether a version may still gain over another one."""
+        before, after = self._judged(recipe), self._judged(other)
+        if before is None or after is None:
+            return False
+        return not Gain.between(before[: len(after)], after).hopeless
 
     def _note(
         self, name: str, before: Float64, after: Float64, gain: Gain, kept: bool, seconds: float

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch
+from edgeconv.export.graph_edit import GraphEditor
 from edgeconv.export.quantize.accuracy.adaround import clamp_after, row_length
 from edgeconv.export.quantize.accuracy.patches import can_be_sampled, patches_of
 from edgeconv.export.quantize.accuracy.piecewise import Piecewise, most_bytes
@@ -76,11 +77,11 @@ def reconstruct(
     ]
     for done, node in enumerate(nodes):
         progress(step, done, len(nodes))
-        layer = Layer(network.graph, node)
+        layer = Layer(GraphEditor(network.graph), node)
         qdq, _ = current.to_qdq()
         (twin,) = (each for each in qdq.graph if each.name == node.name)
         read = floats.compute(network, str(layer.x.name))
-        given = integers.compute(qdq, str(Layer(qdq.graph, twin).x.name))
+        given = integers.compute(qdq, str(Layer(GraphEditor(qdq.graph), twin).x.name))
         rows = _Rows.of(node, read, given)
         found = _Problem(layer, current.weights[layer.name], rows).solve()
         if found is not None:
@@ -98,7 +99,7 @@ def _with_layer(
         return changed
     model = current.model.clone()
     (node,) = (each for each in model.graph if str(each.outputs[0].name) == name)
-    Layer(model.graph, node).set_bias(bias)
+    Layer(GraphEditor(model.graph), node).set_bias(bias)
     changed = changed.with_model(model)
     return changed if changed.weights[name] is weight else current
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.graph_edit import clamp_bounds
+from edgeconv.export.graph_edit import GraphEditor, clamp_bounds
 from edgeconv.export.quantize.layers import Layer, is_weighted
 from edgeconv.export.quantize.plan import fused_output
 from edgeconv.export.traits import Trait, operators
@@ -45,16 +45,16 @@ def find_segments(graph: ir.Graph) -> list[Segment]:
     There is none where a residual sum, a gate, a concatenation or a graph output reads the
     channels, because those would see them changed.
     """
-    segments = []
+    segments, editor = [], GraphEditor(graph)
     for node in graph:
         if is_weighted(node) and node.op_type != "MatMul":
-            segment = _segment(graph, node)
+            segment = _segment(editor, node)
             if segment is not None:
                 segments.append(segment)
     return segments
 
 
-def _segment(graph: ir.Graph, producer: ir.Node) -> Segment | None:
+def _segment(editor: GraphEditor, producer: ir.Node) -> Segment | None:
     consumers: list[ir.Node] = []
     between: list[ir.Node] = []
     bound = np.inf
@@ -79,8 +79,8 @@ def _segment(graph: ir.Graph, producer: ir.Node) -> Segment | None:
             else:
                 return None
     return Segment(
-        Layer(graph, producer),
-        tuple(Layer(graph, node) for node in consumers),
+        Layer(editor, producer),
+        tuple(Layer(editor, node) for node in consumers),
         fused_output(producer.outputs[0]),
         tuple(between),
         bound,

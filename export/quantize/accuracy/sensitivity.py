@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
+from edgeconv.export.graph_edit import GraphEditor
 from edgeconv.export.quantize.accuracy.judge import Judge
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.layers import Layer, has_bias, is_weighted
@@ -67,11 +68,12 @@ def _with_biases(
         str(node.name): node for node in source.graph if node.name in names and is_weighted(node)
     }
     model = current.model.clone()
+    editor = GraphEditor(model.graph)
     for node in list(model.graph):
         other = layers.get(str(node.name))
         # A MatMul has no bias, and correction adds one where a layer has none.
         if other is not None and has_bias(node):
-            Layer(model.graph, node).set_bias(Layer(source.graph, other).bias)
+            Layer(editor, node).set_bias(Layer(GraphEditor(source.graph), other).bias)
     return replace(current, model=model)
 
 

@@ -74,6 +74,7 @@ def _packed(half: Half, prefix: str, arrays: Arrays) -> dict[str, Any]:
     arrays[f"{prefix}.counts"] = np.array([each.counts for each in histograms.values()])
     for i, each in enumerate(sums.values()):
         arrays[f"{prefix}.bounds.{i}"] = np.stack([each.low, each.high])
+        arrays[f"{prefix}.squares.{i}"] = each.squares
     for i, kept in enumerate(half.kept):
         for kind, group in (("inputs", kept.inputs), ("outputs", kept.outputs)):
             arrays |= {f"{prefix}.{kind}.{i}.{j}": array for j, array in enumerate(group)}
@@ -83,7 +84,6 @@ def _packed(half: Half, prefix: str, arrays: Arrays) -> dict[str, Any]:
         "weights": [each.weight for each in histograms.values()],
         "channels": list(sums),
         "counts": [each.count for each in sums.values()],
-        "squares": [[f"{total:x}" for total in each.squares] for each in sums.values()],
         "kept": [[len(each.inputs), len(each.outputs)] for each in half.kept],
     }
 
@@ -103,8 +103,7 @@ def _unpacked(about: dict[str, Any], prefix: str, stored: Mapping[str, Any]) -> 
     sums = {}
     for i, name in enumerate(about["channels"]):
         low, high = array(f"bounds.{i}")
-        squares = tuple(int(total, 16) for total in about["squares"][i])
-        sums[name] = ChannelSums(low, high, squares, about["counts"][i])
+        sums[name] = ChannelSums(low, high, array(f"squares.{i}"), about["counts"][i])
     kept = tuple(
         Kept(
             [array(f"inputs.{i}.{j}") for j in range(inputs)],

@@ -11,13 +11,10 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeconv.export.data.samples import Batch
+from edgeconv.export.quantize.calibration.exact_sums import Int64, exact, rounded
 from edgeconv.export.runtimes import IntermediateOutputs
 
 Float64 = npt.NDArray[np.float64]
-
-# The square of the least float32 above zero is 2**-298, so any sum of squares is a whole number of
-# these, and Python's integers add such numbers exactly.
-_SQUARES = 298
 
 
 @dataclass(frozen=True)
@@ -62,29 +59,29 @@ class ChannelSums:
     Attributes:
         low: The least value, [C].
         high: The greatest value, [C].
-        squares: The sum of the squared values of each channel, in units of 2**-298.
+        squares: The exact sum of the squared values of each channel, as
+            :func:`edgeconv.export.quantize.calibration.exact_sums.exact` gives it, [places, C].
         count: How many values of a channel they are from.
     """
 
     low: Float64
     high: Float64
-    squares: tuple[int, ...]
+    squares: Int64
     count: int
 
     @classmethod
     def of(cls, array: npt.NDArray[Any]) -> ChannelSums:
         """The sums of one array [N, C, …] of float32."""
         rows = array.reshape(array.shape[0], array.shape[1], -1)
-        squares = [0] * rows.shape[1]
-        for row in rows:  # one by one: how NumPy groups a sum must not depend on the other samples
-            # In float64 only where it is summed: a copy of the activation would double its memory.
-            sums = np.einsum("cs,cs->c", row, row, dtype=np.float64, casting="safe")
-            units = np.ldexp(np.where(np.isfinite(sums), sums, 0.0), _SQUARES)
-            squares = [total + int(each) for total, each in zip(squares, units, strict=True)]
+        sums = np.empty(rows.shape[:2])
+        # One by one: how NumPy groups a sum must not depend on the other samples. In float64 only
+        # where it is summed: a copy of the activation would double its memory.
+        for row, of_row in zip(rows, sums, strict=True):
+            np.einsum("cs,cs->c", row, row, dtype=np.float64, casting="safe", out=of_row)
         return cls(
             rows.min(axis=(0, 2)).astype(np.float64),
             rows.max(axis=(0, 2)).astype(np.float64),
-            tuple(squares),
+            exact(np.where(np.isfinite(sums), sums, 0.0)),
             rows.shape[0] * rows.shape[2],
         )
 
@@ -92,16 +89,16 @@ class ChannelSums:
         return ChannelSums(
             np.minimum(self.low, other.low),
             np.maximum(self.high, other.high),
-            tuple(mine + others for mine, others in zip(self.squares, other.squares, strict=True)),
+            self.squares + other.squares,
             self.count + other.count,
         )
 
     @property
     def statistics(self) -> ChannelStatistics:
         """The figures."""
-        whole = self.count << _SQUARES
-        mean_square = np.array([total / whole for total in self.squares])
-        return ChannelStatistics(self.low, self.high, mean_square, self.count)
+        return ChannelStatistics(
+            self.low, self.high, rounded(self.squares) / self.count, self.count
+        )
 
 
 def observe_channels(

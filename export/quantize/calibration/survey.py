@@ -6,7 +6,8 @@ half keeps some of its batches, with the outputs of the float network, to be jud
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -92,9 +93,9 @@ def survey(
 ) -> Survey:
     """Observe activations of the float graph on ONNX Runtime.
 
-    A second thread observes them while the network computes the next batch. The activations of one
-    batch, or of a few small ones, wait for it; apart from that and from what is kept, memory does
-    not grow with the number of batches.
+    As many batches run at a time as there are cores, and another thread observes activations
+    meanwhile. Those of a few batches are in memory for that; apart from them and from what is kept,
+    memory does not grow with the number of batches.
 
     Args:
         model: The float graph.
@@ -118,15 +119,21 @@ def survey(
     ]
     network = IntermediateOutputs(model, [*names, *outputs])
     total = len(batches)
-    start, end = (0, None) if part is None else (part.start, part.stop)
+    running: deque[tuple[int, Batch]] = deque()
+
+    def started() -> Iterator[Batch]:
+        start, end = (0, None) if part is None else (part.start, part.stop)
+        for number, batch in enumerate(islice(batches, end), start=1):
+            if number > start:
+                running.append((number, batch))
+                yield batch
+
     progress("Calibrating", 0, total)
     with ThreadPoolExecutor(1, thread_name_prefix="calibration") as thread:
         pipe = _Pipe(thread)
-        for number, batch in enumerate(islice(batches, end), start=1):
-            if number <= start:
-                continue
+        for arrays in network.run_each(started()):
+            number, batch = running.popleft()
             half = halves[(number - 1) % 2]
-            arrays = network.run(batch)
             half.batches += 1
             if keeping:
                 half.keep((number - 1) // 2, batch, arrays[len(names) :])

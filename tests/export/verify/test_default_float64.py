@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgeconv.export.verify.default_float64 import DefaultFloat64
+from edgeconv.export.verify.float64 import module_in_float64
 
 BY_DEFAULT: dict[str, Callable[[], Tensor]] = {
     "quotient of integers": lambda: torch.arange(3) / 7,
@@ -51,3 +53,19 @@ def test_what_is_stated_stays() -> None:
         assert [each.dtype for each in made] == [torch.float32] * len(made)
         assert torch.where(torch.ones(3) > 0, 0.5, 0.25).dtype is torch.float64
     assert torch.zeros(1).dtype is torch.float32
+
+
+def test_weights_are_copied_outside_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Within it every copied weight would be looked for in the list of those copied before.
+    seen = []
+    mode = DefaultFloat64.__torch_function__
+
+    def watched(self: DefaultFloat64, func: object, *args: object, **kwargs: object) -> object:
+        seen.append(getattr(func, "__name__", ""))
+        return mode(self, func, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DefaultFloat64, "__torch_function__", watched)
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+    assert module_in_float64(network, [(np.ones((1, 3), np.float32),)]) is not None
+    assert "linear" in seen
+    assert "__deepcopy__" not in seen

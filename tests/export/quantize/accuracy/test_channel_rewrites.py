@@ -12,6 +12,7 @@ from torch import nn
 
 from edgeconv.export.capture.module import capture_module
 from edgeconv.export.data.samples import Sample
+from edgeconv.export.graph_edit import GraphEditor
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizeOptions, prepare, quantize
 from edgeconv.export.quantize.accuracy.absorb import absorb
@@ -129,7 +130,7 @@ def test_patches_are_what_a_convolution_reads(
     model = graph_of(nn.Sequential(convolution))
     node = next(node for node in model.graph if node.op_type == "Conv")
     (patches,) = sample_patches(model, [node], samples(2), total=2, rows=12)
-    weight = Layer(model.graph, node).weight
+    weight = Layer(GraphEditor(model.graph), node).weight
     got = np.einsum("sgd,god->sgo", patches, weight.reshape(*weight.shape[:2], -1)).reshape(12, 4)
     with torch.inference_mode():
         maps = [convolution(torch.from_numpy(sample[0]))[0].flatten(1).T for sample in samples(2)]
