@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from edgeconv.export.collected_seldom import collected_seldom
+
 # PyTorch's exporter, the silence around it and standard error belong to the whole process, so
 # exports of several threads wait for each other. An export may begin another one.
 ONE_AT_A_TIME = threading.RLock()
@@ -22,7 +24,7 @@ def alone(model: object) -> Iterator[None]:
         model: The caller's network, if it is one. Every part of it gets its mode back: an export
             puts it into eval mode.
     """
-    with ONE_AT_A_TIME:
+    with ONE_AT_A_TIME, collected_seldom():
         parts = list(model.modules()) if isinstance(model, nn.Module) else []
         modes = [part.training for part in parts]
         folders = list(sys.path)  # a file of the user's gets its own folder there

@@ -37,7 +37,6 @@ from edgeconv.export.prepare import Prepared, prepare
 from edgeconv.export.quantize import QuantizedModel, Surveyed
 from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.search import FrontPoint
-from edgeconv.export.set_aside import set_aside
 from edgeconv.export.tensor_info import input_infos
 from edgeconv.export.tflite import demand_known
 from edgeconv.export.verify.batches import verified_at_batches
@@ -94,18 +93,10 @@ def run(
         UsageError: The request does not go with the network.
         EdgeconvError: Nothing is right, or what all files start from failed.
     """
-    request.asked.progress("Capturing", 0, 1)
-    prepared = prepare(request, source)
-    with set_aside():
-        return _run(prepared, source, folder, search=search, surveyed=surveyed)
-
-
-def _run(
-    prepared: Prepared, source: Source, folder: Path, *, search: bool, surveyed: Surveyed | None
-) -> Outcome:
-    """Do what comes after the capture."""
-    request = prepared.request
     progress = request.asked.progress
+    progress("Capturing", 0, 1)
+    prepared = prepare(request, source)
+    request = prepared.request
     if request.calibrates and Format.TFLITE in request.formats:
         demand_known(prepared.graph)  # before the data is read
     batches = _open_batches(prepared, source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
     from edgeconv.bundle import Target
     from edgeconv.export.accuracy_budget import Escalated
     from edgeconv.export.request import ResolvedRequest
-
-_OBJECTS_BETWEEN_COLLECTIONS = 100_000
 
 
 @dataclass(frozen=True)
@@ -342,20 +339,19 @@ def _carry_out(
     resolved: ResolvedRequest, timed_on: str | None
 ) -> tuple[Escalated, IncompleteExport | None]:
     """The bundle, and what is missing in it."""
-    # Tracing makes millions of objects and few cycles. By default, looking for them takes 1.9 s of
-    # processor time in an export of MobileNetV2.
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    # Imported under the progress display: torch needs a second or two.
-    from edgeconv.export.accuracy_budget import Escalated, export_within
-    from edgeconv.export.api import carry_out
+    from edgeconv.export.collected_seldom import collected_seldom
 
-    gc.freeze()  # what was imported stays
-    if resolved.asked.has_budget:
-        return export_within(resolved, latency=partial(_latency, timed_on)), None
-    try:
-        return Escalated((), carry_out(resolved)), None
-    except IncompleteExport as error:
-        return Escalated((), Bundle.load(error.folder)), error
+    with collected_seldom():
+        # Imported under the progress display: torch needs a second or two.
+        from edgeconv.export.accuracy_budget import Escalated, export_within
+        from edgeconv.export.api import carry_out
+
+        if resolved.asked.has_budget:
+            return export_within(resolved, latency=partial(_latency, timed_on)), None
+        try:
+            return Escalated((), carry_out(resolved)), None
+        except IncompleteExport as error:
+            return Escalated((), Bundle.load(error.folder)), error
 
 
 def _print(result: Escalated, settings: ExportSettings, seconds: Mapping[str, float]) -> None:
