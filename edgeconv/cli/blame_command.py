@@ -10,7 +10,7 @@ import click
 
 from edgeconv.bundle import MANIFEST_NAME, Bundle, Format, Precision
 from edgeconv.cli.command_class import Command
-from edgeconv.cli.completions import complete_model
+from edgeconv.cli.completions import complete_file, complete_model
 from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.settings import takes
@@ -94,6 +94,7 @@ class BlameSettings:
     "--data",
     required=True,
     metavar="PATH",
+    shell_complete=complete_file,
     help="Samples to calibrate and measure on: a folder or a .tar of images, .npy or .npz.",
 )
 @click.option(

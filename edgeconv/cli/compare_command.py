@@ -9,6 +9,7 @@ import click
 
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.comparing import across_option, terms_of
+from edgeconv.cli.completions import complete_file
 from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
@@ -35,8 +36,8 @@ class CompareSettings:
         "edgeconv compare pi4.json pi5.json --across device",
     ),
 )
-@click.argument("before")
-@click.argument("after")
+@click.argument("before", shell_complete=complete_file)
+@click.argument("after", shell_complete=complete_file)
 @across_option
 @store_option
 @html_option

@@ -29,6 +29,13 @@ def complete_model(
     return _beginning(incomplete, zoo_names()) or [CompletionItem(incomplete, type="file")]
 
 
+def complete_file(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Files, for a parameter that is no ``click.Path`` because it takes other things, too."""
+    return [CompletionItem(incomplete, type="file")]
+
+
 def complete_device(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:

@@ -12,7 +12,7 @@ import click
 
 from edgeconv.bundle import Bundle, Format, IoType, Layout, OutputKind, Precision
 from edgeconv.cli.command_class import Command
-from edgeconv.cli.completions import complete_device, complete_model
+from edgeconv.cli.completions import complete_device, complete_file, complete_model
 from edgeconv.cli.next_command import suggest
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import (
@@ -106,6 +106,7 @@ class ExportSettings:
 @click.option(
     "--calibration",
     metavar="PATH",
+    shell_complete=complete_file,
     help="Folder or .tar of images, .npy, .npz or file.py:function; or 'random' for synthetic "
     "inputs.",
 )
@@ -153,6 +154,7 @@ class ExportSettings:
 @click.option(
     "--layers",
     metavar="FILE",
+    shell_complete=complete_file,
     type=layer_rules,
     default=(),
     help="TOML file with precisions by layer: [[layer]] with name (or pattern), precision "
@@ -205,7 +207,11 @@ class ExportSettings:
     "With integer outputs each part then has a scale of its own.",
 )
 @click.option(
-    "--labels", metavar="FILE", type=lines, help="Text file with one class name per line."
+    "--labels",
+    metavar="FILE",
+    type=lines,
+    shell_complete=complete_file,
+    help="Text file with one class name per line.",
 )
 @click.option(
     "--about",

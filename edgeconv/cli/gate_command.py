@@ -11,7 +11,7 @@ import click
 
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.comparing import across_option, exit_with, max_regression_option, terms_of
-from edgeconv.cli.completions import complete_device_or_pool
+from edgeconv.cli.completions import complete_device_or_pool, complete_file
 from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.places import wait_option
 from edgeconv.cli.settings import takes
@@ -73,10 +73,11 @@ class GateSettings:
         "edgeconv gate build/new --baseline build/old --measure --max-regression 5%",
     ),
 )
-@click.argument("result")
+@click.argument("result", shell_complete=complete_file)
 @click.option(
     "--baseline",
     required=True,
+    shell_complete=complete_file,
     help="A result file, a folder of them, a run of the history, or a git revision; with --measure "
     "also a bundle or a model file.",
 )

@@ -10,6 +10,7 @@ from edgeconv.errors import CaptureError, UsageError
 from edgeconv.report import field_plot, gradient_plot
 from edgeconv.report.output import echo_line
 from edgeconv.report.plotting import save
+from edgeconv.report.tables import progress
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,11 +40,12 @@ def draw_gradients(
 
     if name in models.list_models() and "aux_logits" in models.model_options(name):
         model_args = {"aux_logits": True} | dict(model_args)
-    network, shape = _network(name, model_args, input_size)
-    try:
-        lines = _gradients(network.train(), structured_input((_BATCH, *shape)))
-    except TraceError as error:
-        raise CaptureError(str(error)) from error
+    with progress(f"Drawing {name}", quiet=False):
+        network, shape = _network(name, model_args, input_size)
+        try:
+            lines = _gradients(network.train(), structured_input((_BATCH, *shape)))
+        except TraceError as error:
+            raise CaptureError(str(error)) from error
     if not all(lines.values()):
         raise UsageError(
             f"{name}: no gradient reaches a convolution or a linear layer",
@@ -101,13 +103,14 @@ def draw_field(
     from edgeconv.models.effective_field import measure_field
     from edgeconv.models.graph import TraceError
 
-    network, shape = _network(name, model_args, input_size)
-    try:
-        field = measure_field(network, shape)
-    except TraceError as error:
-        raise CaptureError(str(error)) from error
-    except ValueError as error:
-        raise UsageError(f"{name}: {error}", hint="choose a convolutional network") from error
+    with progress(f"Drawing {name}", quiet=False):
+        network, shape = _network(name, model_args, input_size)
+        try:
+            field = measure_field(network, shape)
+        except TraceError as error:
+            raise CaptureError(str(error)) from error
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}", hint="choose a convolutional network") from error
     save(field_plot.draw(name, field), out)
     bound = "at least " if field.is_cut_off else ""
     sides = "x".join(map(str, field.theoretical_sides))

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from edgeconv.cli.completions import complete_file
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -16,6 +18,7 @@ def store_option(command: Command) -> Command:
         "--store",
         envvar="EDGECONV_STORE",
         metavar="FILE|ADDRESS",
+        shell_complete=complete_file,
         help="The history: an SQLite file, or postgresql://user@host/database of a team; also "
         "EDGECONV_STORE.  [default: an SQLite file of yours]",
     )

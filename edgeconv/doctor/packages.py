@@ -47,7 +47,7 @@ def packages() -> Iterator[Finding]:
         *(partial(_extra, each) for each in needs if each.extra),
     ]
     # Several at a time, because each mostly waits for the disk; torch alone takes seconds.
-    with ThreadPoolExecutor(min(4, len(os.sched_getaffinity(0)))) as threads:
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
         yield from threads.map(lambda look: look(), looks)
 
 

@@ -46,7 +46,8 @@ def try_out(module: str, package: str, *, isolated: bool = False) -> Fault | Non
     """
     own = json.dumps([os.fspath(Path(each).absolute()) for each in sys.path])
     folders = () if isolated else (own,)
-    command = [sys.executable, *(["-I"] if isolated else []), os.fspath(SCRIPT), module, *folders]
+    options = ("-B", "-I") if isolated else ("-B",)  # nothing is written, caches of code included
+    command = [sys.executable, *options, os.fspath(SCRIPT), module, *folders]
     # ONNX Runtime 1.31 and later connects to a telemetry host when it is imported without this.
     environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}
     try:

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from edgeconv.cli import COMMANDS, cli
-from edgeconv.cli.command_class import Command
+from edgeconv.cli import cli
 from edgeconv.cli.option_groups import GROUPS, REST, heading_of
-
-
-def commands() -> Iterator[tuple[str, Command]]:
-    for name in sorted(COMMANDS):
-        with click.Context(cli) as context:
-            command = cli.get_command(context, name)
-        below = command.commands.values() if isinstance(command, click.Group) else [command]
-        for each in below:
-            assert isinstance(each, Command), f"{name} is not of our class"
-            yield f"{name} {each.name}" if each is not command else name, each
-
-
-ALL = dict(commands())
+from support.commands import ALL
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from edgeconv import models
 from edgeconv.cli import completions
 from edgeconv.export.tasks import TASKS
+from support.commands import ALL
 
 # The command of a shell, and the first line of a session that registers the completion.
 SHELLS = {
@@ -112,3 +115,14 @@ def type_into(command: list[str], text: str) -> str:
 def test_the_names_that_are_offered_are_those_that_there_are() -> None:
     assert completions.zoo_names() == models.list_models()
     assert set(completions.TASKS) == set(TASKS)
+
+
+def test_files_are_completed_where_they_are_meant() -> None:
+    """Without it, a shell that completes edgeconv's names would stop to complete the user's."""
+    for name, command in ALL.items():
+        for parameter in command.params:
+            words = set(re.findall(r"FILE|PATH|PLAN", str(parameter.metavar)))
+            if words and parameter.nargs == 1:
+                offered = parameter.shell_complete(click.Context(command), "no-such-name")
+                kinds = [each.type for each in offered]
+                assert kinds in (["file"], ["dir"]), f"{name} {parameter.opts}"

@@ -50,6 +50,7 @@ def test_no_command_that_could_not_be_copied(name: str, capsys: pytest.CaptureFi
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_bench_proposes_a_page_but_not_to_programs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,7 +80,7 @@ def test_no_match_is_an_error() -> None:
 
 
 def test_a_slip_in_a_name_is_met_with_near_names() -> None:
-    assert "hint: try mobilenet_v2" in str(run("models", "mobilenet_v9").exception)
+    assert "hint: did you mean 'mobilenet_v2'" in str(run("models", "mobilenet_v9").exception)
 
 
 def test_the_card_tells_the_options_and_their_defaults() -> None:

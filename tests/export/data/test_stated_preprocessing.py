@@ -45,7 +45,7 @@ def test_a_convention_replaces_the_card(name: str) -> None:
             "means = 0.5",
             r"p.toml: means: .*\nhint: did you mean 'mean'\?",
         ),
-        ("size = 3", r"p.toml: size: .*\nhint: state only keys of a preprocessing: resize, crop"),
+        ("qqq = 3", r"p.toml: qqq: .*\nhint: state only keys of a preprocessing: resize, crop"),
         ("std = [0.5, 0]", "a standard deviation is zero"),
         ("std = -0.5", "a standard deviation is negative"),
         ("std = 1e-300", "too small for pixels"),
