@@ -104,7 +104,7 @@ def changed(file: Path, out: Path, member: str, change: Callable[[bytes], bytes]
         (
             "models/model.json",
             lambda c: c.replace(b"Symbol('s77', positive=True, integer=True)", b"exec(chr(49))"),
-            "no expression of sizes",
+            "not an expression of sizes",
         ),
         (
             "weights/model_weights_config.json",
