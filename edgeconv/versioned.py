@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.limits import DOCUMENT_BYTES
@@ -14,6 +22,29 @@ from edgeconv.printable import file_name
 from edgeconv.whole_file import write_whole
 
 D = TypeVar("D", bound="Versioned")
+_URI = "file:"
+
+
+def _path_as_text(path: Path) -> str:
+    """A path, or where JSON cannot hold its bytes, these as in a ``file:`` URI."""
+    text = str(path)
+    if text.isprintable() and not text.startswith(_URI):
+        return text
+    return _URI + quote_from_bytes(os.fsencode(text))
+
+
+def _text_as_path(value: object) -> object:
+    if isinstance(value, str) and value.startswith(_URI):
+        return Path(os.fsdecode(unquote_to_bytes(value.removeprefix(_URI))))
+    return value
+
+
+StoredPath = Annotated[
+    Path,
+    BeforeValidator(_text_as_path),
+    PlainSerializer(_path_as_text, return_type=str, when_used="json"),
+]
+"""A path of any bytes in a JSON document."""
 
 
 class Record(BaseModel):

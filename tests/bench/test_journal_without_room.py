@@ -32,6 +32,14 @@ SESSION = Session(
 )
 
 
+@pytest.mark.parametrize("name", ["plain", "d\udcff/new\nline", "file:x"])
+def test_paths_of_any_bytes_are_kept(tmp_path: Path, name: str) -> None:
+    paths = {"paths": (Path("/", name),), "out": Path(name)}
+    session = SESSION.model_copy(update=paths)
+    Journal.create(tmp_path / "r.partial", session)
+    assert Journal.open(tmp_path / "r.partial").session == session
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_named() -> None:
     journal = Journal(SESSION, Path("/dev/full"))
