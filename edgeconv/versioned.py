@@ -8,11 +8,12 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -33,15 +34,16 @@ def _path_as_text(path: Path) -> str:
     return _URI + quote_from_bytes(os.fsencode(text))
 
 
-def _text_as_path(value: object) -> object:
-    if isinstance(value, str) and value.startswith(_URI):
-        return Path(os.fsdecode(unquote_to_bytes(value.removeprefix(_URI))))
-    return value
+def _text_as_path(path: Path, info: ValidationInfo) -> Path:
+    text = str(path)
+    if info.mode != "json" or not text.startswith(_URI):
+        return path
+    return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(_URI))))
 
 
 StoredPath = Annotated[
     Path,
-    BeforeValidator(_text_as_path),
+    AfterValidator(_text_as_path),
     PlainSerializer(_path_as_text, return_type=str, when_used="json"),
 ]
 """A path of any bytes in a JSON document."""
