@@ -6,9 +6,18 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.limits import DOCUMENT_BYTES
@@ -17,6 +26,30 @@ from edgeconv.printable import file_name
 from edgeconv.whole_file import write_whole
 
 D = TypeVar("D", bound="Versioned")
+_URI = "file:"
+
+
+def _path_as_text(path: Path) -> str:
+    """A path, or where JSON cannot hold its bytes, these as in a ``file:`` URI."""
+    text = str(path)
+    if text.isprintable() and not text.startswith(_URI):
+        return text
+    return _URI + quote_from_bytes(os.fsencode(text))
+
+
+def _text_as_path(path: Path, info: ValidationInfo) -> Path:
+    text = str(path)
+    if info.mode != "json" or not text.startswith(_URI):
+        return path
+    return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(_URI))))
+
+
+StoredPath = Annotated[
+    Path,
+    AfterValidator(_text_as_path),
+    PlainSerializer(_path_as_text, return_type=str, when_used="json"),
+]
+"""A path of any bytes in a JSON document."""
 
 
 class Record(BaseModel):

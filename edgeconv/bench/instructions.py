@@ -19,7 +19,7 @@ from edgeconv.device.emulated import EmulatedDevice, InstructionCounts
 from edgeconv.device.messages import Instructions, Output, Outputs, RunRequest, Runtime, Start
 from edgeconv.errors import MeasurementError
 from edgeconv.progress import Progress, no_progress
-from edgeconv.versioned import Record, Versioned
+from edgeconv.versioned import Record, StoredPath, Versioned
 
 DEADLINE_SECONDS = 3600  # large networks take minutes where they take seconds on a board
 RUNS = 2  # inferences counted after the first; they differ by less than 0.1 %
@@ -35,7 +35,7 @@ class CountOptions(Record):
 
     runtime: Runtime | None = None
     seed: int = Field(default=0, ge=0, lt=2**32)
-    inputs: Path | None = None
+    inputs: StoredPath | None = None
     xnnpack: bool | None = None
 
 

@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from edgeconv.bench.result import BenchOptions, ModelFile, ProcessRun, SetAside
 from edgeconv.device.messages import Machine, Steps
 from edgeconv.errors import EdgeconvError, UsageError, room_hint
-from edgeconv.versioned import Record, Versioned, first_problem, read_document
+from edgeconv.versioned import Record, StoredPath, Versioned, first_problem, read_document
 
 SUFFIX = ".partial"
 Side = Annotated[int, Field(ge=1, le=8192)]
@@ -66,9 +66,9 @@ class Session(Versioned):
     measures: Measures = LATENCY
     options: BenchOptions
     files: tuple[ModelFile, ...] = Field(min_length=1)
-    paths: tuple[Path, ...] = Field(min_length=1)
+    paths: tuple[StoredPath, ...] = Field(min_length=1)
     inputs_sha256: str | None
-    out: Path | None
+    out: StoredPath | None
     optional: tuple[int, ...] = ()
 
     @property

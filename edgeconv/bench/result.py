@@ -25,7 +25,7 @@ from edgeconv.device.messages import (
     Runtime,
 )
 from edgeconv.errors import MeasurementError
-from edgeconv.versioned import Record, Versioned
+from edgeconv.versioned import Record, StoredPath, Versioned
 
 Threads = Annotated[int, Field(ge=1, le=1024)]
 
@@ -51,7 +51,7 @@ class BenchOptions(Record):
     affinity: tuple[int, ...] | None = None
     runtime: Runtime | None = None
     seed: int = Field(default=0, ge=0, lt=2**32)
-    inputs: Path | None = None
+    inputs: StoredPath | None = None
     retries: int = Field(default=2, ge=0, le=100)
     detect: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_repetitions: int = Field(default=MOST, ge=1, le=1000)

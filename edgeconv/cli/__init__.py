@@ -21,7 +21,6 @@ from edgeconv.log_lines import PrintableLines, show_warnings
 from edgeconv.report.output import echo_json, echo_line, give_up_streams, prepare_streams
 
 _COMPLETING = "_EDGECONV_COMPLETE"  # in the environment when a shell asks what Tab shall offer
-
 _MOST = 4000  # characters of a message
 
 COMMANDS = {

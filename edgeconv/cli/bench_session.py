@@ -63,7 +63,7 @@ def _begin(session: Session, out: Path | None, suffix: str) -> Journal:
     name = f"{session.started:%Y%m%dT%H%M%S}-{os.getpid()}{suffix}"
     try:
         return Journal.create(default_path().parent / "unfinished" / name, session)
-    except UsageError as error:
+    except EdgeconvError as error:
         logger.warning("nothing is kept if this is cut short: %s", error.message)
         return Journal(session)
 

@@ -24,7 +24,7 @@ from edgeconv.sweep.jobs import CountJob, Job
 from edgeconv.sweep.network import Network
 from edgeconv.sweep.plan import Question
 from edgeconv.sweep.work import bundle_of, failures_of, result_of
-from edgeconv.versioned import Record, Versioned
+from edgeconv.versioned import Record, StoredPath, Versioned
 
 
 class Row(Record):
@@ -34,7 +34,7 @@ class Row(Record):
     """
 
     network: Network
-    bundle: Path | None = None
+    bundle: StoredPath | None = None
     file: str | None = None
     format: Format | None = None
     bytes: int | None = None

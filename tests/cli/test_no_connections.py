@@ -105,6 +105,7 @@ EVERY = [
     ["inspect", "out"],
     ["evaluate", "out", "--data", "data.npz", "-o", "accuracy.json"],
     [*("bench", "out", "--runs", "1", "--seconds", "0", "--warmup", "0", "-o", "latency.json")],
+    ["predict", "out", "photo.png"],
     ["history"],
     ["models"],
     ["cost", "resnet8"],
@@ -144,6 +145,7 @@ def test_every_command_in_system_calls(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4, 3, 32, 32)).astype(np.float32)
     np.savez(folder / "data.npz", x=x, y=np.zeros(4, np.int64))
+    Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / "photo.png")
     variables = {"HOME": str(home), "PATH": os.environ["PATH"], "TMPDIR": str(temporary)}
     variables["EDGECONV_LOCK"] = str(tmp_path / "lock")
     ours = (folder, temporary, home / ".cache/edgeconv", home / ".local/state/edgeconv")
@@ -172,7 +174,7 @@ def test_every_command_in_system_calls(tmp_path: Path) -> None:
         }
         assert not elsewhere, (arguments, elsewhere)
     assert {path.name for path in folder.iterdir()} == {
-        *("data.npz", "out", "accuracy.json", "latency.json", "page.html"),
+        *("data.npz", "photo.png", "out", "accuracy.json", "latency.json", "page.html"),
     }
     # PyTorch leaves a folder of its own there.
     assert not list(temporary.glob("*edgeconv*"))
