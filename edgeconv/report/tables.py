@@ -80,9 +80,9 @@ def table(
         padding=(0, 2, 0, 0),
         header_style="bold",
         show_header=header,
-        title=title,
+        # Whole, as names are: a title would be wrapped to the width of its table.
+        title=title and Text(printable(title), style="bold", no_wrap=True, overflow="ignore"),
         title_justify="left",
-        title_style="bold",
     )
     for column in columns:
         shown = column if isinstance(column, Column) else Column(column)

@@ -152,7 +152,8 @@ def test_work_of_others_is_told(tmp_path: Path, edgeconv: CommandLine) -> None:
     assert others == pytest.approx([0, 0, 0, 0.5, 0.5, 0.5, 0, 0, 0, 0])
     assert "a.tflite: 0.0% slower at the end than at first" in done.stderr
     assert " 9.0 s " in done.stdout
-    assert " 10.0 s " in done.stdout
+    assert "\n10.0 s " in done.stdout
+    assert f"{tmp_path}/a.tflite\n" in done.stdout  # above its rows, in one line
 
 
 @pytest.mark.usefixtures("scripted")

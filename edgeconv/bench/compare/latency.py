@@ -251,6 +251,6 @@ LATENCY = ResultKind(
     result=BenchResult,
     compare=compare_latencies,
     headline=_headline,
-    doubt="it is neither shown nor excluded; repeat more, in one session (--measure)",
+    doubt="it is neither shown nor excluded; repeat more, in one session (bench A B --gate)",
     history_run=_history_run,
 )

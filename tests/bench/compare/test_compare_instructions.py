@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeconv.bench.compare.instructions import CountVerdict, compare_counts
+from edgeconv.bench.instructions import CountResult
 from edgeconv.device import Runtime
 from edgeconv.report.instructions import counts_cells
 from support.command_line import CommandLine
@@ -141,3 +142,12 @@ def test_a_file_that_is_no_result(
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.error
+
+
+def test_counts_of_version_1_are_read(tmp_path: Path) -> None:
+    """They knew of no file that was left out."""
+    older = made_counts({"m": 1_000_000}).model_dump(mode="json") | {"schema_version": 1}
+    del older["left_out"]
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(older))
+    assert CountResult.load(path) == made_counts({"m": 1_000_000})
