@@ -28,10 +28,9 @@ _CONVERTED = 4
 _IN_INTEGERS = {"Add": 4, "Sub": 4, "Mul": 4, "Softmax": 2}
 _COPIED = 1
 
-_COPIES = {"Gather", "Pad", "Slice", "Split", "Transpose"}
-# These cost nothing in float, where the parts of a Concat need not share a scale.
-_UNCOUNTED = operators(Trait.VIEWS) | {"Concat"}
-_FREE = frozenset(_IN_INTEGERS) | _COPIES | _UNCOUNTED
+_COPIES = operators(Trait.VIEWS) | {"Gather", "Pad", "Slice", "Split", "Transpose"}
+# A Concat costs nothing in float, where its parts need not share a scale.
+_FREE = frozenset(_IN_INTEGERS) | _COPIES | {"Concat"}
 
 Nodes = Collection[ir.Node]
 
