@@ -153,7 +153,9 @@ def _run(
         arrays: list[npt.NDArray[Any]] = session.run(list(names), dict(feed))
     except Exception as error:  # ONNX Runtime's exceptions have no common base
         raise _failed(_ONNX_RUNTIME, error) from error
-    return arrays
+    # ONNX Runtime 1.20 to 1.23 answer with a view of an input that is an output as well, and do not
+    # keep the memory that it shows.
+    return [feed.get(name, array) for name, array in zip(names, arrays, strict=True)]
 
 
 def relative(infos: Sequence[TensorInfo], own: Sequence[TensorInfo]) -> list[TensorInfo]:
