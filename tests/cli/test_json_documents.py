@@ -21,6 +21,8 @@ from support.results import made_counts, made_evaluation, made_model, made_resul
 
 ROOT = Path(__file__).parents[2]
 
+# The doctor works where pydantic is what is broken, so its document is no record.
+WITHOUT_RECORDS = {"doctor"}
 # The documents of each command, by module and name.
 DOCUMENTS = {
     "bench": (
@@ -70,7 +72,7 @@ def test_every_command_has_its_documents() -> None:
     context = click.Context(cli)
     loaded = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
     group = click.Group(commands={name: found for name, found in loaded.items() if found})
-    assert set(with_json(group)) == set(DOCUMENTS)
+    assert set(with_json(group)) - WITHOUT_RECORDS == set(DOCUMENTS)
     for name in (each for names in DOCUMENTS.values() for each in names):
         assert issubclass(document(name), Versioned)
         assert document(name).model_json_schema()["title"] == name.rpartition(".")[2]

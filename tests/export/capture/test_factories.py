@@ -69,7 +69,7 @@ def test_two_packages_of_one_name(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("from .beside import x", r"imports from a package.*\nhint: put an __init__\.py into"),
-        ("def make(:", r"SyntaxError.*\nhint: import it in Python"),
+        ("def make(:", r"SyntaxError.*\nhint: edgeconv --debug shows"),
         ("import no_such_package_of_anyone", r"no module named .*\nhint: install it"),
         ("def make(): raise ValueError('a\\nb')", r"raised ValueError: a\nhint: call it"),
         ("def make(): raise SystemExit(3)", r"raised SystemExit: 3\nhint: call it"),
