@@ -346,9 +346,10 @@ class _Opening:
         """One row of what a quantized file makes of a constant."""
         producer = value.producer()
         kind = "" if producer is None else producer.op_type
-        if producer is None or kind not in _OF_CONSTANTS or producer.inputs[0] is None:
+        source = None if producer is None else producer.inputs[0]
+        if producer is None or source is None or kind not in _OF_CONSTANTS:
             raise refused(node, f"{value.name} keeps the batch that was traced")
-        source, *rest = producer.inputs
+        rest: list[ir.Value | None] = [*producer.inputs[1:]]
         shape = [1 if at == axis else size for at, size in enumerate(static(value))]
         inner = axis - len(shape) + len(static(source))
         if kind == "Expand":

@@ -147,9 +147,12 @@ def _index_reduce(
     *,
     include_self: bool = True,
 ) -> torch.Tensor:
+    if x.dim() == 0:  # ONNX scatters along a dimension that is there
+        whole = x.reshape(1), index.reshape(1), source.reshape(1)
+        result = _index_reduce(whole[0], 0, *whole[1:], reduce, include_self=include_self)
+        return result.reshape(())
     shape = [1] * source.dim()
-    if shape:
-        shape[dim] = -1
+    shape[dim] = -1
     index = index.to(torch.int64).reshape(shape).expand(source.shape)
     return _scatter_reduce(x, dim, index, source, reduce, include_self=include_self)
 

@@ -291,8 +291,8 @@ def _direction(
     if ctx.node.op_type == "LSTM" and ctx.has(PEEPHOLES):
         peepholes = _of_direction(ctx, ctx.tensor(PEEPHOLES), index)
     biases = [_part(ctx, both, 0, start, gates) for start in (0, gates)]
-    dense = [Dense(*pair) for pair in zip((weight, hidden), biases, strict=True)]
-    return Direction(*dense, activations, backward, peepholes)
+    inputs, state = (Dense(*pair) for pair in zip((weight, hidden), biases, strict=True))
+    return Direction(inputs, state, activations, backward, peepholes)
 
 
 def _lengths(ctx: NodeLowering, steps: int, batch: int) -> Tensor | None:
