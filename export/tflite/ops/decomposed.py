@@ -283,6 +283,8 @@ def det(f: Decomposer) -> Results:
     size = f.shape(x)[-1]
     if size > LARGEST_DETERMINANT:
         raise f.unsupported(f"its matrices have {size} rows", f"use {LARGEST_DETERMINANT} at most")
+    if size == 0:
+        return [f("Expand", np.ones(1, np.float32), [*f.shape(x)[:-2]])]
     return [_determinant(f, x, size)]
 
 

@@ -139,7 +139,7 @@ def test_compress_by_a_constant(axis: int | None) -> None:
     agree(net, {"x": smooth((2, 3))})
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4])
 def test_determinants(size: int) -> None:
     net = Net()
     net.output(net.op("Det", net.input("x", (2, 3, size, size))))
