@@ -18,8 +18,8 @@ from edgeconv.bundle import Format, IoType, Layout, OutputKind, Precision, Targe
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.input_shape import (
     FixedArgument,
-    InputShape,
     InputSpec,
+    check_input_size,
     parse_input,
     parse_size,
 )
@@ -247,7 +247,7 @@ class ExportRequest:
                 raise UsageError(
                     f"{name} must be at least 1, not {value}", hint="give a positive number"
                 )
-        _check_input_size(self.size, self.batch)
+        check_input_size(self.size, self.batch)
         self._check_types()
         self._check_inputs()
         if isinstance(self.cut_outputs, str):
@@ -490,20 +490,3 @@ def file_stem(spec: str) -> str:
         is_file = path.endswith((".py", ".onnx", ".pt2"))
         name = Path(path).stem if is_file else path.rpartition(".")[2]
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._") or "model"
-
-
-def _check_input_size(size: tuple[int, ...] | None, batch: int | None) -> None:
-    if isinstance(size, InputShape):
-        if batch not in (None, size.batch):
-            raise UsageError(
-                f"--batch {batch} contradicts --input-size {','.join(map(str, size))}, which "
-                "begins with the batch",
-                hint="leave --batch out",
-            )
-    elif size is not None and len(size) not in (1, 2, 3):
-        raise UsageError(
-            f"an input size has one to three numbers, not {len(size)}",
-            hint="give height and width, or channels, height and width; for sequences channels and "
-            "length, for vectors the number of features, and for any other input its whole shape, "
-            f"batch first: InputShape({(1, *size)})",
-        )

@@ -126,3 +126,25 @@ def _literal(text: str) -> str | int | float | bool | None:
         return float(text)
     except ValueError:
         return text
+
+
+def check_input_size(size: tuple[int, ...] | None, batch: int | None) -> None:
+    """Refuse an input size that has no form of one, or that contradicts the batch.
+
+    Raises:
+        UsageError: It is so.
+    """
+    if isinstance(size, InputShape):
+        if batch not in (None, size.batch):
+            raise UsageError(
+                f"--batch {batch} contradicts --input-size {','.join(map(str, size))}, which "
+                "begins with the batch",
+                hint="leave --batch out",
+            )
+    elif size is not None and len(size) not in (1, 2, 3):
+        raise UsageError(
+            f"an input size has one to three numbers, not {len(size)}",
+            hint="give height and width, or channels, height and width; for sequences channels and "
+            "length, for vectors the number of features, and for any other input its whole shape, "
+            f"batch first: InputShape({(1, *size)})",
+        )
