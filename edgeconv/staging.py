@@ -25,7 +25,7 @@ from edgeconv.bundle import (
     Format,
     Manifest,
 )
-from edgeconv.errors import NO_ROOM, BundleError, UsageError, room_hint
+from edgeconv.errors import NO_ROOM, BundleError, EdgeconvError, UsageError, room_hint
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ def staged(path: Path, *, force: bool) -> Iterator[Path]:
     except OSError as error:
         if not _is_of_the_place(error, path):
             raise  # a file that is read, such as a network's
-        raise UsageError(
+        kind = EdgeconvError if error.errno in NO_ROOM else UsageError
+        raise kind(
             f"cannot write to {named}: {error.strerror}",
             hint=room_hint(error, "choose another --out"),
         ) from error

@@ -18,6 +18,7 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from pydantic_core import PydanticSerializationError
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.limits import DOCUMENT_BYTES
@@ -65,6 +66,19 @@ class Record(BaseModel):
         if not isinstance(fields, dict):
             return fields
         return {name: _as_text(value) for name, value in fields.items()}
+
+    def model_dump_json(self, **how: Any) -> str:
+        """Write the JSON as pydantic does.
+
+        Raises:
+            KeyboardInterrupt: It came while a path was written, of which pydantic makes an error.
+        """
+        try:
+            return super().model_dump_json(**how)
+        except PydanticSerializationError as error:
+            if KeyboardInterrupt.__name__ in str(error):
+                raise KeyboardInterrupt from error
+            raise
 
 
 def _as_text(value: object) -> object:

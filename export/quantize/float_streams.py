@@ -62,7 +62,10 @@ def float_streams(integers: Nodes, movable: Nodes) -> set[ir.Node]:
         if value.is_graph_output():
             readers.add(MinimumCut.TARGET)
         _add_conversions(cut, value, side(value.producer()), readers)
-    return free - cut.target_side()
+    chosen = free - cut.target_side()
+    if all(node in chosen or node.op_type in _COPIES for node in integers):
+        return set()  # int8 was asked for, and nothing else could have it
+    return chosen
 
 
 def _add_conversions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -67,9 +68,16 @@ def test_the_zero_2_w(tmp_path: Path, name: str, words: int) -> None:
     assert highest.read_text() == "1000000\n"
 
 
-@pytest.mark.parametrize("name", ["emulated:", "emulated:pi9", "emulated:../pi4"])
-def test_no_such_board(name: str) -> None:
-    with pytest.raises(UsageError, match="use pi3, pi3-32, zero2w, zero2w-32, pi4, pi5"):
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("emulated:", "use pi3, pi3-32, zero2w, zero2w-32, pi4, pi5"),
+        ("emulated:pi9", "did you mean 'pi5' or 'pi4' or 'pi3'?"),
+        ("emulated:../pi4", "did you mean 'pi4'?"),
+    ],
+)
+def test_no_such_board(name: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(hint)):
         open_device(name)
 
 

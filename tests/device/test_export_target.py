@@ -93,7 +93,8 @@ def test_this_machine_runs_both(model: Path) -> None:
     assert note.startswith("note: for local (")
     assert "ONNX up to opset 23 for onnxruntime" in note
     assert "TFLite for ai-edge-litert" in note
-    assert len(note.splitlines()) == 1
+    (_, then) = note.splitlines()
+    assert then.startswith("next: edgeconv bench ")
     assert "note:" not in summary
     target = bundle.manifest.target
     assert target is not None

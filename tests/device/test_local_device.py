@@ -160,7 +160,8 @@ def test_flood_on_standard_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", ["sys.stderr.write('noise\\n')", 'print(\'{"event":"load","ns":1}\', flush=True)']
+    "sent",
+    ["sys.stderr.write('noise\\n')", 'print(\'{"event":"samples","ns":[1]}\', flush=True)'],
 )
 def test_what_never_ends_ends_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: str

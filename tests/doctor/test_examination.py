@@ -61,7 +61,8 @@ def sick(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     (folder / "state").write_text("a file")
     (folder / "config" / "edgeconv").mkdir(parents=True)
     (folder / "config" / "edgeconv" / "devices.toml").write_text("[devices]\npi = 3\n")
-    site = Path(metadata.distribution("edgeconv").locate_file("")).absolute()
+    # Not that of edgeconv, whose metadata may lie in the work tree.
+    site = Path(metadata.distribution("click").locate_file("")).absolute()
     done = subprocess.run(
         [folder / "bare" / "bin" / "python", "-m", "edgeconv", "doctor", "--json"],
         cwd=folder,
@@ -77,6 +78,7 @@ def sick(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
         check=False,
     )
     assert done.returncode == 1, done.stderr
+    assert done.stdout, done.stderr
     document = json.loads(done.stdout)
     assert document["schema_version"] == 1
     assert document["works"] is False

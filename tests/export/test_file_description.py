@@ -177,7 +177,7 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
 
 
 def test_nothing_else_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no 'licence' .*\nhint: state description, version"):
+    with pytest.raises(UsageError, match=r"no 'licence' .*\nhint: did you mean 'license'"):
         export(classifier(), out=tmp_path / "out", input_size=20, about={"licence": "MIT"})
 
 

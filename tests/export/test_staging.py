@@ -17,7 +17,7 @@ import pytest
 
 from edgeconv import staging
 from edgeconv.bundle import Bundle
-from edgeconv.errors import UsageError
+from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.staging import copy_files, recover, refuse_occupied, staged
 
 
@@ -282,11 +282,11 @@ def test_a_full_disk_is_named_by_its_place(tmp_path: Path) -> None:
     """Writing to an open file says nothing of its name; a copy names what is read first."""
     out, full = tmp_path / "out", (errno.ENOSPC, os.strerror(errno.ENOSPC))
     made = f"cannot write to {re.escape(str(out))}: No space left on device\nhint: free some space"
-    with pytest.raises(UsageError, match=made), staged(out, force=False):
+    with pytest.raises(EdgeconvError, match=made), staged(out, force=False):
         raise OSError(*full)
-    with pytest.raises(UsageError, match=made), staged(out, force=False) as stage:
+    with pytest.raises(EdgeconvError, match=made), staged(out, force=False) as stage:
         raise OSError(*full, str(stage / "m.onnx"))
-    with pytest.raises(UsageError, match=made), staged(out, force=False) as stage:
+    with pytest.raises(EdgeconvError, match=made), staged(out, force=False) as stage:
         raise OSError(*full, "/elsewhere/m.onnx", None, str(stage / "m.onnx"))
     with pytest.raises(OSError, match="elsewhere"), staged(out, force=False):
         raise OSError(*full, "/elsewhere/m.onnx")
