@@ -96,13 +96,13 @@ def float_lines(artifacts: Sequence[Artifact]) -> list[str]:
     Where both formats name a node, the reason of the first counts: it is the quantizer's, and the
     other follows from it.
     """
-    files: dict[tuple[str, str], list[str]] = {}
+    files: dict[tuple[str, str], dict[str, None]] = {}
     reasons: dict[tuple[str, str], str] = {}
     for artifact in artifacts:
         for entry in (*artifact.float_fallback, *(f"{name}: {_TABLE}" for name in artifact.tables)):
             node, _, reason = entry.partition(": ")
             key = (artifact.precision.value, node)
-            files.setdefault(key, []).append(artifact.path)
+            files.setdefault(key, {})[artifact.path] = None
             reasons.setdefault(key, reason)
     nodes: dict[tuple[str, str], list[str]] = {}
     for key, paths in files.items():

@@ -26,7 +26,10 @@ def input_shape(source: Source, input_size: tuple[int, ...] | None) -> tuple[int
             return card
         if isinstance(first, nn.Linear):
             return (first.in_features,)
-        raise UsageError(f"the input size of {source.spec} is not known", hint="pass --input-size")
+        raise UsageError(
+            f"the input size of {source.spec} is not known",
+            hint="pass --input-size, or of several inputs --input NAME:SHAPE for each",
+        )
     shape = input_size
     is_sequence = len(card) == 2 if card else isinstance(first, nn.Conv1d)
     if isinstance(input_size, InputShape):

@@ -50,7 +50,8 @@ def _items(value: Any) -> list[tuple[str, Any]]:
         return list(zip(value._fields, value, strict=True))
     if isinstance(value, (tuple, list)):
         return [(str(index), item) for index, item in enumerate(value)]
+    kind = type(value).__name__
     raise CaptureError(
-        f"the network returns a {type(value).__name__}",
+        f"the network returns {'an' if kind[0] in 'aeiou' else 'a'} {kind}",
         hint="return a tensor, or a tuple, list, dict, dataclass or named tuple of tensors",
     )

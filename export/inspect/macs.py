@@ -33,7 +33,11 @@ def node_macs(node: ir.Node) -> int | None:
         [static_shape(v) for v in node.inputs],
         [static_shape(v) for v in node.outputs],
     )
-    attributes = {name: each.value for name, each in node.attributes.items()}
+    # Texts are bytes, as in a file.
+    attributes = {
+        name: each.value.encode() if isinstance(each.value, str) else each.value
+        for name, each in node.attributes.items()
+    }
     return onnx_macs(node.op_type, inputs, outputs, attributes)
 
 

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeconv.bundle import Artifact, Format, Precision, Target
+from edgeconv.export.inspect.macs import node_macs
 from edgeconv.export.small_products import slow_small_products
 from edgeconv.export.warnings import warn_of_small_products
 
@@ -108,3 +109,16 @@ def test_who_is_warned(
     with caplog.at_level(logging.WARNING, "edgeconv"):
         warn_of_small_products(network((64, 64)), [artifact], there or None)
     assert bool(caplog.records) is warned
+
+
+def test_an_einsum_counts() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Einsum", ["x", "w"], ["y"], equation="bf,fk->bk")],
+        "g",
+        [_value("x", (1, 64))],
+        [_value("y", (1, 32))],
+        [numpy_helper.from_array(np.ones((64, 32), np.float32), "w")],
+    )
+    model = ir.serde.deserialize_model(helper.make_model(graph))
+    assert [node_macs(node) for node in model.graph] == [64 * 32]
+    assert slow_small_products(model) is None
