@@ -18,6 +18,7 @@ from edgeconv.export.attention import plain_attention
 from edgeconv.export.capture.arguments import Called, name_of
 from edgeconv.export.capture.constants import with_constants
 from edgeconv.export.capture.float32 import compute_in_float32
+from edgeconv.export.capture.masked_rows import zero_masked_rows
 from edgeconv.export.capture.materialize import materialized
 from edgeconv.export.capture.module_names import name_by_module
 from edgeconv.export.capture.outputs import named_outputs
@@ -82,6 +83,7 @@ def _captured(
         )
     for value, name in zip(model.graph.inputs, names, strict=True):
         value.name = name
+    zero_masked_rows(model.graph)
     own_outputs(model.graph, output_names)
     _name_weights(model.graph)
     name_by_module(model.graph)
