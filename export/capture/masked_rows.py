@@ -6,14 +6,12 @@ it then looks for, and leaves additive masks as they are, whose Softmax is NaN.
 
 from __future__ import annotations
 
-import ast
-
 import numpy as np
 import onnx_ir as ir
 
+from edgeconv.export.capture.module_names import traced_call
 from edgeconv.export.graph_edit import GraphEditor, describe
 
-_SCOPES = "pkg.torch.onnx.name_scopes"
 _ATTENTION = "scaled_dot_product_attention"
 
 
@@ -28,7 +26,8 @@ def zero_masked_rows(graph: ir.Graph) -> None:
             computed.update(node.outputs)
     for node in list(graph):
         add = node.inputs[0].producer() if node.op_type == "Softmax" and node.inputs[0] else None
-        if add is None or add.op_type != "Add" or not _is_of_attention(node):
+        call = traced_call(node)
+        if add is None or add.op_type != "Add" or call is None or call.operator != _ATTENTION:
             continue
         mask = add.inputs[1]
         assert mask is not None
@@ -36,11 +35,6 @@ def zero_masked_rows(graph: ir.Graph) -> None:
             _fill_with_infinity(editor, mask)
         elif mask in computed:
             _guard(editor, node.outputs[0])
-
-
-def _is_of_attention(node: ir.Node) -> bool:
-    scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
-    return bool(scopes) and str(scopes[-1]).startswith(_ATTENTION)
 
 
 def _fill_with_infinity(editor: GraphEditor, mask: ir.Value) -> None:

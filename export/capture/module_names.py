@@ -17,7 +17,7 @@ _COUNTER = re.compile(r"_\d+$")
 
 
 @dataclass(frozen=True)
-class _Call:
+class TracedCall:
     """One operator of PyTorch: the path of the module that calls it, and its name in the trace."""
 
     path: str
@@ -39,7 +39,7 @@ def name_by_module(graph: ir.Graph) -> None:
     Args:
         graph: as PyTorch's exporter leaves it.
     """
-    calls = {node: call for node in graph.all_nodes() if (call := _call(node))}
+    calls = {node: call for node in graph.all_nodes() if (call := traced_call(node))}
     last = {call: node for node, call in calls.items()}
     operators: dict[str, set[str]] = defaultdict(set)
     containers: set[str] = set()
@@ -78,9 +78,10 @@ class _Names:
         return free
 
 
-def _call(node: ir.Node) -> _Call | None:
+def traced_call(node: ir.Node) -> TracedCall | None:
+    """The operator of PyTorch that a node is of, as the exporter says; None if it does not."""
     scopes = node.metadata_props.get(_SCOPES)
     if scopes is None:
         return None
     *paths, traced = ast.literal_eval(scopes)
-    return _Call(own_name(paths[-1]) if paths else "", traced)
+    return TracedCall(own_name(paths[-1]) if paths else "", traced)

@@ -7,13 +7,12 @@ dimensions from its axis on, which the converter does not write out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from edgeconv.errors import CaptureError
+from edgeconv.export.capture.proto_graphs import all_nodes
 
 _HARDMAX_ALONG_AXIS = 13
 _RESIZE_STATES_PLACES = 11
@@ -49,15 +48,6 @@ def convert_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 def opset_of(proto: onnx.ModelProto) -> int:
     """The version of the standard's operators; 0 where the file states none."""
     return next((item.version for item in proto.opset_import if item.domain in ("", "ai.onnx")), 0)
-
-
-def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of a graph and of the bodies in it."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from all_nodes(attribute.g)
 
 
 def _state_places(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> None:

@@ -15,7 +15,8 @@ from edgeconv.export.capture.cut import cut
 from edgeconv.export.capture.float32 import write_in_float32
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.loop_shapes import state_loop_shapes
-from edgeconv.export.capture.old_opsets import all_nodes, convert_opset, opset_of
+from edgeconv.export.capture.old_opsets import convert_opset, opset_of
+from edgeconv.export.capture.proto_graphs import all_nodes
 from edgeconv.export.capture.read_onnx import MAX_PROTO_BYTES, read_onnx_file
 from edgeconv.export.capture.resize_sizes import state_sizes
 from edgeconv.export.capture.runtime_operators import DOMAIN, WRITTEN, write_as_standard

@@ -8,7 +8,7 @@ import onnx
 import onnx_ir as ir
 
 from edgeconv.errors import CaptureError, EdgeconvError
-from edgeconv.export.capture.old_opsets import all_nodes
+from edgeconv.export.capture.proto_graphs import all_nodes
 from edgeconv.export.capture.runtime_operators import DOMAIN
 from edgeconv.export.capture.sizes import refuse_damaged_constants
 from edgeconv.export.capture.well_formed import (

@@ -13,6 +13,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgeconv.errors import CaptureError
+from edgeconv.export.capture.proto_graphs import all_graphs
 from edgeconv.limits import NETWORK_BYTES, TENSOR_BYTES
 
 _UNKNOWN_ITEM_BYTES = 4  # strings, and types that this version of onnx does not know
@@ -110,28 +111,20 @@ def _bytes(dims: Iterable[int], data_type: int) -> int:
     return items * item
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _graphs(attribute.g)
-
-
 def _attributes(graph: onnx.GraphProto) -> Iterator[onnx.AttributeProto]:
-    for each in _graphs(graph):
+    for each in all_graphs(graph):
         for node in each.node:
             yield from node.attribute
 
 
 def _constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    for each in _graphs(graph):
+    for each in all_graphs(graph):
         yield from each.initializer
     yield from (each.t for each in _attributes(graph) if each.HasField("t"))
 
 
 def _sparse(graph: onnx.GraphProto) -> Iterator[onnx.SparseTensorProto]:
-    for each in _graphs(graph):
+    for each in all_graphs(graph):
         yield from each.sparse_initializer
     stated = (each for each in _attributes(graph) if each.HasField("sparse_tensor"))
     yield from (each.sparse_tensor for each in stated)

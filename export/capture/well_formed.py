@@ -6,13 +6,12 @@ scales outside the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx
 import onnx.inliner
 from onnx import helper, numpy_helper
 
+from edgeconv.export.capture.proto_graphs import all_graphs
 from edgeconv.limits import TENSOR_BYTES
 
 _SMALL_BYTES = 1024  # what onnx and PyTorch leave inside the file
@@ -46,7 +45,7 @@ def make_well_formed(proto: onnx.ModelProto) -> bool:
     changes = [
         _fill_sparse(proto.graph),
         _part_outputs(proto.graph),
-        *[_part_names(graph) for graph in _graphs(proto.graph)],
+        *[_part_names(graph) for graph in all_graphs(proto.graph)],
     ]
     return any(changes)
 
@@ -107,14 +106,6 @@ def _part_names(graph: onnx.GraphProto) -> bool:
             changed = True
         seen |= {node.name} - {""}
     return changed
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _graphs(attribute.g)
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -17,6 +17,7 @@ from edgeconv import models
 from edgeconv.cli import completions
 from edgeconv.export.tasks import TASKS
 from support.commands import ALL
+from support.terminal import shown_on
 
 # The command of a shell, and the first line of a session that registers the completion.
 SHELLS = {
@@ -99,16 +100,7 @@ def type_into(command: list[str], text: str) -> str:
     ):
         os.close(theirs)
         os.write(ours, text.encode())
-        shown = b""
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # Linux says EIO when the other end is closed
-                break
-            if not part:
-                break
-            shown += part
-        os.close(ours)
+        shown = shown_on(ours)
     return shown.decode("utf-8", "replace")
 
 

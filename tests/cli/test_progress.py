@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from support.terminal import shown_on
+
 pytestmark = pytest.mark.slow
 
 ARGUMENTS = ["export", "resnet8", "--calibration", "random", "--calibration-size", "8"]
@@ -27,16 +29,7 @@ def test_progress_on_a_terminal(tmp_path: Path, quiet: bool) -> None:
         env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
     )
     os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # Linux says EIO when the other end is closed
-            break
-        if not part:
-            break
-        shown += part
-    os.close(ours)
+    shown = shown_on(ours)
     assert process.wait() == 0, shown.decode()
     assert (b"Capturing" in shown) is not quiet
 
