@@ -82,7 +82,7 @@ def capture_file(
         UsageError: an open dimension was not given, or a stated one contradicts the request.
         CaptureError: the file is damaged or invalid, or its opset cannot be converted.
     """
-    with _texts_in_utf8(path):
+    with _damage_named(path):
         proto, changed = read_onnx_file(path)
         itself: Path | bytes = path
         if changed and proto.ByteSize() < MAX_PROTO_BYTES:
@@ -121,24 +121,26 @@ def capture_file(
 
 
 @contextmanager
-def _texts_in_utf8(path: Path) -> Iterator[None]:
-    """Name the file whose texts are not UTF-8: protobuf decodes each when it is first read.
+def _damage_named(path: Path) -> Iterator[None]:
+    """Name the file that cannot be read as a whole.
 
-    onnx-ir makes errors of its own of those.
+    Protobuf decodes a text when it is first read, which may be late, and gives bytes that are not
+    UTF-8 as they are in some places. onnx-ir makes errors of its own of what it meets.
     """
     try:
         yield
     except EdgeconvError:
         raise
     except Exception as error:
-        met: BaseException | None = error
-        while met is not None and not isinstance(met, UnicodeDecodeError):
+        met: BaseException = error
+        while isinstance(met, ir.serde.SerdeError) and met.__cause__ is not None:
             met = met.__cause__
-        if met is None:
+        if met is error and not isinstance(met, UnicodeDecodeError):
             raise
+        of_text = isinstance(met, (UnicodeDecodeError, TypeError))  # the latter of bytes
+        what = "one of its names or texts is not UTF-8" if of_text else first_line(met)
         raise CaptureError(
-            f"{path} is not a valid ONNX file: one of its names or texts is not UTF-8",
-            hint="make or copy it again",
+            f"{path} is not a valid ONNX file: {what}", hint="make or copy it again"
         ) from error
 
 

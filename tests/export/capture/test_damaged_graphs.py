@@ -149,7 +149,7 @@ def test_data_that_do_not_fill_their_shape_are_named(
         export(path, out=tmp_path / "out")
 
 
-@pytest.mark.parametrize("place", ["doc_string", "metadata", "name"])
+@pytest.mark.parametrize("place", ["doc_string", "key", "value", "name"])
 def test_texts_that_are_not_utf8(place: str, tmp_path: Path) -> None:
     """Protobuf decodes a text when it is first read, be that in the middle of the work."""
     # An operator that is written in another way, for which the whole file is read.
@@ -164,7 +164,9 @@ def test_texts_that_are_not_utf8(place: str, tmp_path: Path) -> None:
     elif place == "name":
         nodes[0].name = "QQQQ"
     else:
-        nodes[0].metadata_props.add(key="pkg.trace", value="QQQQ")
+        nodes[0].metadata_props.add(key="a", value="b")
+        texts = ("QQQQ", "c") if place == "key" else ("c", "QQQQ")
+        nodes[0].metadata_props.add(key=texts[0], value=texts[1])
     proto = helper.make_model(
         helper.make_graph(nodes, "g", [value], [output]),
         ir_version=10,
@@ -172,5 +174,7 @@ def test_texts_that_are_not_utf8(place: str, tmp_path: Path) -> None:
     )
     file = tmp_path / "n.onnx"
     file.write_bytes(proto.SerializeToString().replace(b"QQQQ", b"Q\xff\xfeQ"))
-    with pytest.raises(CaptureError, match=r"n\.onnx is not a valid ONNX file: .* not UTF-8"):
+    with pytest.raises(
+        CaptureError, match=r"n\.onnx is not a valid ONNX file: .* not UTF-8"
+    ):
         export(str(file), out=tmp_path / "out", formats=["onnx"])
