@@ -174,7 +174,5 @@ def test_texts_that_are_not_utf8(place: str, tmp_path: Path) -> None:
     )
     file = tmp_path / "n.onnx"
     file.write_bytes(proto.SerializeToString().replace(b"QQQQ", b"Q\xff\xfeQ"))
-    with pytest.raises(
-        CaptureError, match=r"n\.onnx is not a valid ONNX file: .* not UTF-8"
-    ):
+    with pytest.raises(CaptureError, match=r"n\.onnx is not a valid ONNX file: .* not UTF-8"):
         export(str(file), out=tmp_path / "out", formats=["onnx"])
