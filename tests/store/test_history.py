@@ -144,7 +144,7 @@ def test_a_schema_that_is_not_utf8(history: History, history_path: Path) -> None
     """SQLite cites it in a message, which Python then cannot decode."""
     history.add(made_result(made_model("a.onnx", CALM)), None)
     sound = re.compile(rb"tableruns(runs.{1,3}CREATE) TABLE", re.DOTALL)
-    content, count = sound.subn(rb"tabler\xf7ns\1 MABLE", history_path.read_bytes())
+    content, count = sound.subn(b"tabler\xf7ns\\1 MABLE", history_path.read_bytes())
     assert count == 1
     history_path.write_bytes(content)
     with pytest.raises(UsageError, match="cannot be used as the history"):
