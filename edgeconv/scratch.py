@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
+import re
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +18,8 @@ from typing import BinaryIO, cast
 from edgeconv.errors import NO_ROOM, EdgeconvError, room_hint
 
 PREFIX = "edgeconv-"
+_NAME = re.compile(re.escape(PREFIX) + "[a-z0-9_]{8}")  # as tempfile makes names
+_LOCK, _FOLDER = "edgeconv.lock", "files"
 _FULL_BYTES = 1 << 20  # a disk with less is full: whoever wrote may have asked for that much
 
 
@@ -24,11 +31,12 @@ class NoRoom(EdgeconvError):  # noqa: N818  # what was met, as in edgeconv.error
 def temporary_folder() -> Iterator[Path]:
     """Yield a folder that is removed with all that is in it when the block ends.
 
+    Those of killed processes are removed, too.
+
     Raises:
         NoRoom: No folder can be made, or the block failed for lack of room in it.
     """
-    with needs_room(), tempfile.TemporaryDirectory(prefix=PREFIX) as name:
-        folder = Path(name)
+    with needs_room(), _held_folder() as folder:
         try:
             yield folder
         except (OSError, EdgeconvError) as error:
@@ -37,6 +45,57 @@ def temporary_folder() -> Iterator[Path]:
             if isinstance(met, OSError) and met.errno in NO_ROOM and _lies_in(met, folder):
                 raise _no_room(met) from error
             raise
+
+
+@contextmanager
+def _held_folder() -> Iterator[Path]:
+    """Make a folder, and hold a lock beside it as long as it is there.
+
+    The system releases the lock when the process ends, however it ends.
+    """
+    _clear_remains(Path(tempfile.gettempdir()))
+    while True:
+        with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
+            lock, folder = Path(name, _LOCK), Path(name, _FOLDER)
+            with lock.open("xb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:  # another process takes it for a rest, and removes it
+                    continue
+                except OSError:  # the file system has no locks; nothing is taken for a rest there
+                    pass
+                if not lock.exists():  # it was removed as a rest before it was locked
+                    continue
+                folder.mkdir()
+                yield folder
+                return
+
+
+def _clear_remains(temporary: Path) -> None:
+    """Remove the folders of killed processes of this user."""
+    for item in temporary.glob(f"{PREFIX}*"):
+        # It is another user's or gone, a process holds it, or the file system has no locks.
+        with contextlib.suppress(OSError):
+            if _NAME.fullmatch(item.name) and _is_ours(item):
+                _remove_unless_held(item)
+
+
+def _is_ours(item: Path) -> bool:
+    """Whether a folder is one of :func:`_held_folder`, and not some folder of that name."""
+    found = item.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        return False
+    return {each.name for each in item.iterdir()} in ({_LOCK}, {_LOCK, _FOLDER})
+
+
+def _remove_unless_held(item: Path) -> None:
+    lock = os.open(item / _LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if os.fstat(lock).st_size == 0:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(item, ignore_errors=True)
+    finally:
+        os.close(lock)
 
 
 @contextmanager

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from edgeconv.errors import UsageError, room_hint
+
+_PART = re.compile(r"\.edgeconv\.[0-9a-f]{8}\.part(\.[^.]*)?")
+_LONGEST_SUFFIX = 16  # the name of a part is not longer than names can be
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -25,8 +33,9 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield the path of a file to write; on success it takes the place of ``path``.
 
-    A symbolic link stays, and what it points to is replaced. What is no file, such as /dev/null
-    or a pipe, is written to.
+    A part has another name in the same folder, with the same end. Parts that killed processes left
+    there are removed. A symbolic link stays, and what it points to is replaced. What is no file,
+    such as /dev/null or a pipe, is written to.
 
     Raises:
         UsageError: The file cannot be written.
@@ -49,12 +58,52 @@ def _written(path: Path) -> Iterator[Path]:
         yield path  # not resolved: /dev/stdout leads to a name that no file has if it is a pipe
         return
     target = path.resolve()
-    part = target.with_name(f".edgeconv.{secrets.token_hex(4)}.part")
-    part.open("x").close()
+    _clear_remains(target.parent)
+    with _held_part(target) as part:
+        try:
+            yield part
+            if target.exists():
+                shutil.copymode(target, part)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _held_part(target: Path) -> Iterator[Path]:
+    """Make a part with the end of the target's name, and hold its lock as long as this lives.
+
+    The system releases the lock when the process ends, however it ends.
+    """
+    suffix = target.suffix if len(target.suffix) <= _LONGEST_SUFFIX else ""
+    while True:
+        part = target.with_name(f".edgeconv.{secrets.token_hex(4)}.part{suffix}")
+        with part.open("xb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # another process takes it for a rest, and removes it
+                continue
+            except OSError:  # the file system has no locks, and nothing there is taken for a rest
+                pass
+            if part.exists():
+                yield part
+                return
+
+
+def _clear_remains(folder: Path) -> None:
+    """Remove what killed processes left of files that they wrote there."""
+    for part in folder.glob(".edgeconv.*.part*"):
+        if _PART.fullmatch(part.name):
+            # It cannot be opened, or another process writes it, or the file system has no locks.
+            with contextlib.suppress(OSError):
+                _remove_unless_held(part)
+
+
+def _remove_unless_held(part: Path) -> None:
+    opened = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        yield part
-        if target.exists():
-            shutil.copymode(target, part)
-        part.replace(target)
+        if stat.S_ISREG(os.fstat(opened).st_mode):
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink(missing_ok=True)
     finally:
-        part.unlink(missing_ok=True)
+        os.close(opened)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from edgeconv.companion.write import run_script
 from edgeconv.errors import BundleError, DataError, EdgeconvError, UsageError, first_line
 from edgeconv.near_names import did_you_mean
 from edgeconv.place import Place
+from edgeconv.whole_file import whole_file
 
 _PRINTED = (Shown.CLASSES, Shown.LABEL)
 
@@ -54,6 +56,7 @@ def predict(
     script: dict[str, Any] = {"__name__": "edgeconv_run"}
     try:
         exec(compile(run_script(bundle.manifest, bundle.path.resolve()), "run.py", "exec"), script)
+        script["written"] = _written
         if place is not None:
             script["load"] = lambda wanted: _loaded_there(bundle, wanted, place)
         if out is not None and shown(bundle.manifest) in _PRINTED:
@@ -74,6 +77,16 @@ def predict(
         raise
     except Exception as error:  # each runtime raises its own for an input that it refuses
         raise DataError(f"{given} cannot be run: {first_line(error)}") from error
+
+
+@contextmanager
+def _written(out: str) -> Iterator[str]:
+    """What the script's ``written`` does, with what :func:`whole_file` does besides."""
+    try:
+        with whole_file(Path(out)) as part:
+            yield str(part)
+    except ValueError as error:  # no format has such a suffix
+        raise UsageError(f"{out} cannot be written: {error}", hint="name a .png") from error
 
 
 def _loaded_there(bundle: Bundle, wanted: str | None, place: Place) -> tuple[str, Any]:
