@@ -177,7 +177,7 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
         if node.name in keep_float and operator is not None:
             reasons[node] = KEPT
     reasons.update(dict.fromkeys(_islands(reasons), _ISLAND))
-    reasons.update(dict.fromkeys(_streams(reasons, options), _STREAM))
+    reasons.update(dict.fromkeys(_streams(reasons, options, known), _STREAM))
     for node, reason in reasons.items():
         operator = OPERATORS.get(node.op_type)
         if operator is None or reason:
@@ -214,7 +214,9 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
     return result
 
 
-def _streams(reasons: Mapping[ir.Node, str], options: QuantizeOptions) -> Iterator[ir.Node]:
+def _streams(
+    reasons: Mapping[ir.Node, str], options: QuantizeOptions, known: set[ir.Node]
+) -> Iterator[ir.Node]:
     """Yield the operators with an integer form that cost no more in float.
 
     They are the same whatever else the user asked to keep in float.
@@ -226,7 +228,7 @@ def _streams(reasons: Mapping[ir.Node, str], options: QuantizeOptions) -> Iterat
         for node in integers
         if node.name not in options.chosen.int16 and not any(map(is_accumulator, node.outputs))
     }
-    yield from (node for node in float_streams(integers, movable) if not reasons[node])
+    yield from (node for node in float_streams(integers, movable, known) if not reasons[node])
 
 
 def _shares_are_lost(node: ir.Node) -> bool:
