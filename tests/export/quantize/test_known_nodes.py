@@ -28,7 +28,8 @@ def with_table() -> ir.Model:
     for width in (2, 64, 64):
         table = net.op("Relu", net.op("MatMul", table, weight(width, 64)))
     scores = net.op("MatMul", net.input("x", (1, SIZE, 8)), weight(8, 64))
-    return as_model(net.output(net.op("MatMul", net.op("Add", scores, table), weight(64, 8))).proto())
+    y = net.op("MatMul", net.op("Add", scores, table), weight(64, 8))
+    return as_model(net.output(y).proto())
 
 
 def test_layers_on_constants_stay_in_float_and_what_reads_them_does_not() -> None:
