@@ -10,6 +10,7 @@ from typing import Any
 from edgeconv.bundle import Manifest
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.truth import Labeled, images_at, images_with_truths
+from edgeconv.near_names import near_paths
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,10 @@ def open_coco(
     """
     stored = images_at(data, manifest)
     if truth is None or not truth.is_file():
+        wanted = "pass COCO's JSON, such as instances_val2017.json, with --truth"
         raise UsageError(
             f"the boxes in {data} are not stated" if truth is None else f"{truth}: no such file",
-            hint="pass COCO's JSON, such as instances_val2017.json, with --truth",
+            hint=near_paths(truth or Path(), wanted),
         )
     try:
         whole: dict[str, Any] = json.loads(truth.read_text("utf-8"))
