@@ -23,8 +23,7 @@ def test_an_interval_is_named_where_there_is_one(
     against = AgainstFloat(path="float.onnx", change=-0.01, low=low, high=high)
     accuracy = Accuracy(path="a.onnx", bytes=1, runtime="x 1", figures=(figure,))
     result = Evaluation(
-        edgeconv_version="0",
-        task="t",
+        task="segmentation",
         data="d",
         data_sha256="0" * 64,
         samples=8,
