@@ -13,7 +13,7 @@ from edgeconv.bundle import Bundle, Shown
 from edgeconv.companion.network import shown
 from edgeconv.companion.write import run_script
 from edgeconv.errors import BundleError, DataError, EdgeconvError, UsageError, first_line
-from edgeconv.near_names import did_you_mean
+from edgeconv.near_names import did_you_mean, near_paths
 from edgeconv.place import Place
 from edgeconv.whole_file import whole_file
 
@@ -50,7 +50,8 @@ def predict(
         raise UsageError(f"{bundle.path} has no {file!r}", hint=hint)
     if not given.is_file():
         what = "is not a file" if given.exists() else "no such file"
-        raise UsageError(f"{given}: {what}", hint="name a picture, or an .npz with the inputs")
+        hint = near_paths(given, "name a picture, or an .npz with the inputs")
+        raise UsageError(f"{given}: {what}", hint=hint)
     arguments = ["--file", file] if file is not None else []
     arguments += ["--out", str(out)] if out is not None else []
     script: dict[str, Any] = {"__name__": "edgeconv_run"}

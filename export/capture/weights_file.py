@@ -16,6 +16,7 @@ import torch
 
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.capture.shards import INDEX_SUFFIX, is_index, shards_of
+from edgeconv.near_names import near_paths
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".pth.tar")
 _ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray")  # NumPy 1 and 2
@@ -36,7 +37,7 @@ def read_weights_file(path: Path) -> Any:
         DataError: It is damaged, or holds more than plain data.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such file", hint="name a file of weights")
+        raise UsageError(f"{path}: no such file", hint=near_paths(path, "name a file of weights"))
     name = path.name.lower()
     if is_index(path):
         return _read_shards(path)
