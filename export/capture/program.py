@@ -20,6 +20,7 @@ from torch.export import ExportedProgram
 from edgeconv.errors import CaptureError, UsageError, first_line
 from edgeconv.export.capture.arguments import Call
 from edgeconv.export.capture.source import ModelArgs, Source
+from edgeconv.stand_in import refuse_stand_in
 
 _OPERATORS = re.compile(
     r"(torch\.ops\.(aten|prims|higher_order|quantized_decomposed|torchvision|torchao)"
@@ -62,6 +63,7 @@ def load_program(path: Path, args: ModelArgs) -> Source:
         raise UsageError(
             f"--model-arg does not apply to {path.name}: a program is complete", hint="leave it out"
         )
+    refuse_stand_in(path, CaptureError)
     try:
         _refuse_code(path)
         program = torch.export.load(path)

@@ -159,7 +159,7 @@ def test_what_is_no_file_of_weights(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no state dict"):
         loaded(tmp_path / "c.pth")
     torch.save(network(), tmp_path / "whole.pth")  # a pickle of a class
-    with pytest.raises(DataError, match=r"holds torch\.nn\.modules\.container\.Sequential"):
+    with pytest.raises(DataError, match=r"holds a whole torch\.nn\.modules\.container\.Sequential"):
         loaded(tmp_path / "whole.pth")
 
 
