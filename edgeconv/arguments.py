@@ -194,7 +194,9 @@ def refuse_other_type(
     if fits([value], hint):
         remedy = f"pass {[value]}"
     origin = " of Python" if isinstance(value, numbers.Real) and _is_foreign(value) else ""
-    raise UsageError(f"{called}: {name} is {shown}", hint=remedy or f"pass {described(hint)}{origin}")
+    raise UsageError(
+        f"{called}: {name} is {shown}", hint=remedy or f"pass {described(hint)}{origin}"
+    )
 
 
 def _is_foreign(value: object) -> bool:
@@ -266,5 +268,5 @@ def _described(hint: Any) -> str:
     if isinstance(hint, type) and issubclass(hint, Enum):
         return "one of " + ", ".join(str(each.value) for each in hint)
     if _has_fields(hint):
-        return f"a {hint.__name__}({', '.join(f'{name}=…' for name in field_names(hint))})"
-    return f"a {getattr(hint, '__name__', hint)}"
+        return f"{hint.__name__}({', '.join(f'{name}=…' for name in field_names(hint))})"
+    return f"an object of type {getattr(hint, '__name__', hint)}"

@@ -258,6 +258,10 @@ class ExportRequest:
                     f"there is no {key!r} among what a file says of its network",
                     hint=did_you_mean(key, _ABOUT, f"state {', '.join(_ABOUT)}"),
                 )
+        if self.min_sqnr is not None and not math.isfinite(self.min_sqnr):
+            raise UsageError(
+                f"min_sqnr is a number of decibels, not {self.min_sqnr}", hint="leave it out"
+            )
         if self.accuracy_budget is not None and not 0 <= self.accuracy_budget < 1:
             raise UsageError(
                 f"the accuracy budget is a share of all samples, not {self.accuracy_budget}",
@@ -275,6 +279,10 @@ class ExportRequest:
             )
         if self.runtime is not None:
             tflite_release(self.runtime)
+        if self.task != ExportRequest.task and ":" not in self.task:
+            from edgeconv.export.tasks import open_task  # it imports torch
+
+            open_task(self.task)
         self._check_layers()
         if self.is_float:
             self.check_calibration()

@@ -1,4 +1,4 @@
-"""The networks of ``requirements.txt``, each with inputs as its authors feed it."""
+"""The networks of the extra ``realnets`` and of ``requirements.txt``, each with inputs as its authors feed it."""
 
 from __future__ import annotations
 
