@@ -127,7 +127,7 @@ def _as_listing(value: Any, hint: Any) -> Any:
 
 def _types(kind: type[Any]) -> dict[str, Any]:
     """The types of the fields of a dataclass, as far as they can be known at run time."""
-    found = {}
+    found: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
         one = type(kind.__name__, (), {"__annotations__": {field.name: field.type}})
         one.__module__ = kind.__module__

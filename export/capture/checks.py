@@ -56,9 +56,9 @@ def refuse_bad_statistics(model: ir.Model) -> None:
     It is called before batch norms are folded, which would put the blame on other weights.
     """
     for node in model.graph.all_nodes():
-        is_norm = node.op_type == "BatchNormalization" and node.domain == ""
-        if not is_norm or node.attributes.get_int("training_mode", 0):
-            continue  # in training mode it computes them itself
+        trains: int = node.attributes.get_int("training_mode", 0)  # it computes them itself
+        if node.op_type != "BatchNormalization" or node.domain or trains:
+            continue
         for value in node.inputs[1:5]:
             array = None if value is None else known_array(value)
             if value is None or array is None:

@@ -26,8 +26,9 @@ class InputShape(tuple[int, ...]):
 
     def __new__(cls, *sides: Iterable[int]) -> InputShape:
         """Take the sides as a tuple takes its items."""
-        shape = tuple(sides[0]) if len(sides) == 1 and isinstance(sides[0], Iterable) else sides
-        if len(sides) != 1 or not all(isinstance(side, int) and side > 0 for side in shape):
+        one = sides[0] if len(sides) == 1 and isinstance(sides[0], Iterable) else None
+        shape = () if one is None else tuple(one)
+        if one is None or not all(isinstance(side, int) and side > 0 for side in shape):
             raise UsageError(
                 f"an InputShape is made of one tuple of whole numbers, not of {sides!r}",
                 hint="pass the whole shape, batch first: InputShape((1, 12, 8))",
