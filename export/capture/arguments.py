@@ -119,9 +119,13 @@ def parameters_of(network: nn.Module) -> list[str]:
 
 def one_input(network: nn.Module, shape: tuple[int, ...]) -> Arguments:
     """The arguments of a module on one float32 input of this shape."""
-    names = _parameters(network)
-    name = next(iter(names), "input")
-    return Arguments((Leaf(0),), {}, (TensorInfo(name=name, shape=shape, dtype="float32"),))
+    parameters = list(_signature(network).parameters.values())
+    name = next((each.name for each in parameters if each.kind in _POSITIONAL), None)
+    by_name = [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    info = TensorInfo(name=name or next(iter(by_name), "input"), shape=shape, dtype="float32")
+    if name is None and by_name:
+        return Arguments((), {by_name[0]: Leaf(0)}, (info,))
+    return Arguments((Leaf(0),), {}, (info,))
 
 
 def stated_arguments(network: nn.Module, stated: Sequence[InputSpec | FixedArgument]) -> Arguments:

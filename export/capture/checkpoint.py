@@ -163,11 +163,8 @@ def _without_prefixes(state: State, wanted: Collection[str]) -> State:
             break
     if len(best) < len(given):
         left = [name for name in given if not any(name.endswith(own) for own in best)]
-        logger.warning(
-            "%d names of the weights are beside the network's and left out: %s",
-            len(left),
-            ", ".join(left[:_MOST_NAMED]) + (", …" if len(left) > _MOST_NAMED else ""),
-        )
+        named = ", ".join(left[:_MOST_NAMED]) + (", …" if len(left) > _MOST_NAMED else "")
+        logger.warning("left out what the weights have beside the network's: %s", named)
     return best
 
 

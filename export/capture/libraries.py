@@ -231,7 +231,7 @@ def _build(spec: str, factory: Any, builder: Any, name: str, **options: Any) -> 
 
 
 def _unknown(spec: str, package: str, name: str, known: Sequence[str]) -> UsageError:
-    near = near_names(name, known) or [n for n in known if name in n][:3]
+    near = near_names(name, known) or [n for n in known if name and name in n][:3]
     hint = " or ".join(f"'{package}:{each}'" for each in near)
     return UsageError(
         f"{package} has no network {spec.partition(':')[2]!r}",

@@ -10,6 +10,7 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from edgeconv.errors import DataError, UsageError, first_line
+from edgeconv.export.quiet import quiet_python
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ def own_copy(network: nn.Module) -> nn.Module:
     if _is_exported(network):
         return network  # a copy would lose its mode, and nothing here changes it
     try:
-        return copy.deepcopy(network, _detached(network))
+        with quiet_python():  # PyTorch warns of its own classes
+            return copy.deepcopy(network, _detached(network))
     except Exception as error:  # the user's own __deepcopy__, or one of PyTorch's many reasons
         raise UsageError(
             f"{type(network).__name__} cannot be copied: {first_line(error)}",

@@ -30,7 +30,8 @@ _OPERATORS = re.compile(
 _SYMBOL = re.compile(r"Symbol\('\w+'(, \w+=True)*\)")
 _EXPRESSION = re.compile(r"[\w\s+*/(),<>=&|~-]*")
 _WORDS = re.compile(
-    r"[sufz]{1,2}\d+|\d+|Max|Min|Mod|PythonMod|FloorDiv|CleanDiv|CeilDiv|CeilToInt|FloorToInt|"
+    r"[sufz]{1,2}\d+|\d+|Add|Mul|Pow|Rational|Max|Min|Mod|PythonMod|FloorDiv|CleanDiv|CeilDiv|"
+    r"CeilToInt|FloorToInt|"
     r"ModularIndexing|Where|ToFloat|TruncToInt|IntTrueDiv|FloatTrueDiv|PowByNatural|Eq|Ne|Lt|Le|"
     r"Gt|Ge|And|Or|Not|Integer|int_oo|oo|True|False"
 )

@@ -113,7 +113,10 @@ def _remedy(network: nn.Module, message: str) -> str:
     if others := ", ".join(sorted(str(dtype) for dtype in types - {torch.float32})):
         return f"call .float() on the network, whose weights are {others}"
     if re.search(r"required (positional|keyword-only) argument", message):
-        return "give every input with --input NAME:SHAPE, or all of them with --example inputs.npz"
+        return (
+            "give every input with --input NAME:SHAPE, or NAME=VALUE for what is not a tensor, or "
+            "all of them with --example inputs.npz"
+        )
     if "indices" in message and "scalar types" in message:
         return "say that the input holds integers, as in --input NAME:1,16:int64"
     arguments = network.arguments if isinstance(network, Called) else None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from edgeconv.errors import UsageError
+from edgeconv.export.capture.arguments import Called
 from edgeconv.export.capture.bind import bind
-from edgeconv.export.capture.input_shape import InputSpec
+from edgeconv.export.capture.input_shape import InputShape, InputSpec
 from edgeconv.export.capture.source import Source
 from edgeconv.export.verify.reference import module_outputs
 
@@ -43,8 +45,21 @@ class Two(nn.Module):
 def test_the_option_that_states_the_inputs(stated: dict[str, Any], hint: str) -> None:
     options: dict[str, Any] = {"size": None, "batch": None, "stated": (), "example": None}
     network = bind(Source("two", Two().eval()), **options | stated).network
-    assert isinstance(network, nn.Module)
-    sample = [torch.zeros(info.shape).numpy() for info in network.arguments.inputs]  # type: ignore[union-attr]
+    assert isinstance(network, Called)
+    sample = [torch.zeros(info.shape).numpy() for info in network.arguments.inputs]
     with pytest.raises(UsageError) as caught:
         module_outputs(network, tuple(sample))
     assert caught.value.hint.startswith(hint)
+
+
+def test_one_input_that_is_passed_by_name() -> None:
+    class ByName(nn.Module):
+        def forward(self, *, tokens: torch.Tensor, scale: float = 2.0) -> torch.Tensor:
+            return tokens * scale
+
+    options: dict[str, Any] = {"batch": None, "stated": (), "example": None}
+    network = bind(Source("by_name", ByName()), size=InputShape((1, 6)), **options).network
+    assert isinstance(network, Called)
+    assert [info.name for info in network.arguments.inputs] == ["tokens"]
+    (output,) = module_outputs(network, (np.ones((1, 6), np.float32),)).values()
+    assert (output == 2).all()
