@@ -279,6 +279,11 @@ def object_samples(
         return DatasetSamples(data, inputs, preprocessing)
     if isinstance(data, Iterable):
         return IterableSamples(data, inputs, preprocessing)
+    if callable(data):
+        raise UsageError(
+            f"samples cannot be read from the function {getattr(data, '__name__', data)}",
+            hint="call it, and pass the generator or the list that it returns",
+        )
     raise UsageError(
         f"samples cannot be read from an object of type {type(data).__name__}",
         hint="pass a path, an array, a list, a generator, a Dataset or a DataLoader",
