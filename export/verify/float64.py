@@ -25,6 +25,7 @@ from edgeconv.export.verify.default_float64 import DefaultFloat64
 from edgeconv.export.verify.functions import moves_by_functions
 from edgeconv.export.verify.parity import Probes
 from edgeconv.export.verify.reference import Oracle, module_outputs
+from edgeconv.export.verify.reference_kernels import KERNELS
 from edgeconv.export.verify.rounding import allowances, largest_error, magnitude, moved
 
 logger = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ def file_in_float64(file: Path | bytes, samples: Sequence[Sample]) -> list[Array
 def file_in_float(
     file: Path | bytes, samples: Sequence[Sample], dtype: type[np.floating[Any]]
 ) -> list[Arrays] | None:
-    """Run an ``.onnx`` file on ONNX's reference implementation.
+    """Run an ``.onnx`` file on ONNX's reference implementation, with PyTorch's fast kernels in it.
 
     Args:
         file: The file or its bytes.
@@ -186,7 +187,7 @@ def file_in_float(
         model = onnx.load(file) if isinstance(file, Path) else onnx.load_model_from_string(file)
         doubles = dtype is np.float64
         model = _doubled_model(model) if doubles else model
-        evaluator = ReferenceEvaluator(model)
+        evaluator = ReferenceEvaluator(model, new_ops=KERNELS)
         weights = {tensor.name for tensor in model.graph.initializer}
         names = [name for name in evaluator.input_names if name not in weights]
         samples = [_doubled(sample) for sample in samples] if doubles else samples

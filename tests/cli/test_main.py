@@ -50,6 +50,19 @@ def test_help_imports_nothing_heavy() -> None:
     assert heavy.isdisjoint(loaded)
 
 
+@pytest.mark.parametrize("own", ["ACTIVE", None])
+def test_threads_that_wait_leave_the_processor_to_others(own: str | None) -> None:
+    """OpenMP reads the variable when PyTorch is imported, so it has to stand by then."""
+    before = f"os.environ['OMP_WAIT_POLICY'] = {own!r}" if own else "pass"
+    said = run(
+        f"import os, sys\n{before}\nsys.argv = ['edgeconv', '--help']\n"
+        "from edgeconv.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    assert said.split()[-2:] == [own or "PASSIVE", "False"]
+
+
 def test_importing_the_package_imports_no_torch() -> None:
     assert "torch" not in run("import sys, edgeconv, edgeconv.bundle; print(*sys.modules)").split()
 

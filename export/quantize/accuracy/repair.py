@@ -8,6 +8,7 @@ float, and so on to the end. Afterwards each of them returns to int8 if that cos
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ _WORTHWHILE_DB = 3.0
 # How many samples the search runs for each question, and how many operators a summary names.
 _SAMPLES = 8
 _NAMED = 4
+# How many questions a search may ask at an effort; more keep fewer operators in float. One takes as
+# long as making the network and running it on a few samples.
+_QUESTIONS = {0: 32, 1: 32, 2: 128}
 # In a small network a share of the operators may be none: so many may always be in float.
 _LEAST_MOST = 4
 
@@ -76,7 +80,9 @@ def repair(
     progress(f"{TRYING}float where int8 loses most", 0, 1)
     search = _Search(uncorrected, judge)
     if target_db is None:
-        found = search.reach(_GOOD_DB, _FEW) or search.reach(_LEAST_DB, _MANY, partly=True)
+        most = _QUESTIONS.get(current.options.effort, math.inf)
+        found = search.reach(_GOOD_DB, _FEW, questions=most)
+        found = found or search.reach(_LEAST_DB, _MANY, partly=True, questions=most)
     else:
         found = search.reach(target_db, _MANY, partly=True)
     if not found:
@@ -94,30 +100,46 @@ def repair(
 class _Search:
     """Answers what is kept with operators in float, on a few samples."""
 
+    _left: float = math.inf  # so many questions
+
     def __init__(self, current: CalibratedModel, judge: Judge) -> None:
         self._current, self._judge = current, judge
         self.units = units(current)
         fixed = interface(current.model.graph) if current.options.integer_outputs else set()
         self._free = [unit for unit in self.units if not unit.nodes & fixed]
 
-    def reach(self, target_db: float, share: float, *, partly: bool = False) -> list[Unit]:
+    def reach(
+        self,
+        target_db: float,
+        share: float,
+        *,
+        partly: bool = False,
+        questions: float = math.inf,
+    ) -> list[Unit]:
         """Search operators, at most a share of all, without which ``target_db`` is reached.
 
         Args:
             target_db: The SQNR of the worst output or part.
             share: How many operators may be in float.
             partly: Whether a search that reaches less counts.
+            questions: How many it may ask, and a few more. What is not known to do in int8 by then
+                stays in float, as far as it may.
 
         Returns:
             The operators; none where nothing was found, or nothing has to be in float.
         """
+        self._left = questions
         most = max(_LEAST_MOST, int(len(self.units) * share))
         chosen: list[list[Unit]] = []
         done = 0  # so many of the first operators are decided, and enough is kept with them
-        if not self._reaches(target_db, self._free):
+        if not self._asked(target_db, self._free):
             return []
-        while not self._reaches(target_db, _all(chosen)):
+        while not self._asked(target_db, _all(chosen)):
             room = most - len(_all(chosen))
+            if self._left <= 0:
+                chosen.append(self._free[done : done + room])
+                enough = done + room >= len(self._free)
+                return _all(chosen) if enough or partly else []
             if not room:
                 return _all(chosen) if partly else []
             at = self._first_lossy(_all(chosen), done, target_db)
@@ -141,13 +163,13 @@ class _Search:
         """
 
         def enough(count: int) -> bool:
-            return self._reaches(target_db, [*chosen, *self._free[count:]])
+            return self._asked(target_db, [*chosen, *self._free[count:]])
 
         low, step = done, 1
         while low + step < len(self._free) and enough(low + step):
             low, step = low + step, 2 * step
         high = min(low + step, len(self._free))
-        while high - low > 1:
+        while high - low > 1 and self._left > 0:
             middle = (low + high) // 2
             low, high = (middle, high) if enough(middle) else (low, middle)
         return low
@@ -156,13 +178,19 @@ class _Search:
         self, part: list[Unit], others: Sequence[Unit], target_db: float
     ) -> list[list[Unit]]:
         """What of a part has to stay in float beside others."""
-        if self._reaches(target_db, others):
+        if self._left <= 0:
+            return [part]
+        if self._asked(target_db, others):
             return []
         if len(part) == 1:
             return [part]
         first, second = part[: len(part) // 2], part[len(part) // 2 :]
         needed = self._needed(first, [*others, *second], target_db)
         return needed + self._needed(second, [*others, *_all(needed)], target_db)
+
+    def _asked(self, target_db: float, in_float: Sequence[Unit]) -> bool:
+        self._left -= 1
+        return self._reaches(target_db, in_float)
 
     def _reaches(self, target_db: float, in_float: Sequence[Unit]) -> bool:
         candidate = keeping(self._current, _nodes(in_float)).to_qdq()[0]

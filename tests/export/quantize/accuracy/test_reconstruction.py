@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import geometric_mean
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +24,19 @@ from support.lowering import Net, as_model, smooth
 
 Array = npt.NDArray[np.float32]
 MINMAX = QuantizeOptions(range_method=RangeMethod.MINMAX, effort=0)
-RNG = np.random.default_rng(3)
+# On one of so small networks chance may cost more than the fit gains: tests that compare noise
+# take the geometric mean over these.
+SEEDS = range(8)
 
 
-def branching() -> ir.Model:
+def branching(seed: int = 3) -> ir.Model:
     """Two branches that read one activation, a product without a bias, a convolution in groups."""
+    rng = np.random.default_rng(seed)
+
+    def weight(*shape: int) -> Array:
+        fan_in = np.prod(shape[1:]) if len(shape) > 1 else 4
+        return (rng.standard_normal(shape) / np.sqrt(fan_in)).astype(np.float32)
+
     net = Net()
     x = net.input("x", (1, 3, 12, 12))
     first = net.op("Relu", net.op("Conv", x, net.constant(weight(8, 3, 3, 3)), pads=[1] * 4))
@@ -37,11 +46,6 @@ def branching() -> ir.Model:
     pooled = net.op("GlobalAveragePool", both)
     flat = net.op("Reshape", pooled, net.constant(np.array([1, 8])))
     return as_model(net.output(net.op("MatMul", flat, net.constant(weight(8, 5)))).proto())
-
-
-def weight(*shape: int) -> Array:
-    fan_in = np.prod(shape[1:]) if len(shape) > 1 else 4
-    return (RNG.standard_normal(shape) / np.sqrt(fan_in)).astype(np.float32)
 
 
 def pictures(count: int, seed: int) -> list[list[Array]]:
@@ -61,6 +65,13 @@ def noise(fitted: CalibratedModel, network: ir.Model, samples: list[list[Array]]
     return float(np.mean([np.square(got - wanted).mean() for (got,), (wanted,) in pairs]))
 
 
+def noise_left(seed: int, samples: list[list[Array]], judged: list[list[Array]]) -> float:
+    """What the fit leaves of a network's noise: 1 is all of it."""
+    network = branching(seed)
+    before, after = fitted(network, samples)
+    return noise(after, network, judged) / noise(before, network, judged)
+
+
 def fitted(network: ir.Model, samples: list[list[Array]]) -> tuple[CalibratedModel, ...]:
     before = draft(network, samples, MINMAX)
     return before, reconstruct(before, samples, no_progress, "step")
@@ -68,10 +79,9 @@ def fitted(network: ir.Model, samples: list[list[Array]]) -> tuple[CalibratedMod
 
 def test_it_takes_back_what_the_layers_before_lost() -> None:
     """Inputs have steps as large as their spread, for which other weights are better."""
-    network = branching()
-    before, after = fitted(network, pictures(32, seed=0))
-    unseen = pictures(32, seed=1)
-    assert noise(after, network, unseen) < noise(before, network, unseen)
+    samples, unseen = pictures(32, seed=0), pictures(32, seed=1)
+    assert geometric_mean([noise_left(seed, samples, unseen) for seed in SEEDS]) < 1
+    before, after = fitted(branching(), samples)
     # It is the integers and biases that moved; what the float graph computes otherwise stays.
     assert any(
         (after.weights[name].integers != each.integers).any()
@@ -93,9 +103,9 @@ def test_coarse_inputs_gain_much() -> None:
     )
     small = np.array([[[[0.0]], [[1.0]]]], np.float32)
     network = as_model(net.output(net.op("Conv", mixed, net.constant(small))).proto())
-    samples = [[RNG.normal(size=(1, 2, 8, 8)).astype(np.float32)] for _ in range(16)]
+    drawn = np.random.default_rng(3).normal(size=(32, 1, 2, 8, 8)).astype(np.float32)
+    samples, unseen = ([[each] for each in half] for half in (drawn[:16], drawn[16:]))
     before, after = fitted(network, samples)
-    unseen = [[RNG.normal(size=(1, 2, 8, 8)).astype(np.float32)] for _ in range(16)]
     # A step of the scale is most of the small channel's range. The large one has all 8 bits, and
     # the weight that reads it, 0.01, is 1.3 steps of a scale that it shares with the 1: a fifth of
     # the amplitude is left.
@@ -104,10 +114,9 @@ def test_coarse_inputs_gain_much() -> None:
 
 @pytest.mark.parametrize("count", [2, 5])
 def test_few_samples_do(count: int) -> None:
-    network = branching()
     samples = pictures(count, seed=2)
-    before, after = fitted(network, samples)
-    assert noise(after, network, samples) <= 1.1 * noise(before, network, samples)
+    # Two samples are too few for any change here, and rounding of sums may change the last digits.
+    assert geometric_mean([noise_left(seed, samples, samples) for seed in SEEDS]) < 1 + 1e-6
 
 
 def test_a_single_sample_cannot_show_what_is_better() -> None:

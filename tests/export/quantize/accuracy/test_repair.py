@@ -178,3 +178,18 @@ def test_a_run_of_lossy_operators_takes_few_questions() -> None:
     assert search.reach(20.0, share=0.5)
     # Two show of each that it is needed, and some dozens find where they begin.
     assert search.questions < 2 * len(needed) + 60
+
+
+@given(
+    st.integers(1, 400).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))),
+    st.integers(1, 64),
+)
+def test_a_search_that_may_ask_little_keeps_more_in_float(
+    case: tuple[int, set[int]], questions: int
+) -> None:
+    count, needed = case
+    search = Pretended(count, needed)
+    found = {int(unit.result) for unit in search.reach(20.0, share=1.0, questions=questions)}
+    assert not found or needed <= found
+    # A look at both ends of the first run may be under way.
+    assert search.questions <= questions + 2 + count.bit_length()
