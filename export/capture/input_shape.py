@@ -166,7 +166,7 @@ def check_input_size(size: tuple[int, ...] | None, batch: int | None) -> None:
                 hint="leave --batch out",
             )
     elif size is not None and len(size) not in (1, 2, 3):
-        if len(size) == 4:
+        if len(size) == 4 and size[0] == 1:  # the shape of a batch of one, not that of a volume
             whole = tuple(size)
             raise UsageError(
                 f"an input size has one to three numbers, without the batch, not {whole}",
