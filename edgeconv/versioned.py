@@ -240,5 +240,5 @@ def first_problem(error: ValidationError) -> str:
     """The first thing that is wrong and where, such as "models.0.file: Field required"."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
-    what = _MESSAGES.get(first["type"], first["msg"])
+    what = _MESSAGES.get(first["type"], first["msg"]).removeprefix("Value error, ")
     return f"{where}: {what}" if where else what

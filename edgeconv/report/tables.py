@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgeconv.printable import printable
 from edgeconv.progress import Progress, goes_on, no_progress
+from edgeconv.report.output import results
 from edgeconv.report.progress_lines import progress_lines
 
 if TYPE_CHECKING:
@@ -57,7 +58,14 @@ def _console(width: int | None, *, stderr: bool) -> Console:
     """
     from edgeconv.report.printable_console import PrintableConsole
 
-    return PrintableConsole(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+    return PrintableConsole(
+        file=None if stderr else results(),
+        stderr=stderr,
+        width=width,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
 
 
 def table(

@@ -16,6 +16,7 @@ from torch import nn
 
 from edgeconv.errors import TRACEBACK_HINT, CaptureError, EdgeconvError, UsageError, first_line
 from edgeconv.export.capture.source import ModelArgs, Source
+from edgeconv.export.capture.unknown_argument import argument_hint
 from edgeconv.near_names import did_you_mean, near_paths
 
 EXAMPLE = "example_inputs"
@@ -155,7 +156,7 @@ def _refuse_unknown_arguments(spec: str, factory: Callable[..., Any], args: Mode
     except TypeError as error:
         raise UsageError(
             f"{spec} cannot be called with these arguments: {error}",
-            hint="pass its arguments with --model-arg",
+            hint=argument_hint(error, factory),
         ) from error
     except ValueError:  # built-in callables have no signature; the call itself will fail
         return

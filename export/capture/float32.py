@@ -17,6 +17,7 @@ import onnx_ir as ir
 from onnxscript.optimizer import fold_constants_ir
 
 from edgeconv.errors import Notice
+from edgeconv.export.capture.checks import refuse_large_weights
 from edgeconv.export.capture.dynamic_quantization import DYNAMIC, write_in_float
 from edgeconv.export.capture.stored_weights import has_only_weights_stored, read_stored_weights
 from edgeconv.export.graph_edit import GraphEditor, all_values, describe
@@ -42,6 +43,7 @@ def write_in_float32(
 
     Raises:
         CaptureError: It is quantized at run time in a way that has no float form.
+        DataError: A weight is too large for float32.
     """
     model = ir.from_proto(proto)
     dynamic = not DYNAMIC.isdisjoint(kinds)
@@ -59,6 +61,7 @@ def write_in_float32(
         read_stored_weights(model)
     others = _others_at_run_time(model)
     if others:
+        refuse_large_weights(model)
         _convert(model)
         _warn(path.name, others)
     return ir.to_proto(model) if dynamic or stored or others else None
@@ -72,9 +75,13 @@ def compute_in_float32(model: ir.Model, name: str) -> None:
     Args:
         model: The graph.
         name: The module's name, for the warning.
+
+    Raises:
+        DataError: A weight is too large for float32.
     """
     others = _others_at_run_time(model) - {HALF}  # float16 loses nothing where it is lowered
     if others:
+        refuse_large_weights(model)
         _convert(model)
         _warn(name, others)
 

@@ -84,7 +84,8 @@ def untraceable(name: str, network: nn.Module, shapes: str, error: Exception) ->
     if "PackedParams" in str(error):  # the class of quantized weights
         return CaptureError(
             f"{message}: its layers hold weights that torch.ao.quantization has converted",
-            hint="export the network as it is before convert or quantize_dynamic",
+            hint="export the network as it is before convert or quantize_dynamic, with "
+            "--calibration, or with --precision int8-dynamic",
         )
     cause = _COLORS.sub("", first_line(error))
     return CaptureError(

@@ -61,6 +61,11 @@ def open_samples(
     """
     if not isinstance(source, (str, Path)):
         return object_samples(source, inputs, preprocessing)
+    if not str(source):
+        raise UsageError(
+            "the path of the samples is empty",
+            hint="check the variable that it comes from, or say '.' for this folder",
+        )
     if str(source) == SYNTHETIC:
         return SyntheticSamples(inputs, ranges, domain)
     if ".py:" in str(source):

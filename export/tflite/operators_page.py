@@ -91,9 +91,14 @@ hint is "use float32" |
 | a shape that is only known at run time (NonZero, a computed Reshape) | refused; the message \
 names the operator that computes it |
 | NonMaxSuppression | refused: its result has a row for each box that is kept, and so has all \
-that is gathered by it. NON_MAX_SUPPRESSION_V4 has a fixed number of rows and says how many count, \
-which no ONNX graph reads, and takes one class of one image. `--cut-outputs` exports the boxes and \
-scores before it, with which it runs outside of the file; with `--format onnx` it stays |
+that is gathered by it. NON_MAX_SUPPRESSION_V4 takes one class of one image and has a fixed number \
+of rows, filled up with the index 0, beside a count that no ONNX graph reads. Cut to the count by \
+a SLICE, its result and all behind it have sizes that are not known before a run, while the \
+lowering, the checks of each operator and the integers of int8 files need fixed ones; where no box \
+is kept, LiteRT 2.3 cannot return what was gathered. Of equal scores, which int8 files have many \
+of, LiteRT 2.3 and tflite-runtime 2.14 take another box first than ONNX Runtime. `--cut-outputs` \
+exports the boxes and scores before it, with which it runs outside of the file; with `--format \
+onnx` it stays |
 | a tensor without elements | computed at export; kept at inputs and outputs |
 | a value of 2 GiB or more | refused: no runtime could hold it |
 | opset below 13 | refused by the lowering; `edgeconv export` converts the file first |

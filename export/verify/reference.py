@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from edgeconv.errors import (
     first_line,
 )
 from edgeconv.export.attention import plain_attention
-from edgeconv.export.capture.arguments import name_of
+from edgeconv.export.capture.arguments import Called, StatedBy, name_of, parameters_of
 from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.joined import Parts
@@ -111,10 +112,19 @@ def _remedy(network: nn.Module, message: str) -> str:
     types = {weight.dtype for weight in network.parameters() if weight.is_floating_point()}
     if others := ", ".join(sorted(str(dtype) for dtype in types - {torch.float32})):
         return f"call .float() on the network, whose weights are {others}"
-    if "required positional argument" in message:
-        return "give every input with --input NAME:SHAPE, or all of them with --example inputs.npz"
+    if re.search(r"required (positional|keyword-only) argument", message):
+        return (
+            "give every input with --input NAME:SHAPE, or NAME=VALUE for what is not a tensor, or "
+            "all of them with --example inputs.npz"
+        )
     if "indices" in message and "scalar types" in message:
         return "say that the input holds integers, as in --input NAME:1,16:int64"
+    arguments = network.arguments if isinstance(network, Called) else None
+    if arguments is not None and arguments.stated_by is not StatedBy.SIZE:
+        return (
+            f"check {arguments.stated_by.value}, by which the inputs are {arguments}; forward "
+            f"takes {', '.join(parameters_of(network)) or 'nothing'}"
+        )
     return (
         "check --input-size; where the input is not an image, give its whole shape, batch first, "
         "with commas, as in --input-size 1,12,8; give several inputs, or other types, with "

@@ -105,4 +105,7 @@ def test_a_network_that_is_converted_to_integers_says_what_to_export() -> None:
     converted = torch.ao.quantization.quantize_dynamic(network, {nn.Linear}, dtype=torch.qint8)
     error = refusal(converted)
     assert "torch.ao.quantization has converted" in error.message
-    assert error.hint == "export the network as it is before convert or quantize_dynamic"
+    assert error.hint == (
+        "export the network as it is before convert or quantize_dynamic, with --calibration, or "
+        "with --precision int8-dynamic"
+    )
