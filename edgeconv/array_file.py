@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from edgeconv.errors import DataError, UsageError
 from edgeconv.limits import UNPACKED_BYTES
+from edgeconv.near_names import near_paths
 from edgeconv.scratch import needs_room, temporary_file
 from edgeconv.stand_in import refuse_stand_in
 
@@ -102,7 +103,9 @@ def stored_arrays(path: Path) -> dict[str, StoredArray]:
         LimitExceeded: It unpacks to too much.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such file", hint="name an .npy or .npz file")
+        raise UsageError(
+            f"{path}: no such file", hint=near_paths(path, "name an .npy or .npz file")
+        )
     refuse_stand_in(path)
     try:
         return {"x": _open_npy(path)} if path.suffix == ".npy" else _open_npz(path)

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 
 from edgeconv.arguments import StatedRecord
 from edgeconv.errors import BundleError, UsageError
+from edgeconv.near_names import near_paths
 from edgeconv.preprocessing import Preprocessing
 from edgeconv.units import format_bytes
 from edgeconv.versioned import Record, Versioned
@@ -432,7 +433,7 @@ class Bundle:
         if not manifest_path.is_file():
             raise UsageError(
                 f"{path} is not a bundle: it has no {MANIFEST_NAME}",
-                hint="name a folder that `edgeconv export` wrote",
+                hint=near_paths(path, "name a folder that `edgeconv export` wrote"),
             )
         manifest = Manifest.load(manifest_path)
         bundle = cls(path, manifest)

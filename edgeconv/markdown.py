@@ -6,9 +6,17 @@ import re
 
 from edgeconv.printable import printable
 
-_SPECIAL = re.compile(r"[\\`*\[\]<>|~&]")
+# An underscore within a word is none of emphasis, and file names are full of them.
+_SPECIAL = re.compile(r"[\\`*\[\]<>|~&]|(?<![^\W_])_|_(?![^\W_])")
+_ADDRESS = re.compile(r":(?=//)|(?<=\bwww)\.", re.IGNORECASE)
+# The begin of a numbered item; of an item, a heading, or a line across the page.
+_BEGIN = re.compile(r"^(\d{1,9}(?=[.)](?:\s|$))|(?=[-+#=]+(?:\s|$)))(.)")
 
 
 def in_markdown(text: str) -> str:
-    """``text`` so that Markdown shows it as it is: no cells, tags, links, images or emphasis."""
-    return _SPECIAL.sub(r"\\\g<0>", printable(text))
+    """``text`` so that Markdown shows it as it is: no cells, tags, links, images or emphasis.
+
+    It may stand in a line of its own, and be an item of a list.
+    """
+    text = _SPECIAL.sub(r"\\\g<0>", printable(text).strip())
+    return _BEGIN.sub(r"\1\\\2", _ADDRESS.sub(r"\\\g<0>", text))

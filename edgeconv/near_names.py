@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
 
 _OFFERED = 3
+_MOST_ENTRIES = 10_000  # of a folder that are looked at
 _SHORTEST_BEGIN = 3
 
 
@@ -30,4 +33,25 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
         otherwise: What else to say.
     """
     near = near_names(name, known)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise
+
+
+def near_paths(path: Path, otherwise: str = "") -> str:
+    """The hint ``did you mean 'photos/cats'?`` for a path that is not there.
+
+    What is offered stands in the folder that is the last one on the path to exist.
+
+    Args:
+        path: The path.
+        otherwise: What to say where nothing there has a near name.
+    """
+    try:
+        if path.exists():  # something else is wrong with it
+            return otherwise
+        while not path.parent.is_dir() and path != path.parent:
+            path = path.parent
+        known = [each.name for each in islice(path.parent.iterdir(), _MOST_ENTRIES)]
+    except (OSError, ValueError):  # it cannot be read, or no path is so long or has such characters
+        return otherwise
+    near = [str(path.with_name(each)) for each in near_names(path.name, known) if each != path.name]
     return f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise

@@ -29,6 +29,12 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
+def shortened(text: str, most: int) -> str:
+    """``text`` as :func:`printable` has it, in so many characters at most; … ends a cut one."""
+    shown = printable(text)
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
 def printable_lines(text: str) -> str:
     """Lines of text, each as :func:`printable` has it."""
     return "\n".join(map(printable, text.split("\n")))

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from edgeconv.errors import NO_ROOM, EdgeconvError, room_hint
+from edgeconv.held import held, remove_unless_held
 
 PREFIX = "edgeconv-"
+_NAME = re.compile(re.escape(PREFIX) + "[a-z0-9_]{8}")  # as tempfile makes names
+_LOCK, _FOLDER = "edgeconv.lock", "files"
 _FULL_BYTES = 1 << 20  # a disk with less is full: whoever wrote may have asked for that much
 
 
@@ -24,11 +32,12 @@ class NoRoom(EdgeconvError):  # noqa: N818  # what was met, as in edgeconv.error
 def temporary_folder() -> Iterator[Path]:
     """Yield a folder that is removed with all that is in it when the block ends.
 
+    Those of killed processes are removed, too.
+
     Raises:
         NoRoom: No folder can be made, or the block failed for lack of room in it.
     """
-    with needs_room(), tempfile.TemporaryDirectory(prefix=PREFIX) as name:
-        folder = Path(name)
+    with needs_room(), _folder() as folder:
         try:
             yield folder
         except (OSError, EdgeconvError) as error:
@@ -37,6 +46,36 @@ def temporary_folder() -> Iterator[Path]:
             if isinstance(met, OSError) and met.errno in NO_ROOM and _lies_in(met, folder):
                 raise _no_room(met) from error
             raise
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Make a folder, and hold a file beside it as long as it is there."""
+    _clear_remains(Path(tempfile.gettempdir()))
+    while True:
+        with tempfile.TemporaryDirectory(prefix=PREFIX) as name, held(Path(name, _LOCK)) as ours:
+            if ours:
+                folder = Path(name, _FOLDER)
+                folder.mkdir()
+                yield folder
+                return
+
+
+def _clear_remains(temporary: Path) -> None:
+    """Remove the folders of killed processes of this user."""
+    for item in temporary.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # it is another user's, or gone
+            if _NAME.fullmatch(item.name) and _is_ours(item):
+                remove_unless_held(item / _LOCK, partial(shutil.rmtree, item, ignore_errors=True))
+
+
+def _is_ours(item: Path) -> bool:
+    """Whether a folder is one of :func:`_folder`, and not some folder of that name."""
+    found = item.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        return False
+    names = {each.name for each in item.iterdir()}
+    return names in ({_LOCK}, {_LOCK, _FOLDER}) and (item / _LOCK).lstat().st_size == 0
 
 
 @contextmanager

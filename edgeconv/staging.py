@@ -25,7 +25,7 @@ from edgeconv.bundle import (
     Format,
     Manifest,
 )
-from edgeconv.errors import NO_ROOM, BundleError, EdgeconvError, UsageError, room_hint
+from edgeconv.errors import NO_ROOM, BundleError, EdgeconvError, Notice, UsageError, room_hint
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +135,11 @@ def _refuse_what_is_there(path: Path, *, force: bool) -> None:
         raise UsageError(
             f"{path} exists", hint="pass --force to replace it, or choose another --out"
         )
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"{path} cannot be replaced: this account may not remove its files",
+            hint="choose another --out",
+        )
 
 
 def _listed(sums: Path) -> set[str]:
@@ -222,8 +227,13 @@ def _locked(lock: Path) -> Iterator[bool]:
 def _clear_remains(path: Path) -> None:
     """Remove the temporary folders of killed exports to ``path``; the lock says none is in use."""
     for remains in (*_remains(path, _STAGE), *_remains(path, f"{_STAGE}{_OLD}")):
-        if remains.is_dir() and not remains.is_symlink() and all(map(_is_ours, remains.iterdir())):
-            shutil.rmtree(remains)
+        if remains.is_symlink() or not remains.is_dir():
+            continue
+        try:
+            if all(map(_is_ours, remains.iterdir())):
+                shutil.rmtree(remains)
+        except PermissionError as error:  # what another account left is in no one's way
+            logger.debug("%s stays: %s", remains, error.strerror)
 
 
 def _is_ours(file: Path) -> bool:
@@ -237,7 +247,7 @@ def _put(stage: Path, path: Path) -> None:
     if not path.exists() or not any(path.iterdir()):
         stage.rename(path)
     elif _exchange(stage, path):
-        shutil.rmtree(stage)
+        _remove_replaced(stage)
     else:
         old = path.with_name(f"{stage.name}{_OLD}")
         path.rename(old)
@@ -246,7 +256,17 @@ def _put(stage: Path, path: Path) -> None:
         except BaseException:
             old.rename(path)
             raise
+        _remove_replaced(old)
+
+
+def _remove_replaced(old: Path) -> None:
+    """Remove what was replaced. The new bundle is in its place by now, so this is no failure."""
+    try:
         shutil.rmtree(old)
+    except OSError as error:
+        logger.warning(
+            Notice(f"the bundle that was replaced stays: {error.strerror}", f"remove {old}")
+        )
 
 
 def _exchange(first: Path, second: Path) -> bool:

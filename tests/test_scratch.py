@@ -78,3 +78,51 @@ def test_data_that_does_not_fit_is_not_called_damaged(tmp_path: Path, order: str
     command = [sys.executable, "-c", LIMITED, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "has no room: File too large\nhint: raise the limit" in done.stdout, done.stderr
+
+
+KILLED = """
+import os, signal
+from edgeconv.scratch import temporary_folder
+with temporary_folder() as folder:
+    (folder / "half").write_text("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    subprocess.run(
+        [sys.executable, "-c", KILLED], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False
+    )
+    assert len([*tmp_path.glob("edgeconv-*/files/half")]) == 1
+    with temporary_folder() as folder:
+        assert [*tmp_path.iterdir()] == [folder.parent]
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_what_is_used_and_what_is_not_ours_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user may call a folder as ours are called."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("edgeconv-projects", "edgeconv-withlock", "edgeconv-empty___"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "edgeconv-projects" / "files").mkdir()
+    (tmp_path / "edgeconv-withlock" / "edgeconv.lock").touch()
+    (tmp_path / "edgeconv-withlock" / "thesis.txt").write_text("mine")
+    (tmp_path / "edgeconv-linked__").symlink_to("edgeconv-projects")
+    with temporary_folder() as first, temporary_folder() as second:
+        assert first.is_dir()
+        assert second.is_dir()
+        assert first != second
+    assert (tmp_path / "edgeconv-withlock" / "thesis.txt").exists()
+    assert len([*tmp_path.iterdir()]) == 4
+
+
+def test_an_error_within_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="of the block"), temporary_folder():
+        raise FileNotFoundError(errno.ENOENT, "of the block", "x")
+    assert [*tmp_path.iterdir()] == []

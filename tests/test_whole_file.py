@@ -106,3 +106,59 @@ def test_what_users_name_is_written_whole() -> None:
         if re.search(r"\.write_(text|bytes)\(", path.read_text("utf-8"))
     }
     assert in_place == within
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from edgeconv.whole_file import whole_file
+with whole_file(Path(sys.argv[1])) as part:
+    part.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    subprocess.run([sys.executable, "-c", KILLED, path], check=False)
+    (left,) = tmp_path.glob(".*")
+    assert (path.read_text(), left.read_text(), left.suffix) == ("old", "half", ".json")
+    write(tmp_path / "other.txt")
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "other.txt", path]
+
+
+def test_what_is_being_written_and_what_is_not_ours_stays(tmp_path: Path) -> None:
+    foreign = [tmp_path / name for name in (".edgeconv.part", ".edgeconv.notes.part")]
+    for each in foreign:
+        each.write_text("mine")
+    link, pipe = (tmp_path / f".edgeconv.{number:08x}.part" for number in range(2))
+    link.symlink_to(foreign[0])
+    os.mkfifo(pipe)
+    with whole_file(tmp_path / "slow.json") as part:
+        part.write_text("new")
+        for _ in range(2):
+            write(tmp_path / "quick.json")
+    assert (tmp_path / "slow.json").read_text() == "new"
+    assert all(map(os.path.lexists, (*foreign, link, pipe)))
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_many_writers_of_one_file(tmp_path: Path) -> None:
+    """One may take the part of another for a rest before that one holds its lock."""
+    failed: list[BaseException] = []
+
+    def run(number: int) -> None:
+        try:
+            for _ in range(50):
+                write(tmp_path / "result.json", str(number))
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]

@@ -139,8 +139,7 @@ def main() -> NoReturn:
     except OSError as error:
         at = error.filename2 or error.filename  # of a copy the first one is what is read
         where = f" ({at})" if at else ""
-        hint = room_hint(error, "write elsewhere") if error.errno in NO_ROOM else ""
-        _fail(f"{error.strerror or error}{where}", code=1, debug=debug, hint=hint)
+        _fail(f"{error.strerror or error}{where}", code=1, debug=debug, hint=_system_hint(error))
     except MemoryError:  # a network, or what a file claims to hold, is too large
         hint = "check the sizes that the files state, or take a machine with more memory"
         _fail("there is not enough memory", code=1, debug=debug, hint=hint)
@@ -151,6 +150,17 @@ def main() -> NoReturn:
         hint = f"report it with the output of --debug at {_issues_page()}"
         _fail(f"internal: {type(error).__name__}: {error}", code=1, debug=debug, hint=hint)
     sys.exit(code or 0)
+
+
+def _system_hint(error: OSError) -> str:
+    """What to do about an error of the system that no command has words of its own for."""
+    if error.errno in NO_ROOM:
+        return room_hint(error, "write elsewhere")
+    if isinstance(error, PermissionError):
+        return "check the permissions of that path, and of the folders above it"
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        return "the current folder may have been removed: change to another one"
+    return ""
 
 
 def _fail_usage(error: click.ClickException, *, debug: bool) -> NoReturn:

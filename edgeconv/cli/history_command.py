@@ -17,7 +17,6 @@ from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import wide_option
 from edgeconv.cli.store_option import store_option
 from edgeconv.cli.values import NearChoice, given
-from edgeconv.printable import printable
 
 if TYPE_CHECKING:
     from edgeconv.store.history import Entry, History
@@ -118,6 +117,7 @@ def _why_none(pattern: str, history: History) -> str:
 
 
 def _csv(entries: list[Entry]) -> str:
+    from edgeconv.store.export import in_csv
     from edgeconv.store.history import Entry
 
     text = io.StringIO()
@@ -125,5 +125,5 @@ def _csv(entries: list[Entry]) -> str:
     writer.writerow(field.name for field in dataclasses.fields(Entry))
     for entry in entries:
         cells = dataclasses.astuple(entry)
-        writer.writerow(printable(cell) if isinstance(cell, str) else cell for cell in cells)
+        writer.writerow(in_csv(cell) if isinstance(cell, str) else cell for cell in cells)
     return text.getvalue()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from edgeconv.bundle import Bundle, Manifest, Shown
 from edgeconv.companion.network import image_input, shown
 from edgeconv.companion.write import run_script
 from edgeconv.errors import BundleError, DataError, EdgeconvError, UsageError, first_line
-from edgeconv.near_names import did_you_mean
+from edgeconv.near_names import did_you_mean, near_paths
 from edgeconv.place import Place
+from edgeconv.whole_file import whole_file
 
 _PRINTED = (Shown.CLASSES, Shown.LABEL)
 
@@ -48,12 +50,14 @@ def predict(
         raise UsageError(f"{bundle.path} has no {file!r}", hint=hint)
     if not given.is_file():
         what = "is not a file" if given.exists() else "no such file"
-        raise UsageError(f"{given}: {what}", hint=f"pass {input_wanted(bundle.manifest)}")
+        hint = near_paths(given, f"pass {input_wanted(bundle.manifest)}")
+        raise UsageError(f"{given}: {what}", hint=hint)
     arguments = ["--file", file] if file is not None else []
     arguments += ["--out", str(out)] if out is not None else []
     script: dict[str, Any] = {"__name__": "edgeconv_run"}
     try:
         exec(compile(run_script(bundle.manifest, bundle.path.resolve()), "run.py", "exec"), script)
+        script["written"] = _written
         script["read"] = _reading(script["read"], bundle.manifest)
         if place is not None:
             script["load"] = lambda wanted: _loaded_there(bundle, wanted, place)
@@ -75,6 +79,16 @@ def predict(
         raise
     except Exception as error:  # each runtime raises its own for an input that it refuses
         raise DataError(f"{given} cannot be run: {first_line(error)}") from error
+
+
+@contextmanager
+def _written(out: str) -> Iterator[str]:
+    """What the script's ``written`` does, with what :func:`whole_file` does besides."""
+    try:
+        with whole_file(Path(out)) as part:
+            yield str(part)
+    except ValueError as error:  # no format has such a suffix
+        raise UsageError(f"{out} cannot be written: {error}", hint="name a .png") from error
 
 
 def input_wanted(manifest: Manifest) -> str:

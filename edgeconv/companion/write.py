@@ -30,6 +30,7 @@ from edgeconv.companion.network import (
     shown,
 )
 from edgeconv.companion.template import rendered
+from edgeconv.limits import IMAGE_PIXELS, UNPACKED_BYTES
 from edgeconv.printable import printable
 
 _PACKAGES = {
@@ -47,7 +48,7 @@ def write_companions(folder: Path, manifest: Manifest) -> None:
         README_NAME: rendered("README.md.jinja", card_values(manifest)),
     }
     if values["image"] is not None:
-        texts[PICTURES_NAME] = rendered("pictures.py.jinja", values)
+        texts[PICTURES_NAME] = rendered("pictures.py.jinja", {**values, "whole": False})
     if values["labels"]:
         texts[LABELS_NAME] = "".join(f"{label}\n" for label in values["labels"])
     if (sources := native_sources(manifest)) is not None:
@@ -62,8 +63,12 @@ def run_script(manifest: Manifest, folder: Path | None = None) -> str:
     Args:
         manifest: Describes the network and its files.
         folder: Where the files are; by default beside the script.
+
+    Raises:
+        UsageError: The environment variable of a limit is not a whole number.
     """
-    return rendered("run.py.jinja", {**_values(manifest, folder), "whole": True})
+    limits = {"most_pixels": IMAGE_PIXELS.value, "most_bytes": UNPACKED_BYTES.value}
+    return rendered("run.py.jinja", {**_values(manifest, folder), **limits, "whole": True})
 
 
 def _values(manifest: Manifest, folder: Path | None) -> dict[str, Any]:
@@ -86,6 +91,8 @@ def _values(manifest: Manifest, folder: Path | None) -> dict[str, Any]:
         "quantized": quantized,
         "labels": None if not manifest.labels else [printable(each) for each in manifest.labels],
         "labels_name": LABELS_NAME,
+        "most_pixels": IMAGE_PIXELS.default,
+        "most_bytes": UNPACKED_BYTES.default,
         "sampled": image is not None and image.sampled,
         "inputs": input_values(manifest),
         "order": boxes_order(manifest),

@@ -133,15 +133,19 @@ class SshDevice:
         remote = _remote_path(digest, file)
         if remote in self._placed:
             return remote
-        there = self.shell(f"mkdir -p {FOLDER} && sha256sum {remote} 2>/dev/null || true")
+        # Parts of transfers that were cut a day ago and more.
+        clear = f'find {FOLDER} -name "*.part" -mtime +0 -exec rm -f {{}} + 2>/dev/null'
+        look = f"{{ {clear}; sha256sum {remote} 2>/dev/null || true; }}"
+        there = self.shell(f"mkdir -p {FOLDER} && {look}")
         if there.startswith(digest):
             self._placed.add(remote)
             return remote
         part = f"{remote}.{secrets.token_hex(4)}.part"
-        # In the language that this file knows the full disk in.
-        send = f"LC_ALL=C cat > {part} && sha256sum {part} && mv {part} {remote}"
+        # In the language that this file knows the full disk in. A connection that breaks looks like
+        # the end of the file: only the whole one gets its name.
+        take = f'case "$sum" in {digest}*) mv {part} {remote};; *) rm -f {part};; esac'
+        send = f'LC_ALL=C cat > {part} && sum=$(sha256sum {part}) && echo "$sum" && {take}'
         if not self.shell(f"{send} || {{ rm -f {part}; exit 1; }}", file).startswith(digest):
-            self.shell(f"rm -f {remote}")
             raise MeasurementError(f"{self.name}: {file} did not arrive whole", hint="try again")
         self._placed.add(remote)
         return remote

@@ -23,7 +23,8 @@ def draw(name: str, field: MeasuredField) -> Figure:
     figure = new_figure(7, 6 if axes == 2 else 4)
     chart = figure.add_subplot()
     bound = "at least " if field.is_cut_off else ""
-    chart.set_title(f"{name}: theoretical field {theory}, measured {bound}{measured} pixels")
+    title = f"{name}: theoretical field {theory}, measured {bound}{measured} pixels"
+    chart.set_title(title, parse_math=False)
     values = field.contributions.numpy()
     if axes == 1:
         ((first, last),) = field.theoretical

@@ -148,8 +148,7 @@ def result_words(row: GateRow, doubt: str) -> tuple[Outcome, str]:
 
 
 def _cells(comparison: Comparison[Any, Any]) -> tuple[str, ...]:
-    figures = figure_cells(comparison)
-    return (in_markdown(comparison.name), *(text.replace("<", "\\<") for text in figures))
+    return tuple(map(in_markdown, (comparison.name, *figure_cells(comparison))))
 
 
 def _result(row: GateRow, doubt: str) -> str:

@@ -48,11 +48,12 @@ def draw(rows: Sequence[Sequence[Panel]]) -> Figure:
                 color=f"C{index}",
             )
         chart.set_yscale("log")
-        chart.set_title(panel.title)
+        chart.set_title(panel.title, parse_math=False)
         chart.grid(visible=True, which="major", alpha=0.3)
         chart.xaxis.set_major_locator(MaxNLocator(integer=True))
         chart.set_xlabel("weighted layers from the input")
-        chart.legend(fontsize="small")
+        for text in chart.legend(fontsize="small").get_texts():
+            text.set_parse_math(False)
     for chart in axes[:, 0]:
         chart.set_ylabel("norm of the weight's gradient")
     return figure

@@ -10,7 +10,7 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgeconv.printable import printable
+from edgeconv.printable import printable, shortened
 
 if TYPE_CHECKING:
     from edgeconv.export.inspect.drawn import DrawnNode
@@ -71,7 +71,7 @@ def graph_svg(nodes: Sequence[DrawnNode], title: str) -> str:
     """The drawing as SVG that needs no other file, in light and dark."""
     columns = lanes(nodes)
     text = (max(columns, default=0) + 2) * _LANE
-    longest = max((len(_short(node.name)) for node in nodes), default=0)
+    longest = max((len(shortened(node.name, _LONGEST)) for node in nodes), default=0)
     heading = [(f"{title}: {len(nodes)} nodes", 16), ("integer", 88), ("float", 176)]
     width = max(text + _OPERATOR + _RESULT + longest * _LETTER, len(heading[0][0]) * _LETTER) + 32
     height = _TOP + _ROW * len(nodes)
@@ -122,18 +122,13 @@ def _mark(region: str, x: int, y: int) -> str:
 
 def _row(node: DrawnNode, x: int, y: int, text: int) -> str:
     region = node.region.value
-    name = f"<title>{_escaped(node.name)}</title>{_escaped(_short(node.name))}"
+    name = f"<title>{_escaped(node.name)}</title>{_escaped(shortened(node.name, _LONGEST))}"
     return (
         f'{_mark(region, x, y)}<text class="{region}" x="{text}" y="{y + 4}">'
-        f'{_escaped(_short(node.operator, 24))}</text><text x="{text + _OPERATOR}" y="{y + 4}">'
-        f'{_escaped(_short(node.result, 28))}</text><text class="quiet" '
+        f'{_escaped(shortened(node.operator, 24))}</text><text x="{text + _OPERATOR}" y="{y + 4}">'
+        f'{_escaped(shortened(node.result, 28))}</text><text class="quiet" '
         f'x="{text + _OPERATOR + _RESULT}" y="{y + 4}">{name}</text>'
     )
-
-
-def _short(text: str, most: int = _LONGEST) -> str:
-    text = printable(text)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _escaped(text: str) -> str:

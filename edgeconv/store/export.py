@@ -25,6 +25,7 @@ class TableFormat(str, Enum):
     PARQUET = "parquet"
 
 
+_FORMULAS = ("=", "+", "-", "@")
 # The name of a column, its type in Parquet, and the field of an Entry. The names and their order
 # are a promise (docs/benchmarking.md): new columns go to the end.
 COLUMNS: tuple[tuple[str, str, str], ...] = (
@@ -62,6 +63,12 @@ def write_table(entries: Sequence[Entry], form: TableFormat, path: Path) -> None
         write[form](entries, part)
 
 
+def in_csv(text: str) -> str:
+    """``text`` as a cell that a spreadsheet takes for text: one like ``=cmd()`` gets a ``'``."""
+    text = printable(text)
+    return f"'{text}" if text.startswith(_FORMULAS) else text
+
+
 def _write_csv(entries: Sequence[Entry], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -73,7 +80,7 @@ def _write_csv(entries: Sequence[Entry], path: Path) -> None:
 def _cell(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
-    return printable(value) if isinstance(value, str) else value
+    return in_csv(value) if isinstance(value, str) else value
 
 
 def _write_parquet(entries: Sequence[Entry], path: Path) -> None:

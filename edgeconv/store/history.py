@@ -263,5 +263,7 @@ class History:
                 self.database.check_version(connection)
                 yield connection
                 connection.commit()
+        except UnicodeDecodeError as error:  # of a text, or of SQLite's message that cites one
+            raise self.database.unusable("it is damaged: a text is not UTF-8") from error
         except SQLAlchemyError as error:
             raise self.database.unusable(error) from error

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,8 +146,9 @@ class Cache:
 
     def _remove_abandoned(self) -> None:
         for stage in self.folder.glob(f"*/{_STAGE}*"):
-            if time.time() - stage.stat().st_mtime > _ABANDONED_SECONDS:
-                shutil.rmtree(stage, ignore_errors=True)
+            with suppress(FileNotFoundError):  # its job ends meanwhile
+                if time.time() - stage.stat().st_mtime > _ABANDONED_SECONDS:
+                    shutil.rmtree(stage, ignore_errors=True)
 
 
 def default_cache() -> Path:

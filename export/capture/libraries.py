@@ -216,12 +216,12 @@ def _build(spec: str, factory: Any, builder: Any, name: str, **options: Any) -> 
         if options.get("pretrained") or options.get("weights"):
             raise DataError(
                 f"the published weights of {spec} cannot be had: {first_line(error)}",
-                hint="check the network, or pass a file with --weights",
+                hint="check the internet connection, or pass a file with --weights",
             ) from error
         if ":" in name:
             raise DataError(
                 f"the description of {spec} cannot be had: {first_line(error)}",
-                hint="check its name and the network, or pass one that timm itself has",
+                hint="check its name and the internet connection, or pass one that timm itself has",
             ) from error
         raise CaptureError(
             f"{spec} raised {type(error).__name__}: {first_line(error)}", hint=TRACEBACK_HINT

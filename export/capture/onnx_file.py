@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 
-from edgeconv.errors import CaptureError, Notice, UsageError, first_line
+from edgeconv.errors import CaptureError, EdgeconvError, Notice, UsageError, first_line
 from edgeconv.export.capture.cut import cut
 from edgeconv.export.capture.float32 import write_in_float32
 from edgeconv.export.capture.input_shape import InputShape
@@ -81,46 +82,65 @@ def capture_file(
         UsageError: an open dimension was not given, or a stated one contradicts the request.
         CaptureError: the file is damaged or invalid, or its opset cannot be converted.
     """
-    proto, changed = read_onnx_file(path)
-    itself: Path | bytes = path
-    if changed and proto.ByteSize() < MAX_PROTO_BYTES:
-        itself = proto.SerializeToString()
-    if cut_outputs:
-        proto = _cut(proto, cut_outputs, path)
-        itself = proto.SerializeToString()
-    _refuse_input_shapes(proto, path)
-    _refuse_lost_statistics(proto, path)
-    state_pads(proto, path)
-    _fix_shapes(proto, path, input_size, batch, stated or {}, traced)
-    proto = without_functions(proto)
-    if opset is None:
-        proto = _raised(proto, min(liked_opset, highest_opset))
-    proto = _convert_opset(proto, path, opset, highest_opset)
-    kinds = {node.op_type for node in all_nodes(proto.graph)}
-    proto = _in_the_standard(proto, path)
-    state_sizes(proto, path)
-    in_float32 = write_in_float32(proto, path, kinds)
-    proto = in_float32 or proto
-    try:
-        state_loop_shapes(proto)
-        proto = _inferred(proto)
-    except Exception as error:
-        raise CaptureError(
-            f"{path}: shapes do not fit together: {first_line(error)}",
-            hint="check the sizes with --input NAME:SHAPE",
-        ) from error
-    refuse_huge_values(proto, path)
-    try:
+    with _damage_named(path):
+        proto, changed = read_onnx_file(path)
+        itself: Path | bytes = path
+        if changed and proto.ByteSize() < MAX_PROTO_BYTES:
+            itself = proto.SerializeToString()
+        if cut_outputs:
+            proto = _cut(proto, cut_outputs, path)
+            itself = proto.SerializeToString()
+        _refuse_input_shapes(proto, path)
+        _refuse_lost_statistics(proto, path)
+        state_pads(proto, path)
+        _fix_shapes(proto, path, input_size, batch, stated or {}, traced)
+        proto = without_functions(proto)
+        if opset is None:
+            proto = _raised(proto, min(liked_opset, highest_opset))
+        proto = _convert_opset(proto, path, opset, highest_opset)
+        kinds = {node.op_type for node in all_nodes(proto.graph)}
+        proto = _in_the_standard(proto, path)
+        state_sizes(proto, path)
+        in_float32 = write_in_float32(proto, path, kinds)
+        proto = in_float32 or proto
+        try:
+            state_loop_shapes(proto)
+            proto = _inferred(proto)
+        except Exception as error:
+            raise CaptureError(
+                f"{path}: shapes do not fit together: {first_line(error)}",
+                hint="check the sizes with --input NAME:SHAPE",
+            ) from error
+        refuse_huge_values(proto, path)
         for node in proto.graph.node:
             # Later passes would number what has no name; its result is found in the file.
             node.name = node.name or next(filter(None, node.output), "")
         if in_float32 is not None:
             itself = in_float32.SerializeToString()
         return CapturedFile(ir.from_proto(proto), itself)
-    except UnicodeDecodeError as error:  # protobuf decodes a string when it is first read
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Name the file that cannot be read as a whole.
+
+    Protobuf decodes a text when it is first read, which may be late, and gives bytes that are not
+    UTF-8 as they are in some places. onnx-ir makes errors of its own of what it meets.
+    """
+    try:
+        yield
+    except EdgeconvError:
+        raise
+    except Exception as error:
+        met: BaseException = error
+        while isinstance(met, ir.serde.SerdeError) and met.__cause__ is not None:
+            met = met.__cause__
+        if met is error and not isinstance(met, UnicodeDecodeError):
+            raise
+        of_text = isinstance(met, (UnicodeDecodeError, TypeError))  # the latter of bytes
+        what = "one of its names or texts is not UTF-8" if of_text else first_line(met)
         raise CaptureError(
-            f"{path} is not a valid ONNX file: one of its names is not UTF-8",
-            hint="make or copy it again",
+            f"{path} is not a valid ONNX file: {what}", hint="make or copy it again"
         ) from error
 
 

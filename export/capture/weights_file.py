@@ -19,6 +19,7 @@ import torch
 from edgeconv.errors import DataError, UsageError, first_line
 from edgeconv.export.capture.shards import INDEX_SUFFIX, is_index, shards_of
 from edgeconv.export.capture.weights_kind import WeightsKind, weights_kind
+from edgeconv.near_names import near_paths
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".pth.tar")
 _ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray")  # NumPy 1 and 2
@@ -43,7 +44,7 @@ def read_weights_file(path: Path) -> Any:
     if path.is_dir():
         raise UsageError(f"{path} is a folder", hint="name a file of weights in it")
     if not path.is_file():
-        raise UsageError(f"{path}: no such file", hint="name a file of weights")
+        raise UsageError(f"{path}: no such file", hint=near_paths(path, "name a file of weights"))
     if is_index(path):
         return _read_shards(path)
     if path.stat().st_size == 0:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from edgeconv.bundle import Manifest
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.truth import Labeled, images_at, images_with_truths
+from edgeconv.near_names import near_paths
+from edgeconv.versioned import first_problem, read_document
+
+# Numbers go through arrays of float64, which hold these exactly.
+_Number = Annotated[int, Field(gt=-(2**53), lt=2**53)]
+_Side = Annotated[int, Field(ge=1, le=1_000_000_000)]
+_Place = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+_Extent = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -19,6 +29,34 @@ class CocoImage:
     number: int
     width: int
     height: int
+
+
+class _Image(BaseModel):
+    id: _Number
+    file_name: str
+    width: _Side
+    height: _Side
+
+
+class _Annotation(BaseModel):
+    """A box [x, y, width, height] in pixels of its image; all else that it may have is left out."""
+
+    image_id: _Number
+    category_id: _Number
+    bbox: tuple[_Place, _Place, _Extent, _Extent]
+    area: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    iscrowd: Annotated[int, Field(ge=0, le=1)] = 0
+
+
+class _Category(BaseModel):
+    id: _Number
+    name: str
+
+
+class _Document(BaseModel):
+    images: tuple[_Image, ...]
+    annotations: tuple[_Annotation, ...]
+    categories: tuple[_Category, ...]
 
 
 def open_coco(
@@ -32,40 +70,76 @@ def open_coco(
         manifest: Describes the network.
 
     Returns:
-        The images, and the whole JSON.
+        The images, and the dataset that pycocotools takes.
 
     Raises:
         UsageError: There is no such data.
-        DataError: The JSON is damaged, or does not list an image.
+        DataError: The JSON is damaged or contradicts itself, or does not list an image.
+        LimitExceeded: The JSON is too large.
     """
     stored = images_at(data, manifest)
     if truth is None or not truth.is_file():
+        wanted = "pass COCO's JSON, such as instances_val2017.json, with --truth"
         raise UsageError(
             f"the boxes in {data} are not stated" if truth is None else f"{truth}: no such file",
-            hint="pass COCO's JSON, such as instances_val2017.json, with --truth",
+            hint=near_paths(truth or Path(), wanted),
         )
-    try:
-        whole: dict[str, Any] = json.loads(truth.read_text("utf-8"))
-        images = {
-            image["file_name"]: CocoImage(
-                int(image["id"]), int(image["width"]), int(image["height"])
-            )
-            for image in whole["images"]
-        }
-        for annotation in whole["annotations"]:
-            _, _, width, height = annotation["bbox"]
-            annotation.setdefault("area", width * height)
-            annotation.setdefault("iscrowd", 0)
-            _ = annotation["id"], annotation["image_id"], annotation["category_id"]
-        _ = [(category["id"], category["name"]) for category in whole["categories"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{truth} is not COCO's JSON of boxes", hint="pass one of its instances_*.json"
-        ) from error
+    whole = _read(truth)
+    images = {
+        image.file_name: CocoImage(image.id, image.width, image.height) for image in whole.images
+    }
     unknown = next((each for each in stored.stored if str(each.within) not in images), None)
     if unknown is not None:
         raise DataError(
             f"{truth} does not list {unknown.file}", hint="pass the images that it annotates"
         )
     names = [str(each.within) for each in stored.stored]
-    return images_with_truths(stored, lambda i: images[names[i]], truth), whole
+    return images_with_truths(stored, lambda i: images[names[i]], truth), _dataset(whole)
+
+
+def _read(truth: Path) -> _Document:
+    """Read and check the JSON.
+
+    Raises:
+        DataError: It is damaged, or contradicts itself.
+        LimitExceeded: It is too large.
+    """
+    hint = "pass one of COCO's instances_*.json, or one of that form"
+    try:
+        whole = _Document.model_validate_json(read_document(truth))
+    except ValidationError as error:
+        raise DataError(
+            f"{truth} is not COCO's JSON of boxes: {first_problem(error)}", hint=hint
+        ) from error
+    for what, all_of in (
+        ("images of number", [image.id for image in whole.images]),
+        ("images of name", [image.file_name for image in whole.images]),
+        ("categories of number", [category.id for category in whole.categories]),
+    ):
+        twice = next((each for each, count in Counter(all_of).items() if count > 1), None)
+        if twice is not None:
+            raise DataError(f"{truth} lists several {what} {twice!r}", hint=hint)
+    known = {category.id for category in whole.categories}
+    strange = next((a.category_id for a in whole.annotations if a.category_id not in known), None)
+    if strange is not None:
+        raise DataError(f"{truth} has a box of category {strange}, which it lacks", hint=hint)
+    return whole
+
+
+def _dataset(whole: _Document) -> dict[str, Any]:
+    """What pycocotools takes.
+
+    Boxes are numbered anew: pycocotools takes a match with a box of number 0 for none, and of
+    numbers that occur twice it keeps one.
+    """
+    annotations = []
+    for number, each in enumerate(whole.annotations, 1):
+        _, _, width, height = each.bbox
+        area = width * height if each.area is None else each.area
+        fields = {"id": number, "bbox": list(each.bbox), "area": area}  # it refuses a tuple
+        annotations.append({**each.model_dump(), **fields})
+    return {
+        "images": [{"id": image.id} for image in whole.images],
+        "annotations": annotations,
+        "categories": [category.model_dump() for category in whole.categories],
+    }

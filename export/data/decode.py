@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ _DAMAGED = (
     ValueError,
     struct.error,
 )
+_PILLOWS_LIMIT = threading.Lock()
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _BITS_PER_SAMPLE, _PHOTOMETRIC = (
     next(tag for tag, info in TAGS_V2.items() if info.name == name)
@@ -147,12 +149,13 @@ def _damage_named(file: ImageFile) -> Iterator[None]:
 @contextmanager
 def _opened(file: ImageFile) -> Iterator[Image.Image]:
     """Open an image unless it has more pixels than the limit; our limit stands for Pillow's own."""
-    pillows = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        opened = Image.open(file if isinstance(file, Path) else io.BytesIO(file.read()))
-    finally:
-        Image.MAX_IMAGE_PIXELS = pillows
+    with _PILLOWS_LIMIT:  # another thread would find None, and leave it there
+        pillows = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            opened = Image.open(file if isinstance(file, Path) else io.BytesIO(file.read()))
+        finally:
+            Image.MAX_IMAGE_PIXELS = pillows
     with opened:
         IMAGE_PIXELS.check(opened.width * opened.height, f"{file} has")
         yield opened

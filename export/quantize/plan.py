@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from edgeconv.export.known_nodes import known_nodes
 from edgeconv.export.quantize.float_streams import float_streams
 from edgeconv.export.quantize.operators import (
     OPERATORS,
@@ -43,6 +44,7 @@ _NOT_FINITE = "integers have no NaN and no infinity, which the network asks for 
 _ISLAND = "it lies between operators in float, and integers would only round it"
 _STREAM = "operators in float read or write it, and integers would cost as much and round it"
 _FINER = "its result is an output, which may be finer than the steps of 1/256 that int8 has"
+_KNOWN = "all of its inputs are constant"
 _FLAT = "it shares 1 among more elements than the 256 steps that int8 has for them"
 AT_THE_END = "its parts are outputs, each in a scale of its own"
 
@@ -162,9 +164,10 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
     sources: list[ir.Value] = list(graph.inputs)
     not_finite = _may_decide_by_infinity(graph)
     reasons: dict[ir.Node, str] = {}
+    known = known_nodes(graph)
     for node in graph:
         operator = OPERATORS.get(node.op_type) if node.domain == "" else None
-        reasons[node] = _reason_for_float(node, operator)
+        reasons[node] = _KNOWN if node in known else _reason_for_float(node, operator)
         if node in not_finite:
             reasons[node] = _NOT_FINITE
         if operator is not None and node not in at_end and _shares_are_lost(node):
@@ -174,7 +177,7 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
         if node.name in keep_float and operator is not None:
             reasons[node] = KEPT
     reasons.update(dict.fromkeys(_islands(reasons), _ISLAND))
-    reasons.update(dict.fromkeys(_streams(reasons, options), _STREAM))
+    reasons.update(dict.fromkeys(_streams(reasons, options, known), _STREAM))
     for node, reason in reasons.items():
         operator = OPERATORS.get(node.op_type)
         if operator is None or reason:
@@ -211,7 +214,9 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
     return result
 
 
-def _streams(reasons: Mapping[ir.Node, str], options: QuantizeOptions) -> Iterator[ir.Node]:
+def _streams(
+    reasons: Mapping[ir.Node, str], options: QuantizeOptions, known: set[ir.Node]
+) -> Iterator[ir.Node]:
     """Yield the operators with an integer form that cost no more in float.
 
     They are the same whatever else the user asked to keep in float.
@@ -223,7 +228,7 @@ def _streams(reasons: Mapping[ir.Node, str], options: QuantizeOptions) -> Iterat
         for node in integers
         if node.name not in options.chosen.int16 and not any(map(is_accumulator, node.outputs))
     }
-    yield from (node for node in float_streams(integers, movable) if not reasons[node])
+    yield from (node for node in float_streams(integers, movable, known) if not reasons[node])
 
 
 def _shares_are_lost(node: ir.Node) -> bool:
@@ -398,7 +403,7 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
     ):
         return "its bounds are not constant"
     if all(is_constant(value) for value in data_inputs(node, operator)):
-        return "all of its inputs are constant"
+        return _KNOWN
     if node.op_type == "Gemm":
         return _reason_against_gemm(node)
     if node.op_type == "AveragePool":

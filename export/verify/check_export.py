@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from edgeconv.export.verify.parity import (
 )
 from edgeconv.export.verify.pictures import Normalized, file_on_pictures, on_pictures
 from edgeconv.export.verify.reference import Oracle, refuse_non_finite_outputs
-from edgeconv.progress import Progress
+from edgeconv.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
 
@@ -118,8 +118,8 @@ def run_reference(
         refuse_non_finite_outputs(outputs[-1])
     quantized = {}
     for precision, graph in graphs.items():
-        progress(f"Checking the operators of {precision.value}", 0, 1)
-        quantized[precision] = _checked(graph, samples, formats)
+        step = partial(progress, f"Checking the operators of {precision.value}")
+        quantized[precision] = _checked(graph, samples, formats, step)
     probes = run_probes(network.run, samples[0]) if has_float32 else Probes([], [])
     every = range(len(samples) + len(probes.inputs))
     few = [*range(min(_MEASURED, len(samples))), *every[len(samples) :]]
@@ -158,17 +158,25 @@ def run_reference(
 
 
 def _checked(
-    graph: QuantizedGraph, samples: Sequence[Sample], formats: Sequence[Format]
+    graph: QuantizedGraph,
+    samples: Sequence[Sample],
+    formats: Sequence[Format],
+    progress: Callable[[int, int], None],
 ) -> Quantized:
-    """What a quantized graph computes, and how its operators do in each format."""
+    """What a quantized graph computes, and how its operators do in each format.
+
+    ``progress`` is called with (done, total).
+    """
     formats = list(dict.fromkeys(formats))
+    progress(0, 1 + len(formats))
     try:
         exact = run_exactly(graph, samples)
     except EdgeconvError as error:
         return Quantized(graph.steps, refused=dict.fromkeys(formats, error))
     operators: dict[Format, OperatorFigures] = {}
     refused: dict[Format, EdgeconvError] = {}
-    for format in formats if exact.integers else ():
+    for done, format in enumerate(formats if exact.integers else (), 1):
+        progress(done, 1 + len(formats))
         found = attempted(partial(check_operators, format, graph, samples, exact.integers))
         if isinstance(found, EdgeconvError):
             unchecked = f"the operators are not checked in {format.value}: {found.message}"
@@ -179,7 +187,10 @@ def _checked(
 
 
 def verified(
-    folder: Path, artifacts: Sequence[Artifact], reference: Reference
+    folder: Path,
+    artifacts: Sequence[Artifact],
+    reference: Reference,
+    progress: Progress = no_progress,
 ) -> tuple[list[Artifact], dict[str, EdgeconvError]]:
     """Run every file on its runtime, and hold it against the network.
 
@@ -187,12 +198,13 @@ def verified(
         folder: Where the files are.
         artifacts: The files.
         reference: What they are held against.
+        progress: Called with (step, done, total), a file at a time.
 
     Returns:
         The artifacts with their figures, without them where a runtime refused a file; and why each
         file that is not right failed, by its path.
     """
-    found = verify_artifacts(folder, artifacts, reference)
+    found = verify_artifacts(folder, artifacts, reference, progress=progress)
     failures: dict[str, EdgeconvError] = {}
     for artifact in artifacts:
         refused = found.refused.get(artifact.path)

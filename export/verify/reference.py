@@ -36,8 +36,8 @@ from edgeconv.export.capture.arguments import Called, StatedBy, name_of, paramet
 from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.joined import Parts
+from edgeconv.export.known_nodes import RANDOM
 from edgeconv.export.runtimes import OnnxRunner
-from edgeconv.export.tflite.constant_folding import RANDOM
 from edgeconv.export.threads import one_torch_thread
 from edgeconv.export.verify.parity import Allowances, Outputs, Quantized, Reference
 from edgeconv.metrics import relative_error, stacked

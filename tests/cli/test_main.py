@@ -333,3 +333,20 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     )
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_a_current_folder_that_was_removed_is_named(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "os.chdir(sys.argv.pop())\n"
+        "os.rmdir(os.getcwd())\n"
+        "sys.argv[0] = 'edgeconv'\n"
+        "from edgeconv.cli import main\nmain()"
+    )
+    command = [sys.executable, "-c", code, "models", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: No such file or directory",
+        "hint: the current folder may have been removed: change to another one",
+    ]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import site
 import subprocess
 import sys
 import sysconfig
@@ -15,6 +13,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 from PIL import Image
+
+from support.system_calls import WATCHED_CALLS, written
 
 pytestmark = pytest.mark.slow
 
@@ -111,29 +111,6 @@ EVERY = [
     ["cost", "resnet8"],
     ["report", "latency.json", "-o", "page.html"],
 ]
-CREATES = re.compile(
-    r'(?:openat\([^"]*"(?P<opened>[^"]*)", [^)]*(?:O_WRONLY|O_RDWR|O_CREAT)'
-    r'|(?:mkdir|mkdirat|creat|mknod|symlink|link|rename|truncate)\w*\([^"]*"(?P<made>[^"]*)"'
-    r'(?:, [^"]*"(?P<target>[^"]*)")?)'
-)
-# Bytecode that Python itself keeps beside the modules of the installed packages.
-BYTECODE = (*sysconfig.get_paths().values(), *site.getsitepackages())
-# Where nothing stays: devices, the kernel's own files, and memory.
-NOWHERE = ("/dev/", "/proc/", "/sys/", "/memfd:")
-
-
-def written(calls: str, folder: Path) -> set[Path]:
-    """The files that the calls opened for writing or made, as far as the kernel let them."""
-    found = set()
-    for line in calls.splitlines():
-        match = CREATES.search(line)
-        if match is None or " = -1 " in line:
-            continue
-        name = match["target"] or match["opened"] or match["made"]
-        bytecode = name.startswith(BYTECODE) and "/__pycache__/" in name and ".pyc" in name
-        if not name.startswith(NOWHERE) and not bytecode:
-            found.add(Path(os.path.normpath(folder / name)))
-    return found
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
@@ -152,9 +129,17 @@ def test_every_command_in_system_calls(tmp_path: Path) -> None:
     allowed = {*(parent for own in ours for parent in own.parents), tmp_path / "lock"}
     for arguments in EVERY:
         log = tmp_path / "calls"
-        trace = "trace=network,open,openat,creat,mkdir,mkdirat,mknod,mknodat,symlink,symlinkat,"
-        trace += "link,linkat,rename,renameat,renameat2,truncate"
-        watch = ["strace", "-f", "-qq", "-s", "4096", "-e", trace, "-o", str(log)]
+        watch = [
+            "strace",
+            "-f",
+            "-qq",
+            "-s",
+            "4096",
+            "-e",
+            f"trace={WATCHED_CALLS}",
+            "-o",
+            str(log),
+        ]
         done = subprocess.run(
             [*watch, sys.executable, "-B", "-m", "edgeconv", *arguments],
             cwd=folder,

@@ -99,7 +99,7 @@ def test_a_network_of_other_inputs(tmp_path: Path) -> None:
 def test_names_are_no_markup(manifest: Manifest, tmp_path: Path) -> None:
     hostile = "a | b\n# c <script> [x](http://y) `z` *e* \x1b[2J {{ 7 * 7 }}"
     text = card(manifest.model_copy(update={"model": hostile, "labels": (hostile,)}), tmp_path)
-    shown = r"a \| b\n# c \<script\> \[x\](http://y) \`z\` \*e\* \\x1b\[2J {{ 7 \* 7 }}"
+    shown = r"a \| b\n# c \<script\> \[x\](http\://y) \`z\` \*e\* \\x1b\[2J {{ 7 \* 7 }}"
     shown = shown.replace(r"\n#", r"\\n#")
     assert text.startswith(f"# {shown}\n")
     assert f"0. {shown}\n" in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edgeconv.bundle import Layout, Manifest, TensorInfo
-from edgeconv.companion.write import run_script
+from edgeconv.companion.write import run_script, write_companions
 from edgeconv.export.data.decode import UnreadableImage
 from edgeconv.export.data.images import load_image
 from edgeconv.preprocessing import Color, Fit, Interpolation, Preprocessing
@@ -171,3 +173,24 @@ def test_what_is_no_picture_is_refused_as_in_calibration(tmp_path: Path) -> None
             load_image(file, manifest.inputs[0], STATED)
         with pytest.raises(SystemExit, match=said):
             prepared(manifest, file)
+
+
+def test_a_picture_above_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's own limit is neither met before ours, nor changed."""
+    manifest, file, pillows = manifest_of(STATED), tmp_path / "wide.png", Image.MAX_IMAGE_PIXELS
+    Image.new("1", (20_000, 10_000)).save(file)  # Pillow refuses 179 million, we 100 million
+    with pytest.raises(SystemExit, match=r"200000000 pixels, more than EDGECONV_MAX_IMAGE_PIXELS"):
+        prepared(manifest, file)
+    write_companions(tmp_path, manifest)
+    done = subprocess.run(
+        [sys.executable, "-c", "import pictures, sys; pictures.read(sys.argv[1])", file],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "200000000 pixels, more than MOST_PIXELS, 100000000" in done.stderr
+    assert "Traceback" not in done.stderr
+    monkeypatch.setenv("EDGECONV_MAX_IMAGE_PIXELS", "200000000")
+    assert prepared(manifest, file).shape == (1, 3, 24, 32)
+    assert pillows == Image.MAX_IMAGE_PIXELS

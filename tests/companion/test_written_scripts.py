@@ -138,3 +138,16 @@ def test_run_py_writes_whole_or_not_at_all(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"boxes.png", "link.png"}
     with written("/dev/null") as part:
         assert part == "/dev/null"
+
+
+def test_arrays_that_unpack_to_more_than_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, file = made_manifest((1, 12), (1, 5)), tmp_path / "inputs.npz"
+    name = manifest.inputs[0].name
+    np.savez_compressed(file, **{name: np.zeros((1, 500_000), np.float32)})
+    monkeypatch.setenv("EDGECONV_MAX_UNPACKED_BYTES", "1000000")
+    script: dict[str, Any] = {"__name__": "run"}
+    exec(run_script(manifest, tmp_path), script)
+    with pytest.raises(SystemExit, match=r"unpacks to 2000128 bytes, more than EDGECONV_MAX"):
+        script["read"](str(file))

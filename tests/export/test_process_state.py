@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import locale
 import logging
 import os
 import random
+import resource
+import signal
 import sys
+import tempfile
 import threading
 import warnings
 from pathlib import Path
@@ -14,12 +19,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageFile
 from torch import nn
 
 from edgeconv.bundle import Bundle, Format, Precision
 from edgeconv.errors import CaptureError, EdgeconvError
+from edgeconv.evaluation import Evaluation
 from edgeconv.export import export
 from edgeconv.export.quiet import quiet_native, quiet_python
+from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.models.randomize import randomize_
 
 NOISY = ("", "edgeconv", "torch", "torch.onnx", "onnxscript", "onnx_ir", "onnxruntime")
@@ -74,6 +82,25 @@ def state(model: nn.Module) -> dict[str, object]:
         "path": list(sys.path),
         "hooks": (sys.excepthook, sys.displayhook, threading.excepthook),
         "stderr": os.fstat(2).st_ino,
+        "streams": (sys.stdin, sys.stdout, sys.stderr),
+        "collector": (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()),
+        "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "locale": locale.setlocale(locale.LC_ALL),
+        "limits": (sys.getrecursionlimit(), resource.getrlimit(resource.RLIMIT_AS)),
+        "cores": os.sched_getaffinity(0),
+        "warning": (warnings.showwarning, logging.root.manager.disable),
+        "torch": (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_anomaly_enabled(),
+            torch.get_float32_matmul_precision(),
+            torch.backends.mkldnn.enabled,
+            torch.backends.cudnn.deterministic,
+            torch.get_default_device(),
+            torch.get_num_interop_threads(),
+            torch.jit.is_tracing(),
+        ),
+        "pictures": (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES),
+        "temporary": tempfile.tempdir,
     }
 
 
@@ -196,3 +223,34 @@ def test_threads_wait_for_each_other(tmp_path: Path) -> None:
         found = [artifact.sha256 for artifact in bundles[seed].manifest.artifacts]
         assert found == [artifact.sha256 for artifact in alone[seed].manifest.artifacts]
     assert state(networks[0]) == before
+
+
+@pytest.mark.slow
+def test_evaluations_in_threads(tmp_path: Path) -> None:
+    """Each says what it says alone, and one that fails changes nothing either."""
+    bundle = exported(network(0), tmp_path / "out")
+    for index in range(12):
+        place = tmp_path / "images" / "abcd"[index % 4]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 16 + index), (20 * index, 9, 200)).save(place / f"{index}.png")
+    (tmp_path / "images" / "a" / "cut.png").write_bytes(b"cut")
+    alone = evaluate(bundle, tmp_path / "images")
+    before = state(nn.Identity())
+    found: list[Evaluation] = []
+    failed: list[BaseException] = []
+
+    def run(data: Path) -> None:
+        try:
+            found.append(evaluate(bundle, data))
+        except EdgeconvError as error:
+            failed.append(error)
+
+    places = [tmp_path / "images", tmp_path / "none", tmp_path / "images", tmp_path / "out"]
+    threads = [threading.Thread(target=run, args=(data,)) for data in places]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(failed) == 2
+    assert [each.results for each in found] == [alone.results] * 2
+    assert state(nn.Identity()) == before

@@ -258,24 +258,69 @@ def test_a_thread_beside_an_export_makes_files_as_ever(
     assert (tmp_path / "out").stat().st_mode == (tmp_path / "folder").stat().st_mode
 
 
+STAGED = (
+    "import logging, sys\n"
+    "from pathlib import Path\n"
+    "from edgeconv.errors import UsageError\n"
+    "from edgeconv.staging import staged\n"
+    "logging.basicConfig(stream=sys.stdout, format='%(message)s')\n"
+    "try:\n"
+    "    with staged(Path(sys.argv[1]), force=True) as stage:\n"
+    "        (stage / 'new.onnx').write_text('new')\n"
+    "        exec(sys.argv[2])\n"
+    "except UsageError as error: print(error.message)\n"
+)
+
+
+def staged_by_a_user(path: Path, meanwhile: str = "") -> str:
+    """Replace ``path`` as an account that permissions keep off; returns what it says."""
+    command = [sys.executable, "-c", STAGED, str(path), meanwhile]
+    if os.getuid() == 0:  # root may do everything unless this is taken from it
+        drop = "-dac_override,-dac_read_search,-fowner"
+        command = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}", *command]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def test_a_folder_that_may_not_be_searched_is_named(tmp_path: Path) -> None:
-    program = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from edgeconv.errors import UsageError\n"
-        "from edgeconv.staging import staged\n"
-        "try:\n"
-        "    with staged(Path(sys.argv[1]), force=True): pass\n"
-        "except UsageError as error: print(error.message)\n"
-    )
     locked = tmp_path / "locked"
     locked.mkdir(mode=0)
-    command = [sys.executable, "-c", program, str(locked / "out")]
-    if os.getuid() == 0:  # root may search every folder unless this is taken from it
-        drop = "-dac_override,-dac_read_search"
-        command = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}", *command]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout == f"cannot write to {locked / 'out'}: Permission denied\n", done.stderr
+    said = staged_by_a_user(locked / "out")
+    assert said == f"cannot write to {locked / 'out'}: Permission denied\n"
+
+
+def test_a_bundle_whose_files_may_not_be_removed_is_refused_before_the_work(existing: Path) -> None:
+    before = names(existing)
+    existing.chmod(0o555)
+    said = staged_by_a_user(existing, "raise AssertionError")
+    existing.chmod(0o755)
+    assert said == f"{existing} cannot be replaced: this account may not remove its files\n"
+    assert names(existing) == before
+    assert names(existing.parent) == {existing.name}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to make files of another account")
+@pytest.mark.skipif(sys.platform != "linux", reason="renameat2 is Linux's")
+def test_what_was_replaced_and_cannot_be_removed_is_named(existing: Path) -> None:
+    """As in a folder like /tmp: anyone may write there, and remove their own files only."""
+    existing.chmod(0o1777)
+    for path in (existing, *existing.iterdir()):
+        os.chown(path, 65534, 65534)
+    said = staged_by_a_user(existing)
+    (old,) = existing.parent.glob(f".{existing.name}.*.tmp")
+    assert said == (
+        f"the bundle that was replaced stays: Operation not permitted\nhint: remove {old}\n"
+    )
+    assert names(existing) == {"new.onnx"}
+
+
+def test_remains_that_cannot_be_removed_are_in_no_ones_way(tmp_path: Path) -> None:
+    remains = tmp_path / ".out.01234567.tmp"
+    remains.mkdir()
+    (remains / "manifest.json").write_text("old")
+    remains.chmod(0o555)
+    assert staged_by_a_user(tmp_path / "out") == ""
+    remains.chmod(0o755)
+    assert names(tmp_path / "out") == {"new.onnx"}
 
 
 def test_a_full_disk_is_named_by_its_place(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -137,6 +138,17 @@ def test_another_schema_version(history_path: Path) -> None:
     with pytest.raises(UsageError, match=r"schema version 9.*\nhint: update edgeconv") as raised:
         History(SQLiteFile(history_path)).entries()
     assert "\n" not in raised.value.message
+
+
+def test_a_schema_that_is_not_utf8(history: History, history_path: Path) -> None:
+    """SQLite cites it in a message, which Python then cannot decode."""
+    history.add(made_result(made_model("a.onnx", CALM)), None)
+    sound = re.compile(rb"tableruns(runs.{1,3}CREATE) TABLE", re.DOTALL)
+    content, count = sound.subn(b"tabler\xf7ns\\1 MABLE", history_path.read_bytes())
+    assert count == 1
+    history_path.write_bytes(content)
+    with pytest.raises(UsageError, match="cannot be used as the history"):
+        history.entries()
 
 
 def test_a_damaged_result(history: History, history_path: Path) -> None:

@@ -150,3 +150,10 @@ def test_a_place_that_is_a_file(tmp_path: Path) -> None:
         Cache(tmp_path / "c").writing("measure", "k"),
     ):
         pass
+
+
+def test_a_job_that_ends_while_abandoned_ones_are_looked_for(tmp_path: Path) -> None:
+    """Its folder is listed, and gone when it is looked at, as a link to nothing is."""
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / ".stage-12345678").symlink_to("nothing")
+    assert Cache(tmp_path).prune() == []

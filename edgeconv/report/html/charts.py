@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeconv.printable import printable
+from edgeconv.printable import shortened
 from edgeconv.report.plotting import new_figure
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ class Chart:
     svg: Markup
     description: str
     folded: bool = False
+
+
+LONGEST_LABEL = 64  # characters; a longer one leaves no room for what is drawn
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def latency_dots(title: str, samples: Mapping[str, Sequence[Sequence[int]]]) -> 
                 color=SERIES[index % len(SERIES)],
             )
             y += 1
-        ticks.append(((first + y - 1) / 2, printable(name)))
+        ticks.append(((first + y - 1) / 2, shortened(name, LONGEST_LABEL)))
         y += 0.6
     axes.set_yticks(*zip(*ticks, strict=True), parse_math=False)
     axes.set_xlabel("milliseconds of one inference")
@@ -128,7 +131,7 @@ def _write_names(axes: Axes, named: Sequence[Point], points: Sequence[Point]) ->
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in map(place, points)]
     for point in named:
         x, y = place(point)
-        name = printable(point.name)
+        name = shortened(point.name, LONGEST_LABEL)
         # A letter is about half as wide as high. Names to the right begin, others end at the dot.
         long, right_of = 0.55 * _NAME_SIZE * len(name), point.cost < (left + right) / 2
         start = x + 8 if right_of else x - 8 - long

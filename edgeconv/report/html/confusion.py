@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from edgeconv.printable import printable
+from edgeconv.printable import shortened
 from edgeconv.report.html.charts import INK, SERIES, Chart, as_svg
 from edgeconv.report.plotting import new_figure
 
@@ -45,7 +45,7 @@ def confusion_chart(description: str, counts: npt.NDArray[Any], labels: Sequence
         axes.text(
             predicted, true, str(count), color=INK, ha="center", va="center", fontsize="small"
         )
-    short = [_short(label) for label in labels]
+    short = [shortened(label, _LONGEST) for label in labels]
     axes.set_xlim(-0.5, number - 0.5)
     axes.set_ylim(number - 0.5, -0.5)
     axes.set_xticks(range(number), short, rotation=90, parse_math=False)
@@ -58,8 +58,3 @@ def confusion_chart(description: str, counts: npt.NDArray[Any], labels: Sequence
         spine.set_color(INK)
         spine.set_alpha(0.2)
     return Chart(as_svg(figure), description)
-
-
-def _short(label: str) -> str:
-    shown = printable(label)
-    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"

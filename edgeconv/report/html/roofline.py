@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from edgeconv.bench.profile.records import ProfiledModel
 from edgeconv.bench.profile.roofline import Arithmetic, moved_bytes
-from edgeconv.report.html.charts import INK, SERIES, Chart, as_svg, plain_axes
+from edgeconv.printable import shortened
+from edgeconv.report.html.charts import INK, LONGEST_LABEL, SERIES, Chart, as_svg, plain_axes
 from edgeconv.report.plotting import new_figure
 
 _STYLES = {
@@ -31,7 +32,7 @@ def roofline_chart(model: ProfiledModel) -> Chart | None:
         axes.scatter(
             [x for name, x, _ in points if name == kind],
             [y for name, _, y in points if name == kind],
-            label=kind,
+            label=shortened(kind, LONGEST_LABEL),
             s=25,
             alpha=0.7,
             linewidths=0,

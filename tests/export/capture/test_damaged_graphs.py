@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeconv.errors import EdgeconvError
+from edgeconv.errors import CaptureError, EdgeconvError
 from edgeconv.export import export
 
 HUGE = (0, 1, -1, 2, 7, 2**31, 2**62)
@@ -147,3 +147,32 @@ def test_data_that_do_not_fill_their_shape_are_named(
     path.write_bytes(model.SerializeToString())
     with pytest.raises(EdgeconvError, match=f"data of the constant '{damaged}' are not what"):
         export(path, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("place", ["doc_string", "key", "value", "name"])
+def test_texts_that_are_not_utf8(place: str, tmp_path: Path) -> None:
+    """Protobuf decodes a text when it is first read, be that in the middle of the work."""
+    # An operator that is written in another way, for which the whole file is read.
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], name="r"),
+        helper.make_node("FastGelu", ["r"], ["y"], name="n", domain="com.microsoft"),
+    ]
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])
+    if place == "doc_string":
+        nodes[0].doc_string = "QQQQ"
+    elif place == "name":
+        nodes[0].name = "QQQQ"
+    else:
+        nodes[0].metadata_props.add(key="a", value="b")
+        texts = ("QQQQ", "c") if place == "key" else ("c", "QQQQ")
+        nodes[0].metadata_props.add(key=texts[0], value=texts[1])
+    proto = helper.make_model(
+        helper.make_graph(nodes, "g", [value], [output]),
+        ir_version=10,
+        opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)],
+    )
+    file = tmp_path / "n.onnx"
+    file.write_bytes(proto.SerializeToString().replace(b"QQQQ", b"Q\xff\xfeQ"))
+    with pytest.raises(CaptureError, match=r"n\.onnx is not a valid ONNX file: .* not UTF-8"):
+        export(str(file), out=tmp_path / "out", formats=["onnx"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -242,3 +243,12 @@ def test_a_letterbox_shows_the_whole_picture(
     assert np.array_equal(load_image(tmp_path / "a.png", IMAGE, how)[0], expected)
     swapped = how.model_copy(update={"color": Color.BGR})
     assert np.array_equal(load_image(tmp_path / "a.png", IMAGE, swapped)[0], expected[..., ::-1])
+
+
+def test_threads_leave_pillows_limit_as_it_was(tmp_path: Path) -> None:
+    """Where each restored what it found, one restored what another had set for a moment."""
+    file, limit = tmp_path / "a.png", Image.MAX_IMAGE_PIXELS
+    Image.new("L", (4, 4)).save(file)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: pixels(file), range(400)))
+    assert limit == Image.MAX_IMAGE_PIXELS

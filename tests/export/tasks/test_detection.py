@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from edgeconv.bundle import Manifest
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.coco import CocoImage
 from edgeconv.export.data.fit import fitted, place
@@ -96,9 +97,7 @@ def outputs(found: list[tuple[list[float], float, int]], most: int = 4) -> list[
 
 def opened(folder: Path, **changes: Any) -> tuple[Detection, list[CocoImage]]:
     task = Detection()
-    manifest = made_manifest((1, 3, 20, 20), (1, 4, 4), (1, 4), (1, 4), preprocessing=LETTERBOX)
-    kinds = manifest.outputs[2].model_copy(update={"dtype": "int64"})
-    manifest = manifest.model_copy(update={"outputs": (*manifest.outputs[:2], kinds), **changes})
+    manifest = manifest_of_boxes().model_copy(update=changes)
     labeled = task.open(folder / "images", made_coco(folder, BOXES), manifest)
     return task, [image for _, image in labeled.pairs]
 
@@ -175,8 +174,86 @@ def test_data_that_does_not_fit(tmp_path: Path) -> None:
         opened_again(tmp_path)
 
 
+def changed(document: dict[str, Any], place: str, key: str, value: Any) -> str:
+    return json.dumps({**document, place: [{**document[place][0], key: value}]})
+
+
+@needs_pycocotools
+@pytest.mark.parametrize(
+    ("place", "key", "value"),
+    [
+        ("images", "id", float("inf")),
+        ("images", "id", 2**63),
+        ("images", "id", None),
+        ("images", "id", [7]),
+        ("images", "width", 0),
+        ("images", "height", -20),
+        ("images", "width", 10**400),
+        ("images", "file_name", None),
+        ("annotations", "bbox", [0.0, 0.0, float("nan"), 1.0]),
+        ("annotations", "bbox", [0.0, 0.0, -3.0, 1.0]),
+        ("annotations", "bbox", [0.0, 0.0, 1e300, 1e300]),
+        ("annotations", "bbox", [[0.0], [0.0], [1.0], [1.0]]),
+        ("annotations", "bbox", [1.0]),
+        ("annotations", "area", "all"),
+        ("annotations", "area", float("nan")),
+        ("annotations", "image_id", [7]),
+        ("annotations", "category_id", {"id": 3}),
+        ("annotations", "category_id", 99),
+        ("annotations", "iscrowd", "yes"),
+        ("categories", "id", float("nan")),
+        ("categories", "name", 3),
+    ],
+)
+def test_json_that_lies(tmp_path: Path, place: str, key: str, value: Any) -> None:
+    file = made_coco(tmp_path, BOXES)
+    file.write_text(changed(json.loads(file.read_text()), place, key, value))
+    with pytest.raises(
+        DataError, match=r"^.*coco\.json (is not COCO's JSON|has a box of)"
+    ) as caught:
+        opened_again(tmp_path)
+    assert len(str(caught.value)) < 2000
+
+
+@needs_pycocotools
+def test_json_without_end_or_with_everything_twice(tmp_path: Path) -> None:
+    file = made_coco(tmp_path, BOXES)
+    document = json.loads(file.read_text())
+    for text, said in (
+        ("[" * 100_000, "is not COCO's JSON"),
+        (json.dumps({**document, "images": document["images"] * 2}), "several images of number 7"),
+        (json.dumps({**document, "categories": document["categories"] * 2}), "several categories"),
+    ):
+        file.write_text(text)
+        with pytest.raises(DataError, match=said):
+            opened_again(tmp_path)
+
+
+@needs_pycocotools
+@pytest.mark.parametrize("numbers", [(0, 1, 2), (5, 5, 5), (None, None, None)])
+def test_the_numbers_of_boxes_do_not_matter(
+    tmp_path: Path, numbers: tuple[int | None, ...]
+) -> None:
+    """Of a match with a box of number 0 pycocotools makes a false alarm."""
+    task, images = opened(tmp_path)
+    file = tmp_path / "coco.json"
+    document = json.loads(file.read_text())
+    for annotation, number in zip(document["annotations"], numbers, strict=True):
+        annotation["id"] = number
+    file.write_text(json.dumps(document))
+    task.open(tmp_path / "images", file, manifest_of_boxes())
+    found = [
+        task.count(outputs([(box, 0.9, kind) for box, kind in CORNERS[each.number]]), [each])
+        for each in images
+    ]
+    assert task.score(task.merge(found), None).figures[0].value == pytest.approx(1.0)
+
+
 def opened_again(folder: Path) -> None:
+    Detection().open(folder / "images", folder / "coco.json", manifest_of_boxes())
+
+
+def manifest_of_boxes() -> Manifest:
     manifest = made_manifest((1, 3, 20, 20), (1, 4, 4), (1, 4), (1, 4), preprocessing=LETTERBOX)
     kinds = manifest.outputs[2].model_copy(update={"dtype": "int64"})
-    manifest = manifest.model_copy(update={"outputs": (*manifest.outputs[:2], kinds)})
-    Detection().open(folder / "images", folder / "coco.json", manifest)
+    return manifest.model_copy(update={"outputs": (*manifest.outputs[:2], kinds)})
