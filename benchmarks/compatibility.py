@@ -6,7 +6,8 @@ Each network has a process of its own, in which it is exported to both formats o
 precision: float32, int8 and int16x8. The networks of ``tests/realnets`` have trained weights and
 their own kind of inputs; those of timm have random weights that keep their activations alive, and
 structured images. Of each family of timm, the smallest network is exported in float32, and in what
-``--precisions`` names. What is known already is not done again: the outcomes are kept in
+``--precisions`` names; where int8 keeps little, beside what the float network keeps with nothing
+but its inputs in 8 bits. What is known already is not done again: the outcomes are kept in
 ``build/compatibility.json``, by the version of each tool. ``--known`` makes the page of these.
 """
 
@@ -28,12 +29,14 @@ from typing import Any
 
 from benchmarks.measuring import markdown_table
 from benchmarks.timm_families import family_network, images, smallest_members
+from edgeconv.metrics import POOR_SQNR_DB
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "compatibility.md"
 KNOWN = ROOT / "build" / "compatibility.json"
 PACKAGES = Path(os.environ.get("EDGECONV_REALNETS", ROOT / "build" / "realnets"))
 PRECISIONS = ("float32", "int8", "int16x8")
+INPUTS = "inputs"  # in the place of a precision: float32 with the inputs in 8 bits
 NOT_TRIED = "not tried"
 OUTCOME = "outcome: "  # begins a line that says one, among those that libraries print
 MEMORY = 12 << 30  # bytes that one export may take
@@ -55,7 +58,7 @@ def export_one(name: str, precisions: list[str]) -> Iterator[str]:
     _limit_processor_time()
     prepared = _prepared(name)
     for precision in precisions:
-        yield _exported(prepared, precision)
+        yield _rounded_inputs(prepared) if precision == INPUTS else _exported(prepared, precision)
         _limit_processor_time()
 
 
@@ -88,6 +91,25 @@ def _exported(prepared: Prepared, precision: str) -> str:
             return f"{found} at effort 1"
         except EdgeconvError as error:
             return f"refused: {error.message}"
+
+
+def _rounded_inputs(prepared: Prepared) -> str:
+    """The SQNR of what a float network makes of inputs in 8 bits, which int8 files round too."""
+    import numpy as np
+    import torch
+
+    from edgeconv.export.quantize.parameters import Range, activation_parameters
+    from edgeconv.metrics import sqnr_db
+
+    network, _, samples = prepared
+    (images,) = (np.stack(column) for column in zip(*samples, strict=True))
+    covered = activation_parameters(Range(float(images.min()), float(images.max())))
+    with torch.inference_mode():
+        expected, got = (
+            np.stack([network(torch.from_numpy(image)).numpy() for image in each])
+            for each in (images, covered.round_trip(images))
+        )
+    return f"{sqnr_db(expected, got):.1f} dB"
 
 
 def _accuracy(
@@ -208,7 +230,21 @@ def _run(name: str, precisions: list[str]) -> tuple[list[str], str]:
 
 
 def _is_right(outcome: str) -> bool:
-    return outcome == "equal" or re.fullmatch(r"-?[\d.]+ dB( at effort 1)?", outcome) is not None
+    return outcome == "equal" or _decibels(outcome) is not None
+
+
+def _decibels(outcome: str) -> float | None:
+    found = re.fullmatch(r"(-?[\d.]+) dB( at effort 1)?", outcome)
+    return None if found is None else float(found[1])
+
+
+def _of_family(known: Known, name: str, precisions: Sequence[str]) -> dict[str, str]:
+    """What becomes of a family, and where int8 keeps little, of the float network's inputs."""
+    found = known.outcomes(name, precisions)
+    kept = _decibels(found.get("int8", NOT_TRIED))
+    if kept is not None and kept < POOR_SQNR_DB:
+        found |= known.outcomes(name, [INPUTS])
+    return found
 
 
 def page(found: Outcomes, families: dict[str, str]) -> Iterator[str]:
@@ -248,7 +284,7 @@ def _cell(outcome: str) -> str:
 
 def _family_lines(found: Outcomes, families: dict[str, str]) -> Iterator[str]:
     rows = {family: found[f"family:{name}"] for family, name in families.items()}
-    precisions = list(next(iter(rows.values())))
+    precisions = [p for p in PRECISIONS if p in next(iter(rows.values()))]
     tried = [each["float32"] for each in rows.values() if each["float32"] != NOT_TRIED]
     yield from ("", "## timm by family", "")
     yield (
@@ -261,9 +297,12 @@ def _family_lines(found: Outcomes, families: dict[str, str]) -> Iterator[str]:
     )
     yield ""
     yield from markdown_table(
-        ["family", "network", *precisions],
+        ["family", "network", *precisions, "only its inputs in 8 bits"],
         (
-            [family, families[family], *(_cell(each[p]) for p in precisions)]
+            [
+                *(family, families[family], *(_cell(each[p]) for p in precisions)),
+                each.get(INPUTS, ""),
+            ]
             for family, each in rows.items()
         ),
     )
@@ -276,8 +315,10 @@ def _integer_count(rows: dict[str, dict[str, str]]) -> str:
         return ""
     right = sum(map(_is_right, tried))
     return (
-        f"{len(tried)} were tried in int8, those with the smallest networks first; {right} of them "
-        "are written and verified in both formats. "
+        f"{len(tried)} were tried in int8; {right} of them are written and verified in both "
+        f"formats. Where int8 keeps less than {POOR_SQNR_DB:g} dB, the last column is what the "
+        "float network itself keeps when nothing but its inputs is rounded to 8 bits, which have "
+        "40 dB then: random weights may amplify differences from layer to layer. "
     )
 
 
@@ -300,7 +341,7 @@ def main() -> None:
     families = known.families()
     if options.families is not None:
         for family in options.families:
-            known.outcomes(f"family:{families[family]}", options.precisions)
+            _of_family(known, f"family:{families[family]}", options.precisions)
         return
     sys.path.append(str(ROOT / "tests"))
     from realnets.networks import NETWORKS
@@ -308,7 +349,7 @@ def main() -> None:
     plain = [*(each.name for each in NETWORKS), *(f"timm:{name}" for name in options.timm)]
     found = {name: known.outcomes(name, PRECISIONS) for name in plain}
     for name in (f"family:{each}" for each in families.values()):
-        found[name] = known.outcomes(name, options.precisions)
+        found[name] = _of_family(known, name, options.precisions)
     PAGE.write_text("\n".join(page(found, families)) + "\n", encoding="utf-8")
 
 

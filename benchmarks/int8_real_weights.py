@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.int8_real_weights [NETWORK ...] [--effort 0 1 2] [--aimet PEER]
 
-The networks and photographs are those of ``tests/realnets/requirements.txt``, in the folder that
+The networks and photographs are those of ``tests/realnets``, in the folder that
 ``EDGECONV_REALNETS`` names (``build/realnets``). Every other photograph is for calibration, the
 rest are unseen. Each file of ours is a whole export, verified in both formats. Writes
 ``results/int8_real_weights.md``. ONNX Runtime's entropy and percentile keep all activations of all

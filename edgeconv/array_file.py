@@ -23,7 +23,9 @@ import numpy.typing as npt
 
 from edgeconv.errors import DataError, UsageError
 from edgeconv.limits import UNPACKED_BYTES
+from edgeconv.near_names import near_paths
 from edgeconv.scratch import needs_room, temporary_file
+from edgeconv.stand_in import refuse_stand_in
 
 UNNAMED = "arr_0"  # what np.savez calls an array that was given no name
 # What a damaged file raises on its way through zipfile, zlib and NumPy's parser of headers.
@@ -101,7 +103,10 @@ def stored_arrays(path: Path) -> dict[str, StoredArray]:
         LimitExceeded: It unpacks to too much.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such file", hint="name an .npy or .npz file")
+        raise UsageError(
+            f"{path}: no such file", hint=near_paths(path, "name an .npy or .npz file")
+        )
+    refuse_stand_in(path)
     try:
         return {"x": _open_npy(path)} if path.suffix == ".npy" else _open_npz(path)
     except _DAMAGED as error:

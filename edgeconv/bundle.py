@@ -13,7 +13,9 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import Field, field_validator
 
+from edgeconv.arguments import StatedRecord
 from edgeconv.errors import BundleError, UsageError
+from edgeconv.near_names import near_paths
 from edgeconv.preprocessing import Preprocessing
 from edgeconv.units import format_bytes
 from edgeconv.versioned import Record, Versioned
@@ -299,7 +301,7 @@ class Artifact(Record):
         return path
 
 
-class Target(Record):
+class Target(StatedRecord):
     """A device that files are made for, as its probe reported it.
 
     ``runtimes`` are the installed releases by package name (``onnxruntime``, ``ai-edge-litert``,
@@ -431,7 +433,7 @@ class Bundle:
         if not manifest_path.is_file():
             raise UsageError(
                 f"{path} is not a bundle: it has no {MANIFEST_NAME}",
-                hint="name a folder that `edgeconv export` wrote",
+                hint=near_paths(path, "name a folder that `edgeconv export` wrote"),
             )
         manifest = Manifest.load(manifest_path)
         bundle = cls(path, manifest)

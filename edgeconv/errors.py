@@ -72,6 +72,12 @@ class MismatchedData(DataError):  # noqa: N818  # what was met, as above
     exit_code = 2
 
 
+class NoSamples(DataError):  # noqa: N818  # what was met, as above
+    """A source of samples that is there, and has none that can be used."""
+
+    exit_code = 2
+
+
 class CaptureError(EdgeconvError):
     """PyTorch or the ONNX loader could not turn the network into a graph."""
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
 
 _OFFERED = 3
+_MOST_ENTRIES = 10_000  # of a folder that are looked at
+_SHORTEST_BEGIN = 3
 
 
 def near_names(name: str, known: Iterable[str], *, offered: int = _OFFERED) -> list[str]:
-    """The known names that resemble ``name``, the nearest first; case does not count."""
-    by_folded = {each.casefold(): each for each in known}
-    near = difflib.get_close_matches(name.casefold(), by_folded, n=offered)
+    """The known names that resemble ``name``, the nearest first; case does not count.
+
+    Where none does, those that begin with it: ``range`` may mean ``range_method``.
+    """
+    by_folded, folded = {each.casefold(): each for each in known}, name.casefold()
+    near = difflib.get_close_matches(folded, by_folded, n=offered)
+    if not near and len(name) >= _SHORTEST_BEGIN:
+        near = [each for each in by_folded if each.startswith(folded)][:offered]
     return [by_folded[each] for each in near]
 
 
@@ -24,4 +33,25 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
         otherwise: What else to say.
     """
     near = near_names(name, known)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise
+
+
+def near_paths(path: Path, otherwise: str = "") -> str:
+    """The hint ``did you mean 'photos/cats'?`` for a path that is not there.
+
+    What is offered stands in the folder that is the last one on the path to exist.
+
+    Args:
+        path: The path.
+        otherwise: What to say where nothing there has a near name.
+    """
+    try:
+        if path.exists():  # something else is wrong with it
+            return otherwise
+        while not path.parent.is_dir() and path != path.parent:
+            path = path.parent
+        known = [each.name for each in islice(path.parent.iterdir(), _MOST_ENTRIES)]
+    except (OSError, ValueError):  # it cannot be read, or no path is so long or has such characters
+        return otherwise
+    near = [str(path.with_name(each)) for each in near_names(path.name, known) if each != path.name]
     return f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from edgeconv.versioned import Record
+from edgeconv.arguments import StatedRecord
 
 
 class Interpolation(str, Enum):
@@ -45,7 +45,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 _LEAST_STD = 2.0**-24
 
 
-class Preprocessing(Record):
+class Preprocessing(StatedRecord):
     """How an image becomes the network's input.
 
     The image is turned as its camera was held, laid on ``background`` where it is transparent,

@@ -39,5 +39,18 @@ class StepTimes:
         self._progress(step, done, total)
 
 
+def goes_on(before: tuple[int, int], after: tuple[int, int]) -> bool:
+    """Whether a report of another name goes on with the count of the one before.
+
+    Files that take turns are counted together, under the name of each. The total may grow, as that
+    of a measurement that needs more processes than it planned.
+
+    Args:
+        before: How much of the step before was done, and how much there was.
+        after: The same of the report of another name.
+    """
+    return after[0] > 0 and before[0] <= after[0] and 1 < before[1] <= after[1]
+
+
 def no_progress(step: str, done: int, total: int) -> None:
     """Report nothing."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -12,10 +11,12 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from edgeconv.errors import NO_ROOM, EdgeconvError, room_hint
+from edgeconv.held import held, remove_unless_held
 
 PREFIX = "edgeconv-"
 _NAME = re.compile(re.escape(PREFIX) + "[a-z0-9_]{8}")  # as tempfile makes names
@@ -36,7 +37,7 @@ def temporary_folder() -> Iterator[Path]:
     Raises:
         NoRoom: No folder can be made, or the block failed for lack of room in it.
     """
-    with needs_room(), _held_folder() as folder:
+    with needs_room(), _folder() as folder:
         try:
             yield folder
         except (OSError, EdgeconvError) as error:
@@ -48,24 +49,13 @@ def temporary_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _held_folder() -> Iterator[Path]:
-    """Make a folder, and hold a lock beside it as long as it is there.
-
-    The system releases the lock when the process ends, however it ends.
-    """
+def _folder() -> Iterator[Path]:
+    """Make a folder, and hold a file beside it as long as it is there."""
     _clear_remains(Path(tempfile.gettempdir()))
     while True:
-        with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
-            lock, folder = Path(name, _LOCK), Path(name, _FOLDER)
-            with lock.open("xb") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:  # another process takes it for a rest, and removes it
-                    continue
-                except OSError:  # the file system has no locks; nothing is taken for a rest there
-                    pass
-                if not lock.exists():  # it was removed as a rest before it was locked
-                    continue
+        with tempfile.TemporaryDirectory(prefix=PREFIX) as name, held(Path(name, _LOCK)) as ours:
+            if ours:
+                folder = Path(name, _FOLDER)
                 folder.mkdir()
                 yield folder
                 return
@@ -74,28 +64,18 @@ def _held_folder() -> Iterator[Path]:
 def _clear_remains(temporary: Path) -> None:
     """Remove the folders of killed processes of this user."""
     for item in temporary.glob(f"{PREFIX}*"):
-        # It is another user's or gone, a process holds it, or the file system has no locks.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it is another user's, or gone
             if _NAME.fullmatch(item.name) and _is_ours(item):
-                _remove_unless_held(item)
+                remove_unless_held(item / _LOCK, partial(shutil.rmtree, item, ignore_errors=True))
 
 
 def _is_ours(item: Path) -> bool:
-    """Whether a folder is one of :func:`_held_folder`, and not some folder of that name."""
+    """Whether a folder is one of :func:`_folder`, and not some folder of that name."""
     found = item.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         return False
-    return {each.name for each in item.iterdir()} in ({_LOCK}, {_LOCK, _FOLDER})
-
-
-def _remove_unless_held(item: Path) -> None:
-    lock = os.open(item / _LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        if os.fstat(lock).st_size == 0:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(item, ignore_errors=True)
-    finally:
-        os.close(lock)
+    names = {each.name for each in item.iterdir()}
+    return names in ({_LOCK}, {_LOCK, _FOLDER}) and (item / _LOCK).lstat().st_size == 0
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.errors import UsageError
+from edgeconv.near_names import near_paths
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,7 +29,9 @@ def read_toml(path: Path, *, hint: str) -> dict[str, Any]:
     try:
         content: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", hint=near_paths(path, hint)
+        ) from error
     except RecursionError as error:
         raise UsageError(f"{path} is not TOML: it nests too deeply", hint=hint) from error
     except ValueError as error:  # not UTF-8, not TOML, or a number of too many digits

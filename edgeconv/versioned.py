@@ -22,7 +22,7 @@ from pydantic_core import PydanticSerializationError
 
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.limits import DOCUMENT_BYTES
-from edgeconv.near_names import did_you_mean
+from edgeconv.near_names import did_you_mean, near_paths
 from edgeconv.printable import file_name
 from edgeconv.whole_file import write_whole
 
@@ -190,7 +190,8 @@ def read_document(path: Path) -> bytes:
             DOCUMENT_BYTES.check(os.fstat(file.fileno()).st_size, f"{path} has")
             return file.read()
     except FileNotFoundError as error:
-        raise UsageError(f"{path} does not exist", hint="check the path") from error
+        hint = near_paths(path, "check the path")
+        raise UsageError(f"{path} does not exist", hint=hint) from error
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}", hint="check its permissions"
@@ -239,5 +240,5 @@ def first_problem(error: ValidationError) -> str:
     """The first thing that is wrong and where, such as "models.0.file: Field required"."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
-    what = _MESSAGES.get(first["type"], first["msg"])
+    what = _MESSAGES.get(first["type"], first["msg"]).removeprefix("Value error, ")
     return f"{where}: {what}" if where else what

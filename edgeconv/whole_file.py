@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 import re
 import secrets
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from edgeconv.errors import UsageError, room_hint
+from edgeconv.held import held, remove_unless_held
 
 _PART = re.compile(r"\.edgeconv\.[0-9a-f]{8}\.part(\.[^.]*)?")
 _LONGEST_SUFFIX = 16  # the name of a part is not longer than names can be
@@ -59,7 +56,7 @@ def _written(path: Path) -> Iterator[Path]:
         return
     target = path.resolve()
     _clear_remains(target.parent)
-    with _held_part(target) as part:
+    with _part(target) as part:
         try:
             yield part
             if target.exists():
@@ -70,22 +67,13 @@ def _written(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _held_part(target: Path) -> Iterator[Path]:
-    """Make a part with the end of the target's name, and hold its lock as long as this lives.
-
-    The system releases the lock when the process ends, however it ends.
-    """
+def _part(target: Path) -> Iterator[Path]:
+    """Make a part with the end of the target's name, and hold it."""
     suffix = target.suffix if len(target.suffix) <= _LONGEST_SUFFIX else ""
     while True:
         part = target.with_name(f".edgeconv.{secrets.token_hex(4)}.part{suffix}")
-        with part.open("xb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:  # another process takes it for a rest, and removes it
-                continue
-            except OSError:  # the file system has no locks, and nothing there is taken for a rest
-                pass
-            if part.exists():
+        with held(part) as ours:
+            if ours:
                 yield part
                 return
 
@@ -94,16 +82,4 @@ def _clear_remains(folder: Path) -> None:
     """Remove what killed processes left of files that they wrote there."""
     for part in folder.glob(".edgeconv.*.part*"):
         if _PART.fullmatch(part.name):
-            # It cannot be opened, or another process writes it, or the file system has no locks.
-            with contextlib.suppress(OSError):
-                _remove_unless_held(part)
-
-
-def _remove_unless_held(part: Path) -> None:
-    opened = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        if stat.S_ISREG(os.fstat(opened).st_mode):
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            part.unlink(missing_ok=True)
-    finally:
-        os.close(opened)
+            remove_unless_held(part, part.unlink)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from edgeconv.arguments import StatedRecord
 from edgeconv.errors import UsageError
 from edgeconv.toml_file import read_toml
 from edgeconv.versioned import first_problem, near_hint
@@ -36,7 +37,7 @@ class ActivationZero(str, Enum):
     SYMMETRIC = "symmetric"
 
 
-class LayerRule(BaseModel):
+class LayerRule(StatedRecord):
     """What the layers of a name, or of a pattern, are made of.
 
     Attributes:
@@ -45,8 +46,6 @@ class LayerRule(BaseModel):
         weights: How weights are scaled.
         activations: Where the zero of the layer's result lies; it is 0 in int16.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
     precision: LayerPrecision = LayerPrecision.INT8

@@ -128,7 +128,6 @@ def run(
         prequantized=request.existing is not None,
         has_float32=Precision.FLOAT32 in request.precisions,
     )
-    progress("Verifying", 0, 1)
     at_batches = partial(
         verified_at_batches,
         folder,

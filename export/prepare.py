@@ -12,7 +12,11 @@ from edgeconv.bundle import Format, IoType, TensorInfo
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.arguments import Called, file_inputs
 from edgeconv.export.capture.bind import bind
-from edgeconv.export.capture.checks import refuse_bad_weights, refuse_other_than_numbers
+from edgeconv.export.capture.checks import (
+    refuse_bad_statistics,
+    refuse_bad_weights,
+    refuse_other_than_numbers,
+)
 from edgeconv.export.capture.cut import cut
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.module import capture_module
@@ -177,6 +181,7 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Networ
         network, example, names, opset or min(DEFAULT_OPSET, request.highest_opset)
     )
     refuse_changing_outputs(network, graph, outputs, again)
+    refuse_bad_statistics(graph)
     if request.asked.cut_outputs:
         cut(graph, request.asked.cut_outputs, source.spec)
         itself = ir.to_proto(graph).SerializeToString()
@@ -200,6 +205,7 @@ def _synthetic(inputs: Sequence[TensorInfo]) -> Sample:
 
 def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, NetworkItself]:
     captured = _read_file(request, path, TRACED if request.asked.dynamic_batch else None)
+    refuse_bad_statistics(captured.graph)
     graph = optimize(captured.graph)
     refuse_other_than_numbers(graph)
     oracle = onnx_oracle(captured.itself, input_infos(graph), output_infos(graph))

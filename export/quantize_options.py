@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from edgeconv.arguments import checked_arguments
+from edgeconv.errors import UsageError
 from edgeconv.export.choices import Choice, OptionalChoice
 from edgeconv.export.layer_rules import LayerChoices, LayerPrecision, LayerRule
 
@@ -51,6 +53,7 @@ class InputIntegers:
     zero_point: int
 
 
+@checked_arguments()
 @dataclass(frozen=True)
 class QuantizeOptions:
     """How int8 files are made; each pass that guards accuracy can be switched on and off.
@@ -102,6 +105,17 @@ class QuantizeOptions:
     repair_to: float | None = None
     integer_outputs: bool = False
     input_integers: tuple[InputIntegers, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of its range."""
+        if not 0 <= self.effort <= MAX_EFFORT:
+            raise UsageError(
+                f"effort is from 0 to {MAX_EFFORT}, not {self.effort}", hint="leave it out for 1"
+            )
+        if self.float_places < 0:
+            raise UsageError(
+                f"float_places is at least 0, not {self.float_places}", hint="leave it out for none"
+            )
 
     def decided(self) -> QuantizeOptions:
         """The options with what they leave to the effort."""

@@ -14,6 +14,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from edgeconv.arguments import checked_arguments
 from edgeconv.bundle import Format, IoType, Layout, OutputKind, Precision, Target
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.input_shape import (
@@ -44,6 +45,16 @@ _PICTURES = ("image", "image:nhwc")
 Data: TypeAlias = Any
 
 
+@checked_arguments(
+    nested={"quantization": QuantizeOptions, "preprocessing": Preprocessing},
+    hints={
+        "labels": "pass a list of texts, such as Path('labels.txt').read_text().splitlines()",
+        "target": "state its facts in a Target, or probe it: edgeconv.device.facts.target_of(name, "
+        "edgeconv.device.open_device(name).probe())",
+        "weights": "pass a file, or load them yourself: network.load_state_dict(…)",
+    },
+    called="export",
+)
 @dataclass(frozen=True)
 class ExportRequest:
     """Everything that is asked of an export.
@@ -176,11 +187,6 @@ class ExportRequest:
         size = self.input_size
         if isinstance(size, str):
             return parse_size(size)
-        if size is not None and not isinstance(size, int | tuple | list):
-            raise UsageError(
-                f"the input size is of type {type(size).__name__}",
-                hint="pass a whole number, a tuple of them or a text such as '192x160'",
-            )
         return (size, size) if isinstance(size, int) else size
 
     @property
@@ -239,22 +245,12 @@ class ExportRequest:
             ("calibration size", self.calibration_size),
             *(("input size", side) for side in self.size or ()),
         ):
-            if value is not None and not isinstance(value, int):
-                raise UsageError(
-                    f"{name} is of type {type(value).__name__}", hint="pass a whole number"
-                )
             if value is not None and value < 1:
                 raise UsageError(
                     f"{name} must be at least 1, not {value}", hint="give a positive number"
                 )
         check_input_size(self.size, self.batch)
-        self._check_types()
         self._check_inputs()
-        if isinstance(self.cut_outputs, str):
-            raise UsageError(
-                f"cut_outputs is a list of names, not {self.cut_outputs!r}",
-                hint=f"pass [{self.cut_outputs!r}]",
-            )
         read_preprocessing(self.preprocessing)
         for key in self.about or {}:
             if key not in _ABOUT:
@@ -262,6 +258,10 @@ class ExportRequest:
                     f"there is no {key!r} among what a file says of its network",
                     hint=did_you_mean(key, _ABOUT, f"state {', '.join(_ABOUT)}"),
                 )
+        if self.min_sqnr is not None and not math.isfinite(self.min_sqnr):
+            raise UsageError(
+                f"min_sqnr is a number of decibels, not {self.min_sqnr}", hint="leave it out"
+            )
         if self.accuracy_budget is not None and not 0 <= self.accuracy_budget < 1:
             raise UsageError(
                 f"the accuracy budget is a share of all samples, not {self.accuracy_budget}",
@@ -279,21 +279,13 @@ class ExportRequest:
             )
         if self.runtime is not None:
             tflite_release(self.runtime)
+        if self.task != ExportRequest.task and ":" not in self.task:
+            from edgeconv.export.tasks import open_task  # it imports torch
+
+            open_task(self.task)
         self._check_layers()
         if self.is_float:
             self.check_calibration()
-
-    def _check_types(self) -> None:
-        """Refuse what only Python can pass."""
-        if isinstance(self.inputs, str):
-            raise UsageError(
-                f"inputs is a list of inputs, not {self.inputs!r}", hint=f"pass [{self.inputs!r}]"
-            )
-        if self.weights is not None and not isinstance(self.weights, str | Path):
-            raise UsageError(
-                f"weights is a file, not of type {type(self.weights).__name__}",
-                hint="load them yourself: network.load_state_dict(…)",
-            )
 
     def _check_layers(self) -> None:
         layers = () if self.quantization is None else self.quantization.layers

@@ -200,7 +200,7 @@ class Writer:
         Raises:
             EdgeconvError: Nothing is right, and there is no budget to try again for.
         """
-        checked, wrong = verified(self.folder, artifacts, reference)
+        checked, wrong = verified(self.folder, artifacts, reference, self.request.asked.progress)
         wrong = wrong | at_batches([each for each in checked if each.path not in wrong])
         if not self.request.asked.verify:
             warn_of_failures(wrong)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from edgeconv.cli import cli
 from edgeconv.errors import EdgeconvError
 from edgeconv.export.tasks import open_task
-from edgeconv.near_names import did_you_mean
+from edgeconv.near_names import did_you_mean, near_paths
 from support.tiny_models import write_onnx
 
 DEVICES = '[devices]\nkitchen = "ssh://x"\n[pools]\nattic = ["kitchen"]\n'
@@ -61,6 +61,20 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("sweep plan.toml", "export"),
         ("sweep key.toml", "precisions"),
         ("sweep value.toml", "int8"),
+        ("sweep plans.toml", "plan.toml"),
+        ("bench tiny.onx", "tiny.onnx"),
+        ("bench tony.onnx", "tiny.onnx"),
+        ("export tony.onnx", "tiny.onnx"),
+        ("export resnet8 --weights plan.tml", "plan.toml"),
+        ("export resnet8 --layers layer.toml", "layers.toml"),
+        ("export resnet8 --preprocess pixel.toml", "pixels.toml"),
+        ("export tiny.onnx --calibration confg", "config"),
+        ("export tiny.onnx --calibration confg/images", "config"),
+        ("verify confg", "config"),
+        ("predict confg x.png", "config"),
+        ("inspect tiny.onx", "tiny.onnx"),
+        ("compare key.tom 1", "key.toml"),
+        ("report key.tom", "key.toml"),
     ],
 )
 def test_near_names_are_offered(line: str, near: str) -> None:
@@ -78,3 +92,18 @@ def test_tasks() -> None:
 
 def test_nothing_is_offered_that_is_not_near() -> None:
     assert did_you_mean("xyz", ["mobilenet_v2"], "list them") == "list them"
+
+
+def test_near_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos" / "cats").mkdir(parents=True)
+    cats = str(tmp_path / "photos" / "cats")
+    assert near_paths(tmp_path / "photos" / "cat") == f"did you mean {cats!r}?"
+    assert near_paths(tmp_path / "photo" / "cat") == f"did you mean {str(tmp_path / 'photos')!r}?"
+    monkeypatch.chdir(tmp_path / "photos")
+    assert near_paths(Path("cat")) == "did you mean 'cats'?"
+    # What is there, what cannot be looked up, and what has no near name.
+    for path in ("cats", "x\0", "c" * 5000, "dogs", "", "/", ".."):
+        assert near_paths(Path(path), "check the path") == "check the path"
+    (tmp_path / "photos" / "cats").rmdir()
+    (tmp_path / "photos").rmdir()  # the current folder is gone
+    assert near_paths(Path("cat"), "check the path") == "check the path"

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/**/*.md")
 FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):(?=<code>)")  # of docstrings
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -47,6 +48,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         LINK.sub(lambda m: f"]({_link(m[1], here, files, config)})", p) for p in parts[::2]
     ]
     return "".join(parts)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Leave out the roles of names in docstrings, of which the site knows nothing."""
+    return ROLE.sub("", html)
 
 
 def _link(link: str, here: str, files: Files, config: MkDocsConfig) -> str:

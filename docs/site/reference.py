@@ -13,7 +13,7 @@ from edgeconv.cli import cli
 from edgeconv.versioned import Versioned
 
 ROOT = Path(__file__).parents[2]
-WIDTH = 100  # columns of a help text
+WIDTH = 80  # columns of a help text: more do not fit on a page of the site
 PACKAGES = {"edgeconv": "edgeconv", "export": "edgeconv.export"}
 
 

@@ -30,6 +30,7 @@ from edgeconv.bench.result import (
 from edgeconv.bundle import sha256_of
 from edgeconv.device import Device, RunRequest
 from edgeconv.errors import UsageError
+from edgeconv.near_names import near_paths
 from edgeconv.printable import file_name
 from edgeconv.progress import Progress, no_progress
 
@@ -187,10 +188,8 @@ def check_files(models: Sequence[Path], options: BenchOptions) -> None:
         if path in models[:index]:
             raise UsageError(f"{path} is named twice", hint="name each file once")
         if not path.is_file():
-            raise UsageError(
-                f"{path}: no such file or bundle",
-                hint="name an .onnx or .tflite file, or a folder that `edgeconv export` wrote",
-            )
+            wanted = "name an .onnx or .tflite file, or a folder that `edgeconv export` wrote"
+            raise UsageError(f"{path}: no such file or bundle", hint=near_paths(path, wanted))
         if path.suffix not in (".onnx", ".tflite"):
             raise UsageError(
                 f"{path} is neither an .onnx nor a .tflite file",

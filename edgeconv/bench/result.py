@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, computed_field, model_validator
 
+from edgeconv.arguments import StatedRecord
 from edgeconv.bench import statistics
 from edgeconv.bench.repetition import MOST, enough_calm
 from edgeconv.bench.statistics import Figure
@@ -30,7 +31,7 @@ from edgeconv.versioned import Record, StoredPath, Versioned
 Threads = Annotated[int, Field(ge=1, le=1024)]
 
 
-class BenchOptions(Record):
+class BenchOptions(StatedRecord):
     """How to measure. Times are seconds.
 
     Every process measures until ``runs`` AND ``seconds`` are reached, or ``max_seconds``.

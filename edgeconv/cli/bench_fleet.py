@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 import click
-from click.core import ParameterSource
 
 from edgeconv.cli import main
 from edgeconv.cli.bench_boards import warn_of_another_board
 from edgeconv.cli.bench_options import EMULATED, BenchSettings
 from edgeconv.cli.bench_session import NOTHING_KEPT
-from edgeconv.cli.values import as_given
+from edgeconv.cli.values import stated_words
 from edgeconv.device import open_device
 from edgeconv.device.boards import Board, Pool
 from edgeconv.device.dispatch import Dispatcher, Failure, Measurement
@@ -206,16 +205,8 @@ def _start(device: str, result: Path | None, base: Path) -> Member:
 
 def _given() -> list[str]:
     """The rest of the command line, as it was given to us."""
-    context = click.get_current_context()
-    options: list[str] = []
-    for parameter in context.command.params:
-        name = parameter.name
-        if name is None or name in OURS or not isinstance(parameter, click.Option):
-            continue
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            value = () if parameter.is_flag else (as_given(parameter, context.params[name]),)
-            options += [max(parameter.opts, key=len), *value]
-    return [*options, "--", *map(str, context.params["paths"])]
+    parameters = click.get_current_context().params
+    return [*stated_words(set(parameters).difference(OURS)), "--", *map(str, parameters["paths"])]
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import click
 from edgeconv.cli import user_defaults
 from edgeconv.cli.option_groups import GROUPS, REST, heading_of
 from edgeconv.near_names import did_you_mean
+from edgeconv.report.output import apart_from_results
 
 
 class Command(click.Command):
@@ -63,7 +64,8 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Say which options the file of defaults has set, and run the command."""
         user_defaults.announce(ctx)
-        return super().invoke(ctx)
+        with apart_from_results():
+            return super().invoke(ctx)
 
 
 class CommandGroup(click.Group):

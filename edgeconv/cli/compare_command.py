@@ -10,6 +10,7 @@ import click
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.comparing import across_option, terms_of
 from edgeconv.cli.completions import complete_file
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
@@ -101,3 +102,6 @@ def command(settings: CompareSettings) -> None:
         console().print(report.comparison_table(found, name if len(reports) > 1 else None))
         print_notes(report.notes(found))
     print_notes(remarks)
+    if settings.store is None:  # that may have a password
+        across = (word for setting in settings.across for word in ("--across", setting))
+        suggest("gate", settings.after, "--baseline", settings.before, *across)

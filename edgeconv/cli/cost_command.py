@@ -184,7 +184,7 @@ def _print_kinds(
     columns = [Column("convolution"), Column("formula", spare=True)]
     columns += [Column("parameters", numeric=True), Column("of standard", numeric=True)]
     columns += [Column("MACs", numeric=True)] if size else []
-    columns += [Column("sees", numeric=True), Column("equals the standard one where", spare=True)]
+    columns += [Column("sees", numeric=True), Column("when equal to standard", spare=True)]
     rows = []
     for kind in kinds:
         macs = [f"{kind.macs(size**2):,}"] if size else []

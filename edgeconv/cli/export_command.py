@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -343,8 +341,7 @@ def _carry_out(
     """The bundle, and what is missing in it."""
     from edgeconv.export.collected_seldom import collected_seldom
 
-    # What the network's own code prints is no part of the result.
-    with collected_seldom(), redirect_stdout(sys.stderr):
+    with collected_seldom():
         # Imported under the progress display: torch needs a second or two.
         from edgeconv.export.accuracy_budget import Escalated, export_within
         from edgeconv.export.api import carry_out

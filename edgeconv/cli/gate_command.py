@@ -12,11 +12,12 @@ import click
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.comparing import across_option, exit_with, max_regression_option, terms_of
 from edgeconv.cli.completions import complete_device_or_pool, complete_file
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.places import wait_option
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
-from edgeconv.cli.values import EnumChoice, Share
+from edgeconv.cli.values import EnumChoice, Share, stated_words
 from edgeconv.cli.verdict_outputs import VerdictOutputs, verdict_outputs
 from edgeconv.errors import UsageError
 
@@ -143,7 +144,25 @@ def command(settings: GateSettings) -> None:
         echo_json(GateDocument.model_validate(gates.plain()))
     else:
         echo_lines(text)
+        if not settings.quiet:
+            _suggest(settings, gates)
     exit_with(gates.outcome)
+
+
+def _suggest(settings: GateSettings, gates: Gates) -> None:
+    """Say how to go on: to a measurement that decides, or to the operators that became slower."""
+    from edgeconv.bench.compare.comparison import Outcome
+    from edgeconv.bench.compare.latency import LATENCY
+    from edgeconv.cli.side_by_side import is_measurable
+
+    if not any(kind is LATENCY for kind, _ in gates.reports.values()) or settings.store is not None:
+        return
+    if gates.outcome is Outcome.INCONCLUSIVE and settings.measure is Measure.NEVER:
+        limits = stated_words(("max_regression", "max_accuracy_loss"))
+        suggest("gate", settings.result, "--baseline", settings.baseline, *limits, "--measure")
+    elif gates.outcome is Outcome.FAIL and is_measurable(settings.result):
+        device = () if settings.device is None else ("--device", settings.device)
+        suggest("bench", settings.result, "--operators", *device)
 
 
 def _write_page(settings: GateSettings, page: Path, gates: Gates) -> None:

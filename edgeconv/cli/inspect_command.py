@@ -11,6 +11,7 @@ import click
 
 from edgeconv.bundle import Bundle
 from edgeconv.cli.command_class import Command
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.errors import UsageError
@@ -85,10 +86,12 @@ def command(settings: InspectSettings) -> None:
         _draw(settings)
     if settings.as_json:
         echo_json(report)
-    elif isinstance(report, FileReport):
+        return
+    if isinstance(report, FileReport):
         _print_file(report)
     else:
         _print_bundle(report)
+    suggest("bench", settings.path)
 
 
 def _draw(settings: InspectSettings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,7 @@ def command(settings: PredictSettings) -> None:
     from edgeconv.bundle import Bundle
     from edgeconv.companion.predict import predict
     from edgeconv.export.inspect.interface import check_interface
+    from edgeconv.report.output import results
     from edgeconv.report.tables import progress
 
     refuse_unwritable(settings.out)
@@ -66,4 +67,5 @@ def command(settings: PredictSettings) -> None:
         # The bar is gone when the answer is printed.
         with progress(f"Reaching {settings.device}", quiet=settings.device is None):
             place = stack.enter_context(place_of(settings.device))
-        predict(bundle, settings.given, settings.file, settings.out, place)
+        with redirect_stdout(results()):  # the script of the bundle prints the answer
+            predict(bundle, settings.given, settings.file, settings.out, place)

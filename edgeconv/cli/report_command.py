@@ -14,6 +14,7 @@ from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
 from edgeconv.errors import UsageError
+from edgeconv.near_names import near_paths
 
 if TYPE_CHECKING:
     from edgeconv.versioned import Versioned
@@ -122,9 +123,9 @@ def _read(paths: tuple[Path, ...], store: str | None) -> _Subject:
         elif is_run(str(path)):
             subject.results.append(History.at(store).get(int(str(path))))
         else:
+            wanted = "name a folder of `edgeconv export`, a file of --out, or a run of the history"
             raise UsageError(
-                f"{path} is neither a bundle nor a result",
-                hint="name a folder of `edgeconv export`, a file of --out, or a run of the history",
+                f"{path} is neither a bundle nor a result", hint=near_paths(path, wanted)
             )
     return subject
 

@@ -191,7 +191,7 @@ def preprocessing(
             "--mean and --std go together", hint="give both, with one number per channel each"
         )
     try:
-        return Preprocessing(mean=mean, std=std)
+        return Preprocessing.model_validate({"mean": mean, "std": std})
     except ValidationError as error:
         raise UsageError(
             f"--mean and --std: {first_problem(error)}",

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from edgeconv.errors import UsageError
 from edgeconv.limits import LABELS_BYTES
-from edgeconv.near_names import did_you_mean
+from edgeconv.near_names import did_you_mean, near_paths
 
 if TYPE_CHECKING:
     from click import ParamType
@@ -58,6 +58,19 @@ def as_given(parameter: click.Parameter, value: Any) -> str:
     if isinstance(parameter.type, FrameSize):
         return "x".join(map(str, value))
     return str(value)
+
+
+def stated_words(names: Iterable[str]) -> list[str]:
+    """The words of those options that stand on the command line: flags, and others with a value."""
+    context = click.get_current_context()
+    wanted, present = set(names), given()
+    words: list[str] = []
+    for parameter in context.command.params:
+        name = parameter.name
+        if name is not None and name in wanted & present and isinstance(parameter, click.Option):
+            value = () if parameter.is_flag else (as_given(parameter, context.params[name]),)
+            words += [max(parameter.opts, key=len), *value]
+    return words
 
 
 class NearChoice(click.Choice):  # type: ignore[type-arg]  # generic only since click 8.2
@@ -231,7 +244,7 @@ def lines(text: str) -> tuple[str, ...]:
     """
     path = Path(text)
     if not path.is_file():
-        raise UsageError(f"{path}: no such file", hint="name a text file")
+        raise UsageError(f"{path}: no such file", hint=near_paths(path, "name a text file"))
     LABELS_BYTES.check(path.stat().st_size, f"{path} has")
     try:
         # Editors of Windows begin UTF-8 with a mark, which is no part of the first line.

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgeconv.cli.command_class import Command
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.places import device_option, place_of
 from edgeconv.errors import UsageError, VerificationError
 
@@ -65,3 +66,6 @@ def command(bundle: Path, quick: bool, device: str | None, as_json: bool, quiet:
                 )
             error.after_result = True
             raise error
+    if not (as_json or quiet):
+        there = () if device is None else ("--device", device)
+        suggest(*(("verify", bundle) if quick else ("bench", bundle, *there)))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
-from edgeconv.bundle import Bundle, Shown
-from edgeconv.companion.network import shown
+from edgeconv.bundle import Bundle, Manifest, Shown
+from edgeconv.companion.network import image_input, shown
 from edgeconv.companion.write import run_script
 from edgeconv.errors import BundleError, DataError, EdgeconvError, UsageError, first_line
-from edgeconv.near_names import did_you_mean
+from edgeconv.near_names import did_you_mean, near_paths
 from edgeconv.place import Place
 from edgeconv.whole_file import whole_file
 
@@ -50,13 +50,15 @@ def predict(
         raise UsageError(f"{bundle.path} has no {file!r}", hint=hint)
     if not given.is_file():
         what = "is not a file" if given.exists() else "no such file"
-        raise UsageError(f"{given}: {what}", hint="name a picture, or an .npz with the inputs")
+        hint = near_paths(given, f"pass {input_wanted(bundle.manifest)}")
+        raise UsageError(f"{given}: {what}", hint=hint)
     arguments = ["--file", file] if file is not None else []
     arguments += ["--out", str(out)] if out is not None else []
     script: dict[str, Any] = {"__name__": "edgeconv_run"}
     try:
         exec(compile(run_script(bundle.manifest, bundle.path.resolve()), "run.py", "exec"), script)
         script["written"] = _written
+        script["read"] = _reading(script["read"], bundle.manifest)
         if place is not None:
             script["load"] = lambda wanted: _loaded_there(bundle, wanted, place)
         if out is not None and shown(bundle.manifest) in _PRINTED:
@@ -87,6 +89,29 @@ def _written(out: str) -> Iterator[str]:
             yield str(part)
     except ValueError as error:  # no format has such a suffix
         raise UsageError(f"{out} cannot be written: {error}", hint="name a .png") from error
+
+
+def input_wanted(manifest: Manifest) -> str:
+    """What a network is run on, in words."""
+    if image_input(manifest) is not None:
+        return "a picture"
+    arrays = ", ".join(f"{info.name}=…" for info in manifest.inputs)
+    shapes = ", ".join(
+        f"{info.name} of {list(info.shape)} {info.dtype}" for info in manifest.inputs
+    )
+    return f"an .npz with {shapes}: numpy.savez('inputs.npz', {arrays})"
+
+
+def _reading(read: Callable[..., Any], manifest: Manifest) -> Callable[..., Any]:
+    """The script's ``read``, which says what is wrong, with what the network takes."""
+
+    def reading(*args: Any) -> Any:
+        try:
+            return read(*args)
+        except SystemExit as error:
+            raise DataError(str(error), hint=f"pass {input_wanted(manifest)}") from error
+
+    return reading
 
 
 def _loaded_there(bundle: Bundle, wanted: str | None, place: Place) -> tuple[str, Any]:

@@ -74,6 +74,14 @@ class Measurement(Generic[T]):
         return self.only is not None or board.name in (self.pool.admitted or ())
 
 
+def _busy_since(board: Board) -> float:
+    """The order in which boards are asked, so that a slow machine does not ask one for ever.
+
+    Those that others used come last, and of them first the one that was asked longest ago.
+    """
+    return board.rests_until if board.was_busy else 0.0
+
+
 class Dispatcher(Generic[T]):
     """Gives measurements to boards.
 
@@ -134,7 +142,7 @@ class Dispatcher(Generic[T]):
 
     def _free(self, measurement: Measurement[T], quiet: bool) -> Board | None:
         now = self._clock()
-        for board in measurement.boards_left:
+        for board in sorted(measurement.boards_left, key=_busy_since):
             rests = board.taken or board.rests_until > now
             may_be_here = quiet and self._here is None
             if measurement.suits(board) and not rests and (may_be_here or not board.is_here):

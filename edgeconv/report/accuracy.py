@@ -52,10 +52,16 @@ def notes(result: Evaluation) -> list[str]:
     """What the figures are taken on, and the samples that could not be read."""
     runtimes = " and ".join(dict.fromkeys(accuracy.runtime for accuracy in result.results))
     lines = [f"{result.task} on {result.samples} samples of {result.data}, by {runtimes}"]
-    if any(accuracy.against_float for accuracy in result.results):
+    compared = [each.against_float for each in result.results if each.against_float is not None]
+    if compared:
         what = result.results[0].decisive
         unit = "points" if what.unit == SHARE else (what.unit or "its own unit")
-        lines.append(f"against float32: {what.name} in {unit}, with the 95 % interval of a mean")
+        interval = (
+            "with the 95 % interval of a mean"
+            if any(each.low is not None for each in compared)
+            else "without an interval, as it is no mean over the samples"
+        )
+        lines.append(f"against float32: {what.name} in {unit}, {interval}")
     lines += [
         f"top-5 of {accuracy.path}: in {accuracy.ties} of {result.samples} samples equal scores "
         "decide, of which the first class counts as larger"

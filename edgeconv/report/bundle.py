@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _ENOUGH_SAMPLES = 64
 _CHANCE = 0.05
 _TABLE = "between DEQUANTIZE and QUANTIZE, which XNNPACK replaces with a table in int8"
+_NAMED = 6  # nodes in float that a line of the summary names
 
 
 def print_bundle(
@@ -91,7 +92,7 @@ def worst_lines(pairs: Sequence[tuple[Artifact, Verification | None]]) -> list[s
 
 
 def float_lines(artifacts: Sequence[Artifact]) -> list[str]:
-    """What runs in float in which files, a line for each reason.
+    """What runs in float in which files, a line for each reason; the manifest names them all.
 
     Where both formats name a node, the reason of the first counts: it is the quantizer's, and the
     other follows from it.
@@ -107,7 +108,13 @@ def float_lines(artifacts: Sequence[Artifact]) -> list[str]:
     nodes: dict[tuple[str, str], list[str]] = {}
     for key, paths in files.items():
         nodes.setdefault((", ".join(paths), reasons[key]), []).append(key[1])
-    return [f"{where}: in float: {', '.join(n)}: {why}" for (where, why), n in nodes.items()]
+    return [f"{where}: in float: {_few(names)}: {why}" for (where, why), names in nodes.items()]
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return ", ".join([*names[:_NAMED], *more])
 
 
 def format_error(figures: Verification) -> str:

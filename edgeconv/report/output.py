@@ -10,7 +10,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -22,6 +23,30 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 _PLAIN = "edgeconv.plain"
+
+
+_kept: TextIO | None = None
+
+
+def results() -> TextIO:
+    """The stream for results: standard output, also within :func:`apart_from_results`."""
+    return sys.stdout if _kept is None else _kept
+
+
+@contextmanager
+def apart_from_results() -> Iterator[None]:
+    """Send what code of the user's and libraries print to standard error.
+
+    Networks, factories, data and metrics are the user's code, and what it prints would stand in
+    the middle of a table or a JSON document.
+    """
+    global _kept  # there is one standard output
+    outer, _kept = _kept, results()
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _kept = outer
 
 
 def prepare_streams() -> None:
@@ -61,12 +86,13 @@ def echo_line(
     text: str, *, err: bool = False, color: str | None = None, bold: bool = False
 ) -> None:
     """Print one line, whatever ``text`` holds."""
-    click.secho(printable(text), err=err, fg=color, bold=bold or None)
+    file = None if err else results()
+    click.secho(printable(text), file=file, err=err, fg=color, bold=bold or None)
 
 
 def echo_lines(text: str, *, err: bool = False) -> None:
     """Print lines whose breaks are ours; on standard error if ``err``."""
-    click.echo(printable_lines(text), err=err)
+    click.echo(printable_lines(text), file=None if err else results(), err=err)
 
 
 def echo_json(document: BaseModel | Mapping[str, object] | Sequence[object]) -> None:
@@ -76,5 +102,5 @@ def echo_json(document: BaseModel | Mapping[str, object] | Sequence[object]) -> 
         text = json.dumps(document, indent=1, ensure_ascii=False)
     else:
         text = document.model_dump_json(indent=1)
-    encoding = codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name
-    click.echo(printable_json(text, ascii_only=encoding != "utf-8"))
+    encoding = codecs.lookup(getattr(results(), "encoding", None) or "utf-8").name
+    click.echo(printable_json(text, ascii_only=encoding != "utf-8"), file=results())

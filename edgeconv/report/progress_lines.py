@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from edgeconv.errors import UsageError
-from edgeconv.progress import Progress
+from edgeconv.progress import Progress, goes_on
 from edgeconv.report.output import echo_line
 
 VARIABLE = "EDGECONV_PROGRESS_SECONDS"
@@ -25,7 +25,7 @@ class _Step:
         name: The step.
         done: How much of it is done.
         total: How much there is.
-        started: When it began.
+        started: When its count began, which may have been under another name.
     """
 
     name: str
@@ -63,8 +63,8 @@ def progress_lines(first: str) -> Iterator[Progress]:
 
     def show(name: str, done: int, total: int) -> None:
         nonlocal step
-        started = step.started if name == step.name else time.monotonic()
-        step = _Step(name, done, total, started)
+        same = name == step.name or goes_on((step.done, step.total), (done, total))
+        step = _Step(name, done, total, step.started if same else time.monotonic())
 
     def tick() -> None:
         # If the disk is full or the reader has left, the command itself will say so.

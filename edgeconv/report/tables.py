@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeconv.printable import printable
-from edgeconv.progress import Progress, no_progress
+from edgeconv.progress import Progress, goes_on, no_progress
+from edgeconv.report.output import results
 from edgeconv.report.progress_lines import progress_lines
 
 if TYPE_CHECKING:
@@ -57,7 +58,14 @@ def _console(width: int | None, *, stderr: bool) -> Console:
     """
     from edgeconv.report.printable_console import PrintableConsole
 
-    return PrintableConsole(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+    return PrintableConsole(
+        file=None if stderr else results(),
+        stderr=stderr,
+        width=width,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
 
 
 def table(
@@ -132,13 +140,13 @@ def _bar(first: str) -> Iterator[Progress]:
         transient=True,
     ) as bar:
         task = bar.add_task(printable(first), total=None)
-        current = first
+        current, count = first, (0, 0)
 
         def show(step: str, done: int, total: int) -> None:
-            nonlocal current
-            if step != current:  # the time that is left is that of this step
-                current = step
-                bar.reset(task, total=total, description=printable(step))
-            bar.update(task, completed=done, total=total)
+            nonlocal current, count
+            if step != current and not goes_on(count, (done, total)):
+                bar.reset(task, total=total)  # the time that is left is that of this step
+            current, count = step, (done, total)
+            bar.update(task, completed=done, total=total, description=printable(step))
 
         yield show

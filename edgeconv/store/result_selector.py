@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from edgeconv.bench.compare.kinds import kind_named, kind_of
 from edgeconv.bundle import MANIFEST_NAME
 from edgeconv.errors import DataError, MeasurementError, UsageError
+from edgeconv.near_names import near_paths
 from edgeconv.store.history import History
 from edgeconv.store.revision import commit_of
 from edgeconv.versioned import Head, Versioned, read_document
@@ -88,7 +89,7 @@ def resolve(reference: str, history: History, folder: Path) -> tuple[Versioned, 
         raise UsageError(
             f"{reference} is not a result file, a folder of them, a run of the history or a git "
             "revision",
-            hint="check the spelling; `edgeconv history` lists the runs",
+            hint=near_paths(path, "check the spelling; `edgeconv history` lists the runs"),
         )
     results = history.of_revision(commit)
     if not results:

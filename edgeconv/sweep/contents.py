@@ -12,6 +12,7 @@ from pathlib import Path
 from edgeconv.bundle import sha256_of
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.shards import is_index, shards_of
+from edgeconv.near_names import near_paths
 from edgeconv.tar_file import archives_of, is_tar
 
 # What computes files and figures; a network of a library depends on that library as well.
@@ -101,7 +102,8 @@ def content_of_weights(path: Path) -> str:
 
 def _unreadable(path: Path, error: OSError) -> UsageError:
     if isinstance(error, FileNotFoundError):
-        return UsageError(f"{path} does not exist", hint="check the path in the plan")
+        hint = near_paths(path, "check the path in the plan")
+        return UsageError(f"{path} does not exist", hint=hint)
     return UsageError(f"{path} cannot be read: {error.strerror}", hint="check its permissions")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from functools import partial
 from typing import Any
 
@@ -31,5 +32,7 @@ class WorkerOfSweep(WorkerPlugin):
         """Called in the worker."""
         pass_warnings_on(partial(worker.log_event, WARNINGS))
         if self._own:
+            # It has the command's own streams, and networks may print.
+            sys.stdout = sys.stderr
             # Not SIG_IGN, which the processes that a job starts would inherit.
             signal.signal(signal.SIGINT, lambda *_: None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from edgeconv.errors import DataError
+from edgeconv.errors import NoSamples
 from edgeconv.evaluation import Figure
 from edgeconv.export.data.batches import in_groups, join
 from edgeconv.export.data.samples import Sample, unread
@@ -43,7 +43,7 @@ class TaskMeter:
             inputs = join([sample for sample, _ in group], batch)
             self._groups.append((inputs, [truth for _, truth in group]))
         if not self._groups:
-            raise DataError(
+            raise NoSamples(
                 f"the labeled data holds no usable sample{unread(labeled.skipped)}",
                 hint="check its files",
             )

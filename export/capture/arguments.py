@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,14 @@ class Leaf:
     index: int
 
 
+class StatedBy(Enum):
+    """What states the inputs of a network."""
+
+    SIZE = "--input-size"
+    INPUTS = "--input"
+    EXAMPLE = "the example"
+
+
 @dataclass(frozen=True)
 class Arguments:
     """The arguments of a call.
@@ -43,12 +52,20 @@ class Arguments:
         kwargs: Keyword arguments, likewise.
         inputs: The inputs, in order.
         example: One array per input, where their values are known and not only their shapes.
+        stated_by: What states the inputs.
     """
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     inputs: tuple[TensorInfo, ...]
     example: tuple[Array, ...] | None = None
+    stated_by: StatedBy = StatedBy.SIZE
+
+    def __str__(self) -> str:
+        """The inputs as ``--input`` takes them."""
+        return ", ".join(
+            f"{info.name}:{','.join(map(str, info.shape))}:{info.dtype}" for info in self.inputs
+        )
 
 
 @dataclass(frozen=True)
@@ -94,11 +111,21 @@ def _filled(tree: Any, tensors: Sequence[torch.Tensor]) -> Any:
     return tree
 
 
+def parameters_of(network: nn.Module) -> list[str]:
+    """The names of the parameters of ``forward``, with ``*`` and ``**`` where it takes more."""
+    inner = network.network if isinstance(network, Called) else network
+    return [str(each).partition(":")[0].strip() for each in _signature(inner).parameters.values()]
+
+
 def one_input(network: nn.Module, shape: tuple[int, ...]) -> Arguments:
     """The arguments of a module on one float32 input of this shape."""
-    names = _parameters(network)
-    name = next(iter(names), "input")
-    return Arguments((Leaf(0),), {}, (TensorInfo(name=name, shape=shape, dtype="float32"),))
+    parameters = list(_signature(network).parameters.values())
+    name = next((each.name for each in parameters if each.kind in _POSITIONAL), None)
+    by_name = [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    info = TensorInfo(name=name or next(iter(by_name), "input"), shape=shape, dtype="float32")
+    if name is None and by_name:
+        return Arguments((), {by_name[0]: Leaf(0)}, (info,))
+    return Arguments((Leaf(0),), {}, (info,))
 
 
 def stated_arguments(network: nn.Module, stated: Sequence[InputSpec | FixedArgument]) -> Arguments:
@@ -118,7 +145,7 @@ def stated_arguments(network: nn.Module, stated: Sequence[InputSpec | FixedArgum
             inputs.append(TensorInfo(name=each.name, shape=each.shape, dtype=each.dtype))
         _place(tree, each.name, value)
     args, kwargs = _bound(network, {name: _with_lists(item) for name, item in tree.items()})
-    return Arguments(args, kwargs, tuple(inputs))
+    return Arguments(args, kwargs, tuple(inputs), stated_by=StatedBy.INPUTS)
 
 
 def example_arguments(network: nn.Module, example: Any) -> Arguments:
@@ -172,7 +199,7 @@ def example_arguments(network: nn.Module, example: Any) -> Arguments:
             f"the example of {type(network).__name__} holds no tensor",
             hint="give a tensor, a tuple of arguments or a dict of keyword arguments",
         )
-    return Arguments(positional, keywords, tuple(inputs), tuple(arrays))
+    return Arguments(positional, keywords, tuple(inputs), tuple(arrays), StatedBy.EXAMPLE)
 
 
 def _array(value: torch.Tensor | Array, name: str) -> Array:

@@ -43,14 +43,18 @@ def read_checkpoint(path: Path, key: str | None, wanted: Collection[str]) -> Sta
         UsageError: The file is missing, of another kind, or has no such key.
         DataError: The file is damaged, or holds no state dict.
     """
-    content = read_weights_file(path)
+    content = whole = read_weights_file(path)
     if isinstance(content, list | tuple):  # as torch.save((state_dict, epoch), …) writes it
-        content = {str(index): part for index, part in enumerate(content)}
+        content = {
+            str(index): part for index, part in enumerate(content) if isinstance(part, Mapping)
+        }
     found = dict(_state_dicts(content, ()))
     if key is not None:
         found |= _under_prefix(found, key)
     if not found:
-        raise DataError(f"{path} holds no state dict", hint="save model.state_dict()")
+        raise DataError(
+            f"{path} holds no state dict but {_described(whole)}", hint="save model.state_dict()"
+        )
     taken = _chosen(found) if key is None else _asked(found, key, path)
     others = [_dotted(place) for place in found if place != taken]
     if others:
@@ -73,7 +77,7 @@ def _state_dicts(content: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[s
     tensors = {
         name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
         for name, value in content.items()
-        if isinstance(name, str) and isinstance(value, torch.Tensor | np.ndarray)
+        if isinstance(name, str) and _is_tensor(value)
     }
     if len(tensors) == len(content):
         yield place, tensors
@@ -87,6 +91,23 @@ def _state_dicts(content: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[s
                 yield found
     if tensors and not inside:
         yield place, tensors
+
+
+def _is_tensor(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "biufc"
+    return isinstance(value, torch.Tensor)
+
+
+def _described(content: Any) -> str:
+    """What a file holds in place of a state dict."""
+    if isinstance(content, Mapping):
+        keys = [repr(key) for key in content]
+        shown = ", ".join(keys[:_MOST_NAMED]) + (", …" if len(keys) > _MOST_NAMED else "")
+        return f"a dict with the keys {shown}" if keys else "an empty dict"
+    if isinstance(content, list | tuple) and any(map(_is_tensor, content)):
+        return "tensors without names"
+    return f"something of type {type(content).__name__}"
 
 
 def _under_prefix(found: Mapping[tuple[str, ...], State], key: str) -> dict[tuple[str, ...], State]:
@@ -142,11 +163,8 @@ def _without_prefixes(state: State, wanted: Collection[str]) -> State:
             break
     if len(best) < len(given):
         left = [name for name in given if not any(name.endswith(own) for own in best)]
-        logger.warning(
-            "%d names of the weights are beside the network's and left out: %s",
-            len(left),
-            ", ".join(left[:_MOST_NAMED]) + (", …" if len(left) > _MOST_NAMED else ""),
-        )
+        named = ", ".join(left[:_MOST_NAMED]) + (", …" if len(left) > _MOST_NAMED else "")
+        logger.warning("left out what the weights have beside the network's: %s", named)
     return best
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import CaptureError, DataError
+from edgeconv.export.graph_edit import known_array
 from edgeconv.export.traits import Trait, operators
 
 _MULTIPLYING = operators(Trait.MULTIPLIES)
@@ -46,10 +47,66 @@ def refuse_bad_weights(model: ir.Model, own: Collection[str] | None = None) -> N
                 "them; to mark places, choose it with torch.where",
             )
         if bad:
+            raise _not_numbers(name, bad, array.size)
+
+
+def refuse_bad_statistics(model: ir.Model) -> None:
+    """Raise DataError if a batch norm has constants that make all its results NaN or infinite.
+
+    It is called before batch norms are folded, which would put the blame on other weights.
+    """
+    for node in model.graph.all_nodes():
+        trains: int = node.attributes.get_int("training_mode", 0)  # it computes them itself
+        if node.op_type != "BatchNormalization" or node.domain or trains:
+            continue
+        for value in node.inputs[1:5]:
+            array = None if value is None else known_array(value)
+            if value is None or array is None:
+                continue
+            bad = int(np.count_nonzero(~np.isfinite(array)))
+            if bad:
+                raise _not_numbers(str(value.name), bad, array.size)
+            if value is node.inputs[4]:
+                epsilon = node.attributes.get_float("epsilon", 1e-5)
+                negative = int(np.count_nonzero(array + np.float64(epsilon) <= 0))
+                if negative:
+                    raise DataError(
+                        f"the variances {value.name!r} are negative in {negative} of "
+                        f"{array.size} channels, and have no root",
+                        hint="train again or load other weights",
+                    )
+
+
+def refuse_large_weights(model: ir.Model) -> None:
+    """Raise DataError if an operator multiplies by a weight that float32 cannot hold.
+
+    Bounds beyond float32 stay legal: they become infinite ones.
+
+    Args:
+        model: The graph in the floats that it came in.
+    """
+    largest = np.finfo(np.float32).max
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is None or tensor.dtype is not ir.DataType.DOUBLE or tensor.size == 1:
+            continue
+        if _MULTIPLYING.isdisjoint(node.op_type for node in value.consumers()):
+            continue
+        array = tensor.numpy()
+        large = int(np.count_nonzero(np.isfinite(array) & (np.abs(array) > largest)))
+        if large:
             raise DataError(
-                f"the weight {name!r} has {bad} NaN or infinite values of {array.size}",
+                f"the weight {name!r} has {large} values of {array.size} that are too large for "
+                "float32, in which files compute",
                 hint="train again or load other weights",
             )
+
+
+def _not_numbers(name: str, bad: int, size: int) -> DataError:
+    return DataError(
+        f"the weight {name!r} has {bad} NaN or infinite values of {size}",
+        hint="train again or load other weights",
+    )
 
 
 def refuse_other_than_numbers(model: ir.Model) -> None:

@@ -25,7 +25,9 @@ DYNAMIC = {
 """Operators that quantize activations while they run, or read such ones."""
 
 _FLOAT_FORM = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}
-FLOAT_NETWORK = "pass the float network with --precision int8-dynamic"
+FLOAT_NETWORK = (
+    "pass the float network that it was made from; --precision int8-dynamic quantizes it likewise"
+)
 
 
 def write_in_float(model: ir.Model) -> None:

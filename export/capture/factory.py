@@ -16,7 +16,8 @@ from torch import nn
 
 from edgeconv.errors import TRACEBACK_HINT, CaptureError, EdgeconvError, UsageError, first_line
 from edgeconv.export.capture.source import ModelArgs, Source
-from edgeconv.near_names import did_you_mean
+from edgeconv.export.capture.unknown_argument import argument_hint
+from edgeconv.near_names import did_you_mean, near_paths
 
 EXAMPLE = "example_inputs"
 _MOST_LISTED = 5
@@ -155,7 +156,7 @@ def _refuse_unknown_arguments(spec: str, factory: Callable[..., Any], args: Mode
     except TypeError as error:
         raise UsageError(
             f"{spec} cannot be called with these arguments: {error}",
-            hint="pass its arguments with --model-arg",
+            hint=argument_hint(error, factory),
         ) from error
     except ValueError:  # built-in callables have no signature; the call itself will fail
         return
@@ -163,7 +164,7 @@ def _refuse_unknown_arguments(spec: str, factory: Callable[..., Any], args: Mode
 
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise UsageError(f"{path}: no such file", hint="name a Python file")
+        raise UsageError(f"{path}: no such file", hint=near_paths(path, "name a Python file"))
     # A name of its own, so that the user's models.py or export.py shadows nothing; the folder goes
     # on sys.path because the file's own imports expect what `python file.py` gives them.
     name = f"_edgeconv_user_{path.stem}"

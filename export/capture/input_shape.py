@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from edgeconv.arguments import checked_arguments
 from edgeconv.errors import UsageError
 from edgeconv.near_names import did_you_mean
 
@@ -17,7 +19,21 @@ class InputShape(tuple[int, ...]):
     """An input size that is the whole shape of the input, batch first: ``InputShape((1, 12, 8))``.
 
     Nothing is added to it, unlike to a plain tuple of sizes.
+
+    Raises:
+        UsageError: It is made of something else than one tuple of whole numbers.
     """
+
+    def __new__(cls, *sides: Iterable[int]) -> InputShape:
+        """Take the sides as a tuple takes its items."""
+        one = sides[0] if len(sides) == 1 and isinstance(sides[0], Iterable) else None
+        shape = () if one is None else tuple(one)
+        if one is None or not all(isinstance(side, int) and side > 0 for side in shape):
+            raise UsageError(
+                f"an InputShape is made of one tuple of whole numbers, not of {sides!r}",
+                hint="pass the whole shape, batch first: InputShape((1, 12, 8))",
+            )
+        return super().__new__(cls, shape)
 
     @property
     def batch(self) -> int:
@@ -59,6 +75,7 @@ def _is_count(text: str) -> bool:
     return text.strip().isdecimal() and int(text) > 0
 
 
+@checked_arguments(hints={"dtype": f"pass its name, one of {', '.join(DTYPES)}"})
 @dataclass(frozen=True)
 class InputSpec:
     """One input of a network.
@@ -74,7 +91,22 @@ class InputSpec:
     shape: tuple[int, ...]
     dtype: str = "float32"
 
+    def __post_init__(self) -> None:
+        """Refuse a type or a size that no input has."""
+        if self.dtype not in DTYPES:
+            hint = did_you_mean(self.dtype, DTYPES, f"pass one of {', '.join(DTYPES)}")
+            raise UsageError(
+                f"the input {self.name!r} has the unknown type {self.dtype!r}", hint=hint
+            )
+        if any(side < 1 for side in self.shape):
+            raise UsageError(
+                f"the input {self.name!r} of {list(self.shape)} has an empty dimension",
+                hint="give sizes of at least 1",
+            )
+        object.__setattr__(self, "shape", tuple(self.shape))
 
+
+@checked_arguments()
 @dataclass(frozen=True)
 class FixedArgument:
     """An argument of ``forward`` that is not a tensor, and stays what it is in the files.
@@ -105,15 +137,7 @@ def parse_input(text: str) -> InputSpec | FixedArgument:
         )
     name, sides, dtype = match.groups()
     parts = [part for part in re.split(r"[,x×]", sides.strip()) if part.strip()]
-    if dtype is not None and dtype not in DTYPES:
-        hint = did_you_mean(dtype, DTYPES, f"pass one of {', '.join(DTYPES)}")
-        raise UsageError(f"the input {text!r} has an unknown type", hint=hint)
-    shape = tuple(int(part) for part in parts)
-    if 0 in shape:
-        raise UsageError(
-            f"the input {text!r} has an empty dimension", hint="give sizes of at least 1"
-        )
-    return InputSpec(name, shape, dtype or "float32")
+    return InputSpec(name, tuple(int(part) for part in parts), dtype or "float32")
 
 
 def _literal(text: str) -> str | int | float | bool | None:
@@ -142,6 +166,12 @@ def check_input_size(size: tuple[int, ...] | None, batch: int | None) -> None:
                 hint="leave --batch out",
             )
     elif size is not None and len(size) not in (1, 2, 3):
+        if len(size) == 4 and size[0] == 1:  # the shape of a batch of one, not that of a volume
+            whole = tuple(size)
+            raise UsageError(
+                f"an input size has one to three numbers, without the batch, not {whole}",
+                hint=f"pass {whole[1:]}, or the whole shape as InputShape({whole})",
+            )
         raise UsageError(
             f"an input size has one to three numbers, not {len(size)}",
             hint="give height and width, or channels, height and width; for sequences channels and "

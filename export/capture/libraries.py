@@ -20,6 +20,7 @@ from edgeconv.errors import (
 )
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.source import ModelArgs, Source
+from edgeconv.export.capture.unknown_argument import argument_hint
 from edgeconv.near_names import near_names
 from edgeconv.preprocessing import Fit, Interpolation, Preprocessing
 
@@ -89,7 +90,8 @@ def _from_timm(
     side = None if input_size is None or isinstance(input_size, InputShape) else input_size[-2:]
     if config is not None and config.fixed_input_size and side is not None:
         options.setdefault("img_size", side)  # its weights depend on it
-    network: Any = _build(spec, timm.create_model, name, pretrained=pretrained, **options)
+    builder = None if elsewhere else timm.model_entrypoint(name.partition(".")[0])
+    network: Any = _build(spec, timm.create_model, builder, name, pretrained=pretrained, **options)
     card = timm.data.resolve_model_data_config(network)
     channels, height, width = card["input_size"]
     size = options.get("img_size", (height, width))
@@ -155,7 +157,8 @@ def _from_torchvision(
         in inspect.signature(torchvision.models.get_model_builder(name)).parameters
     ):
         options.setdefault("weights_backbone", None)  # its default downloads them
-    network = _build(spec, torchvision.models.get_model, name, **options)
+    builder = torchvision.models.get_model_builder(name)
+    network = _build(spec, torchvision.models.get_model, builder, name, **options)
     transforms = weights.transforms()
     categories = weights.meta.get("categories")
     shape = preprocessing = None
@@ -198,7 +201,8 @@ def _fetch(spec: str, weights: Any) -> None:
         raise DataError(f"{spec}: {error.message}", hint=error.hint) from error
 
 
-def _build(spec: str, factory: Any, name: str, **options: Any) -> nn.Module:
+def _build(spec: str, factory: Any, builder: Any, name: str, **options: Any) -> nn.Module:
+    """Build a network by its name; ``builder`` is the function of that name."""
     try:
         network = factory(name, **options)
     except EdgeconvError:
@@ -206,18 +210,18 @@ def _build(spec: str, factory: Any, name: str, **options: Any) -> nn.Module:
     except TypeError as error:
         raise UsageError(
             f"{spec} cannot be built so: {first_line(error)}",
-            hint="pass its arguments with --model-arg",
+            hint=argument_hint(error, builder),
         ) from error
     except Exception as error:  # downloads fail in as many ways as there are libraries
         if options.get("pretrained") or options.get("weights"):
             raise DataError(
                 f"the published weights of {spec} cannot be had: {first_line(error)}",
-                hint="check the network, or pass a file with --weights",
+                hint="check the internet connection, or pass a file with --weights",
             ) from error
         if ":" in name:
             raise DataError(
                 f"the description of {spec} cannot be had: {first_line(error)}",
-                hint="check its name and the network, or pass one that timm itself has",
+                hint="check its name and the internet connection, or pass one that timm itself has",
             ) from error
         raise CaptureError(
             f"{spec} raised {type(error).__name__}: {first_line(error)}", hint=TRACEBACK_HINT
@@ -227,7 +231,7 @@ def _build(spec: str, factory: Any, name: str, **options: Any) -> nn.Module:
 
 
 def _unknown(spec: str, package: str, name: str, known: Sequence[str]) -> UsageError:
-    near = near_names(name, known) or [n for n in known if name in n][:3]
+    near = near_names(name, known) or [n for n in known if name and name in n][:3]
     hint = " or ".join(f"'{package}:{each}'" for each in near)
     return UsageError(
         f"{package} has no network {spec.partition(':')[2]!r}",

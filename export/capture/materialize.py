@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 
 from edgeconv.export.capture.fake_quantize import is_of_training, plain
 from edgeconv.export.capture.wrapped import own_name
+from edgeconv.export.quiet import quiet_python
 
 
 def materialized(network: nn.Module) -> nn.Module:
@@ -53,7 +54,8 @@ def _copy(network: nn.Module) -> nn.Module:
         for value in values.values()
         if isinstance(value, torch.Tensor)
     ]
-    return copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
+    with quiet_python():
+        return copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
 
 
 def _write_weights(module: nn.Module) -> None:

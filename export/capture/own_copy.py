@@ -9,7 +9,8 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from edgeconv.errors import UsageError, first_line
+from edgeconv.errors import DataError, UsageError, first_line
+from edgeconv.export.quiet import quiet_python
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ def own_copy(network: nn.Module) -> nn.Module:
     if _is_exported(network):
         return network  # a copy would lose its mode, and nothing here changes it
     try:
-        return copy.deepcopy(network, _detached(network))
+        with quiet_python():  # PyTorch warns of its own classes
+            return copy.deepcopy(network, _detached(network))
     except Exception as error:  # the user's own __deepcopy__, or one of PyTorch's many reasons
         raise UsageError(
             f"{type(network).__name__} cannot be copied: {first_line(error)}",
@@ -69,6 +71,7 @@ def prepared(network: nn.Module) -> nn.Module:
 
     Raises:
         UsageError: It has no weights yet, or is one that torch.export made, in training mode.
+        DataError: A parameter has a value that float32 cannot hold.
     """
     network = unwrapped(network)
     tensors = [*network.parameters(), *network.buffers()]
@@ -86,9 +89,22 @@ def prepared(network: nn.Module) -> nn.Module:
             type(network).__name__,
             " and ".join(sorted(name.removeprefix("torch.") for name in others)),
         )
+        _refuse_large(network)
         network = network.float()
     _to_eval(network)
     return network
+
+
+def _refuse_large(network: nn.Module) -> None:
+    """Raise DataError for a parameter with a value that float32 cannot hold."""
+    for name, parameter in network.named_parameters():
+        large = torch.isfinite(parameter) & ~torch.isfinite(parameter.float())
+        if parameter.dtype == torch.float64 and bool(large.any()):
+            raise DataError(
+                f"the weight {name!r} has {int(large.sum())} values of {parameter.numel()} that "
+                "are too large for float32, in which files compute",
+                hint="train again or load other weights",
+            )
 
 
 def _to_eval(network: nn.Module) -> None:

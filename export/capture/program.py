@@ -20,6 +20,7 @@ from torch.export import ExportedProgram
 from edgeconv.errors import CaptureError, UsageError, first_line
 from edgeconv.export.capture.arguments import Call
 from edgeconv.export.capture.source import ModelArgs, Source
+from edgeconv.stand_in import refuse_stand_in
 
 _OPERATORS = re.compile(
     r"(torch\.ops\.(aten|prims|higher_order|quantized_decomposed|torchvision|torchao)"
@@ -29,7 +30,8 @@ _OPERATORS = re.compile(
 _SYMBOL = re.compile(r"Symbol\('\w+'(, \w+=True)*\)")
 _EXPRESSION = re.compile(r"[\w\s+*/(),<>=&|~-]*")
 _WORDS = re.compile(
-    r"[sufz]{1,2}\d+|\d+|Max|Min|Mod|PythonMod|FloorDiv|CleanDiv|CeilDiv|CeilToInt|FloorToInt|"
+    r"[sufz]{1,2}\d+|\d+|Add|Mul|Pow|Rational|Max|Min|Mod|PythonMod|FloorDiv|CleanDiv|CeilDiv|"
+    r"CeilToInt|FloorToInt|"
     r"ModularIndexing|Where|ToFloat|TruncToInt|IntTrueDiv|FloatTrueDiv|PowByNatural|Eq|Ne|Lt|Le|"
     r"Gt|Ge|And|Or|Not|Integer|int_oo|oo|True|False"
 )
@@ -62,6 +64,7 @@ def load_program(path: Path, args: ModelArgs) -> Source:
         raise UsageError(
             f"--model-arg does not apply to {path.name}: a program is complete", hint="leave it out"
         )
+    refuse_stand_in(path, CaptureError)
     try:
         _refuse_code(path)
         program = torch.export.load(path)

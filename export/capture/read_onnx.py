@@ -15,6 +15,7 @@ from edgeconv.export.capture.well_formed import (
     has_small_outside,
     make_well_formed,
 )
+from edgeconv.stand_in import refuse_stand_in
 
 MAX_PROTO_BYTES = 2**31 - 1
 """The limit of protobuf for one message."""
@@ -40,6 +41,7 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
         )
     if size == 0:
         raise CaptureError(f"{path} is empty", hint=_MAKE_AGAIN)
+    refuse_stand_in(path, CaptureError)
     try:
         proto = onnx.load(path, load_external_data=False)
     except OSError:
@@ -54,6 +56,7 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
         for tensor in (value.const_value for value in model.graph.initializers.values()):
             if isinstance(tensor, ir.ExternalTensor):
                 _refuse_outside(path, tensor)
+                refuse_stand_in(path.parent / str(tensor.location), CaptureError)
         changed = has_small_outside(proto)
         proto = onnx.load(path)
         _unlist_weights(proto)

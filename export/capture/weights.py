@@ -9,6 +9,7 @@ from torch import nn
 from edgeconv.errors import DataError
 from edgeconv.export.capture.checkpoint import State, read_checkpoint
 from edgeconv.export.capture.mismatch import mismatch
+from edgeconv.export.capture.weight_values import dense, refuse_lost_values
 from edgeconv.models.pretrained import PretrainedError, load_pretrained
 
 
@@ -35,30 +36,34 @@ def load_weights(network: nn.Module, path: Path, key: str | None = None) -> None
 
     Raises:
         UsageError: The file is missing, of another kind, or has no such key.
-        DataError: The file is damaged, or its names or shapes are not the network's.
+        DataError: The file is damaged, or its names, shapes or values do not fit the network.
     """
-    state = read_checkpoint(path, key, network.state_dict().keys())
-    if not _load(network, state):
+    own = network.state_dict()
+    state = dense(own, read_checkpoint(path, key, own.keys()), path)
+    refuse_lost_values(own, state, path)
+    reason = _load(network, state)
+    if reason is not None:
         problem = mismatch(network.state_dict(), state, path)
         raise problem or DataError(
-            f"{path} does not fit the network", hint="it is of another version or variant"
+            f"{path} does not fit the network: {reason}", hint="it is of another version or variant"
         )
 
 
-def _load(network: nn.Module, state: State) -> bool:
-    """Whether the weights fit, and were loaded.
+def _load(network: nn.Module, state: State) -> str | None:
+    """Load weights that fit; otherwise say why they do not.
 
     PyTorch judges that, because a network may rename or drop what earlier versions of it saved.
     Where they do not fit, the network keeps its own.
     """
     own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    reason = "names differ"
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
         # A counter that only training reads, and that files from before PyTorch 0.4.1 lack.
         missing = [name for name in missing if not name.endswith("num_batches_tracked")]
         if not missing and not unexpected:
-            return True
-    except RuntimeError:  # a shape differs
-        pass
+            return None
+    except RuntimeError as error:  # a shape differs, or the module's own code refuses
+        reason = str(error).strip().rpartition("\n")[2].strip()
     network.load_state_dict(own, strict=False)
-    return False
+    return reason

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import pickletools
 import re
 import warnings
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path, PurePath
@@ -14,19 +16,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgeconv.errors import DataError, UsageError
+from edgeconv.errors import DataError, UsageError, first_line
 from edgeconv.export.capture.shards import INDEX_SUFFIX, is_index, shards_of
+from edgeconv.export.capture.weights_kind import WeightsKind, weights_kind
+from edgeconv.near_names import near_paths
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".pth.tar")
 _ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray")  # NumPy 1 and 2
 _PATHS, _KINDS = ("pathlib", "pathlib._local"), ("Posix", "Windows", "PurePosix", "PureWindows")
+_ROOT_BYTES = 512
 _NOT_ALLOWED = re.compile(r"Unsupported (?:global|class): ?(?:GLOBAL )?([\w.]+)")
 
 
 def read_weights_file(path: Path) -> Any:
     """Read what a file of weights holds: tensors by name, or whatever a training saved.
 
-    An index of shards (``model.safetensors.index.json``) stands for the files that it names.
+    The content decides which form it has, not the end of its name. An index of shards
+    (``model.safetensors.index.json``) stands for the files that it names.
 
     Args:
         path: The file. A pickle is never executed, and tensors of any device come to the CPU.
@@ -35,19 +41,26 @@ def read_weights_file(path: Path) -> Any:
         UsageError: The file is missing or of another kind.
         DataError: It is damaged, or holds more than plain data.
     """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", hint="name a file of weights in it")
     if not path.is_file():
-        raise UsageError(f"{path}: no such file", hint="name a file of weights")
-    name = path.name.lower()
+        raise UsageError(f"{path}: no such file", hint=near_paths(path, "name a file of weights"))
     if is_index(path):
         return _read_shards(path)
-    if not name.endswith(SUFFIXES):
-        raise UsageError(
-            f"{path} is not a file of weights",
-            hint=f"pass a file in {', '.join(SUFFIXES)}, or an index of shards in {INDEX_SUFFIX}",
-        )
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty", hint="make or copy it again")
-    return _read_safetensors(path) if name.endswith(".safetensors") else _read_pickle(path)
+    kind = weights_kind(path)
+    if kind is WeightsKind.TORCH:
+        return _read_pickle(path)
+    if kind is WeightsKind.SAFETENSORS:
+        return _read_safetensors(path)
+    hint = f"pass a file in {', '.join(SUFFIXES)}, or an index of shards in {INDEX_SUFFIX}"
+    if not path.name.lower().endswith(SUFFIXES):
+        raise UsageError(f"{path} is not a file of weights", hint=hint)
+    raise DataError(
+        f"{path} holds neither what torch.save nor what safetensors writes",
+        hint="make or copy it again: torch.save(model.state_dict(), …) makes one",
+    )
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -57,23 +70,31 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
+        what = "is not whole" if "not fully covered" in str(error) else "is damaged"
         raise DataError(
-            f"{path} is not a readable safetensors file: {error}", hint="make or copy it again"
+            f"{path} {what}: {first_line(error)}", hint="make it, or copy or download it again"
         ) from error
 
 
 def _read_shards(index: Path) -> dict[str, Any]:
     whole: dict[str, Any] = {}
     for shard in shards_of(index):
-        whole |= read_weights_file(shard)
+        content = read_weights_file(shard)
+        if not isinstance(content, dict):
+            raise DataError(
+                f"{shard} holds no state dict but something of type {type(content).__name__}",
+                hint="copy or download it again",
+            )
+        whole |= content
     return whole
 
 
 def _read_pickle(path: Path) -> Any:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_plain_types()):
-            warnings.simplefilter("ignore")  # of TorchScript, which is refused below
-            return torch.load(path, map_location="cpu", weights_only=True)
+            warnings.simplefilter("ignore")  # of types of tensors that are refused later
+            with path.open("rb") as file:  # by its name torch.load would take some for safetensors
+                return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
         raise _refusal(path, error) from error
 
@@ -100,32 +121,36 @@ def _empty(_factory: object = None) -> OrderedDict[Any, Any]:
 def _refusal(path: Path, error: Exception) -> DataError:
     """What is wrong with a file that cannot be read as plain data."""
     found = _NOT_ALLOWED.search(str(error))
+    if found is not None and _root(path) == found[1]:
+        return DataError(
+            f"{path} holds a whole {found[1]}, and loading that could run code of the file",
+            hint="save its state_dict alone: where you trust the file, torch.save(torch.load("
+            f"{path.name!r}, weights_only=False).state_dict(), 'weights.pth') does so",
+        )
     if found is not None:
         return DataError(
             f"{path} holds {found[1]}, and loading that could run code of the file",
             hint="where you trust it, load it with torch.load(…, weights_only=False), and save the "
             "state_dict in it with torch.save",
         )
-    names = _members(path)
-    if any(name.endswith("/constants.pkl") for name in names):
-        return DataError(
-            f"{path} is a TorchScript archive",
-            hint="load it with torch.jit.load, and save its state_dict with torch.save",
-        )
-    if any(name.endswith("/archive_format") for name in names):
-        return DataError(
-            f"{path} is a program of torch.export, which has its weights",
-            hint="name it .pt2, and pass it as MODEL",
-        )
     return DataError(
-        f"{path} cannot be read as plain weights ({type(error).__name__})",
+        f"{path} is damaged: {first_line(error)}",
         hint="make or copy it again: torch.save(model.state_dict(), …) makes one",
     )
 
 
-def _members(path: Path) -> list[str]:
+def _root(path: Path) -> str | None:
+    """The class of the object that torch.save was given, if it is not a plain container."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
-    except (OSError, zipfile.BadZipFile):
-        return []
+            name = next(each for each in archive.namelist() if each.endswith("data.pkl"))
+            with archive.open(name) as member:
+                begin = member.read(_ROOT_BYTES)
+        for code, argument, _ in pickletools.genops(begin):
+            if code.name == "GLOBAL":
+                return str(argument).replace(" ", ".")
+            if code.name not in ("PROTO", "FRAME"):
+                return None
+    except (OSError, ValueError, StopIteration, zipfile.BadZipFile, zlib.error):
+        pass  # the pickle ends within what was read, or is damaged: nothing is known
+    return None

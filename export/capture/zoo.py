@@ -11,7 +11,7 @@ from edgeconv.export.capture.shards import INDEX_SUFFIX
 from edgeconv.export.capture.source import SPEC_FORMS, ModelArgs, Source
 from edgeconv.export.capture.weights_file import SUFFIXES
 from edgeconv.models.pretrained import FILES
-from edgeconv.near_names import did_you_mean
+from edgeconv.near_names import did_you_mean, near_paths
 from edgeconv.preprocessing import Preprocessing
 
 _OTHERS = (".h5", ".hdf5", ".keras", ".pb", ".tflite")
@@ -31,7 +31,8 @@ def from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) -> 
         if name.endswith(".py") or Path(name).exists():
             raise _not_a_network(Path(name))
         if name.lower().endswith((*SUFFIXES, *_OTHERS)):
-            raise UsageError(f"{name}: no such file", hint=f"pass {SPEC_FORMS}")
+            hint = near_paths(Path(name), f"pass {SPEC_FORMS}")
+            raise UsageError(f"{name}: no such file", hint=hint)
         hint = did_you_mean(name, models.list_models(), f"pass {SPEC_FORMS}")
         raise UsageError(f"unknown model {name!r}", hint=hint)
     options = dict(args)

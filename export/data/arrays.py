@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeconv.array_file import UNNAMED, StoredArray, listed, open_arrays
 from edgeconv.bundle import TensorInfo
-from edgeconv.errors import DataError, MismatchedData
+from edgeconv.errors import DataError, MismatchedData, NoSamples
 from edgeconv.export.data.preprocess import is_pixels, layout_hint, to_input
 from edgeconv.export.data.samples import IndexedSamples, Sample
 from edgeconv.preprocessing import Preprocessing
@@ -51,7 +51,7 @@ class ArrayFile(IndexedSamples):
                 hint="store as many samples for each input",
             )
         if counts == {0}:
-            raise DataError(f"{self.path} holds no samples", hint="store at least one sample")
+            raise NoSamples(f"{self.path} holds no samples", hint="store at least one sample")
 
     def _pick(self, arrays: dict[str, StoredArray], info: TensorInfo) -> StoredArray:
         names = (info.name, "x", UNNAMED) if len(self.inputs) == 1 else (info.name,)
@@ -69,7 +69,8 @@ class ArrayFile(IndexedSamples):
                 f"{self.path} holds samples of shape {list(array.shape[1:])}, the input "
                 f"{info.name!r} wants {list(info.shape[1:])}",
                 hint=layout_hint(array.shape[1:], info)
-                or "give samples of that shape, or state another with --input-size",
+                or "give samples of that shape, or state another with "
+                + ("--input-size" if len(self.inputs) == 1 else f"--input {info.name}:SHAPE"),
             )
         return array
 

@@ -21,6 +21,7 @@ from edgeconv.export.data.truth import (
     rows_with_truths,
 )
 from edgeconv.export.data.webdataset import class_of
+from edgeconv.near_names import near_paths
 
 _TRUTH_OF_IMAGENET = "ILSVRC2012_validation_ground_truth.txt"
 _NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})$")
@@ -58,10 +59,8 @@ def open_classes(
         return _class_folders(images, manifest, classes)
     if data.suffix != ".npz":
         kind = "neither a folder nor an .npz or .tar file" if data.exists() else "no such file"
-        raise UsageError(
-            f"{data}: {kind}",
-            hint="pass a folder of images per class, a .tar of it, or an .npz with x and y",
-        )
+        wanted = "pass a folder of images per class, a .tar of it, or an .npz with x and y"
+        raise UsageError(f"{data}: {kind}", hint=near_paths(data, wanted))
     samples, labels = npz_with_truths(data, manifest, "iu", "integers")
     if len(labels.shape) != 1:
         raise MismatchedData(

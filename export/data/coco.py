@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from edgeconv.bundle import Manifest
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.truth import Labeled, images_at, images_with_truths
+from edgeconv.near_names import near_paths
 from edgeconv.versioned import first_problem, read_document
 
 # Numbers go through arrays of float64, which hold these exactly.
@@ -78,9 +79,10 @@ def open_coco(
     """
     stored = images_at(data, manifest)
     if truth is None or not truth.is_file():
+        wanted = "pass COCO's JSON, such as instances_val2017.json, with --truth"
         raise UsageError(
             f"the boxes in {data} are not stated" if truth is None else f"{truth}: no such file",
-            hint="pass COCO's JSON, such as instances_val2017.json, with --truth",
+            hint=near_paths(truth or Path(), wanted),
         )
     whole = _read(truth)
     images = {

@@ -15,6 +15,7 @@ from PIL.TiffTags import TAGS_V2
 
 from edgeconv.errors import DataError, first_line
 from edgeconv.limits import IMAGE_PIXELS
+from edgeconv.stand_in import stand_in
 from edgeconv.tar_file import TarMember
 
 ImageFile = Path | TarMember
@@ -135,6 +136,9 @@ def _damage_named(file: ImageFile) -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError as error:
+        found = stand_in(file) if isinstance(file, Path) else None
+        if found is not None:
+            raise UnreadableImage(file, f"is {found.what}", found.hint) from error
         raise UnreadableImage(file, "is no image that Pillow can read") from error
     except _DAMAGED as error:
         cut = "truncated" in str(error).lower() or isinstance(error, EOFError)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import TensorInfo
-from edgeconv.errors import DataError, UsageError
+from edgeconv.errors import NoSamples, UsageError
 from edgeconv.export.data.decode import ImageFile, UnreadableImage, decode
 from edgeconv.export.data.fit import fitted
 from edgeconv.export.data.preprocess import channel_axis, image_size, is_image, to_input
@@ -109,7 +109,7 @@ def open_images(
     if archives:
         stored, labeled = _in_archives(archives)
     if not stored:
-        raise DataError(
+        raise NoSamples(
             f"{path} holds no images",
             hint=f"pass a folder or a tar with files in {', '.join(sorted(IMAGE_SUFFIXES))}",
         )

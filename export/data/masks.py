@@ -22,6 +22,7 @@ from edgeconv.export.data.truth import (
     npz_with_truths,
     rows_with_truths,
 )
+from edgeconv.near_names import near_paths
 from edgeconv.preprocessing import Interpolation, Preprocessing
 from edgeconv.tar_file import is_tar
 
@@ -62,7 +63,7 @@ def open_masks(data: Path, truth: Path | None, manifest: Manifest) -> Labeled[Ma
     if truth is None or not truth.is_dir():
         raise UsageError(
             f"the masks of {data} are not stated" if truth is None else f"{truth}: no such folder",
-            hint="pass the folder of the masks with --truth",
+            hint=near_paths(truth or Path(), "pass the folder of the masks with --truth"),
         )
     masks_of = [_mask_of(image, truth) for image in images.stored]
     size = image_size(manifest.inputs[0])[1:]

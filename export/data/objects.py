@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import TensorInfo
-from edgeconv.errors import DataError, MismatchedData, UsageError, first_line
+from edgeconv.errors import DataError, MismatchedData, NoSamples, UsageError, first_line
 from edgeconv.export.data.preprocess import is_pixels, layout_hint, to_input
 from edgeconv.export.data.samples import IndexedSamples, Sample, Samples
 from edgeconv.preprocessing import Preprocessing
@@ -186,7 +186,7 @@ class DatasetSamples(IndexedSamples):
         self.skipped: list[str] = []
         self._dataset, self._reader = dataset, Reader(inputs, preprocessing)
         if len(dataset) == 0:
-            raise DataError(f"the {self.source} is empty", hint="pass one with samples")
+            raise NoSamples(f"the {self.source} is empty", hint="pass one with samples")
         self._read(0)
         self.pixels = self._reader.pixels
 
@@ -279,7 +279,12 @@ def object_samples(
         return DatasetSamples(data, inputs, preprocessing)
     if isinstance(data, Iterable):
         return IterableSamples(data, inputs, preprocessing)
+    if callable(data):
+        raise UsageError(
+            f"samples cannot be read from the function {getattr(data, '__name__', data)}",
+            hint="call it, and pass the generator or the list that it returns",
+        )
     raise UsageError(
-        f"samples cannot be read from a {type(data).__name__}",
+        f"samples cannot be read from an object of type {type(data).__name__}",
         hint="pass a path, an array, a list, a generator, a Dataset or a DataLoader",
     )

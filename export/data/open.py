@@ -19,6 +19,7 @@ from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.data.objects import object_samples
 from edgeconv.export.data.samples import IndexedSamples, Sample, Samples, choose
 from edgeconv.export.data.synthetic import SYNTHETIC, Domain, SyntheticSamples, synthetic_input
+from edgeconv.near_names import near_paths
 from edgeconv.preprocessing import Preprocessing
 
 __all__ = [
@@ -60,6 +61,11 @@ def open_samples(
     """
     if not isinstance(source, (str, Path)):
         return object_samples(source, inputs, preprocessing)
+    if not str(source):
+        raise UsageError(
+            "the path of the samples is empty",
+            hint="check the variable that it comes from, or say '.' for this folder",
+        )
     if str(source) == SYNTHETIC:
         return SyntheticSamples(inputs, ranges, domain)
     if ".py:" in str(source):
@@ -68,9 +74,8 @@ def open_samples(
     if has_images(path):
         return open_images(path, inputs, preprocessing)
     if not path.exists():
-        raise UsageError(
-            f"{path}: no such file or folder", hint="for synthetic inputs, say 'random'"
-        )
+        hint = near_paths(path, "for synthetic inputs, say 'random'")
+        raise UsageError(f"{path}: no such file or folder", hint=hint)
     if path.suffix in (".npy", ".npz"):
         return ArrayFile(path, inputs, preprocessing)
     raise UsageError(

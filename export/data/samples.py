@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import OPEN, TensorInfo
-from edgeconv.errors import DataError
+from edgeconv.errors import NoSamples
 
 Sample = tuple[npt.NDArray[Any], ...]
 
@@ -109,7 +109,7 @@ def choose(samples: Samples, count: int) -> Iterator[tuple[str, Sample]]:
         if taken == count:
             return
     if taken == 0:
-        raise DataError(
+        raise NoSamples(
             f"{samples.source} holds no usable sample{unread(samples.skipped)}",
             hint="check the files",
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edgeconv.errors import UsageError
-from edgeconv.near_names import did_you_mean
+from edgeconv.near_names import did_you_mean, near_paths
 from edgeconv.preprocessing import Interpolation, Preprocessing
 from edgeconv.toml_file import read_toml
 from edgeconv.versioned import first_problem, near_hint
@@ -43,7 +43,8 @@ def read_preprocessing(stated: Preprocessing | str | Path | None) -> Preprocessi
     path = Path(stated)
     if not path.is_file():
         names = ", ".join(CONVENTIONS)
-        hint = did_you_mean(str(stated), CONVENTIONS, f"pass a TOML file, or {names}")
+        hint = near_paths(path, f"pass a TOML file, or {names}")
+        hint = did_you_mean(str(stated), CONVENTIONS, hint)
         raise UsageError(f"{path}: no such preprocessing", hint=hint)
     keys = ", ".join(name for name in Preprocessing.model_fields if name not in _FOUND)
     hint = f"state only keys of a preprocessing: {keys}"

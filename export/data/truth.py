@@ -17,6 +17,7 @@ from edgeconv.errors import DataError, MismatchedData, UsageError
 from edgeconv.export.data.arrays import ArrayFile
 from edgeconv.export.data.images import Images, has_images, open_images
 from edgeconv.export.data.samples import Sample
+from edgeconv.near_names import near_paths
 from edgeconv.tar_file import TarMember
 
 T = TypeVar("T")
@@ -69,7 +70,8 @@ def images_at(path: Path, manifest: Manifest) -> Images:
         DataError: It is damaged, or holds no images.
     """
     if not has_images(path):
-        raise UsageError(f"{path}: no such folder of images", hint="pass one with --data")
+        hint = near_paths(path, "pass one with --data")
+        raise UsageError(f"{path}: no such folder of images", hint=hint)
     return open_images(path, manifest.inputs, manifest.preprocessing)
 
 

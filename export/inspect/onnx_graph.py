@@ -17,6 +17,7 @@ from onnx import numpy_helper
 
 from edgeconv.errors import DataError
 from edgeconv.export.inspect.dtypes import size_of
+from edgeconv.stand_in import refuse_stand_in
 
 logger = logging.getLogger(__name__)
 
@@ -219,7 +220,10 @@ def _external_bytes(model: Model, name: str, tensor: onnx.TensorProto, path: Pat
             f"{path} is damaged: the place of {name!r} is not a number",
             hint="make or copy it again",
         ) from error
-    return length if offset >= 0 and 0 <= length <= available else 0
+    if offset >= 0 and 0 <= length <= available:
+        return length
+    refuse_stand_in(target)
+    return 0
 
 
 def _check_order(model: Model, path: Path) -> None:

@@ -20,6 +20,7 @@ from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules import common as rules
 
 from edgeconv.export.graph_edit import GraphEditor
+from edgeconv.export.known_nodes import known_nodes
 
 _RULES = (
     rules.dropout_zero_rule,
@@ -68,6 +69,7 @@ MOST_FOLDED = 64_000_000
 
 # onnxscript's own limit for results.
 _WORTH_COMPUTING = 512 * 512
+_SCALED = {"DequantizeLinear", "QuantizeLinear"}  # onnxscript lets the scales stay
 
 
 class Simplify(ir.passes.InPlacePass):
@@ -83,26 +85,58 @@ class FoldConstants(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Fold the constants of ``model``."""
+        passing = _passing(model.graph)
+
+        def should_fold(node: ir.Node) -> bool | None:
+            return _unless_grown(node, passes=node in passing)
+
         result = fold_constants_ir(
             model,
             onnx_shape_inference=True,
             input_size_limit=MOST_FOLDED,
             output_size_limit=MOST_FOLDED,
-            should_fold=_unless_grown,
+            should_fold=should_fold,
         )
         return ir.passes.PassResult(model, modified=result.modified)
 
 
-def _unless_grown(node: ir.Node) -> bool | None:
+def _passing(graph: ir.Graph) -> set[ir.Node]:
+    """The nodes of constants whose results only others of constants read, and come to little.
+
+    So a small network computes a table of biases from coordinates: what its hidden layer makes of
+    them is larger than both, but is not stored.
+    """
+    known = {
+        node for node in known_nodes(graph) if node.domain == "" and node.op_type not in _SCALED
+    }
+    passing: set[ir.Node] = set()
+    for node in reversed(graph):
+        outputs = [value for value in node.outputs if value.name]
+        readers = {user for value in outputs for user in value.consumers()}
+        if (
+            node in known
+            and not any(value.is_graph_output() for value in outputs)
+            and sum(map(_elements, outputs)) <= MOST_FOLDED
+            and all(user in passing or (user in known and _is_small(user)) for user in readers)
+        ):
+            passing.add(node)
+    return passing
+
+
+def _is_small(node: ir.Node) -> bool:
+    return 0 < sum(map(_elements, node.outputs)) <= _WORTH_COMPUTING
+
+
+def _unless_grown(node: ir.Node, *, passes: bool) -> bool | None:
     """False for a node whose result is large, and larger than what it is made from; True if small.
 
-    Computing it in the network costs less than storing it. onnxscript drops results above its limit
-    only after it has computed them, so that limit is checked here too. None leaves it to the other
-    rules.
+    Computing it in the network costs less than storing it, unless it ``passes`` and is not stored.
+    onnxscript drops results above its limit only after it has computed them, so that limit is
+    checked here too. None leaves it to the other rules.
     """
     inputs = sum(_elements(value) for value in node.inputs if value is not None)
     outputs = sum(_elements(value) for value in node.outputs)
-    if outputs > min(max(inputs, _WORTH_COMPUTING), MOST_FOLDED):
+    if outputs > MOST_FOLDED or (outputs > max(inputs, _WORTH_COMPUTING) and not passes):
         return False
     # onnxscript leaves this one alone, for the sake of large ones. PyTorch pads with small ones.
     small = node.op_type == "ConstantOfShape" and node.domain == "" and outputs > 0

@@ -35,12 +35,13 @@ _FREE = frozenset(_IN_INTEGERS) | _COPIES | {"Concat"}
 Nodes = Collection[ir.Node]
 
 
-def float_streams(integers: Nodes, movable: Nodes) -> set[ir.Node]:
+def float_streams(integers: Nodes, movable: Nodes, known: Nodes) -> set[ir.Node]:
     """The operators among ``integers`` that cost no more in float.
 
     Args:
         integers: The nodes of a graph that have an integer form and are planned to have it.
         movable: Those among them that may be in float.
+        known: The nodes whose results are constants, which are converted before a run.
     """
     free = {node for node in movable if node.op_type in _FREE}
     cut = MinimumCut()
@@ -58,6 +59,8 @@ def float_streams(integers: Nodes, movable: Nodes) -> set[ir.Node]:
             cut.add(node, MinimumCut.TARGET, _COPIED * elements)
     values = {value for node in free for value in (*node.inputs, *node.outputs) if value}
     for value in values:
+        if value.producer() in known:
+            continue
         readers = {side(reader) for reader in value.consumers()}
         if value.is_graph_output():
             readers.add(MinimumCut.TARGET)

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeconv.export.graph_edit import (
+    IN_FLOAT,
+    KEPT,
     GraphEditor,
     clamp_bounds,
     constant_array,
@@ -66,12 +68,18 @@ class InsertQdq(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=True)
 
     def ensures(self, model: ir.Model) -> None:
-        """Ensure that nothing reads an activation of the plan in float."""
+        """Ensure that nothing in integers reads or writes an activation of the plan in float."""
         for value in self._parameters:
             if value.is_graph_output() or any(
-                node.op_type != "QuantizeLinear" for node in value.consumers()
+                node.op_type != "QuantizeLinear" and not _is_read_in_float(value, node, self._plan)
+                for node in value.consumers()
             ):
                 raise broken(self, f"{value.name} is read in float")
+
+
+def _is_read_in_float(value: ir.Value, reader: ir.Node, plan: Plan) -> bool:
+    """Whether ``reader`` takes ``value`` as an operator in float computes it, unrounded."""
+    return value.producer() in plan.float_fallback and reader in plan.float_fallback
 
 
 class _Inserter:
@@ -92,6 +100,8 @@ class _Inserter:
         for node in list(self._graph):
             if node in plan.float_fallback:
                 self._saturate_constants(node)
+                if plan.float_fallback[node] == KEPT:
+                    node.meta[IN_FLOAT] = True
                 continue
             operator = OPERATORS[node.op_type]
             if operator.kind is Kind.WEIGHTED:
@@ -101,7 +111,7 @@ class _Inserter:
                     if is_constant(value):
                         self._quantize_constant(node, value)
         for value, parameters in self._parameters.items():
-            self._quantize_activation(value, parameters)
+            self._quantize_activation(value, parameters, plan)
         clamps = [node for node in self._graph if _is_clamp(node)]
         # One that stays in float with what it reads may be read in more than 8 bits.
         integer = [node for node in clamps if node not in plan.float_fallback or _reads_codes(node)]
@@ -138,8 +148,10 @@ class _Inserter:
         ir.convenience.replace_all_uses_with(clamp.outputs[0], x)
         self._graph.remove(clamp, safe=True)
 
-    def _quantize_activation(self, value: ir.Value, parameters: ActivationParameters) -> None:
-        users = list(value.uses())
+    def _quantize_activation(
+        self, value: ir.Value, parameters: ActivationParameters, plan: Plan
+    ) -> None:
+        users = [use for use in value.uses() if not _is_read_in_float(value, use.node, plan)]
         is_output = value.is_graph_output()
         scale = self._editor.constant(f"{value.name}_scale", np.float32(parameters.scale))
         zero_point = self._editor.constant(

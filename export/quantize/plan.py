@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from edgeconv.export.graph_edit import KEPT
+from edgeconv.export.known_nodes import known_nodes
 from edgeconv.export.quantize.float_streams import float_streams
 from edgeconv.export.quantize.operators import (
     OPERATORS,
@@ -27,7 +29,6 @@ from edgeconv.export.traits import Trait, operators
 
 DEFAULTS = QuantizeOptions()
 FLOAT = ir.DataType.FLOAT
-KEPT = "it was asked to stay in float, or would lose too much in int8"
 # Through these a NaN or an infinity reaches the result.
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Max", "Min", "Where", "Softmax"}
 _MOVES = operators(Trait.MOVES)
@@ -43,6 +44,7 @@ _NOT_FINITE = "integers have no NaN and no infinity, which the network asks for 
 _ISLAND = "it lies between operators in float, and integers would only round it"
 _STREAM = "operators in float read or write it, and integers would cost as much and round it"
 _FINER = "its result is an output, which may be finer than the steps of 1/256 that int8 has"
+_KNOWN = "all of its inputs are constant"
 _FLAT = "it shares 1 among more elements than the 256 steps that int8 has for them"
 AT_THE_END = "its parts are outputs, each in a scale of its own"
 
@@ -162,9 +164,10 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
     sources: list[ir.Value] = list(graph.inputs)
     not_finite = _may_decide_by_infinity(graph)
     reasons: dict[ir.Node, str] = {}
+    known = known_nodes(graph)
     for node in graph:
         operator = OPERATORS.get(node.op_type) if node.domain == "" else None
-        reasons[node] = _reason_for_float(node, operator)
+        reasons[node] = _KNOWN if node in known else _reason_for_float(node, operator)
         if node in not_finite:
             reasons[node] = _NOT_FINITE
         if operator is not None and node not in at_end and _shares_are_lost(node):
@@ -174,7 +177,7 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
         if node.name in keep_float and operator is not None:
             reasons[node] = KEPT
     reasons.update(dict.fromkeys(_islands(reasons), _ISLAND))
-    reasons.update(dict.fromkeys(_streams(reasons, options), _STREAM))
+    reasons.update(dict.fromkeys(_streams(reasons, options, known), _STREAM))
     for node, reason in reasons.items():
         operator = OPERATORS.get(node.op_type)
         if operator is None or reason:
@@ -211,7 +214,9 @@ def plan(graph: ir.Graph, options: QuantizeOptions = DEFAULTS) -> Plan:
     return result
 
 
-def _streams(reasons: Mapping[ir.Node, str], options: QuantizeOptions) -> Iterator[ir.Node]:
+def _streams(
+    reasons: Mapping[ir.Node, str], options: QuantizeOptions, known: set[ir.Node]
+) -> Iterator[ir.Node]:
     """Yield the operators with an integer form that cost no more in float.
 
     They are the same whatever else the user asked to keep in float.
@@ -223,7 +228,7 @@ def _streams(reasons: Mapping[ir.Node, str], options: QuantizeOptions) -> Iterat
         for node in integers
         if node.name not in options.chosen.int16 and not any(map(is_accumulator, node.outputs))
     }
-    yield from (node for node in float_streams(integers, movable) if not reasons[node])
+    yield from (node for node in float_streams(integers, movable, known) if not reasons[node])
 
 
 def _shares_are_lost(node: ir.Node) -> bool:
@@ -392,18 +397,25 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
         return "how many elements it computes depends on the data"
     parameters = node.inputs[1:] if operator.kind is Kind.WEIGHTED else ()
     if any(value is not None and not is_constant(value) for value in parameters):
-        return "its weight or bias is not constant"
+        return _reason_of_computed_weights(node)
     if operator.kind is Kind.CLAMP and any(
         value is not None and not is_constant(value) for value in node.inputs[1:]
     ):
         return "its bounds are not constant"
     if all(is_constant(value) for value in data_inputs(node, operator)):
-        return "all of its inputs are constant"
+        return _KNOWN
     if node.op_type == "Gemm":
         return _reason_against_gemm(node)
     if node.op_type == "AveragePool":
         return without_integer_pool(node)
     return _reason_against_matmul(node) if node.op_type == "MatMul" else ""
+
+
+def _reason_of_computed_weights(node: ir.Node) -> str:
+    second = node.inputs[1]
+    if node.op_type in ("MatMul", "Gemm") and second is not None and not is_constant(second):
+        return "it multiplies two activations, and int8 products take a constant weight"
+    return "its weight or bias is computed by the network"
 
 
 def _reason_against_matmul(node: ir.Node) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgeconv.bundle import Artifact, Bundle, Precision
-from edgeconv.errors import DataError, UsageError
+from edgeconv.errors import DataError, NoSamples, UsageError
 from edgeconv.evaluation import (
     Accuracy,
     AgainstFloat,
@@ -191,7 +191,7 @@ def conclude(
     skipped = [name for part in parts for name in part.skipped]
     full = [part for part in parts if part.samples]
     if not full:
-        raise DataError(f"{data} holds no usable sample{unread(skipped)}", hint="check the files")
+        raise NoSamples(f"{data} holds no usable sample{unread(skipped)}", hint="check the files")
     runtimes = full[0].runtimes
     artifacts = [a for a in bundle.manifest.artifacts if a.path in runtimes]
     merged = [task.merge(of_file) for of_file in zip(*(p.of_file for p in full), strict=True)]

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.known_nodes import RANDOM
 from edgeconv.export.tflite.builder import (
     FLOAT,
     Builder,
@@ -63,12 +64,6 @@ most elements that it can have."""
 
 SHAPED_BY_VALUES = {"ConstantOfShape", "EyeLike", "Range"}
 """Operators that are always computed at export: their inputs determine the size of their result."""
-
-
-RANDOM = {
-    *("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike"),
-    *("RandomUniform", "RandomUniformLike"),
-}
 
 
 def fold_constants(nodes: Iterable[ir.Node], builder: Builder) -> list[ir.Node]:

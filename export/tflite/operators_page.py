@@ -77,8 +77,9 @@ outputs as the graph states them |
 | int8, uint8 without a scale | moved, cast and compared as they are; arithmetic in int32, reduced \
 to 8 bits again |
 | constant axes, shapes, indices, counts in int64 | int32, as TFLite's kernels want them |
-| int64 tensors that the network computes | kept in int64; Div, Pow, ArgMax and ArgMin, for which \
-TFLite has no such kernel, in int32 between CASTs: right for numbers that fit into 32 bits |
+| int64 tensors that the network computes | kept in int64; what TFLite computes in int32 only \
+(Div, Pow, ArgMax, ArgMin, the bitwise operators) is written with operators that it has, exact for \
+all 64 bits; quotients of numbers that are known to fit into 32 bits in int32 between CASTs |
 | float16 | computed in float32, which loses nothing; inputs and outputs stay float16, with a CAST |
 | int16, uint16, uint32 without a scale | computed in int32 or int64, reduced to their own type \
 again; inputs and outputs keep it, with a CAST |
@@ -91,9 +92,14 @@ hint is "use float32" |
 | a shape that is only known at run time (NonZero, a computed Reshape) | refused; the message \
 names the operator that computes it |
 | NonMaxSuppression | refused: its result has a row for each box that is kept, and so has all \
-that is gathered by it. NON_MAX_SUPPRESSION_V4 has a fixed number of rows and says how many count, \
-which no ONNX graph reads, and takes one class of one image. `--cut-outputs` exports the boxes and \
-scores before it, with which it runs outside of the file; with `--format onnx` it stays |
+that is gathered by it. NON_MAX_SUPPRESSION_V4 takes one class of one image and has a fixed number \
+of rows, filled up with the index 0, beside a count that no ONNX graph reads. Cut to the count by \
+a SLICE, its result and all behind it have sizes that are not known before a run, while the \
+lowering, the checks of each operator and the integers of int8 files need fixed ones; where no box \
+is kept, LiteRT 2.3 cannot return what was gathered. Of equal scores, which int8 files have many \
+of, LiteRT 2.3 and tflite-runtime 2.14 take another box first than ONNX Runtime. `--cut-outputs` \
+exports the boxes and scores before it, with which it runs outside of the file; with `--format \
+onnx` it stays |
 | a tensor without elements | computed at export; kept at inputs and outputs |
 | a value of 2 GiB or more | refused: no runtime could hold it |
 | opset below 13 | refused by the lowering; `edgeconv export` converts the file first |

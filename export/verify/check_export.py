@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch import nn
 
 from edgeconv.bundle import Artifact, Format, OperatorFigures, OutputKind, Precision, TensorInfo
 from edgeconv.errors import EdgeconvError, Notice, attempted
+from edgeconv.export.capture.float32 import narrow_floats
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.image_input import Normalization
 from edgeconv.export.joined import joined_outputs
@@ -21,6 +22,7 @@ from edgeconv.export.precision import QuantizedGraph
 from edgeconv.export.tensor_info import input_infos, output_infos
 from edgeconv.export.verify.failure import failure
 from edgeconv.export.verify.float64 import float32_allowances, run_probes
+from edgeconv.export.verify.infinities import refuse_non_finite_outputs
 from edgeconv.export.verify.operators import check_operators, run_exactly
 from edgeconv.export.verify.parity import (
     Allowances,
@@ -31,8 +33,8 @@ from edgeconv.export.verify.parity import (
     verify_artifacts,
 )
 from edgeconv.export.verify.pictures import Normalized, file_on_pictures, on_pictures
-from edgeconv.export.verify.reference import Oracle, refuse_non_finite_outputs
-from edgeconv.progress import Progress
+from edgeconv.export.verify.reference import Oracle
+from edgeconv.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
 
@@ -109,17 +111,18 @@ def run_reference(
         has_float32: Whether float32 files are written, which are held against probes too.
 
     Raises:
-        DataError: The network computes a NaN or an infinity.
+        DataError: The network computes a NaN, or an infinity that a quantized file cannot.
     """
     outputs: list[Outputs] = []
+    names = [info.name for info in network.outputs]
     for done, sample in enumerate(samples):
         progress("Running the network itself", done, len(samples))
         outputs.append(network.run(sample))
-        refuse_non_finite_outputs(outputs[-1])
+        refuse_non_finite_outputs(outputs[-1], names, has_integers=bool(graphs))
     quantized = {}
     for precision, graph in graphs.items():
-        progress(f"Checking the operators of {precision.value}", 0, 1)
-        quantized[precision] = _checked(graph, samples, formats)
+        step = partial(progress, f"Checking the operators of {precision.value}")
+        quantized[precision] = _checked(graph, samples, formats, step)
     probes = run_probes(network.run, samples[0]) if has_float32 else Probes([], [])
     every = range(len(samples) + len(probes.inputs))
     few = [*range(min(_MEASURED, len(samples))), *every[len(samples) :]]
@@ -154,21 +157,30 @@ def run_reference(
         joined_outputs(network.graph.graph, network.graph.opset_imports[""]),
         head is not None and head.kind is OutputKind.TOP5,
         network.run,
+        narrow_floats(network.graph.graph),
     )
 
 
 def _checked(
-    graph: QuantizedGraph, samples: Sequence[Sample], formats: Sequence[Format]
+    graph: QuantizedGraph,
+    samples: Sequence[Sample],
+    formats: Sequence[Format],
+    progress: Callable[[int, int], None],
 ) -> Quantized:
-    """What a quantized graph computes, and how its operators do in each format."""
+    """What a quantized graph computes, and how its operators do in each format.
+
+    ``progress`` is called with (done, total).
+    """
     formats = list(dict.fromkeys(formats))
+    progress(0, 1 + len(formats))
     try:
         exact = run_exactly(graph, samples)
     except EdgeconvError as error:
         return Quantized(graph.steps, refused=dict.fromkeys(formats, error))
     operators: dict[Format, OperatorFigures] = {}
     refused: dict[Format, EdgeconvError] = {}
-    for format in formats if exact.integers else ():
+    for done, format in enumerate(formats if exact.integers else (), 1):
+        progress(done, 1 + len(formats))
         found = attempted(partial(check_operators, format, graph, samples, exact.integers))
         if isinstance(found, EdgeconvError):
             unchecked = f"the operators are not checked in {format.value}: {found.message}"
@@ -179,7 +191,10 @@ def _checked(
 
 
 def verified(
-    folder: Path, artifacts: Sequence[Artifact], reference: Reference
+    folder: Path,
+    artifacts: Sequence[Artifact],
+    reference: Reference,
+    progress: Progress = no_progress,
 ) -> tuple[list[Artifact], dict[str, EdgeconvError]]:
     """Run every file on its runtime, and hold it against the network.
 
@@ -187,12 +202,13 @@ def verified(
         folder: Where the files are.
         artifacts: The files.
         reference: What they are held against.
+        progress: Called with (step, done, total), a file at a time.
 
     Returns:
         The artifacts with their figures, without them where a runtime refused a file; and why each
         file that is not right failed, by its path.
     """
-    found = verify_artifacts(folder, artifacts, reference)
+    found = verify_artifacts(folder, artifacts, reference, progress=progress)
     failures: dict[str, EdgeconvError] = {}
     for artifact in artifacts:
         refused = found.refused.get(artifact.path)

@@ -156,7 +156,8 @@ def module_in_float64(network: nn.Module, samples: Sequence[Sample]) -> list[Arr
         because its ``forward`` makes float32 tensors of its own.
     """
     try:
-        double = copy.deepcopy(network).double()  # not within the mode, which would see every copy
+        with quiet_python():  # not within the mode, which would see every copy
+            double = copy.deepcopy(network).double()
         with quiet_python(), DefaultFloat64():
             return [list(module_outputs(double, _doubled(sample)).values()) for sample in samples]
     except (EdgeconvError, RuntimeError, TypeError, ValueError, NotImplementedError) as error:

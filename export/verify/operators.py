@@ -25,6 +25,7 @@ import onnx_ir as ir
 from edgeconv.bundle import Format, Layout, OperatorFigures, TensorInfo
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.graph_edit import GraphEditor, constant_array, describe
+from edgeconv.export.known_nodes import known_nodes
 from edgeconv.export.precision.variant import QuantizedGraph
 from edgeconv.export.runtimes import (
     LiteRtRunner,
@@ -52,7 +53,6 @@ _ALLOWED_INT16_STEPS = 8
 _SMALLEST_EXPONENTIAL_STEPS = 2
 # An operator that stays in float is off by a few units in the last place of what it adds up.
 _ALLOWED_FLOAT_ERROR = 1e-4
-_BODIES = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 # The integers of two samples reach every operator at other values.
 SAMPLES = 2
 
@@ -204,16 +204,12 @@ def _cuts(graph: ir.Graph) -> list[ir.Value]:
 
     Those that depend on constants and shapes only are not among them: the lowering folds them.
     """
-    computed = set(graph.inputs)
-    for node in graph:
-        has_body = any(attribute.type in _BODIES for attribute in node.attributes.values())
-        if has_body or any(value in computed for value in node.inputs):
-            computed.update(node.outputs if node.op_type != "Shape" else ())
+    known = known_nodes(graph)
     return [
         node.outputs[0]
         for node in graph
         if node.op_type == "QuantizeLinear"
-        and node.outputs[0] in computed
+        and node not in known
         and node.outputs[0].consumers()
         and node.outputs[0].shape is not None
         and node.outputs[0].shape.is_static()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,12 @@ from edgeconv.errors import (
     first_line,
 )
 from edgeconv.export.attention import plain_attention
-from edgeconv.export.capture.arguments import name_of
+from edgeconv.export.capture.arguments import Called, StatedBy, name_of, parameters_of
 from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.joined import Parts
+from edgeconv.export.known_nodes import RANDOM
 from edgeconv.export.runtimes import OnnxRunner
-from edgeconv.export.tflite.constant_folding import RANDOM
 from edgeconv.export.threads import one_torch_thread
 from edgeconv.export.verify.parity import Allowances, Outputs, Quantized, Reference
 from edgeconv.metrics import relative_error, stacked
@@ -58,7 +59,7 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
 
     Raises:
         UsageError: The module does not take such inputs.
-        CaptureError: The module returns something else than tensors.
+        CaptureError: The module returns something else than tensors of real numbers.
     """
     with torch.inference_mode(), one_torch_thread(), plain_attention():
         try:
@@ -71,10 +72,18 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
                 f"{name_of(network)} fails on an input of {shapes}: {first}",
                 hint=_remedy(network, first),
             ) from error
+    named = named_outputs(result)
+    for name, tensor in named.items():
+        if tensor.is_complex():
+            raise CaptureError(
+                f"the output {name!r} of {name_of(network)} is of {str(tensor.dtype)[6:]}, and "
+                "files have real numbers only",
+                hint="return torch.view_as_real of it, or its .abs() and .angle()",
+            )
     # NumPy has no bfloat16, and float32 has all of its numbers.
     return {
         name: (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy().copy()
-        for name, tensor in named_outputs(result).items()
+        for name, tensor in named.items()
     }
 
 
@@ -111,10 +120,19 @@ def _remedy(network: nn.Module, message: str) -> str:
     types = {weight.dtype for weight in network.parameters() if weight.is_floating_point()}
     if others := ", ".join(sorted(str(dtype) for dtype in types - {torch.float32})):
         return f"call .float() on the network, whose weights are {others}"
-    if "required positional argument" in message:
-        return "give every input with --input NAME:SHAPE, or all of them with --example inputs.npz"
+    if re.search(r"required (positional|keyword-only) argument", message):
+        return (
+            "give every input with --input NAME:SHAPE, or NAME=VALUE for what is not a tensor, or "
+            "all of them with --example inputs.npz"
+        )
     if "indices" in message and "scalar types" in message:
         return "say that the input holds integers, as in --input NAME:1,16:int64"
+    arguments = network.arguments if isinstance(network, Called) else None
+    if arguments is not None and arguments.stated_by is not StatedBy.SIZE:
+        return (
+            f"check {arguments.stated_by.value}, by which the inputs are {arguments}; forward "
+            f"takes {', '.join(parameters_of(network)) or 'nothing'}"
+        )
     return (
         "check --input-size; where the input is not an image, give its whole shape, batch first, "
         "with commas, as in --input-size 1,12,8; give several inputs, or other types, with "
@@ -142,19 +160,6 @@ def onnx_oracle(
                 "it has for these types",
             ) from error
     return lambda sample: runner.run(sample)
-
-
-def refuse_non_finite_outputs(outputs: Outputs) -> None:
-    """Check that the network itself computes numbers.
-
-    Raises:
-        DataError: An output is NaN or infinite.
-    """
-    if not all(np.isfinite(array).all() for array in outputs):
-        raise DataError(
-            "the float network's own output is NaN or infinite",
-            hint="check its weights and the data",
-        )
 
 
 def save_reference(path: Path, reference: Reference) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -101,3 +102,29 @@ def test_constant_parameters_are_varied_and_others_stay() -> None:
     for parameter in (network[1].weight, network[1].bias, network.scale):
         assert parameter.std() > 0
         assert parameter.abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("outcome", "tried"),
+    [("9.9 dB", 1), ("-2.0 dB at effort 1", 1), ("10.0 dB", 0), ("refused: 3 dB", 0)],
+)
+def test_where_int8_keeps_little_the_inputs_are_rounded_alone(
+    known: Path, monkeypatch: pytest.MonkeyPatch, outcome: str, tried: int
+) -> None:
+    runs: list[list[str]] = []
+
+    def run(name: str, precisions: list[str]) -> tuple[list[str], str]:
+        runs.append(precisions)
+        return [outcome], ""
+
+    monkeypatch.setattr(compatibility, "_run", run)
+    compatibility._of_family(compatibility.Known(), "net", ["int8"])
+    assert runs == [["int8"], ["inputs"]][: 1 + tried]
+
+
+def test_inputs_are_rounded_to_256_values() -> None:
+    rng = np.random.default_rng(0)
+    samples = [(rng.uniform(-1, 1, (1, 3, 16, 16)).astype(np.float32),) for _ in range(2)]
+    kept = compatibility._rounded_inputs((nn.Identity(), {}, samples))
+    # A step is 2/255 and its noise a 12th of its square, beside a signal of 1/3.
+    assert float(kept.removesuffix(" dB")) == pytest.approx(10 * np.log10(255**2), abs=0.5)

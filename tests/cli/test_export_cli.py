@@ -177,19 +177,6 @@ def test_weights_from_safetensors_and_pth(folder: Path) -> None:
     assert len(hashes) == 1
 
 
-def test_what_a_network_prints_is_not_in_the_json(folder: Path) -> None:
-    (folder / "talking.py").write_text(
-        "import torch\nprint('imported')\n\n\nclass Talking(torch.nn.Module):\n"
-        "    def forward(self, x):\n        print('called')\n        return x + 1\n"
-    )
-    arguments = ("--input-size", "1,4", "--precision", "float32", "--format", "onnx", "--json")
-    done = edgeconv(folder, "export", "talking.py:Talking", *arguments)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["schema_version"]
-    assert "imported" in done.stderr
-    assert "called" in done.stderr
-
-
 def test_a_pickle_is_not_executed(folder: Path) -> None:
     import pickle
 
@@ -263,7 +250,7 @@ FAILURES = [
     (["net.py:broken"], ["broken raised RuntimeError: the flux"]),
     (["net.py:deciding", *SIZE], ["decides by the value of a tensor at net.py", "torch.where"]),
     (["net.py:Unsupported", "--input-size", "3x6x6"], ["Det"]),
-    (["net.py:make", *SIZE, "--calibration", "nan.npz"], ["NaN or infinite"]),
+    (["net.py:make", *SIZE, "--calibration", "nan.npz"], ["holds NaN"]),
     (["net.py:make", *SIZE, "--calibration", "truncated.npz"], ["not a readable NumPy file"]),
     (["net.py:make", *SIZE, "--calibration", "empty"], ["holds no images"]),
     (["damaged.onnx"], ["damaged.onnx is not a whole ONNX file", "make or copy it again"]),

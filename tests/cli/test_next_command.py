@@ -106,3 +106,20 @@ def test_a_file_loses_if_that_is_more_than_chance(
         path="a.onnx", bytes=1, runtime="x 1", figures=(figure,), against_float=found
     )
     assert accuracy.loses is loses
+
+
+@pytest.mark.slow
+def test_what_looks_at_files_proposes_to_measure_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_onnx(Path("tiny.onnx"))
+    done = CliRunner().invoke(cli, ["inspect", "tiny.onnx"])
+    assert done.stderr == "next: edgeconv bench tiny.onnx\n"
+    assert CliRunner().invoke(cli, ["inspect", "tiny.onnx", "--json"]).stderr == ""
+    made = CliRunner().invoke(cli, ["export", "tiny.onnx", "--format", "onnx", "-o", "out", "-q"])
+    assert made.exit_code == 0, made.output
+    for words, proposed in ((["--quick"], "verify"), ([], "bench"), (["-q"], None)):
+        done = CliRunner().invoke(cli, ["verify", "out", *words])
+        last = done.stderr.splitlines()[-1:]
+        assert last == ([] if proposed is None else [f"next: edgeconv {proposed} out"])

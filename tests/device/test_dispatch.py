@@ -84,6 +84,18 @@ def test_another_board_of_the_pool_is_taken_before_one_is_waited_for(
     assert boards.ended(measurement, board, BUSY) == BUSY
 
 
+def test_a_slow_machine_asks_every_board(clock: Clock) -> None:
+    """Also where the first one's rest is over before the second one's turn comes."""
+    boards, asked = Dispatcher[str](100, clock), []
+    boards.add(Measurement("a", pool_of("one", "two")))
+    for _ in range(4):
+        measurement, board = only(boards)
+        asked.append(board.name)
+        boards.ended(measurement, board, BUSY)
+        clock.now += 2 * LOOK_AGAIN_SECONDS
+    assert asked == ["one", "two", "one", "two"]
+
+
 def test_a_board_in_use_is_asked_again_until_the_limit(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -52,5 +52,16 @@ def test_the_reference_is_made_from_the_code(site: Path) -> None:
     assert "--calibration-size" in commands
     assert "edgeconv devices provision" in commands
     assert "Args" not in (site / "reference" / "schemas.html").read_text("utf-8")
-    assert 'id="edgeconv.export.api.export"' in (site / "reference" / "python.html").read_text()
+    python = (site / "reference" / "python.html").read_text("utf-8")
+    assert 'id="edgeconv.export.api.export"' in python
+    assert 'id="edgeconv.export.request.ExportRequest"' in python
+    assert ":class:" not in python
     assert (site / "reference" / "Manifest.schema.json").exists()
+
+
+@pytest.mark.slow
+def test_pages_that_are_opened_from_a_disk_can_be_searched(site: Path) -> None:
+    index = (site / "search" / "search_index.js").read_text("utf-8")
+    assert index.startswith("var __index = {")
+    assert 'src="javascripts/iframe-worker.js"' in (site / "index.html").read_text("utf-8")
+    assert (site / "javascripts" / "iframe-worker.js").is_file()

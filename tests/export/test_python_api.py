@@ -64,10 +64,10 @@ def test_a_wrong_value_says_the_right_ones(options: dict[str, Any], message: str
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"input_size": 8.0}, r"size is of type float\nhint: pass a whole number"),
-        ({"batch": "2"}, r"batch is of type str\nhint: pass a whole number"),
-        ({"inputs": "x:1,4"}, r"not 'x:1,4'\nhint: pass \['x:1,4'\]"),
-        ({"weights": {}}, r"weights is a file, .*\nhint: load them yourself"),
+        ({"input_size": 8.0}, r"size is 8\.0\nhint: pass a whole number"),
+        ({"batch": "2"}, r"batch is '2'\nhint: pass a whole number"),
+        ({"inputs": "x:1,4"}, r"is 'x:1,4'\nhint: pass \['x:1,4'\]"),
+        ({"weights": {}}, r"weights is {}\nhint: pass a file, or load them yourself"),
     ],
 )
 def test_a_value_of_a_wrong_type(options: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ digests: dict[frozenset[str], str] = {}
         ([], DataError, "is empty"),
         ([None], MismatchedData, r"is object of shape.*\nhint: give samples of that type"),
         ({"x": X, "y": X}, MismatchedData, "has no 'input', it has 'x', 'y'"),
-        (3, UsageError, "cannot be read from a int"),
+        (3, UsageError, "cannot be read from an object of type int"),
         (iter([X[0], "cat"]), MismatchedData, "item 1 of the list_iterator is <U3"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The networks of ``requirements.txt``, each with inputs as its authors feed it."""
+"""Networks of the extra ``realnets`` and ``requirements.txt``, fed as their authors feed them."""
 
 from __future__ import annotations
 

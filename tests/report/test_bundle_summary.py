@@ -61,6 +61,13 @@ def test_nodes_with_one_reason_share_a_line() -> None:
     assert float_lines(files) == ["a.onnx: in float: d (Div), e (Erf): why"]
 
 
+def test_of_many_nodes_the_first_are_named() -> None:
+    names = [f"act{i} (HardSwish)" for i in range(28)]
+    file = artifact("a.tflite", Format.TFLITE, *(f"{name}: why" for name in names))
+    named = ", ".join(names[:6])
+    assert float_lines([file]) == [f"a.tflite: in float: {named}, and 22 more: why"]
+
+
 def test_what_only_xnnpack_spares_from_float_is_named_too() -> None:
     file = artifact("a.tflite", Format.TFLITE, "d (Div): why")
     file = file.model_copy(update={"tables": ("h (HardSwish)", "s (Selu)")})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from edgeconv.errors import UsageError
+from edgeconv.report import progress_lines
 from edgeconv.report.progress_lines import VARIABLE, _clock
 from edgeconv.report.tables import progress
 
@@ -39,6 +41,29 @@ def test_a_step_that_reports_nothing_is_named(
     capsys.readouterr()
     time.sleep(0.05)
     assert capsys.readouterr().err == ""
+
+
+def test_files_that_take_turns_have_one_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each turn has the name of its file, and the time left is that of all turns."""
+    monkeypatch.setenv(VARIABLE, "0.01")
+    now = 0.0
+    monkeypatch.setattr(progress_lines, "time", SimpleNamespace(monotonic=lambda: now))
+    with progress("Starting", quiet=False) as show:
+        for done in range(9):
+            show(f"Measuring {'ab'[done % 2]}", done, 24)
+            now += 10
+        line = "Measuring a, 8 of 24, about 3:00 left\n"  # 9 turns' time for 8
+        assert line in wait_for(line, capsys)
+        show("Measuring b", 9, 28)  # more turns than were planned
+        line = "Measuring b, 9 of 28, about 3:10 left\n"
+        assert line in wait_for(line, capsys)
+        show("Verifying", 0, 4)  # another step
+        now += 10
+        show("Verifying", 1, 4)
+        line = "Verifying, 1 of 4, about 0:30 left\n"
+        assert line in wait_for(line, capsys)
 
 
 @pytest.mark.parametrize(("seconds", "quiet"), [("0", False), ("0.01", True)])

@@ -130,3 +130,19 @@ def test_what_is_no_program(tmp_path: Path) -> None:
     (tmp_path / "net.pt2").write_text("no")
     with pytest.raises(CaptureError, match="not a readable program"):
         load_program(tmp_path / "net.pt2", {})
+
+
+class Mean(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(x.shape[0], -1).mean(1, keepdim=True) + x.shape[2] ** 2
+
+
+def test_a_program_with_products_of_its_sizes(tmp_path: Path) -> None:
+    """Such sizes stand in the file as SymPy's Mul, Add and Pow."""
+    sizes = {0: torch.export.Dim("n"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
+    program = torch.export.export(Mean(), (torch.zeros(2, 3, 4, 6),), dynamic_shapes=(sizes,))
+    torch.export.save(program, tmp_path / "mean.pt2")
+    network = load_program(tmp_path / "mean.pt2", {}).network
+    assert isinstance(network, nn.Module)
+    x = torch.rand(3, 3, 5, 4)
+    torch.testing.assert_close(network(x), Mean()(x))

@@ -10,7 +10,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from pydantic import ValidationError
 
 from edgeconv.bundle import TensorInfo
 from edgeconv.errors import UsageError
@@ -120,7 +119,7 @@ def test_names_and_channels_that_do_not_fit() -> None:
         read_preprocessing("imagenet")
     with pytest.raises(UsageError, match=r"has 2 numbers .* has 3 channels"):
         choose_preprocessing(Preprocessing(mean=(0.1, 0.2)), None, COLOR, "net")
-    with pytest.raises(ValidationError, match="lanczos is always antialiased"):
+    with pytest.raises(UsageError, match="lanczos is always antialiased"):
         Preprocessing(interpolation=Interpolation.LANCZOS, antialias=False)
 
 

@@ -183,3 +183,25 @@ def test_clamps_of_one_value_keep_their_own_bounds() -> None:
     with torch.no_grad():
         expected = network(torch.from_numpy(x)).numpy()
     np.testing.assert_array_equal(run_onnx(model, x)["y"], expected)
+
+
+def test_a_small_table_is_folded_though_it_grows_on_the_way() -> None:
+    """As the biases of Swin V2, which a small network computes from coordinates."""
+    rng = np.random.default_rng(0)
+
+    class Table(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden, self.last = nn.Linear(2, 600), nn.Linear(600, 1)
+            points = rng.normal(size=(len(PROBES) * 40, 2)).astype(np.float32)
+            self.register_buffer("points", torch.from_numpy(points))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            table = self.last(functional.relu(self.hidden(self.points)))
+            return x + table.reshape(40, -1)
+
+    sample = np.zeros((1, len(PROBES)), np.float32)
+    model = optimize(capture_module(Table().eval(), (sample,), ("y",), 20))
+    assert [node.op_type for node in model.graph] == ["Add"]
+    # 288,000 elements in between are more than would be stored.
+    assert sum(value.const_value.size for value in model.graph.initializers.values()) == 480

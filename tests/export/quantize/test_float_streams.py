@@ -148,3 +148,23 @@ def test_a_cut_costs_least_and_ties_go_to_the_source() -> None:
     cut.add("source", "d", 4)
     cut.add("d", "target", 4)
     assert cut.target_side() == {"b", "c", "target"}
+
+
+def test_readers_in_float_see_what_is_computed_in_float_unrounded() -> None:
+    """As in CoaT: a layer reads the patches in integers, which leave no step for the token."""
+    net = Net()
+    patches = net.op("Mul", net.input("x", (1, TOKENS, WIDTH)), net.constant(np.float32(1000)))
+    x = net.op("Concat", net.constant(weight(2, 1, 1, WIDTH)), patches, axis=1)
+    x = net.op("Add", x, product(net, normalized(net, x), 3))
+    zero, one, end = (net.constant(np.array([n], np.int64)) for n in (0, 1, TOKENS + 1))
+    token = normalized(net, net.op("Slice", x, zero, one, one))
+    layer = product(net, net.op("Slice", x, one, end, one), 4)
+    model = as_model(net.output(token, normalized(net, layer)).proto())
+    quantized = quantize(model, batches(), OPTIONS)
+    batch = batches()[0]
+    expected = next(iter(run_onnx(ir.to_proto(model), batch).values()))
+    onnx = next(iter(run_onnx(ir.to_proto(quantized.model), batch, fused=True).values()))
+    tflite = next(iter(run_tflite(lower(quantized.model).data, batch).values()))
+    # In the scale of the patches the token was zero, and had 0 dB.
+    for got in (onnx, tflite):
+        assert sqnr_db(expected, got) > 28

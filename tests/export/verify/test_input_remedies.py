@@ -1,0 +1,65 @@
+"""What is said to a network that fails on its inputs names the option that states them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgeconv.errors import UsageError
+from edgeconv.export.capture.arguments import Called
+from edgeconv.export.capture.bind import bind
+from edgeconv.export.capture.input_shape import InputShape, InputSpec
+from edgeconv.export.capture.source import Source
+from edgeconv.export.verify.reference import module_outputs
+
+
+class Two(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(8, 4), nn.Linear(4, 4)
+
+    def forward(self, left: torch.Tensor, *, right: torch.Tensor) -> torch.Tensor:
+        return self.left(left) + self.right(right)
+
+
+@pytest.mark.parametrize(
+    ("stated", "hint"),
+    [
+        ({"size": (8,)}, "give every input with --input NAME:SHAPE"),
+        (
+            {"stated": [InputSpec("left", (1, 8)), InputSpec("right", (1, 5))]},
+            "check --input, by which the inputs are left:1,8:float32, right:1,5:float32; "
+            "forward takes left, right",
+        ),
+        (
+            {"example": {"left": torch.zeros(1, 9), "right": torch.zeros(1, 4)}},
+            "check the example, by which the inputs are left:1,9:float32, right:1,4:float32; "
+            "forward takes left, right",
+        ),
+    ],
+)
+def test_the_option_that_states_the_inputs(stated: dict[str, Any], hint: str) -> None:
+    options: dict[str, Any] = {"size": None, "batch": None, "stated": (), "example": None}
+    network = bind(Source("two", Two().eval()), **options | stated).network
+    assert isinstance(network, Called)
+    sample = [torch.zeros(info.shape).numpy() for info in network.arguments.inputs]
+    with pytest.raises(UsageError) as caught:
+        module_outputs(network, tuple(sample))
+    assert caught.value.hint.startswith(hint)
+
+
+def test_one_input_that_is_passed_by_name() -> None:
+    class ByName(nn.Module):
+        def forward(self, *, tokens: torch.Tensor, scale: float = 2.0) -> torch.Tensor:
+            return tokens * scale
+
+    options: dict[str, Any] = {"batch": None, "stated": (), "example": None}
+    network = bind(Source("by_name", ByName()), size=InputShape((1, 6)), **options).network
+    assert isinstance(network, Called)
+    assert [info.name for info in network.arguments.inputs] == ["tokens"]
+    (output,) = module_outputs(network, (np.ones((1, 6), np.float32),)).values()
+    assert (output == 2).all()
