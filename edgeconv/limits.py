@@ -77,6 +77,8 @@ ARCHIVE_MEMBERS = Limit("EDGECONV_MAX_ARCHIVE_MEMBERS", 5_000_000, "members")
 """One tar archive of the user's data; the place of each takes some 250 bytes."""
 DOCUMENT_BYTES = Limit("EDGECONV_MAX_DOCUMENT_BYTES", 1_000_000_000)
 """One JSON document, such as a result with all its samples, a manifest, or a journal."""
+LABELS_BYTES = Limit("EDGECONV_MAX_LABELS_BYTES", 10_000_000)
+"""One file of the names of classes."""
 TENSOR_BYTES = Limit("EDGECONV_MAX_TENSOR_BYTES", 1_000_000_000)
 """One tensor of a network, constant or computed."""
 NETWORK_BYTES = Limit("EDGECONV_MAX_NETWORK_BYTES", 8_000_000_000)

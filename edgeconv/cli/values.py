@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from edgeconv.errors import UsageError
+from edgeconv.limits import LABELS_BYTES
 from edgeconv.near_names import did_you_mean, near_paths
 
 if TYPE_CHECKING:
@@ -239,10 +240,12 @@ def lines(text: str) -> tuple[str, ...]:
 
     Raises:
         UsageError: There is no such file, or it is not text.
+        LimitExceeded: It is too large.
     """
     path = Path(text)
     if not path.is_file():
         raise UsageError(f"{path}: no such file", hint=near_paths(path, "name a text file"))
+    LABELS_BYTES.check(path.stat().st_size, f"{path} has")
     try:
         # Editors of Windows begin UTF-8 with a mark, which is no part of the first line.
         with path.open(encoding="utf-8-sig") as file:

@@ -8,6 +8,7 @@ import pytest
 
 from edgeconv.cli.values import lines
 from edgeconv.errors import UsageError
+from edgeconv.limits import LimitExceeded
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,12 @@ def test_another_encoding_is_refused(tmp_path: Path) -> None:
     file.write_bytes("café\n".encode("latin-1"))
     with pytest.raises(UsageError, match="not a text file in UTF-8"):
         lines(str(file))
+
+
+def test_a_line_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.touch()
+    with path.open("r+b") as file:
+        file.truncate(1_500_000_000)
+    with pytest.raises(LimitExceeded, match=r"labels\.txt has 1\.50 GB"):
+        lines(str(path))
