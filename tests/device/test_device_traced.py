@@ -69,7 +69,7 @@ def test_measurements(server: Server, calls: Path, tmp_path: Path) -> None:
     assert_kept_to_itself(calls, server)
 
 
-@pytest.mark.parametrize("operators", [False])
+@pytest.mark.parametrize("operators", [False, True])
 def test_a_killed_connection(
     server: Server, calls: Path, tmp_path: Path, *, operators: bool
 ) -> None:
