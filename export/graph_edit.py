@@ -18,6 +18,11 @@ import onnx_ir as ir
 
 Array = npt.NDArray[Any]
 
+IN_FLOAT = "edgeconv.in_float"
+"""The mark, among what a node has in memory only, of one to compute in float between integers."""
+KEPT = "it was asked to stay in float, or would lose too much in int8"
+"""Why a node has that mark."""
+
 
 class GraphEditor:
     """Adds constants and names to a graph, under names that no value of it has yet.

@@ -19,6 +19,7 @@ from onnxscript.optimizer import fold_constants_ir
 from edgeconv.errors import Notice
 from edgeconv.export.capture.checks import refuse_large_weights
 from edgeconv.export.capture.dynamic_quantization import DYNAMIC, write_in_float
+from edgeconv.export.capture.refusal import SourceLine
 from edgeconv.export.capture.stored_weights import has_only_weights_stored, read_stored_weights
 from edgeconv.export.graph_edit import GraphEditor, all_values, describe
 
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 _OTHERS = {ir.DataType.DOUBLE, ir.DataType.BFLOAT16, HALF}
+_NARROW_TYPES = {HALF.value, ir.DataType.BFLOAT16.value}
+_NARROW = "edgeconv.narrow_floats"
+_STACK_TRACE = "pkg.torch.onnx.stack_trace"
 _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "stash_type")
 
 
@@ -79,11 +83,31 @@ def compute_in_float32(model: ir.Model, name: str) -> None:
     Raises:
         DataError: A weight is too large for float32.
     """
-    others = _others_at_run_time(model) - {HALF}  # float16 loses nothing where it is lowered
+    found = _others_at_run_time(model)
+    if narrow := found - {ir.DataType.DOUBLE}:
+        model.graph.meta[_NARROW] = f"{' and '.join(sorted(map(_name, narrow)))}{_place(model)}"
+    others = found - {HALF}  # float16 loses nothing where it is lowered
     if others:
         refuse_large_weights(model)
         _convert(model)
         _warn(name, others)
+
+
+def narrow_floats(graph: ir.Graph) -> str:
+    """The floats with fewer digits that a captured network computes in, and where it says so.
+
+    Empty for one that computes in float32 or float64 only.
+    """
+    return str(graph.meta.get(_NARROW, ""))
+
+
+def _place(model: ir.Model) -> str:
+    """The user's line of the first Cast to fewer digits, as far as PyTorch noted it."""
+    for node in model.graph.all_nodes():
+        if node.op_type == "Cast" and node.attributes.get_int("to", 0) in _NARROW_TYPES:
+            place = SourceLine.of_trace(node.metadata_props.get(_STACK_TRACE, ""))
+            return f" at {place}" if place else ""
+    return ""
 
 
 def _warn(name: str, others: set[ir.DataType]) -> None:

@@ -25,6 +25,7 @@ from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.capture.real_bins import clear_real_bins
 from edgeconv.export.capture.refusal import inexpressible, untraceable
 from edgeconv.export.capture.translations import ONNX_FUNCTIONS, TABLE, Traceable, translate
+from edgeconv.export.capture.translations.table import before
 from edgeconv.export.capture.wrapped import Wrapped, own_name
 from edgeconv.export.graph_edit import own_outputs
 from edgeconv.export.quiet import debugging, quiet_python
@@ -100,7 +101,8 @@ def _written(
 ) -> torch.onnx.ONNXProgram | None:
     """The program in ONNX; what it is decomposed into is translated, too."""
     # The exporter takes no table of ours; this one gets its own entries back.
-    with patch.dict(torch._decomp.decomposition_table, TABLE):
+    own = torch._decomp.decomposition_table
+    with patch.dict(own, before(TABLE, dict(own))):
         return torch.onnx.export(
             translate(program),
             dynamo=True,

@@ -108,10 +108,26 @@ def inexpressible(name: str, error: Exception) -> CaptureError:
     where += f" at {place}" if place else ""
     # An operator that is known but fails says why; of an unknown one there is no more to say.
     why = "" if "No ONNX function found" in cause else f": {cause}"
+    # Some are primitives by now; users know them as operators.
+    operator = str(node.target).replace("prims.", "aten.", 1).replace("bessel_i", "i", 1)
     return CaptureError(
-        f"PyTorch's exporter cannot express {node.target} as ONNX{where}{why}",
-        hint=f"write it with other operators there, {_ELSEWHERE}",
+        f"PyTorch's exporter cannot express {operator} as ONNX{where}{why}",
+        hint=_way_around(operator),
     )
+
+
+def _way_around(operator: str) -> str:
+    if re.search(r"linalg|svd|qr|eig|pinv|lstsq|matrix|geqrf|lu", operator):
+        return (
+            "torch.linalg.inv, solve, cholesky and det of a fixed size can be exported: write it "
+            f"with them, {_ELSEWHERE}"
+        )
+    if re.search(r"gamma|zeta|bessel|\bi[01]|airy|polynomial", operator):
+        return (
+            "where its argument is one of few numbers, index a table that __init__ computes; else "
+            f"write a polynomial for the range that it has, {_ELSEWHERE}"
+        )
+    return f"write it with other operators there, {_ELSEWHERE}"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -28,14 +28,14 @@ def to_input(
         normalized inside the files; otherwise the values in the input's dtype.
 
     Raises:
-        DataError: A value is NaN or infinite.
+        DataError: A value is NaN.
     """
     inside = preprocessing is not None and preprocessing.inside
     if is_pixels(array.dtype, info) and not inside:
         return normalize(array, preprocessing, channel_axis(info))
     converted = np.ascontiguousarray(array, dtype=info.dtype)
-    if not np.isfinite(converted).all():
-        raise DataError(f"{source} holds NaN or infinite values", hint="remove them")
+    if converted.dtype.kind == "f" and np.isnan(converted).any():
+        raise DataError(f"{source} holds NaN", hint="remove such samples")
     return converted
 
 

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgeconv.export.graph_edit import (
+    IN_FLOAT,
+    KEPT,
     GraphEditor,
     clamp_bounds,
     constant_array,
@@ -98,6 +100,8 @@ class _Inserter:
         for node in list(self._graph):
             if node in plan.float_fallback:
                 self._saturate_constants(node)
+                if plan.float_fallback[node] == KEPT:
+                    node.meta[IN_FLOAT] = True
                 continue
             operator = OPERATORS[node.op_type]
             if operator.kind is Kind.WEIGHTED:

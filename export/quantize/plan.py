@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from edgeconv.export.graph_edit import KEPT
 from edgeconv.export.known_nodes import known_nodes
 from edgeconv.export.quantize.float_streams import float_streams
 from edgeconv.export.quantize.operators import (
@@ -28,7 +29,6 @@ from edgeconv.export.traits import Trait, operators
 
 DEFAULTS = QuantizeOptions()
 FLOAT = ir.DataType.FLOAT
-KEPT = "it was asked to stay in float, or would lose too much in int8"
 # Through these a NaN or an infinity reaches the result.
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Max", "Min", "Where", "Softmax"}
 _MOVES = operators(Trait.MOVES)
@@ -397,7 +397,7 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
         return "how many elements it computes depends on the data"
     parameters = node.inputs[1:] if operator.kind is Kind.WEIGHTED else ()
     if any(value is not None and not is_constant(value) for value in parameters):
-        return "its weight or bias is not constant"
+        return _reason_of_computed_weights(node)
     if operator.kind is Kind.CLAMP and any(
         value is not None and not is_constant(value) for value in node.inputs[1:]
     ):
@@ -409,6 +409,13 @@ def _reason_for_float(node: ir.Node, operator: QuantizedOperator | None) -> str:
     if node.op_type == "AveragePool":
         return without_integer_pool(node)
     return _reason_against_matmul(node) if node.op_type == "MatMul" else ""
+
+
+def _reason_of_computed_weights(node: ir.Node) -> str:
+    second = node.inputs[1]
+    if node.op_type in ("MatMul", "Gemm") and second is not None and not is_constant(second):
+        return "it multiplies two activations, and int8 products take a constant weight"
+    return "its weight or bias is computed by the network"
 
 
 def _reason_against_matmul(node: ir.Node) -> str:

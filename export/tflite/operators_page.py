@@ -77,8 +77,9 @@ outputs as the graph states them |
 | int8, uint8 without a scale | moved, cast and compared as they are; arithmetic in int32, reduced \
 to 8 bits again |
 | constant axes, shapes, indices, counts in int64 | int32, as TFLite's kernels want them |
-| int64 tensors that the network computes | kept in int64; Div, Pow, ArgMax and ArgMin, for which \
-TFLite has no such kernel, in int32 between CASTs: right for numbers that fit into 32 bits |
+| int64 tensors that the network computes | kept in int64; what TFLite computes in int32 only \
+(Div, Pow, ArgMax, ArgMin, the bitwise operators) is written with operators that it has, exact for \
+all 64 bits; quotients of numbers that are known to fit into 32 bits in int32 between CASTs |
 | float16 | computed in float32, which loses nothing; inputs and outputs stay float16, with a CAST |
 | int16, uint16, uint32 without a scale | computed in int32 or int64, reduced to their own type \
 again; inputs and outputs keep it, with a CAST |

@@ -13,6 +13,7 @@ from torch import nn
 
 from edgeconv.bundle import Artifact, Format, OperatorFigures, OutputKind, Precision, TensorInfo
 from edgeconv.errors import EdgeconvError, Notice, attempted
+from edgeconv.export.capture.float32 import narrow_floats
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.image_input import Normalization
 from edgeconv.export.joined import joined_outputs
@@ -21,6 +22,7 @@ from edgeconv.export.precision import QuantizedGraph
 from edgeconv.export.tensor_info import input_infos, output_infos
 from edgeconv.export.verify.failure import failure
 from edgeconv.export.verify.float64 import float32_allowances, run_probes
+from edgeconv.export.verify.infinities import refuse_non_finite_outputs
 from edgeconv.export.verify.operators import check_operators, run_exactly
 from edgeconv.export.verify.parity import (
     Allowances,
@@ -31,7 +33,7 @@ from edgeconv.export.verify.parity import (
     verify_artifacts,
 )
 from edgeconv.export.verify.pictures import Normalized, file_on_pictures, on_pictures
-from edgeconv.export.verify.reference import Oracle, refuse_non_finite_outputs
+from edgeconv.export.verify.reference import Oracle
 from edgeconv.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
@@ -109,13 +111,14 @@ def run_reference(
         has_float32: Whether float32 files are written, which are held against probes too.
 
     Raises:
-        DataError: The network computes a NaN or an infinity.
+        DataError: The network computes a NaN, or an infinity that a quantized file cannot.
     """
     outputs: list[Outputs] = []
+    names = [info.name for info in network.outputs]
     for done, sample in enumerate(samples):
         progress("Running the network itself", done, len(samples))
         outputs.append(network.run(sample))
-        refuse_non_finite_outputs(outputs[-1])
+        refuse_non_finite_outputs(outputs[-1], names, has_integers=bool(graphs))
     quantized = {}
     for precision, graph in graphs.items():
         step = partial(progress, f"Checking the operators of {precision.value}")
@@ -154,6 +157,7 @@ def run_reference(
         joined_outputs(network.graph.graph, network.graph.opset_imports[""]),
         head is not None and head.kind is OutputKind.TOP5,
         network.run,
+        narrow_floats(network.graph.graph),
     )
 
 

@@ -34,6 +34,13 @@ def failure(
         if figures.probe is not None:
             error, where = figures.probe.max_error, f" on inputs {figures.probe.what}"
         by = f"by {error:.2g} of the output's range" if error < NOT_FINITE else "by NaN or infinity"
+        if reference is not None and reference.narrow:
+            return VerificationError(
+                f"{name} differs from {runtime} {by}{where}: the network rounds to "
+                f"{reference.narrow}, and the file computes in float32",
+                hint="take the cast or autocast out of forward, and the files are held against "
+                "the network in float32",
+            )
         return VerificationError(
             f"{name} differs from {runtime} {by}{where}, more than float32 rounding explains",
             hint="report it",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from edgeconv.export.data.samples import Sample
 from edgeconv.export.joined import Parts
 from edgeconv.export.runtimes import Interface, Runner, open_runner
 from edgeconv.export.verify.apart import demand_survival
+from edgeconv.export.verify.infinities import without_shared_infinities
 from edgeconv.export.verify.jumps import warn_of_jumps
 from edgeconv.export.verify.kept import (
     Tolerance,
@@ -133,6 +134,7 @@ class Reference:
         joined: The parts of each output that a concatenation makes; None or missing for others.
         ranked: Whether the outputs are the best classes and their probabilities.
         run: Runs the network in float32 on another sample; None where it is not at hand.
+        narrow: The floats with fewer digits that the network computes in, if it does.
     """
 
     runtime: str
@@ -146,6 +148,7 @@ class Reference:
     joined: Sequence[Parts | None] = ()
     ranked: bool = False
     run: Callable[[Sample], Outputs] | None = None
+    narrow: str = ""
 
     def comparable(self, got: Sequence[Outputs]) -> list[Outputs]:
         """What a file computed for the samples, and perhaps the probes, element by element.
@@ -224,14 +227,12 @@ def verify_artifacts(
     }
     for artifact in sound:
         if artifact.precision is Precision.FLOAT32 and figures[artifact.path].passed:
+            rows = reference.comparable(outputs[artifact.path])[: len(reference.inputs)]
             warn_of_jumps(
                 artifact.path,
                 reference.runtime,
                 [info.name for info in artifact.outputs],
-                stacked_pairs(
-                    reference.outputs,
-                    reference.comparable(outputs[artifact.path])[: len(reference.inputs)],
-                ),
+                stacked_pairs(*without_shared_infinities(reference.outputs, rows)),
             )
     return Verified(figures, refused)
 
@@ -302,6 +303,9 @@ def compare(
     agreement = _argmax_agreement(reference, _in_shape(outputs, expected))
     outputs = reference.comparable(outputs)
     outputs, probed = outputs[: len(reference.inputs)], outputs[len(reference.inputs) :]
+    finite, outputs = without_shared_infinities(reference.outputs, outputs)
+    reference = replace(reference, outputs=finite)
+    expected = [*finite, *reference.probes.outputs]
     pairs = stacked_pairs(reference.outputs, outputs)
     spread = Spread.over(reference.outputs, outputs)
     names = names or [f"output {index}" for index in range(len(pairs))]
@@ -401,8 +405,9 @@ def beyond_rounding(
 ) -> list[tuple[int, int]]:
     """The samples and outputs whose differences float32 rounding does not explain.
 
-    Only elements of ``expected`` that are finite count. Nearly all integers and booleans must be
-    equal; those of probes do not count, where an argmax may meet a tie.
+    A sample that is not finite is wrong; of a probe only the elements count that are. Nearly all
+    integers and booleans must be equal; those of probes do not count, where an argmax may meet a
+    tie.
     """
     wrong: list[tuple[int, int]] = []
     unsure: list[tuple[int, int, float]] = []
@@ -411,6 +416,9 @@ def beyond_rounding(
             if wanted.dtype.kind != "f":
                 if index < samples and wanted.size and np.mean(array == wanted) < _MIN_EQUAL:
                     wrong.append((index, output))
+                continue
+            if index < samples and not np.isfinite(wanted).all():
+                wrong.append((index, output))
                 continue
             error = largest_error(array, wanted)
             magnitude = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0))

@@ -59,7 +59,7 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
 
     Raises:
         UsageError: The module does not take such inputs.
-        CaptureError: The module returns something else than tensors.
+        CaptureError: The module returns something else than tensors of real numbers.
     """
     with torch.inference_mode(), one_torch_thread(), plain_attention():
         try:
@@ -72,10 +72,18 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
                 f"{name_of(network)} fails on an input of {shapes}: {first}",
                 hint=_remedy(network, first),
             ) from error
+    named = named_outputs(result)
+    for name, tensor in named.items():
+        if tensor.is_complex():
+            raise CaptureError(
+                f"the output {name!r} of {name_of(network)} is of {str(tensor.dtype)[6:]}, and "
+                "files have real numbers only",
+                hint="return torch.view_as_real of it, or its .abs() and .angle()",
+            )
     # NumPy has no bfloat16, and float32 has all of its numbers.
     return {
         name: (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy().copy()
-        for name, tensor in named_outputs(result).items()
+        for name, tensor in named.items()
     }
 
 
@@ -152,19 +160,6 @@ def onnx_oracle(
                 "it has for these types",
             ) from error
     return lambda sample: runner.run(sample)
-
-
-def refuse_non_finite_outputs(outputs: Outputs) -> None:
-    """Check that the network itself computes numbers.
-
-    Raises:
-        DataError: An output is NaN or infinite.
-    """
-    if not all(np.isfinite(array).all() for array in outputs):
-        raise DataError(
-            "the float network's own output is NaN or infinite",
-            hint="check its weights and the data",
-        )
 
 
 def save_reference(path: Path, reference: Reference) -> None:

@@ -22,7 +22,7 @@ def _searchsorted(
     """Count what does not stand behind the value, as a search does; so a NaN is behind all."""
     if sorter is not None:
         ordered = torch.gather(ordered, -1, sorter)
-    values = values if isinstance(values, torch.Tensor) else torch.tensor(values)
+    values = values if isinstance(values, torch.Tensor) else torch.full((), values)
     if ordered.dim() > 1:
         ordered = ordered.unsqueeze(-2)
     wanted = values.unsqueeze(-1)

@@ -1,4 +1,4 @@
-"""Extremes beside NaN, and numbers with the sign of others."""
+"""Extremes beside NaN, signs, and numbers with the sign of others."""
 
 from __future__ import annotations
 
@@ -23,10 +23,17 @@ def _smaller(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def _copysign(a: torch.Tensor, b: torch.Tensor | float) -> torch.Tensor:
     if not isinstance(b, torch.Tensor):
         return a.abs() * math.copysign(1.0, b)
-    # The reciprocal of a zero shows its sign.
-    negative = torch.where(b == 0, b.reciprocal(), b) < 0
     size = a.abs() + torch.zeros_like(b)
-    return torch.where(negative, -size, size)
+    return torch.where(_is_negative(b), -size, size)
+
+
+def _is_negative(x: torch.Tensor) -> torch.Tensor:
+    """Whether the sign is minus; the reciprocal of a zero shows it."""
+    return torch.where(x == 0, x.reciprocal(), x) < 0
+
+
+def _is_float(x: torch.Tensor) -> bool:
+    return x.is_floating_point()
 
 
 TABLE: Table = {
@@ -34,4 +41,5 @@ TABLE: Table = {
     _aten.fmin.default: Translation(_smaller),
     _aten.copysign.Tensor: Translation(_copysign),
     _aten.copysign.Scalar: Translation(_copysign),
+    _aten.signbit.default: Translation(_is_negative, _is_float),
 }

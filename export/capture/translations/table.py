@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,26 @@ def merged(*tables: Table) -> Table:
         assert not twice, f"translated twice: {twice}"
         result |= table
     return result
+
+
+def before(table: Table, own: Mapping[Any, Callable[..., Any]]) -> dict[Any, Callable[..., Any]]:
+    """The translations as entries for PyTorch's own table, whose entries take the other calls.
+
+    PyTorch asks that table while it traces, too, and remembers which operators are in it: a call
+    without a result would be the result then.
+    """
+    return {
+        operator: _in_front(translation, own[operator]) if operator in own else translation
+        for operator, translation in table.items()
+    }
+
+
+def _in_front(translation: Translation, own: Callable[..., Any]) -> Callable[..., Any]:
+    def decomposed(*args: Any, **kwargs: Any) -> Any:
+        result = translation(*args, **kwargs)
+        return own(*args, **kwargs) if result is NotImplemented else result
+
+    return decomposed
 
 
 def apply(table: Table, program: ExportedProgram) -> ExportedProgram:

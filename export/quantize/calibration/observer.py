@@ -129,7 +129,8 @@ def _refuse(name: str, arrays: Sequence[Float32], numbers: Sequence[int]) -> Non
     first = next(i for i, array in enumerate(arrays) if not np.isfinite(array).all())
     raise DataError(
         f"the activation {name!r} is NaN or infinite on calibration batch {numbers[first]}",
-        hint="check the network's weights and the data",
+        hint="check the network's weights and the data; fill masks with a finite number such as "
+        "-1e4, or pass --precision float32: quantized files have no infinity",
     )
 
 

@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.graph_edit import IN_FLOAT
 from edgeconv.export.tflite.builder import ORIGIN, Builder, title
 from edgeconv.export.tflite.constant_folding import fold_node
 from edgeconv.export.tflite.graph import Array
@@ -180,6 +181,8 @@ class NewGraph:
         )
         if frame.origin:
             copy.meta[ORIGIN] = frame.origin
+        if IN_FLOAT in node.meta:
+            copy.meta[IN_FLOAT] = True
         self._infer(copy, frame.opsets)
         if is_dequantize(node) or not fold_node(copy, self._builder, frame.opsets.get("", 20)):
             self._nodes.append(copy)

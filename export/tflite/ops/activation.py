@@ -16,6 +16,7 @@ from edgeconv.export.tflite.graph import (
     Quantization,
     Tensor,
 )
+from edgeconv.export.tflite.huge_numbers import may_be_huge
 from edgeconv.export.tflite.node_lowering import NodeLowering
 from edgeconv.export.tflite.registry import Integer, operator
 
@@ -24,6 +25,8 @@ REMOVED = "it is removed before the quantization"
 SIGMOID_OUTPUT = Quantization(1 / 256, -128)
 TANH_OUTPUT = Quantization(1 / 128, 0)
 """What the int8 kernels of LOGISTIC, SOFTMAX and TANH require of the scales of their results."""
+_SATURATED = 128.0
+"""The sigmoid of what is further from zero is 0 or 1 in float32."""
 
 
 @operator("Relu", "Clip", integer=Integer.COMPUTES)
@@ -82,7 +85,16 @@ def _number(ctx: NodeLowering, number: float, like: Tensor) -> Tensor:
 @operator("Sigmoid", integer=Integer.COMPUTES)
 def sigmoid(ctx: NodeLowering) -> None:
     """LOGISTIC, whose int8 kernel has one scale for its results; a table for other scales."""
+    if not ctx.integer and may_be_huge(ctx.value(0)):
+        f = Formula(ctx)
+        f.finish(f("LOGISTIC", within_reach(f, f.x)))
+        return
     _fixed(ctx, "LOGISTIC", SIGMOID_OUTPUT)
+
+
+def within_reach(f: Formula, x: Tensor) -> Tensor:
+    """Limit a number to where its sigmoid changes in float32."""
+    return f("MINIMUM", f("MAXIMUM", x, -_SATURATED), _SATURATED)
 
 
 @operator("Tanh", integer=Integer.COMPUTES)

@@ -31,7 +31,11 @@ def bitwise_not(f: Decomposer) -> list[ir.Value]:
     return [f("Sub", np.array(-1, x.dtype.numpy()), x)]
 
 
-@decomposition_of("BitwiseAnd", "BitwiseOr", when=of_whole_words)
+def _of_short_words(call: Call) -> bool:
+    return of_whole_words(call) and not call.takes(ir.DataType.INT64)
+
+
+@decomposition_of("BitwiseAnd", "BitwiseOr", when=_of_short_words)
 def bitwise(f: Decomposer) -> list[ir.Value]:
     """Half of x + y - (x xor y) for And, that plus (x xor y) for Or.
 

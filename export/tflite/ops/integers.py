@@ -8,6 +8,7 @@ import onnx_ir as ir
 from edgeconv.export.graph_edit import known_array
 from edgeconv.export.tflite.legalize.call import Call
 from edgeconv.export.tflite.legalize.decompose import Decomposer
+from edgeconv.export.tflite.ops.long_integers import of_long_integers
 from edgeconv.export.tflite.registry import decomposition_of
 
 FLOAT = int(ir.DataType.FLOAT)
@@ -29,11 +30,6 @@ def of_integers(call: Call) -> bool:
     return call.takes(INT32, INT64)
 
 
-def of_long_integers(call: Call) -> bool:
-    """Select nodes whose first input is int64."""
-    return call.takes(INT64)
-
-
 def of_bytes(call: Call) -> bool:
     """Select nodes whose first input is int8 or uint8."""
     return call.takes(*BYTES)
@@ -53,43 +49,6 @@ def on_bytes(f: Decomposer) -> Results:
     ]
     result = f.again(wide)
     return [result if f.op_type in COMPARISONS else f("Cast", result, to=int(x.dtype))]
-
-
-def _has_no_long_kernel(call: Call) -> bool:
-    """Whether TFLite computes it in int32 only; squares and cubes are products."""
-    if not of_long_integers(call):
-        return False
-    exponent = known_array(call.input(1)) if call.op_type == "Pow" else None
-    return exponent is None or exponent.size != 1 or exponent.item() not in (2, 3)
-
-
-@decomposition_of("Div", "Pow", when=_has_no_long_kernel)
-def in_32_bits(f: Decomposer) -> Results:
-    """The same operator on int32, the only kernel that there is, and a CAST of its result.
-
-    It is right as long as operands and result fit into 32 bits.
-    """
-    limits = np.iinfo(np.int32)
-    narrow = []
-    for value in map(f.input, range(2)):
-        known = known_array(value)
-        if (
-            known is not None
-            and known.size
-            and not limits.min <= known.min() <= known.max() <= limits.max
-        ):
-            raise f.unsupported(
-                f"{value.name} does not fit into the 32 bits of TFLite's kernel",
-                "compute with smaller numbers, or pass only --format onnx",
-            )
-        narrow.append(f("Cast", value, to=int(INT32)) if value.dtype == INT64 else value)
-    return [f("Cast", f.again(narrow), to=int(INT64))]
-
-
-@decomposition_of("ArgMax", "ArgMin", when=of_long_integers)
-def largest_in_32_bits(f: Decomposer) -> Results:
-    """The same operator on int32, which is right for elements of 32 bits."""
-    return [f.again([f("Cast", f.input(0), to=int(INT32))])]
 
 
 @decomposition_of("Where", when=lambda call: call.input(1).dtype in BYTES)
@@ -126,6 +85,21 @@ def max_pool_of_bytes(f: Decomposer) -> Results:
     x = f.input(0)
     assert x.dtype is not None
     return [f("Cast", f.again([f("Cast", x, to=FLOAT)]), to=int(x.dtype))]
+
+
+@decomposition_of("ReduceMax", "ReduceMin", when=_of_bare_bytes)
+def extreme_of_bytes(f: Decomposer) -> Results:
+    """The same operator on int32, and a CAST of its result."""
+    x = f.input(0)
+    assert x.dtype is not None
+    wide = f("Cast", x, to=int(INT32))
+    return [f("Cast", f.again([wide, *f.inputs[1:]]), to=int(x.dtype))]
+
+
+@decomposition_of("ArgMax", "ArgMin", when=_of_bare_bytes)
+def place_of_extreme_of_bytes(f: Decomposer) -> Results:
+    """The same operator on int32."""
+    return [f.again([f("Cast", f.input(0), to=int(INT32))])]
 
 
 def _zero(x: ir.Value) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
@@ -211,3 +185,18 @@ def reduce_l2(f: Decomposer) -> Results:
     assert x.dtype is not None
     norm = f("ReduceL2", f("Cast", x, to=FLOAT), *_axes(f), **_options(f))
     return [f("Cast", norm, to=int(x.dtype))]
+
+
+@decomposition_of("MatMul", when=of_integers)
+def matmul(f: Decomposer) -> Results:
+    """SUM of products: TFLite multiplies matrices of real numbers only."""
+    x, y = f.input(0), f.input(1)
+    left = x if len(f.shape(x)) > 1 else f("Unsqueeze", x, [0])
+    right = y if len(f.shape(y)) > 1 else f("Unsqueeze", y, [1])
+    products = f("Mul", f("Unsqueeze", left, [-1]), f("Unsqueeze", right, [-3]))
+    dropped = [-2]
+    if left is not x:
+        dropped.append(-3)
+    if right is not y:
+        dropped.append(-1)
+    return [f("ReduceSum", products, dropped, keepdims=0)]

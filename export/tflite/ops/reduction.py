@@ -80,20 +80,25 @@ def reduce_log_sum(ctx: NodeLowering) -> None:
 
 @operator("ReduceLogSumExp")
 def reduce_log_sum_exp(ctx: NodeLowering) -> None:
-    """Log of the sum of exp(x - max), plus max, so that exp never overflows."""
+    """Log of the sum of exp(x - max), plus max, so that exp never overflows.
+
+    An infinite max is replaced with the nearest finite one: it has no difference to itself.
+    """
     axes = reduced_axes(ctx)
     stored = ctx.stored(0)
     shape = ctx.shape(0)
-    top = reduced(ctx, "REDUCE_MAX", axes, stored)
+    largest = reduced(ctx, "REDUCE_MAX", axes, stored)
+    f = Arithmetic(ctx)
+    finite = float(np.finfo(np.float32).max)
+    top = f("MINIMUM", f("MAXIMUM", largest.tensor, -finite), finite)
     perm = stored.order.nearest_perm(shape)
     if stored.order == Order.of(shape, channels_last(len(shape))):
         perm = channels_last(len(shape))
     x = ctx.builder.placed(stored, shape, perm)
-    f = Arithmetic(ctx)
-    powers = f("EXP", f("SUB", x, top.tensor))
+    powers = f("EXP", f("SUB", x, top))
     sums = reduced(ctx, "SUM", axes, Stored(powers, Order.of(shape, perm)))
     logs = f("LOG", sums.tensor)
-    ctx.emit_stored("ADD", [logs, top.tensor], logs.shape, top.order)
+    ctx.emit_stored("ADD", [logs, top], logs.shape, largest.order)
 
 
 def reduced_axes(ctx: NodeLowering) -> tuple[int, ...]:

@@ -45,7 +45,7 @@ def _half_exp(f: Formula, x: Tensor) -> Tensor:
 
 
 def _log1p(f: Formula, x: Tensor) -> Tensor:
-    """log(1 + x) of a number that is not negative, as precise for small ones as for large ones.
+    """log(1 + x) of a number not between -1 and 0, as precise for small ones as for large ones.
 
     Up to 0.4 it is 2 artanh(s) of s = x / (2 + x), by its series: XNNPACK's LOG is off by a unit in
     the last place of 1 + x there, whatever is left of its logarithm.
@@ -55,7 +55,7 @@ def _log1p(f: Formula, x: Tensor) -> Tensor:
     series = f("ADD", f("MUL", square, 2 / 11), 2 / 9)
     for coefficient in (2 / 7, 2 / 5, 2 / 3, 2.0):
         series = f("ADD", f("MUL", square, series), coefficient)
-    small = f("LESS", x, 0.4, dtype=np.dtype(bool))
+    small = f("LESS", f("ABS", x), 0.4, dtype=np.dtype(bool))
     log = f("LOG", f("ADD", x, 1.0))
     return f("SELECT_V2", small, f("MUL", s, series), log, dtype=FLOAT)
 
@@ -78,7 +78,7 @@ def _acosh(f: Formula) -> Tensor:
 
 
 def _atanh(f: Formula) -> Tensor:
-    """sign(x) log1p(2 |x| / (1 - |x|)) / 2."""
+    """sign(x) log1p(2 |x| / (1 - |x|)) / 2: NaN beyond 1, where that is below -1."""
     distance = f("ABS", f.x)
     ratio = f("DIV", f("ADD", distance, distance), f("SUB", 1.0, distance))
     return f("MUL", f("MUL", f("SIGN", f.x), 0.5), _log1p(f, ratio))

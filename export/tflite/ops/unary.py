@@ -11,7 +11,9 @@ from edgeconv.export.tflite.builder import Stored
 from edgeconv.export.tflite.emit.arithmetic import Arithmetic, Formula, emit_formula
 from edgeconv.export.tflite.emit.elementwise import table, unary
 from edgeconv.export.tflite.graph import Quantization, Tensor
+from edgeconv.export.tflite.huge_numbers import may_be_huge
 from edgeconv.export.tflite.node_lowering import NodeLowering
+from edgeconv.export.tflite.ops.activation import within_reach
 from edgeconv.export.tflite.registry import ROUNDS_IN_A_RUN, Integer, operator
 
 QUANTIZED = {"Abs", "Neg", "Celu", "Selu", "Softplus"}
@@ -171,7 +173,13 @@ def largest_magnitude(stored: Stored) -> float:
 def swish(ctx: NodeLowering) -> None:
     """LOGISTIC of alpha x, times x."""
     alpha = ctx.attributes.get_float("alpha", 1.0)
-    _gated(ctx, lambda f: f("LOGISTIC", f.x if alpha == 1 else f("MUL", f.x, alpha)))
+
+    def gate(f: Formula) -> Tensor:
+        x = f.x if alpha == 1 else f("MUL", f.x, alpha)
+        reaches = ctx.integer or not may_be_huge(ctx.value(0))
+        return f("LOGISTIC", x if reaches else within_reach(f, x))
+
+    _gated(ctx, gate)
 
 
 @operator("Mish", integer=Integer.COMPUTES)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from edgeconv.bundle import Layout, TensorInfo
-from edgeconv.errors import DataError, UsageError
+from edgeconv.errors import DataError, EdgeconvError, UsageError
 from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.images import load_image
 from edgeconv.export.data.open import open_samples
@@ -148,7 +149,7 @@ def test_several_inputs(tmp_path: Path) -> None:
     [
         ({"x": np.zeros((2, 8, 8, 3))}, "NHWC"),
         ({"x": np.zeros((2, 3, 9, 9))}, r"\[3, 9, 9\].*\[3, 8, 8\]"),
-        ({"x": np.full((2, 3, 8, 8), np.nan)}, "NaN or infinite"),
+        ({"x": np.full((2, 3, 8, 8), np.nan)}, "holds NaN"),
         ({"x": np.zeros((0, 3, 8, 8))}, "no samples"),
         (
             {"p": np.zeros((2, 3, 8, 8)), "q": np.zeros(3)},
@@ -194,3 +195,19 @@ def test_batches_are_full_and_recorded() -> None:
     again = SampleBatches(open_samples("random", info, None), count=10, batch=4, keep=0)
     list(again)
     assert again.record("minmax").sha256 == record.sha256
+
+
+@pytest.mark.parametrize("source", ["missing", "empty", "empty.npy", "", []])
+def test_missing_and_empty_sources_end_with_the_same_code(source: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "empty.npy", np.zeros((0, 3, 8, 8), np.float32))
+    info = TensorInfo(name="x", dtype="float32", shape=(1, 3, 8, 8))
+    with pytest.raises(EdgeconvError) as caught:
+        open_samples(str(tmp_path / source) if source else source, (info,), None)
+    assert caught.value.exit_code == UsageError.exit_code
+
+
+def test_a_generator_function_is_to_be_called() -> None:
+    info = TensorInfo(name="x", dtype="float32", shape=(1, 3, 8, 8))
+    with pytest.raises(UsageError, match="call it, and pass the generator"):
+        open_samples(lambda: iter(()), (info,), None)

@@ -47,7 +47,8 @@ def test_what_an_export_wrote_is_unchanged(good: Bundle) -> None:
     assert list(check_checksums(good)) == files
     assert verify(good.path, "--quick") == (
         0,
-        f"{good.path}: {len(files)} files are as the export wrote them\n",
+        f"{good.path}: {len(files)} files are as the export wrote them\n"
+        f"next: edgeconv verify {good.path}\n",
     )
     report = json.loads(verify(good.path, "--quick", "--json")[1])
     assert (report["unchanged"], report["artifacts"]) == (files, {})
