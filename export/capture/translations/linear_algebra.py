@@ -111,6 +111,7 @@ TABLE: Table = {
     _aten.linalg_solve_ex.default: Translation(_solve_ex, _is_small),
     _aten.linalg_cholesky.default: Translation(_linalg_cholesky, _is_small),
     _aten.linalg_cholesky_ex.default: Translation(_cholesky_ex, _is_small),
-    _aten.cholesky.default: Translation(_cholesky, _is_small),
     _aten.cholesky_solve.default: Translation(_cholesky_solve, _is_small),
 }
+if hasattr(_aten, "cholesky"):  # torch 2.14 has no torch.cholesky any more
+    TABLE[_aten.cholesky.default] = Translation(_cholesky, _is_small)
