@@ -115,7 +115,6 @@ class Writer:
             except EdgeconvError as error:
                 for precision in filter(lambda each: each.calibrated, request.precisions):
                     self._note(error, precision, *request.formats)
-                return None
         for _ in batches:
             pass  # keeps what verification needs
         return None if request.existing is None else QuantizedModel(graph, ())

@@ -28,12 +28,18 @@ def to_input(
         normalized inside the files; otherwise the values in the input's dtype.
 
     Raises:
-        DataError: A value is NaN.
+        DataError: A value is NaN, or the type of the input does not have it.
     """
     inside = preprocessing is not None and preprocessing.inside
     if is_pixels(array.dtype, info) and not inside:
         return normalize(array, preprocessing, channel_axis(info))
-    converted = np.ascontiguousarray(array, dtype=info.dtype)
+    with np.errstate(invalid="ignore"):  # NaN and what is too large are refused below
+        converted = np.ascontiguousarray(array, dtype=info.dtype)
+    if converted.dtype.kind in "iub" and not np.array_equal(converted, array):
+        raise DataError(
+            f"{source} has values that {info.dtype}, the type of the input {info.name!r}, has not",
+            hint="pass whole numbers in its range",
+        )
     if converted.dtype.kind == "f" and np.isnan(converted).any():
         raise DataError(f"{source} holds NaN", hint="remove such samples")
     return converted

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from torch import nn
 
 from edgeconv.bundle import Artifact, Format, OperatorFigures, OutputKind, Precision, TensorInfo
-from edgeconv.errors import EdgeconvError, Notice, attempted
+from edgeconv.errors import DataError, EdgeconvError, Notice, UsageError, attempted
 from edgeconv.export.capture.float32 import narrow_floats
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.image_input import Normalization
@@ -111,13 +111,20 @@ def run_reference(
         has_float32: Whether float32 files are written, which are held against probes too.
 
     Raises:
-        DataError: The network computes a NaN, or an infinity that a quantized file cannot.
+        DataError: The network fails on a sample, or computes a NaN, or an infinity that a
+            quantized file cannot.
     """
     outputs: list[Outputs] = []
     names = [info.name for info in network.outputs]
     for done, sample in enumerate(samples):
         progress("Running the network itself", done, len(samples))
-        outputs.append(network.run(sample))
+        try:
+            outputs.append(network.run(sample))
+        except UsageError as error:  # it has run on other values of these shapes before
+            raise DataError(
+                error.message,
+                hint="check the values of the samples, such as indices beyond a table",
+            ) from error
         refuse_non_finite_outputs(outputs[-1], names, has_integers=bool(graphs))
     quantized = {}
     for precision, graph in graphs.items():

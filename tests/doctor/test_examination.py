@@ -171,7 +171,7 @@ def test_a_command_without_its_packages_leads_to_the_doctor(tmp_path: Path) -> N
 @pytest.mark.skipif(tomllib is None, reason="tomllib is in the standard library since 3.11")
 def test_all_requirements_are_read_and_all_extras_have_a_use() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert set(USES) | {"dev", "docs"} == set(project["optional-dependencies"])
+    assert set(USES) | {"dev", "docs", "realnets"} == set(project["optional-dependencies"])
     for line in project["dependencies"]:
         if "python_version" not in line:
             read = _read(line)

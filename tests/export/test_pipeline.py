@@ -429,7 +429,7 @@ def test_a_network_whose_own_output_is_nan(tmp_path: Path) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.log(-torch.abs(x) - 1)
 
-    with pytest.raises(DataError, match="own output is NaN"):
+    with pytest.raises(DataError, match="own output 'output' is NaN"):
         export(Nan().eval(), out=tmp_path / "b", input_size=SHAPE, formats=[Format.ONNX])
 
 

@@ -77,7 +77,7 @@ def test_other_samples_are_not_paired() -> None:
 @pytest.mark.parametrize(
     ("after", "max_loss", "outcome", "words"),
     [
-        (worse(20), 0.005, Outcome.FAIL, "| m | 90.00% | 88.00% | -2.00 ["),
+        (worse(20), 0.005, Outcome.FAIL, "| m | 90.00% | 88.00% | -2.00 \\["),
         (worse(20), 0.005, Outcome.FAIL, "**failed**: -2.00 points |"),
         (worse(20), 0.02, Outcome.INCONCLUSIVE, "too few samples to be sure"),
         (worse(6), 0.005, Outcome.FAIL, "**failed**: -0.60 points"),
