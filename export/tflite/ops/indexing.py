@@ -194,7 +194,8 @@ def arg_extreme(ctx: NodeLowering) -> None:
 def top_k(ctx: NodeLowering) -> None:
     """TOPK_V2 along the last axis, its int32 indices cast to ONNX's int64.
 
-    The smallest elements are the largest of the negated input.
+    The smallest elements are the largest of the mirrored input: -x, and of integers -1 - x, because
+    the least integer has no negative.
     """
     smallest = not ctx.attributes.get_int("largest", 1)
     if smallest:
@@ -209,12 +210,21 @@ def top_k(ctx: NodeLowering) -> None:
     short = Tensor(f"{indices.name}/int32", indices.shape, np.dtype("int32"))
     x, found = ctx.tensor(0, perm), values
     if smallest:
-        x, found = (
-            Arithmetic(ctx)("NEG", x),
-            Tensor(f"{ctx.name}/found", values.shape, values.dtype),
-        )
+        mirrored = Tensor(f"{ctx.name}/mirrored", x.shape, x.dtype)
+        found = Tensor(f"{ctx.name}/found", values.shape, values.dtype)
+        _mirror(ctx, x, mirrored)
+        x = mirrored
     ctx.builder.emit("TOPK_V2", [x, number], [found, short])
     if smallest:
-        ctx.builder.emit("NEG", [found], [values])
+        _mirror(ctx, found, values)
     options: Options = {"inDataType": INT32, "outDataType": INT64}
     ctx.builder.emit("CAST", [short], [indices], options)
+
+
+def _mirror(ctx: NodeLowering, x: Tensor, result: Tensor) -> None:
+    """Reverse the order of numbers, without leaving their type; done twice it gives them back."""
+    if x.dtype.kind == "i":
+        last = ctx.builder.constant(np.array(-1, x.dtype), f"{x.name}/last")
+        ctx.builder.emit("SUB", [last, x], [result])
+    else:
+        ctx.builder.emit("NEG", [x], [result])

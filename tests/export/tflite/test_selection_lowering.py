@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from support.lowering import Net, check, operators, smooth
 
@@ -37,3 +38,13 @@ def test_top_k(largest: int, axis: int, int8: bool) -> None:
     # Whole numbers: many are equal.
     lowered = check(net, {"x": np.rint(smooth(MAP))})
     assert len(lowered.float_fallback) == (int8 and not largest)
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64"])
+def test_the_least_integer_has_no_negative(kind: str) -> None:
+    dtype = np.dtype(kind)
+    limits = np.iinfo(dtype)
+    net = Net()
+    x = net.input("x", (4,), helper.np_dtype_to_tensor_dtype(dtype))
+    net.output(*net.op("TopK", x, net.constant((2,)), largest=0, outputs=2))
+    check(net, {"x": np.array([limits.max, limits.min, limits.max - 1, 0], dtype)})
