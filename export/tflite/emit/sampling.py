@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Reals = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -30,26 +32,38 @@ class Sampling:
         return abs(self.scale * self.size - self.result) <= 1e-3
 
     @property
-    def coordinates(self) -> Reals:
+    def coordinates(self) -> Floats:
         """The place in the input that each element of the result is taken from."""
-        at = np.arange(self.result, dtype=np.float64)
+        return self._places(np.float64)
+
+    def _places(self, kind: type[np.floating[Any]]) -> Floats:
+        """The coordinates, computed in numbers of a kind."""
+        scale = kind(self.scale)
+        places: Floats = np.arange(self.result, dtype=kind)
         if self.size == self.result and self.scale == 1:
-            return at
+            return places
         if self.place == "asymmetric":
-            return at / self.scale
-        if self.place == "align_corners":
-            return at * (self.size - 1) / max(self.result - 1, 1)
-        if self.place == "pytorch_half_pixel" and self.result == 1:
-            return at * 0
-        middle = (at + 0.5) / self.scale - 0.5
-        if self.place == "half_pixel_symmetric":
-            middle += self.size / 2 * (1 - self.result / (self.scale * self.size))
-        return middle
+            places /= scale
+        elif self.place == "align_corners":
+            places *= self.size - 1
+            places /= max(self.result - 1, 1)
+        elif self.place == "pytorch_half_pixel" and self.result == 1:
+            places *= 0
+        else:
+            offset = kind(0)
+            if self.place == "half_pixel_symmetric":
+                offset = kind(self.size / 2) * (1 - kind(self.result) / (scale * kind(self.size)))
+            places = offset + (places + kind(0.5)) / scale - kind(0.5)
+        return places
 
     def nearest(self, rounding: str) -> npt.NDArray[np.int32]:
-        """The element that each element of the result is, by ``nearest_mode``."""
-        source = self.coordinates
-        rounded = {
+        """The element that each element of the result is, by ``nearest_mode``.
+
+        In float32, as ONNX Runtime and PyTorch do: where a place lies between two elements, one
+        rounding decides which it is.
+        """
+        source = self._places(np.float32)
+        rounded: Floats = {
             "round_prefer_floor": np.ceil(source - 0.5),
             "round_prefer_ceil": np.floor(source + 0.5),
             "floor": np.floor(source),
@@ -74,20 +88,18 @@ class Crop(Sampling):
         whole = self.scale == 1 or (self.start, self.end) == (0, 1)
         return self.size == self.result and whole
 
-    @property
-    def coordinates(self) -> Reals:
-        """The place in the input that each element of the result is taken from."""
+    def _places(self, kind: type[np.floating[Any]]) -> Floats:
         if self.is_nothing:
-            return np.arange(self.result, dtype=np.float64)
+            return np.arange(self.result, dtype=kind)
         # In float32, as ONNX Runtime does: at the border one rounding decides what is outside.
         start, end = np.float32(self.start), np.float32(self.end)
         last = np.float32(self.size - 1)
         if self.result == 1:
             middle = np.float32(0.5 * float(start + end) * float(last))
-            return np.array([middle], np.float64)
+            return np.array([middle], kind)
         at = np.arange(self.result, dtype=np.float32)
         steps = at * (end - start) * last / np.float32(self.result - 1)
-        places: Reals = (start * last + steps).astype(np.float64)
+        places: Floats = (start * last + steps).astype(kind)
         return places
 
     @property

@@ -137,3 +137,16 @@ def _check_crop(
         **kind,
     )
     check(net.output(y), {"x": smooth(shape)})
+
+
+@pytest.mark.parametrize("place", ["asymmetric", "half_pixel"])
+@pytest.mark.parametrize("scale", [1.7, 0.6, 2.4, 0.37])
+@pytest.mark.parametrize("rounding", ["floor", "ceil", "round_prefer_floor"])
+def test_the_nearest_of_two_elements_as_far(place: str, scale: float, rounding: str) -> None:
+    """A place between two elements, such as 17 / 1.7, is one of them by a rounding of float32."""
+    net = Net()
+    x = net.input("x", (1, 2, 20, 51))
+    options = {"coordinate_transformation_mode": place, "nearest_mode": rounding}
+    scales = net.constant(np.array([1, 1, scale, scale], np.float32))
+    net.output(net.op("Resize", x, "", scales, mode="nearest", **options))
+    check(net, {"x": smooth((1, 2, 20, 51))})
