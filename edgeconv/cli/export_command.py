@@ -81,8 +81,8 @@ class ExportSettings:
     examples=(
         "edgeconv export mobilenet_v2 --pretrained --calibration photos",
         "edgeconv export timm:mobilenetv3_small_100 --pretrained --format tflite -o out",
-        "edgeconv export net.py:make --weights net.pth --input-size 96 --calibration random",
-        "edgeconv export net.onnx --calibration photos --labeled validation --accuracy-budget 1%",
+        "edgeconv export net.py:make --weights w.pt --input-size 96 --calibration data",
+        "edgeconv export net.onnx --calibration data --labeled val --accuracy-budget 1%",
     ),
 )
 @click.argument("model", shell_complete=complete_model)
