@@ -127,6 +127,11 @@ def _remedy(network: nn.Module, message: str) -> str:
         )
     if "indices" in message and "scalar types" in message:
         return "say that the input holds integers, as in --input NAME:1,16:int64"
+    if message.startswith("Guard failed"):
+        return (
+            "the program is for that size only: pass it, or save the program again with "
+            "torch.export.Dim for what may differ"
+        )
     arguments = network.arguments if isinstance(network, Called) else None
     if arguments is not None and arguments.stated_by is not StatedBy.SIZE:
         return (

@@ -7,6 +7,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,3 +147,12 @@ def test_a_program_with_products_of_its_sizes(tmp_path: Path) -> None:
     assert isinstance(network, nn.Module)
     x = torch.rand(3, 3, 5, 4)
     torch.testing.assert_close(network(x), Mean()(x))
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"dynamic_batch": True}, {"input_size": 6}, {"input_size": (3, 6, 6), "batch": 2}]
+)
+def test_a_program_for_one_size(wanted: dict[str, Any], tmp_path: Path) -> None:
+    program = torch.export.export(nn.Conv2d(3, 4, 3), (torch.zeros(1, 3, 8, 8),))
+    with pytest.raises(UsageError, match=r"again with torch\.export\.Dim"):
+        export(program, out=tmp_path / "b", **wanted)
