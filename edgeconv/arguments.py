@@ -204,7 +204,7 @@ def _is_foreign(value: object) -> bool:
 
 
 def fits(value: object, hint: Any) -> bool:
-    """Whether a value is of a type, as far as types like it can be told at run time."""
+    """Whether a value is of a type, as far as a type can be checked at run time."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, each) for each in inner)

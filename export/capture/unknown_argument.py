@@ -14,6 +14,7 @@ _UNEXPECTED = re.compile(
     r"(?:(\w+)(?:\.__init__)?\(\) )?got an unexpected keyword argument '(\w+)'"
 )
 _MISSING = re.compile(r"missing (?:a|\d+) required [\w -]*arguments?: '(\w+)'")
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _MOST_LISTED = 12
 
 
@@ -48,6 +49,3 @@ def _named(called: Any) -> Iterable[str]:
     except (TypeError, ValueError):  # a built-in one
         return []
     return [each.name for each in parameters if each.kind in _BY_NAME]
-
-
-_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

@@ -7,13 +7,40 @@ from enum import Enum
 from pathlib import Path
 
 from edgeconv.errors import DataError
-from edgeconv.stand_in import first_bytes, refuse_stand_in
+from edgeconv.stand_in import StandIn, first_bytes, refuse_stand_in
 
 # How torch.save began its files before it wrote ZIP archives: a pickle of this number.
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-_ZIP, _PICKLE, _HDF5, _TFLITE, _GGUF = b"PK\x03\x04", b"\x80", b"\x89HDF", b"TFL3", b"GGUF"
-_TAR, _TAR_AT = b"ustar", 257
+_ZIP = b"PK\x03\x04"
 _READ = 512
+_TO_ONNX = "convert the network to ONNX with tf2onnx, and pass the .onnx file as MODEL"
+_UNPACK = "unpack it, and pass the file of weights in it"
+
+# What other files begin with, and where.
+_OTHERS = {
+    (0, b"\x89HDF"): StandIn("an HDF5 file, as Keras writes them", _TO_ONNX),
+    (4, b"TFL3"): StandIn("a TFLite file", _TO_ONNX),
+    (0, b"GGUF"): StandIn(
+        "a GGUF file, whose weights are quantized for llama.cpp",
+        "pass the checkpoint that it was made from",
+    ),
+    (257, b"ustar"): StandIn("a tar archive", _UNPACK),
+    (0, b"\x80"): StandIn(
+        "a pickle that torch.save did not write",
+        "where you trust it, load it with pickle, and save the state dict with torch.save",
+    ),
+}
+# What other ZIP archives have in them.
+_OTHER_ARCHIVES = {
+    "constants.pkl": StandIn(
+        "a TorchScript archive",
+        "load it with torch.jit.load, and save its state_dict with torch.save",
+    ),
+    "archive_format": StandIn(
+        "a program of torch.export, which has its weights", "name it .pt2, and pass it as MODEL"
+    ),
+    "model.weights.h5": StandIn("a network of Keras", _TO_ONNX),
+}
 
 
 class WeightsKind(Enum):
@@ -43,29 +70,9 @@ def weights_kind(path: Path) -> WeightsKind | None:
 
 def _refuse(path: Path, begin: bytes) -> None:
     """Raise DataError for what is known, and is not a file of weights of PyTorch."""
-    if begin.startswith(_HDF5):
-        raise DataError(
-            f"{path} is an HDF5 file, as Keras writes them",
-            hint="convert the network to ONNX with tf2onnx, and pass the .onnx file as MODEL",
-        )
-    if begin[4:8] == _TFLITE:
-        raise DataError(
-            f"{path} is a TFLite file", hint="convert it to ONNX with tf2onnx, and pass it as MODEL"
-        )
-    if begin.startswith(_GGUF):
-        raise DataError(
-            f"{path} is a GGUF file, whose weights are quantized for llama.cpp",
-            hint="pass the checkpoint that it was made from",
-        )
-    if begin[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR:
-        raise DataError(
-            f"{path} is a tar archive", hint="unpack it, and pass the file of weights in it"
-        )
-    if begin.startswith(_PICKLE):
-        raise DataError(
-            f"{path} is a pickle that torch.save did not write",
-            hint="where you trust it, load it with pickle, and save the state dict with torch.save",
-        )
+    for (at, magic), other in _OTHERS.items():
+        if begin[at : at + len(magic)] == magic:
+            raise DataError(f"{path} is {other.what}", hint=other.hint)
 
 
 def _in_archive(path: Path) -> WeightsKind:
@@ -79,30 +86,15 @@ def _in_archive(path: Path) -> WeightsKind:
             hint="copy or download it again",
         ) from error
     last = [name.rpartition("/")[2] for name in names]
-    if "constants.pkl" in last:
-        raise DataError(
-            f"{path} is a TorchScript archive",
-            hint="load it with torch.jit.load, and save its state_dict with torch.save",
-        )
-    if "archive_format" in last:
-        raise DataError(
-            f"{path} is a program of torch.export, which has its weights",
-            hint="name it .pt2, and pass it as MODEL",
-        )
+    for member, other in _OTHER_ARCHIVES.items():
+        if member in last:
+            raise DataError(f"{path} is {other.what}", hint=other.hint)
     if "data.pkl" in last:
         return WeightsKind.TORCH
-    if "model.weights.h5" in last:
-        raise DataError(
-            f"{path} is a network of Keras",
-            hint="convert it to ONNX with tf2onnx, and pass the .onnx file as MODEL",
-        )
     if names and all(name.endswith(".npy") for name in names):
         raise DataError(
             f"{path} is an archive of NumPy arrays",
             hint="save them by the network's names: torch.save({name: torch.from_numpy(array) for "
             "name, array in numpy.load(FILE).items()}, 'weights.pth')",
         )
-    raise DataError(
-        f"{path} is a ZIP archive without weights of PyTorch",
-        hint="unpack it, and pass the file of weights in it",
-    )
+    raise DataError(f"{path} is a ZIP archive without weights of PyTorch", hint=_UNPACK)

@@ -8,6 +8,7 @@ ai.onnx in every version. Settings that PyTorch does not have are left to ONNX's
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -62,8 +63,9 @@ class _Kernel(OpRun):
         """Whether PyTorch has these settings."""
         return not settings.get("ceil_mode")
 
+    @abstractmethod
     def _compute(self, settings: Settings, *inputs: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
+        """The result by PyTorch."""
 
 
 class Conv(_Kernel):

@@ -19,6 +19,8 @@ _HIGH = np.int64(1 << 32)
 """The lowest one of the upper 32 bits."""
 _EXPONENT_BITS = 6
 """A power of a number above one leaves int64 before its exponent has more."""
+_OPTIONS = {"keepdims": 1, "select_last_index": 0}
+"""The attributes of ArgMax and ArgMin beside the axis, with their defaults."""
 
 
 def of_long_integers(call: Call) -> bool:
@@ -100,9 +102,6 @@ def place_of_extreme(f: Decomposer) -> Results:
     is_extreme = f("Cast", f("Equal", x, extreme), to=int(INT32))
     options = {name: f.attributes.get_int(name, default) for name, default in _OPTIONS.items()}
     return [f("ArgMax", is_extreme, axis=axis, **options)]
-
-
-_OPTIONS = {"keepdims": 1, "select_last_index": 0}
 
 
 @decomposition_of("BitwiseAnd", "BitwiseOr", "BitwiseXor", when=of_long_integers)
