@@ -7,8 +7,8 @@ from collections.abc import Collection
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.cut_places import part_before
 from edgeconv.errors import CaptureError, DataError
+from edgeconv.export.cut_places import part_before
 from edgeconv.export.graph_edit import known_array
 from edgeconv.export.traits import Trait, operators
 

@@ -53,7 +53,9 @@ def _steps_first(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     for index in (0, *_STATES):
         if index < len(node.input) and node.input[index]:
             name = f"{base}/input_{index}_steps_first"
-            before.append(helper.make_node("Transpose", [node.input[index]], [name], perm=[1, 0, 2]))
+            before.append(
+                helper.make_node("Transpose", [node.input[index]], [name], perm=[1, 0, 2])
+            )
             inner.input[index] = name
     for index, result in enumerate(node.output):
         if result:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.cut_places import part_before
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.cut_places import part_before
 from edgeconv.export.tflite.forms import USUAL, Forms
 from edgeconv.export.tflite.graph import (
     STORED,
