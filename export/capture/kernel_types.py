@@ -7,6 +7,7 @@ uint8, no Pow of int8, and no Max of int16. What PyTorch wraps around, the Cast 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import lru_cache
 
 import onnx
@@ -68,9 +69,7 @@ def _dtype(value: ir.Value) -> ir.DataType | None:
     return held.dtype if held is not None else value.dtype
 
 
-def _of_types(
-    formal: object, values: tuple[ir.Value | None, ...] | list[ir.Value]
-) -> dict[str, list[ir.Value]]:
+def _of_types(formal: object, values: Sequence[ir.Value | None]) -> dict[str, list[ir.Value]]:
     """The values of each type variable of a schema."""
     found: dict[str, list[ir.Value]] = defaultdict(list)
     parameters = list(formal)  # type: ignore[call-overload]  # a sequence of onnx's own

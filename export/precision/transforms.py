@@ -116,7 +116,7 @@ def _free_first(editor: GraphEditor, node: ir.Node) -> None:
     """Let the first size of a Reshape follow from the others: it may be that of an open batch."""
     shape = node.inputs[1]
     sizes = None if shape is None else known_array(shape)
-    if sizes is not None and sizes.size and (sizes > 0).all():
+    if shape is not None and sizes is not None and sizes.size and (sizes > 0).all():
         node.replace_input_with(1, editor.constant(str(shape.name), np.array([-1, *sizes[1:]])))
 
 

@@ -105,7 +105,7 @@ def _turns_bare_bytes(call: Call) -> bool:
 @decomposition_of("Slice", when=_turns_bare_bytes)
 def slice_of_bytes(f: Decomposer) -> Results:
     """The same operator on int32, and a CAST of its result."""
-    return extreme_of_bytes(f)
+    return [*extreme_of_bytes(f)]
 
 
 @decomposition_of("TopK", when=_of_bare_bytes)
