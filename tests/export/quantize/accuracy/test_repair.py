@@ -158,9 +158,9 @@ class Pretended(_Search):
         self.units = [Unit(str(index), frozenset({str(index)})) for index in range(count)]
         self._free, self._needs, self.questions = self.units, needed, 0
 
-    def _reaches(self, target_db: float, in_float: Sequence[Unit]) -> bool:
+    def _reaches(self, target_db: float, outside: Sequence[Unit]) -> bool:
         self.questions += 1
-        return self._needs <= {int(unit.result) for unit in in_float}
+        return self._needs <= {int(unit.result) for unit in outside}
 
 
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))))
