@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 import pytest
 import torch
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from edgeconv.export.capture.module import capture_module
+from edgeconv.export.graph_edit import constant_array
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, RangeMethod, quantize
 from edgeconv.export.quantize.accuracy.judge import Judge
@@ -137,6 +140,30 @@ def test_a_corrected_bias_does_not_stay_with_a_layer_in_float() -> None:
     assert lost < 12
     assert kept > 18  # the rest of the network is in 8 bits
     assert any("Concat" in entry for entry in repaired.float_fallback)
+
+
+def test_layers_that_stay_in_int8_keep_their_corrected_biases() -> None:
+    network = UnevenConcat().eval()
+    plain, corrected = (
+        biases(quantized(network, replace(PLAIN, bias_correction=corrects))[0].model)
+        for corrects in (False, True)
+    )
+    options = replace(PLAIN, bias_correction=True, repair=True)
+    repaired = biases(quantized(network, options)[0].model)
+    assert 2 <= len(repaired) < len(plain)
+    for name, integers in repaired.items():
+        assert np.array_equal(integers, corrected[name])
+    assert any((integers != plain[name]).any() for name, integers in repaired.items())
+
+
+def biases(model: ir.Model) -> dict[str, npt.NDArray[np.generic]]:
+    """The integer biases of convolutions, by their names."""
+    found = {}
+    for node in model.graph:
+        bias = node.inputs[2].producer() if node.op_type == "Conv" and node.inputs[2] else None
+        if bias is not None:
+            found[str(node.name)] = constant_array(bias.inputs[0])
+    return found
 
 
 def test_the_worst_neighborhoods_take_their_own_biases_along() -> None:
