@@ -42,9 +42,7 @@ def worst_neighborhoods(
     decisions = plan(current.model.graph, current.options)
     neighborhoods = dict.fromkeys(_neighborhood(value) for value in decisions.activations)
     gains = {
-        neighborhood: judge.sqnr_db(
-            in_float(current, uncorrected, neighborhood).to_qdq()[0]
-        )
+        neighborhood: judge.sqnr_db(in_float(current, uncorrected, neighborhood).to_qdq()[0])
         for neighborhood in neighborhoods
     }
     return sorted(neighborhoods, key=lambda each: -gains[each])
