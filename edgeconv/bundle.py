@@ -145,7 +145,7 @@ class AccuracyStep(Record):
     """A range method or a pass that was tried for the accuracy of int8.
 
     ``gain_db`` is its mean gain per sample over samples that it was not fitted to, and that mean
-    is uncertain by ``uncertainty_db`` (99 % confidence).
+    is uncertain by ``uncertainty_db`` (90 % confidence, one-sided).
     """
 
     name: str
