@@ -20,10 +20,10 @@ from edgeconv.cli import user_defaults
 from edgeconv.cli.command_class import CommandGroup
 from edgeconv.errors import NO_ROOM, EdgeconvError, room_hint
 from edgeconv.log_lines import PrintableLines, show_warnings
+from edgeconv.printable import without_middle
 from edgeconv.report.output import echo_json, echo_line, give_up_streams, prepare_streams
 
 _COMPLETING = "_EDGECONV_COMPLETE"  # in the environment when a shell asks what Tab shall offer
-_MOST = 4000  # characters of a message
 
 COMMANDS = {
     "bench": "Measure the latency of model files on this machine or a board.",
@@ -184,7 +184,7 @@ def _fail(
     """
     if debug:
         logging.getLogger("edgeconv").exception("%s", message)
-    message, hint = _shortened(message), _shortened(hint)
+    message, hint = without_middle(message), without_middle(hint)
     with contextlib.suppress(OSError):  # what a full disk or a closed pipe does not take
         echo_line(f"error: {message}", err=True, color="red")
         if hint:
@@ -194,14 +194,6 @@ def _fail(
             _print_json(message, hint, code)
     give_up_streams()
     sys.exit(code)
-
-
-def _shortened(text: str) -> str:
-    """The text without its middle if a name from a file or a device makes it very long."""
-    left_out = len(text) - _MOST
-    if left_out <= 0:
-        return text
-    return f"{text[: _MOST // 2]} [… {left_out} characters …] {text[-_MOST // 2 :]}"
 
 
 def _print_json(message: str, hint: str, code: int) -> None:
