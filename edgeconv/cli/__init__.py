@@ -8,7 +8,6 @@ import gc
 import importlib
 import logging
 import os
-import signal
 import sys
 from typing import NoReturn
 
@@ -16,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from edgeconv import __version__
-from edgeconv.cli import user_defaults
+from edgeconv.cli import interruption, user_defaults
 from edgeconv.cli.command_class import CommandGroup
 from edgeconv.errors import NO_ROOM, EdgeconvError, room_hint
 from edgeconv.log_lines import PrintableLines, show_warnings
@@ -111,8 +110,7 @@ def _set_up_logging(debug: bool) -> None:
 def main() -> NoReturn:
     """Run the command line; every failure becomes an error, a hint and an exit code."""
     debug = "--debug" in sys.argv[1:]
-    # A polite kill is an interruption too: temporary folders are removed, children are ended.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interruption.watch()
     # Python looks for cycles in all that is left when it ends: 1.3 s for what an export leaves.
     atexit.register(gc.freeze)
     # PyTorch's threads otherwise spin while they wait, for which a busy machine has no core: what
@@ -180,8 +178,10 @@ def _fail(
 ) -> NoReturn:
     """Print the error and its hint on standard error; with --json, also on standard output.
 
-    Standard output has one JSON document at most: none follows a result that was printed.
+    Standard output has one JSON document at most: none follows a result that was printed. Where a
+    signal ended the command, the exit code is that signal's.
     """
+    code = interruption.exit_code() or code
     if debug:
         logging.getLogger("edgeconv").exception("%s", message)
     message, hint = without_middle(message), without_middle(hint)
