@@ -17,7 +17,7 @@ _received: int | None = None
 
 
 def watch() -> None:
-    """Make an interruption of each signal that nothing handles; what is ignored (nohup) stays so."""
+    """Make an interruption of each signal that nothing handles; one that is ignored stays so."""
     for number, default in _ASK_TO_END.items():
         if signal.getsignal(number) == default:
             signal.signal(number, _interrupt)

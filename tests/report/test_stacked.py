@@ -18,9 +18,9 @@ from edgeconv.report.compare import comparison_table
 from edgeconv.report.instructions import counts_table
 from edgeconv.report.latency import cost_table, latency_table
 from edgeconv.report.printable_console import PrintableConsole
-from edgeconv.report.stacked import GAP, WIDTH, print_facts, print_fitted, stacked
+from edgeconv.report.stacked import GAP, print_facts, print_fitted, stacked
 from edgeconv.report.sustained import sustained_table
-from edgeconv.report.tables import Column, console
+from edgeconv.report.tables import WIDTH, Column, console
 from support.results import made_counts, made_evaluation, made_model, made_result
 from support.scripted_device import conditions
 

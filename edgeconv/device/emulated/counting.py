@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-
 from edgeconv.device.archive import runner_archive
 from edgeconv.device.emulated.boards import ARM64, Board, Cpu, board_with
 from edgeconv.device.emulated.cache import cache_folder
