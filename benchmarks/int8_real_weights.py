@@ -8,9 +8,10 @@ The networks and photographs are those of ``tests/realnets``, in the folder that
 rest are unseen. Each file of ours is a whole export, verified in both formats. The last row of ours
 also leaves operators in float until 21 dB are reached on calibration samples
 (``QuantizeOptions.repair_to``), which ``--min-sqnr 21`` does after trying everything else. Writes
-``results/int8_real_weights.md``, where networks that were not asked for stay as they are. ONNX Runtime's entropy and percentile keep all activations of all
-samples in memory: some 8 GB. PEER is the Python of an environment with aimet-onnx, which then
-quantizes the same graphs at the same places (``peers/aimet.py``).
+``results/int8_real_weights.md``, where networks that were not asked for stay as they are. ONNX
+Runtime's entropy and percentile keep all activations of all samples in memory: some 8 GB. PEER is
+the Python of an environment with aimet-onnx, which then quantizes the same graphs at the same
+places (``peers/aimet.py``).
 """
 
 from __future__ import annotations
