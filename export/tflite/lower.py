@@ -266,7 +266,8 @@ class _Lowering:
             raise UnsupportedOperator(
                 f"{title(node)}: its shapes and attributes make no sense to the TFLite export "
                 f"({type(error).__name__}: {str(error).partition(chr(10))[0]})",
-                hint=f"check the model with onnx.checker, {part_before(node)}, or pass only --format onnx",
+                hint=f"check the model with onnx.checker, {part_before(node)}, or pass only "
+                "--format onnx",
             ) from error
 
     def _node(self, node: ir.Node) -> tuple[Fusion, str]:

@@ -39,7 +39,8 @@ def _if(new: NewGraph, write_body: WriteBody, call: Call, frame: Frame) -> Value
             raise UnsupportedOperator(
                 f"{title(node)}: its condition is computed by the network, and its results "
                 f"{first.name} and {second.name} differ in shape",
-                hint=f"make the condition constant, {part_before(node)}, or pass only --format onnx",
+                hint=f"make the condition constant, {part_before(node)}, or pass only "
+                "--format onnx",
             )
         results.append(new.emit("Where", [condition, first, second], [], frame))
     return results
