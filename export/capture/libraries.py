@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 from collections.abc import Sequence
 from types import ModuleType
@@ -203,6 +204,7 @@ def _fetch(spec: str, weights: Any) -> None:
 
 def _build(spec: str, factory: Any, builder: Any, name: str, **options: Any) -> nn.Module:
     """Build a network by its name; ``builder`` is the function of that name."""
+    package = spec.partition(":")[0]
     try:
         network = factory(name, **options)
     except EdgeconvError:
@@ -216,18 +218,25 @@ def _build(spec: str, factory: Any, builder: Any, name: str, **options: Any) -> 
         if options.get("pretrained") or options.get("weights"):
             raise DataError(
                 f"the published weights of {spec} cannot be had: {first_line(error)}",
-                hint="check the internet connection, or pass a file with --weights",
+                hint=_how_to_have(package, "or pass a file with --weights"),
             ) from error
         if ":" in name:
             raise DataError(
                 f"the description of {spec} cannot be had: {first_line(error)}",
-                hint="check its name and the internet connection, or pass one that timm itself has",
+                hint=_how_to_have(package, "check its name, or pass one that timm itself has"),
             ) from error
         raise CaptureError(
             f"{spec} raised {type(error).__name__}: {first_line(error)}", hint=TRACEBACK_HINT
         ) from error
     assert isinstance(network, nn.Module)
     return network
+
+
+def _how_to_have(package: str, otherwise: str) -> str:
+    """What to do where a package cannot download: timm does it with another one."""
+    if package == "timm" and importlib.util.find_spec("huggingface_hub") is None:
+        return f"timm downloads with another package: pip install huggingface_hub; {otherwise}"
+    return f"check the internet connection; {otherwise}"
 
 
 def _unknown(spec: str, package: str, name: str, known: Sequence[str]) -> UsageError:

@@ -140,7 +140,7 @@ def open_batches(
         count=count,
         batch=batch,
         keep=keep,
-        check=InputCheck(single, preprocessing),
+        check=InputCheck(single, preprocessing, ranges),
         shapes=shapes,
         calibrating=calibrates,
     )

@@ -29,10 +29,10 @@ class Two(nn.Module):
 @pytest.mark.parametrize(
     ("stated", "hint"),
     [
-        ({"size": (8,)}, "give every input with inputs=[\"NAME:SHAPE\"]"),
+        ({"size": (8,)}, "give every input with --input NAME:SHAPE"),
         (
             {"stated": [InputSpec("left", (1, 8)), InputSpec("right", (1, 5))]},
-            "check inputs, by which the inputs are left:1,8:float32, right:1,5:float32; "
+            "check --input, by which the inputs are left:1,8:float32, right:1,5:float32; "
             "forward takes left, right",
         ),
         (
