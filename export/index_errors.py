@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from edgeconv.export.capture.wrapped import own_name
+
 HINT = "check the data, such as ids of tokens that come from another tokenizer"
 
 # What ONNX Runtime says of Gather and its like.
@@ -42,10 +44,12 @@ def of_embeddings(
     found: list[str] = []
 
     def look(name: str, table: nn.Embedding, ids: torch.Tensor) -> None:
+        if ids.is_floating_point():
+            return
         wrong = ids[(ids < 0) | (ids >= table.num_embeddings)]
         if len(wrong) and not found:
-            name = name.removeprefix("network.")  # of the module that calls the user's
-            found.append(beyond_table(int(wrong[0]), name, table.num_embeddings, inputs))
+            beyond = beyond_table(int(wrong[0]), own_name(name), table.num_embeddings, inputs)
+            found.append(beyond)
 
     hooks = [
         module.register_forward_pre_hook(

@@ -370,7 +370,7 @@ def _print(result: Escalated, settings: ExportSettings, seconds: Mapping[str, fl
     elif not settings.quiet:
         print_bundle(bundle, seconds=seconds)
         if (made_by := _factory(settings.request)) is not None:
-            echo_sentence(f"weights: as {made_by} made them, without --weights")
+            echo_sentence(f"weights: as {made_by} makes them; --weights loads others")
 
 
 def _factory(request: ExportRequest) -> str | None:

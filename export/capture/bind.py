@@ -13,6 +13,7 @@ from torch import nn
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.arguments import (
     Arguments,
+    Call,
     Called,
     StatedBy,
     example_arguments,
@@ -65,7 +66,9 @@ def bind(
             arguments = _rebatched(arguments, batch)
     else:
         arguments = _one_image(source, network, size, batch)
-    if batch is None and not dynamic and arguments.stated_by is StatedBy.EXAMPLE:
+    # A program that is complete has the batch that it was exported with, or an open one.
+    stays = batch is not None or dynamic or isinstance(source.example, Call)
+    if arguments.stated_by is StatedBy.EXAMPLE and not stays:
         warn_of_batch([info.shape for info in arguments.inputs])
     return replace(source, network=Called(network, arguments))
 

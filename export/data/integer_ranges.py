@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -26,8 +26,8 @@ class IntegerRange:
 
     values: range
     distinct: bool = False
-    rows: int | None = None
-    table: str = ""
+    rows: int | None = field(default=None, compare=False)
+    table: str = field(default="", compare=False)
 
 
 # Most integers that are not indices are flags and masks.

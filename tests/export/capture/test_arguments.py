@@ -284,3 +284,26 @@ def test_an_example_that_unpacks_to_too_much(
     monkeypatch.setenv("EDGECONV_MAX_UNPACKED_BYTES", "1000")
     with pytest.raises(LimitExceeded, match="unpacks to"):
         read_arrays(tmp_path / "e.npz")
+
+
+@pytest.mark.parametrize(("samples", "warned"), [(1, False), (5, True)])
+def test_the_number_of_samples_in_an_example_is_the_batch(
+    samples: int, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    export(
+        nn.Linear(3, 2),
+        example=torch.zeros(samples, 3),
+        formats=["onnx"],
+        out=tmp_path / "out",
+    )
+    assert (f"so the files take {samples} samples at once" in caplog.text) == warned
+    assert ("dynamic_batch=True" in caplog.text) == warned
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("int", "int64"), ("long", "int64"), ("float", "float32"), ("boolean", "bool")],
+)
+def test_other_names_of_types(written: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"did you mean '{meant}'"):
+        parse_input(f"tokens:1,8:{written}")

@@ -67,5 +67,5 @@ def test_evaluation(network: nn.Module, tmp_path: Path) -> None:
         network, inputs=["ids:1,8:int64"], formats=["onnx"], name="net", out=tmp_path / "out"
     )
     data = (ids(77), np.zeros(40, np.int64))
-    with pytest.raises(DataError, match="the input 'ids' holds 77, and .* has 50 rows, from 0 to"):
+    with pytest.raises(DataError, match=r"the input 'ids' holds 77, and .* has 50 rows, from 0 to"):
         evaluate(bundle, data)
