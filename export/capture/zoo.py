@@ -79,6 +79,10 @@ def from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) -> 
     )
 
 
+# What is said of files that hold more than weights, and still not what can be exported.
+_WHOLE_NETWORKS = ("holds a whole", "TorchScript")
+
+
 def _not_a_network(path: Path) -> UsageError:
     """Why a file or folder is not what is exported, and what is."""
     name = path.name.lower()
@@ -87,12 +91,13 @@ def _not_a_network(path: Path) -> UsageError:
     if name.endswith((*SUFFIXES, INDEX_SUFFIX)):
         try:
             read_weights_file(path)
-        except EdgeconvError as error:  # a whole module, a program of TorchScript, …
-            return UsageError(
-                error.message,
-                hint="name the network itself, as in net.py:make, and give its weights with "
-                f"--weights: {error.hint}",
-            )
+        except EdgeconvError as error:
+            if any(words in error.message for words in _WHOLE_NETWORKS):
+                return UsageError(
+                    error.message,
+                    hint="name the network itself, as in net.py:make, and give its weights with "
+                    f"--weights: {error.hint}",
+                )
         return UsageError(
             f"{path} is a file of weights, without the network that they belong to",
             hint=f"pass the network, and the file as --weights {path}",
