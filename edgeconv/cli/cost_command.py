@@ -15,6 +15,7 @@ from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import input_size_option, model_args_option, wide_option
 from edgeconv.cli.values import EnumChoice, given_options, negated
 from edgeconv.errors import CaptureError, UsageError
+from edgeconv.model_args import ModelArg
 from edgeconv.report.output import echo_json
 from edgeconv.report.stacked import print_fitted
 from edgeconv.report.tables import Column, console, table
@@ -50,7 +51,7 @@ class CostSettings:
     """
 
     model: str | None
-    model_args: dict[str, str | int | float | bool]
+    model_args: dict[str, ModelArg]
     input_size: tuple[int, ...] | None
     precision: Precision
     layers: bool

@@ -18,6 +18,7 @@ from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import input_size_option, model_args_option, wide_option
 from edgeconv.cli.values import given_options
 from edgeconv.errors import UsageError
+from edgeconv.model_args import ModelArg
 from edgeconv.near_names import did_you_mean
 from edgeconv.report.output import echo_json, echo_line
 from edgeconv.report.stacked import GAP, print_fitted
@@ -47,7 +48,7 @@ class ModelsSettings:
     gradients: bool
     receptive_field: bool
     out: Path | None
-    model_args: dict[str, str | int | float | bool]
+    model_args: dict[str, ModelArg]
     input_size: tuple[int, ...] | None
     wide: bool
     as_json: bool
