@@ -18,7 +18,7 @@ from edgeconv.errors import BundleError, UsageError
 from edgeconv.near_names import near_paths
 from edgeconv.preprocessing import Preprocessing
 from edgeconv.units import format_bytes
-from edgeconv.versioned import Record, Versioned
+from edgeconv.versioned import FileBytes, Record, Versioned
 
 MANIFEST_NAME = "manifest.json"
 REFERENCE_NAME = "reference.npz"
@@ -145,7 +145,7 @@ class AccuracyStep(Record):
     """A range method or a pass that was tried for the accuracy of int8.
 
     ``gain_db`` is its mean gain per sample over samples that it was not fitted to, and that mean
-    is uncertain by ``uncertainty_db`` (99 % confidence).
+    is uncertain by ``uncertainty_db`` (90 % confidence, one-sided).
     """
 
     name: str
@@ -277,7 +277,7 @@ class Artifact(Record):
     path: str
     format: Format
     precision: Precision
-    bytes: int
+    bytes: FileBytes
     sha256: str
     opset: int | None
     operators: dict[str, int] = Field(description="operator name to version, TFLite only")

@@ -19,7 +19,7 @@ from edgeconv.differences import (
     unpaired_means,
 )
 from edgeconv.errors import DataError
-from edgeconv.versioned import Record, Versioned
+from edgeconv.versioned import FileBytes, Record, Versioned
 
 SHARE = "share"  # the unit of a figure from 0 to 1, which people read in percent
 TOP1 = "top-1"
@@ -84,7 +84,7 @@ class Accuracy(Record):
     """
 
     path: str
-    bytes: int = Field(gt=0, description="of the file")
+    bytes: FileBytes = Field(description="of the file")
     runtime: str
     figures: tuple[Figure, ...] = Field(min_length=1)
     outcomes: str | None = Field(

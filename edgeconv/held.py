@@ -6,12 +6,42 @@ The system releases the lock (flock) when the process ends, however it ends.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
+
+# Of file systems without locks: some network ones, and those mounted with nolock.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+class Lock(Enum):
+    """What came of asking for a lock."""
+
+    OURS = "this process holds it"
+    TAKEN = "another process holds it"
+    UNKNOWN = "the file system has no locks"
+
+
+def lock_now(descriptor: int) -> Lock:
+    """Lock an open file without waiting.
+
+    Raises:
+        OSError: Another reason than that there are no locks keeps it from being locked.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return Lock.UNKNOWN
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return Lock.TAKEN
+        raise
+    return Lock.OURS
 
 
 @contextmanager
@@ -24,14 +54,7 @@ def held(path: Path) -> Iterator[bool]:
         OSError: The file is there already, or cannot be made.
     """
     with path.open("xb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        except OSError:
-            pass
-        yield path.exists()
+        yield lock_now(file.fileno()) is not Lock.TAKEN and path.exists()
 
 
 def remove_unless_held(path: Path, remove: Callable[[], object]) -> None:
@@ -42,8 +65,7 @@ def remove_unless_held(path: Path, remove: Callable[[], object]) -> None:
     with contextlib.suppress(OSError):
         opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            if stat.S_ISREG(os.fstat(opened).st_mode):
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if stat.S_ISREG(os.fstat(opened).st_mode) and lock_now(opened) is Lock.OURS:
                 remove()
         finally:
             os.close(opened)

@@ -35,6 +35,14 @@ def shortened(text: str, most: int) -> str:
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
+def without_middle(text: str, most: int = 4000) -> str:
+    """``text``, or its two ends if a name from a file or a device makes it very long."""
+    left_out = len(text) - most
+    if left_out <= 0:
+        return text
+    return f"{text[: most // 2]} [… {left_out} characters …] {text[-(most // 2) :]}"
+
+
 def printable_lines(text: str) -> str:
     """Lines of text, each as :func:`printable` has it."""
     return "\n".join(map(printable, text.split("\n")))

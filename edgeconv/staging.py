@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
-import fcntl
 import logging
 import os
 import re
@@ -26,6 +24,7 @@ from edgeconv.bundle import (
     Manifest,
 )
 from edgeconv.errors import NO_ROOM, BundleError, EdgeconvError, Notice, UsageError, room_hint
+from edgeconv.held import Lock, lock_now
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +51,10 @@ def staged(path: Path, *, force: bool) -> Iterator[Path]:
     try:
         refuse_occupied(named, force=force)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _only_export_to(path):
+        with _only_export_to(path) as lock:
             _bring_back(path)
-            _clear_remains(path)
+            if lock is Lock.OURS:  # without locks, what seems to be a remains may be in use
+                _clear_remains(path)
             stage = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_STAGE}")
             stage.mkdir()  # with the permissions of any folder that the user makes there
             try:
@@ -182,21 +182,24 @@ def _remains(path: Path, suffix: str) -> list[Path]:
 
 
 @contextmanager
-def _only_export_to(path: Path) -> Iterator[None]:
-    """Hold the lock on ``path``; the system releases it when the process ends, however it ends."""
+def _only_export_to(path: Path) -> Iterator[Lock]:
+    """Hold the lock on ``path``; the system releases it when the process ends, however it ends.
+
+    Where the file system has no locks, an export goes on without.
+    """
     lock = path.with_name(f".{path.name}.lock")
     if lock.is_symlink() or (lock.exists() and not _is_empty_file(lock)):
         raise UsageError(
             f"{lock} is in the way: it is not the lock of an export",
             hint="move it away, or choose another --out",
         )
-    with _locked(lock) as free:
-        if not free:
+    with _locked(lock) as found:
+        if found is Lock.TAKEN:
             raise UsageError(
                 f"another export is writing to {path}", hint="wait for it, or choose another --out"
             )
         try:
-            yield
+            yield found
         finally:
             lock.unlink(missing_ok=True)
 
@@ -206,21 +209,17 @@ def _is_empty_file(path: Path) -> bool:
 
 
 @contextmanager
-def _locked(lock: Path) -> Iterator[bool]:
-    """Yield whether the lock is free, and hold it then."""
+def _locked(lock: Path) -> Iterator[Lock]:
+    """Take the lock, and hold it if it is free."""
     while True:
         with os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise
-                yield False
-                return
+            found = lock_now(file.fileno())
             # An export that ended since the file was opened removed it: another one may have a
             # file of that name by now, and hold its lock.
-            if lock.exists() and os.path.samestat(lock.stat(), os.fstat(file.fileno())):
-                yield True
+            if found is not Lock.OURS or (
+                lock.exists() and os.path.samestat(lock.stat(), os.fstat(file.fileno()))
+            ):
+                yield found
                 return
 
 

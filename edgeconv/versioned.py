@@ -13,6 +13,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Field,
     PlainSerializer,
     ValidationError,
     ValidationInfo,
@@ -51,6 +52,8 @@ StoredPath = Annotated[
     PlainSerializer(_path_as_text, return_type=str, when_used="json"),
 ]
 """A path of any bytes in a JSON document."""
+FileBytes = Annotated[int, Field(gt=0, lt=2**63)]
+"""The size of a file that was written or measured."""
 
 
 class Record(BaseModel):

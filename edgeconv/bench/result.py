@@ -18,6 +18,7 @@ from edgeconv.bench.statistics import Figure
 from edgeconv.bundle import sha256_of
 from edgeconv.device.messages import (
     Conditions,
+    Count,
     Duration,
     Machine,
     Nanoseconds,
@@ -26,7 +27,7 @@ from edgeconv.device.messages import (
     Runtime,
 )
 from edgeconv.errors import MeasurementError
-from edgeconv.versioned import Record, StoredPath, Versioned
+from edgeconv.versioned import FileBytes, Record, StoredPath, Versioned
 
 Threads = Annotated[int, Field(ge=1, le=1024)]
 
@@ -46,7 +47,7 @@ class BenchOptions(StatedRecord):
     """
 
     repetitions: int = Field(default=3, ge=1, le=1000)
-    runs: int = Field(default=50, ge=1)
+    runs: Count = Field(default=50, ge=1)
     seconds: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     max_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     warmup: float = Field(default=0.5, ge=0, allow_inf_nan=False)
@@ -72,7 +73,7 @@ class ModelFile(Record):
     """A measured file as the user named it."""
 
     name: str
-    bytes: int
+    bytes: FileBytes
     sha256: str
 
     @classmethod
@@ -88,16 +89,16 @@ class ProcessRun(Record):
     state, between inferences, and at the end.
     """
 
-    repetition: int
-    order: int = Field(description="place among all processes of the session, from 0")
+    repetition: Count
+    order: Count = Field(description="place among all processes of the session, from 0")
     runtime: Runtime
     runtime_version: str
     python: str
     numpy: str
     load_ns: Nanoseconds
     first_ns: Duration
-    warmup_runs: int
-    warmup_ns: int
+    warmup_runs: Count
+    warmup_ns: Nanoseconds
     warmup_stable: bool
     samples_ns: tuple[Duration, ...] = Field(min_length=1)
     elapsed_ns: Duration
@@ -111,6 +112,16 @@ class ProcessRun(Record):
     )
     operators: tuple[Operator, ...] = Field(default=(), exclude=True)  # of a profile only
     delegates: int | None = Field(default=None, exclude=True)
+
+    @model_validator(mode="after")
+    def _samples_fit(self) -> ProcessRun:
+        """Refuse samples in another unit, as a hand may have written them into a file."""
+        if sum(self.samples_ns) > self.elapsed_ns:
+            raise ValueError(
+                f"samples of {sum(self.samples_ns)} ns in all contradict {self.elapsed_ns} ns of "
+                "measuring"
+            )
+        return self
 
     @property
     def states(self) -> tuple[Conditions, ...]:
@@ -152,8 +163,8 @@ class Memory(Record):
     its first inference.
     """
 
-    before: int
-    peak: int
+    before: Count
+    peak: Count
 
 
 class Agreement(Record):

@@ -11,6 +11,11 @@ of 1 % from process to process, which weighs as much as one degree of freedom, g
 interval. The wider of the two counts, so that none is narrower than Student's; with ten processes
 and more the prior hardly matters.
 
+Two processes cannot show that a machine has two speeds either: that one file met the fast one
+twice and the other file the slow one twice is no rare chance. Where a file has fewer than three,
+comparisons therefore count on two speeds that are 0.3 apart, which is what clocks that nothing
+reports were seen to do.
+
 A session (one start of ``edgeconv bench``) has an error of its own in the same way. Two files of
 one session share it, and it cancels; results of two sessions do not, and more processes do not
 reduce it. ``sessions.py`` estimates it.
@@ -40,6 +45,8 @@ OF_TWO = 0.975  # of each of two intervals that hold together with CONFIDENCE
 POWER = 0.9  # with which what is looked for must be found
 PRIOR = 0.01  # standard deviation from process to process, relative; as that between sessions
 PRIOR_DEGREES = 1.0  # of freedom that it weighs as much as
+TWO_SPEEDS = 0.15  # standard deviation of processes at two speeds that are 0.3 (logs) apart
+SHOWING_SPEEDS = 3  # processes; of two pairs, every eighth meets one speed with one file only
 MOST_DEGREES = 1000  # of Student's distribution; the normal one differs by less than 0.2 % then
 LEAST_OF_DRIFT = 4  # processes that show a drift
 BEYOND = 10  # samples that a percentile needs above it
@@ -279,8 +286,10 @@ def _difference(
         value, variance = _within_states(new, old, slow, confidence)
         return value, _sum([variance, *sessions])
     if paired:
-        mean = _of_mean(new - old, confidence, files=2)
-        return float((new - old).mean()), _sum([mean, *sessions])
+        pairs = new - old
+        found = _widest(_possible_of_compared(pairs, files=2), confidence)
+        mean = Variance(found.value / len(pairs), found.degrees)
+        return float(pairs.mean()), _sum([mean, *sessions])
     both = product(_of_session(new, old), _of_session(old, new))
     sums = [_sum([*sides, *sessions]) for sides in both]
     return float(new.mean() - old.mean()), _widest(sums, confidence)
@@ -304,9 +313,9 @@ def _within_states(
     return total / weights, Variance(variance.value / weights, variance.degrees)
 
 
-def _of_mean(logs: Logs, confidence: float, files: int = 1) -> Variance:
+def _of_mean(logs: Logs, confidence: float) -> Variance:
     """The variance of the mean of processes; see :func:`_possible`."""
-    found = _widest(_possible(logs, files), confidence)
+    found = _widest(_possible(logs), confidence)
     return Variance(found.value / len(logs), found.degrees)
 
 
@@ -322,6 +331,14 @@ def _possible(logs: Logs, files: int = 1) -> list[Variance]:
         return [Variance(prior, PRIOR_DEGREES)]
     seen = _seen(logs)
     return [seen, _weighed(seen, prior)]
+
+
+def _possible_of_compared(logs: Logs, files: int = 1) -> list[Variance]:
+    """As :func:`_possible`, and two speeds of the machine, which a few processes cannot show."""
+    possible = _possible(logs, files)
+    if len(logs) < SHOWING_SPEEDS:
+        possible.append(Variance(files * TWO_SPEEDS**2, MOST_DEGREES))
+    return possible
 
 
 def _seen(logs: Logs) -> Variance:
@@ -355,7 +372,7 @@ def _of_session(logs: Logs, others: Logs) -> list[Variance]:
         logs: Of the session's processes, in their order.
         others: The same of the other session.
     """
-    possible = _possible(logs)
+    possible = _possible_of_compared(logs)
     if len(logs) < len(others):
         possible.append(_pooled(logs, others))
     drift = _of_drift(logs)

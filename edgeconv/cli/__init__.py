@@ -8,7 +8,6 @@ import gc
 import importlib
 import logging
 import os
-import signal
 import sys
 from typing import NoReturn
 
@@ -16,14 +15,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from edgeconv import __version__
-from edgeconv.cli import user_defaults
+from edgeconv.cli import interruption, user_defaults
 from edgeconv.cli.command_class import CommandGroup
 from edgeconv.errors import NO_ROOM, EdgeconvError, room_hint
 from edgeconv.log_lines import PrintableLines, show_warnings
+from edgeconv.printable import without_middle
 from edgeconv.report.output import echo_json, echo_line, give_up_streams, prepare_streams
 
 _COMPLETING = "_EDGECONV_COMPLETE"  # in the environment when a shell asks what Tab shall offer
-_MOST = 4000  # characters of a message
 
 COMMANDS = {
     "bench": "Measure the latency of model files on this machine or a board.",
@@ -111,8 +110,7 @@ def _set_up_logging(debug: bool) -> None:
 def main() -> NoReturn:
     """Run the command line; every failure becomes an error, a hint and an exit code."""
     debug = "--debug" in sys.argv[1:]
-    # A polite kill is an interruption too: temporary folders are removed, children are ended.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interruption.watch()
     # Python looks for cycles in all that is left when it ends: 1.3 s for what an export leaves.
     atexit.register(gc.freeze)
     # PyTorch's threads otherwise spin while they wait, for which a busy machine has no core: what
@@ -180,11 +178,13 @@ def _fail(
 ) -> NoReturn:
     """Print the error and its hint on standard error; with --json, also on standard output.
 
-    Standard output has one JSON document at most: none follows a result that was printed.
+    Standard output has one JSON document at most: none follows a result that was printed. Where a
+    signal ended the command, the exit code is that signal's.
     """
+    code = interruption.exit_code() or code
     if debug:
         logging.getLogger("edgeconv").exception("%s", message)
-    message, hint = _shortened(message), _shortened(hint)
+    message, hint = without_middle(message), without_middle(hint)
     with contextlib.suppress(OSError):  # what a full disk or a closed pipe does not take
         echo_line(f"error: {message}", err=True, color="red")
         if hint:
@@ -194,14 +194,6 @@ def _fail(
             _print_json(message, hint, code)
     give_up_streams()
     sys.exit(code)
-
-
-def _shortened(text: str) -> str:
-    """The text without its middle if a name from a file or a device makes it very long."""
-    left_out = len(text) - _MOST
-    if left_out <= 0:
-        return text
-    return f"{text[: _MOST // 2]} [… {left_out} characters …] {text[-_MOST // 2 :]}"
 
 
 def _print_json(message: str, hint: str, code: int) -> None:

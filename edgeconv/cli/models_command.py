@@ -20,8 +20,8 @@ from edgeconv.cli.values import given_options
 from edgeconv.errors import UsageError
 from edgeconv.near_names import did_you_mean
 from edgeconv.report.output import echo_json, echo_line
-from edgeconv.report.stacked import GAP, WIDTH, print_fitted
-from edgeconv.report.tables import Column, console, table
+from edgeconv.report.stacked import GAP, print_fitted
+from edgeconv.report.tables import WIDTH, Column, console, table
 from edgeconv.units import format_count
 
 if TYPE_CHECKING:

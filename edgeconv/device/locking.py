@@ -65,7 +65,8 @@ def held(start: Callable[..., LineProcess], device: str, explain: Explain) -> It
         if word == "refused":
             raise MeasurementError(
                 f"{device}: its lock cannot be taken: {printable(owner)[:300]}",
-                hint="remove that file as its owner or as root",
+                hint="remove that file as its owner or as root, or name another one by "
+                "EDGECONV_LOCK in the environment there",
             )
         if word != "locked":
             raise _lost(process, device, explain)

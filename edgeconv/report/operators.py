@@ -48,7 +48,7 @@ def operators_table(result: OperatorResult) -> Table:
     """
     columns = _columns(result)
     rows = [row[: len(columns)] for model in result.models for row in _rows(model)]
-    return table(columns, rows)
+    return table(columns, rows, whole=True)
 
 
 def narrow_operators_table(result: OperatorResult) -> Group:

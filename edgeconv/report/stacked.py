@@ -6,14 +6,12 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from edgeconv.printable import printable
-from edgeconv.report.tables import Column, console, print_notes, table
+from edgeconv.report.tables import WIDTH, Column, cell_text, console, print_notes, table
 
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-WIDTH = 80
 INDENT = "  "
 GAP = "  "
 
@@ -29,7 +27,7 @@ def print_fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, wi
         wide: Whether to show every column in one line, however long it gets.
     """
     if wide:
-        console().print(table(columns, rows))
+        console().print(table(columns, rows, whole=True))
         return
     kept = fitting(columns, rows)
     left_out = [column.name for i, column in enumerate(columns) if i not in kept]
@@ -68,8 +66,12 @@ def print_facts(rows: Iterable[tuple[str, str]], *, separator: str = GAP) -> Non
     """
     from rich.cells import cell_len
 
-    shown = [(printable(name), printable(text)) for name, text in rows]
     aligned = separator == GAP
+    longest = WIDTH // 2 if aligned else WIDTH - len(separator)
+    shown = [
+        (cell_text(name, longest), " ".join(cell_text(word) for word in text.split(" ")))
+        for name, text in rows
+    ]
     widest = max((cell_len(name) for name, _ in shown), default=0)
     out = console()
     for name, text in shown:
@@ -94,7 +96,7 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[in
     from rich.cells import cell_len
 
     cells = zip([column.name for column in columns], *rows, strict=True)
-    return [max(cell_len(printable(cell)) for cell in each) for each in cells]
+    return [max(cell_len(cell_text(cell)) for cell in each) for each in cells]
 
 
 def stacked(
@@ -102,17 +104,20 @@ def stacked(
 ) -> Table | Text:
     """A table whose first column moves onto lines of its own where the rest would not fit.
 
-    Names are never cut or wrapped, so that they can be copied. Wide figures stand closer together,
-    and on several lines where they still do not fit into one.
+    Names are not wrapped, so that they can be copied; only one that is wider than all columns loses
+    its middle. Wide figures stand closer together, and on several lines where they still do not fit
+    into one.
     """
     from rich.cells import cell_len
     from rich.text import Text
 
-    shown = [[printable(cell) for cell in row] for row in rows]
     widths = _widths(columns, rows)
     if fits(columns, rows):
         return table(columns, rows, title=title)
 
+    room = WIDTH - len(INDENT)
+    shown = [[cell_text(cell, room if i else WIDTH) for i, cell in enumerate(row)] for row in rows]
+    widths = [min(width, room) for width in widths]
     places = range(1, len(widths))
     gap = GAP if _line_width(places, widths, GAP) <= WIDTH else " "
     groups = _grouped(widths, gap)
@@ -130,7 +135,7 @@ def stacked(
 
     # Not a table of one column, which would pad every line to the length of the longest name.
     names = lines_of([column.name for column in columns])
-    heading = "\n".join([*([title] if title else []), *names])
+    heading = "\n".join([*([cell_text(title)] if title else []), *names])
     lines = [line for row in shown for line in lines_of(row)]
     drawn = Text(heading, style="bold", no_wrap=True, overflow="ignore")
     return drawn.append("\n" + "\n".join(lines), style="not bold")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Wide enough that nothing is ever wrapped or cut: a terminal that is narrower lets lines run over,
 # and file names stay whole.
 FULL_WIDTH = 10_000
+WIDTH = 80  # of tables, and of a name in them; JSON has names whole
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,12 @@ def table(
     *,
     title: str | None = None,
     header: bool = True,
+    whole: bool = False,
 ) -> Table:
     """A table without frame for ``console().print``; a bare string is a column of text.
 
-    Control characters in the cells (file and tensor names are not ours) are shown escaped.
+    Control characters in the cells (file and tensor names are not ours) are shown escaped, and of
+    names without end the two ends, unless they are to be ``whole``.
     """
     from rich.table import Table
     from rich.text import Text
@@ -89,15 +92,26 @@ def table(
         header_style="bold",
         show_header=header,
         # Whole, as names are: a title would be wrapped to the width of its table.
-        title=title and Text(printable(title), style="bold", no_wrap=True, overflow="ignore"),
+        title=title and Text(cell_text(title), style="bold", no_wrap=True, overflow="ignore"),
         title_justify="left",
     )
     for column in columns:
         shown = column if isinstance(column, Column) else Column(column)
         drawn.add_column(shown.name, justify="right" if shown.numeric else "left", no_wrap=True)
     for row in rows:
-        drawn.add_row(*(Text(printable(cell)) for cell in row))
+        drawn.add_row(*(Text(printable(cell) if whole else cell_text(cell)) for cell in row))
     return drawn
+
+
+def cell_text(text: str, most: int = WIDTH) -> str:
+    """``text`` made printable, without its middle where it would be wider than ``most`` columns."""
+    from rich.cells import cell_len, set_cell_size
+
+    shown = printable(text)
+    if cell_len(shown) <= most:
+        return shown
+    head, tail = set_cell_size(shown, most // 2), set_cell_size(shown[::-1], (most - 1) // 2)
+    return f"{head.rstrip()}…{tail.rstrip()[::-1]}"
 
 
 def print_notes(notes: Iterable[str]) -> None:

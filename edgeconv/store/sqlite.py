@@ -78,6 +78,8 @@ class SQLiteFile(Database):
 
     def hint(self, error: Exception) -> str:
         """Whatever it is, another file may do."""
+        if "locked" in self.reason(error):  # or there are no locks, which SQLite does not say
+            return f"wait for the command that uses it, or {self.OTHER} on a local disk"
         return self.OTHER
 
 

@@ -1,27 +1,30 @@
 """Results of jobs on disk, by the keys of the jobs: a folder each, whole or not there.
 
 A job writes into a folder of its own beside the others, which is renamed when everything in it is
-on the disk. So any number of processes can write at the same time, and be killed at any time.
+on the disk. So any number of processes can write at the same time, and be killed at any time. A
+lock beside such a folder says whether its process still runs; the next sweep removes the others.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edgeconv.errors import UsageError, room_hint
+from edgeconv.held import held, remove_unless_held
 from edgeconv.limits import CACHE_BYTES
 from edgeconv.user_folders import cache_folder
 
-_STAGE = ".stage-"
-_ABANDONED_SECONDS = 24 * 3600  # no job takes longer; a younger one may still be written
+_STAGE, _LOCK = ".stage-", ".lock"
+_ABANDONED_SECONDS = 24 * 3600  # where there are no locks: no job takes longer
 _JOB = "job.json"
 _SCHEMA_VERSION = 1
 
@@ -78,16 +81,16 @@ class Cache:
             UsageError: The folder cannot be written to.
         """
         place = self.folder / kind
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=place))
-        except OSError as error:
-            raise UsageError(
-                f"the cache {self.folder} cannot be written to: {error.strerror}",
-                hint=room_hint(error, "name another folder with --cache"),
-            ) from error
-        started = time.monotonic()
-        try:
+        with ExitStack() as opened:
+            try:
+                place.mkdir(parents=True, exist_ok=True)
+                stage = opened.enter_context(_stage(place))
+            except OSError as error:
+                raise UsageError(
+                    f"the cache {self.folder} cannot be written to: {error.strerror}",
+                    hint=room_hint(error, "name another folder with --cache"),
+                ) from error
+            started = time.monotonic()
             yield stage
             seconds = time.monotonic() - started
             about = {"schema_version": _SCHEMA_VERSION, "kind": kind, "seconds": seconds}
@@ -98,16 +101,10 @@ class Cache:
             except OSError:
                 if not (place / key).is_dir():
                     raise
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
 
     def drop(self, kind: str, key: str) -> None:
         """Remove a result, such as a damaged one."""
-        path = self.folder / kind / key
-        if path.is_symlink() or path.is_file():
-            path.unlink(missing_ok=True)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
+        _remove(self.folder / kind / key)
 
     def entries(self) -> Iterator[Entry]:
         """All results."""
@@ -141,14 +138,47 @@ class Cache:
             shutil.rmtree(entry.path, ignore_errors=True)
             total -= entry.bytes
             removed.append(entry)
-        self._remove_abandoned()
+        self.remove_abandoned()
         return removed
 
-    def _remove_abandoned(self) -> None:
+    def remove_abandoned(self) -> None:
+        """Remove what killed processes were writing."""
+        for lock in self.folder.glob(f"*/{_STAGE}{'[0-9a-f]' * 8}{_LOCK}"):
+            remove_unless_held(lock, partial(_remove_stage, lock))
         for stage in self.folder.glob(f"*/{_STAGE}*"):
-            with suppress(FileNotFoundError):  # its job ends meanwhile
+            with suppress(OSError):  # its job ends meanwhile, or the medium is to read only
                 if time.time() - stage.stat().st_mtime > _ABANDONED_SECONDS:
-                    shutil.rmtree(stage, ignore_errors=True)
+                    _remove(stage)
+
+
+@contextmanager
+def _stage(place: Path) -> Iterator[Path]:
+    """Make a folder to write a result into, and hold a file beside it; both end with the block."""
+    while True:
+        stage = place / f"{_STAGE}{secrets.token_hex(4)}"
+        lock = stage.with_name(stage.name + _LOCK)
+        with held(lock) as ours:
+            if ours:
+                try:
+                    stage.mkdir(mode=0o700)
+                    yield stage
+                finally:
+                    _remove_stage(lock)
+                return
+
+
+def _remove_stage(lock: Path) -> None:
+    """Remove a folder that was written into, and last the file that says so."""
+    shutil.rmtree(lock.with_name(lock.name.removesuffix(_LOCK)), ignore_errors=True)
+    lock.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or whatever else is in its place."""
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def default_cache() -> Path:

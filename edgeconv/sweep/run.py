@@ -38,6 +38,7 @@ def sweep(
     """
     started, now = datetime.now(timezone.utc).replace(microsecond=0), time.time()
     exports = candidates(plan)
+    cache.remove_abandoned()
     with open_workers(cache, scheduler=scheduler, count=workers) as opened:
         done = Driver(plan, cache, opened, progress).run(exports)
     rows = marked(tuple(rows_of(done, cache)))

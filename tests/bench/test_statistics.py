@@ -304,3 +304,22 @@ def test_a_slowdown_of_3_percent_is_found(between: float, drift: float) -> None:
         a, b = session(random, processes=8, between=between, drift=drift, slowdown=1.03)
         found += ratio(b, a, paired=True).low > 1.0
     assert found / 200 >= 0.9
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_a_machine_of_two_speeds_makes_no_difference(count: int) -> None:
+    """Two pairs of processes met one speed with one file only in every eighth session."""
+    random = np.random.default_rng(17)
+    alarms = 0
+    for _ in range(400):
+        new, old = 0.15 * (random.random((2, count)) < 0.5) + random.normal(0, 0.003, (2, count))
+        for paired in (True, False):
+            change = compare_logs((new, old), (new, old), paired=paired)
+            alarms += not change.of(change.judged_by).covers_one
+    # 2.5 standard errors of 400 sessions above 5 %, each judged twice.
+    assert alarms / 800 <= 0.05 + 2.5 * (0.05 * 0.95 / 400) ** 0.5
+
+
+def test_twice_as_long_shows_with_two_processes() -> None:
+    change = compare([[2000] * 9, [2010] * 9], [[1000] * 9, [1004] * 9], paired=True)
+    assert change.median.low > 1.0

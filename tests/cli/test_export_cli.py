@@ -287,7 +287,7 @@ def test_debug_shows_the_traceback(folder: Path) -> None:
     assert "the flux" in done.stderr
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interruption_leaves_nothing(folder: Path, kind: signal.Signals) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "edgeconv", "export", "net.py:Slow", *SIZE],
@@ -301,7 +301,7 @@ def test_interruption_leaves_nothing(folder: Path, kind: signal.Signals) -> None
         time.sleep(0.05)
     process.send_signal(kind)
     stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stdout) == (1, "")
+    assert (process.returncode, stdout) == (128 + kind, "")
     assert stderr.strip().splitlines()[-1] == "error: interrupted"
     assert "Traceback" not in stderr
     assert not list(folder.glob(".Slow.*"))

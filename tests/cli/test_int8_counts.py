@@ -53,6 +53,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.device  # the board's userland is made before anything is counted
+@pytest.mark.device  # the board's userland is made before anything is counted
 def test_only_a_file_that_takes_more_is_named(counted: list[str]) -> None:
     """Pairs are of one format, in whatever order the bundle has them."""
     names = ["m_int8.onnx", "m_float32.tflite", "m_int8.tflite", "m_float32.onnx"]

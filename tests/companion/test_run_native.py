@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shutil
 import subprocess
@@ -239,11 +241,16 @@ def test_it_writes_the_mask_that_run_py_writes(photo: Path, tmp_path: Path) -> N
     python = [sys.executable, bundle.path / "run.py", photo, "--file", name, "--out", "mask"]
     shares = said([*python[:-1], "m.png"], tmp_path)
     (tmp_path / "m.pgm").symlink_to(tmp_path / "kept.pgm")  # stays a link
-    assert said([program, photo, "--out", "m.pgm"], tmp_path).replace("m.pgm", "m.png") == shares
+    parts = [tmp_path / f".edgeconv.0123abc{digit}.part" for digit in "def"]
+    with parts[0].open("wb") as held, parts[1].open("wb"):
+        os.mkfifo(parts[2])
+        fcntl.flock(held, fcntl.LOCK_EX)  # as another run does that is not done
+        ran = said([program, photo, "--out", "m.pgm"], tmp_path)
+    assert ran.replace("m.pgm", "m.png") == shares
+    assert sorted(tmp_path.glob(".edgeconv*")) == [parts[0], parts[2]]  # no part of its own
     with Image.open(tmp_path / "m.png") as wanted, Image.open(tmp_path / "m.pgm") as got:
         np.testing.assert_array_equal(np.asarray(got), np.asarray(wanted))
     assert (tmp_path / "m.pgm").is_symlink()
-    assert not list(tmp_path.glob(".run-*"))
 
 
 class Detector(nn.Module):

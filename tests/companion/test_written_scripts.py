@@ -140,6 +140,45 @@ def test_run_py_writes_whole_or_not_at_all(tmp_path: Path) -> None:
         assert part == "/dev/null"
 
 
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from runtime import written
+with written(sys.argv[2]) as part:
+    Path(part).write_text("half")
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_run_left_goes_with_the_next(tmp_path: Path) -> None:
+    """And what one that still runs has written stays."""
+    script, out = tmp_path / "bundle", tmp_path / "boxes.png"
+    files = written(script, boxes_manifest())
+    assert files[-1].name == "runtime.py"
+    command = [sys.executable, "-c", KILLED, script, out]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as first, subprocess.Popen(command, **pipes) as second:
+        assert first.stdout is not None
+        assert second.stdout is not None
+        first.stdout.readline()
+        second.stdout.readline()
+        assert len(list(tmp_path.glob(".edgeconv.*.part.png"))) == 2
+        first.kill()
+        first.wait()
+        (tmp_path / ".edgeconv.mine.part.png").write_text("not ours")
+        with writer(script)(str(out)) as part:
+            Path(part).write_text("new")
+            assert len(list(tmp_path.glob(".edgeconv.*.part.png"))) == 3
+        assert out.read_text() == "new"
+        second.communicate()
+    assert second.returncode == 0
+    assert out.read_text() == "half"  # all that the second one wrote
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"bundle", "boxes.png", ".edgeconv.mine.part.png"}
+
+
 def test_arrays_that_unpack_to_more_than_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,7 +64,7 @@ def board(tmp_path: Path, version: str = "3.11.2", **packages: str) -> str:
     python = {"executable": "/usr/bin/python3", "version": version, "packages": named}
     (tmp_path / "facts.json").write_text(json.dumps(PI4 | {"pythons": [python]}) + "\n")
     script = tmp_path / "board"
-    script.write_text(f"#!/bin/sh\ncat {tmp_path}/facts.json\n")
+    script.write_text(f"#!/bin/sh\ncat '{tmp_path}/facts.json'\n")
     script.chmod(0o755)
     return f"local:{script}"
 

@@ -167,7 +167,7 @@ def test_interrupted(
     if number is signal.SIGKILL:
         process.communicate()
     else:
-        line = failed(process)
+        line = failed(process, 128 + number)
         assert "interrupted; " in line
         assert f"edgeconv bench --resume {shlex.quote(str(partial))}" in line
     wait_until(lambda: not server.runners())

@@ -91,7 +91,7 @@ def test_interrupted_before_anything_is_kept(server: Server, tmp_path: Path) -> 
     wait_until(lambda: len(list(folder.glob("*.partial"))) == 2, 300)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=300)
-    assert process.returncode == 1
+    assert process.returncode == 128 + signal.SIGINT
     kept = f"local: nothing is kept; {server.name}: nothing is kept"
     assert err == f"error: interrupted: {kept}\n"
     assert not list(folder.iterdir())
@@ -123,7 +123,7 @@ def test_interrupted(server: Server, second: Server, tmp_path: Path) -> None:
     wait_until(begun, 300)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=300)
-    assert process.returncode == 1
+    assert process.returncode == 128 + signal.SIGINT
     assert err.startswith(f"error: interrupted: {server.name}: ")
     assert f"; {second.name}: " in err
     assert "interrupted; " not in err
@@ -255,7 +255,7 @@ def test_interrupted_while_it_waits(server: Server, tmp_path: Path) -> None:
         assert "waiting: " in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=300)
-    assert process.returncode == 1
+    assert process.returncode == 128 + signal.SIGINT
     assert err.strip() == "error: interrupted"
 
 

@@ -147,6 +147,23 @@ def test_a_second_export_at_the_same_time_is_refused(tmp_path: Path) -> None:
     assert names(out) == {"a.onnx"}
 
 
+def test_where_there_are_no_locks_an_export_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was refused with "No locks available". What may be in use stays."""
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    other = tmp_path / ".out.0123abcd.tmp"
+    other.mkdir()
+    with staged(tmp_path / "out", force=False) as stage:
+        (stage / "a").write_text("a")
+    assert (tmp_path / "out" / "a").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"out", other.name}
+
+
 def test_exports_beside_it_keep_what_they_write(tmp_path: Path) -> None:
     with staged(tmp_path / "out.v2", force=False) as stage:
         (stage / "a.onnx").write_text("second")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +16,6 @@ from support.runtimes import run_onnx, run_tflite
 
 pytestmark = pytest.mark.slow
 
-VARIABLE = "EDGECONV_REALNETS"
-
-
-@pytest.fixture(scope="session")
-def packages() -> Path:
-    """The folder that the packages are installed in: their own, or that of the extra."""
-    folder = Path(os.environ.get(VARIABLE, "build/realnets"))
-    if (folder / ".installed").is_file():
-        return folder
-    extra = importlib.util.find_spec("rapidocr")
-    if extra is None or extra.origin is None:
-        pytest.skip(f"the networks are not installed; `make test` does it ({VARIABLE})")
-    return Path(extra.origin).parents[1]
-
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
 def test_both_formats_compute_what_the_network_does(
@@ -39,7 +23,7 @@ def test_both_formats_compute_what_the_network_does(
 ) -> None:
     file = packages / network.file
     if not file.exists():
-        pytest.skip(f"{network.file} is not installed; `make test` does it ({VARIABLE})")
+        pytest.skip(f"{network.file} is not installed; `make test` does it")
     module = None if network.network is None else network.network(file)
     samples = list(network.inputs(packages))
     bundle = export(

@@ -7,18 +7,20 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from edgeconv.bench.compare.latency import compare_latencies
 from edgeconv.bench.sustained import Stretch, SustainedModel, SustainedResult
 from edgeconv.device.messages import Conditions
+from edgeconv.printable import printable
 from edgeconv.report.accuracy import accuracy_cells
 from edgeconv.report.compare import comparison_table
 from edgeconv.report.instructions import counts_table
 from edgeconv.report.latency import cost_table, latency_table
 from edgeconv.report.printable_console import PrintableConsole
-from edgeconv.report.stacked import GAP, WIDTH, print_facts, stacked
+from edgeconv.report.stacked import GAP, print_facts, print_fitted, stacked
 from edgeconv.report.sustained import sustained_table
-from edgeconv.report.tables import Column
+from edgeconv.report.tables import WIDTH, Column, console
 from support.results import made_counts, made_evaluation, made_model, made_result
 from support.scripted_device import conditions
 
@@ -32,11 +34,39 @@ def drawn(table: object) -> list[str]:
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-@given(st.text("abcµ×", min_size=1, max_size=120), st.text("12", max_size=30))
+@given(st.text("abcµ×", min_size=1, max_size=WIDTH), st.text("12", max_size=30))
 def test_names_stay_whole_and_figures_stay_in_columns(name: str, figure: str) -> None:
     lines = drawn(stacked((Column("File"), Column("Time", numeric=True)), [[name, figure]]))
     assert any(line.split("  ")[0] == name for line in lines)
     assert all(len(line) <= WIDTH for line in lines if name not in line)
+
+
+@given(st.text("ab猫×\n", min_size=WIDTH + 1, max_size=400), st.integers(0, 2))
+def test_names_without_end_lose_their_middle(name: str, place: int) -> None:
+    """One of 10,000 characters filled a terminal five times."""
+    cells = ["file", "1 ms", "2 ms"]
+    cells[place] = name
+    columns = (Column("File"), Column("Time", numeric=True), Column("Other"))
+    for table in (stacked(columns, [cells]), stacked(columns, [cells], title=name)):
+        lines = drawn(table)
+        assert all(cell_len(line) <= WIDTH for line in lines), lines
+        cut = [line for line in lines if "…" in line]
+        assert cut
+        for line in cut:
+            head, tail = line.split("…")
+            assert printable(name).startswith(head.strip())
+            assert printable(name).endswith(tail.strip())
+
+
+def test_whole_names_where_they_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "n" * 9000
+    print_fitted([Column("File")], [[name]], wide=True)
+    assert name in capsys.readouterr().out
+    print_fitted([Column("File")], [[name]], wide=False)
+    print_facts([(name, name), ("b", f"{name} c")])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 2 * WIDTH
+    console().print(name)
+    assert len(capsys.readouterr().out) < 4100
 
 
 @given(st.lists(st.text("12", min_size=1, max_size=WIDTH - 2), min_size=1, max_size=9))

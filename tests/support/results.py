@@ -78,7 +78,7 @@ def made_model(
             warmup_ns=1,
             warmup_stable=True,
             samples_ns=tuple(median + step for step in (-2, -1, 0, 1, 2)),
-            elapsed_ns=1,
+            elapsed_ns=5 * median,
             complete=True,
             before=CALM,
             after=CALM,

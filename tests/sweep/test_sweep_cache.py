@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -43,23 +44,48 @@ def test_a_result_is_found_again(tmp_path: Path) -> None:
     assert [(entry.kind, entry.bytes > 1000) for entry in cache.entries()] == [("measure", True)]
 
 
-def test_a_killed_writer_leaves_no_result(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
-    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+def killed_writer(folder: Path) -> None:
+    command = [sys.executable, "-c", WRITER, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"writing\n"
         process.send_signal(signal.SIGKILL)
+
+
+def test_a_killed_writer_leaves_no_result(tmp_path: Path) -> None:
+    """What it wrote goes with the next sweep, and what another process writes stays."""
+    cache = Cache(tmp_path)
+    killed_writer(tmp_path)
     assert cache.find("measure", "k") is None
     assert list(cache.entries()) == []
     put(cache, "k")
-    (left,) = [path for path in (tmp_path / "measure").iterdir() if path.name != "k"]
+    with cache.writing("measure", "other") as folder:
+        (folder / "half").write_text("h")
+        cache.remove_abandoned()
+        assert len(list((tmp_path / "measure").iterdir())) == 3  # the folder, its lock, and k
+        assert (folder / "half").exists()
+    assert {path.name for path in (tmp_path / "measure").iterdir()} == {"k", "other"}
+
+
+def test_where_there_are_no_locks_only_what_is_old_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(tmp_path)
+    killed_writer(tmp_path)
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    put(cache, "k")
     cache.prune()
-    assert left.exists()  # it is young, so its writer may be alive
+    left = [path for path in (tmp_path / "measure").iterdir() if path.name != "k"]
+    assert len(left) == 2  # they are young, so their writer may be alive
     old = time.time() - 2 * 24 * 3600
-    os.utime(left, (old, old))
+    for path in left:
+        os.utime(path, (old, old))
     cache.prune()
-    assert not left.exists()
+    assert [path.name for path in (tmp_path / "measure").iterdir()] == ["k"]
 
 
 def test_a_failed_job_leaves_nothing(tmp_path: Path) -> None:

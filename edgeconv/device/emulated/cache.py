@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgeconv import user_folders
+from edgeconv.held import NO_LOCKS
 
 
 def cache_folder() -> Path:
@@ -55,8 +56,15 @@ def make_once(kind: str, recipe: str, make: Callable[[Path], None]) -> Path:
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Let one process in at a time; the others wait. The lock ends with its process."""
+    """Let one process in at a time; the others wait. The lock ends with its process.
+
+    Where the file system has no locks, all are let in.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         yield

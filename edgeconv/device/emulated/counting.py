@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field
-
 from edgeconv.device.archive import runner_archive
 from edgeconv.device.emulated.boards import ARM64, Board, Cpu, board_with
 from edgeconv.device.emulated.cache import cache_folder
@@ -14,7 +12,7 @@ from edgeconv.device.emulated.requirements import program
 from edgeconv.device.emulated.sysroot import ensure_counter, ensure_sysroot
 from edgeconv.device.emulated.userland import environment
 from edgeconv.device.events import events_of
-from edgeconv.device.messages import Instructions, Message, RunRequest, Runtime
+from edgeconv.device.messages import Count, Instructions, Message, RunRequest, Runtime
 from edgeconv.device.process import LineProcess
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.limits import DEVICE_BYTES
@@ -31,12 +29,12 @@ class InstructionCounts(Message):
     registers but loads and stores. On 32-bit boards only the total is known.
     """
 
-    total: int = Field(ge=0)
-    load_store: int | None = Field(default=None, ge=0)
-    simd: int | None = Field(default=None, ge=0)
-    fmla: int | None = Field(default=None, ge=0)
-    dot_product: int | None = Field(default=None, ge=0)
-    matrix: int | None = Field(default=None, ge=0)
+    total: Count
+    load_store: Count | None = None
+    simd: Count | None = None
+    fmla: Count | None = None
+    dot_product: Count | None = None
+    matrix: Count | None = None
 
     @classmethod
     def of(cls, event: Instructions) -> InstructionCounts:

@@ -227,11 +227,29 @@ class AccuracyPasses:
                 assert before is not None
                 before = before[: len(after)]
                 found[name] = before, after, Gain.between(before, after)
-        gaining = {name: gain.db for name, (_, _, gain) in found.items() if gain.beyond_chance}
+        gaining = {
+            name: gain.db
+            for name, (_, _, gain) in found.items()
+            if gain.beyond_chance and self._holds_up(recipe, others[name])
+        }
         best = max(gaining, key=lambda name: gaining[name], default=None)
         for name, (before, after, gain) in found.items():
             self._note(name, before, after, gain, name == best, self._seconds[others[name]])
         return recipe if best is None else others[best]
+
+    def _holds_up(self, recipe: Recipe, other: Recipe) -> bool:
+        """Whether another range method, fitted to all samples, loses nothing in the typical one.
+
+        A range may differ much from those of both halves: the least divergence, for one, has
+        several thresholds that are nearly as good as each other.
+        """
+        if other.method is recipe.method:
+            return True
+        plain, fitted = (
+            self.judge.noise(self._fitted(each).to_qdq()[0], self.judge.kept)
+            for each in (recipe, other)
+        )
+        return Gain.between(plain, fitted).db >= 0
 
     def _judge_all(self, tries: Iterable[_Try]) -> None:
         """Measure the noise of versions in the samples that they were not fitted to.

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from edgeconv.export.quantize.accuracy.judge import Gain, Judge
 from edgeconv.export.quantize.accuracy.passes import Improvement
-from edgeconv.export.quantize.accuracy.sensitivity import keeping
+from edgeconv.export.quantize.accuracy.sensitivity import in_float
 from edgeconv.export.quantize.calibrated import CalibratedModel
 from edgeconv.export.quantize.plan import fused_output, plan
 from edgeconv.metrics import POOR_SQNR_DB
@@ -65,7 +65,8 @@ def repair(
 
     Args:
         current: The network.
-        uncorrected: The network without bias correction, which would be an error in float.
+        uncorrected: The network without bias correction, which would be an error in float. What
+            stays in int8 keeps it.
         judge: Measures it.
         progress: Called with (step, done, total).
         target_db: The SQNR to reach; by default little is kept below 10 dB.
@@ -78,7 +79,7 @@ def repair(
     if before >= (_LEAST_DB if target_db is None else target_db):
         return current, None
     progress(f"{TRYING}float where int8 loses most", 0, 1)
-    search = _Search(uncorrected, judge)
+    search = _Search(current, uncorrected.model, judge)
     if target_db is None:
         most = _QUESTIONS.get(current.options.effort, math.inf)
         found = search.reach(_GOOD_DB, _FEW, questions=most)
@@ -87,7 +88,7 @@ def repair(
         found = search.reach(target_db, _MANY, partly=True)
     if not found:
         return current, None
-    repaired = keeping(uncorrected, _nodes(found))
+    repaired = in_float(current, uncorrected.model, _nodes(found))
     noise = [judge.noise(each.to_qdq()[0], judge.kept) for each in (current, repaired)]
     after = judge.sqnr_db(repaired.to_qdq()[0])
     gain = Gain.between(*noise)
@@ -102,8 +103,8 @@ class _Search:
 
     _left: float = math.inf  # so many questions
 
-    def __init__(self, current: CalibratedModel, judge: Judge) -> None:
-        self._current, self._judge = current, judge
+    def __init__(self, current: CalibratedModel, uncorrected: ir.Model, judge: Judge) -> None:
+        self._current, self._uncorrected, self._judge = current, uncorrected, judge
         self.units = units(current)
         fixed = interface(current.model.graph) if current.options.integer_outputs else set()
         self._free = [unit for unit in self.units if not unit.nodes & fixed]
@@ -188,12 +189,12 @@ class _Search:
         needed = self._needed(first, [*others, *second], target_db)
         return needed + self._needed(second, [*others, *_all(needed)], target_db)
 
-    def _asked(self, target_db: float, in_float: Sequence[Unit]) -> bool:
+    def _asked(self, target_db: float, outside: Sequence[Unit]) -> bool:
         self._left -= 1
-        return self._reaches(target_db, in_float)
+        return self._reaches(target_db, outside)
 
-    def _reaches(self, target_db: float, in_float: Sequence[Unit]) -> bool:
-        candidate = keeping(self._current, _nodes(in_float)).to_qdq()[0]
+    def _reaches(self, target_db: float, outside: Sequence[Unit]) -> bool:
+        candidate = in_float(self._current, self._uncorrected, _nodes(outside)).to_qdq()[0]
         return self._judge.reaches(candidate, target_db, most=_SAMPLES)
 
 

@@ -32,7 +32,7 @@ def keep_worst_in_float(
     chosen: frozenset[str] = frozenset().union(
         *neighborhoods[: min(count, len(neighborhoods) // 2)]
     )
-    return keeping(_with_biases(current, uncorrected, chosen), chosen)
+    return in_float(current, uncorrected, chosen)
 
 
 def worst_neighborhoods(
@@ -42,9 +42,7 @@ def worst_neighborhoods(
     decisions = plan(current.model.graph, current.options)
     neighborhoods = dict.fromkeys(_neighborhood(value) for value in decisions.activations)
     gains = {
-        neighborhood: judge.sqnr_db(
-            keeping(_with_biases(current, uncorrected, neighborhood), neighborhood).to_qdq()[0]
-        )
+        neighborhood: judge.sqnr_db(in_float(current, uncorrected, neighborhood).to_qdq()[0])
         for neighborhood in neighborhoods
     }
     return sorted(neighborhoods, key=lambda each: -gains[each])
@@ -58,6 +56,22 @@ def _neighborhood(value: ir.Value) -> frozenset[str]:
         x = producer.inputs[0] if producer.inputs else None
         producer = x.producer() if x is not None and is_accumulator(x) else None
     return frozenset(str(node.name) for node in nodes)
+
+
+def in_float(
+    current: CalibratedModel, uncorrected: ir.Model, names: frozenset[str]
+) -> CalibratedModel:
+    """Leave the nodes of these names in float, with the biases that they have without correction.
+
+    The other layers keep theirs: what they read has the same scale as before, and a corrected bias
+    makes up for nothing but the layer's own error.
+
+    Args:
+        current: The network.
+        uncorrected: Its float graph without bias correction, which would be an error in float.
+        names: The nodes.
+    """
+    return keeping(_with_biases(current, uncorrected, names), names)
 
 
 def _with_biases(

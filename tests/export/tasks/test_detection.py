@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -220,13 +221,41 @@ def test_json_without_end_or_with_everything_twice(tmp_path: Path) -> None:
     file = made_coco(tmp_path, BOXES)
     document = json.loads(file.read_text())
     for text, said in (
-        ("[" * 100_000, "is not COCO's JSON"),
+        ("[" * 100_000, "is not COCO's JSON of boxes: { is missing: line 1 column 1"),
+        ('{"images": ' + "[" * 100_000, "is not COCO's JSON of boxes: "),
+        ("{}", "is not COCO's JSON of boxes: images: Field required"),
+        ('{"images": [], "annotations": [],}', "is not COCO's JSON of boxes: Expecting value"),
+        ('{"images": 3}', r"is not COCO's JSON of boxes: \[ is missing: line 1 column 12"),
+        (file.read_text() + "x", "is not COCO's JSON of boxes: Extra data"),
+        (file.read_text()[:-1], "is not COCO's JSON of boxes: , or } is missing"),
         (json.dumps({**document, "images": document["images"] * 2}), "several images of number 7"),
         (json.dumps({**document, "categories": document["categories"] * 2}), "several categories"),
     ):
         file.write_text(text)
         with pytest.raises(DataError, match=said):
             opened_again(tmp_path)
+
+
+@needs_pycocotools
+def test_a_long_list_takes_little_memory(tmp_path: Path) -> None:
+    """What is kept of an image is less than what a table of it takes; outlines are dropped."""
+    file = made_coco(tmp_path, BOXES)
+    document = json.loads(file.read_text())
+    document["images"] += [
+        {"id": 1000 + i, "file_name": f"{i:012d}.jpg", "width": 640, "height": 480}
+        for i in range(20_000)
+    ]
+    box = {"image_id": 7, "category_id": 3, "bbox": [0.5, 0.5, 2.5, 2.5], "iscrowd": 0}
+    outline = {"segmentation": [[*range(300)]]}
+    document["annotations"] += [{**box, **outline} for _ in range(1000)]
+    file.write_text(json.dumps(document))
+    opened_again(tmp_path)  # what is imported and compiled once is not counted
+    tracemalloc.start()
+    opened_again(tmp_path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # The text as bytes and decoded, and some 300 bytes of each image.
+    assert most < 2 * file.stat().st_size + 20_000 * 350
 
 
 @needs_pycocotools

@@ -44,13 +44,13 @@ def graph() -> ir.Model:
 
 @pytest.mark.parametrize("count", [2, 4, 16, 32])
 def test_what_gains_nothing_is_seldom_kept(count: int) -> None:
-    """The spread of real pairs is about 0.5 dB. 1 % of 4000 is 40, and 3 deviations are 19."""
+    """The spread of real pairs is about 0.5 dB. 10 % of 4000 is 400, and 3 deviations are 57."""
     rng = np.random.default_rng(0)
     kept = sum(
         Gain.between(np.ones(count), 10 ** rng.normal(0, 0.05, count)).beyond_chance
         for _ in range(4000)
     )
-    assert kept <= 59
+    assert kept <= 457
 
 
 @given(

@@ -14,6 +14,10 @@ from edgeconv.export.capture.module import capture_module
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizeOptions, RangeMethod, quantize
+from edgeconv.export.quantize.calibration.ranges import CLIPPING
+from edgeconv.export.quantize.calibration.ranges.distribution import Distribution
+from edgeconv.export.quantize.calibration.ranges.percentile import percentile
+from edgeconv.export.quantize.parameters import Range
 from edgeconv.models.randomize import randomize_, structured_input
 
 
@@ -47,3 +51,25 @@ def test_wild_values_in_few_samples_are_cut_off(graph: ir.Model, samples: list[S
     wild = [(x.copy(),) for (x,) in samples]
     wild[5][0][0, 1, 3, 3] = 200 * np.abs(wild[5][0]).max()
     assert quantize(graph, wild).range_method is RangeMethod.PERCENTILE
+
+
+def test_what_loses_once_it_is_fitted_to_all_samples_is_not_kept(
+    graph: ir.Model, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values_of_all = len(samples) * 12 * 16 * 16  # of what the second convolution reads
+
+    def wrong_on_all(values: Distribution) -> Range:
+        chosen = percentile(values)
+        if round(float(values.mass.sum())) != values_of_all:
+            return chosen
+        return Range(chosen.low / 20, chosen.high / 20)
+
+    for method in CLIPPING:
+        monkeypatch.setitem(CLIPPING, method, wrong_on_all)
+    wild = [(x.copy(),) for (x,) in samples]
+    wild[5][0][0, 1, 3, 3] = 20 * np.abs(wild[5][0]).max()
+    made = quantize(graph, wild)
+    tried = [step for step in made.improvements if step.name.endswith("ranges")]
+    assert any(step.gain.beyond_chance for step in tried)
+    assert not any(step.kept for step in tried)
+    assert made.range_method is RangeMethod.MINMAX

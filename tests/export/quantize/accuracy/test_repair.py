@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 import pytest
 import torch
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from edgeconv.export.capture.module import capture_module
+from edgeconv.export.graph_edit import constant_array
 from edgeconv.export.passes import optimize
 from edgeconv.export.quantize import QuantizedModel, QuantizeOptions, RangeMethod, quantize
 from edgeconv.export.quantize.accuracy.judge import Judge
@@ -139,6 +142,30 @@ def test_a_corrected_bias_does_not_stay_with_a_layer_in_float() -> None:
     assert any("Concat" in entry for entry in repaired.float_fallback)
 
 
+def test_layers_that_stay_in_int8_keep_their_corrected_biases() -> None:
+    network = UnevenConcat().eval()
+    plain, corrected = (
+        biases(quantized(network, replace(PLAIN, bias_correction=corrects))[0].model)
+        for corrects in (False, True)
+    )
+    options = replace(PLAIN, bias_correction=True, repair=True)
+    repaired = biases(quantized(network, options)[0].model)
+    assert 2 <= len(repaired) < len(plain)
+    for name, integers in repaired.items():
+        assert np.array_equal(integers, corrected[name])
+    assert any((integers != plain[name]).any() for name, integers in repaired.items())
+
+
+def biases(model: ir.Model) -> dict[str, npt.NDArray[np.generic]]:
+    """The integer biases of convolutions, by their names."""
+    found = {}
+    for node in model.graph:
+        bias = node.inputs[2].producer() if node.op_type == "Conv" and node.inputs[2] else None
+        if bias is not None:
+            found[str(node.name)] = constant_array(bias.inputs[0])
+    return found
+
+
 def test_the_worst_neighborhoods_take_their_own_biases_along() -> None:
     """With bias correction no less is kept: its biases would leave 9.3 dB of 18.8 in float."""
     network = UnevenConcat().eval()
@@ -158,9 +185,9 @@ class Pretended(_Search):
         self.units = [Unit(str(index), frozenset({str(index)})) for index in range(count)]
         self._free, self._needs, self.questions = self.units, needed, 0
 
-    def _reaches(self, target_db: float, in_float: Sequence[Unit]) -> bool:
+    def _reaches(self, target_db: float, outside: Sequence[Unit]) -> bool:
         self.questions += 1
-        return self._needs <= {int(unit.result) for unit in in_float}
+        return self._needs <= {int(unit.result) for unit in outside}
 
 
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))))
