@@ -47,7 +47,7 @@ class BenchOptions(StatedRecord):
     """
 
     repetitions: int = Field(default=3, ge=1, le=1000)
-    runs: Count = Field(default=50, ge=1)
+    runs: int = Field(default=50, ge=1, lt=2**63)
     seconds: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     max_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     warmup: float = Field(default=0.5, ge=0, allow_inf_nan=False)
