@@ -5,11 +5,13 @@ from __future__ import annotations
 import onnx_ir as ir
 
 
-def cut_before(node: ir.Node) -> str:
-    """The option that leaves ``node`` out, with the computed values that it reads."""
+def part_before(node: ir.Node) -> str:
+    """What to do about a node that cannot be in a file: cut before it, or compute it outside."""
     names = dict.fromkeys(
         str(value.name)
         for value in node.inputs
         if value is not None and value.producer() is not None and value.const_value is None
     )
-    return f"--cut-outputs {','.join(names) or 'NAME'}"
+    if names:
+        return f"export the part before it with --cut-outputs {','.join(names)}"
+    return "compute it outside, before the network: it reads nothing but inputs"

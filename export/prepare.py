@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from edgeconv.bundle import Format, IoType, TensorInfo
+from edgeconv.bundle import Format, IoType
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.arguments import Called, file_inputs
 from edgeconv.export.capture.bind import bind
@@ -27,7 +27,7 @@ from edgeconv.export.data.batches import SampleBatches
 from edgeconv.export.data.feed import choose_preprocessing
 from edgeconv.export.data.preprocess import is_image
 from edgeconv.export.data.samples import Sample, batch_size, inputs_of_samples
-from edgeconv.export.data.synthetic import SyntheticSamples
+from edgeconv.export.data.synthetic import Domain, SyntheticSamples, find_domain
 from edgeconv.export.dynamic_batch import TRACED, rows, with_batch
 from edgeconv.export.image_input import Normalization, OnPictures
 from edgeconv.export.labels import choose_labels
@@ -173,7 +173,7 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Networ
         return _capture_file(request, network)
     assert isinstance(network, Called)
     opset = request.asked.opset
-    example = network.arguments.example or _synthetic(network.arguments.inputs)
+    example = network.arguments.example or _synthetic(network)
     outputs, again = module_outputs(network, example), module_outputs(network, example)
     names = tuple(outputs)
     if len(names) == len(source.output_names):
@@ -198,10 +198,18 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Networ
     )
 
 
-def _synthetic(inputs: Sequence[TensorInfo]) -> Sample:
-    samples, batch = SyntheticSamples(inputs_of_samples(inputs)), batch_size(inputs) or 1
-    shapes = [info.shape for info in inputs]
-    return next(iter(SampleBatches(samples, count=batch, batch=batch, shapes=shapes)))
+def _synthetic(network: Called) -> Sample:
+    """A sample that the network takes: it may refuse some values, as a loss does."""
+    inputs = network.arguments.inputs
+    shapes, batch = [info.shape for info in inputs], batch_size(inputs) or 1
+
+    def sample(domain: Domain) -> Sample:
+        samples = SyntheticSamples(inputs_of_samples(inputs), domain=domain)
+        return next(iter(SampleBatches(samples, count=batch, batch=batch, shapes=shapes)))
+
+    return sample(
+        find_domain(lambda domain: list(module_outputs(network, sample(domain)).values()))
+    )
 
 
 def _capture_file(request: ResolvedRequest, path: Path) -> tuple[ir.Model, NetworkItself]:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from edgeconv.bundle import OPEN, TensorInfo
 from edgeconv.errors import CaptureError
-from edgeconv.export.cut_places import cut_before
+from edgeconv.export.cut_places import part_before
 from edgeconv.export.layouts import layout_of
 
 TOOLS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "ai-edge-litert", "numpy")
@@ -63,8 +63,7 @@ def _info(value: ir.Value, quantizer: ir.Node | None) -> TensorInfo:
         raise CaptureError(
             f"the shape of output {value.name!r} is not known before the network runs, because "
             f"{node.name or value.name} ({node.op_type}) computes it",
-            hint=f"state the shape of {value.name!r} in the file, or export the part before that "
-            f"operator with {cut_before(node)}",
+            hint=f"state the shape of {value.name!r} in the file, or {part_before(node)}",
         )
     assert value.shape is not None
     shape = tuple(dim if isinstance(dim, int) else OPEN for dim in value.shape)

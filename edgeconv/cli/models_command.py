@@ -12,7 +12,7 @@ import click
 
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.completions import complete_model
-from edgeconv.cli.next_command import suggest
+from edgeconv.cli.next_command import model_words, suggest
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import input_size_option, model_args_option, wide_option
@@ -115,7 +115,7 @@ def command(settings: ModelsSettings) -> None:
         echo_json(NetworksDocument.model_validate({"networks": networks}))
     elif pattern == cards[0].name:
         _print_card(cards[0], model_options(pattern), pretrained=pattern in FILES)
-        suggest("export", pattern, *(["--pretrained"] if pattern in FILES else []))
+        suggest("export", *model_words(pattern))
     else:
         _print_list(cards, wide=settings.wide)
 

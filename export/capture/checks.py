@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import CaptureError, DataError
+from edgeconv.export.cut_places import part_before
 from edgeconv.export.graph_edit import known_array
 from edgeconv.export.traits import Trait, operators
 
@@ -117,16 +118,20 @@ def refuse_other_than_numbers(model: ir.Model) -> None:
                 f"the {_kind(value)} {value.name!r} is not a tensor but {value.type}",
                 hint="make the network anew with an input for each tensor"
                 if value.is_graph_input()
-                else "give each tensor an output of its own, or export the part before with "
-                "--cut-outputs",
+                else f"give each tensor an output of its own, or {_before(value)}",
             )
         if value.dtype is not None and value.dtype.is_string():
             raise CaptureError(
                 f"the {_kind(value)} {value.name!r} holds strings",
                 hint="make the network anew without them, and turn text into numbers outside"
                 if value.is_graph_input()
-                else "export the part before with --cut-outputs",
+                else _before(value),
             )
+
+
+def _before(value: ir.Value) -> str:
+    node = value.producer()
+    return "leave it out" if node is None else part_before(node)
 
 
 def _kind(value: ir.Value) -> str:

@@ -18,6 +18,7 @@ from edgeconv.export.attention import plain_attention
 from edgeconv.export.capture.arguments import Called, name_of
 from edgeconv.export.capture.constants import with_constants
 from edgeconv.export.capture.float32 import compute_in_float32
+from edgeconv.export.capture.kernel_types import compute_where_kernels_are
 from edgeconv.export.capture.masked_rows import zero_masked_rows
 from edgeconv.export.capture.materialize import materialized
 from edgeconv.export.capture.module_names import name_by_module
@@ -90,6 +91,7 @@ def _captured(
     name_by_module(model.graph)
     clear_real_bins(model.graph)
     compute_in_float32(model, name_of(network))
+    compute_where_kernels_are(model)
     return model
 
 

@@ -8,7 +8,9 @@ import onnx
 import onnx_ir as ir
 
 from edgeconv.errors import CaptureError, EdgeconvError
-from edgeconv.export.capture.proto_graphs import all_nodes
+from edgeconv.export.capture.old_forms import write_in_forms_that_run
+from edgeconv.export.capture.old_opsets import opset_of
+from edgeconv.export.capture.proto_graphs import all_graphs, all_nodes
 from edgeconv.export.capture.runtime_operators import DOMAIN
 from edgeconv.export.capture.sizes import refuse_damaged_constants
 from edgeconv.export.capture.well_formed import (
@@ -20,6 +22,7 @@ from edgeconv.stand_in import refuse_stand_in
 MAX_PROTO_BYTES = 2**31 - 1
 """The limit of protobuf for one message."""
 _WEIGHTS_NEED_NO_INPUT = 4  # the IR version
+_SCAN_OF_TODAY = 9  # the opset
 _MAKE_AGAIN = "make or copy it again"
 
 
@@ -51,6 +54,7 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
     if not proto.ir_version or not proto.HasField("graph"):
         raise CaptureError(f"{path} is not an ONNX file: it has no graph", hint=_MAKE_AGAIN)
     refuse_damaged_constants(proto, path)
+    _refuse_ambiguous(proto, path)
     try:
         model = ir.from_proto(proto)
         for tensor in (value.const_value for value in model.graph.initializers.values()):
@@ -61,6 +65,7 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
         proto = onnx.load(path)
         _unlist_weights(proto)
         changed = make_well_formed(proto) or changed
+        changed = write_in_forms_that_run(proto.graph, opset_of(proto)) or changed
         _place_in_its_domain(proto)
         proto = _with_shapes(proto, path)
         _check(proto)
@@ -71,6 +76,27 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
             f"{path} is not a valid ONNX file: {_one_line(error)}", hint=_remedy(str(error))
         ) from error
     return proto, changed
+
+
+def _refuse_ambiguous(proto: onnx.ModelProto, path: Path) -> None:
+    """Refuse what two nodes of a graph compute, and what opset 8 calls a Scan."""
+    for graph in all_graphs(proto.graph):
+        made: set[str] = set()
+        for node in graph.node:
+            for name in filter(None, node.output):
+                if name in made:
+                    raise CaptureError(
+                        f"{path} is not a valid ONNX file: two nodes compute {name!r}, the second "
+                        f"of which is {node.name or name} ({node.op_type})",
+                        hint="make it again with a name for each result",
+                    )
+                made.add(name)
+            if node.op_type == "Scan" and node.domain == "" and opset_of(proto) < _SCAN_OF_TODAY:
+                raise CaptureError(
+                    f"{path}: {node.name or node.output[0]} (Scan) is of opset 8, in which it is "
+                    "over a batch of sequences, as no later one is",
+                    hint="make the file anew with opset 9 or later",
+                )
 
 
 def _remedy(message: str) -> str:

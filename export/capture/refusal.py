@@ -13,6 +13,7 @@ from types import TracebackType
 
 import torch
 from torch import fx, nn
+from torch.nn import functional as F  # noqa: N812  # as PyTorch's own pages call it
 from torch.nn.utils import rnn
 
 from edgeconv.errors import TRACEBACK_HINT, CaptureError, first_line
@@ -68,13 +69,21 @@ def untraceable(name: str, network: nn.Module, shapes: str, error: Exception) ->
     message = f"torch.export cannot trace {name}"
     module = _failing_module(network, error)
     place = SourceLine.of_error(error)
-    where = f" in {module}" if module else ""
+    function = _failing_function(error)
+    where = f" in {function}" if function else ""
+    where += f" in {module}" if module else ""
     where += f" at {place}" if place else ""
     if _packs_sequences(error):
         return CaptureError(
             f"{message}: it packs sequences (torch.nn.utils.rnn.PackedSequence){where}",
             hint="give the layer the padded batch (one sequence needs no packing), and take the "
             "last step of each sequence with torch.gather",
+        )
+    if "data-dependent" in str(error) and function:
+        return CaptureError(
+            f"{message}: {function} decides by the value of a tensor"
+            + where.removeprefix(f" in {function}"),
+            hint=f"write out what it computes with other operators there, {_ELSEWHERE}",
         )
     if "data-dependent" in str(error):
         return CaptureError(
@@ -90,7 +99,9 @@ def untraceable(name: str, network: nn.Module, shapes: str, error: Exception) ->
     cause = _COLORS.sub("", first_line(error))
     return CaptureError(
         f"{message} on inputs of shape {shapes}: {cause}{where}",
-        hint=f"write it with other operators there, {_ELSEWHERE}" if place else TRACEBACK_HINT,
+        hint=f"write it with other operators there, {_ELSEWHERE}"
+        if place or function
+        else TRACEBACK_HINT,
     )
 
 
@@ -157,6 +168,13 @@ def _failing_module(network: nn.Module, error: Exception) -> str:
         if isinstance(module, nn.Module) and names.get(id(module)):
             found = f"{names[id(module)]} ({type(module).__name__})"
     return found
+
+
+def _failing_function(error: Exception) -> str:
+    """The function of torch.nn.functional that the network called when ``error`` was raised."""
+    frames = traceback.walk_tb(error.__traceback__)
+    codes = [frame.f_code for frame, _ in frames if frame.f_code.co_filename == F.__file__]
+    return f"torch.nn.functional.{codes[0].co_name}" if codes else ""
 
 
 def _packs_sequences(error: Exception) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import Layout, TensorInfo
+from edgeconv.errors import EdgeconvError, attempted
 from edgeconv.export.data.integer_ranges import FLAGS, IntegerRange
 from edgeconv.export.data.preprocess import image_size
 from edgeconv.export.data.samples import IndexedSamples, Sample
@@ -91,18 +93,31 @@ class SyntheticSamples(IndexedSamples):
 def find_domain(outputs_on: Callable[[Domain], Outputs]) -> Domain:
     """Find the first domain on which the network's outputs are finite numbers.
 
-    A network that begins with a logarithm or a square root gives NaN for negative inputs.
+    A network that begins with a logarithm or a square root gives NaN for negative inputs, and one
+    that checks its inputs, as ``F.binary_cross_entropy`` does, fails on them.
 
     Args:
         outputs_on: Runs the network on a synthetic sample of a domain.
 
     Returns:
-        That domain, or REAL where the outputs are finite on none.
+        That domain, or the first one that the network takes where the outputs are finite on none.
+
+    Raises:
+        EdgeconvError: The network fails on all of them, as it does on REAL.
     """
+    failures: list[EdgeconvError] = []
+    taken: list[Domain] = []
     for domain in _TRIED:
-        if all(np.isfinite(array).all() for array in outputs_on(domain)):
+        outputs = attempted(partial(outputs_on, domain))
+        if isinstance(outputs, EdgeconvError):
+            failures.append(outputs)
+            continue
+        if all(np.isfinite(array).all() for array in outputs):
             return domain
-    return Domain.REAL
+        taken.append(domain)
+    if not taken:
+        raise failures[0]
+    return taken[0]
 
 
 def probes(sample: Sample) -> dict[str, Sample]:

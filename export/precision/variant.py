@@ -17,6 +17,7 @@ from edgeconv.export.precision.int8_dynamic_tflite import quantize_weights
 from edgeconv.export.precision.int16_islands import with_islands
 from edgeconv.export.precision.int16x8_onnx import refuse_lost_bounds, widen
 from edgeconv.export.precision.int16x8_tflite import widen_graph, widen_islands
+from edgeconv.export.precision.transforms import with_exact_transforms
 from edgeconv.export.quantize import QuantizedModel, apply_io
 from edgeconv.export.quantize.float_layers import with_float_layers
 from edgeconv.export.tensor_info import output_steps
@@ -95,11 +96,11 @@ def make_variant(
     """
     io = io if io.fits(precision) else IoType.FLOAT32
     if precision is Precision.FLOAT32:
-        return Variant(precision, onnx=graph, tflite=graph)
+        return Variant(precision, onnx=with_exact_transforms(graph), tflite=graph)
     if precision is Precision.FLOAT16:
         return Variant(
             precision,
-            onnx=float16_model(graph, io),
+            onnx=float16_model(with_exact_transforms(graph), io),
             tflite=graph,
             finish=partial(halve_constants, half_arithmetic=half_arithmetic),
         )

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.cut_places import part_before
 from edgeconv.export.tflite.forms import USUAL, Forms
 from edgeconv.export.tflite.graph import (
     STORED,
@@ -285,10 +286,12 @@ def static_shape(value: ir.Value) -> Shape:
             hint="run onnx.shape_inference on the model first",
         )
     if not value.shape.is_static():
+        node = value.producer()
+        depends = "leave out what it depends on" if node is None else part_before(node)
         raise UnsupportedOperator(
             f"{_origin_of(value)} has the dynamic shape {value.shape}",
             hint="export with fixed shapes, which a TFLite file needs; where the shape depends on "
-            "the data, export the part before with --cut-outputs, or pass only --format onnx",
+            f"the data, {depends}, or pass only --format onnx",
         )
     shape = value.shape.numpy()
     demand_room(value.name, shape, itemsize(value))

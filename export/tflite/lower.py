@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from edgeconv.bundle import Layout, TensorInfo
 from edgeconv.errors import EdgeconvError, UnsupportedOperator
-from edgeconv.export.cut_places import cut_before
+from edgeconv.export.cut_places import part_before
 from edgeconv.export.graph_edit import IN_FLOAT, KEPT, only_consumer
 from edgeconv.export.image_input import OUTSIDE
 from edgeconv.export.layouts import layout_of
@@ -266,7 +266,8 @@ class _Lowering:
             raise UnsupportedOperator(
                 f"{title(node)}: its shapes and attributes make no sense to the TFLite export "
                 f"({type(error).__name__}: {str(error).partition(chr(10))[0]})",
-                hint="check the model with onnx.checker, and report it if that finds nothing",
+                hint=f"check the model with onnx.checker, {part_before(node)}, or pass only "
+                "--format onnx",
             ) from error
 
     def _node(self, node: ir.Node) -> tuple[Fusion, str]:
@@ -352,7 +353,7 @@ class _Lowering:
             known = "no type" if value.dtype is None else f"the type {value.dtype.name}"
             raise UnsupportedOperator(
                 f"input {value.name} has {known}, which the TFLite export does not write",
-                hint="use float32",
+                hint="use float32" if value.dtype is None else _other_type(value.dtype),
             )
         perm = self.perms[value]
         tensor = Tensor(value.name or "input", permuted(shape, perm), value.dtype.numpy())
@@ -391,24 +392,31 @@ class _Lowering:
         builder.graph.outputs.append(tensor)
 
 
+def _other_type(dtype: ir.DataType) -> str:
+    """What to use in the place of a type that TFLite files do not have."""
+    if dtype.is_string():
+        return "turn text into numbers outside of the network"
+    return "use int64" if dtype.is_integer() else "use float32"
+
+
 def _rule_of(node: ir.Node) -> Rule:
     found = rule(node.op_type)
     standard = node.domain in STANDARD or node.op_type in SHARED
     if node.op_type in SHAPED_BY_VALUES and standard:
         raise UnsupportedOperator(
             f"{title(node)}: the shape of its result is computed by the network",
-            hint=f"make its inputs constant, or export the part before it with {cut_before(node)}",
+            hint=f"make its inputs constant, {part_before(node)}, or pass only --format onnx",
         )
     if node.op_type in _OPEN_RESULTS and standard:
         raise UnsupportedOperator(
             f"{title(node)}: how many elements its result has depends on the data, and TFLite "
             "files have fixed shapes",
-            hint=f"export the part before it with {cut_before(node)}, or pass only --format onnx",
+            hint=f"{part_before(node)}, or pass only --format onnx",
         )
     if found is None or not standard:
         raise UnsupportedOperator(
             f"{title(node)}: TFLite export does not know this operator",
-            hint=f"replace it in the network, or export the part before it with {cut_before(node)}",
+            hint=f"replace it in the network, {part_before(node)}, or pass only --format onnx",
         )
     return found
 
@@ -425,7 +433,7 @@ def _check_types(node: ir.Node, found: Rule) -> None:
             raise UnsupportedOperator(
                 f"{title(node)}: value {value.name} is of type {value.dtype.name}, which the "
                 "TFLite export does not write",
-                hint="use float32",
+                hint=f"{_other_type(value.dtype)}, {part_before(node)}, or pass only --format onnx",
             )
         if not codes and node.op_type != "Cast" and value.dtype in BYTES:
             raise UnsupportedOperator(

@@ -165,6 +165,7 @@ def run_reference(
         head is not None and head.kind is OutputKind.TOP5,
         network.run,
         narrow_floats(network.graph.graph),
+        network.graph,
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeconv.bundle import Artifact, Precision, Verification
+from edgeconv.bundle import Artifact, Format, Precision, Verification
 from edgeconv.errors import VerificationError
 from edgeconv.export.quantize.parameters import MIN_SPAN
 from edgeconv.export.verify.kept import NOTHING_DB
 from edgeconv.export.verify.parity import MAX_ERROR, Reference
 from edgeconv.export.verify.rounded_inputs import kept_with_rounded_inputs
+from edgeconv.export.verify.subnormal import decided_by_subnormals
 from edgeconv.metrics import NOT_FINITE
 
 # Inputs in 8 bits have 35 to 40 dB, and most networks pass that on. Where no more than this is left
@@ -41,6 +42,13 @@ def failure(
                 hint="take the cast or autocast out of forward, and the files are held against "
                 "the network in float32",
             )
+        if (place := _subnormal_place(reference, artifact)) is not None:
+            return VerificationError(
+                f"{name} differs from {runtime} {by}{where}: {place} has numbers below 1.2e-38, "
+                "the smallest of full precision, and LiteRT takes those as zero",
+                hint="let an epsilon there be 1.2e-38 or more (torch.finfo(torch.float32).tiny), "
+                "or pass --format onnx",
+            )
         return VerificationError(
             f"{name} differs from {runtime} {by}{where}, more than float32 rounding explains",
             hint="report it",
@@ -69,6 +77,14 @@ def failure(
         f"range, more than {limit:g}",
         hint=advice,
     )
+
+
+def _subnormal_place(reference: Reference | None, artifact: Artifact) -> str | None:
+    """What computes numbers that only LiteRT takes as zero, if that decides an output."""
+    if reference is None or reference.graph is None or artifact.format is not Format.TFLITE:
+        return None
+    samples = [*reference.inputs, *reference.probes.inputs]
+    return decided_by_subnormals(reference.graph, samples) or None
 
 
 def _nothing_kept(

@@ -52,7 +52,7 @@ def _run(oracle: Oracle, sample: Sample) -> Arrays | None:
     try:
         return oracle(sample)
     except EdgeconvError as error:
-        logger.debug("a probe is left out: %s", error)
+        logger.debug("a probe or a moved sample is left out: %s", error)
         return None
 
 
@@ -101,11 +101,26 @@ def float32_allowances(
         # How far float32 moves when its inputs move is all that is known of its rounding then.
         double = single
     places = sorted(measured)
-    runs = [dict(enumerate(outputs)), {index: oracle(moved(samples[index])) for index in places}]
+    runs = [
+        dict(enumerate(outputs)),
+        {index: _moved_run(oracle, samples[index], outputs[index]) for index in places},
+    ]
     if with_functions:
         moves = moves_by_functions(graph, chosen)
         runs.append({i: _added(*pair) for i, *pair in zip(places, double, moves, strict=True)})
     return allowances(graph, samples, dict(zip(places, double, strict=True)), runs)
+
+
+def _moved_run(oracle: Oracle, sample: Sample, outputs: Arrays) -> Arrays:
+    """The outputs for the inputs moved a little, or ``outputs`` where the network refuses those.
+
+    A loss refuses a target above 1, and 1 may be one.
+    """
+    for towards_zero in (False, True):
+        ran = _run(oracle, moved(sample, towards_zero=towards_zero))
+        if ran is not None:
+            return ran
+    return outputs
 
 
 def _added(outputs: Arrays, moves: Arrays) -> Arrays:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 
 from edgeconv.bundle import (
     Artifact,
@@ -135,6 +136,7 @@ class Reference:
         ranked: Whether the outputs are the best classes and their probabilities.
         run: Runs the network in float32 on another sample; None where it is not at hand.
         narrow: The floats with fewer digits that the network computes in, if it does.
+        graph: The optimized float graph, where it is at hand.
     """
 
     runtime: str
@@ -149,6 +151,7 @@ class Reference:
     ranked: bool = False
     run: Callable[[Sample], Outputs] | None = None
     narrow: str = ""
+    graph: ir.Model | None = None
 
     def comparable(self, got: Sequence[Outputs]) -> list[Outputs]:
         """What a file computed for the samples, and perhaps the probes, element by element.

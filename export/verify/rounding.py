@@ -44,11 +44,11 @@ _PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 _MEANS = {"ReduceMean", "GlobalAveragePool", "AveragePool"}
 
 
-def moved(sample: Sample, seed: int = 0) -> Sample:
+def moved(sample: Sample, seed: int = 0, *, towards_zero: bool = False) -> Sample:
     """``sample`` with every float moved by at most one unit in its last place."""
-    rng = np.random.default_rng(seed)
+    rng, furthest = np.random.default_rng(seed), 0 if towards_zero else 1
     return tuple(
-        (array * (1 + EPSILON * rng.uniform(-1, 1, array.shape))).astype(array.dtype)
+        (array * (1 + EPSILON * rng.uniform(-1, furthest, array.shape))).astype(array.dtype)
         if array.dtype == np.float32
         else array
         for array in sample

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 
@@ -46,12 +48,34 @@ def _combinations(x: torch.Tensor, r: int = 2, with_replacement: bool = False) -
     return x[places.reshape(-1, r)]
 
 
+def _gaussian_nll_loss(
+    x: torch.Tensor,
+    target: torch.Tensor,
+    var: torch.Tensor | float,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> torch.Tensor:
+    """PyTorch looks for a negative variance first."""
+    spread = torch.as_tensor(var, dtype=x.dtype).expand_as(x) if isinstance(var, float) else var
+    if spread.dim() == x.dim() - 1:
+        spread = spread.unsqueeze(-1)
+    spread = spread.clamp(min=eps)
+    loss = 0.5 * (spread.log() + (x - target) ** 2 / spread)
+    if full:
+        loss = loss + 0.5 * math.log(2 * math.pi)
+    if reduction == "mean":
+        return loss.mean()
+    return loss.sum() if reduction == "sum" else loss
+
+
 _FUNCTIONS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.cov: _cov,
     torch.Tensor.cov: _cov,
     torch.corrcoef: _corrcoef,
     torch.Tensor.corrcoef: _corrcoef,
     torch.combinations: _combinations,
+    functional.gaussian_nll_loss: _gaussian_nll_loss,
 }
 
 

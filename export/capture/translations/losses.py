@@ -1,14 +1,16 @@
-"""The cross entropy with smoothed labels, or with a share for each class."""
+"""Cross entropies: with smoothed labels, with a share for each class, and of two classes."""
 
 from __future__ import annotations
 
 import torch
 
+from edgeconv.export.capture.translations.pointwise import log1p
 from edgeconv.export.capture.translations.table import Table, Translation
 
 _aten = torch.ops.aten
 
 _MEAN, _SUM = 1, 2  # the numbers of the reductions in ATen
+_LEAST_LOG = -100.0  # PyTorch's own bound of a logarithm, by which the loss stays finite
 
 
 def _cross_entropy(
@@ -42,6 +44,20 @@ def _cross_entropy(
     return _reduced(loss, parts.sum(), reduction)
 
 
+def _binary_cross_entropy(
+    x: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    reduction: int = _MEAN,
+) -> torch.Tensor:
+    """The loss with log1p(-x), as PyTorch's kernel has it; its decomposition rounds 1 - x."""
+    on, off = x.log().clamp(min=_LEAST_LOG), log1p(-x).clamp(min=_LEAST_LOG)
+    loss = (target - 1) * off - target * on
+    if weight is not None:
+        loss = loss * weight
+    return loss.mean() if reduction == _MEAN else _reduced(loss, loss, reduction)
+
+
 def _reduced(loss: torch.Tensor, count: torch.Tensor, reduction: int) -> torch.Tensor:
     if reduction == _MEAN:
         return loss.sum() / count
@@ -60,4 +76,7 @@ def _is_smoothed(
     return label_smoothing != 0 or target.is_floating_point()
 
 
-TABLE: Table = {_aten.cross_entropy_loss.default: Translation(_cross_entropy, _is_smoothed)}
+TABLE: Table = {
+    _aten.cross_entropy_loss.default: Translation(_cross_entropy, _is_smoothed),
+    _aten.binary_cross_entropy.default: Translation(_binary_cross_entropy),
+}

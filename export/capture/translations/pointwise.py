@@ -89,6 +89,18 @@ def _logaddexp2(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.maximum(x, y) + (apart * -math.log(2)).exp().log1p() / math.log(2)
 
 
+def _xlog1py(x: torch.Tensor | float, y: torch.Tensor | float) -> torch.Tensor:
+    dtype = torch.result_type(x, y)
+    dtype = dtype if dtype.is_floating_point else torch.get_default_dtype()
+    x, y = (
+        each.to(dtype) if isinstance(each, torch.Tensor) else torch.full((), each, dtype=dtype)
+        for each in (x, y)
+    )
+    product = x * log1p(y)
+    # 0 times an infinite logarithm is 0, but NaN stays NaN.
+    return torch.where((x == 0) & ~y.isnan(), 0.0, product)
+
+
 def _rrelu(
     x: torch.Tensor,
     lower: float = 1 / 8,
@@ -122,5 +134,8 @@ TABLE: Table = {
     _aten.special_erfinv.default: Translation(_erfinv),
     _aten.logaddexp.default: Translation(logaddexp),
     _aten.logaddexp2.default: Translation(_logaddexp2),
+    _aten.special_xlog1py.default: Translation(_xlog1py),
+    _aten.special_xlog1py.other_scalar: Translation(_xlog1py),
+    _aten.special_xlog1py.self_scalar: Translation(_xlog1py),
     _aten.rrelu.default: Translation(_rrelu, _is_not_training),
 }

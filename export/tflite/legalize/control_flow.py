@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeconv.errors import UnsupportedOperator
+from edgeconv.export.cut_places import part_before
 from edgeconv.export.tflite.builder import title
 from edgeconv.export.tflite.legalize.call import Call
 from edgeconv.export.tflite.legalize.new_graph import Frame, NewGraph
@@ -38,7 +39,8 @@ def _if(new: NewGraph, write_body: WriteBody, call: Call, frame: Frame) -> Value
             raise UnsupportedOperator(
                 f"{title(node)}: its condition is computed by the network, and its results "
                 f"{first.name} and {second.name} differ in shape",
-                hint="make the condition constant",
+                hint=f"make the condition constant, {part_before(node)}, or pass only "
+                "--format onnx",
             )
         results.append(new.emit("Where", [condition, first, second], [], frame))
     return results
@@ -149,14 +151,14 @@ def _stacked(
 def _unknown_length(node: ir.Node) -> UnsupportedOperator:
     return UnsupportedOperator(
         f"{title(node)}: the number of its iterations is computed by the network",
-        hint="make it constant, and export with fixed shapes",
+        hint="make it constant and export with fixed shapes, or pass only --format onnx",
     )
 
 
 def _too_long(node: ir.Node) -> UnsupportedOperator:
     return UnsupportedOperator(
         f"{title(node)}: it has more than the {LONGEST} iterations that are written out",
-        hint="feed the network a window at a time",
+        hint="feed the network a window at a time, or pass only --format onnx",
     )
 
 

@@ -47,10 +47,13 @@ class Decomposer(Call):
 
     def again(self, inputs: Sequence[ir.Value | None]) -> ir.Value:
         """The result of the same operator for other inputs, composed again if it has to be."""
-        call = Call(self.node, inputs, self.attributes)
-        (result,) = self._place(call, self._outer)
-        assert result is not None
+        (result,) = self.again_all(inputs)
         return result
+
+    def again_all(self, inputs: Sequence[ir.Value | None]) -> list[ir.Value]:
+        """All results of the same operator for other inputs; see :meth:`again`."""
+        results = self._place(Call(self.node, inputs, self.attributes), self._outer)
+        return [result for result in results if result is not None]
 
     def shape(self, value: ir.Value) -> Shape:
         """Return the shape of a value of the new graph."""

@@ -96,6 +96,27 @@ def extreme_of_bytes(f: Decomposer) -> Results:
     return [f("Cast", f.again([wide, *f.inputs[1:]]), to=int(x.dtype))]
 
 
+def _turns_bare_bytes(call: Call) -> bool:
+    """Whether a Slice of bytes without a scale goes backwards, which has no kernel for them."""
+    steps = known_array(call.input(4)) if not call.missing(4) else None
+    return steps is not None and bool((steps < 0).any()) and _of_bare_bytes(call)
+
+
+@decomposition_of("Slice", when=_turns_bare_bytes)
+def slice_of_bytes(f: Decomposer) -> Results:
+    """The same operator on int32, and a CAST of its result."""
+    return [*extreme_of_bytes(f)]
+
+
+@decomposition_of("TopK", when=_of_bare_bytes)
+def largest_bytes(f: Decomposer) -> Results:
+    """The same operator on int32, and a CAST of its values."""
+    x = f.input(0)
+    assert x.dtype is not None
+    values, places = f.again_all([f("Cast", x, to=int(INT32)), *f.inputs[1:]])
+    return [f("Cast", values, to=int(x.dtype)), places]
+
+
 @decomposition_of("ArgMax", "ArgMin", when=_of_bare_bytes)
 def place_of_extreme_of_bytes(f: Decomposer) -> Results:
     """The same operator on int32."""

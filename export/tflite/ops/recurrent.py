@@ -119,7 +119,8 @@ def _lstm(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:
     kept, new = cell("MUL", f, c), cell("MUL", i, cell.activation(1, candidate))
     memory = cell("ADD", kept, new)
     o = cell.activation(0, cell.peep(1, o, memory))
-    return [cell("MUL", o, cell.activation(2, memory)), memory]
+    # ONNX Runtime clips the gates and the candidate, not the memory on its way to the output.
+    return [cell("MUL", o, cell(cell.direction.activations[2], memory)), memory]
 
 
 def _gru(cell: Cell, x: Tensor, state: list[Tensor]) -> list[Tensor]:

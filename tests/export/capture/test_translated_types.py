@@ -71,6 +71,14 @@ def losses(x: Tensor) -> dict[str, Tensor]:
         "ignored": loss(scores, classes, ignore_index=0, label_smoothing=0.2, reduction="none"),
         "shares": loss(scores, shares, weight, label_smoothing=0.1),
         "sum_of_shares": loss(scores, shares, reduction="sum"),
+        "two_classes": functional.binary_cross_entropy(shares, scores.softmax(1), weight),
+        "two_classes, small": 1e6
+        * functional.binary_cross_entropy(shares * 1e-6, shares * 1e-6, reduction="none"),
+        "gaussian": functional.gaussian_nll_loss(scores, shares, shares, full=True),
+        "gaussian_of_rows": functional.gaussian_nll_loss(
+            scores, shares, scores[:, 0], reduction="sum"
+        ),
+        "gaussian_of_one": functional.gaussian_nll_loss(scores, shares, 0.5, reduction="none"),
     }
 
 
