@@ -15,6 +15,7 @@ PACKAGES = {
     "benchmarks.peers.ai_edge": "ai_edge_quantizer",
     "benchmarks.peers.aimet": "aimet_onnx",
     "benchmarks.peers.export_litert_torch": "litert_torch",
+    "benchmarks.peers.export_timm": "litert_torch",
     "benchmarks.peers.held_out": "ai_edge_quantizer",
     "benchmarks.transposes": "timm",
 }
