@@ -21,9 +21,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from edgeconv.errors import DataError, UsageError
+from edgeconv.errors import DataError
 from edgeconv.limits import UNPACKED_BYTES
-from edgeconv.near_names import near_paths
+from edgeconv.near_names import not_a_file
 from edgeconv.scratch import needs_room, temporary_file
 from edgeconv.stand_in import refuse_stand_in
 
@@ -103,9 +103,7 @@ def stored_arrays(path: Path) -> dict[str, StoredArray]:
         LimitExceeded: It unpacks to too much.
     """
     if not path.is_file():
-        raise UsageError(
-            f"{path}: no such file", hint=near_paths(path, "name an .npy or .npz file")
-        )
+        raise not_a_file(path, "name an .npy or .npz file")
     refuse_stand_in(path)
     try:
         return {"x": _open_npy(path)} if path.suffix == ".npy" else _open_npz(path)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
+from edgeconv.errors import UsageError
+
 _OFFERED = 3
 _MOST_ENTRIES = 10_000  # of a folder that are looked at
 _SHORTEST_BEGIN = 3
@@ -55,3 +57,16 @@ def near_paths(path: Path, otherwise: str = "") -> str:
         return otherwise
     near = [str(path.with_name(each)) for each in near_names(path.name, known) if each != path.name]
     return f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise
+
+
+def not_a_file(path: Path, otherwise: str) -> UsageError:
+    """The error for a path at which no file is: there is nothing, a folder, or a pipe.
+
+    Args:
+        path: The path.
+        otherwise: What to say where nothing there has a near name.
+    """
+    if path.is_dir():
+        return UsageError(f"{path} is a folder", hint=otherwise)
+    what = "is not a file" if path.exists() else "no such file"
+    return UsageError(f"{path}: {what}", hint=near_paths(path, otherwise))

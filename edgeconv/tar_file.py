@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from edgeconv.errors import DataError, UsageError
 from edgeconv.limits import ARCHIVE_MEMBERS, MEMBER_BYTES
-from edgeconv.near_names import near_paths
+from edgeconv.near_names import not_a_file
 
 _NAMES = re.compile(r"\.(tar|tar\.\w+|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -114,7 +114,7 @@ def archives_of(path: Path) -> list[Path]:
 
 def _there(path: Path) -> Path:
     if not path.is_file():
-        raise UsageError(f"{path}: no such file", hint=near_paths(path, "name a .tar archive"))
+        raise not_a_file(path, "name a .tar archive")
     return path
 
 

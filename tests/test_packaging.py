@@ -21,13 +21,15 @@ def test_every_folder_is_listed() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         listed = tomllib.load(file)["tool"]["setuptools"]["packages"]
     found = {
-        ".".join((*prefix, *init.parent.relative_to(ROOT / top).parts))
+        ".".join((*prefix, *folder.relative_to(ROOT / top).parts))
         for top, prefix in (
             ("edgeconv", ["edgeconv"]),
             ("models", ["edgeconv", "models"]),
             ("export", ["edgeconv", "export"]),
         )
-        for init in (ROOT / top).rglob("__init__.py")
+        for folder in {path.parent for path in (ROOT / top).rglob("*") if path.is_file()}
+        # A folder of data is a package, too, for setuptools, which warns if it is not listed.
+        if folder.name != "__pycache__"
     }
     assert sorted(listed) == sorted(found)
 

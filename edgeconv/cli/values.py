@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from edgeconv.errors import UsageError
 from edgeconv.limits import LABELS_BYTES
 from edgeconv.model_args import ModelArg, parse_model_arg
-from edgeconv.near_names import did_you_mean, near_paths
+from edgeconv.near_names import did_you_mean, not_a_file
 
 if TYPE_CHECKING:
     from click import ParamType
@@ -245,7 +245,7 @@ def lines(text: str) -> tuple[str, ...]:
     """
     path = Path(text)
     if not path.is_file():
-        raise UsageError(f"{path}: no such file", hint=near_paths(path, "name a text file"))
+        raise not_a_file(path, "name a text file")
     LABELS_BYTES.check(path.stat().st_size, f"{path} has")
     try:
         # Editors of Windows begin UTF-8 with a mark, which is no part of the first line.

@@ -18,7 +18,7 @@ from edgeconv.errors import TRACEBACK_HINT, CaptureError, EdgeconvError, UsageEr
 from edgeconv.export.capture.source import Source
 from edgeconv.export.capture.unknown_argument import argument_hint
 from edgeconv.model_args import ModelArgs
-from edgeconv.near_names import did_you_mean, near_paths
+from edgeconv.near_names import did_you_mean, not_a_file
 
 EXAMPLE = "example_inputs"
 _MOST_LISTED = 5
@@ -167,7 +167,7 @@ def _refuse_unknown_arguments(spec: str, factory: Callable[..., Any], args: Mode
 
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise UsageError(f"{path}: no such file", hint=near_paths(path, "name a Python file"))
+        raise not_a_file(path, "name a Python file")
     # A name of its own, so that the user's models.py or export.py shadows nothing; the folder goes
     # on sys.path because the file's own imports expect what `python file.py` gives them.
     name = f"_edgeconv_user_{path.stem}"

@@ -18,7 +18,7 @@ from edgeconv.export.capture.weights import load_published_weights, load_weights
 from edgeconv.export.capture.zoo import ARCHITECTURE, from_zoo
 from edgeconv.model_args import ModelArgs
 from edgeconv.models import list_models
-from edgeconv.near_names import near_paths
+from edgeconv.near_names import not_a_file
 
 _LIBRARIES = ("timm:", "torchvision:")
 
@@ -99,8 +99,7 @@ def _find(
     elif str(model).endswith((".onnx", ".pt2")):
         path = Path(model)
         if not path.is_file():
-            hint = near_paths(path, "name a file of a network")
-            raise UsageError(f"{path}: no such file", hint=hint)
+            raise not_a_file(path, "name a file of a network")
         source = Source(path.name, path) if path.suffix == ".onnx" else load_program(path, args)
     elif ":" in str(model) or (Path(model).suffix == ".py" and Path(model).is_file()):
         source = replace(from_factory(str(model), args), args=args)

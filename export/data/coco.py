@@ -14,7 +14,7 @@ from edgeconv.bundle import Manifest
 from edgeconv.errors import DataError, UsageError
 from edgeconv.export.data.json_lists import read_lists
 from edgeconv.export.data.truth import Labeled, images_at, images_with_truths
-from edgeconv.near_names import near_paths
+from edgeconv.near_names import not_a_file
 from edgeconv.versioned import first_problem, read_document
 
 # Numbers go through arrays of float64, which hold these exactly.
@@ -85,12 +85,11 @@ def open_coco(
         LimitExceeded: The JSON is too large.
     """
     stored = images_at(data, manifest)
-    if truth is None or not truth.is_file():
-        wanted = "pass COCO's JSON, such as instances_val2017.json, with --truth"
-        raise UsageError(
-            f"the boxes in {data} are not stated" if truth is None else f"{truth}: no such file",
-            hint=near_paths(truth or Path(), wanted),
-        )
+    wanted = "pass COCO's JSON, such as instances_val2017.json, with --truth"
+    if truth is None:
+        raise UsageError(f"the boxes in {data} are not stated", hint=wanted)
+    if not truth.is_file():
+        raise not_a_file(truth, wanted)
     whole = _read(truth)
     names = [str(each.within) for each in stored.stored]
     asked = frozenset(names)

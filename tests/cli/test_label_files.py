@@ -43,3 +43,10 @@ def test_a_line_without_end(tmp_path: Path) -> None:
         file.truncate(1_500_000_000)
     with pytest.raises(LimitExceeded, match=r"labels\.txt has 1\.50 GB"):
         lines(str(path))
+
+
+def test_a_folder_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r" is a folder\nhint: name a text file$"):
+        lines(str(tmp_path))
+    with pytest.raises(UsageError, match=r"none\.txt: no such file\nhint: name a text file$"):
+        lines(str(tmp_path / "none.txt"))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from edgeconv.cli import cli
 from edgeconv.cli.next_command import suggest
 from edgeconv.evaluation import Accuracy, AgainstFloat, Figure
+from edgeconv.sweep.result import Limits, SweepResult
 from support.tiny_models import write_onnx
 
 QUICK = ["--runs", "1", "--seconds", "0", "--repetitions", "1", "--warmup", "0", "--no-history"]
@@ -146,3 +149,56 @@ def test_the_history_proposes_to_compare_what_can_be_compared(
         assert done.stderr.splitlines()[-1] == f"next: edgeconv {proposed}"
     assert CliRunner().invoke(cli, shlex.split(proposed)).exit_code == 0
     assert "next:" not in CliRunner().invoke(cli, ["history", "--json"]).stderr
+
+
+@pytest.mark.slow
+def test_the_answer_for_an_input_and_a_page_propose_to_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_onnx(Path("tiny.onnx"))
+    made = CliRunner().invoke(
+        cli, ["export", "tiny.onnx", "--format", "onnx", "-o", "my out", "-q"]
+    )
+    assert made.exit_code == 0, made.output
+    Image.new("RGB", (16, 16)).save("photo.png")
+    answer = CliRunner().invoke(cli, ["predict", "my out", "photo.png"])
+    assert answer.exit_code == 0, answer.output
+    assert answer.stderr.splitlines()[-1] == "next: edgeconv bench 'my out'"
+    page = CliRunner().invoke(cli, ["report", "my out", "-o", "page.html"])
+    assert page.exit_code == 0, page.output
+    assert page.stderr.splitlines()[-1:] == ["next: edgeconv bench 'my out'"]
+    measured = CliRunner().invoke(cli, ["bench", "my out", *QUICK, "-q", "-o", "r.json"])
+    assert measured.exit_code == 0, measured.output
+    whole = CliRunner().invoke(cli, ["report", "my out", "r.json", "-o", "whole.html"])
+    assert whole.exit_code == 0, whole.output
+    assert "next:" not in whole.output
+
+
+def test_a_page_of_a_sweep_proposes_the_file_to_deploy(tmp_path: Path) -> None:
+    result = tmp_path / "sweep.json"
+    SweepResult(started=datetime.now(timezone.utc), limits=Limits(), rows=()).save(result)
+    page = CliRunner().invoke(cli, ["report", str(result), "-o", str(tmp_path / "page.html")])
+    assert page.exit_code == 0, page.output
+    assert page.stderr == f"next: edgeconv sweep best {shlex.quote(str(result))}\n"
+
+
+def test_an_estimate_proposes_the_sweep_with_the_same_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my plan.toml").write_text('[[model]]\nname = "resnet8"\n', encoding="utf-8")
+    options = ["--workers", "1", "--cache", "kept"]
+    shown = CliRunner().invoke(cli, ["sweep", "my plan.toml", "--dry-run", *options])
+    assert shown.exit_code == 0, shown.output
+    last = shown.stderr.splitlines()[-1]
+    assert last.startswith("next: edgeconv sweep 'my plan.toml' ")
+    proposed = shlex.split(last)[4:]
+    assert sorted(zip(proposed[::2], proposed[1::2], strict=True)) == [
+        ("--cache", "kept"),
+        ("--workers", "1"),
+    ]
+    for silent in ("--json", "--quiet"):
+        done = CliRunner().invoke(cli, ["sweep", "my plan.toml", "--dry-run", silent, *options])
+        assert done.exit_code == 0
+        assert "next:" not in done.output
