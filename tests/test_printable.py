@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeconv.markdown import in_markdown
 from edgeconv.printable import file_name, printable, printable_json, printable_lines
 
 # Escape sequences of 7 and of 8 bits, line breaks of all kinds, and what turns the direction of
@@ -53,3 +54,13 @@ def test_bytes_of_a_file_name_are_shown_as_bytes() -> None:
 @pytest.mark.parametrize("char", HOSTILE)
 def test_hostile_characters_are_escaped(char: str) -> None:
     assert printable(char).startswith("\\")
+
+
+def test_a_name_without_end_loses_its_middle_in_markdown() -> None:
+    """A cell of a million characters makes a page of a pull request that shows nothing else."""
+    name = "a" * 600_000 + "\x1b|" + "z" * 600_000
+    shown = in_markdown(name)
+    assert len(shown) < 1050  # a thousand, and how many are left out
+    assert shown.startswith("aaa")
+    assert shown.endswith("zzz")
+    assert in_markdown("|" * 900) == r"\|" * 900  # what escapes add is not cut off

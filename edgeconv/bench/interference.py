@@ -22,6 +22,7 @@ OTHERS_CORES = 0.2  # mean number of cores that other processes may use
 STOLEN_SHARE = 0.02
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 THROTTLE_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
+SUSPENDED_SECONDS = 0.01  # two clocks are read one after the other
 HOT_C = 85.0  # where every Raspberry Pi slows down; the softer limits are 60 to 80
 
 
@@ -104,6 +105,16 @@ def stopped_share(run: ProcessRun) -> float:
     return max(0.0, stopped) / (run.elapsed_ns / 1e9)
 
 
+def continuations(run: ProcessRun) -> int:
+    """How often a signal stopped the process during the steady state and it went on."""
+    return run.after.continued - run.before.continued
+
+
+def suspended(run: ProcessRun) -> float:
+    """Seconds of the steady state for which the device was suspended."""
+    return run.after.suspended_seconds - run.before.suspended_seconds
+
+
 def _bits(text: str | None) -> int:
     try:
         return int(text or "0", 16)
@@ -138,6 +149,17 @@ def disturbances_beside(run: ProcessRun) -> tuple[str, ...]:
         found.append(f"the board reports: {words}")
     if words := overheated(run):
         found.append(words)
+    return (*found, *interruptions(run))
+
+
+def interruptions(run: ProcessRun) -> tuple[str, ...]:
+    """List what made the process pause as a whole."""
+    found = []
+    if continuations(run) > 0:
+        times = "once" if continuations(run) == 1 else f"{continuations(run)} times"
+        found.append(f"a signal stopped the process {times}, and it was continued")
+    if suspended(run) > SUSPENDED_SECONDS:
+        found.append(f"the device was suspended for {suspended(run):.1f} s")
     return tuple(found)
 
 
@@ -187,6 +209,7 @@ def warnings(
     words = next((words for _, r in runs if (words := overheated(r))), None)
     if words:
         found.append(words)
+    found += dict.fromkeys(words for _, run in runs for words in interruptions(run))
     if machine.governor not in (None, "performance"):
         found.append(f"the CPU governor is {machine.governor}; performance gives steadier figures")
     if crowd := too_many_threads(max(options.sweep), machine):

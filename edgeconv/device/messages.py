@@ -132,6 +132,8 @@ class Conditions(Message):
         peak_rss_bytes: The most memory that the process had in use so far.
         busy_seconds: CPU time of each core whose frequency is reported; empty where not known.
         stopped_seconds: Time that a CPU quota stopped the container so far.
+        suspended_seconds: Time that the system was suspended so far.
+        continued: How often the process was continued after a signal had stopped it.
     """
 
     load_average: Seconds
@@ -144,6 +146,8 @@ class Conditions(Message):
     peak_rss_bytes: Count | None
     busy_seconds: tuple[Seconds, ...] = Field(default=(), max_length=PER_CORE)
     stopped_seconds: Seconds = 0.0
+    suspended_seconds: Seconds = 0.0
+    continued: Count = 0
 
 
 class Start(Message):

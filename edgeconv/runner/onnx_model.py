@@ -65,7 +65,8 @@ class OnnxModel:
             raise RunnerError(
                 "delegate",
                 "this build of onnxruntime has no XNNPACK provider",
-                "install a build that has it, or leave out --xnnpack on",
+                "leave out --xnnpack on, measure a TFLite file (LiteRT has XNNPACK), or build "
+                "onnxruntime with --use_xnnpack",
             )
         self._options.intra_op_num_threads = 1
         self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")

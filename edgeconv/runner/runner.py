@@ -33,7 +33,14 @@ from edgeconv.runner.inputs import fitted, make_inputs, read_arrays
 from edgeconv.runner.onnx_model import OnnxModel
 from edgeconv.runner.request import PROTOCOL, Request, RunnerError, read_request
 from edgeconv.runner.runtimes import ONNX, find_runtime
-from edgeconv.runner.system import conditions, is_emulated, machine, peak_rss, take_cores
+from edgeconv.runner.system import (
+    conditions,
+    count_continuations,
+    is_emulated,
+    machine,
+    peak_rss,
+    take_cores,
+)
 from edgeconv.runner.tflite_model import TfliteModel
 from edgeconv.runner.timing import steady_state, timed, warm_up
 
@@ -165,6 +172,7 @@ def main() -> NoReturn:
         if request.operators:
             folder = tempfile.mkdtemp(prefix="edgeconv-")
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        count_continuations()
         signal.alarm(request.deadline_seconds)
         end_with_the_listener(folder)
         if request.log is not None:

@@ -7,15 +7,18 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from edgeconv.runner.request import RunnerError
 
 # In /sys/devices/platform; the folders' names have the bus address on newer boards.
 THROTTLED = "soc*/soc*:firmware/get_throttled"
+_continued = 0
 
 
 def read_text(path: str) -> str | None:
@@ -70,6 +73,8 @@ def conditions() -> dict[str, Any]:
         "peak_rss_bytes": peak_rss(),
         "busy_seconds": busy,
         "stopped_seconds": stopped_seconds(),
+        "suspended_seconds": suspended_seconds(),
+        "continued": _continued,
     }
 
 
@@ -115,6 +120,28 @@ def stopped_seconds() -> float:
         if micros.isdigit() and nanos.isdigit():
             most = max(most, int(micros) / 1e6, int(nanos) / 1e9)
     return most
+
+
+def suspended_seconds() -> float:
+    """Return for how long the system was suspended so far, which no monotonic clock counts."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0.0
+    # The clocks are read one after the other: in this order they differ by too little, if at all.
+    with_sleep = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return max(0.0, with_sleep - time.clock_gettime(time.CLOCK_MONOTONIC))
+
+
+def count_continuations() -> None:
+    """Count from now on how often this process goes on after a signal had stopped it.
+
+    A stop itself cannot be handled, and the inference under way takes as long as it lasts.
+    """
+    signal.signal(signal.SIGCONT, _note_continuation)
+
+
+def _note_continuation(number: int, frame: FrameType | None) -> None:
+    global _continued  # a process has its signals once
+    _continued += 1
 
 
 def _control_groups() -> list[str]:

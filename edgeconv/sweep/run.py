@@ -36,12 +36,14 @@ def sweep(
     Raises:
         UsageError: The plan names what is not there, or the workers cannot be had.
     """
-    started, now = datetime.now(timezone.utc).replace(microsecond=0), time.time()
+    started = datetime.now(timezone.utc).replace(microsecond=0)
+    now, begun = time.time(), time.monotonic()
     exports = candidates(plan)
     cache.remove_abandoned()
     with open_workers(cache, scheduler=scheduler, count=workers) as opened:
         done = Driver(plan, cache, opened, progress).run(exports)
     rows = marked(tuple(rows_of(done, cache)))
     chains = marked_chains(tuple(chain_rows(done, plan, cache)))
-    cache.prune(before=now)
+    # Where the clock was set back meanwhile, what this sweep used has times before its start.
+    cache.prune(before=min(now, time.time() - (time.monotonic() - begun)))
     return SweepResult(started=started, limits=Limits.of(plan.question), rows=rows, chains=chains)

@@ -273,6 +273,33 @@ def test_samples_are_positive(pair: list[Path], tmp_path: Path) -> None:
         BenchResult.parse(text, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("by_hand", "said"),
+    [
+        # Sizes are divided by, and shown.
+        (("file", "bytes", 0), r"models\.0\.file\.bytes: Input should be greater than"),
+        (("file", "bytes", -5), r"models\.0\.file\.bytes: Input should be greater than"),
+        (("file", "bytes", 2**63), r"models\.0\.file\.bytes: Input should be less than"),
+        (("memory", "peak", 2**64), r"models\.0\.memory\.peak: Input should be less than"),
+        (("processes", "elapsed_ns", 3999), "4000 ns in all contradict 3999 ns of measuring"),
+        (("processes", "elapsed_ns", 2**63), r"elapsed_ns: Input should be less than"),
+        (("processes", "load_ns", 10**400), r"load_ns: Input should be"),
+    ],
+)
+def test_figures_that_a_hand_wrote_are_refused(
+    pair: list[Path], tmp_path: Path, by_hand: tuple[str, str, int], said: str
+) -> None:
+    part, name, value = by_hand
+    result = measure(pair, QUICK, Scripted(lambda i, name: answer([1000] * 4)))
+    reported = json.loads(result.model_dump_json())
+    model = reported["models"][0] | {"memory": {"before": 1, "peak": 2}}
+    reported["models"][0] = model
+    BenchResult.parse(json.dumps(reported), tmp_path)  # up to here it is a result
+    (model[part][0] if part == "processes" else model[part])[name] = value
+    with pytest.raises(MeasurementError, match=said):
+        BenchResult.parse(json.dumps(reported), tmp_path)
+
+
 def test_figures_are_those_of_the_samples(pair: list[Path], tmp_path: Path) -> None:
     result = measure(pair, QUICK, Scripted(lambda i, name: answer([1000] * 4)))
     reported = json.loads(result.model_dump_json())
@@ -331,7 +358,9 @@ def test_results_of_version_1_are_read(pair: list[Path], tmp_path: Path) -> None
         for run in model["processes"]:
             del run["during"]
             for state in ("before", "after"):
-                del run[state]["busy_seconds"], run[state]["stopped_seconds"]
+                for name in ("busy", "stopped", "suspended"):
+                    del run[state][f"{name}_seconds"]
+                del run[state]["continued"]
     again = BenchResult.parse(json.dumps(old), tmp_path)
     assert again.schema_version == 3
     assert again == result

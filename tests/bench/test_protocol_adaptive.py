@@ -167,3 +167,28 @@ def test_two_hidden_states_are_separated(pair: list[Path]) -> None:
     result = measure(pair[:1], options, device)
     (warning,) = [w for w in result.warnings if "two states" in w]
     assert "4 of 8 processes took 20% longer than the others" in warning
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"continued": 1}, "a signal stopped the process once, and it was continued"),
+        ({"continued": 3}, "a signal stopped the process 3 times, and it was continued"),
+        ({"suspended_seconds": 7.25}, "the device was suspended for 7.2 s"),
+    ],
+)
+def test_a_process_that_paused_is_repeated(
+    pair: list[Path], state: dict[str, Any], said: str
+) -> None:
+    """Its samples held the pause, or followed upon it with cold caches, and counted."""
+
+    def answers(index: int, name: str) -> list[Event]:
+        return answer([1000] * 4, after=state if index == 0 else None)
+
+    options = QUICK.model_copy(update={"retries": 1})
+    result = measure(pair, options, Scripted(answers))
+    assert [aside.reason for aside in result.set_aside] == [said]
+    assert not any(run.disturbances for model in result.models for run in model.processes)
+    always = measure(pair, QUICK, Scripted(lambda i, name: answer([1000] * 4, after=state)))
+    assert all(run.disturbances == (said,) for m in always.models for run in m.processes)
+    assert always.warnings.count(said) == 1

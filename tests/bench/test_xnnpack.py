@@ -96,6 +96,7 @@ def test_a_build_of_onnx_runtime_that_lacks_it(tmp_path: Path) -> None:
     assert isinstance(done.exception, MeasurementError)
     assert "this build of onnxruntime has no XNNPACK provider" in done.exception.message
     assert "leave out --xnnpack on" in done.exception.hint
+    assert "build onnxruntime with --use_xnnpack" in done.exception.hint
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -235,7 +236,7 @@ def test_a_lost_board_gives_its_measurement_back(
     assert warning.endswith("; another board of pi measures instead")
     # Whether the connection broke or none could be made, that can be continued.
     assert hint.startswith("hint: ")
-    assert hint.endswith(f"continue with `edgeconv bench --resume {journal}`")
+    assert hint.endswith(f"continue with `edgeconv bench --resume {shlex.quote(str(journal))}`")
     results = [out] if out.is_file() else list(out.glob("*.json"))
     devices = {BenchResult.load(path).device for path in results}
     assert second.name in devices

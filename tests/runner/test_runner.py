@@ -341,3 +341,26 @@ def test_a_profile_that_the_disk_cut_short(tmp_path: Path) -> None:
     (tmp_path / "profile.json").write_text('[{"cat": "No')
     with pytest.raises(RunnerError, match="is cut short"):
         node_events(Session())
+
+
+def test_a_process_that_was_stopped_says_so(tmp_path: Path) -> None:
+    model = write_onnx(tmp_path / "m.onnx")
+    request = RunRequest(model=str(model), **{**QUICK, "min_seconds": 0.5, "max_seconds": 5.0})
+    with (
+        runner_archive() as runner,
+        subprocess.Popen(
+            [sys.executable, "-I", str(runner)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(request.model_dump_json().encode() + b"\n")
+        process.stdin.flush()
+        events = []
+        for line in process.stdout:
+            events.append(json.loads(line))
+            if events[-1]["event"] == "warmup":
+                for number in (signal.SIGSTOP, signal.SIGCONT):
+                    process.send_signal(number)
+    states = {event["event"]: event["conditions"] for event in events if "conditions" in event}
+    assert [states[name]["continued"] for name in ("start", "warmup", "done")] == [0, 0, 1]

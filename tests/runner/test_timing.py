@@ -163,3 +163,20 @@ def test_a_quota_of_the_kernel() -> None:
         group.rmdir()
     assert quota == 0.02
     assert stopped > 0.2  # of half a second; little of the CPU is enough for that
+
+
+SUSPENDED = "from edgeconv.runner import system; print(system.suspended_seconds())"
+
+
+def test_a_suspended_system() -> None:
+    """A namespace of clocks looks like a system that was suspended for 1000 s more."""
+    asleep = ("unshare", "--time", "--fork", "--boottime", "1000")
+    can = subprocess.run([*asleep, "true"], capture_output=True, check=False)
+    if can.returncode != 0:
+        pytest.skip("needs namespaces of clocks, and the right to make some")
+    here, there = (
+        float(subprocess.check_output([*before, sys.executable, "-c", SUSPENDED]))
+        for before in ((), asleep)
+    )
+    # This machine itself may be suspended between the two, but hardly for ten seconds.
+    assert there - here == pytest.approx(1000, abs=10)

@@ -41,12 +41,13 @@ class Server:
         self.use_shell(PLAIN_SHELL)
         folder = self.folder
         (folder / "sshd_config").write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
-            f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\n"
+            f'Port {self.port}\nListenAddress 127.0.0.1\nHostKey "{folder}/host"\nPidFile none\n'
+            f'AuthorizedKeysFile "{folder}/authorized"\nStrictModes no\nUsePAM no\n'
             # Nothing of this machine's user is read; and each server is a device of its own.
-            f"PermitUserRC no\nSetEnv SHLVL=1 EDGECONV_LOCK={self.home}/lock\n"
+            f'PermitUserRC no\nSetEnv SHLVL=1 "EDGECONV_LOCK={self.home}/lock"\n'
             "PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\n"
-            f'ForceCommand cd {self.home} && exec sh {folder}/shell "$SSH_ORIGINAL_COMMAND"\n'
+            f"ForceCommand cd {shlex.quote(str(self.home))} && "
+            f'exec sh {shlex.quote(str(folder / "shell"))} "$SSH_ORIGINAL_COMMAND"\n'
         )
 
     @property
@@ -108,7 +109,7 @@ def write_config(config: Path, folder: Path, changes: dict[str, str]) -> None:
         "StrictHostKeyChecking": "yes",
     } | changes
     lines = [
-        f" {key} {folder / value if (folder / value).is_file() else value}\n"
+        f' {key} "{folder / value if (folder / value).is_file() else value}"\n'
         for key, value in options.items()
     ]
     config.write_text("Host board\n" + "".join(lines))

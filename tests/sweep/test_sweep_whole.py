@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -235,3 +237,17 @@ def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
     for task in Path(f"/proc/{process.pid}/task").iterdir():
         found += [int(child) for child in (task / "children").read_text().split()]
     return [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_a_clock_that_was_set_back_drops_nothing(
+    digits: Path, undisturbed: SweepResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a sweep used just now seemed to be older than the sweep, and went if room was short."""
+    times = iter([time.time() + 3600])  # when it began; from then on the clock is right
+    clocks = SimpleNamespace(time=lambda: next(times, time.time()), monotonic=time.monotonic)
+    monkeypatch.setattr("edgeconv.sweep.run.time", clocks)
+    monkeypatch.setenv("EDGECONV_MAX_CACHE_BYTES", "1")
+    cache = Cache(digits / "cache")
+    sweep(read_plan(digits / "plan.toml"), cache, workers=0)
+    kept = Counter(entry.kind for entry in cache.entries())
+    assert (kept["export"], kept["score"]) == (4, 4)  # the parts of scores were not used again
