@@ -36,9 +36,7 @@ def saved(
         helper.make_function("own", name, ["x", "ratio", "train"], ["y"], [dropout()], domains[:1])
         for name in functions
     ]
-    onnx.save(
-        helper.make_model(graph, opset_imports=domains, ir_version=8, functions=of_own), path
-    )
+    onnx.save(helper.make_model(graph, opset_imports=domains, ir_version=8, functions=of_own), path)
     return path
 
 
