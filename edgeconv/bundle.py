@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 
 from edgeconv.arguments import StatedRecord
 from edgeconv.errors import BundleError, UsageError
+from edgeconv.model_args import Scalar
 from edgeconv.near_names import near_paths
 from edgeconv.preprocessing import Preprocessing
 from edgeconv.units import format_bytes
@@ -348,7 +349,7 @@ class Manifest(Versioned):
     schema_version: int = 3  # 1 has no checksums beside it, 2 no task
     edgeconv_version: str
     model: str
-    model_args: dict[str, str | int | float | bool]
+    model_args: dict[str, Scalar | list[Scalar]]
     weights_sha256: str
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from edgeconv.python_names import in_python
+
 T = TypeVar("T")
 
 
 def _lines(message: str, hint: str) -> str:
-    return f"{message}\nhint: {hint}" if hint else message
+    return in_python(f"{message}\nhint: {hint}" if hint else message)
 
 
 class EdgeconvError(Exception):
@@ -35,7 +37,7 @@ class EdgeconvError(Exception):
         self.after_result = after_result
 
     def __str__(self) -> str:
-        """The lines that the command line prints after ``error:``."""
+        """Message and hint for a caller from Python, with its arguments for options."""
         return _lines(self.message, self.hint)
 
 
@@ -52,7 +54,7 @@ class Notice:
     hint: str
 
     def __str__(self) -> str:
-        """The lines that the command line prints after ``warning:``."""
+        """Message and hint for a caller from Python, with its arguments for options."""
         return _lines(self.message, self.hint)
 
 

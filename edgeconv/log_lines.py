@@ -6,9 +6,11 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TextIO
 
 from edgeconv.errors import Notice
 from edgeconv.printable import printable, printable_lines
+from edgeconv.wrapping import for_terminal
 
 _SUBJECT: ContextVar[str] = ContextVar("subject", default="")
 
@@ -26,7 +28,7 @@ def warnings_about(subject: str) -> Iterator[None]:
 def show_warnings() -> None:
     """Show our own warnings and their hints on standard error, in this process."""
     handler = logging.StreamHandler()
-    handler.setFormatter(WarningLines())
+    handler.setFormatter(WarningLines(handler.stream))
     handler.addFilter(_OnceForEachSubject())
     _only(handler)
 
@@ -93,10 +95,22 @@ class _OnceForEachSubject(logging.Filter):
 
 
 class WarningLines(logging.Formatter):
-    """A warning, and what to do about it on a line of its own."""
+    """A warning, and what to do about it on a line of its own.
+
+    Args:
+        stream: Where they are shown.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
 
     def format(self, record: logging.LogRecord) -> str:
-        """The lines of a record."""
+        """The lines of a record, as the stream shows them."""
+        lines = self._lines(record).splitlines()
+        return "\n".join(for_terminal(line, self._stream) for line in lines)
+
+    def _lines(self, record: logging.LogRecord) -> str:
         level = record.levelname.lower()
         if subject := _SUBJECT.get():
             level = f"{level}: {printable(subject)}"

@@ -73,6 +73,13 @@ def format_duration(
     return f"{significant(value)} {unit}"
 
 
+def format_clock(seconds: float) -> str:
+    """A time as 1:05, or 2:00:00 from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def format_ratio(ratio: float, *, digits: int = _DIGITS) -> str:
     """``1.934`` as 1.93 and the multiplication sign."""
     return f"{significant(ratio, digits)}\N{MULTIPLICATION SIGN}"

@@ -32,7 +32,10 @@ def begun_manifest(prepared: Prepared, source: Source) -> Manifest:
     manifest = Manifest(
         edgeconv_version=edgeconv.__version__,
         model=source.spec,
-        model_args=dict(source.args),
+        model_args={
+            name: value if value is None or isinstance(value, (str, int, float)) else list(value)
+            for name, value in source.args.items()
+        },
         weights_sha256=weights_sha256(graph),
         inputs=input_infos(described),
         outputs=output_infos(described),

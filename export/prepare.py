@@ -79,6 +79,7 @@ def find_source(asked: ExportRequest) -> Source:
         batch=asked.batch,
         stated=asked.stated_inputs,
         example=asked.example,
+        dynamic=asked.dynamic_batch,
     )
     return _at_batch(source, TRACED) if asked.dynamic_batch else source
 
@@ -243,6 +244,7 @@ def _read_file(request: ResolvedRequest, path: Path, batch: int | None) -> Captu
         stated=stated,
         cut_outputs=asked.cut_outputs,
         traced=TRACED if asked.dynamic_batch and batch == TRACED else None,
+        from_example=asked.example is not None and batch is None,
     )
 
 

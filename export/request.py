@@ -29,6 +29,7 @@ from edgeconv.export.data.stated import read_preprocessing
 from edgeconv.export.inspect.runtimes import tflite_release
 from edgeconv.export.opset import INT16_OPSET, MAX_OPSET, MIN_OPSET
 from edgeconv.export.quantize_options import QuantizeOptions
+from edgeconv.model_args import ModelArgs
 from edgeconv.near_names import did_you_mean
 from edgeconv.preprocessing import Preprocessing
 from edgeconv.progress import Progress, no_progress
@@ -156,7 +157,7 @@ class ExportRequest:
     weights: str | Path | None = None
     weights_key: str | None = None
     pretrained: bool = False
-    model_args: Mapping[str, str | int | float | bool] | None = None
+    model_args: ModelArgs | None = None
     cut_outputs: Sequence[str] = ()
     preprocessing: Preprocessing | str | Path | None = None
     labels: Sequence[str] | None = None

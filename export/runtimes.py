@@ -24,8 +24,9 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from edgeconv.bundle import OPEN, Format, Layout, TensorInfo
-from edgeconv.errors import EdgeconvError, first_line
+from edgeconv.errors import DataError, EdgeconvError, first_line
 from edgeconv.export.data.samples import Batch
+from edgeconv.export.index_errors import HINT, in_the_words_of_onnx_runtime
 from edgeconv.export.quiet import debugging, quiet_native
 from edgeconv.printable import file_name
 
@@ -152,6 +153,9 @@ def _run(
     try:
         arrays: list[npt.NDArray[Any]] = session.run(list(names), dict(feed))
     except Exception as error:  # ONNX Runtime's exceptions have no common base
+        beyond = in_the_words_of_onnx_runtime(str(error), feed)
+        if beyond is not None:
+            raise DataError(beyond, hint=HINT) from error
         raise _failed(_ONNX_RUNTIME, error) from error
     # ONNX Runtime 1.20 to 1.23 answer with a view of an input that is an output as well, and do not
     # keep the memory that it shows.

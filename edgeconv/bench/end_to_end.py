@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import Field, computed_field, model_validator
 
 from edgeconv import __version__
+from edgeconv.bench.adaptive import undecided
 from edgeconv.bench.check import Checked
 from edgeconv.bench.inputs import described
 from edgeconv.bench.interference import warnings
@@ -166,7 +167,8 @@ def measure_end_to_end(
 
 def _result(journal: Journal, checks: Sequence[Checked], frame: Frame) -> EndToEndResult:
     session = journal.session
-    models = tuple(_model(session.files[row], journal, row) for row in runnable_of(checks))
+    runs = {row: runs_of(journal, row) for row in runnable_of(checks)}
+    models = tuple(_model(session.files[row], journal, row) for row in runs)
     machine = journal.finished[-1].machine
     frames = [model.frames for model in models]
     return EndToEndResult(
@@ -177,7 +179,10 @@ def _result(journal: Journal, checks: Sequence[Checked], frame: Frame) -> EndToE
         options=session.options,
         frame=frame,
         models=models,
-        warnings=warnings(frames, machine, session.options, journal.set_aside),
+        warnings=(
+            *undecided(runs, session.options),
+            *warnings(frames, machine, session.options, journal.set_aside),
+        ),
         set_aside=tuple(journal.set_aside),
         left_out=left_out_of(session, checks),
     )

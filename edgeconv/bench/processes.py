@@ -6,22 +6,26 @@ adds as much to one as to another.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeconv.bench.adaptive import answered
+from edgeconv.bench.adaptive import answered, pairs_of
 from edgeconv.bench.check import naming
 from edgeconv.bench.clocks import fastest_clock, marked, slower_clock
 from edgeconv.bench.interference import disturbances, overheated, throttled
 from edgeconv.bench.journal import Finished, Journal
 from edgeconv.bench.process_events import Answer, why_cut
+from edgeconv.bench.repetition import LEAST
 from edgeconv.bench.result import ProcessRun, SetAside
+from edgeconv.bench.time_limit import UNLIMITED, TimeLimit
 from edgeconv.device import Device, Lock, RunRequest
 from edgeconv.errors import MeasurementError
 from edgeconv.progress import Progress
+from edgeconv.units import format_clock
 
 COOLING_SECONDS = 10.0  # before a process that a throttled board spoiled is repeated
 
@@ -75,16 +79,21 @@ def measure_repetitions(
     """
     options = journal.session.options
     done = {entry.run.order for entry in journal.finished}
+    seconds = math.inf if options.detect is None else options.max_time
+    limit = TimeLimit(seconds, len(runnable), max(options.repetitions, LEAST))
     repetition = 0
     while repetition < options.repetitions or not _answered(journal, runnable, repetition):
+        if not limit.allows_round(repetition):
+            break
         total = len(runnable) * max(options.repetitions, repetition + 1)
         for step in round_of(runnable, repetition):
             row = rows[step.row]
-            progress(f"Measuring {row.label}", step.order, total)
+            most = "" if options.detect is None else f" (at most {format_clock(limit.left)} more)"
+            progress(f"Measuring {row.label}{most}", step.order, total)
             if step.order in done:
                 continue
             with naming(row.path):
-                measure_process(row.request, step, device, lock, journal)
+                measure_process(row.request, step, device, lock, journal, limit=limit)
         repetition += 1
 
 
@@ -95,7 +104,8 @@ def _answered(journal: Journal, rows: Sequence[int], repetitions: int) -> bool:
         return True
     if repetitions % 2:  # as many forth as back
         return False
-    return answered([runs_of(journal, row) for row in rows], options.detect)
+    runs = {row: runs_of(journal, row) for row in rows}
+    return answered(runs, options.detect, pairs_of(rows, options))
 
 
 def finished_of(journal: Journal, row: int) -> list[Finished]:
@@ -116,6 +126,7 @@ def measure_process(
     lock: Lock | None,
     journal: Journal,
     reasons: Reasons = disturbances,
+    limit: TimeLimit = UNLIMITED,
 ) -> None:
     """Measure one process, again if it was disturbed, and put what it said into the journal.
 
@@ -126,6 +137,7 @@ def measure_process(
         lock: Keeps the device to this session.
         journal: Gets the process, and the samples of those that were disturbed or cut short.
         reasons: Why a process is to be repeated.
+        limit: The time of the session, which repeats nothing where it runs short.
 
     Raises:
         MeasurementError: It could not be measured, or the device is another machine now.
@@ -143,10 +155,11 @@ def measure_process(
             if answer.samples:
                 journal.add(_set_aside(step, answer.samples, why_cut(error)))
             raise
+        limit.note_try()
         earlier = [entry.run for entry in journal.finished if entry.model == step.row]
         disturbed = reasons(run)
         slow = slower_clock(run, fastest_clock([*earlier, run]))
-        if (disturbed or slow) and left:
+        if (disturbed or slow) and left and limit.allows_repeating(len(journal.finished)):
             why = [*disturbed, *([slow] if slow else [])]
             journal.add(_set_aside(step, answer.samples, "; ".join(why)))
             if throttled(run) or overheated(run):

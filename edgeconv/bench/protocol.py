@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 
 from edgeconv import __version__
+from edgeconv.bench.adaptive import undecided
 from edgeconv.bench.check import Checked, check_models
 from edgeconv.bench.inputs import channels_first, check_inputs, pixels
 from edgeconv.bench.interference import warnings
@@ -144,19 +145,22 @@ def left_out_of(session: Session, checks: Sequence[Checked]) -> tuple[LeftOut, .
 
 def _result(journal: Journal, checks: Sequence[Checked]) -> BenchResult:
     session = journal.session
+    runs = {index: runs_of(journal, index) for index in runnable_of(checks)}
     models = [
         ModelResult(
-            file=file,
-            threads=threads,
-            processes=runs_of(journal, index),
-            memory=checked.memory,
-            agreement=checked.agreement,
+            file=session.rows[index][0],
+            threads=session.rows[index][1],
+            processes=processes,
+            memory=checks[index].memory,
+            agreement=checks[index].agreement,
         )
-        for index, ((file, threads), checked) in enumerate(zip(session.rows, checks, strict=True))
-        if not checked.failure
+        for index, processes in runs.items()
     ]
     machine = journal.finished[-1].machine
-    found = warnings(models, machine, session.options, journal.set_aside)
+    found = (
+        *undecided(runs, session.options),
+        *warnings(models, machine, session.options, journal.set_aside),
+    )
     return BenchResult(
         edgeconv_version=__version__,
         started=session.started,

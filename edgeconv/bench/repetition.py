@@ -6,6 +6,7 @@ import math
 
 LEAST = 6  # repetitions before the width of an interval is believed
 MOST = 40  # the limit of --detect unless another is stated
+MOST_SECONDS = 600.0  # the same in time
 
 
 def enough_calm(calm: int, processes: int) -> bool:

@@ -13,7 +13,7 @@ from pydantic import Field, computed_field, model_validator
 
 from edgeconv.arguments import StatedRecord
 from edgeconv.bench import statistics
-from edgeconv.bench.repetition import MOST, enough_calm
+from edgeconv.bench.repetition import MOST, MOST_SECONDS, enough_calm
 from edgeconv.bench.statistics import Figure
 from edgeconv.bundle import sha256_of
 from edgeconv.device.messages import (
@@ -39,13 +39,15 @@ class BenchOptions(StatedRecord):
     ``inputs`` is an .npz file with one array per input; without it the inputs are structured values
     made from ``seed``. A process that was disturbed is repeated up to ``retries`` times.
     ``repetitions`` are the processes of each file; with ``detect`` (0.03 is 3 %) they are the
-    fewest, and more follow until such a change would be found, up to ``max_repetitions``. Several
-    numbers of ``threads`` are a sweep: every file is measured with each, in turns. ``xnnpack`` says
-    whether XNNPACK may run the files; None is what each runtime does by itself.
+    fewest, and more follow until such a change would be found, up to ``max_repetitions`` and for
+    about ``max_time`` (the fewest may be fewer then). With ``in_pairs`` the files are an old and a
+    new version in turns, and such a change would be found between these two. Several numbers of
+    ``threads`` are a sweep: every file is measured with each, in turns. ``xnnpack`` says whether
+    XNNPACK may run the files; None is what each runtime does by itself.
     """
 
     repetitions: int = Field(default=3, ge=1, le=1000)
-    runs: Count = Field(default=50, ge=1)
+    runs: int = Field(default=50, ge=1, lt=2**63)
     seconds: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     max_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     warmup: float = Field(default=0.5, ge=0, allow_inf_nan=False)
@@ -57,6 +59,8 @@ class BenchOptions(StatedRecord):
     retries: int = Field(default=2, ge=0, le=100)
     detect: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_repetitions: int = Field(default=MOST, ge=1, le=1000)
+    max_time: float = Field(default=MOST_SECONDS, gt=0, allow_inf_nan=False)
+    in_pairs: bool = False
     xnnpack: bool | None = None
 
     @property

@@ -20,7 +20,7 @@ from edgeconv.cli.command_class import CommandGroup
 from edgeconv.errors import NO_ROOM, EdgeconvError, room_hint
 from edgeconv.log_lines import PrintableLines, show_warnings
 from edgeconv.printable import without_middle
-from edgeconv.report.output import echo_json, echo_line, give_up_streams, prepare_streams
+from edgeconv.report.output import echo_json, echo_sentence, give_up_streams, prepare_streams
 
 _COMPLETING = "_EDGECONV_COMPLETE"  # in the environment when a shell asks what Tab shall offer
 
@@ -186,9 +186,9 @@ def _fail(
         logging.getLogger("edgeconv").exception("%s", message)
     message, hint = without_middle(message), without_middle(hint)
     with contextlib.suppress(OSError):  # what a full disk or a closed pipe does not take
-        echo_line(f"error: {message}", err=True, color="red")
+        echo_sentence(f"error: {message}", err=True, color="red")
         if hint:
-            echo_line(f"hint: {hint}", err=True)
+            echo_sentence(f"hint: {hint}", err=True)
     if not after_result:
         with contextlib.suppress(OSError):
             _print_json(message, hint, code)

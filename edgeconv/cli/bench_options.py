@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgeconv.cli.comparing import max_time_option
 from edgeconv.cli.values import NearChoice, Share, Threads, given_options
 from edgeconv.errors import UsageError
 
@@ -23,7 +24,7 @@ EMULATED = "emulated:"
 RUNTIMES = ("litert", "tflite-runtime", "onnxruntime")
 # Options that --operators, --sustained and emulated boards have no use for: the first keeps its own
 # time, the second runs one process per file, and an emulated board takes no times.
-ADAPTIVE = ("detect", "max_repetitions", "gate", "max_regression")
+ADAPTIVE = ("detect", "max_repetitions", "max_time", "gate", "max_regression")
 NOT_TOGETHER = ("sustained", "operators", *ADAPTIVE)
 NOT_END_TO_END = ("sustained", "operators", "together", "inputs", "gate", "max_regression")
 OF_TIME = ("seconds", "resume", "sustained", *ADAPTIVE)
@@ -81,6 +82,7 @@ _MEASURING = (
         show_default=True,
         help="Processes per file at most, for --detect and --gate.",
     ),
+    max_time_option("--detect and --gate"),
     click.option(
         "--threads",
         type=Threads(),
@@ -146,6 +148,7 @@ class BenchSettings:
     repetitions: int
     detect: float | None
     max_repetitions: int
+    max_time: float
     gate: bool
     max_regression: float
     threads: int | tuple[int, ...]
@@ -186,6 +189,8 @@ class BenchSettings:
             repetitions=self.repetitions,
             detect=detect or None,
             max_repetitions=self.max_repetitions,
+            max_time=self.max_time,
+            in_pairs=self.gate,
             runs=self.runs,
             seconds=self.seconds,
             max_seconds=self.max_seconds,

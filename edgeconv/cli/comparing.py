@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgeconv.cli.values import NearChoice, Share
+from edgeconv.cli.values import NearChoice, Share, stated
+from edgeconv.units import seconds_of
 
 if TYPE_CHECKING:
     from edgeconv.bench.compare.comparison import Outcome, Terms
@@ -44,6 +45,31 @@ def max_regression_option(command: Command) -> Command:
         "more instructions it may take.",
     )
     return option(command)
+
+
+def max_time_option(of: str) -> Callable[[Command], Command]:
+    """Make ``--max-time``; ``of`` names the options that it limits."""
+    return click.option(
+        "--max-time",
+        type=stated(_some_seconds),
+        metavar="TIME",
+        default="10min",
+        show_default=True,
+        help=f"About how long {of} may take: what is not decided by then stays open. Every file is "
+        "measured twice in any case.",
+    )
+
+
+def _some_seconds(text: str) -> float:
+    """Read a duration.
+
+    Raises:
+        ValueError: It is something else, or none.
+    """
+    seconds = seconds_of(text)
+    if seconds == 0:
+        raise ValueError(f"{text!r} leaves no time")
+    return seconds
 
 
 def terms_of(across: tuple[str, ...], history: History) -> Terms:

@@ -11,10 +11,12 @@ import click
 from edgeconv.bundle import Precision
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.completions import complete_model
+from edgeconv.cli.next_command import model_words, suggest
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import input_size_option, model_args_option, wide_option
 from edgeconv.cli.values import EnumChoice, given_options, negated
 from edgeconv.errors import CaptureError, UsageError
+from edgeconv.model_args import ModelArg
 from edgeconv.report.output import echo_json
 from edgeconv.report.stacked import print_fitted
 from edgeconv.report.tables import Column, console, table
@@ -50,7 +52,7 @@ class CostSettings:
     """
 
     model: str | None
-    model_args: dict[str, str | int | float | bool]
+    model_args: dict[str, ModelArg]
     input_size: tuple[int, ...] | None
     precision: Precision
     layers: bool
@@ -126,6 +128,8 @@ def command(settings: CostSettings) -> None:
     if settings.layers:
         _print_layers(cost, wide=settings.wide)
     _print_sums(cost)
+    if not given_options(("model_args", "input_size")):
+        suggest("export", *model_words(settings.model))
 
 
 def _compare(conv: str, groups: int | None, dilation: int) -> tuple[ConvKind, ...]:

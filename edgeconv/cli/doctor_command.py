@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator
 import click
 
 from edgeconv.cli.command_class import Command
+from edgeconv.cli.next_command import suggest
 from edgeconv.doctor import Finding, State, examine
 from edgeconv.printable import printable
 from edgeconv.report.output import echo_json, echo_line
 
 SCHEMA_VERSION = 1
+FIRST_EXPORT = "mobilenet_v1_025"  # of the first tutorial
 _WIDTH = 80
 _NAME_WIDTH = 16
 _COLORS = {State.ERROR: "red", State.WARNING: "yellow"}
@@ -45,6 +47,8 @@ def command(ctx: click.Context, as_json: bool) -> None:
         echo_line("")
         names = ", ".join(each.name for each in broken)
         echo_line(f"to mend: {names}" if broken else "all that edgeconv needs works", bold=True)
+        if not broken:
+            suggest("export", FIRST_EXPORT)
     ctx.exit(1 if broken else 0)
 
 

@@ -358,7 +358,7 @@ def _print(result: Escalated, settings: ExportSettings, seconds: Mapping[str, fl
     from edgeconv.report.attempts import print_attempts
     from edgeconv.report.bundle import print_bundle
     from edgeconv.report.front import print_front
-    from edgeconv.report.output import echo_json
+    from edgeconv.report.output import echo_json, echo_sentence
 
     if result.attempts and not (settings.as_json or settings.quiet):
         if result.front:
@@ -369,6 +369,18 @@ def _print(result: Escalated, settings: ExportSettings, seconds: Mapping[str, fl
         echo_json(bundle.manifest)
     elif not settings.quiet:
         print_bundle(bundle, seconds=seconds)
+        if (made_by := _factory(settings.request)) is not None:
+            echo_sentence(f"weights: as {made_by} makes them; --weights loads others")
+
+
+def _factory(request: ExportRequest) -> str | None:
+    """The factory of the user's whose own weights were exported, if there is one.
+
+    Whether they are trained shows nowhere: a factory may load some, or leave the first random ones.
+    """
+    spec = str(request.model)
+    of_library = spec.startswith(("timm:", "torchvision:"))
+    return spec if ":" in spec and not of_library and request.weights is None else None
 
 
 def _point_out_slow_int8(bundle: Bundle, device: str, release: str | None) -> None:

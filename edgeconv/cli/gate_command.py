@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeconv.cli.command_class import Command
-from edgeconv.cli.comparing import across_option, exit_with, max_regression_option, terms_of
+from edgeconv.cli.comparing import (
+    across_option,
+    exit_with,
+    max_regression_option,
+    max_time_option,
+    terms_of,
+)
 from edgeconv.cli.completions import complete_device_or_pool, complete_file
 from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import html_option, refuse_undrawable
 from edgeconv.cli.places import wait_option
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
-from edgeconv.cli.values import EnumChoice, Share, stated_words
+from edgeconv.cli.values import EnumChoice, Share, given_options, stated_words
 from edgeconv.cli.verdict_outputs import VerdictOutputs, verdict_outputs
 from edgeconv.errors import UsageError
 
@@ -52,6 +58,7 @@ class GateSettings:
     measure: Measure
     device: str | None
     wait: float
+    max_time: float
     page: Path | None
     store: str | None
     outputs: VerdictOutputs
@@ -108,6 +115,7 @@ class GateSettings:
     "devices.toml as for bench.",
 )
 @wait_option
+@max_time_option("--measure")
 @store_option
 @html_option
 @verdict_outputs
@@ -199,8 +207,8 @@ def _reports(
         raise UsageError(
             "--device says where --measure measures bundles or model files", hint="leave it out"
         )
-    if settings.wait and settings.measure is Measure.NEVER:
-        raise UsageError("--wait is for --measure", hint="leave it out, or pass --measure")
+    if settings.measure is Measure.NEVER and (named := given_options(["wait", "max_time"])):
+        raise UsageError(f"{named[0]} is for --measure", hint="leave it out, or pass --measure")
     history = History.at(settings.store)
     matched = match(*names, history, Path.cwd())
     terms = terms_of(settings.across, history)
@@ -216,6 +224,7 @@ def _session(settings: GateSettings) -> GateSession:
     return GateSession(
         detect=settings.max_regression,
         wait_seconds=settings.wait,
+        most_seconds=settings.max_time,
         store=settings.store,
         quiet=settings.quiet,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.cli.command_class import Command
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import wide_option
@@ -94,8 +95,28 @@ def command(settings: HistorySettings) -> None:
     elif entries:
         print_history(entries, wide=settings.wide)
         print_notes(notes(entries))
+        if settings.store is None:  # that may have a password
+            _suggest(entries)
     else:
         print_notes([_why_none(settings.pattern, history)])
+
+
+def _suggest(entries: list[Entry]) -> None:
+    """Say how to go on: to what changed since the same file was last measured, or to a page."""
+    newest = entries[0].run
+    measured = {_subject(entry) for entry in entries if entry.run == newest}
+    before = (e.run for e in entries if e.run != newest and _subject(e) in measured)
+    earlier = next(before, None)
+    if earlier is None:
+        suggest("report", str(newest))
+    else:
+        suggest("compare", str(earlier), str(newest))
+
+
+def _subject(entry: Entry) -> tuple[object, ...]:
+    """What two runs must have in common to be compared."""
+    kind = (entry.median_ns is None, entry.instructions is None, entry.figure)
+    return (entry.name, entry.device, entry.runtime, entry.threads, *kind)
 
 
 def _export(history: History, settings: HistorySettings, form: str, path: Path) -> None:

@@ -12,12 +12,13 @@ import click
 
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.completions import complete_model
-from edgeconv.cli.next_command import suggest
+from edgeconv.cli.next_command import model_words, suggest
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import input_size_option, model_args_option, wide_option
 from edgeconv.cli.values import given_options
 from edgeconv.errors import UsageError
+from edgeconv.model_args import ModelArg
 from edgeconv.near_names import did_you_mean
 from edgeconv.report.output import echo_json, echo_line
 from edgeconv.report.stacked import GAP, print_fitted
@@ -47,7 +48,7 @@ class ModelsSettings:
     gradients: bool
     receptive_field: bool
     out: Path | None
-    model_args: dict[str, str | int | float | bool]
+    model_args: dict[str, ModelArg]
     input_size: tuple[int, ...] | None
     wide: bool
     as_json: bool
@@ -114,7 +115,7 @@ def command(settings: ModelsSettings) -> None:
         echo_json(NetworksDocument.model_validate({"networks": networks}))
     elif pattern == cards[0].name:
         _print_card(cards[0], model_options(pattern), pretrained=pattern in FILES)
-        suggest("export", pattern, *(["--pretrained"] if pattern in FILES else []))
+        suggest("export", *model_words(pattern))
     else:
         _print_list(cards, wide=settings.wide)
 

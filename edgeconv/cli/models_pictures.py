@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeconv.errors import CaptureError, UsageError
+from edgeconv.model_args import ModelArgs
 from edgeconv.report import field_plot, gradient_plot
 from edgeconv.report.output import echo_line
 from edgeconv.report.plotting import save
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edgeconv.models.gradient_flow import LayerGradient
-
-ModelArgs = Mapping[str, str | int | float | bool]
 
 _BATCH = 4  # normalization needs more than one sample
 

@@ -25,6 +25,13 @@ def suggest(*words: str | Path) -> None:
         echo_line(f"next: {line}", err=True)
 
 
+def model_words(model: str) -> list[str]:
+    """A network as ``edgeconv export`` takes it, with trained weights if the zoo has some."""
+    from edgeconv.models.pretrained import FILES
+
+    return [model, *(["--pretrained"] if model in FILES else [])]
+
+
 def _word(word: str | Path) -> str:
     text = str(word)
     return f"./{text}" if isinstance(word, Path) and text.startswith("-") else text

@@ -34,7 +34,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Plan": ("example_plan", "dry_run"),
     "How long to measure": (
         *("runs", "seconds", "max_seconds", "warmup", "repetitions", "detect"),
-        *("max_repetitions", "retries", "seed"),
+        *("max_repetitions", "max_time", "retries", "seed"),
     ),
     "Comparison": (
         *("baseline", "gate", "measure", "max_regression", "max_accuracy_loss", "across"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from edgeconv.cli.command_class import Command
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.places import device_option, place_of
 from edgeconv.cli.settings import takes
@@ -69,3 +70,5 @@ def command(settings: PredictSettings) -> None:
             place = stack.enter_context(place_of(settings.device))
         with redirect_stdout(results()):  # the script of the bundle prints the answer
             predict(bundle, settings.given, settings.file, settings.out, place)
+    device = () if settings.device is None else ("--device", settings.device)
+    suggest("bench", settings.bundle, *device)

@@ -10,6 +10,7 @@ import click
 
 from edgeconv.bundle import MANIFEST_NAME, Bundle
 from edgeconv.cli.command_class import Command
+from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
@@ -69,6 +70,17 @@ def command(settings: ReportSettings) -> None:
     sections = sections_of(subject.bundles, subject.results)
     write_page(settings.out, settings.title or _title(subject), sections)
     echo_line(f"wrote {settings.out}")
+    _suggest(subject)
+
+
+def _suggest(subject: _Subject) -> None:
+    """Say how to go on: to the file to deploy, or to the latencies that the page lacks."""
+    from edgeconv.bench import BenchResult
+
+    if subject.sweeps:
+        suggest("sweep", "best", subject.sweeps[0])
+    elif subject.bundles and not any(isinstance(each, BenchResult) for each in subject.results):
+        suggest("bench", subject.bundles[0].path)
 
 
 @dataclass
@@ -77,6 +89,7 @@ class _Subject:
 
     bundles: list[Bundle] = field(default_factory=list)
     results: list[Versioned] = field(default_factory=list)
+    sweeps: list[Path] = field(default_factory=list)  # files of those results that are of a sweep
 
 
 def _read_result(path: Path) -> Versioned:
@@ -113,6 +126,7 @@ def _read(paths: tuple[Path, ...], store: str | None) -> _Subject:
     """
     from edgeconv.store.history import History
     from edgeconv.store.result_selector import is_run
+    from edgeconv.sweep.result import SweepResult
 
     subject = _Subject()
     for path in paths:
@@ -120,6 +134,7 @@ def _read(paths: tuple[Path, ...], store: str | None) -> _Subject:
             subject.bundles.append(Bundle.load(path))
         elif path.is_file():
             subject.results.append(_read_result(path))
+            subject.sweeps += [path] if isinstance(subject.results[-1], SweepResult) else []
         elif is_run(str(path)):
             subject.results.append(History.at(store).get(int(str(path))))
         else:

@@ -38,7 +38,8 @@ model_args_option = click.option(
     type=key_value,
     multiple=True,
     callback=as_dict,
-    help="Argument of the network's factory, as in width_mult=0.5. Repeatable.",
+    help="Argument of the network's factory: a number, true, false, None, a list or a text, as in "
+    "width_mult=0.5 or out_indices=[1,2]. Repeatable.",
 )
 _NETWORK = (
     input_size_option,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgeconv.bench import BenchOptions, BenchResult, measure
 from edgeconv.bench.compare.side_by_side import Sides, compare_side_by_side, files_of
-from edgeconv.bench.repetition import LEAST
+from edgeconv.bench.repetition import LEAST, MOST_SECONDS
 from edgeconv.bundle import MANIFEST_NAME
 from edgeconv.cli.bench_boards import on_the_next_free, pools_named
 from edgeconv.cli.bench_files import files_named
@@ -38,12 +38,14 @@ class GateSession:
     Attributes:
         detect: The change that must be found, as a share.
         wait_seconds: How long to wait for a device that others use.
+        most_seconds: About how long to measure.
         store: The history that keeps the result, if not the usual one.
         quiet: Whether no progress is shown.
     """
 
     detect: float
     wait_seconds: float = 0.0
+    most_seconds: float = MOST_SECONDS
     store: str | None = None
     quiet: bool = False
 
@@ -92,8 +94,14 @@ def _measured(
 ) -> ComparisonReport[LatencyComparison]:
     repetitions = max(options.repetitions, LEAST)
     limit = max(options.max_repetitions, repetitions)
-    changes = {"repetitions": repetitions, "max_repetitions": limit}
-    asked = options.model_copy(update={**changes, "detect": session.detect or None})
+    changes = {
+        "repetitions": repetitions,
+        "max_repetitions": limit,
+        "max_time": session.most_seconds,
+        "detect": session.detect or None,
+        "in_pairs": True,
+    }
+    asked = options.model_copy(update=changes)
     (pool,) = pools_named([device])
 
     def on(board: Board) -> BenchResult:

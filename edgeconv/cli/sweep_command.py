@@ -12,7 +12,7 @@ from edgeconv.cli.command_class import CommandGroup
 from edgeconv.cli.next_command import suggest
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
-from edgeconv.cli.values import stated
+from edgeconv.cli.values import stated, stated_words
 from edgeconv.errors import EdgeconvError, UsageError
 from edgeconv.report.output import echo_json, echo_line, echo_lines
 from edgeconv.units import bytes_of, seconds_of
@@ -128,7 +128,7 @@ def run(settings: RunSettings) -> None:
         left = format_duration(sum(kind.left_seconds for kind in kinds))
         print_notes([f"about {left} one after another; workers share all but measurements"])
         if not settings.quiet:
-            suggest("sweep", settings.plan)
+            suggest("sweep", settings.plan, *stated_words(("out", "cache", "scheduler", "workers")))
         return
     refuse_unwritable(settings.out)
     from edgeconv.report.chains import chain_notes, chain_table

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from edgeconv.errors import UsageError
 from edgeconv.limits import LABELS_BYTES
+from edgeconv.model_args import ModelArg, parse_model_arg
 from edgeconv.near_names import did_you_mean, near_paths
 
 if TYPE_CHECKING:
@@ -265,12 +266,12 @@ def layer_rules(text: str | tuple[LayerRule, ...]) -> tuple[LayerRule, ...]:
     return read_layers(text) if isinstance(text, str) else text
 
 
-def key_value(text: str) -> tuple[str, str | int | float | bool]:
-    """Read ``key=value``; the value is an integer, a float, true, false, or else text."""
+def key_value(text: str) -> tuple[str, ModelArg]:
+    """Read ``key=value``; see :func:`edgeconv.model_args.parse_model_arg`."""
     key, separator, value = text.partition("=")
     if not separator or not key.isidentifier():
         raise click.BadParameter(f"{text!r} is not key=value")
-    return key, _literal(value)
+    return key, parse_model_arg(value)
 
 
 def key_text(text: str) -> tuple[str, str]:
@@ -279,16 +280,3 @@ def key_text(text: str) -> tuple[str, str]:
     if not separator:
         raise click.BadParameter(f"{text!r} is not key=text")
     return key, value
-
-
-def _literal(text: str) -> str | int | float | bool:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        return text

@@ -17,6 +17,7 @@ from edgeconv.bundle import (
 )
 from edgeconv.metrics import EQUAL_DB
 from edgeconv.progress import TRYING
+from edgeconv.report.output import echo_sentence
 from edgeconv.report.stacked import stacked
 from edgeconv.report.tables import Column, console
 from edgeconv.units import format_bytes, format_percent, significant
@@ -51,16 +52,16 @@ def print_bundle(
     out.print(stacked(*accuracy_cells(manifest.artifacts, figures)))
     out.print(stacked(*file_cells(manifest.artifacts, figures)))
     for line in worst_lines([(a, _figures(a, figures)) for a in manifest.artifacts]):
-        out.print(line)
+        echo_sentence(line)
     for runtime in dict.fromkeys(artifact.lowest_runtime for artifact in manifest.artifacts):
         paths = [a.path for a in manifest.artifacts if a.lowest_runtime == runtime]
-        out.print(f"from {runtime} on: {', '.join(paths)}")
+        echo_sentence(f"from {runtime} on: {', '.join(paths)}")
     calibration = manifest.calibration
     if calibration:
         source = "synthetic inputs" if calibration.synthetic else calibration.source
-        out.print(f"calibrated on {calibration.samples} samples: {source}")
+        echo_sentence(f"calibrated on {calibration.samples} samples: {source}")
         for line in certainty_lines(calibration, manifest.artifacts):
-            out.print(line)
+            echo_sentence(line)
         if calibration.steps:
             out.print(tried_table(calibration.steps, seconds))
         if calibration.layers:
@@ -71,9 +72,9 @@ def print_bundle(
             out.print(stacked(_LAYERS, rows))
     halved = [a.path for a in manifest.artifacts if _computes_in_half(a)]
     if halved and manifest.target is not None and manifest.target.half_arithmetic:
-        out.print(f"{', '.join(halved)}: LiteRT computes it in half precision on the target")
+        echo_sentence(f"{', '.join(halved)}: LiteRT computes it in half precision on the target")
     for line in float_lines(manifest.artifacts):
-        out.print(line)
+        echo_sentence(line)
 
 
 def worst_lines(pairs: Sequence[tuple[Artifact, Verification | None]]) -> list[str]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from edgeconv.printable import in_plain_characters, printable, printable_json, printable_lines
+from edgeconv.wrapping import for_terminal
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -88,6 +89,12 @@ def echo_line(
     """Print one line, whatever ``text`` holds."""
     file = None if err else results()
     click.secho(printable(text), file=file, err=err, fg=color, bold=bold or None)
+
+
+def echo_sentence(text: str, *, err: bool = False, color: str | None = None) -> None:
+    """Print a sentence of any length, which a terminal shows broken between words."""
+    file = sys.stderr if err else results()
+    click.secho(for_terminal(printable(text), file), file=file, fg=color)
 
 
 def echo_lines(text: str, *, err: bool = False) -> None:

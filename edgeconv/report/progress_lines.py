@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from edgeconv.errors import UsageError
 from edgeconv.progress import Progress, goes_on
 from edgeconv.report.output import echo_line
+from edgeconv.units import format_clock
 
 VARIABLE = "EDGECONV_PROGRESS_SECONDS"
 SECONDS = 20.0  # between two lines, unless VARIABLE states another time; 0 is no lines
@@ -36,12 +37,12 @@ class _Step:
     def line(self, since: float) -> str:
         """The line about it, for a computation that began at the time ``since``."""
         now = time.monotonic()
-        parts = [f"after {_clock(now - since)}: {self.name}"]
+        parts = [f"after {format_clock(now - since)}: {self.name}"]
         if self.total > 1:
             parts.append(f"{self.done} of {self.total}")
         if 0 < self.done < self.total:
             left = (now - self.started) / self.done * (self.total - self.done)
-            parts.append(f"about {_clock(left)} left")
+            parts.append(f"about {format_clock(left)} left")
         return ", ".join(parts)
 
 
@@ -95,10 +96,3 @@ def _interval() -> float:
             hint="write one such as 20, or 0 for no lines",
         )
     return seconds
-
-
-def _clock(seconds: float) -> str:
-    """A time as 1:05, or 2:00:00 from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

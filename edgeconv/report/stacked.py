@@ -67,9 +67,8 @@ def print_facts(rows: Iterable[tuple[str, str]], *, separator: str = GAP) -> Non
     from rich.cells import cell_len
 
     aligned = separator == GAP
-    longest = WIDTH // 2 if aligned else WIDTH - len(separator)
     shown = [
-        (cell_text(name, longest), " ".join(cell_text(word) for word in text.split(" ")))
+        (cell_text(name), " ".join(cell_text(word) for word in text.split(" ")))
         for name, text in rows
     ]
     widest = max((cell_len(name) for name, _ in shown), default=0)
@@ -104,9 +103,8 @@ def stacked(
 ) -> Table | Text:
     """A table whose first column moves onto lines of its own where the rest would not fit.
 
-    Names are not wrapped, so that they can be copied; only one that is wider than all columns loses
-    its middle. Wide figures stand closer together, and on several lines where they still do not fit
-    into one.
+    Names are never wrapped, so that they can be copied, and only endless ones lose their middle.
+    Wide figures stand closer together, and on several lines where they still do not fit into one.
     """
     from rich.cells import cell_len
     from rich.text import Text
@@ -115,9 +113,7 @@ def stacked(
     if fits(columns, rows):
         return table(columns, rows, title=title)
 
-    room = WIDTH - len(INDENT)
-    shown = [[cell_text(cell, room if i else WIDTH) for i, cell in enumerate(row)] for row in rows]
-    widths = [min(width, room) for width in widths]
+    shown = [[cell_text(cell) for cell in row] for row in rows]
     places = range(1, len(widths))
     gap = GAP if _line_width(places, widths, GAP) <= WIDTH else " "
     groups = _grouped(widths, gap)

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 # Wide enough that nothing is ever wrapped or cut: a terminal that is narrower lets lines run over,
 # and file names stay whole.
 FULL_WIDTH = 10_000
-WIDTH = 80  # of tables, and of a name in them; JSON has names whole
+WIDTH = 80  # of tables
+# Of a name, which is whole up to here so that it can be copied; JSON has longer ones whole too.
+LONGEST_NAME = 400
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def table(
     return drawn
 
 
-def cell_text(text: str, most: int = WIDTH) -> str:
+def cell_text(text: str, most: int = LONGEST_NAME) -> str:
     """``text`` made printable, without its middle where it would be wider than ``most`` columns."""
     from rich.cells import cell_len, set_cell_size
 

@@ -13,11 +13,14 @@ from torch import nn
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.arguments import (
     Arguments,
+    Call,
     Called,
+    StatedBy,
     example_arguments,
     one_input,
     stated_arguments,
 )
+from edgeconv.export.capture.example_batch import warn_of_batch
 from edgeconv.export.capture.guess import candidates
 from edgeconv.export.capture.input_shape import FixedArgument, InputShape, InputSpec
 from edgeconv.export.capture.source import Source
@@ -32,6 +35,7 @@ def bind(
     batch: int | None,
     stated: Sequence[InputSpec | FixedArgument],
     example: Any,
+    dynamic: bool = False,
 ) -> Source:
     """Give a module the inputs of its files.
 
@@ -41,6 +45,7 @@ def bind(
         batch: The static batch size of that input, default 1.
         stated: Its inputs, each stated by the user.
         example: What the user calls it with.
+        dynamic: Whether the files are for every batch size.
 
     Returns:
         The source with a :class:`Called` for its module; an ``.onnx`` file as it is.
@@ -61,6 +66,10 @@ def bind(
             arguments = _rebatched(arguments, batch)
     else:
         arguments = _one_image(source, network, size, batch)
+    # A program that is complete has the batch that it was exported with, or an open one.
+    stays = batch is not None or dynamic or isinstance(source.example, Call)
+    if arguments.stated_by is StatedBy.EXAMPLE and not stays:
+        warn_of_batch([info.shape for info in arguments.inputs])
     return replace(source, network=Called(network, arguments))
 
 

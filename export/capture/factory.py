@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from edgeconv.errors import TRACEBACK_HINT, CaptureError, EdgeconvError, UsageError, first_line
-from edgeconv.export.capture.source import ModelArgs, Source
+from edgeconv.export.capture.source import Source
 from edgeconv.export.capture.unknown_argument import argument_hint
+from edgeconv.model_args import ModelArgs
 from edgeconv.near_names import did_you_mean, near_paths
 
 EXAMPLE = "example_inputs"
@@ -91,6 +92,8 @@ def from_factory(spec: str, args: ModelArgs) -> Source:
             f"{spec} raised {type(error).__name__}: {first_line(error)}",
             hint="call it in Python to see where",
         ) from error
+    if inspect.iscoroutine(network):
+        network.close()  # or Python warns that nothing awaited it
     if not isinstance(network, nn.Module):
         raise UsageError(
             f"{spec} returned an object of type {type(network).__name__}, not an nn.Module",

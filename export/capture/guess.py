@@ -28,7 +28,9 @@ def input_shape(source: Source, input_size: tuple[int, ...] | None) -> tuple[int
             return (first.in_features,)
         raise UsageError(
             f"the input size of {source.spec} is not known",
-            hint="pass --input-size, or of several inputs --input NAME:SHAPE for each",
+            hint="pass --input-size for an image; for other inputs, or several, --input NAME:SHAPE "
+            "for each (NAME:SHAPE:int64 for integers such as ids of tokens), or --example "
+            "inputs.npz",
         )
     shape = input_size
     is_sequence = len(card) == 2 if card else isinstance(first, nn.Conv1d)

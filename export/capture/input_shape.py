@@ -12,6 +12,22 @@ from edgeconv.near_names import did_you_mean
 
 DTYPES = ("float32", "int64", "int32", "int16", "int8", "uint8", "bool")
 
+# Of PyTorch, Python and C, by whose distance from ours int would be int8.
+_OTHER_NAMES = {
+    "int": "int64",
+    "long": "int64",
+    "short": "int16",
+    "char": "int8",
+    "byte": "uint8",
+    "float": "float32",
+    "double": "float32",
+    "float64": "float32",
+    "half": "float32",
+    "float16": "float32",
+    "bfloat16": "float32",
+    "boolean": "bool",
+}
+
 _FORM = "NAME:SHAPE or NAME:SHAPE:DTYPE, as in ids:1,16:int64, or NAME=VALUE for what is no tensor"
 
 
@@ -95,6 +111,8 @@ class InputSpec:
         """Refuse a type or a size that no input has."""
         if self.dtype not in DTYPES:
             hint = did_you_mean(self.dtype, DTYPES, f"pass one of {', '.join(DTYPES)}")
+            if self.dtype.lower() in _OTHER_NAMES:
+                hint = f"did you mean {_OTHER_NAMES[self.dtype.lower()]!r}?"
             raise UsageError(
                 f"the input {self.name!r} has the unknown type {self.dtype!r}", hint=hint
             )

@@ -19,8 +19,9 @@ from edgeconv.errors import (
     first_line,
 )
 from edgeconv.export.capture.input_shape import InputShape
-from edgeconv.export.capture.source import ModelArgs, Source
+from edgeconv.export.capture.source import Source
 from edgeconv.export.capture.unknown_argument import argument_hint
+from edgeconv.model_args import ModelArgs
 from edgeconv.near_names import near_names
 from edgeconv.preprocessing import Fit, Interpolation, Preprocessing
 
@@ -203,6 +204,7 @@ def _fetch(spec: str, weights: Any) -> None:
 
 def _build(spec: str, factory: Any, builder: Any, name: str, **options: Any) -> nn.Module:
     """Build a network by its name; ``builder`` is the function of that name."""
+    package = spec.partition(":")[0]
     try:
         network = factory(name, **options)
     except EdgeconvError:
@@ -216,18 +218,27 @@ def _build(spec: str, factory: Any, builder: Any, name: str, **options: Any) -> 
         if options.get("pretrained") or options.get("weights"):
             raise DataError(
                 f"the published weights of {spec} cannot be had: {first_line(error)}",
-                hint="check the internet connection, or pass a file with --weights",
+                hint=_how_to_have(package, error, "or pass a file with --weights"),
             ) from error
         if ":" in name:
             raise DataError(
                 f"the description of {spec} cannot be had: {first_line(error)}",
-                hint="check its name and the internet connection, or pass one that timm itself has",
+                hint=_how_to_have(
+                    package, error, "check its name, or pass one that timm itself has"
+                ),
             ) from error
         raise CaptureError(
             f"{spec} raised {type(error).__name__}: {first_line(error)}", hint=TRACEBACK_HINT
         ) from error
     assert isinstance(network, nn.Module)
     return network
+
+
+def _how_to_have(package: str, error: Exception, otherwise: str) -> str:
+    """What to do where a package cannot download: timm does it with another one."""
+    if package == "timm" and "huggingface_hub" in first_line(error):
+        return f"timm downloads with that package: pip install huggingface_hub; {otherwise}"
+    return f"check the internet connection; {otherwise}"
 
 
 def _unknown(spec: str, package: str, name: str, known: Sequence[str]) -> UsageError:

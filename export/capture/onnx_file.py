@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import onnx
 import onnx_ir as ir
 
 from edgeconv.errors import CaptureError, EdgeconvError, Notice, UsageError, first_line
 from edgeconv.export.capture.cut import cut
+from edgeconv.export.capture.example_batch import warn_of_batch
 from edgeconv.export.capture.float32 import write_in_float32
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.loop_shapes import state_loop_shapes
@@ -58,6 +60,7 @@ def capture_file(
     stated: Mapping[str, tuple[int, ...]] | None = None,
     cut_outputs: Sequence[str] = (),
     traced: int | None = None,
+    from_example: bool = False,
 ) -> CapturedFile:
     """Load an ``.onnx`` file of any producer: check it, raise its opset, fix its shapes.
 
@@ -77,6 +80,8 @@ def capture_file(
         stated: the whole shapes of inputs by their names.
         cut_outputs: names of tensors or nodes that become the outputs; none for the file's own.
         traced: the batch that stands for every other one, which no other size may be.
+        from_example: whether ``stated`` are the shapes of an example, whose batch becomes that of
+            the files where they leave it open.
 
     Raises:
         UsageError: an open dimension was not given, or a stated one contradicts the request.
@@ -93,7 +98,7 @@ def capture_file(
         _refuse_input_shapes(proto, path)
         _refuse_lost_statistics(proto, path)
         state_pads(proto, path)
-        _fix_shapes(proto, path, input_size, batch, stated or {}, traced)
+        _fix_shapes(proto, path, input_size, batch, stated or {}, traced, from_example)
         proto = without_functions(proto)
         if opset is None:
             proto = _raised(proto, min(liked_opset, highest_opset))
@@ -208,6 +213,7 @@ def _fix_shapes(
     batch: int | None,
     stated: Mapping[str, tuple[int, ...]],
     traced: int | None = None,
+    from_example: bool = False,
 ) -> None:
     """Make the graph's inputs static.
 
@@ -227,6 +233,14 @@ def _fix_shapes(
     _refuse_unknown(path, stated, [value.name for value in inputs])
     opened = False
     ones = []
+    if from_example and traced is None:
+        warn_of_batch(
+            [
+                stated[each.name]
+                for each in inputs
+                if each.name in stated and _leaves_batch_open(each)
+            ]
+        )
     any_open = any(map(_leaves_batch_open, inputs))
     for graph_input in inputs:
         dims = graph_input.type.tensor_type.shape.dim
@@ -240,11 +254,17 @@ def _fix_shapes(
             asked = wanted[axis]
             if dim.HasField("dim_value") and dim.dim_value > 0:
                 if asked is not None and asked != dim.dim_value:
+                    if axis == 0 and traced is not None:
+                        raise UsageError(
+                            f"{path}: --dynamic-batch needs an open batch, and the input "
+                            f"{graph_input.name!r} has a fixed one of {dim.dim_value}",
+                            hint="leave --dynamic-batch out, or make the file anew with an open "
+                            "batch",
+                        )
                     raise UsageError(
                         f"{path}: input {graph_input.name!r} has a fixed size of {dim.dim_value} "
                         f"in dimension {axis}, not {asked}",
-                        hint="leave --batch and --dynamic-batch out, or make the file anew with an "
-                        "open batch"
+                        hint="leave --batch out, or make the file anew with an open batch"
                         if axis == 0
                         else "",
                     )
@@ -253,10 +273,7 @@ def _fix_shapes(
                 asked = 1
                 ones.append(graph_input.name)
             if asked is None:
-                raise UsageError(
-                    f"{path}: input {graph_input.name!r} leaves dimension {axis} open",
-                    hint=f"give it with --input-size, or with --input {graph_input.name}:SHAPE",
-                )
+                _refuse_open(path, graph_input)
             opened = True
             dim.Clear()
             dim.dim_value = asked
@@ -265,13 +282,28 @@ def _fix_shapes(
             Notice(
                 f"{path.name} leaves the first dimension of {', '.join(map(repr, ones))} open; it "
                 "is 1 in the files",
-                "pass --batch for another",
+                "pass --batch for another, or --dynamic-batch for files of any batch size",
             )
         )
     if opened:
         del proto.graph.value_info[:]
         for output in proto.graph.output:
             output.type.tensor_type.ClearField("shape")
+
+
+def _refuse_open(path: Path, value: onnx.ValueInfoProto) -> NoReturn:
+    """Say which dimensions but the first nothing states, with the whole shape as it is."""
+    dims = value.type.tensor_type.shape.dim
+    axes = [axis for axis, dim in enumerate(dims) if axis and dim.dim_value <= 0]
+    several = "s" if len(axes) > 1 else ""
+    sides = ",".join(str(dim.dim_value) if dim.dim_value > 0 else "?" for dim in dims)
+    names = "" if axes == [*range(1, len(dims))] else f" of ({sides})"
+    raise UsageError(
+        f"{path}: input {value.name!r} leaves dimension{several} "
+        f"{' and '.join(map(str, axes))}{names} open",
+        hint=f"give {'them' if several else 'it'} with --input-size, or the whole shape with "
+        f"--input {value.name}:SHAPE",
+    )
 
 
 def _leaves_batch_open(value: onnx.ValueInfoProto) -> bool:

@@ -19,7 +19,8 @@ from torch.export import ExportedProgram
 
 from edgeconv.errors import CaptureError, UsageError, first_line
 from edgeconv.export.capture.arguments import Call
-from edgeconv.export.capture.source import ModelArgs, Source
+from edgeconv.export.capture.source import Source
+from edgeconv.model_args import ModelArgs
 from edgeconv.stand_in import refuse_stand_in
 
 _OPERATORS = re.compile(

@@ -13,9 +13,10 @@ from edgeconv.errors import UsageError
 from edgeconv.export.capture.factory import example_of, from_factory
 from edgeconv.export.capture.own_copy import own_copy, prepared
 from edgeconv.export.capture.program import from_program, load_program
-from edgeconv.export.capture.source import ModelArgs, Source
+from edgeconv.export.capture.source import Source
 from edgeconv.export.capture.weights import load_published_weights, load_weights
 from edgeconv.export.capture.zoo import ARCHITECTURE, from_zoo
+from edgeconv.model_args import ModelArgs
 from edgeconv.models import list_models
 from edgeconv.near_names import near_paths
 

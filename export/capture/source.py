@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from edgeconv.model_args import ModelArgs
 from edgeconv.preprocessing import Preprocessing
 
-ModelArgs = Mapping[str, str | int | float | bool]
 SPEC_FORMS = (
     "a zoo name (`edgeconv models` lists them), timm:NAME, torchvision:NAME, file.py:factory, "
     "package.module:factory, file.onnx or file.pt2"

@@ -123,7 +123,7 @@ class SampleBatches:
             magnitudes.append([_magnitude(array) for array in sample])
             _digest(self._scan_digest, sample)
             if self._check is not None:
-                self._check.note(name, sample)
+                self._check.note(name, sample, self.samples.source)
             self._spool.add(sample)
             progress("Reading samples", len(names), total)
         self._divide(names, magnitudes)

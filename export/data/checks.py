@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeconv.bundle import TensorInfo
-from edgeconv.errors import Notice
+from edgeconv.errors import DataError, Notice
+from edgeconv.export.data.integer_ranges import IntegerRange
 from edgeconv.export.data.preprocess import channel_axis, is_image
 from edgeconv.export.data.samples import Sample
+from edgeconv.export.index_errors import HINT, beyond_table
 from edgeconv.preprocessing import Fit, Preprocessing
 
 # Normalized pixels stay within a few units, and bytes go to 255. Nearly every image has a byte over
@@ -28,10 +30,16 @@ class InputCheck:
     Args:
         inputs: The network's inputs.
         preprocessing: How pixels are normalized for the network, as far as it is known.
+        ranges: What is known of integer inputs, by name.
     """
 
-    def __init__(self, inputs: Sequence[TensorInfo], preprocessing: Preprocessing | None) -> None:
-        self._inputs, self._preprocessing = inputs, preprocessing
+    def __init__(
+        self,
+        inputs: Sequence[TensorInfo],
+        preprocessing: Preprocessing | None,
+        ranges: Mapping[str, IntegerRange] | None = None,
+    ) -> None:
+        self._inputs, self._preprocessing, self._ranges = inputs, preprocessing, ranges or {}
         self._image = inputs[0] if len(inputs) == 1 and is_image(inputs[0]) else None
         self.reset()
 
@@ -44,8 +52,13 @@ class InputCheck:
         self._first: Sample | None = None
         self._all_same = True
 
-    def note(self, name: str, sample: Sample) -> None:
-        """Look at one sample; ``name`` is for the message."""
+    def note(self, name: str, sample: Sample, source: str = "") -> None:
+        """Look at one sample; its name and where it comes from are for the messages.
+
+        Raises:
+            DataError: It holds an index that the network's table does not have.
+        """
+        self._refuse_indices(f"sample {name} of {source}", sample)
         self._samples += 1
         if self._first is None:
             self._first = sample
@@ -67,6 +80,17 @@ class InputCheck:
             blank = bool(bounds) and all(low == high for low, high in bounds.values())
         if blank:
             self._constant.append(name)
+
+    def _refuse_indices(self, which: str, sample: Sample) -> None:
+        for info, array in zip(self._inputs, sample, strict=True):
+            known = self._ranges.get(info.name)
+            if known is None or known.rows is None:
+                continue
+            # ONNX counts negative indices from the end.
+            wrong = array[(array < -known.rows) | (array >= known.rows)]
+            if wrong.size:
+                beyond = beyond_table(int(wrong[0]), known.table, known.rows, {info.name: array})
+                raise DataError(f"{which}: {beyond}", hint=HINT)
 
     def _is_solid(self, image: npt.NDArray[Any]) -> bool:
         """Whether every channel of an image [1, …] holds one value, the bars of a letterbox apart.

@@ -60,11 +60,16 @@ def choose_preprocessing(
         if len(mean) == len(std) == channels:
             color = _color(chosen.color, channels, network)
             return chosen.model_copy(update={"mean": mean, "std": std, "color": color})
+    if chosen is not None and stated is not None and channels is None:
+        raise UsageError(
+            f"the preprocessing is for images, and {network} takes none",
+            hint="leave --preprocess, --mean and --std out",
+        )
     if chosen is not None and stated is not None:
         raise UsageError(
             f"the preprocessing has {max(len(chosen.mean), len(chosen.std))} numbers for mean and "
-            f"std, and the input of {network} has {channels or 'no'} channels",
-            hint="give one number per channel" if channels else "leave mean and std out",
+            f"std, and the input of {network} has {channels} channels",
+            hint="give one number per channel",
         )
     if channels not in (1, 3):
         return None
@@ -140,7 +145,7 @@ def open_batches(
         count=count,
         batch=batch,
         keep=keep,
-        check=InputCheck(single, preprocessing),
+        check=InputCheck(single, preprocessing, ranges),
         shapes=shapes,
         calibrating=calibrates,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -19,10 +19,15 @@ class IntegerRange:
         values: Every integer that is allowed.
         distinct: Whether the rows (slices along the first axis) of a sample must differ, because a
             scatter writes through them and ONNX leaves repeated indices undefined.
+        rows: The rows of the smallest table in which every integer of the input is looked up;
+            None where there is no such table.
+        table: The name of the node that looks them up.
     """
 
     values: range
     distinct: bool = False
+    rows: int | None = field(default=None, compare=False)
+    table: str = field(default="", compare=False)
 
 
 # Most integers that are not indices are flags and masks.
@@ -42,7 +47,9 @@ def integer_ranges(model: ir.Model) -> dict[str, IntegerRange]:
     divisors are not zero. Quantized values that stand for reals are left out.
     """
     return {
-        str(value.name): IntegerRange(_span(value, value.dtype), _is_distinct(value))
+        str(value.name): IntegerRange(
+            _span(value, value.dtype), _is_distinct(value), *_smallest_table(value)
+        )
         for value in model.graph.inputs
         if value.dtype is not None and value.dtype.is_integer()
         if not any(node.op_type == "DequantizeLinear" for node in value.consumers())
@@ -61,6 +68,23 @@ def _span(value: ir.Value, dtype: ir.DataType) -> range:
         info = np.iinfo(dtype.numpy())
         return range(int(info.min), int(info.max) + 1)
     return FLAGS
+
+
+# Operators whose result holds every integer of what they read.
+_WHOLE = {"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+
+
+def _smallest_table(value: ir.Value) -> tuple[int | None, str]:
+    """The rows of the smallest table in which all the integers are looked up, and its node."""
+    found: list[tuple[int, str]] = []
+    for node, index in value.uses():
+        if node.op_type == "Gather" and index == 1:
+            rows = _limit(node, index)
+            found += [] if rows is None else [(rows, str(node.name))]
+        elif node.op_type in _WHOLE and index == 0:
+            inner, table = _smallest_table(node.outputs[0])
+            found += [] if inner is None else [(inner, table)]
+    return min(found, default=(None, ""))
 
 
 def _is_distinct(value: ir.Value) -> bool:

@@ -45,7 +45,7 @@ _ISLAND = "it lies between operators in float, and integers would only round it"
 _STREAM = "operators in float read or write it, and integers would cost as much and round it"
 _FINER = "its result is an output, which may be finer than the steps of 1/256 that int8 has"
 _KNOWN = "all of its inputs are constant"
-_TABLE = "it selects from a constant table, which stays in float"
+_TABLE = "it looks up rows of a constant table (an embedding), which stays in float32"
 _FLAT = "it shares 1 among more elements than the 256 steps that int8 has for them"
 AT_THE_END = "its parts are outputs, each in a scale of its own"
 

@@ -35,6 +35,7 @@ from edgeconv.export.attention import plain_attention
 from edgeconv.export.capture.arguments import Called, StatedBy, name_of, parameters_of
 from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.data.samples import Sample
+from edgeconv.export.index_errors import HINT, of_embeddings
 from edgeconv.export.joined import Parts
 from edgeconv.export.known_nodes import RANDOM
 from edgeconv.export.runtimes import OnnxRunner
@@ -59,6 +60,7 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
 
     Raises:
         UsageError: The module does not take such inputs.
+        DataError: An input holds an index that an embedding does not have.
         CaptureError: The module returns something else than tensors of real numbers.
     """
     with torch.inference_mode(), one_torch_thread(), plain_attention():
@@ -67,6 +69,9 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
             result = network(*(torch.from_numpy(array.copy()) for array in sample))
         except Exception as error:  # the user's own forward(): anything can come out of it
             first = first_line(error)
+            beyond = _beyond_table(network, sample)
+            if beyond is not None:
+                raise DataError(f"{name_of(network)} fails: {beyond}", hint=HINT) from error
             shapes = ", ".join("×".join(map(str, array.shape)) for array in sample)
             raise UsageError(
                 f"{name_of(network)} fails on an input of {shapes}: {first}",
@@ -85,6 +90,15 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
         name: (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy().copy()
         for name, tensor in named.items()
     }
+
+
+def _beyond_table(network: nn.Module, sample: Sample) -> str | None:
+    """What :func:`edgeconv.export.index_errors.of_embeddings` says of a module and a sample."""
+    if not isinstance(network, Called):
+        return None
+    names = [info.name for info in network.arguments.inputs]
+    inputs = dict(zip(names, sample, strict=False))
+    return of_embeddings(network, inputs, tuple(map(torch.from_numpy, sample)))
 
 
 def refuse_changing_outputs(

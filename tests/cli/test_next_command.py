@@ -123,3 +123,26 @@ def test_what_looks_at_files_proposes_to_measure_them(
         done = CliRunner().invoke(cli, ["verify", "out", *words])
         last = done.stderr.splitlines()[-1:]
         assert last == ([] if proposed is None else [f"next: edgeconv {proposed} out"])
+
+
+def test_a_network_whose_cost_was_shown_is_proposed_for_export() -> None:
+    shown = CliRunner().invoke(cli, ["cost", "resnet8", "--no-layers"])
+    assert shown.stderr == "next: edgeconv export resnet8\n"
+    for words in (["--json"], ["--input-size", "64"]):
+        assert "next:" not in CliRunner().invoke(cli, ["cost", "resnet8", *words]).stderr
+
+
+@pytest.mark.slow
+def test_the_history_proposes_to_compare_what_can_be_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGECONV_HISTORY", str(tmp_path / "history.db"))
+    for name, proposed in (("a", "report 1"), ("b", "report 2"), ("a", "compare 1 3")):
+        write_onnx(Path(f"{name}.onnx"))
+        measure = ["bench", f"{name}.onnx", *QUICK[:-1], "-q"]
+        assert CliRunner().invoke(cli, measure).exit_code == 0
+        done = CliRunner().invoke(cli, ["history"])
+        assert done.stderr.splitlines()[-1] == f"next: edgeconv {proposed}"
+    assert CliRunner().invoke(cli, shlex.split(proposed)).exit_code == 0
+    assert "next:" not in CliRunner().invoke(cli, ["history", "--json"]).stderr

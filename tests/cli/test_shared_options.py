@@ -56,7 +56,7 @@ def test_the_range_method_has_a_default_of_its_own() -> None:
 def test_what_is_no_preprocessing(
     mean: tuple[float, ...] | None, std: tuple[float, ...] | None
 ) -> None:
-    with pytest.raises(UsageError, match="--std"):
+    with pytest.raises(UsageError, match="std"):
         preprocessing(mean, std)
 
 

@@ -229,4 +229,5 @@ def test_lines_and_the_exit_code(state: State, code: int, monkeypatch: pytest.Mo
     assert "\x1b" not in done.output
     assert max(map(len, done.output.splitlines())) <= 80
     last = "all that edgeconv needs works" if code == 0 else "to mend: thing"
-    assert done.output.splitlines()[-1] == last
+    assert done.stdout.splitlines()[-1] == last
+    assert ("next: edgeconv export" in done.stderr) is (code == 0)

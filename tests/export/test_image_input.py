@@ -482,7 +482,7 @@ def test_notices(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
             **options,
         )
     assert "take normalized values" in caplog.text
-    assert "pass --input image" in caplog.text
+    assert 'pass inputs=["image"]' in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         export(
@@ -507,7 +507,7 @@ def test_notices(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         (
             classifier(),
             {"input_size": 8, "io": "int16", "precisions": ["int16x8"], "calibration": "random"},
-            "does not go with --io int16",
+            "does not go with io=.int16",
         ),
     ],
 )

@@ -146,7 +146,7 @@ def test_scores_stay(tmp_path: Path) -> None:
 
 def test_a_network_with_probabilities(tmp_path: Path) -> None:
     network = classifier(nn.Softmax(1))
-    with pytest.raises(UsageError, match=r"computes probabilities itself .*\n.*--cut-outputs \w+"):
+    with pytest.raises(UsageError, match=r"computes probabilities itself .*\n.*cut_outputs=\[.\w+"):
         made(tmp_path / "out", "logits", network)
     bundle = made(tmp_path / "out", "probabilities", network, formats=["onnx"])
     session = ort.InferenceSession(str(tmp_path / "out" / "net_float32.onnx"))
@@ -255,6 +255,6 @@ def test_every_batch(tmp_path: Path) -> None:
 
 def test_other_outputs_are_refused(tmp_path: Path) -> None:
     segments = nn.Conv2d(3, 4, 3).eval()
-    with pytest.raises(UsageError, match=r"--output label takes .* 'output' of \[1, 4, 14, 14\]"):
+    with pytest.raises(UsageError, match=r"output=.label. takes .* 'output' of \[1, 4, 14, 14\]"):
         export(segments, out=tmp_path / "out", input_size=SIDE, output="label")
     assert not (tmp_path / "out").exists()

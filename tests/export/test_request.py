@@ -87,18 +87,18 @@ def test_a_prequantized_network_has_its_own_precision() -> None:
     # The element type goes with the precision that only the network shows.
     integers = resolve_request(ExportRequest("network.onnx", io=IoType.INT8))
     assert integers.for_network(INT8).precisions == (INT8,)
-    with pytest.raises(UsageError, match="--io int8 applies to int8 files"):
+    with pytest.raises(UsageError, match=r"io=.int8. applies to int8 files"):
         integers.for_network(None)
 
 
 @pytest.mark.parametrize(
     ("options", "existing", "message"),
     [
-        ({}, INT16, "can only become ONNX\nhint: add --format onnx"),
+        ({}, INT16, "can only become ONNX\nhint: add formats=..onnx"),
         (
             {"quantization": QuantizeOptions(range_method=RangeMethod.MSE)},
             INT8,
-            "quantized already, to int8, and keeps its scales\nhint: leave out --range",
+            "quantized already, to int8, .*\nhint: leave out quantization=Qu.*range_method",
         ),
         ({"precisions": [FLOAT]}, INT8, "cannot be written as float32\nhint: pass the float"),
         ({"precisions": [INT8]}, None, "int8 needs calibration data"),

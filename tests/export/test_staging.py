@@ -39,7 +39,7 @@ def names(folder: Path) -> set[str]:
 
 
 def test_a_bundle_is_replaced_with_force_only(existing: Path) -> None:
-    with pytest.raises(UsageError, match="exists\nhint: pass --force"):
+    with pytest.raises(UsageError, match="exists\nhint: pass force=True"):
         write(existing, force=False)
     write(existing)
     assert names(existing) == {"new.onnx"}
@@ -260,7 +260,7 @@ def test_what_a_link_points_to_is_brought_back(existing: Path) -> None:
     link = existing.with_name("link")
     link.symlink_to(existing)
     existing.rename(existing.with_name(".out.abcdefgh.tmp.old"))
-    with pytest.raises(UsageError, match="exists\nhint: pass --force"):
+    with pytest.raises(UsageError, match="exists\nhint: pass force=True"):
         write(link, force=False)
     assert (existing / "manifest.json").is_file()
 

@@ -129,7 +129,5 @@ def test_input_sizes(name: str, size: tuple[int, ...], shape: tuple[int, ...], b
 )
 def test_input_sizes_of_another_kind_are_refused(name: str, size: tuple[int, ...]) -> None:
     source = resolve(name, args={}, input_size=size, weights=None)
-    with pytest.raises(
-        UsageError, match=rf"{name} reads inputs of .*\nhint: leave --input-size out"
-    ):
+    with pytest.raises(UsageError, match=rf"{name} reads inputs of .*\nhint: leave input_size out"):
         input_shape(source, size)

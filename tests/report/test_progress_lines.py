@@ -10,8 +10,9 @@ import pytest
 
 from edgeconv.errors import UsageError
 from edgeconv.report import progress_lines
-from edgeconv.report.progress_lines import VARIABLE, _clock
+from edgeconv.report.progress_lines import VARIABLE
 from edgeconv.report.tables import progress
+from edgeconv.units import format_clock
 
 LINE = re.compile(r"progress: after 0:\d\d: (.*)")
 
@@ -91,4 +92,4 @@ def test_what_is_no_number_of_seconds(stated: str, monkeypatch: pytest.MonkeyPat
     ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (65, "1:05"), (7384, "2:03:04")]
 )
 def test_times(seconds: float, text: str) -> None:
-    assert _clock(seconds) == text
+    assert format_clock(seconds) == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -396,7 +397,7 @@ def test_a_warning_about_boards_has_its_hint_on_a_line_of_its_own(
 ) -> None:
     boards_of(Measures(devices=("pi",), repetitions=1))
     (record,) = caplog.records
-    assert WarningLines().format(record) == (
+    assert WarningLines(io.StringIO()).format(record) == (
         "warning: the boards of pi are not compared: one repetition shows no noise\n"
         "hint: raise measure.repetitions"
     )

@@ -164,7 +164,7 @@ def test_a_list_and_a_number_by_position(tmp_path: Path) -> None:
     ("inputs", "message"),
     [
         (["id:2,5"], r"takes no 'id': .*ids, images.*\nhint: did you mean 'ids'\?"),
-        (["ids:2,5:int64"], r"also needs 'images'\nhint: add --input images:SHAPE"),
+        (["ids:2,5:int64"], r"also needs 'images'\nhint: add inputs=..images:SHAPE"),
         (["ids:2,5:float8"], r"unknown type"),
         (["ids:2,0"], r"empty dimension"),
         (["ids"], r"is not NAME:SHAPE"),
@@ -178,9 +178,9 @@ def test_inputs_that_do_not_fit(inputs: list[str], message: str, tmp_path: Path)
 
 
 def test_two_ways_at_once(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--input and --input-size exclude each other"):
+    with pytest.raises(UsageError, match="inputs and input_size exclude each other"):
         export(Mixed(), out=tmp_path / "b", inputs=["ids:1,5"], input_size=8)
-    with pytest.raises(UsageError, match="--batch contradicts --input"):
+    with pytest.raises(UsageError, match="batch contradicts inputs"):
         export(Mixed(), out=tmp_path / "b", inputs=["ids:1,5"], batch=2)
 
 
@@ -265,7 +265,7 @@ def test_an_open_dimension_that_becomes_one_is_reported(
     with caplog.at_level(logging.WARNING, "edgeconv"):
         export(open_file(tmp_path / "net.onnx"), out=tmp_path / "b", inputs=["b:3,4", "a:1,3"])
         assert "open" not in caplog.text
-        with pytest.raises(UsageError, match="--input a:SHAPE"):
+        with pytest.raises(UsageError, match=r'inputs=\["a:SHAPE"\]'):
             export(tmp_path / "net.onnx", out=tmp_path / "c", inputs=["b:3,4"])
     single = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
@@ -284,3 +284,26 @@ def test_an_example_that_unpacks_to_too_much(
     monkeypatch.setenv("EDGECONV_MAX_UNPACKED_BYTES", "1000")
     with pytest.raises(LimitExceeded, match="unpacks to"):
         read_arrays(tmp_path / "e.npz")
+
+
+@pytest.mark.parametrize(("samples", "warned"), [(1, False), (5, True)])
+def test_the_number_of_samples_in_an_example_is_the_batch(
+    samples: int, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    export(
+        nn.Linear(3, 2),
+        example=torch.zeros(samples, 3),
+        formats=["onnx"],
+        out=tmp_path / "out",
+    )
+    assert (f"so the files take {samples} samples at once" in caplog.text) == warned
+    assert ("dynamic_batch=True" in caplog.text) == warned
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("int", "int64"), ("long", "int64"), ("float", "float32"), ("boolean", "bool")],
+)
+def test_other_names_of_types(written: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"did you mean '{meant}'"):
+        parse_input(f"tokens:1,8:{written}")

@@ -82,7 +82,7 @@ def test_outputs_of_a_dict_keep_their_names_and_order() -> None:
 
 
 def test_a_forward_that_fails_names_the_shape(network: nn.Module) -> None:
-    with pytest.raises(UsageError, match=r"(?s)1×5×16×16.*--input-size.*whole shape"):
+    with pytest.raises(UsageError, match=r"(?s)1×5×16×16.*input_size.*whole shape"):
         module_outputs(network, (np.zeros((1, 5, 16, 16), np.float32),))
 
 
@@ -181,7 +181,7 @@ def test_an_open_batch_is_one_by_default(tmp_path: Path) -> None:
 
 def test_open_sides_want_an_input_size(tmp_path: Path) -> None:
     path = onnx_network(tmp_path / "net.onnx", side="S")
-    with pytest.raises(UsageError, match="--input-size"):
+    with pytest.raises(UsageError, match="input_size"):
         capture_file(path, None, input_size=None, batch=None)
     model = capture_file(path, None, input_size=(10, 12), batch=None).graph
     assert list(model.graph.inputs[0].shape) == [1, 3, 10, 12]

@@ -88,7 +88,7 @@ def test_which_one_was_taken_is_said_and_can_be_chosen(
     torch.save(content, path)
     with caplog.at_level(logging.WARNING, "edgeconv"):
         assert_equal(loaded(path), state(1))
-    assert "state_dict is taken\nhint: --weights-key chooses another" in caplog.text
+    assert "state_dict is taken\nhint: weights_key chooses another" in caplog.text
     assert "(state_dict_ema, teacher.net)" in caplog.text
     assert_equal(loaded(path, "state_dict_ema"), state(2))
     assert_equal(loaded(path, "teacher.net"), state(3))
@@ -119,9 +119,9 @@ def test_a_checkpoint_of_a_gpu(tmp_path: Path) -> None:
         (
             lambda: state(classes=35),
             r"'3.weight' is 35×8 in the file and 10×8 in the network.*"
-            r"\nhint: .*--model-arg num_classes=35",
+            r'\nhint: .*model_args=."num_classes": 35',
         ),
-        (lambda: state(channels=1), r"\nhint: .*--model-arg in_channels=1"),
+        (lambda: state(channels=1), r'\nhint: .*model_args=."in_channels": 1'),
         (lambda: state(width=12), r"and 4 more\nhint: it is of another width"),
         (
             lambda: prefixed("encoder."),
@@ -204,7 +204,7 @@ def test_forms_of_a_state_dict(content: Callable[[], Any], tmp_path: Path) -> No
 def test_several_networks_in_one_state_dict(tmp_path: Path) -> None:
     path = tmp_path / "c.ckpt"
     torch.save({"state_dict": prefixed("student.") | prefixed("teacher.", seed=2)}, path)
-    with pytest.raises(DataError, match=r"\nhint: .*--weights-key student or teacher"):
+    with pytest.raises(DataError, match=r"\nhint: .*weights_key=.student. or teacher"):
         loaded(path)
     assert_equal(loaded(path, "teacher"), state(2))
     assert_equal(loaded(path, "student"), state(1))

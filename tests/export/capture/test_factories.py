@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
+from torch import nn
 
+from edgeconv.bundle import Bundle
+from edgeconv.cli import cli
 from edgeconv.errors import CaptureError, DataError, EdgeconvError, UsageError
+from edgeconv.export import export
 from edgeconv.export.capture.resolve import resolve
 from edgeconv.export.capture.source import Source
 from support.libraries import library
@@ -69,7 +75,7 @@ def test_two_packages_of_one_name(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("from .beside import x", r"imports from a package.*\nhint: put an __init__\.py into"),
-        ("def make(:", r"SyntaxError.*\nhint: edgeconv --debug shows"),
+        ("def make(:", r"SyntaxError.*\nhint: the error above has"),
         ("import no_such_package_of_anyone", r"no module named .*\nhint: install it"),
         ("def make(): raise ValueError('a\\nb')", r"raised ValueError: a\nhint: call it"),
         ("def make(): raise SystemExit(3)", r"raised SystemExit: 3\nhint: call it"),
@@ -84,7 +90,7 @@ def test_files_that_fail(content: str, message: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("net.pt", r"is a file of weights.*\nhint: .*--weights \S+net\.pt"),
+        ("net.pt", r"is a file of weights.*\nhint: .*weights=.\S+net\.pt"),
         ("net.ckpt", "is a file of weights"),
         ("model.safetensors.index.json", "is a file of weights"),
         ("net.tflite", r"of another framework\nhint: .*tf2onnx"),
@@ -128,3 +134,50 @@ def test_a_folder_of_timm_without_a_network(tmp_path: Path) -> None:
     library("timm")
     with pytest.raises((CaptureError, DataError), match="local-dir"):
         found(f"timm:local-dir:{tmp_path}")
+
+
+def test_arguments_of_every_type_reach_the_factory_and_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def make(sizes, act=1, flag=False):\n"
+        "    assert list(sizes) == [4, 2] and act is None and flag is True\n"
+        "    return nn.Sequential(nn.Linear(3, sizes[0]), nn.Linear(*sizes))\n"
+    )
+    arguments = ["--model-arg", "sizes=[4,2]", "--model-arg", "act=None", "--model-arg"]
+    spec = f"{tmp_path / 'net.py'}:make"
+    result = CliRunner().invoke(
+        cli,
+        ["export", spec, *arguments, "flag=true", "--format", "onnx", "-o", str(tmp_path / "out")],
+    )
+    assert result.exception is None, result.exception
+    bundle = Bundle.load(tmp_path / "out")
+    assert bundle.manifest.model_args == {"sizes": [4, 2], "act": None, "flag": True}
+    assert f"weights: as {spec} makes them; --weights loads others" in result.output
+    again = export(
+        spec,
+        model_args={"sizes": (4, 2), "act": None, "flag": True},
+        formats=["onnx"],
+        out=tmp_path / "again",
+    )
+    assert again.manifest.model_args == bundle.manifest.model_args
+
+
+@pytest.mark.parametrize(
+    ("save", "what"),
+    [
+        (lambda network, path: torch.save(network, path), r"holds a whole torch.*Linear"),
+        (lambda network, path: torch.jit.script(network).save(path), "is a TorchScript archive"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")  # torch.jit is deprecated
+def test_a_file_of_a_whole_network_for_a_network(save: Any, what: str, tmp_path: Path) -> None:
+    save(nn.Linear(3, 2), str(tmp_path / "net.pt"))
+    with pytest.raises(UsageError, match=rf"{what}(?s:.*)hint: name the network itself, as in net"):
+        export(tmp_path / "net.pt", out=tmp_path / "out")
+
+
+def test_an_async_factory_is_no_factory(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    (tmp_path / "net.py").write_text("async def make():\n    pass\n")
+    with pytest.raises(UsageError, match="object of type coroutine"):
+        export(f"{tmp_path / 'net.py'}:make", out=tmp_path / "out")
+    assert not [each for each in recwarn if "never awaited" in str(each.message)]

@@ -85,7 +85,7 @@ def test_four_numbers_want_to_be_a_whole_shape(tmp_path: Path) -> None:
 
 
 def test_a_batch_beside_a_whole_shape(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--batch 2 contradicts --input-size 1,8"):
+    with pytest.raises(UsageError, match=r"batch=2 contradicts input_size=.1,8"):
         export(dense().eval(), out=tmp_path / "b", input_size=InputShape((1, 8)), batch=2)
 
 

@@ -60,7 +60,7 @@ def test_beside_an_onnx_file_the_way_to_it_is_told(
     network = formula(tmp_path / "n.onnx", 17)
     bundle = export(network, out=tmp_path / "out")
     assert [artifact.opset for artifact in bundle.manifest.artifacts] == [18, None]
-    assert "pass --opset 20, or only --format tflite" in caplog.text
+    assert 'pass opset=20, or only formats=["tflite"]' in caplog.text
 
 
 def test_an_opset_that_cannot_be_converted_stays(

@@ -50,7 +50,7 @@ def test_libraries(spec: str, option: str, near: str) -> None:
 
 
 def test_a_factory_in_a_module() -> None:
-    with pytest.raises(UsageError, match="hint: pass --model-arg out_features=VALUE"):
+    with pytest.raises(UsageError, match=r'hint: pass model_args={"out_features": VALUE}'):
         resolve(
             f"{nn.Linear.__module__}:Linear",
             args={"in_features": 2, "out_feature": 2},

@@ -164,7 +164,7 @@ def test_a_gelu_without_an_operator_is_told(caplog: pytest.LogCaptureFixture) ->
     assert "GELU" not in caplog.text
     assert "Gelu" not in kinds(optimize(graph(body, opset=18)))
     assert "the network's GELU stays written out" in caplog.text
-    assert "--opset 20" in caplog.text
+    assert "opset=20" in caplog.text
 
 
 def test_a_node_without_a_name_has_that_of_its_result() -> None:

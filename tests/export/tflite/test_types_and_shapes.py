@@ -75,7 +75,7 @@ def test_an_open_batch_is_one_and_open_sizes_are_asked_for(tmp_path: Path) -> No
     model = capture_file(path, None, input_size=(4, 6), batch=5).graph
     assert lower(model).inputs[0].shape == (5, 4, 6, 3)
     with pytest.raises(
-        UsageError, match="leaves dimension 2 open\nhint: give it with --input-size"
+        UsageError, match=r"leaves dimensions 2 and 3 of .* open\nhint: give them with input_size"
     ):
         capture_file(path, None, input_size=None, batch=None)
 

@@ -214,7 +214,7 @@ def test_half_precision_has_a_limit_of_its_own() -> None:
     assert compare(moved(0.05), REFERENCE, Precision.FLOAT16, "r").passed
     apart = compare(moved(0.2), REFERENCE, Precision.FLOAT16, "r")
     assert not apart.passed
-    assert "--precision float32" in str(
+    assert 'precisions=["float32"]' in str(
         failure(artifact(Precision.FLOAT16), apart, REFERENCE.runtime, REFERENCE)
     )
 
