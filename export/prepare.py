@@ -16,6 +16,7 @@ from edgeconv.export.capture.checks import (
     refuse_bad_statistics,
     refuse_bad_weights,
     refuse_other_than_numbers,
+    refuse_random,
 )
 from edgeconv.export.capture.cut import cut
 from edgeconv.export.capture.input_shape import InputShape
@@ -130,6 +131,7 @@ def prepare(request: ResolvedRequest, source: Source) -> Prepared:
     """
     asked = request.asked
     graph, itself = _capture(request, source)
+    refuse_random(graph)
     request = request.for_network(existing_precision(graph, source.spec))
     warn_of_device(request, asked.target)
     if request.existing is not None:

@@ -7,9 +7,10 @@ from collections.abc import Collection
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.errors import CaptureError, DataError
+from edgeconv.errors import CaptureError, DataError, UnsupportedOperator
 from edgeconv.export.cut_places import part_before
 from edgeconv.export.graph_edit import known_array
+from edgeconv.export.known_nodes import RANDOM
 from edgeconv.export.traits import Trait, operators
 
 _MULTIPLYING = operators(Trait.MULTIPLIES)
@@ -76,6 +77,39 @@ def refuse_bad_statistics(model: ir.Model) -> None:
                         f"{array.size} channels, and have no root",
                         hint="train again or load other weights",
                     )
+
+
+def refuse_random(model: ir.Model) -> None:
+    """Raise UnsupportedOperator if a node of ``model`` draws random numbers.
+
+    It looks into bodies as well. A Dropout draws none where it is not in training, and where it
+    drops nothing.
+    """
+    for node in model.graph.all_nodes():
+        if node.domain:
+            continue
+        if node.op_type in RANDOM:
+            raise UnsupportedOperator(
+                f"{node.name} ({node.op_type}): it draws random numbers, which would be the same "
+                "in every run",
+                hint="feed them as an input",
+            )
+        if node.op_type == "Dropout" and _drops(node):
+            raise UnsupportedOperator(
+                f"{node.name} (Dropout): it draws random numbers, because it is in training mode",
+                hint="export the network in eval mode (functional.dropout with "
+                "training=self.training, torch.onnx.export with training=TrainingMode.EVAL), or "
+                "set the training_mode of the node to false",
+            )
+
+
+def _drops(node: ir.Node) -> bool:
+    """Whether a Dropout may drop elements: as far as it is known, it trains with a ratio."""
+    given = [*node.inputs, None, None][1:3]
+    ratio, training = (None if value is None else known_array(value) for value in given)
+    drops_none = ratio is not None and not ratio.any()
+    trains = given[1] is not None and (training is None or bool(training.any()))
+    return trains and not drops_none
 
 
 def refuse_large_weights(model: ir.Model) -> None:

@@ -39,7 +39,8 @@ def compute_where_kernels_are(model: ir.Model) -> None:
     editor = GraphEditor(model.graph)
     opset = model.graph.opset_imports[""]
     for node in list(model.graph):
-        if node.domain == "" and node.op_type != "Cast":
+        # Sequences are written out later, by operators on their elements.
+        if node.domain == "" and node.op_type != "Cast" and "Sequence" not in node.op_type:
             _widen(editor, node, opset)
 
 
@@ -49,19 +50,20 @@ def _widen(editor: GraphEditor, node: ir.Node, opset: int) -> None:
     if schema is None:
         return
     for name, value in _of_types(schema.inputs, node.inputs).items():
-        dtypes = {_dtype(each) for each in value}
+        # All have the same; shape inference, which refuses such types, leaves some out.
+        dtypes = {dtype for each in value if (dtype := _dtype(each)) is not None}
         allowed = kernels.get(name)
         if allowed is None or len(dtypes) != 1 or not dtypes <= _SHORT or dtypes <= allowed:
             continue
         (dtype,) = dtypes
         wide = next((each for each in _WIDER if each in allowed), None)
-        if wide is None or dtype is None:
+        if wide is None:
             continue
         for index, given in enumerate(node.inputs):
             if given in value:
                 node.replace_input_with(index, _cast_before(editor, node, given, wide))
         for result in _of_types(schema.outputs, node.outputs).get(name, []):
-            _cast_behind(editor, node, result, wide)
+            _cast_behind(editor, node, result, dtype, wide)
 
 
 def _dtype(value: ir.Value) -> ir.DataType | None:
@@ -89,14 +91,14 @@ def _cast_before(editor: GraphEditor, node: ir.Node, value: ir.Value, to: ir.Dat
     return cast.outputs[0]
 
 
-def _cast_behind(editor: GraphEditor, node: ir.Node, value: ir.Value, wide: ir.DataType) -> None:
+def _cast_behind(
+    editor: GraphEditor, node: ir.Node, value: ir.Value, dtype: ir.DataType, wide: ir.DataType
+) -> None:
     """Let ``node`` compute ``value`` in a wide type, cast back to its own for whoever reads it."""
-    dtype = value.dtype
-    assert dtype is not None
     name = editor.free_name(f"{value.name}_{dtype.name}")
     cast = ir.node("Cast", [value], {"to": int(dtype)}, name=name)
     result = cast.outputs[0]
-    describe(result, value)
+    describe(result, value, dtype=dtype)
     ir.convenience.replace_all_uses_with(value, result, replace_graph_outputs=True)
     cast.replace_input_with(0, value)
     result.name, value.name = value.name, name

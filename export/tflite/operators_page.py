@@ -74,8 +74,8 @@ iterations, up to 512.
 | float32, int32, int64, bool | kept |
 | int8, uint8 with a scale (QuantizeLinear, DequantizeLinear) | int8 inside; at the inputs and \
 outputs as the graph states them |
-| int8, uint8 without a scale | moved, cast and compared as they are; arithmetic in int32, reduced \
-to 8 bits again |
+| int8, uint8 without a scale | cast as they are; moved, compared and computed with in int32, \
+reduced to 8 bits again |
 | constant axes, shapes, indices, counts in int64 | int32, as TFLite's kernels want them |
 | int64 tensors that the network computes | kept in int64; what TFLite computes in int32 only \
 (Div, Pow, ArgMax, ArgMin, the bitwise operators) is written with operators that it has, exact for \

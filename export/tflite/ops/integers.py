@@ -10,6 +10,7 @@ from edgeconv.export.tflite.legalize.call import Call
 from edgeconv.export.tflite.legalize.decompose import Decomposer
 from edgeconv.export.tflite.ops.long_integers import of_long_integers
 from edgeconv.export.tflite.registry import decomposition_of
+from edgeconv.export.traits import Trait, operators
 
 FLOAT = int(ir.DataType.FLOAT)
 INT32, INT64 = ir.DataType.INT32, ir.DataType.INT64
@@ -23,6 +24,12 @@ ON_BYTES = (
     "BitShift",
     *("ReduceSum", "ReduceProd", "ReduceMean", "ReduceL1", "ReduceL2", "ReduceSumSquare"),
 )
+
+MOVED_WIDE = (
+    *("Concat", "Expand", "Gather", "GatherElements", "GatherND", "Pad", "Slice", "Split", "Tile"),
+    *("DepthToSpace", "SpaceToDepth", "ScatterElements", "ScatterND"),
+)
+_MOVING = operators(Trait.MOVES)
 
 
 def of_integers(call: Call) -> bool:
@@ -96,16 +103,32 @@ def extreme_of_bytes(f: Decomposer) -> Results:
     return [f("Cast", f.again([wide, *f.inputs[1:]]), to=int(x.dtype))]
 
 
-def _turns_bare_bytes(call: Call) -> bool:
-    """Whether a Slice of bytes without a scale goes backwards, which has no kernel for them."""
-    steps = known_array(call.input(4)) if not call.missing(4) else None
-    return steps is not None and bool((steps < 0).any()) and _of_bare_bytes(call)
+def _moves_bare_bytes(call: Call) -> bool:
+    """Whether the bytes have no scale, and no DequantizeLinear gives them one later."""
+    return _of_bare_bytes(call) and not _gets_a_scale(call.node.outputs[0])
 
 
-@decomposition_of("Slice", when=_turns_bare_bytes)
-def slice_of_bytes(f: Decomposer) -> Results:
-    """The same operator on int32, and a CAST of its result."""
-    return [*extreme_of_bytes(f)]
+def _gets_a_scale(value: ir.Value) -> bool:
+    return any(
+        node.op_type == "DequantizeLinear"
+        or (node.op_type in _MOVING and any(map(_gets_a_scale, node.outputs)))
+        for node in value.consumers()
+    )
+
+
+@decomposition_of(*MOVED_WIDE, when=_moves_bare_bytes)
+def move_bytes(f: Decomposer) -> Results:
+    """The same operator on int32, and a CAST of its results.
+
+    TFLite's kernels would take, and give, bytes for quantized values.
+    """
+    dtype = f.input(0).dtype
+    assert dtype is not None
+    wide = [
+        f("Cast", value, to=int(INT32)) if value is not None and value.dtype in BYTES else value
+        for value in f.inputs
+    ]
+    return [f("Cast", result, to=int(dtype)) for result in f.again_all(wide)]
 
 
 @decomposition_of("TopK", when=_of_bare_bytes)

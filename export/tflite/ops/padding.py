@@ -68,7 +68,7 @@ def _cropped(ctx: NodeLowering, x: Tensor, pairs: Pairs) -> Tensor:
     )
     if min(shape) <= 0:
         raise ctx.unsupported("it removes all elements of a dimension", "leave it out")
-    result = ctx.fresh("crop", shape, x.quantization)
+    result = Tensor(f"{ctx.name}/crop", shape, x.dtype, None, x.quantization)
     numbers = [
         ctx.builder.integers(begin, f"{ctx.name}/begin"),
         ctx.builder.integers(shape, f"{ctx.name}/size"),
@@ -92,7 +92,7 @@ def _repeated(
     # ONNX's modes have numpy's names.
     taken = np.pad(np.arange(size), (before, behind), mode=mode)  # type: ignore[call-overload]
     shape = (*x.shape[:axis], len(taken), *x.shape[axis + 1 :])
-    result = ctx.fresh(f"pad{axis}", shape, x.quantization)
+    result = Tensor(f"{ctx.name}/pad{axis}", shape, x.dtype, None, x.quantization)
     indices = ctx.builder.integers(taken, f"{result.name}/indices")
     ctx.builder.emit("GATHER", [x, indices], [result], {"axis": axis})
     return result

@@ -115,3 +115,17 @@ def test_a_network_that_is_converted_to_integers_says_what_to_export() -> None:
         "export the network as it is before convert or quantize_dynamic, with --calibration, or "
         "with --precision int8-dynamic"
     )
+
+
+class Loss(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = x.log_softmax(-1)[0][:, None]
+        size = torch.tensor([2])
+        return nn.functional.ctc_loss(rows, torch.tensor([[1, 2]]), size + 1, size)
+
+
+def test_a_loss_is_named_by_its_function() -> None:
+    error = refusal(Loss())
+    assert "torch.nn.functional.ctc_loss" in error.message
+    assert "blocks.1 (Loss)" in error.message
+    assert error.hint.startswith("write it with other operators there")

@@ -60,6 +60,44 @@ def shifts(dtype: torch.dtype) -> Functions:
     }
 
 
+def short(dtype: torch.dtype) -> Functions:
+    """Of these ONNX Runtime lacks kernels in 8 or 16 bits; results beyond them wrap around."""
+    return {
+        "negative": lambda x: -x.to(dtype),
+        "square": lambda x: x.to(dtype) ** 2,
+        "largest": lambda x: x.to(dtype).amax(1),
+        "larger": lambda x: torch.maximum(x.to(dtype), x.flip(1).to(dtype)),
+        "chosen": lambda x: torch.where(x > 5, x.to(dtype), x.flip(1).to(dtype)),
+        "filled": lambda x: x.to(dtype).masked_fill(x > 5, 7),
+        "limited": lambda x: x.to(dtype).clamp(2, 100),
+        "product": lambda x: x.to(dtype).reshape(3, 4) @ x.to(dtype).reshape(4, 3),
+        "top": lambda x: x.to(dtype).topk(3).values,
+    }
+
+
+def moved(dtype: torch.dtype) -> Functions:
+    """Numbers without a scale that only change their place."""
+    pad = functional.pad
+    return {
+        "padded": lambda x: pad(x.to(dtype), (1, 2), value=3),
+        "padded_and_cut": lambda x: pad(x.to(dtype), (-1, 2)),
+        "mirrored": lambda x: pad(x.to(dtype).reshape(1, 3, 4), (2, 1), mode="reflect"),
+        "rolled": lambda x: x.to(dtype).roll(2, 1),
+        "cut": lambda x: x.to(dtype)[:, 2:7],
+        "every_second": lambda x: x.to(dtype)[:, ::2],
+        "backwards": lambda x: x.to(dtype).flip(1),
+        "joined": lambda x: torch.cat([x.to(dtype), x.to(dtype)[:, :2]], 1),
+        "one": lambda x: x.to(dtype)[:, 3],
+        "some": lambda x: x.to(dtype)[:, [0, 5, 3]],
+        "halves": lambda x: torch.stack(x.to(dtype).chunk(2, 1)),
+        "unequal": lambda x: x.to(dtype).split([5, 7], 1)[1],
+        "turned": lambda x: x.to(dtype).reshape(3, 4).T,
+        "repeated": lambda x: x.to(dtype).repeat(2, 3),
+        "spread": lambda x: x.to(dtype).reshape(12, 1).expand(12, 2),
+        "gathered": lambda x: x.to(dtype).gather(1, torch.tensor([[3, 0, 11]])),
+    }
+
+
 def losses(x: Tensor) -> dict[str, Tensor]:
     scores = x.abs().clamp(max=9).reshape(3, 4).log1p()
     classes = torch.tensor([1, 0, 3])
@@ -115,6 +153,15 @@ def test_of_reals(functions: Functions) -> None:
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.uint8], ids=str)
 def test_shifts(dtype: torch.dtype) -> None:
     check(each(shifts(dtype)), NUMBERS)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16], ids=str)
+def test_arithmetic_in_short_types(dtype: torch.dtype) -> None:
+    check(each(short(dtype)), NUMBERS)
+
+
+def test_bytes_that_are_moved() -> None:
+    check(each(moved(torch.int8)), NUMBERS)
 
 
 def test_losses() -> None:

@@ -9,6 +9,7 @@ from onnx import TensorProto
 from edgeconv.errors import UnsupportedOperator
 from edgeconv.export.tflite import lower
 from support.lowering import Net, as_model, check, operators, smooth
+from support.runtimes import run_onnx
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +102,16 @@ def test_peepholes(direction: str) -> None:
 @pytest.mark.parametrize("kind", GATES)
 def test_limited_gates(kind: str) -> None:
     check(recurrent(kind, clip=0.4), {"x": smooth((STEPS, BATCH, FEATURES))})
+
+
+def test_the_memory_of_an_lstm_is_not_limited() -> None:
+    """``clip`` is for the gates: the memory is beyond it on its way to the output."""
+    net = recurrent("LSTM", clip=0.2, states=True)
+    feeds = feeds_of(net)
+    feeds["c"] = np.full_like(feeds["c"], 20)
+    check(net, feeds)
+    memory = list(run_onnx(net.proto().SerializeToString(), feeds).values())[-1]
+    assert np.abs(memory).max() > 0.2
 
 
 def test_a_forget_gate_that_mirrors_the_input_gate() -> None:
