@@ -16,6 +16,7 @@ from edgeconv.export.capture.checks import (
     refuse_bad_statistics,
     refuse_bad_weights,
     refuse_other_than_numbers,
+    refuse_random_numbers,
 )
 from edgeconv.export.capture.cut import cut
 from edgeconv.export.capture.input_shape import InputShape
@@ -136,6 +137,8 @@ def prepare(request: ResolvedRequest, source: Source) -> Prepared:
         state_pooled_scales(graph)
     module = source.network.network if isinstance(source.network, Called) else None
     refuse_bad_weights(graph, None if module is None else module.state_dict())
+    if asked.verify:
+        refuse_random_numbers(graph)
     whole = replace(itself, graph=graph.clone()) if asked.dynamic_batch else itself
     splits = split_outputs(graph) if asked.split_outputs else Splits.none(graph)
     if asked.dynamic_batch:

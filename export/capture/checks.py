@@ -7,9 +7,10 @@ from collections.abc import Collection
 import numpy as np
 import onnx_ir as ir
 
-from edgeconv.errors import CaptureError, DataError
+from edgeconv.errors import CaptureError, DataError, UnsupportedOperator
 from edgeconv.export.cut_places import part_before
 from edgeconv.export.graph_edit import known_array
+from edgeconv.export.known_nodes import RANDOM
 from edgeconv.export.traits import Trait, operators
 
 _MULTIPLYING = operators(Trait.MULTIPLIES)
@@ -136,3 +137,26 @@ def _before(value: ir.Value) -> str:
 
 def _kind(value: ir.Value) -> str:
     return "input" if value.is_graph_input() else "output"
+
+
+def refuse_random_numbers(graph: ir.Model) -> None:
+    """Refuse a network that gives other outputs in every run, to which no file can be compared.
+
+    Raises:
+        UnsupportedOperator: One of its operators draws random numbers.
+    """
+    for node in graph.graph.all_nodes():
+        if node.domain == "" and node.op_type in RANDOM:
+            raise UnsupportedOperator(
+                f"{node.name} ({node.op_type}): it draws random numbers, to which no file can be "
+                "compared",
+                hint="feed them as an input, or keep the file unchecked with --no-verify",
+            )
+        training = node.inputs[2] if node.op_type == "Dropout" and len(node.inputs) > 2 else None
+        if training is not None and (known := known_array(training)) is not None and known.item():
+            raise UnsupportedOperator(
+                f"{node.name} ({node.op_type}): it drops elements at random, because "
+                "training_mode is set",
+                hint="export the network in eval mode, and give functional.dropout "
+                "training=self.training",
+            )
