@@ -58,7 +58,7 @@ def export(**options: Any) -> ExportRequest:
             lambda: export(input_size=(1, 3, 8, 8)),
             "hint: pass (3, 8, 8), or the whole shape as Inp",
         ),
-        (lambda: export(model_args={"a": [1]}), "model_args is {'a': [1]}\nhint: pass a dict from"),
+        (lambda: export(model_args={"a": {1}}), "model_args is {'a': {1}}\nhint: pass a dict from"),
         (lambda: export(progress=True), "progress is True\nhint: pass a function"),
         (lambda: export(min_sqnr=float("nan")), "min_sqnr is a number of decibels, not nan"),
         (lambda: export(task="clasification"), "no task 'clasification'\nhint: did you mean 'clas"),

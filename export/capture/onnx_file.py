@@ -253,13 +253,14 @@ def _fix_shapes(
         for axis, dim in enumerate(dims):
             asked = wanted[axis]
             if dim.HasField("dim_value") and dim.dim_value > 0:
-                if axis == 0 and traced is not None and dim.dim_value not in (asked, None):
-                    raise UsageError(
-                        f"{path}: --dynamic-batch needs an open batch, and the input "
-                        f"{graph_input.name!r} has a fixed one of {dim.dim_value}",
-                        hint="leave --dynamic-batch out, or make the file anew with an open batch",
-                    )
                 if asked is not None and asked != dim.dim_value:
+                    if axis == 0 and traced is not None:
+                        raise UsageError(
+                            f"{path}: --dynamic-batch needs an open batch, and the input "
+                            f"{graph_input.name!r} has a fixed one of {dim.dim_value}",
+                            hint="leave --dynamic-batch out, or make the file anew with an open "
+                            "batch",
+                        )
                     raise UsageError(
                         f"{path}: input {graph_input.name!r} has a fixed size of {dim.dim_value} "
                         f"in dimension {axis}, not {asked}",
