@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 from onnx import defs
@@ -194,7 +195,10 @@ class _Opening:
         self._constant(node, 1, result)
 
     def _resize(self, node: ir.Node) -> None:
-        """Leave the batch out of the sizes."""
+        """State the scales, or leave the batch out of the sizes where these would round otherwise.
+
+        ONNX Runtime's transpose optimizer takes the sizes of some axes for those of all.
+        """
         sizes = node.inputs[3] if len(node.inputs) > 3 else None
         x = node.inputs[0]
         if sizes is None or x is None:
@@ -205,6 +209,12 @@ class _Opening:
             raise refused(node, "its sizes depend on the batch")
         kept = [index for index, each in enumerate(axes) if each % len(static(x)) != axis]
         if len(kept) < len(axes):
+            if (scales := _exact_scales(node, static(x))) is not None:
+                node.attributes.pop("axes", None)
+                name = f"{node.outputs[0].name}_scales"
+                node.replace_input_with(2, self.editor.constant(name, scales))
+                node.replace_input_with(3, None)
+                return
             node.attributes["axes"] = ir.AttrInt64s("axes", [axes[index] for index in kept])
             self._constant(node, 3, [int(array[index]) for index in kept])
             roi = node.inputs[1]
@@ -401,6 +411,22 @@ class _Opening:
             self.graph.insert_before(self.graph[0], [size, joined])
             self._sizes[axis, rank] = joined.outputs[0]
         return self._sizes[axis, rank]
+
+
+def _exact_scales(node: ir.Node, before: Sequence[int]) -> npt.NDArray[np.float32] | None:
+    """The factors of all axes by which a Resize gets the sizes that it states; None where none do.
+
+    A runtime divides the sizes in float32 itself, so the elements stay the same to the bit if the
+    product is rounded down to the same sizes, in float32 and in float64.
+    """
+    roi, policy = node.inputs[1], node.attributes.get_string("keep_aspect_ratio_policy", "stretch")
+    after = static(node.outputs[0])
+    if policy != "stretch" or roi is not None or 0 in before:
+        return None
+    old = np.array(before, np.float32)
+    scales: npt.NDArray[np.float32] = np.divide(after, old, dtype=np.float32)
+    rounded = np.floor(old * scales), np.floor(old.astype(float) * scales.astype(float))
+    return scales if all(np.array_equal(each, after) for each in rounded) else None
 
 
 def _read(node: ir.Node) -> set[ir.Value | None]:

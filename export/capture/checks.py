@@ -90,8 +90,8 @@ def refuse_random(model: ir.Model) -> None:
             continue
         if node.op_type in RANDOM:
             raise UnsupportedOperator(
-                f"{node.name} ({node.op_type}): it draws random numbers, which would be the same "
-                "in every run",
+                f"{node.name} ({node.op_type}): it draws random numbers, to which no file can "
+                "be compared",
                 hint="feed them as an input",
             )
         if node.op_type == "Dropout" and _drops(node):
