@@ -21,7 +21,7 @@ from edgeconv.export.file_description import FileDescription
 from edgeconv.export.prepare import Prepared
 from edgeconv.export.quantize import QuantizedModel
 from edgeconv.export.tensor_info import input_infos, output_infos, tool_versions, weights_sha256
-from edgeconv.export.verify.parity import Reference
+from edgeconv.export.verify.expected import Reference
 
 
 def begun_manifest(prepared: Prepared, source: Source) -> Manifest:

@@ -28,7 +28,7 @@ from edgeconv.export.request import ResolvedRequest
 from edgeconv.export.search import FrontPoint, find_front
 from edgeconv.export.tflite.forms import forms_for
 from edgeconv.export.verify.check_export import verified, warn_of_failures
-from edgeconv.export.verify.parity import Reference
+from edgeconv.export.verify.expected import Reference
 from edgeconv.export.write import write_artifact
 
 

@@ -16,8 +16,8 @@ from edgeconv.export.data.samples import Sample
 from edgeconv.export.dynamic_batch import rows, with_batch, with_open_batch
 from edgeconv.export.precision import QuantizedGraph
 from edgeconv.export.verify.check_export import verified
+from edgeconv.export.verify.expected import Allowances, Outputs, Probes, Quantized, Reference
 from edgeconv.export.verify.operators import run_exactly
-from edgeconv.export.verify.parity import Allowances, Outputs, Probes, Quantized, Reference
 from edgeconv.export.verify.reference import Oracle
 
 BATCHES = (1, 5)

@@ -15,7 +15,8 @@ from edgeconv.errors import BundleError
 from edgeconv.export.data.samples import Sample
 from edgeconv.export.elsewhere import ElsewhereRunner, readable
 from edgeconv.export.joined import Parts
-from edgeconv.export.verify.parity import MAX_ERROR, Outputs, Reference, verify_artifacts
+from edgeconv.export.verify.expected import Outputs, Reference
+from edgeconv.export.verify.parity import MAX_ERROR, verify_artifacts
 from edgeconv.export.verify.reference import load_reference
 from edgeconv.place import Place
 from edgeconv.progress import Progress, no_progress

@@ -20,18 +20,12 @@ from edgeconv.export.joined import joined_outputs
 from edgeconv.export.passes.split_outputs import Splits
 from edgeconv.export.precision import QuantizedGraph
 from edgeconv.export.tensor_info import input_infos, output_infos
+from edgeconv.export.verify.expected import Allowances, Outputs, Probes, Quantized, Reference
 from edgeconv.export.verify.failure import failure
 from edgeconv.export.verify.float64 import float32_allowances, run_probes
 from edgeconv.export.verify.infinities import refuse_non_finite_outputs
 from edgeconv.export.verify.operators import check_operators, run_exactly
-from edgeconv.export.verify.parity import (
-    Allowances,
-    Outputs,
-    Probes,
-    Quantized,
-    Reference,
-    verify_artifacts,
-)
+from edgeconv.export.verify.parity import verify_artifacts
 from edgeconv.export.verify.pictures import Normalized, file_on_pictures, on_pictures
 from edgeconv.export.verify.reference import Oracle
 from edgeconv.progress import Progress, no_progress

@@ -7,8 +7,9 @@ import numpy as np
 from edgeconv.bundle import Artifact, Format, Precision, Verification
 from edgeconv.errors import VerificationError
 from edgeconv.export.quantize.parameters import MIN_SPAN
+from edgeconv.export.verify.expected import Reference
 from edgeconv.export.verify.kept import NOTHING_DB
-from edgeconv.export.verify.parity import MAX_ERROR, Reference
+from edgeconv.export.verify.parity import MAX_ERROR
 from edgeconv.export.verify.rounded_inputs import kept_with_rounded_inputs
 from edgeconv.export.verify.subnormal import decided_by_subnormals
 from edgeconv.metrics import NOT_FINITE

@@ -22,8 +22,8 @@ from edgeconv.export.data.synthetic import probes
 from edgeconv.export.passes.split_outputs import Splits
 from edgeconv.export.quiet import quiet_python
 from edgeconv.export.verify.default_float64 import DefaultFloat64
+from edgeconv.export.verify.expected import Probes
 from edgeconv.export.verify.functions import moves_by_functions
-from edgeconv.export.verify.parity import Probes
 from edgeconv.export.verify.reference import Oracle, module_outputs
 from edgeconv.export.verify.reference_kernels import KERNELS
 from edgeconv.export.verify.rounding import allowances, largest_error, magnitude, moved

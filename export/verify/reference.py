@@ -40,7 +40,7 @@ from edgeconv.export.joined import Parts
 from edgeconv.export.known_nodes import RANDOM
 from edgeconv.export.runtimes import OnnxRunner
 from edgeconv.export.threads import one_torch_thread
-from edgeconv.export.verify.parity import Allowances, Outputs, Quantized, Reference
+from edgeconv.export.verify.expected import Allowances, Outputs, Quantized, Reference
 from edgeconv.metrics import relative_error, stacked
 
 # On other memory the same sums may be added in another order, and rounded otherwise.

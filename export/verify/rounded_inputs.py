@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from edgeconv.export.quantize.parameters import Range, activation_parameters
+from edgeconv.export.verify.expected import Reference
 from edgeconv.export.verify.kept import stacked_pairs
-from edgeconv.export.verify.parity import Reference
 from edgeconv.metrics import Sqnr
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 import pytest
 import torch
 from hypothesis import given, settings
@@ -20,17 +19,16 @@ from edgeconv.bundle import OPEN, Bundle, Format, Precision
 from edgeconv.errors import UnsupportedOperator, UsageError
 from edgeconv.export import export
 from edgeconv.export.dynamic_batch import TRACED, at_batch, with_open_batch
-from edgeconv.export.open_batch import open_batch
 from edgeconv.export.runtimes import open_runner
 from edgeconv.export.tasks.evaluate import evaluate
 from edgeconv.export.tflite.graph import Graph, Operator, Tensor
 from edgeconv.export.tflite.open_batch import open_batch as open_tflite
 from edgeconv.export.verify.bundle import verify_bundle
+from support.open_batches import OPSET, opened
 from support.runtimes import run_onnx
 
 Array = NDArray[Any]
 OldRuntime = Callable[[bytes, dict[str, Array]], dict[str, Array]]
-OPSET = 20
 
 
 class Recurrent(nn.Module):
@@ -360,20 +358,6 @@ def test_what_is_computed_for_a_number_of_samples_is_refused_by_name(tmp_path: P
         export(Numbered(), inputs=["x:1,4"], out=tmp_path / "b", dynamic_batch=True)
 
 
-def _opened(text: str) -> ir.Model:
-    model = ir.from_proto(
-        onnx.shape_inference.infer_shapes(
-            onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : {OPSET}]> {text}'),
-            strict_mode=True,
-            data_prop=True,
-        )
-    )
-    for node in model.graph:
-        node.name = node.outputs[0].name
-    open_batch(model)
-    return model
-
-
 @pytest.mark.parametrize(
     ("body", "result"),
     [
@@ -389,11 +373,11 @@ def test_an_operator_that_holds_the_batch_is_named(body: str, result: str) -> No
     if "q)" in body:
         body = body.replace("int64[1] s = {8}", "int64[1] q = {4}")
     with pytest.raises(UnsupportedOperator, match=result):
-        _opened(f"g (float[2, 4] x) => (y) {body}")
+        opened(f"g (float[2, 4] x) => (y) {body}")
 
 
 def test_a_slice_of_the_whole_batch_follows_and_a_part_stays() -> None:
-    model = _opened(
+    model = opened(
         """g (float[2, 4] x) => (y, z)
         <int64[1] a = {0}, int64[1] b = {2}, int64[1] one = {1}, int64[1] c = {0}>
         { y = Slice(x, a, b, c) z = Slice(x, a, one, c) }"""
@@ -405,7 +389,7 @@ def test_a_slice_of_the_whole_batch_follows_and_a_part_stays() -> None:
 
 
 def test_constants_with_equal_rows_follow() -> None:
-    model = _opened(
+    model = opened(
         """g (float[2, 2] x) => (y, z)
         <float[2, 1] k = {3, 3}, float[2, 2] m = {1, 5, 1, 5}>
         { y = Concat <axis=1> (x, k) z = Sub(m, x) }"""
@@ -435,7 +419,7 @@ def test_the_batch_is_found_in_merged_dimensions(
 
     moved, joined = shapes(TRACED)
     numbers = [", ".join(map(str, each)) for each in (moved, joined, perm, back)]
-    model = _opened(
+    model = opened(
         f"""g (float[{TRACED}, {", ".join(map(str, sizes))}] x) => (y)
         <int64[4] to = {{{numbers[0]}}}, int64[3] both = {{{numbers[1]}}}>
         {{ a = Transpose <perm=[{numbers[2]}]> (x) b = Reshape(a, both) c = Relu(b)
@@ -497,52 +481,3 @@ def test_a_tflite_constant_with_other_values_is_refused(first: float) -> None:
     graph = _tflite(2, np.float32([[first, 7], [7, 7]]))
     with pytest.raises(UnsupportedOperator, match=r"sum \(Add\) cannot follow the batch"):
         open_tflite(graph, _tflite(3, np.full((3, 2), 8, np.float32)))
-
-
-class _Decoder(nn.Module):
-    """A map that is pooled, and resized to its own size again."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.before = nn.Conv2d(3, 4, 3, padding=1)
-        self.behind = nn.Conv2d(4, 4, 3, padding=1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        wide = self.before(x)
-        small = nn.functional.avg_pool2d(wide, 2)
-        back = nn.functional.interpolate(small, size=wide.shape[-2:], mode="bilinear")
-        out: torch.Tensor = self.behind(back + wide)
-        return out
-
-
-@pytest.mark.slow
-def test_a_resize_to_a_size_is_quantized(tmp_path: Path) -> None:
-    """ONNX Runtime's transpose optimizer refused the sizes without the batch behind a pool."""
-    data = np.random.default_rng(0).standard_normal((24, 3, 16, 16), np.float32)
-    bundle = export(
-        _Decoder(),
-        out=str(tmp_path / "out"),
-        input_size=16,
-        dynamic_batch=True,
-        precisions=["int8"],
-        calibration=data,
-    )
-    assert [artifact.format.value for artifact in bundle.manifest.artifacts] == ["onnx", "tflite"]
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "by_scales"), [(4, 9, True), (8, 3, True), (3, 5, False)]
-)
-def test_a_resize_keeps_its_sizes_where_scales_round_otherwise(
-    before: int, after: int, by_scales: bool
-) -> None:
-    """``float32(5 / 3) × 3`` is below or above 5, as the product is of float32 or float64."""
-    body = f"(float[2, 1, {before}, 4] x) => (y) <int64[4] s = {{2, 1, {after}, 8}}>"
-    model = _opened(f'g {body} {{ y = Resize <mode = "linear"> (x, , , s) }}')
-    (node,) = (node for node in model.graph if node.op_type == "Resize")
-    assert (node.inputs[2] is not None) is by_scales
-    x = np.random.default_rng(0).standard_normal((5, 1, before, 4), np.float32)
-    got = run_onnx(with_open_batch(model), x)["y"]
-    wanted = nn.functional.interpolate(torch.from_numpy(x), size=(after, 8), mode="bilinear")
-    # Two weights of 24 bits each.
-    np.testing.assert_allclose(got, wanted.numpy(), rtol=1e-5, atol=1e-6)

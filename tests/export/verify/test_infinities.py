@@ -12,8 +12,9 @@ from torch import nn
 from edgeconv.bundle import Precision
 from edgeconv.errors import CaptureError, DataError, VerificationError
 from edgeconv.export import export
+from edgeconv.export.verify.expected import Reference
 from edgeconv.export.verify.infinities import without_shared_infinities
-from edgeconv.export.verify.parity import Reference, compare
+from edgeconv.export.verify.parity import compare
 
 INF = np.float32(np.inf)
 

@@ -19,6 +19,7 @@ from edgeconv.export.capture.module import capture_module
 from edgeconv.export.passes import optimize, simplification
 from edgeconv.export.passes.split_outputs import Splits
 from edgeconv.export.verify.bundle import verify_bundle
+from edgeconv.export.verify.expected import Probes, Reference
 from edgeconv.export.verify.failure import failure
 from edgeconv.export.verify.float64 import (
     file_in_float64,
@@ -26,7 +27,7 @@ from edgeconv.export.verify.float64 import (
     module_in_float64,
 )
 from edgeconv.export.verify.functions import moves_by_functions
-from edgeconv.export.verify.parity import Probes, Reference, compare
+from edgeconv.export.verify.parity import compare
 from edgeconv.export.verify.reference import module_outputs
 from edgeconv.export.verify.rounding import allowances, largest_error, moved
 from edgeconv.models.randomize import structured_input
