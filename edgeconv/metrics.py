@@ -88,7 +88,7 @@ def relative_error(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
     """The largest absolute difference over the range of ``expected``; NOT_FINITE for a NaN."""
     if expected.size == 0:
         return 0.0
-    spread = float(expected.max() - expected.min()) or float(np.abs(expected).max()) or 1.0
+    spread = float(expected.max()) - float(expected.min()) or float(np.abs(expected).max()) or 1.0
     error = float(np.abs(expected.astype(np.float64) - got).max()) / spread
     return error if np.isfinite(error) else NOT_FINITE
 

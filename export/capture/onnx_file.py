@@ -252,6 +252,12 @@ def _fix_shapes(
             wanted = _stated_shape(path, graph_input.name, stated[graph_input.name], len(dims))
         for axis, dim in enumerate(dims):
             asked = wanted[axis]
+            if dim.HasField("dim_value") and dim.dim_value == 0:
+                raise UsageError(
+                    f"{path}: input {graph_input.name!r} has a size of 0 in dimension {axis}, so "
+                    "there is nothing to compute",
+                    hint="make the file anew with another size, or with an open one",
+                )
             if dim.HasField("dim_value") and dim.dim_value > 0:
                 if asked is not None and asked != dim.dim_value:
                     if axis == 0 and traced is not None:

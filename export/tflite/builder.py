@@ -28,6 +28,8 @@ from edgeconv.export.tflite.scale_limits import check_requantization_ratio
 
 INT8 = np.dtype("int8")
 FLOAT = np.dtype("float32")
+MOST_DIMENSIONS = 6
+"""That XNNPACK takes. LiteRT 2.3 refuses a file whose MEAN or FULLY_CONNECTED reads seven."""
 
 UNSIZED = {ir.DataType.UNDEFINED, ir.DataType.STRING}
 

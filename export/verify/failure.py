@@ -9,6 +9,7 @@ from edgeconv.errors import VerificationError
 from edgeconv.export.quantize.parameters import MIN_SPAN
 from edgeconv.export.verify.expected import Reference
 from edgeconv.export.verify.kept import NOTHING_DB
+from edgeconv.export.verify.overflow import Overflow, find_overflow
 from edgeconv.export.verify.parity import MAX_ERROR
 from edgeconv.export.verify.rounded_inputs import kept_with_rounded_inputs
 from edgeconv.export.verify.subnormal import decided_by_subnormals
@@ -50,6 +51,10 @@ def failure(
                 hint="let an epsilon there be 1.2e-38 or more (torch.finfo(torch.float32).tiny), "
                 "or pass --format onnx",
             )
+        if (overflow := _overflow(reference)) is not None:
+            return VerificationError(
+                f"{name} differs from {runtime} {by}{where}: {overflow.place}", hint=overflow.remedy
+            )
         return VerificationError(
             f"{name} differs from {runtime} {by}{where}, more than float32 rounding explains",
             hint="report it",
@@ -86,6 +91,13 @@ def _subnormal_place(reference: Reference | None, artifact: Artifact) -> str | N
         return None
     samples = [*reference.inputs, *reference.probes.inputs]
     return decided_by_subnormals(reference.graph, samples) or None
+
+
+def _overflow(reference: Reference | None) -> Overflow | None:
+    """Where numbers exceed their type, on the samples or on the probes."""
+    if reference is None or reference.graph is None:
+        return None
+    return find_overflow(reference.graph, [*reference.inputs, *reference.probes.inputs])
 
 
 def _nothing_kept(

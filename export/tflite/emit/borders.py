@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeconv.export.tflite.forms import Form
 from edgeconv.export.tflite.graph import Array, Quantization, Tensor
+from edgeconv.export.tflite.layout import Shape
 from edgeconv.export.tflite.node_lowering import NodeLowering
 
 Pairs = Sequence[tuple[int, int]]
@@ -17,6 +18,7 @@ LEAST_JOINED = 256
 """The least elements of a tensor for which two operators are no loss."""
 LEAST_RUN = 16
 """The least elements that lie together between two borders, for which to copy runs is no loss."""
+_MOST_AXES = 5  # that PAD and PADV2 take
 
 
 def bordered(
@@ -33,7 +35,11 @@ def bordered(
     """
     if ctx.takes(Form.JOINED_BORDERS) and _worth_joining(x, pairs):
         return _joined(ctx, x, pairs, number, name)
-    shape = tuple(size + sum(pair) for size, pair in zip(x.shape, pairs, strict=True))
+    whole = _grown(x.shape, pairs)
+    if len(pairs) > _MOST_AXES:
+        merged, pairs = _merged(x.shape, pairs)
+        x = ctx.builder.reshape(x, merged)
+    shape = _grown(x.shape, pairs)
     result = Tensor(f"{ctx.name}/{name}", shape, x.dtype, None, x.quantization)
     amounts = ctx.builder.integers(np.array(pairs), f"{ctx.name}/paddings")
     if number is None:
@@ -41,7 +47,23 @@ def bordered(
     else:
         value = ctx.builder.constant(number.reshape(1), f"{ctx.name}/border", x.quantization)
         ctx.builder.emit("PADV2", [x, amounts, value], [result])
-    return result
+    return ctx.builder.reshape(result, whole)
+
+
+def _grown(shape: Shape, pairs: Pairs) -> Shape:
+    return tuple(size + sum(pair) for size, pair in zip(shape, pairs, strict=True))
+
+
+def _merged(shape: Shape, pairs: Pairs) -> tuple[Shape, Pairs]:
+    """The sizes and pairs with neighbors that nothing comes around as one axis."""
+    sizes, found = list[int](), list[tuple[int, int]]()
+    for size, pair in zip(shape, pairs, strict=True):
+        if found and not any(pair) and not any(found[-1]):
+            sizes[-1] *= size
+        else:
+            sizes.append(size)
+            found.append(pair)
+    return tuple(sizes), found
 
 
 def _worth_joining(x: Tensor, pairs: Pairs) -> bool:

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from edgeconv.export.tflite.builder import FLOAT, Constant, Stored
+from edgeconv.export.tflite.builder import FLOAT, MOST_DIMENSIONS, Constant, Stored
 from edgeconv.export.tflite.channel_order import next_transpose
 from edgeconv.export.tflite.emit.heads import emit_heads, heads
 from edgeconv.export.tflite.emit.weights import integer_bias, integer_weights, weight_tensor
@@ -237,7 +237,9 @@ def _emit_dense(ctx: NodeLowering, operands: list[Tensor], order: Order) -> None
     units, depth = weight.shape
     rows = prod(x.shape) // depth
     if not ctx.integer or isinstance(weight.quantization, Quantization):
-        ctx.emit_stored("FULLY_CONNECTED", operands, (rows, units), order)
+        if len(x.shape) > MOST_DIMENSIONS:
+            x = ctx.builder.reshape(x, (rows, depth))
+        ctx.emit_stored("FULLY_CONNECTED", [x, weight, bias], (rows, units), order)
         return
     kernel = ctx.builder.reshape(weight, (units, 1, 1, depth))
     pixels = ctx.builder.reshape(x, (rows, 1, 1, depth))

@@ -281,3 +281,10 @@ def test_float_files_are_written_first_and_listed_as_asked_for(tmp_path: Path) -
     )
     listed = [artifact.precision for artifact in bundle.manifest.artifacts]
     assert listed == [Precision.INT8, Precision.FLOAT32]
+
+
+def test_a_size_of_zero(tmp_path: Path) -> None:
+    border = [("x", FLOAT, [0, 4])], [("y", FLOAT, [0, 4])]
+    path = save(tmp_path / "net.onnx", [node("Relu", "x")], *border)
+    with pytest.raises(EdgeconvError, match=r"'x' has a size of 0 in dimension 0.*\n.*open"):
+        export(path, out=tmp_path / "b")
