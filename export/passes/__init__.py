@@ -26,6 +26,7 @@ from edgeconv.export.passes.quantized_forms import (
     QuantizeBeforeClip,
     ScalarScales,
 )
+from edgeconv.export.passes.resize_axes import ResizeAllAxes
 from edgeconv.export.passes.rewriting import Rewrites
 from edgeconv.export.passes.selected_parts import SelectedParts
 from edgeconv.export.passes.sequences import Sequences
@@ -60,6 +61,7 @@ def float_steps() -> tuple[Step, ...]:
         Step(ScalarScales(), "before whatever reads a scale, as ClipBeforeQuantize does"),
         Step(ClipBeforeQuantize(), "before the patterns that fuse a Clip into what is before it"),
         Step(SelectedParts(), "anywhere among the rewrites: it leaves Identities and dead Concats"),
+        Step(ResizeAllAxes(), "anywhere: nothing else reads the axes of a Resize"),
         Step(SumToAdd(), "before the patterns, which know Adds"),
         Step(ConstantsSecond(), "before the patterns, which look for a constant on one side only"),
         Step(
