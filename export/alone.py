@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from edgeconv.export.collected_seldom import collected_seldom
 # PyTorch's exporter, the silence around it and standard error belong to the whole process, so
 # exports of several threads wait for each other. An export may begin another one.
 ONE_AT_A_TIME = threading.RLock()
+# PyTorch's exporter sets it when it imports the compiler, which writes there.
+_SET_BY_PYTORCH = "TORCHINDUCTOR_CACHE_DIR"
 
 
 @contextmanager
@@ -28,9 +31,12 @@ def alone(model: object) -> Iterator[None]:
         parts = list(model.modules()) if isinstance(model, nn.Module) else []
         modes = [part.training for part in parts]
         folders = list(sys.path)  # a file of the user's gets its own folder there
+        stated = _SET_BY_PYTORCH in os.environ
         try:
             yield
         finally:
             sys.path[:] = folders
+            if not stated:
+                os.environ.pop(_SET_BY_PYTORCH, None)
             for part, mode in zip(parts, modes, strict=True):
                 part.training = mode

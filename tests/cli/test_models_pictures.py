@@ -18,6 +18,14 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, ["models", *arguments])
 
 
+def said(result: Result) -> str:
+    """The error as the command line prints it; ``str()`` has the names of Python's arguments."""
+    error = result.exception
+    if isinstance(error, EdgeconvError):
+        return f"{error.message}\nhint: {error.hint}"
+    return str(error)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -34,7 +42,7 @@ def run(*arguments: str) -> Result:
 def test_impossible_pictures_are_refused(arguments: tuple[str, ...], message: str) -> None:
     result = run(*arguments)
     assert result.exit_code != 0
-    assert message in str(result.exception)
+    assert message in said(result)
 
 
 def test_a_missing_matplotlib_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +115,7 @@ def test_pictures_of_a_network_of_ones_own(own: str) -> None:
 def test_what_cannot_be_drawn_is_an_error(own: str, name: str, picture: str, message: str) -> None:
     result = run(f"{own}:{name}", picture, "--input-size", "1x16x16")
     assert isinstance(result.exception, EdgeconvError)
-    assert message in str(result.exception)
+    assert message in said(result)
     assert not list(Path.cwd().glob("*.png"))
 
 

@@ -305,7 +305,7 @@ def test_predict_says_the_same(bundle: Bundle, photos: list[Path], tmp_path: Pat
     for artifact in bundle.manifest.artifacts:
         arguments = [str(tmp_path / "out"), str(photos[0]), "--file", artifact.path]
         done = CliRunner().invoke(command, arguments, catch_exceptions=False)
-        assert_says(done.output, expected(bundle, artifact, photos[0])[0][0])
+        assert_says(done.stdout, expected(bundle, artifact, photos[0])[0][0])
 
 
 def test_predict_leaves_a_reader_that_left_to_the_command_line(
@@ -327,7 +327,7 @@ def test_predict_on_a_device_says_the_same(bundle: Bundle, photos: list[Path]) -
     for artifact in bundle.manifest.artifacts[::-1]:
         arguments = [str(bundle.path), str(photos[0]), "--file", artifact.path]
         done = CliRunner().invoke(command, [*arguments, *device], catch_exceptions=False)
-        assert_says(done.output, expected(bundle, artifact, photos[0])[0][0])
+        assert_says(done.stdout, expected(bundle, artifact, photos[0])[0][0])
 
 
 def test_predict_on_a_device_without_the_runtime(

@@ -371,10 +371,11 @@ def test_run_py_on_the_board(runtime: Runtime, tmp_path: Path) -> None:
     finally:
         subprocess.run([*ssh, "rm -r run_py"], check=True)
     assert len({score for score, _ in wanted}) > 3
-    assert sorted(label for _, label in got) == sorted(label for _, label in wanted)
     scores = {label: float(score) for score, label in wanted}
-    # Of equal inputs, LiteRT's kernels on Arm are seen to round a score the other way: by a step.
-    assert all(abs(float(score) - scores[label]) <= 1.01 * step for score, label in got)
+    least = min(scores.values())
+    # Of equal inputs, LiteRT's kernels on Arm are seen to round a score the other way: by a step,
+    # which may also decide what comes fifth.
+    assert all(abs(float(score) - scores.get(name, least)) <= 1.01 * step for score, name in got)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -254,3 +255,24 @@ def test_evaluations_in_threads(tmp_path: Path) -> None:
     assert len(failed) == 2
     assert [each.results for each in found] == [alone.results] * 2
     assert state(nn.Identity()) == before
+
+
+_FIRST_EXPORT = """
+import os, sys
+from edgeconv.export import export
+from edgeconv.models import create_model
+before = dict(os.environ)
+network = create_model("resnet8")
+export(network, out=sys.argv[1], input_size=32, precisions=["float32"], formats=["onnx"])
+changed = {name for name in {*before, *os.environ} if before.get(name) != os.environ.get(name)}
+sys.exit(f"changed: {changed}" if changed else 0)
+"""
+
+
+@pytest.mark.slow
+def test_the_first_export_of_a_process_leaves_the_environment(tmp_path: Path) -> None:
+    """PyTorch sets a variable when it imports its compiler, which happens once."""
+    command = [sys.executable, "-c", _FIRST_EXPORT, str(tmp_path / "out")]
+    own = {name: text for name, text in os.environ.items() if not name.startswith("TORCH")}
+    done = subprocess.run(command, env=own, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

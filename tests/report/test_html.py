@@ -52,7 +52,7 @@ def written(tmp_path: Path, *paths: Path, **options: str) -> str:
     for name, value in options.items():
         arguments += [f"--{name}", value]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
-    assert result.output == f"wrote {out}\n"
+    assert result.stdout == f"wrote {out}\n"
     return out.read_text("utf-8")
 
 
