@@ -6,9 +6,10 @@ from collections.abc import Collection
 from itertools import groupby
 from math import prod
 
+import numpy as np
 import onnx_ir as ir
 
-from edgeconv.export.tflite.builder import MOST_DIMENSIONS, static_shape
+from edgeconv.export.tflite.builder import MOST_DIMENSIONS
 from edgeconv.export.tflite.layout import Shape
 from edgeconv.export.tflite.legalize.call import Call
 from edgeconv.export.tflite.legalize.decompose import Decomposer
@@ -21,13 +22,16 @@ _REDUCTIONS = (
 )
 
 
+def _is_beyond(value: ir.Value | None) -> bool:
+    return value is not None and value.shape is not None and len(value.shape) > MOST_DIMENSIONS
+
+
 def _has_many(call: Call) -> bool:
-    x = call.inputs[0]
-    return x is not None and len(static_shape(x)) > MOST_DIMENSIONS
+    return _is_beyond(call.inputs[0])
 
 
-def _gives_many(call: Call) -> bool:
-    return len(static_shape(call.node.outputs[0])) > MOST_DIMENSIONS
+def _any_has_many(call: Call) -> bool:
+    return any(map(_is_beyond, call.inputs))
 
 
 @decomposition_of(*_REDUCTIONS, when=_has_many)
@@ -35,19 +39,23 @@ def reduce_fewer(f: Decomposer) -> Results:
     """The same operator, with neighbors that are all reduced or all kept as one dimension."""
     x = f.input(0)
     rank = len(f.shape(x))
-    stated = f.attributes.get_ints("axes", ()) if len(f.inputs) < 2 else f.demand(1, "axes")
+    given = len(f.inputs) > 1 and f.inputs[1] is not None
+    stated = f.demand(1, "axes") if given else f.attributes.get_ints("axes", ())
     axes = {int(axis) % rank for axis in stated}
     if not axes:
         if f.attributes.get_int("noop_with_empty_axes", 0):
             return [x]
         axes = set(range(rank))
+    left = [1 if axis in axes else size for axis, size in enumerate(f.shape(x))]
+    if not f.attributes.get_int("keepdims", 1):
+        left = [size for axis, size in enumerate(f.shape(x)) if axis not in axes]
     shape, reduced = _merged(f.shape(x), axes)
     if len(shape) > MOST_DIMENSIONS:
         kept = [axis for axis in range(rank) if axis not in axes]
         x = f("Transpose", x, perm=[*kept, *sorted(axes)])
         shape, reduced = _merged(f.shape(x), range(len(kept), rank))
     small = f(f.op_type, f("Reshape", x, shape), reduced, keepdims=0)
-    return [f("Reshape", small, [*static_shape(f.node.outputs[0])])]
+    return [f("Reshape", small, left)]
 
 
 @decomposition_of("LogSoftmax", "Softmax", when=_has_many)
@@ -81,18 +89,19 @@ def join_rows(f: Decomposer) -> Results:
     axis = f.attributes.get_int("axis", 0) % len(f.shape(values[0]))
     before = prod(f.shape(values[0])[:axis])
     rows = [f("Reshape", each, [before, prod(f.shape(each)[axis:])]) for each in values]
-    return [f("Reshape", f("Concat", *rows, axis=1), [*static_shape(f.node.outputs[0])])]
+    whole = [*f.shape(values[0])]
+    whole[axis] = sum(f.shape(each)[axis] for each in values)
+    return [f("Reshape", f("Concat", *rows, axis=1), whole)]
 
 
-@decomposition_of(
-    "MatMul", when=lambda call: len(static_shape(call.node.outputs[0])) > MOST_DIMENSIONS
-)
+@decomposition_of("MatMul", when=_any_has_many)
 def multiply_stack(f: Decomposer) -> Results:
     """The same operator on stacks of matrices in one dimension."""
     a, b = f.input(0), f.input(1)
-    shape = static_shape(f.node.outputs[0])
-    if min(len(f.shape(a)), len(f.shape(b))) < 2:  # a vector has no matrices beside it
+    left, right = f.shape(a), f.shape(b)
+    if min(len(left), len(right)) < 2:  # a vector has no matrices beside it
         return [f("MatMul", a, b)]
+    shape = (*np.broadcast_shapes(left[:-2], right[:-2]), left[-2], right[-1])
     if len(f.shape(b)) == 2:
         return [f("Reshape", f("MatMul", f("Reshape", a, [-1, f.shape(a)[-1]]), b), [*shape])]
     stacks = [_stack(f, each, shape[:-2]) if len(f.shape(each)) > 2 else each for each in (a, b)]
