@@ -15,6 +15,9 @@ from edgeconv.sweep.plan import Plan
 from edgeconv.sweep.result import Limits, SweepResult, marked, rows_of
 from edgeconv.sweep.workers import open_workers
 
+# The times of files come from a coarser clock, which is some milliseconds behind.
+_COARSE_SECONDS = 1.0
+
 
 def sweep(
     plan: Plan,
@@ -45,5 +48,6 @@ def sweep(
     rows = marked(tuple(rows_of(done, cache)))
     chains = marked_chains(tuple(chain_rows(done, plan, cache)))
     # Where the clock was set back meanwhile, what this sweep used has times before its start.
-    cache.prune(before=min(now, time.time() - (time.monotonic() - begun)))
+    start = min(now, time.time() - (time.monotonic() - begun))
+    cache.prune(before=start - _COARSE_SECONDS)
     return SweepResult(started=started, limits=Limits.of(plan.question), rows=rows, chains=chains)
