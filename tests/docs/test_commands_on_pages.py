@@ -35,7 +35,7 @@ OPTIONS = GLOBAL | {
     for option in (*parameter.opts, *parameter.secondary_opts)
 }
 # Options of other programs that stand alone.
-NOT_OURS = {"--dist", "--resources", "--aimet", "--peer-folder"}
+NOT_OURS = {"--dist", "--resources", "--aimet", "--peer-folder", "--use_xnnpack"}
 
 
 def _code(page: Path) -> list[str]:
