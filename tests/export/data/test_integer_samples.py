@@ -31,7 +31,7 @@ class Words(nn.Module):
 @pytest.mark.parametrize(("low", "high"), [(10, 20), (-20, -10)])
 def test_indices_beyond_a_table(tmp_path: Path, low: int, high: int) -> None:
     beyond = np.random.default_rng(0).integers(low, high, (40, 4))
-    with pytest.raises(DataError, match="holds -?[12]0, and table has 10 rows"):
+    with pytest.raises(DataError, match=r"holds -?[12]0, and table has 10 rows"):
         export(
             Words(),
             out=tmp_path / "out",
