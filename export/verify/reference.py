@@ -66,7 +66,7 @@ def module_outputs(network: nn.Module, sample: Sample) -> dict[str, npt.NDArray[
     with torch.inference_mode(), one_torch_thread(), plain_attention():
         try:
             # The network may write into what it is given, and return what it writes into again.
-            result = network(*(torch.from_numpy(array.copy()) for array in sample))
+            result = network(*(torch.from_numpy(np.array(array)) for array in sample))
         except Exception as error:  # the user's own forward(): anything can come out of it
             first = first_line(error)
             beyond = _beyond_table(network, sample)
@@ -98,7 +98,9 @@ def _beyond_table(network: nn.Module, sample: Sample) -> str | None:
         return None
     names = [info.name for info in network.arguments.inputs]
     inputs = dict(zip(names, sample, strict=False))
-    return of_embeddings(network, inputs, tuple(map(torch.from_numpy, sample)))
+    return of_embeddings(
+        network, inputs, tuple(torch.from_numpy(np.array(array)) for array in sample)
+    )
 
 
 def refuse_changing_outputs(
