@@ -53,16 +53,21 @@ def answered(rows: Mapping[int, Runs], detect: float, pairs: Collection[tuple[in
 
 
 def undecided(rows: Mapping[int, Runs], options: BenchOptions) -> tuple[str, ...]:
-    """Say that a session ended before the difference that it was asked for would be found.
+    """Say that a session ended before what it was asked for could be answered.
 
     Args:
         rows: The processes of each row, as for :func:`answered`.
         options: How it was measured.
     """
-    if options.detect is None or answered(rows, options.detect, pairs_of(list(rows), options)):
-        return ()
     count = len(next(iter(rows.values())))
-    found = f"{count} processes of each file are too few to find {100 * options.detect:g}% here"
+    if options.detect is None:
+        if not options.in_pairs or count >= options.repetitions:
+            return ()
+    elif answered(rows, options.detect, pairs_of(list(rows), options)):
+        return ()
+    found = f"{count} processes of each file are fewer than the {LEAST} that an answer needs"
+    if options.detect is not None and count >= LEAST:
+        found = f"{count} processes of each file are too few to find {100 * options.detect:g}% here"
     if count >= options.max_repetitions:
         return (f"{found}, and the most that were allowed",)
     limit = format_clock(options.max_time)

@@ -79,7 +79,8 @@ def measure_repetitions(
     """
     options = journal.session.options
     done = {entry.run.order for entry in journal.finished}
-    seconds = math.inf if options.detect is None else options.max_time
+    limited = options.detect is not None or options.in_pairs
+    seconds = options.max_time if limited else math.inf
     limit = TimeLimit(seconds, len(runnable), max(options.repetitions, LEAST))
     repetition = 0
     while repetition < options.repetitions or not _answered(journal, runnable, repetition):
@@ -88,7 +89,7 @@ def measure_repetitions(
         total = len(runnable) * max(options.repetitions, repetition + 1)
         for step in round_of(runnable, repetition):
             row = rows[step.row]
-            most = "" if options.detect is None else f" (at most {format_clock(limit.left)} more)"
+            most = f" (at most {format_clock(limit.left)} more)" if limited else ""
             progress(f"Measuring {row.label}{most}", step.order, total)
             if step.order in done:
                 continue

@@ -165,6 +165,14 @@ def _suggest(settings: GateSettings, gates: Gates) -> None:
 
     if not any(kind is LATENCY for kind, _ in gates.reports.values()) or settings.store is not None:
         return
+    of_one_file = all(
+        row.comparison.before.file.name == row.comparison.after.file.name
+        for kind, report in gates.reports.values()
+        if kind is LATENCY
+        for row in report.rows
+    )
+    if of_one_file and not is_measurable(settings.result):
+        return  # it would be measured against itself
     if gates.outcome is Outcome.INCONCLUSIVE and settings.measure is Measure.NEVER:
         limits = stated_words(("max_regression", "max_accuracy_loss"))
         suggest("gate", settings.result, "--baseline", settings.baseline, *limits, "--measure")

@@ -72,8 +72,10 @@ def test_a_busy_machine_ends_in_time(
     assert session.now <= LIMIT
     counts = {len(model.processes) for model in result.models}
     assert len(counts) == 1  # whole rounds
-    assert counts.pop() >= 2
-    assert " of each file are too few to find 3% here, and " in result.warnings[0]
+    (count,) = counts
+    assert count >= 2
+    why = "too few to find 3% here" if count >= 6 else "fewer than the 6 that an answer needs"
+    assert f"{count} processes of each file are {why}, and " in result.warnings[0]
     assert ended_by in result.warnings[0]
     sides = Sides.of(pair[:1], pair[1:])
     report = compare_side_by_side(sides, result)
@@ -98,6 +100,16 @@ def test_a_quiet_machine_needs_what_it_needed(
     assert not any("max-time" in warning for warning in result.warnings)
     assert session.shown[0] == "Measuring a.tflite (at most 10:00 more)"
     assert session.shown[-1] == "Measuring a.tflite (at most 9:38 more)"
+
+
+def test_a_gate_that_allows_nothing_ends_in_time(
+    pair: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No number of processes finds a change of 0 %, so there is nothing to look for."""
+    session = Session(pair, monkeypatch, 100.0, busy=True)
+    result = session.measure(in_pairs=True, detect=None)
+    assert session.now <= LIMIT
+    assert "fewer than the 6 that an answer needs, and --max-time" in result.warnings[0]
 
 
 def test_without_a_question_there_is_no_limit(

@@ -26,8 +26,8 @@ def test_a_gate_that_cannot_decide_proposes_to_measure(
     history_path: Path, edgeconv: CommandLine
 ) -> None:
     history = History.at(str(history_path))
-    for threads in (1, 2):  # figures of other threads decide nothing
-        model = made_model("net.onnx", [1_000_000, 1_000_000 + threads])
+    for threads, name in ((1, "old.onnx"), (2, "new.onnx")):  # other threads decide nothing
+        model = made_model(name, [1_000_000, 1_000_000 + threads])
         history.add(made_result(model, options=BenchOptions(threads=threads)), None)
     limit = ("--max-regression", "5%")
     done = edgeconv("gate", 2, "--baseline", 1, *limit)
@@ -35,3 +35,14 @@ def test_a_gate_that_cannot_decide_proposes_to_measure(
     proposed = "next: edgeconv gate 2 --baseline 1 --max-regression 5% --measure"
     assert done.stderr.splitlines()[-1] == proposed
     assert "next:" not in edgeconv("gate", 2, "--baseline", 1, *limit, "--quiet").stderr
+
+
+def test_one_file_is_not_measured_against_itself(history_path: Path, edgeconv: CommandLine) -> None:
+    """What was proposed was refused: the file is on both sides."""
+    history = History.at(str(history_path))
+    for threads in (1, 2):
+        model = made_model("net.onnx", [1_000_000, 1_000_000 + threads])
+        history.add(made_result(model, options=BenchOptions(threads=threads)), None)
+    done = edgeconv("gate", 2, "--baseline", 1, "--max-regression", "5%")
+    assert done.returncode == 3
+    assert "next:" not in done.stderr
