@@ -18,9 +18,9 @@ from edgeconv.export.runtimes import IntermediateOutputs
 from edgeconv.metrics import EQUAL_DB, Sqnr, together
 from edgeconv.student import student
 
-# A gain is kept if it exceeds zero at 90 %, one-sided: both sides of an 80 % interval. Over 23
-# networks that no page reports, 99 % left a third of a decibel behind on average, and the least
-# gain was the same: what gains nothing loses nothing on average either.
+# A gain is kept if it exceeds zero at 90 %, one-sided: both sides of an 80 % interval. What gains
+# nothing loses nothing on average either. Over 35 networks that no page reports, effort 1 gained
+# 0.93 dB over min-max, and 0.70 at 99 %; the least gain was -0.8 dB, and -0.5 at 99 %.
 _CONFIDENCE = 0.8
 # What the first half of the samples rules out is not tried on the second: that has to be sure.
 _RULED_OUT_AT = 0.98

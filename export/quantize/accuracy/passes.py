@@ -227,12 +227,9 @@ class AccuracyPasses:
                 assert before is not None
                 before = before[: len(after)]
                 found[name] = before, after, Gain.between(before, after)
-        gaining = {
-            name: gain.db
-            for name, (_, _, gain) in found.items()
-            if gain.beyond_chance and self._holds_up(recipe, others[name])
-        }
-        best = max(gaining, key=lambda name: gaining[name], default=None)
+        gaining = {name: gain.db for name, (_, _, gain) in found.items() if gain.beyond_chance}
+        best_first = sorted(gaining, key=lambda name: -gaining[name])
+        best = next((name for name in best_first if self._holds_up(recipe, others[name])), None)
         for name, (before, after, gain) in found.items():
             self._note(name, before, after, gain, name == best, self._seconds[others[name]])
         return recipe if best is None else others[best]
