@@ -252,28 +252,9 @@ def _fix_shapes(
             wanted = _stated_shape(path, graph_input.name, stated[graph_input.name], len(dims))
         for axis, dim in enumerate(dims):
             asked = wanted[axis]
-            if dim.HasField("dim_value") and dim.dim_value == 0:
-                raise UsageError(
-                    f"{path}: input {graph_input.name!r} has a size of 0 in dimension {axis}, so "
-                    "there is nothing to compute",
-                    hint="make the file anew with another size, or with an open one",
-                )
-            if dim.HasField("dim_value") and dim.dim_value > 0:
-                if asked is not None and asked != dim.dim_value:
-                    if axis == 0 and traced is not None:
-                        raise UsageError(
-                            f"{path}: --dynamic-batch needs an open batch, and the input "
-                            f"{graph_input.name!r} has a fixed one of {dim.dim_value}",
-                            hint="leave --dynamic-batch out, or make the file anew with an open "
-                            "batch",
-                        )
-                    raise UsageError(
-                        f"{path}: input {graph_input.name!r} has a fixed size of {dim.dim_value} "
-                        f"in dimension {axis}, not {asked}",
-                        hint="leave --batch out, or make the file anew with an open batch"
-                        if axis == 0
-                        else "",
-                    )
+            if dim.HasField("dim_value") and dim.dim_value >= 0:
+                if dim.dim_value == 0 or asked not in (None, dim.dim_value):
+                    _refuse_fixed(path, graph_input, axis, asked, dynamic=traced is not None)
                 continue
             if asked is None and axis == 0:
                 asked = 1
@@ -295,6 +276,29 @@ def _fix_shapes(
         del proto.graph.value_info[:]
         for output in proto.graph.output:
             output.type.tensor_type.ClearField("shape")
+
+
+def _refuse_fixed(
+    path: Path, value: onnx.ValueInfoProto, axis: int, asked: int | None, *, dynamic: bool
+) -> NoReturn:
+    """Say why a size that the file states cannot be."""
+    size = value.type.tensor_type.shape.dim[axis].dim_value
+    if size == 0:
+        raise UsageError(
+            f"{path}: input {value.name!r} has a size of 0 in dimension {axis}, so there is "
+            "nothing to compute",
+            hint="make the file anew with another size, or with an open one",
+        )
+    if axis == 0 and dynamic:
+        raise UsageError(
+            f"{path}: --dynamic-batch needs an open batch, and the input {value.name!r} has a "
+            f"fixed one of {size}",
+            hint="leave --dynamic-batch out, or make the file anew with an open batch",
+        )
+    raise UsageError(
+        f"{path}: input {value.name!r} has a fixed size of {size} in dimension {axis}, not {asked}",
+        hint="" if axis else "leave --batch out, or make the file anew with an open batch",
+    )
 
 
 def _refuse_open(path: Path, value: onnx.ValueInfoProto) -> NoReturn:

@@ -18,7 +18,7 @@ import torch
 
 from edgeconv.errors import DataError, UsageError, first_line
 from edgeconv.export.capture.shards import INDEX_SUFFIX, is_index, shards_of
-from edgeconv.export.capture.weights_kind import WeightsKind, weights_kind
+from edgeconv.export.capture.weights_kind import WeightsKind, WholeNetworkError, weights_kind
 from edgeconv.near_names import near_paths
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".pth.tar")
@@ -122,7 +122,7 @@ def _refusal(path: Path, error: Exception) -> DataError:
     """What is wrong with a file that cannot be read as plain data."""
     found = _NOT_ALLOWED.search(str(error))
     if found is not None and _root(path) == found[1]:
-        return DataError(
+        return WholeNetworkError(
             f"{path} holds a whole {found[1]}, and loading that could run code of the file",
             hint="save its state_dict alone: where you trust the file, torch.save(torch.load("
             f"{path.name!r}, weights_only=False).state_dict(), 'weights.pth') does so",

@@ -31,8 +31,9 @@ _OTHERS = {
     ),
 }
 # What other ZIP archives have in them.
+_TORCHSCRIPT = "constants.pkl"
 _OTHER_ARCHIVES = {
-    "constants.pkl": StandIn(
+    _TORCHSCRIPT: StandIn(
         "a TorchScript archive",
         "load it with torch.jit.load, and save its state_dict with torch.save",
     ),
@@ -41,6 +42,10 @@ _OTHER_ARCHIVES = {
     ),
     "model.weights.h5": StandIn("a network of Keras", _TO_ONNX),
 }
+
+
+class WholeNetworkError(DataError):
+    """A file holds a network, in a form that is neither weights alone nor exported."""
 
 
 class WeightsKind(Enum):
@@ -54,6 +59,7 @@ def weights_kind(path: Path) -> WeightsKind | None:
     """The form of a file of weights; None for content that is not known.
 
     Raises:
+        WholeNetworkError: It is a TorchScript archive.
         DataError: It is a file of another kind, which is named.
     """
     refuse_stand_in(path)
@@ -88,7 +94,8 @@ def _in_archive(path: Path) -> WeightsKind:
     last = [name.rpartition("/")[2] for name in names]
     for member, other in _OTHER_ARCHIVES.items():
         if member in last:
-            raise DataError(f"{path} is {other.what}", hint=other.hint)
+            kind = WholeNetworkError if member == _TORCHSCRIPT else DataError
+            raise kind(f"{path} is {other.what}", hint=other.hint)
     if "data.pkl" in last:
         return WeightsKind.TORCH
     if names and all(name.endswith(".npy") for name in names):

@@ -10,6 +10,7 @@ from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.shards import INDEX_SUFFIX
 from edgeconv.export.capture.source import SPEC_FORMS, Source
 from edgeconv.export.capture.weights_file import SUFFIXES, read_weights_file
+from edgeconv.export.capture.weights_kind import WholeNetworkError
 from edgeconv.model_args import ModelArgs
 from edgeconv.models.pretrained import FILES
 from edgeconv.near_names import did_you_mean, near_paths
@@ -79,10 +80,6 @@ def from_zoo(name: str, args: ModelArgs, input_size: tuple[int, ...] | None) -> 
     )
 
 
-# What is said of files that hold more than weights, and still not what can be exported.
-_WHOLE_NETWORKS = ("holds a whole", "TorchScript")
-
-
 def _not_a_network(path: Path) -> UsageError:
     """Why a file or folder is not what is exported, and what is."""
     name = path.name.lower()
@@ -91,13 +88,14 @@ def _not_a_network(path: Path) -> UsageError:
     if name.endswith((*SUFFIXES, INDEX_SUFFIX)):
         try:
             read_weights_file(path)
-        except EdgeconvError as error:
-            if any(words in error.message for words in _WHOLE_NETWORKS):
-                return UsageError(
-                    error.message,
-                    hint="name the network itself, as in net.py:make, and give its weights with "
-                    f"--weights: {error.hint}",
-                )
+        except WholeNetworkError as error:
+            return UsageError(
+                error.message,
+                hint="name the network itself, as in net.py:make, and give its weights with "
+                f"--weights: {error.hint}",
+            )
+        except EdgeconvError:
+            pass  # whatever is wrong with the weights: they are no network
         return UsageError(
             f"{path} is a file of weights, without the network that they belong to",
             hint=f"pass the network, and the file as --weights {path}",
