@@ -314,6 +314,7 @@ def main() -> None:
             "The networks that read text are calibrated on one picture and compared on another,",
             "since there are two: they show what that costs, not what a fair sample would keep.",
             "Layer reconstruction (effort 2) was developed on MobileNetV2 and EfficientNet-Lite0.",
+            *(["The rows of other tools are of an earlier run."] if arguments.ours else []),
             machine("edgeconv", "onnxruntime"),
             *lines,
         ],

@@ -105,14 +105,15 @@ def table(
     return drawn
 
 
-def cell_text(text: str, most: int = LONGEST_NAME) -> str:
-    """``text`` made printable, without its middle where it would be wider than ``most`` columns."""
+def cell_text(text: str) -> str:
+    """``text`` made printable, without its middle where it would be wider than a name may be."""
     from rich.cells import cell_len, set_cell_size
 
     shown = printable(text)
-    if cell_len(shown) <= most:
+    if cell_len(shown) <= LONGEST_NAME:
         return shown
-    head, tail = set_cell_size(shown, most // 2), set_cell_size(shown[::-1], (most - 1) // 2)
+    half = (LONGEST_NAME - 1) // 2
+    head, tail = set_cell_size(shown, half), set_cell_size(shown[::-1], half)
     return f"{head.rstrip()}…{tail.rstrip()[::-1]}"
 
 
