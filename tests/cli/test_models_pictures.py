@@ -12,18 +12,11 @@ from PIL import Image
 from edgeconv.cli import cli
 from edgeconv.errors import EdgeconvError
 from examples import checkerboard, gradient_flow
+from support.command_line import as_printed
 
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, ["models", *arguments])
-
-
-def said(result: Result) -> str:
-    """The error as the command line prints it; ``str()`` has the names of Python's arguments."""
-    error = result.exception
-    if isinstance(error, EdgeconvError):
-        return f"{error.message}\nhint: {error.hint}"
-    return str(error)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +35,7 @@ def said(result: Result) -> str:
 def test_impossible_pictures_are_refused(arguments: tuple[str, ...], message: str) -> None:
     result = run(*arguments)
     assert result.exit_code != 0
-    assert message in said(result)
+    assert message in as_printed(result.exception)
 
 
 def test_a_missing_matplotlib_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +108,7 @@ def test_pictures_of_a_network_of_ones_own(own: str) -> None:
 def test_what_cannot_be_drawn_is_an_error(own: str, name: str, picture: str, message: str) -> None:
     result = run(f"{own}:{name}", picture, "--input-size", "1x16x16")
     assert isinstance(result.exception, EdgeconvError)
-    assert message in said(result)
+    assert message in as_printed(result.exception)
     assert not list(Path.cwd().glob("*.png"))
 
 

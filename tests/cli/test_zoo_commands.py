@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from edgeconv import models
 from edgeconv.cli import cli
-from edgeconv.errors import EdgeconvError
+from support.command_line import as_printed
 
 
 def run(*arguments: str) -> Result:
@@ -98,9 +98,7 @@ def test_the_card_tells_the_options_and_their_defaults() -> None:
     ],
 )
 def test_cost_refuses_what_it_would_not_read(arguments: tuple[str, ...], stray: str) -> None:
-    error = run("cost", *arguments).exception
-    assert isinstance(error, EdgeconvError)
-    assert f"{stray} applies to" in error.message
+    assert f"{stray} applies to" in as_printed(run("cost", *arguments).exception)
 
 
 def test_cost_of_the_textbooks_convolution() -> None:

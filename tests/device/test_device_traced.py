@@ -16,7 +16,7 @@ from edgeconv.device import RunRequest, open_device
 from edgeconv.device.messages import Samples
 from edgeconv.device.ssh import SshDevice
 from edgeconv.errors import MeasurementError
-from support.ssh_server import PLAIN_SHELL, Server, processes_with, wait_until
+from support.ssh_server import PLAIN_SHELL, Server, parent, processes_with, wait_until
 from support.system_calls import WATCHED_CALLS, written
 from support.tiny_models import write_onnx, write_tflite
 
@@ -89,9 +89,11 @@ def test_a_killed_connection(
     else:
         next(events)
         wait_until(lambda: [*(tmp_path / "temporary").iterdir()])
-    for pid in processes_with(f"timeout -k 5 {request.deadline_seconds}"[:12]):
-        if Path(f"/proc/{pid}/comm").read_text().strip() == "ssh":
-            os.kill(pid, signal.SIGKILL)
+    # The connections of other tests have other parents.
+    ours = [pid for pid in processes_with("timeout -k 5 ") if parent(pid) == os.getpid()]
+    assert ours
+    for pid in ours:
+        os.kill(pid, signal.SIGKILL)
     with pytest.raises(MeasurementError):
         list(events)
     wait_until(lambda: not server.runners())

@@ -22,6 +22,7 @@ from edgeconv.device.facts import DeviceFacts, target_of, why_not
 from edgeconv.device.messages import Done, Instructions
 from edgeconv.errors import MeasurementError, UsageError
 from support.board_facts import PI4
+from support.command_line import as_printed
 from support.ssh_server import Server, write_ssh
 from support.tiny_models import write_onnx
 
@@ -55,7 +56,7 @@ def refusal(model: Path, device: str, *arguments: str) -> str:
     assert not model.with_name("out").exists()
     assert refused.value.message.isprintable()
     assert refused.value.hint.isprintable()
-    return str(refused.value)
+    return as_printed(refused.value)
 
 
 def board(tmp_path: Path, version: str = "3.11.2", **packages: str) -> str:
@@ -146,7 +147,7 @@ def test_an_opset_that_an_old_onnxruntime_lacks(model: Path, tmp_path: Path) -> 
     device = board(tmp_path, numpy="1.24.2", onnxruntime="1.16.3")
     message = refusal(model, device, "--opset", "20")
     assert "loads opsets up to 19, not 20" in message
-    assert "pass opset=19" in message  # the name in Python, as of every str() of an error
+    assert "pass --opset 19" in message  # the name in Python, as of every str() of an error
 
 
 def test_quiet_is_quiet(model: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgeconv.errors import EdgeconvError
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -21,3 +23,10 @@ class Ran:
 
 
 CommandLine = Callable[..., Ran]
+
+
+def as_printed(error: BaseException | None) -> str:
+    """An error as the command line prints it; ``str()`` has the names of Python's arguments."""
+    if isinstance(error, EdgeconvError):
+        return f"{error.message}\nhint: {error.hint}" if error.hint else error.message
+    return str(error)
