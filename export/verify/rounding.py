@@ -40,7 +40,7 @@ EPSILON = 2.0**-23
 
 _MOVES = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split"}
 SATURATES = {"Sigmoid", "Softmax", "HardSigmoid", "Tanh", "Erf", "Softsign", "Sin", "Cos"}
-"""Functions of which kernels are right to a unit in the last place of 1, however small the result."""
+"""Functions whose kernels are right to a unit in the last place of 1, even near zero."""
 _PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 _MEANS = {"ReduceMean", "GlobalAveragePool", "AveragePool"}
 

@@ -101,7 +101,7 @@ def test_one_wrong_weight_is_found_at_its_operator(format: Format) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_scores_near_zero_in_float_are_right(format: Format) -> None:
-    """A detector that sees nothing: of a Sigmoid near 2e-6 the runtimes differ by 1 % of its range."""
+    """A detector that sees nothing: the runtimes' Sigmoids differ by 1 % of 2e-6."""
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid())
     torch.manual_seed(0)
     randomize_(network, shape=(3, 16, 16))
