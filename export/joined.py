@@ -7,7 +7,7 @@ network multiplies by factors far from the others, as the boxes of ``y * [640, 6
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,9 @@ _FAR = 16.0
 
 _ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Clip"}
 _ELEMENTWISE = operators(Trait.FUNCTION) | _ARITHMETIC
-_MOVES = operators(Trait.MOVES)
+# These join what they write to with what they write.
+_SCATTERS = {"ScatterElements", "ScatterND"}
+_MOVES = operators(Trait.MOVES) | _SCATTERS
 # What leaves each element of a part in the part: behind it a part may itself be joined.
 _REARRANGES = operators(Trait.VIEWS) | {"Transpose", "Concat"}
 
@@ -93,14 +95,21 @@ def trace(output: ir.Value) -> tuple[list[ir.Node], list[ir.Value]]:
         if node is None or not (_joins_later(node) if joined else _carries(node)):
             leaves.append(value)
             return
-        is_join = node.op_type == "Concat"
-        for part in node.inputs if is_join else node.inputs[:1]:
+        is_join = node.op_type in _SCATTERS | {"Concat"}
+        for part in _joined_by(node):
             if part is not None:
                 follow(part, joined=joined or is_join)
         nodes.append(node)
 
     follow(output, joined=False)
     return list(dict.fromkeys(nodes)), leaves
+
+
+def _joined_by(node: ir.Node) -> Sequence[ir.Value | None]:
+    """The inputs that elements of the result come from."""
+    if node.op_type == "Concat":
+        return node.inputs
+    return (node.inputs[0], node.inputs[2]) if node.op_type in _SCATTERS else node.inputs[:1]
 
 
 def _carries(node: ir.Node) -> bool:
@@ -111,6 +120,10 @@ def _carries(node: ir.Node) -> bool:
         return False
     if node.op_type == "Concat":
         return True
+    if node.op_type in _SCATTERS:
+        places = node.inputs[1]
+        plain = node.attributes.get_string("reduction", "none") == "none"
+        return plain and places is not None and places.const_value is not None
     if any(value is not None and value.const_value is None for value in node.inputs[1:]):
         return False
     first = node.inputs[0]

@@ -119,3 +119,14 @@ def test_near_factors_and_those_before_a_function_make_no_parts(between: str) ->
         half=np.float32(0.5),
     )
     assert found is None
+
+
+def test_what_is_written_to_single_places_is_a_part() -> None:
+    found = parts(
+        [helper.make_node("ScatterND", ["a", "places", "b"], ["y"])],
+        (1, 2, 3),
+        places=np.int64([[[0, 1]]]),
+    )
+    assert found is not None
+    assert found.names == ("a", "b")
+    np.testing.assert_array_equal(found.labels, [[[0] * 3, [1] * 3]])
