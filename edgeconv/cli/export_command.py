@@ -158,7 +158,7 @@ class ExportSettings:
     type=layer_rules,
     default=(),
     help="TOML file with precisions by layer: [[layer]] with name (or pattern), precision "
-    "(float32, int16, int8), weights (per-channel, per-tensor) and activations (asymmetric, "
+    "(float32, float16, int16, int8), weights (per-channel, per-tensor) and activations (asymmetric, "
     "symmetric). The first rule that matches a layer counts.",
 )
 @network_options

@@ -75,6 +75,8 @@ class _Writer:
     def joined(self, data: ir.Value, new: ir.Value, slab: _Slab) -> ir.Value:
         """What the assignment writes beside what it leaves."""
         dims, axis = _dims(data), self._order[slab.axis]
+        size = dims[slab.axis]
+        assert isinstance(size, int)
         new = self._in_shape(
             new, [*dims[: slab.axis], slab.stop - slab.start, *dims[slab.axis + 1 :]]
         )
@@ -82,7 +84,7 @@ class _Writer:
         parts = [
             self._part(whole, axis, 0, slab.start),
             new,
-            self._part(whole, axis, slab.stop, int(dims[slab.axis])),
+            self._part(whole, axis, slab.stop, size),
         ]
         kept = [part for part in parts if part is not None]
         return self._add("Concat", kept, _dims(whole), axis=axis) if len(kept) > 1 else new

@@ -201,15 +201,15 @@ def test_a_part_of_two_concats_keeps_the_scale_of_the_narrow_one(gain: float, sh
     drawn = np.random.default_rng(2).normal(0, 0.3, (4, 8, 1, 1)).astype(np.float32)
     flipped = net.op("Transpose", x, perm=[0, 1, 3, 2])
     messages = net.op("Conv", net.op("Concat", x, flipped, axis=1), net.constant(drawn))
-    large = net.op("Conv", x, net.constant(weight(4, gain, 1)))
+    large = net.op("Conv", net.input("z", MAP), net.constant(weight(4, gain, 1)))
     net.output(messages, net.op("Conv", net.op("Concat", x, large, axis=1), net.constant(drawn)))
-    quantized = quantize(as_model(net.proto()), batches(), OPTIONS)
+    both = [[*batch, *other] for batch, other in zip(batches(), batches()[::-1], strict=True)]
+    quantized = quantize(as_model(net.proto()), both, OPTIONS)
     narrow, wide = (
         node.outputs[0].consumers()[0] for node in quantized.model.graph if node.op_type == "Concat"
     )
     scales = [float(node.inputs[1].const_value.numpy()) for node in (narrow, wide)]  # type: ignore[union-attr]
     assert (scales[0] == scales[1]) is shared
-    batch = batches()[0]
-    expected = list(run_onnx(ir.to_proto(as_model(net.proto())), batch).values())
-    for index, got in enumerate(run_both(quantized, batch)):
+    expected = list(run_onnx(ir.to_proto(as_model(net.proto())), both[0]).values())
+    for index, got in enumerate(run_both(quantized, both[0])):
         assert sqnr_db(expected[index % 2], got) > 30
