@@ -84,7 +84,7 @@ def measured_paths(
     sides = Sides.of(*(files_named((Path(name),), options) for name in (baseline, result)))
     (pool,) = pools_named([device])
     if pool.boards[0].is_emulated:
-        optional = inside_bundles([Path(baseline), Path(result)])
+        optional = inside_bundles((Path(baseline), Path(result)))
         return INSTRUCTIONS, _counted(sides, optional, pool, session)
     return LATENCY, _measured(sides, options, pool, session)
 
