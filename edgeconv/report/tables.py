@@ -173,12 +173,15 @@ def _bar(first: str) -> Iterator[Progress]:
 
         def show(step: str, done: int, total: int) -> None:
             nonlocal task, current, reported
-            if step != current and not goes_on(reported, (done, total)):
+            begins = step != current and not goes_on(reported, (done, total))
+            if begins:
                 bar.remove_task(task)  # the time that is left is that of this step
                 task = add(step, total)
             current, reported = step, (done, total)
             bar.update(task, description=printable(step))
             if total > 1:
                 bar.update(task, completed=done, total=total, count=f"{done}/{total}", left="left")
+            if begins:  # at once: some steps leave no other thread a turn
+                bar.refresh()
 
         yield show

@@ -48,7 +48,7 @@ def test_lines_in_a_file(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "edgeconv", *ARGUMENTS],
         cwd=tmp_path,
-        env={**os.environ, "EDGECONV_PROGRESS_SECONDS": "0.1"},
+        env={**os.environ, "EDGECONV_PROGRESS_SECONDS": "0.01"},
         capture_output=True,
         text=True,
         check=True,
