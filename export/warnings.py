@@ -161,7 +161,8 @@ def warn_of_poor_accuracy(artifacts: Sequence[Artifact]) -> None:
         )
         if figures.sqnr_db < POOR_SQNR_DB:
             poor, remedy = _poor_places(artifact, figures, advice)
-            logger.warning(Notice(f"{artifact.path} keeps little of {poor}", remedy))
+            if poor:
+                logger.warning(Notice(f"{artifact.path} keeps little of {poor}", remedy))
         if flat := _without_variation(figures):
             logger.warning(
                 Notice(
@@ -192,11 +193,17 @@ def _without_variation(figures: Verification) -> str:
 
 
 def _poor_places(artifact: Artifact, figures: Verification, advice: str) -> tuple[str, str]:
-    """The outputs and parts of which little is kept, worst first, and what to do about it."""
+    """The outputs and parts of which little is kept, worst first, and what to do about it.
+
+    The worst one is left out where the failure has named it, of which nothing is kept.
+    """
     poor = [place for place in figures.places if place.sqnr_db < POOR_SQNR_DB]
-    if not poor:
-        return f"the network: SQNR {figures.sqnr_db:.1f} dB", advice
     poor.sort(key=lambda place: place.sqnr_db)
+    named = figures.keeps_nothing and not (figures.operators and figures.operators.failed)
+    if not poor:
+        return "" if named else f"the network: SQNR {figures.sqnr_db:.1f} dB", advice
+    if named:
+        poor = [place for place in poor if place != figures.worst_place]
     integer = {info.name for info in artifact.outputs if info.scale is not None}
     if any(place.part is not None and place.output in integer for place in poor):
         advice = OWN_SCALES

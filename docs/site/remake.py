@@ -3,7 +3,7 @@
 In a block of ``console`` a line that begins with ``$`` is a command (a backslash at its end goes
 on in the next line), and what follows is its output. A block with a title, as in
 ``python title="net.py"``, is a file. The commands of a page run one after the other in an empty
-folder, beside its files.
+folder, beside its files and ``examples``, as in a clone.
 """
 
 from __future__ import annotations
@@ -62,7 +62,6 @@ def _run(step: Step, folder: Path) -> str:
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),  # for `python -m examples.detector`
         "XDG_STATE_HOME": str(folder / ".state"),  # measurements of a page are not the user's own
         "OMP_NUM_THREADS": "1",
         "EDGECONV_PROGRESS_SECONDS": "0",  # lines that come by the clock
@@ -90,6 +89,7 @@ def main(pages: tuple[Path, ...]) -> None:
     """Run the commands of PAGES again, and write their output into the pages."""
     for page in pages:
         with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "examples").symlink_to(ROOT / "examples")
             page.write_text(remake(page.read_text("utf-8"), Path(folder)), "utf-8")
 
 

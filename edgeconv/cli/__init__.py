@@ -98,12 +98,16 @@ def cli(ctx: click.Context, debug: bool, no_config: bool) -> None:
 
 def _set_up_logging(debug: bool) -> None:
     """Show our own warnings and their hints on standard error; all else only if debugging."""
+    level = logging.DEBUG if debug else logging.ERROR
     theirs = logging.StreamHandler()
+    theirs.setLevel(level)  # the level of the root logger does not hold for loggers with their own
     theirs.setFormatter(PrintableLines("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, handlers=[theirs])
+    logging.basicConfig(level=level, handlers=[theirs])
     if debug:
         logging.getLogger("edgeconv").setLevel(logging.DEBUG)
     else:
+        # huggingface_hub, by which timm loads weights, prints each failed try by a handler of its own.
+        os.environ.setdefault("HF_HUB_VERBOSITY", "error")
         show_warnings()
 
 

@@ -13,7 +13,7 @@ from edgeconv.cli.bench_options import BenchSettings, measuring
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.comparing import exit_with, max_regression_option
 from edgeconv.cli.completions import complete_device_or_pool
-from edgeconv.cli.next_command import suggest
+from edgeconv.cli.next_command import can_draw, suggest
 from edgeconv.cli.outputs import html_option, refuse_undrawable, refuse_unwritable
 from edgeconv.cli.places import wait_option
 from edgeconv.cli.settings import takes
@@ -177,7 +177,7 @@ def command(settings: BenchSettings) -> None:
 
 def _suggest(settings: BenchSettings, *, kept: bool) -> None:
     """Say how to go on: with a page about the result, or with the history that has it."""
-    if settings.out is not None:
+    if settings.out is not None and can_draw():
         suggest("report", *(path for path in settings.paths if path.is_dir()), settings.out)
     elif kept and not settings.no_history and settings.store is None:  # that may have a password
         suggest("history")

@@ -9,6 +9,8 @@ import click
 
 from edgeconv.cli.command_class import CommandGroup
 from edgeconv.cli.values import stated
+from edgeconv.errors import UsageError
+from edgeconv.near_names import near_paths
 from edgeconv.report.output import echo_json, echo_line
 from edgeconv.units import bytes_of
 
@@ -31,11 +33,12 @@ _FOLDER = click.option(
 @click.option("--json", "as_json", is_flag=True, help="Print every result as JSON.")
 def list_results(cache: Path | None, as_json: bool) -> None:
     """List how much is kept of each kind of job."""
-    from edgeconv.report.tables import Column, console, table
+    from edgeconv.report.tables import Column, console, print_notes, table
     from edgeconv.sweep.cache import Cache, default_cache
     from edgeconv.units import format_bytes, format_duration
 
-    entries = sorted(Cache(cache or default_cache()).entries(), key=lambda entry: entry.path)
+    place = _existing(cache) or default_cache()
+    entries = sorted(Cache(place).entries(), key=lambda entry: entry.path)
     if as_json:
         results = [
             {
@@ -50,6 +53,9 @@ def list_results(cache: Path | None, as_json: bool) -> None:
         from edgeconv.report.documents import CacheDocument
 
         echo_json(CacheDocument.model_validate({"results": results}))
+        return
+    if not entries:
+        print_notes([f"nothing is kept in {place}"])
         return
     kinds = {kind: [e for e in entries if e.kind == kind] for kind in {e.kind for e in entries}}
     names = ["kind", "results", "size", "made in"]
@@ -83,6 +89,21 @@ def prune(cache: Path | None, most: int | None) -> None:
     from edgeconv.sweep.cache import Cache, default_cache
     from edgeconv.units import format_bytes
 
-    removed = Cache(cache or default_cache()).prune(most)
+    removed = Cache(_existing(cache) or default_cache()).prune(most)
     size = format_bytes(sum(entry.bytes for entry in removed))
-    echo_line(f"removed {len(removed)} results, {size}")
+    results = "1 result" if len(removed) == 1 else f"{len(removed)} results"
+    echo_line(f"removed {results}, {size}")
+
+
+def _existing(cache: Path | None) -> Path | None:
+    """The folder that was named, if one was.
+
+    Raises:
+        UsageError: It does not exist, so it is not the one that a sweep has filled.
+    """
+    if cache is not None and not cache.is_dir():
+        raise UsageError(
+            f"there is no folder {cache}",
+            hint=near_paths(cache, "name the folder that `edgeconv sweep --cache` was given"),
+        )
+    return cache

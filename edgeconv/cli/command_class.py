@@ -16,6 +16,8 @@ from edgeconv.cli.option_groups import GROUPS, REST, heading_of
 from edgeconv.near_names import did_you_mean
 from edgeconv.report.output import apart_from_results
 
+_WHOLE = 1000  # characters: more than the first sentence of any command
+
 
 class Command(click.Command):
     """A command with examples.
@@ -80,6 +82,18 @@ class CommandGroup(click.Group):
         if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
             self._refuse(ctx, args[0])
         return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands; click would cut their first sentences to one line each."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, command.get_short_help_str(_WHOLE))
+                    for name, command in commands
+                    if command is not None
+                ]
+            )
 
     def _refuse(self, ctx: click.Context, name: str) -> NoReturn:
         if name.startswith("-"):

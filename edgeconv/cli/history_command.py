@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.cli.command_class import Command
-from edgeconv.cli.next_command import suggest
+from edgeconv.cli.next_command import can_draw, suggest
 from edgeconv.cli.outputs import refuse_unwritable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.shared_options import wide_option
@@ -107,10 +107,10 @@ def _suggest(entries: list[Entry]) -> None:
     measured = {_subject(entry) for entry in entries if entry.run == newest}
     before = (e.run for e in entries if e.run != newest and _subject(e) in measured)
     earlier = next(before, None)
-    if earlier is None:
-        suggest("report", str(newest))
-    else:
+    if earlier is not None:
         suggest("compare", str(earlier), str(newest))
+    elif can_draw():
+        suggest("report", str(newest))
 
 
 def _subject(entry: Entry) -> tuple[object, ...]:
@@ -134,7 +134,10 @@ def _export(history: History, settings: HistorySettings, form: str, path: Path) 
 def _why_none(pattern: str, history: History) -> str:
     if not history.database.exists():
         return f"nothing was measured yet: there is no {history.database}"
-    return "nothing was measured yet" + ("" if pattern == "*" else f" that matches {pattern}")
+    if pattern == "*":
+        return "nothing was measured yet"
+    part = "" if set(pattern) & set("*?[") else f"; a part of a name is '*{pattern}*'"
+    return f"nothing was measured yet that matches {pattern}{part}"
 
 
 def _csv(entries: list[Entry]) -> str:

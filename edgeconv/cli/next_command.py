@@ -6,9 +6,15 @@ It stands on standard error, where a person reads it and no program does.
 from __future__ import annotations
 
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 from edgeconv.report.output import echo_line
+
+
+def can_draw() -> bool:
+    """Whether `edgeconv report` can be proposed: it needs matplotlib, which is an extra."""
+    return find_spec("matplotlib") is not None
 
 
 def suggest(*words: str | Path) -> None:

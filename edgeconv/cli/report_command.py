@@ -11,7 +11,7 @@ import click
 from edgeconv.bundle import MANIFEST_NAME, Bundle
 from edgeconv.cli.command_class import Command
 from edgeconv.cli.next_command import suggest
-from edgeconv.cli.outputs import refuse_unwritable
+from edgeconv.cli.outputs import refuse_undrawable
 from edgeconv.cli.settings import takes
 from edgeconv.cli.store_option import store_option
 from edgeconv.errors import UsageError
@@ -65,7 +65,7 @@ def command(settings: ReportSettings) -> None:
     from edgeconv.report.html.sections import sections_of, write_page
     from edgeconv.report.output import echo_line
 
-    refuse_unwritable(settings.out)
+    refuse_undrawable(settings.out)
     subject = _read(settings.paths, settings.store)
     sections = sections_of(subject.bundles, subject.results)
     write_page(settings.out, settings.title or _title(subject), sections)

@@ -64,6 +64,11 @@ def test_a_heading_lists_nothing_twice_and_nothing_that_is_not_there() -> None:
     assert set(listed) <= known
 
 
+@pytest.mark.parametrize("name", ["cache", "devices", "sweep"])
+def test_a_group_lists_its_commands_with_a_whole_sentence(name: str) -> None:
+    assert "..." not in CliRunner().invoke(cli, [name, "--help"]).output.partition("Commands:")[2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "near"), [(["exprot"], "'export'"), (["cache", "lss"], "'ls'")]
 )

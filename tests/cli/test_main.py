@@ -274,6 +274,28 @@ def test_a_warning_and_its_hint_are_two_printable_lines() -> None:
     ]
 
 
+OTHERS = """
+import logging, os
+import edgeconv.device
+
+def talks(text):
+    loud = logging.getLogger("a.library")
+    loud.setLevel(logging.WARNING)  # its own: that of the root logger is not asked
+    loud.warning("retrying in 8 s")
+    raise SystemExit(os.environ.get("HF_HUB_VERBOSITY"))
+edgeconv.device.open_device = talks
+"""
+
+
+def test_libraries_talk_only_if_debugging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a connection timm's downloads printed forty lines, each twice."""
+    monkeypatch.delenv("HF_HUB_VERBOSITY", raising=False)
+    assert edgeconv(*PROBE, code=OTHERS).stderr == "error\n"
+    assert "WARNING a.library: retrying in 8 s" in edgeconv("--debug", *PROBE, code=OTHERS).stderr
+    monkeypatch.setenv("HF_HUB_VERBOSITY", "info")
+    assert edgeconv(*PROBE, code=OTHERS).stderr == "info\n"
+
+
 def test_faults_are_reported_where_the_project_says() -> None:
     pyproject = Path(__file__).parents[2] / "pyproject.toml"
     (line,) = (x for x in pyproject.read_text().splitlines() if x.startswith("Issues = "))

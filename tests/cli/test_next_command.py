@@ -202,3 +202,28 @@ def test_an_estimate_proposes_the_sweep_with_the_same_options(
         done = CliRunner().invoke(cli, ["sweep", "my plan.toml", "--dry-run", silent, *options])
         assert done.exit_code == 0
         assert "next:" not in done.output
+
+
+@pytest.mark.slow
+def test_no_page_is_proposed_where_none_can_be_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`report` needs matplotlib, which `pip install edgeconv` does not bring."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGECONV_HISTORY", str(tmp_path / "history.db"))
+    monkeypatch.setattr("edgeconv.cli.next_command.find_spec", lambda name: None)
+    write_onnx(Path("a.onnx"))
+    done = CliRunner().invoke(cli, ["bench", "a.onnx", *QUICK[:-1], "-o", "result.json"])
+    assert done.stderr.splitlines()[-1] == "next: edgeconv history"
+    assert "next:" not in CliRunner().invoke(cli, ["history"]).stderr
+
+
+@pytest.mark.parametrize("kind", ["out", "1"])
+def test_a_page_without_matplotlib_is_one_error(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is about, and before it is read."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    done = CliRunner().invoke(cli, ["report", kind])
+    assert "pip install 'edgeconv[plots]'" in str(done.exception)

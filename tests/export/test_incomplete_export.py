@@ -101,6 +101,8 @@ def test_no_verify_keeps_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
         verify=False,
     )
     assert "keeps nothing of the part 'sigmoid_1' of the output" in caplog.text
+    little = [message for message in caplog.messages if "keeps little" in message]
+    assert not any("sigmoid_1" in message for message in little)  # that was said, and worse
     assert "--no-verify" not in caplog.text
     for artifact in bundle.manifest.artifacts:
         figures = artifact.verification

@@ -210,6 +210,7 @@ def test_a_folder_that_cannot_be_made_is_said_in_words(
 def test_why_the_list_is_empty(history: History, edgeconv: CommandLine) -> None:
     history.add(made_counts({"a": 1}), None)
     assert "note: nothing was measured yet that matches b*\n" in edgeconv("history", "b*").stderr
+    assert "matches b; a part of a name is '*b*'\n" in edgeconv("history", "b").stderr
 
 
 def test_a_damaged_history_is_a_wrong_request(

@@ -13,7 +13,9 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from edgeconv.cli import cli
 from edgeconv.errors import MeasurementError, UsageError
 from edgeconv.sweep.cache import Cache
 from edgeconv.sweep.software import FILE, KIND, known
@@ -183,3 +185,23 @@ def test_a_job_that_ends_while_abandoned_ones_are_looked_for(tmp_path: Path) -> 
     (tmp_path / "export").mkdir()
     (tmp_path / "export" / ".stage-12345678").symlink_to("nothing")
     assert Cache(tmp_path).prune() == []
+
+
+@pytest.mark.parametrize("command", [("ls",), ("ls", "--json"), ("prune", "--to", "0B")])
+def test_a_cache_that_is_named_must_be_there(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Of a misspelt one it said that 0 results were removed."""
+    (tmp_path / "cache").mkdir()
+    done = CliRunner().invoke(cli, ["cache", *command, "--cache", str(tmp_path / "cahce")])
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.message == f"there is no folder {tmp_path / 'cahce'}"
+    assert done.exception.hint == f"did you mean {str(tmp_path / 'cache')!r}?"
+
+
+def test_a_cache_with_nothing_and_with_one_result(tmp_path: Path) -> None:
+    where = ["--cache", str(tmp_path)]
+    assert CliRunner().invoke(cli, ["cache", "ls", *where]).stderr == (
+        f"note: nothing is kept in {tmp_path}\n"
+    )
+    put(Cache(tmp_path), "a")
+    done = CliRunner().invoke(cli, ["cache", "prune", "--to", "0B", *where])
+    assert done.stdout.startswith("removed 1 result, ")
