@@ -46,6 +46,10 @@ class Command(click.Command):
                 with formatter.section(heading):
                     formatter.write_dl(records)
 
+    def get_short_help_str(self, limit: int = _WHOLE) -> str:
+        """The first sentence, for lists of commands and for Tab; click would cut it to ``limit``."""
+        return super().get_short_help_str(_WHOLE)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples, one per line, which are never wrapped."""
         if self.examples:
@@ -82,18 +86,6 @@ class CommandGroup(click.Group):
         if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
             self._refuse(ctx, args[0])
         return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands; click would cut their first sentences to one line each."""
-        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl(
-                [
-                    (name, command.get_short_help_str(_WHOLE))
-                    for name, command in commands
-                    if command is not None
-                ]
-            )
 
     def _refuse(self, ctx: click.Context, name: str) -> NoReturn:
         if name.startswith("-"):

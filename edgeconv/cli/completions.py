@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import click
-from click.shell_completion import BashComplete, CompletionItem, add_completion_class
+from click.shell_completion import BashComplete, CompletionItem, FishComplete, add_completion_class
 from click.shell_completion import split_arg_string as split_words
 
 from edgeconv.errors import EdgeconvError
@@ -131,4 +131,16 @@ class ColonBash(BashComplete):
         return super().format_completion(item)
 
 
+class CommaFish(FishComplete):
+    """Completion for fish, which keeps what follows a comma in a description or a name.
+
+    click's script takes it for a field of its own.
+    """
+
+    source_template = FishComplete.source_template.replace(
+        'string split ","', 'string split --max 1 ","'
+    )
+
+
 add_completion_class(ColonBash)
+add_completion_class(CommaFish)

@@ -83,6 +83,22 @@ def test_fish_completes_names(place: Path) -> None:
     assert offered == [words[-1] for words in TYPED.values()], done.stderr
 
 
+@pytest.mark.slow
+def test_fish_shows_whole_descriptions(place: Path) -> None:
+    """What follows a comma was lost, and what follows 45 characters, too."""
+    write_script("fish", place)
+    asked = "source completion; complete --do-complete 'edgeconv devices '"
+    command = ["fish", "--no-config", "-c", asked]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    described = dict(line.split("\t") for line in shown.splitlines())
+    assert described == {
+        name.removeprefix("devices "): command.get_short_help_str()
+        for name, command in ALL.items()
+        if name.startswith("devices ")
+    }
+    assert any("," in each for each in described.values())
+
+
 def write_script(shell: str, folder: Path) -> None:
     """Write the script that registers the completion, as docs/command-line.md has it."""
     if shutil.which(shell) is None:
