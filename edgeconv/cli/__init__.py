@@ -106,7 +106,7 @@ def _set_up_logging(debug: bool) -> None:
     if debug:
         logging.getLogger("edgeconv").setLevel(logging.DEBUG)
     else:
-        # huggingface_hub, by which timm loads weights, prints each failed try by a handler of its own.
+        # huggingface_hub, by which timm loads weights, prints failed tries by its own handler.
         os.environ.setdefault("HF_HUB_VERBOSITY", "error")
         show_warnings()
 

@@ -47,7 +47,7 @@ class Command(click.Command):
                     formatter.write_dl(records)
 
     def get_short_help_str(self, limit: int = _WHOLE) -> str:
-        """The first sentence, for lists of commands and for Tab; click would cut it to ``limit``."""
+        """The first sentence, for lists of commands and for Tab; click cuts it to ``limit``."""
         return super().get_short_help_str(_WHOLE)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
