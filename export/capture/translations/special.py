@@ -56,8 +56,9 @@ def _frexp(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.where(plain, signed, x), torch.where(plain, exponent, 0)
 
 
-# log Γ(2 + t) is t (1 - γ) and the sum of (-1)^k (ζ(k) - 1) t^k / k from k = 2 on (Abramowitz and
-# Stegun 6.1.33). Up to t = 1, where terms fall by half, these terms are exact to float32.
+# The logarithm of the gamma function at 2 + t is t (1 - Euler's constant) and the sum of
+# (-1)^k (zeta(k) - 1) t^k / k from k = 2 on (Abramowitz and Stegun 6.1.33). Up to t = 1, where
+# terms fall by half, these terms are exact to float32.
 _EULER = 0.57721566490153286
 _TERMS = 24
 
@@ -80,7 +81,7 @@ _STIRLING = 8
 
 
 def _log_gamma_above(y: torch.Tensor) -> torch.Tensor:
-    """log Γ of numbers from 0.5 up."""
+    """The logarithm of the gamma function of numbers from 0.5 up."""
     low = y < 1.5
     near = torch.where(y < 3, torch.where(low, y + 1, y), 2.0) - 2
     small = polynomial(_NEAR_TWO, near) - torch.where(low, y, 1.0).log()
@@ -98,7 +99,7 @@ def _log_gamma_above(y: torch.Tensor) -> torch.Tensor:
 
 
 def _lgamma(x: torch.Tensor) -> torch.Tensor:
-    """log \\|Γ(x)\\|: a series around 2, Stirling's series, and the reflection below 0.5."""
+    """A series around 2, Stirling's series above 3, and the reflection below 0.5."""
     mirrored = x < 0.5
     value = _log_gamma_above(torch.where(mirrored, 1 - x, x))
     # Near an integer the sine is exact only of the distance to it.

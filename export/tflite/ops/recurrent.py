@@ -280,7 +280,12 @@ def _directions(ctx: NodeLowering) -> list[Direction]:
 
 
 def _direction(
-    ctx: NodeLowering, index: int, gates: int, activations: tuple[GateActivation, ...], *, backward: bool
+    ctx: NodeLowering,
+    index: int,
+    gates: int,
+    activations: tuple[GateActivation, ...],
+    *,
+    backward: bool,
 ) -> Direction:
     weight, hidden = (_of_direction(ctx, ctx.tensor(position), index) for position in (1, 2))
     scope = f"direction{index}/"

@@ -90,7 +90,8 @@ def gate_activations(ctx: NodeLowering, default: tuple[str, ...]) -> tuple[GateA
             f"its activations are {what}", "use those of the ONNX standard, such as Sigmoid or Tanh"
         )
     alphas, betas = (
-        list(ctx.attributes.get_floats(name, ())) for name in ("activation_alpha", "activation_beta")
+        list(ctx.attributes.get_floats(name, ()))
+        for name in ("activation_alpha", "activation_beta")
     )
     found = []
     for name in names:

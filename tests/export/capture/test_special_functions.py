@@ -72,8 +72,7 @@ def through_strides(x: Tensor) -> Tensor:
 
 PROGRAMS: dict[str, Callable[[Tensor], Tensor]] = {
     "lcm": lambda x: torch.lcm((x * 10).to(torch.int16), (x * 6).to(torch.int16)),
-    "mantissa": lambda x: torch.frexp(x).mantissa,
-    "exponent": lambda x: torch.frexp(x).exponent,
+    "frexp": lambda x: (lambda parts: parts.mantissa + parts.exponent)(torch.frexp(x)),
     "lgamma": torch.lgamma,
     "view": through_strides,
     "scatter": lambda x: torch.as_strided_scatter(x, x[0, :2] * 2, (2,), (3,), 1),

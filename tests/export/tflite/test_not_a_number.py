@@ -1,4 +1,4 @@
-"""NaN, infinity and indices beyond a table: what docs/operators.md says of them is measured here."""
+"""NaN, infinity and indices beyond a table: what docs/operators.md says of them is measured."""
 
 from __future__ import annotations
 
