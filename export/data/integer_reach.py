@@ -89,7 +89,7 @@ def _stays_inside(start: ir.Value, high: int) -> bool:
 
 def _is_of_flags(node: ir.Node) -> bool:
     """Whether a comparison is with 0 or 1, which decides little about other integers."""
-    known = [known_array(value) for value in node.inputs]
+    known = [known_array(value) for value in node.inputs if value is not None]
     return any(array is not None and bool(np.isin(array, (0, 1)).any()) for array in known)
 
 
@@ -102,7 +102,8 @@ def _is_plain_on_reals(node: ir.Node, read: Sequence[int]) -> bool:
     """Whether a real function has values for all reals, and is not a mask that flags turn on."""
     if node.op_type in _MOVES:
         return read == [0] or node.op_type in _JOINS
-    constants = [known_array(value) for index, value in enumerate(node.inputs) if index not in read]
+    others = [value for index, value in enumerate(node.inputs) if index not in read]
+    constants = [known_array(value) for value in others if value is not None]
     numbers = [array for array in constants if array is not None and array.dtype.kind == "f"]
     if any(array.size and np.abs(array).max() >= _MASK_FACTOR for array in numbers):
         return False

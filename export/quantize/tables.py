@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log10
+
 import numpy as np
 import onnx_ir as ir
 
@@ -51,7 +53,7 @@ def _keeps_rows(table: Float32, axis: int) -> bool:
     if not filled.size:
         return True
     weak = float(np.percentile(filled, _SHARE_BELOW))
-    return 10 * np.log10(weak / (step**2 / 12)) >= _LEAST_DB
+    return 10 * log10(weak / (step**2 / 12)) >= _LEAST_DB
 
 
 def with_integer_tables(model: ir.Model) -> ir.Model:

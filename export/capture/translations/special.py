@@ -22,7 +22,7 @@ def _gcd(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     The remainder by zero, which runtimes refuse, is never computed.
     """
     dtype = torch.result_type(a, b)
-    a, b = torch.broadcast_tensors(a.to(dtype).abs(), b.to(dtype).abs())
+    a, b = a.to(dtype).abs(), b.to(dtype).abs()
     for _ in range(_EUCLID_STEPS[torch.iinfo(dtype).bits]):
         # Where b is 0, a stays, and its remainder by 1 is 0 again.
         a, b = torch.where(b > 0, b, a), torch.remainder(a, b.clamp(min=1))
