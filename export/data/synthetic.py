@@ -181,5 +181,5 @@ def _integers(shape: tuple[int, ...], seed: int, integers: IntegerRange) -> npt.
     # Small integers are as likely as large ones, which a uniform choice would nearly always take.
     sizes = 2.0 ** rng.uniform(0, np.log2(values[-1] + 1), shape)
     signs = rng.choice([-1, 1] if values.start < 0 else [1], shape)
-    drawn: npt.NDArray[np.int64] = signs * (sizes - 1).astype(np.int64)
-    return np.maximum(drawn, np.int64(values.start))
+    drawn: npt.NDArray[np.int64] = np.maximum(signs * (sizes - 1).astype(np.int64), values.start)
+    return drawn
