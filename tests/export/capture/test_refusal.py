@@ -24,7 +24,7 @@ class Singular(nn.Module):
 
 class Special(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.lgamma(x.abs() + 1)
+        return torch.digamma(x.abs() + 1)
 
 
 class Deciding(nn.Module):
@@ -64,7 +64,7 @@ def refusal(last: nn.Module) -> CaptureError:
     ("last", "what", "code"),
     [
         (Singular(), "aten._linalg_svd", "return torch.linalg.svdvals(x)"),
-        (Special(), "aten.lgamma.default", "return torch.lgamma(x.abs() + 1)"),
+        (Special(), "aten.digamma.default", "return torch.digamma(x.abs() + 1)"),
         (Deciding(), "torch.export cannot trace Network", "if x.sum() > 0:"),
         (Broken(), "not here", 'raise RuntimeError("'),
     ],
