@@ -21,6 +21,7 @@ from edgeconv.export.capture.checks import (
 from edgeconv.export.capture.cut import cut
 from edgeconv.export.capture.input_shape import InputShape
 from edgeconv.export.capture.module import capture_module
+from edgeconv.export.capture.module_calls import counted_calls
 from edgeconv.export.capture.onnx_file import CapturedFile, capture_file
 from edgeconv.export.capture.resolve import resolve
 from edgeconv.export.capture.source import Source
@@ -176,13 +177,21 @@ def _capture(request: ResolvedRequest, source: Source) -> tuple[ir.Model, Networ
     assert isinstance(network, Called)
     opset = request.asked.opset
     example = network.arguments.example or _synthetic(network)
-    outputs, again = module_outputs(network, example), module_outputs(network, example)
+    with counted_calls() as calls:
+        outputs = module_outputs(network, example)
+    again = module_outputs(network, example)
     names = tuple(outputs)
     if len(names) == len(source.output_names):
         names = source.output_names
     graph = capture_module(
-        network, example, names, opset or min(DEFAULT_OPSET, request.highest_opset)
+        network,
+        example,
+        names,
+        opset or min(DEFAULT_OPSET, request.highest_opset),
+        request.asked.progress,
+        calls.count,
     )
+    request.asked.progress("Simplifying the graph", 0, 1)
     refuse_changing_outputs(network, graph, outputs, again)
     refuse_bad_statistics(graph)
     if request.asked.cut_outputs:

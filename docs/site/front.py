@@ -17,6 +17,8 @@ from edgeconv.units import bytes_of
 
 PAGE = ROOT / "docs" / "tutorials" / "sweep.md"
 PICTURE = ROOT / "docs" / "images" / "front.svg"
+SIZE = re.compile(r'width="([\d.]+)pt" height="([\d.]+)pt"')
+WIDTH = 600  # pixels
 SWEEP = "edgeconv sweep plan.toml --all"
 ROW = re.compile(
     r"^\S+:make width=(?P<width>\d+)\s+(?P<precision>\S+) tflite\s+(?P<top1>[\d.]+)%"
@@ -61,8 +63,13 @@ def picture(page: str) -> str:
     shown = points(page)
     cost = "million instructions of one inference on a Cortex-A72"
     svg = str(front("", shown, cost, "top-1 on held-out digits, %").svg)
+    svg = SIZE.sub(lambda size: _sized(float(size[1]), float(size[2])), svg, count=1)
     head, tag, rest = svg.partition(">")
     return f"{head}{tag}<desc>{escape(description(shown))}</desc>{STYLE}{rest}".rstrip() + "\n"
+
+
+def _sized(width: float, height: float) -> str:
+    return f'width="{WIDTH}" height="{WIDTH * height / width:.0f}"'
 
 
 @click.command()

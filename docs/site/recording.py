@@ -16,6 +16,8 @@ PAGE = ROOT / "docs" / "tutorials" / "own-network.md"
 PICTURE = ROOT / "docs" / "images" / "terminal.svg"
 SHOWN = ("edgeconv export", "edgeconv bench")
 COLUMNS = 118
+WIDTH = 800  # pixels: with it, README's first two screens end before its commands
+VIEW_BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 
 
 def recording() -> str:
@@ -26,7 +28,14 @@ def recording() -> str:
             console.print(Text(f"$ {step.command}", "bold green"))
             console.print(Text(step.output))
     svg = console.export_svg(title="edgeconv", theme=DIMMED_MONOKAI, unique_id="terminal")
+    svg = VIEW_BOX.sub(_sized, svg, count=1)
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL).rstrip() + "\n"
+
+
+def _sized(view_box: re.Match[str]) -> str:
+    """Rich leaves the size open, and a browser would fill the page."""
+    height = WIDTH * float(view_box[2]) / float(view_box[1])
+    return f'width="{WIDTH}" height="{height:.0f}" {view_box[0]}'
 
 
 @click.command()

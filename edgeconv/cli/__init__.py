@@ -168,6 +168,7 @@ def _fail_usage(error: click.ClickException, *, debug: bool) -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     message = " ".join(error.format_message().split()).removesuffix(".")
+    message = message.replace(" is not a valid integer range", " is not a whole number")
     context = error.ctx if isinstance(error, click.UsageError) else None
     hint = f"see `{context.command_path} --help`" if context is not None else ""
     _fail(message[:1].lower() + message[1:], code=error.exit_code, debug=debug, hint=hint)

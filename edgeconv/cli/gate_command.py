@@ -112,7 +112,7 @@ class GateSettings:
     "--device",
     shell_complete=complete_device_or_pool,
     help="With --measure of bundles or files: where to measure them, a device or a pool in "
-    "devices.toml as for bench.",
+    "devices.toml as for bench; an emulated board counts instructions.",
 )
 @wait_option
 @max_time_option("--measure")
@@ -209,8 +209,9 @@ def _reports(
 
     names = settings.baseline, settings.result
     if settings.measure is not Measure.NEVER and any(map(is_measurable, names)):
-        report: AnyReport = measured_paths(*names, settings.device or "local", _session(settings))
-        return Matched({}, (), ()), {"latencies": (LATENCY, report)}
+        kind, report = measured_paths(*names, settings.device or "local", _session(settings))
+        name = "latencies" if kind is LATENCY else kind.name
+        return Matched({}, (), ()), {name: (kind, report)}
     if settings.device is not None:
         raise UsageError(
             "--device says where --measure measures bundles or model files", hint="leave it out"

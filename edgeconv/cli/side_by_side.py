@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeconv.bench import BenchOptions, BenchResult, measure
+from edgeconv.bench.compare.instructions import INSTRUCTIONS, compare_counts
+from edgeconv.bench.compare.latency import LATENCY
 from edgeconv.bench.compare.side_by_side import Sides, compare_side_by_side, files_of
+from edgeconv.bench.instructions import CountOptions, CountResult, count
 from edgeconv.bench.repetition import LEAST, MOST_SECONDS
 from edgeconv.bundle import MANIFEST_NAME
 from edgeconv.cli.bench_boards import on_the_next_free, pools_named
-from edgeconv.cli.bench_files import files_named
+from edgeconv.cli.bench_files import files_named, inside_bundles
 from edgeconv.cli.remembering import remember
 from edgeconv.device import open_device
-from edgeconv.device.boards import Board
+from edgeconv.device.boards import Board, Pool
+from edgeconv.device.emulated import EmulatedDevice
 from edgeconv.errors import UsageError
 from edgeconv.report.tables import progress
 
 if TYPE_CHECKING:
-    from edgeconv.bench.compare.comparison import ComparisonReport
+    from edgeconv.bench.compare.comparison import Comparison, ComparisonReport
+    from edgeconv.bench.compare.instructions import CountComparison
+    from edgeconv.bench.compare.kind import ResultKind
     from edgeconv.bench.compare.latency import LatencyComparison
+
+    AnyReport = ComparisonReport[Comparison[Any, Any]]
 
 MODELS = (".onnx", ".tflite")
 
@@ -52,8 +61,8 @@ class GateSession:
 
 def measured_paths(
     baseline: str, result: str, device: str, session: GateSession
-) -> ComparisonReport[LatencyComparison]:
-    """Measure two bundles or two model files in turns.
+) -> tuple[ResultKind[Any], AnyReport]:
+    """Measure two bundles or two model files in turns; on an emulated board, count instructions.
 
     Args:
         baseline: The one side.
@@ -73,7 +82,11 @@ def measured_paths(
             )
     options = BenchOptions()
     sides = Sides.of(*(files_named((Path(name),), options) for name in (baseline, result)))
-    return _measured(sides, options, device, session)
+    (pool,) = pools_named([device])
+    if pool.boards[0].is_emulated:
+        optional = inside_bundles((Path(baseline), Path(result)))
+        return INSTRUCTIONS, _counted(sides, optional, pool, session)
+    return LATENCY, _measured(sides, options, pool, session)
 
 
 def measured_again(
@@ -86,11 +99,37 @@ def measured_again(
         MeasurementError: The measurement failed.
     """
     sides = Sides.of(files_of(before), files_of(after))
-    return _measured(sides, after.options, after.device, session)
+    (pool,) = pools_named([after.device])
+    return _measured(sides, after.options, pool, session)
+
+
+def _counted(
+    sides: Sides, optional: Collection[Path], pool: Pool, session: GateSession
+) -> ComparisonReport[CountComparison]:
+    """Count the instructions of both sides: an emulated board has no latencies."""
+
+    def on(board: Board) -> tuple[CountResult, CountResult]:
+        device = EmulatedDevice.parse(board.address)
+        old, new = ([pair[side] for pair in sides.pairs.values()] for side in (0, 1))
+        with progress("Counting", session.quiet) as show:
+            return (
+                count(old, CountOptions(), device, show, optional=optional),
+                count(new, CountOptions(), device, show, optional=optional),
+            )
+
+    before, after = on_the_next_free(pool, session.wait_seconds, on)
+    for result in (before, after):
+        remember(result, session.store)
+    report = compare_counts(before, after)
+    return replace(
+        report,
+        only_before=(*report.only_before, *sides.only_before),
+        only_after=(*report.only_after, *sides.only_after),
+    )
 
 
 def _measured(
-    sides: Sides, options: BenchOptions, device: str, session: GateSession
+    sides: Sides, options: BenchOptions, pool: Pool, session: GateSession
 ) -> ComparisonReport[LatencyComparison]:
     repetitions = max(options.repetitions, LEAST)
     limit = max(options.max_repetitions, repetitions)
@@ -102,7 +141,6 @@ def _measured(
         "in_pairs": True,
     }
     asked = options.model_copy(update=changes)
-    (pool,) = pools_named([device])
 
     def on(board: Board) -> BenchResult:
         with progress("Measuring", session.quiet) as show:

@@ -212,6 +212,11 @@ def best(settings: BestSettings) -> None:
     """
     from edgeconv.sweep.result import Limits, SweepResult, bundle_at
 
+    if settings.result == Path(RESULT) and not settings.result.exists():
+        raise UsageError(
+            f"there is no {RESULT} here",
+            hint="run `edgeconv sweep PLAN` first, or name the result of a sweep",
+        )
     result = SweepResult.load(settings.result)
     stated = {
         "latency_s": settings.max_latency,

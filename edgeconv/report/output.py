@@ -84,10 +84,15 @@ def _give_up(stream: TextIO) -> None:
 
 
 def echo_line(
-    text: str, *, err: bool = False, color: str | None = None, bold: bool = False
+    text: str,
+    *,
+    err: bool = False,
+    color: str | None = None,
+    bold: bool = False,
+    stream: TextIO | None = None,
 ) -> None:
-    """Print one line, whatever ``text`` holds."""
-    file = None if err else results()
+    """Print one line, whatever ``text`` holds, on ``stream`` if one is given."""
+    file = stream or (None if err else results())
     click.secho(printable(text), file=file, err=err, fg=color, bold=bold or None)
 
 

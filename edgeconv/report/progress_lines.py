@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ class _Step:
         parts = [f"after {format_clock(now - since)}: {self.name}"]
         if self.total > 1:
             parts.append(f"{self.done} of {self.total}")
+        elif self.started - since >= 1:
+            parts.append(f"for {format_clock(now - self.started)}")
         if 0 < self.done < self.total:
             left = (now - self.started) / self.done * (self.total - self.done)
             parts.append(f"about {format_clock(left)} left")
@@ -60,6 +63,7 @@ def progress_lines(first: str) -> Iterator[Progress]:
         UsageError: The environment states no number of seconds.
     """
     interval = _interval()
+    stream = sys.stderr  # what is printed on it is discarded while a network is traced
     began, step, over = time.monotonic(), _Step(first), threading.Event()
 
     def show(name: str, done: int, total: int) -> None:
@@ -71,7 +75,7 @@ def progress_lines(first: str) -> Iterator[Progress]:
         # If the disk is full or the reader has left, the command itself will say so.
         with suppress(OSError):
             while not over.wait(interval):
-                echo_line(f"progress: {step.line(began)}", err=True)
+                echo_line(f"progress: {step.line(began)}", stream=stream)
 
     thread = threading.Thread(target=tick, name="progress", daemon=True)
     if interval > 0:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from edgeconv.printable import printable
 from edgeconv.progress import Progress, goes_on, no_progress
@@ -18,6 +18,7 @@ from edgeconv.report.progress_lines import progress_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
     from rich.table import Table
 
 # Wide enough that nothing is ever wrapped or cut: a terminal that is narrower lets lines run over,
@@ -54,7 +55,7 @@ def error_console() -> Console:
     return _console(width, stderr=True)
 
 
-def _console(width: int | None, *, stderr: bool) -> Console:
+def _console(width: int | None, *, stderr: bool, file: TextIO | None = None) -> Console:
     """Color only on a terminal and without ``NO_COLOR``; ``width`` None is the terminal's.
 
     A string is one printable line: no markup, no emoji codes, no highlighting of numbers.
@@ -62,7 +63,7 @@ def _console(width: int | None, *, stderr: bool) -> Console:
     from edgeconv.report.printable_console import PrintableConsole
 
     return PrintableConsole(
-        file=None if stderr else results(),
+        file=file or (None if stderr else results()),
         stderr=stderr,
         width=width,
         markup=False,
@@ -143,27 +144,44 @@ def progress(first: str, quiet: bool) -> Iterator[Progress]:
 
 @contextmanager
 def _bar(first: str) -> Iterator[Progress]:
-    """Draw a bar with the time that is left, and remove it at the end."""
+    """Draw a bar with the time that is left, and remove it at the end.
+
+    A step of one part has no count and no time left, and its bar pulses while its clock runs.
+    """
     from rich import progress as rich_progress
+
+    # The stream itself: while a network is traced, what is printed on standard error is discarded.
+    console = _console(None, stderr=True, file=sys.stderr)
 
     with rich_progress.Progress(
         rich_progress.SpinnerColumn(),
         rich_progress.TextColumn("{task.description}", markup=False),
         rich_progress.BarColumn(),
-        rich_progress.MofNCompleteColumn(),
+        rich_progress.TextColumn("{task.fields[count]}"),
         rich_progress.TimeElapsedColumn(),
         rich_progress.TimeRemainingColumn(compact=True),
-        console=error_console(),
+        rich_progress.TextColumn("{task.fields[left]}"),
+        console=console,
         transient=True,
     ) as bar:
-        task = bar.add_task(printable(first), total=None)
-        current, count = first, (0, 0)
+
+        def add(step: str, total: int) -> TaskID:
+            counted = total if total > 1 else None
+            return bar.add_task(printable(step), total=counted, count="", left="left" * (total > 1))
+
+        task, current, reported = add(first, 0), first, (0, 0)
 
         def show(step: str, done: int, total: int) -> None:
-            nonlocal current, count
-            if step != current and not goes_on(count, (done, total)):
-                bar.reset(task, total=total)  # the time that is left is that of this step
-            current, count = step, (done, total)
-            bar.update(task, completed=done, total=total, description=printable(step))
+            nonlocal task, current, reported
+            begins = step != current and not goes_on(reported, (done, total))
+            if begins:
+                bar.remove_task(task)  # the time that is left is that of this step
+                task = add(step, total)
+            current, reported = step, (done, total)
+            bar.update(task, description=printable(step))
+            if total > 1:
+                bar.update(task, completed=done, total=total, count=f"{done}/{total}", left="left")
+            if begins:  # at once: some steps leave no other thread a turn
+                bar.refresh()
 
         yield show

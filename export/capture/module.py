@@ -21,6 +21,7 @@ from edgeconv.export.capture.float32 import compute_in_float32
 from edgeconv.export.capture.kernel_types import compute_where_kernels_are
 from edgeconv.export.capture.masked_rows import zero_masked_rows
 from edgeconv.export.capture.materialize import materialized
+from edgeconv.export.capture.module_calls import counted_calls
 from edgeconv.export.capture.module_names import name_by_module
 from edgeconv.export.capture.outputs import named_outputs
 from edgeconv.export.capture.real_bins import clear_real_bins
@@ -32,10 +33,16 @@ from edgeconv.export.graph_edit import own_outputs
 from edgeconv.export.quiet import debugging, quiet_python
 from edgeconv.export.threads import one_torch_thread
 from edgeconv.miscounted import tried_again
+from edgeconv.progress import Progress, no_progress
 
 
 def capture_module(
-    network: nn.Module, example: Sequence[np.ndarray], output_names: Sequence[str], opset: int
+    network: nn.Module,
+    example: Sequence[np.ndarray],
+    output_names: Sequence[str],
+    opset: int,
+    progress: Progress = no_progress,
+    calls: int = 0,
 ) -> ir.Model:
     """Trace ``network`` on ``example`` inputs with PyTorch's own exporter.
 
@@ -44,25 +51,29 @@ def capture_module(
         example: One array per input; their shapes become the graph's static shapes.
         output_names: Names for the graph's outputs, in order.
         opset: Version of the ai.onnx operator set, 18 to 23.
+        progress: Called with how much is traced, and when the translation begins.
+        calls: How many modules an ordinary run calls; 0 where that is not known.
 
     Raises:
         CaptureError: The exporter cannot express the network, or wrote another opset.
     """
-    return tried_again(lambda: _captured(network, example, output_names, opset))
+    return tried_again(lambda: _captured(network, example, output_names, opset, progress, calls))
 
 
 def _captured(
-    network: nn.Module, example: Sequence[np.ndarray], output_names: Sequence[str], opset: int
+    network: nn.Module,
+    example: Sequence[np.ndarray],
+    output_names: Sequence[str],
+    opset: int,
+    progress: Progress,
+    calls: int,
 ) -> ir.Model:
     names = _input_names(network, len(example))
     inputs = tuple(torch.from_numpy(array.copy()) for array in example)
     traced = materialized(network)
     with quiet_python(), one_torch_thread(), plain_attention(), torch.no_grad():
-        try:
-            with _without_printed_graphs(), Traceable():
-                program = torch.export.export(_Flat(traced), inputs, strict=False)
-        except Exception as error:  # the user's forward() may raise anything
-            raise untraceable(name_of(network), traced, _shapes(example), error) from error
+        program = _traced(network, traced, inputs, progress, calls)
+        progress("Translating into ONNX", 0, 1)
         try:
             exported = _written(program, names, output_names, opset)
         except Exception as error:
@@ -93,6 +104,29 @@ def _captured(
     compute_in_float32(model, name_of(network))
     compute_where_kernels_are(model)
     return model
+
+
+def _traced(
+    network: nn.Module,
+    traced: nn.Module,
+    inputs: tuple[torch.Tensor, ...],
+    progress: Progress,
+    calls: int,
+) -> torch.export.ExportedProgram:
+    """The program of ``traced``, which is ``network`` with its weights in place."""
+
+    def report(count: int) -> None:
+        progress("Tracing the network", min(count - 1, calls), calls)
+
+    with counted_calls(report) as counter:
+        try:
+            with _without_printed_graphs(), Traceable():
+                return torch.export.export(_Flat(traced), inputs, strict=False)
+        except Exception as error:  # the user's forward() may raise anything
+            if counter.error is not None:  # whoever is informed may end the export
+                raise counter.error from None
+            shapes = ", ".join("×".join(map(str, tensor.shape)) for tensor in inputs)
+            raise untraceable(name_of(network), traced, shapes, error) from error
 
 
 def _written(
@@ -150,7 +184,3 @@ def _name_weights(graph: ir.Graph) -> None:
         if own not in taken:
             taken.add(own)
             value.name = own
-
-
-def _shapes(arrays: Sequence[np.ndarray]) -> str:
-    return ", ".join("×".join(map(str, array.shape)) for array in arrays)

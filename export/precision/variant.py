@@ -12,6 +12,11 @@ from edgeconv.bundle import IoType, Precision
 from edgeconv.export.image_input import Normalization
 from edgeconv.export.precision.float16_onnx import float16_model
 from edgeconv.export.precision.float16_tflite import halve_constants
+from edgeconv.export.precision.half_layers import (
+    half_layers,
+    with_half_weights,
+    with_rounded_weights,
+)
 from edgeconv.export.precision.int8_dynamic_onnx import quantize_dynamically
 from edgeconv.export.precision.int8_dynamic_tflite import quantize_weights
 from edgeconv.export.precision.int16_islands import with_islands
@@ -128,9 +133,13 @@ def make_variant(
             with_islands(each, quantized.int16, quantized.in_float) for each in (model, with_io)
         )
         finish = widen_islands
+    half = half_layers(quantized)
+    if half:
+        model, with_io = (with_rounded_weights(each, half) for each in (model, with_io))
+        finish = partial(_with_half_constants, finish)
     variant = Variant(
         precision,
-        onnx=_for_onnx(with_io),
+        onnx=with_half_weights(_for_onnx(with_io), half) if half else _for_onnx(with_io),
         tflite=with_io,
         finish=finish,
         forms=forms,
@@ -159,6 +168,14 @@ def _on_pictures(variant: Variant, before: Normalization | None) -> Variant:
 def _for_onnx(model: ir.Model) -> ir.Model:
     """A QDQ graph in the form that ONNX Runtime computes as it is meant."""
     return with_integer_tables(with_float_layers(model))
+
+
+def _with_half_constants(
+    finish: Callable[[Graph], tuple[str, ...]], graph: Graph
+) -> tuple[str, ...]:
+    left = finish(graph)
+    halve_constants(graph, only_exact=True)
+    return left
 
 
 def _unchanged(graph: Graph) -> tuple[str, ...]:

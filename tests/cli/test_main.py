@@ -216,6 +216,8 @@ FAILURES = [
         "0 is not in the range",
         "see `edgeconv export --help`",
     ),
+    (["blame", "x", "--limit", "few"], "", 2, "'few' is not a whole number", "see `edgeconv blame"),
+    (["sweep", "best"], "", 2, "there is no sweep.json here", "run `edgeconv sweep PLAN` first"),
     (["models", "a", "b"], "", 2, "unexpected extra argument", "see `edgeconv models --help`"),
     (["cost"], "", 2, "cost takes either a MODEL or --conv", "name a MODEL"),
     (["inspect", "nowhere.onnx"], "", 2, "there is no file nowhere.onnx", "name an .onnx"),

@@ -78,7 +78,7 @@ def test_it_can_be_switched_off(project: Path) -> None:
         ("[tool.edgeconv.cost]\ndilatoin = 3\n", "unknown key 'dilatoin'", "'dilation'"),
         ("[tool.edgeconv.cost]\nwide = 1\n", "tool.edgeconv.cost.wide is true or false", ""),
         ("[tool.edgeconv.cost]\ndilation = true\n", "is a text or a number, not True", ""),
-        ("[tool.edgeconv.cost]\ndilation = 'x'\n", "'x' is not a valid integer", "see `edgeconv"),
+        ("[tool.edgeconv.cost]\ndilation = 'x'\n", "'x' is not a whole number", "see `edgeconv"),
         ("[tool.edgeconv.cost]\njson = true\n", "cannot be set in a file", "command line"),
         ("[tool.edgeconv]\ncost = 3\n", "tool.edgeconv.cost is not a table", ""),
         ("tool = {edgeconv = 3}\n", "tool.edgeconv is not a table", ""),

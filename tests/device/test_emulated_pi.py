@@ -24,6 +24,7 @@ from edgeconv.bench.instructions import count as count_files
 from edgeconv.bundle import Bundle, Format, Precision
 from edgeconv.cli.bench_command import command as bench
 from edgeconv.cli.devices_command import command as devices
+from edgeconv.cli.gate_command import command as gate
 from edgeconv.cli.history_command import command as history
 from edgeconv.device import Device, RunRequest, Runtime, open_device
 from edgeconv.device.emulated import (
@@ -205,6 +206,21 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         CliRunner().invoke(
             bench, [*arguments, "--runs", "3", "--threads", "2"], catch_exceptions=False
         )
+
+
+def test_a_gate_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`gate --measure` there took times, of which an emulated board has none."""
+    monkeypatch.setenv("EDGECONV_HISTORY", str(tmp_path / "history.db"))
+    old = write_tflite(tmp_path / "old.tflite")
+    new = write_tflite(tmp_path / "new.tflite", shape=(1, 64, 64, 2))
+    asked = ["--measure", "--device", "emulated:pi4", "--json", "--max-regression", "3%"]
+    failed = CliRunner().invoke(gate, [str(new), "--baseline", str(old), *asked])
+    assert failed.exit_code == 1
+    (found,) = json.loads(failed.stdout)["gates"]
+    assert found["of"] == "instructions"
+    (file,) = found["files"]
+    assert "instructions" in file["reasons"][0]
+    assert len(json.loads(CliRunner().invoke(history, ["--json"]).stdout)["entries"]) == 2
 
 
 def test_no_times_over_a_plain_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,10 @@ def test_files_that_take_turns_have_one_time_left(
         show("Verifying", 1, 4)
         line = "Verifying, 1 of 4, about 0:30 left\n"
         assert line in wait_for(line, capsys)
+        show("Translating", 0, 1)  # one part: how long it has run is all that is known
+        now += 42
+        line = "Translating, for 0:42\n"
+        assert line in wait_for(line, capsys)
 
 
 @pytest.mark.parametrize(("seconds", "quiet"), [("0", False), ("0.01", True)])
