@@ -13,6 +13,7 @@ from edgeconv.export.capture.old_opsets import opset_of
 from edgeconv.export.capture.proto_graphs import all_graphs, all_nodes
 from edgeconv.export.capture.runtime_operators import DOMAIN
 from edgeconv.export.capture.sizes import refuse_damaged_constants
+from edgeconv.export.capture.stated_types import correct_stated
 from edgeconv.export.capture.well_formed import (
     has_small_outside,
     make_well_formed,
@@ -67,6 +68,7 @@ def read_onnx_file(path: Path) -> tuple[onnx.ModelProto, bool]:
         changed = make_well_formed(proto) or changed
         changed = write_in_forms_that_run(proto.graph, opset_of(proto)) or changed
         _place_in_its_domain(proto)
+        changed = correct_stated(proto, path) or changed
         proto = _with_shapes(proto, path)
         _check(proto)
     except EdgeconvError:
