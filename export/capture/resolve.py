@@ -46,7 +46,7 @@ def resolve(
         raise UsageError(
             "--weights-key says where in a file of weights they are", hint="pass --weights, too"
         )
-    source = _find(model, args, input_size, pretrained=pretrained)
+    source = _find(model, args, input_size, weights, pretrained=pretrained)
     network = source.network
     if not isinstance(network, nn.Module):
         if weights is not None or args:
@@ -60,7 +60,7 @@ def resolve(
         _load_published(source, network, args)
         source = replace(source, untrained=False)
     if weights is not None:
-        load_weights(network, weights, weights_key)
+        load_weights(network, weights, weights_key, factory=source.factory, args=args)
         source = replace(source, untrained=False)
     return replace(source, network=prepared(network))
 
@@ -78,6 +78,7 @@ def _find(
     model: str | Path | nn.Module | ExportedProgram,
     args: ModelArgs,
     input_size: tuple[int, ...] | None,
+    weights: Path | None,
     *,
     pretrained: bool,
 ) -> Source:
@@ -102,7 +103,7 @@ def _find(
             raise not_a_file(path, "name a file of a network")
         source = Source(path.name, path) if path.suffix == ".onnx" else load_program(path, args)
     elif ":" in str(model) or (Path(model).suffix == ".py" and Path(model).is_file()):
-        source = replace(from_factory(str(model), args), args=args)
+        source = from_factory(str(model), args, weights)
     else:
         source = from_zoo(str(model), args, input_size)
     if pretrained and str(model) not in list_models():
