@@ -51,9 +51,9 @@ def input_shape(source: Source, input_size: tuple[int, ...] | None) -> tuple[int
 
 def _refuse_without_batch(source: Source, first: nn.Module | None, shape: InputShape) -> None:
     """Refuse a whole shape that lacks the batch: PyTorch's convolutions would run on it."""
-    dimensions = {nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}
-    wanted = dimensions.get(type(first)) if first is not None else None
-    if wanted is None or len(shape) != wanted - 1 or first.in_channels != shape[0]:
+    if not isinstance(first, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        return
+    if len(shape) != first.weight.ndim - 1 or first.in_channels != shape[0]:
         return
     raise UsageError(
         f"{source.spec} begins with a {type(first).__name__}, and the whole shape "

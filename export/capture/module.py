@@ -62,7 +62,7 @@ def _captured(
             with _without_printed_graphs(), Traceable():
                 program = torch.export.export(_Flat(traced), inputs, strict=False)
         except Exception as error:  # the user's forward() may raise anything
-            raise untraceable(name_of(network), traced, _shapes(example), error) from error
+            raise untraceable(name_of(network), traced, inputs, error) from error
         try:
             exported = _written(program, names, output_names, opset)
         except Exception as error:
@@ -150,7 +150,3 @@ def _name_weights(graph: ir.Graph) -> None:
         if own not in taken:
             taken.add(own)
             value.name = own
-
-
-def _shapes(arrays: Sequence[np.ndarray]) -> str:
-    return ", ".join("×".join(map(str, array.shape)) for array in arrays)

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import onnx_ir
 from torch import nn
 from torch.export import ExportedProgram
+from torch.onnx import ONNXProgram
 
 from edgeconv.errors import UsageError
 from edgeconv.export.capture.factory import example_of, from_factory
-from edgeconv.export.capture.own_copy import own_copy, prepared
+from edgeconv.export.capture.own_copy import own_copy, prepared, unwrapped
 from edgeconv.export.capture.program import from_program, load_program
 from edgeconv.export.capture.source import Source
 from edgeconv.export.capture.weights import load_published_weights, load_weights
@@ -90,7 +92,8 @@ def _find(
     if isinstance(model, ExportedProgram):
         source = from_program(model)
     elif isinstance(model, nn.Module):
-        source = Source(type(model).__name__, own_copy(model), example=example_of(model))
+        inner = unwrapped(model)
+        source = Source(type(inner).__name__, own_copy(inner), example=example_of(inner))
     elif not isinstance(model, str | Path):
         raise _not_a_model(model)
     elif str(model).startswith(_LIBRARIES):
@@ -117,13 +120,23 @@ def _find(
 
 def _not_a_model(model: object) -> UsageError:
     """What to say of an object that is passed for a network."""
-    if isinstance(model, type) or (callable(model) and not hasattr(model, "SerializeToString")):
+    kind = type(model).__name__
+    if isinstance(getattr(model, "__self__", None), nn.Module):
+        what, hint = "a method of a module", "pass the module itself"
+    elif isinstance(model, (ONNXProgram, onnx_ir.Model)):
+        save = "its save(…)" if isinstance(model, ONNXProgram) else "onnx_ir.save"
+        what, hint = f"of type {kind}", f"write it with {save}, and pass the .onnx file"
+    elif isinstance(model, type) or (callable(model) and not hasattr(model, "SerializeToString")):
         what, hint = "a class or function", "call it, and pass the module that it returns"
+    elif isinstance(model, (bytes, bytearray)) or kind == "InferenceSession":
+        what, hint = f"of type {kind}", "pass the path of its file"
+    elif isinstance(model, (list, tuple)):
+        what, hint = f"a {kind}", "call export for each network in it, with an out of its own"
     elif isinstance(model, Mapping):
         what, hint = "a dict", "load it into a module with load_state_dict, and pass the module"
     elif hasattr(model, "SerializeToString"):
         what, hint = "an ONNX model in memory", "write it with onnx.save, and pass the file"
     else:
-        what = f"of type {type(model).__name__}"
+        what = f"of type {kind}"
         hint = "pass an nn.Module, an ExportedProgram, or the name or file of a network"
     return UsageError(f"the network is {what}, not a module", hint=hint)

@@ -98,7 +98,7 @@ def _text(kind: onnx.TypeProto) -> str:
     if not kind.HasField("tensor_type"):
         return str(kind.WhichOneof("value")).removesuffix("_type")
     tensor = kind.tensor_type
-    name = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    name = str(onnx.TensorProto.DataType.Name(tensor.elem_type)).lower()
     name = {"float": "float32", "double": "float64"}.get(name, name)
     if not tensor.HasField("shape"):
         return name

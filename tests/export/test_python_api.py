@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, TensorDataset
 
 from edgeconv.bundle import Bundle, Format, Precision
@@ -102,7 +104,11 @@ def test_the_callers_module_stays_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrap", [torch.compile, nn.DataParallel, nn.Module.half, nn.Module.double, nn.Module.bfloat16]
+    "wrap",
+    [
+        *(torch.compile, nn.DataParallel, AveragedModel),
+        *(nn.Module.half, nn.Module.double, nn.Module.bfloat16),
+    ],
 )
 def test_wrapped_networks_and_other_types(
     wrap: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -117,7 +123,8 @@ def test_wrapped_networks_and_other_types(
     with torch.inference_mode():
         wanted = nn.Sequential(*plain).float()(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
-    changes = wrap not in (torch.compile, nn.DataParallel)
+    assert bundle.manifest.artifacts[0].path == "Sequential_float32.onnx"
+    changes = wrap not in (torch.compile, nn.DataParallel, AveragedModel)
     assert ("it is exported in float32" in caplog.text) == changes
 
 
@@ -127,6 +134,8 @@ def test_modules_that_cannot_be_exported() -> None:
         resolve(scripted, args={}, input_size=None, weights=None)
     with pytest.raises(UsageError, match="meta device"):
         resolve(nn.Linear(2, 2, device="meta"), args={}, input_size=None, weights=None)
+    with pytest.raises(UsageError, match=r"lazy layers .* without weights\nhint: run it"):
+        resolve(nn.Sequential(nn.LazyLinear(2)), args={}, input_size=None, weights=None)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +145,10 @@ def test_modules_that_cannot_be_exported() -> None:
         (lambda x: x, r"a class or function.*\nhint: call it"),
         ({"weight": torch.zeros(2)}, r"a dict.*\nhint: load it into a module"),
         (onnx.ModelProto(), r"an ONNX model in memory.*\nhint: write it with onnx\.save"),
+        (nn.Linear(2, 2).forward, r"a method of a module.*\nhint: pass the module itself"),
+        (onnx_ir.Model(onnx_ir.Graph([], [], nodes=[]), ir_version=8), r"onnx_ir\.save"),
+        (b"\x08\x08", r"of type bytes.*\nhint: pass the path of its file"),
+        ([nn.ReLU()], r"a list.*\nhint: call export for each"),
         (3, r"of type int.*\nhint: pass an nn\.Module"),
     ],
 )
