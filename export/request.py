@@ -52,6 +52,10 @@ Data: TypeAlias = Any
     nested={"quantization": QuantizeOptions, "preprocessing": Preprocessing},
     hints={
         "labels": "pass a list of texts, such as Path('labels.txt').read_text().splitlines()",
+        "accuracy_budget": "pass a number: 0.01 is one percentage point of a share such as top-1",
+        "max_latency": "pass a number of seconds: 0.033",
+        "max_size": "pass a whole number of bytes: 5_000_000",
+        "task": "pass a name; a metric of your own is a function in a file: 'metric.py:function'",
         "target": "state its facts in a Target, or probe it: edgeconv.device.facts.target_of(name, "
         "edgeconv.device.open_device(name).probe())",
         "weights": "pass a file, or load them yourself: network.load_state_dict(…)",

@@ -399,6 +399,17 @@ def _convert_opset(
         ) from error
 
 
+def _without_domain(domain: str) -> str:
+    remedy = "export the network with standard operators only"
+    if domain == DOMAIN:
+        remedy += ", pass it as it was before ONNX Runtime optimized it"
+    elif domain == "ai.onnx.ml":
+        remedy = "compute what scikit-learn made of it outside"
+    else:
+        remedy += ", write the operator as a function of the file"
+    return f"{remedy}, or export the part before with --cut-outputs"
+
+
 def _in_the_standard(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """``proto`` with the operators of ONNX Runtime's own written as those of the standard.
 
@@ -415,7 +426,6 @@ def _in_the_standard(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             raise CaptureError(
                 f"{path}: {node.name or node.output[0]} ({node.op_type}) is an operator of the "
                 f"domain {node.domain!r}",
-                hint="export the network with standard operators only, pass it as it was before "
-                "ONNX Runtime optimized it, or export the part before with --cut-outputs",
+                hint=_without_domain(node.domain),
             )
     return proto

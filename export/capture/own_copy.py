@@ -7,7 +7,7 @@ import logging
 
 import torch
 from torch import fx, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 from torch.optim.swa_utils import AveragedModel
 from torch.utils import _pytree as pytree
 
@@ -84,7 +84,7 @@ def prepared(network: nn.Module) -> nn.Module:
     """
     network = unwrapped(network)
     tensors = [*network.parameters(), *network.buffers()]
-    if any(isinstance(tensor, UninitializedTensorMixin) for tensor in tensors):
+    if any(map(is_lazy, tensors)):
         raise UsageError(
             f"{type(network).__name__} has lazy layers (torch.nn.Lazy…) without weights",
             hint="run it on an input once, or load weights into it, before the export",

@@ -118,3 +118,10 @@ def test_features_are_no_pixels() -> None:
     for index, each in enumerate(features.astype(np.float32)):
         check.note(str(index), (each,))
     assert check.findings(normalized_here=False) == []
+
+
+def test_samples_for_verification_alone_are_called_so() -> None:
+    check = InputCheck(INFO, None, purpose="verification")
+    check.note("0", (np.zeros(INFO[0].shape, np.float32),))
+    (line,) = check.findings(normalized_here=False)
+    assert line.message.startswith("1 of 1 verification samples are of one solid color")
