@@ -201,7 +201,7 @@ def refuse_other_type(
         kind = records[0].__name__
         given = ", ".join(f"{key}={part!r}" for key, part in value.items())
         raise UsageError(f"{called}: {name} is a dict", hint=f"pass {name}={kind}({given})")
-    if fits([value], hint):
+    if remedy is None and fits([value], hint):
         remedy = f"pass {[value]}"
     raise UsageError(f"{called}: {name} is {shown}", hint=remedy or f"pass {described(hint)}")
 
