@@ -51,9 +51,9 @@ def from_program(program: ExportedProgram, spec: str = "") -> Source:
         raise CaptureError(
             "the exported program keeps no example inputs", hint="give them with --example"
         )
-    return Source(
-        spec or type(program).__name__, module, example=Call(*example, _leaves_batch_open(program))
-    )
+    args, kwargs = example
+    call = Call(args, kwargs, open_batch=_leaves_batch_open(program))
+    return Source(spec or type(program).__name__, module, example=call)
 
 
 def _leaves_batch_open(program: ExportedProgram) -> bool:
