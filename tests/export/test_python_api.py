@@ -241,7 +241,11 @@ digests: dict[frozenset[str], str] = {}
         ([None], MismatchedData, r"is object of shape.*\nhint: give samples of that type"),
         ({"x": X, "y": X}, MismatchedData, "has no 'input', it has 'x', 'y'"),
         (3, UsageError, "cannot be read from an object of type int"),
-        (iter([X[0], "cat"]), MismatchedData, "item 1 of the list_iterator is <U3"),
+        (
+            iter([X[0], "cat"]),
+            MismatchedData,
+            "item 1 of the list_iterator is a path or text of type str",
+        ),
     ],
 )
 def test_calibration_data_that_does_not_fit(
